@@ -1,0 +1,103 @@
+"""The graph of integers between a QAT network and every writer. It knows no file format and no torch module.
+
+A :class:`Graph` is frozen; passes return a new one. :func:`check` states what every graph must satisfy and runs between
+passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from qtorch.ops import ROWS
+from qtorch.qparams import QParams
+from qtorch.row import Attrs
+
+__all__ = ["Graph", "MalformedGraph", "Node", "Value", "check"]
+
+
+class MalformedGraph(AssertionError):
+    """A graph breaks a rule that every graph satisfies: a defect of the pass or reader that made it."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tensor.
+
+    Attributes:
+        shape: static; the batch axis of a run-time tensor is 1.
+        qparams: ``None`` for a float32 tensor.
+        data: the codes of a constant, of the qparams' dtype; ``None`` for a run-time tensor.
+    """
+
+    shape: tuple[int, ...]
+    qparams: QParams | None
+    data: np.ndarray | None = None
+
+    @property
+    def dtype(self) -> str:
+        """``"int8"``, ``"int32"`` or ``"float32"``."""
+        return "float32" if self.qparams is None else self.qparams.dtype
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op: its row's name, attributes, and the names of its tensors; inputs follow the row's roles."""
+
+    op: str
+    attrs: Attrs
+    inputs: tuple[str, ...]
+    output: str
+
+    def roles(self) -> dict[str, str]:
+        """Tensor name by role, ``"output"`` included; trailing roles may be absent."""
+        return {**dict(zip(ROWS[self.op].roles, self.inputs, strict=False)), "output": self.output}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Values by name, nodes in the order of execution, and the names of the inputs and outputs."""
+
+    values: Mapping[str, Value]
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def qparams(self, node: Node) -> dict[str, QParams | None]:
+        """The qparams of a node's tensors by role."""
+        return {role: self.values[name].qparams for role, name in node.roles().items()}
+
+    def constants(self) -> dict[str, Value]:
+        """The values that have data."""
+        return {name: value for name, value in self.values.items() if value.data is not None}
+
+
+def check(graph: Graph) -> Graph:
+    """``graph`` itself, if it is well formed: known ops, each value made once and before its use, every row's
+    constraints satisfied, constants of the shape and type they claim.
+
+    Raises:
+        MalformedGraph: it is not; the message names the node or value.
+    """
+    ready = set(graph.inputs) | set(graph.constants())
+    for name, value in graph.values.items():
+        if value.data is not None and (value.data.shape != value.shape or value.data.dtype.name != value.dtype):
+            raise MalformedGraph(
+                f"constant {name!r}: expected {value.dtype} {value.shape}, got {value.data.dtype} {value.data.shape}"
+            )
+    for index, node in enumerate(graph.nodes):
+        where = f"node {index} ({node.op})"
+        if node.op not in ROWS:
+            raise MalformedGraph(f"{where}: expected one of {sorted(ROWS)}")
+        missing = [name for name in node.inputs if name not in ready]
+        if missing or node.output in ready or node.output not in graph.values:
+            raise MalformedGraph(f"{where}: inputs {missing} are not ready, or output {node.output!r} is made twice")
+        violations = ROWS[node.op].violations(graph.qparams(node))
+        if violations:
+            raise MalformedGraph(f"{where}: {'; '.join(violations)}")
+        ready.add(node.output)
+    if any(name not in ready for name in graph.outputs):
+        raise MalformedGraph(f"outputs {graph.outputs}: not all are computed")
+    return graph

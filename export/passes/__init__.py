@@ -1,0 +1,1 @@
+"""One rewrite of the graph per file, each a function from Graph to Graph."""

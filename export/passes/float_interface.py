@@ -1,0 +1,27 @@
+"""Give an int8 graph a float32 interface: QUANTIZE at every input, DEQUANTIZE at every output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from export.ir import Graph, Node, Value, check
+
+__all__ = ["float_interface"]
+
+
+def float_interface(graph: Graph) -> Graph:
+    """Needs int8 inputs and outputs; gives float32 ones of the same shapes, and the same integers in between."""
+    values = dict(graph.values)
+    inputs, outputs, before, after = [], [], [], []
+    for name in graph.inputs:
+        real = f"{name}.real"
+        values[real] = Value(values[name].shape, None)
+        before.append(Node("quantize", {}, (real,), name))
+        inputs.append(real)
+    for name in graph.outputs:
+        real = f"{name}.real"
+        values[real] = Value(values[name].shape, None)
+        after.append(Node("dequantize", {}, (name,), real))
+        outputs.append(real)
+    nodes = (*before, *graph.nodes, *after)
+    return check(replace(graph, values=values, nodes=nodes, inputs=tuple(inputs), outputs=tuple(outputs)))

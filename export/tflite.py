@@ -1,0 +1,151 @@
+"""Graph to .tflite bytes, and nothing in them that the graph does not need.
+
+Written with the flatbuffers builder and the schema of ``ai_edge_litert``. Tensors carry no names, equal vectors are
+stored once, and every constant starts at a multiple of 16 bytes, which optimized kernels on Cortex-M rely on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from export.ir import Graph, Node, Value
+from qtorch.ops import ROWS
+from qtorch.qparams import QParams
+from qtorch.row import TFLite, Unsupported
+
+__all__ = ["ALIGNMENT", "IDENTIFIER", "tflite_cell", "write_tflite"]
+
+#: Of constant buffers, in bytes, from the beginning of the file.
+ALIGNMENT = 16
+IDENTIFIER = b"TFL3"
+_SCHEMA_VERSION = 3
+
+
+def tflite_cell(op: str) -> TFLite:
+    """The row's cell for this format.
+
+    Raises:
+        NotImplementedError: the op can't stand in a .tflite file; the message is the row's reason.
+    """
+    cell = ROWS[op].tflite
+    if isinstance(cell, Unsupported):
+        raise NotImplementedError(f"{op}: {cell.reason}")
+    return cell
+
+
+def write_tflite(graph: Graph) -> bytes:
+    """The model file of a checked graph; the same graph gives the same bytes."""
+    return _Writer(graph).bytes()
+
+
+class _Writer:
+    """flatbuffers are built back to front: children first, then the tables that refer to them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.builder = flatbuffers.Builder(1024)
+        self.shared: dict[Hashable, int] = {}
+        self.index = {name: i for i, name in enumerate(graph.values)}
+        # Buffer 0 is the empty one that all run-time tensors refer to.
+        self.buffer_of = {name: i + 1 for i, name in enumerate(graph.constants())}
+
+    def bytes(self) -> bytes:
+        graph = self.graph
+        buffers = self._tables([self._buffer(None), *(self._buffer(v.data) for v in graph.constants().values())])
+        codes = list(dict.fromkeys((node.op, self._version(node)) for node in graph.nodes))
+        opcodes = self._tables([self._opcode(op, version) for op, version in codes])
+        operators = self._tables([self._operator(n, codes.index((n.op, self._version(n)))) for n in graph.nodes])
+        tensors = self._tables([self._tensor(name, value) for name, value in graph.values.items()])
+        inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
+        subgraph = self._table(
+            "SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators
+        )
+        subgraphs = self._tables([subgraph])
+        model = self._table(
+            "Model", Version=_SCHEMA_VERSION, OperatorCodes=opcodes, Subgraphs=subgraphs, Buffers=buffers
+        )
+        self.builder.Finish(model, IDENTIFIER)
+        return bytes(self.builder.Output())
+
+    def _table(self, name: str, **fields: Any) -> int:
+        """One table of the schema. Widest fields first, as flatc orders them, so that padding stays small."""
+        getattr(schema, f"{name}Start")(self.builder)
+        for field, value in fields.items():
+            getattr(schema, f"{name}Add{field}")(self.builder, value)
+        return int(getattr(schema, f"{name}End")(self.builder))
+
+    def _once(self, key: Hashable, build: Callable[[], int]) -> int:
+        if key not in self.shared:
+            self.shared[key] = build()
+        return self.shared[key]
+
+    def _vector(self, values: np.ndarray, alignment: int | None = None) -> int:
+        data = values.tobytes()
+        self.builder.StartVector(values.itemsize, values.size, alignment or values.itemsize)
+        self.builder.head = self.builder.Head() - len(data)
+        self.builder.Bytes[self.builder.Head() : self.builder.Head() + len(data)] = data
+        return int(self.builder.EndVector())
+
+    def _numbers(self, values: list[Any], dtype: str) -> int:
+        return self._once((dtype, tuple(values)), lambda: self._vector(np.array(values, dtype)))
+
+    def _ints(self, values: list[int]) -> int:
+        return self._numbers(values, "<i4")
+
+    def _tables(self, offsets: list[int]) -> int:
+        self.builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self.builder.PrependUOffsetTRelative(offset)
+        return int(self.builder.EndVector())
+
+    def _indices(self, names: tuple[str, ...]) -> list[int]:
+        return [self.index[name] for name in names]
+
+    def _buffer(self, data: np.ndarray | None) -> int:
+        if data is None:
+            return self._once("empty buffer", lambda: self._table("Buffer"))
+        flat = np.frombuffer(np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes(), np.uint8)
+        return self._table("Buffer", Data=self._vector(flat, ALIGNMENT))
+
+    def _version(self, node: Node) -> int:
+        return tflite_cell(node.op).version(self.graph.qparams(node))
+
+    def _opcode(self, op: str, version: int) -> int:
+        code = getattr(schema.BuiltinOperator, tflite_cell(op).operator)
+        # The one-byte field is what old readers see; 127 there says that the code is in the wide one.
+        return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
+
+    def _operator(self, node: Node, opcode: int) -> int:
+        inputs, outputs = self._ints(self._indices(node.inputs)), self._ints(self._indices((node.output,)))
+        fields = {"OpcodeIndex": opcode, "Inputs": inputs, "Outputs": outputs}
+        cell = tflite_cell(node.op)
+        if cell.options is not None:
+            kind = getattr(schema.BuiltinOptions, cell.options)
+            written = {f.option: _option(f.enum, node.attrs[f.attr]) for f in cell.fields}
+            key = (cell.options, tuple(sorted(written.items())))
+            options = self._once(key, lambda: self._table(str(cell.options), **written))
+            fields |= {"BuiltinOptionsType": kind, "BuiltinOptions": options}
+        return self._table("Operator", **fields)
+
+    def _tensor(self, name: str, value: Value) -> int:
+        fields = {"Shape": self._ints(list(value.shape)), "Buffer": self.buffer_of.get(name, 0)}
+        if value.qparams is not None:
+            qparams = value.qparams
+            fields["Quantization"] = self._once(qparams, lambda: self._quantization(qparams))
+        kind = getattr(schema.TensorType, value.dtype.upper())
+        return self._table("Tensor", **fields, Type=kind)
+
+    def _quantization(self, qparams: QParams) -> int:
+        scale, zero_point = self._numbers(list(qparams.scale), "<f4"), self._numbers(list(qparams.zero_point), "<i8")
+        return self._table(
+            "QuantizationParameters", Scale=scale, ZeroPoint=zero_point, QuantizedDimension=qparams.axis or 0
+        )
+
+
+def _option(enum: str | None, value: Any) -> Any:
+    return value if enum is None else getattr(getattr(schema, enum), str(value).upper())

@@ -1,0 +1,141 @@
+"""The .tflite bytes back to a Graph, with the schema alone: what a parity check compares with the network.
+
+Strict on purpose: a file that this project can't have written is refused before any interpreter sees it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from export.ir import Graph, MalformedGraph, Node, Value, check
+from export.tflite import ALIGNMENT, IDENTIFIER, tflite_cell
+from qtorch.errors import BadModelFile
+from qtorch.ops import ROWS
+from qtorch.qparams import QParams
+from qtorch.row import TFLite
+
+__all__ = ["read_tflite"]
+
+_REMEDY = "pass a file that this project exported, or export it again"
+
+
+def read_tflite(model: bytes, where: str = "model") -> Graph:
+    """The graph in a model file; values are named ``t0``, ``t1``, ... in the file's order.
+
+    Args:
+        model: the whole file.
+        where: what to call it in an error.
+
+    Raises:
+        BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
+    """
+    if len(model) < 8 or model[4:8] != IDENTIFIER:
+        raise BadModelFile(
+            where=where,
+            expected=f"a .tflite file with identifier {IDENTIFIER!r}",
+            got=f"{len(model)} bytes with {model[4:8]!r} in its place",
+            remedy=_REMEDY,
+        )
+    try:
+        return check(_read(model))
+    except (struct.error, IndexError, TypeError, ValueError, AttributeError, MalformedGraph) as error:
+        raise BadModelFile(
+            where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY
+        ) from error
+
+
+def _read(model: bytes) -> Graph:
+    root = schema.Model.GetRootAs(bytearray(model))
+    if root.SubgraphsLength() != 1:
+        raise ValueError(f"{root.SubgraphsLength()} subgraphs instead of one")
+    subgraph = root.Subgraphs(0)
+    values = {f"t{i}": _value(root, subgraph.Tensors(i)) for i in range(subgraph.TensorsLength())}
+    nodes = tuple(_node(root, subgraph.Operators(i), len(values)) for i in range(subgraph.OperatorsLength()))
+    return Graph(
+        values,
+        nodes,
+        _names(subgraph.InputsAsNumpy(), len(values)),
+        _names(subgraph.OutputsAsNumpy(), len(values)),
+    )
+
+
+def _names(indices: Any, count: int) -> tuple[str, ...]:
+    found = [int(i) for i in np.atleast_1d(indices)]
+    if any(not 0 <= i < count for i in found):
+        raise ValueError(f"tensor indices {found} of {count} tensors")
+    return tuple(f"t{i}" for i in found)
+
+
+_DTYPES = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32", schema.TensorType.FLOAT32: "float32"}
+
+
+def _value(root: Any, tensor: Any) -> Value:
+    if tensor.Type() not in _DTYPES:
+        raise ValueError(f"a tensor of type code {tensor.Type()} instead of {sorted(_DTYPES.values())}")
+    dtype = _DTYPES[tensor.Type()]
+    shape = tuple(int(d) for d in np.atleast_1d(tensor.ShapeAsNumpy()))
+    qparams = None if dtype == "float32" else _qparams(tensor.Quantization(), dtype)
+    data = _data(root.Buffers(tensor.Buffer()), tensor.Buffer(), dtype, shape)
+    return Value(shape, qparams, data)
+
+
+def _qparams(quantization: Any, dtype: str) -> QParams:
+    if quantization is None or not quantization.ScaleLength() or not quantization.ZeroPointLength():
+        raise ValueError(f"a quantized {dtype} tensor without scale or zero point")
+    scale = tuple(float(s) for s in quantization.ScaleAsNumpy())
+    zero_point = tuple(int(z) for z in quantization.ZeroPointAsNumpy())
+    return QParams(scale, zero_point, dtype, quantization.QuantizedDimension() if len(scale) > 1 else None)
+
+
+def _data(buffer: Any, index: int, dtype: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    if index == 0 or not buffer.DataLength():
+        return None
+    raw = buffer.DataAsNumpy()
+    offset = buffer._tab.Vector(buffer._tab.Offset(4))
+    if offset % ALIGNMENT:
+        raise ValueError(f"constant buffer {index} at offset {offset}, not aligned to {ALIGNMENT}")
+    array: np.ndarray = np.frombuffer(raw.tobytes(), np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)
+    return array
+
+
+def _node(root: Any, operator: Any, count: int) -> Node:
+    opcode = root.OperatorCodes(operator.OpcodeIndex())
+    code = max(opcode.BuiltinCode(), opcode.DeprecatedBuiltinCode())
+    cells = {
+        getattr(schema.BuiltinOperator, row.tflite.operator): name
+        for name, row in ROWS.items()
+        if isinstance(row.tflite, TFLite)
+    }
+    if code not in cells:
+        names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+        supported = ", ".join(str(tflite_cell(name).operator) for name in cells.values())
+        raise ValueError(f"operator {names.get(code, code)}; supported are {supported}")
+    op = cells[code]
+    return Node(
+        op,
+        _attrs(tflite_cell(op), operator),
+        _names(operator.InputsAsNumpy(), count),
+        _names(operator.OutputsAsNumpy(), count)[0],
+    )
+
+
+def _attrs(cell: TFLite, operator: Any) -> dict[str, Any]:
+    if cell.options is None:
+        return {}
+    if operator.BuiltinOptionsType() != getattr(schema.BuiltinOptions, cell.options):
+        raise ValueError(f"{cell.operator} with options of type {operator.BuiltinOptionsType()}")
+    table = getattr(schema, cell.options)()
+    union = operator.BuiltinOptions()
+    table.Init(union.Bytes, union.Pos)
+    attrs: dict[str, Any] = {}
+    for field in cell.fields:
+        value = getattr(table, field.option)()
+        if field.enum is not None:
+            members = {v: k.lower() for k, v in vars(getattr(schema, field.enum)).items() if not k.startswith("_")}
+            value = members[value]
+        attrs[field.attr] = value
+    return attrs

@@ -1,0 +1,28 @@
+"""Quantization-aware training whose numbers are the device's numbers.
+
+``prepare`` a plain ``nn.Module``, ``calibrate`` it on data, ``set_mode`` to FAKE or EXACT, train, and hand it to
+``export``. Training loops for Lightning stand in :mod:`qtorch.lightning`, which this package does not import.
+"""
+
+from qtorch.config import QuantizationConfig
+from qtorch.fake_quant import Mode, Quantizer
+from qtorch.features import Feature, Interface
+from qtorch.layers import QuantizedOp
+from qtorch.prepare import Saturation, calibrate, prepare, quantizers, saturation, set_mode
+from qtorch.qparams import QParams
+
+__all__ = [
+    "Feature",
+    "Interface",
+    "Mode",
+    "QParams",
+    "QuantizationConfig",
+    "QuantizedOp",
+    "Quantizer",
+    "Saturation",
+    "calibrate",
+    "prepare",
+    "quantizers",
+    "saturation",
+    "set_mode",
+]

@@ -1,0 +1,108 @@
+"""Fixed-point requantization, the only copy of it: a real factor becomes a Q31 mantissa and a power of two.
+
+Mirrors ``QuantizeMultiplier`` (TFLM ``kernels/internal/quantization_util.cc``) and ``MultiplyByQuantizedMultiplier``
+(``kernels/internal/common.cc``), which TFLM builds with two roundings and LiteRT's reference kernels with one.
+All functions are elementwise on int64 tensors that hold int32 values; shapes broadcast as usual.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Multiplier", "Rounding", "fits_int32", "quantize_multiplier", "requantize"]
+
+_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+
+
+class Rounding(Enum):
+    """How a product with a Q31 mantissa becomes an int32.
+
+    DOUBLE: high half of the doubled product rounded, then the right shift rounded (TFLM, CMSIS-NN).
+    SINGLE: one rounding at the end (LiteRT's reference kernels, ``TFLITE_SINGLE_ROUNDING``).
+    """
+
+    DOUBLE = "double"
+    SINGLE = "single"
+
+
+class Multiplier(NamedTuple):
+    """``real = mantissa * 2**(shift - 31)``; mantissa int64 in ``[2**30, 2**31)`` or 0, shift int64 in ``[-31, ...]``."""
+
+    mantissa: Tensor
+    shift: Tensor
+
+
+def quantize_multiplier(real: Tensor) -> Multiplier:
+    """The Q31 mantissa and shift nearest to ``real`` (float64, not negative, any shape).
+
+    Rounds half away from zero, carries a mantissa of 2**31 into the shift, and flushes factors below about 2**-32 to
+    0, as TFLM does.
+    """
+    fraction, exponent = torch.frexp(real.to(torch.float64))
+    mantissa = torch.floor(fraction * 2.0**31 + 0.5).to(torch.int64)
+    shift = exponent.to(torch.int64)
+    carry = mantissa == 2**31
+    mantissa = torch.where(carry, mantissa >> 1, mantissa)
+    shift = torch.where(carry, shift + 1, shift)
+    flushed = shift < -31
+    return Multiplier(
+        torch.where(flushed, torch.zeros_like(mantissa), mantissa),
+        torch.where(flushed, torch.zeros_like(shift), shift),
+    )
+
+
+def fits_int32(x: Tensor, what: str) -> Tensor:
+    """``x`` itself, if every value is an int32.
+
+    Raises:
+        OverflowError: a value is not; the device would wrap or saturate silently.
+    """
+    if x.numel():
+        low, high = (int(v) for v in torch.aminmax(x))
+        if low < _INT32_MIN or high > _INT32_MAX:
+            raise OverflowError(f"{what}: expected int32 values, got {low}..{high}")
+    return x
+
+
+def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.DOUBLE) -> Tensor:
+    """``x * real`` as the device computes it.
+
+    Args:
+        x: int64 tensor of int32 values.
+        multiplier: broadcast against ``x``.
+        rounding: which kernels are mirrored.
+
+    Returns: int64 tensor of int32 values.
+
+    Raises:
+        OverflowError: the left shift leaves int32, where the kernel's behaviour is undefined.
+    """
+    mantissa, shift = multiplier
+    left, right = shift.clamp_min(0), (-shift).clamp_min(0)
+    if rounding is Rounding.SINGLE:
+        total = 31 - shift.clamp_max(30)
+        half = torch.ones_like(total) << (total - 1)
+        return fits_int32((x * mantissa + half) >> total, "requantized value")
+    shifted = fits_int32(x << left, "value after the multiplier's left shift")
+    return _rounding_divide_by_power_of_two(_doubling_high_multiply(shifted, mantissa), right)
+
+
+def _doubling_high_multiply(x: Tensor, mantissa: Tensor) -> Tensor:
+    """``round(x * mantissa / 2**31)``, ties towards plus infinity, as ARM's SQRDMULH rounds.
+
+    gemmlowp writes it as a truncating division by 2**31 after a nudge of 2**30 or 1 - 2**30; an arithmetic shift after
+    adding 2**30 gives the same for both signs. No product here can reach the one case that saturates, since the
+    mantissa is not negative. The product stays below 2**62.
+    """
+    return (x * mantissa + 2**30) >> 31
+
+
+def _rounding_divide_by_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
+    """``round(x / 2**exponent)``, ties away from zero, exponent in [0, 31]. Mirrors gemmlowp's RoundingDivideByPOT."""
+    mask = (torch.ones_like(exponent) << exponent) - 1
+    threshold = (mask >> 1) + (x < 0).to(torch.int64)
+    return (x >> exponent) + ((x & mask) > threshold).to(torch.int64)

@@ -1,0 +1,174 @@
+"""Pure functions of quantization: codes from reals, reals from codes, and their straight-through gradients.
+
+One rounding for everything: half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the
+generated C headers do, so that a value on a tie gets the same code in training, on the host and on the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtorch.qparams import CODE_RANGE, Grid
+
+__all__ = [
+    "bias_codes",
+    "bias_scale",
+    "dequantize",
+    "fake_quantize",
+    "quantize",
+    "range_to_grid",
+    "replace_value",
+    "round_half_away",
+    "round_ste",
+    "symmetric_scale",
+]
+
+#: Codes of a symmetric int8 weight: -128 is left out, so that a weight and its negative are both representable.
+WEIGHT_RANGE = (-127, 127)
+
+#: Biases stay below a quarter of int32, which leaves the accumulator room for the products.
+BIAS_LIMIT = 2**29
+
+#: Where a channel's weights and bias are all zero any scale will do; this one keeps s_in * s_w a normal float32.
+SMALLEST_WEIGHT_SCALE = 2.0**-40
+
+_HALF = torch.tensor(0.5)
+
+
+def round_half_away(x: Tensor) -> Tensor:
+    """Nearest integer, ties away from zero (C's ``round``); exact also just below a tie, where ``x + 0.5`` is not."""
+    whole = torch.trunc(x)
+    # x - whole is exact (Sterbenz), so the comparison sees the true fraction.
+    return whole + torch.trunc((x - whole) * 2)
+
+
+class _RoundSte(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return round_half_away(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+def round_ste(x: Tensor) -> Tensor:
+    """Round half away from zero; the gradient passes straight through (Bengio et al. 2013, arXiv:1308.3432)."""
+    rounded: Tensor = _RoundSte.apply(x)
+    return rounded
+
+
+def _along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
+    """Per-channel ``values [C]`` shaped to broadcast along ``axis`` of an ``ndim`` tensor."""
+    if axis is None or values.dim() == 0 or ndim == 1:
+        return values
+    return values.reshape([-1 if d == axis else 1 for d in range(ndim)])
+
+
+def quantize(x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None) -> Tensor:
+    """Codes of float32 ``x``: ``clamp(round(x / scale) + zero_point, low, high)``; float32 division.
+
+    Returns: int64 tensor of ``x``'s shape.
+    """
+    steps = round_half_away(x / _along(grid.scale, axis, x.dim()))
+    # Bounded before the conversion, because float to integer is undefined beyond the integer's range.
+    steps = steps.clamp(-(2.0**31), 2.0**31)
+    return (steps.to(torch.int64) + grid.zero_point).clamp(low, high)
+
+
+def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:
+    """float32 reals of integer ``codes``: the product taken in double and rounded once."""
+    scale = _along(grid.scale, axis, codes.dim()).to(torch.float64)
+    return (scale * (codes - grid.zero_point)).to(torch.float32)
+
+
+class _FakeQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
+        steps = round_half_away(x / scale)
+        clipped = steps.clamp(low - zero_point, high - zero_point)
+        ctx.save_for_backward(steps == clipped)
+        return clipped.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (inside,) = ctx.saved_tensors
+        return grad * inside, None, None, None, None
+
+
+def fake_quantize(x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None) -> Tensor:
+    """``dequantize(quantize(x))`` in float32, with the clipped straight-through gradient.
+
+    The gradient is 1 where ``x`` is representable, 0 where it saturates (Jacob et al. 2018, arXiv:1712.05877).
+    The scale is a constant to autograd.
+    """
+    y: Tensor = _FakeQuantize.apply(x, _along(grid.scale, axis, x.dim()), grid.zero_point, low, high)
+    return y
+
+
+class _ReplaceValue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def replace_value(x: Tensor, value: Tensor) -> Tensor:
+    """``value`` in the forward pass, ``x``'s gradient in the backward pass."""
+    y: Tensor = _ReplaceValue.apply(x, value)
+    return y
+
+
+def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8") -> Grid:
+    """The asymmetric grid that covers ``[low, high]`` and zero: scale float32 ``[]``, zero point int32 ``[]``.
+
+    ``scale = (high - low) / 255`` after both ends were moved to include 0.0; the zero point is the code nearest to
+    0.0, so 0.0 is exact. A range that is empty (a dead activation) gets scale 1/255.
+    Source: Jacob et al. 2018, section 2.1 and 3.1.
+    """
+    code_low, code_high = CODE_RANGE[dtype]
+    low64, high64 = low.to(torch.float64).clamp(max=0.0), high.to(torch.float64).clamp(min=0.0)
+    span = high64 - low64
+    scale = torch.where(span > 2.0**-60, span, torch.ones_like(span)) / (code_high - code_low)
+    scale = scale.to(torch.float32)
+    zero_point = round_half_away(code_low - low64 / scale.to(torch.float64)).clamp(code_low, code_high)
+    return Grid(scale, zero_point.to(torch.int32))
+
+
+def symmetric_scale(weight: Tensor, bias: Tensor | None, input_scale: Tensor, axis: int | None) -> Tensor:
+    """Weight scale, float32 ``[C]`` along ``axis`` or ``[]`` per tensor: ``max|w| / 127``.
+
+    Widened where the bias, in units of ``input_scale * scale``, would not stay below 2**29 (the device adds it in
+    int32). Recomputed from the weights wherever it is needed, in training and at export alike.
+    """
+    detached = weight.detach()
+    if axis is None:
+        bound = detached.abs().amax()
+    else:
+        bound = detached.abs().flatten(1).amax(1) if axis == 0 else detached.transpose(0, axis).abs().flatten(1).amax(1)
+    scale = bound / WEIGHT_RANGE[1]
+    if bias is not None:
+        magnitude = bias.detach().abs()
+        needed = (magnitude if axis is not None else magnitude.amax()) / (input_scale * BIAS_LIMIT)
+        scale = torch.maximum(scale, needed)
+    return scale.clamp_min(SMALLEST_WEIGHT_SCALE)
+
+
+def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:
+    """Scale of the accumulator and so of the bias: ``s_in * s_w``, rounded once to float32."""
+    return input_scale * weight_scale
+
+
+def bias_codes(bias: Tensor, scale: Tensor) -> Tensor:
+    """int32 codes of a bias as float64 integers ``[C]``; double division, half away from zero.
+
+    double, because float32 can't hold every int32.
+    """
+    low, high = CODE_RANGE["int32"]
+    return round_half_away(bias.detach().to(torch.float64) / scale.to(torch.float64)).clamp(low, high)

@@ -1,0 +1,49 @@
+"""DEQUANTIZE, int8 to float32, at the output of a model with a float interface.
+
+Source: TFLM ``kernels/internal/reference/dequantize.h``: product in double, rounded once to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from torch import Tensor
+
+from qtorch import functional
+from qtorch.constraints import Free, Real
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """The identity: in training every tensor already carries real values."""
+    return x["input"]
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """int64 codes in, float32 out."""
+    return functional.dequantize(codes["input"], grids["input"])
+
+
+def samples() -> Iterable[Sample]:
+    """Every code at scales that float32 can't hold products of exactly."""
+    codes = np.arange(-128, 128, dtype=np.int8)[:, None]
+    for scale, zero_point in [(0.1, 0), (1 / 3, -128), (1e-5, 127), (7.7, 13)]:
+        qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": None}
+        yield Sample(f"{scale:.4f}@{zero_point}", {}, {"input": codes}, qparams, codes.shape)
+
+
+ROW = Row(
+    name="dequantize",
+    roles=("input",),
+    matches=(),
+    forward=forward,
+    constraints={"input": Free(), "output": Real()},
+    reference=reference,
+    tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=lambda qparams: 2),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+)

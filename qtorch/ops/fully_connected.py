@@ -1,0 +1,119 @@
+"""FULLY_CONNECTED, int8 activations and weights, int32 bias.
+
+Source: TFLM ``micro/kernels/fully_connected_common.cc`` (multipliers) and
+``kernels/internal/reference/integer_ops/fully_connected.h`` (arithmetic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.fixedpoint import Rounding, fits_int32, quantize_multiplier, requantize
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Match, OptionField, Row, Sample, TFLite, Unsupported
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """``activation(input @ weight.T + bias)``: input ``[..., I]``, weight ``[O, I]``, bias ``[O]`` or absent."""
+    y = F.linear(x["input"], x["weight"], x.get("bias"))
+    return F.relu(y) if attrs["activation"] == "relu" else y
+
+
+def real_multiplier(input_scale: Tensor, weight_scale: Tensor, output_scale: Tensor) -> Tensor:
+    """``s_in * s_w / s_out`` in float64, ``[]`` or ``[O]``.
+
+    The kernel takes the product in double only when it sees more than one weight scale; with one it calls
+    GetQuantizedConvolutionMultipler, which multiplies in float32.
+    """
+    if weight_scale.numel() == 1:
+        return (input_scale * weight_scale).to(torch.float64) / output_scale.to(torch.float64)
+    return input_scale.to(torch.float64) * weight_scale.to(torch.float64) / output_scale.to(torch.float64)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """int64 codes in, int64 codes out: one accumulator per output, one requantization, clamp."""
+    # double holds every integer below 2**53 exactly, and is the only type whose matrix product is both exact and fast.
+    centred = (codes["input"] - grids["input"].zero_point).to(torch.float64)
+    accumulator = (centred @ codes["weight"].to(torch.float64).T).to(torch.int64)
+    if "bias" in codes:
+        accumulator = accumulator + codes["bias"]
+    accumulator = fits_int32(accumulator, "fully_connected accumulator")
+    multiplier = quantize_multiplier(
+        real_multiplier(grids["input"].scale, grids["weight"].scale, grids["output"].scale)
+    )
+    zero_point = int(grids["output"].zero_point)
+    lowest = max(-128, zero_point) if attrs["activation"] == "relu" else -128
+    return (requantize(accumulator, multiplier, rounding) + zero_point).clamp(lowest, 127)
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """4 is the first int8 version; 12 the first that reads per-channel weights."""
+    weight = qparams["weight"]
+    return 12 if weight is not None and len(weight.scale) > 1 else 4
+
+
+def samples() -> Iterable[Sample]:
+    """Per tensor and per channel, extreme scales, zero points at both ends, saturation, biases near their limit."""
+    rng = np.random.default_rng(0)
+    cases = [
+        # label, inputs, outputs, channels, (s_in, z_in), weight scale, (s_out, z_out), bias, activation
+        ("per channel", 7, 5, True, (0.05, -3), 0.02, (0.11, 4), 2**10, "none"),
+        ("per tensor", 7, 5, False, (0.05, -3), 0.02, (0.11, 4), 2**10, "none"),
+        ("relu", 16, 9, True, (0.0078125, -128), 0.013, (0.031, -128), 2**9, "relu"),
+        ("relu, zero point inside", 16, 9, False, (0.01, 17), 0.013, (0.04, -20), 2**9, "relu"),
+        ("one output channel", 33, 1, True, (0.02, 127), 0.007, (0.09, -128), 2**12, "none"),
+        ("one by one", 1, 1, False, (0.02, 0), 0.03, (0.005, 127), 2**4, "none"),
+        ("saturating", 64, 3, True, (1.0, 0), 0.5, (0.25, 0), 2**12, "none"),
+        ("multiplier above one", 3, 4, True, (0.9, 5), 0.8, (0.02, -7), 2**6, "none"),
+        ("tiny multiplier", 12, 6, True, (1e-4, -9), 1e-6, (30.0, 3), 2**8, "none"),
+        ("flushed multiplier", 4, 2, True, (1e-12, 0), 1e-12, (10.0, -5), 2**8, "none"),
+        ("bias near its limit", 5, 4, True, (0.01, -1), 1e-7, (0.02, 2), 2**29, "none"),
+        ("no bias", 10, 4, True, (0.03, -128), 0.01, (0.05, 0), 0, "none"),
+    ]
+    for label, n_in, n_out, per_channel, (s_in, z_in), s_w, (s_out, z_out), bias, activation in cases:
+        source = QParams((float(np.float32(s_in)),), (z_in,))
+        spread = rng.uniform(0.3, 1.0, n_out if per_channel else 1) * s_w
+        scales = tuple(float(s) for s in spread.astype(np.float32))
+        weight = QParams(scales, (0,) * len(scales), axis=0 if per_channel else None)
+        products = np.float32(source.scale[0]) * np.asarray(scales, np.float32)
+        arrays = {
+            "input": rng.integers(-128, 128, (64, n_in), dtype=np.int8),
+            "weight": rng.integers(-127, 128, (n_out, n_in), dtype=np.int8),
+        }
+        qparams = {"input": source, "weight": weight, "output": QParams((float(np.float32(s_out)),), (z_out,))}
+        if bias:
+            arrays["bias"] = rng.integers(-bias, bias, n_out, dtype=np.int32)
+            qparams["bias"] = QParams(tuple(float(p) for p in products), weight.zero_point, "int32", weight.axis)
+        yield Sample(label, {"activation": activation}, arrays, qparams, (64, n_out))
+
+
+ROW = Row(
+    name="fully_connected",
+    roles=("input", "weight", "bias"),
+    matches=(Match("module", nn.Linear, lambda module: {"activation": "none"}),),
+    forward=forward,
+    constraints={
+        "input": Free(),
+        "weight": SymmetricWeight(axis=0),
+        "bias": BiasFromAccumulator(),
+        "output": Free(),
+    },
+    reference=reference,
+    tflite=TFLite(
+        operator="FULLY_CONNECTED",
+        resolver="AddFullyConnected",
+        version=version,
+        options="FullyConnectedOptions",
+        fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    fusable=frozenset({"relu"}),
+)

@@ -1,0 +1,67 @@
+"""RELU on its own, int8: where no kernel before it can absorb it.
+
+Source: TFLM ``micro/kernels/activations_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """``max(input, 0)``, any shape."""
+    return F.relu(x["input"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """One requantization by ``s_in / s_out``, a quotient that the kernel takes in float32; clamp at the zero point."""
+    multiplier = quantize_multiplier((grids["input"].scale / grids["output"].scale).to(torch.float64))
+    zero_point = int(grids["output"].zero_point)
+    scaled = requantize(codes["input"] - grids["input"].zero_point, multiplier, rounding)
+    return (scaled + zero_point).clamp(max(-128, zero_point), 127)
+
+
+def samples() -> Iterable[Sample]:
+    """Every code, for scales that shrink, grow and keep; zero points at both ends and inside."""
+    codes = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
+    for s_in, z_in, s_out, z_out in [
+        (0.05, -3, 0.02, -128),
+        (0.02, 127, 0.05, 0),
+        (0.1, 0, 0.1, 0),
+        (0.013, -128, 0.4, 127),
+        (3.0, 11, 0.01, -50),
+    ]:
+        qparams = {
+            "input": QParams((float(np.float32(s_in)),), (z_in,)),
+            "output": QParams((float(np.float32(s_out)),), (z_out,)),
+        }
+        yield Sample(f"{s_in}@{z_in} to {s_out}@{z_out}", {}, {"input": codes}, qparams, (16, 16))
+
+
+ROW = Row(
+    name="relu",
+    roles=("input",),
+    matches=(
+        Match("module", nn.ReLU),
+        Match("function", F.relu),
+        Match("function", torch.relu),
+        Match("method", "relu"),
+    ),
+    forward=forward,
+    constraints={"input": Free(), "output": Free()},
+    reference=reference,
+    tflite=TFLite(operator="RELU", resolver="AddRelu", version=lambda qparams: 2),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+)
