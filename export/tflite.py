@@ -57,9 +57,9 @@ class _Writer:
     def bytes(self) -> bytes:
         graph = self.graph
         buffers = self._tables([self._buffer(None), *(self._buffer(v.data) for v in graph.constants().values())])
-        codes = list(dict.fromkeys((node.op, self._version(node)) for node in graph.nodes))
-        opcodes = self._tables([self._opcode(op, version) for op, version in codes])
-        operators = self._tables([self._operator(n, codes.index((n.op, self._version(n)))) for n in graph.nodes])
+        ops = list(dict.fromkeys(node.op for node in graph.nodes))
+        opcodes = self._tables([self._opcode(op) for op in ops])
+        operators = self._tables([self._operator(node, ops.index(node.op)) for node in graph.nodes])
         tensors = self._tables([self._tensor(name, value) for name, value in graph.values.items()])
         inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
         subgraph = self._table(
@@ -112,11 +112,11 @@ class _Writer:
         flat = np.frombuffer(np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes(), np.uint8)
         return self._table("Buffer", Data=self._vector(flat, ALIGNMENT))
 
-    def _version(self, node: Node) -> int:
-        return tflite_cell(node.op).version(self.graph.qparams(node))
-
-    def _opcode(self, op: str, version: int) -> int:
-        code = getattr(schema.BuiltinOperator, tflite_cell(op).operator)
+    def _opcode(self, op: str) -> int:
+        cell = tflite_cell(op)
+        code = getattr(schema.BuiltinOperator, cell.operator)
+        # A newer version reads everything that an older one does, so the newest any node needs serves all of them.
+        version = max(cell.version(self.graph.qparams(node)) for node in self.graph.nodes if node.op == op)
         # The one-byte field is what old readers see; 127 there says that the code is in the wide one.
         return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
 

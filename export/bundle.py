@@ -1,0 +1,246 @@
+"""Everything a firmware build needs, made in memory, verified, and only then written.
+
+A bundle is a mapping from file name to bytes. Nothing touches the output folder until every check has passed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import fx
+
+from export import headers
+from export.arena import smallest_arena
+from export.c_names import c_identifier
+from export.engines import TFLM, tflm_available
+from export.interpret import interpret
+from export.ir import Graph
+from export.lower import lower
+from export.parity import ParityReport, compare_file, corner_codes, parity
+from export.passes.float_interface import float_interface
+from export.tflite import tflite_cell, write_tflite
+from qtorch.errors import ParityError, Unwritable
+from qtorch.fake_quant import Mode
+from qtorch.lightning.checkpoint import Run
+from qtorch.lightning.regression import linear_regression, regression_metrics
+from qtorch.prepare import calibrate, set_mode
+
+__all__ = ["Bundle", "ExportOptions", "make_bundle", "probe_writable", "write_bundle"]
+
+#: Random inputs of a parity check, beside the data's own; with them it exceeds 10,000.
+_RANDOM_INPUTS = 10_000
+_TEST_VECTORS = 32
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Choices of an export.
+
+    Attributes:
+        io: type of the model's input and output; ``float32`` puts QUANTIZE and DEQUANTIZE at the ends.
+    """
+
+    io: Literal["int8", "float32"] = "int8"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one export, and the figures that stand in two of them."""
+
+    name: str
+    files: dict[str, bytes]
+    metrics: dict[str, Any]
+    parity: ParityReport
+    arena_bytes: int
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[what] = seconds.get(what, 0.0) + time.perf_counter() - started
+
+
+def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0) -> Bundle:
+    """Export a trained run and verify it.
+
+    Args:
+        run: trained; its data module loads on demand.
+        name: of the model; becomes a C identifier.
+        options: how to export.
+        data_seconds: what loading the data took, where that was measured before.
+
+    Raises:
+        ParityError: a comparison that must be exact is not.
+        NotFinite, BadConfiguration: the network can't be exported.
+    """
+    name = c_identifier(name)
+    network: fx.GraphModule = run.module.net  # type: ignore[assignment]
+    seconds = {"data": data_seconds, **run.qat.seconds}
+    with _timed(seconds, "data"):
+        arrays = run.data.arrays
+    with _timed(seconds, "export"):
+        graph = lower(network)
+        int8_model = write_tflite(graph)
+        compare_file(graph, int8_model)
+    with _timed(seconds, "parity"):
+        codes = _parity_inputs(graph, arrays.train[0].numpy(), arrays.test[0].numpy())
+        report = parity(graph, int8_model, codes, network)
+        final, model = graph, int8_model
+        if options.io == "float32":
+            final = float_interface(graph)
+            model = write_tflite(final)
+            _verify_float_interface(graph, final, model, codes)
+    arena_bytes = smallest_arena(model) if tflm_available() else 0
+    metrics = {
+        "task": run.task,
+        "data": vars(arrays.summary).copy(),
+        "test": _evaluate(run, graph, int8_model),
+        "tflite_bytes": len(model),
+        "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
+    }
+    files = {
+        f"{name}.tflite": model,
+        **{file: text.encode() for file, text in _headers(run, name, graph, final, model, codes, arena_bytes).items()},
+        "metrics.json": _json(metrics),
+        "parity.json": _json(report.as_json()),
+    }
+    return Bundle(name, files, metrics, report, arena_bytes)
+
+
+def _json(figures: dict[str, Any]) -> bytes:
+    return (json.dumps(figures, indent=2) + "\n").encode()
+
+
+def _parity_inputs(graph: Graph, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """All 256 codes of a network with one input; else test set, calibration set, corners and random codes."""
+    value = graph.values[graph.inputs[0]]
+    assert value.qparams is not None
+    features = int(np.prod(value.shape[1:]))
+    if features == 1:
+        return np.arange(-128, 128, dtype=np.int8).reshape(256, *value.shape[1:])
+    data = [value.qparams.quantize(part) for part in (test, train)]
+    extra = corner_codes(features, _RANDOM_INPUTS).reshape(-1, *value.shape[1:])
+    return np.concatenate([*data, extra])
+
+
+def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: np.ndarray) -> None:
+    compare_file(final, model)
+    if not tflm_available():
+        return
+    qparams = graph.values[graph.inputs[0]].qparams
+    assert qparams is not None
+    # Off the grid, so that QUANTIZE has something to round.
+    inputs = qparams.dequantize(codes) + np.float32(qparams.scale[0]) * np.random.default_rng(0).uniform(
+        -0.5, 0.5, codes.shape
+    ).astype(np.float32)
+    wrong = int((TFLM.run(model, inputs) != interpret(final, (inputs,))[final.outputs[0]]).sum())
+    if wrong:
+        raise ParityError(f"{TFLM.name} differs from the reference on {wrong} outputs of the float32 interface")
+
+
+def _device(graph: Graph, model: bytes, x: np.ndarray) -> torch.Tensor:
+    """What the device answers to real inputs: TFLM's integers, or the reference's where TFLM does not exist."""
+    source, sink = (graph.values[names[0]].qparams for names in (graph.inputs, graph.outputs))
+    assert source is not None
+    assert sink is not None
+    codes = source.quantize(x)
+    outputs = TFLM.run(model, codes) if tflm_available() else interpret(graph, (codes,))[graph.outputs[0]]
+    return torch.from_numpy(sink.dequantize(outputs))
+
+
+def _evaluate(run: Run, graph: Graph, model: bytes) -> dict[str, dict[str, float]]:
+    """Test metrics in the target's unit, for every stage from a straight line to the device."""
+    arrays = run.data.arrays
+    x, y = arrays.test
+    network: fx.GraphModule = run.module.net  # type: ignore[assignment]
+    before = copy.deepcopy(network)
+    before.load_state_dict(run.qat.float_parameters, strict=False)
+    set_mode(before, Mode.FLOAT)
+    set_mode(network, Mode.FAKE)
+    with torch.no_grad():
+        predictions = {
+            "linear_regression": linear_regression(arrays.train, x),
+            "float": before.eval()(x),
+            "ptq_int8": _post_training(before, arrays.train[0], x),
+            "qat_fake_quant": network.eval()(x),
+            "qat_int8": _device(graph, model, x.numpy()),
+        }
+    return {stage: regression_metrics(prediction, y) for stage, prediction in predictions.items()}
+
+
+def _post_training(network: fx.GraphModule, train: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The float network calibrated and exported without any quantized training, on the device."""
+    calibrate(network, [train])
+    graph = lower(network)
+    return _device(graph, write_tflite(graph), x.numpy())
+
+
+def _headers(
+    run: Run, name: str, graph: Graph, final: Graph, model: bytes, codes: np.ndarray, arena_bytes: int
+) -> dict[str, str]:
+    chosen = codes[np.linspace(0, len(codes) - 1, min(_TEST_VECTORS, len(codes))).astype(int)]
+    outputs = interpret(graph, (chosen,))[graph.outputs[0]]
+    ends = [tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)]
+    methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
+    made = {
+        **headers.model_data(name, model),
+        f"{name}_quantization.h": headers.quantization(name, run.data.arrays.interface, *ends),
+        f"{name}_op_resolver.h": headers.op_resolver(name, methods),
+        f"{name}_test_vectors.h": headers.test_vectors(
+            name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)
+        ),
+    }
+    if arena_bytes:
+        made[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)
+    return made
+
+
+def probe_writable(out: Path) -> None:
+    """Fail now rather than after training, and leave nothing behind.
+
+    Raises:
+        Unwritable: ``out`` is a file, or can't be made or written.
+    """
+    existing = out
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise Unwritable(
+            where="--out",
+            expected="a folder that can be made or written",
+            got=str(out),
+            remedy=f"choose another folder, or give yourself the right to write in {existing}",
+        )
+
+
+def write_bundle(bundle: Bundle, out: Path) -> None:
+    """Write a verified bundle: all files to a temporary folder beside ``out``, then each moved into place.
+
+    Raises:
+        Unwritable: the folder can't be written; what was there before is unchanged.
+    """
+    probe_writable(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as staging:
+            for file, content in bundle.files.items():
+                (Path(staging) / file).write_bytes(content)
+            out.mkdir(exist_ok=True)
+            for file in bundle.files:
+                os.replace(Path(staging) / file, out / file)
+    except OSError as error:
+        raise Unwritable(
+            where="--out", expected="a writable folder", got=str(error), remedy="choose another folder"
+        ) from error

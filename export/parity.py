@@ -1,0 +1,223 @@
+"""Parity, or no export: the file against the network, and the engines against the integer reference.
+
+Three comparisons. Every scale (as float32 bits), zero point, weight and bias of the file, read back, against the
+network's. TFLite Micro's outputs against the integer reference's: judged, exactly. LiteRT's and the QAT network's own
+outputs: reported, because LiteRT rounds differently and the network in FAKE mode computes in float.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_available
+from export.interpret import interpret
+from export.ir import Graph
+from export.tflite_reader import read_tflite
+from qtorch.errors import ParityError
+from qtorch.fake_quant import Mode, Quantizer
+from qtorch.fixedpoint import Rounding
+from qtorch.prepare import quantizers, set_mode
+from qtorch.qparams import QParams
+
+__all__ = ["EngineParity", "FileParity", "ParityReport", "compare_file", "compare_graphs", "corner_codes", "parity"]
+
+
+@dataclass(frozen=True)
+class FileParity:
+    """How many tensors and constants were compared, and how many differ."""
+
+    tensors: int
+    tensor_mismatches: int
+    values: int
+    value_mismatches: int
+    first: str = ""
+
+
+@dataclass(frozen=True)
+class EngineParity:
+    """One engine's outputs against the integer reference's, in codes."""
+
+    version: str
+    inputs: int
+    outputs: int
+    mismatches: int
+    max_lsb: int
+
+    @property
+    def exact_share(self) -> float:
+        """Share of outputs that agree exactly."""
+        return 1 - self.mismatches / max(1, self.outputs)
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All comparisons of one model; ``judges`` names the engines that had to agree exactly and did."""
+
+    file: FileParity
+    engines: dict[str, EngineParity]
+    judges: tuple[str, ...]
+    exhaustive: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The contents of parity.json."""
+        return {
+            "qparams": {"tensors": self.file.tensors, "mismatches": self.file.tensor_mismatches},
+            "constants": {"values": self.file.values, "mismatches": self.file.value_mismatches},
+            "engines": {name: asdict(engine) for name, engine in self.engines.items()},
+            "judges": list(self.judges),
+            "exhaustive": self.exhaustive,
+        }
+
+
+def _bits(qparams: QParams | None) -> tuple[Any, ...] | None:
+    if qparams is None:
+        return None
+    scales = np.asarray(qparams.scale, np.float32).view(np.uint32)
+    # One scale is the same thing with and without a channel axis: a file can't tell them apart.
+    axis = qparams.axis if len(qparams.scale) > 1 else None
+    return (qparams.dtype, axis, qparams.zero_point, tuple(int(b) for b in scales))
+
+
+def compare_graphs(graph: Graph, other: Graph) -> FileParity:
+    """Two graphs value by value in the order in which they stand; ``first`` says where they first differ."""
+    tensors = constants = tensor_mismatches = value_mismatches = 0
+    first = ""
+    wiring = [
+        [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, (n.output,))) for n in g.nodes] for g in (graph, other)
+    ]
+    ends = [(_indices(g, g.inputs), _indices(g, g.outputs), len(g.values)) for g in (graph, other)]
+    if wiring[0] != wiring[1] or ends[0] != ends[1]:
+        return FileParity(len(graph.values), len(graph.values), 0, 0, "the ops, their attributes or their order")
+    for (name, expected), got in zip(graph.values.items(), other.values.values(), strict=True):
+        tensors += 1
+        if _bits(expected.qparams) != _bits(got.qparams) or expected.shape != got.shape:
+            tensor_mismatches += 1
+            first = first or f"{name}: expected {expected.shape} {expected.qparams}, got {got.shape} {got.qparams}"
+        if expected.data is None and got.data is None:
+            continue
+        if expected.data is None or got.data is None or expected.data.shape != got.data.shape:
+            value_mismatches += 1
+            first = first or f"{name}: constant in one, not in the other"
+            continue
+        constants += expected.data.size
+        wrong = np.argwhere(expected.data != got.data)
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            value_mismatches += len(wrong)
+            first = first or f"{name}{list(at)}: expected {expected.data[at]}, got {got.data[at]}"
+    return FileParity(tensors, tensor_mismatches, constants, value_mismatches, first)
+
+
+def _indices(graph: Graph, names: tuple[str, ...]) -> tuple[int, ...]:
+    order = list(graph.values)
+    return tuple(order.index(name) for name in names)
+
+
+def compare_file(graph: Graph, model: bytes) -> FileParity:
+    """A graph against a model file, read back with the schema.
+
+    Raises:
+        ParityError: they differ; names the first tensor, index and both values.
+    """
+    result = compare_graphs(graph, read_tflite(model))
+    if result.tensor_mismatches or result.value_mismatches:
+        raise ParityError(
+            f"the file is not the network: {result.tensor_mismatches} of {result.tensors} tensors and "
+            f"{result.value_mismatches} of {result.values} constants differ, first {result.first}"
+        )
+    return result
+
+
+def corner_codes(features: int, random: int, seed: int = 0) -> np.ndarray:
+    """int8 codes ``[samples, features]``: every corner of the input box (first 10 features) and ``random`` others."""
+    free = min(features, 10)
+    bits = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
+    corners = np.zeros((2**free, features), np.int8)
+    corners[:, :free] = np.where(bits, 127, -128)
+    return np.concatenate([corners, np.random.default_rng(seed).integers(-128, 128, (random, features), np.int8)])
+
+
+def parity(graph: Graph, model: bytes, codes: np.ndarray, network: fx.GraphModule | None = None) -> ParityReport:
+    """Compare everything that can compute this model, on int8 input ``codes [samples, ...]``.
+
+    Args:
+        graph: of the int8 model.
+        model: its file, int8 in and out.
+        codes: inputs; all 256 of a one-feature model make the comparison exhaustive.
+        network: the QAT network, whose own outputs are then compared as well.
+
+    Raises:
+        ParityError: the file differs from the graph, or TFLM (LiteRT's reference kernels where TFLM does not exist)
+            from the integer reference, or the network in EXACT mode from it.
+    """
+    file = compare_file(graph, model)
+    expected = interpret(graph, (codes,))[graph.outputs[0]]
+    engines: dict[str, EngineParity] = {}
+    judges = []
+    if tflm_available():
+        engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
+        judges.append(TFLM.name)
+    else:
+        single = interpret(graph, (codes,), Rounding.SINGLE)[graph.outputs[0]]
+        _judge(LITERT_REFERENCE, graph, model, codes, single)
+        judges.append(f"{LITERT_REFERENCE.name} against single rounding")
+    for engine in (LITERT_REFERENCE, LITERT_DEFAULT):
+        engines[engine.name] = _compare(engine.version, engine.run(model, codes), expected)
+    if network is not None:
+        for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
+            engines[name] = _compare(torch.__version__, network_codes(network, codes, mode), expected)
+        exact = engines["qat_network_exact"]
+        if exact.mismatches:
+            raise ParityError(f"the network in EXACT mode differs from the reference on {exact.mismatches} outputs")
+        judges.append("qat_network_exact")
+    one_input = codes.reshape(len(codes), -1).shape[1] == 1
+    return ParityReport(file, engines, tuple(judges), one_input and len(np.unique(codes)) == 256)
+
+
+def network_codes(network: fx.GraphModule, codes: np.ndarray, mode: Mode) -> np.ndarray:
+    """The QAT network's own output codes for input codes; leaves it in ``mode``."""
+    found = list(quantizers(network).values())
+    placeholder = next(n for n in network.graph.nodes if n.op == "call_module")
+    source = network.get_submodule(str(placeholder.target))
+    assert isinstance(source, Quantizer)
+    last = next(n for n in network.graph.nodes if n.op == "output").args[0]
+    sink = network.get_submodule(str(getattr(last, "target", "")))
+    output = sink if isinstance(sink, Quantizer) else sink.output
+    assert output in found
+    set_mode(network, mode)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        real = network(torch.from_numpy(source.qparams().dequantize(codes)))
+    network.train(was_training)
+    return output.qparams().quantize(real.numpy())
+
+
+def _judge(engine: Engine, graph: Graph, model: bytes, codes: np.ndarray, expected: np.ndarray) -> EngineParity:
+    got = engine.run(model, codes)
+    result = _compare(engine.version, got, expected)
+    if result.mismatches:
+        at = tuple(int(i) for i in np.argwhere(got != expected)[0])
+        raise ParityError(
+            f"{engine.name} {engine.version} differs from the integer reference on {result.mismatches} of "
+            f"{result.outputs} outputs, by up to {result.max_lsb} LSB; first in {_producer(graph)} at sample {at[0]}, "
+            f"index {list(at[1:])}, input {codes[at[0]].tolist()}: reference {expected[at]}, {engine.name} {got[at]}"
+        )
+    return result
+
+
+def _producer(graph: Graph) -> str:
+    return ", ".join(f"{node.op} {node.output!r}" for node in graph.nodes if node.output in graph.outputs)
+
+
+def _compare(version: str, got: np.ndarray, expected: np.ndarray) -> EngineParity:
+    difference = np.abs(got.astype(np.int64) - expected.astype(np.int64))
+    return EngineParity(
+        version, len(expected), int(difference.size), int((difference > 0).sum()), int(difference.max(initial=0))
+    )
+

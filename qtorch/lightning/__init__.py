@@ -1,0 +1,1 @@
+"""Training with PyTorch Lightning: module, data, callback, command line, checkpoint."""

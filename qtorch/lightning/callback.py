@@ -1,0 +1,136 @@
+"""Quantization-aware training as a Lightning callback: float first, then calibration, fake quantization, exact mode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, fx
+
+from qtorch.config import QuantizationConfig
+from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.fake_quant import Mode
+from qtorch.prepare import calibrate, prepare, saturation, set_mode
+
+__all__ = ["QuantizationAwareTraining"]
+
+
+class QuantizationAwareTraining(pl.Callback):
+    """Turns ``module.net`` into a QAT network that trains as float until ``start`` and quantized afterwards.
+
+    The network is prepared before the optimizer is made and keeps its parameters, so nothing is swapped in the middle
+    of a fit. At the first quantized epoch the ranges are measured on all training data; they then stay.
+
+    Args:
+        start: share of the epochs that train in float, in [0, 1).
+        exact: share of the epochs, at the end, that train on the device's own integers, in [0, 1 - start].
+        weights: one weight scale per output channel, or one per tensor.
+    """
+
+    def __init__(
+        self,
+        start: float = 0.6,
+        exact: float = 0.0,
+        weights: Literal["per_channel", "per_tensor"] = "per_channel",
+    ) -> None:
+        if not 0 <= start < 1 or not 0 <= exact <= 1 - start:
+            raise BadConfiguration(
+                where="qat",
+                expected="0 <= start < 1 and 0 <= exact <= 1 - start",
+                got=f"start {start} and exact {exact}",
+                remedy="leave some epochs to quantized training",
+            )
+        self.start, self.exact = start, exact
+        self.config = QuantizationConfig(weights=weights)
+        self.float_parameters: dict[str, Tensor] = {}
+        self.seconds = {"float": 0.0, "qat": 0.0}
+        self._since = 0.0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Prepare ``pl_module.net``, once."""
+        if isinstance(pl_module.net, fx.GraphModule):
+            return
+        example = pl_module.example_input_array
+        if not isinstance(example, Tensor):
+            raise BadConfiguration(
+                where=f"{type(pl_module).__name__}.example_input_array",
+                expected="a tensor",
+                got=f"{type(example).__name__}",
+                remedy="set it in the module's constructor to one example batch",
+            )
+        pl_module.net = prepare(pl_module.net, example, self.config)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Enter the phase that this epoch belongs to."""
+        mode = self.mode_of(trainer.current_epoch, int(trainer.max_epochs or 1))
+        if mode is not Mode.FLOAT and not self.float_parameters:
+            self._lap("float")
+            self.float_parameters = {n: p.detach().clone() for n, p in pl_module.net.named_parameters()}
+            calibrate(pl_module.net, _inputs(trainer))
+            rank_zero_info(f"epoch {trainer.current_epoch}: ranges calibrated, training quantized from here")
+        set_mode(pl_module.net, mode)
+
+    def mode_of(self, epoch: int, epochs: int) -> Mode:
+        """The mode of one epoch out of ``epochs``; the last one is always quantized."""
+        if epoch < min(round(self.start * epochs), epochs - 1):
+            return Mode.FLOAT
+        return Mode.EXACT if epoch >= epochs - round(self.exact * epochs) else Mode.FAKE
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop at the first loss that is not a number."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if isinstance(loss, Tensor) and not torch.isfinite(loss):
+            raise NotFinite(
+                where=f"training loss, epoch {trainer.current_epoch}, batch {batch_idx}",
+                expected="a finite number",
+                got=f"{float(loss)}",
+                remedy="lower the learning rate or check the data",
+            )
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report saturated ranges, and leave the network in FAKE mode for what follows."""
+        self._lap("qat")
+        if self.float_parameters:
+            for found in saturation(pl_module.net, _inputs(trainer)):
+                rank_zero_warn(f"saturated range: {found}", category=UserWarning)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say what the checkpoint belongs to, so that it can be opened by itself."""
+        from qtorch.lightning.checkpoint import KEY, Run, describe_run
+
+        data: Any = getattr(trainer, "datamodule", None)
+        if data is not None:
+            task = getattr(pl_module, "task", type(pl_module).__name__.lower())
+            checkpoint[KEY] = describe_run(Run(task, pl_module, data, self))  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The float network that quantized training started from."""
+        return {"float_parameters": self.float_parameters}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See :meth:`state_dict`."""
+        self.float_parameters = dict(state_dict["float_parameters"])
+
+    def _lap(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] += now - self._since
+        self._since = now
+
+
+def _inputs(trainer: pl.Trainer) -> Iterator[Tensor]:
+    """The inputs of every training batch, without targets."""
+    loader: Any = trainer.train_dataloader
+    for batch in loader:
+        yield batch[0]

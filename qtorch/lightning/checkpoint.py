@@ -1,0 +1,120 @@
+"""A checkpoint that can be opened by itself: which module and data it belongs to, and their arguments."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from qtorch.errors import BadCheckpoint
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.regression import Regression
+
+__all__ = ["KEY", "Run", "describe_run", "load_run"]
+
+#: Where a checkpoint says what it belongs to.
+KEY = "qtorch"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained module, the data it was trained on, and the callback that quantized it."""
+
+    task: str
+    module: Regression
+    data: ArrayDataModule
+    qat: QuantizationAwareTraining
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """What :func:`load_run` needs beside Lightning's own entries: plain values only."""
+    return {
+        "format": _FORMAT,
+        "task": run.task,
+        "module": _describe(run.module),
+        "data": _describe(run.data),
+        "qat": {"start": run.qat.start, "exact": run.qat.exact, "weights": run.qat.config.weights},
+        "float_parameters": run.qat.float_parameters,
+        "seconds": dict(run.qat.seconds),
+    }
+
+
+def _describe(thing: pl.LightningModule | pl.LightningDataModule) -> dict[str, Any]:
+    kind = type(thing)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": dict(thing.hparams)}
+
+
+def load_run(path: Path) -> Run:
+    """Open a checkpoint that this framework wrote.
+
+    The module and data classes are imported by the names in the file: open only files that you trust.
+
+    Raises:
+        BadCheckpoint: no such file, no checkpoint, one of another framework or format, or weights that don't fit.
+    """
+    checkpoint = _read(path)
+    described = checkpoint.get(KEY)
+    if not isinstance(described, dict) or described.get("format") != _FORMAT:
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"an entry {KEY!r} of format {_FORMAT}",
+            got=f"entries {sorted(map(str, checkpoint))}",
+            remedy="pass a checkpoint that was trained with the QuantizationAwareTraining callback",
+        )
+    module, data = (_instantiate(path, described[part]) for part in ("module", "data"))
+    qat = QuantizationAwareTraining(**described["qat"])
+    qat.float_parameters = described["float_parameters"]
+    qat.seconds = described["seconds"]
+    qat.setup(None, module, "test")  # type: ignore[arg-type]
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"the weights of {described['module']['class_path']}",
+            got="; ".join(str(error).split("\n\t"))[:400],
+            remedy="pass a checkpoint of this network, or the arguments it was trained with",
+        ) from error
+    module.eval()
+    return Run(described["task"], module, data, qat)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # weights_only: a checkpoint can't run code while it is read.
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise BadCheckpoint(
+            where=str(path),
+            expected="a Lightning checkpoint",
+            got=str(error).splitlines()[0],
+            remedy="pass the .ckpt file that training wrote",
+        ) from error
+    if not isinstance(loaded, dict):
+        raise BadCheckpoint(
+            where=str(path),
+            expected="a Lightning checkpoint",
+            got=type(loaded).__name__,
+            remedy="pass the .ckpt file that training wrote",
+        )
+    return loaded
+
+
+def _instantiate(path: Path, described: dict[str, Any]) -> Any:
+    module_name, _, name = described["class_path"].rpartition(".")
+    try:
+        return getattr(import_module(module_name), name)(**described["init_args"])
+    except (ImportError, AttributeError, TypeError) as error:
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"an importable class {described['class_path']}",
+            got=str(error),
+            remedy="run from the folder that holds that module",
+        ) from error

@@ -1,0 +1,94 @@
+"""What ``python -m recipes.<task>`` does without a subcommand: data, float, QAT, export, parity, headers, report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+from export.bundle import Bundle, ExportOptions, make_bundle, probe_writable, write_bundle
+from export.report import table
+from qtorch.lightning.checkpoint import Run
+from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
+from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.regression import Regression
+
+__all__ = ["main"]
+
+
+class _PipelineCLI(QuantizationCLI):
+    """The same options as the subcommands, plus where and how to export."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--out", type=Path, help="folder for the artefacts (default: build/<task>)")
+        parser.add_argument("--name", type=str, help="name of the model and its files (default: the task's)")
+        parser.add_class_arguments(ExportOptions, "export")
+
+
+def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None = None) -> int:
+    """Entry point of a recipe; returns the exit code.
+
+    Args:
+        module: the recipe's LightningModule class, with its ``task``.
+        data: its data module class.
+        config: the YAML with its defaults.
+        arguments: of the command line.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if any(argument in SUBCOMMANDS for argument in given[:1]):
+        return run_command(lambda: subcommand(module, data, config, given))
+    return run_command(lambda: _pipeline(module, data, config, given))
+
+
+def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Path, arguments: list[str]) -> None:
+    task: str = module.task  # type: ignore[attr-defined]
+    cli = _PipelineCLI(
+        module,
+        data,
+        run=False,
+        seed_everything_default=0,
+        save_config_callback=None,
+        parser_kwargs={
+            "default_config_files": [str(config)],
+            "description": (
+                f"Train, quantize, export and verify the {task} model. "
+                f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
+            ),
+        },
+        args=arguments,
+    )
+    out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
+    options: ExportOptions = cli.config_init["export"]
+    options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
+    probe_writable(out)
+    started = time.perf_counter()
+    arrays = cli.datamodule.arrays
+    data_seconds = time.perf_counter() - started
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    bundle = export_trained(cli, task, name, options, data_seconds)
+    write_bundle(bundle, out)
+    print(f"\n{task}: {arrays.summary.train} training and {arrays.summary.test} test samples, {arrays.summary.source}\n")
+    print(table(bundle, arrays.interface.outputs[0].unit))
+    print(f"\nwritten to {out}/: {', '.join(bundle.files)}")
+
+
+def export_trained(cli: Any, task: str, name: str, options: ExportOptions, data_seconds: float) -> Bundle:
+    """Export what a CLI has just trained, with its checkpoint beside it."""
+    import tempfile
+
+    from qtorch.lightning.callback import QuantizationAwareTraining
+
+    qat = next(c for c in cli.trainer.callbacks if isinstance(c, QuantizationAwareTraining))
+    cli.model.cpu().eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ckpt"
+        cli.trainer.save_checkpoint(path)
+        checkpoint = path.read_bytes()
+    bundle = make_bundle(Run(task, cli.model, cli.datamodule, qat), name, options, data_seconds)
+    bundle.files[f"{bundle.name}.ckpt"] = checkpoint
+    return bundle
