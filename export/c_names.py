@@ -17,8 +17,8 @@ _C11 = """
 #: C++20 keywords and alternative tokens that C11 lacks, and the words that C++20 gives a meaning in context.
 _CPP20 = """
     and and_eq asm bitand bitor catch char8_t char16_t char32_t class co_await co_return co_yield compl concept
-    consteval constexpr constinit const_cast decltype delete dynamic_cast explicit export false friend mutable namespace new
-    noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast requires static_cast
+    consteval constexpr constinit const_cast decltype delete dynamic_cast explicit export false friend mutable namespace
+    new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast requires static_cast
     template this throw true try typeid typename using virtual wchar_t xor xor_eq final override import module
 """
 

@@ -169,6 +169,7 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str) -> str:
     margin = """\
 // On 32-bit targets the persistent structures hold 4-byte pointers, so the need is smaller and this figure leaves a
 // margin: a 1-16-16-1 network, for example, needs 1,616 bytes on x86-64 and 1,076 on Cortex-M3.
+//
 """
     return f"""\
 // The smallest arena that AllocateTensors accepts, rounded up to a multiple of {_ALIGNMENT}. Found by search on a
@@ -219,10 +220,6 @@ static const int8_t {name}_test_outputs[{macro}_TEST_COUNT][{macro}_TEST_OUTPUT_
 {_array_rows(outputs)}
 }};
 {_close_guard(f"{name}_test_vectors")}"""
-
-
-# pytest collects by name; this is a product of the module, not a test of it.
-test_vectors.__test__ = False  # type: ignore[attr-defined]
 
 
 def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple[QParams, ...]) -> str:
@@ -284,15 +281,14 @@ static inline int8_t {name}_code_of(float steps, int zero_point) {{
 def _quantize(name: str, tensor: str, feature: Feature, identifier: str) -> str:
     """The C function from one feature's physical value to its code."""
     macro = f"{name.upper()}_INPUT_{identifier.upper()}"
-    network = "(double)physical"
-    if feature.offset != 0:
-        network = f"({network} - {macro}_OFFSET)"
-    if feature.span != 1:
-        network = f"{network} / {macro}_SPAN"
-    plain = feature.offset == 0 and feature.span == 1
+    if feature.offset == 0 and feature.span == 1:
+        network = "physical"
+    else:
+        above = "(double)physical" if feature.offset == 0 else f"(double)physical - {macro}_OFFSET"
+        network = f"(float)({above})" if feature.span == 1 else f"(float)(({above}) / {macro}_SPAN)"
     return f"""\
 static inline int8_t {name}_quantize_{identifier}(float physical) {{
-  const float network = {"physical" if plain else f"(float)({network})"};
+  const float network = {network};
   return {name}_code_of(network / {tensor}_SCALE, {tensor}_ZERO_POINT);
 }}
 """

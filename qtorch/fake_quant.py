@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration
-from qtorch.functional import dequantize, fake_quantize
+from qtorch.functional import dequantize, fake_quantize, range_to_grid
 from qtorch.observers import MinMaxObserver
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 
@@ -31,15 +31,20 @@ class Mode(Enum):
 class Quantizer(nn.Module):
     """Fake-quantizes one int8 activation tensor of any shape.
 
+    Args:
+        margin: see :class:`qtorch.QuantizationConfig`.
+        rectified: whether the tensor is never negative, so that no code is spent below zero.
+
     Buffers ``scale`` (float32 ``[]``, 0 until calibrated) and ``zero_point`` (int32 ``[]``).
     """
 
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, dtype: str = "int8") -> None:
+    def __init__(self, margin: float = 0.0, *, rectified: bool = False) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype = "int8"
+        self.margin, self.rectified = margin, rectified
         self.mode = Mode.FLOAT
         self.observer = MinMaxObserver()
         self.register_buffer("scale", torch.tensor(0.0))
@@ -70,8 +75,12 @@ class Quantizer(nn.Module):
             )
         return QParams.of(self.grid, self.dtype)
 
-    def adopt(self, grid: Grid) -> None:
-        """Take over a grid."""
+    def settle(self) -> None:
+        """Take the range that the observer saw, with the margin; from zero up where the tensor can't be negative."""
+        grid = self.observer.grid(self.margin)
+        if self.rectified:
+            high = self.observer.high + self.margin * (self.observer.high - self.observer.low)
+            grid = range_to_grid(torch.zeros(()), high)
         self.scale.copy_(grid.scale)
         self.zero_point.copy_(grid.zero_point)
 

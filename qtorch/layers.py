@@ -72,7 +72,7 @@ class QuantizedOp(nn.Module):
         self.sources = sources
         for role, parameter in constants.items():
             self.register_parameter(role, parameter)
-        self.output = Quantizer()
+        self.output = Quantizer(self.config.margin)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The op on real tensors whose values, in FAKE and EXACT, lie on their quantizers' grids."""

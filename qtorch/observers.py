@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qtorch.errors import NotFinite
+from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.functional import range_to_grid
 from qtorch.qparams import Grid
 
@@ -53,6 +53,15 @@ class MinMaxObserver(nn.Module):
         """Whether any value was observed."""
         return bool(self.low <= self.high)
 
-    def grid(self) -> Grid:
-        """The int8 grid that covers everything seen, and zero."""
-        return range_to_grid(self.low, self.high)
+    def grid(self, margin: float = 0.0) -> Grid:
+        """The int8 grid that covers everything seen, zero, and ``margin`` times the span more at each end.
+
+        Raises:
+            BadConfiguration: nothing was seen.
+        """
+        if not self.seen:
+            raise BadConfiguration(
+                where="observer", expected="observed values", got="none", remedy="calibrate on at least one batch"
+            )
+        more = margin * (self.high - self.low)
+        return range_to_grid(self.low - more, self.high + more)

@@ -68,7 +68,7 @@ def prepare(
         if node.op == "placeholder":
             with graph.inserting_after(node):
                 name = f"{node.name}_quantizer"
-                traced.add_module(name, Quantizer())
+                traced.add_module(name, Quantizer(config.margin))
                 inserted = graph.call_module(name, (node,))
             inserted.meta = dict(node.meta)
             node.replace_all_uses_with(inserted, delete_user_cb=lambda user, kept=inserted: user is not kept)
@@ -173,6 +173,7 @@ def _quantize_node(
         return
     name = str(node.target) if node.op == "call_module" and not _is_shared(traced, node) else _fresh(traced, node)
     op = QuantizedOp(found.row, found.attrs, found.constants, tuple(quantizer_of[s] for s in sources), config)
+    op.output.rectified = found.row.name == "relu"
     traced.add_submodule(name, op)
     with traced.graph.inserting_after(node):
         replacement = traced.graph.call_module(name, tuple(sources))
@@ -190,6 +191,7 @@ def _absorb_activation(traced: fx.GraphModule, node: fx.Node, producer: fx.Node,
     if op.attrs["activation"] != "none":
         return False
     op.attrs["activation"] = row.name
+    op.output.rectified = True
     node.replace_all_uses_with(producer)
     traced.graph.erase_node(node)
     return True
@@ -258,7 +260,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
             where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
         )
     for quantizer in found.values():
-        quantizer.adopt(quantizer.observer.grid())
+        quantizer.settle()
 
 
 class _evaluating:  # noqa: N801 - reads as a verb at its one place of use

@@ -39,7 +39,9 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         config: the YAML with its defaults.
         arguments: of the command line.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # LightningCLI warns when it is handed arguments while the process has its own.
+    sys.argv = sys.argv[:1]
     if any(argument in SUBCOMMANDS for argument in given[:1]):
         return run_command(lambda: subcommand(module, data, config, given))
     return run_command(lambda: _pipeline(module, data, config, given))
@@ -87,7 +89,7 @@ def export_trained(cli: Any, task: str, name: str, options: ExportOptions, data_
     cli.model.cpu().eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ckpt"
-        cli.trainer.save_checkpoint(path)
+        cli.trainer.save_checkpoint(path, weights_only=False)
         checkpoint = path.read_bytes()
     bundle = make_bundle(Run(task, cli.model, cli.datamodule, qat), name, options, data_seconds)
     bundle.files[f"{bundle.name}.ckpt"] = checkpoint

@@ -97,7 +97,9 @@ def probes(grid: QParams) -> np.ndarray:
     with np.errstate(over="ignore"):
         ties = ((np.arange(-300, 300) + 0.5) * grid.scale[0]).astype(np.float32)
         around = np.concatenate([ties, np.nextafter(ties, np.float32(np.inf)), np.nextafter(ties, np.float32(-np.inf))])
-    special = np.float32([0.0, -0.0, 0.49999997, -0.49999997, 1e-45, 3.4e38, -3.4e38, np.inf, -np.inf, 2.0**31])
+    special = np.array(
+        [0.0, -0.0, 0.49999997, -0.49999997, 1e-45, 3.4e38, -3.4e38, np.inf, -np.inf, 2.0**31], np.float32
+    )
     spread = rng.normal(size=2000) * 10.0 ** rng.integers(-6, 7, 2000)
     near = rng.normal(size=2000) * min(grid.scale[0], 1e30) * 64
     return np.concatenate([around, special, spread.astype(np.float32), near.astype(np.float32)]).astype(np.float32)

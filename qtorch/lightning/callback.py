@@ -29,6 +29,7 @@ class QuantizationAwareTraining(pl.Callback):
         start: share of the epochs that train in float, in [0, 1).
         exact: share of the epochs, at the end, that train on the device's own integers, in [0, 1 - start].
         weights: one weight scale per output channel, or one per tensor.
+        margin: how much wider than the training data every activation's range is; see :class:`QuantizationConfig`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class QuantizationAwareTraining(pl.Callback):
         start: float = 0.6,
         exact: float = 0.0,
         weights: Literal["per_channel", "per_tensor"] = "per_channel",
+        margin: float = 0.0,
     ) -> None:
         if not 0 <= start < 1 or not 0 <= exact <= 1 - start:
             raise BadConfiguration(
@@ -45,7 +47,7 @@ class QuantizationAwareTraining(pl.Callback):
                 remedy="leave some epochs to quantized training",
             )
         self.start, self.exact = start, exact
-        self.config = QuantizationConfig(weights=weights)
+        self.config = QuantizationConfig(weights, margin)
         self.float_parameters: dict[str, Tensor] = {}
         self.seconds = {"float": 0.0, "qat": 0.0}
         self._since = 0.0

@@ -40,7 +40,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "task": run.task,
         "module": _describe(run.module),
         "data": _describe(run.data),
-        "qat": {"start": run.qat.start, "exact": run.qat.exact, "weights": run.qat.config.weights},
+        "qat": {"start": run.qat.start, "exact": run.qat.exact, **vars(run.qat.config)},
         "float_parameters": run.qat.float_parameters,
         "seconds": dict(run.qat.seconds),
     }
