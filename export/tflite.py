@@ -56,15 +56,14 @@ class _Writer:
 
     def bytes(self) -> bytes:
         graph = self.graph
-        buffers = self._tables([self._buffer(None), *(self._buffer(v.data) for v in graph.constants().values())])
         ops = list(dict.fromkeys(node.op for node in graph.nodes))
-        opcodes = self._tables([self._opcode(op) for op in ops])
+        # The order decides how much padding the aligned constants need; this one was the smallest of all 24.
         operators = self._tables([self._operator(node, ops.index(node.op)) for node in graph.nodes])
         tensors = self._tables([self._tensor(name, value) for name, value in graph.values.items()])
+        opcodes = self._tables([self._opcode(op) for op in ops])
+        buffers = self._tables([self._buffer(None), *(self._buffer(v.data) for v in graph.constants().values())])
         inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
-        subgraph = self._table(
-            "SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators
-        )
+        subgraph = self._table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators)
         subgraphs = self._tables([subgraph])
         model = self._table(
             "Model", Version=_SCHEMA_VERSION, OperatorCodes=opcodes, Subgraphs=subgraphs, Buffers=buffers

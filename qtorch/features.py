@@ -1,4 +1,4 @@
-"""What a network's numbers mean outside it: names, units, and the linear scaling between physical and network values."""
+"""What a network's numbers mean outside it: names, units, and the scaling between physical and network values."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Rounding(Enum):
 
 
 class Multiplier(NamedTuple):
-    """``real = mantissa * 2**(shift - 31)``; mantissa int64 in ``[2**30, 2**31)`` or 0, shift int64 in ``[-31, ...]``."""
+    """``mantissa * 2**(shift - 31)``; mantissa int64 in ``[2**30, 2**31)`` or 0, shift int64, at least -31."""
 
     mantissa: Tensor
     shift: Tensor

@@ -35,14 +35,12 @@ BIAS_LIMIT = 2**29
 #: Where a channel's weights and bias are all zero any scale will do; this one keeps s_in * s_w a normal float32.
 SMALLEST_WEIGHT_SCALE = 2.0**-40
 
-_HALF = torch.tensor(0.5)
-
 
 def round_half_away(x: Tensor) -> Tensor:
     """Nearest integer, ties away from zero (C's ``round``); exact also just below a tie, where ``x + 0.5`` is not."""
     whole = torch.trunc(x)
-    # x - whole is exact (Sterbenz), so the comparison sees the true fraction.
-    return whole + torch.trunc((x - whole) * 2)
+    # x - whole is exact, so doubling it compares the true fraction with one half. Infinity needs no rounding.
+    return whole + torch.trunc((x - whole).nan_to_num_(0.0) * 2)
 
 
 class _RoundSte(torch.autograd.Function):
@@ -74,8 +72,9 @@ def quantize(x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None
     Returns: int64 tensor of ``x``'s shape.
     """
     steps = round_half_away(x / _along(grid.scale, axis, x.dim()))
-    # Bounded before the conversion, because float to integer is undefined beyond the integer's range.
-    steps = steps.clamp(-(2.0**31), 2.0**31)
+    # Bounded before the conversion, because float to integer is undefined beyond the integer's range; NaN becomes the
+    # zero point, as in the generated headers.
+    steps = steps.nan_to_num(0.0).clamp(-(2.0**31), 2.0**31)
     return (steps.to(torch.int64) + grid.zero_point).clamp(low, high)
 
 

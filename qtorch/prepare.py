@@ -142,11 +142,12 @@ class _Found:
 
 
 def _find_row(traced: fx.GraphModule, node: fx.Node) -> _Found:
+    module: nn.Module | None = None
+    key: tuple[str, Any]
     if node.op == "call_module":
         module = traced.get_submodule(str(node.target))
-        key, described = ("module", type(module)), f"{type(module).__name__}"
+        key, described = ("module", type(module)), type(module).__name__
     else:
-        module = None
         key = ("function" if node.op == "call_function" else "method", node.target)
         described = getattr(node.target, "__name__", str(node.target))
     found = _MATCHES.get(key)
@@ -159,7 +160,7 @@ def _find_row(traced: fx.GraphModule, node: fx.Node) -> _Found:
             remedy="replace it by a supported layer",
         )
     row, match = found
-    constants = {} if module is None else {n: p for n, p in module.named_parameters(recurse=False)}
+    constants = {} if module is None else dict(module.named_parameters(recurse=False))
     return _Found(row, match.attrs(module), constants)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -9,11 +12,15 @@ __all__ = ["perceptron", "spread_kinks"]
 
 
 def perceptron(sizes: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers of these sizes with ReLU between them, He-initialized (He et al. 2015), biases zero."""
+    """Linear layers of these sizes with ReLU between them.
+
+    Weights start orthogonal with gain sqrt(2) (Saxe et al. 2014, arXiv:1312.6120), biases at zero: in layers this
+    narrow, independent random rows are dead together often enough to matter.
+    """
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         linear = nn.Linear(fan_in, fan_out)
-        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.orthogonal_(linear.weight, math.sqrt(2))
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers[:-1])

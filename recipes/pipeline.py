@@ -74,7 +74,9 @@ def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Pat
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     bundle = export_trained(cli, task, name, options, data_seconds)
     write_bundle(bundle, out)
-    print(f"\n{task}: {arrays.summary.train} training and {arrays.summary.test} test samples, {arrays.summary.source}\n")
+    print(
+        f"\n{task}: {arrays.summary.train} training and {arrays.summary.test} test samples, {arrays.summary.source}\n"
+    )
     print(table(bundle, arrays.interface.outputs[0].unit))
     print(f"\nwritten to {out}/: {', '.join(bundle.files)}")
 

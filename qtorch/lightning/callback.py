@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
@@ -64,7 +64,7 @@ class QuantizationAwareTraining(pl.Callback):
                 got=f"{type(example).__name__}",
                 remedy="set it in the module's constructor to one example batch",
             )
-        pl_module.net = prepare(pl_module.net, example, self.config)
+        pl_module.net = prepare(_network(pl_module), example, self.config)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -75,10 +75,10 @@ class QuantizationAwareTraining(pl.Callback):
         mode = self.mode_of(trainer.current_epoch, int(trainer.max_epochs or 1))
         if mode is not Mode.FLOAT and not self.float_parameters:
             self._lap("float")
-            self.float_parameters = {n: p.detach().clone() for n, p in pl_module.net.named_parameters()}
-            calibrate(pl_module.net, _inputs(trainer))
+            self.float_parameters = {n: p.detach().clone() for n, p in _network(pl_module).named_parameters()}
+            calibrate(_network(pl_module), _inputs(trainer))
             rank_zero_info(f"epoch {trainer.current_epoch}: ranges calibrated, training quantized from here")
-        set_mode(pl_module.net, mode)
+        set_mode(_network(pl_module), mode)
 
     def mode_of(self, epoch: int, epochs: int) -> Mode:
         """The mode of one epoch out of ``epochs``; the last one is always quantized."""
@@ -103,7 +103,7 @@ class QuantizationAwareTraining(pl.Callback):
         """Report saturated ranges, and leave the network in FAKE mode for what follows."""
         self._lap("qat")
         if self.float_parameters:
-            for found in saturation(pl_module.net, _inputs(trainer)):
+            for found in saturation(_network(pl_module), _inputs(trainer)):
                 rank_zero_warn(f"saturated range: {found}", category=UserWarning)
 
     def on_save_checkpoint(
@@ -129,6 +129,19 @@ class QuantizationAwareTraining(pl.Callback):
         now = time.perf_counter()
         self.seconds[phase] += now - self._since
         self._since = now
+
+
+def _network(pl_module: pl.LightningModule) -> nn.Module:
+    """The attribute ``net``, which is what gets quantized."""
+    net = getattr(pl_module, "net", None)
+    if not isinstance(net, nn.Module):
+        raise BadConfiguration(
+            where=type(pl_module).__name__,
+            expected="the network in attribute 'net', an nn.Module",
+            got=type(net).__name__,
+            remedy="assign the network to self.net in the module's constructor",
+        )
+    return net
 
 
 def _inputs(trainer: pl.Trainer) -> Iterator[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +47,9 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 def _describe(thing: pl.LightningModule | pl.LightningDataModule) -> dict[str, Any]:
     kind = type(thing)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": dict(thing.hparams)}
+    # LightningCLI adds entries of its own, which begin with an underscore.
+    arguments = {name: value for name, value in thing.hparams.items() if not name.startswith("_")}
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
 
 
 def load_run(path: Path) -> Run:
@@ -90,11 +91,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         # weights_only: a checkpoint can't run code while it is read.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+    # The unpickler fails on foreign bytes in whatever way they happen to lead it astray.
+    except Exception as error:
         raise BadCheckpoint(
             where=str(path),
             expected="a Lightning checkpoint",
-            got=str(error).splitlines()[0],
+            got=(str(error) or type(error).__name__).splitlines()[0],
             remedy="pass the .ckpt file that training wrote",
         ) from error
     if not isinstance(loaded, dict):

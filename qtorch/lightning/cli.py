@@ -24,12 +24,10 @@ class QuantizationCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``--qat.start``, ``--qat.exact`` and ``--qat.weights``."""
-        parser.add_lightning_class_args(QuantizationAwareTraining, "qat")  # type: ignore[arg-type]
+        parser.add_lightning_class_args(QuantizationAwareTraining, "qat")
 
 
-def subcommand(
-    module: type[Regression], data: type[ArrayDataModule], config: Path, arguments: Sequence[str]
-) -> None:
+def subcommand(module: type[Regression], data: type[ArrayDataModule], config: Path, arguments: Sequence[str]) -> None:
     """Run one LightningCLI subcommand with ``config`` as the default configuration file."""
     defaults: dict[str, Any] = {name: {"default_config_files": [str(config)]} for name in SUBCOMMANDS}
     QuantizationCLI(

@@ -37,8 +37,14 @@ def linear_regression(train: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
     return design(x) @ solution
 
 
+#: Share of float training during which the learning rate rises.
+_WARM_UP = 0.05
+
+
 class Regression(pl.LightningModule):
     """Trains ``net`` with Adam; the learning rate falls along a half cosine, once per phase.
+
+    It rises first, during 5 % of float training.
 
     Args:
         net: maps float32 ``[N, F]`` to ``[N, T]``.
@@ -46,7 +52,6 @@ class Regression(pl.LightningModule):
         loss: ``"mse"`` or ``"huber"`` (delta 1, in the target's unit).
         learning_rate: at the start of float training.
         qat_learning_rate: at the start of quantized training.
-        qat_start: share of the epochs in float; the callback's ``start``.
     """
 
     def __init__(
@@ -102,7 +107,8 @@ class Regression(pl.LightningModule):
         epochs = int(self.trainer.max_epochs or 1)
         start = min(round(self._qat_start() * epochs), epochs - 1)
         if epoch < start:
-            return _half_cosine(epoch, start)
+            # The first steps towards a distant mean are large; without a warm-up they can leave hidden units dead.
+            return _half_cosine(epoch, start) * min(1.0, (epoch + 1) / max(1.0, _WARM_UP * start))
         return self.qat_learning_rate / self.learning_rate * _half_cosine(epoch - start, epochs - start)
 
     def _qat_start(self) -> float:

@@ -80,7 +80,9 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise _bad(path, f"a finite number in column {column!r}", f"{cell!r} in line {line}", "correct or delete the row")
+        raise _bad(
+            path, f"a finite number in column {column!r}", f"{cell!r} in line {line}", "correct or delete the row"
+        )
     return number
 
 
@@ -108,6 +110,4 @@ def generate(rows: int, seed: int) -> Table:
     grams = np.where(diesel, 27.0, 23.0)
     # The published CO2 comes from another weighting of the test cycles than the consumption.
     co2 = consumption * 0.88 * grams * (1 + rng.normal(0, 0.03, rows))
-    return Table(
-        np.stack([size, cylinders.astype(float), co2.round(), consumption.round(1)], axis=1), "synthetic", 0
-    )
+    return Table(np.stack([size, cylinders.astype(float), co2.round(), consumption.round(1)], axis=1), "synthetic", 0)

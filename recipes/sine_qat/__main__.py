@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
-from recipes.pipeline import main
 
 if __name__ == "__main__":
     sys.exit(main(Sine, SineData, Path(__file__).with_name("config.yaml")))

@@ -1,0 +1,107 @@
+"""``python -m export CHECKPOINT --out DIR`` and ``python -m export verify MODEL.tflite [--against CHECKPOINT]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export.bundle import ExportOptions, make_bundle, probe_writable, write_bundle
+from export.engines import TFLM
+from export.ir import Graph
+from export.lower import lower
+from export.parity import compare_graphs, corner_codes, parity
+from export.passes.float_interface import float_interface
+from export.report import table
+from export.tflite_reader import read_tflite
+from qtorch.errors import BadModelFile, ParityError
+from qtorch.lightning.checkpoint import load_run
+from qtorch.lightning.cli import run_command
+
+_RANDOM_INPUTS = 10_000
+
+
+def _export(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Export a trained checkpoint: model, parity, headers, figures. "
+        "To check a file: python -m export verify MODEL.tflite [--against CHECKPOINT].",
+    )
+    parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the artefacts")
+    parser.add_argument("--name", help="name of the model and its files (default: the task's)")
+    parser.add_argument("--export.io", dest="io", choices=("int8", "float32"), default="int8")
+    given = parser.parse_args(arguments)
+    run = load_run(given.checkpoint)
+    probe_writable(given.out)
+    bundle = make_bundle(run, given.name or run.task, ExportOptions(given.io))
+    write_bundle(bundle, given.out)
+    print(table(bundle, run.data.arrays.interface.outputs[0].unit))
+    print(f"\nwritten to {given.out}/: {', '.join(bundle.files)}")
+
+
+def _verify(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export verify", description="Repeat the parity check of a model file."
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--against", type=Path, help="a checkpoint whose every scale, weight and bias must be in it")
+    given = parser.parse_args(arguments)
+    model = _read(given.model)
+    graph = read_tflite(model, str(given.model))
+    if given.against is not None:
+        _require_same(graph, lower(load_run(given.against).module.net))  # type: ignore[arg-type]
+        print(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")
+    source = graph.values[graph.inputs[0]]
+    features = int(np.prod(source.shape[1:]))
+    codes = np.arange(-128, 128, dtype=np.int8)[:, None] if features == 1 else corner_codes(features, _RANDOM_INPUTS)
+    codes = codes.reshape(-1, *source.shape[1:])
+    if source.qparams is None:
+        _verify_real(graph, model, codes)
+        return
+    for name, engine in parity(graph, model, codes).engines.items():
+        print(f"{name:28}{engine.inputs:10,} inputs {engine.exact_share:9.2%} exact, at most {engine.max_lsb} LSB off")
+
+
+def _verify_real(graph: Graph, model: bytes, codes: np.ndarray) -> None:
+    from export.interpret import interpret
+
+    first = graph.values[graph.nodes[0].output].qparams
+    assert first is not None
+    inputs = first.dequantize(codes)
+    wrong = int((TFLM.run(model, inputs) != interpret(graph, (inputs,))[graph.outputs[0]]).sum())
+    if wrong:
+        raise ParityError(f"{TFLM.name} differs from the integer reference on {wrong} of {len(inputs)} inputs")
+    print(f"{TFLM.name:28}{len(inputs):10,} float32 inputs, all exact")
+
+
+def _require_same(found: Graph, expected: Graph) -> None:
+    if found.values[found.inputs[0]].qparams is None:
+        expected = float_interface(expected)
+    result = compare_graphs(expected, found)
+    if result.first:
+        raise ParityError(f"the file is not the checkpoint's: first difference {result.first}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadModelFile(
+            where=str(path), expected="a readable file", got=str(error), remedy="check the path"
+        ) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0, 2 for bad input, 1 for failed parity."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["verify"]:
+        return run_command(lambda: _verify(given[1:]))
+    return run_command(lambda: _export(given))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
