@@ -16,7 +16,7 @@ from torch import fx
 
 from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_available
 from export.interpret import interpret
-from export.ir import Graph
+from export.ir import Graph, Value
 from export.tflite_reader import read_tflite
 from qtorch.errors import ParityError
 from qtorch.fake_quant import Mode, Quantizer
@@ -98,7 +98,7 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
         tensors += 1
         if _bits(expected.qparams) != _bits(got.qparams) or expected.shape != got.shape:
             tensor_mismatches += 1
-            first = first or f"{name}: expected {expected.shape} {expected.qparams}, got {got.shape} {got.qparams}"
+            first = first or f"{name}: {_first_difference(expected, got)}"
         if expected.data is None and got.data is None:
             continue
         if expected.data is None or got.data is None or expected.data.shape != got.data.shape:
@@ -112,6 +112,17 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
             value_mismatches += len(wrong)
             first = first or f"{name}{list(at)}: expected {expected.data[at]}, got {got.data[at]}"
     return FileParity(tensors, tensor_mismatches, constants, value_mismatches, first)
+
+
+def _first_difference(expected: Value, got: Value) -> str:
+    """The first field in which two values' types differ, and both contents; of scales only the first that differs."""
+    if expected.shape != got.shape or expected.qparams is None or got.qparams is None:
+        return f"expected {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}"
+    a, b = expected.qparams, got.qparams
+    for channel, pair in enumerate(zip(a.scale, b.scale, strict=False)):
+        if pair[0] != pair[1]:
+            return f"expected scale[{channel}] {pair[0]!r}, got {pair[1]!r}"
+    return f"expected {a.dtype} {a.zero_point} along {a.axis}, got {b.dtype} {b.zero_point} along {b.axis}"
 
 
 def _indices(graph: Graph, names: tuple[str, ...]) -> tuple[int, ...]:

@@ -60,6 +60,9 @@ def prepare(
     config = config or QuantizationConfig()
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
     net = copy.deepcopy(net)
+    if ("module", type(net)) in _MATCHES:
+        # A tracer looks into its root; a lone layer must be seen as a layer.
+        net = nn.Sequential(net)
     _require_finite_parameters(net)
     traced = _trace(net)
     _propagate_shapes(traced, examples)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from export.bundle import Bundle, ExportOptions, make_bundle, probe_writable, write_bundle
 from export.report import table
+from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
 from qtorch.lightning.data import ArrayDataModule
@@ -30,6 +34,15 @@ class _PipelineCLI(QuantizationCLI):
         parser.add_class_arguments(ExportOptions, "export")
 
 
+def _quiet() -> None:
+    """Silence what the libraries say of themselves; warnings about the data and the training stay."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: not any(word in record.getMessage() for word in ("litlogger", "PU available", "TPU"))
+    )
+
+
 def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None = None) -> int:
     """Entry point of a recipe; returns the exit code.
 
@@ -40,6 +53,7 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         arguments: of the command line.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    _quiet()
     # LightningCLI warns when it is handed arguments while the process has its own.
     sys.argv = sys.argv[:1]
     if any(argument in SUBCOMMANDS for argument in given[:1]):
@@ -83,10 +97,6 @@ def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Pat
 
 def export_trained(cli: Any, task: str, name: str, options: ExportOptions, data_seconds: float) -> Bundle:
     """Export what a CLI has just trained, with its checkpoint beside it."""
-    import tempfile
-
-    from qtorch.lightning.callback import QuantizationAwareTraining
-
     qat = next(c for c in cli.trainer.callbacks if isinstance(c, QuantizationAwareTraining))
     cli.model.cpu().eval()
     with tempfile.TemporaryDirectory() as folder:

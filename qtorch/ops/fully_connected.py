@@ -67,7 +67,7 @@ def samples() -> Iterable[Sample]:
         ("per tensor", 7, 5, False, (0.05, -3), 0.02, (0.11, 4), 2**10, "none"),
         ("relu", 16, 9, True, (0.0078125, -128), 0.013, (0.031, -128), 2**9, "relu"),
         ("relu, zero point inside", 16, 9, False, (0.01, 17), 0.013, (0.04, -20), 2**9, "relu"),
-        ("one output channel", 33, 1, True, (0.02, 127), 0.007, (0.09, -128), 2**12, "none"),
+        ("one output channel", 33, 1, True, (0.02, 127), 0.007, (0.3, 100), 2**12, "none"),
         ("one by one", 1, 1, False, (0.02, 0), 0.03, (0.005, 127), 2**4, "none"),
         ("saturating", 64, 3, True, (1.0, 0), 0.5, (0.25, 0), 2**12, "none"),
         ("multiplier above one", 3, 4, True, (0.9, 5), 0.8, (0.02, -7), 2**6, "none"),

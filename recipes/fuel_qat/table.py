@@ -104,7 +104,7 @@ def generate(rows: int, seed: int) -> Table:
     # Odd counts and more than eight are rare: they cost a step in the choice.
     cost = np.array([0.8, 0.0, 0.7, 0.0, 0.0, 0.6, 0.4])
     cylinders = allowed[np.argmin(np.abs(wanted[:, None] - allowed) + cost, axis=1)]
-    consumption = 5.2 + 1.75 * size + 0.65 * cylinders + rng.normal(0, 1.55, rows)
+    consumption = 5.8 + 1.6 * size + 0.65 * cylinders + rng.normal(0, 1.5, rows)
     diesel = rng.random(rows) < 1 / 40
     consumption = np.clip(np.where(diesel, 0.62 * consumption, consumption), 4.9, 30.2)
     grams = np.where(diesel, 27.0, 23.0)

@@ -1,0 +1,51 @@
+"""What several test files share: a small trained-looking network, its graph, and a finished pipeline run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import fx, nn
+
+import qtorch
+from export.engines import tflm_available
+from recipes.fuel_qat.data import FuelData
+from recipes.fuel_qat.model import FuelConsumption
+from recipes.pipeline import main
+
+REQUIRES = {"tflm": (tflm_available, "tflite-micro has wheels for Linux x86-64 only; run these tests there")}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker, (available, reason) in REQUIRES.items():
+            if marker in item.keywords and not available():
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def network() -> fx.GraphModule:
+    """3-6-4-1 with ReLU, prepared and calibrated."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))
+    qat = qtorch.prepare(net, torch.zeros(1, 3))
+    qtorch.calibrate(qat, [torch.rand(200, 3)])
+    return qat
+
+
+FUEL_CONFIG = Path(__file__).parents[1] / "recipes" / "fuel_qat" / "config.yaml"
+
+
+def run_fuel(*arguments: object) -> int:
+    """The fuel pipeline as its command runs it, short and quiet."""
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.max_epochs", "6"]
+    return main(FuelConsumption, FuelData, FUEL_CONFIG, [*quiet, *map(str, arguments)])
+
+
+@pytest.fixture(scope="session")
+def fuel_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that a short fuel run wrote."""
+    out = tmp_path_factory.mktemp("fuel") / "out"
+    assert run_fuel("--out", out) == 0
+    return out

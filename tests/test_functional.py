@@ -1,0 +1,85 @@
+"""Rounding, codes, gradients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from qtorch import functional as F
+from qtorch.qparams import Grid, QParams
+
+GRID = Grid(torch.tensor(0.5), torch.tensor(3, dtype=torch.int32))
+
+
+def test_round_half_away_agrees_with_a_double_oracle() -> None:
+    ties = torch.arange(-50, 50) + 0.5
+    near = torch.cat([torch.nextafter(ties, torch.tensor(-1e9)), torch.nextafter(ties, torch.tensor(1e9))])
+    x = torch.cat([ties, near, torch.randn(1000) * 100, torch.tensor([0.0, -0.0, 1e20])])
+    expected = [math.copysign(math.floor(abs(v) + 0.5), v) for v in x.double().tolist()]
+    assert F.round_half_away(x).tolist() == expected
+
+
+@pytest.mark.parametrize(("real", "code"), [(float("inf"), 127), (-float("inf"), -128), (float("nan"), 3), (3e38, 127)])
+def test_quantize_saturates_and_sends_nan_to_the_zero_point(real: float, code: int) -> None:
+    assert int(F.quantize(torch.tensor(real), GRID, -128, 127)) == code
+
+
+def test_fake_quantize_is_dequantized_quantize() -> None:
+    x = torch.randn(500) * 60
+    codes = F.quantize(x, GRID, -128, 127)
+    assert torch.equal(F.fake_quantize(x, GRID, -128, 127), F.dequantize(codes, GRID))
+
+
+def test_gradient_is_one_inside_and_zero_where_it_saturates() -> None:
+    x = torch.tensor([-100.0, -65.0, 0.3, 61.9, 62.3, 90.0], requires_grad=True)
+    F.fake_quantize(x, GRID, -128, 127).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 1, 0, 0]
+
+
+def test_round_ste_passes_the_gradient() -> None:
+    x = torch.tensor([0.4, 2.5], requires_grad=True)
+    y = F.round_ste(x)
+    y.sum().backward()
+    assert y.tolist() == [0.0, 3.0]
+    assert x.grad is not None
+    assert x.grad.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0), (-1e-3, 500.0)])
+def test_range_to_grid_covers_the_range_and_zero(low: float, high: float) -> None:
+    qparams = QParams.of(F.range_to_grid(torch.tensor(low), torch.tensor(high)))
+    codes = np.arange(-128, 128, dtype=np.int8)
+    real = qparams.dequantize(codes)
+    half = qparams.scale[0] / 2 + 1e-6 * abs(high)
+    assert 0.0 in real
+    assert real[0] <= low + half
+    assert real[-1] >= high - half
+
+
+def test_bias_widens_the_weight_scale() -> None:
+    weight, bias, s_in = torch.full((2, 3), 1e-6), torch.tensor([1000.0, 1e-9]), torch.tensor(0.01)
+    scale = F.symmetric_scale(weight, bias, s_in, axis=0)
+    codes = F.bias_codes(bias, F.bias_scale(s_in, scale))
+    assert float(codes.abs().max()) <= 2**29 * (1 + 1e-6)
+    assert float(scale[1]) == pytest.approx(1e-6 / 127)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (((0.0,), (0,)), "scale"),
+        (((0.1,), (0,)), "float32"),
+        (((0.5,), (200,)), "zero_point"),
+        (((0.5, 0.5), (0, 0)), "axis"),
+        (((0.5,), (1,), "int32"), "zero_point"),
+        (((0.5,), (0,), "int7"), "dtype"),
+        (((float("nan"),), (0,)), "scale"),
+    ],
+)
+def test_invalid_qparams_cannot_be_built(arguments: tuple, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        QParams(*arguments)

@@ -1,0 +1,142 @@
+"""Test the test: whatever differs by one bit must be caught; and what is equal must pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import fx, nn
+
+import qtorch
+from export.engines import TFLM
+from export.interpret import interpret
+from export.ir import Graph
+from export.lower import lower
+from export.parity import compare_file, compare_graphs, corner_codes, parity
+from export.passes.float_interface import float_interface
+from export.tflite import write_tflite
+from export.tflite_reader import read_tflite
+from qtorch.errors import BadModelFile, NotFinite, ParityError
+
+
+@pytest.mark.tflm
+def test_a_network_is_its_export(network: fx.GraphModule) -> None:
+    graph = lower(network)
+    report = parity(graph, write_tflite(graph), corner_codes(3, 2000), network)
+    assert report.engines["tflm"].mismatches == 0
+    assert report.engines["qat_network_exact"].mismatches == 0
+    assert report.engines["qat_network"].exact_share > 0.9
+    assert report.judges == ("tflm", "qat_network_exact")
+    assert not report.exhaustive
+
+
+def flipped(graph: Graph, what: str) -> Graph:
+    """The graph with one figure changed by the least that can be."""
+    values = dict(graph.values)
+    if what in ("weight", "bias"):
+        name = f"0.{what}"
+        data = values[name].data
+        assert data is not None
+        data = data.copy()
+        data.flat[1] += -1 if data.flat[1] > 0 else 1
+        values[name] = replace(values[name], data=data)
+    else:
+        name = graph.outputs[0]
+        qparams = values[name].qparams
+        assert qparams is not None
+        if what == "scale":
+            qparams = replace(qparams, scale=(float(np.nextafter(np.float32(qparams.scale[0]), np.float32(1))),))
+        else:
+            qparams = replace(qparams, zero_point=(qparams.zero_point[0] + (1 if qparams.zero_point[0] < 127 else -1),))
+        values[name] = replace(values[name], qparams=qparams)
+    return replace(graph, values=values)
+
+
+@pytest.mark.parametrize("what", ["weight", "bias", "scale", "zero_point"])
+def test_one_changed_figure_in_the_file_is_caught(network: fx.GraphModule, what: str) -> None:
+    graph = lower(network)
+    with pytest.raises(ParityError, match="differ, first"):
+        compare_file(graph, write_tflite(flipped(graph, what)))
+
+
+def test_a_changed_activation_is_caught(network: fx.GraphModule) -> None:
+    graph = lower(network)
+    nodes = (replace(graph.nodes[0], attrs={"activation": "none"}), *graph.nodes[1:])
+    with pytest.raises(ParityError, match="attributes"):
+        compare_file(graph, write_tflite(replace(graph, nodes=nodes)))
+
+
+@pytest.mark.tflm
+def test_an_engine_that_is_off_by_one_is_caught(network: fx.GraphModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = lower(network)
+
+    def wrong(model: bytes, inputs: np.ndarray) -> np.ndarray:
+        outputs = TFLM.run(model, inputs)
+        outputs[17] += np.int8(1)
+        return outputs
+
+    monkeypatch.setattr("export.parity.TFLM", replace(TFLM, run=wrong))
+    with pytest.raises(ParityError, match=r"on 1 of .* by up to 1 LSB.*sample 17"):
+        parity(graph, write_tflite(graph), corner_codes(3, 50))
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("seed", range(20))
+def test_random_perceptrons_are_exact(seed: int) -> None:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 40, rng.integers(2, 6)).tolist()
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), nn.ReLU()] if rng.random() < 0.7 else [nn.Linear(a, b)]
+    net = nn.Sequential(*layers)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter *= 10.0 ** rng.uniform(-3, 2)
+    config = qtorch.QuantizationConfig(weights="per_channel" if seed % 2 else "per_tensor")
+    qat = qtorch.prepare(net, torch.zeros(1, sizes[0]), config)
+    qtorch.calibrate(qat, [torch.randn(100, sizes[0])])
+    graph = lower(qat)
+    assert parity(graph, write_tflite(graph), corner_codes(sizes[0], 300), qat).engines["tflm"].mismatches == 0
+
+
+@pytest.mark.tflm
+def test_float_interface_adds_two_ops_and_changes_no_integer(network: fx.GraphModule) -> None:
+    graph = lower(network)
+    real = float_interface(graph)
+    assert [n.op for n in real.nodes] == ["quantize", *[n.op for n in graph.nodes], "dequantize"]
+    x = np.random.default_rng(0).uniform(-0.2, 1.2, (300, 3)).astype(np.float32)
+    outputs = TFLM.run(write_tflite(real), x)
+    np.testing.assert_array_equal(outputs, interpret(real, (x,))[real.outputs[0]])
+    source, sink = (graph.values[names[0]].qparams for names in (graph.inputs, graph.outputs))
+    assert source is not None
+    assert sink is not None
+    codes = interpret(graph, (source.quantize(x),))[graph.outputs[0]]
+    np.testing.assert_array_equal(outputs, sink.dequantize(codes))
+
+
+def test_every_truncation_is_refused(network: fx.GraphModule) -> None:
+    model = write_tflite(lower(network))
+    for length in range(0, len(model) - 16, 7):
+        try:
+            found = read_tflite(model[:length])
+        except BadModelFile:
+            continue
+        # What is cut off may be padding: then nothing may be different.
+        assert not compare_graphs(lower(network), found).first
+
+
+def test_foreign_files_are_refused() -> None:
+    for content in (b"", b"TFL3", b"\x20\0\0\0TFL3" + b"\xff" * 100, b"PK\x03\x04" * 50):
+        with pytest.raises(BadModelFile, match="Remedy"):
+            read_tflite(content, "some.tflite")
+
+
+def test_bad_weights_are_refused(network: fx.GraphModule) -> None:
+    with torch.no_grad():
+        next(network.parameters())[0, 0] = float("nan")
+    with pytest.raises(NotFinite, match=r"weight of layer '0'"):
+        lower(network)

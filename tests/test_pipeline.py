@@ -1,0 +1,153 @@
+"""The fuel command from end to end, in a few epochs: artefacts, determinism, checkpoints, refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.__main__ import main as export_main
+from tests.conftest import FUEL_CONFIG, run_fuel
+
+pytestmark = pytest.mark.tflm
+
+FILES = {
+    "fuel.tflite",
+    "fuel.ckpt",
+    "fuel_model_data.h",
+    "fuel_model_data.cc",
+    "fuel_quantization.h",
+    "fuel_op_resolver.h",
+    "fuel_arena.h",
+    "fuel_test_vectors.h",
+    "metrics.json",
+    "parity.json",
+}
+
+
+def test_artefacts_and_figures(fuel_out: Path) -> None:
+    assert {p.name for p in fuel_out.iterdir()} == FILES
+    metrics = json.loads((fuel_out / "metrics.json").read_text())
+    assert metrics["data"] == {"source": "synthetic", "rows": 638, "dropped": 0, "train": 446, "test": 192}
+    stages = ["linear_regression", "float", "ptq_int8", "qat_fake_quant", "qat_int8"]
+    assert list(metrics["test"]) == stages
+    for figures in metrics["test"].values():
+        assert set(figures) == {"mse", "mae", "rmse", "r2"}
+        assert all(math.isfinite(v) for v in figures.values())
+    assert metrics["tflite_bytes"] == (fuel_out / "fuel.tflite").stat().st_size <= 3200
+    assert set(metrics["seconds"]) == {"data", "float", "qat", "export", "parity"}
+    parity = json.loads((fuel_out / "parity.json").read_text())
+    assert parity["engines"]["tflm"]["inputs"] >= 10_000
+    assert parity["engines"]["tflm"]["mismatches"] == parity["qparams"]["mismatches"] == 0
+    assert set(parity["engines"]) >= {"tflm", "litert_reference", "litert_default", "qat_network"}
+    assert not parity["exhaustive"]
+
+
+def test_the_same_seed_gives_the_same_bytes(fuel_out: Path, tmp_path: Path) -> None:
+    assert run_fuel("--out", tmp_path / "again") == 0
+    for file in FILES - {"metrics.json", "fuel.ckpt"}:
+        assert (tmp_path / "again" / file).read_bytes() == (fuel_out / file).read_bytes(), file
+    assert run_fuel("--out", tmp_path / "other", "--seed_everything", 1) == 0
+    assert (tmp_path / "other" / "fuel.tflite").read_bytes() != (fuel_out / "fuel.tflite").read_bytes()
+
+
+def test_name_and_float_interface(tmp_path: Path) -> None:
+    assert run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32", "--qat.exact", "0.2") == 0
+    names = {p.name for p in (tmp_path / "o").iterdir()}
+    assert "class_model.tflite" in names
+    assert "AddQuantize" in (tmp_path / "o" / "class_model_op_resolver.h").read_text()
+    assert export_main(["verify", str(tmp_path / "o" / "class_model.tflite")]) == 0
+
+
+def test_a_checkpoint_exports_the_same_again(fuel_out: Path, tmp_path: Path) -> None:
+    assert export_main([str(fuel_out / "fuel.ckpt"), "--out", str(tmp_path / "o")]) == 0
+    for file in FILES - {"metrics.json", "fuel.ckpt"}:
+        assert (tmp_path / "o" / file).read_bytes() == (fuel_out / file).read_bytes(), file
+    a, b = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (fuel_out, tmp_path / "o"))
+    assert a == b
+
+
+def test_verify(fuel_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model, checkpoint = fuel_out / "fuel.tflite", fuel_out / "fuel.ckpt"
+    assert export_main(["verify", str(model), "--against", str(checkpoint)]) == 0
+    assert "100.00% exact" in capsys.readouterr().out
+    changed = bytearray(model.read_bytes())
+    graph_weight = changed.rindex(max(changed[i : i + 512] for i in range(0, len(changed) - 512, 16)))
+    changed[graph_weight + 5] ^= 1
+    (tmp_path / "changed.tflite").write_bytes(changed)
+    assert export_main(["verify", str(tmp_path / "changed.tflite"), "--against", str(checkpoint)]) != 0
+
+
+def foreign_checkpoint(fuel_out: Path, tmp_path: Path) -> Path:
+    content = torch.load(fuel_out / "fuel.ckpt", weights_only=True)
+    content["qtorch"]["module"]["init_args"]["hidden"] = (4, 4)
+    torch.save(content, tmp_path / "foreign.ckpt")
+    return tmp_path / "foreign.ckpt"
+
+
+def test_bad_checkpoints_and_models_exit_with_2(fuel_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    text = tmp_path / "text.ckpt"
+    text.write_text("no checkpoint")
+    plain = tmp_path / "plain.ckpt"
+    torch.save({"state_dict": {}}, plain)
+    for checkpoint in (text, plain, tmp_path / "absent.ckpt", foreign_checkpoint(fuel_out, tmp_path)):
+        assert export_main([str(checkpoint), "--out", str(tmp_path / "o")]) == 2, checkpoint
+        assert "Remedy" in capsys.readouterr().err
+    short = tmp_path / "short.tflite"
+    short.write_bytes((fuel_out / "fuel.tflite").read_bytes()[:700])
+    for model in (short, text, tmp_path / "absent.tflite"):
+        assert export_main(["verify", str(model)]) == 2, model
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data.csv", "absent.csv"], ["absent.csv"]),
+        (["--model.learning_rate", "1e30"], ["loss", "nan"]),
+        (["--qat.start", "1.5"], ["start 1.5"]),
+        (["--out", "/dev/null/x"], ["--out", "/dev/null"]),
+    ],
+)
+def test_bad_input_exits_with_2_and_writes_nothing(
+    tmp_path: Path, arguments: list[str], words: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert run_fuel("--out", out, *arguments) == 2
+    message = capsys.readouterr().err
+    assert "Remedy" in message
+    assert all(word in message for word in words), message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_leaves_other_files_alone(fuel_out: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    shutil.copy(fuel_out / "fuel.ckpt", tmp_path)
+    assert export_main([str(tmp_path / "fuel.ckpt"), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_subcommands_and_help(tmp_path: Path) -> None:
+    python = [sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat"]
+    run = {"cwd": FUEL_CONFIG.parents[2], "capture_output": True, "text": True, "check": True}
+    listed = subprocess.run([*python, "--help"], **run).stdout  # type: ignore[call-overload]
+    for option in ("--out", "--name", "--export.io", "--data.csv", "--model.loss", "--trainer.max_epochs", "fit"):
+        assert option in listed
+    quick = ["--trainer.max_epochs", "2", "--trainer.default_root_dir", str(tmp_path)]
+    subprocess.run([*python, "fit", *quick, "--trainer.enable_checkpointing", "true"], **run)  # type: ignore[call-overload]
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    assert export_main([str(checkpoint), "--out", str(tmp_path / "o")]) == 0
+    tested = subprocess.run([*python, "test", *quick, "--ckpt_path", str(checkpoint)], **run)  # type: ignore[call-overload]
+    assert "test_mse" in tested.stdout
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import sys, qtorch, export, export.bundle; print(sorted(set(sys.modules) & {'tensorflow', 'onnx'}))"
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
