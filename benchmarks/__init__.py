@@ -1,0 +1,1 @@
+"""Ratios, not timed tests: ``make bench`` prints them."""

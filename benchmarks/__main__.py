@@ -1,0 +1,100 @@
+"""``python -m benchmarks``: what quantized training and export of the fuel network cost, as ratios in one run."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+
+from export.lower import lower
+from export.parity import compare_file
+from export.tflite import write_tflite
+from qtorch.fake_quant import Mode
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.prepare import set_mode
+from recipes.fuel_qat.data import FuelData
+from recipes.fuel_qat.model import FuelConsumption
+
+_REPEATS = 7
+_EPOCHS = 20
+
+
+def _median_seconds(run: Callable[[], object], repeats: int = _REPEATS) -> float:
+    spent = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent)
+
+
+class _EpochClock(pl.Callback):
+    """Seconds of every epoch."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def _fit(exact: float) -> tuple[float, float, FuelConsumption]:
+    """Median seconds per step, float and quantized, in one fit of the fuel recipe."""
+    clock, qat = _EpochClock(), QuantizationAwareTraining(start=0.5, exact=exact)
+    module, data = FuelConsumption(), FuelData()
+    trainer = pl.Trainer(
+        max_epochs=_EPOCHS,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        callbacks=[clock, qat],
+    )
+    trainer.fit(module, datamodule=data)
+    steps, half = len(data.train_dataloader()), _EPOCHS // 2
+    # The first epoch of either phase also warms up or calibrates.
+    per_step = [statistics.median(part) / steps for part in (clock.seconds[1:half], clock.seconds[half + 1 :])]
+    return per_step[0], per_step[1], module
+
+
+def main() -> None:
+    """Print one line per figure."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    plain, fake, module = _fit(exact=0.0)
+    print(f"QAT step / float step, Lightning loop        {fake / plain:6.2f}   ({plain * 1e6:.0f} us per float step)")
+    plain, exact, _ = _fit(exact=0.5)
+    print(f"exact step / float step, Lightning loop      {exact / plain:6.2f}")
+
+    network = module.net
+    graph = lower(network)  # type: ignore[arg-type]
+    seconds = _median_seconds(lambda: compare_file(lower(network), write_tflite(graph)))  # type: ignore[arg-type]
+    print(f"export with qparams check                    {seconds * 1e3:6.2f} ms")
+
+    x = torch.rand(4096, 3)
+    network.eval()
+    times = {}
+    for mode in (Mode.FLOAT, Mode.EXACT):
+        set_mode(network, mode)
+        with torch.no_grad():
+            times[mode] = _median_seconds(lambda: network(x), 30)
+    print(f"exact forward / float forward, batch 4096    {times[Mode.EXACT] / times[Mode.FLOAT]:6.2f}")
+
+    command = [sys.executable, "-c", "import qtorch, export"]
+    print(f"import qtorch and export                     {_median_seconds(lambda: subprocess.run(command), 3):6.2f} s")
+
+
+if __name__ == "__main__":
+    main()
