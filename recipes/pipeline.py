@@ -69,6 +69,8 @@ def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Pat
         run=False,
         seed_everything_default=0,
         save_config_callback=None,
+        # The pipeline decides nothing on the validation part, so it does not spend time there unless it is asked to.
+        trainer_defaults={"limit_val_batches": 0},
         parser_kwargs={
             "default_config_files": [str(config)],
             "description": (

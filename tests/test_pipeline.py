@@ -10,9 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
+import qtorch
 from export.__main__ import main as export_main
+from export.arena import smallest_arena
+from export.passes.float_interface import float_interface
+from export.tflite import write_tflite
+from export.tflite_reader import read_tflite
+from qtorch.lightning.callback import QuantizationAwareTraining
+from recipes.fuel_qat.data import FuelData
+from recipes.fuel_qat.model import FuelConsumption
+from recipes.pipeline import main
+from recipes.sine_qat.data import SineData
+from recipes.sine_qat.model import Sine
 from tests.conftest import FUEL_CONFIG, run_fuel
 
 pytestmark = pytest.mark.tflm
@@ -143,8 +155,52 @@ def test_subcommands_and_help(tmp_path: Path) -> None:
     subprocess.run([*python, "fit", *quick, "--trainer.enable_checkpointing", "true"], **run)  # type: ignore[call-overload]
     (checkpoint,) = tmp_path.rglob("*.ckpt")
     assert export_main([str(checkpoint), "--out", str(tmp_path / "o")]) == 0
+    for command in ("validate", "predict"):
+        subprocess.run([*python, command, *quick, "--ckpt_path", str(checkpoint)], **run)  # type: ignore[call-overload]
     tested = subprocess.run([*python, "test", *quick, "--ckpt_path", str(checkpoint)], **run)  # type: ignore[call-overload]
     assert "test_mse" in tested.stdout
+
+
+def test_a_restored_checkpoint_computes_quantized(fuel_out: Path) -> None:
+    module, qat = FuelConsumption(), QuantizationAwareTraining(margin=0.2)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, callbacks=[qat], enable_progress_bar=False, enable_checkpointing=False
+    )
+    (figures,) = trainer.test(module, datamodule=FuelData(), ckpt_path=fuel_out / "fuel.ckpt", verbose=False)
+    stages = json.loads((fuel_out / "metrics.json").read_text())["test"]
+    assert figures["test_mse"] == pytest.approx(stages["qat_fake_quant"]["mse"], rel=1e-5)
+    assert figures["test_mse"] != pytest.approx(stages["float"]["mse"], rel=1e-5)
+    assert {quantizer.mode for quantizer in qtorch.quantizers(module).values()} == {qtorch.Mode.FAKE}
+
+
+def test_sine_is_checked_on_every_input(tmp_path: Path) -> None:
+    config = FUEL_CONFIG.parents[1] / "sine_qat" / "config.yaml"
+    quick = ["--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false", "--out", str(tmp_path / "o")]
+    assert main(Sine, SineData, config, quick) == 0
+    parity = json.loads((tmp_path / "o" / "parity.json").read_text())
+    assert parity["exhaustive"]
+    assert parity["engines"]["tflm"]["inputs"] == 256
+    assert (tmp_path / "o" / "sine.tflite").stat().st_size <= 2000
+
+
+def test_a_range_that_training_outgrows_is_reported(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="saturated range: .* outside"):
+        run_fuel("--out", tmp_path / "o", "--qat.margin", 0, "--model.qat_learning_rate", 0.3)
+
+
+@pytest.mark.parametrize("io", ["int8", "float32"])
+def test_the_arena_is_the_smallest(fuel_out: Path, io: str) -> None:
+    model = (fuel_out / "fuel.tflite").read_bytes()
+    if io == "float32":
+        model = write_tflite(float_interface(read_tflite(model)))
+    found = smallest_arena(model)
+    code = "import sys; from tflite_micro import runtime; m = sys.stdin.buffer.read(); "
+    code += "runtime.Interpreter.from_bytes(m, arena_size=int(sys.argv[1]))"
+    works = [
+        subprocess.run([sys.executable, "-c", code, str(n)], input=model, capture_output=True).returncode == 0
+        for n in (found, found - 16)
+    ]
+    assert works == [True, False]
 
 
 def test_nothing_heavy_is_imported() -> None:

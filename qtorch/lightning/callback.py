@@ -49,6 +49,7 @@ class QuantizationAwareTraining(pl.Callback):
         self.start, self.exact = start, exact
         self.config = QuantizationConfig(weights, margin)
         self.float_parameters: dict[str, Tensor] = {}
+        self.mode = Mode.FLOAT
         self.seconds = {"float": 0.0, "qat": 0.0}
         self._since = 0.0
 
@@ -78,6 +79,7 @@ class QuantizationAwareTraining(pl.Callback):
             self.float_parameters = {n: p.detach().clone() for n, p in _network(pl_module).named_parameters()}
             calibrate(_network(pl_module), _inputs(trainer))
             rank_zero_info(f"epoch {trainer.current_epoch}: ranges calibrated, training quantized from here")
+        self.mode = mode
         set_mode(_network(pl_module), mode)
 
     def mode_of(self, epoch: int, epochs: int) -> Mode:
@@ -99,8 +101,20 @@ class QuantizationAwareTraining(pl.Callback):
                 remedy="lower the learning rate or check the data",
             )
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compute what was last trained: a checkpoint does not say so by its weights."""
+        set_mode(_network(pl_module), self.mode)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See :meth:`on_validation_start`."""
+        set_mode(_network(pl_module), self.mode)
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See :meth:`on_validation_start`."""
+        set_mode(_network(pl_module), self.mode)
+
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report saturated ranges, and leave the network in FAKE mode for what follows."""
+        """Report saturated ranges."""
         self._lap("qat")
         if self.float_parameters:
             for found in saturation(_network(pl_module), _inputs(trainer)):
@@ -118,12 +132,13 @@ class QuantizationAwareTraining(pl.Callback):
             checkpoint[KEY] = describe_run(Run(task, pl_module, data, self))  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
-        """The float network that quantized training started from."""
-        return {"float_parameters": self.float_parameters}
+        """The float network that quantized training started from, and the mode of the last epoch."""
+        return {"float_parameters": self.float_parameters, "mode": self.mode.value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See :meth:`state_dict`."""
         self.float_parameters = dict(state_dict["float_parameters"])
+        self.mode = Mode(state_dict["mode"])
 
     def _lap(self, phase: str) -> None:
         now = time.perf_counter()

@@ -110,7 +110,7 @@ class ArrayDataModule(pl.LightningDataModule):
         _ = self.arrays
 
     def _loader(self, *tensors: Tensor, shuffle: bool = False) -> DataLoader[Any]:
-        return DataLoader(_Rows(*tensors), self.batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+        return DataLoader(_Rows(*tensors), batch_size=self.batch_size, shuffle=shuffle, collate_fn=_as_it_is)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training part."""
