@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 import qtorch
 from qtorch import Mode
 from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
+from qtorch.functional import dequantize
 
 
 class Functional(nn.Module):
@@ -62,6 +65,23 @@ def test_every_parameter_gets_a_gradient_in_every_mode(network: fx.GraphModule) 
         qtorch.set_mode(network, mode)
         network(torch.rand(64, 3)).sum().backward()
         assert all(p.grad is not None for p in network.parameters()), mode
+
+
+def test_fake_constants_are_the_exported_integers(network: fx.GraphModule) -> None:
+    """Of weights and biases alike: what FAKE multiplies with is what the file will hold, on its grid."""
+    qtorch.set_mode(network, Mode.FAKE)
+    for op in (m for m in network.modules() if isinstance(m, qtorch.QuantizedOp)):
+        probed: dict[str, Tensor] = {}
+        row = op.row
+        op.row = replace(
+            row, forward=lambda attrs, x, row=row, probed=probed: probed.update(x) or row.forward(attrs, x)
+        )
+        op(torch.zeros(1, op.weight.shape[1]))
+        op.row = row
+        for role, constant in op.constants().items():
+            expected = dequantize(constant.codes, constant.grid, constant.axis)
+            assert torch.allclose(probed[role], expected, rtol=1e-6, atol=0), role
+            assert not torch.equal(probed[role], op.get_parameter(role)), role
 
 
 def test_per_tensor_weights() -> None:

@@ -91,6 +91,32 @@ def samples() -> Iterable[Sample]:
             arrays["bias"] = rng.integers(-bias, bias, n_out, dtype=np.int32)
             qparams["bias"] = QParams(tuple(float(p) for p in products), weight.zero_point, "int32", weight.axis)
         yield Sample(label, {"activation": activation}, arrays, qparams, (64, n_out))
+    yield _product_rounding_sample()
+
+
+def _product_rounding_sample() -> Sample:
+    """One weight scale whose product with the input's differs in float32 and double, and biases that tell.
+
+    Inputs at the zero point leave the biases alone in the accumulator; each lies midway between the two places where
+    its output code changes under either product.
+    """
+    s_in, s_w, s_out = np.float32(0.1), np.float32(3e-6), np.float32(2.5)
+    single = float(s_in * s_w) / float(s_out)
+    double = float(s_in) * float(s_w) / float(s_out)
+    ties = np.arange(-100, 100, 10) + 0.5
+    bias = np.round((ties / single + ties / double) / 2).astype(np.int32)
+    arrays = {
+        "input": np.zeros((2, 1), np.int8),
+        "weight": np.ones((len(bias), 1), np.int8),
+        "bias": bias,
+    }
+    qparams = {
+        "input": QParams((float(s_in),), (0,)),
+        "weight": QParams((float(s_w),), (0,)),
+        "bias": QParams((float(s_in * s_w),), (0,), "int32"),
+        "output": QParams((float(s_out),), (0,)),
+    }
+    return Sample("float32 product", {"activation": "none"}, arrays, qparams, (2, len(bias)))
 
 
 ROW = Row(
