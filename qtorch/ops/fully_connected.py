@@ -26,13 +26,11 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def real_multiplier(input_scale: Tensor, weight_scale: Tensor, output_scale: Tensor) -> Tensor:
-    """``s_in * s_w / s_out`` in float64, ``[]`` or ``[O]``.
+    """``s_in * s_w / s_out``, all in float64, ``[]`` or ``[O]``.
 
-    The kernel takes the product in double only when it sees more than one weight scale; with one it calls
-    GetQuantizedConvolutionMultipler, which multiplies in float32.
+    TFLM's source of August 2026 still took the product in float32 where there is one weight scale; the release that
+    is tested here, and LiteRT 2.3, take it in double. The sample "product" tells them apart.
     """
-    if weight_scale.numel() == 1:
-        return (input_scale * weight_scale).to(torch.float64) / output_scale.to(torch.float64)
     return input_scale.to(torch.float64) * weight_scale.to(torch.float64) / output_scale.to(torch.float64)
 
 
@@ -105,18 +103,18 @@ def _product_rounding_sample() -> Sample:
     double = float(s_in) * float(s_w) / float(s_out)
     ties = np.arange(-100, 100, 10) + 0.5
     bias = np.round((ties / single + ties / double) / 2).astype(np.int32)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "input": np.zeros((2, 1), np.int8),
         "weight": np.ones((len(bias), 1), np.int8),
         "bias": bias,
     }
-    qparams = {
+    qparams: dict[str, QParams | None] = {
         "input": QParams((float(s_in),), (0,)),
         "weight": QParams((float(s_w),), (0,)),
         "bias": QParams((float(s_in * s_w),), (0,), "int32"),
         "output": QParams((float(s_out),), (0,)),
     }
-    return Sample("float32 product", {"activation": "none"}, arrays, qparams, (2, len(bias)))
+    return Sample("product in float32 or double", {"activation": "none"}, arrays, qparams, (2, len(bias)))
 
 
 ROW = Row(

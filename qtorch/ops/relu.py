@@ -24,8 +24,15 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """One requantization by ``s_in / s_out``, a quotient that the kernel takes in float32; clamp at the zero point."""
-    multiplier = quantize_multiplier((grids["input"].scale / grids["output"].scale).to(torch.float64))
+    """One requantization by ``s_in / s_out``; clamp at the zero point.
+
+    TFLM takes the quotient in double since its release of October 2026 (the tested one), LiteRT's kernels, which are
+    the ones that round once, in float32.
+    """
+    s_in, s_out = grids["input"].scale, grids["output"].scale
+    if rounding is Rounding.DOUBLE:
+        s_in, s_out = s_in.to(torch.float64), s_out.to(torch.float64)
+    multiplier = quantize_multiplier((s_in / s_out).to(torch.float64))
     zero_point = int(grids["output"].zero_point)
     scaled = requantize(codes["input"] - grids["input"].zero_point, multiplier, rounding)
     return (scaled + zero_point).clamp(max(-128, zero_point), 127)
