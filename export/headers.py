@@ -146,6 +146,8 @@ inline TfLiteStatus {name}_register_ops(tflite::MicroMutableOpResolver<{name}_op
 {calls}
   return kTfLiteOk;
 }}
+#else
+enum {{ {name}_op_count = {name.upper()}_OP_COUNT }};
 #endif  // __cplusplus
 {_close_guard(f"{name}_op_resolver")}"""
 
@@ -181,6 +183,7 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str) -> str:
 // The arena must begin at a multiple of {_ALIGNMENT}: alignas({_ALIGNMENT}) uint8_t arena[{name.upper()}_ARENA_BYTES];
 {_open_guard(f"{name}_arena")}
 #define {name.upper()}_ARENA_BYTES {rounded}
+enum {{ {name}_arena_bytes = {name.upper()}_ARENA_BYTES }};
 {_close_guard(f"{name}_arena")}"""
 
 
@@ -212,11 +215,18 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
 #define {macro}_TEST_INPUT_SIZE {inputs.shape[1]}
 #define {macro}_TEST_OUTPUT_SIZE {outputs.shape[1]}
 
-static const int8_t {name}_test_inputs[{macro}_TEST_COUNT][{macro}_TEST_INPUT_SIZE] = {{
+// Whoever includes this may use one array only.
+#if defined(__GNUC__)
+#define {macro}_TEST_UNUSED __attribute__((unused))
+#else
+#define {macro}_TEST_UNUSED
+#endif
+
+static const int8_t {macro}_TEST_UNUSED {name}_test_inputs[{macro}_TEST_COUNT][{macro}_TEST_INPUT_SIZE] = {{
 {_array_rows(inputs)}
 }};
 
-static const int8_t {name}_test_outputs[{macro}_TEST_COUNT][{macro}_TEST_OUTPUT_SIZE] = {{
+static const int8_t {macro}_TEST_UNUSED {name}_test_outputs[{macro}_TEST_COUNT][{macro}_TEST_OUTPUT_SIZE] = {{
 {_array_rows(outputs)}
 }};
 {_close_guard(f"{name}_test_vectors")}"""

@@ -203,6 +203,15 @@ def test_the_arena_is_the_smallest(fuel_out: Path, io: str) -> None:
     assert works == [True, False]
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc; install it, for example: apt install gcc")
+@pytest.mark.parametrize("part", ["quantization", "arena", "test_vectors", "model_data", "op_resolver"])
+def test_every_header_compiles_by_itself(fuel_out: Path, part: str) -> None:
+    strict = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
+    header = str(fuel_out / f"fuel_{part}.h")
+    done = subprocess.run(["gcc", "-x", "c", *strict, header], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, qtorch, export, export.bundle; print(sorted(set(sys.modules) & {'tensorflow', 'onnx'}))"
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
