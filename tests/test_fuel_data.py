@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from qtorch.errors import BadConfiguration, BadData
+from qtorch.errors import BadConfiguration, BadData, NotFinite
+from qtorch.features import Feature, Interface
+from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
 from qtorch.lightning.regression import linear_regression, regression_metrics
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.table import generate, read_csv
@@ -26,7 +29,7 @@ ROWS = [f"A{i},{1 + i / 10:.1f},{4 + i % 3},{8 + i / 5},{200 + 3 * i}" for i in 
 
 
 def test_missing_values_and_duplicates_are_dropped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = table(tmp_path, *ROWS, ROWS[3], "B,,4,9,200", "C,2,4,NA,200", "D,2,4")
+    path = table(tmp_path, *ROWS, ROWS[3], "B,,4,9,200", "C,2,4,#N/A,200", "D,2,4")
     read = read_csv(path)
     assert (len(read.values), read.dropped) == (30, 4)
     assert "30 rows kept, 3 with missing values and 1 duplicates dropped" in capsys.readouterr().err
@@ -40,6 +43,8 @@ def test_missing_values_and_duplicates_are_dropped_and_counted(tmp_path: Path, c
         ([*ROWS, "B,two,4,9,200"], HEADER, ["ENGINE SIZE", "'two'", "line 32"]),
         ([*ROWS, "B,inf,4,9,200"], HEADER, ["'inf'", "line 32"]),
         (ROWS[:3], HEADER, ["at least 10", "got 3"]),
+        (["B,,4,9,200"] * 12, HEADER, ["at least 10", "got 0"]),
+        ([], HEADER, ["at least 10", "got 0"]),
         ([r.split(",")[0] + "," + ",".join(["2.0", *r.split(",")[2:]]) for r in ROWS], HEADER, ["ENGINE SIZE", "2"]),
     ],
 )
@@ -96,3 +101,92 @@ def test_a_line_is_as_good_on_it_as_on_the_real_one() -> None:
 def test_too_few_rows() -> None:
     with pytest.raises(BadConfiguration, match="got 3"):
         FuelData(rows=3)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name_and_a_folder_no_part_of_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "cars.csv"
+    path.write_text("\n".join([HEADER.removeprefix("MAKE,"), *(row.partition(",")[2] for row in ROWS)]), "utf-8-sig")
+    assert FuelData(str(path)).arrays.summary == DataSummary("cars.csv", 30, 0, 21, 9)
+
+
+def test_the_split_is_the_documented_one(tmp_path: Path) -> None:
+    order = np.random.RandomState(42).permutation(30)
+    consumption = np.array([float(row.split(",")[3]) for row in ROWS], np.float32)
+    arrays = FuelData(str(table(tmp_path, *ROWS))).arrays
+    np.testing.assert_array_equal(arrays.test[1][:, 0].numpy(), consumption[order[:9]])
+    np.testing.assert_array_equal(arrays.train[1][:, 0].numpy(), consumption[order[9:]])
+    assert all(torch.equal(a, b) for a, b in zip(arrays.validation, arrays.train, strict=True))
+    assert arrays.interface.outputs == (Feature("fuel consumption", "L/100 km"),)
+
+
+def test_synthetic_values_are_printed_as_real_ones_are() -> None:
+    values = generate(4000, 1).values
+    np.testing.assert_array_equal(values, values.round(1))
+    np.testing.assert_array_equal(values[:, 1:3], values[:, 1:3].round())
+    assert values[:, 0].min() >= 1
+    assert values[:, 0].max() <= 8
+    assert values[:, 3].min() >= 4.9
+    assert values[:, 3].max() <= 30.2
+
+
+def test_data_repeats_for_a_seed() -> None:
+    first, again, other = (FuelData(seed=seed).arrays for seed in (3, 3, 4))
+    assert torch.equal(first.train[0], again.train[0])
+    assert not torch.equal(first.train[1], other.train[1])
+    assert first.summary == DataSummary("synthetic", 638, 0, 446, 192)
+    assert dict(FuelData(rows=50, seed=3).hparams) == {"csv": None, "batch_size": 32, "rows": 50, "seed": 3}
+
+
+PARTS = ("train", "validation", "test")
+
+
+class Counted(ArrayDataModule):
+    """Ten rows of two inputs, with one value replaced; counts its loads."""
+
+    def __init__(self, part: str = "train", kind: int = 0, value: float = 0.0) -> None:
+        super().__init__(batch_size=4)
+        self.part, self.kind, self.value, self.loads = part, kind, value, 0
+
+    def load(self) -> Arrays:
+        self.loads += 1
+        parts = {name: (torch.arange(20.0).view(10, 2), torch.arange(10.0)[:, None]) for name in PARTS}
+        parts[self.part][self.kind][7, -1] = self.value
+        interface = Interface((Feature("width"), Feature("height")), (Feature("area"),))
+        return Arrays(**parts, interface=interface, summary=DataSummary("made", 30, 0, 10, 10))
+
+
+def test_loading_happens_once() -> None:
+    data = Counted()
+    data.setup("fit")
+    data.setup("test")
+    _ = data.arrays
+    assert data.loads == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("kind", "feature"), [(0, "inputs: .*'height'"), (1, "targets: .*'area'")])
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_not_finite_is_named(part: str, kind: int, feature: str, value: float) -> None:
+    with pytest.raises(NotFinite, match=f"{part} {feature} in row 7") as error:
+        Counted(part, kind, value).setup("fit")
+    assert f"first {value:g} " in str(error.value)
+
+
+def test_loaders_serve_every_row_and_shuffle_training_only() -> None:
+    data = Counted("train", 0, 19.0)
+    torch.manual_seed(0)
+    for loader, part in ((data.val_dataloader(), "validation"), (data.test_dataloader(), "test")):
+        batches = list(loader)
+        assert [len(x) for x, _ in batches] == [4, 4, 2]
+        for column, whole in enumerate(getattr(data.arrays, part)):
+            assert torch.equal(torch.cat([batch[column] for batch in batches]), whole)
+    assert torch.equal(torch.cat(list(data.predict_dataloader())), data.arrays.test[0])
+    x, y = (torch.cat(column) for column in zip(*data.train_dataloader(), strict=True))
+    assert not torch.equal(y, data.arrays.train[1])
+    order = y[:, 0].argsort()
+    assert torch.equal(x[order], data.arrays.train[0]), "inputs must stay with their targets"
+
+
+def test_a_subclass_without_data_is_named() -> None:
+    with pytest.raises(NotImplementedError, match="ArrayDataModule"):
+        ArrayDataModule().setup("fit")

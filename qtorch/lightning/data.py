@@ -90,17 +90,20 @@ class ArrayDataModule(pl.LightningDataModule):
         """The data, loaded at first use.
 
         Raises:
-            NotFinite: a value is NaN or infinite.
+            NotFinite: a value is NaN or infinite; names the part, the feature and the row within the part.
         """
         arrays = self.load()
+        features = (arrays.interface.inputs, arrays.interface.outputs)
         for part in ("train", "validation", "test"):
-            for kind, tensor in zip(("inputs", "targets"), getattr(arrays, part), strict=True):
+            for kind, tensor, named in zip(("inputs", "targets"), getattr(arrays, part), features, strict=True):
                 bad = (~torch.isfinite(tensor)).nonzero()
                 if len(bad):
+                    row, column = bad[0].tolist()
+                    first = f"{tensor[row, column]:g} as {named[column].name!r} in row {row}"
                     raise NotFinite(
                         where=f"{part} {kind}",
-                        expected="finite values",
-                        got=f"{len(bad)} NaN or infinite, first at {bad[0].tolist()}",
+                        expected="finite float32 values",
+                        got=f"{len(bad)} that are not, first {first}",
                         remedy="clean the data",
                     )
         return arrays

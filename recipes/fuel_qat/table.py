@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "TARGET", "Table", "generate", "read_csv"]
 #: Inputs, in the network's order.
 COLUMNS = ("ENGINE SIZE", "CYLINDERS", "COEMISSIONS")
 TARGET = "FUEL CONSUMPTION"
-_MISSING = {"", "na", "n/a", "nan", "null"}
+_MISSING = {"", "na", "n/a", "#n/a", "nan", "null"}
 
 
 @dataclass(frozen=True)
