@@ -1,7 +1,7 @@
 """What can run a model file: TFLite Micro and LiteRT, behind one function type.
 
-An engine takes the file's bytes and the samples of its one input, ``[samples, *shape[1:]]``, and gives its one output
-stacked the same way. It runs sample by sample, as a device does.
+An engine takes the file's bytes and the samples of each input, ``[samples, *shape[1:]]``, and gives the outputs stacked
+the same way. It runs as many samples at a time as the model's batch axis says, one by one as a device does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["LITERT_DEFAULT", "LITERT_REFERENCE", "TFLM", "Engine", "tflm_availab
 
 @dataclass(frozen=True)
 class Engine:
-    """A named interpreter: ``run(model, inputs) -> outputs``; ``package`` is the distribution that it comes from."""
+    """A named interpreter; ``package`` is the distribution that it comes from."""
 
     name: str
     package: str
-    run: Callable[[bytes, np.ndarray], np.ndarray]
+    run: Callable[[bytes, tuple[np.ndarray, ...]], tuple[np.ndarray, ...]]
 
     @property
     def version(self) -> str:
@@ -38,33 +38,50 @@ def tflm_available() -> bool:
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
 
-def _run_tflm(model: bytes, inputs: np.ndarray) -> np.ndarray:
+def _run_tflm(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     from tflite_micro import runtime
 
     interpreter = runtime.Interpreter.from_bytes(model)
+    batch = int(interpreter.get_input_details(0)["shape"][0])
 
-    def one(sample: np.ndarray) -> np.ndarray:
-        interpreter.set_input(sample, 0)
+    def one(samples: list[np.ndarray]) -> list[np.ndarray]:
+        for i, sample in enumerate(samples):
+            interpreter.set_input(sample, i)
         interpreter.invoke()
-        return np.array(interpreter.get_output(0))
+        return [np.array(interpreter.get_output(i)) for i in range(outputs)]
 
-    return np.concatenate([one(inputs[i : i + 1]) for i in range(len(inputs))])
+    outputs = _output_count(model)
+    return _in_batches(one, inputs, batch)
 
 
-def _run_litert(resolver: str, model: bytes, inputs: np.ndarray) -> np.ndarray:
+def _run_litert(resolver: str, model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kind: Any = getattr(OpResolverType, resolver)
     interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1)
     interpreter.allocate_tensors()
-    source, sink = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
+    sources, sinks = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def one(sample: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, sample)
+    def one(samples: list[np.ndarray]) -> list[np.ndarray]:
+        for source, sample in zip(sources, samples, strict=True):
+            interpreter.set_tensor(source["index"], sample)
         interpreter.invoke()
-        return np.array(interpreter.get_tensor(sink))
+        return [np.array(interpreter.get_tensor(sink["index"])) for sink in sinks]
 
-    return np.concatenate([one(inputs[i : i + 1]) for i in range(len(inputs))])
+    return _in_batches(one, inputs, int(sources[0]["shape"][0]))
+
+
+def _output_count(model: bytes) -> int:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return int(schema.Model.GetRootAs(bytearray(model)).Subgraphs(0).OutputsLength())
+
+
+def _in_batches(
+    one: Callable[[list[np.ndarray]], list[np.ndarray]], inputs: tuple[np.ndarray, ...], batch: int
+) -> tuple[np.ndarray, ...]:
+    parts = [one([array[i : i + batch] for array in inputs]) for i in range(0, len(inputs[0]), batch)]
+    return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 #: The judge: the kernels that the device runs.

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from export.ir import Graph
 from qtorch.fixedpoint import Rounding
-from qtorch.ops import ROWS
 
 __all__ = ["interpret"]
 
@@ -33,10 +32,10 @@ def interpret(
     }
     tensors |= {name: _widen(array) for name, array in zip(graph.inputs, inputs, strict=True)}
     for node in graph.nodes:
-        roles = node.roles()
-        codes = {role: tensors[name] for role, name in roles.items() if role != "output"}
+        codes = {role: tensors[name] for role, name in node.input_roles().items()}
         grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
-        tensors[node.output] = ROWS[node.op].reference(node.attrs, codes, grids, rounding)
+        found = node.row.reference(node.attrs, codes, grids, rounding)
+        tensors |= zip(node.outputs, (found,) if isinstance(found, Tensor) else found, strict=True)
     runtime = [name for name in tensors if graph.values[name].data is None]
     return {name: tensors[name].numpy().astype(graph.values[name].dtype) for name in runtime}
 

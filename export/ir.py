@@ -13,7 +13,7 @@ import numpy as np
 
 from qtorch.ops import ROWS
 from qtorch.qparams import QParams
-from qtorch.row import Attrs
+from qtorch.row import Attrs, Row
 
 __all__ = ["Graph", "MalformedGraph", "Node", "Value", "check"]
 
@@ -38,8 +38,13 @@ class Value:
 
     @property
     def dtype(self) -> str:
-        """``"int8"``, ``"int32"`` or ``"float32"``."""
+        """``"float32"``, or one of :data:`qtorch.qparams.CODE_RANGE`."""
         return "float32" if self.qparams is None else self.qparams.dtype
+
+    @property
+    def array_dtype(self) -> str:
+        """NumPy's type for the codes: int4 is held in int8."""
+        return "int8" if self.dtype == "int4" else self.dtype
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,25 @@ class Node:
     op: str
     attrs: Attrs
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
 
-    def roles(self) -> dict[str, str]:
-        """Tensor name by role, ``"output"`` included; trailing roles may be absent."""
-        return {**dict(zip(ROWS[self.op].roles, self.inputs, strict=False)), "output": self.output}
+    @property
+    def row(self) -> Row:
+        """What is known of the op."""
+        return ROWS[self.op]
+
+    @property
+    def output(self) -> str:
+        """The first output, the only one of most ops."""
+        return self.outputs[0]
+
+    def input_roles(self) -> dict[str, str]:
+        """Tensor name by role; trailing roles may be absent."""
+        return dict(zip(self.row.input_roles(len(self.inputs)), self.inputs, strict=True))
+
+    def output_roles(self) -> dict[str, str]:
+        """Tensor name by role."""
+        return dict(zip(self.row.output_roles(len(self.outputs)), self.outputs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ class Graph:
 
     def qparams(self, node: Node) -> dict[str, QParams | None]:
         """The qparams of a node's tensors by role."""
-        return {role: self.values[name].qparams for role, name in node.roles().items()}
+        return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
 
     def constants(self) -> dict[str, Value]:
         """The values that have data."""
@@ -83,7 +102,7 @@ def check(graph: Graph) -> Graph:
     """
     ready = set(graph.inputs) | set(graph.constants())
     for name, value in graph.values.items():
-        if value.data is not None and (value.data.shape != value.shape or value.data.dtype.name != value.dtype):
+        if value.data is not None and (value.data.shape != value.shape or value.data.dtype.name != value.array_dtype):
             raise MalformedGraph(
                 f"constant {name!r}: expected {value.dtype} {value.shape}, got {value.data.dtype} {value.data.shape}"
             )
@@ -92,12 +111,12 @@ def check(graph: Graph) -> Graph:
         if node.op not in ROWS:
             raise MalformedGraph(f"{where}: expected one of {sorted(ROWS)}")
         missing = [name for name in node.inputs if name not in ready]
-        if missing or node.output in ready or node.output not in graph.values:
-            raise MalformedGraph(f"{where}: inputs {missing} are not ready, or output {node.output!r} is made twice")
-        violations = ROWS[node.op].violations(graph.qparams(node))
+        if missing or any(name in ready or name not in graph.values for name in node.outputs):
+            raise MalformedGraph(f"{where}: inputs {missing} are not ready, or one of {node.outputs} is made twice")
+        violations = node.row.violations(graph.qparams(node))
         if violations:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
-        ready.add(node.output)
+        ready |= set(node.outputs)
     if any(name not in ready for name in graph.outputs):
         raise MalformedGraph(f"outputs {graph.outputs}: not all are computed")
     return graph

@@ -88,7 +88,7 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
     tensors = constants = tensor_mismatches = value_mismatches = 0
     first = ""
     wiring = [
-        [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, (n.output,))) for n in g.nodes]
+        [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, n.outputs)) for n in g.nodes]
         for g in (graph, other)
     ]
     ends = [(_indices(g, g.inputs), _indices(g, g.outputs), len(g.values)) for g in (graph, other)]
@@ -223,7 +223,7 @@ def _judge(engine: Engine, graph: Graph, model: bytes, codes: np.ndarray, expect
 
 
 def _producer(graph: Graph) -> str:
-    return ", ".join(f"{node.op} {node.output!r}" for node in graph.nodes if node.output in graph.outputs)
+    return ", ".join(f"{node.op} {node.output!r}" for node in graph.nodes if set(node.outputs) & set(graph.outputs))
 
 
 def _compare(version: str, got: np.ndarray, expected: np.ndarray) -> EngineParity:

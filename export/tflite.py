@@ -7,18 +7,19 @@ stored once, and every constant starts at a multiple of 16 bytes, which optimize
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.ir import Graph, Node, Value
+from export.ir import Graph, Node
 from qtorch.ops import ROWS
 from qtorch.qparams import QParams
 from qtorch.row import TFLite, Unsupported
 
-__all__ = ["ALIGNMENT", "IDENTIFIER", "tflite_cell", "write_tflite"]
+__all__ = ["ALIGNMENT", "IDENTIFIER", "raw_bytes", "tflite_cell", "write_tflite"]
 
 #: Of constant buffers, in bytes, from the beginning of the file.
 ALIGNMENT = 16
@@ -43,6 +44,16 @@ def write_tflite(graph: Graph) -> bytes:
     return _Writer(graph).bytes()
 
 
+@dataclass(frozen=True)
+class _Tensor:
+    """One tensor of the file: a value of the graph, or an attribute that the format wants as a tensor."""
+
+    shape: tuple[int, ...]
+    kind: str
+    qparams: QParams | None
+    buffer: int
+
+
 class _Writer:
     """flatbuffers are built back to front: children first, then the tables that refer to them."""
 
@@ -50,18 +61,23 @@ class _Writer:
         self.graph = graph
         self.builder = flatbuffers.Builder(1024)
         self.shared: dict[Hashable, int] = {}
+        # Buffer 0 is the empty one that all run-time tensors refer to; equal contents are stored once.
+        self.buffers: dict[bytes, int] = {b"": 0}
         self.index = {name: i for i, name in enumerate(graph.values)}
-        # Buffer 0 is the empty one that all run-time tensors refer to.
-        self.buffer_of = {name: i + 1 for i, name in enumerate(graph.constants())}
+        self.tensors = [
+            _Tensor(v.shape, v.dtype, v.qparams, 0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)))
+            for v in graph.values.values()
+        ]
+        self.operands: dict[_Tensor, int] = {}
 
     def bytes(self) -> bytes:
         graph = self.graph
         ops = list(dict.fromkeys(node.op for node in graph.nodes))
         # The order decides how much padding the aligned constants need; this one was the smallest of all 24.
         operators = self._tables([self._operator(node, ops.index(node.op)) for node in graph.nodes])
-        tensors = self._tables([self._tensor(name, value) for name, value in graph.values.items()])
+        tensors = self._tables([self._tensor(tensor) for tensor in (*self.tensors, *self.operands)])
         opcodes = self._tables([self._opcode(op) for op in ops])
-        buffers = self._tables([self._buffer(None), *(self._buffer(v.data) for v in graph.constants().values())])
+        buffers = self._tables([self._buffer(data) for data in self.buffers])
         inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
         subgraph = self._table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators)
         subgraphs = self._tables([subgraph])
@@ -70,6 +86,15 @@ class _Writer:
         )
         self.builder.Finish(model, IDENTIFIER)
         return bytes(self.builder.Output())
+
+    def _buffer_of(self, data: bytes) -> int:
+        return self.buffers.setdefault(data, len(self.buffers))
+
+    def _operand(self, value: Any) -> int:
+        """Index of the constant int32 tensor that holds an attribute; equal ones are stored once."""
+        array = np.array(value, "<i4")
+        tensor = _Tensor(array.shape, "int32", None, self._buffer_of(array.tobytes()))
+        return self.operands.setdefault(tensor, len(self.tensors) + len(self.operands))
 
     def _table(self, name: str, **fields: Any) -> int:
         """One table of the schema. Widest fields first, as flatc orders them, so that padding stays small."""
@@ -105,11 +130,10 @@ class _Writer:
     def _indices(self, names: tuple[str, ...]) -> list[int]:
         return [self.index[name] for name in names]
 
-    def _buffer(self, data: np.ndarray | None) -> int:
-        if data is None:
-            return self._once("empty buffer", lambda: self._table("Buffer"))
-        flat = np.frombuffer(np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes(), np.uint8)
-        return self._table("Buffer", Data=self._vector(flat, ALIGNMENT))
+    def _buffer(self, data: bytes) -> int:
+        if not data:
+            return self._table("Buffer")
+        return self._table("Buffer", Data=self._vector(np.frombuffer(data, np.uint8), ALIGNMENT))
 
     def _opcode(self, op: str) -> int:
         cell = tflite_cell(op)
@@ -120,23 +144,31 @@ class _Writer:
         return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
 
     def _operator(self, node: Node, opcode: int) -> int:
-        inputs, outputs = self._ints(self._indices(node.inputs)), self._ints(self._indices((node.output,)))
-        fields = {"OpcodeIndex": opcode, "Inputs": inputs, "Outputs": outputs}
         cell = tflite_cell(node.op)
+        indices = self._indices(node.inputs)
+        for operand in cell.operands:
+            indices.insert(operand.position, self._operand(node.attrs[operand.attr]))
+        inputs, outputs = self._ints(indices), self._ints(self._indices(node.outputs))
+        fields = {"OpcodeIndex": opcode, "Inputs": inputs, "Outputs": outputs}
         if cell.options is not None:
             kind = getattr(schema.BuiltinOptions, cell.options)
-            written = {f.option: _option(f.enum, node.attrs[f.attr]) for f in cell.fields}
+            written = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
             key = (cell.options, tuple(sorted(written.items())))
             options = self._once(key, lambda: self._table(str(cell.options), **written))
             fields |= {"BuiltinOptionsType": kind, "BuiltinOptions": options}
         return self._table("Operator", **fields)
 
-    def _tensor(self, name: str, value: Value) -> int:
-        fields = {"Shape": self._ints(list(value.shape)), "Buffer": self.buffer_of.get(name, 0)}
-        if value.qparams is not None:
-            qparams = value.qparams
+    def _option(self, enum: str | None, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return self._ints(list(value))
+        return value if enum is None else getattr(getattr(schema, enum), str(value).upper())
+
+    def _tensor(self, tensor: _Tensor) -> int:
+        fields = {"Shape": self._ints(list(tensor.shape)), "Buffer": tensor.buffer}
+        if tensor.qparams is not None:
+            qparams = tensor.qparams
             fields["Quantization"] = self._once(qparams, lambda: self._quantization(qparams))
-        kind = getattr(schema.TensorType, value.dtype.upper())
+        kind = getattr(schema.TensorType, tensor.kind.upper())
         return self._table("Tensor", **fields, Type=kind)
 
     def _quantization(self, qparams: QParams) -> int:
@@ -146,5 +178,10 @@ class _Writer:
         )
 
 
-def _option(enum: str | None, value: Any) -> Any:
-    return value if enum is None else getattr(getattr(schema, enum), str(value).upper())
+
+def raw_bytes(data: np.ndarray, dtype: str) -> bytes:
+    """A constant as it lies in the file: little endian, int4 two to a byte with the earlier one in the low half."""
+    if dtype == "int4":
+        nibbles = np.append(data.reshape(-1), np.zeros(data.size % 2, data.dtype)).astype(np.uint8) & 15
+        return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8).tobytes()
+    return np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes()

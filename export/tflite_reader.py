@@ -15,7 +15,7 @@ from export.ir import Graph, MalformedGraph, Node, Value, check
 from export.tflite import ALIGNMENT, IDENTIFIER, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.ops import ROWS
-from qtorch.qparams import QParams
+from qtorch.qparams import CODE_RANGE, QParams
 from qtorch.row import TFLite
 
 __all__ = ["read_tflite"]
@@ -53,31 +53,62 @@ def _read(model: bytes) -> Graph:
     if root.SubgraphsLength() != 1:
         raise ValueError(f"{root.SubgraphsLength()} subgraphs instead of one")
     subgraph = root.Subgraphs(0)
-    values = {f"t{i}": _value(root, subgraph.Tensors(i)) for i in range(subgraph.TensorsLength())}
-    nodes = tuple(_node(root, subgraph.Operators(i), len(values)) for i in range(subgraph.OperatorsLength()))
-    return Graph(
-        values,
-        nodes,
-        _names(subgraph.InputsAsNumpy(), len(values)),
-        _names(subgraph.OutputsAsNumpy(), len(values)),
-    )
+    tensors = [subgraph.Tensors(i) for i in range(subgraph.TensorsLength())]
+    nodes, operands = [], set[int]()
+    for i in range(subgraph.OperatorsLength()):
+        operator = subgraph.Operators(i)
+        inputs = _indices(operator.InputsAsNumpy(), len(tensors))
+        op = _op(root, operator)
+        attrs = _attrs(tflite_cell(op), operator)
+        for operand in reversed(tflite_cell(op).operands):
+            index = inputs.pop(operand.position)
+            attrs[operand.attr] = _operand(root, tensors[index])
+            operands.add(index)
+        outputs = _names(_indices(operator.OutputsAsNumpy(), len(tensors)))
+        nodes.append(Node(op, attrs, _names(inputs), outputs))
+    values = {f"t{i}": _value(root, tensor) for i, tensor in enumerate(tensors) if i not in operands}
+    ends = (_names(_indices(v, len(tensors))) for v in (subgraph.InputsAsNumpy(), subgraph.OutputsAsNumpy()))
+    return Graph(values, tuple(nodes), *ends)
 
 
-def _names(indices: Any, count: int) -> tuple[str, ...]:
+def _indices(indices: Any, count: int) -> list[int]:
     found = [int(i) for i in np.atleast_1d(indices)]
     if any(not 0 <= i < count for i in found):
         raise ValueError(f"tensor indices {found} of {count} tensors")
-    return tuple(f"t{i}" for i in found)
+    return found
 
 
-_DTYPES = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32", schema.TensorType.FLOAT32: "float32"}
+def _names(indices: list[int]) -> tuple[str, ...]:
+    return tuple(f"t{i}" for i in indices)
+
+
+def _operand(root: Any, tensor: Any) -> Any:
+    """An attribute out of a constant int32 tensor: an int, or nested tuples."""
+    if tensor.Type() != schema.TensorType.INT32:
+        raise ValueError(f"an operand of type code {tensor.Type()} instead of int32")
+    data = _data(root.Buffers(tensor.Buffer()), tensor.Buffer(), "int32", _shape(tensor))
+    if data is None:
+        raise ValueError("an operand without data")
+    return _plain(data.tolist())
+
+
+def _plain(value: Any) -> Any:
+    return tuple(_plain(v) for v in value) if isinstance(value, list) else value
+
+
+_DTYPES = {getattr(schema.TensorType, name.upper()): name for name in (*CODE_RANGE, "float32")}
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    # A scalar's shape vector is empty, which the generated reader reports as 0.
+    return tuple(int(d) for d in np.atleast_1d(tensor.ShapeAsNumpy())) if tensor.ShapeLength() else ()
 
 
 def _value(root: Any, tensor: Any) -> Value:
     if tensor.Type() not in _DTYPES:
         raise ValueError(f"a tensor of type code {tensor.Type()} instead of {sorted(_DTYPES.values())}")
     dtype = _DTYPES[tensor.Type()]
-    shape = tuple(int(d) for d in np.atleast_1d(tensor.ShapeAsNumpy()))
+    shape = _shape(tensor)
     qparams = None if dtype == "float32" else _qparams(tensor.Quantization(), dtype)
     data = _data(root.Buffers(tensor.Buffer()), tensor.Buffer(), dtype, shape)
     return Value(shape, qparams, data)
@@ -98,11 +129,14 @@ def _data(buffer: Any, index: int, dtype: str, shape: tuple[int, ...]) -> np.nda
     offset = buffer._tab.Vector(buffer._tab.Offset(4))
     if offset % ALIGNMENT:
         raise ValueError(f"constant buffer {index} at offset {offset}, not aligned to {ALIGNMENT}")
+    if dtype == "int4":
+        nibbles = np.stack([raw << 4, raw], -1).reshape(-1).view(np.int8) >> 4
+        return nibbles[: int(np.prod(shape))].reshape(shape)
     array: np.ndarray = np.frombuffer(raw.tobytes(), np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)
     return array
 
 
-def _node(root: Any, operator: Any, count: int) -> Node:
+def _op(root: Any, operator: Any) -> str:
     opcode = root.OperatorCodes(operator.OpcodeIndex())
     code = max(opcode.BuiltinCode(), opcode.DeprecatedBuiltinCode())
     cells = {
@@ -114,13 +148,7 @@ def _node(root: Any, operator: Any, count: int) -> Node:
         names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
         supported = ", ".join(str(tflite_cell(name).operator) for name in cells.values())
         raise ValueError(f"operator {names.get(code, code)}; supported are {supported}")
-    op = cells[code]
-    return Node(
-        op,
-        _attrs(tflite_cell(op), operator),
-        _names(operator.InputsAsNumpy(), count),
-        _names(operator.OutputsAsNumpy(), count)[0],
-    )
+    return cells[code]
 
 
 def _attrs(cell: TFLite, operator: Any) -> dict[str, Any]:
@@ -133,7 +161,8 @@ def _attrs(cell: TFLite, operator: Any) -> dict[str, Any]:
     table.Init(union.Bytes, union.Pos)
     attrs: dict[str, Any] = {}
     for field in cell.fields:
-        value = getattr(table, field.option)()
+        vector = getattr(table, f"{field.option}AsNumpy", None)
+        value = _plain(vector().tolist()) if vector else getattr(table, field.option)()
         if field.enum is not None:
             members = {v: k.lower() for k, v in vars(getattr(schema, field.enum)).items() if not k.startswith("_")}
             value = members[value]

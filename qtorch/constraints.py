@@ -10,7 +10,7 @@ import numpy as np
 
 from qtorch.qparams import QParams
 
-__all__ = ["BiasFromAccumulator", "Constraint", "Free", "Real", "SymmetricWeight"]
+__all__ = ["BiasFromAccumulator", "Constraint", "Fixed", "Free", "Real", "SameAs", "SymmetricWeight"]
 
 
 class Constraint(Protocol):
@@ -22,13 +22,48 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True)
 class Free:
-    """int8 with any scale and zero point."""
+    """Any scale and zero point, per tensor, in one of the types; the first is the default."""
+
+    dtypes: tuple[str, ...] = ("int8",)
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
-        if got is None or got.dtype != "int8" or got.axis is not None:
-            return f"expected int8 per tensor, got {got}"
+        if got is None or got.dtype not in self.dtypes or got.axis is not None:
+            return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class SameAs:
+    """The very scale, zero point and type of another tensor of the node."""
+
+    other: str
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, expected = qparams[role], qparams[self.other]
+        if got is None or expected is None or got.axis is not None or got != expected:
+            return f"expected {self.other}'s, {expected}, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The one scale and zero point that the kernel assumes, for each type that it has."""
+
+    grids: Mapping[str, tuple[float, int]]
+
+    def qparams(self, dtype: str) -> QParams:
+        """The record for one type."""
+        scale, zero_point = self.grids[dtype]
+        return QParams((scale,), (zero_point,), dtype)
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        if got is None or got.dtype not in self.grids or got != self.qparams(got.dtype):
+            return f"expected one of {[self.qparams(dtype) for dtype in self.grids]}, got {got}"
         return None
 
 
@@ -43,21 +78,23 @@ class Real:
 
 @dataclass(frozen=True)
 class SymmetricWeight:
-    """int8 with zero point 0, per tensor or per channel along ``axis``."""
+    """Zero point 0, per tensor or per channel along ``axis`` of the constant as the device stores it."""
 
     axis: int
+    dtypes: tuple[str, ...] = ("int8",)
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
-        if got is None or got.dtype != "int8" or any(got.zero_point) or got.axis not in (None, self.axis):
-            return f"expected int8 with zero point 0, per tensor or along axis {self.axis}, got {got}"
+        if got is None or got.dtype not in self.dtypes or any(got.zero_point) or got.axis not in (None, self.axis):
+            wanted = " or ".join(self.dtypes)
+            return f"expected {wanted} with zero point 0, per tensor or along axis {self.axis}, got {got}"
         return None
 
 
 @dataclass(frozen=True)
 class BiasFromAccumulator:
-    """int32 with zero point 0 and, channel by channel, the float32 product of two other scales."""
+    """Zero point 0 and, channel by channel, the float32 product of two other scales; int32, int64 beside int16."""
 
     input: str = "input"
     weight: str = "weight"
@@ -67,7 +104,8 @@ class BiasFromAccumulator:
         got, source, weight = qparams[role], qparams[self.input], qparams[self.weight]
         if source is None or weight is None:
             return f"expected quantized {self.input} and {self.weight}, got {source} and {weight}"
+        dtype = "int64" if source.dtype == "int16" else "int32"
         product = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
-        if got is None or got.dtype != "int32" or got.scale != tuple(float(s) for s in product):
-            return f"expected int32 with scales {product.tolist()}, got {got}"
+        if got is None or got.dtype != dtype or got.scale != tuple(float(s) for s in product):
+            return f"expected {dtype} with scales {product.tolist()}, got {got}"
         return None

@@ -16,7 +16,16 @@ from torch import Tensor
 __all__ = ["CODE_RANGE", "Grid", "QParams"]
 
 #: Lowest and highest code of each integer type, as TFLite's quantization specification has it.
-CODE_RANGE = {"int8": (-128, 127), "int32": (-(2**31), 2**31 - 1)}
+CODE_RANGE = {
+    "int4": (-8, 7),
+    "int8": (-128, 127),
+    "int16": (-(2**15), 2**15 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+
+#: Types whose zero point the kernels take to be 0.
+_SYMMETRIC = ("int4", "int16", "int32", "int64")
 
 
 class Grid(NamedTuple):
@@ -24,6 +33,12 @@ class Grid(NamedTuple):
 
     scale: Tensor
     zero_point: Tensor
+    dtype: str = "int8"
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Lowest and highest code."""
+        return CODE_RANGE[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -32,8 +47,8 @@ class QParams:
 
     Attributes:
         scale: one value per tensor, or one per channel; each is exactly a float32, positive and normal.
-        zero_point: the code of 0.0, one per scale; in the type's range, and 0 for int32 and per channel.
-        dtype: ``"int8"`` or ``"int32"``.
+        zero_point: the code of 0.0, one per scale; in the type's range, and 0 per channel and for all but int8.
+        dtype: one of :data:`CODE_RANGE`.
         axis: the channel axis where ``scale`` has one value per channel, else ``None``.
 
     Raises:
@@ -65,21 +80,22 @@ class QParams:
         for zero_point in self.zero_point:
             if not low <= zero_point <= high:
                 raise ValueError(f"QParams.zero_point: expected {low}..{high} for {self.dtype}, got {zero_point}")
-            if zero_point and (self.dtype == "int32" or self.axis is not None):
-                raise ValueError(f"QParams.zero_point: expected 0 for int32 and per channel, got {zero_point}")
+            if zero_point and (self.dtype in _SYMMETRIC or self.axis is not None):
+                raise ValueError(f"QParams.zero_point: expected 0 for {self.dtype} or per channel, got {zero_point}")
 
     @classmethod
-    def of(cls, grid: Grid, dtype: str = "int8", axis: int | None = None) -> QParams:
+    def of(cls, grid: Grid, axis: int | None = None) -> QParams:
         """The record of a grid whose ``scale`` is ``[]`` or ``[C]``; ``axis`` names the channel axis of ``[C]``."""
         scales = tuple(float(s) for s in grid.scale.detach().to(torch.float32).reshape(-1).tolist())
         zero_points = tuple(int(z) for z in grid.zero_point.detach().reshape(-1).expand(len(scales)).tolist())
-        return cls(scales, zero_points, dtype, axis)
+        return cls(scales, zero_points, grid.dtype, axis)
 
     @property
     def grid(self) -> Grid:
         """Tensor view: scale float32 ``[]`` per tensor or ``[C]`` with an axis; zero point int32 ``[]``."""
         scale = torch.tensor(self.scale, dtype=torch.float32)
-        return Grid(scale if self.axis is not None else scale[0], torch.tensor(self.zero_point[0], dtype=torch.int32))
+        zero_point = torch.tensor(self.zero_point[0], dtype=torch.int32)
+        return Grid(scale if self.axis is not None else scale[0], zero_point, self.dtype)
 
     @property
     def code_range(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The type of a row: everything this project knows of one operator, on one screen.
 
-A row is read by the training layers, the interpreter, the writers and the tests. Rows live in :mod:`qtorch.ops`, one
-file each; nothing here knows a particular operator.
+A row is read by the training layers, the interpreter, the passes, the writers and the tests. Rows live in
+:mod:`qtorch.ops`, one file each; nothing here knows a particular operator.
 """
 
 from __future__ import annotations
@@ -11,15 +11,29 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtorch.constraints import Constraint
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
 
-__all__ = ["Attrs", "Match", "OptionField", "Reference", "Row", "Sample", "TFLite", "Unsupported"]
+__all__ = [
+    "Attrs",
+    "Call",
+    "Match",
+    "Operand",
+    "OptionField",
+    "Reference",
+    "Refused",
+    "Row",
+    "Sample",
+    "TFLite",
+    "Unsupported",
+    "any_order",
+    "last_axis_stays",
+]
 
-#: An op's attributes: plain values, compared and written as they are.
+#: An op's attributes: plain values (numbers, strings, tuples of them), compared and written as they are.
 Attrs = Mapping[str, Any]
 
 
@@ -30,6 +44,47 @@ class Unsupported:
     reason: str
 
 
+class Refused(Exception):  # noqa: N818 - says what happened to the call
+    """A match can't express this call exactly; ``prepare`` adds where it stands and raises UnsupportedLayer."""
+
+    def __init__(self, *, expected: str, got: str, remedy: str) -> None:
+        self.expected, self.got, self.remedy = expected, got, remedy
+        super().__init__(f"expected {expected}, got {got}. Remedy: {remedy}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call in a traced network, as a match reads it.
+
+    Attributes:
+        module: the called module, ``None`` for functions and methods.
+        arguments: what is no tensor, by parameter name, as far as it was given.
+        shapes: of the tensors that come in, by role, in PyTorch's order and with the batch axis.
+        output_shape: of the (first) result.
+    """
+
+    module: Any
+    arguments: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    output_shape: tuple[int, ...]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A module's attribute or a function's argument."""
+        return getattr(self.module, name, default) if self.module is not None else self.arguments.get(name, default)
+
+    def axis(self, index: int, role: str) -> int:
+        """A torch ``dim`` counted from the front.
+
+        Raises:
+            Refused: it is the batch axis, along which a device has one sample.
+        """
+        rank = len(self.shapes[role])
+        found = index + rank if index < 0 else index
+        if found == 0:
+            raise Refused(expected="an axis other than the batch's", got=f"dim={index}", remedy="keep samples apart")
+        return found
+
+
 @dataclass(frozen=True)
 class Match:
     """A torch callable that a row stands for.
@@ -37,21 +92,40 @@ class Match:
     Attributes:
         kind: how it appears in a traced graph.
         target: the module class, the function, or the method's name.
-        attrs: reads the op's attributes from the module (``None`` for functions and methods).
+        attrs: reads the op's attributes; may raise :class:`Refused`.
+        parameters: names of the call's parameters in their order. A module's own parameters are not among them.
+        tensors: how many of these, from the first, are tensors (or numbers that stand for one); they fill the row's
+            roles in order. A list of tensors counts as one and fills the roles of a variadic row.
     """
 
     kind: Literal["module", "function", "method"]
-    target: Any
-    attrs: Callable[[Any], dict[str, Any]] = lambda module: {}
+    target: type[nn.Module] | Callable[..., Any] | str
+    attrs: Callable[[Call], dict[str, Any]] = lambda call: {}
+    parameters: tuple[str, ...] = ("input",)
+    tensors: int = 1
 
 
 @dataclass(frozen=True)
 class OptionField:
-    """An attribute in the operator's options table: ``enum`` names the schema's enumeration where it is one."""
+    """An attribute in the operator's options table: ``enum`` names the schema's enumeration where it is one.
+
+    A tuple becomes a vector of int32. A float must be exactly a float32.
+    """
 
     attr: str
     option: str
     enum: str | None = None
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An attribute that the operator takes as a constant int32 tensor, at ``position`` among all its inputs.
+
+    An int becomes a scalar, nested tuples a tensor of their rank.
+    """
+
+    attr: str
+    position: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +138,7 @@ class TFLite:
         version: of the kernel, from the qparams by role.
         options: the options table, or ``None`` where the kernel reads none.
         fields: that table's fields.
+        operands: attributes that are written as input tensors, by ascending position.
     """
 
     operator: str
@@ -71,24 +146,38 @@ class TFLite:
     version: Callable[[Mapping[str, QParams | None]], int]
     options: str | None = None
     fields: tuple[OptionField, ...] = ()
+    operands: tuple[Operand, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A case for every backend: integer tensors and their quantization, by role; ``output`` has qparams only.
+    """A case for every backend: tensors as the device stores them, and their quantization, by role.
 
-    ``arrays["input"]`` has the batch as its first axis; the other roles are constants.
+    ``arrays`` has every input; those in ``constants`` (and every role that can only be a constant) stand in the file,
+    the others have the batch as their first axis. ``qparams`` has the output as well (``"output"``, or ``"output_0"``,
+    ... of an op with many).
     """
 
     label: str
     attrs: Attrs
     arrays: Mapping[str, np.ndarray]
     qparams: Mapping[str, QParams | None]
-    output_shape: tuple[int, ...]
+    constants: frozenset[str] = frozenset()
 
 
-#: (attrs, codes by role, grids by role with "output", rounding) -> output codes. Integer codes are int64 tensors.
-Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Tensor]
+#: (attrs, codes by role, grids by role with the outputs', rounding) -> output codes, a tuple of them from an op with
+#: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
+Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
+
+
+def any_order(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
+    """Of an elementwise op: what it computes does not depend on where its axes lie."""
+    return attrs
+
+
+def last_axis_stays(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
+    """Of an op that works along the last axis and treats all others alike."""
+    return attrs if axes[-1] == rank - 1 else None
 
 
 @dataclass(frozen=True)
@@ -97,30 +186,60 @@ class Row:
 
     Attributes:
         name: the TFLite term in lower case; also the file's name.
-        roles: names of the inputs in TFLite's order; roles after the first ``activations`` are constants.
-        activations: how many of the inputs are computed at run time.
+        roles: names of the inputs in TFLite's order; a variadic row has one, ``"input"``, for ``input_0``, ``input_1``.
+        runtime: how many of the roles, from the first, may be computed at run time; the others are constants.
+        variadic: any number of run-time inputs.
+        many: any number of outputs, ``output_0``, ``output_1``, ...
         matches: what it stands for in a PyTorch network.
-        forward: the float function of training, ``(attrs, tensors by role) -> tensor``.
-        constraints: by role, ``"output"`` included.
+        forward: the float function of training on PyTorch's axis order, ``(attrs, tensors by role) -> tensor``.
+        constraints: by role, ``"output"`` included; the role without its number where there are many.
         reference: integers as TFLM's kernel computes them.
         samples: cases from which the tests of every backend are generated.
         fusable: activations that the kernel's own ``activation`` attribute can absorb.
+        selects: every output element is a copy of an input element, so nothing is rounded.
+        channels_last: the kernel wants ``[N, H, W, C]`` where PyTorch has ``[N, C, H, W]``; one-dimensional forms
+            ``[N, C, L]`` are then computed as ``[N, 1, L, C]``.
+        weight_order: by role, PyTorch's axes in the order in which the device stores a constant.
+        transposed: attributes of the same op on tensors whose axis ``i`` is stored as axis ``axes[i]`` of ``rank``
+            (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
+            the op's tensors alike.
+        litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding; 0 is exact.
     """
 
     name: str
     roles: tuple[str, ...]
     matches: tuple[Match, ...]
-    forward: Callable[[Attrs, Mapping[str, Tensor]], Tensor]
+    forward: Callable[[Attrs, Mapping[str, Tensor]], Any]
     constraints: Mapping[str, Constraint]
     reference: Reference
     tflite: TFLite | Unsupported
     onnx: Unsupported
     c: Unsupported
     samples: Callable[[], Iterable[Sample]]
-    activations: int = 1
+    runtime: int = 1
+    variadic: bool = False
+    many: bool = False
     fusable: frozenset[str] = field(default_factory=frozenset)
+    selects: bool = False
+    channels_last: bool = False
+    weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
+    litert_lsb: int = 0
+
+    def input_roles(self, count: int) -> tuple[str, ...]:
+        """Role of each of ``count`` inputs."""
+        return tuple(f"{self.roles[0]}_{i}" for i in range(count)) if self.variadic else self.roles[:count]
+
+    def output_roles(self, count: int) -> tuple[str, ...]:
+        """Role of each of ``count`` outputs."""
+        return tuple(f"output_{i}" for i in range(count)) if self.many else ("output",)
+
+    def constraint(self, role: str) -> Constraint:
+        """The demand on a role, numbered or not."""
+        stem, _, number = role.rpartition("_")
+        return self.constraints[stem if number.isdigit() else role]
 
     def violations(self, qparams: Mapping[str, QParams | None]) -> list[str]:
         """Every broken constraint of a node with these qparams, as ``role: what``."""
-        found = ((role, c.violation(role, qparams)) for role, c in self.constraints.items() if role in qparams)
+        found = ((role, self.constraint(role).violation(role, qparams)) for role in qparams)
         return [f"{role}: {what}" for role, what in found if what]

@@ -16,12 +16,12 @@ def float_interface(graph: Graph) -> Graph:
     for name in graph.inputs:
         real = f"{name}.real"
         values[real] = Value(values[name].shape, None)
-        before.append(Node("quantize", {}, (real,), name))
+        before.append(Node("quantize", {}, (real,), (name,)))
         inputs.append(real)
     for name in graph.outputs:
         real = f"{name}.real"
         values[real] = Value(values[name].shape, None)
-        after.append(Node("dequantize", {}, (name,), real))
+        after.append(Node("dequantize", {}, (name,), (real,)))
         outputs.append(real)
     nodes = (*before, *graph.nodes, *after)
     return check(replace(graph, values=values, nodes=nodes, inputs=tuple(inputs), outputs=tuple(outputs)))

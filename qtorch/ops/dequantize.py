@@ -32,7 +32,7 @@ def samples() -> Iterable[Sample]:
     codes = np.arange(-128, 128, dtype=np.int8)[:, None]
     for scale, zero_point in [(0.1, 0), (1 / 3, -128), (1e-5, 127), (7.7, 13)]:
         qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": None}
-        yield Sample(f"{scale:.4f}@{zero_point}", {}, {"input": codes}, qparams, codes.shape)
+        yield Sample(f"{scale:.4f}@{zero_point}", {}, {"input": codes}, qparams)
 
 
 ROW = Row(

@@ -15,14 +15,19 @@ from torch.nn import functional as F
 
 from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.fixedpoint import Rounding, fits_int32, quantize_multiplier, requantize
+from qtorch.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, OptionField, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported, last_axis_stays
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """``activation(input @ weight.T + bias)``: input ``[..., I]``, weight ``[O, I]``, bias ``[O]`` or absent."""
-    y = F.linear(x["input"], x["weight"], x.get("bias"))
-    return F.relu(y) if attrs["activation"] == "relu" else y
+    return activate(attrs["activation"], F.linear(x["input"], x["weight"], x.get("bias")))
+
+
+def attributes(call: Call) -> dict[str, object]:
+    """A Linear works on the last axis of a tensor of any rank."""
+    return {"activation": "none", "keep_num_dims": len(call.shapes["input"]) > 2}
 
 
 def real_multiplier(input_scale: Tensor, weight_scale: Tensor, output_scale: Tensor) -> Tensor:
@@ -38,6 +43,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """int64 codes in, int64 codes out: one accumulator per output, one requantization, clamp."""
     # double holds every integer below 2**53 exactly, and is the only type whose matrix product is both exact and fast.
     centred = (codes["input"] - grids["input"].zero_point).to(torch.float64)
+    if not attrs["keep_num_dims"]:
+        centred = centred.reshape(-1, codes["weight"].shape[1])
     accumulator = (centred @ codes["weight"].to(torch.float64).T).to(torch.int64)
     if "bias" in codes:
         accumulator = accumulator + codes["bias"]
@@ -45,9 +52,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     multiplier = quantize_multiplier(
         real_multiplier(grids["input"].scale, grids["weight"].scale, grids["output"].scale)
     )
-    zero_point = int(grids["output"].zero_point)
-    lowest = max(-128, zero_point) if attrs["activation"] == "relu" else -128
-    return (requantize(accumulator, multiplier, rounding) + zero_point).clamp(lowest, 127)
+    scaled = requantize(accumulator, multiplier, rounding) + grids["output"].zero_point
+    return scaled.clamp(*activation_limits(attrs["activation"], grids["output"]))
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
@@ -69,10 +75,11 @@ def samples() -> Iterable[Sample]:
         ("one by one", 1, 1, False, (0.02, 0), 0.03, (0.005, 127), 2**4, "none"),
         ("saturating", 64, 3, True, (1.0, 0), 0.5, (0.25, 0), 2**12, "none"),
         ("multiplier above one", 3, 4, True, (0.9, 5), 0.8, (0.02, -7), 2**6, "none"),
-        ("tiny multiplier", 12, 6, True, (1e-4, -9), 1e-6, (30.0, 3), 2**8, "none"),
-        ("flushed multiplier", 4, 2, True, (1e-12, 0), 1e-12, (10.0, -5), 2**8, "none"),
+        ("tiny multiplier, alike", 12, 6, True, (1e-4, -9), 1e-6, (30.0, 3), 2**8, "none"),
+        ("flushed multiplier, alike", 4, 2, True, (1e-12, 0), 1e-12, (10.0, -5), 2**8, "none"),
         ("bias near its limit", 5, 4, True, (0.01, -1), 1e-7, (0.02, 2), 2**29, "none"),
         ("no bias", 10, 4, True, (0.03, -128), 0.01, (0.05, 0), 0, "none"),
+        ("relu6", 10, 4, True, (0.03, -128), 0.05, (0.031, -128), 2**6, "relu6"),
     ]
     for label, n_in, n_out, per_channel, (s_in, z_in), s_w, (s_out, z_out), bias, activation in cases:
         source = QParams((float(np.float32(s_in)),), (z_in,))
@@ -88,7 +95,10 @@ def samples() -> Iterable[Sample]:
         if bias:
             arrays["bias"] = rng.integers(-bias, bias, n_out, dtype=np.int32)
             qparams["bias"] = QParams(tuple(float(p) for p in products), weight.zero_point, "int32", weight.axis)
-        yield Sample(label, {"activation": activation}, arrays, qparams, (64, n_out))
+        yield Sample(label, {"activation": activation, "keep_num_dims": False}, arrays, qparams)
+        if label == "relu":
+            arrays = {**arrays, "input": arrays["input"].reshape(16, 2, 2, n_in)}
+            yield Sample("rank 4", {"activation": activation, "keep_num_dims": True}, arrays, qparams)
     yield _product_rounding_sample()
 
 
@@ -114,13 +124,17 @@ def _product_rounding_sample() -> Sample:
         "bias": QParams((float(s_in * s_w),), (0,), "int32"),
         "output": QParams((float(s_out),), (0,)),
     }
-    return Sample("product in float32 or double", {"activation": "none"}, arrays, qparams, (2, len(bias)))
+    attrs = {"activation": "none", "keep_num_dims": False}
+    return Sample("product in float32 or double", attrs, arrays, qparams)
 
 
 ROW = Row(
     name="fully_connected",
     roles=("input", "weight", "bias"),
-    matches=(Match("module", nn.Linear, lambda module: {"activation": "none"}),),
+    matches=(
+        Match("module", nn.Linear, attributes),
+        Match("function", F.linear, attributes, parameters=("input", "weight", "bias"), tensors=3),
+    ),
     forward=forward,
     constraints={
         "input": Free(),
@@ -134,10 +148,14 @@ ROW = Row(
         resolver="AddFullyConnected",
         version=version,
         options="FullyConnectedOptions",
-        fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
+        fields=(
+            OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
+            OptionField("keep_num_dims", "KeepNumDims"),
+        ),
     ),
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
-    fusable=frozenset({"relu"}),
+    fusable=FUSED_ACTIVATIONS,
+    transposed=last_axis_stays,
 )

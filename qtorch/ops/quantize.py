@@ -41,7 +41,6 @@ def samples() -> Iterable[Sample]:
             {},
             {"input": x},
             {"input": None, "output": QParams((float(step),), (zero_point,))},
-            x.shape,
         )
 
 

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from qtorch.constraints import Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.fused_activation import activation_limits
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -35,7 +36,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     multiplier = quantize_multiplier((s_in / s_out).to(torch.float64))
     zero_point = int(grids["output"].zero_point)
     scaled = requantize(codes["input"] - grids["input"].zero_point, multiplier, rounding)
-    return (scaled + zero_point).clamp(max(-128, zero_point), 127)
+    return (scaled + zero_point).clamp(*activation_limits("relu", grids["output"]))
 
 
 def samples() -> Iterable[Sample]:
@@ -54,7 +55,7 @@ def samples() -> Iterable[Sample]:
             "input": QParams((float(np.float32(s_in)),), (z_in,)),
             "output": QParams((float(np.float32(s_out)),), (z_out,)),
         }
-        yield Sample(f"{s_in}@{z_in} to {s_out}@{z_out}", {}, {"input": codes}, qparams, (16, 16))
+        yield Sample(f"{s_in}@{z_in} to {s_out}@{z_out}", {}, {"input": codes}, qparams)
 
 
 ROW = Row(
@@ -73,4 +74,5 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    transposed=any_order,
 )
