@@ -38,10 +38,14 @@ def tflm_available() -> bool:
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
 
+#: Bytes; more than a microcontroller has, so that no model that makes sense is refused for lack of it.
+_ARENA = 2**24
+
+
 def _run_tflm(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     from tflite_micro import runtime
 
-    interpreter = runtime.Interpreter.from_bytes(model)
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=_ARENA)
     batch = int(interpreter.get_input_details(0)["shape"][0])
 
     def one(samples: list[np.ndarray]) -> list[np.ndarray]:

@@ -145,7 +145,8 @@ class _Writer:
 
     def _operator(self, node: Node, opcode: int) -> int:
         cell = tflite_cell(node.op)
-        indices = self._indices(node.inputs)
+        roles = node.input_roles()
+        indices = self._indices(tuple(roles[role] for role in cell.order or roles if role in roles))
         for operand in cell.operands:
             indices.insert(operand.position, self._operand(node.attrs[operand.attr]))
         inputs, outputs = self._ints(indices), self._ints(self._indices(node.outputs))

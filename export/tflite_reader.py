@@ -65,7 +65,7 @@ def _read(model: bytes) -> Graph:
             attrs[operand.attr] = _operand(root, tensors[index])
             operands.add(index)
         outputs = _names(_indices(operator.OutputsAsNumpy(), len(tensors)))
-        nodes.append(Node(op, attrs, _names(inputs), outputs))
+        nodes.append(Node(op, attrs, _in_row_order(op, _names(inputs)), outputs))
     values = {f"t{i}": _value(root, tensor) for i, tensor in enumerate(tensors) if i not in operands}
     ends = (_names(_indices(v, len(tensors))) for v in (subgraph.InputsAsNumpy(), subgraph.OutputsAsNumpy()))
     return Graph(values, tuple(nodes), *ends)
@@ -80,6 +80,12 @@ def _indices(indices: Any, count: int) -> list[int]:
 
 def _names(indices: list[int]) -> tuple[str, ...]:
     return tuple(f"t{i}" for i in indices)
+
+
+def _in_row_order(op: str, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    order = tflite_cell(op).order
+    found = dict(zip(order, inputs, strict=False))
+    return tuple(found[role] for role in ROWS[op].roles if role in found) if order else inputs
 
 
 def _operand(root: Any, tensor: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Multiplier", "Rounding", "fits_int32", "quantize_multiplier", "requantize"]
+__all__ = ["Multiplier", "Rounding", "fits_int32", "quantize_multiplier", "requantize", "requantize_wide"]
 
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 
@@ -89,6 +89,31 @@ def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.
         return fits_int32((x * mantissa + half) >> total, "requantized value")
     shifted = fits_int32(x << left, "value after the multiplier's left shift")
     return _rounding_divide_by_power_of_two(_doubling_high_multiply(shifted, mantissa), right)
+
+
+def requantize_wide(x: Tensor, multiplier: Multiplier) -> Tensor:
+    """``x * real`` for accumulators of more than 32 bits, as 16-bit kernels compute it: a Q15 mantissa, one rounding.
+
+    Args:
+        x: int64 tensor of values in ``[-2**47, 2**47)``.
+        multiplier: broadcast against ``x``; its shift at most 7.
+
+    Returns: int64 tensor of int32 values.
+
+    Raises:
+        OverflowError: ``x`` or the result is out of range.
+
+    Source: TFLM ``kernels/internal/common.cc``, ``MultiplyByQuantizedMultiplier(int64_t, ...)``.
+    """
+    mantissa, shift = multiplier
+    if int(shift.max()) > 7:
+        raise OverflowError(f"requantization: expected a factor below 128, got a shift of {int(shift.max())}")
+    if x.numel() and int(x.abs().max()) >= 2**47:
+        raise OverflowError(f"accumulator: expected values of 48 bits, got up to {int(x.abs().max())}")
+    reduced = torch.where(mantissa < 0x7FFF0000, (mantissa + 2**15) >> 16, torch.full_like(mantissa, 0x7FFF))
+    total = 15 - shift
+    half = torch.ones_like(total) << (total - 1)
+    return fits_int32((x * reduced + half) >> total, "requantized value")
 
 
 def _doubling_high_multiply(x: Tensor, mantissa: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class Match:
     Attributes:
         kind: how it appears in a traced graph.
         target: the module class, the function, or the method's name.
-        attrs: reads the op's attributes; may raise :class:`Refused`.
+        attrs: reads the op's attributes; ``None`` if another row stands for this call; may raise :class:`Refused`.
         parameters: names of the call's parameters in their order. A module's own parameters are not among them.
         tensors: how many of these, from the first, are tensors (or numbers that stand for one); they fill the row's
             roles in order. A list of tensors counts as one and fills the roles of a variadic row.
@@ -100,7 +100,7 @@ class Match:
 
     kind: Literal["module", "function", "method"]
     target: type[nn.Module] | Callable[..., Any] | str
-    attrs: Callable[[Call], dict[str, Any]] = lambda call: {}
+    attrs: Callable[[Call], dict[str, Any] | None] = lambda call: {}
     parameters: tuple[str, ...] = ("input",)
     tensors: int = 1
 
@@ -139,6 +139,7 @@ class TFLite:
         options: the options table, or ``None`` where the kernel reads none.
         fields: that table's fields.
         operands: attributes that are written as input tensors, by ascending position.
+        order: the row's roles in the operator's own order, where it is another.
     """
 
     operator: str
@@ -147,6 +148,7 @@ class TFLite:
     options: str | None = None
     fields: tuple[OptionField, ...] = ()
     operands: tuple[Operand, ...] = ()
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,7 @@ class Row:
         transposed: attributes of the same op on tensors whose axis ``i`` is stored as axis ``axes[i]`` of ``rank``
             (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
             the op's tensors alike.
+        needs_bias: LiteRT's kernel takes no node without one, so a bias of zeros stands in for a missing one.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding; 0 is exact.
     """
 
@@ -224,6 +227,7 @@ class Row:
     channels_last: bool = False
     weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
+    needs_bias: bool = False
     litert_lsb: int = 0
 
     def input_roles(self, count: int) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qtorch.accumulator import exact_products, output_codes
 from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.fixedpoint import Rounding, fits_int32, quantize_multiplier, requantize
-from qtorch.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
+from qtorch.fixedpoint import Rounding
+from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported, last_axis_stays
 
@@ -30,30 +30,13 @@ def attributes(call: Call) -> dict[str, object]:
     return {"activation": "none", "keep_num_dims": len(call.shapes["input"]) > 2}
 
 
-def real_multiplier(input_scale: Tensor, weight_scale: Tensor, output_scale: Tensor) -> Tensor:
-    """``s_in * s_w / s_out``, all in float64, ``[]`` or ``[O]``.
-
-    TFLM's source of August 2026 still took the product in float32 where there is one weight scale; the release that
-    is tested here, and LiteRT 2.3, take it in double. The sample "product" tells them apart.
-    """
-    return input_scale.to(torch.float64) * weight_scale.to(torch.float64) / output_scale.to(torch.float64)
-
-
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """int64 codes in, int64 codes out: one accumulator per output, one requantization, clamp."""
-    # double holds every integer below 2**53 exactly, and is the only type whose matrix product is both exact and fast.
-    centred = (codes["input"] - grids["input"].zero_point).to(torch.float64)
+    x = codes["input"]
     if not attrs["keep_num_dims"]:
-        centred = centred.reshape(-1, codes["weight"].shape[1])
-    accumulator = (centred @ codes["weight"].to(torch.float64).T).to(torch.int64)
-    if "bias" in codes:
-        accumulator = accumulator + codes["bias"]
-    accumulator = fits_int32(accumulator, "fully_connected accumulator")
-    multiplier = quantize_multiplier(
-        real_multiplier(grids["input"].scale, grids["weight"].scale, grids["output"].scale)
-    )
-    scaled = requantize(accumulator, multiplier, rounding) + grids["output"].zero_point
-    return scaled.clamp(*activation_limits(attrs["activation"], grids["output"]))
+        x = x.reshape(-1, codes["weight"].shape[1])
+    accumulator = exact_products(F.linear, x, grids["input"], codes["weight"], 0)
+    return output_codes(accumulator, codes, attrs, grids, rounding)
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:

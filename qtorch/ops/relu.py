@@ -55,7 +55,8 @@ def samples() -> Iterable[Sample]:
             "input": QParams((float(np.float32(s_in)),), (z_in,)),
             "output": QParams((float(np.float32(s_out)),), (z_out,)),
         }
-        yield Sample(f"{s_in}@{z_in} to {s_out}@{z_out}", {}, {"input": codes}, qparams)
+        alike = ", alike" if 127 in (z_in, z_out) else ""
+        yield Sample(f"{s_in}@{z_in} to {s_out}@{z_out}{alike}", {}, {"input": codes}, qparams)
 
 
 ROW = Row(

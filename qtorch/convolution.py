@@ -1,0 +1,96 @@
+"""What the convolution rows share: reading PyTorch's arguments, padding an image, and making samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from qtorch.qparams import CODE_RANGE, QParams
+from qtorch.row import Attrs, Call, Sample
+from qtorch.windows import pair, torch_padding
+
+__all__ = ["convolution_attributes", "image_and_window", "is_depthwise", "padded", "weighted_sample"]
+
+_Pair = tuple[int, int]
+
+
+def is_depthwise(call: Call) -> bool:
+    """Whether every input channel has filters of its own; one channel in all is an ordinary convolution."""
+    channels = call.shapes["input"][1]
+    return channels > 1 and call.get("groups", 1) == channels
+
+
+def convolution_attributes(call: Call) -> dict[str, Any]:
+    """The attributes that all convolutions have, with explicit padding."""
+    kernel = call.shapes["weight"][2:]
+    stride, dilation = (pair(call.get(name, 1)) for name in ("stride", "dilation"))
+    if len(kernel) == 1:
+        stride, dilation, kernel = (1, stride[1]), (1, dilation[1]), (1, *kernel)
+    window = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
+    return {
+        "stride_h": stride[0],
+        "stride_w": stride[1],
+        "dilation_h": dilation[0],
+        "dilation_w": dilation[1],
+        "padding": torch_padding(call, window),
+        "activation": "none",
+    }
+
+
+def image_and_window(attrs: Attrs, image: Sequence[int], kernel: Sequence[int]) -> tuple[_Pair, _Pair, _Pair, _Pair]:
+    """Sizes as ``(height, width)``: of the image, of the dilated window, of the stride, and the dilation."""
+    stride = (attrs["stride_h"], attrs["stride_w"])
+    dilation = (attrs["dilation_h"], attrs["dilation_w"])
+    window = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
+    return (image[0], image[1]), window, stride, dilation
+
+
+def padded(image: Tensor, padding: tuple[_Pair, _Pair], value: float = 0.0) -> Tensor:
+    """``[N, C, H, W]`` with ``((top, bottom), (left, right))`` more of ``value``."""
+    rows, columns = padding
+    return F.pad(image, (*columns, *rows), value=value) if any((*rows, *columns)) else image
+
+
+def weighted_sample(
+    rng: np.random.Generator,
+    label: str,
+    attrs: dict[str, Any],
+    image: tuple[int, ...],
+    kernel: tuple[int, ...],
+    *,
+    channel_axis: int,
+    input: tuple[float, int] = (0.05, -3),
+    output: tuple[float, int] = (0.2, 4),
+    bias: int = 2**9,
+    per_channel: bool = True,
+    extreme: bool = False,
+    dtype: str = "int8",
+    weights: str = "int8",
+) -> Sample:
+    """A sample of an op with weights: random codes and biases up to ``bias`` (0: none), scales as given."""
+    channels = kernel[channel_axis]
+    source, sink = (QParams((float(np.float32(s)),), (z,), dtype) for s, z in (input, output))
+    scales = (rng.uniform(0.3, 1.0, channels if per_channel else 1) * 0.02).astype(np.float32)
+    axis = channel_axis if per_channel else None
+    low, high = CODE_RANGE[weights]
+    codes = rng.integers(low + 1, high + 1, kernel, dtype=np.int8)
+    arrays = {
+        "input": rng.integers(*CODE_RANGE[dtype], image, dtype=dtype, endpoint=True),
+        "weight": np.where(codes < 0, low + 1, high).astype(np.int8) if extreme else codes,
+    }
+    qparams: dict[str, QParams | None] = {
+        "input": source,
+        "weight": QParams(tuple(map(float, scales)), (0,) * len(scales), weights, axis),
+        "output": sink,
+    }
+    if bias:
+        wide = "int64" if dtype == "int16" else "int32"
+        products = np.float32(source.scale[0]) * scales
+        arrays["bias"] = rng.integers(-bias, bias, channels, dtype=wide)
+        bias_axis = 0 if per_channel else None
+        qparams["bias"] = QParams(tuple(map(float, products)), (0,) * len(scales), wide, bias_axis)
+    return Sample(label, attrs, arrays, qparams)

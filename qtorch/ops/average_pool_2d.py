@@ -1,0 +1,160 @@
+"""AVERAGE_POOL_2D, int8 and int16: an integer mean on the input's own grid.
+
+TFLite's SAME divides by the pixels inside the image; explicit padding, as PyTorch counts it by default, consists of
+zeros that are counted, and becomes a PAD before the pooling.
+Source: TFLM ``kernels/internal/reference/integer_ops/pooling.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free, SameAs
+from qtorch.convolution import padded
+from qtorch.fixedpoint import Rounding
+from qtorch.pooling import adaptive_attributes, pooling_attributes
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.windows import explicit_padding, padding_name
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of ``avg_pool1d`` and ``avg_pool2d``."""
+    attrs = pooling_attributes(call)
+    rows, columns = attrs["padding"]
+    if call.get("divisor_override") is not None:
+        raise Refused(expected="no divisor_override", got=f"{call.get('divisor_override')}", remedy="scale afterwards")
+    if not any((*rows, *columns)):
+        return attrs
+    if call.get("ceil_mode", False):
+        raise Refused(expected="ceil_mode=False", got="True", remedy="pad the image so that windows fit")
+    if call.get("count_include_pad", True):
+        return attrs
+    shape = call.shapes["input"]
+    image = (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
+    window, stride = (attrs["filter_h"], attrs["filter_w"]), (attrs["stride_h"], attrs["stride_w"])
+    name = padding_name(attrs["padding"], image, window, stride)
+    if name is None:
+        raise Refused(
+            expected="padding that TensorFlow's SAME or VALID describes, where it is not counted",
+            got=f"padding={call.get('padding')} on an image of {image}",
+            remedy="use count_include_pad=True, or an image size that the stride divides",
+        )
+    return {**attrs, "padding": name}
+
+
+def _window(attrs: Attrs) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (attrs["filter_h"], attrs["filter_w"]), (attrs["stride_h"], attrs["stride_w"])
+
+
+def _sums(attrs: Attrs, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over windows and how many pixels each divides by, ``[N, C, H, W]`` and ``[1, 1, H, W]``."""
+    window, stride = _window(attrs)
+    padding = explicit_padding(attrs["padding"], (image.shape[2], image.shape[3]), window, stride)
+    inside = padded(torch.ones_like(image[:1, :1]), padding, 0.0 if attrs["padding"] == "same" else 1.0)
+    sums, counts = (F.avg_pool2d(x, window, stride, divisor_override=1) for x in (padded(image, padding), inside))
+    return sums, counts
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """``[N, C, H, W]``, float32."""
+    if not isinstance(attrs["padding"], str) and not any(n for ends in attrs["padding"] for n in ends):
+        return F.avg_pool2d(x["input"], *_window(attrs))
+    sums, counts = _sums(attrs, x["input"])
+    return sums / counts
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """``[N, H, W, C]``; the sum of codes divided half away from zero, the zero point left in."""
+    zero_point = grids["input"].zero_point
+    # Padding is the code of zero, so it is what is subtracted here and comes back with the count.
+    image = (codes["input"] - zero_point).permute(0, 3, 1, 2).to(torch.float64)
+    sums, counts = (t.to(torch.int64) for t in _sums(attrs, image))
+    totals = sums + counts * zero_point
+    half = torch.div(counts, 2, rounding_mode="floor")
+    means = torch.div(torch.where(totals > 0, totals + half, totals - half), counts, rounding_mode="trunc")
+    return means.permute(0, 2, 3, 1).clamp(*grids["output"].limits)
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """2 reads int8, 3 int16."""
+    source = qparams["input"]
+    return 3 if source is not None and source.dtype == "int16" else 2
+
+
+def samples() -> Iterable[Sample]:
+    """Even counts, which have ties; both paddings; odd sizes; one pixel."""
+    rng = np.random.default_rng(4)
+    for label, shape, window, stride, padding, dtype, zero_point in [
+        ("valid", (3, 4, 6, 2), (2, 2), (2, 2), "valid", "int8", -5),
+        ("overlapping", (2, 7, 7, 3), (3, 3), (2, 2), "valid", "int8", 127),
+        ("same", (2, 7, 8, 3), (3, 3), (2, 2), "same", "int8", -128),
+        ("uneven", (2, 5, 9, 1), (1, 4), (1, 3), "same", "int8", 0),
+        ("global", (2, 8, 8, 5), (8, 8), (8, 8), "valid", "int8", 10),
+        ("one pixel", (4, 1, 1, 3), (3, 3), (1, 1), "same", "int8", 3),
+        ("int16", (2, 6, 6, 3), (2, 2), (2, 2), "same", "int16", 0),
+    ]:
+        attrs = {
+            "filter_h": window[0], "filter_w": window[1], "stride_h": stride[0], "stride_w": stride[1],
+            "padding": padding,
+        }  # fmt: skip
+        grid = QParams((float(np.float32(0.03)),), (zero_point,), dtype)
+        limits = np.iinfo(dtype)
+        codes = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+        yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="average_pool_2d",
+    roles=("input",),
+    matches=(
+        Match("module", nn.AvgPool2d, attributes),
+        Match("module", nn.AvgPool1d, attributes),
+        Match("module", nn.AdaptiveAvgPool2d, adaptive_attributes),
+        Match("module", nn.AdaptiveAvgPool1d, adaptive_attributes),
+        Match(
+            "function",
+            F.avg_pool2d,
+            attributes,
+            parameters=(
+                "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"
+            ),
+        ),
+        Match(
+            "function",
+            F.avg_pool1d,
+            attributes,
+            parameters=("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+        ),
+        *(
+            Match("function", function, adaptive_attributes, parameters=("input", "output_size"))
+            for function in (F.adaptive_avg_pool2d, F.adaptive_avg_pool1d)
+        ),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="AVERAGE_POOL_2D",
+        resolver="AddAveragePool2D",
+        version=version,
+        options="Pool2DOptions",
+        fields=(
+            OptionField("stride_w", "StrideW"),
+            OptionField("stride_h", "StrideH"),
+            OptionField("filter_w", "FilterWidth"),
+            OptionField("filter_h", "FilterHeight"),
+            OptionField("padding", "Padding", "Padding"),
+        ),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    channels_last=True,
+)

@@ -1,0 +1,148 @@
+"""CONV_2D: int8 activations and weights with int32 bias, int16 activations with int64 bias; groups, dilation.
+
+``torch.nn.Conv1d`` on ``[N, C, L]`` is one on ``[N, 1, L, C]``. A convolution whose groups are its input channels is a
+depthwise one: see :mod:`qtorch.ops.depthwise_conv_2d`.
+Source: TFLM ``kernels/internal/reference/integer_ops/conv.h``, ``micro/kernels/conv_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.accumulator import exact_products, output_codes
+from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.convolution import convolution_attributes, image_and_window, is_depthwise, padded, weighted_sample
+from qtorch.fixedpoint import Rounding
+from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported
+from qtorch.windows import explicit_padding
+
+
+def attributes(call: Call) -> dict[str, Any] | None:
+    """``None`` where the row of depthwise convolutions is the one."""
+    return None if is_depthwise(call) else convolution_attributes(call)
+
+
+def _groups(input_channels: int, weight_channels: int) -> int:
+    return input_channels // weight_channels
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Input ``[N, C, H, W]``, weight ``[O, C / groups, h, w]``, bias ``[O]`` or absent."""
+    image, weight = x["input"], x["weight"]
+    size, window, stride, dilation = image_and_window(attrs, image.shape[2:], weight.shape[2:])
+    image = padded(image, explicit_padding(attrs["padding"], size, window, stride))
+    y = F.conv2d(image, weight, x.get("bias"), stride, 0, dilation, _groups(image.shape[1], weight.shape[1]))
+    return activate(attrs["activation"], y)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Input ``[N, H, W, C]``, weight ``[O, h, w, C / groups]``; padding counts as the zero point, which adds nothing."""
+    weight = codes["weight"]
+    size, window, stride, dilation = image_and_window(attrs, codes["input"].shape[1:3], weight.shape[1:3])
+    padding = explicit_padding(attrs["padding"], size, window, stride)
+    groups = _groups(codes["input"].shape[3], weight.shape[3])
+
+    def convolve(image: Tensor, kernel: Tensor) -> Tensor:
+        image, kernel = padded(image.permute(0, 3, 1, 2), padding), kernel.permute(0, 3, 1, 2)
+        return F.conv2d(image, kernel, None, stride, 0, dilation, groups).permute(0, 2, 3, 1)
+
+    accumulator = exact_products(convolve, codes["input"], grids["input"], weight, 0)
+    # LiteRT's kernel rounds twice here too, even where its others round once.
+    return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """3 reads int8, 4 int16, 7 int4 weights."""
+    source, weight = qparams["input"], qparams["weight"]
+    if weight is not None and weight.dtype == "int4":
+        return 7
+    return 4 if source is not None and source.dtype == "int16" else 3
+
+
+def samples() -> Iterable[Sample]:
+    """Strides, dilation, both paddings, groups, odd and single-pixel images, extreme scales, biases near their limit."""
+    rng = np.random.default_rng(0)
+    plain = {
+        "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"
+    }  # fmt: skip
+    same, strided = {**plain, "padding": "same"}, {**plain, "stride_h": 2, "stride_w": 3}
+    cases: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+        # label, attrs, input shape, weight shape, what weighted_sample takes
+        ("valid", plain, (3, 5, 7, 4), (6, 3, 3, 4), {}),
+        ("same", same, (2, 5, 6, 3), (5, 3, 3, 3), {}),
+        ("same, stride", {**strided, "padding": "same"}, (2, 7, 8, 3), (4, 3, 4, 3), {}),
+        ("valid, stride", strided, (2, 9, 9, 2), (3, 2, 2, 2), {}),
+        ("dilation", {**same, "dilation_h": 2, "dilation_w": 3}, (2, 9, 9, 2), (3, 3, 3, 2), {}),
+        ("groups", same, (2, 5, 5, 6), (9, 3, 3, 2), {}),
+        ("pointwise relu", {**plain, "activation": "relu"}, (2, 4, 4, 16), (8, 1, 1, 16), {"output": (0.05, -128)}),
+        ("relu6", {**plain, "activation": "relu6"}, (2, 4, 4, 5), (8, 2, 2, 5), {"output": (0.031, -100)}),
+        ("one pixel", same, (4, 1, 1, 3), (2, 3, 3, 3), {}),
+        ("one channel, per tensor", same, (2, 3, 3, 1), (1, 3, 3, 1), {"per_channel": False}),
+        ("zero points at the ends", same, (2, 4, 4, 2), (3, 3, 3, 2), {"input": (0.02, -128), "output": (0.1, 127)}),
+        ("and the other way", same, (2, 4, 4, 2), (3, 3, 3, 2), {"input": (0.02, 127), "output": (0.1, -128)}),
+        ("saturating", same, (2, 4, 4, 8), (3, 3, 3, 8), {"output": (0.001, 3)}),
+        ("tiny scales", same, (2, 4, 4, 8), (3, 3, 3, 8), {"input": (1e-12, 3), "output": (1e-12, 3)}),
+        ("bias near its limit", same, (2, 4, 4, 2), (3, 1, 1, 2), {"bias": 2**29, "output": (4000.0, 0)}),
+        ("beyond float32", plain, (1, 5, 5, 80), (2, 3, 3, 80), {"extreme": True, "output": (3.0, 0)}),
+        ("int16", same, (2, 5, 5, 3), (4, 3, 3, 3), {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
+        ("int16 wide", plain, (2, 5, 5, 9), (4, 5, 5, 9), {"dtype": "int16", "input": (1e-4, 0), "output": (1e-3, 0)}),
+        ("int4", same, (2, 5, 5, 3), (5, 3, 3, 3), {"weights": "int4"}),
+    ]
+    for label, attrs, image, kernel, options in cases:
+        yield weighted_sample(rng, label, attrs, image, kernel, channel_axis=0, **options)
+
+
+ROW = Row(
+    name="conv_2d",
+    roles=("input", "weight", "bias"),
+    matches=(
+        Match("module", nn.Conv2d, attributes),
+        Match("module", nn.Conv1d, attributes),
+        *(
+            Match(
+                "function",
+                function,
+                attributes,
+                parameters=("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+                tensors=3,
+            )
+            for function in (F.conv2d, F.conv1d)
+        ),
+    ),
+    forward=forward,
+    constraints={
+        "input": Free(("int8", "int16")),
+        "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4")),
+        "bias": BiasFromAccumulator(),
+        "output": Free(("int8", "int16")),
+    },
+    reference=reference,
+    tflite=TFLite(
+        operator="CONV_2D",
+        resolver="AddConv2D",
+        version=version,
+        options="Conv2DOptions",
+        fields=(
+            OptionField("stride_w", "StrideW"),
+            OptionField("stride_h", "StrideH"),
+            OptionField("dilation_w", "DilationWFactor"),
+            OptionField("dilation_h", "DilationHFactor"),
+            OptionField("padding", "Padding", "Padding"),
+            OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
+        ),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    fusable=FUSED_ACTIVATIONS,
+    channels_last=True,
+    needs_bias=True,
+    weight_order={"weight": (0, 2, 3, 1)},
+)

@@ -1,0 +1,145 @@
+"""DEPTHWISE_CONV_2D: every input channel has ``depth_multiplier`` filters of its own.
+
+Stands for ``nn.Conv2d`` and ``nn.Conv1d`` whose groups are their input channels.
+Source: TFLM ``kernels/internal/reference/integer_ops/depthwise_conv.h``, ``micro/kernels/depthwise_conv_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.accumulator import exact_products, output_codes
+from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.convolution import convolution_attributes, image_and_window, is_depthwise, padded, weighted_sample
+from qtorch.fixedpoint import Rounding
+from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported
+from qtorch.windows import explicit_padding
+
+
+def attributes(call: Call) -> dict[str, Any] | None:
+    """``None`` where the row of ordinary convolutions is the one."""
+    if not is_depthwise(call):
+        return None
+    multiplier = call.shapes["weight"][0] // call.shapes["input"][1]
+    return {**convolution_attributes(call), "depth_multiplier": multiplier}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Input ``[N, C, H, W]``, weight ``[C * depth_multiplier, 1, h, w]``, bias ``[C * depth_multiplier]`` or absent."""
+    image, weight = x["input"], x["weight"]
+    size, window, stride, dilation = image_and_window(attrs, image.shape[2:], weight.shape[2:])
+    image = padded(image, explicit_padding(attrs["padding"], size, window, stride))
+    y = F.conv2d(image, weight, x.get("bias"), stride, 0, dilation, image.shape[1])
+    return activate(attrs["activation"], y)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Input ``[N, H, W, C]``, weight ``[1, h, w, C * depth_multiplier]``."""
+    weight = codes["weight"]
+    size, window, stride, dilation = image_and_window(attrs, codes["input"].shape[1:3], weight.shape[1:3])
+    padding = explicit_padding(attrs["padding"], size, window, stride)
+    channels = codes["input"].shape[3]
+
+    def convolve(image: Tensor, kernel: Tensor) -> Tensor:
+        image, kernel = padded(image.permute(0, 3, 1, 2), padding), kernel.permute(3, 0, 1, 2)
+        return F.conv2d(image, kernel, None, stride, 0, dilation, channels).permute(0, 2, 3, 1)
+
+    accumulator = exact_products(convolve, codes["input"], grids["input"], weight, 3)
+    # LiteRT's kernel rounds twice here too, even where its others round once.
+    return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """3 reads int8, 5 int16, 6 int4 weights."""
+    source, weight = qparams["input"], qparams["weight"]
+    if weight is not None and weight.dtype == "int4":
+        return 6
+    return 5 if source is not None and source.dtype == "int16" else 3
+
+
+def samples() -> Iterable[Sample]:
+    """Multipliers above one, strides, dilation, both paddings, odd and single-pixel images."""
+    rng = np.random.default_rng(1)
+    plain = {
+        "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none",
+        "depth_multiplier": 1,
+    }  # fmt: skip
+    same = {**plain, "padding": "same"}
+    strided = {**same, "stride_h": 2, "stride_w": 2}
+    cases: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+        # label, attrs, input shape, weight shape, what weighted_sample takes
+        ("valid", plain, (3, 5, 7, 4), (1, 3, 3, 4), {}),
+        ("same", same, (2, 5, 6, 3), (1, 3, 3, 3), {}),
+        ("multiplier", {**same, "depth_multiplier": 3}, (2, 5, 6, 2), (1, 3, 3, 6), {}),
+        ("one channel, multiplier", {**same, "depth_multiplier": 4}, (2, 5, 6, 1), (1, 3, 3, 4), {}),
+        ("stride", strided, (2, 7, 8, 3), (1, 3, 3, 3), {}),
+        ("dilation", {**same, "dilation_h": 2, "dilation_w": 2}, (2, 9, 9, 2), (1, 3, 3, 2), {}),
+        ("relu", {**same, "activation": "relu"}, (2, 4, 4, 5), (1, 3, 3, 5), {"output": (0.05, -128)}),
+        ("relu6", {**same, "activation": "relu6"}, (2, 4, 4, 5), (1, 3, 3, 5), {"output": (0.031, -100)}),
+        ("one pixel", same, (4, 1, 1, 3), (1, 3, 3, 3), {}),
+        ("per tensor", same, (2, 3, 3, 4), (1, 3, 3, 4), {"per_channel": False}),
+        ("zero points at the ends", same, (2, 4, 4, 2), (1, 3, 3, 2), {"input": (0.02, -128), "output": (0.1, 127)}),
+        ("saturating", same, (2, 4, 4, 8), (1, 3, 3, 8), {"output": (0.001, 3)}),
+        ("bias near its limit", same, (2, 4, 4, 2), (1, 1, 1, 2), {"bias": 2**29, "output": (4000.0, 0)}),
+        ("int16", same, (2, 5, 5, 3), (1, 3, 3, 3), {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
+        ("int4", same, (2, 5, 5, 3), (1, 3, 3, 3), {"weights": "int4"}),
+    ]
+    for label, attrs, image, kernel, options in cases:
+        yield weighted_sample(rng, label, attrs, image, kernel, channel_axis=3, **options)
+
+
+ROW = Row(
+    name="depthwise_conv_2d",
+    roles=("input", "weight", "bias"),
+    matches=(
+        Match("module", nn.Conv2d, attributes),
+        Match("module", nn.Conv1d, attributes),
+        *(
+            Match(
+                "function",
+                function,
+                attributes,
+                parameters=("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+                tensors=3,
+            )
+            for function in (F.conv2d, F.conv1d)
+        ),
+    ),
+    forward=forward,
+    constraints={
+        "input": Free(("int8", "int16")),
+        "weight": SymmetricWeight(axis=3, dtypes=("int8", "int4")),
+        "bias": BiasFromAccumulator(),
+        "output": Free(("int8", "int16")),
+    },
+    reference=reference,
+    tflite=TFLite(
+        operator="DEPTHWISE_CONV_2D",
+        resolver="AddDepthwiseConv2D",
+        version=version,
+        options="DepthwiseConv2DOptions",
+        fields=(
+            OptionField("stride_w", "StrideW"),
+            OptionField("stride_h", "StrideH"),
+            OptionField("depth_multiplier", "DepthMultiplier"),
+            OptionField("dilation_w", "DilationWFactor"),
+            OptionField("dilation_h", "DilationHFactor"),
+            OptionField("padding", "Padding", "Padding"),
+            OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
+        ),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    fusable=FUSED_ACTIVATIONS,
+    channels_last=True,
+    needs_bias=True,
+    weight_order={"weight": (1, 2, 3, 0)},
+)

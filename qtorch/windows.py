@@ -1,0 +1,84 @@
+"""Where a sliding window lies on an image: TFLite's SAME and VALID, PyTorch's explicit padding, one in the other's terms.
+
+Everything is per axis and in elements; ``(before, after)`` are counts of padding. Source: TFLM ``kernels/padding.h``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtorch.row import Call, Refused
+
+__all__ = ["Padding", "explicit_padding", "output_size", "pair", "padding_name", "torch_padding"]
+
+#: ``"same"``, ``"valid"``, or ``((top, bottom), (left, right))`` as long as no pass has put it into TFLite's terms.
+Padding = Any
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """A module's size argument as ``(height, width)``; one-dimensional ones act along the width."""
+    if isinstance(value, int):
+        return (value, value)
+    values = tuple(int(v) for v in value)
+    return (1, values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def output_size(size: int, window: int, stride: int, before: int, after: int) -> int:
+    """How many windows fit; ``window`` includes dilation."""
+    return (size + before + after - window) // stride + 1
+
+
+def _same(size: int, window: int, stride: int) -> tuple[int, int]:
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return (total // 2, total - total // 2)
+
+
+def explicit_padding(
+    padding: Padding, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """``((top, bottom), (left, right))`` of any :data:`Padding` on an image of ``size``."""
+    if padding == "valid":
+        return ((0, 0), (0, 0))
+    if padding == "same":
+        rows, columns = (_same(n, w, s) for n, w, s in zip(size, window, stride, strict=True))
+        return rows, columns
+    rows, columns = padding
+    return (rows[0], rows[1]), (columns[0], columns[1])
+
+
+def padding_name(
+    padding: Padding, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
+) -> str | None:
+    """``"valid"`` or ``"same"`` if that puts every window where ``padding`` puts it, else ``None``.
+
+    What lies after the last window does not matter.
+    """
+    if isinstance(padding, str):
+        return padding
+    for name in ("valid", "same"):
+        found = explicit_padding(name, size, window, stride)
+        axes = list(zip(padding, found, size, window, stride, strict=True))
+        if all(
+            wanted[0] == got[0] and output_size(n, w, s, *wanted) == output_size(n, w, s, *got)
+            for wanted, got, n, w, s in axes
+        ):
+            return name
+    return None
+
+
+def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
+    given = call.get("padding", 0)
+    if given == "valid":
+        return ((0, 0), (0, 0))
+    if given == "same":
+        # PyTorch puts the odd element after, at stride 1 only, as TFLite does.
+        rows, columns = ((w - 1 - (w - 1) // 2, (w - 1) // 2) for w in window)
+        return (rows[1], rows[0]), (columns[1], columns[0])
+    one_dimensional = len(call.shapes["input"]) == 3
+    sizes = (0, pair(given)[1]) if one_dimensional else pair(given)
+    if call.get("padding_mode", "zeros") != "zeros":
+        raise Refused(
+            expected="padding_mode='zeros'", got=repr(call.get("padding_mode")), remedy="pad with zeros, or not at all"
+        )
+    return (sizes[0], sizes[0]), (sizes[1], sizes[1])
