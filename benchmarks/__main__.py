@@ -12,12 +12,12 @@ from collections.abc import Callable
 import pytorch_lightning as pl
 import torch
 
-from export.lower import lower
+from export.integers import integer_graph
 from export.parity import compare_file
 from export.tflite import write_tflite
+from qtorch.calibration import set_mode
 from qtorch.fake_quant import Mode
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.prepare import set_mode
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 
@@ -79,8 +79,8 @@ def main() -> None:
     print(f"exact step / float step, Lightning loop      {exact / plain:6.2f}")
 
     network = module.net
-    graph = lower(network)  # type: ignore[arg-type]
-    seconds = _median_seconds(lambda: compare_file(lower(network), write_tflite(graph)))  # type: ignore[arg-type]
+    graph = integer_graph(network)  # type: ignore[arg-type]
+    seconds = _median_seconds(lambda: compare_file(integer_graph(network), write_tflite(graph)))  # type: ignore[arg-type]
     print(f"export with qparams check                    {seconds * 1e3:6.2f} ms")
 
     x = torch.rand(4096, 3)

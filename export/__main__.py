@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from torch import fx
 
 from export.bundle import ExportOptions, make_bundle, probe_writable, write_bundle
 from export.engines import TFLM
+from export.integers import integer_graph
 from export.ir import Graph
-from export.lower import lower
 from export.parity import compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.report import table
@@ -34,10 +35,11 @@ def _export(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the artefacts")
     parser.add_argument("--name", help="name of the model and its files (default: the task's)")
     parser.add_argument("--export.io", dest="io", choices=("int8", "float32"), default="int8")
+    parser.add_argument("--export.input_layout", dest="input_layout", choices=("nhwc", "nchw"), default="nhwc")
     given = parser.parse_args(arguments)
     run = load_run(given.checkpoint)
     probe_writable(given.out)
-    bundle = make_bundle(run, given.name or run.task, ExportOptions(given.io))
+    bundle = make_bundle(run, given.name or run.task, ExportOptions(given.io, given.input_layout))
     write_bundle(bundle, given.out)
     print(table(bundle, run.data.arrays.interface.outputs[0].unit))
     print(f"\nwritten to {given.out}/: {', '.join(bundle.files)}")
@@ -53,37 +55,46 @@ def _verify(arguments: Sequence[str]) -> None:
     model = _read(given.model)
     graph = read_tflite(model, str(given.model))
     if given.against is not None:
-        _require_same(graph, lower(load_run(given.against).module.net))  # type: ignore[arg-type]
+        _require_same(graph, load_run(given.against).module.net)  # type: ignore[arg-type]
         print(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")
-    source = graph.values[graph.inputs[0]]
-    features = int(np.prod(source.shape[1:]))
-    codes = np.arange(-128, 128, dtype=np.int8)[:, None] if features == 1 else corner_codes(features, _RANDOM_INPUTS)
-    codes = codes.reshape(-1, *source.shape[1:])
-    if source.qparams is None:
-        _verify_real(graph, model, codes)
+    if graph.values[graph.inputs[0]].qparams is None:
+        _verify_real(graph, model)
         return
+    codes = corner_codes(graph, _RANDOM_INPUTS)
     for name, engine in parity(graph, model, codes).engines.items():
         print(f"{name:28}{engine.inputs:10,} inputs {engine.exact_share:9.2%} exact, at most {engine.max_lsb} LSB off")
 
 
-def _verify_real(graph: Graph, model: bytes, codes: np.ndarray) -> None:
+def _verify_real(graph: Graph, model: bytes) -> None:
     from export.interpret import interpret
 
-    first = graph.values[graph.nodes[0].output].qparams
-    assert first is not None
-    inputs = first.dequantize(codes)
-    wrong = int((TFLM.run(model, inputs) != interpret(graph, (inputs,))[graph.outputs[0]]).sum())
+    behind = [next(n.output for n in graph.nodes if name in n.inputs) for name in graph.inputs]
+    codes = corner_codes(replace(graph, inputs=tuple(behind)), _RANDOM_INPUTS)
+    inputs = []
+    for name, array in zip(behind, codes, strict=True):
+        qparams = graph.values[name].qparams
+        assert qparams is not None
+        inputs.append(qparams.dequantize(array))
+    expected = interpret(graph, tuple(inputs))
+    got = TFLM.run(model, tuple(inputs))
+    wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
     if wrong:
-        raise ParityError(f"{TFLM.name} differs from the integer reference on {wrong} of {len(inputs)} inputs")
-    print(f"{TFLM.name:28}{len(inputs):10,} float32 inputs, all exact")
+        raise ParityError(
+            f"{TFLM.name} differs from the integer reference on {wrong} outputs of {len(inputs[0])} inputs"
+        )
+    print(f"{TFLM.name:28}{len(inputs[0]):10,} float32 inputs, all exact")
 
 
-def _require_same(found: Graph, expected: Graph) -> None:
-    if found.values[found.inputs[0]].qparams is None:
-        expected = float_interface(expected)
-    result = compare_graphs(expected, found)
-    if result.first:
-        raise ParityError(f"the file is not the checkpoint's: first difference {result.first}")
+def _require_same(found: Graph, network: fx.GraphModule) -> None:
+    """Either way of storing the inputs is the checkpoint's."""
+    results = []
+    for input_layout in ("nhwc", "nchw"):
+        expected = integer_graph(network, input_layout)  # type: ignore[arg-type]
+        if found.values[found.inputs[0]].qparams is None:
+            expected = float_interface(expected)
+        results.append(compare_graphs(expected, found).first)
+    if all(results):
+        raise ParityError(f"the file is not the checkpoint's: first difference {results[0]}")
 
 
 def _read(path: Path) -> bytes:

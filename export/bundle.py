@@ -24,17 +24,17 @@ from export import headers
 from export.arena import smallest_arena
 from export.c_names import c_identifier
 from export.engines import TFLM, tflm_available
+from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
-from export.lower import lower
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.tflite import tflite_cell, write_tflite
+from qtorch.calibration import calibrate, set_mode
 from qtorch.errors import ParityError, Unwritable
 from qtorch.fake_quant import Mode
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.regression import linear_regression, regression_metrics
-from qtorch.prepare import calibrate, set_mode
 
 __all__ = ["Bundle", "ExportOptions", "make_bundle", "probe_writable", "write_bundle"]
 
@@ -49,9 +49,11 @@ class ExportOptions:
 
     Attributes:
         io: type of the model's input and output; ``float32`` puts QUANTIZE and DEQUANTIZE at the ends.
+        input_layout: ``nhwc`` stores images with their channels last; ``nchw`` keeps PyTorch's order at the input.
     """
 
     io: Literal["int8", "float32"] = "int8"
+    input_layout: Literal["nhwc", "nchw"] = "nhwc"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     with _timed(seconds, "data"):
         arrays = run.data.arrays
     with _timed(seconds, "export"):
-        graph = lower(network)
+        graph = integer_graph(network, options.input_layout)
         int8_model = write_tflite(graph)
         compare_file(graph, int8_model)
     with _timed(seconds, "parity"):
@@ -123,41 +125,45 @@ def _json(figures: dict[str, Any]) -> bytes:
     return (json.dumps(figures, indent=2) + "\n").encode()
 
 
-def _parity_inputs(graph: Graph, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+def _parity_inputs(graph: Graph, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]:
     """All 256 codes of a network with one input; else test set, calibration set, corners and random codes."""
-    value = graph.values[graph.inputs[0]]
+    extra = corner_codes(graph, _RANDOM_INPUTS)
+    value, view = graph.values[graph.inputs[0]], graph.view(graph.inputs[0])
     assert value.qparams is not None
-    features = int(np.prod(value.shape[1:]))
-    if features == 1:
-        return np.arange(-128, 128, dtype=np.int8).reshape(256, *value.shape[1:])
-    data = [value.qparams.quantize(part) for part in (test, train)]
-    extra = corner_codes(features, _RANDOM_INPUTS).reshape(-1, *value.shape[1:])
-    return np.concatenate([*data, extra])
+    if int(np.prod(value.shape)) == 1:
+        return extra
+    data = [view.store(value.qparams.quantize(part), value.shape) for part in (test, train)]
+    return (np.concatenate([*data, *extra]),)
 
 
-def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: np.ndarray) -> None:
+def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...]) -> None:
     compare_file(final, model)
     if not tflm_available():
         return
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
-    # Off the grid, so that QUANTIZE has something to round.
-    inputs = qparams.dequantize(codes) + np.float32(qparams.scale[0]) * np.random.default_rng(0).uniform(
-        -0.5, 0.5, codes.shape
-    ).astype(np.float32)
-    wrong = int((TFLM.run(model, inputs) != interpret(final, (inputs,))[final.outputs[0]]).sum())
+    rng, inputs = np.random.default_rng(0), []
+    for name, array in zip(graph.inputs, codes, strict=True):
+        qparams = graph.values[name].qparams
+        assert qparams is not None
+        # Off the grid, so that QUANTIZE has something to round.
+        off = np.float32(qparams.scale[0]) * rng.uniform(-0.5, 0.5, array.shape).astype(np.float32)
+        inputs.append(qparams.dequantize(array) + off)
+    expected = interpret(final, tuple(inputs))
+    got = TFLM.run(model, tuple(inputs))
+    wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, final.outputs, strict=True))
     if wrong:
         raise ParityError(f"{TFLM.name} differs from the reference on {wrong} outputs of the float32 interface")
 
 
 def _device(graph: Graph, model: bytes, x: np.ndarray) -> torch.Tensor:
     """What the device answers to real inputs: TFLM's integers, or the reference's where TFLM does not exist."""
-    source, sink = (graph.values[names[0]].qparams for names in (graph.inputs, graph.outputs))
-    assert source is not None
-    assert sink is not None
-    codes = source.quantize(x)
-    outputs = TFLM.run(model, codes) if tflm_available() else interpret(graph, (codes,))[graph.outputs[0]]
-    return torch.from_numpy(sink.dequantize(outputs))
+    (source, sink), (into, out) = (
+        [of(names[0]) for names in (graph.inputs, graph.outputs)] for of in (graph.values.__getitem__, graph.view)
+    )
+    assert source.qparams is not None
+    assert sink.qparams is not None
+    codes = (into.store(source.qparams.quantize(x), source.shape),)
+    outputs = TFLM.run(model, codes)[0] if tflm_available() else interpret(graph, codes)[graph.outputs[0]]
+    return torch.from_numpy(sink.qparams.dequantize(out.restore(outputs)))
 
 
 def _evaluate(run: Run, graph: Graph, model: bytes) -> dict[str, dict[str, float]]:
@@ -183,14 +189,15 @@ def _evaluate(run: Run, graph: Graph, model: bytes) -> dict[str, dict[str, float
 def _post_training(network: fx.GraphModule, train: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """The float network calibrated and exported without any quantized training, on the device."""
     calibrate(network, [train])
-    graph = lower(network)
+    graph = integer_graph(network)
     return _device(graph, write_tflite(graph), x.numpy())
 
 
 def _headers(
-    run: Run, name: str, graph: Graph, final: Graph, model: bytes, codes: np.ndarray, arena_bytes: int
+    run: Run, name: str, graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...], arena_bytes: int
 ) -> dict[str, str]:
-    chosen = codes[np.linspace(0, len(codes) - 1, min(_TEST_VECTORS, len(codes))).astype(int)]
+    picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
+    chosen = codes[0][picked]
     outputs = interpret(graph, (chosen,))[graph.outputs[0]]
     ends = [tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)]
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))

@@ -7,7 +7,7 @@ passes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from qtorch.ops import ROWS
 from qtorch.qparams import QParams
 from qtorch.row import Attrs, Row
 
-__all__ = ["Graph", "MalformedGraph", "Node", "Value", "check"]
+__all__ = ["Graph", "MalformedGraph", "Node", "Value", "View", "check"]
 
 
 class MalformedGraph(AssertionError):
@@ -48,6 +48,33 @@ class Value:
 
 
 @dataclass(frozen=True)
+class View:
+    """How PyTorch's tensor of ``shape`` lies in a stored one: its axis ``i`` is the stored axis ``axes[i]``.
+
+    ``None`` stands for an axis of size 1 that the stored tensor lacks; stored axes not named have size 1.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int | None, ...]
+
+    @classmethod
+    def identity(cls, shape: tuple[int, ...]) -> View:
+        """Stored as it is."""
+        return cls(shape, tuple(range(len(shape))))
+
+    def store(self, array: np.ndarray, stored: tuple[int, ...]) -> np.ndarray:
+        """PyTorch's ``[samples, *shape[1:]]`` as the device stores it."""
+        order = sorted(range(len(self.axes)), key=lambda i: -1 if self.axes[i] is None else int(self.axes[i] or 0))
+        return np.ascontiguousarray(array.transpose([0, *(i for i in order if i)])).reshape(len(array), *stored[1:])
+
+    def restore(self, array: np.ndarray) -> np.ndarray:
+        """The opposite of :meth:`store`."""
+        named = [axis for axis in self.axes if axis is not None]
+        rest = [axis for axis in range(array.ndim) if axis not in named]
+        return np.ascontiguousarray(array.transpose([*named, *rest])).reshape(len(array), *self.shape[1:])
+
+
+@dataclass(frozen=True)
 class Node:
     """One op: its row's name, attributes, and the names of its tensors; inputs follow the row's roles."""
 
@@ -77,12 +104,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Values by name, nodes in the order of execution, and the names of the inputs and outputs."""
+    """Values by name, nodes in the order of execution, the names of the inputs and outputs, and how these lie there.
+
+    ``views`` has the inputs and outputs whose order is not PyTorch's.
+    """
 
     values: Mapping[str, Value]
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    views: Mapping[str, View] = field(default_factory=dict)
+
+    def view(self, name: str) -> View:
+        """How PyTorch's tensor lies in an input or output."""
+        return self.views.get(name, View.identity(self.values[name].shape))
 
     def qparams(self, node: Node) -> dict[str, QParams | None]:
         """The qparams of a node's tensors by role."""

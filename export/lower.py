@@ -1,7 +1,12 @@
-"""QAT network to Graph: the only reader of torch modules in this package."""
+"""QAT network to Graph: the only reader of torch modules in this package.
+
+Every tensor keeps PyTorch's axis order; an op whose kernel wants channels last gets transposes around it, which
+:mod:`export.passes.layout` then makes disappear.
+"""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -9,77 +14,168 @@ import torch
 from torch import fx
 
 from export.ir import Graph, Node, Value, check
+from qtorch.constraints import BiasFromAccumulator
 from qtorch.errors import NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.layers import QuantizedOp
+from qtorch.prepare import is_transparent
 from qtorch.qparams import QParams
+from qtorch.tracing import shape_of
 
 __all__ = ["lower"]
 
+_TO_CHANNELS_LAST, _TO_CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
 
 def lower(network: fx.GraphModule) -> Graph:
-    """The integers that a prepared and calibrated network stands for.
+    """The integers that a prepared and calibrated network stands for, one sample at a time.
 
     Raises:
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: a range was never measured.
-        OverflowError: a layer's accumulator could leave int32 for some input.
+        OverflowError: a layer's accumulator could leave its integer type for some input.
     """
-    values: dict[str, Value] = {}
-    nodes: list[Node] = []
-    inputs: list[str] = []
-    outputs: tuple[str, ...] = ()
-    name_of: dict[fx.Node, str] = {}
-    for fx_node in network.graph.nodes:
-        if fx_node.op == "placeholder":
-            name_of[fx_node] = fx_node.name
-        elif fx_node.op == "output":
-            outputs = (name_of[fx_node.args[0]],)
-        else:
-            module = network.get_submodule(fx_node.target)
-            name = name_of[fx_node] = name_of[fx_node.args[0]] if isinstance(module, Quantizer) else fx_node.target
-            shape = (1, *_shape(fx_node)[1:])
-            if isinstance(module, Quantizer):
-                values[name] = Value(shape, module.qparams())
-                inputs.append(name)
+    return _Lowering(network).graph()
+
+
+class _Lowering:
+    def __init__(self, network: fx.GraphModule) -> None:
+        self.network = network
+        self.values: dict[str, Value] = {}
+        self.nodes: list[Node] = []
+        self.names: dict[fx.Node, tuple[str, ...]] = {}
+
+    def graph(self) -> Graph:
+        inputs: list[str] = []
+        outputs: tuple[str, ...] = ()
+        for node in self.network.graph.nodes:
+            module = self.network.get_submodule(node.target) if node.op == "call_module" else None
+            if node.op == "placeholder":
+                self.names[node] = (node.name,)
+            elif node.op == "output":
+                parts = node.args[0] if isinstance(node.args[0], tuple | list) else node.args
+                outputs = tuple(self.names[part][0] for part in parts)
             elif isinstance(module, QuantizedOp):
-                sources = tuple(name_of[argument] for argument in fx_node.args)
-                constants = _constants(name, module)
-                values |= constants
-                values[name] = Value(shape, module.output.qparams())
-                nodes.append(Node(module.row.name, dict(module.attrs), (*sources, *constants), name))
-    return check(Graph(values, tuple(nodes), tuple(inputs), outputs))
+                self._op(node, module)
+            elif isinstance(module, Quantizer):
+                name = node.args[0].name
+                self.values[name] = Value(_sample(shape_of(node)), module.qparams())
+                self.names[node] = (name,)
+                inputs.append(name)
+            elif node.target is operator.getitem:
+                self.names[node] = (self.names[node.args[0]][node.args[1]],)
+            elif is_transparent(self.network, node):
+                self.names[node] = self.names[node.args[0]]
+        return check(Graph(self.values, tuple(self.nodes), tuple(inputs), outputs))
+
+    def _op(self, node: fx.Node, op: QuantizedOp) -> None:
+        name = str(node.target)
+        rank = len(shape_of(node.args[0]))
+        inputs = {role: self.names[arg][0] for role, arg in zip(op.sources, node.args, strict=True)}
+        if op.row.channels_last:
+            inputs = {role: self._channels_last(source) for role, source in inputs.items()}
+        inputs |= self._constants(name, op, rank)
+        ordered = tuple(inputs[role] for role in op.row.input_roles(len(inputs)) if role in inputs)
+        value: Any = node.meta.get("value")
+        shapes = [_sample(shape) for shape in value] if value is not None else [_sample(shape_of(node))]
+        names = tuple(f"{name}.{i}" for i in range(len(shapes))) if value is not None else (name,)
+        self.names[node] = names
+        qparams = op.output.qparams()
+        if op.row.channels_last:
+            self._channels_last_node(op, ordered, name, shapes[0], qparams)
+        elif not op.attrs.get("keep_dims", True):
+            self._mean(op, ordered, name, shapes[0], qparams)
+        else:
+            for each, shape in zip(names, shapes, strict=True):
+                self.values[each] = Value(shape, qparams)
+            self.nodes.append(Node(op.row.name, dict(op.attrs), ordered, names))
+
+    def _channels_last_node(
+        self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams
+    ) -> None:
+        image = _image(shape)
+        inner = f"{name}.channels_last"
+        self.values[inner] = Value(tuple(image[axis] for axis in _TO_CHANNELS_LAST), qparams)
+        self.nodes.append(Node(op.row.name, dict(op.attrs), inputs, (inner,)))
+        outer = name if image == shape else f"{name}.image"
+        self._transpose(inner, outer, _TO_CHANNELS_FIRST)
+        if image != shape:
+            self._reshape(outer, name, shape)
+
+    def _mean(
+        self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams
+    ) -> None:
+        """With its axes kept, and a reshape to drop them: what no axis order can disturb."""
+        kept = list(self.values[inputs[0]].shape)
+        for axis in op.attrs["axes"]:
+            kept[axis] = 1
+        self.values[f"{name}.kept"] = Value(tuple(kept), qparams)
+        self.nodes.append(Node(op.row.name, {**op.attrs, "keep_dims": True}, inputs, (f"{name}.kept",)))
+        self._reshape(f"{name}.kept", name, shape)
+
+    def _channels_last(self, source: str) -> str:
+        """``source`` as an image with its channels last; made once for all who want it."""
+        value, name = self.values[source], f"{source}.to_channels_last"
+        if name in self.values:
+            return name
+        image = _image(value.shape)
+        if image != value.shape:
+            self._reshape(source, f"{source}.to_image", image)
+            source = f"{source}.to_image"
+        self._transpose(source, name, _TO_CHANNELS_LAST)
+        return name
+
+    def _transpose(self, source: str, name: str, perm: tuple[int, ...]) -> None:
+        value = self.values[source]
+        self.values[name] = Value(tuple(value.shape[axis] for axis in perm), value.qparams)
+        self.nodes.append(Node("transpose", {"perm": perm}, (source,), (name,)))
+
+    def _reshape(self, source: str, name: str, shape: tuple[int, ...]) -> None:
+        self.values[name] = Value(shape, self.values[source].qparams)
+        self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
+
+    def _constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
+        for role in op.constant_roles:
+            if not torch.isfinite(getattr(op, role)).all():
+                raise NotFinite(
+                    where=f"{role} of layer {name!r}",
+                    expected="finite values",
+                    got="NaN or infinity",
+                    remedy="lower the learning rate or check the data, and train again",
+                )
+        found = {}
+        for role, constant in op.constants().items():
+            qparams = constant.qparams
+            codes = constant.codes.numpy()
+            if role in op.row.roles[: op.row.runtime]:
+                codes = codes.reshape([1] * (rank - codes.ndim) + list(codes.shape))
+            data = codes.astype("int8" if qparams.dtype == "int4" else qparams.dtype)
+            self.values[f"{name}.{role}"] = Value(data.shape, qparams, np.ascontiguousarray(data))
+            found[role] = f"{name}.{role}"
+        self._require_accumulator(name, op, found)
+        return found
+
+    def _require_accumulator(self, name: str, op: QuantizedOp, constants: dict[str, str]) -> None:
+        """The largest accumulator that any input could cause must fit: ``span * sum|w| + |b|`` per output channel."""
+        if not isinstance(op.row.constraints.get("bias"), BiasFromAccumulator):
+            return
+        weight = self.values[constants["weight"]].data
+        assert weight is not None
+        axis = op.row.constraints["weight"].axis  # type: ignore[attr-defined]
+        wide = op.config.activations == "int16"
+        span, limit = (2**15, 2**47) if wide else (255, 2**31 - 1)
+        worst = span * np.abs(weight.astype(np.int64)).swapaxes(0, axis).reshape(weight.shape[axis], -1).sum(1)
+        bias = self.values[constants["bias"]].data if "bias" in constants else None
+        if bias is not None:
+            worst = worst + np.abs(bias.astype(np.int64))
+        if worst.max() > limit:
+            raise OverflowError(f"layer {name!r}: expected accumulators up to {limit}, got up to {worst.max()}")
 
 
-def _shape(node: fx.Node) -> tuple[int, ...]:
-    meta: Any = node.meta["tensor_meta"]
-    return tuple(meta.shape)
+def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (1, *shape[1:])
 
 
-def _constants(name: str, op: QuantizedOp) -> dict[str, Value]:
-    for role, parameter in op.named_parameters(recurse=False):
-        if not torch.isfinite(parameter).all():
-            raise NotFinite(
-                where=f"{role} of layer {name!r}",
-                expected="finite values",
-                got="NaN or infinity",
-                remedy="lower the learning rate or check the data, and train again",
-            )
-    found = {}
-    for role, constant in op.constants().items():
-        data = constant.codes.numpy().astype(constant.dtype)
-        found[f"{name}.{role}"] = Value(data.shape, QParams.of(constant.grid, constant.dtype, constant.axis), data)
-    _require_int32_accumulator(name, found)
-    return found
-
-
-def _require_int32_accumulator(name: str, constants: dict[str, Value]) -> None:
-    """The largest accumulator that any int8 input could cause must fit: 255 * sum|w| + |b| per output channel."""
-    weight, bias = (constants.get(f"{name}.{role}") for role in ("weight", "bias"))
-    if weight is None or weight.data is None:
-        return
-    worst = 255 * np.abs(weight.data.astype(np.int64)).reshape(weight.shape[0], -1).sum(1)
-    if bias is not None and bias.data is not None:
-        worst = worst + np.abs(bias.data.astype(np.int64))
-    if worst.max() > 2**31 - 1:
-        raise OverflowError(f"layer {name!r}: expected accumulators within int32, got up to {worst.max()}")
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``[N, C]`` as ``[N, C, 1, 1]``, ``[N, C, L]`` as ``[N, C, 1, L]``, ``[N, C, H, W]`` as it is."""
+    return (*shape[:2], *[1] * (4 - len(shape)), *shape[2:])

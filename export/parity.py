@@ -18,13 +18,22 @@ from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_
 from export.interpret import interpret
 from export.ir import Graph, Value
 from export.tflite_reader import read_tflite
+from qtorch.calibration import set_mode
 from qtorch.errors import ParityError
-from qtorch.fake_quant import Mode, Quantizer
+from qtorch.fake_quant import Mode
 from qtorch.fixedpoint import Rounding
-from qtorch.prepare import set_mode
 from qtorch.qparams import QParams
 
-__all__ = ["EngineParity", "FileParity", "ParityReport", "compare_file", "compare_graphs", "corner_codes", "parity"]
+__all__ = [
+    "EngineParity",
+    "FileParity",
+    "ParityReport",
+    "compare_file",
+    "compare_graphs",
+    "corner_codes",
+    "network_codes",
+    "parity",
+]
 
 
 @dataclass(frozen=True)
@@ -88,8 +97,7 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
     tensors = constants = tensor_mismatches = value_mismatches = 0
     first = ""
     wiring = [
-        [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, n.outputs)) for n in g.nodes]
-        for g in (graph, other)
+        [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, n.outputs)) for n in g.nodes] for g in (graph, other)
     ]
     ends = [(_indices(g, g.inputs), _indices(g, g.outputs), len(g.values)) for g in (graph, other)]
     if wiring[0] != wiring[1] or ends[0] != ends[1]:
@@ -145,22 +153,39 @@ def compare_file(graph: Graph, model: bytes) -> FileParity:
     return result
 
 
-def corner_codes(features: int, random: int, seed: int = 0) -> np.ndarray:
-    """int8 codes ``[samples, features]``: every corner of the input box (first 10 features) and ``random`` others."""
-    free = min(features, 10)
-    bits = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
-    corners = np.zeros((2**free, features), np.int8)
-    corners[:, :free] = np.where(bits, 127, -128)
-    return np.concatenate([corners, np.random.default_rng(seed).integers(-128, 128, (random, features), np.int8)])
+def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Codes for each input of a graph, ``[samples, *shape[1:]]``: corners of the input box, and ``random`` others.
+
+    Every corner in the first 10 elements of the inputs, the rest at the middle of their range; of inputs with a single
+    element in all, every code there is.
+    """
+    values = [graph.values[name] for name in graph.inputs]
+    sizes = [int(np.prod(value.shape[1:])) for value in values]
+    limits = [value.qparams.code_range for value in values if value.qparams is not None]
+    if sum(sizes) == 1 and values[0].dtype == "int8":
+        return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
+    free = min(sum(sizes), 10)
+    bits = np.zeros((2**free, sum(sizes)), bool)
+    bits[:, :free] = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
+    rng, start, found = np.random.default_rng(seed), 0, []
+    for value, size, (low, high) in zip(values, sizes, limits, strict=True):
+        corners = np.where(bits[:, start : start + size], high, low)
+        corners[:, max(0, free - start) :] = (low + high) // 2
+        drawn = rng.integers(low, high, (random, size), endpoint=True)
+        found.append(np.concatenate([corners, drawn]).astype(value.dtype).reshape(-1, *value.shape[1:]))
+        start += size
+    return tuple(found)
 
 
-def parity(graph: Graph, model: bytes, codes: np.ndarray, network: fx.GraphModule | None = None) -> ParityReport:
-    """Compare everything that can compute this model, on int8 input ``codes [samples, ...]``.
+def parity(
+    graph: Graph, model: bytes, codes: tuple[np.ndarray, ...], network: fx.GraphModule | None = None
+) -> ParityReport:
+    """Compare everything that can compute this model, on input ``codes``, ``[samples, ...]`` each.
 
     Args:
-        graph: of the int8 model.
-        model: its file, int8 in and out.
-        codes: inputs; all 256 of a one-feature model make the comparison exhaustive.
+        graph: of the integer model.
+        model: its file, integers in and out.
+        codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
         network: the QAT network, whose own outputs are then compared as well.
 
     Raises:
@@ -168,66 +193,84 @@ def parity(graph: Graph, model: bytes, codes: np.ndarray, network: fx.GraphModul
             from the integer reference, or the network in EXACT mode from it.
     """
     file = compare_file(graph, model)
-    expected = interpret(graph, (codes,))[graph.outputs[0]]
+    computed = interpret(graph, codes)
+    expected = tuple(computed[name] for name in graph.outputs)
     engines: dict[str, EngineParity] = {}
     judges = []
     if tflm_available():
         engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
         judges.append(TFLM.name)
     else:
-        single = interpret(graph, (codes,), Rounding.SINGLE)[graph.outputs[0]]
-        _judge(LITERT_REFERENCE, graph, model, codes, single)
+        single = interpret(graph, codes, Rounding.SINGLE)
+        _judge(LITERT_REFERENCE, graph, model, codes, tuple(single[name] for name in graph.outputs))
         judges.append(f"{LITERT_REFERENCE.name} against single rounding")
     for engine in (LITERT_REFERENCE, LITERT_DEFAULT):
         engines[engine.name] = _compare(engine.version, engine.run(model, codes), expected)
     if network is not None:
         for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
-            engines[name] = _compare(torch.__version__, network_codes(network, codes, mode), expected)
+            engines[name] = _compare(torch.__version__, network_codes(network, graph, codes, mode), expected)
         exact = engines["qat_network_exact"]
         if exact.mismatches:
             raise ParityError(f"the network in EXACT mode differs from the reference on {exact.mismatches} outputs")
         judges.append("qat_network_exact")
-    one_input = codes.reshape(len(codes), -1).shape[1] == 1
-    return ParityReport(file, engines, tuple(judges), one_input and len(np.unique(codes)) == 256)
+    one_input = len(codes) == 1 and codes[0].size == 256 and len(np.unique(codes[0])) == 256
+    return ParityReport(file, engines, tuple(judges), one_input)
 
 
-def network_codes(network: fx.GraphModule, codes: np.ndarray, mode: Mode) -> np.ndarray:
-    """The QAT network's own output codes for input codes; leaves it in ``mode``."""
-    placeholder = next(n for n in network.graph.nodes if n.op == "call_module")
-    source = network.get_submodule(str(placeholder.target))
-    assert isinstance(source, Quantizer)
-    last = next(n for n in network.graph.nodes if n.op == "output").args[0]
-    sink = network.get_submodule(str(getattr(last, "target", "")))
-    output = sink if isinstance(sink, Quantizer) else sink.output
-    assert isinstance(output, Quantizer)
+#: How many samples the network computes at a time: enough to be fast, few enough for an image's activations.
+_CHUNK = 256
+
+
+def network_codes(
+    network: fx.GraphModule, graph: Graph, codes: tuple[np.ndarray, ...], mode: Mode
+) -> tuple[np.ndarray, ...]:
+    """The QAT network's own output codes for input codes, both as the device stores them; leaves it in ``mode``."""
     set_mode(network, mode)
     was_training = network.training
     network.eval()
+    ends = (graph.inputs, graph.outputs)
+    sources, sinks = ([(graph.view(name), graph.values[name]) for name in names] for names in ends)
+    parts = []
     with torch.no_grad():
-        real = network(torch.from_numpy(source.qparams().dequantize(codes)))
+        for start in range(0, len(codes[0]), _CHUNK):
+            real = []
+            for array, (view, value) in zip(codes, sources, strict=True):
+                assert value.qparams is not None
+                real.append(value.qparams.dequantize(view.restore(array[start : start + _CHUNK])))
+            found = network(*(torch.from_numpy(x) for x in real))
+            parts.append(found if isinstance(found, tuple) else (found,))
     network.train(was_training)
-    return output.qparams().quantize(real.numpy())
+    outputs = []
+    for tensors, (view, value) in zip(zip(*parts, strict=True), sinks, strict=True):
+        assert value.qparams is not None
+        outputs.append(view.store(value.qparams.quantize(torch.cat(tensors).numpy()), value.shape))
+    return tuple(outputs)
 
 
-def _judge(engine: Engine, graph: Graph, model: bytes, codes: np.ndarray, expected: np.ndarray) -> EngineParity:
+def _judge(
+    engine: Engine, graph: Graph, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
+) -> EngineParity:
     got = engine.run(model, codes)
     result = _compare(engine.version, got, expected)
-    if result.mismatches:
-        at = tuple(int(i) for i in np.argwhere(got != expected)[0])
-        raise ParityError(
-            f"{engine.name} {engine.version} differs from the integer reference on {result.mismatches} of "
-            f"{result.outputs} outputs, by up to {result.max_lsb} LSB; first in {_producer(graph)} at sample {at[0]}, "
-            f"index {list(at[1:])}, input {codes[at[0]].tolist()}: reference {expected[at]}, {engine.name} {got[at]}"
-        )
+    for name, outcome, wanted in zip(graph.outputs, got, expected, strict=True):
+        wrong = np.argwhere(outcome != wanted)
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            shown = [array[at[0]].ravel()[:16].tolist() for array in codes]
+            raise ParityError(
+                f"{engine.name} {engine.version} differs from the integer reference on {result.mismatches} of "
+                f"{result.outputs} outputs, by up to {result.max_lsb} LSB; first in {_producer(graph, name)} at sample "
+                f"{at[0]}, index {list(at[1:])}, input {shown}: reference {wanted[at]}, {engine.name} {outcome[at]}"
+            )
     return result
 
 
-def _producer(graph: Graph) -> str:
-    return ", ".join(f"{node.op} {node.output!r}" for node in graph.nodes if set(node.outputs) & set(graph.outputs))
+def _producer(graph: Graph, name: str) -> str:
+    return next((f"{node.op} {name!r}" for node in graph.nodes if name in node.outputs), name)
 
 
-def _compare(version: str, got: np.ndarray, expected: np.ndarray) -> EngineParity:
-    difference = np.abs(got.astype(np.int64) - expected.astype(np.int64))
-    return EngineParity(
-        version, len(expected), int(difference.size), int((difference > 0).sum()), int(difference.max(initial=0))
-    )
+def _compare(version: str, got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> EngineParity:
+    pairs = zip(got, expected, strict=True)
+    difference = np.concatenate([np.abs(g.astype(np.int64) - e.astype(np.int64)).ravel() for g, e in pairs])
+    wrong = int((difference > 0).sum())
+    return EngineParity(version, len(expected[0]), int(difference.size), wrong, int(difference.max(initial=0)))

@@ -179,7 +179,6 @@ class _Writer:
         )
 
 
-
 def raw_bytes(data: np.ndarray, dtype: str) -> bytes:
     """A constant as it lies in the file: little endian, int4 two to a byte with the earlier one in the low half."""
     if dtype == "int4":

@@ -4,16 +4,18 @@
 ``export``. Training loops for Lightning stand in :mod:`qtorch.lightning`, which this package does not import.
 """
 
-from qtorch.config import QuantizationConfig
+from qtorch.calibration import Saturation, calibrate, freeze_batch_norm, quantizers, saturation, set_mode
+from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.features import Feature, Interface
 from qtorch.layers import QuantizedOp
-from qtorch.prepare import Saturation, calibrate, prepare, quantizers, saturation, set_mode
+from qtorch.prepare import prepare
 from qtorch.qparams import QParams
 
 __all__ = [
     "Feature",
     "Interface",
+    "LayerConfig",
     "Mode",
     "QParams",
     "QuantizationConfig",
@@ -21,6 +23,7 @@ __all__ = [
     "Quantizer",
     "Saturation",
     "calibrate",
+    "freeze_batch_norm",
     "prepare",
     "quantizers",
     "saturation",

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 from qtorch.errors import BadConfiguration
 
-__all__ = ["QuantizationConfig"]
+__all__ = ["LayerConfig", "QuantizationConfig"]
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "weights": ("per_channel", "per_tensor"),
+    "activations": ("int8", "int16"),
+    "weight_bits": (8, 4),
+}
 
 
 @dataclass(frozen=True)
-class QuantizationConfig:
-    """Choices of :func:`qtorch.prepare`.
+class LayerConfig:
+    """Choices for one layer.
 
     Attributes:
         weights: one weight scale per output channel, or one per tensor.
         margin: how much wider than the calibration data every activation's range is, as a share of its span at each
             end, in [0, 1]. 0 where the inputs' limits are known; more where later inputs may lie beyond those seen,
             because what lies beyond a range saturates.
+        activations: the type of the layer's inputs and outputs; ``int16`` goes with int8 weights ("16x8").
+        weight_bits: 8 or 4.
 
     Raises:
         BadConfiguration: a value outside its range.
@@ -26,11 +36,69 @@ class QuantizationConfig:
 
     weights: Literal["per_channel", "per_tensor"] = "per_channel"
     margin: float = 0.0
+    activations: Literal["int8", "int16"] = "int8"
+    weight_bits: Literal[8, 4] = 8
 
     def __post_init__(self) -> None:
-        if self.weights not in ("per_channel", "per_tensor"):
-            raise BadConfiguration(
-                where="weights", expected="per_channel or per_tensor", got=repr(self.weights), remedy="choose one"
-            )
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise BadConfiguration(
+                    where=name,
+                    expected=" or ".join(map(str, choices)),
+                    got=repr(getattr(self, name)),
+                    remedy="choose one",
+                )
         if not 0 <= self.margin <= 1:
             raise BadConfiguration(where="margin", expected="0 to 1", got=f"{self.margin}", remedy="try 0.2")
+        if self.activations == "int16" and self.weight_bits == 4:
+            raise BadConfiguration(
+                where="weight_bits",
+                expected="8 beside activations int16",
+                got="4",
+                remedy="TFLite Micro has no kernel for int16 with int4: use int8 activations, or 8 bits",
+            )
+
+    @property
+    def weight_dtype(self) -> str:
+        """``"int8"`` or ``"int4"``."""
+        return f"int{self.weight_bits}"
+
+
+@dataclass(frozen=True)
+class QuantizationConfig(LayerConfig):
+    """Choices of :func:`qtorch.prepare`: those of :class:`LayerConfig` for every layer, and exceptions.
+
+    Attributes:
+        layers: fields of :class:`LayerConfig` to change, by layer name or shell pattern (``"features.*"``), applied in
+            order. A layer's name is its path in the network, a function's the name of its node in the trace (``add_1``).
+
+    Example:
+        >>> QuantizationConfig(layers={"classifier": {"activations": "int16"}, "conv*": {"weight_bits": 4}})
+    """
+
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = {f.name for f in fields(LayerConfig)}
+        for pattern, changes in self.layers.items():
+            wrong = sorted(set(changes) - known)
+            if wrong:
+                raise BadConfiguration(
+                    where=f"layers[{pattern!r}]",
+                    expected=f"some of {', '.join(sorted(known))}",
+                    got=", ".join(wrong),
+                    remedy="correct the name",
+                )
+            self._default_layer(changes)
+
+    def _default_layer(self, changes: Mapping[str, Any]) -> LayerConfig:
+        return replace(LayerConfig(**{f.name: getattr(self, f.name) for f in fields(LayerConfig)}), **changes)
+
+    def layer(self, name: str) -> LayerConfig:
+        """The choices for one layer."""
+        changes: dict[str, Any] = {}
+        for pattern, given in self.layers.items():
+            if fnmatchcase(name, pattern):
+                changes |= given
+        return self._default_layer(changes)

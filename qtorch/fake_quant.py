@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qtorch.errors import BadConfiguration
 from qtorch.functional import dequantize, fake_quantize, range_to_grid
 from qtorch.observers import MinMaxObserver
-from qtorch.qparams import CODE_RANGE, Grid, QParams
+from qtorch.qparams import Grid, QParams
 
 __all__ = ["Mode", "Quantizer"]
 
@@ -29,11 +29,13 @@ class Mode(Enum):
 
 
 class Quantizer(nn.Module):
-    """Fake-quantizes one int8 activation tensor of any shape.
+    """Fake-quantizes one activation tensor of any shape.
 
     Args:
         margin: see :class:`qtorch.QuantizationConfig`.
         rectified: whether the tensor is never negative, so that no code is spent below zero.
+        dtype: ``"int8"`` or ``"int16"``.
+        fixed: the one grid that the kernel assumes; then nothing is measured.
 
     Buffers ``scale`` (float32 ``[]``, 0 until calibrated) and ``zero_point`` (int32 ``[]``).
     """
@@ -41,23 +43,25 @@ class Quantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, margin: float = 0.0, *, rectified: bool = False) -> None:
+    def __init__(
+        self, margin: float = 0.0, *, rectified: bool = False, dtype: str = "int8", fixed: QParams | None = None
+    ) -> None:
         super().__init__()
-        self.dtype = "int8"
-        self.margin, self.rectified = margin, rectified
+        self.margin, self.rectified, self.dtype, self.fixed = margin, rectified, dtype, fixed
         self.mode = Mode.FLOAT
         self.observer = MinMaxObserver()
-        self.register_buffer("scale", torch.tensor(0.0))
-        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+        self.register_buffer("scale", torch.tensor(0.0 if fixed is None else fixed.scale[0]))
+        zero_point = 0 if fixed is None else fixed.zero_point[0]
+        self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
 
     @property
     def grid(self) -> Grid:
         """The grid as tensors; ``scale`` is 0 before calibration."""
-        return Grid(self.scale, self.zero_point)
+        return Grid(self.scale, self.zero_point, self.dtype)
 
     @property
     def calibrated(self) -> bool:
-        """Whether the range was measured."""
+        """Whether the range was measured, or is fixed."""
         return bool(self.scale > 0)
 
     def qparams(self) -> QParams:
@@ -73,14 +77,16 @@ class Quantizer(nn.Module):
                 got="none",
                 remedy="call qtorch.calibrate(network, batches) before training with quantization or exporting",
             )
-        return QParams.of(self.grid, self.dtype)
+        return QParams.of(self.grid)
 
     def settle(self) -> None:
         """Take the range that the observer saw, with the margin; from zero up where the tensor can't be negative."""
-        grid = self.observer.grid(self.margin)
-        if self.rectified:
-            high = self.observer.high + self.margin * (self.observer.high - self.observer.low)
-            grid = range_to_grid(torch.zeros(()), high)
+        if self.fixed is not None:
+            return
+        low, high = self.observer.range()
+        more = self.margin * (high - low)
+        low = torch.zeros(()) if self.rectified else low - more
+        grid = range_to_grid(low, high + more, self.dtype)
         self.scale.copy_(grid.scale)
         self.zero_point.copy_(grid.zero_point)
 
@@ -91,7 +97,7 @@ class Quantizer(nn.Module):
         if self.mode is Mode.CALIBRATE:
             self.observer.observe(x)
             return x
-        return fake_quantize(x, self.grid, *CODE_RANGE[self.dtype])
+        return fake_quantize(x, self.grid, *self.grid.limits)
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """float32 values of integer codes."""
@@ -99,4 +105,4 @@ class Quantizer(nn.Module):
 
     def extra_repr(self) -> str:
         """Scale and zero point, for ``print(network)``."""
-        return f"scale={float(self.scale):.6g}, zero_point={int(self.zero_point)}"
+        return f"{self.dtype}, scale={float(self.scale):.6g}, zero_point={int(self.zero_point)}"

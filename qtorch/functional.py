@@ -26,8 +26,8 @@ __all__ = [
     "symmetric_scale",
 ]
 
-#: Codes of a symmetric int8 weight: -128 is left out, so that a weight and its negative are both representable.
-WEIGHT_RANGE = (-127, 127)
+#: Codes of a symmetric weight: the lowest is left out, so that a weight and its negative are both representable.
+WEIGHT_RANGE = {"int4": (-7, 7), "int8": (-127, 127)}
 
 #: Biases stay below a quarter of int32, which leaves the accumulator room for the products.
 BIAS_LIMIT = 2**29
@@ -125,33 +125,36 @@ def replace_value(x: Tensor, value: Tensor) -> Tensor:
 
 
 def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8") -> Grid:
-    """The asymmetric grid that covers ``[low, high]`` and zero: scale float32 ``[]``, zero point int32 ``[]``.
+    """The grid that covers ``[low, high]`` and zero: scale float32 ``[]``, zero point int32 ``[]``.
 
-    ``scale = (high - low) / 255`` after both ends were moved to include 0.0; the zero point is the code nearest to
-    0.0, so 0.0 is exact. A range that is empty (a dead activation) gets scale 1/255.
-    Source: Jacob et al. 2018, section 2.1 and 3.1.
+    int8 is asymmetric: ``scale = (high - low) / 255`` after both ends were moved to include 0.0; the zero point is the
+    code nearest to 0.0, so 0.0 is exact. int16 has zero point 0: ``scale = max(|low|, |high|) / 32767``. A range that
+    is empty (a dead activation) is taken to span 1.
+    Source: Jacob et al. 2018, section 2.1 and 3.1; TFLite's 16x8 specification.
     """
     code_low, code_high = CODE_RANGE[dtype]
     low64, high64 = low.to(torch.float64).clamp(max=0.0), high.to(torch.float64).clamp(min=0.0)
-    span = high64 - low64
-    scale = torch.where(span > 2.0**-60, span, torch.ones_like(span)) / (code_high - code_low)
-    scale = scale.to(torch.float32)
+    symmetric = dtype == "int16"
+    span = torch.maximum(-low64, high64) if symmetric else high64 - low64
+    steps = code_high if symmetric else code_high - code_low
+    scale = (torch.where(span > 2.0**-60, span, torch.ones_like(span)) / steps).to(torch.float32)
+    if symmetric:
+        return Grid(scale, torch.zeros((), dtype=torch.int32), dtype)
     zero_point = round_half_away(code_low - low64 / scale.to(torch.float64)).clamp(code_low, code_high)
-    return Grid(scale, zero_point.to(torch.int32))
+    return Grid(scale, zero_point.to(torch.int32), dtype)
 
 
-def symmetric_scale(weight: Tensor, bias: Tensor | None, input_scale: Tensor, axis: int | None) -> Tensor:
-    """Weight scale, float32 ``[C]`` along ``axis`` or ``[]`` per tensor: ``max|w| / 127``.
+def symmetric_scale(
+    weight: Tensor, bias: Tensor | None, input_scale: Tensor, axis: int | None, limit: int = 127
+) -> Tensor:
+    """Weight scale, float32 ``[C]`` along ``axis`` or ``[]`` per tensor: ``max|w| / limit``.
 
     Widened where the bias, in units of ``input_scale * scale``, would not stay below 2**29 (the device adds it in
     int32). Recomputed from the weights wherever it is needed, in training and at export alike.
     """
     detached = weight.detach()
-    if axis is None:
-        bound = detached.abs().amax()
-    else:
-        bound = detached.abs().flatten(1).amax(1) if axis == 0 else detached.transpose(0, axis).abs().flatten(1).amax(1)
-    scale = bound / WEIGHT_RANGE[1]
+    bound = detached.abs().amax() if axis is None else detached.abs().movedim(axis, 0).flatten(1).amax(1)
+    scale = bound / limit
     if bias is not None:
         magnitude = bias.detach().abs()
         needed = (magnitude if axis is not None else magnitude.amax()) / (input_scale * BIAS_LIMIT)
@@ -164,10 +167,11 @@ def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:
     return input_scale * weight_scale
 
 
-def bias_codes(bias: Tensor, scale: Tensor) -> Tensor:
-    """int32 codes of a bias as float64 integers ``[C]``; double division, half away from zero.
+def bias_codes(bias: Tensor, grid: Grid) -> Tensor:
+    """Codes of a bias as float64 integers ``[C]``; double division, half away from zero.
 
-    double, because float32 can't hold every int32.
+    double, because float32 can't hold every int32. An int64 bias keeps to 40 bits, which a double holds and the
+    16-bit kernels' requantization takes.
     """
-    low, high = CODE_RANGE["int32"]
-    return round_half_away(bias.detach().to(torch.float64) / scale.to(torch.float64)).clamp(low, high)
+    low, high = grid.limits if grid.dtype == "int32" else (-(2**40), 2**40)
+    return round_half_away(bias.detach().to(torch.float64) / grid.scale.to(torch.float64)).clamp(low, high)

@@ -1,15 +1,18 @@
-"""The one quantized layer: a row at work in a network, with its constants and the quantizer of its output."""
+"""The one quantized layer: a row at work in a network, with its constants, its batch norm and its output's quantizer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qtorch.config import QuantizationConfig
-from qtorch.constraints import BiasFromAccumulator, SymmetricWeight
+from qtorch.axis_order import from_device, from_image, lift_weight, to_device, to_image
+from qtorch.batch_norm import BatchNorm, fold, scaling
+from qtorch.config import LayerConfig
+from qtorch.constraints import BiasFromAccumulator, SameAs, SymmetricWeight
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.fixedpoint import Rounding
 from qtorch.functional import (
@@ -19,10 +22,12 @@ from qtorch.functional import (
     dequantize,
     fake_quantize,
     quantize,
+    range_to_grid,
     replace_value,
     symmetric_scale,
 )
-from qtorch.qparams import CODE_RANGE, Grid
+from qtorch.fused_activation import activate
+from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Row
 
 __all__ = ["Constant", "QuantizedOp"]
@@ -30,12 +35,16 @@ __all__ = ["Constant", "QuantizedOp"]
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant on its grid: integer ``codes`` (int64), float32 ``scale``, and what the exported record needs."""
+    """A constant as the device stores it: integer ``codes`` (int64) and their quantization."""
 
     codes: Tensor
     grid: Grid
-    dtype: str
     axis: int | None
+
+    @property
+    def qparams(self) -> QParams:
+        """The frozen record for export."""
+        return QParams.of(self.grid, self.axis)
 
 
 class QuantizedOp(nn.Module):
@@ -44,97 +53,195 @@ class QuantizedOp(nn.Module):
     Example, a hand-written layer behind the quantizer of its input:
         >>> x_quantizer = Quantizer()
         >>> linear = nn.Linear(3, 8)
-        >>> layer = QuantizedOp(ROWS["fully_connected"], {"activation": "relu"}, dict(linear.named_parameters()),
-        ...                     sources=(x_quantizer,))
+        >>> layer = QuantizedOp(ROWS["fully_connected"], {"activation": "relu", "keep_num_dims": False},
+        ...                     dict(linear.named_parameters()), sources={"input": x_quantizer})
         >>> y = layer(x_quantizer(torch.randn(4, 3)))
 
     Args:
         row: the op.
         attrs: its attributes.
-        constants: parameters by role; they stay the same objects, so an optimizer that has them keeps them.
-        sources: the quantizers of the tensors that come in at run time, in the row's order. They belong to the ops
-            that produce those tensors and are not registered here.
+        constants: parameters and buffers by role, in PyTorch's axis order; they stay the same objects, so an optimizer
+            that has them keeps them.
+        sources: the quantizers of the tensors that come in at run time, by role, in the order of the call's arguments.
+            They belong to the ops that produce those tensors and are not registered here.
         config: how to quantize.
+        output: the quantizer of the result, where it is another tensor's too; one of its own if ``None``.
+        norm: a batch norm to fold; it is registered where it stands in the network, not here.
     """
 
     def __init__(
         self,
         row: Row,
         attrs: Attrs,
-        constants: Mapping[str, nn.Parameter],
-        sources: tuple[Quantizer, ...],
-        config: QuantizationConfig | None = None,
+        constants: Mapping[str, Tensor],
+        sources: Mapping[str, Quantizer],
+        config: LayerConfig | None = None,
+        output: Quantizer | None = None,
+        norm: BatchNorm | None = None,
     ) -> None:
         super().__init__()
-        self.row, self.attrs, self.config = row, dict(attrs), config or QuantizationConfig()
+        self.row, self.attrs, self.config = row, dict(attrs), config or LayerConfig()
         self.mode = Mode.FLOAT
-        # A tuple, which nn.Module does not look into: each quantizer is saved once, by its producer.
-        self.sources = sources
-        for role, parameter in constants.items():
-            self.register_parameter(role, parameter)
-        self.output = Quantizer(self.config.margin)
+        self.norm_frozen = False
+        # In containers that nn.Module does not look into: each module is saved once, by its owner.
+        self.sources = dict(sources)
+        self._norm = (norm,)
+        for role, tensor in constants.items():
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(role, tensor)
+            else:
+                self.register_buffer(role, tensor)
+        self.constant_roles = tuple(constants)
+        if output is None:
+            self.quantizer = output = Quantizer(self.config.margin, dtype=self.config.activations)
+        self._output = (output,)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    @property
+    def output(self) -> Quantizer:
+        """The quantizer of the result."""
+        return self._output[0]
+
+    @property
+    def norm(self) -> BatchNorm | None:
+        """The batch norm that is folded into this op."""
+        return self._norm[0]
+
+    def forward(self, *inputs: Tensor) -> Any:
         """The op on real tensors whose values, in FAKE and EXACT, lie on their quantizers' grids."""
-        tensors = dict(zip(self.row.roles, inputs, strict=False))
+        tensors = dict(zip(self.sources, inputs, strict=True))
         if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
-            return self.output(self.row.forward(self.attrs, {**tensors, **self._parameters_by_role()}))
-        y: Tensor = self.output(self.row.forward(self.attrs, {**tensors, **self._fake_constants()}))
-        if self.mode is Mode.EXACT:
-            y = replace_value(y, self._exact(tensors))
-        return y
+            return self._each(self._normalized(tensors, self._raw()), self.output)
+        y = self._fake(tensors)
+        if self.row.selects:
+            return y
+        y = self._each(y, self.output)
+        return replace_value(y, self._exact(tensors)) if self.mode is Mode.EXACT else y
 
     def constants(self) -> dict[str, Constant]:
-        """The integers that the parameters become on the device, by role; the same code serves training and export."""
-        grids = self._constant_grids()
-        found: dict[str, Constant] = {}
-        for role, parameter in self._parameters_by_role().items():
-            axis = self._axis()
-            if isinstance(self.row.constraints[role], BiasFromAccumulator):
-                codes = bias_codes(parameter, grids[role].scale).to(torch.int64)
-                found[role] = Constant(codes, grids[role], "int32", None if axis is None else 0)
-            else:
-                codes = quantize(parameter.detach(), grids[role], *WEIGHT_RANGE, axis)
-                found[role] = Constant(codes, grids[role], "int8", axis)
+        """The integers that the constants become on the device, by role; the same code serves training and export."""
+        return {role: self._stored(role, tensor, grid) for role, (tensor, grid) in self._folded_grids().items()}
+
+    def _fake(self, tensors: Mapping[str, Tensor]) -> Any:
+        if self.norm is not None and self.norm.training and not self.norm_frozen and self.mode is Mode.FAKE:
+            return self._normalized(tensors, {**self._raw(), "weight": self._fake_scaled_weight()})
+        fake = {role: self._fake_constant(role, *pair) for role, pair in self._folded_grids().items()}
+        return self._row_forward(self.attrs, {**tensors, **fake})
+
+    def _normalized(self, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
+        """The float op with its batch norm beside it, which then normalizes by the batch in training."""
+        if self.norm is None:
+            return self._row_forward(self.attrs, {**tensors, **constants})
+        y = self.norm(self._row_forward({**self.attrs, "activation": "none"}, {**tensors, **constants}))
+        return activate(self.attrs["activation"], y)
+
+    def _row_forward(self, attrs: Attrs, tensors: dict[str, Tensor]) -> Any:
+        if not self.row.channels_last:
+            return self.row.forward(attrs, tensors)
+        rank = tensors["input"].dim()
+        lifted = {r: to_image(t) if r in self.sources else lift_weight(t) for r, t in tensors.items()}
+        return from_image(self.row.forward(attrs, lifted), rank)
+
+    def _each(self, y: Any, quantizer: Quantizer) -> Any:
+        return tuple(quantizer(part) for part in y) if isinstance(y, tuple) else quantizer(y)
+
+    def _raw(self) -> dict[str, Tensor]:
+        return {role: getattr(self, role) for role in self.constant_roles}
+
+    def _folded(self) -> dict[str, Tensor]:
+        """The constants with the batch norm's running statistics folded in, and a bias where the kernel needs one."""
+        found = self._raw()
+        if self.norm is not None:
+            found |= fold(self.norm, found["weight"], found.get("bias"), self._channel_axis())
+        elif self.row.needs_bias and "bias" not in found:
+            found["bias"] = found["weight"].new_zeros(found["weight"].shape[self._channel_axis()])
         return found
 
-    def _parameters_by_role(self) -> dict[str, nn.Parameter]:
-        return dict(self._parameters)  # type: ignore[arg-type]
+    def _fake_scaled_weight(self) -> Tensor:
+        """The weight as it is once the batch norm is folded, rounded there, and scaled back.
 
-    def _axis(self) -> int | None:
-        if self.config.weights == "per_tensor":
-            return None
-        return next((c.axis for c in self.row.constraints.values() if isinstance(c, SymmetricWeight)), None)
+        Rounding to a grid per channel commutes with scaling the channel, so this is what the frozen network will see.
+        """
+        assert self.norm is not None
+        factor = scaling(self.norm, self._raw()["weight"].dim(), self._channel_axis())
+        folded = self._folded_grids()["weight"]
+        return self._fake_constant("weight", self._raw()["weight"] * factor, folded[1]) / factor
 
-    def _constant_grids(self) -> dict[str, Grid]:
-        if "weight" not in self._parameters:
-            return {}
-        input_scale = self.sources[0].scale
-        weight, bias = self._parameters["weight"], self._parameters.get("bias")
-        assert weight is not None
-        scale = symmetric_scale(weight, bias, input_scale, self._axis())
-        zero = torch.zeros((), dtype=torch.int32)
-        return {"weight": Grid(scale, zero), "bias": Grid(bias_scale(input_scale, scale), zero)}
+    def _channel_axis(self) -> int:
+        """PyTorch's axis of the weight's output channels."""
+        constraint = self.row.constraints["weight"]
+        assert isinstance(constraint, SymmetricWeight)
+        order = self.row.weight_order.get("weight")
+        return constraint.axis if order is None else order[constraint.axis]
 
-    def _fake_constants(self) -> dict[str, Tensor]:
-        grids = self._constant_grids()
-        fake: dict[str, Tensor] = {}
-        for role, parameter in self._parameters_by_role().items():
-            if isinstance(self.row.constraints[role], BiasFromAccumulator):
-                value = (bias_codes(parameter, grids[role].scale) * grids[role].scale).to(torch.float32)
-                fake[role] = replace_value(parameter, value)
+    def _scale_axis(self, role: str) -> int | None:
+        symmetric = isinstance(self.row.constraints.get(role), SymmetricWeight)
+        return self._channel_axis() if symmetric and self.config.weights == "per_channel" else None
+
+    def _folded_grids(self) -> dict[str, tuple[Tensor, Grid]]:
+        """Every constant with its grid, by role; a weight's scale is ``[C]`` per channel, else ``[]``."""
+        found: dict[str, tuple[Tensor, Grid]] = {}
+        folded = self._folded()
+        for role, tensor in folded.items():
+            constraint = self.row.constraint(role)
+            if isinstance(constraint, SymmetricWeight):
+                scale = symmetric_scale(
+                    tensor,
+                    folded.get("bias"),
+                    self.sources["input"].scale,
+                    self._scale_axis(role),
+                    WEIGHT_RANGE[self.config.weight_dtype][1],
+                )
+                grid = Grid(scale, torch.zeros((), dtype=torch.int32), self.config.weight_dtype)
+            elif isinstance(constraint, BiasFromAccumulator):
+                scale = bias_scale(self.sources["input"].scale, found["weight"][1].scale)
+                dtype = "int64" if self.config.activations == "int16" else "int32"
+                grid = Grid(scale, torch.zeros((), dtype=torch.int32), dtype)
+            elif isinstance(constraint, SameAs):
+                grid = self.output.grid
             else:
-                fake[role] = fake_quantize(parameter, grids[role], *WEIGHT_RANGE, self._axis())
-        return fake
+                grid = range_to_grid(*torch.aminmax(tensor.detach()), self.config.activations)
+            found[role] = (tensor, grid)
+        return found
+
+    def _codes(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
+        if isinstance(self.row.constraint(role), BiasFromAccumulator):
+            return bias_codes(tensor, grid).to(torch.int64)
+        limits = WEIGHT_RANGE[grid.dtype] if self._symmetric(role) else grid.limits
+        return quantize(tensor.detach(), grid, *limits, self._scale_axis(role))
+
+    def _symmetric(self, role: str) -> bool:
+        return isinstance(self.row.constraint(role), SymmetricWeight)
+
+    def _fake_constant(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
+        if isinstance(self.row.constraint(role), BiasFromAccumulator):
+            return replace_value(tensor, (bias_codes(tensor, grid) * grid.scale).to(torch.float32))
+        limits = WEIGHT_RANGE[grid.dtype] if self._symmetric(role) else grid.limits
+        return fake_quantize(tensor, grid, *limits, self._scale_axis(role))
+
+    def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:
+        codes = self._codes(role, tensor, grid)
+        axis = None if grid.scale.dim() == 0 else 0
+        if self._symmetric(role) and axis is not None:
+            constraint = self.row.constraints[role]
+            assert isinstance(constraint, SymmetricWeight)
+            axis = constraint.axis
+        order = self.row.weight_order.get(role)
+        if order is not None:
+            codes = lift_weight(codes).permute(order)
+        return Constant(codes, grid, axis)
 
     @torch.no_grad()
-    def _exact(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def _exact(self, tensors: Mapping[str, Tensor]) -> Any:
+        channels_last = self.row.channels_last
         codes, grids = {}, {"output": self.output.grid}
-        for (role, x), source in zip(tensors.items(), self.sources, strict=True):
-            codes[role], grids[role] = quantize(x, source.grid, *CODE_RANGE[source.dtype]), source.grid
+        for role, x in tensors.items():
+            grid = self.sources[role].grid
+            codes[role], grids[role] = to_device(quantize(x, grid, *grid.limits), channels_last), grid
         for role, constant in self.constants().items():
             codes[role], grids[role] = constant.codes, constant.grid
-        return dequantize(self.row.reference(self.attrs, codes, grids, Rounding.DOUBLE), self.output.grid)
+        found = self.row.reference(self.attrs, codes, grids, Rounding.DOUBLE)
+        rank = next(iter(tensors.values())).dim()
+        return from_device(dequantize(found, self.output.grid), channels_last, rank)
 
     def extra_repr(self) -> str:
         """Row and attributes, for ``print(network)``."""

@@ -1,4 +1,4 @@
-"""Observers see a tensor's values and answer with the grid that covers them; they do nothing else."""
+"""Observers see a tensor's values and answer with their range; they do nothing else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.functional import range_to_grid
-from qtorch.qparams import Grid
 
 __all__ = ["MinMaxObserver"]
 
@@ -53,8 +51,8 @@ class MinMaxObserver(nn.Module):
         """Whether any value was observed."""
         return bool(self.low <= self.high)
 
-    def grid(self, margin: float = 0.0) -> Grid:
-        """The int8 grid that covers everything seen, zero, and ``margin`` times the span more at each end.
+    def range(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest value seen, float32 ``[]``.
 
         Raises:
             BadConfiguration: nothing was seen.
@@ -63,5 +61,4 @@ class MinMaxObserver(nn.Module):
             raise BadConfiguration(
                 where="observer", expected="observed values", got="none", remedy="calibrate on at least one batch"
             )
-        more = margin * (self.high - self.low)
-        return range_to_grid(self.low - more, self.high + more)
+        return self.low, self.high

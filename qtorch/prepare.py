@@ -1,39 +1,40 @@
-"""Float network to QAT network: trace, match rows, fuse activations, and give every tensor a quantizer.
+"""Float network to QAT network: trace, match rows, fold and fuse, and give every tensor a quantizer.
 
-The result is a ``torch.fx.GraphModule`` of :class:`Quantizer` (one per network input) and :class:`QuantizedOp` nodes.
-Parameters keep their names, so a float network's state dict loads into it with ``strict=False``.
+The result is a ``torch.fx.GraphModule`` of :class:`Quantizer` (at the network's inputs) and :class:`QuantizedOp` nodes,
+with dropout where it was. Parameters keep their names, so a float network's state dict loads into it with
+``strict=False``.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional as F
 
-from qtorch.config import QuantizationConfig
-from qtorch.errors import BadConfiguration, BadInput, NotFinite, UnsupportedLayer
-from qtorch.fake_quant import Mode, Quantizer
+from qtorch.batch_norm import BatchNorm
+from qtorch.config import LayerConfig, QuantizationConfig
+from qtorch.constraints import Fixed, Free, SameAs, SymmetricWeight
+from qtorch.decompositions import decompose
+from qtorch.errors import NotFinite, UnsupportedLayer
+from qtorch.fake_quant import Quantizer
+from qtorch.fused_activation import FUSED_ACTIVATIONS
 from qtorch.layers import QuantizedOp
+from qtorch.matching import Found, find_row, refusal
 from qtorch.ops import ROWS
-from qtorch.row import Match, Row
+from qtorch.row import Row
+from qtorch.sharing import SharedGrid, Sharing
+from qtorch.tracing import is_tensor, shape_of, trace
 
-__all__ = ["Saturation", "calibrate", "prepare", "quantizers", "saturation", "set_mode"]
+__all__ = ["is_transparent", "prepare"]
 
-_MATCHES: dict[tuple[str, Any], tuple[Row, Match]] = {
-    (match.kind, match.target): (row, match) for row in ROWS.values() for match in row.matches
-}
-
-
-class _Tracer(fx.Tracer):
-    """Stops at every torch module, so that an unsupported one is named instead of taken apart."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return ("module", type(m)) in _MATCHES or super().is_leaf_module(m, module_qualified_name)
+#: What training uses and the device does not see.
+_TRANSPARENT_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_TRANSPARENT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout, torch.clone, "contiguous", "clone", "float")
 
 
 def prepare(
@@ -42,9 +43,9 @@ def prepare(
     """A copy of ``net`` that can be calibrated, trained with quantization, and exported. ``net`` is left as it was.
 
     Example:
-        >>> net = nn.Sequential(nn.Linear(1, 16), nn.ReLU(), nn.Linear(16, 1))
-        >>> qat = prepare(net, torch.zeros(1, 1))
-        >>> calibrate(qat, [torch.rand(100, 1)])
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
+        >>> qat = prepare(net, torch.zeros(1, 3, 8, 8))
+        >>> calibrate(qat, [torch.rand(100, 3, 8, 8)])
         >>> set_mode(qat, Mode.FAKE)      # now train it like any module
 
     Args:
@@ -53,38 +54,31 @@ def prepare(
         config: how to quantize.
 
     Raises:
-        UnsupportedLayer: a layer, function or control flow that no row stands for; names it and the supported list.
+        UnsupportedLayer: a layer, function, argument or control flow that can't be exported exactly; names it, its line
+            of source, and what to use instead.
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: the network does not run on the example.
     """
-    config = config or QuantizationConfig()
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
+    # A tracer looks into its root; a lone layer must be seen as a layer.
     net = copy.deepcopy(net)
-    if ("module", type(net)) in _MATCHES:
-        # A tracer looks into its root; a lone layer must be seen as a layer.
-        net = nn.Sequential(net)
+    net = decompose(nn.Sequential(net) if fx.Tracer().is_leaf_module(net, "") else net)
     _require_finite_parameters(net)
-    traced = _trace(net)
-    _propagate_shapes(traced, examples)
-    graph, quantizer_of = traced.graph, dict[fx.Node, Quantizer]()
-    for node in list(graph.nodes):
-        if node.op == "placeholder":
-            with graph.inserting_after(node):
-                name = f"{node.name}_quantizer"
-                traced.add_module(name, Quantizer(config.margin))
-                inserted = graph.call_module(name, (node,))
-            inserted.meta = dict(node.meta)
-            node.replace_all_uses_with(inserted, delete_user_cb=lambda user, kept=inserted: user is not kept)
-            quantizer_of[inserted] = traced.get_submodule(name)  # type: ignore[assignment]
-        elif node.op == "output":
-            _require_single_tensor_output(node)
-        elif node.op != "get_attr":
-            _quantize_node(traced, node, quantizer_of, config)
-    graph.eliminate_dead_code()
-    traced.recompile()
-    traced.delete_all_unused_submodules()
+    traced = trace(net, examples)
+    _Preparation(traced, config or QuantizationConfig()).run()
     traced.train(net.training)
     return traced
+
+
+def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node passes its input's grid on: dropout, identity, one tensor out of several."""
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
+    return node.target in _TRANSPARENT_CALLS or _picks_tensor(node)
+
+
+def _picks_tensor(node: fx.Node) -> bool:
+    return node.target is operator.getitem and isinstance(node.args[0], fx.Node) and not is_tensor(node.args[0])
 
 
 def _require_finite_parameters(net: nn.Module) -> None:
@@ -99,234 +93,288 @@ def _require_finite_parameters(net: nn.Module) -> None:
             )
 
 
-def _trace(net: nn.Module) -> fx.GraphModule:
-    try:
-        return fx.GraphModule(net, _Tracer().trace(net))
-    except (fx.proxy.TraceError, TypeError) as error:
-        raise UnsupportedLayer(
-            where=type(net).__name__,
-            expected="a network whose layers do not depend on the values in a tensor",
-            got=str(error).splitlines()[0],
-            remedy="move data-dependent control flow out of forward",
-        ) from error
+@dataclass
+class _Plan:
+    """An op to be: what was found at a node, and what the nodes behind it were folded into it."""
 
-
-def _propagate_shapes(traced: fx.GraphModule, examples: tuple[Tensor, ...]) -> None:
-    was_training = traced.training
-    traced.eval()
-    try:
-        with torch.no_grad():
-            ShapeProp(traced).propagate(*examples)
-    except Exception as error:
-        raise BadConfiguration(
-            where="example_input",
-            expected="tensors that the network accepts",
-            got=f"shapes {[tuple(e.shape) for e in examples]}, on which it fails: {str(error).splitlines()[0]}",
-            remedy="pass one example batch in the shape that the network is trained on",
-        ) from error
-    traced.train(was_training)
-
-
-def _require_single_tensor_output(node: fx.Node) -> None:
-    if not isinstance(node.args[0], fx.Node):
-        raise UnsupportedLayer(
-            where="the network's output",
-            expected="one tensor",
-            got=f"{type(node.args[0]).__name__}",
-            remedy="return a single tensor",
-        )
-
-
-@dataclass(frozen=True)
-class _Found:
-    row: Row
-    attrs: dict[str, Any]
-    constants: dict[str, nn.Parameter]
-
-
-def _find_row(traced: fx.GraphModule, node: fx.Node) -> _Found:
-    module: nn.Module | None = None
-    key: tuple[str, Any]
-    if node.op == "call_module":
-        module = traced.get_submodule(str(node.target))
-        key, described = ("module", type(module)), type(module).__name__
-    else:
-        key = ("function" if node.op == "call_function" else "method", node.target)
-        described = getattr(node.target, "__name__", str(node.target))
-    found = _MATCHES.get(key)
-    if found is None:
-        supported = sorted({getattr(target, "__name__", str(target)) for _, target in _MATCHES})
-        raise UnsupportedLayer(
-            where=f"layer {node.target if module is not None else node.name!r}",
-            expected=f"one of {', '.join(supported)}",
-            got=f"{described}",
-            remedy="replace it by a supported layer",
-        )
-    row, match = found
-    constants = {} if module is None else dict(module.named_parameters(recurse=False))
-    return _Found(row, match.attrs(module), constants)
-
-
-def _quantize_node(
-    traced: fx.GraphModule, node: fx.Node, quantizer_of: dict[fx.Node, Quantizer], config: QuantizationConfig
-) -> None:
-    found = _find_row(traced, node)
-    sources = [arg for arg in node.args if isinstance(arg, fx.Node)][: found.row.activations]
-    producer = sources[0]
-    if _absorb_activation(traced, node, producer, found.row):
-        return
-    name = str(node.target) if node.op == "call_module" and not _is_shared(traced, node) else _fresh(traced, node)
-    op = QuantizedOp(found.row, found.attrs, found.constants, tuple(quantizer_of[s] for s in sources), config)
-    op.output.rectified = found.row.name == "relu"
-    traced.add_submodule(name, op)
-    with traced.graph.inserting_after(node):
-        replacement = traced.graph.call_module(name, tuple(sources))
-    replacement.meta = dict(node.meta)
-    node.replace_all_uses_with(replacement)
-    traced.graph.erase_node(node)
-    quantizer_of[replacement] = op.output
-
-
-def _absorb_activation(traced: fx.GraphModule, node: fx.Node, producer: fx.Node, row: Row) -> bool:
-    """Let the op before ``node`` compute it, if that op's kernel can and nobody else reads its output."""
-    op = traced.get_submodule(str(producer.target)) if producer.op == "call_module" else None
-    if not isinstance(op, QuantizedOp) or row.name not in op.row.fusable or len(producer.users) != 1:
-        return False
-    if op.attrs["activation"] != "none":
-        return False
-    op.attrs["activation"] = row.name
-    op.output.rectified = True
-    node.replace_all_uses_with(producer)
-    traced.graph.erase_node(node)
-    return True
-
-
-def _is_shared(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a module is called more than once, or was already replaced for an earlier call."""
-    calls = sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes)
-    return calls > 1
-
-
-def _fresh(traced: fx.GraphModule, node: fx.Node) -> str:
-    taken = {name for name, _ in traced.named_modules()}
-    name = f"{node.name}_op"
-    while name in taken:
-        name += "_"
-    return name
-
-
-def quantizers(net: nn.Module) -> dict[str, Quantizer]:
-    """Every activation quantizer of a prepared network, by its name in it."""
-    return {name: module for name, module in net.named_modules() if isinstance(module, Quantizer)}
-
-
-def set_mode(net: nn.Module, mode: Mode) -> None:
-    """What the network computes from now on; see :class:`Mode`.
-
-    Raises:
-        BadConfiguration: FAKE or EXACT was asked for before calibration, or the network was not prepared.
-    """
-    if not quantizers(net):
-        raise BadConfiguration(
-            where="set_mode",
-            expected="a prepared network",
-            got=type(net).__name__,
-            remedy="call qtorch.prepare(net, example_input) first",
-        )
-    if mode in (Mode.FAKE, Mode.EXACT):
-        for quantizer in quantizers(net).values():
-            quantizer.qparams()
-    for module in net.modules():
-        if isinstance(module, Quantizer | QuantizedOp):
-            module.mode = mode
-
-
-def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Measure every activation's range on ``batches`` of float32 inputs, anew; leaves the network in FLOAT mode.
-
-    Raises:
-        NotFinite: data or activations hold NaN or infinity.
-        BadConfiguration: there was no batch.
-    """
-    found = quantizers(net)
-    for quantizer in found.values():
-        quantizer.observer.reset()
-    set_mode(net, Mode.CALIBRATE)
-    try:
-        with torch.no_grad(), _evaluating(net):
-            count = sum(1 for batch in batches if net(batch) is not None)
-    except BadInput:
-        set_mode(net, Mode.FLOAT)
-        raise
-    set_mode(net, Mode.FLOAT)
-    if not count:
-        raise BadConfiguration(
-            where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
-        )
-    for quantizer in found.values():
-        quantizer.settle()
-
-
-class _evaluating:  # noqa: N801 - reads as a verb at its one place of use
-    """Evaluation mode for a block, then back to what it was."""
-
-    def __init__(self, net: nn.Module) -> None:
-        self.net, self.was_training = net, net.training
-
-    def __enter__(self) -> None:
-        self.net.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.net.train(self.was_training)
-
-
-@dataclass(frozen=True)
-class Saturation:
-    """Activations of one tensor that its grid can't hold.
-
-    Attributes:
-        name: of the quantizer.
-        share: of the values, in [0, 1].
-        needed: lowest and highest value seen.
-        covered: lowest and highest value that the grid holds.
-    """
-
+    found: Found
     name: str
-    share: float
-    needed: tuple[float, float]
-    covered: tuple[float, float]
+    config: LayerConfig
+    norm: BatchNorm | None = None
 
-    def __str__(self) -> str:
-        return (
-            f"{self.name}: {self.share:.2%} of the values lie outside "
-            f"[{self.covered[0]:.4g}, {self.covered[1]:.4g}]; seen [{self.needed[0]:.4g}, {self.needed[1]:.4g}]"
+    @property
+    def row(self) -> Row:
+        return self.found.row
+
+
+class _Preparation:
+    """One run over one traced network."""
+
+    def __init__(self, traced: fx.GraphModule, config: QuantizationConfig) -> None:
+        self.traced, self.config = traced, config
+        self.plans: dict[fx.Node, _Plan] = {}
+        self.sharing = Sharing()
+        self.taken = {name for name, _ in traced.named_modules()}
+        self.replaced: set[str] = set()
+
+    def run(self) -> None:
+        for node in list(self.traced.graph.nodes):
+            self._plan(node)
+        self.traced.graph.eliminate_dead_code()
+        for node in list(self.traced.graph.nodes):
+            self._share(node)
+        _Assembly(self.traced, self.plans, self.sharing).run()
+
+    def _plan(self, node: fx.Node) -> None:
+        if node.op == "output":
+            self._require_tensors(node)
+        elif node.op == "get_attr" or node.op == "placeholder" or is_transparent(self.traced, node) or (not is_tensor(node) and not _computes_tensors(node)):
+            return
+        elif self._is_batch_norm(node):
+            self._fold(node)
+        else:
+            found = find_row(self.traced, node)
+            if not self._absorb(node, found.row):
+                name = self._name(node)
+                self.plans[node] = _Plan(found, name, self.config.layer(name))
+
+    def _require_tensors(self, node: fx.Node) -> None:
+        for part in node.args[0] if isinstance(node.args[0], tuple | list) else node.args:
+            if not is_tensor(part):
+                raise UnsupportedLayer(
+                    where="the network's output",
+                    expected="one tensor, or a tuple of tensors",
+                    got=type(part).__name__,
+                    remedy="return the tensors themselves",
+                )
+
+    def _name(self, node: fx.Node) -> str:
+        """A module's own path at its first call, so that its parameters keep their names; else a new one."""
+        name = str(node.target)
+        if node.op == "call_module" and name not in self.replaced:
+            self.replaced.add(name)
+            return name
+        return self._fresh(node.name)
+
+    def _fresh(self, stem: str) -> str:
+        while stem in self.taken:
+            stem += "_"
+        self.taken.add(stem)
+        return stem
+
+    def _is_batch_norm(self, node: fx.Node) -> bool:
+        return node.op == "call_module" and isinstance(self.traced.get_submodule(str(node.target)), BatchNorm)
+
+    def _fold(self, node: fx.Node) -> None:
+        """Into the layer before, or, where that can't take it, as a depthwise convolution of one pixel."""
+        norm = self.traced.get_submodule(str(node.target))
+        assert isinstance(norm, BatchNorm)
+        if norm.running_var is None:
+            raise refusal(
+                self.traced,
+                node,
+                expected="a batch norm with running statistics",
+                got="track_running_stats=False",
+                remedy="let it track them: the device has no batch to measure",
+            )
+        producer = node.args[0]
+        plan = self.plans.get(producer) if isinstance(producer, fx.Node) else None
+        if plan is not None and isinstance(producer, fx.Node) and self._takes_norm(plan, producer):
+            plan.norm = norm
+            self._merge(node, producer)
+            return
+        channels = norm.num_features
+        rank = len(shape_of(node))
+        weight = torch.ones((channels, 1, *[1] * max(1, rank - 2)))
+        attrs = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid"}
+        attrs |= {"activation": "none", "depth_multiplier": 1}
+        assert isinstance(producer, fx.Node)
+        found = Found(ROWS["depthwise_conv_2d"], attrs, {"input": producer}, {"weight": weight})
+        name = self._fresh(f"{node.name}_op")
+        self.plans[node] = _Plan(found, name, self.config.layer(str(node.target)), norm)
+
+    def _takes_norm(self, plan: _Plan, producer: fx.Node) -> bool:
+        has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)
+        # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
+        features_last = plan.found.attrs.get("keep_num_dims", False)
+        free = plan.norm is None and plan.found.attrs.get("activation") == "none" and len(producer.users) == 1
+        return has_channels and not features_last and free
+
+    def _absorb(self, node: fx.Node, row: Row) -> bool:
+        """Let the op before ``node`` compute it, if that op's kernel can and nobody else reads its output."""
+        if row.name not in FUSED_ACTIVATIONS:
+            return False
+        producer = node.args[0]
+        plan = self.plans.get(producer) if isinstance(producer, fx.Node) else None
+        if plan is None or row.name not in plan.row.fusable or plan.found.attrs["activation"] != "none":
+            return False
+        assert isinstance(producer, fx.Node)
+        if len(producer.users) != 1:
+            return False
+        plan.found = replace(plan.found, attrs={**plan.found.attrs, "activation": row.name})
+        self._merge(node, producer)
+        return True
+
+    def _merge(self, node: fx.Node, producer: fx.Node) -> None:
+        node.replace_all_uses_with(producer)
+        self.traced.graph.erase_node(node)
+
+    def _share(self, node: fx.Node) -> None:
+        """Decide whose grid a node's result lies on; runs in the order of execution."""
+        if node.op == "placeholder":
+            layer = self.config.layer(node.name)
+            self.sharing.add(node, SharedGrid(layer.activations, margin=layer.margin))
+        elif node in self.plans:
+            self._share_op(node, self.plans[node])
+        elif is_transparent(self.traced, node):
+            self.sharing.join(node, node.args[0])  # type: ignore[arg-type]
+
+    def _share_op(self, node: fx.Node, plan: _Plan) -> None:
+        sources = plan.found.sources
+        first = next(iter(sources.values()))
+        follows = plan.row.selects and len(sources) == 1
+        dtype = self.sharing.grid(first).dtype if follows else plan.config.activations
+        plan.config = replace(plan.config, activations=dtype)
+        self._require_type(node, plan)
+        for role, source in list(sources.items()):
+            if self.sharing.grid(source).dtype != dtype:
+                self._requantize(node, plan, role, dtype)
+        shared = [role for role in sources if isinstance(plan.row.constraint(role), SameAs)]
+        if shared:
+            self._share_inputs(node, plan)
+        output = plan.row.constraints["output"]
+        if isinstance(output, SameAs):
+            self.sharing.join(node, next(iter(plan.found.sources.values())))
+            return
+        rectified = plan.row.name in FUSED_ACTIVATIONS or plan.found.attrs.get("activation", "none") != "none"
+        fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
+        self.sharing.add(node, SharedGrid(dtype, fixed, rectified, plan.config.margin))
+
+    def _require_type(self, node: fx.Node, plan: _Plan) -> None:
+        dtype = plan.config.activations
+        for demand in (plan.row.constraint(next(iter(plan.found.sources))), plan.row.constraints["output"]):
+            known = (
+                demand.dtypes if isinstance(demand, Free) else tuple(demand.grids) if isinstance(demand, Fixed) else ()
+            )
+            if known and dtype not in known:
+                raise refusal(
+                    self.traced,
+                    node,
+                    expected=f"activations {' or '.join(known)} for {plan.row.name}, which TFLite Micro has",
+                    got=dtype,
+                    remedy=f"set layers={{{plan.name!r}: {{'activations': {known[0]!r}}}}} in the configuration",
+                )
+        weight = plan.row.constraints.get("weight")
+        if isinstance(weight, SymmetricWeight) and plan.config.weight_dtype not in weight.dtypes:
+            raise refusal(
+                self.traced,
+                node,
+                expected=f"weights {' or '.join(weight.dtypes)} for {plan.row.name}, which TFLite Micro has",
+                got=plan.config.weight_dtype,
+                remedy=f"set layers={{{plan.name!r}: {{'weight_bits': 8}}}} in the configuration",
+            )
+
+    def _share_inputs(self, node: fx.Node, plan: _Plan) -> None:
+        """One grid for all inputs. One that a kernel fixed can't be widened, so it is requantized unless all have it."""
+        fixed = [self.sharing.grid(source).fixed for source in plan.found.sources.values()]
+        if any(grid != fixed[0] for grid in fixed):
+            for (role, _), grid in zip(list(plan.found.sources.items()), fixed, strict=True):
+                if grid is not None:
+                    self._requantize(node, plan, role, plan.config.activations)
+        first, *others = plan.found.sources.values()
+        for other in others:
+            self.sharing.join(other, first)
+
+    def _requantize(self, node: fx.Node, plan: _Plan, role: str, dtype: str) -> None:
+        """Put a tensor onto another grid before ``node`` reads it."""
+        source = plan.found.sources[role]
+        name = self._fresh(f"{source.name}_requantized")
+        with self.traced.graph.inserting_before(node):
+            inserted = self.traced.graph.create_node("call_module", name, (source,))
+        inserted.meta = dict(source.meta)
+        config = replace(plan.config, activations=dtype)
+        found = Found(ROWS["quantize"], {}, {"input": source}, {})
+        self.plans[inserted] = _Plan(found, name, config)
+        self.sharing.add(inserted, SharedGrid(dtype, None, self.sharing.grid(source).rectified, config.margin))
+        plan.found = replace(plan.found, sources={**plan.found.sources, role: inserted})
+
+
+def _computes_tensors(node: fx.Node) -> bool:
+    """A call that gives a tuple of tensors, which the recorder kept as a tuple of shapes."""
+    value: Any = node.meta.get("value")
+    return isinstance(value, tuple) and bool(value) and all(isinstance(part, tuple) for part in value)
+
+
+class _Assembly:
+    """Puts the planned ops into the network, each tensor's quantizer at the op that first computes onto its grid."""
+
+    def __init__(self, traced: fx.GraphModule, plans: dict[fx.Node, _Plan], sharing: Sharing) -> None:
+        self.traced, self.plans, self.sharing = traced, plans, sharing
+        self.quantizer_of: dict[fx.Node, Quantizer] = {}
+        self.path_of: dict[fx.Node, str] = {}
+        self.built: dict[fx.Node, fx.Node] = {}
+
+    def run(self) -> None:
+        graph = self.traced.graph
+        for node in list(graph.nodes):
+            if node.op == "placeholder":
+                self._quantize_input(node)
+            elif node in self.plans:
+                self._build(node, self.plans[node])
+        graph.eliminate_dead_code()
+        graph.lint()
+        self._drop_unused_modules()
+        self.traced.recompile()
+
+    def _quantizer(self, node: fx.Node) -> Quantizer | None:
+        return self.quantizer_of.get(self.sharing.root(node))
+
+    def _new_quantizer(self, node: fx.Node) -> Quantizer:
+        grid = self.sharing.grid(node)
+        made = Quantizer(grid.margin, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed)
+        self.quantizer_of[self.sharing.root(node)] = made
+        return made
+
+    def _quantize_input(self, node: fx.Node) -> None:
+        root = self.sharing.root(node)
+        if self._quantizer(node) is None:
+            self.path_of[root] = f"{node.name}_quantizer"
+            self.traced.add_module(self.path_of[root], self._new_quantizer(node))
+        with self.traced.graph.inserting_after(node):
+            inserted = self.traced.graph.call_module(self.path_of[root], (node,))
+        inserted.meta = dict(node.meta)
+        node.replace_all_uses_with(inserted, delete_user_cb=lambda user: user is not inserted)
+        self.built[node] = inserted
+
+    def _build(self, node: fx.Node, plan: _Plan) -> None:
+        sources = {role: self._quantizer(source) for role, source in plan.found.sources.items()}
+        output, owned = self._quantizer(node), False
+        if output is None:
+            output, owned = self._new_quantizer(node), True
+        op = QuantizedOp(
+            plan.row,
+            plan.found.attrs,
+            plan.found.constants,
+            {role: quantizer for role, quantizer in sources.items() if quantizer is not None},
+            plan.config,
+            output,
+            plan.norm,
         )
+        if owned:
+            op.quantizer = output
+        self.traced.add_submodule(plan.name, op)
+        with self.traced.graph.inserting_after(node):
+            sources_now = tuple(self.built.get(source, source) for source in plan.found.sources.values())
+            built = self.traced.graph.call_module(plan.name, sources_now)
+        built.meta = dict(node.meta)
+        node.replace_all_uses_with(built)
+        self.traced.graph.erase_node(node)
+        self.built[node] = built
 
-
-def saturation(net: nn.Module, batches: Iterable[Tensor]) -> tuple[Saturation, ...]:
-    """Which activations saturate on ``batches``: those with values more than half a step outside their grid."""
-    seen: dict[str, list[Tensor]] = {}
-
-    def watch(name: str) -> Any:
-        return lambda module, args: seen.setdefault(name, []).append(args[0].detach().flatten())
-
-    found = quantizers(net)
-    hooks = [quantizer.register_forward_pre_hook(watch(name)) for name, quantizer in found.items()]
-    try:
-        with torch.no_grad(), _evaluating(net):
-            for batch in batches:
-                net(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return tuple(_saturations(found, seen))
-
-
-def _saturations(found: dict[str, Quantizer], seen: dict[str, list[Tensor]]) -> Iterator[Saturation]:
-    for name, quantizer in found.items():
-        values, qparams = torch.cat(seen[name]), quantizer.qparams()
-        low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
-        half = qparams.scale[0] / 2
-        share = float(((values < low - half) | (values > high + half)).double().mean())
-        if share:
-            yield Saturation(name, share, (float(values.min()), float(values.max())), (low, high))
+    def _drop_unused_modules(self) -> None:
+        """Modules that nothing calls and that hold no parameters: activations that were absorbed."""
+        called = {str(node.target) for node in self.traced.graph.nodes if node.op == "call_module"}
+        for name, module in list(self.traced.named_modules()):
+            holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
+            if name and name not in called and holds is None:
+                self.traced.delete_submodule(name)

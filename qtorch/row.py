@@ -44,7 +44,7 @@ class Unsupported:
     reason: str
 
 
-class Refused(Exception):  # noqa: N818 - says what happened to the call
+class Refused(Exception):
     """A match can't express this call exactly; ``prepare`` adds where it stands and raises UnsupportedLayer."""
 
     def __init__(self, *, expected: str, got: str, remedy: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from qtorch.row import Call, Refused
 
-__all__ = ["Padding", "explicit_padding", "output_size", "pair", "padding_name", "torch_padding"]
+__all__ = ["Padding", "explicit_padding", "output_size", "padding_name", "pair", "torch_padding"]
 
 #: ``"same"``, ``"valid"``, or ``((top, bottom), (left, right))`` as long as no pass has put it into TFLite's terms.
 Padding = Any

@@ -63,7 +63,7 @@ def test_range_to_grid_covers_the_range_and_zero(low: float, high: float) -> Non
 def test_bias_widens_the_weight_scale() -> None:
     weight, bias, s_in = torch.full((2, 3), 1e-6), torch.tensor([1000.0, 1e-9]), torch.tensor(0.01)
     scale = F.symmetric_scale(weight, bias, s_in, axis=0)
-    codes = F.bias_codes(bias, F.bias_scale(s_in, scale))
+    codes = F.bias_codes(bias, Grid(F.bias_scale(s_in, scale), torch.tensor(0), "int32"))
     assert float(codes.abs().max()) <= 2**29 * (1 + 1e-6)
     assert float(scale[1]) == pytest.approx(1e-6 / 127)
 

@@ -12,9 +12,9 @@ from torch import fx, nn
 
 import qtorch
 from export.engines import TFLM
+from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
-from export.lower import lower
 from export.parity import compare_file, compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.tflite import write_tflite
@@ -24,8 +24,8 @@ from qtorch.errors import BadModelFile, NotFinite, ParityError
 
 @pytest.mark.tflm
 def test_a_network_is_its_export(network: fx.GraphModule) -> None:
-    graph = lower(network)
-    report = parity(graph, write_tflite(graph), corner_codes(3, 2000), network)
+    graph = integer_graph(network)
+    report = parity(graph, write_tflite(graph), corner_codes(graph, 2000), network)
     assert report.engines["tflm"].mismatches == 0
     assert report.engines["qat_network_exact"].mismatches == 0
     assert report.engines["qat_network"].exact_share > 0.9
@@ -57,30 +57,30 @@ def flipped(graph: Graph, what: str) -> Graph:
 
 @pytest.mark.parametrize("what", ["weight", "bias", "scale", "zero_point"])
 def test_one_changed_figure_in_the_file_is_caught(network: fx.GraphModule, what: str) -> None:
-    graph = lower(network)
+    graph = integer_graph(network)
     with pytest.raises(ParityError, match="differ, first"):
         compare_file(graph, write_tflite(flipped(graph, what)))
 
 
 def test_a_changed_activation_is_caught(network: fx.GraphModule) -> None:
-    graph = lower(network)
-    nodes = (replace(graph.nodes[0], attrs={"activation": "none"}), *graph.nodes[1:])
+    graph = integer_graph(network)
+    nodes = (replace(graph.nodes[0], attrs={**graph.nodes[0].attrs, "activation": "none"}), *graph.nodes[1:])
     with pytest.raises(ParityError, match="attributes"):
         compare_file(graph, write_tflite(replace(graph, nodes=nodes)))
 
 
 @pytest.mark.tflm
 def test_an_engine_that_is_off_by_one_is_caught(network: fx.GraphModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = lower(network)
+    graph = integer_graph(network)
 
-    def wrong(model: bytes, inputs: np.ndarray) -> np.ndarray:
-        outputs = TFLM.run(model, inputs)
+    def wrong(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        (outputs,) = TFLM.run(model, inputs)
         outputs[17] += np.int8(1)
-        return outputs
+        return (outputs,)
 
     monkeypatch.setattr("export.parity.TFLM", replace(TFLM, run=wrong))
     with pytest.raises(ParityError, match=r"on 1 of .* by up to 1 LSB.*sample 17"):
-        parity(graph, write_tflite(graph), corner_codes(3, 50))
+        parity(graph, write_tflite(graph), corner_codes(graph, 50))
 
 
 @pytest.mark.tflm
@@ -99,17 +99,17 @@ def test_random_perceptrons_are_exact(seed: int) -> None:
     config = qtorch.QuantizationConfig(weights="per_channel" if seed % 2 else "per_tensor")
     qat = qtorch.prepare(net, torch.zeros(1, sizes[0]), config)
     qtorch.calibrate(qat, [torch.randn(100, sizes[0])])
-    graph = lower(qat)
-    assert parity(graph, write_tflite(graph), corner_codes(sizes[0], 300), qat).engines["tflm"].mismatches == 0
+    graph = integer_graph(qat)
+    assert parity(graph, write_tflite(graph), corner_codes(graph, 300), qat).engines["tflm"].mismatches == 0
 
 
 @pytest.mark.tflm
 def test_float_interface_adds_two_ops_and_changes_no_integer(network: fx.GraphModule) -> None:
-    graph = lower(network)
+    graph = integer_graph(network)
     real = float_interface(graph)
     assert [n.op for n in real.nodes] == ["quantize", *[n.op for n in graph.nodes], "dequantize"]
     x = np.random.default_rng(0).uniform(-0.2, 1.2, (300, 3)).astype(np.float32)
-    outputs = TFLM.run(write_tflite(real), x)
+    (outputs,) = TFLM.run(write_tflite(real), (x,))
     np.testing.assert_array_equal(outputs, interpret(real, (x,))[real.outputs[0]])
     source, sink = (graph.values[names[0]].qparams for names in (graph.inputs, graph.outputs))
     assert source is not None
@@ -119,14 +119,14 @@ def test_float_interface_adds_two_ops_and_changes_no_integer(network: fx.GraphMo
 
 
 def test_every_truncation_is_refused(network: fx.GraphModule) -> None:
-    model = write_tflite(lower(network))
+    model = write_tflite(integer_graph(network))
     for length in range(0, len(model) - 16, 7):
         try:
             found = read_tflite(model[:length])
         except BadModelFile:
             continue
         # What is cut off may be padding: then nothing may be different.
-        assert not compare_graphs(lower(network), found).first
+        assert not compare_graphs(integer_graph(network), found).first
 
 
 def test_foreign_files_are_refused() -> None:
@@ -139,4 +139,4 @@ def test_bad_weights_are_refused(network: fx.GraphModule) -> None:
     with torch.no_grad():
         next(network.parameters())[0, 0] = float("nan")
     with pytest.raises(NotFinite, match=r"weight of layer '0'"):
-        lower(network)
+        integer_graph(network)

@@ -53,8 +53,8 @@ def test_activations_are_absorbed() -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1), nn.ReLU(), nn.ReLU())
     ops = [m for m in qtorch.prepare(net, torch.zeros(1, 2)).modules() if isinstance(m, qtorch.QuantizedOp)]
     assert [(op.row.name, op.attrs) for op in ops] == [
-        ("fully_connected", {"activation": "relu"}),
-        ("fully_connected", {"activation": "relu"}),
+        ("fully_connected", {"activation": "relu", "keep_num_dims": False}),
+        ("fully_connected", {"activation": "relu", "keep_num_dims": False}),
         ("relu", {}),
     ]
 
@@ -126,7 +126,7 @@ def test_unsupported_layers_are_named(net: nn.Module, words: list[str]) -> None:
 
 def test_bad_inputs() -> None:
     net = nn.Linear(2, 2)
-    with pytest.raises(BadConfiguration, match=r"\(1, 5\)"):
+    with pytest.raises(BadConfiguration, match=r"\(2, 5\)"):
         qtorch.prepare(net, torch.zeros(1, 5))
     with pytest.raises(BadConfiguration, match="calibrate"):
         qtorch.set_mode(qtorch.prepare(net, torch.zeros(1, 2)), Mode.FAKE)

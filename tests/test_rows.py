@@ -40,7 +40,9 @@ def graph_of(row: Row, sample: Sample, batch: int = 1) -> Graph:
 
 def run_reference(row: Row, sample: Sample, rounding: Rounding = Rounding.DOUBLE) -> tuple[np.ndarray, ...]:
     """The outputs' codes for the sample's batch."""
-    codes = {role: torch.from_numpy(a if a.dtype == np.float32 else a.astype(np.int64)) for role, a in sample.arrays.items()}
+    codes = {
+        role: torch.from_numpy(a if a.dtype == np.float32 else a.astype(np.int64)) for role, a in sample.arrays.items()
+    }
     grids = {role: q.grid for role, q in sample.qparams.items() if q is not None}
     found = row.reference(sample.attrs, codes, grids, rounding)
     return tuple(t.numpy() for t in ((found,) if isinstance(found, Tensor) else found))

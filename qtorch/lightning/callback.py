@@ -11,10 +11,11 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, fx, nn
 
+from qtorch.calibration import calibrate, freeze_batch_norm, saturation, set_mode
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
-from qtorch.prepare import calibrate, prepare, saturation, set_mode
+from qtorch.prepare import prepare
 
 __all__ = ["QuantizationAwareTraining"]
 
@@ -28,26 +29,35 @@ class QuantizationAwareTraining(pl.Callback):
     Args:
         start: share of the epochs that train in float, in [0, 1).
         exact: share of the epochs, at the end, that train on the device's own integers, in [0, 1 - start].
+        freeze: share of the epochs, at the end, in which batch norms use their running statistics as the device does,
+            in [0, 1 - start].
         weights: one weight scale per output channel, or one per tensor.
         margin: how much wider than the training data every activation's range is; see :class:`QuantizationConfig`.
+        activations: ``int8``, or ``int16`` beside int8 weights.
+        weight_bits: 8 or 4.
+        layers: exceptions for single layers; see :class:`QuantizationConfig`.
     """
 
     def __init__(
         self,
         start: float = 0.6,
         exact: float = 0.0,
+        freeze: float = 0.2,
         weights: Literal["per_channel", "per_tensor"] = "per_channel",
         margin: float = 0.0,
+        activations: Literal["int8", "int16"] = "int8",
+        weight_bits: Literal[8, 4] = 8,
+        layers: dict[str, dict[str, Any]] | None = None,
     ) -> None:
-        if not 0 <= start < 1 or not 0 <= exact <= 1 - start:
+        if not 0 <= start < 1 or not 0 <= exact <= 1 - start or not 0 <= freeze <= 1 - start:
             raise BadConfiguration(
                 where="qat",
-                expected="0 <= start < 1 and 0 <= exact <= 1 - start",
-                got=f"start {start} and exact {exact}",
+                expected="0 <= start < 1, 0 <= exact <= 1 - start and 0 <= freeze <= 1 - start",
+                got=f"start {start}, exact {exact} and freeze {freeze}",
                 remedy="leave some epochs to quantized training",
             )
-        self.start, self.exact = start, exact
-        self.config = QuantizationConfig(weights, margin)
+        self.start, self.exact, self.freeze = start, exact, freeze
+        self.config = QuantizationConfig(weights, margin, activations, weight_bits, layers or {})
         self.float_parameters: dict[str, Tensor] = {}
         self.mode = Mode.FLOAT
         self.seconds = {"float": 0.0, "qat": 0.0}
@@ -81,6 +91,8 @@ class QuantizationAwareTraining(pl.Callback):
             rank_zero_info(f"epoch {trainer.current_epoch}: ranges calibrated, training quantized from here")
         self.mode = mode
         set_mode(_network(pl_module), mode)
+        epochs = int(trainer.max_epochs or 1)
+        freeze_batch_norm(_network(pl_module), trainer.current_epoch >= epochs - round(self.freeze * epochs))
 
     def mode_of(self, epoch: int, epochs: int) -> Mode:
         """The mode of one epoch out of ``epochs``; the last one is always quantized."""

@@ -39,7 +39,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "task": run.task,
         "module": _describe(run.module),
         "data": _describe(run.data),
-        "qat": {"start": run.qat.start, "exact": run.qat.exact, **vars(run.qat.config)},
+        "qat": {name: getattr(run.qat, name) for name in ("start", "exact", "freeze")} | vars(run.qat.config),
         "float_parameters": run.qat.float_parameters,
         "seconds": dict(run.qat.seconds),
     }

@@ -123,7 +123,13 @@ ROW = Row(
             F.avg_pool2d,
             attributes,
             parameters=(
-                "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"
+                "input",
+                "kernel_size",
+                "stride",
+                "padding",
+                "ceil_mode",
+                "count_include_pad",
+                "divisor_override",
             ),
         ),
         Match(

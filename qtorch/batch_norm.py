@@ -1,0 +1,53 @@
+"""Batch norm folded into the layer before it: ``gamma (conv(x) + b - mean) / sqrt(var + eps) + beta`` is a convolution.
+
+Source: Jacob et al. 2018 (arXiv:1712.05877), section 3.2; Krishnamoorthi 2018 (arXiv:1806.08342), section 3.2.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BatchNorm", "fold", "scaling"]
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
+#: A channel whose gamma is smaller than this in effect is scaled as if it were this, so that it can be scaled back.
+_SMALLEST_FACTOR = 1e-12
+
+
+def _factor(norm: BatchNorm) -> Tensor:
+    """``gamma / sqrt(running_var + eps)``, ``[C]``; the statistics are constants to autograd."""
+    assert norm.running_var is not None
+    deviation = torch.sqrt(norm.running_var + norm.eps)
+    return 1 / deviation if norm.weight is None else norm.weight / deviation
+
+
+def _along(values: Tensor, ndim: int, axis: int) -> Tensor:
+    return values.reshape([-1 if d == axis else 1 for d in range(ndim)])
+
+
+def scaling(norm: BatchNorm, ndim: int, axis: int) -> Tensor:
+    """By what the weight's channels are multiplied, shaped to broadcast along ``axis``, never 0, without gradient."""
+    factor = _factor(norm).detach()
+    tiny = torch.full_like(factor, _SMALLEST_FACTOR)
+    return _along(torch.where(factor.abs() < _SMALLEST_FACTOR, tiny, factor), ndim, axis)
+
+
+def fold(norm: BatchNorm, weight: Tensor, bias: Tensor | None, axis: int) -> dict[str, Tensor]:
+    """Weight (same shape) and bias ``[C]`` of the layer with its batch norm's running statistics folded in.
+
+    Args:
+        norm: its statistics are over the weight's output channels.
+        weight: float32, output channels along ``axis``.
+        bias: float32 ``[C]``, or ``None``.
+        axis: see ``weight``.
+    """
+    assert norm.running_mean is not None
+    factor = _factor(norm)
+    mean = norm.running_mean if bias is None else norm.running_mean - bias
+    shift = -mean * factor
+    return {
+        "weight": weight * _along(factor, weight.dim(), axis),
+        "bias": shift if norm.bias is None else shift + norm.bias,
+    }

@@ -1,0 +1,151 @@
+"""A prepared network's modes and ranges: what it computes, measuring its activations, and what its grids can't hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qtorch.errors import BadConfiguration, BadInput
+from qtorch.fake_quant import Mode, Quantizer
+from qtorch.layers import QuantizedOp
+
+__all__ = ["Saturation", "calibrate", "freeze_batch_norm", "quantizers", "saturation", "set_mode"]
+
+#: One batch: a tensor, or a tuple of them for a network with several inputs.
+Batch = Tensor | tuple[Tensor, ...]
+
+
+def quantizers(net: nn.Module) -> dict[str, Quantizer]:
+    """Every activation quantizer of a prepared network, by its name in it."""
+    return {name: module for name, module in net.named_modules() if isinstance(module, Quantizer)}
+
+
+def set_mode(net: nn.Module, mode: Mode) -> None:
+    """What the network computes from now on; see :class:`Mode`.
+
+    Raises:
+        BadConfiguration: FAKE or EXACT was asked for before calibration, or the network was not prepared.
+    """
+    if not quantizers(net):
+        raise BadConfiguration(
+            where="set_mode",
+            expected="a prepared network",
+            got=type(net).__name__,
+            remedy="call qtorch.prepare(net, example_input) first",
+        )
+    if mode in (Mode.FAKE, Mode.EXACT):
+        for quantizer in quantizers(net).values():
+            quantizer.qparams()
+    for module in net.modules():
+        if isinstance(module, Quantizer | QuantizedOp):
+            module.mode = mode
+
+
+def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
+    """Whether folded batch norms use their running statistics in training too, as the device does.
+
+    Until then a batch norm in training mode normalizes by its batch and goes on measuring, in FLOAT and FAKE mode; in
+    EXACT mode and in evaluation its statistics are folded in any case.
+    """
+    for module in net.modules():
+        if isinstance(module, QuantizedOp) and module.norm is not None:
+            module.norm_frozen = frozen
+
+
+def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
+    """Measure every activation's range on ``batches`` of float32 inputs, anew; leaves the network in FLOAT mode.
+
+    Raises:
+        NotFinite: data or activations hold NaN or infinity.
+        BadConfiguration: there was no batch.
+    """
+    found = quantizers(net)
+    for quantizer in found.values():
+        quantizer.observer.reset()
+    set_mode(net, Mode.CALIBRATE)
+    try:
+        with torch.no_grad(), _evaluating(net):
+            count = sum(1 for batch in batches if _run(net, batch) is not None)
+    except BadInput:
+        set_mode(net, Mode.FLOAT)
+        raise
+    set_mode(net, Mode.FLOAT)
+    if not count:
+        raise BadConfiguration(
+            where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
+        )
+    for quantizer in found.values():
+        quantizer.settle()
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode for a block, then each back to what it was."""
+    before = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def _run(net: nn.Module, batch: Batch) -> Any:
+    return net(*batch) if isinstance(batch, tuple | list) else net(batch)
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Activations of one tensor that its grid can't hold.
+
+    Attributes:
+        name: of the quantizer.
+        share: of the values, in [0, 1].
+        needed: lowest and highest value seen.
+        covered: lowest and highest value that the grid holds.
+    """
+
+    name: str
+    share: float
+    needed: tuple[float, float]
+    covered: tuple[float, float]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.share:.2%} of the values lie outside "
+            f"[{self.covered[0]:.4g}, {self.covered[1]:.4g}]; seen [{self.needed[0]:.4g}, {self.needed[1]:.4g}]"
+        )
+
+
+def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
+    """Which activations saturate on ``batches``: those with values more than half a step outside their grid."""
+    seen: dict[str, list[Tensor]] = {}
+
+    def watch(name: str) -> Any:
+        return lambda module, args: seen.setdefault(name, []).append(args[0].detach().flatten())
+
+    found = quantizers(net)
+    hooks = [quantizer.register_forward_pre_hook(watch(name)) for name, quantizer in found.items()]
+    try:
+        with torch.no_grad(), _evaluating(net):
+            for batch in batches:
+                _run(net, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return tuple(_saturations(found, seen))
+
+
+def _saturations(found: dict[str, Quantizer], seen: dict[str, list[Tensor]]) -> Iterator[Saturation]:
+    for name, quantizer in found.items():
+        values, qparams = torch.cat(seen[name]), quantizer.qparams()
+        low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
+        half = qparams.scale[0] / 2
+        share = float(((values < low - half) | (values > high + half)).double().mean())
+        if share:
+            yield Saturation(name, share, (float(values.min()), float(values.max())), (low, high))

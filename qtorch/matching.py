@@ -1,0 +1,190 @@
+"""From a node of a traced network to the row that stands for it: which tensors go in, with which attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from qtorch.errors import UnsupportedLayer
+from qtorch.ops import ROWS
+from qtorch.row import Call, Match, Refused, Row
+from qtorch.tracing import is_tensor, shape_of, source_line, value_of
+
+__all__ = ["Found", "constant_of", "find_row", "refusal", "supported_names"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row at one node.
+
+    Attributes:
+        row: the op.
+        attrs: its attributes.
+        sources: nodes of the tensors that come in at run time, by role.
+        constants: parameters, buffers and numbers, by role.
+    """
+
+    row: Row
+    attrs: dict[str, Any]
+    sources: dict[str, fx.Node]
+    constants: dict[str, Tensor]
+
+
+def _all_matches() -> dict[tuple[str, Any], list[tuple[Row, Match]]]:
+    found: dict[tuple[str, Any], list[tuple[Row, Match]]] = {}
+    for row in ROWS.values():
+        for match in row.matches:
+            found.setdefault((match.kind, match.target), []).append((row, match))
+    return found
+
+
+_MATCHES = _all_matches()
+
+
+def supported_names() -> list[str]:
+    """What can be exported, as a person writes it."""
+    return sorted({target if kind == "method" else target.__name__ for kind, target in _MATCHES})
+
+
+def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, remedy: str) -> UnsupportedLayer:
+    """The error for a call that can't be exported, with its name and its line of source."""
+    name = str(node.target) if node.op == "call_module" else node.name
+    line = source_line(node)
+    return UnsupportedLayer(
+        where=f"layer {name!r}" + (f" ({line})" if line else ""), expected=expected, got=got, remedy=remedy
+    )
+
+
+def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
+    """The first row that stands for ``node``.
+
+    Raises:
+        UnsupportedLayer: none does, or not with these arguments.
+    """
+    module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    key = _key(node, module)
+    if key not in _MATCHES:
+        described = type(module).__name__ if module is not None else str(getattr(node.target, "__name__", node.target))
+        raise refusal(
+            traced,
+            node,
+            expected=f"one of {', '.join(supported_names())}",
+            got=described,
+            remedy=_nearest(described),
+        )
+    dtype = node.meta.get("dtype", torch.float32)
+    if dtype != torch.float32:
+        raise refusal(traced, node, expected="float32 tensors", got=str(dtype), remedy="compute in float32")
+    for row, match in _MATCHES[key]:
+        tensors, arguments = _bind(traced, node, row, match, module)
+        shapes = {role: _shape(value) for role, value in tensors.items()}
+        try:
+            attrs = match.attrs(Call(module, arguments, shapes, shape_of(node)))
+        except Refused as why:
+            raise refusal(traced, node, expected=why.expected, got=why.got, remedy=why.remedy) from why
+        if attrs is not None:
+            return _found(traced, node, row, attrs, tensors)
+    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy="see the README")
+
+
+def _key(node: fx.Node, module: nn.Module | None) -> tuple[str, Any]:
+    if module is not None:
+        return ("module", type(module))
+    return ("function" if node.op == "call_function" else "method", node.target)
+
+
+def _bind(
+    traced: fx.GraphModule, node: fx.Node, row: Row, match: Match, module: nn.Module | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors by role (nodes, constants or numbers) and the other arguments by name."""
+    names = match.parameters
+    given: dict[str, Any] = dict(zip((n for n in names if not n.startswith("*")), node.args, strict=False))
+    if names and names[-1].startswith("*"):
+        surplus = node.args[len(names) - 1 :]
+        packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
+        given[names[-1][1:]] = tuple(packed)  # type: ignore[arg-type]
+    given |= node.kwargs
+    leading = [given.pop(name, None) for name in names[: match.tensors]]
+    if row.variadic:
+        leading = list(leading[0])
+    tensors = dict(zip(row.input_roles(len(leading)), leading, strict=True))
+    if module is not None:
+        tensors |= dict(module.named_parameters(recurse=False))
+    arguments = {name: value_of(value) for name, value in given.items()}
+    return {r: _constant(traced, t) for r, t in tensors.items() if t is not None}, arguments
+
+
+def _constant(traced: fx.GraphModule, value: Any) -> Any:
+    """A node that reads a parameter or buffer as that tensor; another node as it is; a number as a tensor."""
+    value = value_of(value)
+    if isinstance(value, fx.Node):
+        found = constant_of(traced, value)
+        return value if found is None else found
+    return value if isinstance(value, Tensor) else torch.tensor(float(value))
+
+
+def constant_of(traced: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The parameter or buffer that a node reads, if it does."""
+    if node.op != "get_attr":
+        return None
+    owner, _, name = str(node.target).rpartition(".")
+    found = getattr(traced.get_submodule(owner), name)
+    return found if isinstance(found, Tensor) else None
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return shape_of(value) if isinstance(value, fx.Node) else tuple(value.shape)
+
+
+def _found(
+    traced: fx.GraphModule, node: fx.Node, row: Row, attrs: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> Found:
+    sources = {role: t for role, t in tensors.items() if is_tensor(t)}
+    constants = {role: t for role, t in tensors.items() if role not in sources}
+    runtime = row.input_roles(len(tensors)) if row.variadic else row.roles[: row.runtime]
+    computed = [role for role in sources if role not in runtime]
+    if computed or not sources:
+        raise refusal(
+            traced,
+            node,
+            expected=f"{row.name} with {', '.join(runtime)} computed at run time and the rest constant",
+            got=f"run-time {computed}" if computed else "nothing computed at run time",
+            remedy="make the weights parameters of the network",
+        )
+    ranks = {len(shape_of(source)) for source in sources.values()}
+    constant_ranks = {constants[role].dim() for role in constants if role in runtime}
+    if len(ranks) > 1 or max(constant_ranks, default=0) > max(ranks):
+        raise refusal(
+            traced,
+            node,
+            expected="tensors of one rank, so that their batch axes are the same",
+            got=f"shapes {[shape_of(source) for source in sources.values()]}",
+            remedy="insert the missing axes with unsqueeze",
+        )
+    return Found(row, dict(attrs), sources, constants)
+
+
+_REMEDIES = {
+    "GELU": "use nn.ReLU or nn.Hardswish, which have int8 kernels",
+    "SiLU": "use nn.Hardswish, which has an int8 kernel",
+    "silu": "use F.hardswish, which has an int8 kernel",
+    "gelu": "use F.relu or F.hardswish, which have int8 kernels",
+    "ELU": "use nn.LeakyReLU or nn.PReLU, which have int8 kernels",
+    "Softplus": "use nn.ReLU, which has an int8 kernel",
+    "Hardsigmoid": "use nn.Sigmoid, which has an int8 kernel",
+    "batch_norm": "use nn.BatchNorm1d or nn.BatchNorm2d as modules, which are folded into the layer before",
+    "GroupNorm": "use nn.BatchNorm2d, which is folded into the layer before, or nn.LayerNorm",
+    "InstanceNorm2d": "use nn.BatchNorm2d, which is folded into the layer before",
+    "Softmax2d": "move the channels to the last axis and use nn.Softmax(-1)",
+    "Conv3d": "use nn.Conv2d over two of the axes",
+    "truediv": "multiply by the reciprocal",
+    "matmul": "use nn.Linear, whose weights are constants",
+}
+
+
+def _nearest(described: str) -> str:
+    return _REMEDIES.get(described, "replace it by a supported layer")

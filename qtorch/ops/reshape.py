@@ -1,0 +1,77 @@
+"""RESHAPE: the same codes in another shape.
+
+Source: TFLM ``micro/kernels/reshape_common.cc``: one input, the shape in the options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """The result's shape for one sample."""
+    if call.output_shape[0] != call.shapes["input"][0]:
+        raise Refused(
+            expected="the batch axis to stay first",
+            got=f"{call.shapes['input']} reshaped to {call.output_shape}",
+            remedy="keep axis 0, as x.flatten(1) and x.reshape(x.shape[0], -1) do",
+        )
+    return {"shape": (1, *call.output_shape[1:])}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """``[N, ...]`` to ``[N, *shape[1:]]``."""
+    return x["input"].reshape(x["input"].shape[0], *attrs["shape"][1:])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """Ranks up and down."""
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        codes = np.arange(24).astype(dtype).reshape(1, 2, 3, 4)
+        for shape in [(1, 24), (1, 4, 6), (1, 1, 3, 2, 4)]:
+            yield Sample(f"{dtype} {shape}", {"shape": shape}, {"input": codes}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="reshape",
+    roles=("input",),
+    matches=(
+        Match("module", nn.Flatten, attributes),
+        Match("module", nn.Unflatten, attributes),
+        *(Match("function", f, attributes) for f in (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)),
+        *(
+            Match("method", name, attributes)
+            for name in ("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten")
+        ),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="RESHAPE",
+        resolver="AddReshape",
+        version=lambda qparams: 1,
+        options="ReshapeOptions",
+        fields=(OptionField("shape", "NewShape"),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+)

@@ -1,0 +1,96 @@
+"""TRANSPOSE: the same codes, axes in another order.
+
+Source: TFLM ``kernels/internal/reference/transpose.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite, Unsupported
+
+
+def _checked(perm: tuple[int, ...], call: Call) -> dict[str, Any]:
+    rank = len(call.shapes["input"])
+    perm = tuple(axis % rank for axis in perm)
+    if perm[0]:
+        raise Refused(expected="the batch axis to stay first", got=f"axes {perm}", remedy="permute the other axes only")
+    return {"perm": perm}
+
+
+def permuted(call: Call) -> dict[str, Any]:
+    """Of ``permute(dims)``."""
+    return _checked(tuple(call.get("dims")), call)
+
+
+def swapped(call: Call) -> dict[str, Any]:
+    """Of ``transpose(dim0, dim1)``."""
+    perm = list(range(len(call.shapes["input"])))
+    a, b = call.get("dim0"), call.get("dim1")
+    perm[a], perm[b] = perm[b], perm[a]
+    return _checked(tuple(perm), call)
+
+
+def moved(call: Call) -> dict[str, Any]:
+    """Of ``movedim(source, destination)``."""
+    axes = torch.arange(len(call.shapes["input"]))
+    # Every axis gets its number for its size, so that the moved shape spells the permutation.
+    spelled = torch.empty([int(n) for n in axes], device="meta").movedim(call.get("source"), call.get("destination"))
+    return _checked(tuple(spelled.shape), call)
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank."""
+    return x["input"].permute(attrs["perm"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """Several ranks and orders."""
+    rng = np.random.default_rng(5)
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        for shape, perm in [((2, 3, 4), (0, 2, 1)), ((2, 2, 3, 4), (0, 3, 1, 2)), ((1, 2, 3, 2, 3), (0, 4, 2, 3, 1))]:
+            codes = rng.integers(-100, 100, shape, dtype=dtype)
+            yield Sample(f"{dtype} {perm}", {"perm": perm}, {"input": codes}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="transpose",
+    roles=("input",),
+    matches=(
+        Match("function", torch.permute, permuted, parameters=("input", "dims")),
+        Match("method", "permute", permuted, parameters=("input", "*dims")),
+        *(
+            Match(kind, target, swapped, parameters=("input", "dim0", "dim1"))  # type: ignore[arg-type]
+            for kind, target in (("function", torch.transpose), ("method", "transpose"), ("method", "swapaxes"))
+        ),
+        Match("function", torch.movedim, moved, parameters=("input", "source", "destination")),
+        Match("method", "movedim", moved, parameters=("input", "source", "destination")),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="TRANSPOSE",
+        resolver="AddTranspose",
+        version=lambda qparams: 2,
+        operands=(Operand("perm", 1),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+)
