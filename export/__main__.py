@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from torch import fx
 
@@ -88,8 +89,9 @@ def _verify_real(graph: Graph, model: bytes) -> None:
 def _require_same(found: Graph, network: fx.GraphModule) -> None:
     """Either way of storing the inputs is the checkpoint's."""
     results = []
-    for input_layout in ("nhwc", "nchw"):
-        expected = integer_graph(network, input_layout)  # type: ignore[arg-type]
+    layouts: tuple[Literal["nhwc", "nchw"], ...] = ("nhwc", "nchw")
+    for input_layout in layouts:
+        expected = integer_graph(network, input_layout)
         if found.values[found.inputs[0]].qparams is None:
             expected = float_interface(expected)
         results.append(compare_graphs(expected, found).first)

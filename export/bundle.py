@@ -156,14 +156,12 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
 
 def _device(graph: Graph, model: bytes, x: np.ndarray) -> torch.Tensor:
     """What the device answers to real inputs: TFLM's integers, or the reference's where TFLM does not exist."""
-    (source, sink), (into, out) = (
-        [of(names[0]) for names in (graph.inputs, graph.outputs)] for of in (graph.values.__getitem__, graph.view)
-    )
+    source, sink = (graph.values[names[0]] for names in (graph.inputs, graph.outputs))
     assert source.qparams is not None
     assert sink.qparams is not None
-    codes = (into.store(source.qparams.quantize(x), source.shape),)
+    codes = (graph.view(graph.inputs[0]).store(source.qparams.quantize(x), source.shape),)
     outputs = TFLM.run(model, codes)[0] if tflm_available() else interpret(graph, codes)[graph.outputs[0]]
-    return torch.from_numpy(sink.qparams.dequantize(out.restore(outputs)))
+    return torch.from_numpy(sink.qparams.dequantize(graph.view(graph.outputs[0]).restore(outputs)))
 
 
 def _evaluate(run: Run, graph: Graph, model: bytes) -> dict[str, dict[str, float]]:

@@ -70,8 +70,9 @@ class _Lowering:
 
     def _op(self, node: fx.Node, op: QuantizedOp) -> None:
         name = str(node.target)
-        rank = len(shape_of(node.args[0]))
-        inputs = {role: self.names[arg][0] for role, arg in zip(op.sources, node.args, strict=True)}
+        arguments: list[Any] = list(node.args)
+        rank = len(shape_of(arguments[0]))
+        inputs = {role: self.names[source][0] for role, source in zip(op.sources, arguments, strict=True)}
         if op.row.channels_last:
             inputs = {role: self._channels_last(source) for role, source in inputs.items()}
         inputs |= self._constants(name, op, rank)

@@ -41,7 +41,7 @@ def tflite_cell(op: str) -> TFLite:
 
 def write_tflite(graph: Graph) -> bytes:
     """The model file of a checked graph; the same graph gives the same bytes."""
-    return _Writer(graph).bytes()
+    return _Writer(graph).file()
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Writer:
         ]
         self.operands: dict[_Tensor, int] = {}
 
-    def bytes(self) -> bytes:
+    def file(self) -> bytes:
         graph = self.graph
         ops = list(dict.fromkeys(node.op for node in graph.nodes))
         # The order decides how much padding the aligned constants need; this one was the smallest of all 24.

@@ -57,18 +57,19 @@ def _read(model: bytes) -> Graph:
     nodes, operands = [], set[int]()
     for i in range(subgraph.OperatorsLength()):
         operator = subgraph.Operators(i)
-        inputs = _indices(operator.InputsAsNumpy(), len(tensors))
+        indices = _indices(operator.InputsAsNumpy(), len(tensors))
         op = _op(root, operator)
         attrs = _attrs(tflite_cell(op), operator)
         for operand in reversed(tflite_cell(op).operands):
-            index = inputs.pop(operand.position)
+            index = indices.pop(operand.position)
             attrs[operand.attr] = _operand(root, tensors[index])
             operands.add(index)
-        outputs = _names(_indices(operator.OutputsAsNumpy(), len(tensors)))
-        nodes.append(Node(op, attrs, _in_row_order(op, _names(inputs)), outputs))
+        made = _names(_indices(operator.OutputsAsNumpy(), len(tensors)))
+        nodes.append(Node(op, attrs, _in_row_order(op, _names(indices)), made))
     values = {f"t{i}": _value(root, tensor) for i, tensor in enumerate(tensors) if i not in operands}
-    ends = (_names(_indices(v, len(tensors))) for v in (subgraph.InputsAsNumpy(), subgraph.OutputsAsNumpy()))
-    return Graph(values, tuple(nodes), *ends)
+    inputs, outputs = subgraph.InputsAsNumpy(), subgraph.OutputsAsNumpy()
+    sources, sinks = (_names(_indices(vector, len(tensors))) for vector in (inputs, outputs))
+    return Graph(values, tuple(nodes), sources, sinks)
 
 
 def _indices(indices: Any, count: int) -> list[int]:

@@ -37,7 +37,7 @@ def exact_products(
     bound = largest * int(weight.abs().movedim(channel_axis, 0).flatten(1).sum(1).max()) if weight.numel() else 0
     # Every partial sum is an integer of at most this size; float32 holds those below 2**24, float64 below 2**53.
     dtype = torch.float32 if bound < 2**24 else torch.float64
-    centred = (codes - grid.zero_point).to(dtype)
+    centred = codes.to(dtype).sub_(int(grid.zero_point))
     return product(centred, weight.to(dtype)).to(torch.int64)
 
 
@@ -55,14 +55,14 @@ def output_codes(
     take it in double.
 
     Args:
-        accumulator: int64 ``[..., O]``.
+        accumulator: int64 ``[..., O]``; overwritten.
         codes: ``"bias"`` is int64 ``[O]``, or absent.
         attrs: ``"activation"``.
         grids: by role.
         rounding: for int8; int16 has one rounding everywhere.
     """
     if "bias" in codes:
-        accumulator = accumulator + codes["bias"]
+        accumulator.add_(codes["bias"])
     source, weight, output = (grids[role] for role in ("input", "weight", "output"))
     scales = source.scale.to(torch.float64) * weight.scale.to(torch.float64) / output.scale.to(torch.float64)
     multiplier = quantize_multiplier(scales)
@@ -70,4 +70,4 @@ def output_codes(
         scaled = requantize_wide(accumulator, multiplier)
     else:
         scaled = requantize(fits_int32(accumulator, "accumulator"), multiplier, rounding)
-    return (scaled + output.zero_point).clamp_(*activation_limits(attrs["activation"], output))
+    return scaled.add_(output.zero_point).clamp_(*activation_limits(attrs["activation"], output))

@@ -58,6 +58,10 @@ class LayerConfig:
                 remedy="TFLite Micro has no kernel for int16 with int4: use int8 activations, or 8 bits",
             )
 
+    def with_activations(self, dtype: str) -> LayerConfig:
+        """The same with another type of activations."""
+        return replace(self, activations=dtype)  # type: ignore[arg-type]
+
     @property
     def weight_dtype(self) -> str:
         """``"int8"`` or ``"int4"``."""
@@ -70,7 +74,7 @@ class QuantizationConfig(LayerConfig):
 
     Attributes:
         layers: fields of :class:`LayerConfig` to change, by layer name or shell pattern (``"features.*"``), applied in
-            order. A layer's name is its path in the network, a function's the name of its node in the trace (``add_1``).
+            order. A layer's name is its path in the network, a function's that of its node in the trace (``add_1``).
 
     Example:
         >>> QuantizationConfig(layers={"classifier": {"activations": "int16"}, "conv*": {"weight_bits": 4}})

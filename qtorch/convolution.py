@@ -13,7 +13,7 @@ from qtorch.qparams import CODE_RANGE, QParams
 from qtorch.row import Attrs, Call, Sample
 from qtorch.windows import pair, torch_padding
 
-__all__ = ["convolution_attributes", "image_and_window", "is_depthwise", "padded", "weighted_sample"]
+__all__ = ["convolution_attributes", "convolve", "image_and_window", "is_depthwise", "padded", "weighted_sample"]
 
 _Pair = tuple[int, int]
 
@@ -53,6 +53,17 @@ def padded(image: Tensor, padding: tuple[_Pair, _Pair], value: float = 0.0) -> T
     """``[N, C, H, W]`` with ``((top, bottom), (left, right))`` more of ``value``."""
     rows, columns = padding
     return F.pad(image, (*columns, *rows), value=value) if any((*rows, *columns)) else image
+
+
+def convolve(
+    image: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[_Pair, _Pair], stride: _Pair, dilation: _Pair
+) -> Tensor:
+    """``conv2d`` on ``[N, C, H, W]`` with padding of any kind; the groups follow from the channels."""
+    groups = image.shape[1] // weight.shape[1]
+    (top, bottom), (left, right) = padding
+    if top == bottom and left == right:
+        return F.conv2d(image, weight, bias, stride, (top, left), dilation, groups)
+    return F.conv2d(padded(image, padding), weight, bias, stride, 0, dilation, groups)
 
 
 def weighted_sample(

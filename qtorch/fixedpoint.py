@@ -72,7 +72,7 @@ def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.
     """``x * real`` as the device computes it.
 
     Args:
-        x: int64 tensor of int32 values.
+        x: int64 tensor of int32 values; overwritten.
         multiplier: broadcast against ``x``.
         rounding: which kernels are mirrored.
 
@@ -82,13 +82,13 @@ def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.
         OverflowError: the left shift leaves int32, where the kernel's behaviour is undefined.
     """
     mantissa, shift = multiplier
-    left, right = shift.clamp_min(0), (-shift).clamp_min(0)
     if rounding is Rounding.SINGLE:
         total = 31 - shift.clamp_max(30)
         half = torch.ones_like(total) << (total - 1)
         return fits_int32((x * mantissa + half) >> total, "requantized value")
-    shifted = fits_int32(x << left, "value after the multiplier's left shift")
-    return _rounding_divide_by_power_of_two(_doubling_high_multiply(shifted, mantissa), right)
+    if bool((shift > 0).any()):
+        x = fits_int32(x << shift.clamp_min(0), "value after the multiplier's left shift")
+    return _round_twice(x, mantissa, (-shift).clamp_min(0))
 
 
 def requantize_wide(x: Tensor, multiplier: Multiplier) -> Tensor:
@@ -116,18 +116,20 @@ def requantize_wide(x: Tensor, multiplier: Multiplier) -> Tensor:
     return fits_int32((x * reduced + half) >> total, "requantized value")
 
 
-def _doubling_high_multiply(x: Tensor, mantissa: Tensor) -> Tensor:
-    """``round(x * mantissa / 2**31)``, ties towards plus infinity, as ARM's SQRDMULH rounds.
+def _round_twice(x: Tensor, mantissa: Tensor, exponent: Tensor) -> Tensor:
+    """``round(round(x * mantissa / 2**31) / 2**exponent)``, exponent in [0, 31], with one shift.
 
-    gemmlowp writes it as a truncating division by 2**31 after a nudge of 2**30 or 1 - 2**30; an arithmetic shift after
-    adding 2**30 gives the same for both signs. No product here can reach the one case that saturates, since the
-    mantissa is not negative. The product stays below 2**62.
+    The inner rounding takes ties towards plus infinity, as ARM's SQRDMULH does: ``(x * mantissa + 2**30) >> 31``.
+    gemmlowp writes it as a truncating division after a nudge that depends on the sign; both give the same, and no
+    product here reaches the one case that saturates, since the mantissa is not negative.
+    The outer one takes ties away from zero, as gemmlowp's RoundingDivideByPOT does: half is added before the shift, and
+    one less to a negative number. Floors of floors are one floor, so both sums can go before a single shift. The inner
+    result is negative where ``x`` is, but for x = -1 and mantissa 2**30, where the outer one is 0 either way.
+    Every sum stays below 2**63.
     """
-    return (x * mantissa + 2**30) >> 31
-
-
-def _rounding_divide_by_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
-    """``round(x / 2**exponent)``, ties away from zero, exponent in [0, 31]. Mirrors gemmlowp's RoundingDivideByPOT."""
-    mask = (torch.ones_like(exponent) << exponent) - 1
-    threshold = (mask >> 1) + (x < 0).to(torch.int64)
-    return (x >> exponent) + ((x & mask) > threshold).to(torch.int64)
+    half = torch.ones_like(exponent) << exponent >> 1
+    total = (x * mantissa).add_((half << 31) + 2**30)
+    negative = x.clamp_(-1, 0)
+    rounds = exponent > 0
+    total.add_(negative if bool(rounds.all()) else negative * rounds, alpha=2**31)
+    return total.bitwise_right_shift_(exponent + 31)

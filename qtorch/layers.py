@@ -1,4 +1,4 @@
-"""The one quantized layer: a row at work in a network, with its constants, its batch norm and its output's quantizer."""
+"""The one quantized layer: a row at work in a network, with its constants, batch norm and output's quantizer."""
 
 from __future__ import annotations
 

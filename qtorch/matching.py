@@ -106,7 +106,7 @@ def _bind(
     if names and names[-1].startswith("*"):
         surplus = node.args[len(names) - 1 :]
         packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
-        given[names[-1][1:]] = tuple(packed)  # type: ignore[arg-type]
+        given[names[-1][1:]] = tuple(packed)
     given |= node.kwargs
     leading = [given.pop(name, None) for name in names[: match.tensors]]
     if row.variadic:

@@ -128,7 +128,7 @@ class _Preparation:
     def _plan(self, node: fx.Node) -> None:
         if node.op == "output":
             self._require_tensors(node)
-        elif node.op == "get_attr" or node.op == "placeholder" or is_transparent(self.traced, node) or (not is_tensor(node) and not _computes_tensors(node)):
+        elif self._is_silent(node):
             return
         elif self._is_batch_norm(node):
             self._fold(node)
@@ -137,6 +137,11 @@ class _Preparation:
             if not self._absorb(node, found.row):
                 name = self._name(node)
                 self.plans[node] = _Plan(found, name, self.config.layer(name))
+
+    def _is_silent(self, node: fx.Node) -> bool:
+        """What the device does not compute: inputs, constants, sizes, dropout."""
+        computes = is_tensor(node) or _computes_tensors(node)
+        return node.op in ("get_attr", "placeholder") or not computes or is_transparent(self.traced, node)
 
     def _require_tensors(self, node: fx.Node) -> None:
         for part in node.args[0] if isinstance(node.args[0], tuple | list) else node.args:
@@ -234,7 +239,7 @@ class _Preparation:
         first = next(iter(sources.values()))
         follows = plan.row.selects and len(sources) == 1
         dtype = self.sharing.grid(first).dtype if follows else plan.config.activations
-        plan.config = replace(plan.config, activations=dtype)
+        plan.config = plan.config.with_activations(dtype)
         self._require_type(node, plan)
         for role, source in list(sources.items()):
             if self.sharing.grid(source).dtype != dtype:
@@ -275,7 +280,7 @@ class _Preparation:
             )
 
     def _share_inputs(self, node: fx.Node, plan: _Plan) -> None:
-        """One grid for all inputs. One that a kernel fixed can't be widened, so it is requantized unless all have it."""
+        """One grid for all inputs. One that a kernel fixed can't widen, so it is requantized unless all have it."""
         fixed = [self.sharing.grid(source).fixed for source in plan.found.sources.values()]
         if any(grid != fixed[0] for grid in fixed):
             for (role, _), grid in zip(list(plan.found.sources.items()), fixed, strict=True):
@@ -292,7 +297,7 @@ class _Preparation:
         with self.traced.graph.inserting_before(node):
             inserted = self.traced.graph.create_node("call_module", name, (source,))
         inserted.meta = dict(source.meta)
-        config = replace(plan.config, activations=dtype)
+        config = plan.config.with_activations(dtype)
         found = Found(ROWS["quantize"], {}, {"input": source}, {})
         self.plans[inserted] = _Plan(found, name, config)
         self.sharing.add(inserted, SharedGrid(dtype, None, self.sharing.grid(source).rectified, config.margin))

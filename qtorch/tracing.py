@@ -1,4 +1,4 @@
-"""A network as a graph of calls: traced, with the shape of every tensor, and plain values in place of computed sizes."""
+"""A network as a graph of calls: traced, with the shape of every tensor, and plain values for computed sizes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _Recorder(fx.Interpreter):
             n.meta[_SHAPE] = tuple(result.shape)
             n.meta["dtype"] = result.dtype
         else:
-            n.meta[_VALUE] = fx.node.map_aggregate(result, _plain)  # type: ignore[arg-type]
+            n.meta[_VALUE] = fx.node.map_aggregate(result, _plain)
         return result
 
 

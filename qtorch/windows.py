@@ -1,4 +1,4 @@
-"""Where a sliding window lies on an image: TFLite's SAME and VALID, PyTorch's explicit padding, one in the other's terms.
+"""Where a sliding window lies on an image: TFLite's SAME and VALID, PyTorch's explicit padding, and which is which.
 
 Everything is per axis and in elements; ``(before, after)`` are counts of padding. Source: TFLM ``kernels/padding.h``.
 """

@@ -4,7 +4,7 @@ no way around them exists.
 A value of the naive graph is kept as a stored value and a :class:`~export.ir.View` of it. A transpose changes the view
 alone, as does a reshape that only inserts or removes axes of size 1. An op that works in any axis order is emitted on
 the stored values, its attributes mapped; constants are permuted. A fully connected layer behind a flatten gets its
-columns permuted. What the graph computes stays the same, only the order in memory differs, and ``Graph.views`` says how.
+columns permuted. What the graph computes stays the same; only the order in memory differs: ``Graph.views`` says how.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes
 from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import convolution_attributes, image_and_window, is_depthwise, padded, weighted_sample
+from qtorch.convolution import convolution_attributes, convolve, image_and_window, is_depthwise, weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
@@ -29,31 +29,26 @@ def attributes(call: Call) -> dict[str, Any] | None:
     return None if is_depthwise(call) else convolution_attributes(call)
 
 
-def _groups(input_channels: int, weight_channels: int) -> int:
-    return input_channels // weight_channels
-
-
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """Input ``[N, C, H, W]``, weight ``[O, C / groups, h, w]``, bias ``[O]`` or absent."""
     image, weight = x["input"], x["weight"]
     size, window, stride, dilation = image_and_window(attrs, image.shape[2:], weight.shape[2:])
-    image = padded(image, explicit_padding(attrs["padding"], size, window, stride))
-    y = F.conv2d(image, weight, x.get("bias"), stride, 0, dilation, _groups(image.shape[1], weight.shape[1]))
+    padding = explicit_padding(attrs["padding"], size, window, stride)
+    y = convolve(image, weight, x.get("bias"), padding, stride, dilation)
     return activate(attrs["activation"], y)
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Input ``[N, H, W, C]``, weight ``[O, h, w, C / groups]``; padding counts as the zero point, which adds nothing."""
+    """Input ``[N, H, W, C]``, weight ``[O, h, w, C / groups]``; padding is the zero point, which adds nothing."""
     weight = codes["weight"]
     size, window, stride, dilation = image_and_window(attrs, codes["input"].shape[1:3], weight.shape[1:3])
     padding = explicit_padding(attrs["padding"], size, window, stride)
-    groups = _groups(codes["input"].shape[3], weight.shape[3])
 
-    def convolve(image: Tensor, kernel: Tensor) -> Tensor:
-        image, kernel = padded(image.permute(0, 3, 1, 2), padding), kernel.permute(0, 3, 1, 2)
-        return F.conv2d(image, kernel, None, stride, 0, dilation, groups).permute(0, 2, 3, 1)
+    def product(image: Tensor, kernel: Tensor) -> Tensor:
+        image, kernel = image.permute(0, 3, 1, 2), kernel.permute(0, 3, 1, 2)
+        return convolve(image, kernel, None, padding, stride, dilation).permute(0, 2, 3, 1)
 
-    accumulator = exact_products(convolve, codes["input"], grids["input"], weight, 0)
+    accumulator = exact_products(product, codes["input"], grids["input"], weight, 0)
     # LiteRT's kernel rounds twice here too, even where its others round once.
     return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
 
@@ -67,7 +62,7 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
 
 
 def samples() -> Iterable[Sample]:
-    """Strides, dilation, both paddings, groups, odd and single-pixel images, extreme scales, biases near their limit."""
+    """Strides, dilation, both paddings, groups, odd and single-pixel images, extreme scales, large biases."""
     rng = np.random.default_rng(0)
     plain = {
         "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"

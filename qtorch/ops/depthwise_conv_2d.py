@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes
 from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import convolution_attributes, image_and_window, is_depthwise, padded, weighted_sample
+from qtorch.convolution import convolution_attributes, convolve, image_and_window, is_depthwise, weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
@@ -35,8 +35,8 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """Input ``[N, C, H, W]``, weight ``[C * depth_multiplier, 1, h, w]``, bias ``[C * depth_multiplier]`` or absent."""
     image, weight = x["input"], x["weight"]
     size, window, stride, dilation = image_and_window(attrs, image.shape[2:], weight.shape[2:])
-    image = padded(image, explicit_padding(attrs["padding"], size, window, stride))
-    y = F.conv2d(image, weight, x.get("bias"), stride, 0, dilation, image.shape[1])
+    padding = explicit_padding(attrs["padding"], size, window, stride)
+    y = convolve(image, weight, x.get("bias"), padding, stride, dilation)
     return activate(attrs["activation"], y)
 
 
@@ -45,13 +45,12 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     weight = codes["weight"]
     size, window, stride, dilation = image_and_window(attrs, codes["input"].shape[1:3], weight.shape[1:3])
     padding = explicit_padding(attrs["padding"], size, window, stride)
-    channels = codes["input"].shape[3]
 
-    def convolve(image: Tensor, kernel: Tensor) -> Tensor:
-        image, kernel = padded(image.permute(0, 3, 1, 2), padding), kernel.permute(3, 0, 1, 2)
-        return F.conv2d(image, kernel, None, stride, 0, dilation, channels).permute(0, 2, 3, 1)
+    def product(image: Tensor, kernel: Tensor) -> Tensor:
+        image, kernel = image.permute(0, 3, 1, 2), kernel.permute(3, 0, 1, 2)
+        return convolve(image, kernel, None, padding, stride, dilation).permute(0, 2, 3, 1)
 
-    accumulator = exact_products(convolve, codes["input"], grids["input"], weight, 3)
+    accumulator = exact_products(product, codes["input"], grids["input"], weight, 3)
     # LiteRT's kernel rounds twice here too, even where its others round once.
     return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
 

@@ -1,0 +1,96 @@
+"""PAD with zeros, which are the code of the zero point.
+
+Source: TFLM ``micro/kernels/pad_common.cc``, ``kernels/internal/reference/pad.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite, Unsupported
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of ``F.pad`` and the padding modules: PyTorch's pairs begin at the last axis."""
+    mode, value = call.get("mode", "constant"), call.get("value", 0.0)
+    given = call.get("padding") if call.module is not None else call.get("pad")
+    pairs = [(int(a), int(b)) for a, b in zip(given[0::2], given[1::2], strict=True)]
+    rank = len(call.shapes["input"])
+    if mode != "constant" or value:
+        raise Refused(expected="padding with zeros", got=f"mode={mode!r}, value={value}", remedy="pad with zeros")
+    if any(n < 0 for pair in pairs for n in pair):
+        raise Refused(expected="padding of at least 0", got=f"{given}", remedy="cut with a slice")
+    paddings = ((0, 0),) * (rank - len(pairs)) + tuple(reversed(pairs))
+    if paddings[0] != (0, 0):
+        raise Refused(expected="no padding of the batch axis", got=f"{given}", remedy="pad the other axes only")
+    return {"paddings": paddings}
+
+
+def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
+    """The same padding of the same axes."""
+    paddings = [(0, 0)] * rank
+    for axis, ends in zip(axes, attrs["paddings"], strict=True):
+        paddings[axis] = ends
+    return {"paddings": tuple(paddings)}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank."""
+    return padded(x["input"], attrs, 0)
+
+
+def padded(x: Tensor, attrs: Attrs, value: float) -> Tensor:
+    """``x`` with ``value`` around it."""
+    return F.pad(x, [n for ends in reversed(attrs["paddings"]) for n in ends], value=value)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Any rank up to 5; the kernels' limit."""
+    return padded(codes["input"], attrs, int(grids["input"].zero_point))
+
+
+def samples() -> Iterable[Sample]:
+    """Several ranks, either end."""
+    rng = np.random.default_rng(6)
+    for dtype, zero_point in [("int8", 3), ("int8", -128), ("int8", 127), ("int16", 0)]:
+        grid = QParams((0.5,), (zero_point,), dtype)
+        for paddings in [((0, 0), (1, 2)), ((0, 0), (0, 1), (2, 0)), ((0, 0), (1, 0), (0, 3), (1, 1))]:
+            codes = rng.integers(-100, 100, (2, *range(2, len(paddings) + 1)), dtype=dtype)
+            attrs = {"paddings": paddings}
+            yield Sample(f"{dtype}@{zero_point} {paddings}", attrs, {"input": codes}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="pad",
+    roles=("input",),
+    matches=(
+        Match("function", F.pad, attributes, parameters=("input", "pad", "mode", "value")),
+        *(
+            Match("module", module, attributes)
+            for module in (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d)
+        ),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="PAD",
+        resolver="AddPad",
+        version=lambda qparams: 2,
+        options="PadOptions",
+        operands=(Operand("paddings", 1),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    transposed=transposed,
+)
