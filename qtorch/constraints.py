@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from qtorch.qparams import QParams
+from qtorch.qparams import CODE_RANGE, QParams
 
-__all__ = ["BiasFromAccumulator", "Constraint", "Fixed", "Free", "Real", "SameAs", "SymmetricWeight"]
+__all__ = ["BiasFromAccumulator", "Constraint", "Fixed", "Free", "Real", "SameAs", "SumOutput", "SymmetricWeight"]
 
 
 class Constraint(Protocol):
@@ -22,16 +22,35 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True)
 class Free:
-    """Any scale and zero point, per tensor, in one of the types; the first is the default."""
+    """Any scale and zero point, per tensor, in one of the types; the first is the default.
+
+    ``smallest`` is a scale below which the kernel's arithmetic breaks down; ranges are widened so that none is.
+    """
 
     dtypes: tuple[str, ...] = ("int8",)
+    smallest: float = 0.0
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
         if got is None or got.dtype not in self.dtypes or got.axis is not None:
             return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
-        return None
+        return f"expected a scale of at least {self.smallest}, got {got}" if got.scale[0] < self.smallest else None
+
+
+@dataclass(frozen=True)
+class SumOutput(Free):
+    """Any grid not too fine for a sum of ``input`` and ``other``: the kernels abort on a factor of 1 or more."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, summands = qparams[role], (qparams["input"], qparams["other"])
+        found = super().violation(role, qparams)
+        if found or got is None:
+            return found
+        coarsest = max(q.scale[0] for q in summands if q is not None)
+        finest = 2 * coarsest / 2 ** (15 if got.dtype == "int16" else 20)
+        return f"expected a scale above {finest}, got {got.scale[0]}" if got.scale[0] <= finest else None
 
 
 @dataclass(frozen=True)
@@ -39,10 +58,13 @@ class SameAs:
     """The very scale, zero point and type of another tensor of the node."""
 
     other: str
+    dtypes: tuple[str, ...] = tuple(CODE_RANGE)
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got, expected = qparams[role], qparams[self.other]
+        if got is not None and got.dtype not in self.dtypes:
+            return f"expected {' or '.join(self.dtypes)}, got {got}"
         if got is None or expected is None or got.axis is not None or got != expected:
             return f"expected {self.other}'s, {expected}, got {got}"
         return None

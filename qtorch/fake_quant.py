@@ -36,6 +36,7 @@ class Quantizer(nn.Module):
         rectified: whether the tensor is never negative, so that no code is spent below zero.
         dtype: ``"int8"`` or ``"int16"``.
         fixed: the one grid that the kernel assumes; then nothing is measured.
+        smallest: the scale's lower bound.
 
     Buffers ``scale`` (float32 ``[]``, 0 until calibrated) and ``zero_point`` (int32 ``[]``).
     """
@@ -44,10 +45,17 @@ class Quantizer(nn.Module):
     zero_point: Tensor
 
     def __init__(
-        self, margin: float = 0.0, *, rectified: bool = False, dtype: str = "int8", fixed: QParams | None = None
+        self,
+        margin: float = 0.0,
+        *,
+        rectified: bool = False,
+        dtype: str = "int8",
+        fixed: QParams | None = None,
+        smallest: float = 0.0,
     ) -> None:
         super().__init__()
         self.margin, self.rectified, self.dtype, self.fixed = margin, rectified, dtype, fixed
+        self.smallest = smallest
         self.mode = Mode.FLOAT
         self.observer = MinMaxObserver()
         self.register_buffer("scale", torch.tensor(0.0 if fixed is None else fixed.scale[0]))
@@ -86,7 +94,7 @@ class Quantizer(nn.Module):
         low, high = self.observer.range()
         more = self.margin * (high - low)
         low = torch.zeros(()) if self.rectified else low - more
-        grid = range_to_grid(low, high + more, self.dtype)
+        grid = range_to_grid(low, high + more, self.dtype, self.smallest)
         self.scale.copy_(grid.scale)
         self.zero_point.copy_(grid.zero_point)
 

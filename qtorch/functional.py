@@ -124,12 +124,12 @@ def replace_value(x: Tensor, value: Tensor) -> Tensor:
     return y
 
 
-def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8") -> Grid:
+def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: float = 0.0) -> Grid:
     """The grid that covers ``[low, high]`` and zero: scale float32 ``[]``, zero point int32 ``[]``.
 
     int8 is asymmetric: ``scale = (high - low) / 255`` after both ends were moved to include 0.0; the zero point is the
     code nearest to 0.0, so 0.0 is exact. int16 has zero point 0: ``scale = max(|low|, |high|) / 32767``. A range that
-    is empty (a dead activation) is taken to span 1.
+    is empty (a dead activation) is taken to span 1. A scale below ``smallest`` becomes that.
     Source: Jacob et al. 2018, section 2.1 and 3.1; TFLite's 16x8 specification.
     """
     code_low, code_high = CODE_RANGE[dtype]
@@ -137,7 +137,7 @@ def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8") -> Grid:
     symmetric = dtype == "int16"
     span = torch.maximum(-low64, high64) if symmetric else high64 - low64
     steps = code_high if symmetric else code_high - code_low
-    scale = (torch.where(span > 2.0**-60, span, torch.ones_like(span)) / steps).to(torch.float32)
+    scale = (torch.where(span > 2.0**-60, span, torch.ones_like(span)) / steps).to(torch.float32).clamp_min(smallest)
     if symmetric:
         return Grid(scale, torch.zeros((), dtype=torch.int32), dtype)
     zero_point = round_half_away(code_low - low64 / scale.to(torch.float64)).clamp(code_low, code_high)

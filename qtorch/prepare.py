@@ -74,7 +74,7 @@ def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes its input's grid on: dropout, identity, one tensor out of several."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
-    return node.target in _TRANSPARENT_CALLS or _picks_tensor(node)
+    return is_tensor(node) and (node.target in _TRANSPARENT_CALLS or _picks_tensor(node))
 
 
 def _picks_tensor(node: fx.Node) -> bool:
@@ -244,6 +244,11 @@ class _Preparation:
         for role, source in list(sources.items()):
             if self.sharing.grid(source).dtype != dtype:
                 self._requantize(node, plan, role, dtype)
+        for role, source in plan.found.sources.items():
+            demand = plan.row.constraint(role)
+            if isinstance(demand, Free):
+                grid = self.sharing.grid(source)
+                grid.smallest = max(grid.smallest, demand.smallest)
         shared = [role for role in sources if isinstance(plan.row.constraint(role), SameAs)]
         if shared:
             self._share_inputs(node, plan)
@@ -336,7 +341,9 @@ class _Assembly:
 
     def _new_quantizer(self, node: fx.Node) -> Quantizer:
         grid = self.sharing.grid(node)
-        made = Quantizer(grid.margin, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed)
+        made = Quantizer(
+            grid.margin, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed, smallest=grid.smallest
+        )
         self.quantizer_of[self.sharing.root(node)] = made
         return made
 

@@ -157,7 +157,8 @@ class Sample:
 
     ``arrays`` has every input; those in ``constants`` (and every role that can only be a constant) stand in the file,
     the others have the batch as their first axis. ``qparams`` has the output as well (``"output"``, or ``"output_0"``,
-    ... of an op with many).
+    ... of an op with many). Two words in a label are read by the tests: "alike" says that the outputs are, on purpose;
+    "TFLM alone" that other engines' kernels compute something else here.
     """
 
     label: str

@@ -23,6 +23,7 @@ class SharedGrid:
     fixed: QParams | None = None
     rectified: bool = False
     margin: float = 0.0
+    smallest: float = 0.0
 
 
 class Sharing:
@@ -60,4 +61,6 @@ class Sharing:
         assert a.dtype == b.dtype
         assert a.fixed == b.fixed
         self._parent[mine] = theirs
-        self._grids[theirs] = SharedGrid(a.dtype, a.fixed, a.rectified and b.rectified, max(a.margin, b.margin))
+        self._grids[theirs] = SharedGrid(
+            a.dtype, a.fixed, a.rectified and b.rectified, max(a.margin, b.margin), max(a.smallest, b.smallest)
+        )

@@ -127,8 +127,10 @@ class _Layout:
         found = self.where[name]
         if found.flat:
             plain = self._arranged_view(found.name, found.view, tuple(range(len(found.view.shape))))
-            self._emit_reshape(plain, name, self._shape(name))
-            found = self.where[name] = _Stored(name, View.identity(self._shape(name)))
+            # An elementwise op may already have taken the name for what it computed before the flattening.
+            flat = f"{name}.flat" if name in self.values else name
+            self._emit_reshape(plain, flat, self._shape(name))
+            found = self.where[name] = _Stored(flat, View.identity(self._shape(name)))
         return found
 
     def _fully_connected(self, node: Node) -> None:

@@ -1,0 +1,107 @@
+"""What the rows of two-operand arithmetic share: PyTorch's spellings, the rescaled sum, and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.fused_activation import activation_limits
+from qtorch.qparams import CODE_RANGE, Grid, QParams
+from qtorch.row import Attrs, Call, Match, Refused, Sample
+
+__all__ = ["binary_matches", "binary_samples", "rescaled_sum", "summand_shift"]
+
+
+def _attributes(call: Call) -> dict[str, Any]:
+    if call.get("alpha", 1) != 1:
+        raise Refused(expected="alpha=1", got=f"alpha={call.get('alpha')}", remedy="multiply first")
+    if call.get("rounding_mode") is not None:
+        raise Refused(expected="no rounding", got=f"{call.get('rounding_mode')}", remedy="leave it out")
+    return {"activation": "none"}
+
+
+def binary_matches(functions: Iterable[Callable[..., Any]], methods: Iterable[str]) -> tuple[Match, ...]:
+    """Matches of ``f(input, other)``, either of which may be a number."""
+    found = [Match("function", f, _attributes, parameters=("input", "other"), tensors=2) for f in functions]
+    found += [Match("method", name, _attributes, parameters=("input", "other"), tensors=2) for name in methods]
+    return tuple(found)
+
+
+def summand_shift(dtype: str) -> int:
+    """How many bits a code is shifted to the left before it is rescaled."""
+    return 15 if dtype == "int16" else 20
+
+
+def rescaled_sum(
+    attrs: Attrs,
+    codes: Mapping[str, Tensor],
+    grids: Mapping[str, Grid],
+    rounding: Rounding,
+    *,
+    sign: int,
+    scales: torch.dtype,
+) -> Tensor:
+    """``input + sign * other``: both on a grid 2**20 times finer (2**15 for int16), added, brought to the output's.
+
+    Args:
+        attrs: ``"activation"``.
+        codes: int64, shapes broadcast.
+        grids: by role.
+        rounding: of the three requantizations.
+        sign: 1 or -1.
+        scales: the type in which the kernel takes the scales' quotients.
+
+    Source: TFLM ``integer_ops/add.h`` and ``sub.h``, ``micro/kernels/add_common.cc`` and ``sub_common.cc``.
+    """
+    output = grids["output"]
+    shift = summand_shift(output.dtype)
+    s_input, s_other, s_output = (grids[role].scale.to(scales) for role in ("input", "other", "output"))
+    twice = 2 * torch.maximum(s_input, s_other)
+
+    def finer(role: str, scale: Tensor) -> Tensor:
+        multiplier = quantize_multiplier((scale / twice).to(torch.float64))
+        return requantize((codes[role] - grids[role].zero_point) << shift, multiplier, rounding)
+
+    total = finer("input", s_input) + sign * finer("other", s_other)
+    multiplier = quantize_multiplier((twice / (2**shift * s_output)).to(torch.float64))
+    scaled = requantize(total, multiplier, rounding).add_(output.zero_point)
+    return scaled.clamp_(*activation_limits(attrs["activation"], output))
+
+
+def binary_samples(seed: int, *, tiny: float = 3e-9, dtypes: Iterable[str] = ("int8", "int16")) -> Iterable[Sample]:
+    """Both operands at run time or one constant, broadcasting, scales far apart, every fused activation."""
+    rng = np.random.default_rng(seed)
+    both, constant = frozenset[str](), frozenset({"other"})
+    cases: list[tuple[str, Any, Any, tuple[float, int], tuple[float, int], tuple[float, int], str, frozenset[str]]] = [
+        ("alike shapes", (4, 5, 6), (4, 5, 6), (0.05, -3), (0.03, 7), (0.08, 1), "none", both),
+        ("broadcast", (3, 2, 4, 5), (3, 1, 1, 5), (0.05, -128), (0.03, 127), (0.08, 1), "none", both),
+        ("broadcast the other way", (3, 1, 1, 5), (3, 2, 4, 5), (0.05, 127), (0.03, -128), (0.08, 1), "none", both),
+        ("constant vector", (3, 2, 4, 5), (1, 1, 1, 5), (0.05, 0), (0.03, 4), (0.08, -9), "relu", constant),
+        ("constant number", (6, 7), (1, 1), (0.05, 0), (0.03, 4), (0.08, -9), "none", constant),
+        ("constant first", (1, 7), (6, 7), (0.05, 0), (0.03, 4), (0.08, -9), "none", frozenset({"input"})),
+        ("scales far apart", (9, 40), (9, 40), (1.3, 11), (0.0021, 7), (1.1, 1), "none", both),
+        ("saturating", (9, 40), (9, 40), (0.7, 11), (0.9, 7), (0.004, 1), "none", both),
+        ("tiny scales", (9, 40), (9, 40), (1e-9, 11), (2e-9, 7), (tiny, 1), "none", both),
+        ("relu6", (9, 40), (9, 40), (0.1, 0), (0.08, 2), (0.05, -20), "relu6", both),
+        ("relu at the end", (9, 40), (9, 40), (0.1, 0), (0.08, 2), (0.05, -128), "relu", both),
+    ]
+    for dtype in dtypes:
+        low, high = CODE_RANGE[dtype]
+        for label, shape, other_shape, *scales, activation, constants in cases:
+            grids = [
+                QParams(
+                    (float(np.float32(s / (1 if dtype == "int8" else 256))),), (z if dtype == "int8" else 0,), dtype
+                )
+                for s, z in scales
+            ]
+            qparams = dict(zip(("input", "other", "output"), grids, strict=True))
+            arrays = {
+                role: rng.integers(low, high, size, dtype=dtype, endpoint=True)
+                for role, size in (("input", shape), ("other", other_shape))
+            }
+            yield Sample(f"{dtype} {label}", {"activation": activation}, arrays, qparams, constants)

@@ -1,0 +1,66 @@
+"""ADD, int8 and int16, with broadcasting and a constant on either side.
+
+Source: TFLM ``kernels/internal/reference/integer_ops/add.h``, ``micro/kernels/add_common.cc``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from qtorch.arithmetic import binary_matches, binary_samples, rescaled_sum
+from qtorch.constraints import Free, SumOutput
+from qtorch.fixedpoint import Rounding
+from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, Unsupported, any_order
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Shapes broadcast."""
+    return activate(attrs["activation"], x["input"] + x["other"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Three requantizations, quotients of scales in double; rounds twice in LiteRT as well."""
+    return rescaled_sum(attrs, codes, grids, Rounding.DOUBLE, sign=1, scales=torch.float64)
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """2 reads int8 and int16."""
+    return 2
+
+
+def samples() -> Iterable[Sample]:
+    """See :func:`qtorch.arithmetic.binary_samples`."""
+    return binary_samples(10)
+
+
+ROW = Row(
+    name="add",
+    roles=("input", "other"),
+    runtime=2,
+    matches=binary_matches((operator.add, operator.iadd, torch.add), ("add", "add_")),
+    forward=forward,
+    constraints={
+        "input": Free(("int8", "int16")),
+        "other": Free(("int8", "int16")),
+        "output": SumOutput(("int8", "int16")),
+    },
+    reference=reference,
+    tflite=TFLite(
+        operator="ADD",
+        resolver="AddAdd",
+        version=version,
+        options="AddOptions",
+        fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    fusable=FUSED_ACTIVATIONS,
+    transposed=any_order,
+)

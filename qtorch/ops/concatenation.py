@@ -1,0 +1,92 @@
+"""CONCATENATION of tensors on one grid: the kernels copy codes.
+
+Source: TFLM ``micro/kernels/concatenation.cc``: at most 10 inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.constraints import SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+_MOST_INPUTS = 10
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of ``torch.cat``."""
+    if len(call.shapes) > _MOST_INPUTS:
+        raise Refused(
+            expected=f"at most {_MOST_INPUTS} tensors", got=f"{len(call.shapes)}", remedy="concatenate in several steps"
+        )
+    return {"axis": call.axis(call.get("dim", 0), "input_0")}
+
+
+def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
+    """The same axis, where it lies."""
+    return {"axis": axes[attrs["axis"]]}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank, in the order of the roles."""
+    return torch.cat([x[f"input_{i}"] for i in range(len(x))], attrs["axis"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`; a constant is as large as one sample of a batch."""
+    batch = max(len(c) for c in codes.values())
+    return forward(attrs, {role: c.expand(batch, *c.shape[1:]) for role, c in codes.items()})
+
+
+def samples() -> Iterable[Sample]:
+    """Two and more inputs, one of them constant, every axis."""
+    rng = np.random.default_rng(7)
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        for axis, widths, constants in [(1, (2, 3), 0), (3, (1, 4, 2), 0), (2, (3,), 0), (-1 + 4, (2, 2), 1)]:
+            shapes = [[2, 3, 4, 5] for _ in widths]
+            for shape, width in zip(shapes, widths, strict=True):
+                shape[axis] = width
+            fixed = frozenset({"input_1"} if constants else ())
+            arrays = {
+                f"input_{i}": rng.integers(-100, 100, [1 if f"input_{i}" in fixed else 2, *shape[1:]], dtype=dtype)
+                for i, shape in enumerate(shapes)
+            }
+            if fixed:
+                arrays["input_0"] = arrays["input_0"][:1]
+            qparams = dict.fromkeys([*arrays, "output"], grid)
+            label = f"{dtype} axis {axis}, widths {widths}" + (", one constant" if constants else "")
+            yield Sample(label, {"axis": axis}, arrays, qparams, fixed)
+
+
+ROW = Row(
+    name="concatenation",
+    roles=("input",),
+    variadic=True,
+    matches=tuple(
+        Match("function", f, attributes, parameters=("tensors", "dim"))
+        for f in (torch.cat, torch.concat, torch.concatenate)
+    ),
+    forward=forward,
+    constraints={"input": SameAs("input_0", ("int8", "int16")), "output": SameAs("input_0", ("int8", "int16"))},
+    reference=reference,
+    tflite=TFLite(
+        operator="CONCATENATION",
+        resolver="AddConcatenation",
+        version=lambda qparams: 2,
+        options="ConcatenationOptions",
+        fields=(OptionField("axis", "Axis"),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    transposed=transposed,
+)

@@ -1,0 +1,56 @@
+"""LOGISTIC, the sigmoid.
+
+Source: TFLM ``kernels/internal/reference/integer_ops/logistic.h``, ``micro/kernels/logistic_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch import gemmlowp
+from qtorch.constraints import Fixed, Free
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.sigmoids import SMALLEST_SCALE, sigmoid_codes, unary_samples
+
+_OUTPUT = Fixed({"int8": (1 / 256, -128)})
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return torch.sigmoid(x["input"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Through Q4.27 and Q0.31; saturates 15 away from zero."""
+    return sigmoid_codes(codes["input"], grids["input"], gemmlowp.logistic, 8, -128)
+
+
+def samples() -> Iterable[Sample]:
+    """Every code at scales from flat to saturated."""
+    return unary_samples(_OUTPUT.qparams("int8"), [SMALLEST_SCALE, 0.004, 0.05, 0.12, 1.0, 40.0])
+
+
+ROW = Row(
+    name="logistic",
+    roles=("input",),
+    matches=(
+        Match("module", nn.Sigmoid),
+        Match("function", torch.sigmoid),
+        Match("function", F.sigmoid),
+        Match("method", "sigmoid"),
+    ),
+    forward=forward,
+    constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},
+    reference=reference,
+    tflite=TFLite(operator="LOGISTIC", resolver="AddLogistic", version=lambda qparams: 2),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)

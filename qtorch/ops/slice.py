@@ -1,0 +1,83 @@
+"""SLICE: a box of codes.
+
+Source: TFLM ``micro/kernels/slice.cc``: at most 5 axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Operand, Row, Sample, TFLite, Unsupported
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of ``narrow(dim, start, length)``."""
+    shape = call.shapes["input"]
+    axis = call.axis(call.get("dim"), "input")
+    start = call.get("start") % shape[axis]
+    begin = tuple(start if a == axis else 0 for a in range(len(shape)))
+    size = tuple(call.get("length") if a == axis else n for a, n in enumerate(shape))
+    return {"begin": begin, "size": (1, *size[1:])}
+
+
+def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
+    """The same box of the same axes."""
+    begin, size = [0] * rank, [1] * rank
+    for axis, first, count in zip(axes, attrs["begin"], attrs["size"], strict=True):
+        begin[axis], size[axis] = first, count
+    return {"begin": tuple(begin), "size": tuple(size)}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank; the whole batch."""
+    y = x["input"]
+    for axis, (first, count) in enumerate(zip(attrs["begin"], attrs["size"], strict=True)):
+        y = y.narrow(axis, first, count) if axis else y
+    return y
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """Boxes at either end and inside."""
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        codes = np.arange(60).astype(dtype).reshape(1, 3, 4, 5)
+        for begin, size in [((0, 1, 0, 2), (1, 2, 4, 1)), ((0, 0, 3, 0), (1, 3, 1, 5)), ((0, 0, 0, 1), (1, 1, 2, 4))]:
+            attrs = {"begin": begin, "size": size}
+            yield Sample(f"{dtype} {size} at {begin}", attrs, {"input": codes}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="slice",
+    roles=("input",),
+    matches=(
+        Match("function", torch.narrow, attributes, parameters=("input", "dim", "start", "length")),
+        Match("method", "narrow", attributes, parameters=("input", "dim", "start", "length")),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="SLICE",
+        resolver="AddSlice",
+        version=lambda qparams: 2,
+        operands=(Operand("begin", 1), Operand("size", 2)),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    transposed=transposed,
+)

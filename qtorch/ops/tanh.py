@@ -1,0 +1,56 @@
+"""TANH, the hyperbolic tangent.
+
+Source: TFLM ``kernels/internal/reference/integer_ops/tanh.h``, ``micro/kernels/tanh.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch import gemmlowp
+from qtorch.constraints import Fixed, Free
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.sigmoids import SMALLEST_SCALE, sigmoid_codes, unary_samples
+
+_OUTPUT = Fixed({"int8": (1 / 128, 0)})
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return torch.tanh(x["input"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Through Q4.27 and Q0.31; saturates 15 away from zero."""
+    return sigmoid_codes(codes["input"], grids["input"], gemmlowp.tanh, 7, 0)
+
+
+def samples() -> Iterable[Sample]:
+    """Every code at scales from flat to saturated."""
+    return unary_samples(_OUTPUT.qparams("int8"), [SMALLEST_SCALE, 0.004, 0.05, 0.12, 1.0, 40.0])
+
+
+ROW = Row(
+    name="tanh",
+    roles=("input",),
+    matches=(
+        Match("module", nn.Tanh),
+        Match("function", torch.tanh),
+        Match("function", F.tanh),
+        Match("method", "tanh"),
+    ),
+    forward=forward,
+    constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},
+    reference=reference,
+    tflite=TFLite(operator="TANH", resolver="AddTanh", version=lambda qparams: 2),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)

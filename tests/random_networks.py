@@ -1,0 +1,352 @@
+"""Whole networks drawn at random, as data that can be built, shrunk, and printed as the code of a module.
+
+A program is a list of steps on numbered values; value 0 and perhaps 1 are the inputs. Every step knows the shape that
+it gives, so that what is drawn fits together.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: ``expression`` with ``{0}``, ``{1}`` for its inputs and ``{self}`` for its module, if it has one."""
+
+    expression: str
+    inputs: tuple[int, ...]
+    shape: Shape
+    module: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network: shapes of its inputs without the batch, steps, and which values it returns."""
+
+    inputs: tuple[Shape, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[int, ...]
+    seed: int = 0
+
+    def shape(self, value: int) -> Shape:
+        """Of an input or a step's result, without the batch."""
+        return self.inputs[value] if value < len(self.inputs) else self.steps[value - len(self.inputs)].shape
+
+    def code(self) -> str:
+        """The source of an ``nn.Module`` named Network."""
+        first = len(self.inputs)
+        names = [f"x{i}" for i in range(first + len(self.steps))]
+        made, called = [], []
+        for i, step in enumerate(self.steps):
+            own = f"self.layer{first + i}"
+            if step.module:
+                made.append(f"        {own} = {step.module}")
+            arguments = [names[value] for value in step.inputs]
+            called.append(f"        {names[first + i]} = {step.expression.format(*arguments, self=own)}")
+        results = ", ".join(names[value] for value in self.outputs)
+        lines = [
+            "class Network(nn.Module):",
+            "    def __init__(self):",
+            "        super().__init__()",
+            *made,
+            "",
+            f"    def forward(self, {', '.join(names[:first])}):",
+            *called,
+            f"        return {results if len(self.outputs) == 1 else f'({results})'}",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def build(self) -> nn.Module:
+        """The module, with weights, statistics and slopes of wild ranges."""
+        source, file = self.code(), f"<network {self.seed}>"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        scope: dict[str, Any] = {"torch": torch, "nn": nn, "F": nn.functional}
+        torch.manual_seed(self.seed)
+        exec(compile(source, file, "exec"), scope)
+        net: nn.Module = scope["Network"]()
+        rng = np.random.default_rng(self.seed)
+        with torch.no_grad():
+            for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
+                if tensor.dtype != torch.float32:
+                    continue
+                factor = 10.0 ** rng.uniform(-1.5, 1)
+                if "running_mean" in name:
+                    tensor.copy_(torch.randn(tensor.shape) * factor)
+                elif "running_var" in name:
+                    tensor.copy_(torch.rand(tensor.shape) * factor + 1e-3)
+                else:
+                    tensor.mul_(factor)
+        return net.eval()
+
+    def data(self, samples: int) -> tuple[Tensor, ...]:
+        """Inputs of wild scale and offset."""
+        rng = np.random.default_rng(self.seed + 1)
+        torch.manual_seed(self.seed + 1)
+        return tuple(
+            torch.randn(samples, *shape) * float(10 ** rng.uniform(-2, 2)) + float(rng.normal())
+            for shape in self.inputs
+        )
+
+
+def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:
+    """A program that still fails and has no step that can go."""
+    while True:
+        for smaller in _smaller(program):
+            if _size(smaller) < _size(program) and fails(smaller):
+                program = smaller
+                break
+        else:
+            return program
+
+
+def _size(program: Program) -> int:
+    return len(program.steps) + len(program.outputs)
+
+
+def _smaller(program: Program) -> Iterator[Program]:
+    first = len(program.inputs)
+    for i in range(len(program.steps)):
+        yield _pruned(replace(program, steps=program.steps[: i + 1], outputs=(first + i,)))
+    for output in program.outputs:
+        if len(program.outputs) > 1:
+            yield _pruned(replace(program, outputs=(output,)))
+    for i, step in enumerate(program.steps):
+        for source in step.inputs:
+            if program.shape(source) == step.shape:
+                yield _pruned(_without(program, i, source))
+
+
+def _without(program: Program, index: int, source: int) -> Program:
+    """The program with a step's result replaced by one of its inputs."""
+    gone = len(program.inputs) + index
+
+    def renamed(value: int) -> int:
+        value = source if value == gone else value
+        return value - (value > gone)
+
+    steps = tuple(replace(s, inputs=tuple(map(renamed, s.inputs))) for i, s in enumerate(program.steps) if i != index)
+    return replace(program, steps=steps, outputs=tuple(dict.fromkeys(map(renamed, program.outputs))))
+
+
+def _pruned(program: Program) -> Program:
+    """The program without steps that nothing uses."""
+    first = len(program.inputs)
+    for i in reversed(range(len(program.steps))):
+        used = {value for step in program.steps for value in step.inputs} | set(program.outputs)
+        if first + i not in used:
+            program = _without(program, i, program.steps[i].inputs[0])
+    return program
+
+
+def draw(seed: int) -> Program:
+    """A network of up to a dozen steps, with branches."""
+    return _Drawing(seed).program()
+
+
+class _Drawing:
+    def __init__(self, seed: int) -> None:
+        self.seed, self.rng = seed, np.random.default_rng(seed)
+        self.inputs: list[Shape] = []
+        self.steps: list[Step] = []
+
+    def program(self) -> Program:
+        shape = self._input_shape()
+        self.inputs = [shape] if self.rng.random() < 0.85 else [shape, shape]
+        for _ in range(int(self.rng.integers(1, 12))):
+            self._step()
+        used = {value for step in self.steps for value in step.inputs}
+        ends = [len(self.inputs) + i for i in range(len(self.steps)) if len(self.inputs) + i not in used]
+        program = _pruned(Program(tuple(self.inputs), tuple(self.steps), tuple(ends[:3]), self.seed))
+        used = {value for step in program.steps for value in step.inputs}
+        if len(self.inputs) == 2 and not {0, 1} <= used:
+            # An input that nothing reads is not drawn: the other one takes its place.
+            one = [replace(s, inputs=tuple(max(0, v - 1) for v in s.inputs)) for s in program.steps]
+            program = replace(
+                program, inputs=program.inputs[:1], steps=tuple(one), outputs=tuple(o - 1 for o in program.outputs)
+            )
+        return program
+
+    def _integer(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high, endpoint=True))
+
+    def _pick(self, options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
+
+    def _input_shape(self) -> Shape:
+        kind = self._pick(["image", "image", "sequence", "features", "tokens"])
+        if kind == "image":
+            return (self._integer(1, 6), self._integer(1, 11), self._integer(1, 11))
+        if kind == "sequence":
+            return (self._integer(1, 5), self._integer(3, 17))
+        return (self._integer(1, 20),) if kind == "features" else (self._integer(2, 6), self._integer(1, 9))
+
+    def _shape(self, value: int) -> Shape:
+        count = len(self.inputs)
+        return self.inputs[value] if value < count else self.steps[value - count].shape
+
+    def _step(self) -> None:
+        count = len(self.inputs) + len(self.steps)
+        # Later values more often, so that networks grow deep; now and then an early one, so that they branch.
+        source = count - 1 if self.rng.random() < 0.7 else int(self.rng.integers(count))
+        for _ in range(20):
+            kind = self._pick(_KINDS)
+            found = kind(self, source, self._shape(source))
+            if found is not None and np.prod(found.shape) <= 3000:
+                self.steps.append(found)
+                return
+
+    def partner(self, source: int, fits: Callable[[Shape], bool]) -> int | None:
+        """Another value whose shape fits, or the same one."""
+        values = [v for v in range(len(self.inputs) + len(self.steps)) if fits(self._shape(v))]
+        others = [v for v in values if v != source]
+        return self._pick(others) if others else (source if source in values else None)
+
+
+def _unary(expression: str, weight: int = 1, rank: int | None = None, module: str = "") -> list[Any]:
+    def kind(drawing: _Drawing, source: int, shape: Shape) -> Step | None:
+        return Step(expression, (source,), shape, module) if rank in (None, len(shape)) else None
+
+    return [kind] * weight
+
+
+def _convolution(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) not in (2, 3):
+        return None
+    axes = len(shape) - 1
+    kernel, stride, dilation = ([d._integer(1, high) for _ in range(axes)] for high in (4, 2, 2))
+    padding = [d._integer(0, 2) for _ in range(axes)]
+    groups = d._pick([g for g in range(1, shape[0] + 1) if shape[0] % g == 0])
+    out = groups * d._integer(1, 3)
+    sizes = [
+        (n + 2 * p - (k - 1) * dl - 1) // s + 1
+        for n, p, k, dl, s in zip(shape[1:], padding, kernel, dilation, stride, strict=True)
+    ]
+    if min(sizes) < 1:
+        return None
+    bias = d._pick([True, True, False])
+    module = (
+        f"nn.Conv{axes}d({shape[0]}, {out}, {tuple(kernel)}, stride={tuple(stride)}, padding={tuple(padding)}, "
+        f"dilation={tuple(dilation)}, groups={groups}, bias={bias})"
+    )
+    return Step("{self}({0})", (source,), (out, *sizes), module)
+
+
+def _separable(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    """The usual block: depthwise, batch norm, activation, in one module."""
+    if len(shape) != 3 or min(shape[1:]) < 3:
+        return None
+    channels = shape[0]
+    out = d._integer(1, 2) * channels
+    act = d._pick(["nn.ReLU()", "nn.ReLU6()", "nn.Identity()", "nn.LeakyReLU(0.1)"])
+    module = (
+        f"nn.Sequential(nn.Conv2d({channels}, {out}, 3, padding=1, groups={channels}), nn.BatchNorm2d({out}), {act})"
+    )
+    return Step("{self}({0})", (source,), (out, *shape[1:]), module)
+
+
+def _transposed_convolution(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) not in (2, 3):
+        return None
+    axes = len(shape) - 1
+    kernel, stride = d._integer(1, 4), d._integer(1, 3)
+    padding = d._integer(0, kernel - 1)
+    extra = d._integer(0, stride - 1)
+    out = d._integer(1, 4)
+    sizes = [(n - 1) * stride - 2 * padding + kernel + extra for n in shape[1:]]
+    if min(sizes) < 1:
+        return None
+    module = (
+        f"nn.ConvTranspose{axes}d({shape[0]}, {out}, {kernel}, stride={stride}, padding={padding}, "
+        f"output_padding={extra})"
+    )
+    return Step("{self}({0})", (source,), (out, *sizes), module)
+
+
+def _pooling(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) not in (2, 3):
+        return None
+    axes = len(shape) - 1
+    kernel, stride = d._integer(1, 3), d._integer(1, 3)
+    padding = d._integer(0, kernel // 2)
+    sizes = [(n + 2 * padding - kernel) // stride + 1 for n in shape[1:]]
+    if min(sizes) < 1:
+        return None
+    name = d._pick(["MaxPool", "AvgPool"])
+    module = f"nn.{name}{axes}d({kernel}, stride={stride}, padding={padding})"
+    return Step("{self}({0})", (source,), (shape[0], *sizes), module)
+
+
+def _global_pooling(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) != 3:
+        return None
+    return Step("{self}({0})", (source,), (shape[0], 1, 1), "nn.AdaptiveAvgPool2d(1)")
+
+
+def _batch_norm(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    name = {1: "BatchNorm1d", 2: "BatchNorm1d", 3: "BatchNorm2d"}[len(shape)]
+    return Step("{self}({0})", (source,), shape, f"nn.{name}({shape[0]}, eps={d._pick([1e-5, 1e-3])})")
+
+
+def _linear(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    out = d._integer(1, 12)
+    bias = d._pick([True, False])
+    return Step("{self}({0})", (source,), (*shape[:-1], out), f"nn.Linear({shape[-1]}, {out}, bias={bias})")
+
+
+def _flatten(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    return Step("{0}.flatten(1)", (source,), (int(np.prod(shape)),)) if len(shape) > 1 else None
+
+
+def _unflatten(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) != 1:
+        return None
+    channels = d._pick([c for c in range(1, shape[0] + 1) if shape[0] % c == 0])
+    rest = shape[0] // channels
+    return d._pick(
+        [
+            Step(f"{{0}}.view(-1, {channels}, {rest})", (source,), (channels, rest)),
+            Step(f"{{0}}.reshape({{0}}.shape[0], {channels}, {rest}, 1)", (source,), (channels, rest, 1)),
+        ]
+    )
+
+
+def _permute(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) < 2:
+        return None
+    axes = [int(a) for a in d.rng.permutation(len(shape))]
+    dims = (0, *(a + 1 for a in axes))
+    return Step(f"{{0}}.permute{dims}", (source,), tuple(shape[a] for a in axes))
+
+
+def _pad(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    ends = [(d._integer(0, 2), d._integer(0, 2)) for _ in shape]
+    given = tuple(n for pair in reversed(ends) for n in pair)
+    sizes = tuple(n + sum(pair) for n, pair in zip(shape, ends, strict=True))
+    return Step(f"F.pad({{0}}, {given})", (source,), sizes)
+
+
+_KINDS: list[Any] = [
+    *[_convolution] * 5,
+    *[_separable] * 2,
+    _transposed_convolution,
+    *[_pooling] * 2,
+    _global_pooling,
+    *[_batch_norm] * 2,
+    *[_linear] * 3,
+    _flatten,
+    _unflatten,
+    _permute,
+    _pad,
+    *_unary("F.relu({0})", 3),
+    *_unary("{self}({0})", module="nn.Dropout(0.5)"),
+]

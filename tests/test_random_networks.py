@@ -1,0 +1,63 @@
+"""Networks drawn at random, each prepared, calibrated, exported and compared with TFLite Micro: no mismatch, ever.
+
+``QTORCH_NETWORKS`` says how many are drawn; a failing one is shrunk and printed as code.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+import qtorch
+from export.integers import integer_graph
+from export.parity import corner_codes, parity
+from export.tflite import write_tflite
+from qtorch.errors import ParityError, UnsupportedLayer
+from tests.random_networks import Program, draw, shrink
+
+COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
+CHUNK = 25
+
+
+def outcome(program: Program) -> str:
+    """``"exact"``, ``"refused"`` by prepare, or what went wrong."""
+    net, data = program.build(), program.data(8)
+    try:
+        qat = qtorch.prepare(net, tuple(x[:1] for x in data))
+    except UnsupportedLayer as error:
+        return f"refused: {error}"
+    try:
+        qtorch.calibrate(qat, [data])
+        graph = integer_graph(qat)
+        parity(graph, write_tflite(graph), corner_codes_few(graph), qat)
+    except OverflowError as error:
+        return f"refused: {error}"
+    except (ParityError, AssertionError, RuntimeError, IndexError, KeyError, ValueError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "exact"
+
+
+def corner_codes_few(graph):  # type: ignore[no-untyped-def]
+    """A dozen random inputs, which the data's own would add nothing to."""
+    return tuple(array[-12:] for array in corner_codes(graph, 12))
+
+
+def wrong(program: Program) -> bool:
+    return not outcome(program).startswith(("exact", "refused"))
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("chunk", range(COUNT // CHUNK))
+def test_random_networks_are_exact(chunk: int) -> None:
+    torch.set_num_threads(1)
+    refused = 0
+    for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        program = draw(seed)
+        found = outcome(program)
+        refused += found.startswith("refused")
+        if not found.startswith(("exact", "refused")):
+            small = shrink(program, wrong)
+            pytest.fail(f"seed {seed}: {outcome(small)}\ninputs {small.inputs}\n{small.code()}")
+    assert refused <= CHUNK // 3, "most networks drawn should be exported"
