@@ -84,8 +84,8 @@ class _Lowering:
         qparams = op.output.qparams()
         if op.row.channels_last:
             self._channels_last_node(op, ordered, name, shapes[0], qparams)
-        elif not op.attrs.get("keep_dims", True):
-            self._mean(op, ordered, name, shapes[0], qparams)
+        elif dict(op.row.kept(op.attrs)) != op.attrs:
+            self._dropping_axes(op, ordered, name, shapes[0], qparams)
         else:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
@@ -103,16 +103,16 @@ class _Lowering:
         if image != shape:
             self._reshape(outer, name, shape)
 
-    def _mean(
+    def _dropping_axes(
         self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams
     ) -> None:
         """With its axes kept, and a reshape to drop them: what no axis order can disturb."""
-        kept = list(self.values[inputs[0]].shape)
-        for axis in op.attrs["axes"]:
-            kept[axis] = 1
-        self.values[f"{name}.kept"] = Value(tuple(kept), qparams)
-        self.nodes.append(Node(op.row.name, {**op.attrs, "keep_dims": True}, inputs, (f"{name}.kept",)))
-        self._reshape(f"{name}.kept", name, shape)
+        attrs, kept = dict(op.row.kept(op.attrs)), f"{name}.kept"
+        example = torch.empty(self.values[inputs[0]].shape, device="meta")
+        result = op.row.forward(attrs, {op.row.roles[0]: example})
+        self.values[kept] = Value(tuple(result.shape), qparams)
+        self.nodes.append(Node(op.row.name, attrs, inputs, (kept,)))
+        self._reshape(kept, name, shape)
 
     def _channels_last(self, source: str) -> str:
         """``source`` as an image with its channels last; made once for all who want it."""

@@ -49,13 +49,14 @@ class FileParity:
 
 @dataclass(frozen=True)
 class EngineParity:
-    """One engine's outputs against the integer reference's, in codes."""
+    """One engine's outputs against the integer reference's, in codes; ``error`` if the engine could not run it."""
 
     version: str
     inputs: int
     outputs: int
     mismatches: int
     max_lsb: int
+    error: str = ""
 
     @property
     def exact_share(self) -> float:
@@ -205,7 +206,7 @@ def parity(
         _judge(LITERT_REFERENCE, graph, model, codes, tuple(single[name] for name in graph.outputs))
         judges.append(f"{LITERT_REFERENCE.name} against single rounding")
     for engine in (LITERT_REFERENCE, LITERT_DEFAULT):
-        engines[engine.name] = _compare(engine.version, engine.run(model, codes), expected)
+        engines[engine.name] = _report(engine, model, codes, expected)
     if network is not None:
         for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
             engines[name] = _compare(torch.__version__, network_codes(network, graph, codes, mode), expected)
@@ -263,6 +264,16 @@ def _judge(
                 f"{at[0]}, index {list(at[1:])}, input {shown}: reference {wanted[at]}, {engine.name} {outcome[at]}"
             )
     return result
+
+
+def _report(
+    engine: Engine, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
+) -> EngineParity:
+    """What an engine that is no judge says; that it can't run a model is no reason not to export it."""
+    try:
+        return _compare(engine.version, engine.run(model, codes), expected)
+    except (RuntimeError, ValueError) as error:
+        return EngineParity(engine.version, 0, 0, 0, 0, str(error).splitlines()[0])
 
 
 def _producer(graph: Graph, name: str) -> str:

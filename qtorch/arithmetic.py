@@ -14,7 +14,7 @@ from qtorch.fused_activation import activation_limits
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Call, Match, Refused, Sample
 
-__all__ = ["binary_matches", "binary_samples", "rescaled_sum", "summand_shift"]
+__all__ = ["binary_matches", "binary_samples", "rescaled_sum", "shared_grid_samples", "summand_shift"]
 
 
 def _attributes(call: Call) -> dict[str, Any]:
@@ -105,3 +105,21 @@ def binary_samples(seed: int, *, tiny: float = 3e-9, dtypes: Iterable[str] = ("i
                 for role, size in (("input", shape), ("other", other_shape))
             }
             yield Sample(f"{dtype} {label}", {"activation": activation}, arrays, qparams, constants)
+
+
+def shared_grid_samples(seed: int) -> Iterable[Sample]:
+    """Two operands and a result on one grid: alike shapes, broadcasting, a constant."""
+    rng = np.random.default_rng(seed)
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        low, high = CODE_RANGE[dtype]
+        for label, shape, other_shape, constants in [
+            ("alike shapes", (4, 5, 6), (4, 5, 6), frozenset[str]()),
+            ("broadcast", (3, 2, 4, 5), (3, 1, 1, 5), frozenset[str]()),
+            ("constant", (3, 2, 4, 5), (1, 1, 1, 5), frozenset({"other"})),
+        ]:
+            arrays = {
+                role: rng.integers(low, high, size, dtype=dtype, endpoint=True)
+                for role, size in (("input", shape), ("other", other_shape))
+            }
+            yield Sample(f"{dtype} {label}", {}, arrays, dict.fromkeys(("input", "other", "output"), grid), constants)

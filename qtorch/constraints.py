@@ -10,7 +10,17 @@ import numpy as np
 
 from qtorch.qparams import CODE_RANGE, QParams
 
-__all__ = ["BiasFromAccumulator", "Constraint", "Fixed", "Free", "Real", "SameAs", "SumOutput", "SymmetricWeight"]
+__all__ = [
+    "AnyGrid",
+    "BiasFromAccumulator",
+    "Constraint",
+    "Fixed",
+    "Free",
+    "Real",
+    "SameAs",
+    "SumOutput",
+    "SymmetricWeight",
+]
 
 
 class Constraint(Protocol):
@@ -36,6 +46,21 @@ class Free:
         if got is None or got.dtype not in self.dtypes or got.axis is not None:
             return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
         return f"expected a scale of at least {self.smallest}, got {got}" if got.scale[0] < self.smallest else None
+
+
+@dataclass(frozen=True)
+class AnyGrid:
+    """Any grid per tensor of one of the types, ``"float32"`` among them where none is allowed too."""
+
+    dtypes: tuple[str, ...]
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        dtype = "float32" if got is None else got.dtype
+        if dtype not in self.dtypes or (got is not None and got.axis is not None):
+            return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
+        return None
 
 
 @dataclass(frozen=True)

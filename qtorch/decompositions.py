@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, fx, nn
 
-__all__ = ["decompose"]
+__all__ = ["decompose", "squared_difference"]
+
+
+@fx.wrap
+def squared_difference(input: Tensor, other: Tensor) -> Tensor:
+    """``(input - other) ** 2``, shapes broadcast; one op on the device."""
+    return torch.square(input - other)
 
 
 def decompose(net: nn.Module) -> nn.Module:

@@ -29,7 +29,7 @@ _EXP_OF_MINUS_POWER = {-2: 1672461947, -1: 1302514674, 0: 790015084, 1: 29063030
 
 
 def multiply(a: Tensor, b: Tensor | int) -> Tensor:
-    """Qa.* times Qb.* is Q(a+b).*: ``round(a * b / 2**31)``, ties towards plus infinity (SQRDMULH without saturation)."""
+    """Qa.* times Qb.* is Q(a+b).*: ``round(a * b / 2**31)``, ties towards plus infinity (SQRDMULH, unsaturated)."""
     return (a * b + 2**30) >> 31
 
 
@@ -45,7 +45,7 @@ def saturating_shift_left(x: Tensor, bits: int) -> Tensor:
 
 
 def _exp_near_zero(a: Tensor) -> Tensor:
-    """exp of Q0.31 in [-1/4, 0), in Q0.31: Taylor's series to the fourth power around -1/8."""
+    """Exp of Q0.31 in [-1/4, 0), in Q0.31: Taylor's series to the fourth power around -1/8."""
     exp_of_minus_eighth, third = 1895147668, 715827883
     x = a + 2**28
     x2 = multiply(x, x)
@@ -56,7 +56,7 @@ def _exp_near_zero(a: Tensor) -> Tensor:
 
 
 def exp_on_negative(a: Tensor, integer_bits: int) -> Tensor:
-    """exp of a Q(integer_bits).* that is not positive, in Q0.31; at most 5 integer bits.
+    """Exp of a Q(integer_bits).* that is not positive, in Q0.31; at most 5 integer bits.
 
     The quarter above ``a`` by the series, then a factor ``exp(-2**k)`` for every bit of what remains.
     """
@@ -94,7 +94,7 @@ def logistic(a: Tensor, integer_bits: int) -> Tensor:
 
 
 def tanh(a: Tensor, integer_bits: int) -> Tensor:
-    """tanh of Q(integer_bits).*, in Q0.31: ``(1 - e) / (1 + e)`` with ``e = exp(-2|a|)``; at most 4 integer bits."""
+    """Tanh of Q(integer_bits).*, in Q0.31: ``(1 - e) / (1 + e)`` with ``e = exp(-2|a|)``; at most 4 integer bits."""
     # Twice a number has the same raw value with one integer bit more.
     e = exp_on_negative(-a.abs(), integer_bits + 1)
     magnitude = saturating_shift_left(_reciprocal_of_half_sum(e) - 2**29, 2)

@@ -122,6 +122,7 @@ class _Preparation:
             self._plan(node)
         self.traced.graph.eliminate_dead_code()
         for node in list(self.traced.graph.nodes):
+            self._require_used(node)
             self._share(node)
         _Assembly(self.traced, self.plans, self.sharing).run()
 
@@ -137,6 +138,15 @@ class _Preparation:
             if not self._absorb(node, found.row):
                 name = self._name(node)
                 self.plans[node] = _Plan(found, name, self.config.layer(name))
+
+    def _require_used(self, node: fx.Node) -> None:
+        if node.op == "placeholder" and not node.users:
+            raise UnsupportedLayer(
+                where=f"input {node.name!r}",
+                expected="inputs that the outputs depend on",
+                got="one that nothing reads",
+                remedy="leave it out of forward's arguments",
+            )
 
     def _is_silent(self, node: fx.Node) -> bool:
         """What the device does not compute: inputs, constants, sizes, dropout."""

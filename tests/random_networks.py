@@ -335,6 +335,79 @@ def _pad(d: _Drawing, source: int, shape: Shape) -> Step | None:
     return Step(f"F.pad({{0}}, {given})", (source,), sizes)
 
 
+def _binary(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    """With a tensor of the same shape, one that broadcasts, or a number."""
+    symbol = d._pick(["+", "-", "*"])
+    if d.rng.random() < 0.2:
+        number = round(float(d.rng.normal()), 3)
+        return Step(d._pick([f"{{0}} {symbol} {number}", f"{number} {symbol} {{0}}"]), (source,), shape)
+
+    def fits(other: Shape) -> bool:
+        return len(other) == len(shape) and all(a in (1, b) for a, b in zip(other, shape, strict=True))
+
+    other = d.partner(source, fits)
+    if other is None:
+        return None
+    return Step(d._pick([f"{{0}} {symbol} {{1}}", f"{{1}} {symbol} {{0}}"]), (source, other), shape)
+
+
+def _concatenation(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    axis = d._integer(0, len(shape) - 1)
+
+    def fits(other: Shape) -> bool:
+        return len(other) == len(shape) and other[:axis] == shape[:axis] and other[axis + 1 :] == shape[axis + 1 :]
+
+    other = d.partner(source, fits)
+    if other is None:
+        return None
+    width = shape[axis] + d._shape(other)[axis]
+    joined = (*shape[:axis], width, *shape[axis + 1 :])
+    return Step(f"torch.cat([{{0}}, {{1}}], {axis + 1})", (source, other), joined)
+
+
+def _mean(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    axes = sorted({d._integer(0, len(shape) - 1) for _ in range(d._integer(1, 2))})
+    keep = bool(d.rng.random() < 0.5) or len(axes) == len(shape)
+    left = tuple(1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes)
+    return Step(f"{{0}}.mean({tuple(a + 1 for a in axes)}, keepdim={keep})", (source,), left)
+
+
+def _selection(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    axis = d._integer(0, len(shape) - 1)
+    before = ":, " * (axis + 1)
+    if len(shape) > 1 and d.rng.random() < 0.3:
+        at = d._integer(0, shape[axis] - 1)
+        return Step(f"{{0}}[{before}{at}]", (source,), shape[:axis] + shape[axis + 1 :])
+    step, start = d._integer(1, 3), d._integer(0, shape[axis] - 1)
+    left = len(range(start, shape[axis], step))
+    return Step(f"{{0}}[{before}{start}::{step}]", (source,), (*shape[:axis], left, *shape[axis + 1 :]))
+
+
+def _split(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    axis = d._integer(0, len(shape) - 1)
+    parts = d._pick([p for p in range(1, 5) if shape[axis] % p == 0])
+    left = (*shape[:axis], shape[axis] // parts, *shape[axis + 1 :])
+    return Step(f"torch.chunk({{0}}, {parts}, {axis + 1})[{d._integer(0, parts - 1)}]", (source,), left)
+
+
+def _largest(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    other = d.partner(source, lambda found: found == shape)
+    function = d._pick(["maximum", "minimum"])
+    return None if other is None else Step(f"torch.{function}({{0}}, {{1}})", (source, other), shape)
+
+
+def _prelu(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    return Step("{self}({0})", (source,), shape, f"nn.PReLU({d._pick([1, shape[0]])})")
+
+
+def _narrow(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    axis = d._integer(0, len(shape) - 1)
+    start = d._integer(0, shape[axis] - 1)
+    length = d._integer(1, shape[axis] - start)
+    cut = (*shape[:axis], length, *shape[axis + 1 :])
+    return Step(f"{{0}}.narrow({axis + 1}, {start}, {length})", (source,), cut)
+
+
 _KINDS: list[Any] = [
     *[_convolution] * 5,
     *[_separable] * 2,
@@ -347,6 +420,19 @@ _KINDS: list[Any] = [
     _unflatten,
     _permute,
     _pad,
+    *[_binary] * 4,
+    *[_concatenation] * 2,
+    _narrow,
+    _mean,
+    _selection,
+    _split,
+    _largest,
+    _prelu,
     *_unary("F.relu({0})", 3),
+    *_unary("F.relu6({0})"),
+    *_unary("F.leaky_relu({0}, 0.2)"),
+    *_unary("torch.sigmoid({0})"),
+    *_unary("{0}.tanh()"),
+    *_unary("{0}.softmax(-1)"),
     *_unary("{self}({0})", module="nn.Dropout(0.5)"),
 ]

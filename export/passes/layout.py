@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from export.ir import Graph, Node, Value, View, check
+from qtorch.row import any_order
 
 __all__ = ["layout"]
 
@@ -149,7 +150,7 @@ class _Layout:
     def _op(self, node: Node) -> None:
         runtime = [name for name in node.inputs if self.naive.values[name].data is None]
         flat = [self.where[name] for name in runtime if self.where[name].flat]
-        if flat and len(runtime) == len(node.inputs) == 1 and node.row.transposed(node.attrs, (0, 1), 2) is node.attrs:
+        if flat and len(runtime) == len(node.inputs) == 1 and node.row.transposed is any_order:
             self._on_flattened(node, flat[0])
             return
         stored = [self._unflattened(name) for name in runtime]

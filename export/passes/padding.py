@@ -73,14 +73,16 @@ def _legal_transposed(
 ) -> list[Node]:
     """A transposed convolution cuts its output where the convolution in the other direction would pad."""
     _, height, width, channels = node.attrs["output_shape"]
-    (top, _), (left, _) = node.attrs["padding"]
+    (top, bottom), (left, right) = node.attrs["padding"]
     for name in ("valid", "same"):
-        sizes = zip((height, width), window, stride, strict=True)
+        sizes = list(zip((height, width), window, stride, strict=True))
         cut = [max((-(-n // s) - 1) * s + w - n, 0) // 2 if name == "same" else 0 for n, w, s in sizes]
-        if cut == [top, left]:
+        # The kernel wants the input to be what the convolution in the other direction would give.
+        image = [-(-n // s) if name == "same" else (n - w) // s + 1 for n, w, s in sizes]
+        if cut == [top, left] and image == list(values[node.input_roles()["input"]].shape[1:3]):
             return [replace(node, attrs={**node.attrs, "padding": name})]
     whole = f"{node.output}.whole"
-    shape = (1, height + top, width + left, channels)
+    shape = (1, height + top + bottom, width + left + right, channels)
     values[whole] = Value(shape, values[node.output].qparams)
     attrs = {**node.attrs, "padding": "valid", "output_shape": shape}
     begin, size = (0, top, left, 0), (1, height, width, channels)

@@ -1,6 +1,7 @@
-"""QUANTIZE, float32 to int8, at the input of a model with a float interface.
+"""QUANTIZE: float32 to integers at the input of a model with a float interface, integers to another grid inside.
 
-Source: TFLM ``kernels/internal/reference/quantize.h``: float32 division, half away from zero, clamp.
+Source: TFLM ``kernels/internal/reference/quantize.h``: float32 division, half away from zero, clamp;
+``kernels/internal/reference/requantize.h``: one requantization by ``s_in / s_out`` in double.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from qtorch import functional
-from qtorch.constraints import Free, Real
-from qtorch.fixedpoint import Rounding
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported
+from qtorch.constraints import AnyGrid, Free
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.qparams import CODE_RANGE, Grid, QParams
+from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -23,12 +25,19 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """float32 in, int64 codes out."""
-    return functional.quantize(codes["input"], grids["output"], -128, 127)
+    """float32 or int64 codes in, int64 codes out."""
+    output = grids["output"]
+    if "input" not in grids:
+        return functional.quantize(codes["input"], output, *output.limits)
+    source = grids["input"]
+    multiplier = quantize_multiplier(source.scale.to(torch.float64) / output.scale.to(torch.float64))
+    # LiteRT's kernel rounds twice here too.
+    scaled = requantize(codes["input"] - source.zero_point, multiplier, Rounding.DOUBLE)
+    return scaled.add_(output.zero_point).clamp_(*output.limits)
 
 
 def samples() -> Iterable[Sample]:
-    """Values on ties, next to ties, out of range and at random."""
+    """Values on ties, next to ties, out of range and at random; every code onto other grids."""
     rng = np.random.default_rng(1)
     for scale, zero_point in [(0.5, 0), (0.1, -128), (1 / 255, 127), (0.0123, -7)]:
         step = np.float32(scale)
@@ -36,12 +45,19 @@ def samples() -> Iterable[Sample]:
         near = np.concatenate([np.nextafter(ties, np.float32(-9e9)), np.nextafter(ties, np.float32(9e9))])
         wide = rng.normal(0, 200 * scale, 160).astype(np.float32)
         x = np.concatenate([ties, near, wide, np.array([0, -0.0, 1e9 * scale, -1e9 * scale], np.float32)])[:, None]
-        yield Sample(
-            f"{scale:.4f}@{zero_point}",
-            {},
-            {"input": x},
-            {"input": None, "output": QParams((float(step),), (zero_point,))},
-        )
+        qparams = {"input": None, "output": QParams((float(step),), (zero_point,))}
+        yield Sample(f"{scale:.4f}@{zero_point}", {}, {"input": x}, qparams)
+    for source, sink in [("int8", "int8"), ("int8", "int16"), ("int16", "int8"), ("int16", "int16")]:
+        for s_in, s_out, zero_points in [(0.1, 0.07, (-3, 20)), (0.02, 0.5, (127, 127)), (0.3, 0.3, (-128, -20))]:
+            grids = []
+            for dtype, scale, zero_point in zip((source, sink), (s_in, s_out), zero_points, strict=True):
+                narrow = dtype == "int8"
+                scale = float(np.float32(scale if narrow else scale / 256))
+                grids.append(QParams((scale,), (zero_point if narrow else 0,), dtype))
+            low, high = CODE_RANGE[source]
+            codes = np.linspace(low, high, 512).astype(source).reshape(8, 64)
+            qparams = {"input": grids[0], "output": grids[1]}
+            yield Sample(f"{source} to {sink}, {s_in} to {s_out}", {}, {"input": codes}, qparams)
 
 
 ROW = Row(
@@ -49,10 +65,11 @@ ROW = Row(
     roles=("input",),
     matches=(),
     forward=forward,
-    constraints={"input": Real(), "output": Free()},
+    constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": Free(("int8", "int16"))},
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    transposed=any_order,
 )

@@ -75,7 +75,14 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 def samples() -> Iterable[Sample]:
     """Flat and sharp, one class and many, ties."""
     rng = np.random.default_rng(8)
-    for scale, shape in [(0.1, (20, 12)), (0.004, (5, 2)), (0.9, (6, 3)), (0.06, (3, 2, 3, 40)), (9.0, (8, 5)), (_SMALLEST_SCALE, (8, 5))]:
+    for scale, shape in [
+        (0.1, (20, 12)),
+        (0.004, (5, 2)),
+        (0.9, (6, 3)),
+        (0.06, (3, 2, 3, 40)),
+        (9.0, (8, 5)),
+        (_SMALLEST_SCALE, (8, 5)),
+    ]:
         for zero_point in (-128, 5, 127):
             qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": _OUTPUT.qparams("int8")}
             arrays = {"input": rng.integers(-128, 128, shape, dtype=np.int8)}

@@ -1,0 +1,96 @@
+"""LEAKY_RELU.
+
+Source: TFLM ``kernels/internal/reference/leaky_relu.h``, ``micro/kernels/leaky_relu_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.qparams import CODE_RANGE, Grid, QParams
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported, any_order
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """The slope as a float32."""
+    slope = float(np.float32(call.get("negative_slope", 0.01)))
+    if slope < 0:
+        raise Refused(expected="a slope of at least 0", got=f"{slope}", remedy="negate the tensor instead")
+    return {"alpha": slope}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return F.leaky_relu(x["input"], attrs["alpha"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """One of two requantizations, rounded twice everywhere.
+
+    TFLM takes their factors in double since its release of October 2026 (the tested one), LiteRT in float32.
+    """
+    source, output = grids["input"], grids["output"]
+    precision = torch.float64 if rounding is Rounding.DOUBLE else torch.float32
+    alpha, s_in, s_out = (
+        s.to(precision) for s in (torch.tensor(attrs["alpha"], dtype=torch.float64), source.scale, output.scale)
+    )
+    centred = codes["input"] - source.zero_point
+    below, above = (
+        requantize(centred.clone(), quantize_multiplier(real.to(torch.float64)), Rounding.DOUBLE)
+        for real in (s_in * alpha / s_out, s_in / s_out)
+    )
+    return torch.where(centred >= 0, above, below).add_(output.zero_point).clamp_(*output.limits)
+
+
+def samples() -> Iterable[Sample]:
+    """Every code; slopes from flat to beyond one."""
+    for dtype in ("int8", "int16"):
+        low, high = CODE_RANGE[dtype]
+        codes = np.linspace(low, high, 256 if dtype == "int8" else 1024).round().astype(dtype).reshape(8, -1)
+        for alpha, s_in, z_in, s_out, z_out in [
+            (0.01, 0.05, -3, 0.04, -120),
+            (0.3, 0.02, 127, 0.01, 100),
+            (1.5, 0.1, 0, 0.1, 0),
+            (0.0, 0.1, 5, 0.1, -128),
+            (0.2, 3.0, 11, 0.01, -50),
+        ]:
+            narrow = dtype == "int8"
+            grids = [
+                QParams((float(np.float32(s if narrow else s / 256)),), (z if narrow else 0,), dtype)
+                for s, z in ((s_in, z_in), (s_out, z_out))
+            ]
+            attrs = {"alpha": float(np.float32(alpha))}
+            qparams = {"input": grids[0], "output": grids[1]}
+            yield Sample(f"{dtype} {alpha}, {s_in} to {s_out}", attrs, {"input": codes}, qparams)
+
+
+ROW = Row(
+    name="leaky_relu",
+    roles=("input",),
+    matches=(
+        Match("module", nn.LeakyReLU, attributes),
+        Match("function", F.leaky_relu, attributes, parameters=("input", "negative_slope")),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": Free(("int8", "int16"))},
+    reference=reference,
+    tflite=TFLite(
+        operator="LEAKY_RELU",
+        resolver="AddLeakyRelu",
+        version=lambda qparams: 2,
+        options="LeakyReluOptions",
+        fields=(OptionField("alpha", "Alpha"),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)

@@ -1,0 +1,69 @@
+"""MAXIMUM of two tensors on one grid: the larger code.
+
+Source: TFLM ``micro/kernels/maximum_minimum.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtorch.arithmetic import shared_grid_samples
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid
+from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, Unsupported, any_order
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of two tensors, not of one along an axis."""
+    if "other" not in call.shapes:
+        raise Refused(expected="two tensors", got="one", remedy="use a max pooling for the largest along an axis")
+    return {}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Shapes broadcast."""
+    return torch.maximum(x["input"], x["other"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """See :func:`qtorch.arithmetic.shared_grid_samples`."""
+    return shared_grid_samples(13)
+
+
+ROW = Row(
+    name="maximum",
+    roles=("input", "other"),
+    runtime=2,
+    matches=(
+        Match("function", torch.maximum, attributes, parameters=("input", "other"), tensors=2),
+        Match("method", "maximum", attributes, parameters=("input", "other"), tensors=2),
+    ),
+    forward=forward,
+    constraints={
+        "input": Free(("int8", "int16")),
+        "other": SameAs("input"),
+        "output": SameAs("input"),
+    },
+    reference=reference,
+    tflite=TFLite(
+        operator="MAXIMUM",
+        resolver="AddMaximum",
+        version=lambda qparams: 2,
+        options="MaximumMinimumOptions",
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    transposed=any_order,
+)

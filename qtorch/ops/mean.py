@@ -1,0 +1,103 @@
+"""MEAN over some axes: the sum, requantized by ``s_in / s_out / count``.
+
+Source: TFLM ``kernels/internal/reference/reduce.h``, ``QuantizedMeanOrSum``; ``micro/kernels/reduce_common.cc``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.constraints import Free
+from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Axes counted from the front, in order."""
+    given = call.get("dim")
+    if given is None:
+        raise Refused(expected="axes to take the mean over", got="dim=None", remedy="name every axis but the batch's")
+    axes = (given,) if isinstance(given, int) else tuple(given)
+    return {"axes": tuple(sorted(call.axis(a, "input") for a in axes)), "keep_dims": bool(call.get("keepdim", False))}
+
+
+def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
+    """The same axes, where they lie; a mean that drops its axes can't also move the others."""
+    if not attrs["keep_dims"]:
+        return None
+    return {**attrs, "axes": tuple(sorted(axes[a] for a in attrs["axes"]))}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank."""
+    return x["input"].mean(attrs["axes"], keepdim=attrs["keep_dims"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """One requantization, whose mantissa is divided by the count after a shift by its bits."""
+    source, output, x = grids["input"], grids["output"], codes["input"]
+    count = math.prod(x.shape[a] for a in attrs["axes"])
+    total = fits_int32((x - source.zero_point).sum(attrs["axes"], keepdim=attrs["keep_dims"]), "sum")
+    mantissa, shift = quantize_multiplier(source.scale.to(torch.float64) / output.scale.to(torch.float64))
+    bits = min(count.bit_length() - 1, 32, 31 + int(shift))
+    multiplier = Multiplier((mantissa << bits) // count, shift - bits)
+    # LiteRT's kernel rounds twice here too.
+    return requantize(total, multiplier, Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
+
+
+def samples() -> Iterable[Sample]:
+    """One axis and several, kept and dropped, counts that are powers of two and not."""
+    rng = np.random.default_rng(9)
+    for dtype in ("int8", "int16"):
+        for shape, axes, s_in, z_in, s_out, z_out in [
+            ((3, 4, 4, 5), (1, 2), 0.05, -3, 0.03, 4),
+            ((3, 7, 3, 5), (1, 2), 0.05, -128, 0.06, -128),
+            ((3, 7, 3, 5), (3,), 0.05, 127, 0.2, 127),
+            ((4, 6, 5), (1, 2), 1.0, 0, 0.02, 0),
+            ((4, 6, 5), (2,), 0.001, 9, 0.9, 3),
+        ]:
+            narrow = dtype == "int8"
+            grids = [
+                QParams((float(np.float32(s if narrow else s / 256)),), (z if narrow else 0,), dtype)
+                for s, z in ((s_in, z_in), (s_out, z_out))
+            ]
+            limits = np.iinfo(dtype)
+            codes = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+            alike = ", alike" if s_out > 0.5 else ""
+            for keep in (True, False):
+                qparams = {"input": grids[0], "output": grids[1]}
+                label = f"{dtype} {shape} over {axes}, kept {keep}{alike}"
+                yield Sample(label, {"axes": axes, "keep_dims": keep}, {"input": codes}, qparams)
+
+
+ROW = Row(
+    name="mean",
+    roles=("input",),
+    matches=(
+        Match("function", torch.mean, attributes, parameters=("input", "dim", "keepdim")),
+        Match("method", "mean", attributes, parameters=("input", "dim", "keepdim")),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": Free(("int8", "int16"))},
+    reference=reference,
+    tflite=TFLite(
+        operator="MEAN",
+        resolver="AddMean",
+        version=lambda qparams: 2,
+        options="ReducerOptions",
+        fields=(OptionField("keep_dims", "KeepDims"),),
+        operands=(Operand("axes", 1),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=transposed,
+    kept=lambda attrs: {**attrs, "keep_dims": True},
+)

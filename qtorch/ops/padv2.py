@@ -1,0 +1,59 @@
+"""PADV2: PAD with a code of one's own, for poolings whose padding must never win.
+
+Source: TFLM ``micro/kernels/pad_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Operand, Row, Sample, TFLite, Unsupported
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank; ``value`` has one element."""
+    ends = [n for pair in reversed(attrs["paddings"]) for n in pair]
+    return F.pad(x["input"], ends, value=x["value"].item())
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """The lowest code around an image."""
+    rng = np.random.default_rng(6)
+    for dtype, lowest in [("int8", -128), ("int16", -(2**15))]:
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        arrays = {"input": rng.integers(-100, 100, (2, 3, 4, 2), dtype=dtype), "value": np.array([lowest], dtype)}
+        attrs = {"paddings": ((0, 0), (1, 0), (0, 3), (0, 0))}
+        yield Sample(dtype, attrs, arrays, {"input": grid, "value": grid, "output": grid})
+
+
+ROW = Row(
+    name="padv2",
+    roles=("input", "value"),
+    matches=(),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "value": SameAs("input"), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="PADV2",
+        resolver="AddPadV2",
+        version=lambda qparams: 2,
+        options="PadV2Options",
+        operands=(Operand("paddings", 1),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+)

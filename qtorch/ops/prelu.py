@@ -1,0 +1,69 @@
+"""PRELU: a slope for each channel, or one for all.
+
+Source: TFLM ``kernels/internal/reference/prelu.h``, ``micro/kernels/prelu_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Input ``[N, C, H, W]``, weight ``[C]`` or ``[1]``."""
+    return F.prelu(x["input"], x["weight"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Input ``[N, H, W, C]``; factors in double."""
+    source, weight, output = (grids[role] for role in ("input", "weight", "output"))
+    s_in, s_w, s_out = (g.scale.to(torch.float64) for g in (source, weight, output))
+    centred = codes["input"] - source.zero_point
+    # LiteRT's kernel rounds twice here too.
+    above = requantize(centred.clone(), quantize_multiplier(s_in / s_out), Rounding.DOUBLE)
+    products = centred * (codes["weight"] - weight.zero_point)
+    below = requantize(products, quantize_multiplier(s_in * s_w / s_out), Rounding.DOUBLE)
+    return torch.where(centred >= 0, above, below).add_(output.zero_point).clamp_(*output.limits)
+
+
+def samples() -> Iterable[Sample]:
+    """Every code against slopes of either sign."""
+    codes = np.arange(-128, 128, dtype=np.int8).reshape(4, 4, 4, 4)
+    for label, weight, s_w, z_w, output in [
+        ("a slope each", np.array([-100, 3, 50, 127], np.int8), 0.01, 3, (0.04, -20)),
+        ("one slope", np.array([77], np.int8), 0.003, -128, (0.03, 5)),
+        ("zero points at the ends", np.array([-128, -3, 9, 20], np.int8), 0.02, 127, (0.1, -128)),
+    ]:
+        qparams = {
+            "input": QParams((float(np.float32(0.05)),), (-7,)),
+            "weight": QParams((float(np.float32(s_w)),), (z_w,)),
+            "output": QParams((float(np.float32(output[0])),), (output[1],)),
+        }
+        yield Sample(label, {}, {"input": codes, "weight": weight}, qparams)
+
+
+ROW = Row(
+    name="prelu",
+    roles=("input", "weight"),
+    matches=(
+        Match("module", nn.PReLU),
+        Match("function", F.prelu, parameters=("input", "weight"), tensors=2),
+    ),
+    forward=forward,
+    constraints={"input": Free(), "weight": Free(), "output": Free()},
+    reference=reference,
+    tflite=TFLite(operator="PRELU", resolver="AddPrelu", version=lambda qparams: 1),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    channels_last=True,
+)

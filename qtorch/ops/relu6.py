@@ -1,0 +1,69 @@
+"""RELU6 on its own: where no kernel before it can absorb it. It clamps codes on the input's own grid.
+
+Source: TFLM ``micro/kernels/activations.h``, ``activations_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.fused_activation import activation_limits
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, Unsupported, any_order
+
+
+def clamped(call: Call) -> dict[str, object]:
+    """Of ``hardtanh`` and ``clamp`` from 0 to 6."""
+    low = call.get("min_val", call.get("min"))
+    high = call.get("max_val", call.get("max"))
+    if (low, high) != (0, 6):
+        raise Refused(expected="limits 0 and 6", got=f"{low} and {high}", remedy="use ReLU or ReLU6")
+    return {}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return F.relu6(x["input"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Codes between those of 0 and 6."""
+    return codes["input"].clamp(*activation_limits("relu6", grids["input"]))
+
+
+def samples() -> Iterable[Sample]:
+    """Every code, 6 inside and outside the range."""
+    codes = np.arange(-128, 128, dtype=np.int8).reshape(8, 32)
+    for scale, zero_point in [(0.05, -100), (0.01, -7), (0.5, 3), (0.09, -128)]:
+        grid = QParams((float(np.float32(scale)),), (zero_point,))
+        yield Sample(f"int8 {scale}@{zero_point}", {}, {"input": codes}, {"input": grid, "output": grid})
+    grid = QParams((float(np.float32(3e-4)),), (0,), "int16")
+    wide = np.linspace(-(2**15), 2**15 - 1, 512).astype(np.int16).reshape(8, 64)
+    yield Sample("int16", {}, {"input": wide}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="relu6",
+    roles=("input",),
+    matches=(
+        Match("module", nn.ReLU6),
+        Match("function", F.relu6),
+        Match("module", nn.Hardtanh, clamped),
+        Match("function", F.hardtanh, clamped, parameters=("input", "min_val", "max_val")),
+        Match("method", "clamp", clamped, parameters=("input", "min", "max")),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(operator="RELU6", resolver="AddRelu6", version=lambda qparams: 2),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)

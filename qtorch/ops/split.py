@@ -1,0 +1,99 @@
+"""SPLIT into equal parts along an axis.
+
+Source: TFLM ``micro/kernels/split.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+
+def _equal(call: Call, parts: int) -> dict[str, Any]:
+    axis = call.axis(call.get("dim", 0), "input")
+    size = call.shapes["input"][axis]
+    if size % parts:
+        raise Refused(
+            expected="parts of one size", got=f"{size} in {parts} parts", remedy="cut the parts with slices, x[:, a:b]"
+        )
+    return {"axis": axis, "num_splits": parts}
+
+
+def chunked(call: Call) -> dict[str, Any]:
+    """Of ``chunk(chunks, dim)``, which may give fewer chunks than were asked for."""
+    axis = call.axis(call.get("dim", 0), "input")
+    size = call.shapes["input"][axis]
+    return _equal(call, -(-size // -(-size // call.get("chunks"))))
+
+
+def split(call: Call) -> dict[str, Any]:
+    """Of ``split(size or sizes, dim)``."""
+    axis = call.axis(call.get("dim", 0), "input")
+    size, given = call.shapes["input"][axis], call.get("split_size_or_sections", call.get("split_size"))
+    sizes = [given] if isinstance(given, int) else list(given)
+    if len(set(sizes)) != 1 or size % sizes[0]:
+        raise Refused(expected="parts of one size", got=f"{sizes}", remedy="cut the parts with slices, x[:, a:b]")
+    return _equal(call, size // sizes[0])
+
+
+def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
+    """The same axis, where it lies."""
+    return {**attrs, "axis": axes[attrs["axis"]]}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """Any rank."""
+    return x["input"].tensor_split(attrs["num_splits"], attrs["axis"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Any:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """Every axis."""
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        codes = np.arange(2 * 4 * 6 * 2).astype(dtype).reshape(2, 4, 6, 2)
+        for axis, parts in [(1, 2), (2, 3), (3, 2), (1, 4)]:
+            qparams = {"input": grid, **{f"output_{i}": grid for i in range(parts)}}
+            yield Sample(f"{dtype} axis {axis}", {"axis": axis, "num_splits": parts}, {"input": codes}, qparams)
+
+
+ROW = Row(
+    name="split",
+    roles=("input",),
+    many=True,
+    matches=(
+        Match("function", torch.chunk, chunked, parameters=("input", "chunks", "dim")),
+        Match("method", "chunk", chunked, parameters=("input", "chunks", "dim")),
+        Match("function", torch.split, split, parameters=("input", "split_size_or_sections", "dim")),
+        Match("method", "split", split, parameters=("input", "split_size", "dim")),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="SPLIT",
+        resolver="AddSplit",
+        version=lambda qparams: 2,
+        options="SplitOptions",
+        fields=(OptionField("num_splits", "NumSplits"),),
+        operands=(Operand("axis", 0),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    transposed=transposed,
+)

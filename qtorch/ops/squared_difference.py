@@ -1,0 +1,71 @@
+"""SQUARED_DIFFERENCE, int8: ``(input - other) ** 2``.
+
+Source: TFLM ``micro/kernels/squared_difference.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from qtorch.arithmetic import binary_samples
+from qtorch.constraints import Free
+from qtorch.decompositions import squared_difference
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.qparams import Grid
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+
+_SHIFT = 7
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Shapes broadcast."""
+    return squared_difference(x["input"], x["other"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Both on a grid 2**7 times finer, subtracted, squared, brought to the output's; quotients in double."""
+    output = grids["output"]
+    scales = {role: grids[role].scale.to(torch.float64) for role in ("input", "other", "output")}
+    twice = 2 * torch.maximum(scales["input"], scales["other"])
+    finer = [
+        requantize(
+            (codes[role] - grids[role].zero_point) << _SHIFT, quantize_multiplier(scales[role] / twice), Rounding.DOUBLE
+        )
+        for role in ("input", "other")
+    ]
+    squares = (finer[0] - finer[1]) ** 2
+    # The kernel multiplies 2**14 by a float32 scale in float32, which is exact.
+    multiplier = quantize_multiplier(twice * twice / (2 ** (2 * _SHIFT) * scales["output"]))
+    # LiteRT's kernel rounds twice here too.
+    return requantize(squares, multiplier, Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
+
+
+def samples() -> Iterable[Sample]:
+    """Those of two-operand arithmetic without activations."""
+    for sample in binary_samples(14, tiny=4e-17, dtypes=("int8",)):
+        if sample.attrs["activation"] == "none":
+            yield Sample(sample.label, {}, sample.arrays, sample.qparams, sample.constants)
+
+
+ROW = Row(
+    name="squared_difference",
+    roles=("input", "other"),
+    runtime=2,
+    matches=(Match("function", squared_difference, parameters=("input", "other"), tensors=2),),
+    forward=forward,
+    constraints={"input": Free(), "other": Free(), "output": Free()},
+    reference=reference,
+    tflite=TFLite(
+        operator="SQUARED_DIFFERENCE",
+        resolver="AddSquaredDifference",
+        version=lambda qparams: 2,
+        options="SquaredDifferenceOptions",
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)

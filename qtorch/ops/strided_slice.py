@@ -1,0 +1,125 @@
+"""STRIDED_SLICE: a box of codes with steps, or with axes dropped.
+
+Source: TFLM ``micro/kernels/strided_slice_common.cc``: at most 4 axes.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+_MOST_AXES = 4
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of ``x[:, 1:3, ::2, 0]``: slices, whole numbers and an ellipsis."""
+    shape = call.shapes["input"]
+    index = call.get("index")
+    entries = list(index) if isinstance(index, tuple) else [index]
+    if any(not isinstance(entry, int | slice) and entry is not Ellipsis for entry in entries):
+        raise Refused(
+            expected="slices, whole numbers or an ellipsis", got=f"{index}", remedy="use unsqueeze for new axes"
+        )
+    if Ellipsis in entries:
+        at = entries.index(Ellipsis)
+        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
+    entries += [slice(None)] * (len(shape) - len(entries))
+    if entries[0] != slice(None) or len(shape) > _MOST_AXES:
+        raise Refused(
+            expected=f"all of the batch axis, on at most {_MOST_AXES} axes",
+            got=f"index {index} on shape {shape}",
+            remedy="begin with x[:, ...]",
+        )
+    begin, end, strides, shrunk = [0], [1], [1], 0
+    for axis, (entry, size) in enumerate(zip(entries[1:], shape[1:], strict=True), 1):
+        if isinstance(entry, int):
+            begin.append(entry % size)
+            end.append(entry % size + 1)
+            strides.append(1)
+            shrunk |= 1 << axis
+        else:
+            first, last, step = entry.indices(size)
+            begin.append(first)
+            end.append(last)
+            strides.append(step)
+    return {"begin": tuple(begin), "end": tuple(end), "strides": tuple(strides), "begin_mask": 1, "end_mask": 1} | {
+        "shrink_axis_mask": shrunk
+    }
+
+
+def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
+    """The same box of the same axes; a slice that drops axes can't also move the others."""
+    if attrs["shrink_axis_mask"] or rank > _MOST_AXES:
+        return None
+    begin, end, strides = [0] * rank, [1] * rank, [1] * rank
+    for axis, *entry in zip(axes, attrs["begin"], attrs["end"], attrs["strides"], strict=True):
+        begin[axis], end[axis], strides[axis] = entry
+    return {**attrs, "begin": tuple(begin), "end": tuple(end), "strides": tuple(strides)}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any rank up to 4; the whole batch."""
+    index: list[Any] = [slice(None)]
+    for axis, entry in enumerate(zip(attrs["begin"], attrs["end"], attrs["strides"], strict=True)):
+        if axis:
+            index.append(entry[0] if attrs["shrink_axis_mask"] >> axis & 1 else slice(*entry))
+    return x["input"][tuple(index)]
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """As :func:`forward`."""
+    return forward(attrs, codes)
+
+
+def samples() -> Iterable[Sample]:
+    """Steps, ends and dropped axes."""
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        codes = np.arange(60).astype(dtype).reshape(1, 3, 4, 5)
+        for begin, end, strides, shrunk in [
+            ((0, 1, 0, 0), (1, 3, 4, 5), (1, 1, 2, 3), 0),
+            ((0, 0, 3, 1), (1, 3, 4, 5), (1, 2, 1, 1), 0),
+            ((0, 2, 0, 1), (1, 3, 4, 4), (1, 1, 1, 1), 0b10),
+            ((0, 0, 1, 4), (1, 3, 2, 5), (1, 1, 1, 1), 0b1100),
+        ]:
+            attrs = {"begin": begin, "end": end, "strides": strides, "begin_mask": 1, "end_mask": 1}
+            attrs["shrink_axis_mask"] = shrunk
+            label = f"{dtype} {begin} to {end} by {strides}, shrunk {shrunk:b}"
+            yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="strided_slice",
+    roles=("input",),
+    matches=(Match("function", operator.getitem, attributes, parameters=("input", "index")),),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="STRIDED_SLICE",
+        resolver="AddStridedSlice",
+        version=lambda qparams: 2,
+        options="StridedSliceOptions",
+        fields=(
+            OptionField("begin_mask", "BeginMask"),
+            OptionField("end_mask", "EndMask"),
+            OptionField("shrink_axis_mask", "ShrinkAxisMask"),
+        ),
+        operands=(Operand("begin", 1), Operand("end", 2), Operand("strides", 3)),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    transposed=transposed,
+    kept=lambda attrs: {**attrs, "shrink_axis_mask": 0},
+)
