@@ -13,9 +13,11 @@ from qtorch.qparams import CODE_RANGE, QParams
 __all__ = [
     "AnyGrid",
     "BiasFromAccumulator",
+    "CoarserThan",
     "Constraint",
     "Fixed",
     "Free",
+    "NotNegative",
     "Real",
     "SameAs",
     "SumOutput",
@@ -61,6 +63,34 @@ class AnyGrid:
         if dtype not in self.dtypes or (got is not None and got.axis is not None):
             return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
         return None
+
+
+@dataclass(frozen=True)
+class NotNegative(Free):
+    """Any grid whose lowest code is that of zero."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        lowest = got is not None and got.zero_point[0] == got.code_range[0]
+        return super().violation(role, qparams) or (None if lowest else f"expected the lowest code as zero, got {got}")
+
+
+@dataclass(frozen=True)
+class CoarserThan(Free):
+    """Any grid whose scale is above ``factor`` times another's."""
+
+    other: str = "input"
+    factor: float = 1.0
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, source = qparams[role], qparams[self.other]
+        found = super().violation(role, qparams)
+        if found or got is None or source is None:
+            return found
+        least = self.factor * source.scale[0]
+        return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 __all__ = [
     "exp_on_negative",
+    "inverse_square_root",
+    "log_of_at_least_one",
     "logistic",
     "multiply",
     "one_over_one_plus",
@@ -100,3 +102,58 @@ def tanh(a: Tensor, integer_bits: int) -> Tensor:
     magnitude = saturating_shift_left(_reciprocal_of_half_sum(e) - 2**29, 2)
     result = torch.where(a < 0, -magnitude, magnitude)
     return torch.where(a == 0, torch.zeros_like(a), result)
+
+
+def _bits(x: Tensor) -> Tensor:
+    """How many bits a positive number has."""
+    return torch.frexp(x.to(torch.float64)).exponent.to(torch.int64)
+
+
+def log_of_at_least_one(x: Tensor, integer_bits: int) -> Tensor:
+    """Natural logarithm of a Q(integer_bits).* of at least 1, in Q5.26.
+
+    The power of two apart, what remains in [1/2, 1] by a rational function around the fourth root of one half. Two ways
+    of taking the power out, with a factor of the root of one half between them, keep the rest near that point.
+    Mirrors ``log_x_for_x_greater_than_or_equal_to_1`` in TFLM's ``kernels/internal/common.h``.
+    """
+    sum_bits = 6  # one more than the result's, for the sum's sake
+    log_2, root_half, fourth_root_half = 1488522236, 1518500250, 1805811301
+    alpha_n, alpha_d, alpha_i, alpha_f = 117049297, 127690142, 1057819769, 638450708
+    quarter = 1 << (31 - sum_bits - 2)
+    headroom_a = 31 - _bits(x)
+    rest_a = saturating_shift_left(multiply((x << headroom_a).clamp(max=_MAX), root_half), 1)
+    power_a = saturating_shift_left(integer_bits - headroom_a - 1, 31 - sum_bits) + quarter
+    headroom_b = 31 - _bits(multiply(x, root_half))
+    rest_b = (x << headroom_b).clamp(max=_MAX)
+    power_b = saturating_shift_left(integer_bits - headroom_b, 31 - sum_bits) - quarter
+    rest, power = torch.minimum(rest_a, rest_b), torch.maximum(power_a, power_b)
+    middle = (rest + fourth_root_half + 1) >> 1
+    q = 2 * (rest - fourth_root_half)
+    q2 = multiply(q, q)
+    numerator = multiply(q, rest) + multiply(multiply(q, q2), alpha_n)
+    denominator = multiply(middle, alpha_i + q + multiply(q2, alpha_d)) + multiply(q, alpha_f)
+    fraction = multiply(rounding_divide_by_power_of_two(numerator, sum_bits), one_over_one_plus(denominator))
+    return saturating_shift_left(multiply(power, log_2) + fraction, 1)
+
+
+def inverse_square_root(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``1 / sqrt(x)`` of int32 numbers from 0 as Q31 mantissa and left shift; 0 counts as 1.
+
+    Five steps of Newton's method in Q3.28. Mirrors ``GetInvSqrtQuantizedMultiplierExp`` in TFLM's
+    ``kernels/internal/common.h``.
+    """
+    y, right = x.clamp_min(1), torch.full_like(x, 11)
+    for _ in range(2):
+        large = y >= 2**29
+        y, right = torch.where(large, y >> 2, y), right + large.to(torch.int64)
+    pairs = (31 - _bits(y)) // 2 - 1
+    right, y = right - pairs, y << (2 * pairs)
+    half = rounding_divide_by_power_of_two(y >> 1, 1)
+    root = torch.full_like(y, 2**28)
+    for _ in range(5):
+        cube = saturating_shift_left(multiply(multiply(root, root), root), 6)
+        root = saturating_shift_left(multiply(root, 2**28 + 2**27) - multiply(half, cube), 3)
+    mantissa = multiply(root, 1518500250)
+    mantissa, right = torch.where(right < 0, mantissa << (-right).clamp_min(0), mantissa), right.clamp_min(0)
+    one = x <= 1
+    return torch.where(one, _MAX, mantissa), torch.where(one, 0, -right)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from qtorch.batch_norm import BatchNorm
 from qtorch.config import LayerConfig, QuantizationConfig
-from qtorch.constraints import Fixed, Free, SameAs, SymmetricWeight
+from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
 from qtorch.errors import NotFinite, UnsupportedLayer
 from qtorch.fake_quant import Quantizer
@@ -259,6 +259,7 @@ class _Preparation:
             if isinstance(demand, Free):
                 grid = self.sharing.grid(source)
                 grid.smallest = max(grid.smallest, demand.smallest)
+                grid.rectified |= isinstance(demand, NotNegative)
         shared = [role for role in sources if isinstance(plan.row.constraint(role), SameAs)]
         if shared:
             self._share_inputs(node, plan)

@@ -14,31 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.constraints import Fixed, Free
-from qtorch.fixedpoint import Rounding, quantize_multiplier
-from qtorch.gemmlowp import exp_on_negative, multiply, one_over_one_plus, rounding_divide_by_power_of_two
+from qtorch.fixedpoint import Rounding
+from qtorch.gemmlowp import multiply, one_over_one_plus, rounding_divide_by_power_of_two
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported, last_axis_stays
-from qtorch.sigmoids import input_radius
+from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported, last_axis_stays
+from qtorch.softmaxes import SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 
 _OUTPUT = Fixed({"int8": (1 / 256, -128)})
-_DIFFERENCE_BITS, _SUM_BITS = 5, 12
-#: The kernels abort on a difference below Q5.26's unit.
-_SMALLEST_SCALE = 2.0**-25
 
 
 def attributes(call: Call) -> dict[str, Any]:
-    """Along the last axis only; PyTorch's default axis is the last one of a tensor of rank 2."""
-    rank = len(call.shapes["input"])
-    axis = call.get("dim")
-    if axis is None:
-        axis = 0 if rank in (1, 3) else 1
-    if axis % rank != rank - 1:
-        raise Refused(
-            expected=f"the last axis, dim=-1 or dim={rank - 1}",
-            got=f"dim={call.get('dim')} on shape {call.shapes['input']}",
-            remedy="move the axis last first, for example x.movedim(1, -1)",
-        )
-    return {"beta": 1.0}
+    """Along the last axis."""
+    return {**along_last_axis(call), "beta": 1.0}
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -47,29 +34,15 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Differences from the largest in Q5.26, their exponentials in Q0.31, the sum in Q12.19.
-
-    What lies further below the largest than Q5.26 can say counts as 0.
-    """
-    # From Q5.26's unit: the scale of a difference, at most what a Q31 mantissa and 31 bits of shift can hold.
-    real = (grids["input"].scale.to(torch.float64) * attrs["beta"] * 2.0 ** (31 - _DIFFERENCE_BITS)).clamp(
-        max=2.0**31 - 1
-    )
-    mantissa, shift = quantize_multiplier(real)
-    smallest = -input_radius(_DIFFERENCE_BITS, int(shift))
-    x = codes["input"]
-    differences = x - x.amax(-1, keepdim=True)
-    # One exponential for each of the 256 possible differences.
-    every = torch.arange(-255, 1)
-    exponentials = exp_on_negative(multiply(every.clamp(min=smallest) << shift, mantissa), _DIFFERENCE_BITS)
-    exponentials = torch.where(every < smallest, 0, exponentials)[differences + 255]
-    total = rounding_divide_by_power_of_two(exponentials, _SUM_BITS).sum(-1, keepdim=True)
+    """Exponentials of the differences from the largest, times the reciprocal of their sum."""
+    found = Differences.of(codes["input"], grids["input"], attrs["beta"])
+    total = found.total()
     # The sum as 2**bits * (1 + fraction).
     headroom = 32 - torch.frexp(total.to(torch.float64)).exponent.to(torch.int64)
     scale = one_over_one_plus((total << headroom) - 2**31)
-    exponent = _SUM_BITS - headroom + 31 - 8
-    found = rounding_divide_by_power_of_two(multiply(scale, exponentials), exponent) - 128
-    return torch.where(differences < smallest, -128, found.clamp(-128, 127))
+    exponent = SUM_BITS - headroom + 31 - 8
+    result = rounding_divide_by_power_of_two(multiply(scale, found.exponentials()), exponent) - 128
+    return torch.where(found.codes < found.smallest, -128, result.clamp(-128, 127))
 
 
 def samples() -> Iterable[Sample]:
@@ -81,12 +54,12 @@ def samples() -> Iterable[Sample]:
         (0.9, (6, 3)),
         (0.06, (3, 2, 3, 40)),
         (9.0, (8, 5)),
-        (_SMALLEST_SCALE, (8, 5)),
+        (SMALLEST_SCALE, (8, 5)),
     ]:
         for zero_point in (-128, 5, 127):
             qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": _OUTPUT.qparams("int8")}
             arrays = {"input": rng.integers(-128, 128, shape, dtype=np.int8)}
-            alike = ", alike" if scale == _SMALLEST_SCALE else ""
+            alike = ", alike" if scale == SMALLEST_SCALE else ""
             yield Sample(f"int8 {scale}@{zero_point} {shape}{alike}", {"beta": 1.0}, arrays, qparams)
     qparams = {"input": QParams((0.5,), (0,)), "output": _OUTPUT.qparams("int8")}
     yield Sample("int8 one class, alike", {"beta": 1.0}, {"input": np.arange(9, dtype=np.int8)[:, None]}, qparams)
@@ -102,7 +75,7 @@ ROW = Row(
         Match("method", "softmax", attributes, parameters=("input", "dim")),
     ),
     forward=forward,
-    constraints={"input": Free(smallest=_SMALLEST_SCALE), "output": _OUTPUT},
+    constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},
     reference=reference,
     tflite=TFLite(
         operator="SOFTMAX",

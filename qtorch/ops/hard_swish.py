@@ -1,0 +1,92 @@
+"""HARD_SWISH: ``x * relu6(x + 3) / 6`` in 16-bit fixed point.
+
+Source: TFLM ``kernels/internal/reference/hard_swish.h``, ``micro/kernels/hard_swish_common.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import CoarserThan, Free
+from qtorch.fixedpoint import Rounding, quantize_multiplier
+from qtorch.gemmlowp import rounding_divide_by_power_of_two
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+
+_MAX, _MIN = 2**15 - 1, -(2**15)
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return F.hardswish(x["input"])
+
+
+def _multiplier(real: Tensor) -> tuple[Tensor, int]:
+    """Q15 mantissa and shift of a float32 factor."""
+    mantissa, shift = quantize_multiplier(real.to(torch.float64))
+    return torch.where(mantissa >= 2**31 - 1 - 2**15, _MAX, (mantissa + 2**15) >> 16), int(shift)
+
+
+def _multiply(a: Tensor, b: Tensor) -> Tensor:
+    """``round(a * b / 2**15)`` held to int16."""
+    return ((a * b + 2**14) >> 15).clamp(_MIN, _MAX)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """A table of 256: the input times a factor between 0 and 1 that is 0 at -3 and 1 at 3, both in Q0.15."""
+    source, output = grids["input"], grids["output"]
+    fine = source.scale * torch.tensor(1 / 128, dtype=torch.float32)
+    to_output, output_shift = _multiplier(fine / output.scale)
+    to_factor, factor_shift = _multiplier(fine / torch.tensor(3 / 32768, dtype=torch.float32))
+    value = (torch.arange(-128, 128) - source.zero_point) << 7
+    factor = value
+    if factor_shift > 0:
+        factor = (factor << (factor_shift - 1)).clamp(_MIN, _MAX)
+    factor = _multiply(factor, to_factor)
+    if factor_shift > 0:
+        factor = (factor << 1).clamp(_MIN, _MAX)
+    factor = rounding_divide_by_power_of_two(factor, max(0, -factor_shift))
+    factor = (factor + 2**15) >> 1
+    product = torch.div(factor * _multiply(value, to_output), 2**15, rounding_mode="trunc").clamp(_MIN, _MAX)
+    table = rounding_divide_by_power_of_two(product, -output_shift) + output.zero_point
+    return table.clamp(-128, 127)[codes["input"] + 128]
+
+
+def samples() -> Iterable[Sample]:
+    """Every code, with +-3 inside, at the end of and outside the range."""
+    every = np.arange(-128, 128, dtype=np.int8).reshape(8, 32)
+    for s_in, z_in, s_out, z_out in [
+        (0.05, -3, 0.03, -100),
+        (0.01, 17, 0.006, 3),
+        (0.5, -20, 0.3, -128),
+        (0.023, -128, 0.023, -128),
+        (4.0, 0, 2.0, 0),
+        (0.001, 0, 0.001, 0),
+        (0.05, 127, 0.002, 100),
+    ]:
+        qparams = {
+            "input": QParams((float(np.float32(s_in)),), (z_in,)),
+            "output": QParams((float(np.float32(s_out)),), (z_out,)),
+        }
+        yield Sample(f"int8 {s_in}@{z_in} to {s_out}@{z_out}", {}, {"input": every}, qparams)
+
+
+ROW = Row(
+    name="hard_swish",
+    roles=("input",),
+    matches=(Match("module", nn.Hardswish), Match("function", F.hardswish)),
+    forward=forward,
+    # The kernels refuse a factor of 1 or more on the finer grid.
+    constraints={"input": Free(), "output": CoarserThan(factor=1 / 128)},
+    reference=reference,
+    tflite=TFLite(operator="HARD_SWISH", resolver="AddHardSwish", version=lambda qparams: 1),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)

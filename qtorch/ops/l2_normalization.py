@@ -1,0 +1,74 @@
+"""L2_NORMALIZATION along the last axis: each vector divided by its length.
+
+Source: TFLM ``kernels/internal/reference/integer_ops/l2normalization.h``, ``micro/kernels/l2norm.cc``. The kernel has
+no epsilon: a vector of zeros stays one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from qtorch.constraints import Fixed, Free
+from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, requantize
+from qtorch.gemmlowp import inverse_square_root
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, Unsupported, last_axis_stays
+
+_OUTPUT = Fixed({"int8": (1 / 128, 0)})
+_OUTPUT_BITS = 7
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Of ``F.normalize`` along the last axis."""
+    rank = len(call.shapes["input"])
+    if call.get("p", 2.0) != 2 or call.get("dim", 1) % rank != rank - 1:
+        raise Refused(
+            expected=f"p=2 and the last axis, dim={rank - 1}",
+            got=f"p={call.get('p', 2.0)}, dim={call.get('dim', 1)}",
+            remedy="move the axis last first",
+        )
+    return {}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return F.normalize(x["input"], dim=-1)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Each code times the inverse root of the sum of squares."""
+    x = codes["input"] - grids["input"].zero_point
+    mantissa, shift = inverse_square_root(fits_int32((x * x).sum(-1, keepdim=True), "sum of squares"))
+    return requantize(x, Multiplier(mantissa, shift + _OUTPUT_BITS), Rounding.DOUBLE).clamp_(-128, 127)
+
+
+def samples() -> Iterable[Sample]:
+    """Short and long vectors, among them zeros."""
+    rng = np.random.default_rng(16)
+    for shape, zero_point in [((20, 5), -3), ((9, 1), 0), ((2, 3, 64), 127), ((4, 2, 2, 7), -128)]:
+        x = rng.integers(-128, 128, shape, dtype=np.int8)
+        x[0] = zero_point
+        qparams = {"input": QParams((float(np.float32(0.07)),), (zero_point,)), "output": _OUTPUT.qparams("int8")}
+        yield Sample(f"int8 {shape}@{zero_point}", {}, {"input": x}, qparams)
+
+
+ROW = Row(
+    name="l2_normalization",
+    roles=("input",),
+    matches=(Match("function", F.normalize, attributes, parameters=("input", "p", "dim", "eps")),),
+    forward=forward,
+    constraints={"input": Free(), "output": _OUTPUT},
+    reference=reference,
+    tflite=TFLite(
+        operator="L2_NORMALIZATION", resolver="AddL2Normalization", version=lambda qparams: 2, options="L2NormOptions"
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=last_axis_stays,
+)

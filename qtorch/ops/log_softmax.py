@@ -1,0 +1,71 @@
+"""LOG_SOFTMAX along the last axis.
+
+Source: TFLM ``kernels/internal/reference/log_softmax.h``, ``micro/kernels/log_softmax.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Fixed, Free
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, last_axis_stays
+from qtorch.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
+
+_OUTPUT = Fixed({"int8": (16 / 256, 127)})
+_OUTPUT_BITS = 4
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return torch.log_softmax(x["input"], -1)
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """Differences from the largest in Q5.26 less the logarithm of the sum of their exponentials."""
+    found = Differences.of(codes["input"], grids["input"], 1.0)
+    logarithm = log_of_at_least_one(found.total(), SUM_BITS)
+    # The lowest difference that Q5.26 holds after the subtraction, in codes again.
+    back = quantize_multiplier(2.0 ** (31 - found.multiplier.shift) / found.multiplier.mantissa.to(torch.float64))
+    lowest = requantize(logarithm - 2**31, back, Rounding.DOUBLE).clamp_min(found.smallest - 1)
+    result = rounding_divide_by_power_of_two(found.fixed() - logarithm, 31 - DIFFERENCE_BITS - _OUTPUT_BITS) + 127
+    return torch.where(found.codes > lowest, result.clamp(-128, 127), -128)
+
+
+def samples() -> Iterable[Sample]:
+    """Flat and sharp, few classes and many."""
+    rng = np.random.default_rng(15)
+    for scale, shape in [(0.1, (20, 12)), (0.004, (5, 2)), (0.9, (6, 3)), (0.06, (3, 2, 3, 40)), (9.0, (8, 5))]:
+        for zero_point in (-128, 5, 127):
+            qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": _OUTPUT.qparams("int8")}
+            arrays = {"input": rng.integers(-128, 128, shape, dtype=np.int8)}
+            yield Sample(f"int8 {scale}@{zero_point} {shape}", {}, arrays, qparams)
+
+
+ROW = Row(
+    name="log_softmax",
+    roles=("input",),
+    matches=(
+        Match("module", nn.LogSoftmax, along_last_axis),
+        Match("function", F.log_softmax, along_last_axis, parameters=("input", "dim")),
+        Match("function", torch.log_softmax, along_last_axis, parameters=("input", "dim")),
+        Match("method", "log_softmax", along_last_axis, parameters=("input", "dim")),
+    ),
+    forward=forward,
+    constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},
+    reference=reference,
+    tflite=TFLite(
+        operator="LOG_SOFTMAX", resolver="AddLogSoftmax", version=lambda qparams: 2, options="LogSoftmaxOptions"
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=last_axis_stays,
+)

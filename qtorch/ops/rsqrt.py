@@ -1,0 +1,65 @@
+"""RSQRT: ``1 / sqrt(x)`` of numbers that are not negative; 0 gives the largest code.
+
+Source: TFLM ``micro/kernels/elementwise.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtorch.constraints import Free, NotNegative
+from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.gemmlowp import inverse_square_root
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+
+#: Bits that keep the root an integer between its two requantizations.
+_SHIFT = 20
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape."""
+    return torch.rsqrt(x["input"])
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """A table of 256; the scales' factor is taken in float32 and inverted in double."""
+    source, output = grids["input"], grids["output"]
+    value = (torch.arange(-128, 128) - source.zero_point).clamp_min(0)
+    mantissa, shift = inverse_square_root(value)
+    root = requantize(torch.ones_like(value), Multiplier(mantissa, shift + _SHIFT), Rounding.DOUBLE)
+    scales = (torch.sqrt(source.scale) * output.scale).to(torch.float64)
+    mantissa, shift = quantize_multiplier(1 / scales)
+    table = requantize(root, Multiplier(mantissa, shift - _SHIFT), Rounding.DOUBLE) + output.zero_point
+    return torch.where(value == 0, 127, table.clamp(-128, 127))[codes["input"] + 128]
+
+
+def samples() -> Iterable[Sample]:
+    """Every code from the zero point up."""
+    for s_in, s_out, z_out in [(0.05, 0.02, -128), (0.01, 0.1, -128), (1.0, 0.005, -20), (0.0003, 0.9, 5)]:
+        every = np.arange(-128, 128, dtype=np.int8).reshape(8, 32)
+        qparams = {
+            "input": QParams((float(np.float32(s_in)),), (-128,)),
+            "output": QParams((float(np.float32(s_out)),), (z_out,)),
+        }
+        yield Sample(f"int8 {s_in} to {s_out}@{z_out}", {}, {"input": every}, qparams)
+
+
+ROW = Row(
+    name="rsqrt",
+    roles=("input",),
+    matches=(Match("function", torch.rsqrt), Match("method", "rsqrt")),
+    forward=forward,
+    # The kernels fail at run time on a code below the zero point.
+    constraints={"input": NotNegative(), "output": Free()},
+    reference=reference,
+    tflite=TFLite(operator="RSQRT", resolver="AddRsqrt", version=lambda qparams: 2),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    transposed=any_order,
+)
