@@ -17,6 +17,7 @@ from export.ir import Graph, Node, Value, check
 from qtorch.constraints import BiasFromAccumulator
 from qtorch.errors import NotFinite
 from qtorch.fake_quant import Quantizer
+from qtorch.fixedpoint import quantize_multiplier
 from qtorch.layers import QuantizedOp
 from qtorch.prepare import is_transparent
 from qtorch.qparams import QParams
@@ -169,8 +170,16 @@ class _Lowering:
         bias = self.values[constants["bias"]].data if "bias" in constants else None
         if bias is not None:
             worst = worst + np.abs(bias.astype(np.int64))
-        if worst.max() > limit:
+        shift = np.maximum(self._shifts(op, constants), 0)
+        if (worst * 2.0**shift).max() > limit:
             raise OverflowError(f"layer {name!r}: expected accumulators up to {limit}, got up to {worst.max()}")
+
+    def _shifts(self, op: QuantizedOp, constants: dict[str, str]) -> np.ndarray:
+        """By how many bits each channel's accumulator is shifted before it is multiplied."""
+        weight = self.values[constants["weight"]].qparams
+        assert weight is not None
+        scales = torch.tensor(weight.scale, dtype=torch.float64) * float(op.sources["input"].scale)
+        return quantize_multiplier(scales / float(op.output.scale)).shift.numpy()
 
 
 def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -179,7 +179,11 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
 
 
 def parity(
-    graph: Graph, model: bytes, codes: tuple[np.ndarray, ...], network: fx.GraphModule | None = None
+    graph: Graph,
+    model: bytes,
+    codes: tuple[np.ndarray, ...],
+    network: fx.GraphModule | None = None,
+    reported: tuple[Engine, ...] = (LITERT_REFERENCE, LITERT_DEFAULT),
 ) -> ParityReport:
     """Compare everything that can compute this model, on input ``codes``, ``[samples, ...]`` each.
 
@@ -188,6 +192,7 @@ def parity(
         model: its file, integers in and out.
         codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
         network: the QAT network, whose own outputs are then compared as well.
+        reported: engines that are run and reported without judging.
 
     Raises:
         ParityError: the file differs from the graph, or TFLM (LiteRT's reference kernels where TFLM does not exist)
@@ -205,7 +210,7 @@ def parity(
         single = interpret(graph, codes, Rounding.SINGLE)
         _judge(LITERT_REFERENCE, graph, model, codes, tuple(single[name] for name in graph.outputs))
         judges.append(f"{LITERT_REFERENCE.name} against single rounding")
-    for engine in (LITERT_REFERENCE, LITERT_DEFAULT):
+    for engine in reported:
         engines[engine.name] = _report(engine, model, codes, expected)
     if network is not None:
         for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):

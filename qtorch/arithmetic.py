@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtorch.constraints import CoarserThan
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.fused_activation import activation_limits
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Call, Match, Refused, Sample
 
-__all__ = ["binary_matches", "binary_samples", "rescaled_sum", "shared_grid_samples", "summand_shift"]
+__all__ = ["binary_matches", "binary_samples", "rescaled_sum", "shared_grid_samples", "sum_output", "summand_shift"]
 
 
 def _attributes(call: Call) -> dict[str, Any]:
@@ -35,6 +36,12 @@ def binary_matches(functions: Iterable[Callable[..., Any]], methods: Iterable[st
 def summand_shift(dtype: str) -> int:
     """How many bits a code is shifted to the left before it is rescaled."""
     return 15 if dtype == "int16" else 20
+
+
+def sum_output() -> CoarserThan:
+    """What the kernels demand of a sum's grid."""
+    factors = {dtype: 2.0 ** (1 - summand_shift(dtype)) for dtype in ("int8", "int16")}
+    return CoarserThan(("int8", "int16"), others=("input", "other"), factors=factors)
 
 
 def rescaled_sum(

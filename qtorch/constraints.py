@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import numpy as np
 
 from qtorch.qparams import CODE_RANGE, QParams
 
 __all__ = [
+    "RESCALED",
     "AnyGrid",
     "BiasFromAccumulator",
     "CoarserThan",
@@ -20,7 +22,6 @@ __all__ = [
     "NotNegative",
     "Real",
     "SameAs",
-    "SumOutput",
     "SymmetricWeight",
 ]
 
@@ -78,34 +79,39 @@ class NotNegative(Free):
 
 @dataclass(frozen=True)
 class CoarserThan(Free):
-    """Any grid whose scale is above ``factor`` times another's."""
+    """Any grid whose scale is above a factor times what other tensors' scales say.
 
-    other: str = "input"
-    factor: float = 1.0
+    Beyond it the kernels abort, or shift numbers to the left out of int32. Ranges are widened to satisfy it, which
+    loses nothing: it takes an output that is a tiny share of one step of its inputs to violate it.
+
+    Attributes:
+        others: roles of the other tensors.
+        factors: the factor by type of the tensor.
+        combine: the coarsest of their scales, its square, or their product.
+    """
+
+    others: tuple[str, ...] = ("input",)
+    factors: Mapping[str, float] = field(default_factory=dict)
+    combine: Literal["coarsest", "square", "product"] = "coarsest"
+
+    def least(self, dtype: str, scales: Iterable[float]) -> float:
+        """The scale that must be exceeded."""
+        found = list(scales)
+        combined = math.prod(found) if self.combine == "product" else max(found, default=0.0)
+        return self.factors[dtype] * (combined**2 if self.combine == "square" else combined)
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
-        got, source = qparams[role], qparams[self.other]
-        found = super().violation(role, qparams)
-        if found or got is None or source is None:
-            return found
-        least = self.factor * source.scale[0]
-        return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None
-
-
-@dataclass(frozen=True)
-class SumOutput(Free):
-    """Any grid not too fine for a sum of ``input`` and ``other``: the kernels abort on a factor of 1 or more."""
-
-    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
-        """See :class:`Constraint`."""
-        got, summands = qparams[role], (qparams["input"], qparams["other"])
+        got = qparams[role]
         found = super().violation(role, qparams)
         if found or got is None:
             return found
-        coarsest = max(q.scale[0] for q in summands if q is not None)
-        finest = 2 * coarsest / 2 ** (15 if got.dtype == "int16" else 20)
-        return f"expected a scale above {finest}, got {got.scale[0]}" if got.scale[0] <= finest else None
+        least = self.least(got.dtype, (q.scale[0] for q in (qparams[other] for other in self.others) if q is not None))
+        return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None
+
+
+#: An output onto which codes, or a mean of codes, are brought by one factor.
+RESCALED = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-21, "int16": 2.0**-13})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,6 +61,10 @@ def convolve(
 ) -> Tensor:
     """``conv2d`` on ``[N, C, H, W]`` with padding of any kind; the groups follow from the channels."""
     groups = image.shape[1] // weight.shape[1]
+    if image.shape[1] == 1:
+        # oneDNN's kernel for a single channel (torch 2.13) gives wrong sums for some strides and widths, in float32,
+        # from plain PyTorch too; a second channel of zeros makes it take another.
+        image, weight = (torch.cat([t, torch.zeros_like(t)], 1) for t in (image, weight))
     (top, bottom), (left, right) = padding
     if top == bottom and left == right:
         return F.conv2d(image, weight, bias, stride, (top, left), dilation, groups)

@@ -98,6 +98,10 @@ class Quantizer(nn.Module):
         self.scale.copy_(grid.scale)
         self.zero_point.copy_(grid.zero_point)
 
+    def coarsen(self, scale: float) -> None:
+        """Take a coarser scale; zero keeps its code."""
+        self.scale.fill_(scale)
+
     def forward(self, x: Tensor) -> Tensor:
         """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape."""
         if self.mode is Mode.FLOAT:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qtorch.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.batch_norm import BatchNorm, fold, scaling
 from qtorch.config import LayerConfig
-from qtorch.constraints import BiasFromAccumulator, SameAs, SymmetricWeight
+from qtorch.constraints import BiasFromAccumulator, CoarserThan, SameAs, SymmetricWeight
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.fixedpoint import Rounding
 from qtorch.functional import (
@@ -120,6 +120,20 @@ class QuantizedOp(nn.Module):
     def constants(self) -> dict[str, Constant]:
         """The integers that the constants become on the device, by role; the same code serves training and export."""
         return {role: self._stored(role, tensor, grid) for role, (tensor, grid) in self._folded_grids().items()}
+
+    def widen_output(self) -> bool:
+        """Coarsen the output's grid if the kernel could not compute onto it; whether that was so."""
+        demand = self.row.constraints["output"]
+        if not isinstance(demand, CoarserThan) or not demand.factors:
+            return False
+        constants = {role: grid for role, (_, grid) in self._folded_grids().items()}
+        grids = constants | {role: source.grid for role, source in self.sources.items()}
+        least = demand.least(self.output.dtype, (float(grids[role].scale) for role in demand.others))
+        if float(self.output.scale) > least:
+            return False
+        # Next to the bound a requantization factor rounds up to 1.
+        self.output.coarsen(1.001 * least)
+        return True
 
     def _fake(self, tensors: Mapping[str, Tensor]) -> Any:
         if self.norm is not None and self.norm.training and not self.norm_frozen and self.mode is Mode.FAKE:

@@ -408,6 +408,23 @@ def _narrow(d: _Drawing, source: int, shape: Shape) -> Step | None:
     return Step(f"{{0}}.narrow({axis + 1}, {start}, {length})", (source,), cut)
 
 
+def _resize(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    if len(shape) != 3:
+        return None
+    if d.rng.random() < 0.5:
+        factor = d._integer(1, 3)
+        size = (shape[1] * factor, shape[2] * factor)
+        return Step("{self}({0})", (source,), (shape[0], *size), f"nn.Upsample(scale_factor={factor})")
+    size = (d._integer(1, 9), d._integer(1, 9))
+    aligned = bool(d.rng.random() < 0.5)
+    call = f"F.interpolate({{0}}, {size}, mode='bilinear', align_corners={aligned})"
+    return Step(call, (source,), (shape[0], *size))
+
+
+def _layer_norm(d: _Drawing, source: int, shape: Shape) -> Step | None:
+    return Step("{self}({0})", (source,), shape, f"nn.LayerNorm({shape[-1]})")
+
+
 _KINDS: list[Any] = [
     *[_convolution] * 5,
     *[_separable] * 2,
@@ -428,6 +445,11 @@ _KINDS: list[Any] = [
     _split,
     _largest,
     _prelu,
+    _resize,
+    _layer_norm,
+    *_unary("F.hardswish({0})"),
+    *_unary("{0}.log_softmax(-1)"),
+    *_unary("F.normalize({0}, dim=-1)"),
     *_unary("F.relu({0})", 3),
     *_unary("F.relu6({0})"),
     *_unary("F.leaky_relu({0}, 0.2)"),

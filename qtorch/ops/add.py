@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from qtorch.arithmetic import binary_matches, binary_samples, rescaled_sum
-from qtorch.constraints import Free, SumOutput
+from qtorch.arithmetic import binary_matches, binary_samples, rescaled_sum, sum_output
+from qtorch.constraints import Free
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
@@ -48,7 +48,7 @@ ROW = Row(
     constraints={
         "input": Free(("int8", "int16")),
         "other": Free(("int8", "int16")),
-        "output": SumOutput(("int8", "int16")),
+        "output": sum_output(),
     },
     reference=reference,
     tflite=TFLite(

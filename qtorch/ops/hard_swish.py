@@ -82,7 +82,7 @@ ROW = Row(
     matches=(Match("module", nn.Hardswish), Match("function", F.hardswish)),
     forward=forward,
     # The kernels refuse a factor of 1 or more on the finer grid.
-    constraints={"input": Free(), "output": CoarserThan(factor=1 / 128)},
+    constraints={"input": Free(), "output": CoarserThan(factors={"int8": 1 / 128})},
     reference=reference,
     tflite=TFLite(operator="HARD_SWISH", resolver="AddHardSwish", version=lambda qparams: 1),
     onnx=Unsupported("the ONNX writer does not exist yet"),

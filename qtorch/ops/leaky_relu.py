@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.constraints import Free
+from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported, any_order
@@ -80,7 +80,7 @@ ROW = Row(
         Match("function", F.leaky_relu, attributes, parameters=("input", "negative_slope")),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": Free(("int8", "int16"))},
+    constraints={"input": Free(("int8", "int16")), "output": RESCALED},
     reference=reference,
     tflite=TFLite(
         operator="LEAKY_RELU",

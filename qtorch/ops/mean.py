@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.constraints import Free
+from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
@@ -85,7 +85,7 @@ ROW = Row(
         Match("method", "mean", attributes, parameters=("input", "dim", "keepdim")),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": Free(("int8", "int16"))},
+    constraints={"input": Free(("int8", "int16")), "output": RESCALED},
     reference=reference,
     tflite=TFLite(
         operator="MEAN",

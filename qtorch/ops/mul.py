@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qtorch.arithmetic import binary_matches, binary_samples
-from qtorch.constraints import Free
+from qtorch.constraints import CoarserThan, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
 from qtorch.qparams import Grid, QParams
@@ -53,7 +53,13 @@ ROW = Row(
     constraints={
         "input": Free(("int8", "int16")),
         "other": Free(("int8", "int16")),
-        "output": Free(("int8", "int16")),
+        # Products of 16 or 30 bits leave this much room for a shift to the left.
+        "output": CoarserThan(
+            ("int8", "int16"),
+            others=("input", "other"),
+            factors={"int8": 2.0**-14, "int16": 1.0},
+            combine="product",
+        ),
     },
     reference=reference,
     tflite=TFLite(

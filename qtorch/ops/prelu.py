@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.constraints import Free
+from qtorch.constraints import CoarserThan, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported
@@ -59,7 +59,11 @@ ROW = Row(
         Match("function", F.prelu, parameters=("input", "weight"), tensors=2),
     ),
     forward=forward,
-    constraints={"input": Free(), "weight": Free(), "output": Free()},
+    constraints={
+        "input": Free(),
+        "weight": Free(),
+        "output": CoarserThan(others=("input", "weight"), factors={"int8": 2.0**-14}, combine="product"),
+    },
     reference=reference,
     tflite=TFLite(operator="PRELU", resolver="AddPrelu", version=lambda qparams: 1),
     onnx=Unsupported("the ONNX writer does not exist yet"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from qtorch import functional
-from qtorch.constraints import AnyGrid, Free
+from qtorch.constraints import RESCALED, AnyGrid
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported, any_order
@@ -65,7 +65,7 @@ ROW = Row(
     roles=("input",),
     matches=(),
     forward=forward,
-    constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": Free(("int8", "int16"))},
+    constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": RESCALED},
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     onnx=Unsupported("the ONNX writer does not exist yet"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.constraints import Free
+from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.fused_activation import activation_limits
 from qtorch.qparams import Grid, QParams
@@ -69,7 +69,7 @@ ROW = Row(
         Match("method", "relu"),
     ),
     forward=forward,
-    constraints={"input": Free(), "output": Free()},
+    constraints={"input": Free(), "output": RESCALED},
     reference=reference,
     tflite=TFLite(operator="RELU", resolver="AddRelu", version=lambda qparams: 2),
     onnx=Unsupported("the ONNX writer does not exist yet"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qtorch.arithmetic import binary_samples
-from qtorch.constraints import Free
+from qtorch.constraints import CoarserThan, Free
 from qtorch.decompositions import squared_difference
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import Grid
@@ -56,7 +56,12 @@ ROW = Row(
     runtime=2,
     matches=(Match("function", squared_difference, parameters=("input", "other"), tensors=2),),
     forward=forward,
-    constraints={"input": Free(), "other": Free(), "output": Free()},
+    # Squares of 30 bits leave no room for a shift to the left.
+    constraints={
+        "input": Free(),
+        "other": Free(),
+        "output": CoarserThan(others=("input", "other"), factors={"int8": 2.0**-12}, combine="square"),
+    },
     reference=reference,
     tflite=TFLite(
         operator="SQUARED_DIFFERENCE",

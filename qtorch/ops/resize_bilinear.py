@@ -1,0 +1,116 @@
+"""RESIZE_BILINEAR of images: weights of 10 bits for rows and columns, on the input's own grid.
+
+Source: TFLM ``kernels/internal/reference/resize_bilinear.h``, ``ResizeBilinearInteger``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.resizing import RESIZE_PARAMETERS, require_image
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+_ONE = 1 << 10
+
+
+def attributes(call: Call) -> dict[str, Any] | None:
+    """PyTorch's two ways of aligning are TFLite's two flags."""
+    if call.get("mode", "nearest") != "bilinear":
+        return None
+    image, result = require_image(call)
+    factor = call.get("scale_factor")
+    if factor is not None and not call.get("recompute_scale_factor"):
+        factors = (factor, factor) if isinstance(factor, int | float) else tuple(factor)
+        if any(n * f != o for n, f, o in zip(image, factors, result, strict=True)):
+            raise Refused(
+                expected=f"a factor that makes whole numbers of {image}",
+                got=f"{factor}",
+                remedy="give the size, or recompute_scale_factor=True",
+            )
+    if call.get("antialias", False):
+        raise Refused(expected="antialias=False", got="True", remedy="pool before resizing")
+    align = bool(call.get("align_corners"))
+    return {"size": result, "align_corners": align, "half_pixel_centers": not align}
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """``[N, C, H, W]``."""
+    return F.interpolate(x["input"], attrs["size"], mode="bilinear", align_corners=attrs["align_corners"])
+
+
+def _neighbours(attrs: Attrs, size: int, result: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each row of the result: the two rows it lies between, and the weight of the second out of 1024."""
+    step = (_ONE * size + result // 2) // result
+    if attrs["align_corners"] and result > 1:
+        step = (_ONE * (size - 1) + (result - 1) // 2) // (result - 1)
+    at = torch.arange(result) * step
+    if attrs["half_pixel_centers"]:
+        at = at + step // 2 - _ONE // 2
+    low = torch.div(at, _ONE, rounding_mode="trunc").clamp_min(0)
+    high = torch.div(at + _ONE - 1, _ONE, rounding_mode="trunc").clamp_max(size - 1)
+    return low, high, at - _ONE * low
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """``[N, H, W, C]``: exact sums of 20 bits more, rounded once, half away from zero; LiteRT does the same."""
+    x = codes["input"]
+    for axis, result in zip((1, 2), attrs["size"], strict=True):
+        low, high, weight = _neighbours(attrs, x.shape[axis], result)
+        weight = weight.reshape([-1 if a == axis else 1 for a in range(4)])
+        x = x.index_select(axis, low) * (_ONE - weight) + x.index_select(axis, high) * weight
+    return torch.div(torch.where(x > 0, x + 2**19, x - 2**19), 2**20, rounding_mode="trunc")
+
+
+def samples() -> Iterable[Sample]:
+    """Up and down, whole factors and not, every flag."""
+    rng = np.random.default_rng(18)
+    for zero_point in (-128, 3):
+        grid = QParams((0.5,), (zero_point,))
+        for size, align, half in [
+            ((6, 8), False, True),
+            ((2, 3), False, True),
+            ((7, 9), True, False),
+            ((5, 5), False, False),
+        ]:
+            attrs = {"size": size, "align_corners": align, "half_pixel_centers": half}
+            arrays = {"input": rng.integers(-128, 128, (2, 3, 4, 2), dtype=np.int8)}
+            label = f"{size}, aligned {align}, half pixels {half}, zero {zero_point}"
+            yield Sample(label, attrs, arrays, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="resize_bilinear",
+    roles=("input",),
+    matches=(
+        Match("module", nn.Upsample, attributes),
+        Match("module", nn.UpsamplingBilinear2d, attributes),
+        Match("function", F.interpolate, attributes, parameters=RESIZE_PARAMETERS),
+    ),
+    forward=forward,
+    constraints={"input": Free(), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="RESIZE_BILINEAR",
+        resolver="AddResizeBilinear",
+        version=lambda qparams: 3,
+        options="ResizeBilinearOptions",
+        fields=(
+            OptionField("align_corners", "AlignCorners"),
+            OptionField("half_pixel_centers", "HalfPixelCenters"),
+        ),
+        operands=(Operand("size", 1),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    channels_last=True,
+)

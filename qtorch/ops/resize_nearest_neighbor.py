@@ -1,0 +1,108 @@
+"""RESIZE_NEAREST_NEIGHBOR of images: rows and columns picked by index.
+
+Source: TFLM ``kernels/internal/reference/resize_nearest_neighbor.h``: indices in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.constraints import Free, SameAs
+from qtorch.fixedpoint import Rounding
+from qtorch.qparams import Grid, QParams
+from qtorch.resizing import RESIZE_PARAMETERS, require_image, resized
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+
+
+def indices(size: int, result: int, *, align_corners: bool, half_pixel_centers: bool) -> Tensor:
+    """Which of ``size`` rows stands at each of ``result``, as the kernel counts."""
+    align = align_corners and result > 1
+    ends = (size - 1, result - 1) if align else (size, result)
+    step = torch.tensor(ends[0], dtype=torch.float32) / torch.tensor(ends[1], dtype=torch.float32)
+    at = (torch.arange(result, dtype=torch.float32) + (0.5 if half_pixel_centers else 0.0)) * step
+    whole = torch.trunc(at + 0.5) if align_corners else torch.floor(at)
+    return whole.to(torch.int64).clamp(0, size - 1)
+
+
+def attributes(call: Call) -> dict[str, Any] | None:
+    """The flags with which the kernel picks the rows and columns that PyTorch picks."""
+    if call.get("mode", "nearest") not in ("nearest", "nearest-exact"):
+        return None
+    image, result = require_image(call)
+    # What PyTorch picks is seen by resizing an image of indices.
+    rows = resized(call, torch.arange(image[0]).float()[:, None].expand(image))[:, 0]
+    columns = resized(call, torch.arange(image[1]).float()[None, :].expand(image))[0]
+    for flags in ((False, False), (False, True)):
+        options = {"align_corners": flags[0], "half_pixel_centers": flags[1]}
+        found = [indices(n, o, **options) for n, o in zip(image, result, strict=True)]
+        if torch.equal(found[0].float(), rows) and torch.equal(found[1].float(), columns):
+            return {"size": result, **options}
+    raise Refused(
+        expected="a size at which TensorFlow Lite picks the same pixels",
+        got=f"{image} to {result}",
+        remedy="resize by a whole factor",
+    )
+
+
+def _pick(attrs: Attrs, x: Tensor, axes: tuple[int, int]) -> Tensor:
+    flags = {name: attrs[name] for name in ("align_corners", "half_pixel_centers")}
+    for axis, result in zip(axes, attrs["size"], strict=True):
+        x = x.index_select(axis, indices(x.shape[axis], result, **flags))
+    return x
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """``[N, C, H, W]``."""
+    return _pick(attrs, x["input"], (2, 3))
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """``[N, H, W, C]``."""
+    return _pick(attrs, codes["input"], (1, 2))
+
+
+def samples() -> Iterable[Sample]:
+    """Up and down, whole factors and not, every flag."""
+    rng = np.random.default_rng(17)
+    for dtype in ("int8", "int16"):
+        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        for size, align, half in [((6, 8), False, False), ((2, 3), False, True), ((7, 9), True, False)]:
+            attrs = {"size": size, "align_corners": align, "half_pixel_centers": half}
+            arrays = {"input": rng.integers(-100, 100, (2, 3, 4, 2), dtype=dtype)}
+            yield Sample(f"{dtype} {size} {align} {half}", attrs, arrays, {"input": grid, "output": grid})
+
+
+ROW = Row(
+    name="resize_nearest_neighbor",
+    roles=("input",),
+    matches=(
+        Match("module", nn.Upsample, attributes),
+        Match("module", nn.UpsamplingNearest2d, attributes),
+        Match("function", F.interpolate, attributes, parameters=RESIZE_PARAMETERS),
+    ),
+    forward=forward,
+    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    reference=reference,
+    tflite=TFLite(
+        operator="RESIZE_NEAREST_NEIGHBOR",
+        resolver="AddResizeNearestNeighbor",
+        version=lambda qparams: 3,
+        options="ResizeNearestNeighborOptions",
+        fields=(
+            OptionField("align_corners", "AlignCorners"),
+            OptionField("half_pixel_centers", "HalfPixelCenters"),
+        ),
+        operands=(Operand("size", 1),),
+    ),
+    onnx=Unsupported("the ONNX writer does not exist yet"),
+    c=Unsupported("the C kernels do not exist yet"),
+    samples=samples,
+    selects=True,
+    channels_last=True,
+)
