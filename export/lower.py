@@ -15,7 +15,7 @@ from torch import fx
 
 from export.ir import Graph, Node, Value, check
 from qtorch.constraints import BiasFromAccumulator
-from qtorch.errors import NotFinite
+from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.fixedpoint import quantize_multiplier
 from qtorch.layers import QuantizedOp
@@ -83,6 +83,7 @@ class _Lowering:
         names = tuple(f"{name}.{i}" for i in range(len(shapes))) if value is not None else (name,)
         self.names[node] = names
         qparams = op.output.qparams()
+        self._require_constraints(name, op, {role: self.values[inputs[role]].qparams for role in inputs}, len(names))
         if op.row.channels_last:
             self._channels_last_node(op, ordered, name, shapes[0], qparams)
         elif dict(op.row.kept(op.attrs)) != op.attrs:
@@ -91,6 +92,20 @@ class _Lowering:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
             self.nodes.append(Node(op.row.name, dict(op.attrs), ordered, names))
+
+    def _require_constraints(
+        self, name: str, op: QuantizedOp, qparams: dict[str, QParams | None], outputs: int
+    ) -> None:
+        """What calibration made true may have become false in training since."""
+        results = dict.fromkeys(op.row.output_roles(outputs), op.output.qparams())
+        broken = op.row.violations({**qparams, **results})
+        if broken:
+            raise BadConfiguration(
+                where=f"layer {name!r}",
+                expected="a grid that the kernel can compute onto",
+                got="; ".join(broken),
+                remedy="calibrate again: the weights have outgrown the ranges that were measured",
+            )
 
     def _channels_last_node(
         self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams
@@ -172,7 +187,10 @@ class _Lowering:
             worst = worst + np.abs(bias.astype(np.int64))
         shift = np.maximum(self._shifts(op, constants), 0)
         if (worst * 2.0**shift).max() > limit:
-            raise OverflowError(f"layer {name!r}: expected accumulators up to {limit}, got up to {worst.max()}")
+            raise OverflowError(
+                f"layer {name!r}: expected accumulators up to {limit}, got up to {worst.max()} before a shift by "
+                f"{shift.max()} bits"
+            )
 
     def _shifts(self, op: QuantizedOp, constants: dict[str, str]) -> np.ndarray:
         """By how many bits each channel's accumulator is shifted before it is multiplied."""

@@ -12,6 +12,7 @@ import numpy as np
 from qtorch.qparams import CODE_RANGE, QParams
 
 __all__ = [
+    "ACCUMULATED",
     "RESCALED",
     "AnyGrid",
     "BiasFromAccumulator",
@@ -106,9 +107,16 @@ class CoarserThan(Free):
         found = super().violation(role, qparams)
         if found or got is None:
             return found
-        least = self.least(got.dtype, (q.scale[0] for q in (qparams[other] for other in self.others) if q is not None))
+        least = self.least(
+            got.dtype, (max(q.scale) for q in (qparams[other] for other in self.others) if q is not None)
+        )
         return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None
 
+
+#: An output onto which accumulators are brought: a step of it is no small fraction of a step of theirs.
+ACCUMULATED = CoarserThan(
+    ("int8", "int16"), others=("input", "weight"), factors={"int8": 2.0**-6, "int16": 2.0**-6}, combine="product"
+)
 
 #: An output onto which codes, or a mean of codes, are brought by one factor.
 RESCALED = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-21, "int16": 2.0**-13})

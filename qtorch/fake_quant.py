@@ -102,14 +102,17 @@ class Quantizer(nn.Module):
         """Take a coarser scale; zero keeps its code."""
         self.scale.fill_(scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape."""
+    def forward(self, x: Tensor, inner: Tensor | None = None) -> Tensor:
+        """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape.
+
+        ``inner``: see :func:`qtorch.functional.inner_steps`.
+        """
         if self.mode is Mode.FLOAT:
             return x
         if self.mode is Mode.CALIBRATE:
             self.observer.observe(x)
             return x
-        return fake_quantize(x, self.grid, *self.grid.limits)
+        return fake_quantize(x, self.grid, *self.grid.limits, inner=inner)
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """float32 values of integer codes."""

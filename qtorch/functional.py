@@ -18,6 +18,7 @@ __all__ = [
     "bias_scale",
     "dequantize",
     "fake_quantize",
+    "inner_steps",
     "quantize",
     "range_to_grid",
     "replace_value",
@@ -86,26 +87,53 @@ def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
-        steps = round_half_away(x / scale)
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, inner: Tensor | None
+    ) -> Tensor:
+        if inner is None:
+            steps = round_half_away(x / scale)
+        else:
+            # A power of two scales without rounding, so that a tie of the outer rounding stays one.
+            steps = round_half_away((x / (scale * inner)).round_().mul_(inner))
         clipped = steps.clamp(low - zero_point, high - zero_point)
         ctx.save_for_backward(steps == clipped)
         return clipped.mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (inside,) = ctx.saved_tensors
-        return grad * inside, None, None, None, None
+        return grad * inside, None, None, None, None, None
 
 
-def fake_quantize(x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None) -> Tensor:
+def fake_quantize(
+    x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None, inner: Tensor | None = None
+) -> Tensor:
     """``dequantize(quantize(x))`` in float32, with the clipped straight-through gradient.
 
     The gradient is 1 where ``x`` is representable, 0 where it saturates (Jacob et al. 2018, arXiv:1712.05877).
-    The scale is a constant to autograd.
+    The scale is a constant to autograd. ``inner`` (see :func:`inner_steps`) rounds twice, as the device does.
     """
-    y: Tensor = _FakeQuantize.apply(x, _along(grid.scale, axis, x.dim()), grid.zero_point, low, high)
+    scale = _along(grid.scale, axis, x.dim())
+    y: Tensor = _FakeQuantize.apply(x, scale, grid.zero_point, low, high, inner)
     return y
+
+
+def inner_steps(accumulator_scale: Tensor, output_scale: Tensor, axis: int, ndim: int) -> Tensor:
+    """To what share of the output's step the device rounds an accumulator before it rounds to whole steps.
+
+    Requantization by ``m * 2**-e``, m in [1/2, 1), rounds to steps of ``2**-e`` first: without it about one value in
+    ``2**e`` would end on the other side of a tie.
+
+    Args:
+        accumulator_scale: ``s_in * s_w``, ``[]`` or ``[C]``.
+        output_scale: ``[]``.
+        axis: of the channels in the tensor that is rounded.
+        ndim: its number of axes.
+
+    Returns: ``2**-e``, broadcast against that tensor; at most 1.
+    """
+    exponent = torch.frexp(accumulator_scale / output_scale).exponent
+    return _along(torch.exp2(exponent.clamp_(max=0).to(torch.float32)), axis, ndim)
 
 
 class _ReplaceValue(torch.autograd.Function):

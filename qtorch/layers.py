@@ -21,6 +21,7 @@ from qtorch.functional import (
     bias_scale,
     dequantize,
     fake_quantize,
+    inner_steps,
     quantize,
     range_to_grid,
     replace_value,
@@ -111,11 +112,24 @@ class QuantizedOp(nn.Module):
         tensors = dict(zip(self.sources, inputs, strict=True))
         if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
             return self._each(self._normalized(tensors, self._raw()), self.output)
-        y = self._fake(tensors)
+        exactly = self.mode is Mode.EXACT or self.row.fake_exactly
         if self.row.selects:
-            return y
-        y = self._each(y, self.output)
-        return replace_value(y, self._exact(tensors)) if self.mode is Mode.EXACT else y
+            return self._selected(tensors)
+        if exactly and not torch.is_grad_enabled():
+            return self._exact(tensors)
+        y = self._fake(tensors)
+        return replace_value(y, self._exact(tensors)) if exactly else y
+
+    @torch.no_grad()
+    def agreement(self, *inputs: Tensor) -> Tensor:
+        """How many steps of the output's grid FAKE mode lies from the device's integers, int64.
+
+        For inputs on their grids, in evaluation; what :mod:`export.agreement` reports.
+        """
+        tensors = dict(zip(self.sources, inputs, strict=True))
+        grid, exact = self.output.grid, self._exact(tensors)
+        fake = exact if self.row.fake_exactly else self._fake(tensors)
+        return quantize(fake, grid, *grid.limits) - quantize(exact, grid, *grid.limits)
 
     def constants(self) -> dict[str, Constant]:
         """The integers that the constants become on the device, by role; the same code serves training and export."""
@@ -128,18 +142,35 @@ class QuantizedOp(nn.Module):
             return False
         constants = {role: grid for role, (_, grid) in self._folded_grids().items()}
         grids = constants | {role: source.grid for role, source in self.sources.items()}
-        least = demand.least(self.output.dtype, (float(grids[role].scale) for role in demand.others))
+        least = demand.least(self.output.dtype, (float(grids[role].scale.max()) for role in demand.others))
         if float(self.output.scale) > least:
             return False
         # Next to the bound a requantization factor rounds up to 1.
         self.output.coarsen(1.001 * least)
         return True
 
-    def _fake(self, tensors: Mapping[str, Tensor]) -> Any:
-        if self.norm is not None and self.norm.training and not self.norm_frozen and self.mode is Mode.FAKE:
-            return self._normalized(tensors, {**self._raw(), "weight": self._fake_scaled_weight()})
+    def _selected(self, tensors: Mapping[str, Tensor]) -> Any:
+        """What only picks elements keeps them on their grid."""
         fake = {role: self._fake_constant(role, *pair) for role, pair in self._folded_grids().items()}
         return self._row_forward(self.attrs, {**tensors, **fake})
+
+    def _fake(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Float arithmetic on rounded constants, its result rounded to the output's grid."""
+        if self.norm is not None and self.norm.training and not self.norm_frozen and self.mode is Mode.FAKE:
+            y = self._normalized(tensors, {**self._raw(), "weight": self._fake_scaled_weight()})
+            return self._each(y, self.output)
+        grids = self._folded_grids()
+        fake = {role: self._fake_constant(role, *pair) for role, pair in grids.items()}
+        y = self._row_forward(self.attrs, {**tensors, **fake})
+        if not self._accumulates():
+            return self._each(y, self.output)
+        scale = bias_scale(self.sources["input"].scale, grids["weight"][1].scale)
+        axis = 1 if self.row.channels_last else y.dim() - 1
+        return self.output(y, inner_steps(scale, self.output.scale, axis, y.dim()))
+
+    def _accumulates(self) -> bool:
+        """Whether the kernel requantizes a sum of products by rounding twice; the 16-bit kernels round once."""
+        return "weight" in self.constant_roles and self._symmetric("weight") and self.config.activations == "int8"
 
     def _normalized(self, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
         """The float op with its batch norm beside it, which then normalizes by the batch in training."""

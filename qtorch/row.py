@@ -207,6 +207,8 @@ class Row:
             (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
             the op's tensors alike.
         needs_bias: LiteRT's kernel takes no node without one, so a bias of zeros stands in for a missing one.
+        fake_exactly: FAKE mode too computes the device's integers for this op: its float form lands on ties or goes
+            through a table, and parts from them far more often than a sum of products does.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding; 0 is exact.
     """
@@ -229,6 +231,7 @@ class Row:
     channels_last: bool = False
     weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
+    fake_exactly: bool = False
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
     litert_lsb: int = 0

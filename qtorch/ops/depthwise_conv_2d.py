@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes
-from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.convolution import convolution_attributes, convolve, image_and_window, is_depthwise, weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
@@ -116,7 +116,7 @@ ROW = Row(
         "input": Free(("int8", "int16")),
         "weight": SymmetricWeight(axis=3, dtypes=("int8", "int4")),
         "bias": BiasFromAccumulator(),
-        "output": Free(("int8", "int16")),
+        "output": ACCUMULATED,
     },
     reference=reference,
     tflite=TFLite(

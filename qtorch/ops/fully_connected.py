@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes
-from qtorch.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
@@ -123,7 +123,7 @@ ROW = Row(
         "input": Free(),
         "weight": SymmetricWeight(axis=0),
         "bias": BiasFromAccumulator(),
-        "output": Free(),
+        "output": ACCUMULATED,
     },
     reference=reference,
     tflite=TFLite(

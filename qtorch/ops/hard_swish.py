@@ -88,5 +88,6 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    fake_exactly=True,
     transposed=any_order,
 )

@@ -98,6 +98,7 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    fake_exactly=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "keep_dims": True},
 )
