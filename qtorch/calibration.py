@@ -126,15 +126,34 @@ class Saturation:
         )
 
 
+class _Watch:
+    """Counts one quantizer's values, those outside its grid, and their limits."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        qparams = quantizer.qparams()
+        low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
+        self.covered, self.half = (low, high), qparams.scale[0] / 2
+        self.count = self.outside = 0
+        self.needed = (float("inf"), -float("inf"))
+
+    def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        values = arguments[0].detach()
+        low, high = (float(v) for v in torch.aminmax(values))
+        self.needed = (min(self.needed[0], low), max(self.needed[1], high))
+        self.count += values.numel()
+        below, above = self.covered[0] - self.half, self.covered[1] + self.half
+        if low < below or high > above:
+            self.outside += int(((values < below) | (values > above)).sum())
+
+
 def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
     """Which activations saturate on ``batches``: those with values more than half a step outside their grid."""
-    seen: dict[str, list[Tensor]] = {}
-
-    def watch(name: str) -> Any:
-        return lambda module, args: seen.setdefault(name, []).append(args[0].detach().flatten())
-
     found = quantizers(net)
-    hooks = [quantizer.register_forward_pre_hook(watch(name)) for name, quantizer in found.items()]
+    mode = next(iter(found.values())).mode
+    watches = {name: _Watch(quantizer) for name, quantizer in found.items()}
+    hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in found.items()]
+    # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
+    set_mode(net, Mode.FLOAT)
     try:
         with torch.no_grad(), _evaluating(net):
             for batch in batches:
@@ -142,14 +161,9 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
     finally:
         for hook in hooks:
             hook.remove()
-    return tuple(_saturations(found, seen))
-
-
-def _saturations(found: dict[str, Quantizer], seen: dict[str, list[Tensor]]) -> Iterator[Saturation]:
-    for name, quantizer in found.items():
-        values, qparams = torch.cat(seen[name]), quantizer.qparams()
-        low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
-        half = qparams.scale[0] / 2
-        share = float(((values < low - half) | (values > high + half)).double().mean())
-        if share:
-            yield Saturation(name, share, (float(values.min()), float(values.max())), (low, high))
+        set_mode(net, mode)
+    return tuple(
+        Saturation(name, watch.outside / watch.count, watch.needed, watch.covered)
+        for name, watch in watches.items()
+        if watch.outside
+    )
