@@ -169,15 +169,20 @@ class Real:
 
 @dataclass(frozen=True)
 class SymmetricWeight:
-    """Zero point 0, per tensor or per channel along ``axis`` of the constant as the device stores it."""
+    """Zero point 0, per tensor or per channel along ``axis`` of the constant as the device stores it.
+
+    ``per_tensor`` has the types that the kernel reads per tensor only.
+    """
 
     axis: int
     dtypes: tuple[str, ...] = ("int8",)
+    per_tensor: tuple[str, ...] = ()
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
-        if got is None or got.dtype not in self.dtypes or any(got.zero_point) or got.axis not in (None, self.axis):
+        axes = (None,) if got is not None and got.dtype in self.per_tensor else (None, self.axis)
+        if got is None or got.dtype not in self.dtypes or any(got.zero_point) or got.axis not in axes:
             wanted = " or ".join(self.dtypes)
             return f"expected {wanted} with zero point 0, per tensor or along axis {self.axis}, got {got}"
         return None

@@ -219,8 +219,9 @@ class QuantizedOp(nn.Module):
         return constraint.axis if order is None else order[constraint.axis]
 
     def _scale_axis(self, role: str) -> int | None:
-        symmetric = isinstance(self.row.constraints.get(role), SymmetricWeight)
-        return self._channel_axis() if symmetric and self.config.weights == "per_channel" else None
+        demand = self.row.constraints.get(role)
+        per_channel = isinstance(demand, SymmetricWeight) and self.config.weight_dtype not in demand.per_tensor
+        return self._channel_axis() if per_channel and self.config.weights == "per_channel" else None
 
     def _folded_grids(self) -> dict[str, tuple[Tensor, Grid]]:
         """Every constant with its grid, by role; a weight's scale is ``[C]`` per channel, else ``[]``."""

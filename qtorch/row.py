@@ -210,7 +210,8 @@ class Row:
         fake_exactly: FAKE mode too computes the device's integers for this op: its float form lands on ties or goes
             through a table, and parts from them far more often than a sum of products does.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
-        litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding; 0 is exact.
+        litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
+            type; exact where nothing is said.
     """
 
     name: str
@@ -234,7 +235,7 @@ class Row:
     fake_exactly: bool = False
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
-    litert_lsb: int = 0
+    litert_lsb: Mapping[str, int] = field(default_factory=dict)
 
     def input_roles(self, count: int) -> tuple[str, ...]:
         """Role of each of ``count`` inputs."""

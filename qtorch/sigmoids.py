@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,17 @@ from qtorch.gemmlowp import rounding_divide_by_power_of_two
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Sample
 
-__all__ = ["INPUT_INTEGER_BITS", "SMALLEST_SCALE", "input_radius", "sigmoid_codes", "unary_samples"]
+__all__ = [
+    "INPUT_INTEGER_BITS",
+    "SMALLEST_SCALE",
+    "input_radius",
+    "int16_samples",
+    "sigmoid_codes",
+    "sigmoid_codes_int16",
+    "sigmoid_version",
+    "tanh_codes_int16",
+    "unary_samples",
+]
 
 INPUT_INTEGER_BITS = 4
 
@@ -46,6 +56,69 @@ def sigmoid_codes(
     table = result.clamp(-128, 127)
     table = torch.where(every <= -radius, -128, torch.where(every >= radius, 127, table))
     return table[codes + 128]
+
+
+#: Entries of the kernels' table that are not the nearest number but one above it.
+_ONE_ABOVE = [
+    4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49,
+    50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255,
+]  # fmt: skip
+
+
+def _interpolated(magnitude: Tensor, fraction_bits: int) -> Tensor:
+    """The sigmoid of a number in units of ``1 / (24 * 2**fraction_bits)``, times ``2**(16 + fraction_bits)``.
+
+    A straight line between neighbours in a table of 256, ``2**16 * sigmoid(i / 24)``; 1 beyond its end.
+    """
+    table = torch.round(2.0**16 * torch.sigmoid(torch.arange(256, dtype=torch.float64) / 24)).to(torch.int64)
+    table[torch.tensor(_ONE_ABOVE)] += 1
+    index, fraction = magnitude >> fraction_bits, magnitude & (2**fraction_bits - 1)
+    below = table[index.clamp(max=255)]
+    above = table[(index + 1).clamp(max=255)]
+    return (below << fraction_bits) + fraction * (above - below)
+
+
+def _table_input(codes: Tensor, source: Grid, powers: tuple[int, ...]) -> Tensor:
+    """int16 codes in units of 2**-17 of 10.7, which is 24 * 512 a unit."""
+    scale = float(source.scale)
+    exponent = math.log2(scale)
+    if exponent == round(exponent) and 12 + round(exponent) in powers:
+        return codes * (3 << (12 + round(exponent)))
+    multiplier, shift = scale * 4096.0 * 3.0, 0
+    while multiplier <= 32767.0 / 2.0 and shift <= 30:
+        multiplier, shift = multiplier * 2, shift + 1
+    half = 1 << (shift - 1) if shift else 0
+    return (codes * int(multiplier) + half) >> shift
+
+
+def sigmoid_codes_int16(codes: Tensor, source: Grid) -> Tensor:
+    """int16 codes, scale 2**-15. Source: TFLM ``integer_ops/logistic.h``, ``micro/kernels/logistic_common.cc``."""
+    x = _table_input(codes, source, (0,))
+    magnitude = x.abs()
+    result = torch.where(magnitude >> 9 >= 255, 0x7FFF << 10, _interpolated(magnitude, 9))
+    return torch.where(x >= 0, result + 2**9, 2**25 - result + 2**9 - 1) >> 10
+
+
+def tanh_codes_int16(codes: Tensor, source: Grid) -> Tensor:
+    """int16 codes, scale 2**-15: ``2 sigmoid(2x) - 1``. Source: TFLM ``integer_ops/tanh.h``."""
+    x = _table_input(codes, source, (0, 1))
+    magnitude = x.abs()
+    result = torch.where(magnitude >> 8 >= 255, 0xFFFF << 8, _interpolated(magnitude, 8))
+    return torch.where(x >= 0, result - 2**23 + 2**7, -result + 2**23 + 2**7 - 1) >> 8
+
+
+def sigmoid_version(qparams: Mapping[str, QParams | None]) -> int:
+    """2 reads int8, 3 int16."""
+    source = qparams["input"]
+    return 3 if source is not None and source.dtype == "int16" else 2
+
+
+def int16_samples(output: QParams) -> Iterable[Sample]:
+    """Every int16 code at powers of two, which the kernels treat apart, and at other scales."""
+    every = np.arange(-(2**15), 2**15).astype(np.int16).reshape(16, 4096)
+    for scale in (2.0**-12, 2.0**-11, 2.0**-13, 3e-4, 2e-5, 1e-3):
+        qparams = {"input": QParams((float(np.float32(scale)),), (0,), "int16"), "output": output}
+        yield Sample(f"int16 {scale:.3g}", {}, {"input": every}, qparams)
 
 
 def unary_samples(output: QParams, scales: Iterable[float], attrs: dict[str, object] | None = None) -> Iterable[Sample]:

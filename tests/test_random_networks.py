@@ -21,11 +21,21 @@ COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
 CHUNK = 25
 
 
+#: Mostly the default; every tenth network of a kind has another.
+CONFIGURATIONS = {
+    1: qtorch.QuantizationConfig(weights="per_tensor"),
+    2: qtorch.QuantizationConfig(activations="int16"),
+    3: qtorch.QuantizationConfig(weight_bits=4),
+    4: qtorch.QuantizationConfig(layers={"layer*": {"activations": "int16"}}),
+    5: qtorch.QuantizationConfig(margin=0.3, layers={"layer1": {"weight_bits": 4}}),
+}
+
+
 def outcome(program: Program) -> str:
     """``"exact"``, ``"refused"`` by prepare, or what went wrong."""
     net, data = program.build(), program.data(8)
     try:
-        qat = qtorch.prepare(net, tuple(x[:1] for x in data))
+        qat = qtorch.prepare(net, tuple(x[:1] for x in data), CONFIGURATIONS.get(program.seed % 10))
     except UnsupportedLayer as error:
         return f"refused: {error}"
     try:

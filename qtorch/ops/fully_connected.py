@@ -1,4 +1,4 @@
-"""FULLY_CONNECTED, int8 activations and weights, int32 bias.
+"""FULLY_CONNECTED: int8 with int32 bias, int16 activations with int64 bias, int4 weights per tensor.
 
 Source: TFLM ``micro/kernels/fully_connected_common.cc`` (multipliers) and
 ``kernels/internal/reference/integer_ops/fully_connected.h`` (arithmetic).
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.convolution import weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
@@ -40,9 +41,11 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
-    """4 is the first int8 version; 12 the first that reads per-channel weights."""
-    weight = qparams["weight"]
-    return 12 if weight is not None and len(weight.scale) > 1 else 4
+    """4 is the first int8 version, 7 int16, 10 int4 weights, 12 the first that reads per-channel weights."""
+    source, weight = qparams["input"], qparams["weight"]
+    if weight is not None and (len(weight.scale) > 1 or weight.dtype == "int4"):
+        return 12 if len(weight.scale) > 1 else 10
+    return 7 if source is not None and source.dtype == "int16" else 4
 
 
 def samples() -> Iterable[Sample]:
@@ -83,6 +86,13 @@ def samples() -> Iterable[Sample]:
             arrays = {**arrays, "input": arrays["input"].reshape(16, 2, 2, n_in)}
             yield Sample("rank 4", {"activation": activation, "keep_num_dims": True}, arrays, qparams)
     yield _product_rounding_sample()
+    plain = {"activation": "none", "keep_num_dims": False}
+    for per_channel in (True, False):
+        yield weighted_sample(
+            rng, f"int16, per channel {per_channel}", plain, (30, 20), (6, 20), channel_axis=0, dtype="int16",
+            input=(1e-4, 0), output=(3e-4, 0), per_channel=per_channel,
+        )  # fmt: skip
+    yield weighted_sample(rng, "int4", plain, (30, 9), (5, 9), channel_axis=0, weights="int4", per_channel=False)
 
 
 def _product_rounding_sample() -> Sample:
@@ -120,8 +130,8 @@ ROW = Row(
     ),
     forward=forward,
     constraints={
-        "input": Free(),
-        "weight": SymmetricWeight(axis=0),
+        "input": Free(("int8", "int16")),
+        "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4"), per_tensor=("int4",)),
         "bias": BiasFromAccumulator(),
         "output": ACCUMULATED,
     },
@@ -139,6 +149,7 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,
     transposed=last_axis_stays,
 )

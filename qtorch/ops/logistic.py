@@ -16,9 +16,16 @@ from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid
 from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
-from qtorch.sigmoids import SMALLEST_SCALE, sigmoid_codes, unary_samples
+from qtorch.sigmoids import (
+    SMALLEST_SCALE,
+    int16_samples,
+    sigmoid_codes,
+    sigmoid_codes_int16,
+    sigmoid_version,
+    unary_samples,
+)
 
-_OUTPUT = Fixed({"int8": (1 / 256, -128)})
+_OUTPUT = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -27,13 +34,16 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Through Q4.27 and Q0.31; saturates 15 away from zero."""
+    """int8 through Q4.27 and Q0.31, saturating 15 away from zero; int16 by table."""
+    if grids["input"].dtype == "int16":
+        return sigmoid_codes_int16(codes["input"], grids["input"])
     return sigmoid_codes(codes["input"], grids["input"], gemmlowp.logistic, 8, -128)
 
 
 def samples() -> Iterable[Sample]:
     """Every code at scales from flat to saturated."""
-    return unary_samples(_OUTPUT.qparams("int8"), [SMALLEST_SCALE, 0.004, 0.05, 0.12, 1.0, 40.0])
+    yield from unary_samples(_OUTPUT.qparams("int8"), [SMALLEST_SCALE, 0.004, 0.05, 0.12, 1.0, 40.0])
+    yield from int16_samples(_OUTPUT.qparams("int16"))
 
 
 ROW = Row(
@@ -46,9 +56,9 @@ ROW = Row(
         Match("method", "sigmoid"),
     ),
     forward=forward,
-    constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},
+    constraints={"input": Free(("int8", "int16"), smallest=SMALLEST_SCALE), "output": _OUTPUT},
     reference=reference,
-    tflite=TFLite(operator="LOGISTIC", resolver="AddLogistic", version=lambda qparams: 2),
+    tflite=TFLite(operator="LOGISTIC", resolver="AddLogistic", version=sigmoid_version),
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,

@@ -72,6 +72,7 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,
 )

@@ -1,4 +1,4 @@
-"""RELU on its own, int8: where no kernel before it can absorb it.
+"""RELU on its own: where no kernel before it can absorb it.
 
 Source: TFLM ``micro/kernels/activations_common.cc``.
 """
@@ -56,6 +56,11 @@ def samples() -> Iterable[Sample]:
             "output": QParams((float(np.float32(s_out)),), (z_out,)),
         }
         alike = ", alike" if 127 in (z_in, z_out) else ""
+        qparams16 = {
+            role: QParams((float(np.float32(q.scale[0] / 256)),), (0,), "int16") for role, q in qparams.items()
+        }
+        wide = np.linspace(-(2**15), 2**15 - 1, 1024).astype(np.int16).reshape(4, 256)
+        yield Sample(f"int16 {s_in} to {s_out}", {}, {"input": wide}, qparams16)
         yield Sample(f"{s_in}@{z_in} to {s_out}@{z_out}{alike}", {}, {"input": codes}, qparams)
 
 
@@ -69,11 +74,12 @@ ROW = Row(
         Match("method", "relu"),
     ),
     forward=forward,
-    constraints={"input": Free(), "output": RESCALED},
+    constraints={"input": Free(("int8", "int16")), "output": RESCALED},
     reference=reference,
     tflite=TFLite(operator="RELU", resolver="AddRelu", version=lambda qparams: 2),
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    litert_lsb={"int16": 1},
     transposed=any_order,
 )
