@@ -1,4 +1,6 @@
-"""``python -m export CHECKPOINT --out DIR`` and ``python -m export verify MODEL.tflite [--against CHECKPOINT]``."""
+"""``python -m export CHECKPOINT --out DIR``, ``python -m export verify MODEL.tflite [--against CHECKPOINT]``, and
+``python -m export support``: the table of what can be exported.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from export.ir import Graph
 from export.parity import compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.report import table
+from export.support import support_table
 from export.tflite_reader import read_tflite
 from qtorch.errors import BadModelFile, ParityError
 from qtorch.lightning.checkpoint import load_run
@@ -111,6 +114,9 @@ def _read(path: Path) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 2 for bad input, 1 for failed parity."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["support"]:
+        print(support_table())
+        return 0
     if given[:1] == ["verify"]:
         return run_command(lambda: _verify(given[1:]))
     return run_command(lambda: _export(given))

@@ -140,3 +140,68 @@ def test_bad_weights_are_refused(network: fx.GraphModule) -> None:
         next(network.parameters())[0, 0] = float("nan")
     with pytest.raises(NotFinite, match=r"weight of layer '0'"):
         integer_graph(network)
+
+
+@pytest.fixture
+def convolutional() -> fx.GraphModule:
+    """A convolution with a batch norm, a strided depthwise one, a pooling, a linear layer."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+    x = torch.randn(32, 2, 8, 8)
+    net(x)
+    qat = qtorch.prepare(net.eval(), x[:1])
+    qtorch.calibrate(qat, [x])
+    return qat
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("what", ["mantissa", "shift"])
+def test_a_wrong_multiplier_is_caught(
+    convolutional: fx.GraphModule, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    from qtorch import accumulator, fixedpoint
+
+    def wrong(real: torch.Tensor) -> fixedpoint.Multiplier:
+        mantissa, shift = fixedpoint.quantize_multiplier(real)
+        # 2**-12 of the factor: less would change no code of these inputs, and so be nothing that a device shows.
+        return fixedpoint.Multiplier(mantissa + (2**18 if what == "mantissa" else 0), shift + (what == "shift"))
+
+    graph = integer_graph(convolutional)
+    codes = corner_codes(graph, 500)
+    parity(graph, write_tflite(graph), codes, reported=())
+    monkeypatch.setattr(accumulator, "quantize_multiplier", wrong)
+    with pytest.raises(ParityError, match="tflm"):
+        parity(graph, write_tflite(graph), codes, reported=())
+
+
+@pytest.mark.tflm
+def test_a_wrong_layout_is_caught(convolutional: fx.GraphModule) -> None:
+    graph = integer_graph(convolutional)
+    weight = graph.values["0.weight"]
+    assert weight.data is not None
+    turned = replace(weight, data=np.ascontiguousarray(weight.data.swapaxes(1, 2)))
+    with pytest.raises(ParityError, match=r"0\.weight"):
+        compare_file(graph, write_tflite(replace(graph, values={**graph.values, "0.weight": turned})))
+    # Rows and columns exchanged at the input: the file is right in itself, but not the network.
+    name = graph.inputs[0]
+    wrong = replace(graph, views={**graph.views, name: replace(graph.views[name], axes=(0, 3, 2, 1))})
+    with pytest.raises(ParityError, match="EXACT"):
+        parity(wrong, write_tflite(wrong), corner_codes(wrong, 50), convolutional, reported=())
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("what", ["padding", "stride_h", "activation"])
+def test_a_changed_attribute_is_caught(convolutional: fx.GraphModule, what: str) -> None:
+    graph = integer_graph(convolutional)
+    changed = {"padding": "valid", "stride_h": 3, "activation": "relu6"}[what]
+    nodes = (replace(graph.nodes[0], attrs={**graph.nodes[0].attrs, what: changed}), *graph.nodes[1:])
+    with pytest.raises(ParityError, match="attributes"):
+        compare_file(graph, write_tflite(replace(graph, nodes=nodes)))

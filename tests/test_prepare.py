@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -111,17 +113,193 @@ def test_saturation_is_reported(network: fx.GraphModule) -> None:
     assert "outside" in str(found[0])
 
 
+class Calls(nn.Module):
+    """One function of one image ``[N, 4, 6, 6]``."""
+
+    def __init__(self, function: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> object:
+        return self.function(x)
+
+
 @pytest.mark.parametrize(
     ("net", "words"),
     [
-        (nn.Sequential(nn.Linear(2, 2), nn.GELU()), ["'1'", "GELU", "Linear", "ReLU"]),
-        (nn.Sequential(nn.Linear(2, 2), nn.Softplus()), ["Softplus"]),
+        (nn.GELU(), ["'0'", "GELU", "Conv2d", "ReLU", "Hardswish"]),
+        (nn.Softplus(), ["Softplus", "nn.ReLU"]),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), ["reflect", "zeros"]),
+        (nn.ConvTranspose2d(4, 4, 3, groups=2), ["groups=2", "nn.Upsample"]),
+        (nn.MaxPool2d(2, dilation=2), ["dilation=2"]),
+        (nn.AdaptiveAvgPool2d(4), ["(6, 6)", "(4, 4)", "divides"]),
+        (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), ["count_include_pad=True"]),
+        (nn.Softmax(1), ["dim=1", "movedim"]),
+        (nn.BatchNorm2d(4, track_running_stats=False), ["track_running_stats"]),
+        (nn.Upsample(scale_factor=1.7), ["whole factor"]),
+        (nn.Upsample(scale_factor=2, mode="bicubic"), ["row"]),
+        (Calls(lambda x: x.transpose(0, 1)), ["batch", "test_prepare.py", "transpose"]),
+        (Calls(lambda x: x.reshape(1, -1)), ["batch axis", "flatten(1)", "test_prepare.py"]),
+        (Calls(lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect")), ["zeros", "reflect"]),
+        (Calls(lambda x: F.pad(x, (-1, 0))), ["at least 0"]),
+        (Calls(lambda x: x[:, ::2][1:]), ["batch axis"]),
+        (Calls(lambda x: torch.split(x, [1, 3], 1)[0]), ["one size"]),
+        (Calls(lambda x: torch.add(x, x, alpha=2)), ["alpha=1"]),
+        (Calls(lambda x: x.mean()), ["dim=None"]),
+        (Calls(lambda x: x / 3), ["truediv", "reciprocal"]),
+        (Calls(lambda x: x @ x), ["matmul", "nn.Linear"]),
+        (Calls(lambda x: x[:, :2] + x.mean(1)), ["rank", "unsqueeze"]),
+        (Calls(lambda x: x.double()), ["double"]),
+        (Calls(lambda x: x if x.sum() > 0 else -x), ["control flow"]),
+        (Calls(lambda x: torch.cat([x] * 11, 1)), ["10 tensors"]),
     ],
 )
-def test_unsupported_layers_are_named(net: nn.Module, words: list[str]) -> None:
-    with pytest.raises(UnsupportedLayer) as error:
-        qtorch.prepare(net, torch.zeros(1, 2))
-    assert all(word in str(error.value) for word in words)
+def test_what_can_not_be_exported_is_refused_by_name_with_a_remedy(net: nn.Module, words: list[str]) -> None:
+    with pytest.raises((UnsupportedLayer, BadConfiguration)) as error:
+        qtorch.prepare(nn.Sequential(net), torch.zeros(2, 4, 6, 6))
+    for word in (*words, "Remedy"):
+        assert word in str(error.value)
+
+
+def test_inputs_that_nothing_reads_and_outputs_that_are_no_tensors_are_refused() -> None:
+    class TwoInputs(nn.Module):
+        def forward(self, x: Tensor, unused: Tensor) -> Tensor:
+            return F.relu(x)
+
+    with pytest.raises(UnsupportedLayer, match="unused"):
+        qtorch.prepare(TwoInputs(), (torch.zeros(1, 2), torch.zeros(1, 2)))
+    with pytest.raises(UnsupportedLayer, match="output"):
+        qtorch.prepare(Calls(lambda x: (F.relu(x), x.shape[1])), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "norm", "shape"),
+    [
+        (nn.Conv2d(2, 3, 3), nn.BatchNorm2d, (2, 5, 5)),
+        (nn.Conv2d(4, 8, 3, groups=4, bias=False), nn.BatchNorm2d, (4, 5, 5)),
+        (nn.ConvTranspose2d(2, 3, 3), nn.BatchNorm2d, (2, 5, 5)),
+        (nn.Conv1d(2, 3, 3), nn.BatchNorm1d, (2, 9)),
+        (nn.Linear(4, 3), nn.BatchNorm1d, (4,)),
+    ],
+)
+def test_batch_norm_is_folded(
+    layer: nn.Module, norm: type[nn.Module], shape: tuple[int, ...], affine: bool, momentum: float | None
+) -> None:
+    torch.manual_seed(0)
+    channels = getattr(layer, "out_channels", getattr(layer, "out_features", 0))
+    net = nn.Sequential(copy.deepcopy(layer), norm(channels, eps=1e-3, momentum=momentum, affine=affine), nn.ReLU6())
+    x = torch.randn(64, *shape) * 2 + 1
+    qat = qtorch.prepare(net, x[:1]).train()
+    # Training statistics are measured, in float and in FAKE mode alike, as in the network it was made from.
+    assert torch.allclose(qat(x), net.train()(x), atol=1e-5)
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat, Mode.FAKE)
+    before = qat.get_buffer("1.running_mean").clone()
+    by_batch = qat(x)
+    assert not torch.equal(before, qat.get_buffer("1.running_mean"))
+    qtorch.freeze_batch_norm(qat)
+    after = qat.get_buffer("1.running_mean").clone()
+    frozen = qat(x)
+    frozen.sum().backward()
+    assert torch.equal(after, qat.get_buffer("1.running_mean"))
+    assert float((by_batch - frozen).detach().abs().max()) > 0
+    # What is quantized is the folded weight: the frozen network in training is the one in evaluation.
+    assert torch.equal(frozen, qat.eval()(x))
+    net.load_state_dict(qat.state_dict(), strict=False)
+    largest = float(net.eval()(x).detach().abs().max())
+    assert float((frozen - net(x)).detach().abs().max()) < 0.06 * largest
+    assert [m.row.name for m in qat.modules() if isinstance(m, qtorch.QuantizedOp)] != []
+    assert sum(isinstance(m, qtorch.QuantizedOp) for m in qat.modules()) == 1
+    if affine:
+        assert all(p.grad is not None for p in qat.parameters())
+
+
+def test_a_batch_norm_alone_becomes_a_depthwise_convolution() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3))
+    x = torch.randn(50, 3, 4, 4)
+    net(x)
+    qat = qtorch.prepare(net.eval(), x[:1])
+    assert torch.allclose(qat(x), net(x), atol=1e-5)
+    rows = [m.row.name for m in qat.modules() if isinstance(m, qtorch.QuantizedOp)]
+    assert rows == ["relu", "depthwise_conv_2d"]
+
+
+def test_parameters_keep_their_names_and_a_state_dict_loads() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 2), nn.LayerNorm(2))
+    qat = qtorch.prepare(net, torch.zeros(1, 1, 5, 5))
+    state = {name: torch.randn_like(t) if t.is_floating_point() else t for name, t in net.state_dict().items()}
+    _, unexpected = qat.load_state_dict(state, strict=False)
+    assert not unexpected
+    for name, tensor in state.items():
+        assert torch.equal(qat.state_dict()[name], tensor), name
+
+
+class Shared(nn.Module):
+    """A module used twice, a tensor used three times, two inputs and two outputs, a fixed grid in a concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = self.conv(x), self.conv(y)
+        return torch.cat([a, torch.sigmoid(b), x], 1), torch.maximum(a, b) + 0.5 * x
+
+
+def test_shared_modules_and_grids() -> None:
+    torch.manual_seed(0)
+    net = Shared()
+    x, y = torch.randn(9, 3, 4, 4), 5 * torch.randn(9, 3, 4, 4)
+    qat = qtorch.prepare(net, (x[:1], y[:1]))
+    qtorch.calibrate(qat, [(x, y)])
+    for mode in (Mode.FLOAT, Mode.FAKE, Mode.EXACT):
+        qtorch.set_mode(qat, mode)
+        for got, expected in zip(qat(x, y), net(x, y), strict=True):
+            assert float((got - expected).detach().abs().max()) < 0.06 * float(expected.detach().abs().max())
+    assert len(list(qat.parameters())) == 2
+    ops = {n: m for n, m in qat.named_modules() if isinstance(m, qtorch.QuantizedOp)}
+    joined = next(op for op in ops.values() if op.row.name == "concatenation")
+    assert all(source is joined.output for source in joined.sources.values())
+    # The sigmoid's grid is fixed, so it is requantized before it joins the others.
+    assert "quantize" in [op.row.name for op in ops.values()]
+
+
+def test_layer_norm_is_taken_apart() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 32), nn.LayerNorm(32), nn.Linear(32, 4))
+    x = torch.randn(400, 16)
+    qat = qtorch.prepare(net, x[:1])
+    assert torch.allclose(qat(x), net(x), atol=1e-5)
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat, Mode.EXACT)
+    with torch.no_grad():
+        error = (qat(x) - net(x)).pow(2).mean() / net(x).var()
+    assert float(error) < 0.003
+
+
+def test_configuration_by_layer() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    config = qtorch.QuantizationConfig(layers={"0": {"weight_bits": 4}, "4": {"activations": "int16"}})
+    qat = qtorch.prepare(net, torch.zeros(1, 1, 6, 6), config)
+    qtorch.calibrate(qat, [torch.randn(20, 1, 6, 6)])
+    ops = {n: m for n, m in qat.named_modules() if isinstance(m, qtorch.QuantizedOp)}
+    assert ops["0"].constants()["weight"].qparams.dtype == "int4"
+    assert ops["2"].constants()["weight"].qparams.dtype == "int8"
+    assert [(op.row.name, op.output.dtype) for op in ops.values()][-2:] == [
+        ("fully_connected", "int16"),
+        ("quantize", "int16"),
+    ]
+    with pytest.raises(BadConfiguration, match="weight_bits"):
+        qtorch.QuantizationConfig(layers={"0": {"weight_bits": 3}})
+    with pytest.raises(BadConfiguration, match="bits"):
+        qtorch.QuantizationConfig(layers={"0": {"bits": 4}})
+    with pytest.raises(BadConfiguration, match="int16 with int4"):
+        qtorch.QuantizationConfig(activations="int16", weight_bits=4)
+    with pytest.raises(UnsupportedLayer, match=r"hard_swish.*int16.*layers"):
+        qtorch.prepare(nn.Hardswish(), torch.zeros(1, 2), qtorch.QuantizationConfig(activations="int16"))
 
 
 def test_bad_inputs() -> None:

@@ -97,7 +97,7 @@ class _Layout:
         views = {name: self.where[name].view for name in self.naive.inputs}
         views |= {stored: self.where[name].view for stored, name in zip(outputs, self.naive.outputs, strict=True)}
         views = {name: view for name, view in views.items() if view != View.identity(self.values[name].shape)}
-        return check(Graph(self.values, tuple(self.nodes), self.naive.inputs, outputs, views))
+        return check(_without_unused(Graph(self.values, tuple(self.nodes), self.naive.inputs, outputs, views)))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.naive.values[name].shape
@@ -228,6 +228,8 @@ class _Layout:
         return self.made[key]
 
     def _emit_reshape(self, source: str, name: str, shape: tuple[int, ...]) -> None:
+        # A reshape of a reshape is one of what that one had.
+        source = next((n.inputs[0] for n in self.nodes if n.op == "reshape" and n.output == source), source)
         self.values[name] = Value(shape, self.values[source].qparams)
         self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
 
@@ -246,6 +248,17 @@ class _Layout:
             self._emit_reshape(stored.name, copy, self.values[stored.name].shape)
             self.where[name] = replace(stored, name=copy)
         return self.where[name].name
+
+
+def _without_unused(graph: Graph) -> Graph:
+    """The graph without ops and values that no output needs."""
+    needed, nodes = set(graph.outputs), list[Node]()
+    for node in reversed(graph.nodes):
+        if needed & set(node.outputs):
+            needed |= {*node.inputs, *node.outputs}
+            nodes.append(node)
+    values = {name: value for name, value in graph.values.items() if name in needed or name in graph.inputs}
+    return replace(graph, values=values, nodes=tuple(reversed(nodes)))
 
 
 def _without_units(shape: Iterable[int]) -> list[int]:
