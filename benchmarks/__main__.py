@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: what quantized training and export of the fuel network cost, as ratios in one run."""
+"""``python -m benchmarks``: what quantized training, the integers and the export cost, as ratios in one run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytorch_lightning as pl
 import torch
 
+from benchmarks import mlperf_tiny
 from export.integers import integer_graph
 from export.parity import compare_file
 from export.tflite import write_tflite
@@ -91,6 +92,9 @@ def main() -> None:
         with torch.no_grad():
             times[mode] = _median_seconds(lambda: network(x), 30)
     print(f"exact forward / float forward, batch 4096    {times[Mode.EXACT] / times[Mode.FLOAT]:6.2f}")
+
+    for line in mlperf_tiny.lines():
+        print(line)
 
     command = [sys.executable, "-c", "import qtorch, export"]
     print(f"import qtorch and export                     {_median_seconds(lambda: subprocess.run(command), 3):6.2f} s")

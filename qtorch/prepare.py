@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import copy
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from qtorch.assembly import Assembly, Plan
 from qtorch.batch_norm import BatchNorm
-from qtorch.config import LayerConfig, QuantizationConfig
+from qtorch.config import QuantizationConfig
 from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
 from qtorch.errors import NotFinite, UnsupportedLayer
-from qtorch.fake_quant import Quantizer
 from qtorch.fused_activation import FUSED_ACTIVATIONS
-from qtorch.layers import QuantizedOp
 from qtorch.matching import Found, find_row, refusal
 from qtorch.ops import ROWS
 from qtorch.row import Row
@@ -93,26 +92,12 @@ def _require_finite_parameters(net: nn.Module) -> None:
             )
 
 
-@dataclass
-class _Plan:
-    """An op to be: what was found at a node, and what the nodes behind it were folded into it."""
-
-    found: Found
-    name: str
-    config: LayerConfig
-    norm: BatchNorm | None = None
-
-    @property
-    def row(self) -> Row:
-        return self.found.row
-
-
 class _Preparation:
     """One run over one traced network."""
 
     def __init__(self, traced: fx.GraphModule, config: QuantizationConfig) -> None:
         self.traced, self.config = traced, config
-        self.plans: dict[fx.Node, _Plan] = {}
+        self.plans: dict[fx.Node, Plan] = {}
         self.sharing = Sharing()
         self.taken = {name for name, _ in traced.named_modules()}
         self.replaced: set[str] = set()
@@ -124,7 +109,7 @@ class _Preparation:
         for node in list(self.traced.graph.nodes):
             self._require_used(node)
             self._share(node)
-        _Assembly(self.traced, self.plans, self.sharing).run()
+        Assembly(self.traced, self.plans, self.sharing).run()
 
     def _plan(self, node: fx.Node) -> None:
         if node.op == "output":
@@ -137,7 +122,7 @@ class _Preparation:
             found = find_row(self.traced, node)
             if not self._absorb(node, found.row):
                 name = self._name(node)
-                self.plans[node] = _Plan(found, name, self.config.layer(name))
+                self.plans[node] = Plan(found, name, self.config.layer(name))
 
     def _require_used(self, node: fx.Node) -> None:
         if node.op == "placeholder" and not node.users:
@@ -206,9 +191,9 @@ class _Preparation:
         assert isinstance(producer, fx.Node)
         found = Found(ROWS["depthwise_conv_2d"], attrs, {"input": producer}, {"weight": weight})
         name = self._fresh(f"{node.name}_op")
-        self.plans[node] = _Plan(found, name, self.config.layer(str(node.target)), norm)
+        self.plans[node] = Plan(found, name, self.config.layer(str(node.target)), norm)
 
-    def _takes_norm(self, plan: _Plan, producer: fx.Node) -> bool:
+    def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
         has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)
         # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
         features_last = plan.found.attrs.get("keep_num_dims", False)
@@ -244,7 +229,7 @@ class _Preparation:
         elif is_transparent(self.traced, node):
             self.sharing.join(node, node.args[0])  # type: ignore[arg-type]
 
-    def _share_op(self, node: fx.Node, plan: _Plan) -> None:
+    def _share_op(self, node: fx.Node, plan: Plan) -> None:
         sources = plan.found.sources
         first = next(iter(sources.values()))
         follows = plan.row.selects and len(sources) == 1
@@ -271,7 +256,7 @@ class _Preparation:
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
         self.sharing.add(node, SharedGrid(dtype, fixed, rectified, plan.config.margin))
 
-    def _require_type(self, node: fx.Node, plan: _Plan) -> None:
+    def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations
         for demand in (plan.row.constraint(next(iter(plan.found.sources))), plan.row.constraints["output"]):
             known = (
@@ -295,7 +280,7 @@ class _Preparation:
                 remedy=f"set layers={{{plan.name!r}: {{'weight_bits': 8}}}} in the configuration",
             )
 
-    def _share_inputs(self, node: fx.Node, plan: _Plan) -> None:
+    def _share_inputs(self, node: fx.Node, plan: Plan) -> None:
         """One grid for all inputs. One that a kernel fixed can't widen, so it is requantized unless all have it."""
         fixed = [self.sharing.grid(source).fixed for source in plan.found.sources.values()]
         if any(grid != fixed[0] for grid in fixed):
@@ -306,7 +291,7 @@ class _Preparation:
         for other in others:
             self.sharing.join(other, first)
 
-    def _requantize(self, node: fx.Node, plan: _Plan, role: str, dtype: str) -> None:
+    def _requantize(self, node: fx.Node, plan: Plan, role: str, dtype: str) -> None:
         """Put a tensor onto another grid before ``node`` reads it."""
         source = plan.found.sources[role]
         name = self._fresh(f"{source.name}_requantized")
@@ -315,7 +300,7 @@ class _Preparation:
         inserted.meta = dict(source.meta)
         config = plan.config.with_activations(dtype)
         found = Found(ROWS["quantize"], {}, {"input": source}, {})
-        self.plans[inserted] = _Plan(found, name, config)
+        self.plans[inserted] = Plan(found, name, config)
         self.sharing.add(inserted, SharedGrid(dtype, None, self.sharing.grid(source).rectified, config.margin))
         plan.found = replace(plan.found, sources={**plan.found.sources, role: inserted})
 
@@ -324,80 +309,3 @@ def _computes_tensors(node: fx.Node) -> bool:
     """A call that gives a tuple of tensors, which the recorder kept as a tuple of shapes."""
     value: Any = node.meta.get("value")
     return isinstance(value, tuple) and bool(value) and all(isinstance(part, tuple) for part in value)
-
-
-class _Assembly:
-    """Puts the planned ops into the network, each tensor's quantizer at the op that first computes onto its grid."""
-
-    def __init__(self, traced: fx.GraphModule, plans: dict[fx.Node, _Plan], sharing: Sharing) -> None:
-        self.traced, self.plans, self.sharing = traced, plans, sharing
-        self.quantizer_of: dict[fx.Node, Quantizer] = {}
-        self.path_of: dict[fx.Node, str] = {}
-        self.built: dict[fx.Node, fx.Node] = {}
-
-    def run(self) -> None:
-        graph = self.traced.graph
-        for node in list(graph.nodes):
-            if node.op == "placeholder":
-                self._quantize_input(node)
-            elif node in self.plans:
-                self._build(node, self.plans[node])
-        graph.eliminate_dead_code()
-        graph.lint()
-        self._drop_unused_modules()
-        self.traced.recompile()
-
-    def _quantizer(self, node: fx.Node) -> Quantizer | None:
-        return self.quantizer_of.get(self.sharing.root(node))
-
-    def _new_quantizer(self, node: fx.Node) -> Quantizer:
-        grid = self.sharing.grid(node)
-        made = Quantizer(
-            grid.margin, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed, smallest=grid.smallest
-        )
-        self.quantizer_of[self.sharing.root(node)] = made
-        return made
-
-    def _quantize_input(self, node: fx.Node) -> None:
-        root = self.sharing.root(node)
-        if self._quantizer(node) is None:
-            self.path_of[root] = f"{node.name}_quantizer"
-            self.traced.add_module(self.path_of[root], self._new_quantizer(node))
-        with self.traced.graph.inserting_after(node):
-            inserted = self.traced.graph.call_module(self.path_of[root], (node,))
-        inserted.meta = dict(node.meta)
-        node.replace_all_uses_with(inserted, delete_user_cb=lambda user: user is not inserted)
-        self.built[node] = inserted
-
-    def _build(self, node: fx.Node, plan: _Plan) -> None:
-        sources = {role: self._quantizer(source) for role, source in plan.found.sources.items()}
-        output, owned = self._quantizer(node), False
-        if output is None:
-            output, owned = self._new_quantizer(node), True
-        op = QuantizedOp(
-            plan.row,
-            plan.found.attrs,
-            plan.found.constants,
-            {role: quantizer for role, quantizer in sources.items() if quantizer is not None},
-            plan.config,
-            output,
-            plan.norm,
-        )
-        if owned:
-            op.quantizer = output
-        self.traced.add_submodule(plan.name, op)
-        with self.traced.graph.inserting_after(node):
-            sources_now = tuple(self.built.get(source, source) for source in plan.found.sources.values())
-            built = self.traced.graph.call_module(plan.name, sources_now)
-        built.meta = dict(node.meta)
-        node.replace_all_uses_with(built)
-        self.traced.graph.erase_node(node)
-        self.built[node] = built
-
-    def _drop_unused_modules(self) -> None:
-        """Modules that nothing calls and that hold no parameters: activations that were absorbed."""
-        called = {str(node.target) for node in self.traced.graph.nodes if node.op == "call_module"}
-        for name, module in list(self.traced.named_modules()):
-            holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
-            if name and name not in called and holds is None:
-                self.traced.delete_submodule(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 import qtorch
 from export.agreement import agreement
 from export.integers import integer_graph
+from export.interpret import interpret
 from export.parity import corner_codes, parity
 from export.tflite import write_tflite
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
@@ -45,11 +47,17 @@ def loss(net: nn.Module, x: Tensor) -> Tensor:
     return F.nll_loss(torch.log(y + 1e-6), torch.arange(len(x)) % y.shape[1])
 
 
+def varied(samples: int, shape: tuple[int, ...]) -> Tensor:
+    """Noise of another strength and offset in every sample."""
+    ones = [1] * len(shape)
+    return torch.randn(samples, *shape) * torch.rand(samples, *ones) + torch.randn(samples, *ones)
+
+
 @pytest.mark.tflm
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: r.network.__name__)
 def test_a_reference_network_is_exact(reference: Reference) -> None:
     torch.manual_seed(0)
-    x = torch.randn(32, *reference.shape)
+    x = varied(32, reference.shape)
     config = qtorch.QuantizationConfig(weights=reference.weights)  # type: ignore[arg-type]
     qat = qtorch.prepare(reference.network(), x[:1], config).train()
     optimizer = torch.optim.Adam(qat.parameters(), 1e-3)
@@ -61,6 +69,9 @@ def test_a_reference_network_is_exact(reference: Reference) -> None:
             optimizer.step()
 
     steps(3)
+    with torch.no_grad():
+        for _ in range(20):  # until the running statistics are those of the data, so that outputs vary
+            qat(x)
     qtorch.calibrate(qat, [x])
     qtorch.set_mode(qat, qtorch.Mode.FAKE)
     steps(2)
@@ -72,7 +83,12 @@ def test_a_reference_network_is_exact(reference: Reference) -> None:
     assert {node.op for node in graph.nodes} <= reference.ops
     assert len(model) <= reference.file_bytes
     assert next(iter(graph.inputs)) not in graph.outputs
-    codes = tuple(array[-200:] for array in corner_codes(graph, 200))
+    name = graph.inputs[0]
+    value, view = graph.values[name], graph.view(name)
+    assert value.qparams is not None
+    data = view.store(value.qparams.quantize(varied(100, reference.shape).numpy()), value.shape)
+    codes = (np.concatenate([data, corner_codes(graph, 100)[0][-100:]]),)
+    assert len(np.unique(interpret(graph, codes)[graph.outputs[0]])) > 3
     report = parity(graph, model, codes, qat, reported=())
     assert report.engines["tflm"].mismatches == 0
     assert report.engines["tflm"].inputs == 200

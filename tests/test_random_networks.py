@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 
 import qtorch
 from export.integers import integer_graph
+from export.ir import Graph
 from export.parity import corner_codes, parity
 from export.tflite import write_tflite
 from qtorch.errors import ParityError, UnsupportedLayer
-from tests.random_networks import Program, draw, shrink
+from tests.random_drawing import draw
+from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
 CHUNK = 25
@@ -41,7 +44,7 @@ def outcome(program: Program) -> str:
     try:
         qtorch.calibrate(qat, [data])
         graph = integer_graph(qat)
-        parity(graph, write_tflite(graph), corner_codes_few(graph), qat, reported=())
+        parity(graph, write_tflite(graph), a_dozen(graph), qat, reported=())
     except OverflowError as error:
         return f"refused: {error}"
     except (ParityError, AssertionError, RuntimeError, IndexError, KeyError, ValueError, TypeError) as error:
@@ -49,8 +52,8 @@ def outcome(program: Program) -> str:
     return "exact"
 
 
-def corner_codes_few(graph):  # type: ignore[no-untyped-def]
-    """A dozen random inputs, which the data's own would add nothing to."""
+def a_dozen(graph: Graph) -> tuple[np.ndarray, ...]:
+    """Random inputs, without the corners."""
     return tuple(array[-12:] for array in corner_codes(graph, 12))
 
 
