@@ -155,6 +155,16 @@ def _found(
             got=f"run-time {computed}" if computed else "nothing computed at run time",
             remedy="make the weights parameters of the network",
         )
+    most = 4 if row.channels_last else row.most_axes
+    axes = max(len(shape_of(n)) for n in (node, *sources.values()))
+    if axes > most:
+        raise refusal(
+            traced,
+            node,
+            expected=f"tensors of at most {most} axes for {row.name}, which TFLite Micro has",
+            got=f"{axes}",
+            remedy="merge axes with reshape or flatten",
+        )
     ranks = {len(shape_of(source)) for source in sources.values()}
     constant_ranks = {constants[role].dim() for role in constants if role in runtime}
     if len(ranks) > 1 or max(constant_ranks, default=0) > max(ranks):

@@ -202,6 +202,7 @@ class Row:
         selects: every output element is a copy of an input element, so nothing is rounded.
         channels_last: the kernel wants ``[N, H, W, C]`` where PyTorch has ``[N, C, H, W]``; one-dimensional forms
             ``[N, C, L]`` are then computed as ``[N, 1, L, C]``.
+        most_axes: how many axes a tensor may have, the batch's among them; more abort or refuse in TFLM's kernels.
         weight_order: by role, PyTorch's axes in the order in which the device stores a constant.
         transposed: attributes of the same op on tensors whose axis ``i`` is stored as axis ``axes[i]`` of ``rank``
             (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
@@ -230,6 +231,7 @@ class Row:
     fusable: frozenset[str] = field(default_factory=frozenset)
     selects: bool = False
     channels_last: bool = False
+    most_axes: int = 5
     weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
     fake_exactly: bool = False

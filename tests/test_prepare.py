@@ -152,6 +152,10 @@ class Calls(nn.Module):
         (Calls(lambda x: x.double()), ["double"]),
         (Calls(lambda x: x if x.sum() > 0 else -x), ["control flow"]),
         (Calls(lambda x: torch.cat([x] * 11, 1)), ["10 tensors"]),
+        (Calls(lambda x: F.relu(x[:, :, None])), ["new axes"]),
+        (Calls(lambda x: F.normalize(x.unsqueeze(1), dim=-1)), ["at most 4 axes", "5"]),
+        (Calls(lambda x: x.view(-1, 2, 2, 2, 3, 6)), ["at most 5 axes", "6"]),
+        (Calls(lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4))), ["nn.BatchNorm2d"]),
     ],
 )
 def test_what_can_not_be_exported_is_refused_by_name_with_a_remedy(net: nn.Module, words: list[str]) -> None:
@@ -168,6 +172,8 @@ def test_inputs_that_nothing_reads_and_outputs_that_are_no_tensors_are_refused()
 
     with pytest.raises(UnsupportedLayer, match="unused"):
         qtorch.prepare(TwoInputs(), (torch.zeros(1, 2), torch.zeros(1, 2)))
+    with pytest.raises(UnsupportedLayer, match=r"float32 tensors.*float64"):
+        qtorch.prepare(nn.Linear(2, 2).double(), torch.zeros(1, 2, dtype=torch.float64))
     with pytest.raises(UnsupportedLayer, match="output"):
         qtorch.prepare(Calls(lambda x: (F.relu(x), x.shape[1])), torch.zeros(1, 2))
 

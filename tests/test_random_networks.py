@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from export.ir import Graph
 from export.parity import corner_codes, parity
 from export.tflite import write_tflite
 from qtorch.errors import ParityError, UnsupportedLayer
+from qtorch.ops import ROWS
 from tests.random_drawing import draw
 from tests.random_networks import Program, shrink
 
@@ -74,3 +77,29 @@ def test_random_networks_are_exact(chunk: int) -> None:
             small = shrink(program, wrong)
             pytest.fail(f"seed {seed}: {outcome(small)}\ninputs {small.inputs}\n{small.code()}")
     assert refused <= CHUNK // 3, "most networks drawn should be exported"
+
+
+def test_a_failing_network_is_shrunk_to_what_fails() -> None:
+    program = next(p for p in map(draw, range(100)) if "PReLU" in p.code() and len(p.steps) > 4)
+    small = shrink(program, lambda p: "PReLU" in p.code())
+    assert "PReLU" in small.code()
+    assert len(small.steps) < len(program.steps)
+    # What is printed is what was built, and whoever pastes it can run it.
+    scope: dict[str, object] = {"nn": torch.nn, "torch": torch, "F": torch.nn.functional}
+    exec(small.code(), scope)
+    assert "class Network(nn.Module)" in small.code()
+    assert outcome(small) == "exact"
+
+
+@pytest.mark.tflm
+def test_a_wrong_reference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator's networks would show a fault: here every pooling rounds ties the other way."""
+    row = ROWS["average_pool_2d"]
+
+    def wrong(*arguments: Any) -> torch.Tensor:
+        codes: torch.Tensor = row.reference(*arguments)
+        return codes.sub_((codes > 0).long()).clamp_(-128, 127)
+
+    monkeypatch.setitem(ROWS, "average_pool_2d", replace(row, reference=wrong))
+    programs = [p for p in map(draw, range(300)) if "AvgPool" in p.code()]
+    assert any("tflm" in outcome(p) or "EXACT" in outcome(p) for p in programs[:10])

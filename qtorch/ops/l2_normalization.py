@@ -70,6 +70,7 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    most_axes=4,
     fake_exactly=True,
     transposed=last_axis_stays,
 )

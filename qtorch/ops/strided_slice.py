@@ -33,12 +33,8 @@ def attributes(call: Call) -> dict[str, Any]:
         at = entries.index(Ellipsis)
         entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
     entries += [slice(None)] * (len(shape) - len(entries))
-    if entries[0] != slice(None) or len(shape) > _MOST_AXES:
-        raise Refused(
-            expected=f"all of the batch axis, on at most {_MOST_AXES} axes",
-            got=f"index {index} on shape {shape}",
-            remedy="begin with x[:, ...]",
-        )
+    if entries[0] != slice(None):
+        raise Refused(expected="all of the batch axis", got=f"index {index}", remedy="begin with x[:, ...]")
     begin, end, strides, shrunk = [0], [1], [1], 0
     for axis, (entry, size) in enumerate(zip(entries[1:], shape[1:], strict=True), 1):
         if isinstance(entry, int):
@@ -119,6 +115,7 @@ ROW = Row(
     onnx=Unsupported("the ONNX writer does not exist yet"),
     c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
+    most_axes=4,
     selects=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "shrink_axis_mask": 0},
