@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.qparams import CODE_RANGE, QParams
-from qtorch.row import Attrs, Call, Sample
+from qtorch.row import Attrs, Call, Match, OptionField, Sample
 from qtorch.windows import pair, torch_padding
 
-__all__ = ["convolution_attributes", "convolve", "image_and_window", "is_depthwise", "padded", "weighted_sample"]
+__all__ = [
+    "CONVOLUTION_FIELDS",
+    "convolution_attributes",
+    "convolution_matches",
+    "convolve",
+    "image_and_window",
+    "is_depthwise",
+    "padded",
+    "weighted_sample",
+]
 
 _Pair = tuple[int, int]
+
+#: The options that all convolutions have.
+CONVOLUTION_FIELDS = (
+    OptionField("stride_w", "StrideW"),
+    OptionField("stride_h", "StrideH"),
+    OptionField("dilation_w", "DilationWFactor"),
+    OptionField("dilation_h", "DilationHFactor"),
+    OptionField("padding", "Padding", "Padding"),
+    OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
+)
+
+
+def convolution_matches(attributes: Callable[[Call], dict[str, Any] | None]) -> tuple[Match, ...]:
+    """Modules and functions over one and two axes."""
+    parameters = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    functions = (F.conv2d, F.conv1d)
+    return (
+        Match("module", nn.Conv2d, attributes),
+        Match("module", nn.Conv1d, attributes),
+        *(Match("function", function, attributes, parameters, tensors=3) for function in functions),
+    )
 
 
 def is_depthwise(call: Call) -> bool:

@@ -1,13 +1,51 @@
-"""What the pooling rows share: reading PyTorch's arguments."""
+"""What the pooling rows share: reading PyTorch's arguments, options, samples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qtorch.row import Call, Refused
+import numpy as np
+
+from qtorch.qparams import QParams
+from qtorch.row import Call, OptionField, Refused, Sample
 from qtorch.windows import pair
 
-__all__ = ["adaptive_attributes", "pooling_attributes"]
+__all__ = ["POOLING_FIELDS", "adaptive_attributes", "pooling_attributes", "pooling_samples", "pooling_version"]
+
+#: The options that both poolings have.
+POOLING_FIELDS = (
+    OptionField("stride_w", "StrideW"),
+    OptionField("stride_h", "StrideH"),
+    OptionField("filter_w", "FilterWidth"),
+    OptionField("filter_h", "FilterHeight"),
+    OptionField("padding", "Padding", "Padding"),
+)
+
+
+def pooling_version(qparams: Mapping[str, QParams | None]) -> int:
+    """2 reads int8, 3 int16."""
+    source = qparams["input"]
+    return 3 if source is not None and source.dtype == "int16" else 2
+
+
+def pooling_samples(seed: int) -> Iterable[Sample]:
+    """Windows that overlap and that do not, even counts (which have ties), both paddings, odd sizes, one pixel."""
+    rng = np.random.default_rng(seed)
+    for label, shape, window, stride, padding, dtype, zero_point in [
+        ("valid", (3, 4, 6, 2), (2, 2), (2, 2), "valid", "int8", -5),
+        ("overlapping", (2, 7, 7, 3), (3, 3), (2, 2), "valid", "int8", 127),
+        ("same", (2, 7, 8, 3), (3, 3), (2, 2), "same", "int8", -128),
+        ("uneven", (2, 5, 9, 1), (1, 4), (1, 3), "same", "int8", 0),
+        ("global", (2, 8, 8, 5), (8, 8), (8, 8), "valid", "int8", 10),
+        ("one pixel", (4, 1, 1, 3), (3, 3), (1, 1), "same", "int8", 3),
+        ("int16", (2, 6, 6, 3), (2, 2), (2, 2), "same", "int16", 0),
+    ]:
+        grid = QParams((float(np.float32(0.03)),), (zero_point,), dtype)
+        limits = np.iinfo(dtype)
+        codes = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+        attrs = _attributes(window, stride, padding)
+        yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
 
 
 def pooling_attributes(call: Call) -> dict[str, Any]:

@@ -222,9 +222,9 @@ class Row:
     constraints: Mapping[str, Constraint]
     reference: Reference
     tflite: TFLite | Unsupported
-    onnx: Unsupported
-    c: Unsupported
     samples: Callable[[], Iterable[Sample]]
+    onnx: Unsupported = Unsupported("the ONNX writer does not exist yet")
+    c: Unsupported = Unsupported("the C kernels do not exist yet")
     runtime: int = 1
     variadic: bool = False
     many: bool = False

@@ -16,7 +16,7 @@ from qtorch.constraints import Free
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -58,8 +58,6 @@ ROW = Row(
         options="AddOptions",
         fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,

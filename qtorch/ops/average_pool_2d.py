@@ -7,10 +7,9 @@ Source: TFLM ``kernels/internal/reference/integer_ops/pooling.h``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,9 +17,9 @@ from torch.nn import functional as F
 from qtorch.constraints import Free, SameAs
 from qtorch.convolution import padded
 from qtorch.fixedpoint import Rounding
-from qtorch.pooling import adaptive_attributes, pooling_attributes
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.pooling import POOLING_FIELDS, adaptive_attributes, pooling_attributes, pooling_samples, pooling_version
+from qtorch.qparams import Grid
+from qtorch.row import Attrs, Call, Match, Refused, Row, TFLite
 from qtorch.windows import explicit_padding, padding_name
 
 
@@ -82,34 +81,6 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return means.permute(0, 2, 3, 1).clamp(*grids["output"].limits)
 
 
-def version(qparams: Mapping[str, QParams | None]) -> int:
-    """2 reads int8, 3 int16."""
-    source = qparams["input"]
-    return 3 if source is not None and source.dtype == "int16" else 2
-
-
-def samples() -> Iterable[Sample]:
-    """Even counts, which have ties; both paddings; odd sizes; one pixel."""
-    rng = np.random.default_rng(4)
-    for label, shape, window, stride, padding, dtype, zero_point in [
-        ("valid", (3, 4, 6, 2), (2, 2), (2, 2), "valid", "int8", -5),
-        ("overlapping", (2, 7, 7, 3), (3, 3), (2, 2), "valid", "int8", 127),
-        ("same", (2, 7, 8, 3), (3, 3), (2, 2), "same", "int8", -128),
-        ("uneven", (2, 5, 9, 1), (1, 4), (1, 3), "same", "int8", 0),
-        ("global", (2, 8, 8, 5), (8, 8), (8, 8), "valid", "int8", 10),
-        ("one pixel", (4, 1, 1, 3), (3, 3), (1, 1), "same", "int8", 3),
-        ("int16", (2, 6, 6, 3), (2, 2), (2, 2), "same", "int16", 0),
-    ]:
-        attrs = {
-            "filter_h": window[0], "filter_w": window[1], "stride_h": stride[0], "stride_w": stride[1],
-            "padding": padding,
-        }  # fmt: skip
-        grid = QParams((float(np.float32(0.03)),), (zero_point,), dtype)
-        limits = np.iinfo(dtype)
-        codes = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-        yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
-
-
 ROW = Row(
     name="average_pool_2d",
     roles=("input",),
@@ -149,19 +120,11 @@ ROW = Row(
     tflite=TFLite(
         operator="AVERAGE_POOL_2D",
         resolver="AddAveragePool2D",
-        version=version,
+        version=pooling_version,
         options="Pool2DOptions",
-        fields=(
-            OptionField("stride_w", "StrideW"),
-            OptionField("stride_h", "StrideH"),
-            OptionField("filter_w", "FilterWidth"),
-            OptionField("filter_h", "FilterHeight"),
-            OptionField("padding", "Padding", "Padding"),
-        ),
+        fields=POOLING_FIELDS,
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
-    samples=samples,
+    samples=lambda: pooling_samples(4),
     fake_exactly=True,
     channels_last=True,
 )

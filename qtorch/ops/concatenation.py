@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.constraints import SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite
 
 _MOST_INPUTS = 10
 
@@ -84,8 +84,6 @@ ROW = Row(
         options="ConcatenationOptions",
         fields=(OptionField("axis", "Axis"),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
     transposed=transposed,

@@ -11,16 +11,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from qtorch.accumulator import exact_products, output_codes
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import convolution_attributes, convolve, image_and_window, is_depthwise, weighted_sample
+from qtorch.convolution import (
+    CONVOLUTION_FIELDS,
+    convolution_attributes,
+    convolution_matches,
+    convolve,
+    image_and_window,
+    is_depthwise,
+    weighted_sample,
+)
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Row, Sample, TFLite
 from qtorch.windows import explicit_padding
 
 
@@ -97,20 +104,7 @@ def samples() -> Iterable[Sample]:
 ROW = Row(
     name="conv_2d",
     roles=("input", "weight", "bias"),
-    matches=(
-        Match("module", nn.Conv2d, attributes),
-        Match("module", nn.Conv1d, attributes),
-        *(
-            Match(
-                "function",
-                function,
-                attributes,
-                parameters=("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
-                tensors=3,
-            )
-            for function in (F.conv2d, F.conv1d)
-        ),
-    ),
+    matches=convolution_matches(attributes),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),
@@ -124,17 +118,8 @@ ROW = Row(
         resolver="AddConv2D",
         version=version,
         options="Conv2DOptions",
-        fields=(
-            OptionField("stride_w", "StrideW"),
-            OptionField("stride_h", "StrideH"),
-            OptionField("dilation_w", "DilationWFactor"),
-            OptionField("dilation_h", "DilationHFactor"),
-            OptionField("padding", "Padding", "Padding"),
-            OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
-        ),
+        fields=CONVOLUTION_FIELDS,
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fusable=FUSED_ACTIVATIONS,
     channels_last=True,

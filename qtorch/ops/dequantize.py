@@ -14,7 +14,7 @@ from qtorch import functional
 from qtorch.constraints import Free, Real
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Row, Sample, TFLite
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -43,7 +43,5 @@ ROW = Row(
     constraints={"input": Free(), "output": Real()},
     reference=reference,
     tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=lambda qparams: 2),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
 )

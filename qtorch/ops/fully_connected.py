@@ -18,7 +18,7 @@ from qtorch.convolution import weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported, last_axis_stays
+from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -146,8 +146,6 @@ ROW = Row(
             OptionField("keep_num_dims", "KeepNumDims"),
         ),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,

@@ -16,7 +16,7 @@ from qtorch.constraints import CoarserThan, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier
 from qtorch.gemmlowp import rounding_divide_by_power_of_two
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 _MAX, _MIN = 2**15 - 1, -(2**15)
 
@@ -85,8 +85,6 @@ ROW = Row(
     constraints={"input": Free(), "output": CoarserThan(factors={"int8": 1 / 128})},
     reference=reference,
     tflite=TFLite(operator="HARD_SWISH", resolver="AddHardSwish", version=lambda qparams: 1),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     transposed=any_order,

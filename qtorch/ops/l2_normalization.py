@@ -17,7 +17,7 @@ from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, requantize
 from qtorch.gemmlowp import inverse_square_root
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, Unsupported, last_axis_stays
+from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_axis_stays
 
 _OUTPUT = Fixed({"int8": (1 / 128, 0)})
 _OUTPUT_BITS = 7
@@ -67,8 +67,6 @@ ROW = Row(
     tflite=TFLite(
         operator="L2_NORMALIZATION", resolver="AddL2Normalization", version=lambda qparams: 2, options="L2NormOptions"
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     most_axes=4,
     fake_exactly=True,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import CODE_RANGE, Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, any_order
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -89,8 +89,6 @@ ROW = Row(
         options="LeakyReluOptions",
         fields=(OptionField("alpha", "Alpha"),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     transposed=any_order,
 )

@@ -16,7 +16,7 @@ from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, last_axis_stays
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, last_axis_stays
 from qtorch.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 
 _OUTPUT = Fixed({"int8": (16 / 256, 127)})
@@ -64,8 +64,6 @@ ROW = Row(
     tflite=TFLite(
         operator="LOG_SOFTMAX", resolver="AddLogSoftmax", version=lambda qparams: 2, options="LogSoftmaxOptions"
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     transposed=last_axis_stays,

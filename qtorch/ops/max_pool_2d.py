@@ -5,10 +5,9 @@ Source: TFLM ``kernels/internal/reference/integer_ops/pooling.h``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,9 +15,9 @@ from torch.nn import functional as F
 from qtorch.constraints import Free, SameAs
 from qtorch.convolution import padded
 from qtorch.fixedpoint import Rounding
-from qtorch.pooling import adaptive_attributes, pooling_attributes
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.pooling import POOLING_FIELDS, adaptive_attributes, pooling_attributes, pooling_samples, pooling_version
+from qtorch.qparams import Grid
+from qtorch.row import Attrs, Call, Match, Refused, Row, TFLite
 from qtorch.windows import explicit_padding
 
 
@@ -41,33 +40,6 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """``[N, H, W, C]``; every code is exactly a float32, and their order is the same."""
     image = codes["input"].permute(0, 3, 1, 2).to(torch.float32)
     return forward(attrs, {"input": image}).permute(0, 2, 3, 1).to(torch.int64)
-
-
-def version(qparams: Mapping[str, QParams | None]) -> int:
-    """2 reads int8, 3 int16."""
-    source = qparams["input"]
-    return 3 if source is not None and source.dtype == "int16" else 2
-
-
-def samples() -> Iterable[Sample]:
-    """Windows that overlap and that do not, both paddings, odd sizes, one pixel."""
-    rng = np.random.default_rng(3)
-    for label, shape, window, stride, padding, dtype in [
-        ("valid", (3, 4, 6, 2), (2, 2), (2, 2), "valid", "int8"),
-        ("overlapping", (2, 7, 7, 3), (3, 3), (2, 2), "valid", "int8"),
-        ("same", (2, 7, 8, 3), (3, 3), (2, 2), "same", "int8"),
-        ("uneven", (2, 5, 9, 1), (1, 4), (1, 3), "same", "int8"),
-        ("one pixel", (4, 1, 1, 3), (3, 3), (1, 1), "same", "int8"),
-        ("int16", (2, 6, 6, 3), (3, 3), (2, 2), "same", "int16"),
-    ]:
-        attrs = {
-            "filter_h": window[0], "filter_w": window[1], "stride_h": stride[0], "stride_w": stride[1],
-            "padding": padding,
-        }  # fmt: skip
-        grid = QParams((float(np.float32(0.03)),), (0 if dtype == "int16" else -5,), dtype)
-        limits = np.iinfo(dtype)
-        codes = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-        yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
 
 
 ROW = Row(
@@ -98,19 +70,11 @@ ROW = Row(
     tflite=TFLite(
         operator="MAX_POOL_2D",
         resolver="AddMaxPool2D",
-        version=version,
+        version=pooling_version,
         options="Pool2DOptions",
-        fields=(
-            OptionField("stride_w", "StrideW"),
-            OptionField("stride_h", "StrideH"),
-            OptionField("filter_w", "FilterWidth"),
-            OptionField("filter_h", "FilterHeight"),
-            OptionField("padding", "Padding", "Padding"),
-        ),
+        fields=POOLING_FIELDS,
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
-    samples=samples,
+    samples=lambda: pooling_samples(3),
     selects=True,
     channels_last=True,
 )

@@ -15,7 +15,7 @@ from qtorch.arithmetic import shared_grid_samples
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid
-from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -61,8 +61,6 @@ ROW = Row(
         version=lambda qparams: 2,
         options="MaximumMinimumOptions",
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
     transposed=any_order,

@@ -16,7 +16,7 @@ from torch import Tensor
 from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -95,8 +95,6 @@ ROW = Row(
         fields=(OptionField("keep_dims", "KeepDims"),),
         operands=(Operand("axes", 1),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     transposed=transposed,

@@ -16,7 +16,7 @@ from qtorch.constraints import CoarserThan, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -69,8 +69,6 @@ ROW = Row(
         options="MulOptions",
         fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -88,8 +88,6 @@ ROW = Row(
         options="PadOptions",
         operands=(Operand("paddings", 1),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
     transposed=transposed,

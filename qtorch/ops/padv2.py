@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Operand, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Operand, Row, Sample, TFLite
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -52,8 +52,6 @@ ROW = Row(
         options="PadV2Options",
         operands=(Operand("paddings", 1),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
 )

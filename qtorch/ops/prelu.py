@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from qtorch.constraints import CoarserThan, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Match, Row, Sample, TFLite
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -66,8 +66,6 @@ ROW = Row(
     },
     reference=reference,
     tflite=TFLite(operator="PRELU", resolver="AddPrelu", version=lambda qparams: 1),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     channels_last=True,
 )

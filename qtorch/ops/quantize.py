@@ -16,7 +16,7 @@ from qtorch import functional
 from qtorch.constraints import RESCALED, AnyGrid
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import CODE_RANGE, Grid, QParams
-from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -68,8 +68,6 @@ ROW = Row(
     constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": RESCALED},
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     transposed=any_order,
 )

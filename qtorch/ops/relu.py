@@ -16,7 +16,7 @@ from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.fused_activation import activation_limits
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -77,8 +77,6 @@ ROW = Row(
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},
     reference=reference,
     tflite=TFLite(operator="RELU", resolver="AddRelu", version=lambda qparams: 2),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     litert_lsb={"int16": 1},
     transposed=any_order,

@@ -15,7 +15,7 @@ from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import activation_limits
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
 
 
 def clamped(call: Call) -> dict[str, object]:
@@ -62,8 +62,6 @@ ROW = Row(
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(operator="RELU6", resolver="AddRelu6", version=lambda qparams: 2),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     transposed=any_order,
 )

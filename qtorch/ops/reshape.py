@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -70,8 +70,6 @@ ROW = Row(
         options="ReshapeOptions",
         fields=(OptionField("shape", "NewShape"),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
 )

@@ -17,7 +17,7 @@ from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
 from qtorch.resizing import RESIZE_PARAMETERS, require_image
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 _ONE = 1 << 10
 
@@ -109,8 +109,6 @@ ROW = Row(
         ),
         operands=(Operand("size", 1),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     channels_last=True,

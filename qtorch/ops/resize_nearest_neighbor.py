@@ -17,7 +17,7 @@ from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
 from qtorch.resizing import RESIZE_PARAMETERS, require_image, resized
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 
 def indices(size: int, result: int, *, align_corners: bool, half_pixel_centers: bool) -> Tensor:
@@ -100,8 +100,6 @@ ROW = Row(
         ),
         operands=(Operand("size", 1),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
     channels_last=True,

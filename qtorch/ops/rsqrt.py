@@ -15,7 +15,7 @@ from qtorch.constraints import Free, NotNegative
 from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.gemmlowp import inverse_square_root
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 #: Bits that keep the root an integer between its two requantizations.
 _SHIFT = 20
@@ -58,8 +58,6 @@ ROW = Row(
     constraints={"input": NotNegative(), "output": Free()},
     reference=reference,
     tflite=TFLite(operator="RSQRT", resolver="AddRsqrt", version=lambda qparams: 2),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     transposed=any_order,

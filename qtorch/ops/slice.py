@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, Row, Sample, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -75,8 +75,6 @@ ROW = Row(
         version=lambda qparams: 2,
         operands=(Operand("begin", 1), Operand("size", 2)),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
     transposed=transposed,

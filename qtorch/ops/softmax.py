@@ -17,7 +17,7 @@ from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Rounding
 from qtorch.gemmlowp import multiply, one_over_one_plus, rounding_divide_by_power_of_two
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, Unsupported, last_axis_stays
+from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
 from qtorch.softmaxes import SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 
 _OUTPUT = Fixed({"int8": (1 / 256, -128)})
@@ -84,8 +84,6 @@ ROW = Row(
         options="SoftmaxOptions",
         fields=(OptionField("beta", "Beta"),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     transposed=last_axis_stays,

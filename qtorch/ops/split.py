@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 
 def _equal(call: Call, parts: int) -> dict[str, Any]:
@@ -91,8 +91,6 @@ ROW = Row(
         fields=(OptionField("num_splits", "NumSplits"),),
         operands=(Operand("axis", 0),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
     transposed=transposed,

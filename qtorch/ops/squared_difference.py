@@ -15,7 +15,7 @@ from qtorch.constraints import CoarserThan, Free
 from qtorch.decompositions import squared_difference
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import Grid
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 _SHIFT = 7
 
@@ -69,8 +69,6 @@ ROW = Row(
         version=lambda qparams: 2,
         options="SquaredDifferenceOptions",
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     transposed=any_order,
 )

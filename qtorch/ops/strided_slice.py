@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 _MOST_AXES = 4
 
@@ -112,8 +112,6 @@ ROW = Row(
         ),
         operands=(Operand("begin", 1), Operand("end", 2), Operand("strides", 3)),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     most_axes=4,
     selects=True,

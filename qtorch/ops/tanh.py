@@ -15,7 +15,7 @@ from qtorch import gemmlowp
 from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 from qtorch.sigmoids import (
     SMALLEST_SCALE,
     int16_samples,
@@ -59,8 +59,6 @@ ROW = Row(
     constraints={"input": Free(("int8", "int16"), smallest=SMALLEST_SCALE), "output": _OUTPUT},
     reference=reference,
     tflite=TFLite(operator="TANH", resolver="AddTanh", version=sigmoid_version),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fake_exactly=True,
     transposed=any_order,

@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
 
 
 def _checked(perm: tuple[int, ...], call: Call) -> dict[str, Any]:
@@ -89,8 +89,6 @@ ROW = Row(
         version=lambda qparams: 2,
         operands=(Operand("perm", 1),),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     selects=True,
 )

@@ -20,7 +20,7 @@ from qtorch.convolution import weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, Unsupported
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 from qtorch.windows import explicit_padding, pair
 
 
@@ -154,8 +154,6 @@ ROW = Row(
         operands=(Operand("output_shape", 0),),
         order=("weight", "input", "bias"),
     ),
-    onnx=Unsupported("the ONNX writer does not exist yet"),
-    c=Unsupported("the C kernels do not exist yet"),
     samples=samples,
     fusable=FUSED_ACTIVATIONS,
     channels_last=True,
