@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -89,17 +89,20 @@ class CoarserThan(Free):
         others: roles of the other tensors.
         factors: the factor by type of the tensor.
         combine: the coarsest of their scales, its square, or their product.
+        also: another such demand.
     """
 
     others: tuple[str, ...] = ("input",)
     factors: Mapping[str, float] = field(default_factory=dict)
     combine: Literal["coarsest", "square", "product"] = "coarsest"
+    also: CoarserThan | None = None
 
-    def least(self, dtype: str, scales: Iterable[float]) -> float:
-        """The scale that must be exceeded."""
-        found = list(scales)
+    def least(self, dtype: str, scales: Mapping[str, float]) -> float:
+        """The scale that must be exceeded, from the coarsest scale of each role."""
+        found = [scales[role] for role in self.others if role in scales]
         combined = math.prod(found) if self.combine == "product" else max(found, default=0.0)
-        return self.factors[dtype] * (combined**2 if self.combine == "square" else combined)
+        own = self.factors[dtype] * (combined**2 if self.combine == "square" else combined)
+        return own if self.also is None else max(own, self.also.least(dtype, scales))
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
@@ -107,9 +110,8 @@ class CoarserThan(Free):
         found = super().violation(role, qparams)
         if found or got is None:
             return found
-        least = self.least(
-            got.dtype, (max(q.scale) for q in (qparams[other] for other in self.others) if q is not None)
-        )
+        scales = {other: max(q.scale) for other, q in qparams.items() if q is not None}
+        least = self.least(got.dtype, scales)
         return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qtorch.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.batch_norm import BatchNorm, fold, scaling
 from qtorch.config import LayerConfig
-from qtorch.constraints import BiasFromAccumulator, CoarserThan, SameAs, SymmetricWeight
+from qtorch.constraints import BiasFromAccumulator, CoarserThan, Free, SameAs, SymmetricWeight
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.fixedpoint import Rounding
 from qtorch.functional import (
@@ -142,7 +142,7 @@ class QuantizedOp(nn.Module):
             return False
         constants = {role: grid for role, (_, grid) in self._folded_grids().items()}
         grids = constants | {role: source.grid for role, source in self.sources.items()}
-        least = demand.least(self.output.dtype, (float(grids[role].scale.max()) for role in demand.others))
+        least = demand.least(self.output.dtype, {role: float(grid.scale.max()) for role, grid in grids.items()})
         if float(self.output.scale) > least:
             return False
         # Next to the bound a requantization factor rounds up to 1.
@@ -245,7 +245,10 @@ class QuantizedOp(nn.Module):
             elif isinstance(constraint, SameAs):
                 grid = self.output.grid
             else:
-                grid = range_to_grid(*torch.aminmax(tensor.detach()), self.config.activations)
+                assert isinstance(constraint, Free)
+                own = self.config.activations in constraint.dtypes
+                dtype = self.config.activations if own else constraint.dtypes[0]
+                grid = range_to_grid(*torch.aminmax(tensor.detach()), dtype)
             found[role] = (tensor, grid)
         return found
 

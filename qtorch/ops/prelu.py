@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.constraints import CoarserThan, Free
+from qtorch.constraints import RESCALED, CoarserThan, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Match, Row, Sample, TFLite
@@ -49,6 +49,12 @@ def samples() -> Iterable[Sample]:
             "output": QParams((float(np.float32(output[0])),), (output[1],)),
         }
         yield Sample(label, {}, {"input": codes, "weight": weight}, qparams)
+        wide = np.linspace(-(2**15), 2**15 - 1, 1024).astype(np.int16).reshape(4, 8, 8, 4)
+        fine = {
+            role: QParams((float(np.float32(qparams[role].scale[0] / 256)),), (0,), "int16")
+            for role in ("input", "output")
+        }
+        yield Sample(f"int16, {label}, TFLM alone", {}, {"input": wide, "weight": weight}, {**qparams, **fine})
 
 
 ROW = Row(
@@ -60,9 +66,15 @@ ROW = Row(
     ),
     forward=forward,
     constraints={
-        "input": Free(),
+        "input": Free(("int8", "int16")),
         "weight": Free(),
-        "output": CoarserThan(others=("input", "weight"), factors={"int8": 2.0**-14}, combine="product"),
+        "output": CoarserThan(
+            ("int8", "int16"),
+            others=("input", "weight"),
+            factors={"int8": 2.0**-14, "int16": 2.0**-6},
+            combine="product",
+            also=RESCALED,
+        ),
     },
     reference=reference,
     tflite=TFLite(operator="PRELU", resolver="AddPrelu", version=lambda qparams: 1),

@@ -1,4 +1,4 @@
-"""SQUARED_DIFFERENCE, int8: ``(input - other) ** 2``.
+"""SQUARED_DIFFERENCE: ``(input - other) ** 2``.
 
 Source: TFLM ``micro/kernels/squared_difference.cc``.
 """
@@ -17,7 +17,8 @@ from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import Grid
 from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 
-_SHIFT = 7
+#: By how many bits a code is shifted before it is rescaled: as many as squares leave room for.
+_SHIFT = {"int8": 7, "int16": 0}
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -26,28 +27,31 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Both on a grid 2**7 times finer, subtracted, squared, brought to the output's; quotients in double."""
+    """Both on a finer grid, subtracted, squared, brought to the output's; quotients in double."""
     output = grids["output"]
+    shift = _SHIFT[output.dtype]
     scales = {role: grids[role].scale.to(torch.float64) for role in ("input", "other", "output")}
     twice = 2 * torch.maximum(scales["input"], scales["other"])
     finer = [
         requantize(
-            (codes[role] - grids[role].zero_point) << _SHIFT, quantize_multiplier(scales[role] / twice), Rounding.DOUBLE
+            (codes[role] - grids[role].zero_point) << shift, quantize_multiplier(scales[role] / twice), Rounding.DOUBLE
         )
         for role in ("input", "other")
     ]
     squares = (finer[0] - finer[1]) ** 2
     # The kernel multiplies 2**14 by a float32 scale in float32, which is exact.
-    multiplier = quantize_multiplier(twice * twice / (2 ** (2 * _SHIFT) * scales["output"]))
+    multiplier = quantize_multiplier(twice * twice / (2 ** (2 * shift) * scales["output"]))
     # LiteRT's kernel rounds twice here too.
     return requantize(squares, multiplier, Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
 
 
 def samples() -> Iterable[Sample]:
     """Those of two-operand arithmetic without activations."""
-    for sample in binary_samples(14, tiny=4e-17, dtypes=("int8",)):
-        if sample.attrs["activation"] == "none":
-            yield Sample(sample.label, {}, sample.arrays, sample.qparams, sample.constants)
+    for sample in binary_samples(14, tiny=4e-17):
+        # Onto so fine a grid as that of saturating sums no 16-bit square can be brought.
+        if sample.attrs["activation"] == "none" and sample.label != "int16 saturating":
+            note = ", TFLM alone" if sample.label.startswith("int16") else ""
+            yield Sample(sample.label + note, {}, sample.arrays, sample.qparams, sample.constants)
 
 
 ROW = Row(
@@ -56,11 +60,13 @@ ROW = Row(
     runtime=2,
     matches=(Match("function", squared_difference, parameters=("input", "other"), tensors=2),),
     forward=forward,
-    # Squares of 30 bits leave no room for a shift to the left.
     constraints={
-        "input": Free(),
-        "other": Free(),
-        "output": CoarserThan(others=("input", "other"), factors={"int8": 2.0**-12}, combine="square"),
+        "input": Free(("int8", "int16")),
+        "other": Free(("int8", "int16")),
+        # Squares of 30 bits leave no room for a shift to the left.
+        "output": CoarserThan(
+            ("int8", "int16"), others=("input", "other"), factors={"int8": 2.0**-12, "int16": 4.0}, combine="square"
+        ),
     },
     reference=reference,
     tflite=TFLite(
