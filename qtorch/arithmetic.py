@@ -28,8 +28,8 @@ def _attributes(call: Call) -> dict[str, Any]:
 
 def binary_matches(functions: Iterable[Callable[..., Any]], methods: Iterable[str]) -> tuple[Match, ...]:
     """Matches of ``f(input, other)``, either of which may be a number."""
-    found = [Match("function", f, _attributes, parameters=("input", "other"), tensors=2) for f in functions]
-    found += [Match("method", name, _attributes, parameters=("input", "other"), tensors=2) for name in methods]
+    found = [Match("function", f, _attributes, parameters=("input", "other", "alpha"), tensors=2) for f in functions]
+    found += [Match("method", name, _attributes, parameters=("input", "other", "alpha"), tensors=2) for name in methods]
     return tuple(found)
 
 

@@ -16,6 +16,9 @@ from qtorch.layers import QuantizedOp
 
 __all__ = ["Saturation", "calibrate", "freeze_batch_norm", "quantizers", "saturation", "set_mode"]
 
+#: A scale beyond which widening grids has no end.
+_COARSEST = 2.0**60
+
 #: One batch: a tensor, or a tuple of them for a network with several inputs.
 Batch = Tensor | tuple[Tensor, ...]
 
@@ -84,7 +87,14 @@ def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
     ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]
     # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
     while sum(op.widen_output() for op in ops):
-        continue
+        coarsest = max(float(quantizer.scale) for quantizer in found.values())
+        if coarsest > _COARSEST:
+            raise BadConfiguration(
+                where="calibrate",
+                expected="activations of a size that 32-bit kernels can multiply",
+                got=f"a tensor on the same grid as its own square: no scale up to {_COARSEST:.3g} will do",
+                remedy="normalize the inputs, or put a batch norm before the multiplication",
+            )
 
 
 @contextmanager

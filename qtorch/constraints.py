@@ -20,6 +20,7 @@ __all__ = [
     "Constraint",
     "Fixed",
     "Free",
+    "InverseRoot",
     "NotNegative",
     "Real",
     "SameAs",
@@ -76,6 +77,20 @@ class NotNegative(Free):
         got = qparams[role]
         lowest = got is not None and got.zero_point[0] == got.code_range[0]
         return super().violation(role, qparams) or (None if lowest else f"expected the lowest code as zero, got {got}")
+
+
+@dataclass(frozen=True)
+class InverseRoot(Free):
+    """Any grid not so coarse that the kernel would shift ``1 / sqrt(input)`` by more than 31 bits to the right."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, source = qparams[role], qparams["input"]
+        found = super().violation(role, qparams)
+        if found or got is None or source is None:
+            return found
+        most = 2.0**10 / math.sqrt(source.scale[0])
+        return f"expected a scale below {most}, got {got.scale[0]}" if got.scale[0] >= most else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from qtorch.qparams import CODE_RANGE, Grid
 __all__ = [
     "bias_codes",
     "bias_scale",
+    "codes_on_grid",
     "dequantize",
     "fake_quantize",
     "inner_steps",
@@ -77,6 +78,12 @@ def quantize(x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None
     # zero point, as in the generated headers.
     steps = steps.nan_to_num(0.0).clamp(-(2.0**31), 2.0**31)
     return (steps.to(torch.int64) + grid.zero_point).clamp(low, high)
+
+
+def codes_on_grid(x: Tensor, grid: Grid) -> Tensor:
+    """Codes of float32 ``x`` that lies on the grid, int64: no tie can occur, so any rounding will do."""
+    steps = torch.div(x, grid.scale).round_().to(torch.int64)
+    return steps.add_(grid.zero_point).clamp_(*grid.limits)
 
 
 def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:

@@ -9,10 +9,13 @@ from torch.nn import functional as F
 from qtorch.functional import round_half_away
 from qtorch.qparams import Grid
 
-__all__ = ["FUSED_ACTIVATIONS", "activate", "activation_limits"]
+__all__ = ["FUSED_ACTIVATIONS", "SMALLEST_RELU6_SCALE", "activate", "activation_limits"]
 
 #: Values of a row's ``activation`` attribute besides ``"none"``: they are rows' names too.
 FUSED_ACTIVATIONS = frozenset({"relu", "relu6"})
+
+#: Below it the code of 6 leaves int32: the fused kernels refuse it, the one on its own computes nonsense.
+SMALLEST_RELU6_SCALE = 6 / 2**31
 
 
 def activate(activation: str, x: Tensor) -> Tensor:

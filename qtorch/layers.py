@@ -19,6 +19,7 @@ from qtorch.functional import (
     WEIGHT_RANGE,
     bias_codes,
     bias_scale,
+    codes_on_grid,
     dequantize,
     fake_quantize,
     inner_steps,
@@ -129,7 +130,7 @@ class QuantizedOp(nn.Module):
         tensors = dict(zip(self.sources, inputs, strict=True))
         grid, exact = self.output.grid, self._exact(tensors)
         fake = exact if self.row.fake_exactly else self._fake(tensors)
-        return quantize(fake, grid, *grid.limits) - quantize(exact, grid, *grid.limits)
+        return codes_on_grid(fake, grid) - codes_on_grid(exact, grid)
 
     def constants(self) -> dict[str, Constant]:
         """The integers that the constants become on the device, by role; the same code serves training and export."""
@@ -285,7 +286,7 @@ class QuantizedOp(nn.Module):
         codes, grids = {}, {"output": self.output.grid}
         for role, x in tensors.items():
             grid = self.sources[role].grid
-            codes[role], grids[role] = to_device(quantize(x, grid, *grid.limits), channels_last), grid
+            codes[role], grids[role] = to_device(codes_on_grid(x, grid), channels_last), grid
         for role, constant in self.constants().items():
             codes[role], grids[role] = constant.codes, constant.grid
         found = self.row.reference(self.attrs, codes, grids, Rounding.DOUBLE)

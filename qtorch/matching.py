@@ -108,6 +108,7 @@ def _bind(
         packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
         given[names[-1][1:]] = tuple(packed)
     given |= node.kwargs
+    _require_known(traced, node, names, given)
     leading = [given.pop(name, None) for name in names[: match.tensors]]
     if row.variadic:
         leading = list(leading[0])
@@ -116,6 +117,27 @@ def _bind(
         tensors |= dict(module.named_parameters(recurse=False))
     arguments = {name: value_of(value) for name, value in given.items()}
     return {r: _constant(traced, t) for r, t in tensors.items() if t is not None}, arguments
+
+
+#: Arguments that change nothing here: in-place calls are looked at in :mod:`qtorch.aliasing`.
+_HARMLESS = frozenset({"inplace", "_stacklevel"})
+
+
+def _require_known(traced: fx.GraphModule, node: fx.Node, names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    """Refuse an argument that the match does not read, unless it is the default or of no consequence."""
+    if names and names[-1].startswith("*"):
+        return
+    known = {*names, *_HARMLESS, *(name for name in given if given[name] is None)}
+    known |= {"dtype"} if given.get("dtype") is torch.float32 else set()
+    strange = sorted(set(given) - known) + [f"{len(node.args)} positional ones"] * (len(node.args) > len(names))
+    if strange:
+        raise refusal(
+            traced,
+            node,
+            expected=f"no arguments but {', '.join(names)}",
+            got=", ".join(strange),
+            remedy="leave the others out, or write the call in its usual form",
+        )
 
 
 def _constant(traced: fx.GraphModule, value: Any) -> Any:

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from qtorch.aliasing import require_no_aliasing
 from qtorch.assembly import Assembly, Plan
 from qtorch.batch_norm import BatchNorm
 from qtorch.config import QuantizationConfig
 from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
 from qtorch.errors import NotFinite, UnsupportedLayer
-from qtorch.fused_activation import FUSED_ACTIVATIONS
+from qtorch.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 from qtorch.matching import Found, find_row, refusal
 from qtorch.ops import ROWS
 from qtorch.row import Row
@@ -103,6 +104,7 @@ class _Preparation:
         self.replaced: set[str] = set()
 
     def run(self) -> None:
+        require_no_aliasing(self.traced)
         for node in list(self.traced.graph.nodes):
             self._plan(node)
         self.traced.graph.eliminate_dead_code()
@@ -254,7 +256,8 @@ class _Preparation:
             return
         rectified = plan.row.name in FUSED_ACTIVATIONS or plan.found.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
-        self.sharing.add(node, SharedGrid(dtype, fixed, rectified, plan.config.margin))
+        smallest = SMALLEST_RELU6_SCALE if plan.found.attrs.get("activation") == "relu6" else 0.0
+        self.sharing.add(node, SharedGrid(dtype, fixed, rectified, plan.config.margin, smallest))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations

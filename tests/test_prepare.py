@@ -124,6 +124,12 @@ class Calls(nn.Module):
         return self.function(x)
 
 
+def in_place_view(x: Tensor) -> Tensor:
+    y = x * 2
+    y.flatten(1).mul_(3)
+    return F.relu(y)
+
+
 @pytest.mark.parametrize(
     ("net", "words"),
     [
@@ -153,6 +159,14 @@ class Calls(nn.Module):
         (Calls(lambda x: x if x.sum() > 0 else -x), ["control flow"]),
         (Calls(lambda x: torch.cat([x] * 11, 1)), ["10 tensors"]),
         (Calls(lambda x: F.relu(x[:, :, None])), ["new axes"]),
+        (Calls(lambda x: x.mean(1, keepdims=True)), ["keepdims"]),
+        (Calls(lambda x: x.mean(())), ["dim=()"]),
+        (Calls(lambda x: torch.max(x, 1)[0]), ["two tensors"]),
+        (Calls(lambda x: x.clamp(-1, 1)), ["limits 0 and 6"]),
+        (Calls(lambda x: F.leaky_relu(x, 5.0)), ["slope"]),
+        (Calls(lambda x: x * 2 + F.relu(x, inplace=True) + x), ["inplace", "relu"]),
+        (Calls(lambda x: x.add_(1) + x), ["in-place", "add_"]),
+        (Calls(in_place_view), ["in-place", "mul_"]),
         (Calls(lambda x: F.normalize(x.unsqueeze(1), dim=-1)), ["at most 4 axes", "5"]),
         (Calls(lambda x: x.view(-1, 2, 2, 2, 3, 6)), ["at most 5 axes", "6"]),
         (Calls(lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4))), ["nn.BatchNorm2d"]),
@@ -163,6 +177,21 @@ def test_what_can_not_be_exported_is_refused_by_name_with_a_remedy(net: nn.Modul
         qtorch.prepare(nn.Sequential(net), torch.zeros(2, 4, 6, 6))
     for word in (*words, "Remedy"):
         assert word in str(error.value)
+
+
+def test_in_place_calls_that_nothing_notices() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.act(self.conv(x))
+            y += x
+            return self.act(y).clamp_(min=0)
+
+    net, x = Residual(), torch.randn(5, 4, 6, 6)
+    assert torch.allclose(qtorch.prepare(net, x[:1])(x.clone()), net(x.clone()), atol=1e-6)
 
 
 def test_inputs_that_nothing_reads_and_outputs_that_are_no_tensors_are_refused() -> None:

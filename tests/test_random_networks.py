@@ -18,7 +18,7 @@ from export.integers import integer_graph
 from export.ir import Graph
 from export.parity import corner_codes, parity
 from export.tflite import write_tflite
-from qtorch.errors import ParityError, UnsupportedLayer
+from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer
 from qtorch.ops import ROWS
 from tests.random_drawing import draw
 from tests.random_networks import Program, shrink
@@ -48,7 +48,7 @@ def outcome(program: Program) -> str:
         qtorch.calibrate(qat, [data])
         graph = integer_graph(qat)
         parity(graph, write_tflite(graph), a_dozen(graph), qat, reported=())
-    except OverflowError as error:
+    except (OverflowError, BadConfiguration) as error:
         return f"refused: {error}"
     except (ParityError, AssertionError, RuntimeError, IndexError, KeyError, ValueError, TypeError) as error:
         return f"{type(error).__name__}: {error}"

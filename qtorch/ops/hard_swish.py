@@ -37,6 +37,16 @@ def _multiply(a: Tensor, b: Tensor) -> Tensor:
     return ((a * b + 2**14) >> 15).clamp(_MIN, _MAX)
 
 
+def _divide(x: Tensor, exponent: int) -> Tensor:
+    """``round(x / 2**exponent)``, ties away from zero, as int16 arithmetic has it.
+
+    From 16 bits on the kernel's mask is all ones and every number leaves a remainder: what should be 0 is 1 or -1.
+    """
+    if exponent < 16:
+        return rounding_divide_by_power_of_two(x, exponent)
+    return torch.where(x >= 0, 1, -1)
+
+
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """A table of 256: the input times a factor between 0 and 1 that is 0 at -3 and 1 at 3, both in Q0.15."""
     source, output = grids["input"], grids["output"]
@@ -50,10 +60,10 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     factor = _multiply(factor, to_factor)
     if factor_shift > 0:
         factor = (factor << 1).clamp(_MIN, _MAX)
-    factor = rounding_divide_by_power_of_two(factor, max(0, -factor_shift))
+    factor = _divide(factor, max(0, -factor_shift))
     factor = (factor + 2**15) >> 1
     product = torch.div(factor * _multiply(value, to_output), 2**15, rounding_mode="trunc").clamp(_MIN, _MAX)
-    table = rounding_divide_by_power_of_two(product, -output_shift) + output.zero_point
+    table = _divide(product, -output_shift) + output.zero_point
     return table.clamp(-128, 127)[codes["input"] + 128]
 
 
@@ -68,6 +78,8 @@ def samples() -> Iterable[Sample]:
         (4.0, 0, 2.0, 0),
         (0.001, 0, 0.001, 0),
         (0.05, 127, 0.002, 100),
+        (3e-8, 0, 0.0133, 40),
+        (1e-7, 0, 1e-7, 0),
     ]:
         qparams = {
             "input": QParams((float(np.float32(s_in)),), (z_in,)),
@@ -79,7 +91,7 @@ def samples() -> Iterable[Sample]:
 ROW = Row(
     name="hard_swish",
     roles=("input",),
-    matches=(Match("module", nn.Hardswish), Match("function", F.hardswish)),
+    matches=(Match("module", nn.Hardswish), Match("function", F.hardswish, parameters=("input", "inplace"))),
     forward=forward,
     # The kernels refuse a factor of 1 or more on the finer grid.
     constraints={"input": Free(), "output": CoarserThan(factors={"int8": 1 / 128})},

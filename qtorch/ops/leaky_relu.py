@@ -18,12 +18,15 @@ from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, any_order
 
+#: Steeper ones could shift numbers out of int32 on grids that are fine for the positive side.
+_STEEPEST = 2
+
 
 def attributes(call: Call) -> dict[str, Any]:
     """The slope as a float32."""
     slope = float(np.float32(call.get("negative_slope", 0.01)))
-    if slope < 0:
-        raise Refused(expected="a slope of at least 0", got=f"{slope}", remedy="negate the tensor instead")
+    if not 0 <= slope <= _STEEPEST:
+        raise Refused(expected=f"a slope from 0 to {_STEEPEST}", got=f"{slope}", remedy="scale the tensor as well")
     return {"alpha": slope}
 
 
@@ -77,7 +80,7 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.LeakyReLU, attributes),
-        Match("function", F.leaky_relu, attributes, parameters=("input", "negative_slope")),
+        Match("function", F.leaky_relu, attributes, parameters=("input", "negative_slope", "inplace")),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},

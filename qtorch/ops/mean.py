@@ -25,6 +25,10 @@ def attributes(call: Call) -> dict[str, Any]:
     if given is None:
         raise Refused(expected="axes to take the mean over", got="dim=None", remedy="name every axis but the batch's")
     axes = (given,) if isinstance(given, int) else tuple(given)
+    if not axes:
+        raise Refused(
+            expected="axes to take the mean over", got=f"dim={given}", remedy="name every axis but the batch's"
+        )
     return {"axes": tuple(sorted(call.axis(a, "input") for a in axes)), "keep_dims": bool(call.get("keepdim", False))}
 
 

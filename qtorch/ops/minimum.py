@@ -20,7 +20,7 @@ from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_ord
 
 def attributes(call: Call) -> dict[str, Any]:
     """Of two tensors, not of one along an axis."""
-    if "other" not in call.shapes:
+    if not call.shapes.get("other"):
         raise Refused(expected="two tensors", got="one", remedy="use a max pooling for the largest along an axis")
     return {}
 
@@ -47,6 +47,8 @@ ROW = Row(
     matches=(
         Match("function", torch.minimum, attributes, parameters=("input", "other"), tensors=2),
         Match("method", "minimum", attributes, parameters=("input", "other"), tensors=2),
+        Match("function", torch.min, attributes, parameters=("input", "other"), tensors=2),
+        Match("method", "min", attributes, parameters=("input", "other"), tensors=2),
     ),
     forward=forward,
     constraints={

@@ -48,7 +48,7 @@ ROW = Row(
     name="mul",
     roles=("input", "other"),
     runtime=2,
-    matches=binary_matches((operator.mul, operator.imul, torch.mul, torch.multiply), ("mul", "mul_")),
+    matches=binary_matches((operator.mul, operator.imul, torch.mul, torch.multiply), ("mul", "mul_", "multiply")),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

@@ -6,6 +6,7 @@ Source: TFLM ``micro/kernels/activations_common.cc``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,12 @@ from qtorch.constraints import RESCALED, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.fused_activation import activation_limits
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
+from qtorch.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
+
+
+def clamped_from_zero(call: Call) -> dict[str, Any] | None:
+    """Of ``clamp(min=0)``; with an upper limit another row stands for it."""
+    return {} if call.get("min") == 0 and call.get("max") is None else None
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -69,9 +75,14 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.ReLU),
-        Match("function", F.relu),
+        Match("function", F.relu, parameters=("input", "inplace")),
         Match("function", torch.relu),
         Match("method", "relu"),
+        Match("method", "relu_"),
+        *(
+            Match(kind, target, clamped_from_zero, parameters=("input", "min", "max"))  # type: ignore[arg-type]
+            for kind, target in (("function", torch.clamp), ("method", "clamp"), ("method", "clamp_"))
+        ),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},

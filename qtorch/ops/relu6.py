@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
-from qtorch.fused_activation import activation_limits
+from qtorch.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
 
@@ -53,13 +54,16 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.ReLU6),
-        Match("function", F.relu6),
+        Match("function", F.relu6, parameters=("input", "inplace")),
         Match("module", nn.Hardtanh, clamped),
-        Match("function", F.hardtanh, clamped, parameters=("input", "min_val", "max_val")),
-        Match("method", "clamp", clamped, parameters=("input", "min", "max")),
+        Match("function", F.hardtanh, clamped, parameters=("input", "min_val", "max_val", "inplace")),
+        *(
+            Match(kind, target, clamped, parameters=("input", "min", "max"))  # type: ignore[arg-type]
+            for kind, target in (("function", torch.clamp), ("method", "clamp"), ("method", "clamp_"))
+        ),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16"), smallest=SMALLEST_RELU6_SCALE), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(operator="RELU6", resolver="AddRelu6", version=lambda qparams: 2),
     samples=samples,

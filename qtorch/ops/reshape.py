@@ -54,9 +54,12 @@ ROW = Row(
     matches=(
         Match("module", nn.Flatten, attributes),
         Match("module", nn.Unflatten, attributes),
-        *(Match("function", f, attributes) for f in (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)),
         *(
-            Match("method", name, attributes)
+            Match("function", f, attributes, parameters=("input", "*shape"))
+            for f in (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)
+        ),
+        *(
+            Match("method", name, attributes, parameters=("input", "*shape"))
             for name in ("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten")
         ),
     ),

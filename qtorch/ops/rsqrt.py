@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.constraints import Free, NotNegative
+from qtorch.constraints import InverseRoot, NotNegative
 from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.gemmlowp import inverse_square_root
 from qtorch.qparams import Grid, QParams
@@ -55,7 +55,7 @@ ROW = Row(
     matches=(Match("function", torch.rsqrt), Match("method", "rsqrt")),
     forward=forward,
     # The kernels fail at run time on a code below the zero point.
-    constraints={"input": NotNegative(), "output": Free()},
+    constraints={"input": NotNegative(), "output": InverseRoot()},
     reference=reference,
     tflite=TFLite(operator="RSQRT", resolver="AddRsqrt", version=lambda qparams: 2),
     samples=samples,

@@ -43,7 +43,7 @@ ROW = Row(
     name="sub",
     roles=("input", "other"),
     runtime=2,
-    matches=binary_matches((operator.sub, operator.isub, torch.sub, torch.subtract), ("sub", "sub_")),
+    matches=binary_matches((operator.sub, operator.isub, torch.sub, torch.subtract), ("sub", "sub_", "subtract")),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),
