@@ -87,7 +87,8 @@ def _convolution(d: _Drawing, source: int, shape: Shape) -> Step | None:
         return None
     axes = len(shape) - 1
     kernel, stride, dilation = ([d._integer(1, high) for _ in range(axes)] for high in (4, 2, 2))
-    padding = [d._integer(0, 2) for _ in range(axes)]
+    # PyTorch itself crashes on some windows that lie wholly in the padding (torch 2.13).
+    padding = [d._integer(0, min(2, (k - 1) * dl)) for k, dl in zip(kernel, dilation, strict=True)]
     groups = d._pick([g for g in range(1, shape[0] + 1) if shape[0] % g == 0])
     out = groups * d._integer(1, 3)
     sizes = [
