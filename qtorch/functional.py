@@ -1,7 +1,8 @@
 """Pure functions of quantization: codes from reals, reals from codes, and their straight-through gradients.
 
-One rounding for everything: half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the
-generated C headers do, so that a value on a tie gets the same code in training, on the host and on the device.
+Activations round half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the generated C
+headers do, so that a value on a tie gets the same code in training, on the host and on the device. Constants round half
+to even, which costs one operation: nobody but this module ever rounds them, here for training and for the export alike.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "codes_on_grid",
     "dequantize",
     "fake_quantize",
+    "fake_quantize_weight",
     "inner_steps",
     "quantize",
     "range_to_grid",
@@ -26,6 +28,7 @@ __all__ = [
     "round_half_away",
     "round_ste",
     "symmetric_scale",
+    "weight_codes",
 ]
 
 #: Codes of a symmetric weight: the lowest is left out, so that a weight and its negative are both representable.
@@ -43,6 +46,12 @@ def round_half_away(x: Tensor) -> Tensor:
     whole = torch.trunc(x)
     # x - whole is exact, so doubling it compares the true fraction with one half. Infinity needs no rounding.
     return whole + torch.trunc((x - whole).nan_to_num_(0.0) * 2)
+
+
+def _round_half_away_(x: Tensor) -> Tensor:
+    """:func:`round_half_away` of finite numbers, overwriting ``x``."""
+    whole = torch.trunc(x)
+    return x.sub_(whole).mul_(2).trunc_().add_(whole)
 
 
 class _RoundSte(torch.autograd.Function):
@@ -98,10 +107,10 @@ class _FakeQuantize(torch.autograd.Function):
         ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, inner: Tensor | None
     ) -> Tensor:
         if inner is None:
-            steps = round_half_away(x / scale)
+            steps = _round_half_away_(torch.div(x, scale))
         else:
             # A power of two scales without rounding, so that a tie of the outer rounding stays one.
-            steps = round_half_away((x / (scale * inner)).round_().mul_(inner))
+            steps = _round_half_away_(torch.div(x, scale * inner).round_().mul_(inner))
         clipped = steps.clamp(low - zero_point, high - zero_point)
         ctx.save_for_backward(steps == clipped)
         return clipped.mul_(scale)
@@ -123,6 +132,32 @@ def fake_quantize(
     scale = _along(grid.scale, axis, x.dim())
     y: Tensor = _FakeQuantize.apply(x, scale, grid.zero_point, low, high, inner)
     return y
+
+
+class _FakeConstant(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, limit: int) -> Tensor:
+        steps = torch.div(x, scale).round_()
+        clipped = steps.clamp(-limit, limit)
+        ctx.save_for_backward(steps == clipped)
+        return clipped.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return grad * inside, None, None
+
+
+def fake_quantize_weight(x: Tensor, grid: Grid, axis: int | None) -> Tensor:
+    """:func:`weight_codes` as float32 reals, with the clipped straight-through gradient."""
+    y: Tensor = _FakeConstant.apply(x, _along(grid.scale, axis, x.dim()), WEIGHT_RANGE[grid.dtype][1])
+    return y
+
+
+def weight_codes(x: Tensor, grid: Grid, axis: int | None) -> Tensor:
+    """int64 codes of a symmetric constant, half to even, from :data:`WEIGHT_RANGE`."""
+    steps = torch.div(x.detach(), _along(grid.scale, axis, x.dim())).round_()
+    return steps.clamp_(*WEIGHT_RANGE[grid.dtype]).to(torch.int64)
 
 
 def inner_steps(accumulator_scale: Tensor, output_scale: Tensor, axis: int, ndim: int) -> Tensor:
@@ -203,10 +238,10 @@ def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:
 
 
 def bias_codes(bias: Tensor, grid: Grid) -> Tensor:
-    """Codes of a bias as float64 integers ``[C]``; double division, half away from zero.
+    """Codes of a bias as float64 integers ``[C]``; double division, half to even.
 
     double, because float32 can't hold every int32. An int64 bias keeps to 40 bits, which a double holds and the
     16-bit kernels' requantization takes.
     """
     low, high = grid.limits if grid.dtype == "int32" else (-(2**40), 2**40)
-    return round_half_away(bias.detach().to(torch.float64) / grid.scale.to(torch.float64)).clamp(low, high)
+    return torch.div(bias.detach().to(torch.float64), grid.scale.to(torch.float64)).round_().clamp_(low, high)

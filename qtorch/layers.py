@@ -22,11 +22,13 @@ from qtorch.functional import (
     codes_on_grid,
     dequantize,
     fake_quantize,
+    fake_quantize_weight,
     inner_steps,
     quantize,
     range_to_grid,
     replace_value,
     symmetric_scale,
+    weight_codes,
 )
 from qtorch.fused_activation import activate
 from qtorch.qparams import Grid, QParams
@@ -256,8 +258,9 @@ class QuantizedOp(nn.Module):
     def _codes(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
         if isinstance(self.row.constraint(role), BiasFromAccumulator):
             return bias_codes(tensor, grid).to(torch.int64)
-        limits = WEIGHT_RANGE[grid.dtype] if self._symmetric(role) else grid.limits
-        return quantize(tensor.detach(), grid, *limits, self._scale_axis(role))
+        if self._symmetric(role):
+            return weight_codes(tensor, grid, self._scale_axis(role))
+        return quantize(tensor.detach(), grid, *grid.limits)
 
     def _symmetric(self, role: str) -> bool:
         return isinstance(self.row.constraint(role), SymmetricWeight)
@@ -265,8 +268,9 @@ class QuantizedOp(nn.Module):
     def _fake_constant(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
         if isinstance(self.row.constraint(role), BiasFromAccumulator):
             return replace_value(tensor, (bias_codes(tensor, grid) * grid.scale).to(torch.float32))
-        limits = WEIGHT_RANGE[grid.dtype] if self._symmetric(role) else grid.limits
-        return fake_quantize(tensor, grid, *limits, self._scale_axis(role))
+        if self._symmetric(role):
+            return fake_quantize_weight(tensor, grid, self._scale_axis(role))
+        return fake_quantize(tensor, grid, *grid.limits)
 
     def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:
         codes = self._codes(role, tensor, grid)
