@@ -40,17 +40,22 @@ class Free:
     """Any scale and zero point, per tensor, in one of the types; the first is the default.
 
     ``smallest`` is a scale below which the kernel's arithmetic breaks down; ranges are widened so that none is.
+    ``largest`` is, by type, the scale above which it does.
     """
 
     dtypes: tuple[str, ...] = ("int8",)
     smallest: float = 0.0
+    largest: Mapping[str, float] = field(default_factory=dict)
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
         if got is None or got.dtype not in self.dtypes or got.axis is not None:
             return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
-        return f"expected a scale of at least {self.smallest}, got {got}" if got.scale[0] < self.smallest else None
+        largest = self.largest.get(got.dtype, math.inf)
+        if not self.smallest <= got.scale[0] <= largest:
+            return f"expected a scale from {self.smallest} to {largest}, got {got}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class NotNegative(Free):
 
 @dataclass(frozen=True)
 class InverseRoot(Free):
-    """Any grid not so coarse that the kernel would shift ``1 / sqrt(input)`` by more than 31 bits to the right."""
+    """Any grid by which the kernel need not shift ``1 / sqrt(input)`` by more than 31 bits either way."""
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
@@ -89,8 +94,9 @@ class InverseRoot(Free):
         found = super().violation(role, qparams)
         if found or got is None or source is None:
             return found
-        most = 2.0**10 / math.sqrt(source.scale[0])
-        return f"expected a scale below {most}, got {got.scale[0]}" if got.scale[0] >= most else None
+        root = math.sqrt(source.scale[0])
+        least, most = 2.0**-29 / root, 2.0**10 / root
+        return None if least < got.scale[0] < most else f"expected a scale from {least} to {most}, got {got.scale[0]}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from qtorch.row import Sample
 
 __all__ = [
     "INPUT_INTEGER_BITS",
+    "LARGEST_SCALE",
     "SMALLEST_SCALE",
     "input_radius",
     "int16_samples",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 INPUT_INTEGER_BITS = 4
+
+#: Above it the int16 kernels' multiplier is no int16, and soon its products no int32.
+LARGEST_SCALE = {"int16": 8 / 3}
 
 #: Below it the kernels shift by a negative number of bits.
 SMALLEST_SCALE = 2.0**-28
@@ -116,7 +120,7 @@ def sigmoid_version(qparams: Mapping[str, QParams | None]) -> int:
 def int16_samples(output: QParams) -> Iterable[Sample]:
     """Every int16 code at powers of two, which the kernels treat apart, and at other scales."""
     every = np.arange(-(2**15), 2**15).astype(np.int16).reshape(16, 4096)
-    for scale in (2.0**-12, 2.0**-11, 2.0**-13, 3e-4, 2e-5, 1e-3):
+    for scale in (2.0**-12, 2.0**-11, 2.0**-13, 3e-4, 2e-5, 1e-3, 2.6666665):
         qparams = {"input": QParams((float(np.float32(scale)),), (0,), "int16"), "output": output}
         yield Sample(f"int16 {scale:.3g}", {}, {"input": every}, qparams)
 

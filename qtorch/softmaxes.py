@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtorch.fixedpoint import Multiplier, quantize_multiplier
+from qtorch.fixedpoint import Multiplier, fits_int32, quantize_multiplier
 from qtorch.gemmlowp import exp_on_negative, multiply, rounding_divide_by_power_of_two
 from qtorch.qparams import Grid
 from qtorch.row import Call, Refused
@@ -23,9 +23,12 @@ DIFFERENCE_BITS, SUM_BITS = 5, 12
 SMALLEST_SCALE = 2.0**-25
 
 
-def along_last_axis(call: Call) -> dict[str, Any]:
-    """Refuses every axis but the last; PyTorch's default axis is the last one of a tensor of rank 2."""
-    rank = len(call.shapes["input"])
+def along_last_axis(call: Call, most: int) -> dict[str, Any]:
+    """Refuses every axis but the last, and more than ``most`` codes along it.
+
+    PyTorch's default axis is the last one of a tensor of rank 2.
+    """
+    rank, length = len(call.shapes["input"]), call.shapes["input"][-1]
     axis = call.get("dim")
     if axis is None:
         axis = 0 if rank in (1, 3) else 1
@@ -34,6 +37,12 @@ def along_last_axis(call: Call) -> dict[str, Any]:
             expected=f"the last axis, dim=-1 or dim={rank - 1}",
             got=f"dim={call.get('dim')} on shape {call.shapes['input']}",
             remedy="move the axis last first, for example x.movedim(1, -1)",
+        )
+    if length > most:
+        raise Refused(
+            expected=f"at most {most} values along the axis, beyond which the kernel's sum leaves its range",
+            got=f"shape {call.shapes['input']}",
+            remedy="end the network before it: the largest value is the same",
         )
     return {}
 
@@ -73,4 +82,5 @@ class Differences:
 
     def total(self) -> Tensor:
         """Sum of the exponentials along the last axis, kept, in Q12.19."""
-        return rounding_divide_by_power_of_two(self.exponentials(), SUM_BITS).sum(-1, keepdim=True)
+        total = rounding_divide_by_power_of_two(self.exponentials(), SUM_BITS).sum(-1, keepdim=True)
+        return fits_int32(total, "sum of exponentials")

@@ -22,6 +22,9 @@ from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_ax
 _OUTPUT = Fixed({"int8": (1 / 128, 0)})
 _OUTPUT_BITS = 7
 
+#: A vector on the input's grid is zero or at least one step long, so a smaller epsilon than a step changes nothing.
+_LARGEST_EPSILON = 1e-6
+
 
 def attributes(call: Call) -> dict[str, Any]:
     """Of ``F.normalize`` along the last axis."""
@@ -31,6 +34,12 @@ def attributes(call: Call) -> dict[str, Any]:
             expected=f"p=2 and the last axis, dim={rank - 1}",
             got=f"p={call.get('p', 2.0)}, dim={call.get('dim', 1)}",
             remedy="move the axis last first",
+        )
+    if call.get("eps", 1e-12) > _LARGEST_EPSILON:
+        raise Refused(
+            expected=f"eps of at most {_LARGEST_EPSILON}, because the kernel has none",
+            got=f"eps={call.get('eps')}",
+            remedy="leave eps out",
         )
     return {}
 

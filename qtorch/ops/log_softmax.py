@@ -6,6 +6,7 @@ Source: TFLM ``kernels/internal/reference/log_softmax.h``, ``micro/kernels/log_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,19 @@ from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, last_axis_stays
+from qtorch.row import Attrs, Call, Match, Row, Sample, TFLite, last_axis_stays
 from qtorch.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 
 _OUTPUT = Fixed({"int8": (16 / 256, 127)})
 _OUTPUT_BITS = 4
+
+#: The kernel's sum of exponentials leaves int32 at 4096, which as many equal codes have.
+_MOST = 4095
+
+
+def attributes(call: Call) -> dict[str, Any]:
+    """Along the last axis."""
+    return along_last_axis(call, _MOST)
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -47,16 +56,20 @@ def samples() -> Iterable[Sample]:
             qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": _OUTPUT.qparams("int8")}
             arrays = {"input": rng.integers(-128, 128, shape, dtype=np.int8)}
             yield Sample(f"int8 {scale}@{zero_point} {shape}", {}, arrays, qparams)
+    flat = {"input": np.zeros((2, _MOST), np.int8)}
+    flat["input"][1, ::2] = -12
+    qparams = {"input": QParams((0.125,), (0,)), "output": _OUTPUT.qparams("int8")}
+    yield Sample("int8 as many classes as there may be", {}, flat, qparams)
 
 
 ROW = Row(
     name="log_softmax",
     roles=("input",),
     matches=(
-        Match("module", nn.LogSoftmax, along_last_axis),
-        Match("function", F.log_softmax, along_last_axis, parameters=("input", "dim")),
-        Match("function", torch.log_softmax, along_last_axis, parameters=("input", "dim")),
-        Match("method", "log_softmax", along_last_axis, parameters=("input", "dim")),
+        Match("module", nn.LogSoftmax, attributes),
+        Match("function", F.log_softmax, attributes, parameters=("input", "dim")),
+        Match("function", torch.log_softmax, attributes, parameters=("input", "dim")),
+        Match("method", "log_softmax", attributes, parameters=("input", "dim")),
     ),
     forward=forward,
     constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},

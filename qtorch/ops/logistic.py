@@ -17,6 +17,7 @@ from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid
 from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
 from qtorch.sigmoids import (
+    LARGEST_SCALE,
     SMALLEST_SCALE,
     int16_samples,
     sigmoid_codes,
@@ -56,7 +57,7 @@ ROW = Row(
         Match("method", "sigmoid"),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16"), smallest=SMALLEST_SCALE), "output": _OUTPUT},
+    constraints={"input": Free(("int8", "int16"), SMALLEST_SCALE, LARGEST_SCALE), "output": _OUTPUT},
     reference=reference,
     tflite=TFLite(operator="LOGISTIC", resolver="AddLogistic", version=sigmoid_version),
     samples=samples,

@@ -23,9 +23,13 @@ from qtorch.softmaxes import SMALLEST_SCALE, SUM_BITS, Differences, along_last_a
 _OUTPUT = Fixed({"int8": (1 / 256, -128)})
 
 
+#: The kernel aborts on a sum of exponentials from 512 up, which as many equal codes have.
+_MOST = 511
+
+
 def attributes(call: Call) -> dict[str, Any]:
     """Along the last axis."""
-    return {**along_last_axis(call), "beta": 1.0}
+    return {**along_last_axis(call, _MOST), "beta": 1.0}
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -34,9 +38,15 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Exponentials of the differences from the largest, times the reciprocal of their sum."""
+    """Exponentials of the differences from the largest, times the reciprocal of their sum.
+
+    Raises:
+        OverflowError: that sum is one on which the kernel aborts.
+    """
     found = Differences.of(codes["input"], grids["input"], attrs["beta"])
     total = found.total()
+    if int(total.max()) >= (_MOST + 1) << (31 - SUM_BITS):
+        raise OverflowError(f"softmax: expected a sum of exponentials below {_MOST + 1}, or the kernel aborts")
     # The sum as 2**bits * (1 + fraction).
     headroom = 32 - torch.frexp(total.to(torch.float64)).exponent.to(torch.int64)
     scale = one_over_one_plus((total << headroom) - 2**31)
@@ -62,6 +72,9 @@ def samples() -> Iterable[Sample]:
             alike = ", alike" if scale == SMALLEST_SCALE else ""
             yield Sample(f"int8 {scale}@{zero_point} {shape}{alike}", {"beta": 1.0}, arrays, qparams)
     qparams = {"input": QParams((0.5,), (0,)), "output": _OUTPUT.qparams("int8")}
+    flat = {"input": np.zeros((2, _MOST), np.int8)}
+    flat["input"][1, ::2] = -3
+    yield Sample("int8 as many classes as there may be", {"beta": 1.0}, flat, qparams)
     yield Sample("int8 one class, alike", {"beta": 1.0}, {"input": np.arange(9, dtype=np.int8)[:, None]}, qparams)
 
 
