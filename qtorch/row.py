@@ -31,6 +31,7 @@ __all__ = [
     "Unsupported",
     "any_order",
     "last_axis_stays",
+    "require_elements",
 ]
 
 #: An op's attributes: plain values (numbers, strings, tuples of them), compared and written as they are.
@@ -83,6 +84,16 @@ class Call:
         if found == 0:
             raise Refused(expected="an axis other than the batch's", got=f"dim={index}", remedy="keep samples apart")
         return found
+
+
+def require_elements(call: Call) -> None:
+    """Refuse a call whose result is empty: it has no range, and the file no such tensor.
+
+    Raises:
+        Refused: an axis of the result has size 0.
+    """
+    if 0 in call.output_shape:
+        raise Refused(expected="at least one element", got=f"shape {call.output_shape}", remedy="leave the slice out")
 
 
 @dataclass(frozen=True)

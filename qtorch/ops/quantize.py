@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from qtorch import functional
-from qtorch.constraints import RESCALED, AnyGrid
+from qtorch.constraints import AnyGrid, CoarserThan
 from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Row, Sample, TFLite, any_order
+
+#: int16 codes may come in for either type, and leave 15 bits less for the multiplier's shift than int8 codes do.
+_OUTPUT = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-13, "int16": 2.0**-13})
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -58,6 +61,13 @@ def samples() -> Iterable[Sample]:
             codes = np.linspace(low, high, 512).astype(source).reshape(8, 64)
             qparams = {"input": grids[0], "output": grids[1]}
             yield Sample(f"{source} to {sink}, {s_in} to {s_out}", {}, {"input": codes}, qparams)
+    # The finest output that is allowed, from the lowest and highest codes.
+    qparams = {
+        "input": QParams((0.5,), (0,), "int16"),
+        "output": QParams((float(np.float32(0.50001 * 2.0**-13)),), (-3,)),
+    }
+    codes = np.array([[-(2**15), 2**15 - 1, 0, 1, -1]], np.int16)
+    yield Sample("int16 to int8, finest", {}, {"input": codes}, qparams)
 
 
 ROW = Row(
@@ -65,7 +75,7 @@ ROW = Row(
     roles=("input",),
     matches=(),
     forward=forward,
-    constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": RESCALED},
+    constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": _OUTPUT},
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     samples=samples,

@@ -39,7 +39,15 @@ def attributes(call: Call) -> dict[str, Any] | None:
     if call.get("antialias", False):
         raise Refused(expected="antialias=False", got="True", remedy="pool before resizing")
     align = bool(call.get("align_corners"))
-    return {"size": result, "align_corners": align, "half_pixel_centers": not align}
+    attrs = {"size": result, "align_corners": align, "half_pixel_centers": not align}
+    # Above some 1,000 rows the rounded step adds up to a pixel, and the kernel would read behind the image.
+    if any(int(_neighbours(attrs, n, o)[0].max()) >= n for n, o in zip(image, result, strict=True)):
+        raise Refused(
+            expected="a size at which the kernel's rounded steps stay inside the image",
+            got=f"{image} to {result}",
+            remedy="resize to at most 1024 rows and columns",
+        )
+    return attrs
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

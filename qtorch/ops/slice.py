@@ -15,17 +15,18 @@ from torch import Tensor
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, Row, Sample, TFLite
+from qtorch.row import Attrs, Call, Match, Operand, Row, Sample, TFLite, require_elements
 
 
 def attributes(call: Call) -> dict[str, Any]:
-    """Of ``narrow(dim, start, length)``."""
+    """Of ``narrow(dim, start, length)``; of the batch all, which is a size of -1."""
+    require_elements(call)
     shape = call.shapes["input"]
     axis = call.axis(call.get("dim"), "input")
     start = call.get("start") % shape[axis]
     begin = tuple(start if a == axis else 0 for a in range(len(shape)))
     size = tuple(call.get("length") if a == axis else n for a, n in enumerate(shape))
-    return {"begin": begin, "size": (1, *size[1:])}
+    return {"begin": begin, "size": (-1, *size[1:])}
 
 
 def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
@@ -53,8 +54,12 @@ def samples() -> Iterable[Sample]:
     """Boxes at either end and inside."""
     for dtype in ("int8", "int16"):
         grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
-        codes = np.arange(60).astype(dtype).reshape(1, 3, 4, 5)
-        for begin, size in [((0, 1, 0, 2), (1, 2, 4, 1)), ((0, 0, 3, 0), (1, 3, 1, 5)), ((0, 0, 0, 1), (1, 1, 2, 4))]:
+        codes = np.arange(120).astype(dtype).reshape(2, 3, 4, 5)
+        for begin, size in [
+            ((0, 1, 0, 2), (-1, 2, 4, 1)),
+            ((0, 0, 3, 0), (-1, 3, 1, 5)),
+            ((0, 0, 0, 1), (-1, 1, 2, 4)),
+        ]:
             attrs = {"begin": begin, "size": size}
             yield Sample(f"{dtype} {size} at {begin}", attrs, {"input": codes}, {"input": grid, "output": grid})
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, require_elements
 
 _MOST_AXES = 4
 
@@ -25,7 +25,8 @@ def attributes(call: Call) -> dict[str, Any]:
     shape = call.shapes["input"]
     index = call.get("index")
     entries = list(index) if isinstance(index, tuple) else [index]
-    if any(not isinstance(entry, int | slice) and entry is not Ellipsis for entry in entries):
+    # A bool is an int to Python, but a new axis to PyTorch.
+    if any(isinstance(entry, bool) or not (isinstance(entry, int | slice) or entry is Ellipsis) for entry in entries):
         raise Refused(
             expected="slices, whole numbers or an ellipsis", got=f"{index}", remedy="use unsqueeze for new axes"
         )
@@ -35,6 +36,7 @@ def attributes(call: Call) -> dict[str, Any]:
     entries += [slice(None)] * (len(shape) - len(entries))
     if entries[0] != slice(None):
         raise Refused(expected="all of the batch axis", got=f"index {index}", remedy="begin with x[:, ...]")
+    require_elements(call)
     begin, end, strides, shrunk = [0], [1], [1], 0
     for axis, (entry, size) in enumerate(zip(entries[1:], shape[1:], strict=True), 1):
         if isinstance(entry, int):
