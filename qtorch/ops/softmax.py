@@ -1,11 +1,13 @@
 """SOFTMAX along the last axis.
 
-Source: TFLM ``kernels/internal/reference/softmax.h``, ``micro/kernels/softmax_common.cc``.
+Source: TFLM ``kernels/internal/reference/softmax.h``, ``micro/kernels/softmax_common.cc``. LiteRT fills the 16-bit
+tables in double, TFLM in float32: two entries of the reciprocal's differ, and outputs with them by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,17 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.constraints import Fixed, Free
-from qtorch.fixedpoint import Rounding
+from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.gemmlowp import multiply, one_over_one_plus, rounding_divide_by_power_of_two
+from qtorch.lookup import interpolated, table_of
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
 from qtorch.softmaxes import SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 
-_OUTPUT = Fixed({"int8": (1 / 256, -128)})
+_OUTPUT = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})
 
 
 #: The kernel aborts on a sum of exponentials from 512 up, which as many equal codes have.
 _MOST = 511
+
+
+#: Above it the 16-bit kernel shifts differences to the left out of int32.
+_LARGEST_SCALE = {"int16": 5.0}
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -37,12 +44,38 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     return torch.softmax(x["input"], -1)
 
 
+@cache
+def _tables() -> tuple[Tensor, Tensor]:
+    """``exp(x)`` from -10 to 0 and ``1 / (1 + x)`` from 0 to 1, on which the kernel puts int16 codes."""
+    span = np.float32(65535)
+    ten, one = np.float32(10) / span, np.float32(1) / span
+    exponential = table_of(torch.exp, float(ten * np.float32(-65535)), 0.0)
+    return exponential, table_of(lambda x: 1 / (1 + x), 0.0, float(one * span))
+
+
+def _int16_codes(x: Tensor, grid: Grid, beta: float) -> Tensor:
+    """Exponentials and the sum's reciprocal in Q0.15, each from its table; LiteRT too rounds twice."""
+    exponential, reciprocal = _tables()
+    multiplier = quantize_multiplier(grid.scale.to(torch.float64) * beta / (10.0 / 65535.0))
+    difference = requantize(x - x.amax(-1, keepdim=True), multiplier, Rounding.DOUBLE)
+    exponentials = interpolated((difference + 32767).clamp(-(2**15), 2**15 - 1), exponential)
+    total = exponentials.sum(-1, keepdim=True)
+    # The sum as 2**bits * (1 + fraction), the fraction in 16 bits and then as an int16 code.
+    headroom = 31 - torch.frexp(total.to(torch.float64)).exponent.to(torch.int64)
+    fraction = (((total << headroom) + 2**13) >> 14) - (2**16 + 2**15)
+    scale = interpolated(fraction.clamp(-(2**15), 2**15 - 1), reciprocal)
+    shift = 30 - headroom
+    return ((exponentials * scale + (torch.ones_like(shift) << (shift - 1))) >> shift).clamp(0, 2**15 - 1)
+
+
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Exponentials of the differences from the largest, times the reciprocal of their sum.
+    """Exponentials of the differences from the largest, times the reciprocal of their sum; int16 by tables.
 
     Raises:
         OverflowError: that sum is one on which the kernel aborts.
     """
+    if grids["input"].dtype == "int16":
+        return _int16_codes(codes["input"], grids["input"], attrs["beta"])
     found = Differences.of(codes["input"], grids["input"], attrs["beta"])
     total = found.total()
     if int(total.max()) >= (_MOST + 1) << (31 - SUM_BITS):
@@ -76,6 +109,15 @@ def samples() -> Iterable[Sample]:
     flat["input"][1, ::2] = -3
     yield Sample("int8 as many classes as there may be", {"beta": 1.0}, flat, qparams)
     yield Sample("int8 one class, alike", {"beta": 1.0}, {"input": np.arange(9, dtype=np.int8)[:, None]}, qparams)
+    for scale, shape in [(3e-4, (20, 12)), (1e-5, (5, 2)), (2e-3, (6, 3)), (1e-4, (3, 2, 3, 40)), (5.0, (8, 5))]:
+        qparams = {"input": QParams((float(np.float32(scale)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
+        arrays = {"input": rng.integers(-(2**15), 2**15, shape, dtype=np.int16)}
+        yield Sample(f"int16 {scale} {shape}", {"beta": 1.0}, arrays, qparams)
+    # Every difference, beside a largest one that makes up most of the sum.
+    every = np.arange(-(2**15), 2**15 - 1).astype(np.int16).reshape(-1, 255)
+    every = np.concatenate([np.full((len(every), 1), 2**15 - 1, np.int16), every], 1)
+    qparams = {"input": QParams((float(np.float32(1.6e-4)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
+    yield Sample("int16 every code", {"beta": 1.0}, {"input": every}, qparams)
 
 
 ROW = Row(
@@ -88,7 +130,7 @@ ROW = Row(
         Match("method", "softmax", attributes, parameters=("input", "dim")),
     ),
     forward=forward,
-    constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},
+    constraints={"input": Free(("int8", "int16"), SMALLEST_SCALE, _LARGEST_SCALE), "output": _OUTPUT},
     reference=reference,
     tflite=TFLite(
         operator="SOFTMAX",
@@ -99,5 +141,6 @@ ROW = Row(
     ),
     samples=samples,
     fake_exactly=True,
+    litert_lsb={"int16": 1},
     transposed=last_axis_stays,
 )
