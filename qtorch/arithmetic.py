@@ -10,19 +10,25 @@ import torch
 from torch import Tensor
 
 from qtorch.constraints import CoarserThan
-from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.fixedpoint import quantize_multiplier, requantize
 from qtorch.fused_activation import activation_limits
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Call, Match, Refused, Sample
 
-__all__ = ["binary_matches", "binary_samples", "rescaled_sum", "shared_grid_samples", "sum_output", "summand_shift"]
+__all__ = [
+    "binary_matches",
+    "binary_samples",
+    "extremum_matches",
+    "rescaled_sum",
+    "shared_grid_samples",
+    "sum_output",
+    "summand_shift",
+]
 
 
 def _attributes(call: Call) -> dict[str, Any]:
     if call.get("alpha", 1) != 1:
         raise Refused(expected="alpha=1", got=f"alpha={call.get('alpha')}", remedy="multiply first")
-    if call.get("rounding_mode") is not None:
-        raise Refused(expected="no rounding", got=f"{call.get('rounding_mode')}", remedy="leave it out")
     return {"activation": "none"}
 
 
@@ -31,6 +37,21 @@ def binary_matches(functions: Iterable[Callable[..., Any]], methods: Iterable[st
     found = [Match("function", f, _attributes, parameters=("input", "other", "alpha"), tensors=2) for f in functions]
     found += [Match("method", name, _attributes, parameters=("input", "other", "alpha"), tensors=2) for name in methods]
     return tuple(found)
+
+
+def extremum_matches(name: str, functions: Iterable[Callable[..., Any]]) -> tuple[Match, ...]:
+    """Matches of the larger or smaller of two tensors: ``name`` and the same word's first three letters."""
+    parameters = ("input", "other")
+    found = [Match("function", f, _of_two_tensors, parameters, tensors=2) for f in functions]
+    found += [Match("method", word, _of_two_tensors, parameters, tensors=2) for word in (name, name[:3])]
+    return tuple(found)
+
+
+def _of_two_tensors(call: Call) -> dict[str, Any]:
+    """``torch.max(x, 1)`` is the largest along an axis: its number is no tensor."""
+    if not call.shapes.get("other"):
+        raise Refused(expected="two tensors", got="one", remedy="use a max pooling for the largest along an axis")
+    return {}
 
 
 def summand_shift(dtype: str) -> int:
@@ -44,39 +65,31 @@ def sum_output() -> CoarserThan:
     return CoarserThan(("int8", "int16"), others=("input", "other"), factors=factors)
 
 
-def rescaled_sum(
-    attrs: Attrs,
-    codes: Mapping[str, Tensor],
-    grids: Mapping[str, Grid],
-    rounding: Rounding,
-    *,
-    sign: int,
-    scales: torch.dtype,
-) -> Tensor:
+def rescaled_sum(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], sign: int) -> Tensor:
     """``input + sign * other``: both on a grid 2**20 times finer (2**15 for int16), added, brought to the output's.
+
+    Quotients of scales in double; two roundings in LiteRT as well.
 
     Args:
         attrs: ``"activation"``.
         codes: int64, shapes broadcast.
         grids: by role.
-        rounding: of the three requantizations.
         sign: 1 or -1.
-        scales: the type in which the kernel takes the scales' quotients.
 
     Source: TFLM ``integer_ops/add.h`` and ``sub.h``, ``micro/kernels/add_common.cc`` and ``sub_common.cc``.
     """
     output = grids["output"]
     shift = summand_shift(output.dtype)
-    s_input, s_other, s_output = (grids[role].scale.to(scales) for role in ("input", "other", "output"))
+    s_input, s_other, s_output = (grids[role].scale.to(torch.float64) for role in ("input", "other", "output"))
     twice = 2 * torch.maximum(s_input, s_other)
 
     def finer(role: str, scale: Tensor) -> Tensor:
-        multiplier = quantize_multiplier((scale / twice).to(torch.float64))
-        return requantize((codes[role] - grids[role].zero_point) << shift, multiplier, rounding)
+        multiplier = quantize_multiplier(scale / twice)
+        return requantize((codes[role] - grids[role].zero_point) << shift, multiplier)
 
     total = finer("input", s_input) + sign * finer("other", s_other)
-    multiplier = quantize_multiplier((twice / (2**shift * s_output)).to(torch.float64))
-    scaled = requantize(total, multiplier, rounding).add_(output.zero_point)
+    multiplier = quantize_multiplier(twice / (2**shift * s_output))
+    scaled = requantize(total, multiplier).add_(output.zero_point)
     return scaled.clamp_(*activation_limits(attrs["activation"], output))
 
 

@@ -1,8 +1,8 @@
-"""What the convolution rows share: reading PyTorch's arguments, padding an image, and making samples."""
+"""What the convolution rows share: PyTorch's arguments, the float and the integer convolution, options, samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.qparams import CODE_RANGE, QParams
+from qtorch.accumulator import exact_products, output_codes
+from qtorch.fixedpoint import Rounding
+from qtorch.fused_activation import activate
+from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.row import Attrs, Call, Match, OptionField, Sample
-from qtorch.windows import pair, torch_padding
+from qtorch.windows import explicit_padding, pair, torch_padding
 
 __all__ = [
     "CONVOLUTION_FIELDS",
     "convolution_attributes",
+    "convolution_forward",
     "convolution_matches",
+    "convolution_reference",
     "convolve",
     "image_and_window",
     "is_depthwise",
@@ -101,6 +106,43 @@ def convolve(
     if top == bottom and left == right and inside:
         return F.conv2d(image, weight, bias, stride, (top, left), dilation, groups)
     return F.conv2d(padded(image, padding), weight, bias, stride, 0, dilation, groups)
+
+
+def convolution_forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Input ``[N, C, H, W]``, weight ``[O, C / groups, h, w]``, bias ``[O]`` or absent; float32."""
+    image, weight = x["input"], x["weight"]
+    size, window, stride, dilation = image_and_window(attrs, image.shape[2:], weight.shape[2:])
+    padding = explicit_padding(attrs["padding"], size, window, stride)
+    return activate(attrs["activation"], convolve(image, weight, x.get("bias"), padding, stride, dilation))
+
+
+def convolution_reference(
+    attrs: Attrs,
+    codes: Mapping[str, Tensor],
+    grids: Mapping[str, Grid],
+    channel_axis: int,
+    kernel_order: tuple[int, ...],
+) -> Tensor:
+    """Input ``[N, H, W, C]``; padding is the zero point, which adds nothing.
+
+    Args:
+        attrs: explicit padding or TFLite's.
+        codes: int64, the weight as the device stores it: its height and width are axes 1 and 2.
+        grids: by role.
+        channel_axis: the stored weight's output channels.
+        kernel_order: the stored weight's axes in PyTorch's order.
+    """
+    weight = codes["weight"]
+    size, window, stride, dilation = image_and_window(attrs, codes["input"].shape[1:3], weight.shape[1:3])
+    padding = explicit_padding(attrs["padding"], size, window, stride)
+
+    def product(image: Tensor, kernel: Tensor) -> Tensor:
+        image, kernel = image.permute(0, 3, 1, 2), kernel.permute(kernel_order)
+        return convolve(image, kernel, None, padding, stride, dilation).permute(0, 2, 3, 1)
+
+    accumulator = exact_products(product, codes["input"], grids["input"], weight, channel_axis)
+    # LiteRT's kernels round twice here too, even where its others round once.
+    return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
 
 
 def weighted_sample(

@@ -77,12 +77,12 @@ def _along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
     return values.reshape([-1 if d == axis else 1 for d in range(ndim)])
 
 
-def quantize(x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None) -> Tensor:
+def quantize(x: Tensor, grid: Grid, low: int, high: int) -> Tensor:
     """Codes of float32 ``x``: ``clamp(round(x / scale) + zero_point, low, high)``; float32 division.
 
     Returns: int64 tensor of ``x``'s shape.
     """
-    steps = round_half_away(x / _along(grid.scale, axis, x.dim()))
+    steps = round_half_away(x / grid.scale)
     # Bounded before the conversion, because float to integer is undefined beyond the integer's range; NaN becomes the
     # zero point, as in the generated headers.
     steps = steps.nan_to_num(0.0).clamp(-(2.0**31), 2.0**31)
@@ -121,16 +121,13 @@ class _FakeQuantize(torch.autograd.Function):
         return grad * inside, None, None, None, None, None
 
 
-def fake_quantize(
-    x: Tensor, grid: Grid, low: int, high: int, axis: int | None = None, inner: Tensor | None = None
-) -> Tensor:
+def fake_quantize(x: Tensor, grid: Grid, low: int, high: int, inner: Tensor | None = None) -> Tensor:
     """``dequantize(quantize(x))`` in float32, with the clipped straight-through gradient.
 
     The gradient is 1 where ``x`` is representable, 0 where it saturates (Jacob et al. 2018, arXiv:1712.05877).
     The scale is a constant to autograd. ``inner`` (see :func:`inner_steps`) rounds twice, as the device does.
     """
-    scale = _along(grid.scale, axis, x.dim())
-    y: Tensor = _FakeQuantize.apply(x, scale, grid.zero_point, low, high, inner)
+    y: Tensor = _FakeQuantize.apply(x, grid.scale, grid.zero_point, low, high, inner)
     return y
 
 

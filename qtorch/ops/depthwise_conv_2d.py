@@ -12,22 +12,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qtorch.accumulator import exact_products, output_codes
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.convolution import (
     CONVOLUTION_FIELDS,
     convolution_attributes,
+    convolution_forward,
     convolution_matches,
-    convolve,
-    image_and_window,
+    convolution_reference,
     is_depthwise,
     weighted_sample,
 )
 from qtorch.fixedpoint import Rounding
-from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.fused_activation import FUSED_ACTIVATIONS
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Attrs, Call, OptionField, Row, Sample, TFLite
-from qtorch.windows import explicit_padding
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -38,28 +36,9 @@ def attributes(call: Call) -> dict[str, Any] | None:
     return {**convolution_attributes(call), "depth_multiplier": multiplier}
 
 
-def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
-    """Input ``[N, C, H, W]``, weight ``[C * depth_multiplier, 1, h, w]``, bias ``[C * depth_multiplier]`` or absent."""
-    image, weight = x["input"], x["weight"]
-    size, window, stride, dilation = image_and_window(attrs, image.shape[2:], weight.shape[2:])
-    padding = explicit_padding(attrs["padding"], size, window, stride)
-    y = convolve(image, weight, x.get("bias"), padding, stride, dilation)
-    return activate(attrs["activation"], y)
-
-
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Input ``[N, H, W, C]``, weight ``[1, h, w, C * depth_multiplier]``."""
-    weight = codes["weight"]
-    size, window, stride, dilation = image_and_window(attrs, codes["input"].shape[1:3], weight.shape[1:3])
-    padding = explicit_padding(attrs["padding"], size, window, stride)
-
-    def product(image: Tensor, kernel: Tensor) -> Tensor:
-        image, kernel = image.permute(0, 3, 1, 2), kernel.permute(3, 0, 1, 2)
-        return convolve(image, kernel, None, padding, stride, dilation).permute(0, 2, 3, 1)
-
-    accumulator = exact_products(product, codes["input"], grids["input"], weight, 3)
-    # LiteRT's kernel rounds twice here too, even where its others round once.
-    return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
+    """Weight ``[1, h, w, C * depth_multiplier]``."""
+    return convolution_reference(attrs, codes, grids, channel_axis=3, kernel_order=(3, 0, 1, 2))
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
@@ -105,7 +84,7 @@ ROW = Row(
     name="depthwise_conv_2d",
     roles=("input", "weight", "bias"),
     matches=convolution_matches(attributes),
-    forward=forward,
+    forward=convolution_forward,
     constraints={
         "input": Free(("int8", "int16")),
         "weight": SymmetricWeight(axis=3, dtypes=("int8", "int4")),

@@ -6,23 +6,15 @@ Source: TFLM ``micro/kernels/maximum_minimum.h``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from qtorch.arithmetic import shared_grid_samples
+from qtorch.arithmetic import extremum_matches, shared_grid_samples
 from qtorch.constraints import Free, SameAs
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid
-from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
-
-
-def attributes(call: Call) -> dict[str, Any]:
-    """Of two tensors, not of one along an axis."""
-    if not call.shapes.get("other"):
-        raise Refused(expected="two tensors", got="one", remedy="use a max pooling for the largest along an axis")
-    return {}
+from qtorch.row import Attrs, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -44,12 +36,7 @@ ROW = Row(
     name="maximum",
     roles=("input", "other"),
     runtime=2,
-    matches=(
-        Match("function", torch.maximum, attributes, parameters=("input", "other"), tensors=2),
-        Match("method", "maximum", attributes, parameters=("input", "other"), tensors=2),
-        Match("function", torch.max, attributes, parameters=("input", "other"), tensors=2),
-        Match("method", "max", attributes, parameters=("input", "other"), tensors=2),
-    ),
+    matches=extremum_matches("maximum", (torch.maximum, torch.max)),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

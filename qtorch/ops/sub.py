@@ -26,7 +26,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """Three requantizations, quotients of scales in double."""
-    return rescaled_sum(attrs, codes, grids, Rounding.DOUBLE, sign=-1, scales=torch.float64)
+    return rescaled_sum(attrs, codes, grids, -1)
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
