@@ -45,7 +45,7 @@ def _export(arguments: Sequence[str]) -> None:
     probe_writable(given.out)
     bundle = make_bundle(run, given.name or run.task, ExportOptions(given.io, given.input_layout))
     write_bundle(bundle, given.out)
-    print(table(bundle, run.data.arrays.interface.outputs[0].unit))
+    print(table(bundle))
     print(f"\nwritten to {given.out}/: {', '.join(bundle.files)}")
 
 

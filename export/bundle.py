@@ -5,7 +5,6 @@ A bundle is a mapping from file name to bytes. Nothing touches the output folder
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import tempfile
@@ -17,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import fx
+from torch import Tensor, fx
 
 from export import headers
 from export.arena import smallest_arena
@@ -29,18 +27,22 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
+from export.stages import real_inputs, test_figures
 from export.tflite import tflite_cell, write_tflite
-from qtorch.calibration import calibrate, set_mode
 from qtorch.errors import ParityError, Unwritable
-from qtorch.fake_quant import Mode
+from qtorch.features import Feature, Interface
 from qtorch.lightning.checkpoint import Run
-from qtorch.lightning.regression import linear_regression, regression_metrics
+from qtorch.lightning.data import ArrayDataModule
 
 __all__ = ["Bundle", "ExportOptions", "make_bundle", "probe_writable", "write_bundle"]
 
 #: Random inputs of a parity check, beside the data's own; with them it exceeds 10,000.
 _RANDOM_INPUTS = 10_000
 _TEST_VECTORS = 32
+#: Numbers in a network from which on a sample takes TFLM long enough to try a tenth as many; and how many of each part
+#: of the data are tried at most.
+_LARGE = 20_000
+_MOST_DATA = 2_000
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,13 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     network: fx.GraphModule = run.module.net  # type: ignore[assignment]
     seconds = {"data": data_seconds, **run.qat.seconds}
     with _timed(seconds, "data"):
-        arrays = run.data.arrays
+        inputs = real_inputs(run)
     with _timed(seconds, "export"):
         graph = integer_graph(network, options.input_layout)
         int8_model = write_tflite(graph)
         compare_file(graph, int8_model)
     with _timed(seconds, "parity"):
-        codes = _parity_inputs(graph, arrays.train[0].numpy(), arrays.test[0].numpy())
+        codes = _parity_inputs(graph, inputs)
         report = parity(graph, int8_model, codes, network)
         final, model = graph, int8_model
         if options.io == "float32":
@@ -107,8 +109,9 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     arena_bytes = smallest_arena(model) if tflm_available() else 0
     metrics = {
         "task": run.task,
-        "data": vars(arrays.summary).copy(),
-        "test": _evaluate(run, graph, int8_model),
+        "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
+        "columns": list(getattr(run.module, "columns", ())),
+        "test": test_figures(run, graph, int8_model),
         "tflite_bytes": len(model),
         "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
     }
@@ -125,14 +128,16 @@ def _json(figures: dict[str, Any]) -> bytes:
     return (json.dumps(figures, indent=2) + "\n").encode()
 
 
-def _parity_inputs(graph: Graph, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]:
+def _parity_inputs(graph: Graph, inputs: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
     """All 256 codes of a network with one input; else test set, calibration set, corners and random codes."""
-    extra = corner_codes(graph, _RANDOM_INPUTS)
+    products = sum(int(np.prod(value.shape)) for value in graph.values.values())
+    extra = corner_codes(graph, _RANDOM_INPUTS if products < _LARGE else _RANDOM_INPUTS // 10)
     value, view = graph.values[graph.inputs[0]], graph.view(graph.inputs[0])
     assert value.qparams is not None
     if int(np.prod(value.shape)) == 1:
         return extra
-    data = [view.store(value.qparams.quantize(part), value.shape) for part in (test, train)]
+    parts = [inputs[part][:_MOST_DATA].numpy() for part in ("test", "train")]
+    data = [view.store(value.qparams.quantize(part), value.shape) for part in parts]
     return (np.concatenate([*data, *extra]),)
 
 
@@ -154,43 +159,6 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
         raise ParityError(f"{TFLM.name} differs from the reference on {wrong} outputs of the float32 interface")
 
 
-def _device(graph: Graph, model: bytes, x: np.ndarray) -> torch.Tensor:
-    """What the device answers to real inputs: TFLM's integers, or the reference's where TFLM does not exist."""
-    source, sink = (graph.values[names[0]] for names in (graph.inputs, graph.outputs))
-    assert source.qparams is not None
-    assert sink.qparams is not None
-    codes = (graph.view(graph.inputs[0]).store(source.qparams.quantize(x), source.shape),)
-    outputs = TFLM.run(model, codes)[0] if tflm_available() else interpret(graph, codes)[graph.outputs[0]]
-    return torch.from_numpy(sink.qparams.dequantize(graph.view(graph.outputs[0]).restore(outputs)))
-
-
-def _evaluate(run: Run, graph: Graph, model: bytes) -> dict[str, dict[str, float]]:
-    """Test metrics in the target's unit, for every stage from a straight line to the device."""
-    arrays = run.data.arrays
-    x, y = arrays.test
-    network: fx.GraphModule = run.module.net  # type: ignore[assignment]
-    before = copy.deepcopy(network)
-    before.load_state_dict(run.qat.float_parameters, strict=False)
-    set_mode(before, Mode.FLOAT)
-    set_mode(network, Mode.FAKE)
-    with torch.no_grad():
-        predictions = {
-            "linear_regression": linear_regression(arrays.train, x),
-            "float": before.eval()(x),
-            "ptq_int8": _post_training(before, arrays.train[0], x),
-            "qat_fake_quant": network.eval()(x),
-            "qat_int8": _device(graph, model, x.numpy()),
-        }
-    return {stage: regression_metrics(prediction, y) for stage, prediction in predictions.items()}
-
-
-def _post_training(network: fx.GraphModule, train: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The float network calibrated and exported without any quantized training, on the device."""
-    calibrate(network, [train])
-    graph = integer_graph(network)
-    return _device(graph, write_tflite(graph), x.numpy())
-
-
 def _headers(
     run: Run, name: str, graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...], arena_bytes: int
 ) -> dict[str, str]:
@@ -201,7 +169,7 @@ def _headers(
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
         **headers.model_data(name, model),
-        f"{name}_quantization.h": headers.quantization(name, run.data.arrays.interface, *ends),
+        f"{name}_quantization.h": headers.quantization(name, _interface(run, graph), *ends),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
         f"{name}_test_vectors.h": headers.test_vectors(
             name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)
@@ -210,6 +178,12 @@ def _headers(
     if arena_bytes:
         made[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)
     return made
+
+
+def _interface(run: Run, graph: Graph) -> Interface:
+    if isinstance(run.data, ArrayDataModule):
+        return run.data.arrays.interface
+    return Interface((Feature("input"),), (Feature("output"),))
 
 
 def probe_writable(out: Path) -> None:

@@ -15,12 +15,13 @@ _STAGES = {
 }
 
 
-def table(bundle: Bundle, unit: str) -> str:
-    """Test metrics of every stage, sizes, and what the parity check found."""
-    lines = [f"{'test set':28}{'MSE':>10}{'MAE':>10}{'R2':>10}   ({unit or 'no unit'})"]
-    for stage, label in _STAGES.items():
-        figures = bundle.metrics["test"][stage]
-        lines.append(f"{label:28}{figures['mse']:10.4g}{figures['mae']:10.4g}{figures['r2']:10.4f}")
+def table(bundle: Bundle) -> str:
+    """Test figures of every stage, sizes, and what the parity check found."""
+    test = bundle.metrics["test"]
+    columns = bundle.metrics["columns"] or list(test["float"])
+    lines = [f"{'test set':28}" + "".join(f"{column:>12}" for column in columns)]
+    for stage, figures in test.items():
+        lines.append(f"{_STAGES[stage]:28}" + "".join(f"{_figure(figures[column]):>12}" for column in columns))
     lines.append("")
     lines.append(f"{'agrees with the integers':28}{'inputs':>10}{'exact':>10}{'max LSB':>10}")
     for name, engine in bundle.parity.engines.items():
@@ -31,3 +32,8 @@ def table(bundle: Bundle, unit: str) -> str:
     lines.append(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
     lines.append(f"{bundle.metrics['tflite_bytes']:,} bytes of model, {bundle.arena_bytes:,} bytes of arena (64-bit)")
     return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    """Four digits; as many as it takes for shares near 1 to differ."""
+    return f"{value:.4f}" if 0.1 <= abs(value) <= 1 else f"{value:.4g}"

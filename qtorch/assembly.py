@@ -60,7 +60,7 @@ class Assembly:
     def _new_quantizer(self, node: fx.Node) -> Quantizer:
         grid = self.sharing.grid(node)
         made = Quantizer(
-            grid.margin, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed, smallest=grid.smallest
+            grid.config, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed, smallest=grid.smallest
         )
         self.quantizer_of[self.sharing.root(node)] = made
         return made

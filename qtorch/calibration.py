@@ -13,8 +13,17 @@ from torch import Tensor, nn
 from qtorch.errors import BadConfiguration, BadInput
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.layers import QuantizedOp
+from qtorch.observers import is_distributed
 
-__all__ = ["Saturation", "calibrate", "freeze_batch_norm", "quantizers", "saturation", "set_mode"]
+__all__ = [
+    "Saturation",
+    "calibrate",
+    "freeze_batch_norm",
+    "observe_in_training",
+    "quantizers",
+    "saturation",
+    "set_mode",
+]
 
 #: A scale beyond which widening grids has no end.
 _COARSEST = 2.0**60
@@ -60,8 +69,16 @@ def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
             module.norm_frozen = frozen
 
 
+def observe_in_training(net: nn.Module, observing: bool) -> None:
+    """Whether ranges go on being measured, and follow, in FAKE mode's training steps."""
+    for quantizer in quantizers(net).values():
+        quantizer.observing = observing
+
+
 def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
     """Measure every activation's range on ``batches`` of float32 inputs, anew; leaves the network in FLOAT mode.
+
+    In a distributed run every process calls this with batches of its own, and all come to the same ranges.
 
     Raises:
         NotFinite: data or activations hold NaN or infinity.
@@ -83,8 +100,12 @@ def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
             where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
         )
     for quantizer in found.values():
+        if is_distributed():
+            quantizer.observer.synchronize()
         quantizer.settle()
     ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]
+    for op in ops:
+        op.settle_weight()
     # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
     while sum(op.widen_output() for op in ops):
         coarsest = max(float(quantizer.scale) for quantizer in found.values())

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from qtorch.errors import BadConfiguration
+from qtorch.observers import make_observer
+from qtorch.straight_through import Estimator
 
 __all__ = ["LayerConfig", "QuantizationConfig"]
 
@@ -15,7 +17,13 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("per_channel", "per_tensor"),
     "activations": ("int8", "int16"),
     "weight_bits": (8, 4),
+    "scales": ("measured", "lsq", "lsq+", "pact"),
+    "gradient": ("clipped", "plain", "ewgs"),
+    "skip": (False, True),
 }
+
+#: Where each kind of learned scale starts: the observer of activations and that of weights.
+_STARTS = {"lsq": ("lsq", "lsq"), "lsq+": ("mse", "lsq+"), "pact": ("minmax", "minmax")}
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,17 @@ class LayerConfig:
             because what lies beyond a range saturates.
         activations: the type of the layer's inputs and outputs; ``int16`` goes with int8 weights ("16x8").
         weight_bits: 8 or 4.
+        observer: how activations' ranges are measured: a name of :data:`qtorch.observers.OBSERVERS`, its parameters
+            behind colons (``percentile:99.9``, ``fixed:-1:1``).
+        weight_observer: the same for weights. ``minmax`` follows the weights in training; any other decides at
+            calibration which share of a weight's largest magnitude is represented, and that share then stays.
+        scales: ``measured``, or learned by gradient: ``lsq`` (activations and weights), ``lsq+`` (zero points too) or
+            ``pact`` (the upper end of rectified activations). Learned ones start as their papers say where the
+            observers are left at ``minmax``.
+        gradient: straight-through estimator of measured activations: ``clipped``, ``plain`` or ``ewgs``; see
+            :func:`qtorch.straight_through.fake_quantize`.
+        skip: leave the layer in float32, on the device too, between DEQUANTIZE and QUANTIZE. What float layers compute
+            is not promised to the bit.
 
     Raises:
         BadConfiguration: a value outside its range.
@@ -38,6 +57,11 @@ class LayerConfig:
     margin: float = 0.0
     activations: Literal["int8", "int16"] = "int8"
     weight_bits: Literal[8, 4] = 8
+    observer: str = "minmax"
+    weight_observer: str = "minmax"
+    scales: Literal["measured", "lsq", "lsq+", "pact"] = "measured"
+    gradient: Estimator = "clipped"
+    skip: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -48,6 +72,8 @@ class LayerConfig:
                     got=repr(getattr(self, name)),
                     remedy="choose one",
                 )
+        make_observer(self.observer)
+        make_observer(self.weight_observer)
         if not 0 <= self.margin <= 1:
             raise BadConfiguration(where="margin", expected="0 to 1", got=f"{self.margin}", remedy="try 0.2")
         if self.activations == "int16" and self.weight_bits == 4:
@@ -61,6 +87,14 @@ class LayerConfig:
     def with_activations(self, dtype: str) -> LayerConfig:
         """The same with another type of activations."""
         return replace(self, activations=dtype)  # type: ignore[arg-type]
+
+    @property
+    def observers(self) -> tuple[str, str]:
+        """Specifications of the observers of activations and of weights, learned scales' own starts included."""
+        starts = _STARTS.get(self.scales, ("minmax", "minmax"))
+        given = (self.observer, self.weight_observer)
+        found = [start if each == "minmax" else each for each, start in zip(given, starts, strict=True)]
+        return found[0], found[1]
 
     @property
     def weight_dtype(self) -> str:

@@ -1,16 +1,26 @@
-"""The quantizer of one activation tensor: an observer and a fake quantization."""
+"""The quantizer of one activation tensor: an observer, a grid, and a fake quantization."""
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 
 import torch
 from torch import Tensor, nn
 
+from qtorch.config import LayerConfig
 from qtorch.errors import BadConfiguration
-from qtorch.functional import dequantize, fake_quantize, range_to_grid
-from qtorch.observers import MinMaxObserver
-from qtorch.qparams import Grid, QParams
+from qtorch.functional import dequantize, range_to_grid
+from qtorch.observers import is_distributed, make_observer
+from qtorch.qparams import CODE_RANGE, Grid, QParams
+from qtorch.straight_through import (
+    Bounds,
+    fake_accumulator,
+    fake_quantize,
+    learned_step,
+    lsq_gradient_scale,
+    scale_gradient,
+)
 
 __all__ = ["Mode", "Quantizer"]
 
@@ -32,45 +42,89 @@ class Quantizer(nn.Module):
     """Fake-quantizes one activation tensor of any shape.
 
     Args:
-        margin: see :class:`qtorch.QuantizationConfig`.
+        config: how; of the layer that first computes the tensor.
         rectified: whether the tensor is never negative, so that no code is spent below zero.
-        dtype: ``"int8"`` or ``"int16"``.
+        dtype: ``"int8"`` or ``"int16"``; the configuration's if ``None``.
         fixed: the one grid that the kernel assumes; then nothing is measured.
         smallest: the scale's lower bound.
 
-    Buffers ``scale`` (float32 ``[]``, 0 until calibrated) and ``zero_point`` (int32 ``[]``).
+    Attributes:
+        measured: the scale, float32 ``[]``; 0 until calibrated. This and the next two are saved with the network, but
+            are no buffers: those get averaged with weights, and an averaged zero point is none.
+        zero_point: int32 ``[]``.
+        smallest: the scale's lower bound, float32 ``[]``.
+        log_scale: parameter, float32 ``[]``, where the scale is learned: its natural logarithm, because the optimizers
+            in use take steps of the size of the learning rate, whatever a parameter's own size.
+        zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
+            step of it is of the size of a step of ``log_scale``.
+        observing: whether ranges are measured and followed in FAKE mode's training too.
     """
-
-    scale: Tensor
-    zero_point: Tensor
 
     def __init__(
         self,
-        margin: float = 0.0,
+        config: LayerConfig | None = None,
         *,
         rectified: bool = False,
-        dtype: str = "int8",
+        dtype: str | None = None,
         fixed: QParams | None = None,
         smallest: float = 0.0,
     ) -> None:
         super().__init__()
-        self.margin, self.rectified, self.dtype, self.fixed = margin, rectified, dtype, fixed
-        self.smallest = smallest
+        self.config = config or LayerConfig()
+        self.rectified, self.fixed = rectified, fixed
+        self.dtype = dtype or self.config.activations
         self.mode = Mode.FLOAT
-        self.observer = MinMaxObserver()
-        self.register_buffer("scale", torch.tensor(0.0 if fixed is None else fixed.scale[0]))
-        zero_point = 0 if fixed is None else fixed.zero_point[0]
-        self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
+        self.observing = False
+        low, high = CODE_RANGE[self.dtype]
+        self.observer = make_observer(self.config.observers[0], levels=high - low + 1)
+        self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0])
+        self.zero_point = torch.tensor(0 if fixed is None else fixed.zero_point[0], dtype=torch.int32)
+        self.smallest = torch.tensor(smallest)
+        scales = self.config.scales if fixed is None else "measured"
+        # PACT learns where a rectified tensor is clipped; others keep their measured range.
+        self.learned = scales if scales in ("lsq", "lsq+") or (scales == "pact" and rectified) else "measured"
+        if self.learned != "measured":
+            self.log_scale = nn.Parameter(torch.zeros(()))
+        if self.learned == "lsq+" and not rectified and self.dtype == "int8":
+            self.zero_share = nn.Parameter(torch.zeros(()))
+        self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps beside parameters and the observer's buffers."""
+        return {"scale": self.measured, "zero_point": self.zero_point, "smallest": self.smallest}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """See :meth:`get_extra_state`."""
+        self.measured.copy_(state["scale"])
+        self.zero_point.copy_(state["zero_point"])
+        self.smallest.copy_(state["smallest"])
+
+    @property
+    def scale(self) -> Tensor:
+        """float32 ``[]``, without gradient; 0 before calibration."""
+        if self.learned == "measured" or not self.calibrated:
+            return self.measured
+        return torch.exp(self.log_scale.detach()).clamp_min(self.smallest)
 
     @property
     def grid(self) -> Grid:
         """The grid as tensors; ``scale`` is 0 before calibration."""
-        return Grid(self.scale, self.zero_point, self.dtype)
+        return Grid(self.scale, self._zero_point_now(), self.dtype)
+
+    def _zero_point_now(self) -> Tensor:
+        if not self._learns_zero or not self.calibrated:
+            return self.zero_point
+        low, high = CODE_RANGE[self.dtype]
+        return (self.zero_share.detach() * 256).round().clamp(low, high).to(torch.int32)
+
+    @property
+    def _learns_zero(self) -> bool:
+        return "zero_share" in self._parameters
 
     @property
     def calibrated(self) -> bool:
         """Whether the range was measured, or is fixed."""
-        return bool(self.scale > 0)
+        return bool(self.measured > 0)
 
     def qparams(self) -> QParams:
         """The frozen record for export.
@@ -87,32 +141,92 @@ class Quantizer(nn.Module):
             )
         return QParams.of(self.grid)
 
+    @torch.no_grad()
     def settle(self) -> None:
         """Take the range that the observer saw, with the margin; from zero up where the tensor can't be negative."""
         if self.fixed is not None:
             return
         low, high = self.observer.range()
-        more = self.margin * (high - low)
+        more = self.config.margin * (high - low)
         low = torch.zeros(()) if self.rectified else low - more
-        grid = range_to_grid(low, high + more, self.dtype, self.smallest)
-        self.scale.copy_(grid.scale)
-        self.zero_point.copy_(grid.zero_point)
+        self._take(range_to_grid(low, high + more, self.dtype, float(self.smallest)))
 
+    @torch.no_grad()
     def coarsen(self, scale: float) -> None:
         """Take a coarser scale; zero keeps its code."""
-        self.scale.fill_(scale)
+        self._take(Grid(torch.tensor(scale), self.zero_point, self.dtype))
+        torch.maximum(self.smallest, self.measured, out=self.smallest)
 
-    def forward(self, x: Tensor, inner: Tensor | None = None) -> Tensor:
+    def _take(self, grid: Grid) -> None:
+        self.measured.copy_(grid.scale)
+        self.zero_point.copy_(grid.zero_point)
+        if self.learned != "measured":
+            self.log_scale.fill_(math.log(float(grid.scale)))
+        if self._learns_zero:
+            self.zero_share.fill_(float(grid.zero_point) / 256)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Lowest and highest code less the zero point."""
+        low, high = CODE_RANGE[self.dtype]
+        zero_point = int(self._zero_point_now())
+        return low - zero_point, high - zero_point
+
+    def _bounds(self, rectified: bool) -> Bounds:
+        """Of the measured grid; worked out again only when one of its figures was written to."""
+        version = (self.measured._version, self.zero_point._version, rectified)
+        known = self._known
+        if known is None or known[0] is not self.measured or known[1] != version:
+            low, high = self.steps
+            self._known = known = (
+                self.measured,
+                version,
+                Bounds.of(self.measured, max(low, 0) if rectified else low, high),
+            )
+        return known[2]
+
+    def forward(self, x: Tensor, unit: Tensor | None = None, axis: int = -1, rectified: bool = False) -> Tensor:
         """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape.
 
-        ``inner``: see :func:`qtorch.functional.inner_steps`.
+        Args:
+            x: float32.
+            unit: of the accumulators that ``x`` is a sum of, which are then rounded twice as the device does: see
+                :func:`qtorch.straight_through.fake_accumulator`; ``x`` is then overwritten.
+            axis: of the channels, with ``unit``.
+            rectified: hold ``x`` at zero from below, as a fused ReLU does.
         """
         if self.mode is Mode.FLOAT:
-            return x
+            # Said to depend on what it does not: processes that average gradients need one of every parameter.
+            return x + 0.0 * sum(self.parameters()) if self._parameters and torch.is_grad_enabled() else x
         if self.mode is Mode.CALIBRATE:
             self.observer.observe(x)
             return x
-        return fake_quantize(x, self.grid, *self.grid.limits, inner=inner)
+        if self.observing and self.training:
+            self._follow(x)
+        if self.learned != "measured":
+            return self._learned(x)
+        bounds = self._bounds(rectified)
+        if unit is not None:
+            return fake_accumulator(x, unit, self.measured, bounds, axis)
+        return fake_quantize(x, self.measured, bounds, self.config.gradient)
+
+    def _learned(self, x: Tensor) -> Tensor:
+        low, high = CODE_RANGE[self.dtype]
+        factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self.steps[1])
+        scale = torch.exp(self.log_scale).clamp_min(self.smallest)
+        zero = self.zero_point.to(torch.float32)
+        if self._learns_zero:
+            zero = scale_gradient(self.zero_share * 256, factor)
+        scale = scale_gradient(scale, factor) if self.learned != "pact" else scale
+        return learned_step(x, scale, zero, low, high, rounding=self.learned != "pact")
+
+    def _follow(self, x: Tensor) -> None:
+        """Observe, and move the grid along."""
+        if is_distributed():
+            self.observer.observe_together(x)
+        else:
+            self.observer.observe(x)
+        self.settle()
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """float32 values of integer codes."""
@@ -120,4 +234,4 @@ class Quantizer(nn.Module):
 
     def extra_repr(self) -> str:
         """Scale and zero point, for ``print(network)``."""
-        return f"{self.dtype}, scale={float(self.scale):.6g}, zero_point={int(self.zero_point)}"
+        return f"{self.dtype}, scale={float(self.scale):.6g}, zero_point={int(self._zero_point_now())}"

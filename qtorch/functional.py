@@ -1,4 +1,4 @@
-"""Pure functions of quantization: codes from reals, reals from codes, and their straight-through gradients.
+"""Pure functions of quantization: codes from reals, reals from codes, grids from ranges. No gradients.
 
 Activations round half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the generated C
 headers do, so that a value on a tie gets the same code in training, on the host and on the device. Constants round half
@@ -7,28 +7,25 @@ to even, which costs one operation: nobody but this module ever rounds them, her
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from qtorch.qparams import CODE_RANGE, Grid
 
 __all__ = [
+    "WEIGHT_RANGE",
+    "along",
     "bias_codes",
     "bias_scale",
     "codes_on_grid",
     "dequantize",
-    "fake_quantize",
-    "fake_quantize_weight",
-    "inner_steps",
+    "largest_magnitude",
     "quantize",
     "range_to_grid",
-    "replace_value",
     "round_half_away",
-    "round_ste",
-    "symmetric_scale",
+    "round_half_away_",
     "weight_codes",
+    "with_room_for_bias",
 ]
 
 #: Codes of a symmetric weight: the lowest is left out, so that a weight and its negative are both representable.
@@ -40,40 +37,32 @@ BIAS_LIMIT = 2**29
 #: Where a channel's weights and bias are all zero any scale will do; this one keeps s_in * s_w a normal float32.
 SMALLEST_WEIGHT_SCALE = 2.0**-40
 
+# As tensors: PyTorch wraps a Python number anew at every call.
+_BIAS_LIMIT, _SMALLEST = torch.tensor(float(BIAS_LIMIT)), torch.tensor(SMALLEST_WEIGHT_SCALE)
+
+#: The largest number below one half. Added to a number just below a tie it does not reach the next integer, where one
+#: half would; added to a tie it does, because the exact sum is no float32 (float64) and rounds up.
+_BELOW_HALF = {torch.float32: 0.5 - 2.0**-25, torch.float64: 0.5 - 2.0**-54}
+_ONE = torch.tensor(1.0)
+
 
 def round_half_away(x: Tensor) -> Tensor:
-    """Nearest integer, ties away from zero (C's ``round``); exact also just below a tie, where ``x + 0.5`` is not."""
-    whole = torch.trunc(x)
-    # x - whole is exact, so doubling it compares the true fraction with one half. Infinity needs no rounding.
-    return whole + torch.trunc((x - whole).nan_to_num_(0.0) * 2)
+    """Nearest integer, ties away from zero (C's ``round``); float32 or float64 of any size, infinity included."""
+    return round_half_away_(x.clone())
 
 
-def _round_half_away_(x: Tensor) -> Tensor:
-    """:func:`round_half_away` of finite numbers, overwriting ``x``."""
-    whole = torch.trunc(x)
-    return x.sub_(whole).mul_(2).trunc_().add_(whole)
+def round_half_away_(x: Tensor) -> Tensor:
+    """:func:`round_half_away`, overwriting ``x``."""
+    # PyTorch's trunc is some ten times slower on a CPU than a division that truncates.
+    return x.add_(torch.sign(x), alpha=_BELOW_HALF[x.dtype]).div_(_ONE, rounding_mode="trunc")
 
 
-class _RoundSte(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return round_half_away(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def round_ste(x: Tensor) -> Tensor:
-    """Round half away from zero; the gradient passes straight through (Bengio et al. 2013, arXiv:1308.3432)."""
-    rounded: Tensor = _RoundSte.apply(x)
-    return rounded
-
-
-def _along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
-    """Per-channel ``values [C]`` shaped to broadcast along ``axis`` of an ``ndim`` tensor."""
+def along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
+    """``[]`` as it is; per-channel ``values [C]`` shaped to broadcast along ``axis`` of an ``ndim`` tensor."""
     if axis is None or values.dim() == 0 or ndim == 1:
         return values
+    if axis == 0 and ndim == 2:
+        return values.unsqueeze(1)
     return values.reshape([-1 if d == axis else 1 for d in range(ndim)])
 
 
@@ -97,98 +86,14 @@ def codes_on_grid(x: Tensor, grid: Grid) -> Tensor:
 
 def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:
     """float32 reals of integer ``codes``: the product taken in double and rounded once."""
-    scale = _along(grid.scale, axis, codes.dim()).to(torch.float64)
+    scale = along(grid.scale, axis, codes.dim()).to(torch.float64)
     return (scale * (codes - grid.zero_point)).to(torch.float32)
-
-
-class _FakeQuantize(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, inner: Tensor | None
-    ) -> Tensor:
-        if inner is None:
-            steps = _round_half_away_(torch.div(x, scale))
-        else:
-            # A power of two scales without rounding, so that a tie of the outer rounding stays one.
-            steps = _round_half_away_(torch.div(x, scale * inner).round_().mul_(inner))
-        clipped = steps.clamp(low - zero_point, high - zero_point)
-        ctx.save_for_backward(steps == clipped)
-        return clipped.mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None, None, None, None, None
-
-
-def fake_quantize(x: Tensor, grid: Grid, low: int, high: int, inner: Tensor | None = None) -> Tensor:
-    """``dequantize(quantize(x))`` in float32, with the clipped straight-through gradient.
-
-    The gradient is 1 where ``x`` is representable, 0 where it saturates (Jacob et al. 2018, arXiv:1712.05877).
-    The scale is a constant to autograd. ``inner`` (see :func:`inner_steps`) rounds twice, as the device does.
-    """
-    y: Tensor = _FakeQuantize.apply(x, grid.scale, grid.zero_point, low, high, inner)
-    return y
-
-
-class _FakeConstant(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, limit: int) -> Tensor:
-        steps = torch.div(x, scale).round_()
-        clipped = steps.clamp(-limit, limit)
-        ctx.save_for_backward(steps == clipped)
-        return clipped.mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None, None
-
-
-def fake_quantize_weight(x: Tensor, grid: Grid, axis: int | None) -> Tensor:
-    """:func:`weight_codes` as float32 reals, with the clipped straight-through gradient."""
-    y: Tensor = _FakeConstant.apply(x, _along(grid.scale, axis, x.dim()), WEIGHT_RANGE[grid.dtype][1])
-    return y
 
 
 def weight_codes(x: Tensor, grid: Grid, axis: int | None) -> Tensor:
     """int64 codes of a symmetric constant, half to even, from :data:`WEIGHT_RANGE`."""
-    steps = torch.div(x.detach(), _along(grid.scale, axis, x.dim())).round_()
+    steps = torch.div(x.detach(), along(grid.scale, axis, x.dim())).round_()
     return steps.clamp_(*WEIGHT_RANGE[grid.dtype]).to(torch.int64)
-
-
-def inner_steps(accumulator_scale: Tensor, output_scale: Tensor, axis: int, ndim: int) -> Tensor:
-    """To what share of the output's step the device rounds an accumulator before it rounds to whole steps.
-
-    Requantization by ``m * 2**-e``, m in [1/2, 1), rounds to steps of ``2**-e`` first: without it about one value in
-    ``2**e`` would end on the other side of a tie.
-
-    Args:
-        accumulator_scale: ``s_in * s_w``, ``[]`` or ``[C]``.
-        output_scale: ``[]``.
-        axis: of the channels in the tensor that is rounded.
-        ndim: its number of axes.
-
-    Returns: ``2**-e``, broadcast against that tensor; at most 1.
-    """
-    exponent = torch.frexp(accumulator_scale / output_scale).exponent
-    return _along(torch.exp2(exponent.clamp_(max=0).to(torch.float32)), axis, ndim)
-
-
-class _ReplaceValue(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad, None
-
-
-def replace_value(x: Tensor, value: Tensor) -> Tensor:
-    """``value`` in the forward pass, ``x``'s gradient in the backward pass."""
-    y: Tensor = _ReplaceValue.apply(x, value)
-    return y
 
 
 def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: float = 0.0) -> Grid:
@@ -211,22 +116,27 @@ def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: floa
     return Grid(scale, zero_point.to(torch.int32), dtype)
 
 
-def symmetric_scale(
-    weight: Tensor, bias: Tensor | None, input_scale: Tensor, axis: int | None, limit: int = 127
-) -> Tensor:
-    """Weight scale, float32 ``[C]`` along ``axis`` or ``[]`` per tensor: ``max|w| / limit``.
+def largest_magnitude(weight: Tensor, axis: int | None) -> Tensor:
+    """``max |w|``, float32: ``[C]`` along ``axis``, or ``[]``."""
+    magnitude = weight.detach().abs()
+    if axis is None:
+        return magnitude.amax()
+    if axis:
+        magnitude = magnitude.movedim(axis, 0)
+    return (magnitude if magnitude.dim() == 2 else magnitude.flatten(1)).amax(1)
 
-    Widened where the bias, in units of ``input_scale * scale``, would not stay below 2**29 (the device adds it in
-    int32). Recomputed from the weights wherever it is needed, in training and at export alike.
+
+def with_room_for_bias(scale: Tensor, bias: Tensor | None, input_scale: Tensor) -> Tensor:
+    """A weight's scale, float32 ``[C]`` or ``[]``, widened where the device could not add the bias in int32.
+
+    The bias, in units of ``input_scale * scale``, stays below 2**29. Recomputed wherever it is needed, in training and
+    at export alike.
     """
-    detached = weight.detach()
-    bound = detached.abs().amax() if axis is None else detached.abs().movedim(axis, 0).flatten(1).amax(1)
-    scale = bound / limit
-    if bias is not None:
-        magnitude = bias.detach().abs()
-        needed = (magnitude if axis is not None else magnitude.amax()) / (input_scale * BIAS_LIMIT)
-        scale = torch.maximum(scale, needed)
-    return scale.clamp_min(SMALLEST_WEIGHT_SCALE)
+    if bias is None:
+        return scale.clamp_min(SMALLEST_WEIGHT_SCALE)
+    magnitude = bias.detach().abs()
+    needed = torch.div(magnitude if scale.dim() else magnitude.amax(), torch.mul(input_scale, _BIAS_LIMIT))
+    return torch.maximum(scale, torch.maximum(needed, _SMALLEST))
 
 
 def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:

@@ -225,7 +225,7 @@ class _Preparation:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
         if node.op == "placeholder":
             layer = self.config.layer(node.name)
-            self.sharing.add(node, SharedGrid(layer.activations, margin=layer.margin))
+            self.sharing.add(node, SharedGrid(layer.activations, layer))
         elif node in self.plans:
             self._share_op(node, self.plans[node])
         elif is_transparent(self.traced, node):
@@ -257,7 +257,7 @@ class _Preparation:
         rectified = plan.row.name in FUSED_ACTIVATIONS or plan.found.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
         smallest = SMALLEST_RELU6_SCALE if plan.found.attrs.get("activation") == "relu6" else 0.0
-        self.sharing.add(node, SharedGrid(dtype, fixed, rectified, plan.config.margin, smallest))
+        self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations
@@ -304,7 +304,7 @@ class _Preparation:
         config = plan.config.with_activations(dtype)
         found = Found(ROWS["quantize"], {}, {"input": source}, {})
         self.plans[inserted] = Plan(found, name, config)
-        self.sharing.add(inserted, SharedGrid(dtype, None, self.sharing.grid(source).rectified, config.margin))
+        self.sharing.add(inserted, SharedGrid(dtype, config, rectified=self.sharing.grid(source).rectified))
         plan.found = replace(plan.found, sources={**plan.found.sources, role: inserted})
 
 

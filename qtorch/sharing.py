@@ -6,10 +6,11 @@ zero if everything that is computed into it does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx
 
+from qtorch.config import LayerConfig
 from qtorch.qparams import QParams
 
 __all__ = ["SharedGrid", "Sharing"]
@@ -20,9 +21,9 @@ class SharedGrid:
     """What is known of a set of tensors that share a grid."""
 
     dtype: str
+    config: LayerConfig
     fixed: QParams | None = None
     rectified: bool = False
-    margin: float = 0.0
     smallest: float = 0.0
 
 
@@ -61,6 +62,7 @@ class Sharing:
         assert a.dtype == b.dtype
         assert a.fixed == b.fixed
         self._parent[mine] = theirs
+        config = replace(b.config, margin=max(a.config.margin, b.config.margin))
         self._grids[theirs] = SharedGrid(
-            a.dtype, a.fixed, a.rectified and b.rectified, max(a.margin, b.margin), max(a.smallest, b.smallest)
+            a.dtype, config, a.fixed, a.rectified and b.rectified, max(a.smallest, b.smallest)
         )

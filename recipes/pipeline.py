@@ -19,7 +19,7 @@ from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.regression import Regression
+from qtorch.lightning.task import Task
 
 __all__ = ["main"]
 
@@ -29,6 +29,9 @@ class _PipelineCLI(QuantizationCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--ckpt_path", type=str | None, help="a checkpoint of this task to go on from: a path, or last"
+        )
         parser.add_argument("--out", type=Path, help="folder for the artefacts (default: build/<task>)")
         parser.add_argument("--name", type=str, help="name of the model and its files (default: the task's)")
         parser.add_class_arguments(ExportOptions, "export")
@@ -38,6 +41,8 @@ def _quiet() -> None:
     """Silence what the libraries say of themselves; warnings about the data and the training stay."""
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # What it is handed in a test, while the process has arguments of its own.
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not any(word in record.getMessage() for word in ("litlogger", "PU available", "TPU"))
     )
@@ -54,14 +59,12 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     _quiet()
-    # LightningCLI warns when it is handed arguments while the process has its own.
-    sys.argv = sys.argv[:1]
     if any(argument in SUBCOMMANDS for argument in given[:1]):
-        return run_command(lambda: subcommand(module, data, config, given))
-    return run_command(lambda: _pipeline(module, data, config, given))
+        return run_command(lambda: subcommand(module, data, config, arguments))
+    return run_command(lambda: _pipeline(module, data, config, arguments))
 
 
-def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Path, arguments: list[str]) -> None:
+def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arguments: Sequence[str] | None) -> None:
     task: str = module.task  # type: ignore[attr-defined]
     cli = _PipelineCLI(
         module,
@@ -78,7 +81,7 @@ def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Pat
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
         },
-        args=arguments,
+        args=None if arguments is None else list(arguments),
     )
     out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
     options: ExportOptions = cli.config_init["export"]
@@ -87,13 +90,15 @@ def _pipeline(module: type[Regression], data: type[ArrayDataModule], config: Pat
     started = time.perf_counter()
     arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config["ckpt_path"])
     bundle = export_trained(cli, task, name, options, data_seconds)
+    if not cli.trainer.is_global_zero:
+        return
     write_bundle(bundle, out)
     print(
         f"\n{task}: {arrays.summary.train} training and {arrays.summary.test} test samples, {arrays.summary.source}\n"
     )
-    print(table(bundle, arrays.interface.outputs[0].unit))
+    print(table(bundle))
     print(f"\nwritten to {out}/: {', '.join(bundle.files)}")
 
 

@@ -70,7 +70,9 @@ def test_the_same_seed_gives_the_same_bytes(fuel_out: Path, tmp_path: Path) -> N
 
 
 def test_name_and_float_interface(tmp_path: Path) -> None:
-    assert run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32", "--qat.exact", "0.2") == 0
+    assert (
+        run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32", "--qat.exact_after", "0.8") == 0
+    )
     names = {p.name for p in (tmp_path / "o").iterdir()}
     assert "class_model.tflite" in names
     assert "AddQuantize" in (tmp_path / "o" / "class_model_op_resolver.h").read_text()
@@ -123,7 +125,7 @@ def test_bad_checkpoints_and_models_exit_with_2(fuel_out: Path, tmp_path: Path, 
     [
         (["--data.csv", "absent.csv"], ["absent.csv"]),
         (["--model.learning_rate", "1e30"], ["loss", "nan"]),
-        (["--qat.start", "1.5"], ["start 1.5"]),
+        (["--qat.start", "1.5"], ["qat.start", "1.5"]),
         (["--out", "/dev/null/x"], ["--out", "/dev/null"]),
     ],
 )

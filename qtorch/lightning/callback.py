@@ -2,80 +2,117 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, fx, nn
 
-from qtorch.calibration import calibrate, freeze_batch_norm, saturation, set_mode
+from qtorch.calibration import calibrate, freeze_batch_norm, observe_in_training, saturation, set_mode
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
+from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
+from qtorch.lightning.phases import Epochs, Phases, Point
+from qtorch.lightning.randomness import random_state, restore_random_state
 from qtorch.prepare import prepare
 
-__all__ = ["QuantizationAwareTraining"]
+__all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
+
+#: Where a checkpoint keeps the state of the random generators.
+_RANDOM = "qtorch_random_state"
+#: How the log says what the network computes.
+_LOGGED = {Mode.FLOAT: 0.0, Mode.FAKE: 1.0, Mode.EXACT: 2.0}
 
 
 class QuantizationAwareTraining(pl.Callback):
     """Turns ``module.net`` into a QAT network that trains as float until ``start`` and quantized afterwards.
 
     The network is prepared before the optimizer is made and keeps its parameters, so nothing is swapped in the middle
-    of a fit. At the first quantized epoch the ranges are measured on all training data; they then stay.
+    of a fit. At the first quantized epoch the ranges are measured on all training data. Early stopping in float
+    training begins quantized training early instead of ending the run. The log has ``qat_mode``: 0 float, 1 fake
+    quantization, 2 the device's own integers.
+
+    Points in time are epochs (whole numbers) or shares of all epochs (0.0 to 1.0).
 
     Args:
-        start: share of the epochs that train in float, in [0, 1).
-        exact: share of the epochs, at the end, that train on the device's own integers, in [0, 1 - start].
-        freeze: share of the epochs, at the end, in which batch norms use their running statistics as the device does,
-            in [0, 1 - start].
-        weights: one weight scale per output channel, or one per tensor.
-        margin: how much wider than the training data every activation's range is; see :class:`QuantizationConfig`.
-        activations: ``int8``, or ``int16`` beside int8 weights.
-        weight_bits: 8 or 4.
-        layers: exceptions for single layers; see :class:`QuantizationConfig`.
+        start: when float training ends.
+        freeze_observers: until when ranges go on following the activations; ``None``: they stay as calibrated.
+        freeze_batch_norm: from when batch norms use their running statistics as the device does; ``None``: never.
+        exact_after: from when the forward pass computes the device's own integers; ``None``: never in training.
+        calibration_batches: how many batches of training data ranges are measured on; ``None``: all.
+        quantization: see :class:`qtorch.QuantizationConfig`.
+
+    Raises:
+        BadConfiguration: points that contradict each other, or an impossible quantization.
     """
 
     def __init__(
         self,
-        start: float = 0.6,
-        exact: float = 0.0,
-        freeze: float = 0.2,
-        weights: Literal["per_channel", "per_tensor"] = "per_channel",
-        margin: float = 0.0,
-        activations: Literal["int8", "int16"] = "int8",
-        weight_bits: Literal[8, 4] = 8,
-        layers: dict[str, dict[str, Any]] | None = None,
+        start: Point = 0.6,
+        freeze_observers: Point | None = None,
+        freeze_batch_norm: Point | None = 0.8,
+        exact_after: Point | None = None,
+        calibration_batches: int | None = None,
+        **quantization: Any,
     ) -> None:
-        if not 0 <= start < 1 or not 0 <= exact <= 1 - start or not 0 <= freeze <= 1 - start:
+        self.phases = Phases(start, freeze_observers, freeze_batch_norm, exact_after)
+        if calibration_batches is not None and calibration_batches < 1:
             raise BadConfiguration(
-                where="qat",
-                expected="0 <= start < 1, 0 <= exact <= 1 - start and 0 <= freeze <= 1 - start",
-                got=f"start {start}, exact {exact} and freeze {freeze}",
-                remedy="leave some epochs to quantized training",
+                where="qat.calibration_batches",
+                expected="at least 1, or null for all",
+                got=f"{calibration_batches}",
+                remedy="ranges can't be measured on no data",
             )
-        self.start, self.exact, self.freeze = start, exact, freeze
-        self.config = QuantizationConfig(weights, margin, activations, weight_bits, layers or {})
+        self.calibration_batches = calibration_batches
+        self.config = QuantizationConfig(**quantization)
         self.float_parameters: dict[str, Tensor] = {}
         self.mode = Mode.FLOAT
+        #: The network before it was prepared, with whatever weights it had then.
+        self.original: nn.Module = nn.Identity()
+        #: The epoch in which quantized training began; ``None`` before.
+        self.began: int | None = None
         self.seconds = {"float": 0.0, "qat": 0.0}
         self._since = 0.0
+        self._min_epochs = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Prepare ``pl_module.net``, once."""
+        if stage == "fit":
+            require_first(trainer, self)
+            # Until quantized training has begun an early stop must not end the run.
+            self._min_epochs = trainer.fit_loop.min_epochs or 0
+            trainer.fit_loop.min_epochs = max(self._min_epochs, self.epochs(trainer).start + 1)
         if isinstance(pl_module.net, fx.GraphModule):
             return
         example = pl_module.example_input_array
-        if not isinstance(example, Tensor):
+        if not isinstance(example, Tensor | tuple):
             raise BadConfiguration(
                 where=f"{type(pl_module).__name__}.example_input_array",
-                expected="a tensor",
+                expected="a tensor, or a tuple of them",
                 got=f"{type(example).__name__}",
                 remedy="set it in the module's constructor to one example batch",
             )
-        pl_module.net = prepare(_network(pl_module), example, self.config)
+        self.original = network_of(pl_module)
+        pl_module.net = prepare(self.original, example, self.config)
+
+    def epochs(self, trainer: pl.Trainer) -> Epochs:
+        """When what happens in this run.
+
+        Raises:
+            BadConfiguration: see :class:`Phases`.
+        """
+        total = trainer.max_epochs
+        return self.phases.epochs(-1 if total is None else total)
+
+    def first_quantized_epoch(self, trainer: pl.Trainer) -> int:
+        """When quantized training begins, or began."""
+        return self.epochs(trainer).start if self.began is None else self.began
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -83,22 +120,53 @@ class QuantizationAwareTraining(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Enter the phase that this epoch belongs to."""
-        mode = self.mode_of(trainer.current_epoch, int(trainer.max_epochs or 1))
-        if mode is not Mode.FLOAT and not self.float_parameters:
-            self._lap("float")
-            self.float_parameters = {n: p.detach().clone() for n, p in _network(pl_module).named_parameters()}
-            calibrate(_network(pl_module), _inputs(trainer))
-            rank_zero_info(f"epoch {trainer.current_epoch}: ranges calibrated, training quantized from here")
-        self.mode = mode
-        set_mode(_network(pl_module), mode)
-        epochs = int(trainer.max_epochs or 1)
-        freeze_batch_norm(_network(pl_module), trainer.current_epoch >= epochs - round(self.freeze * epochs))
+        epoch, epochs, network = trainer.current_epoch, self.epochs(trainer), network_of(pl_module)
+        if self.began is None and (trainer.should_stop or epoch >= epochs.start):
+            self._end_float_training(trainer)
+            self._calibrate(trainer, pl_module)
+            rank_zero_info(f"epoch {epoch}: ranges calibrated, training quantized from here")
+        before, self.mode = self.mode, self.mode_of(epoch, epochs)
+        if self.mode is Mode.EXACT and before is not Mode.EXACT:
+            rank_zero_info(f"epoch {epoch}: training on the device's own integers from here")
+        set_mode(network, self.mode)
+        quantized = self.mode is not Mode.FLOAT
+        observe_in_training(network, quantized and epoch < epochs.freeze_observers)
+        if quantized and epoch == epochs.freeze_observers > self.first_quantized_epoch(trainer):
+            rank_zero_info(f"epoch {epoch}: ranges frozen")
+        frozen = quantized and epochs.freeze_batch_norm is not None and epoch >= epochs.freeze_batch_norm
+        freeze_batch_norm(network, frozen)
+        if frozen and epoch == epochs.freeze_batch_norm:
+            rank_zero_info(f"epoch {epoch}: batch norms frozen")
 
-    def mode_of(self, epoch: int, epochs: int) -> Mode:
-        """The mode of one epoch out of ``epochs``; the last one is always quantized."""
-        if epoch < min(round(self.start * epochs), epochs - 1):
+    def _end_float_training(self, trainer: pl.Trainer) -> None:
+        """An early stop of float training is its end, not the run's; what was reached there is no bar for the rest."""
+        self.began = trainer.current_epoch
+        trainer.fit_loop.min_epochs = max(self._min_epochs, self.began + 1)
+        if not trainer.should_stop:
+            return
+        trainer.should_stop = False
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EarlyStopping):
+                callback.wait_count, callback.stopped_epoch = 0, 0
+                callback.best_score = torch.tensor(float("inf") if callback.mode == "min" else -float("inf"))
+        rank_zero_info(f"epoch {self.began}: float training stopped early")
+
+    def _calibrate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._lap("float")
+        network = network_of(pl_module)
+        self.float_parameters = {
+            name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
+        }
+        calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches))
+        measured = {name: state for name, state in network.state_dict().items() if name.endswith("_extra_state")}
+        for copied in averaged_networks(trainer):
+            copied.load_state_dict(measured, strict=False)
+
+    def mode_of(self, epoch: int, epochs: Epochs) -> Mode:
+        """The mode of one epoch, as far as the run has come."""
+        if self.began is None:
             return Mode.FLOAT
-        return Mode.EXACT if epoch >= epochs - round(self.exact * epochs) else Mode.FAKE
+        return Mode.EXACT if epochs.exact_after is not None and epoch >= epochs.exact_after else Mode.FAKE
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -113,44 +181,65 @@ class QuantizationAwareTraining(pl.Callback):
                 remedy="lower the learning rate or check the data",
             )
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say in the log and the progress bar what was trained."""
+        pl_module.log("qat_mode", _LOGGED[self.mode], prog_bar=True, sync_dist=True)
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compute what was last trained: a checkpoint does not say so by its weights."""
-        set_mode(_network(pl_module), self.mode)
+        set_mode(network_of(pl_module), self.mode)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """See :meth:`on_validation_start`."""
-        set_mode(_network(pl_module), self.mode)
+        set_mode(network_of(pl_module), self.mode)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """See :meth:`on_validation_start`."""
-        set_mode(_network(pl_module), self.mode)
+        set_mode(network_of(pl_module), self.mode)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report saturated ranges."""
+        """See that the network can be exported, and report saturated ranges."""
+        network = network_of(pl_module)
+        if self.began is None:
+            rank_zero_warn("training ended before quantized training began: its ranges are calibrated, no more")
+            self.began, self.mode = trainer.current_epoch, Mode.FAKE
+            self._calibrate(trainer, pl_module)
+            set_mode(network, self.mode)
+        elif averages_weights(trainer) and self.config.scales == "measured":
+            # The averaged weights are none that ranges were measured with.
+            calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches))
+            set_mode(network, self.mode)
         self._lap("qat")
-        if self.float_parameters:
-            for found in saturation(_network(pl_module), _inputs(trainer)):
-                rank_zero_warn(f"saturated range: {found}", category=UserWarning)
+        for found in saturation(network, _inputs(trainer, pl_module)):
+            rank_zero_warn(f"saturated range: {found}", category=UserWarning)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Say what the checkpoint belongs to, so that it can be opened by itself."""
+        """Say what the checkpoint belongs to, so that it can be opened by itself, and how to go on from it."""
         from qtorch.lightning.checkpoint import KEY, Run, describe_run
 
+        checkpoint[_RANDOM] = random_state()
         data: Any = getattr(trainer, "datamodule", None)
         if data is not None:
             task = getattr(pl_module, "task", type(pl_module).__name__.lower())
-            checkpoint[KEY] = describe_run(Run(task, pl_module, data, self))  # type: ignore[arg-type]
+            checkpoint[KEY] = describe_run(Run(task, pl_module, data, self))
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on drawing random numbers where the saved run was."""
+        if trainer.state.fn == "fit" and _RANDOM in checkpoint:
+            restore_random_state(checkpoint[_RANDOM])
 
     def state_dict(self) -> dict[str, Any]:
-        """The float network that quantized training started from, and the mode of the last epoch."""
-        return {"float_parameters": self.float_parameters, "mode": self.mode.value}
+        """The float network that quantized training started from, when that was, and the mode of the last epoch."""
+        return {"float_parameters": self.float_parameters, "mode": self.mode.value, "began": self.began}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See :meth:`state_dict`."""
         self.float_parameters = dict(state_dict["float_parameters"])
-        self.mode = Mode(state_dict["mode"])
+        self.mode, self.began = Mode(state_dict["mode"]), state_dict["began"]
 
     def _lap(self, phase: str) -> None:
         now = time.perf_counter()
@@ -158,8 +247,12 @@ class QuantizationAwareTraining(pl.Callback):
         self._since = now
 
 
-def _network(pl_module: pl.LightningModule) -> nn.Module:
-    """The attribute ``net``, which is what gets quantized."""
+def network_of(pl_module: pl.LightningModule) -> nn.Module:
+    """The attribute ``net``, which is what gets quantized.
+
+    Raises:
+        BadConfiguration: there is none.
+    """
     net = getattr(pl_module, "net", None)
     if not isinstance(net, nn.Module):
         raise BadConfiguration(
@@ -171,8 +264,16 @@ def _network(pl_module: pl.LightningModule) -> nn.Module:
     return net
 
 
-def _inputs(trainer: pl.Trainer) -> Iterator[Tensor]:
-    """The inputs of every training batch, without targets."""
+def inputs_of(pl_module: pl.LightningModule, batch: Any) -> Any:
+    """What of a batch the network reads: ``pl_module.network_inputs(batch)`` where it says so, else the first part."""
+    chosen: Any = getattr(pl_module, "network_inputs", None)
+    if chosen is not None:
+        return chosen(batch)
+    return batch[0] if isinstance(batch, list | tuple) else batch
+
+
+def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[Any]:
+    """The network's inputs of every training batch."""
     loader: Any = trainer.train_dataloader
     for batch in loader:
-        yield batch[0]
+        yield inputs_of(pl_module, pl_module.transfer_batch_to_device(batch, pl_module.device, 0))

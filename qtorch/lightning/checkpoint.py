@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -9,17 +11,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 
 from qtorch.errors import BadCheckpoint
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.regression import Regression
 
 __all__ = ["KEY", "Run", "describe_run", "load_run"]
 
 #: Where a checkpoint says what it belongs to.
 KEY = "qtorch"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Run:
     """A trained module, the data it was trained on, and the callback that quantized it."""
 
     task: str
-    module: Regression
-    data: ArrayDataModule
+    module: pl.LightningModule
+    data: pl.LightningDataModule
     qat: QuantizationAwareTraining
 
 
@@ -39,17 +40,32 @@ def describe_run(run: Run) -> dict[str, Any]:
         "task": run.task,
         "module": _describe(run.module),
         "data": _describe(run.data),
-        "qat": {name: getattr(run.qat, name) for name in ("start", "exact", "freeze")} | vars(run.qat.config),
-        "float_parameters": run.qat.float_parameters,
+        "qat": vars(run.qat.phases)
+        | {"calibration_batches": run.qat.calibration_batches}
+        | {name: _plain(value) for name, value in vars(run.qat.config).items()},
+        "state": run.qat.state_dict(),
         "seconds": dict(run.qat.seconds),
     }
 
 
 def _describe(thing: pl.LightningModule | pl.LightningDataModule) -> dict[str, Any]:
     kind = type(thing)
+    if not thing.hparams and _takes_arguments(kind):
+        rank_zero_warn(
+            f"{kind.__name__} does not call self.save_hyperparameters(): checkpoints will be opened with its defaults"
+        )
     # LightningCLI adds entries of its own, which begin with an underscore.
     arguments = {name: value for name, value in thing.hparams.items() if not name.startswith("_")}
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+
+def _takes_arguments(kind: type) -> bool:
+    return len(inspect.signature(kind).parameters) > 0
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as dicts, so that a checkpoint holds nothing that has to be imported."""
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
 def load_run(path: Path) -> Run:
@@ -71,7 +87,7 @@ def load_run(path: Path) -> Run:
         )
     module, data = (_instantiate(path, described[part]) for part in ("module", "data"))
     qat = QuantizationAwareTraining(**described["qat"])
-    qat.float_parameters = described["float_parameters"]
+    qat.load_state_dict(described["state"])
     qat.seconds = described["seconds"]
     qat.setup(None, module, "test")  # type: ignore[arg-type]
     try:

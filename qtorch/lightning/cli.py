@@ -1,20 +1,25 @@
-"""LightningCLI for a recipe: ``fit``, ``validate``, ``test``, ``predict``, all from one commented YAML."""
+"""LightningCLI with quantization: ``fit``, ``validate``, ``test``, ``predict``, all from one commented YAML.
+
+A recipe calls :func:`subcommand` with its own classes. The console script ``qtorch`` takes the classes, yours or the
+shipped ones, from the configuration: ``qtorch fit --config run.yaml`` with ``model: {class_path: ...}``.
+"""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from qtorch.errors import BadInput, ParityError
+from qtorch.errors import BadConfiguration, BadInput, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.regression import Regression
 
-__all__ = ["SUBCOMMANDS", "QuantizationCLI", "run_command"]
+__all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -23,15 +28,57 @@ class QuantizationCLI(LightningCLI):
     """LightningCLI whose trainer has the quantization callback, with its options under ``--qat``."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds ``--qat.start``, ``--qat.exact`` and ``--qat.weights``."""
+        """Adds ``--qat...`` and ``--threads``."""
         parser.add_lightning_class_args(QuantizationAwareTraining, "qat")
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="threads of a PyTorch operation; a network of a few thousand weights is fastest with 1",
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Set the number of threads."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        threads = config.get("threads")
+        if threads is None:
+            return
+        if threads < 1:
+            raise BadConfiguration(where="--threads", expected="at least 1", got=f"{threads}", remedy="try 1")
+        torch.set_num_threads(threads)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """With the quantization callback first: others may copy the module, which must be prepared by then."""
+        trainer = super().instantiate_trainer(**kwargs)
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.sort(key=lambda callback: not isinstance(callback, QuantizationAwareTraining))
+        return trainer
 
 
-def subcommand(module: type[Regression], data: type[ArrayDataModule], config: Path, arguments: Sequence[str]) -> None:
-    """Run one LightningCLI subcommand with ``config`` as the default configuration file."""
-    defaults: dict[str, Any] = {name: {"default_config_files": [str(config)]} for name in SUBCOMMANDS}
+def subcommand(
+    module: type[LightningModule] | None,
+    data: type[LightningDataModule] | None,
+    config: Path | None,
+    arguments: Sequence[str] | None,
+) -> None:
+    """Run one LightningCLI subcommand.
+
+    Args:
+        module: the module's class; ``None`` for whichever the configuration names.
+        data: the data module's class, or ``None``.
+        config: the default configuration file, or ``None``.
+        arguments: of the command line; the process's own if ``None``.
+    """
+    defaults: dict[str, Any] = {name: {"default_config_files": [str(config)]} for name in SUBCOMMANDS} if config else {}
     QuantizationCLI(
-        module, data, seed_everything_default=0, save_config_callback=None, parser_kwargs=defaults, args=list(arguments)
+        module,
+        data,
+        seed_everything_default=0,
+        save_config_callback=None,
+        subclass_mode_model=module is None,
+        subclass_mode_data=data is None,
+        parser_kwargs=defaults,
+        args=None if arguments is None else list(arguments),
     )
 
 
@@ -46,3 +93,9 @@ def run_command(command: Callable[[], None]) -> int:
         print(f"no export: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def main() -> int:
+    """The console script ``qtorch``."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    return run_command(lambda: subcommand(None, None, None, None))

@@ -9,10 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from qtorch.errors import NotFinite
-from qtorch.features import Interface
+from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.features import Feature, Interface
+from qtorch.lightning.memory_loader import MemoryLoader, Share
 
 __all__ = ["ArrayDataModule", "Arrays", "DataSummary"]
 
@@ -38,32 +38,17 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set: each part is inputs ``[N, F]`` and targets ``[N, T]``, float32."""
+    """A data set: each part is inputs, float32 ``[N, ...]``, and targets.
+
+    Targets are float32 ``[N, T]``, or int64 ``[N]`` classes. Where an autoencoder learns from normal samples alone, the
+    targets of training and validation are the inputs, and those of the test part int64 labels, 1 for an anomaly.
+    """
 
     train: tuple[Tensor, Tensor]
     validation: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
     interface: Interface
     summary: DataSummary
-
-
-class _Rows(Dataset[Any]):
-    """Tensors of equal length; a whole batch is one indexing operation each."""
-
-    def __init__(self, *tensors: Tensor) -> None:
-        self.tensors = tensors
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def __getitems__(self, indices: list[int]) -> Any:
-        at = torch.tensor(indices)
-        picked = tuple(tensor[at] for tensor in self.tensors)
-        return picked if len(picked) > 1 else picked[0]
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 class ArrayDataModule(pl.LightningDataModule):
@@ -75,6 +60,8 @@ class ArrayDataModule(pl.LightningDataModule):
 
     def __init__(self, batch_size: int = 32) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise BadConfiguration(where="data.batch_size", expected="at least 1", got=f"{batch_size}", remedy="try 32")
         self.batch_size = batch_size
 
     def load(self) -> Arrays:
@@ -93,40 +80,60 @@ class ArrayDataModule(pl.LightningDataModule):
             NotFinite: a value is NaN or infinite; names the part, the feature and the row within the part.
         """
         arrays = self.load()
-        features = (arrays.interface.inputs, arrays.interface.outputs)
         for part in ("train", "validation", "test"):
-            for kind, tensor, named in zip(("inputs", "targets"), getattr(arrays, part), features, strict=True):
-                bad = (~torch.isfinite(tensor)).nonzero()
-                if len(bad):
-                    row, column = bad[0].tolist()
-                    first = f"{tensor[row, column]:g} as {named[column].name!r} in row {row}"
-                    raise NotFinite(
-                        where=f"{part} {kind}",
-                        expected="finite float32 values",
-                        got=f"{len(bad)} that are not, first {first}",
-                        remedy="clean the data",
-                    )
+            for kind, tensor in zip(("inputs", "targets"), getattr(arrays, part), strict=True):
+                _require_finite(f"{part} {kind}", tensor, getattr(arrays.interface, _SIDE[kind]))
         return arrays
 
     def setup(self, stage: str) -> None:
         """Load the data."""
         _ = self.arrays
 
-    def _loader(self, *tensors: Tensor, shuffle: bool = False) -> DataLoader[Any]:
-        return DataLoader(_Rows(*tensors), batch_size=self.batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+    def _loader(self, *tensors: Tensor, shuffle: bool = False) -> MemoryLoader:
+        # Lightning shares DataLoaders out itself; this one does it for itself, in training.
+        trainer: Any = self.trainer
+        several = shuffle and trainer is not None and trainer.world_size > 1
+        share = Share(trainer.global_rank, trainer.world_size) if several else Share()
+        if self.batch_size % share.size:
+            raise BadConfiguration(
+                where="data.batch_size",
+                expected=f"a multiple of the {share.size} processes",
+                got=f"{self.batch_size}",
+                remedy="every process takes an equal share of each batch",
+            )
+        return MemoryLoader(tensors, self.batch_size, shuffle, torch.initial_seed() % 2**31, share)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> MemoryLoader:
         """Shuffled batches of the training part."""
         return self._loader(*self.arrays.train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> MemoryLoader:
         """Batches of the validation part."""
         return self._loader(*self.arrays.validation)
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> MemoryLoader:
         """Batches of the test part."""
         return self._loader(*self.arrays.test)
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> MemoryLoader:
         """Inputs of the test part, without targets."""
         return self._loader(self.arrays.test[0])
+
+
+#: Which features describe what.
+_SIDE = {"inputs": "inputs", "targets": "outputs"}
+
+
+def _require_finite(what: str, tensor: Tensor, features: tuple[Feature, ...]) -> None:
+    if not tensor.is_floating_point():
+        return
+    bad = (~torch.isfinite(tensor)).nonzero()
+    if len(bad):
+        row, *at = bad[0].tolist()
+        named = f"{features[at[0]].name!r}" if len(at) == 1 and len(features) == tensor.shape[1] else f"value {at}"
+        raise NotFinite(
+            where=what,
+            expected="finite float32 values",
+            got=f"{len(bad)} that are not, first {tensor[(row, *at)]:g} as {named} in row {row}",
+            remedy="clean the data",
+        )

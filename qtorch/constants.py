@@ -1,0 +1,297 @@
+"""An op's constants: their grids, their integers on the device, and what float arithmetic makes of them in training.
+
+One function quantizes a weight, in training and at export alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qtorch.axis_order import lift_weight
+from qtorch.batch_norm import BatchNorm, fold, scaling
+from qtorch.config import LayerConfig
+from qtorch.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
+from qtorch.fake_quant import Quantizer
+from qtorch.functional import (
+    WEIGHT_RANGE,
+    bias_codes,
+    bias_scale,
+    largest_magnitude,
+    quantize,
+    range_to_grid,
+    weight_codes,
+    with_room_for_bias,
+)
+from qtorch.observers import make_observer
+from qtorch.qparams import Grid, QParams
+from qtorch.row import Row
+from qtorch.straight_through import (
+    Bounds,
+    fake_constants,
+    fake_quantize,
+    learned_step,
+    lsq_gradient_scale,
+    replace_value,
+    scale_gradient,
+)
+
+__all__ = ["Constant", "OpConstants"]
+
+_ZERO = torch.zeros((), dtype=torch.int32)
+# As a tensor: PyTorch wraps a Python number anew at every call.
+_HIGHEST_CODE = {dtype: torch.tensor(float(high)) for dtype, (_, high) in WEIGHT_RANGE.items()}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant as the device stores it: integer ``codes`` (int64) and their quantization."""
+
+    codes: Tensor
+    grid: Grid
+    axis: int | None
+
+    @property
+    def qparams(self) -> QParams:
+        """The frozen record for export."""
+        return QParams.of(self.grid, self.axis)
+
+
+class OpConstants(nn.Module):
+    """The part of a :class:`qtorch.layers.QuantizedOp` that holds its constants.
+
+    Attributes:
+        weight_clip: float32 ``[C]`` or ``[]``: the share of a weight's largest magnitude that its highest code stands
+            for; 1 but for observers that clip. Saved, but no buffer: those get averaged with weights.
+        weight_step: float32 ``[C]`` or ``[]``, saved: a scale that no longer follows the weight, where one was pinned;
+            else 0.
+        log_weight_scale: parameter, float32 ``[C]`` or ``[]``, where the scale is learned: its natural logarithm.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        constants: Mapping[str, Tensor],
+        sources: Mapping[str, Quantizer],
+        config: LayerConfig,
+        output: Quantizer,
+        norm: BatchNorm | None,
+    ) -> None:
+        super().__init__()
+        self.row, self.config = row, config
+        self.has_weight = isinstance(row.constraints.get("weight"), SymmetricWeight) and "weight" in constants
+        # In containers that nn.Module does not look into: each module is saved once, by its owner.
+        self.sources = dict(sources)
+        self._norm, self._output = (norm,), (output,)
+        for role, tensor in constants.items():
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(role, tensor)
+            else:
+                self.register_buffer(role, tensor)
+        self.constant_roles = tuple(constants)
+        #: Whether the weight's scale is its largest magnitude's, so that nothing saturates.
+        self.covering = True
+        if self.has_weight:
+            axis = self._scale_axis()
+            shape = () if axis is None else (constants["weight"].shape[axis],)
+            self.weight_clip, self.weight_step = torch.ones(shape), torch.zeros(shape)
+            self.covering = config.observers[1] == "minmax" and config.scales not in ("lsq", "lsq+")
+            if config.scales in ("lsq", "lsq+"):
+                self.log_weight_scale = nn.Parameter(torch.zeros(shape))
+
+    @property
+    def output(self) -> Quantizer:
+        """The quantizer of the result."""
+        return self._output[0]
+
+    @property
+    def norm(self) -> BatchNorm | None:
+        """The batch norm that is folded into this op."""
+        return self._norm[0]
+
+    def constants(self) -> dict[str, Constant]:
+        """The integers that the constants become on the device, by role; the same code serves training and export."""
+        return {role: self._stored(role, tensor, grid) for role, (tensor, grid) in self._folded_grids().items()}
+
+    @torch.no_grad()
+    def settle_weight(self) -> None:
+        """Let the weight's observer decide what its scale covers, from the weight as it is now."""
+        if not self.has_weight or self.covering:
+            return
+        weight, axis = self._folded()["weight"], self._scale_axis()
+        limit = WEIGHT_RANGE[self.config.weight_dtype][1]
+        observer = make_observer(self.config.observers[1], axis, 2 * limit + 1)
+        observer.observe(weight)
+        low, high = observer.range()
+        wanted = torch.maximum(-low, high)
+        if self._learns:
+            scale = torch.clamp_min(wanted, 2.0**-30) / limit
+            self.log_weight_scale.copy_(torch.log(scale))
+            return
+        full = largest_magnitude(weight, axis)
+        self.weight_clip.copy_(torch.where(full > 0, wanted / full.clamp_min(2.0**-120), 1.0).clamp(2.0**-20, 1.0))
+
+    @torch.no_grad()
+    def pin_weight(self, weight: Tensor, scale: Tensor) -> None:
+        """Make ``weight`` the weight and ``scale`` its scale for good, as a rounding that was optimized needs it.
+
+        Args:
+            weight: float32, of the parameter's shape; without a batch norm.
+            scale: float32 ``[C]`` or ``[]``.
+        """
+        self.get_parameter("weight").copy_(weight)
+        self.weight_step.copy_(scale)
+        self.covering = False
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps beside parameters and buffers."""
+        return {"clip": self.weight_clip, "step": self.weight_step} if self.has_weight else {}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """See :meth:`get_extra_state`."""
+        if self.has_weight:
+            self.weight_clip.copy_(state["clip"])
+            self.weight_step.copy_(state["step"])
+            self.covering = self.covering and not bool((self.weight_step > 0).any())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        if self.has_weight:
+            self.weight_clip, self.weight_step = fn(self.weight_clip), fn(self.weight_step)
+        return super()._apply(fn, recurse)
+
+    @property
+    def _learns(self) -> bool:
+        return "log_weight_scale" in self._parameters
+
+    def _raw(self) -> dict[str, Tensor]:
+        return {role: getattr(self, role) for role in self.constant_roles}
+
+    def _folded(self) -> dict[str, Tensor]:
+        """The constants with the batch norm's running statistics folded in, and a bias where the kernel needs one."""
+        found = self._raw()
+        if self.norm is not None:
+            found |= fold(self.norm, found["weight"], found.get("bias"), self._channel_axis())
+        elif self.row.needs_bias and "bias" not in found:
+            found["bias"] = found["weight"].new_zeros(found["weight"].shape[self._channel_axis()])
+        return found
+
+    def _fake_scaled_weight(self) -> Tensor:
+        """The weight as it is once the batch norm is folded, rounded there, and scaled back.
+
+        Rounding to a grid per channel commutes with scaling the channel, so this is what the frozen network will see.
+        """
+        assert self.norm is not None
+        weight = self._raw()["weight"]
+        if self.covering and self._scale_axis() is not None:
+            # Then the factor cancels; that a large bias may widen the scale, it does not have to see.
+            scale = with_room_for_bias(self._covering_scale(weight), None, _HIGHEST_CODE["int8"])
+            return self._fake_weight(weight, None, Grid(scale, _ZERO, self.config.weight_dtype), scale)[0]
+        factor = scaling(self.norm, weight.dim(), self._channel_axis())
+        grids = self._folded_grids()
+        return self._fake_weight(weight * factor, None, grids["weight"][1], self._unit(grids))[0] / factor
+
+    def _fake_constants(self) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The constants on their grids, by role, and the accumulator's unit where there is a weight."""
+        grids = self._folded_grids()
+        if not self.has_weight:
+            return {role: self._fake_other(role, *pair) for role, pair in grids.items()}, None
+        unit = self._unit(grids)
+        bias = grids["bias"][0] if "bias" in grids else None
+        weight, bias = self._fake_weight(grids["weight"][0], bias, grids["weight"][1], unit)
+        found = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+        return found, unit
+
+    def _unit(self, grids: Mapping[str, tuple[Tensor, Grid]]) -> Tensor:
+        if "bias" in grids:
+            return grids["bias"][1].scale
+        return bias_scale(self.sources["input"].scale, grids["weight"][1].scale)
+
+    def _fake_weight(
+        self, weight: Tensor, bias: Tensor | None, grid: Grid, unit: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        axis, limit = self._scale_axis(), WEIGHT_RANGE[self.config.weight_dtype][1]
+        if self.covering:
+            return fake_constants(weight, bias, grid.scale, unit, axis)
+        scale = grid.scale
+        if self._learns:
+            factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), limit)
+            scale = torch.maximum(scale_gradient(torch.exp(self.log_weight_scale), factor), scale)
+        zero = torch.zeros((), device=weight.device)
+        clipped = learned_step(weight, scale, zero, -limit, limit, axis, even=True)
+        if bias is None:
+            return clipped, None
+        return clipped, replace_value(bias, torch.div(bias.detach(), unit).round_().mul_(unit))
+
+    def _fake_other(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
+        """A constant of an op without weights, quantized as an activation is."""
+        low, high = (code - int(grid.zero_point) for code in grid.limits)
+        return fake_quantize(tensor, grid.scale, Bounds.of(grid.scale, low, high))
+
+    def _channel_axis(self) -> int:
+        """PyTorch's axis of the weight's output channels."""
+        constraint = self.row.constraints["weight"]
+        assert isinstance(constraint, SymmetricWeight)
+        order = self.row.weight_order.get("weight")
+        return constraint.axis if order is None else order[constraint.axis]
+
+    def _scale_axis(self) -> int | None:
+        """The axis along which the weight has a scale each, ``None`` for one in all."""
+        demand = self.row.constraints["weight"]
+        assert isinstance(demand, SymmetricWeight)
+        per_channel = self.config.weights == "per_channel" and self.config.weight_dtype not in demand.per_tensor
+        return self._channel_axis() if per_channel else None
+
+    def _folded_grids(self) -> dict[str, tuple[Tensor, Grid]]:
+        """Every constant with its grid, by role; a weight's scale is ``[C]`` per channel, else ``[]``."""
+        found: dict[str, tuple[Tensor, Grid]] = {}
+        folded = self._folded()
+        for role, tensor in folded.items():
+            constraint = self.row.constraint(role)
+            if isinstance(constraint, SymmetricWeight):
+                grid = Grid(self._weight_scale(tensor, folded.get("bias")), _ZERO, self.config.weight_dtype)
+            elif isinstance(constraint, BiasFromAccumulator):
+                scale = bias_scale(self.sources["input"].scale, found["weight"][1].scale)
+                grid = Grid(scale, _ZERO, "int64" if self.config.activations == "int16" else "int32")
+            elif isinstance(constraint, SameAs):
+                grid = self.output.grid
+            else:
+                assert isinstance(constraint, Free)
+                own = self.config.activations in constraint.dtypes
+                dtype = self.config.activations if own else constraint.dtypes[0]
+                grid = range_to_grid(*torch.aminmax(tensor.detach()), dtype)
+            found[role] = (tensor, grid)
+        return found
+
+    def _weight_scale(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        source = self.sources["input"].scale
+        if self.covering:
+            return with_room_for_bias(self._covering_scale(weight), bias, source)
+        learned = torch.exp(self.log_weight_scale.detach()) if self._learns else None
+        scale = self._covering_scale(weight) * self.weight_clip if learned is None else learned
+        return with_room_for_bias(torch.where(self.weight_step > 0, self.weight_step, scale), bias, source)
+
+    def _covering_scale(self, weight: Tensor) -> Tensor:
+        limit = _HIGHEST_CODE[self.config.weight_dtype]
+        return torch.div(largest_magnitude(weight, self._scale_axis()), limit)
+
+    def _codes(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
+        if isinstance(self.row.constraint(role), BiasFromAccumulator):
+            return bias_codes(tensor, grid).to(torch.int64)
+        if isinstance(self.row.constraint(role), SymmetricWeight):
+            return weight_codes(tensor, grid, self._scale_axis())
+        return quantize(tensor.detach(), grid, *grid.limits)
+
+    def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:
+        codes = self._codes(role, tensor, grid)
+        axis = None if grid.scale.dim() == 0 else 0
+        constraint = self.row.constraint(role)
+        if isinstance(constraint, SymmetricWeight) and axis is not None:
+            axis = constraint.axis
+        order = self.row.weight_order.get(role)
+        if order is not None:
+            codes = lift_weight(codes).permute(order)
+        return Constant(codes, grid, axis)

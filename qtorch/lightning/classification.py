@@ -1,0 +1,62 @@
+"""Classification: a task whose network maps an input to one number per class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qtorch.lightning.task import Task
+
+__all__ = ["Classification", "classification_metrics"]
+
+#: Half a step of SOFTMAX's output grid: on it a probability may be 0, whose logarithm has no gradient.
+_SMALLEST_PROBABILITY = 2.0**-9
+
+
+def classification_metrics(output: Tensor, target: Tensor) -> dict[str, float]:
+    """Share of samples whose largest output is the target's, and the number of those whose is not.
+
+    Args:
+        output: ``[N, classes]``; of equal ones the first counts, as on a device that looks for the largest code.
+        target: int64 ``[N]``.
+    """
+    right = int((output.argmax(1) == target).sum())
+    return {"accuracy": right / max(len(target), 1), "errors": float(len(target) - right)}
+
+
+class Classification(Task):
+    """Float32 ``[N, ...]`` to ``[N, classes]``, trained by cross entropy.
+
+    Args:
+        net: ends in logits, or in a softmax if ``probabilities``.
+        example: an input batch of one.
+        probabilities: whether the network's outputs are probabilities.
+        learning_rate: at the start of float training.
+        qat_learning_rate: at the start of quantized training.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("accuracy", "errors")
+
+    def __init__(
+        self,
+        net: nn.Module,
+        example: Tensor,
+        probabilities: bool = False,
+        learning_rate: float = 1e-2,
+        qat_learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__(net, example, learning_rate, qat_learning_rate)
+        self.probabilities = probabilities
+
+    def objective(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy."""
+        if self.probabilities:
+            return F.nll_loss(torch.log(output + _SMALLEST_PROBABILITY), target)
+        return F.cross_entropy(output, target)
+
+    def metrics(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, float]:
+        """See :func:`classification_metrics`."""
+        return classification_metrics(output, target)

@@ -1,0 +1,105 @@
+"""When what happens in quantization-aware training: points in a run, as epochs or shares of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtorch.errors import BadConfiguration
+
+__all__ = ["Phases", "Point"]
+
+#: An epoch, counted from 0 (int), or a share of all epochs (float in [0, 1]).
+Point = int | float
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Points of a run; each is an epoch (int) or a share of all epochs (float).
+
+    Attributes:
+        start: float training ends, ranges are calibrated, quantized training begins.
+        freeze_observers: ranges stop following the activations; ``None``: at the start, where they were calibrated.
+        freeze_batch_norm: batch norms use their running statistics, as the device does; ``None``: never in training.
+        exact_after: the forward pass computes the device's own integers; ``None``: never in training.
+
+    Raises:
+        BadConfiguration: a share outside [0, 1], a negative epoch, or points that contradict each other as far as can
+            be seen without the number of epochs; :meth:`epochs` sees the rest.
+    """
+
+    start: Point = 0.6
+    freeze_observers: Point | None = None
+    freeze_batch_norm: Point | None = 0.8
+    exact_after: Point | None = None
+
+    def __post_init__(self) -> None:
+        for name, point in vars(self).items():
+            if point is None:
+                continue
+            wrong = isinstance(point, bool) or point < 0 or (isinstance(point, float) and not point <= 1)
+            if wrong:
+                raise BadConfiguration(
+                    where=f"qat.{name}",
+                    expected="a share of all epochs from 0.0 to 1.0, or an epoch as a whole number from 0",
+                    got=f"{point}",
+                    remedy="try 0.6",
+                )
+            if name != "start" and type(point) is type(self.start) and point < self.start:
+                self._contradiction(name, f"{point}", f"{self.start}")
+
+    def _contradiction(self, name: str, got: str, start: str) -> None:
+        raise BadConfiguration(
+            where=f"qat.{name}",
+            expected=f"a point not before qat.start, {start}",
+            got=got,
+            remedy=f"raise {name} or lower start: there is nothing to freeze or make exact in float training",
+        )
+
+    def epochs(self, total: int) -> Epochs:
+        """The points as epochs of a run of ``total``; -1 for a run without end.
+
+        Raises:
+            BadConfiguration: no epoch is left to quantized training, points contradict each other, or a share is asked
+                of a run without end.
+        """
+
+        def resolve(point: Point) -> int:
+            if isinstance(point, int):
+                return point
+            if total < 0:
+                raise BadConfiguration(
+                    where="qat",
+                    expected="epochs as whole numbers where the trainer has no max_epochs",
+                    got=f"share {point}",
+                    remedy="set trainer.max_epochs, or give qat.start and the others as epochs",
+                )
+            return round(point * total)
+
+        start = resolve(self.start)
+        if isinstance(self.start, float):
+            # A share leaves at least one epoch to quantized training, however short the run.
+            start = min(start, max(total - 1, 0)) if self.start < 1 else start
+        if 0 <= total <= start:
+            raise BadConfiguration(
+                where="qat.start",
+                expected=f"an epoch before the last of trainer.max_epochs {total}",
+                got=f"{self.start}, which is epoch {start}",
+                remedy="leave some epochs to quantized training: lower start or raise max_epochs",
+            )
+        later: dict[str, int | None] = {}
+        for name in ("freeze_observers", "freeze_batch_norm", "exact_after"):
+            point = getattr(self, name)
+            epoch = later[name] = None if point is None else resolve(point)
+            if epoch is not None and epoch < start and isinstance(point, int):
+                self._contradiction(name, f"epoch {epoch}", f"epoch {start}")
+        return Epochs(start, later["freeze_observers"] or start, later["freeze_batch_norm"], later["exact_after"])
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """:class:`Phases` of one run, as epochs; ``None`` for what never comes."""
+
+    start: int
+    freeze_observers: int
+    freeze_batch_norm: int | None
+    exact_after: int | None

@@ -1,0 +1,124 @@
+"""What the shipped tasks share: a LightningModule around a plain network, its two-phase schedule, its figures."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from qtorch.errors import BadConfiguration
+
+__all__ = ["Task"]
+
+#: Share of float training during which the learning rate rises.
+_WARM_UP = 0.05
+
+#: Inputs and targets of one part of a data set.
+Part = tuple[Tensor, Tensor]
+
+
+class Task(pl.LightningModule):
+    """Trains ``net`` with Adam; the learning rate falls along a half cosine, once per phase.
+
+    It rises first, during 5 % of float training. An optimizer or scheduler from the command line replaces these.
+
+    Args:
+        net: the network; what it maps to what, a subclass says.
+        example: an input batch of one, for tracing.
+        learning_rate: at the start of float training.
+        qat_learning_rate: at the start of quantized training.
+
+    Attributes:
+        columns: names of the figures of :meth:`metrics` that a report shows, the most telling first.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, net: nn.Module, example: Tensor, learning_rate: float = 1e-2, qat_learning_rate: float = 1e-3
+    ) -> None:
+        super().__init__()
+        for name, rate in (("learning_rate", learning_rate), ("qat_learning_rate", qat_learning_rate)):
+            if not 0 < rate < math.inf:
+                raise BadConfiguration(
+                    where=f"model.{name}", expected="a positive number", got=f"{rate}", remedy="try 0.01"
+                )
+        self.net = net
+        self.example_input_array = example
+        self.learning_rate, self.qat_learning_rate = learning_rate, qat_learning_rate
+
+    @abstractmethod
+    def objective(self, output: Tensor, target: Tensor) -> Tensor:
+        """The training loss of one batch, ``[]``."""
+
+    @abstractmethod
+    def metrics(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, float]:
+        """Figures of the network's ``output`` for test inputs ``x``, in double precision."""
+
+    def baseline(self, train: Part, test: Part) -> Mapping[str, dict[str, float]]:
+        """Figures of simpler models fitted on ``train``, by name: the bar to clear."""
+        return {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the network says."""
+        return self.net(x)
+
+    def training_step(self, batch: Part, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        loss = self.objective(self.net(batch[0]), batch[1])
+        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Part, batch_idx: int) -> None:
+        """Logs ``val_loss`` and, where the targets are those of training, the figures as ``val_...``."""
+        output = self.net(batch[0])
+        self.log("val_loss", self.objective(output, batch[1]), prog_bar=True, sync_dist=True, batch_size=len(batch[0]))
+
+    def test_step(self, batch: Part, batch_idx: int) -> None:
+        """Keeps the outputs for :meth:`on_test_epoch_end`."""
+        self._tested.append((batch[0].cpu(), self.net(batch[0]).cpu(), batch[1].cpu()))
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what was kept."""
+        self._tested: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the figures of the whole test part as ``test_...``: most are no mean over batches."""
+        x, output, target = (torch.cat(parts) for parts in zip(*self._tested, strict=True))
+        for name, value in self.metrics(x, output, target).items():
+            self.log(f"test_{name}", value, sync_dist=True)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Outputs for one batch of inputs."""
+        return self.net(batch)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the two-phase schedule."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def _rate(self, epoch: int) -> float:
+        epochs = int(self.trainer.max_epochs or 1)
+        start = self._first_quantized_epoch(epochs)
+        if epoch < start:
+            # The first steps towards a distant mean are large; without a warm-up they can leave hidden units dead.
+            return _half_cosine(epoch, start) * min(1.0, (epoch + 1) / max(1.0, _WARM_UP * start))
+        return self.qat_learning_rate / self.learning_rate * _half_cosine(epoch - start, epochs - start)
+
+    def _first_quantized_epoch(self, epochs: int) -> int:
+        from qtorch.lightning.callback import QuantizationAwareTraining
+
+        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
+        found = [callback for callback in callbacks if isinstance(callback, QuantizationAwareTraining)]
+        return found[0].first_quantized_epoch(self.trainer) if found else epochs
+
+
+def _half_cosine(step: int, steps: int) -> float:
+    """1 at step 0, falling to 1 % at ``steps``."""
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))
