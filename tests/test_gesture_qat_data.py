@@ -157,7 +157,8 @@ def test_generated_motions_are_what_they_are_called() -> None:
     strength = {name: np.linalg.norm(v, axis=-1).max(-1) for name, v in values.items()}
     assert np.quantile(strength["flex"], 0.95) < 55, "a flex shows gravity, which is 32, and tremor"
     peak = np.abs(values["punch"] - np.median(values["punch"], axis=1, keepdims=True)).max(-1).argmax(-1)
-    assert 5 <= np.quantile(peak, 0.1) < np.quantile(peak, 0.9) <= 24, "and comes early, at a varying time"
+    early, late = np.quantile(peak, [0.1, 0.9])
+    assert 5 <= early < early + 8 <= late <= 24, "and comes early, at a varying time"
 
 
 def test_layouts() -> None:
@@ -212,6 +213,7 @@ def accuracy(net: nn.Module, data: GestureData, epochs: int) -> float:
     return float((net(arrays.test[0]).argmax(-1) == arrays.test[1]).float().mean())
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_networks_learn_what_a_linear_classifier_does_not() -> None:
     torch.manual_seed(0)
     linear = accuracy(nn.Sequential(nn.Linear(150, 2), nn.Softmax(-1)), GestureData(), 20)
