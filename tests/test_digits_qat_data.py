@@ -167,3 +167,5 @@ def test_the_network_fits_the_picture(image: int, parameters: int) -> None:
     net = digits_network(image)
     assert sum(p.numel() for p in net.parameters()) == parameters
     assert net(torch.zeros(2, 1, image, image)).shape == (2, 10)
+    kinds = [type(layer) for layer in net]
+    assert [kinds.count(kind) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Linear)] == [3, 3, 3, 1]
