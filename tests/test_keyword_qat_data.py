@@ -20,6 +20,7 @@ from recipes.keyword_qat.network import keyword_network
 from recipes.keyword_qat.sounds import SOUNDS, synthesize
 from recipes.keyword_qat.speech import find_recordings, found_words, read_wav
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PARTS = ("train", "validation", "test")
 
 
@@ -234,7 +235,6 @@ def test_unusable_folders_are_refused(tmp_path: Path) -> None:
         KeywordData(str(tmp_path)).load()
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_the_network_learns_what_a_linear_classifier_does_not() -> None:
     sounds = ("fall", "pulses", "rise", "silence", "warble")
     arrays = KeywordData(words=sounds, clips=120).load()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from recipes.coloured_noise import coloured_noise
 from recipes.keyword_qat.features import RATE
 
 __all__ = ["SOUNDS", "synthesize"]
@@ -42,7 +43,7 @@ def synthesize(sound: str, count: int, seed: int) -> Iterator[np.ndarray]:
 
 def _background(rng: np.random.Generator, count: int) -> np.ndarray:
     slope = rng.uniform(0, 0.8, (count, 1))
-    return _noise(rng, count, lambda frequency: frequency**-slope)
+    return coloured_noise(rng, (count, RATE), RATE, lambda frequency: frequency**-slope)
 
 
 def _sound(sound: str, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -53,7 +54,9 @@ def _sound(sound: str, rng: np.random.Generator, count: int) -> np.ndarray:
     if sound == "hiss":
         centre = np.exp(rng.uniform(np.log(800), np.log(5000), (count, 1)))
         width = rng.uniform(0.2, 0.5, (count, 1))  # octaves
-        return envelope * _noise(rng, count, lambda f: np.exp(-0.5 * (np.log2(f / centre) / width) ** 2))
+        return envelope * coloured_noise(
+            rng, (count, RATE), RATE, lambda f: np.exp(-0.5 * (np.log2(f / centre) / width) ** 2)
+        )
     octaves, gate = _CONTOURS[sound](rng, time)
     pitch = np.exp(rng.uniform(np.log(300), np.log(1500), (count, 1)))
     phase = 2 * np.pi * np.cumsum(pitch * 2.0**octaves, axis=1) / RATE
@@ -101,13 +104,3 @@ _CONTOURS: dict[str, _Contour] = {
     "two-tone": _two_tone,
     "warble": _warble,
 }
-
-
-def _noise(rng: np.random.Generator, count: int, colour: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Noise ``[count, 16000]`` of variance 1 with the amplitude ``colour`` of the frequencies 1 to 8,000 Hz."""
-    frequency = np.arange(1, RATE // 2 + 1, dtype=float)
-    amplitude = np.broadcast_to(colour(frequency), (count, len(frequency)))
-    spectrum = np.zeros((count, RATE // 2 + 1), complex)
-    spectrum[:, 1:] = amplitude * (rng.normal(size=amplitude.shape) + 1j * rng.normal(size=amplitude.shape))
-    drawn: np.ndarray = np.fft.irfft(spectrum, RATE)
-    return drawn / drawn.std(1, keepdims=True)
