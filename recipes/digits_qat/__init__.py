@@ -1,0 +1,1 @@
+"""Handwritten digits: a small picture to the digit it shows."""

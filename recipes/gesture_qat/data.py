@@ -1,0 +1,78 @@
+"""Gesture data for training: split, scaled, in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from qtorch.errors import BadConfiguration
+from qtorch.features import Feature, Interface
+from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
+from recipes.gesture_qat.motions import generate
+from recipes.gesture_qat.recordings import LIMIT, Recordings, read_folder
+from recipes.stratified import stratified_split
+
+__all__ = ["GestureData", "windows"]
+
+Layout = Literal["flat", "channels"]
+
+
+def windows(recordings: np.ndarray, layout: Layout) -> torch.Tensor:
+    """Recordings ``[N, 50, 3]`` in -127 .. 127 as a network's inputs in -1 .. 1, float32.
+
+    ``flat`` gives ``[N, 150]`` as a device's buffer fills: aX, aY, aZ of the first sample, then of the second.
+    ``channels`` gives ``[N, 3, 50]`` for convolutions over time.
+    """
+    scaled = torch.from_numpy(recordings.astype(np.float32)) / LIMIT
+    return scaled.flatten(1) if layout == "flat" else scaled.transpose(1, 2).contiguous()
+
+
+class GestureData(ArrayDataModule):
+    """Windows of 50 accelerations to the gesture; 60 % training, 20 % validation, 20 % test of each class.
+
+    Args:
+        folder: of CSV files, one per class (see ``read_recordings``); ``None`` for synthetic punches and flexes.
+        layout: ``flat`` for a perceptron, ``channels`` for convolutions over time.
+        batch_size: windows per batch.
+        recordings: synthetic ones per class.
+        seed: of the synthetic recordings and of the split; independent of the seed of training.
+    """
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        layout: Layout = "flat",
+        batch_size: int = 32,
+        recordings: int = 500,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size)
+        if layout not in ("flat", "channels"):
+            raise BadConfiguration(
+                where="data.layout", expected="flat or channels", got=f"{layout!r}", remedy="use flat for a perceptron"
+            )
+        if recordings < 5:
+            raise BadConfiguration(
+                where="data.recordings", expected="at least 5", got=f"{recordings}", remedy="try 500"
+            )
+        self.folder, self.layout, self.recordings, self.seed = folder, layout, recordings, seed
+        self.save_hyperparameters()
+
+    def load(self) -> Arrays:
+        """Read or generate, split, and scale."""
+        read = (
+            Recordings(generate(self.recordings, self.seed), "synthetic")
+            if self.folder is None
+            else read_folder(Path(self.folder))
+        )
+        x = windows(np.concatenate(list(read.values.values())), self.layout)
+        y = torch.cat([torch.full((len(each),), label) for label, each in enumerate(read.values.values())])
+        train, validation, test = ((x[at], y[at]) for at in stratified_split(y, self.seed))
+        interface = Interface(
+            (Feature("acceleration", "", 0.0, LIMIT),), tuple(Feature(f"{name} probability") for name in read.values)
+        )
+        summary = DataSummary(read.source, len(x), 0, len(train[0]), len(test[0]))
+        return Arrays(train, validation, test, interface, summary)

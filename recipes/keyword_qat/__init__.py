@@ -1,0 +1,1 @@
+"""Keywords: one second of sound to the word that was said."""
