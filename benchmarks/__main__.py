@@ -1,18 +1,22 @@
-"""``python -m benchmarks``: what quantized training, the integers and the export cost, as ratios in one run."""
+"""``python -m benchmarks``: what quantized training, the integers and the export cost, as ratios in one run.
+
+``python -m benchmarks peers``: what other libraries' quantized training costs beside it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytorch_lightning as pl
 import torch
 
-from benchmarks import mlperf_tiny
+from benchmarks import mlperf_tiny, peers
 from export.integers import integer_graph
 from export.parity import compare_file
 from export.tflite import write_tflite
@@ -71,18 +75,26 @@ def _fit(exact: float) -> tuple[float, float, FuelConsumption]:
 
 def main() -> None:
     """Print one line per figure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What quantized training costs.")
+    parser.add_argument("suite", nargs="?", choices=("own", "peers"), default="own", help="whose figures to print")
+    suite = parser.parse_args().suite
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
+    for line in peers.lines() if suite == "peers" else _own():
+        print(line, flush=True)
+
+
+def _own() -> Iterator[str]:
     torch.manual_seed(0)
     plain, fake, module = _fit(exact=0.0)
-    print(f"QAT step / float step, Lightning loop        {fake / plain:6.2f}   ({plain * 1e6:.0f} us per float step)")
+    yield f"QAT step / float step, Lightning loop        {fake / plain:6.2f}   ({plain * 1e6:.0f} us per float step)"
     plain, exact, _ = _fit(exact=0.5)
-    print(f"exact step / float step, Lightning loop      {exact / plain:6.2f}")
+    yield f"exact step / float step, Lightning loop      {exact / plain:6.2f}"
 
     network = module.net
     graph = integer_graph(network)  # type: ignore[arg-type]
     seconds = _median_seconds(lambda: compare_file(integer_graph(network), write_tflite(graph)))  # type: ignore[arg-type]
-    print(f"export with qparams check                    {seconds * 1e3:6.2f} ms")
+    yield f"export with qparams check                    {seconds * 1e3:6.2f} ms"
 
     x = torch.rand(4096, 3)
     network.eval()
@@ -91,13 +103,12 @@ def main() -> None:
         set_mode(network, mode)
         with torch.no_grad():
             times[mode] = _median_seconds(lambda: network(x), 30)
-    print(f"exact forward / float forward, batch 4096    {times[Mode.EXACT] / times[Mode.FLOAT]:6.2f}")
+    yield f"exact forward / float forward, batch 4096    {times[Mode.EXACT] / times[Mode.FLOAT]:6.2f}"
 
-    for line in mlperf_tiny.lines():
-        print(line)
+    yield from mlperf_tiny.lines()
 
     command = [sys.executable, "-c", "import qtorch, export"]
-    print(f"import qtorch and export                     {_median_seconds(lambda: subprocess.run(command), 3):6.2f} s")
+    yield f"import qtorch and export                     {_median_seconds(lambda: subprocess.run(command), 3):6.2f} s"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Observers see a tensor's values and answer with a range worth representing; they do nothing else.
 
-``python -c "from qtorch.observers import OBSERVERS; print(*OBSERVERS)"`` lists them. In a configuration an observer is its
-name, with its parameters behind colons: ``percentile:99.9``. Each can be merged with another of its kind that saw other
-values, which is how the processes of a distributed run come to one range.
+In a configuration an observer is its name in :data:`OBSERVERS`, with its parameters behind colons: ``percentile:99.9``.
+Each can be merged with another of its kind that saw other values, which is how the processes of a distributed run come to
+one range.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ class MinMaxObserver(_Extrema):
 class MovingAverageObserver(_Extrema):
     """Exponential moving average of each batch's extrema, without the bias towards where it began.
 
-    ``m_t = d m_{t-1} + (1 - d) min x_t`` from ``m_0 = 0``, and the range's low end is ``m_t / (1 - d**t)``; the high end
-    alike. Source: Jacob et al. 2018, section 3.1; the correction is Adam's (Kingma and Ba 2015, arXiv:1412.6980,
+    ``m_t = d m_{t-1} + (1 - d) min x_t`` from ``m_0 = 0``, and the range's low end is ``m_t / (1 - d**t)``; the high
+    end alike. Source: Jacob et al. 2018, section 3.1; the correction is Adam's (Kingma and Ba 2015, arXiv:1412.6980,
     section 3). Merged processes count as one that saw the mean of their averages, weighted by what each has seen.
     """
 

@@ -1,6 +1,7 @@
 """Ranges from histograms: quantiles, the least mean squared error, the least loss of information.
 
-Pure functions from a :class:`qtorch.histogram.Histogram` to ``(low, high)``. Every range holds zero, as every grid does.
+Pure functions from a :class:`qtorch.histogram.Histogram` to ``(low, high)``. Every range holds zero, as
+every grid does.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Functions that round in the forward pass and hand gradients through in the backward pass.
 
-Rounding has a gradient of zero almost everywhere; a straight-through estimator puts another in its place. Which one, and
-where it comes from, is said at each function. Forward values are those of :mod:`qtorch.functional` to the bit.
+Rounding has a gradient of zero almost everywhere; a straight-through estimator puts another in its place. Which one,
+and where it comes from, is said at each function. Forward values are those of :mod:`qtorch.functional` to the bit.
 
-Most are written as a copy of the input whose numbers are then overwritten behind autograd's back: to autograd it remains
-a copy, whose gradient it passes on without a call into Python.
+Most are written as a copy of the input whose numbers are then overwritten behind autograd's back: to autograd it
+remains a copy, whose gradient it passes on without a call into Python.
 """
 
 from __future__ import annotations
@@ -260,7 +260,8 @@ def learned_step(
 ) -> Tensor:
     """:func:`fake_quantize` with gradients for the scale and, where it requires one, the zero point.
 
-    With ``v = x / scale``, ``z = round(zero)``: ``y = scale * clamp(round(v), low - z, high - z)``. Gradients per element:
+    With ``v = x / scale`` and ``z = round(zero)``, ``y = scale * clamp(round(v), low - z, high - z)``. Gradients of an
+    element:
 
     ====================  ============  ======================  =============
     where                 of x          of scale                of zero
