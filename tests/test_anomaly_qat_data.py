@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from qtorch.errors import BadConfiguration, BadData, NotFinite
 from qtorch.features import Feature
 from qtorch.lightning.data import DataSummary
+from qtorch.lightning.scores import anomaly_scores, area_under_roc
 from recipes.anomaly_qat.data import AnomalyData
 from recipes.anomaly_qat.machine import FAULTS, machine_clips, machine_features
 from recipes.anomaly_qat.network import anomaly_network
-from recipes.anomaly_qat.scores import anomaly_scores, area_under_roc
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

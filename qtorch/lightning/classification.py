@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qtorch.errors import BadConfiguration
+from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
 __all__ = ["Classification", "classification_metrics"]
@@ -50,6 +52,28 @@ class Classification(Task):
     ) -> None:
         super().__init__(net, example, learning_rate, qat_learning_rate)
         self.probabilities = probabilities
+
+    def on_fit_start(self) -> None:
+        """Refuse data with more or fewer classes than the network has outputs.
+
+        Raises:
+            BadConfiguration: so it is.
+        """
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, ArrayDataModule):
+            return
+        target = data.arrays.train[1]
+        classes = max(int(target.max()) + 1, len(data.arrays.interface.outputs))
+        with torch.no_grad():
+            outputs = self.net.eval()(self.example_input_array).shape[1]
+        self.net.train()
+        if classes != outputs:
+            raise BadConfiguration(
+                where="model.classes",
+                expected=f"{classes}, as many as the data has",
+                got=f"{outputs}",
+                remedy=f"set --model.classes {classes}",
+            )
 
     def objective(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy."""

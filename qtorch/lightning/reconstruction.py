@@ -8,32 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qtorch.lightning.scores import anomaly_scores, area_under_roc
 from qtorch.lightning.task import Task
 
-__all__ = ["Reconstruction", "anomaly_scores", "area_under_roc"]
-
-
-def anomaly_scores(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean squared error of each sample, float64 ``[N]``."""
-    return ((reconstruction.to(torch.float64) - x) ** 2).flatten(1).mean(1)
-
-
-def area_under_roc(scores: Tensor, labels: Tensor) -> float:
-    """The chance that an anomaly scores higher than a normal sample, a tie counting half; in [0, 1].
-
-    From ranks: ``(sum of the anomalies' ranks - P (P + 1) / 2) / (P N)`` with P anomalies and N normal samples, equal
-    scores sharing their mean rank (the Mann-Whitney statistic; Hanley and McNeil 1982).
-
-    Args:
-        scores: ``[N]``.
-        labels: int64 ``[N]``, 1 for an anomaly, 0 for normal.
-    """
-    _, place, counts = torch.unique(scores, return_inverse=True, return_counts=True)
-    last = torch.cumsum(counts, 0).to(torch.float64)
-    ranks = (last - (counts - 1) / 2)[place]
-    anomalies = int(labels.sum())
-    normal = len(labels) - anomalies
-    return float((ranks[labels == 1].sum() - anomalies * (anomalies + 1) / 2) / (anomalies * normal))
+__all__ = ["Reconstruction"]
 
 
 class Reconstruction(Task):
@@ -59,5 +37,5 @@ class Reconstruction(Task):
 
     def metrics(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, float]:
         """Area under the receiver's curve, and the mean squared error of normal samples."""
-        scores = anomaly_scores(x, output)
+        scores = anomaly_scores(output.to(torch.float64), x.to(torch.float64))
         return {"auc": area_under_roc(scores, target), "mse": float(scores[target == 0].mean())}
