@@ -166,10 +166,11 @@ def _headers(
     chosen = codes[0][picked]
     outputs = interpret(graph, (chosen,))[graph.outputs[0]]
     ends = [tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)]
+    sizes = [int(np.prod(graph.values[names[0]].shape[1:])) for names in (graph.inputs, graph.outputs)]
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
         **headers.model_data(name, model),
-        f"{name}_quantization.h": headers.quantization(name, _interface(run, graph), *ends),
+        f"{name}_quantization.h": headers.quantization(name, _interface(run), *ends, sizes=(sizes[0], sizes[1])),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
         f"{name}_test_vectors.h": headers.test_vectors(
             name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)
@@ -180,7 +181,7 @@ def _headers(
     return made
 
 
-def _interface(run: Run, graph: Graph) -> Interface:
+def _interface(run: Run) -> Interface:
     if isinstance(run.data, ArrayDataModule):
         return run.data.arrays.interface
     return Interface((Feature("input"),), (Feature("output"),))

@@ -70,18 +70,25 @@ const unsigned int {name}_model_data_len = {len(model)}u;
     return {f"{name}_model_data.h": header, f"{name}_model_data.cc": source}
 
 
-def quantization(name: str, interface: Interface, inputs: tuple[QParams, ...], outputs: tuple[QParams, ...]) -> str:
+def quantization(
+    name: str,
+    interface: Interface,
+    inputs: tuple[QParams, ...],
+    outputs: tuple[QParams, ...],
+    sizes: tuple[int, int] | None = None,
+) -> str:
     """``<name>_quantization.h``: physical values to int8 codes and back, equal to QParams bit for bit.
 
     Input features get ``<name>_quantize_<feature>``, output features ``<name>_dequantize_<feature>``; two features
-    whose identifiers agree are told apart by ``_2``, ``_3``. All features lie in input tensor 0 and output tensor 0;
-    that they are as many as the tensor's last axis has entries is the caller's concern.
+    whose identifiers agree are told apart by ``_2``, ``_3``. All features lie in input tensor 0 and output tensor 0:
+    as many as the tensor has elements, which is the caller's concern, or one that all elements share.
 
     Args:
         name: the model's, any string.
         interface: the quantities, in the tensors' order.
         inputs: one record per input tensor, int8 per tensor.
         outputs: likewise.
+        sizes: elements of input tensor 0 and of output tensor 0, one sample's; the features' numbers if ``None``.
 
     Raises:
         BadConfiguration: a feature's offset is not finite, or its span not positive and finite.
@@ -89,6 +96,7 @@ def quantization(name: str, interface: Interface, inputs: tuple[QParams, ...], o
     """
     name = c_identifier(name)
     feature_sides = (("input", interface.inputs, inputs), ("output", interface.outputs, outputs))
+    elements = dict(zip(("input", "output"), sizes or (len(interface.inputs), len(interface.outputs)), strict=True))
     parts = [
         f"""\
 // Codes from physical values, and physical values from codes: real = scale * (code - zero point).
@@ -102,6 +110,9 @@ def quantization(name: str, interface: Interface, inputs: tuple[QParams, ...], o
     ]
     for side, features, records in feature_sides:
         parts.append(_figures(name, side, features, records))
+        if len(features) == 1 < elements[side]:
+            parts.append(f"// Elements of the tensor; all are {_quoted(features[0].name)}.")
+            parts.append(f"#define {name.upper()}_{side.upper()}_SIZE {elements[side]}\n")
     parts.append(_code_of(name))
     for side, features, records in feature_sides:
         identifiers = _distinct(feature.name for feature in features)
@@ -110,7 +121,8 @@ def quantization(name: str, interface: Interface, inputs: tuple[QParams, ...], o
         for feature, identifier in zip(features, identifiers, strict=True):
             parts.append(function(name, tensor, feature, identifier))
         if features:
-            parts.append(_whole_tensor(name, side, identifiers))
+            whole = _shared_by_all if len(features) == 1 < elements[side] else _whole_tensor
+            parts.append(whole(name, side, identifiers))
     return "\n".join(parts) + _close_guard(f"{name}_quantization")
 
 
@@ -340,6 +352,20 @@ def _whole_tensor(name: str, side: str, identifiers: tuple[str, ...]) -> str:
         head = f"{name}_dequantize_output(const int8_t codes[{size}], float physical[{size}])"
         lines = [f"  physical[{i}] = {name}_dequantize_{feature}(codes[{i}]);" for i, feature in enumerate(identifiers)]
     return "\n".join([f"static inline void {head} {{", *lines, "}", ""])
+
+
+def _shared_by_all(name: str, side: str, identifiers: tuple[str, ...]) -> str:
+    """The C function that converts tensor 0, all of whose elements are the one feature."""
+    size, (feature,) = f"{name.upper()}_{side.upper()}_SIZE", identifiers
+    if side == "input":
+        head = f"{name}_quantize_input(const float physical[{size}], int8_t codes[{size}])"
+        line = f"codes[i] = {name}_quantize_{feature}(physical[i]);"
+    else:
+        head = f"{name}_dequantize_output(const int8_t codes[{size}], float physical[{size}])"
+        line = f"physical[i] = {name}_dequantize_{feature}(codes[i]);"
+    # An unsigned int has 16 bits at least, which is more than a tensor of a device of that kind has elements.
+    loop = f"  for (unsigned int i = 0; i < {size}; ++i) {line}"
+    return "\n".join([f"static inline void {head} {{", loop, "}", ""])
 
 
 def _tensor_macro(name: str, side: str, index: int, count: int) -> str:

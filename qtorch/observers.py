@@ -1,8 +1,8 @@
 """Observers see a tensor's values and answer with a range worth representing; they do nothing else.
 
 In a configuration an observer is its name in :data:`OBSERVERS`, with its parameters behind colons: ``percentile:99.9``.
-Each can be merged with another of its kind that saw other values, which is how the processes of a distributed run come
-to one range.
+Each can be merged with another of its kind that saw other values, which is how the processes of a distributed
+run come to one range.
 """
 
 from __future__ import annotations

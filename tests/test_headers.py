@@ -285,3 +285,33 @@ def test_refusals() -> None:
     for feature in (Feature("x", span=0.0), Feature("x", offset=float("nan")), Feature("x", span=float("inf"))):
         with pytest.raises(BadConfiguration, match="positive, finite span"):
             headers.quantization("m", Interface((feature,), ()), (GRIDS[0],), (GRIDS[0],))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_feature_may_stand_for_a_whole_tensor(tmp_path: Path, language: str) -> None:
+    interface = Interface((Feature("brightness", "", 0.0, 16.0),), (Feature("error"),))
+    text = headers.quantization("m", interface, (GRIDS[0],), (GRIDS[1],), sizes=(6, 3))
+    (tmp_path / "q.h").write_text(text, encoding="utf-8")
+    program = compile_program(
+        tmp_path,
+        language,
+        """\
+#include <stdio.h>
+#include "q.h"
+int main(void) {
+  float physical[M_INPUT_SIZE], back[M_OUTPUT_SIZE];
+  int8_t codes[M_INPUT_SIZE];
+  if (fread(physical, sizeof physical, 1, stdin) != 1) return 2;
+  m_quantize_input(physical, codes);
+  m_dequantize_output(codes, back);
+  fwrite(codes, sizeof codes, 1, stdout);
+  fwrite(back, sizeof back, 1, stdout);
+  return 0;
+}
+""",
+    )
+    physical = np.array([0, 1, 2.5, -3, 16, 9], np.float32)
+    answer = run(program, physical.tobytes())
+    codes = np.frombuffer(answer[:6], np.int8)
+    np.testing.assert_array_equal(codes, GRIDS[0].quantize((physical.astype(np.float64) / 16).astype(np.float32)))
+    np.testing.assert_array_equal(np.frombuffer(answer[6:], np.float32), GRIDS[1].dequantize(codes[:3]))
