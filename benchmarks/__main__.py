@@ -52,9 +52,9 @@ class _EpochClock(pl.Callback):
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def _fit(exact: float) -> tuple[float, float, FuelConsumption]:
+def _fit(exact_after: float | None) -> tuple[float, float, FuelConsumption]:
     """Median seconds per step, float and quantized, in one fit of the fuel recipe."""
-    clock, qat = _EpochClock(), QuantizationAwareTraining(start=0.5, exact=exact)
+    clock, qat = _EpochClock(), QuantizationAwareTraining(start=0.5, exact_after=exact_after)
     module, data = FuelConsumption(), FuelData()
     trainer = pl.Trainer(
         max_epochs=_EPOCHS,
@@ -86,9 +86,9 @@ def main() -> None:
 
 def _own() -> Iterator[str]:
     torch.manual_seed(0)
-    plain, fake, module = _fit(exact=0.0)
+    plain, fake, module = _fit(exact_after=None)
     yield f"QAT step / float step, Lightning loop        {fake / plain:6.2f}   ({plain * 1e6:.0f} us per float step)"
-    plain, exact, _ = _fit(exact=0.5)
+    plain, exact, _ = _fit(exact_after=0.5)
     yield f"exact step / float step, Lightning loop      {exact / plain:6.2f}"
 
     network = module.net

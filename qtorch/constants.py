@@ -95,8 +95,13 @@ class OpConstants(nn.Module):
         self.constant_roles = tuple(constants)
         #: Whether the weight's scale is its largest magnitude's, so that nothing saturates.
         self.covering = True
+        #: The axis along which the weight has a scale each; ``None`` for one in all.
+        self.scale_axis: int | None = None
         if self.has_weight:
-            axis = self._scale_axis()
+            demand = row.constraints["weight"]
+            assert isinstance(demand, SymmetricWeight)
+            per_channel = config.weights == "per_channel" and config.weight_dtype not in demand.per_tensor
+            axis = self.scale_axis = self._channel_axis() if per_channel else None
             shape = () if axis is None else (constants["weight"].shape[axis],)
             self.weight_clip, self.weight_step = torch.ones(shape), torch.zeros(shape)
             self.covering = config.observers[1] == "minmax" and config.scales not in ("lsq", "lsq+")
@@ -122,7 +127,7 @@ class OpConstants(nn.Module):
         """Let the weight's observer decide what its scale covers, from the weight as it is now."""
         if not self.has_weight or self.covering:
             return
-        weight, axis = self._folded()["weight"], self._scale_axis()
+        weight, axis = self._folded()["weight"], self.scale_axis
         limit = WEIGHT_RANGE[self.config.weight_dtype][1]
         observer = make_observer(self.config.observers[1], axis, 2 * limit + 1)
         observer.observe(weight)
@@ -186,37 +191,34 @@ class OpConstants(nn.Module):
         """
         assert self.norm is not None
         weight = self._raw()["weight"]
-        if self.covering and self._scale_axis() is not None:
+        if self.covering and self.scale_axis is not None:
             # Then the factor cancels; that a large bias may widen the scale, it does not have to see.
-            scale = with_room_for_bias(self._covering_scale(weight), None, _HIGHEST_CODE["int8"])
-            return self._fake_weight(weight, None, Grid(scale, _ZERO, self.config.weight_dtype), scale)[0]
+            scale = with_room_for_bias(self._covering_scale(weight), None, 1.0)
+            return self._fake_weight(weight, None, scale, scale)[0]
         factor = scaling(self.norm, weight.dim(), self._channel_axis())
-        grids = self._folded_grids()
-        return self._fake_weight(weight * factor, None, grids["weight"][1], self._unit(grids))[0] / factor
+        folded = self._folded()
+        scale = self._weight_scale(folded["weight"], folded["bias"])
+        return self._fake_weight(weight * factor, None, scale, scale)[0] / factor
 
     def _fake_constants(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The constants on their grids, by role, and the accumulator's unit where there is a weight."""
-        grids = self._folded_grids()
         if not self.has_weight:
-            return {role: self._fake_other(role, *pair) for role, pair in grids.items()}, None
-        unit = self._unit(grids)
-        bias = grids["bias"][0] if "bias" in grids else None
-        weight, bias = self._fake_weight(grids["weight"][0], bias, grids["weight"][1], unit)
-        found = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-        return found, unit
-
-    def _unit(self, grids: Mapping[str, tuple[Tensor, Grid]]) -> Tensor:
-        if "bias" in grids:
-            return grids["bias"][1].scale
-        return bias_scale(self.sources["input"].scale, grids["weight"][1].scale)
+            return {role: self._fake_other(*pair) for role, pair in self._folded_grids().items()}, None
+        # Said once more than in _folded_grids, because every training step comes through here.
+        folded = self._folded() if self.norm is not None or self.row.needs_bias else self._parameters
+        weight, bias = folded["weight"], folded.get("bias")
+        assert weight is not None
+        scale = self._weight_scale(weight, bias)
+        unit = bias_scale(self.sources["input"].scale, scale)
+        weight, bias = self._fake_weight(weight, bias, scale, unit)
+        return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}, unit
 
     def _fake_weight(
-        self, weight: Tensor, bias: Tensor | None, grid: Grid, unit: Tensor
+        self, weight: Tensor, bias: Tensor | None, scale: Tensor, unit: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        axis, limit = self._scale_axis(), WEIGHT_RANGE[self.config.weight_dtype][1]
         if self.covering:
-            return fake_constants(weight, bias, grid.scale, unit, axis)
-        scale = grid.scale
+            return fake_constants(weight, bias, scale, unit, self.scale_axis)
+        axis, limit = self.scale_axis, WEIGHT_RANGE[self.config.weight_dtype][1]
         if self._learns:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), limit)
             scale = torch.maximum(scale_gradient(torch.exp(self.log_weight_scale), factor), scale)
@@ -226,7 +228,7 @@ class OpConstants(nn.Module):
             return clipped, None
         return clipped, replace_value(bias, torch.div(bias.detach(), unit).round_().mul_(unit))
 
-    def _fake_other(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
+    def _fake_other(self, tensor: Tensor, grid: Grid) -> Tensor:
         """A constant of an op without weights, quantized as an activation is."""
         low, high = (code - int(grid.zero_point) for code in grid.limits)
         return fake_quantize(tensor, grid.scale, Bounds.of(grid.scale, low, high))
@@ -237,13 +239,6 @@ class OpConstants(nn.Module):
         assert isinstance(constraint, SymmetricWeight)
         order = self.row.weight_order.get("weight")
         return constraint.axis if order is None else order[constraint.axis]
-
-    def _scale_axis(self) -> int | None:
-        """The axis along which the weight has a scale each, ``None`` for one in all."""
-        demand = self.row.constraints["weight"]
-        assert isinstance(demand, SymmetricWeight)
-        per_channel = self.config.weights == "per_channel" and self.config.weight_dtype not in demand.per_tensor
-        return self._channel_axis() if per_channel else None
 
     def _folded_grids(self) -> dict[str, tuple[Tensor, Grid]]:
         """Every constant with its grid, by role; a weight's scale is ``[C]`` per channel, else ``[]``."""
@@ -267,7 +262,7 @@ class OpConstants(nn.Module):
         return found
 
     def _weight_scale(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        source = self.sources["input"].scale
+        source = self.sources["input"].step
         if self.covering:
             return with_room_for_bias(self._covering_scale(weight), bias, source)
         learned = torch.exp(self.log_weight_scale.detach()) if self._learns else None
@@ -276,13 +271,13 @@ class OpConstants(nn.Module):
 
     def _covering_scale(self, weight: Tensor) -> Tensor:
         limit = _HIGHEST_CODE[self.config.weight_dtype]
-        return torch.div(largest_magnitude(weight, self._scale_axis()), limit)
+        return torch.div(largest_magnitude(weight, self.scale_axis), limit)
 
     def _codes(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
         if isinstance(self.row.constraint(role), BiasFromAccumulator):
             return bias_codes(tensor, grid).to(torch.int64)
         if isinstance(self.row.constraint(role), SymmetricWeight):
-            return weight_codes(tensor, grid, self._scale_axis())
+            return weight_codes(tensor, grid, self.scale_axis)
         return quantize(tensor.detach(), grid, *grid.limits)
 
     def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:

@@ -87,6 +87,7 @@ class Quantizer(nn.Module):
             self.log_scale = nn.Parameter(torch.zeros(()))
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
             self.zero_share = nn.Parameter(torch.zeros(()))
+        self._known_step = (-1, 0.0)
         self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
 
     def get_extra_state(self) -> dict[str, Tensor]:
@@ -172,7 +173,16 @@ class Quantizer(nn.Module):
         zero_point = int(self._zero_point_now())
         return low - zero_point, high - zero_point
 
-    def _bounds(self, rectified: bool) -> Bounds:
+    @property
+    def step(self) -> float:
+        """The scale as a Python number; read from its tensor only when that was written to."""
+        if self.learned != "measured":
+            return float(self.scale)
+        if self._known_step[0] != self.measured._version:
+            self._known_step = (self.measured._version, float(self.measured))
+        return self._known_step[1]
+
+    def bounds(self, rectified: bool) -> Bounds:
         """Of the measured grid; worked out again only when one of its figures was written to."""
         version = (self.measured._version, self.zero_point._version, rectified)
         known = self._known
@@ -205,7 +215,7 @@ class Quantizer(nn.Module):
             self._follow(x)
         if self.learned != "measured":
             return self._learned(x)
-        bounds = self._bounds(rectified)
+        bounds = self.bounds(rectified)
         if unit is not None:
             return fake_accumulator(x, unit, self.measured, bounds, axis)
         return fake_quantize(x, self.measured, bounds, self.config.gradient)

@@ -23,6 +23,7 @@ __all__ = [
     "Estimator",
     "fake_accumulator",
     "fake_constants",
+    "fake_normalized",
     "fake_quantize",
     "learned_step",
     "lsq_gradient_scale",
@@ -41,7 +42,7 @@ EWGS_DELTA = 1e-3
 _OFF_TIES = 1 + 2.0**-22
 # As tensors: PyTorch wraps a Python number anew at every call.
 _EXPONENT_BITS = torch.tensor(0x7F800000, dtype=torch.int32)
-_TWO, _ONE, _OFF = torch.tensor(2.0), torch.tensor(1.0), torch.tensor(_OFF_TIES)
+_HALF, _TWICE_OFF = torch.tensor(0.5), torch.tensor(2 * _OFF_TIES)
 
 
 def round_ste(x: Tensor) -> Tensor:
@@ -69,19 +70,23 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
 
 
 class Bounds(NamedTuple):
-    """Between which values a grid lies, in real numbers: whole steps as float32 has them, and half a step beyond."""
+    """Between which values a grid lies, in real numbers: whole steps as float32 has them, and half a step beyond.
+
+    ``two_steps`` is twice the scale, float32 ``[]``.
+    """
 
     low: float
     high: float
     beyond_low: float
     beyond_high: float
+    two_steps: Tensor
 
     @classmethod
     def of(cls, scale: Tensor, low: float, high: float) -> Bounds:
         """Of ``low`` to ``high`` steps of ``scale``."""
         step = np.float32(float(scale))
         ends = [float(np.float32(steps) * step) for steps in (low, high)]
-        return cls(ends[0], ends[1], ends[0] - float(step) / 2, ends[1] + float(step) / 2)
+        return cls(ends[0], ends[1], ends[0] - float(step) / 2, ends[1] + float(step) / 2, 2 * scale)
 
 
 def _clipped(y: Tensor, bounds: Bounds) -> Tensor:
@@ -104,6 +109,8 @@ def fake_quantize(x: Tensor, scale: Tensor, bounds: Bounds, estimator: Estimator
             the clipped one times ``1 + delta * sign(g) * (x / scale - round(x / scale))`` (element-wise gradient
             scaling, Lee et al. 2021, arXiv:2104.00903, equation 6).
     """
+    if not x.requires_grad:
+        return round_half_away_(torch.div(x, scale)).mul_(scale).clamp_(bounds.low, bounds.high)
     if estimator == "ewgs":
         x = _element_wise_scaled(x, scale)
     y = x.clone()
@@ -112,6 +119,20 @@ def fake_quantize(x: Tensor, scale: Tensor, bounds: Bounds, estimator: Estimator
     if estimator == "plain":
         numbers.clamp_(bounds.low, bounds.high)
         return y
+    return _clipped(y, bounds)
+
+
+def fake_normalized(y: Tensor, scale: Tensor, bounds: Bounds) -> Tensor:
+    """:func:`fake_quantize` of what a batch norm computed from its batch; gradient clipped.
+
+    No device computes these numbers, so their ties go wherever is cheapest: to even.
+
+    Args:
+        y: float32; overwritten.
+        scale: of a step, float32 ``[]``.
+        bounds: of the grid.
+    """
+    y.detach().div_(scale).round_().mul_(scale)
     return _clipped(y, bounds)
 
 
@@ -132,10 +153,10 @@ def _element_wise_scaled(x: Tensor, scale: Tensor) -> Tensor:
     return y
 
 
-def _inner_steps(unit: Tensor, scale: Tensor) -> Tensor:
-    """``2**-e`` where ``unit / scale = m * 2**-e``, m in [1/2, 1); at most 1. Reads the exponent off the bits."""
+def _half_inner_steps(unit: Tensor, scale: Tensor) -> Tensor:
+    """Half of ``2**-e`` where ``unit / scale = m * 2**-e``, m in [1/2, 1); at most 1/2. Read off the bits."""
     power = torch.div(unit, scale).view(torch.int32).bitwise_and_(_EXPONENT_BITS).view(torch.float32)
-    return torch.minimum(power.mul_(_TWO), _ONE, out=power)
+    return torch.minimum(power, _HALF, out=power)
 
 
 def fake_accumulator(y: Tensor, unit: Tensor, scale: Tensor, bounds: Bounds, axis: int) -> Tensor:
@@ -152,13 +173,12 @@ def fake_accumulator(y: Tensor, unit: Tensor, scale: Tensor, bounds: Bounds, axi
         bounds: of the output.
         axis: of ``y``'s channels.
     """
-    with torch.no_grad():
-        inner = _inner_steps(unit, scale)
-        fine, share = torch.mul(inner, scale), torch.mul(inner, _OFF)
-        if axis != y.dim() - 1:
-            fine, share = along(fine, axis, y.dim()), along(share, axis, y.dim())
-        # A power of two scales without rounding, so a tie stays one until it is moved off its middle.
-        y.detach().div_(fine).round_().mul_(share).round_().mul_(scale)
+    half = _half_inner_steps(unit, scale)
+    fine, share = torch.mul(half, bounds.two_steps), torch.mul(half, _TWICE_OFF)
+    if axis != y.dim() - 1:
+        fine, share = along(fine, axis, y.dim()), along(share, axis, y.dim())
+    # A power of two scales without rounding, so a tie stays one until it is moved off its middle.
+    y.detach().div_(fine).round_().mul_(share).round_().mul_(scale)
     return _clipped(y, bounds)
 
 
@@ -177,8 +197,7 @@ def fake_constants(
         unit: ``s_in * scale``.
         axis: see ``scale``.
     """
-    step = along(scale, axis, weight.dim())
-    weight = weight.clone()
+    weight, step = weight.clone(), along(scale, axis, weight.dim())
     weight.detach().div_(step).round_().mul_(step)
     if bias is not None:
         bias = bias.clone()

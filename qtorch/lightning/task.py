@@ -71,8 +71,16 @@ class Task(pl.LightningModule):
     def training_step(self, batch: Part, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = self.objective(self.net(batch[0]), batch[1])
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
+        self._losses.append(loss.detach())
         return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Begin to collect losses."""
+        self._losses: list[Tensor] = []
+
+    def on_train_epoch_end(self) -> None:
+        """Logs ``loss``, the mean over the epoch's batches: once, because logging takes as long as a small network."""
+        self.log("loss", torch.stack(self._losses).mean(), prog_bar=True, sync_dist=True)
 
     def validation_step(self, batch: Part, batch_idx: int) -> None:
         """Logs ``val_loss`` and, where the targets are those of training, the figures as ``val_...``."""
