@@ -165,12 +165,14 @@ def _headers(
     picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
     chosen = codes[0][picked]
     outputs = interpret(graph, (chosen,))[graph.outputs[0]]
-    ends = [tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)]
-    sizes = [int(np.prod(graph.values[names[0]].shape[1:])) for names in (graph.inputs, graph.outputs)]
+    sources, sinks = (
+        tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
+    )
+    n_in, n_out = (int(np.prod(graph.values[names[0]].shape[1:])) for names in (graph.inputs, graph.outputs))
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
         **headers.model_data(name, model),
-        f"{name}_quantization.h": headers.quantization(name, _interface(run), *ends, sizes=(sizes[0], sizes[1])),
+        f"{name}_quantization.h": headers.quantization(name, _interface(run), sources, sinks, (n_in, n_out)),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
         f"{name}_test_vectors.h": headers.test_vectors(
             name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)

@@ -146,8 +146,8 @@ class QuantizedOp(OpConstants):
         """:meth:`_fake` of the layers that most networks consist of, written for speed: small ones live off it."""
         if not self.covering:
             return self._fake({"input": x})
-        weight, bias = self._parameters["weight"], self._parameters.get("bias")
-        assert weight is not None
+        own: Any = self._parameters
+        weight, bias = own["weight"], own.get("bias")
         source, output = self.sources["input"], self._output[0]
         scale = with_room_for_bias(self._covering_scale(weight), bias, source.step)
         unit = torch.mul(source.measured, scale)

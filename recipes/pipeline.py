@@ -29,9 +29,6 @@ class _PipelineCLI(QuantizationCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_argument(
-            "--ckpt_path", type=str | None, help="a checkpoint of this task to go on from: a path, or last"
-        )
         parser.add_argument("--out", type=Path, help="folder for the artefacts (default: build/<task>)")
         parser.add_argument("--name", type=str, help="name of the model and its files (default: the task's)")
         parser.add_class_arguments(ExportOptions, "export")
@@ -90,7 +87,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     started = time.perf_counter()
     arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config["ckpt_path"])
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.checkpoint_to_resume)
     bundle = export_trained(cli, task, name, options, data_seconds)
     if not cli.trainer.is_global_zero:
         return

@@ -273,7 +273,12 @@ def inputs_of(pl_module: pl.LightningModule, batch: Any) -> Any:
 
 
 def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[Any]:
-    """The network's inputs of every training batch."""
+    """The network's inputs of every training batch.
+
+    A loader's shuffling draws nothing from the generators that training draws from, and is the same in a resumed run.
+    """
     loader: Any = trainer.train_dataloader
-    for batch in loader:
-        yield inputs_of(pl_module, pl_module.transfer_batch_to_device(batch, pl_module.device, 0))
+    with torch.random.fork_rng():
+        torch.manual_seed(trainer.current_epoch)
+        for batch in loader:
+            yield inputs_of(pl_module, pl_module.transfer_batch_to_device(batch, pl_module.device, 0))

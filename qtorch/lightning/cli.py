@@ -18,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from qtorch.errors import BadConfiguration, BadInput, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.resume import ResumePoint
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
 
@@ -28,7 +29,7 @@ class QuantizationCLI(LightningCLI):
     """LightningCLI whose trainer has the quantization callback, with its options under ``--qat``."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds ``--qat...`` and ``--threads``."""
+        """Adds ``--qat...``, ``--threads`` and ``--resume``."""
         parser.add_lightning_class_args(QuantizationAwareTraining, "qat")
         parser.add_argument(
             "--threads",
@@ -37,10 +38,21 @@ class QuantizationCLI(LightningCLI):
             help="threads of a PyTorch operation; a network of a few thousand weights is fastest with 1",
         )
 
+        parser.add_argument(
+            "--resume",
+            type=Path | None,
+            default=None,
+            help="a folder to keep the state after every epoch in; a run that finds one there goes on from it",
+        )
+
+    @property
+    def _given(self) -> Any:
+        """The options, a subcommand's own if there is one."""
+        return self.config[self.subcommand] if self.subcommand else self.config
+
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""
-        config = self.config[self.subcommand] if self.subcommand else self.config
-        threads = config.get("threads")
+        threads = self._given.get("threads")
         if threads is None:
             return
         if threads < 1:
@@ -52,7 +64,21 @@ class QuantizationCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks.sort(key=lambda callback: not isinstance(callback, QuantizationAwareTraining))
+        if self._given.get("resume") is not None:
+            callbacks.append(ResumePoint(self._given["resume"]))
         return trainer
+
+    def before_fit(self) -> None:
+        """Go on where an earlier run was."""
+        found = self.checkpoint_to_resume
+        if found is not None:
+            self.config_init[self.subcommand]["ckpt_path"] = found
+
+    @property
+    def checkpoint_to_resume(self) -> str | None:
+        """What an earlier run left in the folder given by ``--resume``."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next((c.found for c in callbacks if isinstance(c, ResumePoint)), None)
 
 
 def subcommand(
