@@ -75,10 +75,14 @@ def observe_in_training(net: nn.Module, observing: bool) -> None:
         quantizer.observing = observing
 
 
-def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
+def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = False) -> None:
     """Measure every activation's range on ``batches`` of float32 inputs, anew; leaves the network in FLOAT mode.
 
-    In a distributed run every process calls this with batches of its own, and all come to the same ranges.
+    Args:
+        net: prepared.
+        batches: inputs, a tensor each, or a tuple of them for a network with several.
+        together: every process of a distributed run calls this, each with batches of its own, and all come to the same
+            ranges; without one it changes nothing.
 
     Raises:
         NotFinite: data or activations hold NaN or infinity.
@@ -100,7 +104,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
             where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
         )
     for quantizer in found.values():
-        if is_distributed():
+        if together and is_distributed():
             quantizer.observer.synchronize()
         quantizer.settle()
     ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]

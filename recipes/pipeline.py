@@ -13,7 +13,7 @@ from typing import Any
 
 from pytorch_lightning.cli import LightningArgumentParser
 
-from export.bundle import Bundle, ExportOptions, make_bundle, probe_writable, write_bundle
+from export.bundle import ExportOptions, make_bundle, probe_writable, write_bundle
 from export.report import table
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
@@ -88,9 +88,11 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.checkpoint_to_resume)
-    bundle = export_trained(cli, task, name, options, data_seconds)
+    run, checkpoint = _trained(cli, task)
     if not cli.trainer.is_global_zero:
         return
+    bundle = make_bundle(run, name, options, data_seconds)
+    bundle.files[f"{bundle.name}.ckpt"] = checkpoint
     write_bundle(bundle, out)
     print(
         f"\n{task}: {arrays.summary.train} training and {arrays.summary.test} test samples, {arrays.summary.source}\n"
@@ -99,14 +101,12 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     print(f"\nwritten to {out}/: {', '.join(bundle.files)}")
 
 
-def export_trained(cli: Any, task: str, name: str, options: ExportOptions, data_seconds: float) -> Bundle:
-    """Export what a CLI has just trained, with its checkpoint beside it."""
+def _trained(cli: Any, task: str) -> tuple[Run, bytes]:
+    """What a CLI has just trained, and its checkpoint; every process of a distributed run has to call this."""
     qat = next(c for c in cli.trainer.callbacks if isinstance(c, QuantizationAwareTraining))
     cli.model.cpu().eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ckpt"
         cli.trainer.save_checkpoint(path, weights_only=False)
-        checkpoint = path.read_bytes()
-    bundle = make_bundle(Run(task, cli.model, cli.datamodule, qat), name, options, data_seconds)
-    bundle.files[f"{bundle.name}.ckpt"] = checkpoint
-    return bundle
+        checkpoint = path.read_bytes() if path.exists() else b""
+    return Run(task, cli.model, cli.datamodule, qat), checkpoint

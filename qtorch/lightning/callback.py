@@ -157,7 +157,7 @@ class QuantizationAwareTraining(pl.Callback):
         self.float_parameters = {
             name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
         }
-        calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches))
+        calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches), together=True)
         measured = {name: state for name, state in network.state_dict().items() if name.endswith("_extra_state")}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
@@ -207,7 +207,7 @@ class QuantizationAwareTraining(pl.Callback):
             set_mode(network, self.mode)
         elif averages_weights(trainer) and self.config.scales == "measured":
             # The averaged weights are none that ranges were measured with.
-            calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches))
+            calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches), together=True)
             set_mode(network, self.mode)
         self._lap("qat")
         for found in saturation(network, _inputs(trainer, pl_module)):
