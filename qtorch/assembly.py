@@ -11,6 +11,7 @@ from qtorch.config import LayerConfig
 from qtorch.fake_quant import Quantizer
 from qtorch.layers import QuantizedOp
 from qtorch.matching import Found
+from qtorch.observers import Observer
 from qtorch.row import Row
 from qtorch.sharing import Sharing
 
@@ -106,5 +107,5 @@ class Assembly:
         called = {str(node.target) for node in self.traced.graph.nodes if node.op == "call_module"}
         for name, module in list(self.traced.named_modules()):
             holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
-            if name and name not in called and holds is None:
+            if name and name not in called and holds is None and not isinstance(module, Observer):
                 self.traced.delete_submodule(name)

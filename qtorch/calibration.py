@@ -81,8 +81,8 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     Args:
         net: prepared.
         batches: inputs, a tensor each, or a tuple of them for a network with several.
-        together: every process of a distributed run calls this, each with batches of its own, and all come to the same
-            ranges; without one it changes nothing.
+        together: every process of a distributed run calls this, each with as many batches of its own, and all come to
+            the same ranges; without one it changes nothing.
 
     Raises:
         NotFinite: data or activations hold NaN or infinity.
@@ -91,6 +91,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     found = quantizers(net)
     for quantizer in found.values():
         quantizer.observer.reset()
+        quantizer.together = together and is_distributed()
     set_mode(net, Mode.CALIBRATE)
     try:
         with torch.no_grad(), _evaluating(net):
@@ -104,7 +105,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
             where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
         )
     for quantizer in found.values():
-        if together and is_distributed():
+        if quantizer.together and not quantizer.observer.in_step:
             quantizer.observer.synchronize()
         quantizer.settle()
     ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]

@@ -58,6 +58,7 @@ class Quantizer(nn.Module):
         zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
             step of it is of the size of a step of ``log_scale``.
         observing: whether ranges are measured and followed in FAKE mode's training too.
+        together: whether the processes of a distributed run calibrate together.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Quantizer(nn.Module):
         self.rectified, self.fixed = rectified, fixed
         self.dtype = dtype or self.config.activations
         self.mode = Mode.FLOAT
-        self.observing = False
+        self.observing = self.together = False
         low, high = CODE_RANGE[self.dtype]
         self.observer = make_observer(self.config.observers[0], levels=high - low + 1)
         self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0])
@@ -209,7 +210,10 @@ class Quantizer(nn.Module):
             # Said to depend on what it does not: processes that average gradients need one of every parameter.
             return x + 0.0 * sum(self.parameters()) if self._parameters and torch.is_grad_enabled() else x
         if self.mode is Mode.CALIBRATE:
-            self.observer.observe(x)
+            if self.together and self.observer.in_step:
+                self.observer.observe_together(x)
+            else:
+                self.observer.observe(x)
             return x
         if self.observing and self.training:
             self._follow(x)

@@ -83,6 +83,9 @@ class QuantizedOp(OpConstants):
             return self._sum_of_products(inputs[0])
         tensors = dict(zip(self.sources, inputs, strict=True))
         if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
+            if self._learns and torch.is_grad_enabled():
+                # Said to depend on what it does not: processes that average gradients need one of every parameter.
+                tensors["input"] = tensors["input"] + 0.0 * self.log_weight_scale.sum()
             return self._each(self._normalized(tensors, self._raw()), self.output)
         exactly = self.mode is Mode.EXACT or self.row.fake_exactly
         if self.row.selects:

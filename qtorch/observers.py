@@ -43,6 +43,9 @@ class Observer(nn.Module):
         levels: how many codes the tensor will have: 256 for int8, 255 for an int8 weight.
     """
 
+    #: Whether what it has seen depends on the order, so that processes must observe together, batch by batch.
+    in_step = False
+
     def __init__(self, axis: int | None = None, levels: int = 256) -> None:
         super().__init__()
         self.axis, self.levels = axis, levels
@@ -172,6 +175,7 @@ class MovingAverageObserver(_Extrema):
     section 3). Merged processes count as one that saw the mean of their averages, weighted by what each has seen.
     """
 
+    in_step = True
     updates: Tensor
 
     def __init__(self, axis: int | None = None, levels: int = 256, decay: float = 0.9) -> None:

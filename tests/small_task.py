@@ -70,16 +70,16 @@ class SmallData(pl.LightningDataModule):
         self.batch_size = batch_size
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.rows, self.batch_size, shuffle=True)
+        return DataLoader(self.rows, batch_size=self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.rows, self.batch_size)
+        return DataLoader(self.rows, batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.rows, self.batch_size)
+        return DataLoader(self.rows, batch_size=self.batch_size)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.rows, self.batch_size)
+        return DataLoader(self.rows, batch_size=self.batch_size)
 
 
 def small_trainer(*callbacks: pl.Callback, **options: Any) -> pl.Trainer:
@@ -89,6 +89,16 @@ def small_trainer(*callbacks: pl.Callback, **options: Any) -> pl.Trainer:
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=list(callbacks), **settings,
     )  # fmt: skip
+
+
+class SaveEveryRank(pl.Callback):
+    """Leaves what each process of a distributed run ended with."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.save(pl_module.state_dict(), self.folder / f"rank{trainer.global_rank}of{trainer.world_size}.pt")
 
 
 class _Killer(pl.Callback):

@@ -1,0 +1,239 @@
+"""The callback beside everything else that a Lightning run may have."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
+
+import qtorch
+from export.bundle import ExportOptions, make_bundle
+from export.integers import integer_graph
+from export.parity import corner_codes, parity
+from export.tflite import write_tflite
+from qtorch.errors import BadConfiguration
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.checkpoint import load_run
+from qtorch.lightning.memory_loader import MemoryLoader, Share
+from qtorch.lightning.phases import Phases
+from tests.small_task import SmallData, SmallModule, small_trainer
+
+pytestmark = [
+    pytest.mark.tflm,
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*"),
+]
+
+
+class Modes(pl.Callback):
+    """What every epoch trained."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bool, bool]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            quantizer = next(iter(qtorch.quantizers(pl_module.net).values()))
+            frozen = any(m.norm_frozen for m in pl_module.net.modules() if isinstance(m, qtorch.QuantizedOp))
+            self.seen.append((quantizer.mode.value, quantizer.observing, frozen))
+
+
+def fit(*callbacks: pl.Callback, **options: Any) -> tuple[SmallModule, pl.Trainer]:
+    pl.seed_everything(0, verbose=False)
+    module, trainer = SmallModule(), small_trainer(*callbacks, **options)
+    trainer.fit(module, datamodule=SmallData())
+    return module, trainer
+
+
+def require_exact(module: SmallModule) -> None:
+    graph = integer_graph(module.net.eval())  # type: ignore[arg-type]
+    parity(graph, write_tflite(graph), corner_codes(graph, random=300), module.net)  # type: ignore[arg-type]
+
+
+def test_phases_by_epoch() -> None:
+    modes = Modes()
+    module, trainer = fit(
+        QuantizationAwareTraining(
+            start=2, freeze_observers=4, freeze_batch_norm=5, exact_after=6, observer="moving_average"
+        ),
+        modes,
+    )
+    assert modes.seen == [
+        ("float", False, False), ("float", False, False), ("fake", True, False), ("fake", True, False),
+        ("fake", False, False), ("fake", False, True), ("exact", False, True), ("exact", False, True),
+    ]  # fmt: skip
+    assert trainer.logged_metrics["qat_mode"] == 2
+    require_exact(module)
+
+
+def test_shares_of_the_run() -> None:
+    epochs = Phases(0.5, 0.75, 0.8, 0.9).epochs(40)
+    assert (epochs.start, epochs.freeze_observers, epochs.freeze_batch_norm, epochs.exact_after) == (20, 30, 32, 36)
+    assert Phases(1 / 3).epochs(1).start == 0
+    assert Phases(0, freeze_batch_norm=None).epochs(-1).start == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"start": 1.5}, "qat.start"),
+        ({"start": -1}, "qat.start"),
+        ({"start": 0.8, "exact_after": 0.5}, "qat.exact_after"),
+        ({"start": 6, "freeze_batch_norm": 3}, "qat.freeze_batch_norm"),
+        ({"calibration_batches": 0}, "calibration_batches"),
+        ({"observer": "middle"}, "observer"),
+        ({"observer": "percentile:20"}, "percentile"),
+        ({"activations": "int3"}, "activations"),
+        ({"weight_bits": 3}, "weight_bits"),
+        ({"scales": "guessed"}, "scales"),
+        ({"layers": {"a*": {"bits": 4}}}, "layers"),
+    ],
+)
+def test_bad_configuration_is_refused_at_once(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadConfiguration, match=words) as caught:
+        QuantizationAwareTraining(**arguments)
+    assert "Remedy" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ({"start": 8}, {}, "before the last"),
+        ({"start": 1.0, "freeze_batch_norm": None}, {}, "before the last"),
+        ({"start": 2, "exact_after": 1, "freeze_batch_norm": None}, {}, "exact_after"),
+        ({"start": 0.5}, {"max_epochs": -1, "max_steps": 5}, "max_epochs"),
+    ],
+)
+def test_contradicting_epochs_are_refused_before_training(
+    arguments: dict[str, Any], options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadConfiguration, match=words):
+        fit(QuantizationAwareTraining(**arguments), **options)
+
+
+def test_an_early_stop_of_float_training_begins_quantized_training() -> None:
+    modes = Modes()
+    # Nothing can improve by a million, so every phase stops after its first epochs.
+    stopping = EarlyStopping("val_loss", patience=1, min_delta=1e6)
+    qat = QuantizationAwareTraining(start=6, freeze_batch_norm=None)
+    module, _ = fit(qat, modes, stopping)
+    assert [mode for mode, _, _ in modes.seen] == ["float", "float", "fake", "fake"]
+    assert qat.began == 2
+    require_exact(module)
+
+
+def test_a_run_that_ends_in_float_is_calibrated() -> None:
+    with pytest.warns(UserWarning, match="calibrated, no more"):
+        module, _ = fit(QuantizationAwareTraining(start=5), max_steps=3)
+    require_exact(module)
+
+
+def test_gradient_accumulation_and_clipping() -> None:
+    module, trainer = fit(
+        QuantizationAwareTraining(start=3), accumulate_grad_batches=3, gradient_clip_val=0.5, max_epochs=6
+    )
+    assert trainer.global_step == 12
+    require_exact(module)
+
+
+@pytest.mark.parametrize(
+    "averaging",
+    [lambda: StochasticWeightAveraging(1e-3, swa_epoch_start=5), lambda: EMAWeightAveraging(decay=0.9)],
+    ids=["SWA", "EMA"],
+)
+@pytest.mark.parametrize("scales", ["measured", "lsq+"])
+def test_averaged_weights_export(averaging: Any, scales: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, trainer = fit(QuantizationAwareTraining(start=3, scales=scales), averaging())
+    require_exact(module)
+    (figures,) = trainer.test(module, datamodule=SmallData(), verbose=False)
+    assert figures["error"] < 0.2
+
+
+def test_averaging_must_come_second() -> None:
+    with pytest.raises(BadConfiguration, match="EMAWeightAveraging first"):
+        fit(EMAWeightAveraging(decay=0.9), QuantizationAwareTraining())
+
+
+def test_best_checkpoint_predicts_tests_and_exports(tmp_path: Path) -> None:
+    best = ModelCheckpoint(tmp_path, monitor="val_loss", every_n_epochs=1)
+    fit(QuantizationAwareTraining(start=2), best, enable_checkpointing=True)
+    run = load_run(Path(best.best_model_path))
+    assert isinstance(run.module, SmallModule)
+    qat = QuantizationAwareTraining(start=2)
+    fresh, other = SmallModule(), small_trainer(qat)
+    predictions = other.predict(fresh, datamodule=SmallData(), ckpt_path=best.best_model_path)
+    qtorch.set_mode(run.module.net, run.qat.mode)
+    with torch.no_grad():
+        expected = torch.cat([run.module.net.eval()(x) for x, _ in SmallData().predict_dataloader()])
+    assert torch.equal(torch.cat(predictions), expected)  # type: ignore[arg-type]
+    bundle = make_bundle(run, "small", ExportOptions())
+    figures = bundle.metrics["test"]
+    assert set(figures) == {"float", "ptq_int8", "qat_fake_quant", "qat_int8"}
+    assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_fake_quant"]["error"], rel=1e-3)
+    assert figures["qat_int8"]["error"] != figures["float"]["error"]
+
+
+def test_the_memory_loader_serves_every_row_once_and_resumes() -> None:
+    x = torch.arange(10.0)[:, None]
+    loader = MemoryLoader((x, x), batch_size=4, shuffle=True, seed=5)
+    epoch = [batch[0] for batch in loader]
+    assert sorted(torch.cat(epoch).flatten().tolist()) == x.flatten().tolist()
+    assert len(loader) == len(epoch) == 3
+    loader.sampler.set_epoch(1)
+    second = [batch[0] for batch in loader]
+    assert not torch.equal(torch.cat(epoch), torch.cat(second))
+    iterator = iter(loader)
+    next(iterator)
+    state = loader.state_dict()
+    other = MemoryLoader((x, x), batch_size=4, shuffle=True, seed=0)
+    other.load_state_dict(state)
+    other.sampler.set_epoch(1)
+    assert torch.equal(torch.cat([b[0] for b in other]), torch.cat(second[1:]))
+    assert len(list(other)) == 3
+
+
+def test_processes_share_the_batches_of_one() -> None:
+    x = torch.arange(11.0)[:, None]
+    whole = list(MemoryLoader((x,), batch_size=4, shuffle=True, seed=2))
+    parts = [list(MemoryLoader((x,), 4, shuffle=True, seed=2, share=Share(rank, 2))) for rank in range(2)]
+    assert len(parts[0]) == len(parts[1]) == 2
+    for batch, first, second in zip(whole, *parts, strict=False):
+        assert torch.equal(batch, torch.cat([first, second]))
+
+
+def test_the_console_script_takes_classes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qtorch.lightning.cli import main
+
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"""
+seed_everything: 1
+trainer: {{max_epochs: 3, accelerator: cpu, enable_progress_bar: false, default_root_dir: {tmp_path},
+  logger: {{class_path: pytorch_lightning.loggers.CSVLogger, init_args: {{save_dir: {tmp_path}, name: log}}}},
+  callbacks: [{{class_path: pytorch_lightning.callbacks.EMAWeightAveraging, init_args: {{decay: 0.5}}}}]}}
+model: {{class_path: tests.small_task.SmallModule, init_args: {{width: 4}}}}
+data: {{class_path: tests.small_task.SmallData, init_args: {{rows: 32}}}}
+optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.01}}}}
+lr_scheduler: {{class_path: torch.optim.lr_scheduler.ExponentialLR, init_args: {{gamma: 0.5}}}}
+threads: 1
+qat: {{start: 1, freeze_batch_norm: null, layers: {{"5": {{weight_bits: 8, observer: percentile:99.5}}}}}}
+"""
+    )
+    monkeypatch.setattr(sys, "argv", ["qtorch", "fit", "--config", str(config)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main() == 0
+    (log,) = tmp_path.rglob("metrics.csv")
+    assert "qat_mode" in log.read_text().splitlines()[0]
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert "momentum_buffer" in str(state["optimizer_states"]) or state["optimizer_states"][0]["param_groups"][0]["lr"]
+    assert load_run(checkpoint).module.hparams["width"] == 4
