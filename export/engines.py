@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -26,6 +26,8 @@ class Engine:
     name: str
     package: str
     run: Callable[[bytes, tuple[np.ndarray, ...]], tuple[np.ndarray, ...]]
+    #: Every tensor of the model for each sample, by its index in the file; takes how many there are.
+    tensors: Callable[[bytes, tuple[np.ndarray, ...], int], Iterator[list[np.ndarray]]]
 
     @property
     def version(self) -> str:
@@ -56,6 +58,36 @@ def _run_tflm(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray,
 
     outputs = _output_count(model)
     return _in_batches(one, inputs, batch)
+
+
+def _tflm_tensors(model: bytes, inputs: tuple[np.ndarray, ...], count: int) -> Iterator[list[np.ndarray]]:
+    from tflite_micro import runtime
+
+    config = runtime.InterpreterConfig.kPreserveAllTensors
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=_ARENA, intrepreter_config=config)
+    for index in range(len(inputs[0])):
+        for i, array in enumerate(inputs):
+            interpreter.set_input(array[index : index + 1], i)
+        interpreter.invoke()
+        yield [np.array(interpreter.GetTensor(i, 0)["tensor_data"]) for i in range(count)]
+
+
+def _litert_tensors(
+    resolver: str, model: bytes, inputs: tuple[np.ndarray, ...], count: int
+) -> Iterator[list[np.ndarray]]:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kind: Any = getattr(OpResolverType, resolver)
+    interpreter = Interpreter(
+        model_content=model, experimental_op_resolver_type=kind, num_threads=1, experimental_preserve_all_tensors=True
+    )
+    interpreter.allocate_tensors()
+    sources = interpreter.get_input_details()
+    for index in range(len(inputs[0])):
+        for source, array in zip(sources, inputs, strict=True):
+            interpreter.set_tensor(source["index"], array[index : index + 1])
+        interpreter.invoke()
+        yield [np.array(interpreter.get_tensor(i)) for i in range(count)]
 
 
 def _run_litert(resolver: str, model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -89,8 +121,12 @@ def _in_batches(
 
 
 #: The judge: the kernels that the device runs.
-TFLM = Engine("tflm", "tflite-micro", _run_tflm)
+TFLM = Engine("tflm", "tflite-micro", _run_tflm, _tflm_tensors)
 #: LiteRT's plain C++ kernels, which round once where TFLM rounds twice.
-LITERT_REFERENCE = Engine("litert_reference", "ai-edge-litert", partial(_run_litert, "BUILTIN_REF"))
+LITERT_REFERENCE = Engine(
+    "litert_reference", "ai-edge-litert", partial(_run_litert, "BUILTIN_REF"), partial(_litert_tensors, "BUILTIN_REF")
+)
 #: What LiteRT picks by itself (XNNPACK), which requantizes in float32.
-LITERT_DEFAULT = Engine("litert_default", "ai-edge-litert", partial(_run_litert, "AUTO"))
+LITERT_DEFAULT = Engine(
+    "litert_default", "ai-edge-litert", partial(_run_litert, "AUTO"), partial(_litert_tensors, "AUTO")
+)

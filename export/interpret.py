@@ -5,14 +5,18 @@ Every op takes a whole batch of samples at once, so that it is fast enough to tr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from export.ir import Graph
+from export.ir import Graph, Node
 from qtorch.fixedpoint import Rounding
+from qtorch.functional import dequantize
+from qtorch.qparams import Grid
 
-__all__ = ["interpret"]
+__all__ = ["interpret", "real_reference", "widened"]
 
 
 @torch.no_grad()
@@ -30,14 +34,17 @@ def interpret(
     Returns: name to array of the value's dtype.
     """
     tensors: dict[str, Tensor] = {
-        name: _widen(value.data) for name, value in graph.constants().items() if value.data is not None
+        name: widened(value.data) for name, value in graph.constants().items() if value.data is not None
     }
-    tensors |= {name: _widen(array) for name, array in zip(graph.inputs, inputs, strict=True)}
+    tensors |= {name: widened(array) for name, array in zip(graph.inputs, inputs, strict=True)}
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for index, node in enumerate(graph.nodes):
         codes = {role: tensors[name] for role, name in node.input_roles().items()}
         grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
-        found = node.row.reference(node.attrs, codes, grids, rounding)
+        if graph.is_real(node):
+            found = real_reference(node, codes, grids)
+        else:
+            found = node.row.reference(node.attrs, codes, grids, rounding)
         tensors |= zip(node.outputs, (found,) if isinstance(found, Tensor) else found, strict=True)
         if not every:
             for name in {n for n in node.inputs if last_use[n] == index} - set(graph.outputs):
@@ -46,7 +53,31 @@ def interpret(
     return {name: tensors[name].to(getattr(torch, graph.values[name].dtype)).numpy() for name in wanted}
 
 
-def _widen(array: np.ndarray) -> Tensor:
-    """int64 for integers, so that no intermediate wraps; float32 stays."""
+def widened(array: np.ndarray) -> Tensor:
+    """int64 for integers, so that no intermediate wraps; floats as float32."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor if array.dtype == np.float32 else tensor.to(torch.int64)
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+
+
+def real_reference(node: Node, tensors: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """What a float kernel computes, up to the order of its sums: the row's float function on the device's axes.
+
+    Args:
+        node: whose activations are float32.
+        tensors: by role; float32, an integer weight as int64.
+        grids: of an integer weight, else empty.
+    """
+    row = node.row
+    found = dict(tensors)
+    if "weight" in grids and node.op != "dequantize":
+        axis = row.constraints["weight"].axis  # type: ignore[attr-defined]
+        found["weight"] = dequantize(found["weight"], grids["weight"], axis)
+    for role, order in row.weight_order.items():
+        if role in found:
+            found[role] = found[role].permute([order.index(axis) for axis in range(len(order))])
+    if not row.channels_last:
+        result: Tensor = row.forward(node.attrs, found)
+        return result
+    images = set(row.input_roles(row.runtime))
+    found = {role: x.permute(0, 3, 1, 2) if role in images else x for role, x in found.items()}
+    return row.forward(node.attrs, found).permute(0, 2, 3, 1)

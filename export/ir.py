@@ -28,8 +28,8 @@ class Value:
 
     Attributes:
         shape: static; the batch axis of a run-time tensor is 1.
-        qparams: ``None`` for a float32 tensor.
-        data: the codes of a constant, of the qparams' dtype; ``None`` for a run-time tensor.
+        qparams: ``None`` for a float32 tensor (or a float16 constant).
+        data: the codes of a constant, of the qparams' dtype, or its floats; ``None`` for a run-time tensor.
     """
 
     shape: tuple[int, ...]
@@ -38,8 +38,10 @@ class Value:
 
     @property
     def dtype(self) -> str:
-        """``"float32"``, or one of :data:`qtorch.qparams.CODE_RANGE`."""
-        return "float32" if self.qparams is None else self.qparams.dtype
+        """``"float32"``, ``"float16"``, or one of :data:`qtorch.qparams.CODE_RANGE`."""
+        if self.qparams is not None:
+            return self.qparams.dtype
+        return "float16" if self.data is not None and self.data.dtype == np.float16 else "float32"
 
     @property
     def array_dtype(self) -> str:
@@ -123,6 +125,11 @@ class Graph:
         """The qparams of a node's tensors by role."""
         return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
 
+    def is_real(self, node: Node) -> bool:
+        """Whether a node computes in float32; its weight may be integers all the same."""
+        qparams = self.qparams(node)
+        return all(q is None for role, q in qparams.items() if role != "weight")
+
     def constants(self) -> dict[str, Value]:
         """The values that have data."""
         return {name: value for name, value in self.values.items() if value.data is not None}
@@ -148,7 +155,7 @@ def check(graph: Graph) -> Graph:
         missing = [name for name in node.inputs if name not in ready]
         if missing or any(name in ready or name not in graph.values for name in node.outputs):
             raise MalformedGraph(f"{where}: inputs {missing} are not ready, or one of {node.outputs} is made twice")
-        violations = node.row.violations(graph.qparams(node))
+        violations = node.row.violations(graph.qparams(node)) if not graph.is_real(node) else []
         if violations:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
         ready |= set(node.outputs)

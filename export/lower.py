@@ -28,20 +28,26 @@ __all__ = ["lower"]
 _TO_CHANNELS_LAST, _TO_CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def lower(network: fx.GraphModule) -> Graph:
+def lower(network: fx.GraphModule, *, real: bool = False) -> Graph:
     """The integers that a prepared and calibrated network stands for, one sample at a time.
+
+    Layers that its configuration skips compute in float32, behind a DEQUANTIZE and before a QUANTIZE.
+
+    Args:
+        network: prepared; calibrated unless ``real``.
+        real: all layers and tensors in float32.
 
     Raises:
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: a range was never measured.
         OverflowError: a layer's accumulator could leave its integer type for some input.
     """
-    return _Lowering(network).graph()
+    return _Lowering(network, real).graph()
 
 
 class _Lowering:
-    def __init__(self, network: fx.GraphModule) -> None:
-        self.network = network
+    def __init__(self, network: fx.GraphModule, real: bool) -> None:
+        self.network, self.real = network, real
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.names: dict[fx.Node, tuple[str, ...]] = {}
@@ -60,7 +66,7 @@ class _Lowering:
                 self._op(node, module)
             elif isinstance(module, Quantizer):
                 name = node.args[0].name
-                self.values[name] = Value(_sample(shape_of(node)), module.qparams())
+                self.values[name] = Value(_sample(shape_of(node)), None if self.real else module.qparams())
                 self.names[node] = (name,)
                 inputs.append(name)
             elif node.target is operator.getitem:
@@ -73,17 +79,23 @@ class _Lowering:
         name = str(node.target)
         arguments: list[Any] = list(node.args)
         rank = len(shape_of(arguments[0]))
-        inputs = {role: self.names[source][0] for role, source in zip(op.sources, arguments, strict=True)}
+        real = self.real or op.config.skip
+        inputs = {
+            role: self._in_form(self.names[source][0], None if real else op.sources[role])
+            for role, source in zip(op.sources, arguments, strict=True)
+        }
         if op.row.channels_last:
             inputs = {role: self._channels_last(source) for role, source in inputs.items()}
-        inputs |= self._constants(name, op, rank)
+        inputs |= self._real_constants(name, op, rank) if real else self._constants(name, op, rank)
         ordered = tuple(inputs[role] for role in op.row.input_roles(len(inputs)) if role in inputs)
         value: Any = node.meta.get("value")
         shapes = [_sample(shape) for shape in value] if value is not None else [_sample(shape_of(node))]
         names = tuple(f"{name}.{i}" for i in range(len(shapes))) if value is not None else (name,)
         self.names[node] = names
-        qparams = op.output.qparams()
-        self._require_constraints(name, op, {role: self.values[inputs[role]].qparams for role in inputs}, len(names))
+        qparams = None if real else op.output.qparams()
+        if not real:
+            given = {role: self.values[inputs[role]].qparams for role in inputs}
+            self._require_constraints(name, op, given, len(names))
         if op.row.channels_last:
             self._channels_last_node(op, ordered, name, shapes[0], qparams)
         elif dict(op.row.kept(op.attrs)) != op.attrs:
@@ -92,6 +104,20 @@ class _Lowering:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
             self.nodes.append(Node(op.row.name, dict(op.attrs), ordered, names))
+        if real and op.rounds_output and not self.real:
+            self.names[node] = tuple(self._in_form(each, op.output) for each in names)
+
+    def _in_form(self, name: str, quantizer: Quantizer | None) -> str:
+        """A tensor in float32, or on a quantizer's grid; made once for all who want it."""
+        value = self.values[name]
+        if (value.qparams is None) == (quantizer is None):
+            return name
+        op, suffix = ("dequantize", "real") if quantizer is None else ("quantize", "codes")
+        made = f"{name}.{suffix}"
+        if made not in self.values:
+            self.values[made] = Value(value.shape, None if quantizer is None else quantizer.qparams())
+            self.nodes.append(Node(op, {}, (name,), (made,)))
+        return made
 
     def _require_constraints(
         self, name: str, op: QuantizedOp, qparams: dict[str, QParams | None], outputs: int
@@ -108,7 +134,7 @@ class _Lowering:
             )
 
     def _channels_last_node(
-        self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams
+        self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams | None
     ) -> None:
         image = _image(shape)
         inner = f"{name}.channels_last"
@@ -120,7 +146,7 @@ class _Lowering:
             self._reshape(outer, name, shape)
 
     def _dropping_axes(
-        self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams
+        self, op: QuantizedOp, inputs: tuple[str, ...], name: str, shape: tuple[int, ...], qparams: QParams | None
     ) -> None:
         """With its axes kept, and a reshape to drop them: what no axis order can disturb."""
         attrs, kept = dict(op.row.kept(op.attrs)), f"{name}.kept"
@@ -151,7 +177,7 @@ class _Lowering:
         self.values[name] = Value(shape, self.values[source].qparams)
         self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
 
-    def _constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
+    def _require_finite(self, name: str, op: QuantizedOp) -> None:
         for role in op.constant_roles:
             if not torch.isfinite(getattr(op, role)).all():
                 raise NotFinite(
@@ -160,6 +186,20 @@ class _Lowering:
                     got="NaN or infinity",
                     remedy="lower the learning rate or check the data, and train again",
                 )
+
+    def _real_constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
+        self._require_finite(name, op)
+        found = {}
+        for role, constant in op.real_constants().items():
+            data = constant.detach().numpy().astype(np.float32)
+            if role in op.row.roles[: op.row.runtime]:
+                data = data.reshape([1] * (rank - data.ndim) + list(data.shape))
+            self.values[f"{name}.{role}"] = Value(data.shape, None, np.ascontiguousarray(data))
+            found[role] = f"{name}.{role}"
+        return found
+
+    def _constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
+        self._require_finite(name, op)
         found = {}
         for role, constant in op.constants().items():
             qparams = constant.qparams

@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
     return tuple(_plain(v) for v in value) if isinstance(value, list) else value
 
 
-_DTYPES = {getattr(schema.TensorType, name.upper()): name for name in (*CODE_RANGE, "float32")}
+_DTYPES = {getattr(schema.TensorType, name.upper()): name for name in (*CODE_RANGE, "float32", "float16")}
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:
@@ -116,7 +116,7 @@ def _value(root: Any, tensor: Any) -> Value:
         raise ValueError(f"a tensor of type code {tensor.Type()} instead of {sorted(_DTYPES.values())}")
     dtype = _DTYPES[tensor.Type()]
     shape = _shape(tensor)
-    qparams = None if dtype == "float32" else _qparams(tensor.Quantization(), dtype)
+    qparams = None if dtype.startswith("float") else _qparams(tensor.Quantization(), dtype)
     data = _data(root.Buffers(tensor.Buffer()), tensor.Buffer(), dtype, shape)
     return Value(shape, qparams, data)
 

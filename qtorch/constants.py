@@ -123,6 +123,15 @@ class OpConstants(nn.Module):
         return {role: self._stored(role, tensor, grid) for role, (tensor, grid) in self._folded_grids().items()}
 
     @torch.no_grad()
+    def real_constants(self) -> dict[str, Tensor]:
+        """The float32 constants as the device stores them, batch norm folded in, by role."""
+        found = self._folded()
+        for role, order in self.row.weight_order.items():
+            if role in found:
+                found[role] = lift_weight(found[role]).permute(order)
+        return found
+
+    @torch.no_grad()
     def settle_weight(self) -> None:
         """Let the weight's observer decide what its scale covers, from the weight as it is now."""
         if not self.has_weight or self.covering:

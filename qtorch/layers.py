@@ -63,10 +63,13 @@ class QuantizedOp(OpConstants):
         self.attrs = dict(attrs)
         self.mode = Mode.FLOAT
         self.norm_frozen = False
+        #: Of a layer left in float32: whether its result is brought onto a grid; not if only other such layers read it.
+        self.rounds_output = True
         #: Whether FAKE mode may take :meth:`_sum_of_products`.
         self._plain_output = output.learned == "measured" and self.attrs.get("activation") in ("none", "relu")
         self._direct = (
             self._plain_output
+            and not config.skip
             and self.has_weight
             and norm is None
             and set(self._parameters) == set(self.constant_roles)
@@ -87,6 +90,8 @@ class QuantizedOp(OpConstants):
                 # Said to depend on what it does not: processes that average gradients need one of every parameter.
                 tensors["input"] = tensors["input"] + 0.0 * self.log_weight_scale.sum()
             return self._each(self._normalized(tensors, self._raw()), self.output)
+        if self.config.skip:
+            return self._real(tensors)
         exactly = self.mode is Mode.EXACT or self.row.fake_exactly
         if self.row.selects:
             return self._selected(tensors)
@@ -94,6 +99,14 @@ class QuantizedOp(OpConstants):
             return self._exact(tensors)
         y = self._fake(tensors)
         return replace_value(y, self._exact(tensors)) if exactly else y
+
+    def _real(self, tensors: Mapping[str, Tensor]) -> Any:
+        """What a layer that is left in float32 computes, rounded where an integer layer reads it."""
+        if self.norm is not None and self.norm.training and not self.norm_frozen:
+            y = self._normalized(tensors, self._raw())
+        else:
+            y = self._row_forward(self.attrs, {**tensors, **self._folded()})
+        return self._each(y, self.output) if self.rounds_output else y
 
     @torch.no_grad()
     def agreement(self, *inputs: Tensor) -> Tensor:

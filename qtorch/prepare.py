@@ -24,6 +24,7 @@ from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
 from qtorch.errors import NotFinite, UnsupportedLayer
 from qtorch.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
+from qtorch.layers import QuantizedOp
 from qtorch.matching import Found, find_row, refusal
 from qtorch.ops import ROWS
 from qtorch.row import Row
@@ -93,6 +94,27 @@ def _require_finite_parameters(net: nn.Module) -> None:
             )
 
 
+def _keep_real_between_skipped(network: fx.GraphModule) -> None:
+    """What only layers left in float32 read is not rounded between them."""
+    for node in network.graph.nodes:
+        op = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(op, QuantizedOp) and op.config.skip:
+            readers = [_operation(network, user) for user in _users(network, node)]
+            op.rounds_output = not all(isinstance(r, QuantizedOp) and r.config.skip for r in readers)
+
+
+def _users(network: fx.GraphModule, node: fx.Node) -> list[fx.Node]:
+    """Who reads a node, behind what passes its values on."""
+    found = []
+    for user in node.users:
+        found += _users(network, user) if user.op != "output" and is_transparent(network, user) else [user]
+    return found
+
+
+def _operation(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
 class _Preparation:
     """One run over one traced network."""
 
@@ -112,6 +134,7 @@ class _Preparation:
             self._require_used(node)
             self._share(node)
         Assembly(self.traced, self.plans, self.sharing).run()
+        _keep_real_between_skipped(self.traced)
 
     def _plan(self, node: fx.Node) -> None:
         if node.op == "output":
@@ -233,6 +256,11 @@ class _Preparation:
 
     def _share_op(self, node: fx.Node, plan: Plan) -> None:
         sources = plan.found.sources
+        if plan.row.selects and all(
+            source in self.plans and self.plans[source].config.skip for source in sources.values()
+        ):
+            # What only moves float values has no reason to round them.
+            plan.config = replace(plan.config, skip=True)
         first = next(iter(sources.values()))
         follows = plan.row.selects and len(sources) == 1
         dtype = self.sharing.grid(first).dtype if follows else plan.config.activations

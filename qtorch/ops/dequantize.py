@@ -14,7 +14,7 @@ from qtorch import functional
 from qtorch.constraints import Free, Real
 from qtorch.fixedpoint import Rounding
 from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Row, Sample, TFLite
+from qtorch.row import Attrs, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -44,4 +44,5 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=lambda qparams: 2),
     samples=samples,
+    transposed=any_order,
 )

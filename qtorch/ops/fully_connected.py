@@ -23,7 +23,10 @@ from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, las
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """``activation(input @ weight.T + bias)``: input ``[..., I]``, weight ``[O, I]``, bias ``[O]`` or absent."""
-    return activate(attrs["activation"], F.linear(x["input"], x["weight"], x.get("bias")))
+    source, weight = x["input"], x["weight"]
+    if source.dim() > 2 and not attrs["keep_num_dims"]:
+        source = source.reshape(-1, weight.shape[1])
+    return activate(attrs["activation"], F.linear(source, weight, x.get("bias")))
 
 
 def attributes(call: Call) -> dict[str, object]:
