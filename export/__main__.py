@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,12 +38,17 @@ def _export(arguments: Sequence[str]) -> None:
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the artefacts")
     parser.add_argument("--name", help="name of the model and its files (default: the task's)")
+    formats = ("int8", "float32", "float16", "dynamic_range")
+    parser.add_argument("--export.format", dest="format", choices=formats, default="int8")
+    for step in ("post_training", "equalize", "correct_biases", "round_adaptively"):
+        parser.add_argument(f"--export.{step}", dest=step, action="store_true", help=f"see ExportOptions.{step}")
     parser.add_argument("--export.io", dest="io", choices=("int8", "float32"), default="int8")
     parser.add_argument("--export.input_layout", dest="input_layout", choices=("nhwc", "nchw"), default="nhwc")
     given = parser.parse_args(arguments)
     run = load_run(given.checkpoint)
     probe_writable(given.out)
-    bundle = make_bundle(run, given.name or run.task, ExportOptions(given.io, given.input_layout))
+    options = {field.name: getattr(given, field.name) for field in fields(ExportOptions)}
+    bundle = make_bundle(run, given.name or run.task, ExportOptions(**options))
     write_bundle(bundle, given.out)
     print(table(bundle))
     print(f"\nwritten to {given.out}/: {', '.join(bundle.files)}")

@@ -27,9 +27,11 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
-from export.stages import real_inputs, test_figures
+from export.post_training import PostTraining, quantize_after_training
+from export.real_bundle import real_files
+from export.stages import float_network, real_inputs, test_figures
 from export.tflite import tflite_cell, write_tflite
-from qtorch.errors import ParityError, Unwritable
+from qtorch.errors import BadConfiguration, ParityError, Unwritable
 from qtorch.features import Feature, Interface
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
@@ -50,12 +52,38 @@ class ExportOptions:
     """Choices of an export.
 
     Attributes:
+        format: ``int8`` (or whatever the layers' configurations say); or, of the float network that quantized training
+            started from, ``float32``, ``float16`` (weights) and ``dynamic_range`` (int8 weights, float activations);
+            the last two run in LiteRT, not in TFLite Micro.
         io: type of the model's input and output; ``float32`` puts QUANTIZE and DEQUANTIZE at the ends.
         input_layout: ``nhwc`` stores images with their channels last; ``nchw`` keeps PyTorch's order at the input.
+        post_training: export the float network that quantized training started from, calibrated, not the trained one.
+        equalize: see :class:`export.post_training.PostTraining`, like the next two.
+        correct_biases: as above.
+        round_adaptively: as above.
+
+    Raises:
+        BadConfiguration: options that contradict each other.
     """
 
+    format: Literal["int8", "float32", "float16", "dynamic_range"] = "int8"
     io: Literal["int8", "float32"] = "int8"
     input_layout: Literal["nhwc", "nchw"] = "nhwc"
+    post_training: bool = False
+    equalize: bool = False
+    correct_biases: bool = False
+    round_adaptively: bool = False
+
+    def __post_init__(self) -> None:
+        steps = [name for name in ("equalize", "correct_biases", "round_adaptively") if getattr(self, name)]
+        real = self.format != "int8"
+        if (steps and not self.post_training and not real) or (real and (self.post_training or steps[:1] > ["equalize"])):
+            raise BadConfiguration(
+                where="export",
+                expected="steps of post-training quantization with post_training; equalize alone with a float format",
+                got=f"format {self.format}, post_training {self.post_training}, {', '.join(steps) or 'no steps'}",
+                remedy="set post_training: true, or leave the steps out",
+            )
 
 
 @dataclass(frozen=True)
@@ -65,7 +93,7 @@ class Bundle:
     name: str
     files: dict[str, bytes]
     metrics: dict[str, Any]
-    parity: ParityReport
+    parity: ParityReport | None
     arena_bytes: int
 
 
@@ -90,10 +118,19 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         NotFinite, BadConfiguration: the network can't be exported.
     """
     name = c_identifier(name)
+    if options.format != "int8":
+        return _real_bundle(run, name, options)
     network: fx.GraphModule = run.module.net  # type: ignore[assignment]
     seconds = {"data": data_seconds, **run.qat.seconds}
     with _timed(seconds, "data"):
         inputs = real_inputs(run)
+    chosen = None
+    if options.post_training:
+        with _timed(seconds, "post_training"):
+            steps = PostTraining(options.equalize, options.correct_biases, options.round_adaptively)
+            example: Any = run.module.example_input_array
+            chosen = quantize_after_training(float_network(run), inputs["train"], run.qat.config, steps, example)
+        network = chosen
     with _timed(seconds, "export"):
         graph = integer_graph(network, options.input_layout)
         int8_model = write_tflite(graph)
@@ -111,7 +148,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
         "columns": list(getattr(run.module, "columns", ())),
-        "test": test_figures(run, graph, int8_model),
+        "test": test_figures(run, graph, int8_model, chosen),
         "tflite_bytes": len(model),
         "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
     }
@@ -122,6 +159,20 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "parity.json": _json(report.as_json()),
     }
     return Bundle(name, files, metrics, report, arena_bytes)
+
+
+def _real_bundle(run: Run, name: str, options: ExportOptions) -> Bundle:
+    assert options.format != "int8"
+    files, test, parity = real_files(run, name, options.format, options.input_layout, options.equalize)
+    metrics = {
+        "task": run.task,
+        "format": options.format,
+        "columns": list(getattr(run.module, "columns", ())),
+        "test": test,
+        "tflite_bytes": len(files[f"{name}.tflite"]),
+    }
+    files |= {"metrics.json": _json(metrics), "parity.json": _json(parity)}
+    return Bundle(name, files, metrics, None, 0)
 
 
 def _json(figures: dict[str, Any]) -> bytes:

@@ -190,7 +190,7 @@ class _Lowering:
     def _real_constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
         found = {}
-        for role, constant in op.real_constants().items():
+        for role, constant in op.float_constants().items():
             data = constant.detach().numpy().astype(np.float32)
             if role in op.row.roles[: op.row.runtime]:
                 data = data.reshape([1] * (rank - data.ndim) + list(data.shape))

@@ -12,6 +12,11 @@ _STAGES = {
     "ptq_int8": "int8, post-training (TFLM)",
     "qat_fake_quant": "QAT network",
     "qat_int8": "int8, QAT (TFLM)",
+    "post_training_fake_quant": "post-training network",
+    "post_training_int8": "int8, as chosen (TFLM)",
+    "float32": "float32 model (TFLM)",
+    "float16": "float16 weights (LiteRT)",
+    "dynamic_range": "int8 weights (LiteRT)",
 }
 
 
@@ -23,6 +28,10 @@ def table(bundle: Bundle) -> str:
     for stage, figures in test.items():
         lines.append(f"{_STAGES[stage]:28}" + "".join(f"{_figure(figures[column]):>12}" for column in columns))
     lines.append("")
+    if bundle.parity is None:
+        lines.append("every node judged by its float function, see parity.json")
+        lines.append(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
+        return "\n".join(lines)
     lines.append(f"{'agrees with the integers':28}{'inputs':>10}{'exact':>10}{'max LSB':>10}")
     for name, engine in bundle.parity.engines.items():
         judged = "  judged" if name in bundle.parity.judges else ""

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, fx, nn
 
-from export.engines import TFLM, tflm_available
+from export.engines import TFLM, Engine, tflm_available
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.post_training import quantize_after_training
 from export.tflite import write_tflite
-from qtorch.calibration import calibrate, set_mode
+from qtorch.calibration import set_mode
 from qtorch.fake_quant import Mode
 from qtorch.lightning.callback import inputs_of, network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
-from qtorch.prepare import prepare
 
-__all__ = ["DeviceNetwork", "float_network", "real_inputs", "test_figures"]
+__all__ = ["DeviceNetwork", "figures_of", "float_network", "real_inputs", "test_figures"]
 
 #: Samples that a network computes at a time.
 _CHUNK = 512
@@ -36,13 +35,15 @@ class DeviceNetwork(nn.Module):
     """Real tensors in and out like any network; what lies between runs on TFLM, or the reference where that is absent.
 
     Args:
-        graph: of the integer model.
+        graph: of the model.
         model: its file.
+        engine: another one to run it on.
     """
 
-    def __init__(self, graph: Graph, model: bytes) -> None:
+    def __init__(self, graph: Graph, model: bytes, engine: Engine | None = None) -> None:
         super().__init__()
         self.graph, self.model = graph, model
+        self.engine = engine or (TFLM if tflm_available() else None)
 
     @torch.no_grad()
     def forward(self, *inputs: Tensor) -> Any:
@@ -50,19 +51,18 @@ class DeviceNetwork(nn.Module):
         graph = self.graph
         codes = []
         for name, x in zip(graph.inputs, inputs, strict=True):
-            qparams, value = graph.values[name].qparams, graph.values[name]
-            assert qparams is not None
-            codes.append(graph.view(name).store(qparams.quantize(x.cpu().numpy()), value.shape))
-        if tflm_available():
-            outputs = TFLM.run(self.model, tuple(codes))
+            value, array = graph.values[name], x.cpu().numpy()
+            stored = array if value.qparams is None else value.qparams.quantize(array)
+            codes.append(graph.view(name).store(stored, value.shape))
+        if self.engine is not None:
+            outputs = self.engine.run(self.model, tuple(codes))
         else:
             computed = interpret(graph, tuple(codes))
             outputs = tuple(computed[name] for name in graph.outputs)
         real = []
         for name, array in zip(graph.outputs, outputs, strict=True):
-            qparams = graph.values[name].qparams
-            assert qparams is not None
-            real.append(torch.from_numpy(qparams.dequantize(graph.view(name).restore(array))))
+            qparams, restored = graph.values[name].qparams, graph.view(name).restore(array)
+            real.append(torch.from_numpy(restored if qparams is None else qparams.dequantize(restored)))
         return tuple(real) if len(real) > 1 else real[0]
 
 
@@ -91,24 +91,37 @@ def real_inputs(run: Run) -> dict[str, Tensor]:
     return found
 
 
-def test_figures(run: Run, graph: Graph, model: bytes) -> dict[str, dict[str, float]]:
+def figures_of(run: Run) -> Callable[[nn.Module], dict[str, float]]:
+    """What gives the test figures of a network: a task's own, or what any other LightningModule's test step logs."""
+    return _own_figures(run) if _is_task(run) else _logged_figures(run)
+
+
+def test_figures(
+    run: Run, graph: Graph, model: bytes, post_training: fx.GraphModule | None = None
+) -> dict[str, dict[str, float]]:
     """Figures by stage: baselines, ``float``, ``ptq_int8``, ``qat_fake_quant``, ``qat_int8``, int8 from the device.
 
-    A task's own :meth:`qtorch.lightning.task.Task.metrics`; of any other LightningModule what its test step logs.
+    Args:
+        run: trained.
+        graph: what is exported.
+        model: its file.
+        post_training: the network that it was made from, if that was not the trained one: then the last two stages are
+            ``post_training_fake_quant`` and ``post_training_int8``.
     """
-    plain, network = float_network(run), network_of(run.module)
+    plain, network = float_network(run), post_training or network_of(run.module)
     set_mode(network, Mode.FAKE)
+    kind = "qat" if post_training is None else "post_training"
     stages: dict[str, nn.Module] = {
         "float": plain,
-        "ptq_int8": _post_training(run, plain),
-        "qat_fake_quant": network.eval(),
-        "qat_int8": DeviceNetwork(graph, model),
+        "ptq_int8": _calibrated_only(run, plain),
+        f"{kind}_fake_quant": network.eval(),
+        f"{kind}_int8": DeviceNetwork(graph, model),
     }
-    figures_of = _own_figures(run) if _is_task(run) else _logged_figures(run)
+    figures = figures_of(run)
     found: dict[str, dict[str, float]] = {}
     if isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
         found |= run.module.baseline(run.data.arrays.train, run.data.arrays.test)
-    return found | {stage: figures_of(net) for stage, net in stages.items()}
+    return found | {stage: figures(net) for stage, net in stages.items()}
 
 
 def _is_task(run: Run) -> bool:
@@ -146,9 +159,9 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
     return figures
 
 
-def _post_training(run: Run, plain: nn.Module) -> nn.Module:
+def _calibrated_only(run: Run, plain: nn.Module) -> nn.Module:
     """The float network calibrated and exported without any quantized training, on the device."""
-    network: fx.GraphModule = prepare(plain, run.module.example_input_array, replace(run.qat.config, scales="measured"))  # type: ignore[arg-type]
-    calibrate(network, real_inputs(run)["train"].split(_CHUNK))
+    example: Any = run.module.example_input_array
+    network = quantize_after_training(plain, real_inputs(run)["train"], run.qat.config, example=example)
     graph = integer_graph(network)
     return DeviceNetwork(graph, write_tflite(graph))

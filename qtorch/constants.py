@@ -123,7 +123,7 @@ class OpConstants(nn.Module):
         return {role: self._stored(role, tensor, grid) for role, (tensor, grid) in self._folded_grids().items()}
 
     @torch.no_grad()
-    def real_constants(self) -> dict[str, Tensor]:
+    def float_constants(self) -> dict[str, Tensor]:
         """The float32 constants as the device stores them, batch norm folded in, by role."""
         found = self._folded()
         for role, order in self.row.weight_order.items():

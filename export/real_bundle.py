@@ -1,0 +1,95 @@
+"""Exports with float activations: float32, float16 weights, int8 weights (dynamic range); checked node by node."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from export import headers
+from export.engines import LITERT_REFERENCE, TFLM, tflm_available
+from export.ir import Graph
+from export.lower import lower
+from export.node_parity import NodeParity, node_parity
+from export.parity import compare_file
+from export.passes.layout import layout
+from export.passes.padding import padding
+from export.passes.weight_only import dynamic_range, half_weights
+from export.stages import DeviceNetwork, figures_of, float_network, real_inputs
+from export.tflite import tflite_cell, write_tflite
+from qtorch.lightning.checkpoint import Run
+from qtorch.post_training import equalize
+from qtorch.prepare import prepare
+
+__all__ = ["RealFormat", "real_files", "real_graph"]
+
+RealFormat = Literal["float32", "float16", "dynamic_range"]
+
+_SAMPLES = 200
+
+
+def real_graph(net: nn.Module, example: Any, kind: RealFormat, input_layout: Literal["nhwc", "nchw"]) -> Graph:
+    """A float network, in evaluation, as a graph of float kernels; see :mod:`export.passes.weight_only`."""
+    graph = padding(layout(lower(prepare(net.eval(), example), real=True), input_layout))
+    return {"float32": lambda g: g, "float16": half_weights, "dynamic_range": dynamic_range}[kind](graph)
+
+
+def real_files(
+    run: Run, name: str, kind: RealFormat, input_layout: Literal["nhwc", "nchw"], equalized: bool = False
+) -> tuple[dict[str, bytes], dict[str, Any], dict[str, Any]]:
+    """Files, test figures by stage, and what the comparisons found.
+
+    The float network is the one that quantized training started from. LiteRT's reference kernels judge every node; TFLite
+    Micro does too in float32, and what it says to the others is reported: it has no kernels for them.
+
+    Raises:
+        ParityError: a node computes something else than its float function.
+    """
+    net, example = float_network(run), run.module.example_input_array
+    if equalized:
+        net = equalize(net, example)  # type: ignore[arg-type]
+    graph = real_graph(net, example, kind, input_layout)
+    model = write_tflite(graph)
+    compare_file(graph, model)
+    inputs = real_inputs(run)["test"][:_SAMPLES].numpy()
+    stored = (graph.view(graph.inputs[0]).store(inputs, graph.values[graph.inputs[0]].shape),)
+    judged: dict[str, NodeParity] = {LITERT_REFERENCE.name: node_parity(graph, model, stored, LITERT_REFERENCE)}
+    runs_in_tflm = ""
+    if tflm_available():
+        if kind == "float32":
+            judged[TFLM.name] = node_parity(graph, model, stored, TFLM)
+        else:
+            runs_in_tflm = _refusal(model, stored)
+    engine = TFLM if TFLM.name in judged else LITERT_REFERENCE
+    figures = figures_of(run)
+    test = {"float": figures(net), kind: figures(DeviceNetwork(graph, model, engine))}
+    parity = {
+        "judges": {each: asdict(found) for each, found in judged.items()},
+        "tflm_cannot_run_it": runs_in_tflm,
+        "float_network_max_difference": _difference(net, graph, model, inputs, engine),
+    }
+    methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in graph.nodes))
+    files = {f"{name}.tflite": model}
+    texts = headers.model_data(name, model)
+    if kind == "float32":
+        texts[f"{name}_op_resolver.h"] = headers.op_resolver(name, methods)
+    return files | {file: text.encode() for file, text in texts.items()}, test, parity
+
+
+def _refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
+    try:
+        TFLM.run(model, tuple(array[:1] for array in stored))
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: np.ndarray, engine: Any) -> float:
+    import torch
+
+    x = torch.from_numpy(inputs)
+    with torch.no_grad():
+        expected = net(x)
+    return float((DeviceNetwork(graph, model, engine)(x) - expected).abs().max())
