@@ -99,7 +99,7 @@ class OpConstants(nn.Module):
             axis = self._scale_axis()
             shape = () if axis is None else (constants["weight"].shape[axis],)
             self.weight_clip, self.weight_step = torch.ones(shape), torch.zeros(shape)
-            self.covering = config.observers[1] == "minmax" and config.scales not in ("lsq", "lsq+")
+            self.covering = self._measures
             if config.scales in ("lsq", "lsq+"):
                 self.log_weight_scale = nn.Parameter(torch.zeros(shape))
 
@@ -116,6 +116,16 @@ class OpConstants(nn.Module):
     def constants(self) -> dict[str, Constant]:
         """The integers that the constants become on the device, by role; the same code serves training and export."""
         return {role: self._stored(role, tensor, grid) for role, (tensor, grid) in self._folded_grids().items()}
+
+    @torch.no_grad()
+    def real_constants(self) -> dict[str, Tensor]:
+        """The constants as float numbers by role, a batch norm's running statistics folded in."""
+        return {role: tensor.detach() for role, tensor in self._folded().items()}
+
+    @torch.no_grad()
+    def rounded_constants(self) -> dict[str, Tensor]:
+        """:meth:`real_constants` on their grids: the real numbers that the device's integers stand for."""
+        return self._fake_constants()[0]
 
     @torch.no_grad()
     def settle_weight(self) -> None:
@@ -156,7 +166,7 @@ class OpConstants(nn.Module):
         if self.has_weight:
             self.weight_clip.copy_(state["clip"])
             self.weight_step.copy_(state["step"])
-            self.covering = self.covering and not bool((self.weight_step > 0).any())
+            self.covering = self._measures and not self._pinned
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.has_weight:
@@ -166,6 +176,15 @@ class OpConstants(nn.Module):
     @property
     def _learns(self) -> bool:
         return "log_weight_scale" in self._parameters
+
+    @property
+    def _measures(self) -> bool:
+        """Whether the configuration lets the scale follow the weight's largest magnitude."""
+        return self.config.observers[1] == "minmax" and self.config.scales not in ("lsq", "lsq+")
+
+    @property
+    def _pinned(self) -> bool:
+        return bool((self.weight_step > 0).any())
 
     def _raw(self) -> dict[str, Tensor]:
         return {role: getattr(self, role) for role in self.constant_roles}
@@ -217,7 +236,8 @@ class OpConstants(nn.Module):
         if self.covering:
             return fake_constants(weight, bias, grid.scale, unit, axis)
         scale = grid.scale
-        if self._learns:
+        # A scale that was pinned no longer follows the learned one.
+        if self._learns and not self._pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), limit)
             scale = torch.maximum(scale_gradient(torch.exp(self.log_weight_scale), factor), scale)
         zero = torch.zeros((), device=weight.device)
