@@ -18,6 +18,7 @@ from qtorch.observers import is_distributed
 __all__ = [
     "Saturation",
     "calibrate",
+    "evaluating",
     "freeze_batch_norm",
     "observe_in_training",
     "quantizers",
@@ -89,7 +90,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
         quantizer.observer.reset()
     set_mode(net, Mode.CALIBRATE)
     try:
-        with torch.no_grad(), _evaluating(net):
+        with torch.no_grad(), evaluating(net):
             count = sum(1 for batch in batches if _run(net, batch) is not None)
     except BadInput:
         set_mode(net, Mode.FLOAT)
@@ -119,7 +120,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch]) -> None:
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
     """Every module in evaluation mode for a block, then each back to what it was."""
     before = [(module, module.training) for module in net.modules()]
     net.eval()
@@ -186,7 +187,7 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
     # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
     set_mode(net, Mode.FLOAT)
     try:
-        with torch.no_grad(), _evaluating(net):
+        with torch.no_grad(), evaluating(net):
             for batch in batches:
                 _run(net, batch)
     finally:

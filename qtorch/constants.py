@@ -96,7 +96,7 @@ class OpConstants(nn.Module):
         #: Whether the weight's scale is its largest magnitude's, so that nothing saturates.
         self.covering = True
         if self.has_weight:
-            axis = self._scale_axis()
+            axis = self.scale_axis()
             shape = () if axis is None else (constants["weight"].shape[axis],)
             self.weight_clip, self.weight_step = torch.ones(shape), torch.zeros(shape)
             self.covering = self._measures
@@ -132,7 +132,7 @@ class OpConstants(nn.Module):
         """Let the weight's observer decide what its scale covers, from the weight as it is now."""
         if not self.has_weight or self.covering:
             return
-        weight, axis = self._folded()["weight"], self._scale_axis()
+        weight, axis = self._folded()["weight"], self.scale_axis()
         limit = WEIGHT_RANGE[self.config.weight_dtype][1]
         observer = make_observer(self.config.observers[1], axis, 2 * limit + 1)
         observer.observe(weight)
@@ -153,7 +153,7 @@ class OpConstants(nn.Module):
             weight: float32, of the parameter's shape; without a batch norm.
             scale: float32 ``[C]`` or ``[]``.
         """
-        self.get_parameter("weight").copy_(weight)
+        self._raw()["weight"].copy_(weight)
         self.weight_step.copy_(scale)
         self.covering = False
 
@@ -205,7 +205,7 @@ class OpConstants(nn.Module):
         """
         assert self.norm is not None
         weight = self._raw()["weight"]
-        if self.covering and self._scale_axis() is not None:
+        if self.covering and self.scale_axis() is not None:
             # Then the factor cancels; that a large bias may widen the scale, it does not have to see.
             scale = with_room_for_bias(self._covering_scale(weight), None, _HIGHEST_CODE["int8"])
             return self._fake_weight(weight, None, Grid(scale, _ZERO, self.config.weight_dtype), scale)[0]
@@ -232,7 +232,7 @@ class OpConstants(nn.Module):
     def _fake_weight(
         self, weight: Tensor, bias: Tensor | None, grid: Grid, unit: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        axis, limit = self._scale_axis(), WEIGHT_RANGE[self.config.weight_dtype][1]
+        axis, limit = self.scale_axis(), WEIGHT_RANGE[self.config.weight_dtype][1]
         if self.covering:
             return fake_constants(weight, bias, grid.scale, unit, axis)
         scale = grid.scale
@@ -258,7 +258,7 @@ class OpConstants(nn.Module):
         order = self.row.weight_order.get("weight")
         return constraint.axis if order is None else order[constraint.axis]
 
-    def _scale_axis(self) -> int | None:
+    def scale_axis(self) -> int | None:
         """The axis along which the weight has a scale each, ``None`` for one in all."""
         demand = self.row.constraints["weight"]
         assert isinstance(demand, SymmetricWeight)
@@ -296,13 +296,13 @@ class OpConstants(nn.Module):
 
     def _covering_scale(self, weight: Tensor) -> Tensor:
         limit = _HIGHEST_CODE[self.config.weight_dtype]
-        return torch.div(largest_magnitude(weight, self._scale_axis()), limit)
+        return torch.div(largest_magnitude(weight, self.scale_axis()), limit)
 
     def _codes(self, role: str, tensor: Tensor, grid: Grid) -> Tensor:
         if isinstance(self.row.constraint(role), BiasFromAccumulator):
             return bias_codes(tensor, grid).to(torch.int64)
         if isinstance(self.row.constraint(role), SymmetricWeight):
-            return weight_codes(tensor, grid, self._scale_axis())
+            return weight_codes(tensor, grid, self.scale_axis())
         return quantize(tensor.detach(), grid, *grid.limits)
 
     def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:
