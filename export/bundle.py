@@ -29,7 +29,7 @@ from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
 from export.real_bundle import real_files
-from export.stages import float_network, real_inputs, test_figures
+from export.stages import float_network, real_inputs, stage_figures
 from export.tflite import tflite_cell, write_tflite
 from qtorch.errors import BadConfiguration, ParityError, Unwritable
 from qtorch.features import Feature, Interface
@@ -77,7 +77,9 @@ class ExportOptions:
     def __post_init__(self) -> None:
         steps = [name for name in ("equalize", "correct_biases", "round_adaptively") if getattr(self, name)]
         real = self.format != "int8"
-        if (steps and not self.post_training and not real) or (real and (self.post_training or steps[:1] > ["equalize"])):
+        if (steps and not self.post_training and not real) or (
+            real and (self.post_training or steps[:1] > ["equalize"])
+        ):
             raise BadConfiguration(
                 where="export",
                 expected="steps of post-training quantization with post_training; equalize alone with a float format",
@@ -148,7 +150,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
         "columns": list(getattr(run.module, "columns", ())),
-        "test": test_figures(run, graph, int8_model, chosen),
+        "test": stage_figures(run, graph, int8_model, chosen),
         "tflite_bytes": len(model),
         "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
     }

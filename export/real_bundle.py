@@ -41,8 +41,8 @@ def real_files(
 ) -> tuple[dict[str, bytes], dict[str, Any], dict[str, Any]]:
     """Files, test figures by stage, and what the comparisons found.
 
-    The float network is the one that quantized training started from. LiteRT's reference kernels judge every node; TFLite
-    Micro does too in float32, and what it says to the others is reported: it has no kernels for them.
+    The float network is the one that quantized training started from. LiteRT's reference kernels judge every node;
+    TFLite Micro does too in float32, and what it says to the others is reported: it has no kernels for them.
 
     Raises:
         ParityError: a node computes something else than its float function.

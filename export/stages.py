@@ -23,7 +23,7 @@ from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
-__all__ = ["DeviceNetwork", "figures_of", "float_network", "real_inputs", "test_figures"]
+__all__ = ["DeviceNetwork", "figures_of", "float_network", "real_inputs", "stage_figures"]
 
 #: Samples that a network computes at a time.
 _CHUNK = 512
@@ -96,7 +96,7 @@ def figures_of(run: Run) -> Callable[[nn.Module], dict[str, float]]:
     return _own_figures(run) if _is_task(run) else _logged_figures(run)
 
 
-def test_figures(
+def stage_figures(
     run: Run, graph: Graph, model: bytes, post_training: fx.GraphModule | None = None
 ) -> dict[str, dict[str, float]]:
     """Figures by stage: baselines, ``float``, ``ptq_int8``, ``qat_fake_quant``, ``qat_int8``, int8 from the device.

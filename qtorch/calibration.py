@@ -18,6 +18,7 @@ from qtorch.observers import is_distributed
 __all__ = [
     "Saturation",
     "calibrate",
+    "evaluating",
     "freeze_batch_norm",
     "observe_in_training",
     "quantizers",
@@ -94,7 +95,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         quantizer.together = together and is_distributed()
     set_mode(net, Mode.CALIBRATE)
     try:
-        with torch.no_grad(), _evaluating(net):
+        with torch.no_grad(), evaluating(net):
             count = sum(1 for batch in batches if _run(net, batch) is not None)
     except BadInput:
         set_mode(net, Mode.FLOAT)
@@ -124,7 +125,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
     """Every module in evaluation mode for a block, then each back to what it was."""
     before = [(module, module.training) for module in net.modules()]
     net.eval()
@@ -191,7 +192,7 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
     # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
     set_mode(net, Mode.FLOAT)
     try:
-        with torch.no_grad(), _evaluating(net):
+        with torch.no_grad(), evaluating(net):
             for batch in batches:
                 _run(net, batch)
     finally:

@@ -93,6 +93,8 @@ class OpConstants(nn.Module):
             else:
                 self.register_buffer(role, tensor)
         self.constant_roles = tuple(constants)
+        #: Whether the constants are used as they are: all of them parameters, no batch norm, no bias to make up.
+        self._plain = set(self._parameters) == set(constants) and norm is None and not row.needs_bias
         #: Whether the weight's scale is its largest magnitude's, so that nothing saturates.
         self.covering = True
         #: The axis along which the weight has a scale each; ``None`` for one in all.
@@ -104,7 +106,7 @@ class OpConstants(nn.Module):
             axis = self.scale_axis = self._channel_axis() if per_channel else None
             shape = () if axis is None else (constants["weight"].shape[axis],)
             self.weight_clip, self.weight_step = torch.ones(shape), torch.zeros(shape)
-            self.covering = config.observers[1] == "minmax" and config.scales not in ("lsq", "lsq+")
+            self.covering = self._measures
             if config.scales in ("lsq", "lsq+"):
                 self.log_weight_scale = nn.Parameter(torch.zeros(shape))
 
@@ -124,12 +126,22 @@ class OpConstants(nn.Module):
 
     @torch.no_grad()
     def float_constants(self) -> dict[str, Tensor]:
-        """The float32 constants as the device stores them, batch norm folded in, by role."""
-        found = self._folded()
+        """:meth:`real_constants` as the device stores them."""
+        found = self.real_constants()
         for role, order in self.row.weight_order.items():
             if role in found:
                 found[role] = lift_weight(found[role]).permute(order)
         return found
+
+    @torch.no_grad()
+    def real_constants(self) -> dict[str, Tensor]:
+        """The constants as float numbers by role, a batch norm's running statistics folded in."""
+        return {role: tensor.detach() for role, tensor in self._folded().items()}
+
+    @torch.no_grad()
+    def rounded_constants(self) -> dict[str, Tensor]:
+        """:meth:`real_constants` on their grids: the real numbers that the device's integers stand for."""
+        return self._fake_constants()[0]
 
     @torch.no_grad()
     def settle_weight(self) -> None:
@@ -157,7 +169,7 @@ class OpConstants(nn.Module):
             weight: float32, of the parameter's shape; without a batch norm.
             scale: float32 ``[C]`` or ``[]``.
         """
-        self.get_parameter("weight").copy_(weight)
+        self._raw()["weight"].copy_(weight)
         self.weight_step.copy_(scale)
         self.covering = False
 
@@ -170,7 +182,7 @@ class OpConstants(nn.Module):
         if self.has_weight:
             self.weight_clip.copy_(state["clip"])
             self.weight_step.copy_(state["step"])
-            self.covering = self.covering and not bool((self.weight_step > 0).any())
+            self.covering = self._measures and not self._pinned
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.has_weight:
@@ -180,6 +192,15 @@ class OpConstants(nn.Module):
     @property
     def _learns(self) -> bool:
         return "log_weight_scale" in self._parameters
+
+    @property
+    def _measures(self) -> bool:
+        """Whether the configuration lets the scale follow the weight's largest magnitude."""
+        return self.config.observers[1] == "minmax" and self.config.scales not in ("lsq", "lsq+")
+
+    @property
+    def _pinned(self) -> bool:
+        return bool((self.weight_step > 0).any())
 
     def _raw(self) -> dict[str, Tensor]:
         return {role: getattr(self, role) for role in self.constant_roles}
@@ -214,9 +235,8 @@ class OpConstants(nn.Module):
         if not self.has_weight:
             return {role: self._fake_other(*pair) for role, pair in self._folded_grids().items()}, None
         # Said once more than in _folded_grids, because every training step comes through here.
-        folded = self._folded() if self.norm is not None or self.row.needs_bias else self._parameters
+        folded: Any = self._parameters if self._plain else self._folded()
         weight, bias = folded["weight"], folded.get("bias")
-        assert weight is not None
         scale = self._weight_scale(weight, bias)
         unit = bias_scale(self.sources["input"].scale, scale)
         weight, bias = self._fake_weight(weight, bias, scale, unit)
@@ -228,7 +248,8 @@ class OpConstants(nn.Module):
         if self.covering:
             return fake_constants(weight, bias, scale, unit, self.scale_axis)
         axis, limit = self.scale_axis, WEIGHT_RANGE[self.config.weight_dtype][1]
-        if self._learns:
+        # A scale that was pinned no longer follows the learned one.
+        if self._learns and not self._pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), limit)
             scale = torch.maximum(scale_gradient(torch.exp(self.log_weight_scale), factor), scale)
         zero = torch.zeros((), device=weight.device)

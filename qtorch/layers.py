@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -118,6 +118,18 @@ class QuantizedOp(OpConstants):
         grid, exact = self.output.grid, self._exact(tensors)
         fake = exact if self.row.fake_exactly else self._fake(tensors)
         return codes_on_grid(fake, grid) - codes_on_grid(exact, grid)
+
+    def compute(self, inputs: Sequence[Tensor], constants: Mapping[str, Tensor], activation: bool = True) -> Tensor:
+        """The op's float arithmetic alone, on any constants: no batch norm and no grid.
+
+        Args:
+            inputs: float32, in the order of the call's arguments.
+            constants: float32 by role, in PyTorch's axis order.
+            activation: whether a fused activation is applied.
+        """
+        attrs = self.attrs if activation else {**self.attrs, "activation": "none"}
+        y: Tensor = self._row_forward(attrs, {**dict(zip(self.sources, inputs, strict=True)), **constants})
+        return y
 
     def widen_output(self) -> bool:
         """Coarsen the output's grid if the kernel could not compute onto it; whether that was so."""

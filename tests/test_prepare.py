@@ -183,6 +183,14 @@ def test_what_can_not_be_exported_is_refused_by_name_with_a_remedy(net: nn.Modul
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "net", [nn.AvgPool2d(2), nn.AdaptiveMaxPool2d(1), nn.ConvTranspose2d(4, 2, 2), Calls(lambda x: F.max_pool2d(x, 2))]
+)
+def test_a_tensor_that_pytorch_takes_for_one_without_a_batch_is_refused(net: nn.Module) -> None:
+    with pytest.raises(UnsupportedLayer, match=r"4 axes.*no batch.*Remedy"):
+        qtorch.prepare(nn.Sequential(net), torch.zeros(4, 4, 6))
+
+
 def test_in_place_calls_that_nothing_notices() -> None:
     class Residual(nn.Module):
         def __init__(self) -> None:
@@ -339,6 +347,40 @@ def test_configuration_by_layer() -> None:
         qtorch.QuantizationConfig(activations="int16", weight_bits=4)
     with pytest.raises(UnsupportedLayer, match=r"hard_swish.*int16.*layers"):
         qtorch.prepare(nn.Hardswish(), torch.zeros(1, 2), qtorch.QuantizationConfig(activations="int16"))
+
+
+@pytest.mark.parametrize("scales", ["measured", "lsq"])
+@pytest.mark.parametrize("weights", ["per_tensor", "per_channel"])
+def test_pinned_weights_keep_their_codes(scales: str, weights: str) -> None:
+    """In constants, in FAKE and EXACT mode, beside a learned scale, through a state dict; until another is loaded."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(200, 3)
+    config = qtorch.QuantizationConfig(scales=scales, weights=weights)  # type: ignore[arg-type]
+    qats = [qtorch.prepare(net, x[:1], config) for _ in range(2)]
+    for qat in qats:
+        qtorch.calibrate(qat, [x])
+    pinned, other = qats
+    before = copy.deepcopy(other.state_dict())
+    op = pinned.get_submodule("0")
+    assert isinstance(op, qtorch.QuantizedOp)
+    step = 0.3 * op.constants()["weight"].grid.scale
+    codes = torch.randint(-127, 128, op.get_parameter("weight").shape)
+    op.pin_weight(codes * (step[:, None] if step.dim() else step), step)
+    other.load_state_dict(copy.deepcopy(pinned.state_dict()))
+    for qat in qats:
+        op = qat.get_submodule("0")
+        assert isinstance(op, qtorch.QuantizedOp)
+        assert torch.equal(op.constants()["weight"].codes, codes)
+        assert torch.equal(op.constants()["weight"].grid.scale, step)
+        assert torch.allclose(op.rounded_constants()["weight"], op.get_parameter("weight"), rtol=1e-6, atol=0)
+        qtorch.set_mode(qat, Mode.FAKE)
+    with torch.no_grad():
+        assert torch.equal(pinned(x), other(x))
+    other.load_state_dict(before)
+    fresh = other.get_submodule("0")
+    assert isinstance(fresh, qtorch.QuantizedOp)
+    assert fresh.covering == (scales == "measured")
+    assert not torch.equal(fresh.constants()["weight"].codes, codes)
 
 
 def test_bad_inputs() -> None:

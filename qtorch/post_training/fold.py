@@ -1,0 +1,151 @@
+"""Batch norms folded for good: what changes weights after training must see those that the device will have.
+
+Source: Jacob et al. 2018 (arXiv:1712.05877), section 3.2; the arithmetic is :func:`qtorch.batch_norm.fold`'s.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from qtorch.batch_norm import BatchNorm, fold
+from qtorch.matching import constant_of
+from qtorch.tracing import shape_of, trace
+
+__all__ = ["fold_batch_norms", "traced_copy"]
+
+#: The axis of the weight's output channels, by layer.
+_CHANNEL_AXIS: dict[Any, int] = {
+    nn.Linear: 0,
+    nn.Conv1d: 0,
+    nn.Conv2d: 0,
+    nn.ConvTranspose1d: 1,
+    nn.ConvTranspose2d: 1,
+    F.linear: 0,
+    F.conv1d: 0,
+    F.conv2d: 0,
+    F.conv_transpose1d: 1,
+    F.conv_transpose2d: 1,
+}
+
+
+def fold_batch_norms(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx.GraphModule:
+    """A copy of a float network in evaluation, in which layers have taken in the batch norms directly behind them.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        >>> folded = fold_batch_norms(net, torch.zeros(1, 3, 8, 8))
+        >>> [name for name, _ in folded.named_parameters()]
+        ['0.weight', '0.bias']
+
+    The copy computes what ``net`` computes in evaluation, but for float32's rounding; ``net`` is left as it was. Layers
+    are (transposed) convolutions and linear layers, modules and functions alike; one that is called more than once is
+    copied for the call with the batch norm. What stays: batch norms behind anything else or without running statistics,
+    and those whose input something else reads too.
+
+    Args:
+        net: a plain module, trained.
+        example: float32 tensor, or one per input, with a leading batch axis.
+
+    Raises:
+        UnsupportedLayer: control flow that depends on data.
+        BadConfiguration: the network does not run on the example.
+    """
+    traced = traced_copy(net, example)
+    for node in list(traced.graph.nodes):
+        norm = _norm(traced, node)
+        producer = node.all_input_nodes[0] if norm is not None else None
+        if norm is not None and producer is not None and _takes(traced, producer):
+            _fold(traced, producer, norm)
+            node.replace_all_uses_with(producer)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.graph.eliminate_dead_code()
+    traced.graph.lint()
+    traced.recompile()
+    return traced
+
+
+def traced_copy(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx.GraphModule:
+    """A copy of ``net`` in evaluation as a graph, with the shape of every tensor; see :func:`qtorch.tracing.trace`."""
+    # A tracer looks into its root; a lone layer must be seen as a layer. In evaluation before it is traced, because a
+    # call like F.dropout(x, training=self.training) keeps what it was traced with.
+    copied = copy.deepcopy(net).eval()
+    rooted = nn.Sequential(copied) if fx.Tracer().is_leaf_module(copied, "") else copied
+    return trace(rooted, example if isinstance(example, tuple) else (example,)).eval()
+
+
+def _norm(traced: fx.GraphModule, node: fx.Node) -> BatchNorm | None:
+    """The batch norm that a node calls, if its statistics are constants."""
+    module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return module if isinstance(module, BatchNorm) and module.running_var is not None else None
+
+
+def _takes(traced: fx.GraphModule, producer: fx.Node) -> bool:
+    """Whether a node is a layer whose output channels are the axis that a batch norm behind it normalizes."""
+    if producer.op == "call_module":
+        module = traced.get_submodule(str(producer.target))
+        kind: Any = type(module)
+        groups = getattr(module, "groups", 1)
+    else:
+        kind, groups = producer.target, _argument(producer, 6, "groups") or 1
+        if producer.op == "call_function" and _weight_of(traced, producer) is None:
+            return False
+    if kind not in _CHANNEL_AXIS or len(producer.users) != 1:
+        return False
+    # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
+    features_last = kind in (nn.Linear, F.linear) and len(shape_of(producer)) != 2
+    return not features_last and (_CHANNEL_AXIS[kind] == 0 or groups == 1)
+
+
+def _fold(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
+    if producer.op == "call_function":
+        _fold_into_call(traced, producer, norm)
+        return
+    name = str(producer.target)
+    calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
+    if calls[name] > 1:
+        layer = copy.deepcopy(traced.get_submodule(name))
+        producer.target = name = _fresh(traced, f"{producer.name}_folded")
+        traced.add_submodule(name, layer)
+    found: Any = traced.get_submodule(name)
+    # New parameters, because the old ones may be tied to another layer's.
+    for role, tensor in fold(norm, found.weight, found.bias, _CHANNEL_AXIS[type(found)]).items():
+        setattr(found, role, nn.Parameter(tensor.detach()))
+
+
+def _fold_into_call(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
+    weight, bias = _weight_of(traced, producer), _argument(producer, 2, "bias")
+    assert weight is not None
+    given = None if bias is None else constant_of(traced, bias)
+    axis = _CHANNEL_AXIS[producer.target]
+    nodes = []
+    for role, tensor in fold(norm, weight, given, axis).items():
+        name = _fresh(traced, f"{producer.name}_{role}")
+        traced.register_parameter(name, nn.Parameter(tensor.detach()))
+        with traced.graph.inserting_before(producer):
+            nodes.append(traced.graph.get_attr(name))
+    source = producer.args[0] if producer.args else producer.kwargs["input"]
+    others = {name: value for name, value in producer.kwargs.items() if name not in ("input", "weight", "bias")}
+    producer.args, producer.kwargs = (source, *nodes, *producer.args[3:]), others
+
+
+def _weight_of(traced: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The constant weight of a call of a function; ``None`` where it is computed, as the bias must not be either."""
+    found = [_argument(node, 1, "weight"), _argument(node, 2, "bias")]
+    tensors = [constant_of(traced, each) if isinstance(each, fx.Node) else None for each in found]
+    return None if found[1] is not None and tensors[1] is None else tensors[0]
+
+
+def _argument(node: fx.Node, position: int, name: str) -> Any:
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name)
+
+
+def _fresh(traced: fx.GraphModule, stem: str) -> str:
+    while hasattr(traced, stem):
+        stem += "_"
+    return stem
