@@ -88,8 +88,9 @@ def entropy_range(histogram: Histogram, levels: int, bins: int = 2048) -> tuple[
 
     The magnitudes are counted into ``bins``. For every threshold, ``P`` is the distribution with all that lies beyond
     added to its last bin, ``Q`` the one without them, merged into as many cells as one side of the grid has codes and
-    spread again over the bins that were not empty. The threshold with the smallest ``sum P log(P / Q)`` is taken, for
-    each end of the range by the share of it that is kept.
+    spread again over the bins that were not empty. The threshold with the smallest ``sum P log(P / Q)`` is taken, the
+    largest of equal ones, for each end of the range by the share of it that is kept. A grid with no fewer codes than
+    there are bins loses nothing.
     """
     low, high = _span(histogram)
     largest = max(-low, high)
@@ -101,11 +102,11 @@ def entropy_range(histogram: Histogram, levels: int, bins: int = 2048) -> tuple[
     # Zeros (padding, ReLU) are exact on every grid and say nothing about where to clip.
     counts[0] = 0.0
     cells = levels // 2 if low < 0 < high else levels
-    if counts.sum() == 0:
+    if counts.sum() == 0 or cells >= bins:
         return low, high
-    thresholds = range(cells, bins + 1, max(1, (bins - cells) // 256))
-    divergence = [(_divergence(counts, threshold, cells), threshold) for threshold in thresholds]
-    _, best = min(divergence)
+    # From the largest down, which a tie then keeps: few values fit any cells.
+    thresholds = range(bins, cells - 1, -max(1, (bins - cells) // 256))
+    best = min(thresholds, key=lambda threshold: _divergence(counts, threshold, cells))
     limit = (best + 0.5) / bins * largest if best < bins else largest
     return max(low, -limit), min(high, limit)
 
