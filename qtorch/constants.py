@@ -129,7 +129,7 @@ class OpConstants(nn.Module):
             return
         weight, axis = self._folded()["weight"], self.scale_axis
         limit = WEIGHT_RANGE[self.config.weight_dtype][1]
-        observer = make_observer(self.config.observers[1], axis, 2 * limit + 1)
+        observer = make_observer(self.config.observers[1], axis, 2 * limit + 1, symmetric=True)
         observer.observe(weight)
         low, high = observer.range()
         wanted = torch.maximum(-low, high)

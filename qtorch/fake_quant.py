@@ -76,7 +76,7 @@ class Quantizer(nn.Module):
         self.mode = Mode.FLOAT
         self.observing = False
         low, high = CODE_RANGE[self.dtype]
-        self.observer = make_observer(self.config.observers[0], levels=high - low + 1)
+        self.observer = make_observer(self.config.observers[0], None, high - low + 1, self.dtype == "int16")
         self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0])
         self.zero_point = torch.tensor(0 if fixed is None else fixed.zero_point[0], dtype=torch.int32)
         self.smallest = torch.tensor(smallest)

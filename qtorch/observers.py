@@ -41,11 +41,12 @@ class Observer(nn.Module):
     Args:
         axis: give a range for each index along this axis, ``[C]``; for the whole tensor, ``[]``, if ``None``.
         levels: how many codes the tensor will have: 256 for int8, 255 for an int8 weight.
+        symmetric: whether they lie around zero, whatever the values are: those of weights and of int16 do.
     """
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> None:
         super().__init__()
-        self.axis, self.levels = axis, levels
+        self.axis, self.levels, self.symmetric = axis, levels, symmetric
 
     @abstractmethod
     def reset(self) -> None:
@@ -126,8 +127,8 @@ class _Extrema(Observer):
     low: Tensor
     high: Tensor
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> None:
+        super().__init__(axis, levels, symmetric)
         self.register_buffer("low", torch.tensor(float("inf")))
         self.register_buffer("high", torch.tensor(float("-inf")))
 
@@ -174,8 +175,8 @@ class MovingAverageObserver(_Extrema):
 
     updates: Tensor
 
-    def __init__(self, axis: int | None = None, levels: int = 256, decay: float = 0.9) -> None:
-        super().__init__(axis, levels)
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False, decay: float = 0.9) -> None:
+        super().__init__(axis, levels, symmetric)
         _require_parameter("moving_average", "a decay in [0, 1)", decay, 0 <= decay < 1)
         self.decay = decay
         self.register_buffer("updates", torch.tensor(0))
@@ -227,8 +228,8 @@ class _FromHistogram(Observer):
 
     histograms: list[Histogram]
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> None:
+        super().__init__(axis, levels, symmetric)
         self.reset()
 
     def reset(self) -> None:
@@ -273,8 +274,10 @@ class PercentileObserver(_FromHistogram):
     Source: McKinstry et al. 2018 (arXiv:1809.04191), section 3.
     """
 
-    def __init__(self, axis: int | None = None, levels: int = 256, keep: float = 99.99) -> None:
-        super().__init__(axis, levels)
+    def __init__(
+        self, axis: int | None = None, levels: int = 256, symmetric: bool = False, keep: float = 99.99
+    ) -> None:
+        super().__init__(axis, levels, symmetric)
         _require_parameter("percentile", "a percentage in (50, 100]", keep, 50 < keep <= 100)
         self.keep = keep
 
@@ -289,7 +292,7 @@ class MSEObserver(_FromHistogram):
     """
 
     def _decide(self, histogram: Histogram) -> tuple[float, float]:
-        return mse_range(histogram, self.levels)
+        return mse_range(histogram, self.levels, self.symmetric)
 
 
 class EntropyObserver(_FromHistogram):
@@ -299,14 +302,16 @@ class EntropyObserver(_FromHistogram):
     """
 
     def _decide(self, histogram: Histogram) -> tuple[float, float]:
-        return entropy_range(histogram, self.levels)
+        return entropy_range(histogram, self.levels, self.symmetric)
 
 
 class FixedObserver(Observer):
     """``[low, high]`` as given: for inputs whose limits are known."""
 
-    def __init__(self, axis: int | None = None, levels: int = 256, low: float = -1.0, high: float = 1.0) -> None:
-        super().__init__(axis, levels)
+    def __init__(
+        self, axis: int | None = None, levels: int = 256, symmetric: bool = False, low: float = -1.0, high: float = 1.0
+    ) -> None:
+        super().__init__(axis, levels, symmetric)
         _require_parameter("fixed", "low <= high, finite", (low, high), -math.inf < low <= high < math.inf)
         self.low, self.high, self.channels = low, high, 1
 
@@ -334,7 +339,8 @@ class FixedObserver(Observer):
 class LSQObserver(Observer):
     """LSQ's initial step, ``2 mean|x| / sqrt(high)`` with ``high`` the highest code, as a range around zero.
 
-    From zero up if no value is negative, as LSQ has it for unsigned data.
+    From zero up if no value is negative, with all codes there if they need not be symmetric, as LSQ has it for unsigned
+    data.
     Source: Esser et al. 2020, arXiv:1902.08153, section 2.1.
     """
 
@@ -342,8 +348,8 @@ class LSQObserver(Observer):
     count: Tensor
     lowest: Tensor
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> None:
+        super().__init__(axis, levels, symmetric)
         self.register_buffer("total", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("count", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("lowest", torch.tensor(math.inf))
@@ -371,7 +377,7 @@ class LSQObserver(Observer):
 
     def _range(self) -> tuple[Tensor, Tensor]:
         unsigned = bool(self.lowest >= 0)
-        high = self.levels - 1 if unsigned else (self.levels - 1) // 2
+        high = self.levels - 1 if unsigned and not self.symmetric else (self.levels - 1) // 2
         end = (2 * self.total / self.count / math.sqrt(high) * high).to(torch.float32)
         return (torch.zeros_like(end), end) if unsigned else (-end, end)
 
@@ -384,8 +390,8 @@ class LSQPlusObserver(Observer):
 
     sums: Tensor
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> None:
+        super().__init__(axis, levels, symmetric)
         # Of 1, x and x**2.
         self.register_buffer("sums", torch.zeros(3, dtype=torch.float64))
 
@@ -436,7 +442,7 @@ OBSERVERS: dict[str, Callable[..., Observer]] = {
 _PARAMETERS = {"moving_average": 1, "percentile": 1, "fixed": 2}
 
 
-def make_observer(specification: str, axis: int | None = None, levels: int = 256) -> Observer:
+def make_observer(specification: str, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> Observer:
     """The observer that a configuration names.
 
     Example:
@@ -446,6 +452,7 @@ def make_observer(specification: str, axis: int | None = None, levels: int = 256
         specification: a name of :data:`OBSERVERS`, then its parameters, numbers, each behind a colon.
         axis: see :class:`Observer`.
         levels: see :class:`Observer`.
+        symmetric: see :class:`Observer`.
 
     Raises:
         BadConfiguration: no such observer, or parameters that it does not take.
@@ -468,4 +475,4 @@ def make_observer(specification: str, axis: int | None = None, levels: int = 256
             got=repr(specification),
             remedy="write it like percentile:99.9, moving_average:0.95 or fixed:-1:1",
         )
-    return OBSERVERS[name](axis, levels, *parameters)
+    return OBSERVERS[name](axis, levels, symmetric, *parameters)
