@@ -221,7 +221,9 @@ class OpConstants(nn.Module):
         axis, limit = self.scale_axis, WEIGHT_RANGE[self.config.weight_dtype][1]
         if self._learns:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), limit)
-            scale = torch.maximum(scale_gradient(torch.exp(self.log_weight_scale), factor), scale)
+            learned = scale_gradient(torch.exp(self.log_weight_scale), factor)
+            # torch.maximum would give each of two equal ones half of the gradient.
+            scale = torch.where(learned < scale, scale, learned)
         zero = torch.zeros((), device=weight.device)
         clipped = learned_step(weight, scale, zero, -limit, limit, axis, even=True)
         if bias is None:

@@ -1,0 +1,41 @@
+"""Networks with learned scales and with every observer: gradients, training, checkpoints, export."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+import qtorch
+from qtorch import Mode
+from qtorch.straight_through import learned_step, lsq_gradient_scale
+
+
+def perceptron() -> nn.Sequential:
+    """3-8-2, from seed 0."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def calibrated(net: nn.Module, x: Tensor, **config: object) -> fx.GraphModule:
+    """``net`` prepared and calibrated on ``x``."""
+    qat = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(**config))  # type: ignore[arg-type]
+    qtorch.calibrate(qat, [x])
+    return qat
+
+
+@pytest.mark.parametrize("weights", ["per_channel", "per_tensor"])
+def test_a_weight_s_scale_has_lsq_s_gradient(weights: str) -> None:
+    qat = calibrated(nn.Linear(3, 4), torch.rand(50, 3), scales="lsq", weights=weights)
+    op = next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp))
+    constants, _ = op._fake_constants()
+    constants["weight"].square().sum().backward()
+    scale = op.log_weight_scale.detach().exp().requires_grad_()
+    axis = 0 if weights == "per_channel" else None
+    learned_step(op.weight.detach(), scale, torch.zeros(()), -127, 127, axis, even=True).square().sum().backward()
+    assert scale.grad is not None
+    assert op.log_weight_scale.grad is not None
+    factor = lsq_gradient_scale(12 // scale.numel(), 127)
+    torch.testing.assert_close(op.log_weight_scale.grad, scale.grad * factor * scale.detach())
