@@ -175,6 +175,13 @@ class OpConstants(nn.Module):
     def _raw(self) -> dict[str, Tensor]:
         return {role: getattr(self, role) for role in self.constant_roles}
 
+    def _unrounded(self) -> dict[str, Tensor]:
+        """The constants as float arithmetic takes them, depending on every parameter as the quantizer's output does."""
+        found = self._raw()
+        if self._learns and torch.is_grad_enabled():
+            found["weight"] = found["weight"] + 0.0 * self.log_weight_scale.sum()
+        return found
+
     def _folded(self) -> dict[str, Tensor]:
         """The constants with the batch norm's running statistics folded in, and a bias where the kernel needs one."""
         found = self._raw()

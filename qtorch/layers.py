@@ -83,7 +83,7 @@ class QuantizedOp(OpConstants):
             return self._sum_of_products(inputs[0])
         tensors = dict(zip(self.sources, inputs, strict=True))
         if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
-            return self._each(self._normalized(tensors, self._raw()), self.output)
+            return self._each(self._normalized(tensors, self._unrounded()), self.output)
         exactly = self.mode is Mode.EXACT or self.row.fake_exactly
         if self.row.selects:
             return self._selected(tensors)

@@ -39,3 +39,16 @@ def test_a_weight_s_scale_has_lsq_s_gradient(weights: str) -> None:
     assert op.log_weight_scale.grad is not None
     factor = lsq_gradient_scale(12 // scale.numel(), 127)
     torch.testing.assert_close(op.log_weight_scale.grad, scale.grad * factor * scale.detach())
+
+
+@pytest.mark.parametrize("scales", ["lsq", "lsq+", "pact"])
+@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.FAKE, Mode.EXACT])
+def test_every_parameter_gets_a_gradient(scales: str, mode: Mode) -> None:
+    """In float training too: processes that average gradients wait for one of every parameter."""
+    x = torch.rand(64, 3)
+    qat = calibrated(perceptron(), x, scales=scales)
+    qtorch.set_mode(qat, mode)
+    qat(x).square().sum().backward()
+    for name, parameter in qat.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
