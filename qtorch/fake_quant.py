@@ -57,7 +57,7 @@ class Quantizer(nn.Module):
             in use take steps of the size of the learning rate, whatever a parameter's own size.
         zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
             step of it is of the size of a step of ``log_scale``.
-        observing: whether ranges are measured and followed in FAKE mode's training too.
+        observing: whether ranges are measured and followed in FAKE mode's training too; those that are learned are not.
     """
 
     def __init__(
@@ -211,10 +211,10 @@ class Quantizer(nn.Module):
         if self.mode is Mode.CALIBRATE:
             self.observer.observe(x)
             return x
-        if self.observing and self.training:
-            self._follow(x)
         if self.learned != "measured":
             return self._learned(x)
+        if self.observing and self.training:
+            self._follow(x)
         bounds = self.bounds(rectified)
         if unit is not None:
             return fake_accumulator(x, unit, self.measured, bounds, axis)

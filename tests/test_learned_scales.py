@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 import qtorch
 from qtorch import Mode
+from qtorch.calibration import observe_in_training
 from qtorch.straight_through import learned_step, lsq_gradient_scale
 
 
@@ -52,3 +53,15 @@ def test_every_parameter_gets_a_gradient(scales: str, mode: Mode) -> None:
     for name, parameter in qat.named_parameters():
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name
+
+
+@pytest.mark.parametrize(("scales", "moves"), [("measured", True), ("lsq", False)])
+def test_learned_scales_do_not_follow_the_observer(scales: str, moves: bool) -> None:
+    x = torch.rand(64, 3)
+    qat = calibrated(perceptron(), x, scales=scales)
+    qtorch.set_mode(qat, Mode.FAKE)
+    observe_in_training(qat, True)
+    before = [float(q.scale) for q in qtorch.quantizers(qat).values()]
+    qat.train()(5 * x)
+    after = [float(q.scale) for q in qtorch.quantizers(qat).values()]
+    assert all((a != b) == moves for a, b in zip(after, before, strict=True))
