@@ -217,7 +217,7 @@ class Quantizer(nn.Module):
             self._follow(x)
         bounds = self.bounds(rectified)
         if unit is not None:
-            return fake_accumulator(x, unit, self.measured, bounds, axis)
+            return fake_accumulator(x, unit, self.measured, bounds, axis, self.config.gradient)
         return fake_quantize(x, self.measured, bounds, self.config.gradient)
 
     def _learned(self, x: Tensor) -> Tensor:

@@ -64,7 +64,11 @@ class QuantizedOp(OpConstants):
         self.mode = Mode.FLOAT
         self.norm_frozen = False
         #: Whether FAKE mode may take :meth:`_sum_of_products`.
-        self._plain_output = output.learned == "measured" and self.attrs.get("activation") in ("none", "relu")
+        self._plain_output = (
+            output.learned == "measured"
+            and output.config.gradient == "clipped"
+            and self.attrs.get("activation") in ("none", "relu")
+        )
         self._direct = (
             self._plain_output
             and self.has_weight
@@ -135,10 +139,11 @@ class QuantizedOp(OpConstants):
         if unit is None or self.config.activations != "int8" or self.output.learned != "measured":
             return self._each(self._row_forward(attrs, {**tensors, **fake}), self.output)
         # The kernel brings sums of products onto the grid in two roundings (the 16-bit kernels in one), and a fused
-        # ReLU is nothing but a bound on the codes.
-        rectified = attrs.get("activation") == "relu"
+        # ReLU is nothing but a bound on the codes, if its gradient is that of a bound.
+        activation = attrs.get("activation", "none")
+        rectified = activation == "relu" and self.output.config.gradient != "plain"
         y = self._row_forward({**attrs, "activation": "none"} if rectified else attrs, {**tensors, **fake})
-        if attrs.get("activation") == "relu6":
+        if activation != "none" and not rectified:
             y = y.clone()
         return self.output.forward(y, unit, 1 if self.row.channels_last else y.dim() - 1, rectified)
 

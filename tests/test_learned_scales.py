@@ -65,3 +65,22 @@ def test_learned_scales_do_not_follow_the_observer(scales: str, moves: bool) -> 
     qat.train()(5 * x)
     after = [float(q.scale) for q in qtorch.quantizers(qat).values()]
     assert all((a != b) == moves for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize(("gradient", "passed"), [("clipped", [0, 1, 0]), ("plain", [0, 1, 1]), ("ewgs", [0, 1, 0])])
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6()])
+def test_the_estimator_is_that_of_layers_with_weights_too(
+    gradient: str, passed: list[int], activation: nn.Module
+) -> None:
+    """Below zero no estimator undoes the ReLU; above the calibrated range only ``plain`` passes."""
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, 1.27)
+    config = {"layers": {"input_1": {"observer": "fixed:-9:9", "gradient": "plain"}}, "gradient": gradient}
+    qat = calibrated(nn.Sequential(layer, activation), torch.tensor([[0.0], [2.07]]), **config)
+    qtorch.set_mode(qat, Mode.FAKE)
+    x = torch.tensor([[-1.0], [1.0], [4.0]], requires_grad=True)
+    qat(x).sum().backward()
+    assert x.grad is not None
+    shares = (x.grad / layer.weight.detach()).flatten()
+    assert shares.round().tolist() == passed
+    assert (float(shares[1]) == 1) == (gradient != "ewgs")
