@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor, fx, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
 from qtorch import Mode
 from qtorch.calibration import observe_in_training
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.regression import Regression
 from qtorch.straight_through import learned_step, lsq_gradient_scale
 
 
@@ -84,3 +89,36 @@ def test_the_estimator_is_that_of_layers_with_weights_too(
     shares = (x.grad / layer.weight.detach()).flatten()
     assert shares.round().tolist() == passed
     assert (float(shares[1]) == 1) == (gradient != "ewgs")
+
+
+class Line(Regression):
+    """Sums of three features, learned by :func:`perceptron`."""
+
+    def __init__(self) -> None:
+        super().__init__(perceptron(), 3)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Two batches of 32."""
+        x = torch.rand(64, 3)
+        return DataLoader(TensorDataset(x, x.sum(1, keepdim=True).repeat(1, 2)), 32)
+
+
+def test_averages_of_learned_scales_begin_where_they_were_calibrated() -> None:
+    """Not at those of float training, which mean nothing."""
+    module = Line()
+    qat = QuantizationAwareTraining(start=2, scales="lsq+")
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        callbacks=[qat, EMAWeightAveraging(decay=0.99)],
+        max_epochs=3,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module)
+    x = torch.rand(64, 3)
+    with torch.no_grad():
+        fake = module.net(x)
+        qtorch.set_mode(module.net, Mode.FLOAT)
+        assert float((fake - module.net(x)).abs().max()) < 0.1 * float(fake.abs().max())
