@@ -132,7 +132,7 @@ class OpConstants(nn.Module):
         observer = make_observer(self.config.observers[1], axis, 2 * limit + 1, symmetric=True)
         observer.observe(weight)
         low, high = observer.range()
-        wanted = torch.maximum(-low, high)
+        wanted = torch.maximum(-low, high).to(weight.device)
         if self._learns:
             scale = torch.clamp_min(wanted, 2.0**-30) / limit
             self.log_weight_scale.copy_(torch.log(scale))
