@@ -91,6 +91,10 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     found = quantizers(net)
     for quantizer in found.values():
         quantizer.observer.reset()
+    if together and is_distributed():
+        # Every process has its own batches' statistics in its batch norms; all must measure one network.
+        for buffer in net.buffers():
+            torch.distributed.broadcast(buffer, 0)
     set_mode(net, Mode.CALIBRATE)
     try:
         with torch.no_grad(), _evaluating(net):
