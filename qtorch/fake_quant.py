@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,10 @@ class Quantizer(nn.Module):
             self.zero_share = nn.Parameter(torch.zeros(()))
         self._known_step = (-1, 0.0)
         self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy's tensors count their changes anew, so what is known of these tensors may not be taken for theirs.
+        return {**self.__dict__, "_known": None, "_known_step": (-1, 0.0)}
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside parameters and the observer's buffers."""
