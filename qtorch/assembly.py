@@ -11,7 +11,6 @@ from qtorch.config import LayerConfig
 from qtorch.fake_quant import Quantizer
 from qtorch.layers import QuantizedOp
 from qtorch.matching import Found
-from qtorch.observers import Observer
 from qtorch.row import Row
 from qtorch.sharing import Sharing
 
@@ -105,7 +104,8 @@ class Assembly:
     def _drop_unused_modules(self) -> None:
         """Modules that nothing calls and that hold no parameters: activations that were absorbed."""
         called = {str(node.target) for node in self.traced.graph.nodes if node.op == "call_module"}
+        used = {part for name in called for part in self.traced.get_submodule(name).modules()}
         for name, module in list(self.traced.named_modules()):
             holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
-            if name and name not in called and holds is None and not isinstance(module, Observer):
+            if name and module not in used and holds is None:
                 self.traced.delete_submodule(name)

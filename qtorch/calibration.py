@@ -93,6 +93,10 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     for quantizer in found.values():
         quantizer.observer.reset()
         quantizer.together = together and is_distributed()
+    if together and is_distributed():
+        # Every process has its own batches' statistics in its batch norms; all must measure one network.
+        for buffer in net.buffers():
+            torch.distributed.broadcast(buffer, 0)
     set_mode(net, Mode.CALIBRATE)
     try:
         with torch.no_grad(), evaluating(net):

@@ -150,10 +150,10 @@ class OpConstants(nn.Module):
             return
         weight, axis = self._folded()["weight"], self.scale_axis
         limit = WEIGHT_RANGE[self.config.weight_dtype][1]
-        observer = make_observer(self.config.observers[1], axis, 2 * limit + 1)
+        observer = make_observer(self.config.observers[1], axis, 2 * limit + 1, symmetric=True)
         observer.observe(weight)
         low, high = observer.range()
-        wanted = torch.maximum(-low, high)
+        wanted = torch.maximum(-low, high).to(weight.device)
         if self._learns:
             scale = torch.clamp_min(wanted, 2.0**-30) / limit
             self.log_weight_scale.copy_(torch.log(scale))
@@ -205,6 +205,13 @@ class OpConstants(nn.Module):
     def _raw(self) -> dict[str, Tensor]:
         return {role: getattr(self, role) for role in self.constant_roles}
 
+    def _unrounded(self) -> dict[str, Tensor]:
+        """The constants as float arithmetic takes them, depending on every parameter as the quantizer's output does."""
+        found = self._raw()
+        if self._learns and torch.is_grad_enabled():
+            found["weight"] = found["weight"] + 0.0 * self.log_weight_scale.sum()
+        return found
+
     def _folded(self) -> dict[str, Tensor]:
         """The constants with the batch norm's running statistics folded in, and a bias where the kernel needs one."""
         found = self._raw()
@@ -251,7 +258,9 @@ class OpConstants(nn.Module):
         # A scale that was pinned no longer follows the learned one.
         if self._learns and not self._pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), limit)
-            scale = torch.maximum(scale_gradient(torch.exp(self.log_weight_scale), factor), scale)
+            learned = scale_gradient(torch.exp(self.log_weight_scale), factor)
+            # torch.maximum would give each of two equal ones half of the gradient.
+            scale = torch.where(learned < scale, scale, learned)
         zero = torch.zeros((), device=weight.device)
         clipped = learned_step(weight, scale, zero, -limit, limit, axis, even=True)
         if bias is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class Quantizer(nn.Module):
             in use take steps of the size of the learning rate, whatever a parameter's own size.
         zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
             step of it is of the size of a step of ``log_scale``.
-        observing: whether ranges are measured and followed in FAKE mode's training too.
+        observing: whether ranges are measured and followed in FAKE mode's training too; those that are learned are not.
         together: whether the processes of a distributed run calibrate together.
     """
 
@@ -77,7 +78,7 @@ class Quantizer(nn.Module):
         self.mode = Mode.FLOAT
         self.observing = self.together = False
         low, high = CODE_RANGE[self.dtype]
-        self.observer = make_observer(self.config.observers[0], levels=high - low + 1)
+        self.observer = make_observer(self.config.observers[0], None, high - low + 1, self.dtype == "int16")
         self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0])
         self.zero_point = torch.tensor(0 if fixed is None else fixed.zero_point[0], dtype=torch.int32)
         self.smallest = torch.tensor(smallest)
@@ -90,6 +91,10 @@ class Quantizer(nn.Module):
             self.zero_share = nn.Parameter(torch.zeros(()))
         self._known_step = (-1, 0.0)
         self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy's tensors count their changes anew, so what is known of these tensors may not be taken for theirs.
+        return {**self.__dict__, "_known": None, "_known_step": (-1, 0.0)}
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside parameters and the observer's buffers."""
@@ -215,13 +220,13 @@ class Quantizer(nn.Module):
             else:
                 self.observer.observe(x)
             return x
-        if self.observing and self.training:
-            self._follow(x)
         if self.learned != "measured":
             return self._learned(x)
+        if self.observing and self.training:
+            self._follow(x)
         bounds = self.bounds(rectified)
         if unit is not None:
-            return fake_accumulator(x, unit, self.measured, bounds, axis)
+            return fake_accumulator(x, unit, self.measured, bounds, axis, self.config.gradient)
         return fake_quantize(x, self.measured, bounds, self.config.gradient)
 
     def _learned(self, x: Tensor) -> Tensor:

@@ -33,11 +33,6 @@ class Histogram(NamedTuple):
     counts: Tensor
 
     @classmethod
-    def empty(cls) -> Histogram:
-        """Of nothing."""
-        return cls(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
-
-    @classmethod
     def of(cls, x: Tensor) -> Histogram:
         """Of finite float32 values of any shape."""
         bits = x.detach().to("cpu", torch.float32).contiguous().view(torch.int32).flatten().to(torch.int64)
@@ -47,10 +42,6 @@ class Histogram(NamedTuple):
         counts = torch.bincount(keys, minlength=_BUCKETS)
         found = counts.nonzero().flatten()
         return cls(found, counts[found])
-
-    def __bool__(self) -> bool:
-        """Whether anything was counted."""
-        return self.keys.numel() > 0
 
     def plus(self, other: Histogram) -> Histogram:
         """Of what either has seen."""

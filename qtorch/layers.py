@@ -66,7 +66,11 @@ class QuantizedOp(OpConstants):
         #: Of a layer left in float32: whether its result is brought onto a grid; not if only other such layers read it.
         self.rounds_output = True
         #: Whether FAKE mode may take :meth:`_sum_of_products`.
-        self._plain_output = output.learned == "measured" and self.attrs.get("activation") in ("none", "relu")
+        self._plain_output = (
+            output.learned == "measured"
+            and output.config.gradient == "clipped"
+            and self.attrs.get("activation") in ("none", "relu")
+        )
         self._direct = (
             self._plain_output
             and not config.skip
@@ -86,10 +90,7 @@ class QuantizedOp(OpConstants):
             return self._sum_of_products(inputs[0])
         tensors = dict(zip(self.sources, inputs, strict=True))
         if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
-            if self._learns and torch.is_grad_enabled():
-                # Said to depend on what it does not: processes that average gradients need one of every parameter.
-                tensors["input"] = tensors["input"] + 0.0 * self.log_weight_scale.sum()
-            return self._each(self._normalized(tensors, self._raw()), self.output)
+            return self._each(self._normalized(tensors, self._unrounded()), self.output)
         if self.config.skip:
             return self._real(tensors)
         exactly = self.mode is Mode.EXACT or self.row.fake_exactly
@@ -163,10 +164,11 @@ class QuantizedOp(OpConstants):
         if unit is None or self.config.activations != "int8" or self.output.learned != "measured":
             return self._each(self._row_forward(attrs, {**tensors, **fake}), self.output)
         # The kernel brings sums of products onto the grid in two roundings (the 16-bit kernels in one), and a fused
-        # ReLU is nothing but a bound on the codes.
-        rectified = attrs.get("activation") == "relu"
+        # ReLU is nothing but a bound on the codes, if its gradient is that of a bound.
+        activation = attrs.get("activation", "none")
+        rectified = activation == "relu" and self.output.config.gradient != "plain"
         y = self._row_forward({**attrs, "activation": "none"} if rectified else attrs, {**tensors, **fake})
-        if attrs.get("activation") == "relu6":
+        if activation != "none" and not rectified:
             y = y.clone()
         return self.output.forward(y, unit, 1 if self.row.channels_last else y.dim() - 1, rectified)
 

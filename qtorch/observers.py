@@ -11,6 +11,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -38,17 +39,22 @@ def _gathered(state: Any) -> list[Any]:
 class Observer(nn.Module):
     """Base of all observers.
 
+    What they have seen is kept on the CPU, where processes with a device each can add it up. It is saved with the
+    network, but in no buffers: those get averaged with weights.
+
     Args:
         axis: give a range for each index along this axis, ``[C]``; for the whole tensor, ``[]``, if ``None``.
         levels: how many codes the tensor will have: 256 for int8, 255 for an int8 weight.
+        symmetric: whether they lie around zero, whatever the values are: those of weights and of int16 do.
     """
 
     #: Whether what it has seen depends on the order, so that processes must observe together, batch by batch.
     in_step = False
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> None:
         super().__init__()
-        self.axis, self.levels = axis, levels
+        self.axis, self.levels, self.symmetric = axis, levels, symmetric
+        self.reset()
 
     @abstractmethod
     def reset(self) -> None:
@@ -60,11 +66,11 @@ class Observer(nn.Module):
 
     @abstractmethod
     def _state(self) -> Any:
-        """What was seen, in a form that :meth:`_take` adds up."""
+        """What was seen, in a form that :meth:`_take` adds up: tensors and tuples or lists of them."""
 
     @abstractmethod
     def _take(self, states: Sequence[Any]) -> None:
-        """Become what has seen everything that these states have."""
+        """Become what has seen everything that these states, at least one, have."""
 
     @abstractmethod
     def _range(self) -> tuple[Tensor, Tensor]:
@@ -94,21 +100,35 @@ class Observer(nn.Module):
 
     def merge(self, *others: Observer) -> None:
         """Become what has seen everything that it and ``others``, of the same kind, have."""
-        self._take([observer._state() for observer in (self, *others)])
+        self._become([observer.get_extra_state() for observer in (self, *others)])
 
     def synchronize(self) -> None:
         """Merge with the same observer of every process of a distributed run, in the order of their ranks.
 
         Once, at the end: what all have seen is not to be added up again.
         """
-        self._take(_gathered(self._state()))
+        self._become(_gathered(self.get_extra_state()))
 
     def observe_together(self, x: Tensor) -> None:
         """:meth:`observe` what every process of a distributed run has as ``x``; all must call it equally often."""
         alone = copy.deepcopy(self)
         alone.reset()
         alone.observe(x)
-        self._take([self._state(), *_gathered(alone._state())])
+        self._become([self.get_extra_state(), *_gathered(alone.get_extra_state())])
+
+    def get_extra_state(self) -> Any:
+        """What was seen so far, for a checkpoint in the middle of observing; ``None`` if nothing."""
+        return self._state() if self.seen else None
+
+    def set_extra_state(self, state: Any) -> None:
+        """See :meth:`get_extra_state`."""
+        self._become([state])
+
+    def _become(self, states: Sequence[Any]) -> None:
+        known = [state for state in states if state is not None]
+        self.reset()
+        if known:
+            self._take(known)
 
     def range(self) -> tuple[Tensor, Tensor]:
         """Lowest and highest value worth representing, float32 ``[]`` or ``[C]``.
@@ -124,36 +144,25 @@ class Observer(nn.Module):
 
 
 class _Extrema(Observer):
-    """Buffers ``low`` and ``high``, float32 ``[]`` or ``[C]``; ``low > high`` until something was seen."""
+    """Attributes ``low`` and ``high``, float32 ``[]`` or ``[C]``."""
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
-        self.register_buffer("low", torch.tensor(float("inf")))
-        self.register_buffer("high", torch.tensor(float("-inf")))
-
-    def reset(self) -> None:
-        self.low, self.high = torch.full_like(self.low, math.inf), torch.full_like(self.high, -math.inf)
-
-    @property
-    def seen(self) -> bool:
-        return bool((self.low <= self.high).all())
-
     def _limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.axis is None:
-            low, high = torch.aminmax(x)
-        else:
-            low, high = torch.aminmax(x.flatten(1), dim=1)
-        return low, high
-
-    def _range(self) -> tuple[Tensor, Tensor]:
-        return self.low, self.high
+        low, high = torch.aminmax(x) if self.axis is None else torch.aminmax(x.flatten(1), dim=1)
+        return low.cpu(), high.cpu()
 
 
 class MinMaxObserver(_Extrema):
     """``[min x, max x]`` over all values since the last reset (Jacob et al. 2018, arXiv:1712.05877, section 3)."""
+
+    def reset(self) -> None:
+        self.low, self.high = torch.tensor(math.inf), torch.tensor(-math.inf)
+
+    @property
+    def seen(self) -> bool:
+        return bool((self.low <= self.high).all())
 
     def _see(self, x: Tensor) -> None:
         low, high = self._limits(x)
@@ -165,6 +174,9 @@ class MinMaxObserver(_Extrema):
     def _take(self, states: Sequence[tuple[Tensor, Tensor]]) -> None:
         lows, highs = zip(*states, strict=True)
         self.low, self.high = torch.stack(lows).amin(0), torch.stack(highs).amax(0)
+
+    def _range(self) -> tuple[Tensor, Tensor]:
+        return self.low, self.high
 
 
 class MovingAverageObserver(_Extrema):
@@ -178,16 +190,13 @@ class MovingAverageObserver(_Extrema):
     in_step = True
     updates: Tensor
 
-    def __init__(self, axis: int | None = None, levels: int = 256, decay: float = 0.9) -> None:
-        super().__init__(axis, levels)
+    def __init__(self, axis: int | None = None, levels: int = 256, symmetric: bool = False, decay: float = 0.9) -> None:
+        super().__init__(axis, levels, symmetric)
         _require_parameter("moving_average", "a decay in [0, 1)", decay, 0 <= decay < 1)
         self.decay = decay
-        self.register_buffer("updates", torch.tensor(0))
-        self.reset()
 
     def reset(self) -> None:
-        self.low, self.high = torch.zeros_like(self.low), torch.zeros_like(self.high)
-        self.updates.zero_()
+        self.low, self.high, self.updates = torch.tensor(0.0), torch.tensor(0.0), torch.tensor(0)
 
     @property
     def seen(self) -> bool:
@@ -197,7 +206,7 @@ class MovingAverageObserver(_Extrema):
         low, high = self._limits(x)
         self.low = self.decay * self.low + (1 - self.decay) * low
         self.high = self.decay * self.high + (1 - self.decay) * high
-        self.updates += 1
+        self.updates = self.updates + 1
 
     def observe_together(self, x: Tensor) -> None:
         """As if one process had seen the whole batch."""
@@ -222,8 +231,8 @@ class MovingAverageObserver(_Extrema):
         shares = self._share(updates)
         most = updates.amax()
         # The weighted mean of the corrected averages, in the form that another correction by `most` undoes.
-        factor = (self._share(most) / shares.sum()).to(torch.float32) if most > 0 else torch.tensor(1.0)
-        self.low, self.high, self.updates = lows.sum(0) * factor, highs.sum(0) * factor, most.clone()
+        factor = (self._share(most) / shares.sum()).to(torch.float32)
+        self.low, self.high, self.updates = lows.sum(0) * factor, highs.sum(0) * factor, most
 
 
 class _FromHistogram(Observer):
@@ -231,37 +240,26 @@ class _FromHistogram(Observer):
 
     histograms: list[Histogram]
 
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
-        self.reset()
-
     def reset(self) -> None:
         self.histograms = []
 
     @property
     def seen(self) -> bool:
-        return bool(self.histograms) and all(self.histograms)
+        return bool(self.histograms)
 
     def _see(self, x: Tensor) -> None:
         new = [Histogram.of(part) for part in (x if self.axis is not None else [x])]
-        self.histograms = [a.plus(b) for a, b in zip(self.histograms, new, strict=True)] if self.histograms else new
+        self.histograms = self._sum(self.histograms, new) if self.histograms else new
 
-    def get_extra_state(self) -> list[tuple[Tensor, Tensor]]:
-        """The counts so far, for a checkpoint in the middle of observing."""
+    def _state(self) -> list[tuple[Tensor, Tensor]]:
         return [(histogram.keys, histogram.counts) for histogram in self.histograms]
 
-    def set_extra_state(self, state: list[tuple[Tensor, Tensor]]) -> None:
-        """See :meth:`get_extra_state`."""
-        self.histograms = [Histogram(*parts) for parts in state]
+    def _take(self, states: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
+        self.histograms = reduce(self._sum, ([Histogram(*parts) for parts in state] for state in states))
 
-    def _state(self) -> list[Histogram]:
-        return self.histograms
-
-    def _take(self, states: Sequence[list[Histogram]]) -> None:
-        seen = [state for state in states if state]
-        self.histograms = list(seen[0]) if seen else []
-        for state in seen[1:]:
-            self.histograms = [a.plus(b) for a, b in zip(self.histograms, state, strict=True)]
+    @staticmethod
+    def _sum(some: list[Histogram], others: list[Histogram]) -> list[Histogram]:
+        return [a.plus(b) for a, b in zip(some, others, strict=True)]
 
     @abstractmethod
     def _decide(self, histogram: Histogram) -> tuple[float, float]: ...
@@ -277,8 +275,10 @@ class PercentileObserver(_FromHistogram):
     Source: McKinstry et al. 2018 (arXiv:1809.04191), section 3.
     """
 
-    def __init__(self, axis: int | None = None, levels: int = 256, keep: float = 99.99) -> None:
-        super().__init__(axis, levels)
+    def __init__(
+        self, axis: int | None = None, levels: int = 256, symmetric: bool = False, keep: float = 99.99
+    ) -> None:
+        super().__init__(axis, levels, symmetric)
         _require_parameter("percentile", "a percentage in (50, 100]", keep, 50 < keep <= 100)
         self.keep = keep
 
@@ -293,7 +293,7 @@ class MSEObserver(_FromHistogram):
     """
 
     def _decide(self, histogram: Histogram) -> tuple[float, float]:
-        return mse_range(histogram, self.levels)
+        return mse_range(histogram, self.levels, self.symmetric)
 
 
 class EntropyObserver(_FromHistogram):
@@ -303,19 +303,21 @@ class EntropyObserver(_FromHistogram):
     """
 
     def _decide(self, histogram: Histogram) -> tuple[float, float]:
-        return entropy_range(histogram, self.levels)
+        return entropy_range(histogram, self.levels, self.symmetric)
 
 
 class FixedObserver(Observer):
     """``[low, high]`` as given: for inputs whose limits are known."""
 
-    def __init__(self, axis: int | None = None, levels: int = 256, low: float = -1.0, high: float = 1.0) -> None:
-        super().__init__(axis, levels)
+    def __init__(
+        self, axis: int | None = None, levels: int = 256, symmetric: bool = False, low: float = -1.0, high: float = 1.0
+    ) -> None:
+        super().__init__(axis, levels, symmetric)
         _require_parameter("fixed", "low <= high, finite", (low, high), -math.inf < low <= high < math.inf)
-        self.low, self.high, self.channels = low, high, 1
+        self.low, self.high = low, high
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        self.channels = 1
 
     @property
     def seen(self) -> bool:
@@ -324,11 +326,11 @@ class FixedObserver(Observer):
     def _see(self, x: Tensor) -> None:
         self.channels = len(x)
 
-    def _state(self) -> None:
-        return None
+    def _state(self) -> int:
+        return self.channels
 
-    def _take(self, states: Sequence[None]) -> None:
-        """Nothing to add up."""
+    def _take(self, states: Sequence[int]) -> None:
+        self.channels = max(states)
 
     def _range(self) -> tuple[Tensor, Tensor]:
         ends = torch.tensor(self.low), torch.tensor(self.high)
@@ -338,23 +340,14 @@ class FixedObserver(Observer):
 class LSQObserver(Observer):
     """LSQ's initial step, ``2 mean|x| / sqrt(high)`` with ``high`` the highest code, as a range around zero.
 
-    From zero up if no value is negative, as LSQ has it for unsigned data.
+    From zero up if no value is negative, with all codes there if they need not be symmetric, as LSQ has it for unsigned
+    data.
     Source: Esser et al. 2020, arXiv:1902.08153, section 2.1.
     """
 
-    total: Tensor
-    count: Tensor
-    lowest: Tensor
-
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
-        self.register_buffer("total", torch.tensor(0.0, dtype=torch.float64))
-        self.register_buffer("count", torch.tensor(0.0, dtype=torch.float64))
-        self.register_buffer("lowest", torch.tensor(math.inf))
-
     def reset(self) -> None:
-        self.total, self.count = torch.zeros_like(self.total), torch.zeros_like(self.count)
-        self.lowest.fill_(math.inf)
+        self.total = self.count = torch.tensor(0.0, dtype=torch.float64)
+        self.lowest = torch.tensor(math.inf)
 
     @property
     def seen(self) -> bool:
@@ -362,9 +355,9 @@ class LSQObserver(Observer):
 
     def _see(self, x: Tensor) -> None:
         flat = x.to(torch.float64).abs()
-        self.total = self.total + (flat.sum() if self.axis is None else flat.flatten(1).sum(1))
+        self.total = self.total + (flat.sum() if self.axis is None else flat.flatten(1).sum(1)).cpu()
         self.count = self.count + (x.numel() if self.axis is None else x[0].numel())
-        self.lowest = torch.minimum(self.lowest, x.amin())
+        self.lowest = torch.minimum(self.lowest, x.amin().cpu())
 
     def _state(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.total, self.count, self.lowest
@@ -375,7 +368,7 @@ class LSQObserver(Observer):
 
     def _range(self) -> tuple[Tensor, Tensor]:
         unsigned = bool(self.lowest >= 0)
-        high = self.levels - 1 if unsigned else (self.levels - 1) // 2
+        high = self.levels - 1 if unsigned and not self.symmetric else (self.levels - 1) // 2
         end = (2 * self.total / self.count / math.sqrt(high) * high).to(torch.float32)
         return (torch.zeros_like(end), end) if unsigned else (-end, end)
 
@@ -386,14 +379,8 @@ class LSQPlusObserver(Observer):
     Source: Bhalgat et al. 2020, arXiv:2004.09576, section 3.2.
     """
 
-    sums: Tensor
-
-    def __init__(self, axis: int | None = None, levels: int = 256) -> None:
-        super().__init__(axis, levels)
-        # Of 1, x and x**2.
-        self.register_buffer("sums", torch.zeros(3, dtype=torch.float64))
-
     def reset(self) -> None:
+        # Of 1, x and x**2.
         self.sums = torch.zeros(3, dtype=torch.float64)
 
     @property
@@ -402,7 +389,7 @@ class LSQPlusObserver(Observer):
 
     def _see(self, x: Tensor) -> None:
         flat = x.to(torch.float64).flatten() if self.axis is None else x.to(torch.float64).flatten(1).T
-        seen = torch.stack([torch.ones_like(flat).sum(0), flat.sum(0), (flat * flat).sum(0)])
+        seen = torch.stack([torch.ones_like(flat).sum(0), flat.sum(0), (flat * flat).sum(0)]).cpu()
         self.sums = seen + (self.sums if self.sums.dim() == seen.dim() else self.sums[:, None])
 
     def _state(self) -> Tensor:
@@ -440,7 +427,7 @@ OBSERVERS: dict[str, Callable[..., Observer]] = {
 _PARAMETERS = {"moving_average": 1, "percentile": 1, "fixed": 2}
 
 
-def make_observer(specification: str, axis: int | None = None, levels: int = 256) -> Observer:
+def make_observer(specification: str, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> Observer:
     """The observer that a configuration names.
 
     Example:
@@ -450,6 +437,7 @@ def make_observer(specification: str, axis: int | None = None, levels: int = 256
         specification: a name of :data:`OBSERVERS`, then its parameters, numbers, each behind a colon.
         axis: see :class:`Observer`.
         levels: see :class:`Observer`.
+        symmetric: see :class:`Observer`.
 
     Raises:
         BadConfiguration: no such observer, or parameters that it does not take.
@@ -472,4 +460,4 @@ def make_observer(specification: str, axis: int | None = None, levels: int = 256
             got=repr(specification),
             remedy="write it like percentile:99.9, moving_average:0.95 or fixed:-1:1",
         )
-    return OBSERVERS[name](axis, levels, *parameters)
+    return OBSERVERS[name](axis, levels, symmetric, *parameters)

@@ -55,14 +55,21 @@ def quantization_error(histogram: Histogram, low: Tensor, high: Tensor, levels: 
     return ((values - steps * scale) ** 2 * weights).sum(1)
 
 
-def mse_range(histogram: Histogram, levels: int) -> tuple[float, float]:
+def mse_range(histogram: Histogram, levels: int, symmetric: bool = False) -> tuple[float, float]:
     """The range with the least :func:`quantization_error`.
 
     Both ends are first drawn in together, then each alone, each time on a finer raster around the best so far.
+
+    Args:
+        histogram: of the values.
+        levels: how many codes there are.
+        symmetric: whether they lie around zero; both ends are then drawn in together throughout.
     """
     low, high = _span(histogram)
     if low == high:
         return low, high
+    largest = max(-low, high)
+    outer = (-largest, largest) if symmetric else (low, high)
     shares = torch.arange(1, _CANDIDATES + 1, dtype=torch.float64) / _CANDIDATES
     best = [1.0, 1.0]
 
@@ -70,26 +77,33 @@ def mse_range(histogram: Histogram, levels: int) -> tuple[float, float]:
         # The best so far comes first, so that a tie keeps it.
         tried = torch.tensor([best] + [[float(s) if e else b for e, b in zip(ends, best, strict=True)] for s in around])
         tried = tried.to(torch.float64)
-        error = quantization_error(histogram, low * tried[:, 0], high * tried[:, 1], levels)
+        error = quantization_error(histogram, outer[0] * tried[:, 0], outer[1] * tried[:, 1], levels)
         best[:] = tried[int(error.argmin())].tolist()
 
     # Heavy tails may want a small part of the range.
     search((True, True), torch.cat([shares, shares / _CANDIDATES]))
     for width in (0.5, 0.1, 0.02):
-        for ends in ((low < 0, False), (False, high > 0)):
+        for ends in ((True, True),) if symmetric else ((low < 0, False), (False, high > 0)):
             if any(ends):
                 now = best[0] if ends[0] else best[1]
                 search(ends, (now * (1 + width * (2 * shares - 1))).clamp(1e-6, 1.0))
-    return low * best[0], high * best[1]
+    return max(low, outer[0] * best[0]), min(high, outer[1] * best[1])
 
 
-def entropy_range(histogram: Histogram, levels: int, bins: int = 2048) -> tuple[float, float]:
+def entropy_range(histogram: Histogram, levels: int, symmetric: bool = False, bins: int = 2048) -> tuple[float, float]:
     """The clipping at which the clipped distribution says most of what the quantized one does.
 
     The magnitudes are counted into ``bins``. For every threshold, ``P`` is the distribution with all that lies beyond
     added to its last bin, ``Q`` the one without them, merged into as many cells as one side of the grid has codes and
-    spread again over the bins that were not empty. The threshold with the smallest ``sum P log(P / Q)`` is taken, for
-    each end of the range by the share of it that is kept.
+    spread again over the bins that were not empty. The threshold with the smallest ``sum P log(P / Q)`` is taken, the
+    largest of equal ones, for each end of the range by the share of it that is kept. A grid with no fewer codes than
+    there are bins loses nothing.
+
+    Args:
+        histogram: of the values.
+        levels: how many codes there are.
+        symmetric: whether they lie around zero, even if the values do not.
+        bins: of the magnitudes.
     """
     low, high = _span(histogram)
     largest = max(-low, high)
@@ -100,12 +114,12 @@ def entropy_range(histogram: Histogram, levels: int, bins: int = 2048) -> tuple[
     counts = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, histogram.counts.to(torch.float64))
     # Zeros (padding, ReLU) are exact on every grid and say nothing about where to clip.
     counts[0] = 0.0
-    cells = levels // 2 if low < 0 < high else levels
-    if counts.sum() == 0:
+    cells = levels // 2 if symmetric or low < 0 < high else levels
+    if counts.sum() == 0 or cells >= bins:
         return low, high
-    thresholds = range(cells, bins + 1, max(1, (bins - cells) // 256))
-    divergence = [(_divergence(counts, threshold, cells), threshold) for threshold in thresholds]
-    _, best = min(divergence)
+    # From the largest down, which a tie then keeps: few values fit any cells.
+    thresholds = range(bins, cells - 1, -max(1, (bins - cells) // 256))
+    best = min(thresholds, key=lambda threshold: _divergence(counts, threshold, cells))
     limit = (best + 0.5) / bins * largest if best < bins else largest
     return max(low, -limit), min(high, limit)
 

@@ -159,8 +159,10 @@ def _half_inner_steps(unit: Tensor, scale: Tensor) -> Tensor:
     return torch.minimum(power, _HALF, out=power)
 
 
-def fake_accumulator(y: Tensor, unit: Tensor, scale: Tensor, bounds: Bounds, axis: int) -> Tensor:
-    """:func:`fake_quantize` of a sum of products, rounded twice as the device does; gradient clipped.
+def fake_accumulator(
+    y: Tensor, unit: Tensor, scale: Tensor, bounds: Bounds, axis: int, estimator: Estimator = "clipped"
+) -> Tensor:
+    """:func:`fake_quantize` of a sum of products, rounded twice as the device does.
 
     The device's factor ``unit / scale = m * 2**-e``, m in [1/2, 1), is applied in two roundings: to steps of ``2**-e``
     of the output's, then to whole ones, half away from zero. Without the first about one value in ``2**e`` would end on
@@ -172,13 +174,19 @@ def fake_accumulator(y: Tensor, unit: Tensor, scale: Tensor, bounds: Bounds, axi
         scale: of the output, float32 ``[]``.
         bounds: of the output.
         axis: of ``y``'s channels.
+        estimator: see :func:`fake_quantize`.
     """
+    if estimator == "ewgs":
+        y = _element_wise_scaled(y, scale)
     half = _half_inner_steps(unit, scale)
     fine, share = torch.mul(half, bounds.two_steps), torch.mul(half, _TWICE_OFF)
     if axis != y.dim() - 1:
         fine, share = along(fine, axis, y.dim()), along(share, axis, y.dim())
     # A power of two scales without rounding, so a tie stays one until it is moved off its middle.
     y.detach().div_(fine).round_().mul_(share).round_().mul_(scale)
+    if estimator == "plain":
+        y.detach().clamp_(bounds.low, bounds.high)
+        return y
     return _clipped(y, bounds)
 
 

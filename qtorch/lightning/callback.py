@@ -26,6 +26,8 @@ __all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
 
 #: Where a checkpoint keeps the state of the random generators.
 _RANDOM = "qtorch_random_state"
+#: Of a network's state, what calibration decides: the grids, and where learned ones start.
+_CALIBRATED = ("_extra_state", "log_scale", "log_weight_scale", "zero_share")
 #: How the log says what the network computes.
 _LOGGED = {Mode.FLOAT: 0.0, Mode.FAKE: 1.0, Mode.EXACT: 2.0}
 
@@ -158,7 +160,7 @@ class QuantizationAwareTraining(pl.Callback):
             name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
         }
         calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches), together=True)
-        measured = {name: state for name, state in network.state_dict().items() if name.endswith("_extra_state")}
+        measured = {name: state for name, state in network.state_dict().items() if name.endswith(_CALIBRATED)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
 
