@@ -1,5 +1,6 @@
-"""``python -m export CHECKPOINT --out DIR``, ``python -m export verify MODEL.tflite [--against CHECKPOINT]``, and
-``python -m export support``: the table of what can be exported.
+"""``python -m export CHECKPOINT --out DIR``, ``python -m export verify MODEL.tflite [--against CHECKPOINT]``,
+``python -m export sensitivity CHECKPOINT``: what each layer's quantization costs, and ``python -m export support``: the
+table of what can be exported.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import fx
 
@@ -19,12 +20,17 @@ from export.integers import integer_graph
 from export.ir import Graph
 from export.parity import compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
+from export.post_training import quantize_after_training
 from export.report import table
+from export.sensitivity import layer_costs, sensitivity_table
+from export.stages import float_network, real_inputs
 from export.support import support_table
 from export.tflite_reader import read_tflite
 from qtorch.errors import BadModelFile, ParityError
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.cli import run_command
+from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.task import Task
 
 _RANDOM_INPUTS = 10_000
 
@@ -72,6 +78,29 @@ def _verify(arguments: Sequence[str]) -> None:
     codes = corner_codes(graph, _RANDOM_INPUTS)
     for name, engine in parity(graph, model, codes).engines.items():
         print(f"{name:28}{engine.inputs:10,} inputs {engine.exact_share:9.2%} exact, at most {engine.max_lsb} LSB off")
+
+
+def _sensitivity(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m export sensitivity",
+        description="Quantize the float network of a checkpoint one layer at a time, calibrated and not trained, and "
+        "print what each layer costs. To spare a layer, set --qat.layers in training, for example to "
+        '{"NAME": {"activations": "int16"}} or {"NAME": {"skip": true}}.',
+    )
+    parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
+    parser.add_argument("--bits", type=int, choices=(8, 4), help="of the weights (default: the checkpoint's)")
+    given = parser.parse_args(arguments)
+    run = load_run(given.checkpoint)
+    config = run.qat.config if given.bits is None else replace(run.qat.config, weight_bits=given.bits)
+    inputs = real_inputs(run)
+    example: Any = run.module.example_input_array
+    network = quantize_after_training(float_network(run), inputs["train"], config, example=example)
+    task, data = run.module, run.data
+    if isinstance(task, Task) and isinstance(data, ArrayDataModule):
+        x, target = data.arrays.test
+        print(sensitivity_table(layer_costs(network, x, lambda output: task.metrics(x, output, target)), task.columns))
+    else:
+        print(sensitivity_table(layer_costs(network, inputs["test"]), ()))
 
 
 def _verify_real(graph: Graph, model: bytes) -> None:
@@ -122,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["support"]:
         print(support_table())
         return 0
+    if given[:1] == ["sensitivity"]:
+        return run_command(lambda: _sensitivity(given[1:]))
     if given[:1] == ["verify"]:
         return run_command(lambda: _verify(given[1:]))
     return run_command(lambda: _export(given))
