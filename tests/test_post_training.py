@@ -315,6 +315,10 @@ def pairs() -> Iterator[tuple[str, nn.Module, bool]]:
     yield "groups", Calls(conv(4, 8, 3, groups=2), F.relu, conv(8, 6, 1, groups=2)), True
     yield "depthwise", Calls(conv(4, 8, 3, groups=4), F.relu, conv(8, 16, 3, groups=8)), True
     yield "last axis", Calls(nn.Linear(6, 5), F.relu, nn.Linear(5, 2)), True
+    # Of a weight whose axes lie in another order, a reshaped tensor is no view.
+    turned = conv(4, 6, (2, 3))
+    turned.weight = nn.Parameter(torch.randn(6, 4, 3, 2).transpose(2, 3))
+    yield "turned kernel", Calls(conv(*CONV), F.relu, turned), True
     yield "one axis", Calls(nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 5, 3)), F.relu, nn.Conv1d(5, 2, 1)), True
     yield "functions", Functional(), True
     yield "batch norm", Calls(conv(*CONV), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()), conv(*CONV)), True

@@ -155,7 +155,8 @@ def _pairs(traced: fx.GraphModule) -> list[_Pair]:
         if row is not None and row.row.name in _LAYERS and all(uses[id(t)] == 1 for t in row.constants.values()):
             weight, bias = row.constants["weight"].detach(), row.constants.get("bias")
             bias = None if bias is None else bias.detach()
-            copies = weight.double(), None if bias is None else bias.double()
+            # Contiguous, so that what is reshaped stays a view.
+            copies = weight.double().contiguous(), None if bias is None else bias.double()
             own[node] = _Layer(*copies, originals=(weight, bias))
     pairs = []
     for node, layer in own.items():
