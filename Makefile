@@ -32,5 +32,5 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/python -m pip install -q -c constraints.txt -e .[recipes,test]
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[recipes,logging,test]
 	touch $@

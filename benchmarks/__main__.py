@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import pytorch_lightning as pl
 import torch
 
-from benchmarks import mlperf_tiny, peers
+from benchmarks import mlperf_tiny, peers, recipe_table
 from export.integers import integer_graph
 from export.parity import compare_file
 from export.tflite import write_tflite
@@ -76,11 +76,17 @@ def _fit(exact_after: float | None) -> tuple[float, float, FuelConsumption]:
 def main() -> None:
     """Print one line per figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What quantized training costs.")
-    parser.add_argument("suite", nargs="?", choices=("own", "peers"), default="own", help="whose figures to print")
-    suite = parser.parse_args().suite
+    suites: dict[str, Callable[[list[str]], Iterator[str]]] = {
+        "own": lambda _: _own(),
+        "peers": lambda _: peers.lines(),
+        "recipes": recipe_table.lines,
+    }
+    parser.add_argument("suite", nargs="?", choices=suites, default="own", help="whose figures to print")
+    parser.add_argument("rest", nargs="*", help="of recipes: how many seeds, and words of the labels wanted")
+    given = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    for line in peers.lines() if suite == "peers" else _own():
+    for line in suites[given.suite](given.rest):
         print(line, flush=True)
 
 

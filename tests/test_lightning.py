@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -237,3 +239,27 @@ qat: {{start: 1, freeze_batch_norm: null, layers: {{"5": {{weight_bits: 8, obser
     state = torch.load(checkpoint, weights_only=True)
     assert "momentum_buffer" in str(state["optimizer_states"]) or state["optimizer_states"][0]["param_groups"][0]["lr"]
     assert load_run(checkpoint).module.hparams["width"] == 4
+
+
+def test_print_config_and_both_loggers(tmp_path: Path) -> None:
+    python = [sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat", "fit"]
+    run = {"cwd": Path(__file__).parents[1], "capture_output": True, "text": True, "check": True}
+    printed = subprocess.run([*python, "--print_config"], **run).stdout  # type: ignore[call-overload]
+    for line in ("max_epochs: 200", "observer: minmax", "qat_learning_rate: 0.001", "csv: null", "threads: 1"):
+        assert line in printed
+    (tmp_path / "printed.yaml").write_text(printed)
+    loggers = [
+        {
+            "class_path": f"pytorch_lightning.loggers.{kind}Logger",
+            "init_args": {"save_dir": str(tmp_path), "name": kind},
+        }
+        for kind in ("TensorBoard", "CSV")
+    ]
+    arguments = ["--config", str(tmp_path / "printed.yaml"), "--trainer.max_epochs", "3", "--optimizer", "SGD"]
+    arguments += ["--optimizer.lr", "0.001", "--trainer.logger", json.dumps(loggers)]
+    subprocess.run([*python, *arguments], **run)  # type: ignore[call-overload]
+    assert list(tmp_path.rglob("events.out.tfevents*"))
+    (log,) = tmp_path.rglob("metrics.csv")
+    header, *rows = log.read_text().splitlines()
+    column = header.split(",").index("qat_mode")
+    assert {row.split(",")[column] for row in rows} - {""} == {"0.0", "1.0"}
