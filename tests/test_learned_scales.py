@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -12,10 +14,15 @@ from torch import Tensor, fx, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
+from export.integers import integer_graph
+from export.parity import corner_codes, parity
+from export.tflite import write_tflite
 from qtorch import Mode
 from qtorch.calibration import observe_in_training
+from qtorch.functional import dequantize
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.regression import Regression
+from qtorch.observers import make_observer
 from qtorch.straight_through import learned_step, lsq_gradient_scale
 
 
@@ -45,6 +52,64 @@ def test_a_weight_s_scale_has_lsq_s_gradient(weights: str) -> None:
     assert op.log_weight_scale.grad is not None
     factor = lsq_gradient_scale(12 // scale.numel(), 127)
     torch.testing.assert_close(op.log_weight_scale.grad, scale.grad * factor * scale.detach())
+
+
+def only_op(qat: fx.GraphModule) -> qtorch.QuantizedOp:
+    """The op of a network of one layer."""
+    return next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp))
+
+
+@pytest.mark.parametrize("weights", ["per_channel", "per_tensor"])
+@pytest.mark.parametrize("name", ["percentile:90", "mse", "entropy", "lsq", "lsq+", "fixed:-0.3:0.1", "fixed:-9:9"])
+def test_a_weight_observer_decides_what_the_highest_code_stands_for(name: str, weights: str) -> None:
+    """As a share of the largest magnitude, which then goes on following the weight."""
+    torch.manual_seed(0)
+    layer = nn.Linear(40, 4)
+    nn.init.normal_(layer.weight)
+    qat = calibrated(layer, torch.rand(50, 40), weight_observer=name, weights=weights)
+    axis = 0 if weights == "per_channel" else None
+    observer = make_observer(name, axis, 255, symmetric=True)
+    observer.observe(layer.weight.detach())
+    low, high = observer.range()
+    largest = layer.weight.detach().abs().amax(() if axis is None else 1)
+    expected = torch.minimum(torch.maximum(-low, high), largest) / 127
+    torch.testing.assert_close(only_op(qat).constants()["weight"].grid.scale, expected)
+    with torch.no_grad():
+        only_op(qat).get_parameter("weight").mul_(3)
+    torch.testing.assert_close(only_op(qat).constants()["weight"].grid.scale, 3 * expected)
+
+
+@pytest.mark.parametrize("config", [{"weight_observer": "percentile:90"}, {"scales": "lsq"}, {"scales": "lsq+"}])
+@pytest.mark.parametrize("weights", ["per_channel", "per_tensor"])
+def test_what_training_multiplies_with_is_what_is_exported(weights: str, config: dict[str, str]) -> None:
+    qat = calibrated(nn.Linear(400, 4), torch.rand(50, 400), weights=weights, **config)
+    op = only_op(qat)
+    scale = op.constants()["weight"].grid.scale.flatten()[0]
+    with torch.no_grad():
+        # A small one on a tie, which does not change what the scale is.
+        op.get_parameter("weight")[0, 0] = scale * 2.5
+    fake, _ = op._fake_constants()
+    for role, constant in op.constants().items():
+        torch.testing.assert_close(fake[role].detach(), dequantize(constant.codes, constant.grid, constant.axis))
+    assert int(op.constants()["weight"].codes[0, 0]) == 2
+
+
+def test_pact_learns_the_upper_end_from_what_lies_beyond_it() -> None:
+    """Choi et al., section 3: the gradient of alpha is 1 there, and 0 elsewhere."""
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    qat = calibrated(nn.Sequential(layer, nn.ReLU()), torch.tensor([[-9.0], [2.0]]), scales="pact")
+    qtorch.set_mode(qat, Mode.FAKE)
+    quantizer = qtorch.quantizers(qat)["0.quantizer"]
+    for inputs, beyond in ([[-3.0], [0.31], [1.7]], 0), ([[-3.0], [0.31], [8.0], [9.0]], 2):
+        qat.zero_grad()
+        # The input's range is wider than the layer's.
+        quantizer.log_scale.data.fill_(-6.0)
+        alpha = 255 * float(quantizer.scale) if beyond else 0.0
+        if not beyond:
+            quantizer.log_scale.data.fill_(0.0)
+        qat(torch.tensor(inputs)).sum().backward()
+        assert float(quantizer.log_scale.grad) == pytest.approx(beyond * alpha, rel=1e-5)
 
 
 @pytest.mark.parametrize("scales", ["lsq", "lsq+", "pact"])
@@ -137,3 +202,119 @@ def test_a_copy_has_grids_of_its_own() -> None:
     for net in (copied, anew):
         qtorch.set_mode(net, Mode.FAKE)
     assert torch.equal(copied(9 * x), anew(9 * x))
+
+
+class Branches(nn.Module):
+    """Two branches of different reach that a concatenation brings onto one grid, and a grid that a kernel fixes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.last = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x)
+        return self.last(torch.cat([a, 3 * torch.relu(self.b(x)), torch.tanh(a)], 1))
+
+
+def image_network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(),
+        nn.Flatten(), nn.Linear(16, 2),
+    )  # fmt: skip
+
+
+def example(net: nn.Module) -> tuple[Tensor, Tensor]:
+    """96 inputs of a network from :data:`NETWORKS`, and targets that it can learn."""
+    shape = (1, 6, 6) if isinstance(net, nn.Sequential) and isinstance(net[0], nn.Conv2d) else (3,)
+    x = torch.randn(96, *shape)
+    flat = x.flatten(1)
+    return x, torch.stack([flat[:, :3].sum(1), flat[:, 1].abs()], 1)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "perceptron": perceptron,
+    "image": image_network,
+    "branches": Branches,
+}
+OBSERVERS = ["minmax", "moving_average:0.8", "percentile:99", "mse", "entropy", "fixed:-4:4", "lsq", "lsq+"]
+CONFIGS: list[dict[str, Any]] = [
+    *({"scales": scales} for scales in ("lsq", "lsq+", "pact")),
+    *({"scales": scales, "weights": "per_tensor", "weight_bits": 4} for scales in ("lsq", "lsq+", "pact")),
+    *({"scales": scales, "activations": "int16"} for scales in ("lsq", "lsq+", "pact")),
+    *({"weight_observer": name} for name in ("percentile:99", "mse", "entropy")),
+    *({"weight_observer": name, "weights": "per_tensor"} for name in ("percentile:99", "mse", "entropy")),
+    *({"observer": name} for name in OBSERVERS),
+    *({"gradient": name} for name in ("plain", "ewgs")),
+    {"scales": "lsq+", "gradient": "ewgs", "observer": "percentile:99.9", "weight_observer": "percentile:99"},
+]
+
+
+def train(qat: fx.GraphModule, x: Tensor, target: Tensor, steps: int) -> list[float]:
+    """Losses of ``steps`` steps with Adam."""
+    optimizer = torch.optim.Adam(qat.parameters(), 1e-2)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (qat(x) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def activation_scales(qat: fx.GraphModule) -> dict[str, tuple[bool, float]]:
+    """Of each quantizer: whether its scale is learned, and the scale."""
+    return {n: (q.learned != "measured", float(q.scale)) for n, q in qtorch.quantizers(qat).items()}
+
+
+def assert_finite_gradients(qat: fx.GraphModule, x: Tensor) -> None:
+    qat.zero_grad()
+    qat(x).square().mean().backward()
+    for name, parameter in qat.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize(
+    ("network", "config"),
+    [
+        (network, config)
+        for network in NETWORKS
+        for config in CONFIGS
+        if network == "perceptron" or "observer" not in config
+    ],
+    ids=lambda case: case if isinstance(case, str) else "-".join(map(str, case.values())),
+)
+@pytest.mark.usefixtures("one_thread")
+def test_training_export_and_checkpoint(network: str, config: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    net = NETWORKS[network]()
+    x, target = example(net)
+    qat = calibrated(net, x, **config).train()
+    qtorch.set_mode(qat, Mode.FAKE)
+    before = activation_scales(qat)
+    losses = train(qat, x, target, 30)
+    assert losses[-1] < 0.8 * losses[0]
+    for name, (learned, scale) in activation_scales(qat).items():
+        assert (scale != before[name][1]) == learned, name
+    assert any(learned for learned, _ in before.values()) == ("scales" in config)
+    qtorch.freeze_batch_norm(qat)
+    qtorch.set_mode(qat, Mode.EXACT)
+    assert_finite_gradients(qat, x)
+    graph = integer_graph(qat.eval())
+    model = write_tflite(graph)
+    engines = parity(graph, model, corner_codes(graph, 500), qat, reported=()).engines
+    assert engines["tflm"].mismatches == 0
+    # Learned grids are not rounded onto twice, and a step of 4 or 16 bits hides less than one of 8.
+    plain = network != "branches" and "scales" not in config
+    assert engines["qat_network"].exact_share > (0.995 if plain else 0.6)
+    assert engines["qat_network"].max_lsb <= (1 if plain else 6)
+    again = qtorch.prepare(NETWORKS[network](), x[:1], qtorch.QuantizationConfig(**config)).eval()
+    again.load_state_dict(copy.deepcopy(qat.state_dict()))
+    assert write_tflite(integer_graph(again)) == model
+    for mode in Mode:
+        for each in (qat, again):
+            qtorch.set_mode(each, mode)
+        with torch.no_grad():
+            assert torch.equal(again(x), qat(x)), mode

@@ -93,8 +93,18 @@ def test_mse_is_as_good_as_the_best_of_all_grids(what: str, levels: int, symmetr
         scale = (high - low) / (levels - 1)
         bottom = round(low / scale)
     values = x.double().numpy()
+    assert min(0.0, values.min()) * (1 + 2**-10) <= low <= 0 <= high <= max(0.0, values.max()) * (1 + 2**-10)
     found = rounding_error(values, scale, bottom, bottom + levels - 1)
     assert found < 1.02 * least_rounding_error(values, levels, symmetric)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_mse_finds_the_step_that_the_values_are_multiples_of(symmetric: bool) -> None:
+    """One outlier, which would make that step a hundredth of the range, weighs too little to move it."""
+    steps = torch.arange(-7.0, 8).repeat(20_000)
+    x = torch.cat([steps * 0.1, torch.tensor([-99.0, 99.0])])
+    low, high = ends(make_observer_of("mse", x, None, 15, symmetric))
+    assert (low, high) == (pytest.approx(-0.7, rel=4e-3), pytest.approx(0.7, rel=4e-3))
 
 
 @pytest.mark.parametrize("what", ["normal", "rectified", "positive"])
@@ -181,6 +191,24 @@ def test_percentile_is_the_quantile_within_a_bucket(what: str, keep: float, axis
             assert expected[0] - abs(expected[0]) * 2**-10 <= end <= expected[1] + abs(expected[1]) * 2**-10
 
 
+def test_percentile_keeps_no_more_values_than_it_says() -> None:
+    x = torch.arange(1.0, 9)
+    assert ends(make_observer_of("percentile:87.5", x))[1] == pytest.approx(7, rel=2**-10)
+    assert ends(make_observer_of("percentile:87.5", -x))[0] == pytest.approx(-7, rel=2**-10)
+    both = torch.cat([x, -x])
+    assert ends(make_observer_of("percentile:87.5", both)) == [pytest.approx(e, rel=2**-10) for e in (-7, 7)]
+
+
+def test_entropy_leaves_zeros_aside_and_counts_the_codes_of_one_side() -> None:
+    x = draw("normal", 20_000)
+    with_zeros = torch.cat([x, torch.zeros(100_000)])
+    assert ends(make_observer_of("entropy", with_zeros)) == ends(make_observer_of("entropy", x))
+    x = torch.cat([draw("laplace", 100_000).abs() * 0.2, torch.tensor([100.0])])
+    # 1,500 codes above zero are fewer than there are bins, 3,000 are not.
+    tops = [ends(make_observer_of("entropy", x, None, 3000, symmetric))[1] for symmetric in (True, False)]
+    assert tops == [pytest.approx(100 * 1500 / 2048, rel=0.03), pytest.approx(100, rel=0.01)]
+
+
 def test_entropy_recovers_from_an_outlier_and_clips_nothing_uniform() -> None:
     low, high = ends(make_observer_of("entropy", torch.cat([draw("normal", 20000), torch.tensor([100.0])])))
     assert -5 < low < -3
@@ -240,6 +268,13 @@ def test_two_that_saw_halves_merge_into_one_that_saw_all(name: str, axis: int | 
         expected = list(np.mean([ends(observer) for observer in observers], 0))
     exact = name in ("minmax", "percentile:98", "mse", "entropy", "fixed:-1:2")
     np.testing.assert_allclose(ends(unseen), expected, rtol=0 if exact else 1e-6)
+
+
+def test_lsq_is_signed_if_any_part_was() -> None:
+    positive, signed = (make_observer_of("lsq", x) for x in (torch.ones(9), torch.tensor([-1.0, 1.0])))
+    positive.merge(signed)
+    low, high = ends(positive)
+    assert low == -high
 
 
 def test_moving_averages_merge_by_how_much_each_saw() -> None:
