@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from qtorch.errors import BadConfiguration, BadInput
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.layers import QuantizedOp
-from qtorch.observers import is_distributed
+from qtorch.observer import is_distributed
 
 __all__ = [
     "Saturation",

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from qtorch.config import LayerConfig
 from qtorch.errors import BadConfiguration
 from qtorch.functional import dequantize, range_to_grid
-from qtorch.observers import is_distributed, make_observer
+from qtorch.observer import is_distributed
+from qtorch.observers import make_observer
 from qtorch.qparams import CODE_RANGE, Grid, QParams
 from qtorch.straight_through import (
     Bounds,

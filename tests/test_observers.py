@@ -13,7 +13,8 @@ import qtorch
 from qtorch import Mode
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.histogram import Histogram
-from qtorch.observers import Observer, make_observer
+from qtorch.observer import Observer
+from qtorch.observers import make_observer
 
 
 def make_observer_of(

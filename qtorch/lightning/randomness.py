@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qtorch.observers import is_distributed
+from qtorch.observer import is_distributed
 
 __all__ = ["random_state", "restore_random_state"]
 
