@@ -43,7 +43,8 @@ class LayerConfig:
             calibration which share of a weight's largest magnitude is represented, and that share then stays.
         scales: ``measured``, or learned by gradient: ``lsq`` (activations and weights), ``lsq+`` (zero points too) or
             ``pact`` (the upper end of rectified activations). Learned ones start as their papers say where the
-            observers are left at ``minmax``.
+            observers are left at ``minmax``. They are parameters of the network: give an optimizer with weight decay
+            none for those whose names end in ``log_scale``, ``log_weight_scale`` or ``zero_share``.
         gradient: straight-through estimator of measured activations: ``clipped``, ``plain`` or ``ewgs``; see
             :func:`qtorch.straight_through.fake_quantize`.
         skip: leave the layer in float32, on the device too, between DEQUANTIZE and QUANTIZE. What float layers compute

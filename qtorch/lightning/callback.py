@@ -13,7 +13,14 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, fx, nn
 
-from qtorch.calibration import calibrate, freeze_batch_norm, observe_in_training, saturation, set_mode
+from qtorch.calibration import (
+    calibrate,
+    freeze_batch_norm,
+    observe_in_training,
+    quantizers,
+    saturation,
+    set_mode,
+)
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
@@ -207,8 +214,8 @@ class QuantizationAwareTraining(pl.Callback):
             self.began, self.mode = trainer.current_epoch, Mode.FAKE
             self._calibrate(trainer, pl_module)
             set_mode(network, self.mode)
-        elif averages_weights(trainer) and self.config.scales == "measured":
-            # The averaged weights are none that ranges were measured with.
+        elif averages_weights(trainer) and all(q.learned == "measured" for q in quantizers(network).values()):
+            # The averaged weights are none that ranges were measured with; learned ranges were averaged with them.
             calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches), together=True)
             set_mode(network, self.mode)
         self._lap("qat")

@@ -1,0 +1,212 @@
+"""``<name>_quantization.h``: physical values to int8 codes and back, in C, equal to the training code bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from export.c_names import c_identifier
+from export.c_text import close_guard, double_literal, float_literal, open_guard, parenthesized, quoted
+from qtorch.errors import BadConfiguration
+from qtorch.features import Feature, Interface
+from qtorch.qparams import QParams
+
+__all__ = ["quantization"]
+
+
+def quantization(
+    name: str,
+    interface: Interface,
+    inputs: tuple[QParams, ...],
+    outputs: tuple[QParams, ...],
+    sizes: tuple[int, int] | None = None,
+) -> str:
+    """``<name>_quantization.h``: physical values to int8 codes and back, equal to QParams bit for bit.
+
+    Input features get ``<name>_quantize_<feature>``, output features ``<name>_dequantize_<feature>``; two features
+    whose identifiers agree are told apart by ``_2``, ``_3``. All features lie in input tensor 0 and output tensor 0:
+    as many as the tensor has elements, which is the caller's concern, or one that all elements share.
+
+    Args:
+        name: the model's, any string.
+        interface: the quantities, in the tensors' order.
+        inputs: one record per input tensor, int8 per tensor.
+        outputs: likewise.
+        sizes: elements of input tensor 0 and of output tensor 0, one sample's; the features' numbers if ``None``.
+
+    Raises:
+        BadConfiguration: a feature's offset is not finite, or its span not positive and finite.
+        ValueError: no record, or one that is not int8 per tensor.
+    """
+    name = c_identifier(name)
+    feature_sides = (("input", interface.inputs, inputs), ("output", interface.outputs, outputs))
+    elements = dict(zip(("input", "output"), sizes or (len(interface.inputs), len(interface.outputs)), strict=True))
+    parts = [
+        f"""\
+// Codes from physical values, and physical values from codes: real = scale * (code - zero point).
+//
+// These functions agree with the training code bit for bit, given IEEE arithmetic: compile without -ffast-math.
+// Physical units are converted in double. Where double is float, as on AVR, a value within a rounding error of the
+// middle between two codes may get the neighbouring code; features with offset 0 and span 1 are exact there too.
+{open_guard(f"{name}_quantization")}
+#include <stdint.h>
+"""
+    ]
+    for side, features, records in feature_sides:
+        parts.append(_figures(name, side, features, records))
+        if len(features) == 1 < elements[side]:
+            parts.append(f"// Elements of the tensor; all are {quoted(features[0].name)}.")
+            parts.append(f"#define {name.upper()}_{side.upper()}_SIZE {elements[side]}\n")
+    parts.append(_code_of(name))
+    for side, features, records in feature_sides:
+        identifiers = _distinct(feature.name for feature in features)
+        tensor = _tensor_macro(name, side, 0, len(records))
+        function = _quantize if side == "input" else _dequantize
+        for feature, identifier in zip(features, identifiers, strict=True):
+            parts.append(function(name, tensor, feature, identifier))
+        if features:
+            whole = _shared_by_all if len(features) == 1 < elements[side] else _whole_tensor
+            parts.append(whole(name, side, identifiers))
+    return "\n".join(parts) + close_guard(f"{name}_quantization")
+
+
+def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple[QParams, ...]) -> str:
+    """Macros: scale and zero point of each tensor of one side, offset and span of each feature."""
+    if not records:
+        raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
+    lines = []
+    for index, record in enumerate(records):
+        if record.dtype != "int8" or record.axis is not None:
+            raise ValueError(f"quantization.{side}s[{index}]: expected int8 per tensor, got {record}")
+        tensor = _tensor_macro(name, side, index, len(records))
+        lines.append(f"#define {tensor}_SCALE {float_literal(record.scale[0])}")
+        lines.append(f"#define {tensor}_ZERO_POINT {parenthesized(str(record.zero_point[0]))}")
+    lines += ["", f"#define {name.upper()}_{side.upper()}_FEATURES {len(features)}"]
+    for feature, identifier in zip(features, _distinct(feature.name for feature in features), strict=True):
+        if not math.isfinite(feature.offset) or not 0 < feature.span < math.inf:
+            raise BadConfiguration(
+                where=f"{side} feature {feature.name!r}",
+                expected="a finite offset and a positive, finite span",
+                got=f"offset {feature.offset!r} and span {feature.span!r}",
+                remedy="correct the feature in the recipe",
+            )
+        macro = f"{name.upper()}_{side.upper()}_{identifier.upper()}"
+        unit = f"in {quoted(feature.unit)}" if feature.unit else "a pure number"
+        lines += [
+            f"// {quoted(feature.name)}, {unit}: network value = (physical value - offset) / span.",
+            f"#define {macro}_OFFSET {double_literal(feature.offset)}",
+            f"#define {macro}_SPAN {double_literal(feature.span)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _code_of(name: str) -> str:
+    """The C function that all quantizing functions share."""
+    return f"""\
+// Nearest code, ties away from zero, clamped to -128..127; the zero point for NaN. Needs no math library.
+static inline int8_t {name}_code_of(float steps, int zero_point) {{
+  int code = zero_point;
+  // Beyond 256 steps every zero point saturates, and conversion to int would be undefined further out.
+  if (steps >= 256.0f) {{
+    code = 127;
+  }} else if (steps <= -256.0f) {{
+    code = -128;
+  }} else if (steps > -256.0f && steps < 256.0f) {{
+    const int whole = (int)steps;
+    // Exact, so that a value just below a tie is not taken for one, as it would be in (int)(steps + 0.5f).
+    const float fraction = steps - (float)whole;
+    code += whole;
+    if (fraction >= 0.5f) code += 1;
+    if (fraction <= -0.5f) code -= 1;
+  }}
+  if (code < -128) code = -128;
+  if (code > 127) code = 127;
+  return (int8_t)code;
+}}
+"""
+
+
+def _quantize(name: str, tensor: str, feature: Feature, identifier: str) -> str:
+    """The C function from one feature's physical value to its code."""
+    macro = f"{name.upper()}_INPUT_{identifier.upper()}"
+    if feature.offset == 0 and feature.span == 1:
+        network = "physical"
+    else:
+        above = "(double)physical" if feature.offset == 0 else f"(double)physical - {macro}_OFFSET"
+        network = f"(float)({above})" if feature.span == 1 else f"(float)(({above}) / {macro}_SPAN)"
+    return f"""\
+static inline int8_t {name}_quantize_{identifier}(float physical) {{
+  const float network = {network};
+  return {name}_code_of(network / {tensor}_SCALE, {tensor}_ZERO_POINT);
+}}
+"""
+
+
+def _dequantize(name: str, tensor: str, feature: Feature, identifier: str) -> str:
+    """The C function from one feature's code to its physical value."""
+    macro = f"{name.upper()}_OUTPUT_{identifier.upper()}"
+    scaled = "(double)network" if feature.span == 1 else f"(double)network * {macro}_SPAN"
+    if feature.offset == 0 and feature.span == 1:
+        convert = "  return network;"
+    elif feature.offset == 0:
+        convert = f"  return (float)({scaled});"
+    elif feature.span == 1:
+        convert = f"  return (float)({scaled} + {macro}_OFFSET);"
+    else:
+        convert = f"""\
+  // volatile, lest the compiler fuse product and sum into one operation that rounds once instead of twice.
+  const volatile double scaled = {scaled};
+  return (float)(scaled + {macro}_OFFSET);"""
+    return f"""\
+static inline float {name}_dequantize_{identifier}(int8_t code) {{
+  const float network = (float)((double){tensor}_SCALE * (code - {tensor}_ZERO_POINT));
+{convert}
+}}
+"""
+
+
+def _whole_tensor(name: str, side: str, identifiers: tuple[str, ...]) -> str:
+    """The C function that converts all features of tensor 0.
+
+    Its name can't be a feature's: c_identifier never returns ``input`` or ``output``, which are Arduino macros.
+    """
+    size = f"{name.upper()}_{side.upper()}_FEATURES"
+    if side == "input":
+        head = f"{name}_quantize_input(const float physical[{size}], int8_t codes[{size}])"
+        lines = [f"  codes[{i}] = {name}_quantize_{feature}(physical[{i}]);" for i, feature in enumerate(identifiers)]
+    else:
+        head = f"{name}_dequantize_output(const int8_t codes[{size}], float physical[{size}])"
+        lines = [f"  physical[{i}] = {name}_dequantize_{feature}(codes[{i}]);" for i, feature in enumerate(identifiers)]
+    return "\n".join([f"static inline void {head} {{", *lines, "}", ""])
+
+
+def _shared_by_all(name: str, side: str, identifiers: tuple[str, ...]) -> str:
+    """The C function that converts tensor 0, all of whose elements are the one feature."""
+    size, (feature,) = f"{name.upper()}_{side.upper()}_SIZE", identifiers
+    if side == "input":
+        head = f"{name}_quantize_input(const float physical[{size}], int8_t codes[{size}])"
+        line = f"codes[i] = {name}_quantize_{feature}(physical[i]);"
+    else:
+        head = f"{name}_dequantize_output(const int8_t codes[{size}], float physical[{size}])"
+        line = f"physical[i] = {name}_dequantize_{feature}(codes[i]);"
+    # An unsigned int has 16 bits at least, which is more than a tensor of a device of that kind has elements.
+    loop = f"  for (unsigned int i = 0; i < {size}; ++i) {line}"
+    return "\n".join([f"static inline void {head} {{", loop, "}", ""])
+
+
+def _tensor_macro(name: str, side: str, index: int, count: int) -> str:
+    """``MODEL_INPUT``, or ``MODEL_INPUT_0`` where there are several."""
+    macro = f"{name.upper()}_{side.upper()}"
+    return macro if count == 1 else f"{macro}_{index}"
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Identifiers in order, later ones numbered from 2 where an earlier one is the same."""
+    taken: list[str] = []
+    for name in names:
+        identifier = stem = c_identifier(name)
+        number = 2
+        while identifier in taken:
+            identifier, number = f"{stem}_{number}", number + 1
+        taken.append(identifier)
+    return tuple(taken)
