@@ -1,6 +1,8 @@
 """``python -m benchmarks``: what quantized training, the integers and the export cost, as ratios in one run.
 
 ``python -m benchmarks peers``: what other libraries' quantized training costs beside it.
+
+``python -m benchmarks stress``: which methods recover networks that plain quantization ruins; two to four minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator
 import pytorch_lightning as pl
 import torch
 
-from benchmarks import mlperf_tiny, peers
+from benchmarks import mlperf_tiny, peers, stress
 from export.integers import integer_graph
 from export.parity import compare_file
 from export.tflite import write_tflite
@@ -75,12 +77,13 @@ def _fit(exact_after: float | None) -> tuple[float, float, FuelConsumption]:
 
 def main() -> None:
     """Print one line per figure."""
+    suites = {"own": _own, "peers": peers.lines, "stress": stress.lines}
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What quantized training costs.")
-    parser.add_argument("suite", nargs="?", choices=("own", "peers"), default="own", help="whose figures to print")
+    parser.add_argument("suite", nargs="?", choices=suites, default="own", help="which figures to print")
     suite = parser.parse_args().suite
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    for line in peers.lines() if suite == "peers" else _own():
+    for line in suites[suite]():
         print(line, flush=True)
 
 
