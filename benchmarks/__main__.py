@@ -1,6 +1,8 @@
 """``python -m benchmarks``: what quantized training, the integers and the export cost, as ratios in one run.
 
 ``python -m benchmarks peers``: what other libraries' quantized training costs beside it.
+
+``python -m benchmarks stress``: which methods recover networks that plain quantization ruins; two to four minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator
 import pytorch_lightning as pl
 import torch
 
-from benchmarks import mlperf_tiny, peers, recipe_table
+from benchmarks import mlperf_tiny, peers, recipe_table, stress
 from export.integers import integer_graph
 from export.parity import compare_file
 from export.tflite import write_tflite
@@ -80,6 +82,7 @@ def main() -> None:
         "own": lambda _: _own(),
         "peers": lambda _: peers.lines(),
         "recipes": recipe_table.lines,
+        "stress": lambda _: stress.lines(),
     }
     parser.add_argument("suite", nargs="?", choices=suites, default="own", help="whose figures to print")
     parser.add_argument("rest", nargs="*", help="of recipes: how many seeds, and words of the labels wanted")
