@@ -12,15 +12,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from torch import fx
 
 from export.bundle import ExportOptions, make_bundle, probe_writable, write_bundle
-from export.engines import TFLM
+from export.engines import LITERT_REFERENCE, TFLM, tflm_available
 from export.integers import integer_graph
+from export.interpret import interpret
 from export.ir import Graph
+from export.node_parity import node_parity
 from export.parity import compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import quantize_after_training
+from export.real_bundle import refusal
 from export.report import table
 from export.sensitivity import layer_costs, sensitivity_table
 from export.stages import float_network, real_inputs
@@ -33,6 +37,7 @@ from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
 _RANDOM_INPUTS = 10_000
+_FLOAT_INPUTS = 200
 
 
 def _export(arguments: Sequence[str]) -> None:
@@ -104,15 +109,23 @@ def _sensitivity(arguments: Sequence[str]) -> None:
 
 
 def _verify_real(graph: Graph, model: bytes) -> None:
-    from export.interpret import interpret
-
-    behind = [next(n.output for n in graph.nodes if name in n.inputs) for name in graph.inputs]
-    codes = corner_codes(replace(graph, inputs=tuple(behind)), _RANDOM_INPUTS)
+    """A model with float32 inputs: node by node where it computes in float, else its outputs, exactly."""
+    readers = {name: node for node in graph.nodes for name in node.inputs if name in graph.inputs}
+    if graph.has_real_nodes and any(node.op != "quantize" for node in readers.values()):
+        rng = np.random.default_rng(0)
+        drawn = tuple(rng.normal(size=(_FLOAT_INPUTS, *graph.values[n].shape[1:])).astype("f4") for n in graph.inputs)
+        _verify_nodes(graph, model, drawn)
+        return
+    behind = tuple(readers[name].output for name in graph.inputs)
+    codes = corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS)
     inputs = []
     for name, array in zip(behind, codes, strict=True):
         qparams = graph.values[name].qparams
         assert qparams is not None
         inputs.append(qparams.dequantize(array))
+    if graph.has_real_nodes:
+        _verify_nodes(graph, model, tuple(inputs))
+        return
     expected = interpret(graph, tuple(inputs))
     got = TFLM.run(model, tuple(inputs))
     wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
@@ -121,6 +134,19 @@ def _verify_real(graph: Graph, model: bytes) -> None:
             f"{TFLM.name} differs from the integer reference on {wrong} outputs of {len(inputs[0])} inputs"
         )
     print(f"{TFLM.name:28}{len(inputs[0]):10,} float32 inputs, all exact")
+
+
+def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> None:
+    """In LiteRT, and in TFLite Micro if it has the kernels."""
+    engines = [LITERT_REFERENCE]
+    if tflm_available() and not refusal(model, inputs):
+        engines.append(TFLM)
+    for engine in engines:
+        found = node_parity(graph, model, inputs, engine)
+        print(
+            f"{engine.name:28}{found.inputs:10,} inputs, {found.integer_outputs:,} integers exact, "
+            f"{found.float_outputs:,} float results as their layers' functions"
+        )
 
 
 def _require_same(found: Graph, network: fx.GraphModule) -> None:

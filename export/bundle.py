@@ -25,6 +25,7 @@ from export.engines import TFLM, tflm_available
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.node_parity import node_parity
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
@@ -205,6 +206,9 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
         # Off the grid, so that QUANTIZE has something to round.
         off = np.float32(qparams.scale[0]) * rng.uniform(-0.5, 0.5, array.shape).astype(np.float32)
         inputs.append(qparams.dequantize(array) + off)
+    if final.has_real_nodes:
+        node_parity(final, model, tuple(inputs), TFLM)
+        return
     expected = interpret(final, tuple(inputs))
     got = TFLM.run(model, tuple(inputs))
     wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, final.outputs, strict=True))

@@ -130,6 +130,11 @@ class Graph:
         qparams = self.qparams(node)
         return all(q is None for role, q in qparams.items() if role != "weight")
 
+    @property
+    def has_real_nodes(self) -> bool:
+        """Whether any node computes in float32, so that results are not promised to the bit."""
+        return any(self.is_real(node) for node in self.nodes)
+
     def constants(self) -> dict[str, Value]:
         """The values that have data."""
         return {name: value for name, value in self.values.items() if value.data is not None}

@@ -23,7 +23,7 @@ from qtorch.lightning.checkpoint import Run
 from qtorch.post_training import equalize
 from qtorch.prepare import prepare
 
-__all__ = ["RealFormat", "real_files", "real_graph"]
+__all__ = ["RealFormat", "real_files", "real_graph", "refusal"]
 
 RealFormat = Literal["float32", "float16", "dynamic_range"]
 
@@ -61,7 +61,7 @@ def real_files(
         if kind == "float32":
             judged[TFLM.name] = node_parity(graph, model, stored, TFLM)
         else:
-            runs_in_tflm = _refusal(model, stored)
+            runs_in_tflm = refusal(model, stored)
     engine = TFLM if TFLM.name in judged else LITERT_REFERENCE
     figures = figures_of(run)
     test = {"float": figures(net), kind: figures(DeviceNetwork(graph, model, engine))}
@@ -78,7 +78,8 @@ def real_files(
     return files | {file: text.encode() for file, text in texts.items()}, test, parity
 
 
-def _refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
+def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
+    """Why TFLite Micro can't run a model; empty if it can."""
     try:
         TFLM.run(model, tuple(array[:1] for array in stored))
     except RuntimeError as error:

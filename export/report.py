@@ -34,7 +34,8 @@ def table(bundle: Bundle) -> str:
         return "\n".join(lines)
     lines.append(f"{'agrees with the integers':28}{'inputs':>10}{'exact':>10}{'max LSB':>10}")
     for name, engine in bundle.parity.engines.items():
-        judged = "  judged" if name in bundle.parity.judges else ""
+        how = next((judge[len(name) :] for judge in bundle.parity.judges if judge.split(",")[0] == name), None)
+        judged = "" if how is None else f"  judged{how}"
         lines.append(f"{name:28}{engine.inputs:10}{engine.exact_share:10.2%}{engine.max_lsb:10}{judged}")
     file = bundle.parity.file
     lines.append("")

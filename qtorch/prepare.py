@@ -329,7 +329,8 @@ class _Preparation:
         with self.traced.graph.inserting_before(node):
             inserted = self.traced.graph.create_node("call_module", name, (source,))
         inserted.meta = dict(source.meta)
-        config = plan.config.with_activations(dtype)
+        # Integers become other integers: that the layer behind computes in float32 is no business of this op.
+        config = replace(plan.config.with_activations(dtype), skip=False)
         found = Found(ROWS["quantize"], {}, {"input": source}, {})
         self.plans[inserted] = Plan(found, name, config)
         self.sharing.add(inserted, SharedGrid(dtype, config, rectified=self.sharing.grid(source).rectified))

@@ -23,18 +23,14 @@ HYBRID_OPS = frozenset({"fully_connected", "conv_2d", "depthwise_conv_2d"})
 
 
 def dynamic_range(graph: Graph) -> Graph:
-    """The weights of :data:`HYBRID_OPS` as int8 with a scale per output channel, all else as it is.
-
-    A convolution in groups keeps its float weight: LiteRT's kernel for both together gives wrong sums.
-    """
+    """The weights of :data:`HYBRID_OPS` as int8 with a scale per output channel, all else as it is."""
     values = dict(graph.values)
     for node in graph.nodes:
         roles = node.input_roles()
         if node.op not in HYBRID_OPS or "weight" not in roles:
             continue
         value, demand = values[roles["weight"]], node.row.constraints["weight"]
-        grouped = node.op == "conv_2d" and value.shape[3] != values[roles["input"]].shape[3]
-        if value.data is None or value.qparams is not None or grouped:
+        if value.data is None or value.qparams is not None:
             continue
         assert isinstance(demand, SymmetricWeight)
         weight = torch.from_numpy(value.data)

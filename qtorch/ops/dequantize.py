@@ -1,4 +1,4 @@
-"""DEQUANTIZE, int8 to float32, at the output of a model with a float interface.
+"""DEQUANTIZE, integers to float32: before a layer left in float, at the output of a model with a float interface.
 
 Source: TFLM ``kernels/internal/reference/dequantize.h``: product in double, rounded once to float32.
 """
@@ -28,11 +28,20 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 
 def samples() -> Iterable[Sample]:
-    """Every code at scales that float32 can't hold products of exactly."""
+    """Every code, or many, at scales that float32 can't hold products of exactly."""
     codes = np.arange(-128, 128, dtype=np.int8)[:, None]
     for scale, zero_point in [(0.1, 0), (1 / 3, -128), (1e-5, 127), (7.7, 13)]:
         qparams = {"input": QParams((float(np.float32(scale)),), (zero_point,)), "output": None}
         yield Sample(f"{scale:.4f}@{zero_point}", {}, {"input": codes}, qparams)
+    wide = np.linspace(-(2**15), 2**15 - 1, 512).astype(np.int16).reshape(8, 64)
+    qparams = {"input": QParams((float(np.float32(1 / 3000)),), (0,), "int16"), "output": None}
+    yield Sample("int16", {}, {"input": wide}, qparams)
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """3 from int16, and from the float16 of constants; 2 from int8."""
+    source = qparams["input"]
+    return 2 if source is not None and source.dtype == "int8" else 3
 
 
 ROW = Row(
@@ -40,9 +49,9 @@ ROW = Row(
     roles=("input",),
     matches=(),
     forward=forward,
-    constraints={"input": Free(), "output": Real()},
+    constraints={"input": Free(("int8", "int16")), "output": Real()},
     reference=reference,
-    tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=lambda qparams: 2),
+    tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=version),
     samples=samples,
     transposed=any_order,
 )

