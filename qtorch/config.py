@@ -110,6 +110,7 @@ class QuantizationConfig(LayerConfig):
     Attributes:
         layers: fields of :class:`LayerConfig` to change, by layer name or shell pattern (``"features.*"``), applied in
             order. A layer's name is its path in the network, a function's that of its node in the trace (``add_1``).
+            :func:`qtorch.prepare` refuses a name that is no pattern and that no layer has.
 
     Example:
         >>> QuantizationConfig(layers={"classifier": {"activations": "int16"}, "conv*": {"weight_bits": 4}})

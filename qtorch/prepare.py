@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import operator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -158,14 +157,14 @@ class _Preparation:
         return self.config.layer(name)
 
     def _require_layers(self) -> None:
-        """A configured name that no layer has would be a wish that nobody hears."""
-        for pattern in self.config.layers:
-            if not any(fnmatchcase(name, pattern) for name in self.named):
+        """A name that no layer has would be a wish that nobody hears; a pattern may be one for many networks."""
+        for name in self.config.layers:
+            if name not in self.named and not any(sign in name for sign in "*?["):
                 raise BadConfiguration(
-                    where=f"layers[{pattern!r}]",
-                    expected=f"a name, or a pattern of names, among {', '.join(self.named)}",
-                    got="one that none of them matches",
-                    remedy="correct it; a layer that is folded or fused goes by the name of the one before it",
+                    where=f"layers[{name!r}]",
+                    expected=f"one of {', '.join(self.named)}, or a pattern",
+                    got="another name",
+                    remedy="correct it; what is folded or fused goes by the name of the layer before it",
                 )
 
     def _require_used(self, node: fx.Node) -> None:

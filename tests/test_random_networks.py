@@ -33,7 +33,7 @@ CONFIGURATIONS = {
     2: qtorch.QuantizationConfig(activations="int16"),
     3: qtorch.QuantizationConfig(weight_bits=4),
     4: qtorch.QuantizationConfig(layers={"layer*": {"activations": "int16"}}),
-    5: qtorch.QuantizationConfig(margin=0.3, layers={"layer1": {"weight_bits": 4}}),
+    5: qtorch.QuantizationConfig(margin=0.3, layers={"layer1*": {"weight_bits": 4}}),
 }
 
 
