@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from export import headers
-from export.engines import LITERT_REFERENCE, TFLM, tflm_available
+from export.engines import LITERT_REFERENCE, TFLM, Engine, tflm_available
 from export.ir import Graph
 from export.lower import lower
 from export.node_parity import NodeParity, node_parity
@@ -87,10 +88,9 @@ def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
     return ""
 
 
-def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: np.ndarray, engine: Any) -> float:
-    import torch
-
+def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: np.ndarray, engine: Engine) -> float:
     x = torch.from_numpy(inputs)
     with torch.no_grad():
-        expected = net(x)
-    return float((DeviceNetwork(graph, model, engine)(x) - expected).abs().max())
+        found = [each(x) for each in (net, DeviceNetwork(graph, model, engine))]
+    outputs = (part if isinstance(part, tuple) else (part,) for part in found)
+    return max(float((mine - device).abs().max()) for mine, device in zip(*outputs, strict=True))

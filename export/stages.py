@@ -17,6 +17,7 @@ from export.ir import Graph
 from export.post_training import quantize_after_training
 from export.tflite import write_tflite
 from qtorch.calibration import set_mode
+from qtorch.errors import BadConfiguration
 from qtorch.fake_quant import Mode
 from qtorch.lightning.callback import inputs_of, network_of
 from qtorch.lightning.checkpoint import Run
@@ -74,7 +75,19 @@ def float_network(run: Run) -> nn.Module:
 
 
 def real_inputs(run: Run) -> dict[str, Tensor]:
-    """What the network reads of ``"train"`` and ``"test"``, float32 ``[N, ...]``; of foreign data up to some 2,000."""
+    """What the network reads of ``"train"`` and ``"test"``, float32 ``[N, ...]``; of foreign data up to some 2,000.
+
+    Raises:
+        BadConfiguration: it reads more than one tensor.
+    """
+    example: Any = run.module.example_input_array
+    if isinstance(example, tuple) and len(example) > 1:
+        raise BadConfiguration(
+            where=type(run.module).__name__,
+            expected="a network with one input: figures, headers and test vectors are of one",
+            got=f"{len(example)} inputs",
+            remedy="export it with integer_graph, write_tflite and parity, as the README's example does",
+        )
     if isinstance(run.data, ArrayDataModule):
         return {"train": run.data.arrays.train[0], "test": run.data.arrays.test[0]}
     run.data.prepare_data()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import operator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -19,10 +20,10 @@ from torch.nn import functional as F
 from qtorch.aliasing import require_no_aliasing
 from qtorch.assembly import Assembly, Plan
 from qtorch.batch_norm import BatchNorm
-from qtorch.config import QuantizationConfig
+from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
-from qtorch.errors import NotFinite, UnsupportedLayer
+from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
 from qtorch.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 from qtorch.layers import QuantizedOp
 from qtorch.matching import Found, find_row, refusal
@@ -58,7 +59,7 @@ def prepare(
         UnsupportedLayer: a layer, function, argument or control flow that can't be exported exactly; names it, its line
             of source, and what to use instead.
         NotFinite: a parameter holds NaN or infinity.
-        BadConfiguration: the network does not run on the example.
+        BadConfiguration: the network does not run on the example, or a layer is configured that it does not have.
     """
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
     # A tracer looks into its root; a lone layer must be seen as a layer.
@@ -124,6 +125,8 @@ class _Preparation:
         self.sharing = Sharing()
         self.taken = {name for name, _ in traced.named_modules()}
         self.replaced: set[str] = set()
+        #: What the configuration was asked for.
+        self.named: list[str] = []
 
     def run(self) -> None:
         require_no_aliasing(self.traced)
@@ -133,6 +136,7 @@ class _Preparation:
         for node in list(self.traced.graph.nodes):
             self._require_used(node)
             self._share(node)
+        self._require_layers()
         Assembly(self.traced, self.plans, self.sharing).run()
         _keep_real_between_skipped(self.traced)
 
@@ -147,7 +151,22 @@ class _Preparation:
             found = find_row(self.traced, node)
             if not self._absorb(node, found.row):
                 name = self._name(node)
-                self.plans[node] = Plan(found, name, self.config.layer(name))
+                self.plans[node] = Plan(found, name, self._layer(name))
+
+    def _layer(self, name: str) -> LayerConfig:
+        self.named.append(name)
+        return self.config.layer(name)
+
+    def _require_layers(self) -> None:
+        """A configured name that no layer has would be a wish that nobody hears."""
+        for pattern in self.config.layers:
+            if not any(fnmatchcase(name, pattern) for name in self.named):
+                raise BadConfiguration(
+                    where=f"layers[{pattern!r}]",
+                    expected=f"a name, or a pattern of names, among {', '.join(self.named)}",
+                    got="one that none of them matches",
+                    remedy="correct it; a layer that is folded or fused goes by the name of the one before it",
+                )
 
     def _require_used(self, node: fx.Node) -> None:
         if node.op == "placeholder" and not node.users:
@@ -216,7 +235,7 @@ class _Preparation:
         assert isinstance(producer, fx.Node)
         found = Found(ROWS["depthwise_conv_2d"], attrs, {"input": producer}, {"weight": weight})
         name = self._fresh(f"{node.name}_op")
-        self.plans[node] = Plan(found, name, self.config.layer(str(node.target)), norm)
+        self.plans[node] = Plan(found, name, self._layer(str(node.target)), norm)
 
     def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
         has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)
@@ -247,7 +266,7 @@ class _Preparation:
     def _share(self, node: fx.Node) -> None:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
         if node.op == "placeholder":
-            layer = self.config.layer(node.name)
+            layer = self._layer(node.name)
             self.sharing.add(node, SharedGrid(layer.activations, layer))
         elif node in self.plans:
             self._share_op(node, self.plans[node])

@@ -27,7 +27,7 @@ from export.real_bundle import RealFormat, real_graph
 from export.report import table
 from export.stages import DeviceNetwork
 from export.tflite import write_tflite
-from qtorch.errors import ParityError
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.ops import ROWS
@@ -441,3 +441,37 @@ def test_a_float_model_is_verified(partly_float: Run, kind: Any, tmp_path: Path,
     printed = capsys.readouterr().out
     assert "litert_reference" in printed
     assert ("tflm" in printed) == (kind == "float32")
+
+
+class TwoOutputs(SmallModule):
+    """The first of them is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+        self.net.append(Function(lambda m, x: (m.a(x), m.b(x)), a=nn.Linear(4, 1), b=nn.Softmax(1)))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.mse_loss(self.net(batch[0])[0], batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("error", F.mse_loss(self.net(batch[0])[0], batch[1]))
+
+
+@pytest.mark.parametrize("kind", ["int8", *FORMATS])
+def test_a_bundle_of_two_outputs(kind: Any) -> None:
+    qat, module, data = QuantizationAwareTraining(), TwoOutputs(), SmallData(rows=32)
+    small_trainer(qat, max_epochs=2).fit(module, datamodule=data)
+    bundle = make_bundle(Run("two", module.eval(), data, qat), "two", ExportOptions(format=kind))
+    assert "two.tflite" in bundle.files
+
+
+def test_a_bundle_of_two_inputs_is_refused() -> None:
+    module = SmallModule()
+    module.example_input_array = (torch.zeros(1, 2), torch.zeros(1, 3))  # type: ignore[assignment]
+    for kind in ("int8", "float32"):
+        with pytest.raises(BadConfiguration, match=r"2 inputs.*Remedy"):
+            make_bundle(Run("two", module, SmallData(), QuantizationAwareTraining()), "two", ExportOptions(format=kind))

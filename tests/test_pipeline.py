@@ -140,6 +140,56 @@ def test_bad_input_exits_with_2_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``--resume`` keeps of a run of 6 epochs."""
+    folder = tmp_path_factory.mktemp("resumed")
+    assert run_fuel("--out", folder / "out", "--resume", folder / "resume") == 0
+    return folder / "resume"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model.hidden", "[4, 4]"], ["resume.ckpt", "FuelConsumption"]),
+        (["--qat.scales", "lsq"], ["resume.ckpt", "as configured"]),
+        (["--trainer.max_epochs", "3"], ["trainer.max_epochs", "5"]),
+    ],
+)
+def test_a_run_that_cannot_go_on_exits_with_2(
+    resumed: Path, tmp_path: Path, arguments: list[str], words: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    before = (resumed / "resume.ckpt").read_bytes()
+    assert run_fuel("--out", tmp_path / "out", "--resume", resumed, *arguments) == 2
+    message = capsys.readouterr().err
+    assert "Remedy" in message
+    assert all(word in message for word in words), message
+    assert list(tmp_path.iterdir()) == []
+    assert (resumed / "resume.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint", "plain"])
+def test_a_subcommand_refuses_what_is_no_checkpoint(
+    tmp_path: Path, command: str, content: bytes | str | None, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "some.ckpt"
+    if content == "plain":
+        torch.save({"state_dict": {"net.0.weight": torch.zeros(1)}}, path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    assert main(FuelConsumption, FuelData, FUEL_CONFIG, [command, "--ckpt_path", str(path)]) == 2
+    message = capsys.readouterr().err
+    assert "some.ckpt" in message
+    assert "Remedy" in message
+
+
+def test_a_second_quantization_is_refused(capsys: pytest.CaptureFixture) -> None:
+    arguments = ["fit", "--trainer.callbacks", "qtorch.lightning.callback.QuantizationAwareTraining"]
+    assert main(FuelConsumption, FuelData, FUEL_CONFIG, arguments) == 2
+    assert "trainer.callbacks: expected no QuantizationAwareTraining" in capsys.readouterr().err
+
+
 def test_an_export_leaves_other_files_alone(fuel_out: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     shutil.copy(fuel_out / "fuel.ckpt", tmp_path)

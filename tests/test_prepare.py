@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -401,3 +402,14 @@ def test_bad_inputs() -> None:
         qtorch.prepare(net, torch.zeros(1, 2))
     with pytest.raises(BadConfiguration, match="margin"):
         qtorch.QuantizationConfig(margin=2)
+
+
+@pytest.mark.parametrize("pattern", ["nosuch", "conv*", "1"])
+def test_a_configured_layer_that_does_not_exist_is_refused(pattern: str) -> None:
+    """Layer 1 is a batch norm: it is folded into layer 0."""
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.ReLU())
+    words = re.escape(f"layers['{pattern}']") + ".*among 0, input_1.*Remedy"
+    with pytest.raises(BadConfiguration, match=words):
+        qtorch.prepare(net, torch.zeros(1, 3), qtorch.QuantizationConfig(layers={pattern: {"margin": 0.1}}))
+    known = qtorch.QuantizationConfig(layers={"0": {"margin": 0.1}, "input*": {"margin": 0.2}})
+    qtorch.prepare(net, torch.zeros(1, 3), known)

@@ -1,4 +1,4 @@
-"""A run that is killed and goes on ends as one that was not."""
+"""A run that is killed and goes on ends as one that was not; so does one that goes on from the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
-from tests.small_task import EPOCHS
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.memory_loader import MemoryLoader
+from recipes.fuel_qat.data import FuelData
+from recipes.fuel_qat.model import FuelConsumption
+from tests.small_task import EPOCHS, SmallData, SmallModule, small_trainer
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,3 +53,51 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
             assert torch.equal(value, got[name]), name
         else:
             assert str(value) == str(got[name]), name
+
+
+class MemoryData(SmallData):
+    """From a loader that can go on in the middle of an epoch."""
+
+    def train_dataloader(self) -> Any:
+        return MemoryLoader(self.rows.tensors, self.batch_size, shuffle=True, seed=3)
+
+
+def phases() -> QuantizationAwareTraining:
+    return QuantizationAwareTraining(
+        start=3, freeze_observers=5, freeze_batch_norm=6, exact_after=7, observer="moving_average:0.9"
+    )
+
+
+# Batches to a step, and how many steps lie between checkpoints: within epochs of 6 batches, and behind their last.
+@pytest.mark.parametrize(("accumulate", "every"), [(1, 5), (1, 6), (4, 1)])
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*callbacks used to create.*")
+def test_a_run_goes_on_from_the_middle_of_an_epoch(
+    tmp_path: Path, one_thread: None, accumulate: int, every: int
+) -> None:
+    pl.seed_everything(3, verbose=False)
+    whole = SmallModule()
+    keep = ModelCheckpoint(tmp_path, every_n_train_steps=every, save_top_k=-1)
+    options = {"accumulate_grad_batches": accumulate}
+    small_trainer(phases(), keep, enable_checkpointing=True, **options).fit(whole, datamodule=MemoryData())
+    expected = whole.state_dict()
+    checkpoints = sorted(tmp_path.glob("*.ckpt"))
+    assert len(checkpoints) >= EPOCHS
+    for checkpoint in checkpoints:
+        pl.seed_everything(99, verbose=False)
+        module = SmallModule()
+        small_trainer(phases(), **options).fit(module, datamodule=MemoryData(), ckpt_path=checkpoint)
+        for name, value in module.state_dict().items():
+            wanted, where = expected[name], f"{checkpoint.name}: {name}"
+            assert torch.equal(value, wanted) if isinstance(value, torch.Tensor) else str(value) == str(wanted), where
+
+
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create.*")
+def test_a_task_goes_on_behind_the_last_batch_of_an_epoch(tmp_path: Path, one_thread: None) -> None:
+    keep = ModelCheckpoint(tmp_path, every_n_train_steps=7, save_top_k=-1)
+    small_trainer(QuantizationAwareTraining(), keep, enable_checkpointing=True, max_epochs=2).fit(
+        FuelConsumption(), datamodule=FuelData()
+    )
+    for checkpoint in tmp_path.glob("*.ckpt"):
+        small_trainer(QuantizationAwareTraining(), max_epochs=3).fit(
+            FuelConsumption(), datamodule=FuelData(), ckpt_path=checkpoint
+        )

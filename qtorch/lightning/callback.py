@@ -127,8 +127,15 @@ class QuantizationAwareTraining(pl.Callback):
         """Start the clock."""
         self._since = time.perf_counter()
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on where a run was: of one that is resumed by the batch, the first epoch's start is not said again."""
+        self._enter_phase(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Enter the phase that this epoch belongs to."""
+        self._enter_phase(trainer, pl_module)
+
+    def _enter_phase(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch, epochs, network = trainer.current_epoch, self.epochs(trainer), network_of(pl_module)
         if self.began is None and (trainer.should_stop or epoch >= epochs.start):
             self._end_float_training(trainer)
@@ -287,6 +294,9 @@ def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[Any]
     A loader's shuffling draws nothing from the generators that training draws from, and is the same in a resumed run.
     """
     loader: Any = trainer.train_dataloader
+    sampler: Any = getattr(loader, "sampler", None)
+    if hasattr(sampler, "set_epoch"):
+        sampler.set_epoch(trainer.current_epoch)
     with torch.random.fork_rng():
         torch.manual_seed(trainer.current_epoch)
         for batch in loader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
-from qtorch.errors import BadCheckpoint
+from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 
-__all__ = ["KEY", "Run", "describe_run", "load_run"]
+__all__ = ["KEY", "Run", "describe_run", "load_run", "read_checkpoint", "require_resumable"]
 
 #: Where a checkpoint says what it belongs to.
 KEY = "qtorch"
@@ -40,12 +41,16 @@ def describe_run(run: Run) -> dict[str, Any]:
         "task": run.task,
         "module": _describe(run.module),
         "data": _describe(run.data),
-        "qat": vars(run.qat.phases)
-        | {"calibration_batches": run.qat.calibration_batches}
-        | {name: _plain(value) for name, value in vars(run.qat.config).items()},
+        "qat": _options(run.qat),
         "state": run.qat.state_dict(),
         "seconds": dict(run.qat.seconds),
     }
+
+
+def _options(qat: QuantizationAwareTraining) -> dict[str, Any]:
+    """The arguments that make the same callback."""
+    options = {name: _plain(value) for name, value in vars(qat.config).items()}
+    return vars(qat.phases) | {"calibration_batches": qat.calibration_batches} | options
 
 
 def _describe(thing: pl.LightningModule | pl.LightningDataModule) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def load_run(path: Path) -> Run:
     Raises:
         BadCheckpoint: no such file, no checkpoint, one of another framework or format, or weights that don't fit.
     """
-    checkpoint = _read(path)
+    checkpoint = read_checkpoint(path)
     described = checkpoint.get(KEY)
     if not isinstance(described, dict) or described.get("format") != _FORMAT:
         raise BadCheckpoint(
@@ -89,21 +94,59 @@ def load_run(path: Path) -> Run:
     qat = QuantizationAwareTraining(**described["qat"])
     qat.load_state_dict(described["state"])
     qat.seconds = described["seconds"]
-    qat.setup(None, module, "test")  # type: ignore[arg-type]
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-    except (KeyError, RuntimeError) as error:
-        raise BadCheckpoint(
-            where=str(path),
-            expected=f"the weights of {described['module']['class_path']}",
-            got="; ".join(str(error).split("\n\t"))[:400],
-            remedy="pass a checkpoint of this network, or the arguments it was trained with",
-        ) from error
+    _load_weights(path, checkpoint, module, qat)
     module.eval()
     return Run(described["task"], module, data, qat)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationAwareTraining, epochs: int) -> None:
+    """Fail with a message, and before the trainer does, where a run can't go on from a checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        module: as it is before training; left as it is.
+        qat: of this run.
+        epochs: how many it shall have; -1 for no end.
+
+    Raises:
+        BadCheckpoint: no such file, no checkpoint, weights of another network or of another quantization.
+        BadConfiguration: it has been trained for more epochs.
+    """
+    checkpoint = read_checkpoint(path)
+    fresh = QuantizationAwareTraining(**_options(qat))
+    _load_weights(path, checkpoint, copy.deepcopy(module), fresh)
+    begun = int(checkpoint.get("epoch", 0))
+    if 0 <= epochs <= begun:
+        raise BadConfiguration(
+            where="trainer.max_epochs",
+            expected=f"more than {begun}, the epoch that {path} was saved in",
+            got=f"{epochs}",
+            remedy="raise it, or begin anew in another folder",
+        )
+
+
+def _load_weights(
+    path: Path, checkpoint: Mapping[str, Any], module: pl.LightningModule, qat: QuantizationAwareTraining
+) -> None:
+    qat.setup(None, module, "test")  # type: ignore[arg-type]
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    # An observer or a layer that is handed another's state fails in whatever way that leads it astray.
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"the weights of {type(module).__name__}, quantized as configured",
+            got="; ".join(str(error).split("\n\t"))[:400],
+            remedy="pass a checkpoint of this network, and the arguments it was trained with",
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's entries.
+
+    Raises:
+        BadCheckpoint: no such file, or no checkpoint of plain values.
+    """
     try:
         # weights_only: a checkpoint can't run code while it is read.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -112,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadCheckpoint(
             where=str(path),
             expected="a Lightning checkpoint",
-            got=(str(error) or type(error).__name__).splitlines()[0],
+            got=str(error) if isinstance(error, OSError) else f"{type(error).__name__} from torch.load",
             remedy="pass the .ckpt file that training wrote",
         ) from error
     if not isinstance(loaded, dict):

@@ -19,12 +19,15 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from qtorch.errors import BadConfiguration, BadInput, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.checkpoint import read_checkpoint, require_resumable
 from qtorch.lightning.resume import ResumePoint
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
 
 #: Steps after which the progress bar is drawn anew.
 _STEPS_PER_BAR = 50
+#: What Lightning takes for ``--ckpt_path`` beside a path.
+_NAMED = ("best", "last", "hpc", "registry")
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -49,6 +52,13 @@ class QuantizationCLI(LightningCLI):
             help="a folder to keep the state after every epoch in; a run that finds one there goes on from it",
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """See that the file in ``--ckpt_path`` can be read, before Lightning looks into it for arguments."""
+        super().parse_arguments(parser, args)
+        path = _plain_path(self.config.get(self.config.get("subcommand"), {}))
+        if path is not None:
+            read_checkpoint(path)
+
     @property
     def _given(self) -> Any:
         """The options, a subcommand's own if there is one."""
@@ -64,7 +74,19 @@ class QuantizationCLI(LightningCLI):
         torch.set_num_threads(threads)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """With the quantization callback first: others may copy the module, which must be prepared by then."""
+        """With the quantization callback first: others may copy the module, which must be prepared by then.
+
+        Raises:
+            BadConfiguration: there is another one.
+        """
+        given: Any = self._get(self._get(self.config_init, "trainer", default={}), "callbacks") or []
+        if any(isinstance(each, QuantizationAwareTraining) for each in (given if isinstance(given, list) else [given])):
+            raise BadConfiguration(
+                where="trainer.callbacks",
+                expected="no QuantizationAwareTraining: the command line has its own",
+                got="one",
+                remedy="give its options under qat",
+            )
         trainer = super().instantiate_trainer(**kwargs)
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks.sort(key=lambda callback: not isinstance(callback, QuantizationAwareTraining))
@@ -79,14 +101,57 @@ class QuantizationCLI(LightningCLI):
     def before_fit(self) -> None:
         """Go on where an earlier run was."""
         found = self.checkpoint_to_resume
-        if found is not None:
+        if found is None:
+            self._require_checkpoint()
+        else:
             self.config_init[self.subcommand]["ckpt_path"] = found
+
+    def before_validate(self) -> None:
+        """See :meth:`_require_checkpoint`."""
+        self._require_checkpoint()
+
+    def before_test(self) -> None:
+        """See :meth:`_require_checkpoint`."""
+        self._require_checkpoint()
+
+    def before_predict(self) -> None:
+        """See :meth:`_require_checkpoint`."""
+        self._require_checkpoint()
+
+    def _require_checkpoint(self) -> None:
+        """See that what is in ``--ckpt_path`` fits this run."""
+        path = _plain_path(self.config_init[self.subcommand])
+        if path is not None:
+            require_resumable(path, self.model, self._qat, self._epochs if self.subcommand == "fit" else -1)
 
     @property
     def checkpoint_to_resume(self) -> str | None:
-        """What an earlier run left in the folder given by ``--resume``."""
+        """What an earlier run left in the folder given by ``--resume``.
+
+        Raises:
+            BadCheckpoint, BadConfiguration: this run can't go on from it.
+        """
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return next((c.found for c in callbacks if isinstance(c, ResumePoint)), None)
+        found = next((c.found for c in callbacks if isinstance(c, ResumePoint)), None)
+        if found is not None:
+            require_resumable(Path(found), self.model, self._qat, self._epochs)
+        return found
+
+    @property
+    def _qat(self) -> QuantizationAwareTraining:
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(c for c in callbacks if isinstance(c, QuantizationAwareTraining))
+
+    @property
+    def _epochs(self) -> int:
+        return -1 if self.trainer.max_epochs is None else self.trainer.max_epochs
+
+
+def _plain_path(options: Any) -> Path | None:
+    """What ``--ckpt_path`` says, if that is a file of plain values and neither a word of Lightning's nor a URL."""
+    path = options.get("ckpt_path")
+    elsewhere = path in (None, *_NAMED) or "://" in str(path) or options.get("weights_only") is False
+    return None if elsewhere else Path(path)
 
 
 def subcommand(

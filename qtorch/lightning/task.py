@@ -51,6 +51,7 @@ class Task(pl.LightningModule):
         self.net = net
         self.example_input_array = example
         self.learning_rate, self.qat_learning_rate = learning_rate, qat_learning_rate
+        self._losses: list[Tensor] = []
 
     @abstractmethod
     def objective(self, output: Tensor, target: Tensor) -> Tensor:
@@ -76,11 +77,15 @@ class Task(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin to collect losses."""
-        self._losses: list[Tensor] = []
+        self._losses = []
 
     def on_train_epoch_end(self) -> None:
-        """Logs ``loss``, the mean over the epoch's batches: once, because logging takes as long as a small network."""
-        self.log("loss", torch.stack(self._losses).mean(), prog_bar=True, sync_dist=True)
+        """Logs ``loss``, the mean over the epoch's batches: once, because logging takes as long as a small network.
+
+        Of an epoch that is resumed behind its last batch there are none.
+        """
+        if self._losses:
+            self.log("loss", torch.stack(self._losses).mean(), prog_bar=True, sync_dist=True)
 
     def validation_step(self, batch: Part, batch_idx: int) -> None:
         """Logs ``val_loss`` and, where the targets are those of training, the figures as ``val_...``."""
