@@ -64,7 +64,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """``x``, with a gradient that is multiplied by ``factor`` (Esser et al. 2020, arXiv:1902.08153, appendix A)."""
+    """``x``, with a gradient that is multiplied by ``factor`` (Esser et al. 2020, arXiv:1902.08153)."""
     y: Tensor = _ScaleGradient.apply(x, factor)
     return y
 
@@ -107,7 +107,7 @@ def fake_quantize(x: Tensor, scale: Tensor, bounds: Bounds, estimator: Estimator
         estimator: the gradient. ``"clipped"`` is 1 where ``x`` is representable and 0 where it saturates (Jacob et al.
             2018, arXiv:1712.05877); ``"plain"`` is 1 everywhere (Bengio et al. 2013, arXiv:1308.3432); ``"ewgs"`` is
             the clipped one times ``1 + delta * sign(g) * (x / scale - round(x / scale))`` (element-wise gradient
-            scaling, Lee et al. 2021, arXiv:2104.00903, equation 6).
+            scaling, Lee et al. 2021, arXiv:2104.00903).
     """
     if not x.requires_grad:
         return round_half_away_(torch.div(x, scale)).mul_(scale).clamp_(bounds.low, bounds.high)

@@ -245,7 +245,7 @@ def test_print_config_and_both_loggers(tmp_path: Path) -> None:
     python = [sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat", "fit"]
     run = {"cwd": Path(__file__).parents[1], "capture_output": True, "text": True, "check": True}
     printed = subprocess.run([*python, "--print_config"], **run).stdout  # type: ignore[call-overload]
-    for line in ("max_epochs: 200", "observer: minmax", "qat_learning_rate: 0.001", "csv: null", "threads: 1"):
+    for line in ("max_epochs: 120", "observer: minmax", "qat_learning_rate: 0.001", "csv: null", "threads: 1"):
         assert line in printed
     (tmp_path / "printed.yaml").write_text(printed)
     loggers = [

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from qtorch.errors import BadConfiguration, BadInput, ParityError
@@ -23,6 +24,8 @@ from qtorch.lightning.resume import ResumePoint
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
 
+#: Steps after which the progress bar is drawn anew.
+_STEPS_PER_BAR = 50
 #: What Lightning takes for ``--ckpt_path`` beside a path.
 _NAMED = ("best", "last", "hpc", "registry")
 
@@ -87,6 +90,10 @@ class QuantizationCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks.sort(key=lambda callback: not isinstance(callback, QuantizationAwareTraining))
+        for i, callback in enumerate(callbacks):
+            if type(callback) is TQDMProgressBar and callback.refresh_rate == 1:
+                # To draw the bar at every step takes as long as a small network's step.
+                callbacks[i] = TQDMProgressBar(refresh_rate=_STEPS_PER_BAR)
         if self._given.get("resume") is not None:
             callbacks.append(ResumePoint(self._given["resume"]))
         return trainer

@@ -26,7 +26,7 @@ class FuelConsumption(Regression):
         self,
         hidden: tuple[int, ...] = (32, 16, 8),
         loss: Literal["mse", "huber"] = "mse",
-        learning_rate: float = 1e-2,
+        learning_rate: float = 3e-2,
         qat_learning_rate: float = 1e-3,
     ) -> None:
         super().__init__(perceptron((3, *hidden, 1)), 3, loss, learning_rate, qat_learning_rate)
