@@ -68,9 +68,9 @@ class DeviceNetwork(nn.Module):
 
 
 def float_network(run: Run) -> nn.Module:
-    """The network that quantized training started from, in evaluation mode."""
+    """The network that quantized training started from, in evaluation mode; as far as it is, if none has started."""
     found = copy.deepcopy(run.qat.original)
-    found.load_state_dict(run.qat.float_parameters, strict=False)
+    found.load_state_dict(run.qat.float_parameters or network_of(run.module).state_dict(), strict=False)
     return found.eval()
 
 

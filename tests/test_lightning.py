@@ -18,6 +18,7 @@ import qtorch
 from export.bundle import ExportOptions, make_bundle
 from export.integers import integer_graph
 from export.parity import corner_codes, parity
+from export.stages import float_network
 from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -181,6 +182,24 @@ def test_best_checkpoint_predicts_tests_and_exports(tmp_path: Path) -> None:
     assert set(figures) == {"float", "ptq_int8", "qat_fake_quant", "qat_int8"}
     assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_fake_quant"]["error"], rel=1e-3)
     assert figures["qat_int8"]["error"] != figures["float"]["error"]
+
+
+def test_a_checkpoint_of_float_training_exports_what_was_trained(tmp_path: Path) -> None:
+    keep = ModelCheckpoint(tmp_path, every_n_epochs=1, save_top_k=-1)
+    fit(QuantizationAwareTraining(start=6), keep, enable_checkpointing=True)
+    run = load_run(next(tmp_path.glob("epoch=3*.ckpt")))
+    assert run.qat.began is None
+    with pytest.raises(BadConfiguration, match="calibrated range"):
+        make_bundle(run, "small", ExportOptions())
+    x = SmallData().rows.tensors[0]
+    with torch.no_grad():
+        expected = run.module.net.eval()(x)
+        assert torch.allclose(float_network(run)(x), expected, atol=1e-5)
+    for options in (ExportOptions(format="float32"), ExportOptions(post_training=True)):
+        figures = make_bundle(run, "small", options).metrics["test"]
+        assert figures["float"]["error"] == pytest.approx(
+            float((expected - SmallData().rows.tensors[1]).square().mean())
+        )
 
 
 def test_the_memory_loader_serves_every_row_once_and_resumes() -> None:
