@@ -195,8 +195,8 @@ def fake_constants(
 ) -> tuple[Tensor, Tensor | None]:
     """A weight on its grid and a bias in units of the accumulator, both half to even, gradient plain.
 
-    For weights whose scale covers them, so that none saturates. The bias is divided in float32, which is as fine as the
-    float32 bias itself.
+    For weights whose scale covers them, so that none saturates. Without gradients the bias is divided in double, as the
+    exported codes are; a training step, for speed, divides in float32 and may leave a large bias one unit off.
 
     Args:
         weight: float32.
@@ -208,8 +208,9 @@ def fake_constants(
     weight, step = weight.clone(), along(scale, axis, weight.dim())
     weight.detach().div_(step).round_().mul_(step)
     if bias is not None:
-        bias = bias.clone()
+        bias = bias.clone() if torch.is_grad_enabled() else bias.to(torch.float64)
         bias.detach().div_(unit).round_().mul_(unit)
+        bias = bias.to(torch.float32)
     return weight, bias
 
 
