@@ -179,7 +179,9 @@ class QuantizedOp(OpConstants):
         own: Any = self._parameters
         weight, bias = own["weight"], own.get("bias")
         source, output = self.sources["input"], self._output[0]
-        scale = with_room_for_bias(self._covering_scale(weight), bias, source.step)
+        # A bias that widens the scale is some millions of times its channel's weights: training need not see that.
+        room = None if torch.is_grad_enabled() else bias
+        scale = with_room_for_bias(self._covering_scale(weight), room, source.step)
         unit = torch.mul(source.measured, scale)
         weight, bias = fake_constants(weight, bias, scale, unit, self.scale_axis)
         constants = {"input": x, "weight": weight} if bias is None else {"input": x, "weight": weight, "bias": bias}
