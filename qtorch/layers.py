@@ -65,12 +65,13 @@ class QuantizedOp(OpConstants):
         self.norm_frozen = False
         #: Of a layer left in float32: whether its result is brought onto a grid; not if only other such layers read it.
         self.rounds_output = True
-        #: Whether FAKE mode may take :meth:`_sum_of_products`.
+        #: Whether the result's quantizer is nothing but bounds and a rounding.
         self._plain_output = (
             output.learned == "measured"
             and output.config.gradient == "clipped"
             and self.attrs.get("activation") in ("none", "relu")
         )
+        #: Whether FAKE mode may take :meth:`_sum_of_products`.
         self._direct = (
             self._plain_output
             and not config.skip
@@ -101,9 +102,13 @@ class QuantizedOp(OpConstants):
         y = self._fake(tensors)
         return replace_value(y, self._exact(tensors)) if exactly else y
 
+    @property
+    def _normalizes_by_batch(self) -> bool:
+        return self.norm is not None and self.norm.training and not self.norm_frozen
+
     def _real(self, tensors: Mapping[str, Tensor]) -> Any:
         """What a layer that is left in float32 computes, rounded where an integer layer reads it."""
-        if self.norm is not None and self.norm.training and not self.norm_frozen:
+        if self._normalizes_by_batch:
             y = self._normalized(tensors, self._raw())
         else:
             y = self._row_forward(self.attrs, {**tensors, **self._folded()})
@@ -128,7 +133,7 @@ class QuantizedOp(OpConstants):
             constants: float32 by role, in PyTorch's axis order.
             activation: whether a fused activation is applied.
         """
-        attrs = self.attrs if activation else {**self.attrs, "activation": "none"}
+        attrs = self.attrs if activation else self._before_activation
         y: Tensor = self._row_forward(attrs, {**dict(zip(self.sources, inputs, strict=True)), **constants})
         return y
 
@@ -152,7 +157,8 @@ class QuantizedOp(OpConstants):
 
     def _fake(self, tensors: Mapping[str, Tensor]) -> Any:
         """Float arithmetic on rounded constants, its result rounded to the output's grid."""
-        if self.norm is not None and self.norm.training and not self.norm_frozen and self.mode is Mode.FAKE:
+        if self._normalizes_by_batch and self.mode is Mode.FAKE:
+            assert self.norm is not None
             constants = {**self._raw(), "weight": self._fake_scaled_weight()}
             if not self._plain_output or self.output.observing:
                 return self.output(self._normalized(tensors, constants))
@@ -167,7 +173,7 @@ class QuantizedOp(OpConstants):
         # ReLU is nothing but a bound on the codes, if its gradient is that of a bound.
         activation = attrs.get("activation", "none")
         rectified = activation == "relu" and self.output.config.gradient != "plain"
-        y = self._row_forward({**attrs, "activation": "none"} if rectified else attrs, {**tensors, **fake})
+        y = self._row_forward(self._before_activation if rectified else attrs, {**tensors, **fake})
         if activation != "none" and not rectified:
             y = y.clone()
         return self.output.forward(y, unit, 1 if self.row.channels_last else y.dim() - 1, rectified)
@@ -193,7 +199,7 @@ class QuantizedOp(OpConstants):
         """The float op with its batch norm beside it, which then normalizes by the batch in training."""
         if self.norm is None:
             return self._row_forward(self.attrs, {**tensors, **constants})
-        y = self.norm(self._row_forward({**self.attrs, "activation": "none"}, {**tensors, **constants}))
+        y = self.norm(self._row_forward(self._before_activation, {**tensors, **constants}))
         return activate(self.attrs["activation"], y)
 
     def _row_forward(self, attrs: Attrs, tensors: dict[str, Tensor]) -> Any:

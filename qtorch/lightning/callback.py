@@ -173,10 +173,14 @@ class QuantizationAwareTraining(pl.Callback):
         self.float_parameters = {
             name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
         }
-        calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches), together=True)
+        self._measure(trainer, pl_module)
         measured = {name: state for name, state in network.state_dict().items() if name.endswith(_CALIBRATED)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
+
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        batches = itertools.islice(_inputs(trainer, pl_module), self.calibration_batches)
+        calibrate(network_of(pl_module), batches, together=True)
 
     def mode_of(self, epoch: int, epochs: Epochs) -> Mode:
         """The mode of one epoch, as far as the run has come."""
@@ -223,7 +227,7 @@ class QuantizationAwareTraining(pl.Callback):
             set_mode(network, self.mode)
         elif averages_weights(trainer) and all(q.learned == "measured" for q in quantizers(network).values()):
             # The averaged weights are none that ranges were measured with; learned ranges were averaged with them.
-            calibrate(network, itertools.islice(_inputs(trainer, pl_module), self.calibration_batches), together=True)
+            self._measure(trainer, pl_module)
             set_mode(network, self.mode)
         self._lap("qat")
         for found in saturation(network, _inputs(trainer, pl_module)):

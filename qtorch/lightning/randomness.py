@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qtorch.observer import is_distributed
+from qtorch.observer import gathered, is_distributed
 
 __all__ = ["random_state", "restore_random_state"]
 
@@ -22,11 +22,7 @@ def random_state() -> list[dict[str, Any]]:
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    if not is_distributed():
-        return [mine]
-    states: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, mine)
-    return states
+    return gathered(mine) if is_distributed() else [mine]
 
 
 def restore_random_state(states: list[dict[str, Any]]) -> None:

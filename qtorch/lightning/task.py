@@ -88,7 +88,7 @@ class Task(pl.LightningModule):
             self.log("loss", torch.stack(self._losses).mean(), prog_bar=True, sync_dist=True)
 
     def validation_step(self, batch: Part, batch_idx: int) -> None:
-        """Logs ``val_loss`` and, where the targets are those of training, the figures as ``val_...``."""
+        """Logs ``val_loss``."""
         output = self.net(batch[0])
         self.log("val_loss", self.objective(output, batch[1]), prog_bar=True, sync_dist=True, batch_size=len(batch[0]))
 
