@@ -77,10 +77,11 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         steps = [name for name in ("equalize", "correct_biases", "round_adaptively") if getattr(self, name)]
-        real = self.format != "int8"
-        if (steps and not self.post_training and not real) or (
-            real and (self.post_training or steps[:1] > ["equalize"])
-        ):
+        if self.format == "int8":
+            contradicts = bool(steps) and not self.post_training
+        else:
+            contradicts = self.post_training or steps not in ([], ["equalize"])
+        if contradicts:
             raise BadConfiguration(
                 where="export",
                 expected="steps of post-training quantization with post_training; equalize alone with a float format",

@@ -10,7 +10,9 @@ from torch import nn
 
 import qtorch
 from export.__main__ import main as export_main
+from export.bundle import ExportOptions
 from export.sensitivity import layer_costs
+from qtorch.errors import BadConfiguration
 
 
 def test_the_layer_with_coarse_weights_costs_most() -> None:
@@ -78,3 +80,19 @@ def test_post_training_steps(fuel_out: Path, tmp_path: Path, capsys: pytest.Capt
     assert export_main([str(fuel_out / "fuel.ckpt"), "--out", str(plain), "--export.post_training"]) == 0
     first, second = ((folder / "fuel.tflite").read_bytes() for folder in (tmp_path / "out", plain))
     assert first != second != (fuel_out / "fuel.tflite").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "float32", "correct_biases": True},
+        {"format": "float16", "equalize": True, "round_adaptively": True},
+        {"format": "dynamic_range", "post_training": True},
+        {"equalize": True},
+    ],
+)
+def test_steps_that_an_export_would_leave_out_are_refused(options: dict) -> None:
+    with pytest.raises(BadConfiguration, match="Remedy"):
+        ExportOptions(**options)
+    ExportOptions(format="float32", equalize=True)
+    ExportOptions(post_training=True, equalize=True, correct_biases=True, round_adaptively=True)
