@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
 from benchmarks.growth import GROWTH
+from benchmarks.pipeline import PIPELINE
 from benchmarks.processes import PROCESSES
 from benchmarks.training import TRAINING
 
 __all__ = ["SUITES"]
 
-SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, GROWTH, PROCESSES)}
+SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES)}

@@ -1,4 +1,4 @@
-"""What the benchmarks rest on: failing workers are reported, environments are whole or absent, tables are the JSON's."""
+"""Failing workers are reported, environments are whole or absent, tables are made from the JSON."""
 
 from __future__ import annotations
 
