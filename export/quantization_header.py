@@ -82,6 +82,9 @@ def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple
         tensor = _tensor_macro(name, side, index, len(records))
         lines.append(f"#define {tensor}_SCALE {float_literal(record.scale[0])}")
         lines.append(f"#define {tensor}_ZERO_POINT {parenthesized(str(record.zero_point[0]))}")
+        if record.scale == (1.0,) and all((f.offset, f.span) == (0, 1) for f in features):
+            low, high = (code - record.zero_point[0] for code in record.code_range)
+            lines.append(f"// The code of a whole number from {low} to {high} is that number plus the zero point.")
     lines += ["", f"#define {name.upper()}_{side.upper()}_FEATURES {len(features)}"]
     for feature, identifier in zip(features, _distinct(feature.name for feature in features), strict=True):
         macro = f"{name.upper()}_{side.upper()}_{identifier.upper()}"

@@ -258,6 +258,14 @@ int main(void) {{
     assert run(program) == inputs.tobytes() + outputs.tobytes()
 
 
+def test_whole_numbers_that_are_codes_are_said_to_be() -> None:
+    """As a camera's bytes are; not where a feature's scaling lies between."""
+    byte, words = QParams((1.0,), (-128,)), "code of a whole number from 0 to 255 is that number plus the zero point"
+    assert words in headers.quantization("m", Interface((Feature("b"),), ()), (byte,), (GRIDS[0],))
+    for feature, grid in ((Feature("b", span=255.0), byte), (Feature("b"), GRIDS[0])):
+        assert "whole number from" not in headers.quantization("m", Interface((feature,), ()), (grid,), (GRIDS[0],))
+
+
 def test_nothing_used_gives_no_warning(tmp_path: Path) -> None:
     (tmp_path / "v.h").write_text(headers.test_vectors("m", np.zeros((1, 1), np.int8), np.zeros((1, 1), np.int8)))
     (tmp_path / "q.h").write_text(headers.quantization("m", Interface((), ()), (GRIDS[0],), (GRIDS[0],)))
