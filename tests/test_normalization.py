@@ -280,6 +280,21 @@ def test_one_range_for_all_pixels_costs_nothing() -> None:
     assert (interpret(inside, codes)[inside.outputs[0]] == interpret(outside, codes)[outside.outputs[0]]).all()
 
 
+@pytest.mark.parametrize("case", ["dense, per feature", "unequal spans"])
+def test_a_checkpoint_holds_it(case: str) -> None:
+    """Offsets and spans too: a network made with others computes the saved one's numbers."""
+    _, qat, x = prepared(case)
+    other = copy.deepcopy(qat)
+    for tensor in (*other.parameters(), *other.buffers()):
+        tensor.data = tensor.data + 1
+    assert not torch.equal(other(x), qat(x))
+    other.load_state_dict(qat.state_dict())
+    for mode in (Mode.FLOAT, Mode.EXACT):
+        for network in (qat, other):
+            qtorch.set_mode(network, mode)
+        assert torch.equal(other(x), qat(x))
+
+
 def test_features_become_a_layer() -> None:
     features = (Feature.min_max("a", "", (10.0, 30.0)), Feature.standardized("b", "", [1.0, 3.0]))
     x = torch.tensor([[30.0, 3.0], [10.0, 1.0]])
