@@ -88,6 +88,10 @@ CASES: dict[str, tuple[Any, tuple[int, ...], list[str]]] = {
         DEPTHWISE),
     "nothing that takes it": (
         lambda: nn.Sequential(Normalization(*CHANNELS), nn.MaxPool2d(2)), (3, 4, 4), [STANDING, "max_pool_2d"]),
+    "an activation behind": (
+        lambda: nn.Sequential(Normalization(*ONE), nn.ReLU(), nn.Linear(6, 4)), (6,), [STANDING, *DENSE]),
+    "a batch norm right behind": (
+        lambda: nn.Sequential(Normalization(*ONE), nn.BatchNorm1d(6), nn.Linear(6, 4)), (6,), [STANDING, *DENSE]),
     "alone": (lambda: Normalization(*CHANNELS), (3, 4, 4), [STANDING]),
     "two readers": (lambda: Branches(0), (3, 6, 6), None),
     "two readers, one pads": (lambda: Branches(1), (3, 6, 6), None),
