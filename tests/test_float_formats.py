@@ -21,9 +21,10 @@ from export.interpret import real_reference
 from export.ir import Graph, Node, Value, check
 from export.node_parity import node_parity
 from export.options import ExportOptions
+from export.page import plain_text
 from export.parity import compare_file
 from export.real_bundle import RealFormat, real_graph
-from export.report import table
+from export.report import outcome_page
 from export.stages import DeviceNetwork
 from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration, ParityError
@@ -250,7 +251,7 @@ def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path)
     bundle = make_bundle(partly_float, "partly", ExportOptions(io=io))
     assert bundle.parity is not None
     assert bundle.parity.judges == ("tflm, node by node",)
-    assert "judged, node by node" in table(bundle)
+    assert "judged, node by node" in plain_text(outcome_page(bundle))
     assert "AddDequantize" in bundle.files["partly_op_resolver.h"].decode()
     write_bundle(bundle, tmp_path / "out")
     assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0
