@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
@@ -11,7 +12,6 @@ from export.page import Block, Line, Table, plain_text, printable
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
-    from rich.text import Text
 
 __all__ = ["show"]
 
@@ -37,14 +37,13 @@ def show(blocks: Iterable[Block], file: TextIO | None = None) -> None:
     if not out.isatty():
         print(_encodable(plain_text(blocks), out), file=out)
         return
-    # Its import takes some 15 ms, which only those pay who see the result.
+    # Its import takes some 17 ms, which only those pay who see the result.
     from rich.console import Console
 
-    console = Console(file=out, markup=False, emoji=False, highlight=False)
+    console = Console(file=out)
     for block in blocks:
         if isinstance(block, Line):
-            # The terminal wraps lines itself, so that a path that is copied from it has no line feed inside.
-            console.print(_text(block.text, _STYLES[block.mark], out), soft_wrap=True)
+            _show_line(block.text, _STYLES[block.mark], console, out)
         else:
             _show_table(block, console, out)
 
@@ -55,11 +54,16 @@ def _encodable(text: str, out: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _text(text: str, style: str, out: TextIO) -> Text:
-    """Literal text: neither escape sequences nor rich's markup in it have a meaning."""
+def _show_line(text: str, style: str, console: Console, out: TextIO) -> None:
+    """Between words a line breaks here; a word that is too long, such as a path, the terminal breaks by itself, so
+    that it has no line feed inside when it is copied.
+    """
     from rich.text import Text
 
-    return Text(_encodable(printable(text), out), style, overflow="fold")
+    shown = _encodable(printable(text), out)
+    for line in textwrap.wrap(shown, console.width, break_long_words=False, break_on_hyphens=False) or [""]:
+        # Literal text: rich's markup in it has no meaning.
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def _show_table(table: Table, console: Console, out: TextIO) -> None:
@@ -70,7 +74,7 @@ def _show_table(table: Table, console: Console, out: TextIO) -> None:
     packed = [_widest([*title.split(), *column]) for title, *column in zip(head, *rows, strict=True)]
     least = [width if side == "r" else min(width, _NARROW) for width, side in zip(packed, table.align, strict=True)]
     if table.title:
-        console.print(_text(table.title, "italic", out), soft_wrap=True)
+        _show_line(table.title, "italic", console, out)
     if sum(least) > room:
         _show_paragraphs(table, head, rows, console)
     else:
