@@ -22,7 +22,20 @@ from torch import nn
 import qtorch
 import recipes
 from export.__main__ import main as export_main
-from export.html.charts import Frame, histogram, lines, points_path, scatter, sparkline, ticks
+from export.board_cost import board_cost
+from export.boards import BOARDS
+from export.html.charts import (
+    Frame,
+    bar,
+    bars,
+    decades,
+    histogram,
+    lines,
+    points_path,
+    scatter,
+    sparkline,
+    ticks,
+)
 from export.html.distributions import distributions
 from export.html.facts import Column, Facts, Predictions, facts_of
 from export.html.graph_drawing import placed
@@ -31,17 +44,25 @@ from export.html.memory_drawing import drawn_memory, tensor_buffers
 from export.html.page import page
 from export.html.prediction_sections import confusion, errors_of
 from export.html.statistics import described, ranks, spearman
+from export.html.style import STYLE
+from export.html.summary_sections import compared, moved
 from export.integers import integer_graph
 from export.memory_plan import Buffer, plan
 from export.quantization_report import TensorError
+from export.sensitivity import layer_costs
+from export.stages import real_inputs
+from firmware.emulation import MACHINES, available
+from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.reconstruction import Reconstruction
 from qtorch.lightning.regression import Regression
 from qtorch.lightning.task import Task
+from recipes.fuel_qat.data import FuelData
 from recipes.pipeline import main
 from tests.conftest import run_fuel
+from tests.small_task import SmallData, SmallModule, small_trainer
 from tests.test_recipes import SMALL, only
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" \x00"
@@ -133,22 +154,147 @@ def test_the_page_has_the_figures_of_the_other_files(fuel_out: Path, fuel_page: 
 @pytest.mark.tflm
 def test_losses_survive_in_the_checkpoint(fuel_out: Path, fuel_page: str, tmp_path: Path) -> None:
     losses = load_run(fuel_out / "fuel.ckpt").qat.losses
-    assert list(losses["training"]) == list(range(6))
-    assert losses["validation"] == {}
-    assert losses["training"][5] < losses["training"][0]
-    assert shown(losses["training"][5]) in texts(parsed(fuel_page), "td")
-    validated = ["--trainer.limit_val_batches", "1.0", "--trainer.max_epochs", "3"]
-    assert run_fuel("--out", tmp_path / "o", *validated) == 0
-    losses = load_run(tmp_path / "o" / "fuel.ckpt").qat.losses
-    assert list(losses["validation"]) == list(losses["training"]) == [0, 1, 2]
-    assert "validation" in texts(parsed((tmp_path / "o" / "report.html").read_text()), "th")
+    assert list(losses["training"]) == list(losses["validation"]) == list(range(6))
+    root = parsed(fuel_page)
+    for part in ("training", "validation"):
+        assert losses[part][5] < losses[part][0]
+        assert shown(losses[part][5]) in texts(root, "td")
+    (caption,) = [text for text in texts(root, "figcaption") if "mean loss by epoch" in text]
+    assert "it is the training part in evaluation mode" in caption
+    assert run_fuel("--out", tmp_path / "o", "--trainer.limit_val_batches", "0") == 0
+    assert load_run(tmp_path / "o" / "fuel.ckpt").qat.losses == {"training": losses["training"], "validation": {}}
+    assert "no validation ran" in (tmp_path / "o" / "report.html").read_text()
+    # To look at the validation part must change nothing.
+    assert (tmp_path / "o" / "fuel.tflite").read_bytes() == (fuel_out / "fuel.tflite").read_bytes()
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize(
+    ("given", "epochs"),
+    [
+        ([], [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21]),
+        (["--trainer.check_val_every_n_epoch", "1"], list(range(22))),
+        (["--trainer.check_val_every_n_epoch", "7"], [6, 13, 20]),
+    ],
+)
+def test_a_recipe_validates_now_and_then(given: list[str], epochs: list[int], tmp_path: Path) -> None:
+    assert run_fuel("--out", tmp_path / "o", "--trainer.max_epochs", "22", "--data.rows", "40", *given) == 0
+    assert list(load_run(tmp_path / "o" / "fuel.ckpt").qat.losses["validation"]) == epochs
+
+
+def test_validation_takes_large_batches() -> None:
+    data = FuelData(batch_size=32, rows=2000)
+    assert [len(batch[0]) for batch in data.val_dataloader()] == [512, 512, 376]
+    assert len(next(iter(data.train_dataloader()))[0]) == 32
+    assert len(next(iter(FuelData(batch_size=1000, rows=2000).val_dataloader()))[0]) == 1000
+
+
+@pytest.mark.tflm
+def test_the_top_says_what_it_costs_and_which_layer_hurts(fuel_out: Path, fuel_page: str) -> None:
+    root = parsed(fuel_page)
+    metrics = json.loads((fuel_out / "metrics.json").read_text())
+    run = load_run(fuel_out / "fuel.ckpt")
+    said = dict(zip(texts(root, "dt"), zip(*[iter(texts(root, "dd"))] * 2, strict=True), strict=True))
+    assert said["tensor arena"][0] == f"{metrics['arena_bytes']:,} bytes"
+    assert f"FUEL_ARENA_BYTES {metrics['arena_bytes']}" in (fuel_out / "fuel_arena.h").read_text()
+    assert said["model"][0] == f"{(fuel_out / 'fuel.tflite').stat().st_size:,} bytes"
+    assert said["one inference"][0] == f"{3 * 32 + 32 * 16 + 16 * 8 + 8} MAC"
+    figures = metrics["test"]
+    judged = compared(figures["float"]["mse"], figures["qat_int8"]["mse"], "lower")[0]
+    assert said["mse on the test set, int8, QAT (TFLM)"] == (
+        shown(figures["qat_int8"]["mse"]),
+        f"{judged} ({shown(figures['float']['mse'])}); post-training int8: {shown(figures['ptq_int8']['mse'])}",
+    )
+    costs = layer_costs(run.module.net, real_inputs(run)["test"])
+    assert [cost.noise for cost in costs[1:-1]] == sorted((cost.noise for cost in costs[1:-1]), reverse=True)
+    value, about = said["layer that costs most"]
+    assert value == f"{100 * costs[1].noise ** 0.5:.2g} %"
+    assert about.startswith(f"{costs[1].name} (FULLY_CONNECTED)")
+    section = next(each for each in root.iter("section") if each.get("aria-labelledby") == "layers")
+    rows = [[*row.itertext()] for row in section.iter("tr")][1:]
+    assert [(row[0], row[2]) for row in rows] == [(cost.name, moved(cost)) for cost in costs[1:-1]]
+
+
+@pytest.mark.tflm
+def test_a_board_says_what_was_counted(fuel_out: Path, tmp_path: Path) -> None:
+    missing = available(MACHINES["atmega328p"])
+    if missing:
+        pytest.skip(missing)
+    arguments = ["--out", str(tmp_path / "o"), "--export.c", "--export.target", "uno"]
+    assert export_main([str(fuel_out / "fuel.ckpt"), *arguments]) == 0
+    found = json.loads((tmp_path / "o" / "metrics.json").read_text())["c"]["inference"]
+    assert found["unit"] == "cycles"
+    # The hardware multiplies in two cycles and the sums are of 744 products; the clock is 16 MHz.
+    assert 2 * 744 < found["median"] < 100 * 744
+    assert found["milliseconds"] == pytest.approx(found["median"] / 16_000)
+    texts_ = texts(parsed((tmp_path / "o" / "report.html").read_text()), "dd")
+    assert f"{round(found['median']):,} cycles" in texts_
+    assert any(text.startswith("uno, plain C: ") for text in texts_)
+
+
+def test_a_board_that_nothing_counts_for_says_so(network) -> None:
+    found = board_cost(integer_graph(network), BOARDS["esp32"])
+    assert found == {"board": "esp32", "absent": "no emulated machine has its processor, xtensa"}
+    assert board_cost(integer_graph(network), BOARDS["host"]) == {}
+    facts = small_facts()
+    c = {"constant_bytes": 10, "scratch_bytes": 20, "inference": found}
+    root = parsed(page(replace(facts, metrics={**facts.metrics, "c": c})))
+    assert "esp32: no emulated machine has its processor, xtensa" in texts(root, "dd")
+
+
+def test_figures_are_judged_by_what_is_better() -> None:
+    assert compared(0.5, 0.51, "lower") == ("2 % worse than the float network", False)
+    assert compared(0.5, 0.51, "higher") == ("2 % better than the float network", True)
+    assert compared(0.5, 0.49, "lower") == ("2 % better than the float network", True)
+    assert compared(0.5, 0.51, None) == ("2 % more than the float network", False)
+    assert compared(0.0, 1.0, "lower") == ("worse than the float network", False)
+    assert compared(0.5, 0.5, None) == ("the float network's", True)
+    for task in (Regression, Classification, Reconstruction):
+        assert set(task.columns) <= set(task.better)
+
+
+def test_what_others_agree_on_is_never_rounded_up() -> None:
+    facts = small_facts()
+    engine = {**facts.parity["engines"]["model"], "outputs": 1_000_000}
+    other = {**engine, "inputs": 1_000_000}
+    root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": other}})))
+    assert "judged by model; others equal on at least 99.99% of outputs" in texts(root, "dd")
+    assert "100.00%" not in texts(root, "td")
+
+
+def test_advice_is_a_click_away(network) -> None:
+    error = TensorError("op", 0, 1, 0.1, 0.0, 0.1, 0.01, 0.1, 0, "t", 25.5, 0.9, 12.0, 0.0, "saturated", "do so")
+    root = parsed(page(replace(small_facts(), errors=(error,), graph=integer_graph(network))))
+    (tile,) = [each for each in root.iter("div") if "worst: t, saturated, 12 dB; advice" in "".join(each.itertext())
+               and each.get("class") == "tile"]  # fmt: skip
+    (link,) = tile.iter("a")
+    assert link.get("href") == "#advice"
+    (heading,) = [each for each in root.iter("h3") if each.get("id") == "advice"]
+    assert heading.text == "Advice"
+
+
+@pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_module_of_no_known_task_has_a_page(tmp_path: Path) -> None:
+    trainer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=4)
+    trainer.fit(SmallModule(), datamodule=SmallData())
+    trainer.save_checkpoint(tmp_path / "small.ckpt", weights_only=False)
+    assert export_main([str(tmp_path / "small.ckpt"), "--out", str(tmp_path / "o")]) == 0
+    root = parsed((tmp_path / "o" / "report.html").read_text())
+    assert {"Predictions", "What each layer costs", "What each tensor loses"} <= set(texts(root, "h2"))
+    assert any("on the device over the float network" in text for text in texts(root, "figcaption"))
+    tensors = next(t for t in root.iter("table") if "rmse/scale" in "".join(t.itertext()))
+    rows = list(tensors.iter("tr"))[1:]
+    assert len(rows) == 7
+    assert all(list(row.iter("svg")) for row in rows), "every tensor has its distribution"
 
 
 @pytest.mark.tflm
 def test_predictions_are_those_of_the_table(fuel_out: Path) -> None:
     run = load_run(fuel_out / "fuel.ckpt")
     metrics, parity = (json.loads((fuel_out / f"{name}.json").read_text()) for name in ("metrics", "parity"))
-    facts = facts_of(run, "fuel", metrics, parity, integer_graph(run.module.net), run.module.net)
+    graph, tested = integer_graph(run.module.net), real_inputs(run)["test"]
+    facts = facts_of(run, "fuel", metrics, parity, graph, run.module.net, tested)
     found = facts.predictions["test"]
     for stage, output in (("float", found.float_output), ("qat_int8", found.int8_output)):
         error = errors_of("regression", found, output)[1]
@@ -196,7 +342,8 @@ def test_every_kind_of_task_has_a_page(package: str, expected: str, tmp_path: Pa
         assert sum("confusion matrix" in caption for caption in texts(root, "caption")) == 2
         figures = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]["qat_int8"]
         matrix = next(t for t in root.iter("table") if "quantized, on the device: true" in "".join(t.itertext()))
-        wrong = [b for b in matrix.iter("b") if b.get("class") == "bad"]
+        assert {"punch", "flex"} <= set(texts(matrix, "th"))
+        wrong = [b for b in matrix.iter("b") if (b.get("class") or "").startswith("wrong")]
         assert sum(int(b.text or 0) for b in wrong) == figures["errors"]
     if package == "anomaly_qat":
         assert 'class="step anomaly"' in (tmp_path / "out" / "report.html").read_text()
@@ -252,6 +399,78 @@ def test_charts_hit_known_coordinates() -> None:
     # On a linear axis the least value lies 5 % above the bottom: 194 * (1 - 0.05 / 1.05) above 10.
     assert 'd="M52 194.8 348 10"' in lines({"float": [(0, 1), (1, 2)]}, "t", "x", "y")
     assert 'd="M52 194.8 200 102.4 348 10"' in lines({"float": [(0, 1), (1, 10), (2, 100)]}, "t", "x", "y")
+
+
+def test_few_decades_have_round_numbers() -> None:
+    assert [round(10**tick, 6) for tick in decades(-1.1, 0.3)] == [0.1, 0.2, 0.5, 1.0]
+    assert decades(-4.2, 2.2) == [-4, -2, 0, 2]
+    assert decades(0, 3) == [0, 1, 2, 3]
+
+
+def test_bars_begin_at_zero() -> None:
+    # 294 pixels from 2 on.
+    drawn = ElementTree.fromstring(bars([("a", "float", 1.0), ("b", "int8", 0.5)], "t"))
+    assert [(r.get("x"), r.get("width")) for r in drawn.iter("rect")] == [("2", "294"), ("2", "147")]
+    assert drawn.get("aria-label") == "t: a 1, b 0.5"
+    below = ElementTree.fromstring(bars([("a", "float", 1.0), ("b", "int8", -1.0)], "t"))
+    assert [(r.get("x"), r.get("width")) for r in below.iter("rect")] == [("149", "147"), ("2", "147")]
+    _, filled = ElementTree.fromstring(bar(0.25, "float", "t")).iter("rect")
+    assert filled.get("width") == "24"
+
+
+def colours(scheme: str) -> dict[str, tuple[float, ...]]:
+    """The style's variables in one scheme, as red, green and blue from 0 to 1."""
+    found = {}
+    for block in re.findall(r":root\{([^}]*)\}", STYLE)[: 1 if scheme == "light" else 2]:
+        for name, digits in re.findall(r"--([a-z0-9]+):#([0-9a-f]+)", block):
+            whole = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
+            found[name] = tuple(int(whole[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    return found
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """As WCAG 2 has it, 1 to 21."""
+
+    def luminance(colour: tuple[float, ...]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def mixed(one: tuple[float, ...], other: tuple[float, ...], share: float) -> tuple[float, ...]:
+    return tuple(share * a + (1 - share) * b for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_is_that_of_wcag_aa(scheme: str) -> None:
+    found = colours(scheme)
+    assert contrast((0, 0, 0), (1, 1, 1)) == pytest.approx(21)
+    for text in ("text", "soft", "float", "good", "bad"):
+        for ground in ("page", "panel"):
+            assert contrast(found[text], found[ground]) >= 4.5, (text, ground)
+    for ground in ("m0", "m1", "m2", "m3"):
+        assert contrast(found["text"], found[ground]) >= 4.5, ground
+    for tint in ("float", "bad"):
+        shares = {int(n) / 100 for n in re.findall(r"var\(--tint\) (\d+)%", STYLE)}
+        assert max(shares) == 0.32
+        for share in shares:
+            assert contrast(found["text"], mixed(found[tint], found["page"], share)) >= 4.5, (tint, share)
+    # Lines and points are graphics: 3 to 1 against what they lie on.
+    opacities = [
+        float(re.findall(rf"\.{name}\{{[^}}]*opacity:([.\d]+)", STYLE)[0]) for name in ("points", "area", "bar")
+    ]
+    for line in ("float", "int8", "good", "bad", "soft"):
+        assert contrast(found[line], found["page"]) >= 3, line
+        for opacity in opacities:
+            assert line == "soft" or contrast(mixed(found[line], found["page"], opacity), found["page"]) >= 3, line
+
+
+def test_no_meaning_hangs_on_a_hue() -> None:
+    """Of what is told apart by green and red one is dashed, or framed, or says so in words."""
+    assert re.search(r"\.step\.anomaly\{[^}]*stroke-dasharray", STYLE)
+    assert re.search(r"\.matrix \.wrong\{[^}]*outline", STYLE)
 
 
 def test_a_histogram_counts() -> None:
