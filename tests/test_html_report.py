@@ -238,6 +238,11 @@ def test_what_others_agree_on_is_never_rounded_up() -> None:
     root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": other}})))
     assert "judged by model; others equal on at least 99.99% of outputs" in texts(root, "dd")
     assert "100.00%" not in texts(root, "td")
+    failed = {**engine, "outputs": 0, "mismatches": 0, "error": "no such op"}
+    root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": failed}})))
+    assert "could not run: no such op" in texts(root, "td")
+    assert "100.00%" not in texts(root, "td")
+    assert "judged by model" in texts(root, "dd")
 
 
 def test_advice_is_a_click_away(network) -> None:

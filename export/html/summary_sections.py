@@ -214,11 +214,13 @@ def parity_section(facts: Facts) -> Markup:
     for name, engine in facts.parity["engines"].items():
         judged = next((judge for judge in judges if judge.split(",")[0] == name), None)
         verdict = "" if judged is None else "had to agree, and did" + judged[len(name) :]
+        role = verdict or (engine["error"] and f"could not run: {engine['error']}") or "reported"
         rows.append([
-            name, engine["version"], verdict or (engine["error"] and f"could not run: {engine['error']}") or "reported",
-            shown(engine["inputs"]), shown(engine["outputs"]), f"{_exact(engine):.2%}", shown(engine["max_lsb"]),
+            name, "" if engine["error"] else f"{_exact(engine):.2%}", shown(engine["max_lsb"]), role,
+            shown(engine["inputs"]), shown(engine["outputs"]), engine["version"],
         ])  # fmt: skip
-    header = ["engine", "version", "role", "inputs", "outputs", "exact", "largest difference"]
+    header = ["engine", "exact", "largest difference", "role", "inputs", "outputs", "version"]
+    kinds: tuple[Literal["text", "number"], ...] = ("text", "number", "number", "text", "number", "number", "text")
     qparams, constants = facts.parity["qparams"], facts.parity["constants"]
     text = (
         f"In the file, read back, {shown(qparams['mismatches'])} of {shown(qparams['tensors'])} scales and zero points "
@@ -233,7 +235,7 @@ def parity_section(facts: Facts) -> Markup:
             f" {', '.join(others)}: reported, no defect. Some of LiteRT's kernels round once where TFLM rounds twice, "
             "and training's fake quantization computes in floating point."
         )
-    return joined(table("outputs against the integer reference, in codes", header, rows, 3), element("p", text))
+    return joined(table("outputs against the integer reference, in codes", header, rows, kinds), element("p", text))
 
 
 def _cell(value: object) -> str:
