@@ -31,6 +31,7 @@ __all__ = [
     "all_machines",
     "estimates",
     "multiply_accumulates",
+    "on_machine",
     "profile",
     "replayed",
 ]
@@ -167,7 +168,7 @@ def profile(
     """
     counting = [machine for machine in machines if machine.unit is not None]
     core = _integer_core(graph)
-    found = tuple(_on_machine(core, machine, samples, speed) for machine in counting)
+    found = tuple(on_machine(core, machine, samples, speed) for machine in counting)
     running = [machine for machine, each in zip(counting, found, strict=True) if not each.absent]
     layers = tuple(
         _layer(graph, i, node, running if each_layer else [], samples, speed) for i, node in enumerate(graph.nodes)
@@ -287,7 +288,12 @@ def _estimate(
     return Estimate(board.name, 1e3 * seconds, 1e6 * joules, said)
 
 
-def _on_machine(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
+def on_machine(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
+    """See :func:`replayed`; a machine that is not there, or can't take the graph, says so in what it gives.
+
+    Raises:
+        ParityError: an output differs from the reference's.
+    """
     absent = available(machine) or _refusal(graph)
     if absent is None:
         try:
@@ -329,7 +335,7 @@ def _layer(
     counted = {}
     alone = _alone(graph, node)
     for machine in machines:
-        found = _on_machine(alone, machine, samples, speed) if alone is not None else None
+        found = on_machine(alone, machine, samples, speed) if alone is not None else None
         if found is not None and not found.absent:
             counted[machine.name] = found.median
     return LayerProfile(

@@ -92,7 +92,7 @@ def test_the_host_computes_and_a_wrong_machine_is_found_out(
     if name is None:
         pytest.skip(str(available(MACHINES["cortex_m4"])))
     graph = integer_graph(network)
-    found = profiling._on_machine(graph, MACHINES[name], 4, False)
+    found = profiling.on_machine(graph, MACHINES[name], 4, False)
     assert found.absent == ""
     assert found.median > 46
     assert found.per_mac == pytest.approx(found.median / 46)
@@ -104,7 +104,7 @@ def test_the_host_computes_and_a_wrong_machine_is_found_out(
 
     monkeypatch.setattr(profiling, "interpret", off)
     with pytest.raises(ParityError, match="differs from the reference"):
-        profiling._on_machine(graph, MACHINES[name], 4, False)
+        profiling.on_machine(graph, MACHINES[name], 4, False)
 
 
 def test_layers_are_counted_by_themselves() -> None:
@@ -112,7 +112,7 @@ def test_layers_are_counted_by_themselves() -> None:
     if available(machine):
         pytest.skip(str(available(machine)))
     graph = graph_of(nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 2), nn.Softmax(-1)), 40)
-    whole = profiling._on_machine(graph, machine, 4, False)
+    whole = profiling.on_machine(graph, machine, 4, False)
     parts = [profiling._layer(graph, i, node, [machine], 4, False) for i, node in enumerate(graph.nodes)]
     counted = [part.counted["cortex_m4"] for part in parts]
     assert counted[0] > counted[1]
@@ -127,12 +127,12 @@ def test_a_float_interface_costs_nothing_in_c(network: fx.GraphModule) -> None:
     model = write_tflite(float_interface(graph))
     found = profile(model, read_tflite(model), [machine], [])
     assert [layer.op for layer in found.layers] == ["quantize", *["fully_connected"] * 3, "dequantize"]
-    assert found.machines[0].median == profiling._on_machine(graph, machine, 8, False).median > 0
+    assert found.machines[0].median == profiling.on_machine(graph, machine, 8, False).median > 0
 
 
 def test_what_is_absent_is_named_with_the_remedy(network: fx.GraphModule) -> None:
     machine = replace(MACHINES["cortex_m4"], needs=(Need("no-such-compiler", "gcc-arm-none-eabi"),))
-    found = profiling._on_machine(integer_graph(network), machine, 4, False)
+    found = profiling.on_machine(integer_graph(network), machine, 4, False)
     assert "no-such-compiler" in found.absent
     assert "apt-get install gcc-arm-none-eabi" in found.absent
     (board,) = estimates([found], [BOARDS["nano33ble"]])
@@ -146,7 +146,7 @@ def test_a_network_that_the_replay_cannot_take_says_why() -> None:
             return x.relu(), x * 2
 
     machine = replace(MACHINES["cortex_m4"], needs=())
-    found = profiling._on_machine(graph_of(Two(), 4), machine, 4, False)
+    found = profiling.on_machine(graph_of(Two(), 4), machine, 4, False)
     assert "one int8 input and one int8 output" in found.absent
 
 
