@@ -59,6 +59,9 @@ _CHAPTERS = {
         "export/sensitivity.py",
         "export/quantization_report.py",
         "export/profile.py",
+        "export/layer_profile.py",
+        "export/machine_profile.py",
+        "export/board_estimate.py",
         "firmware/emulation/__init__.py",
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -33,8 +34,8 @@ def _lines(summary: ModelSummary) -> Iterator[str]:
         ("op", "version", "count"), [(op, version, n) for (op, version), n in sorted(used.items())], "lrr"
     )
     for entry in summary.metadata:
-        content = "" if entry.content is None else f" {json.dumps(entry.content, ensure_ascii=False)}"
-        yield f"metadata {printable(entry.name)!r}, {entry.bytes:,} bytes:{printable(content)}"
+        content = "" if entry.content is None else f": {json.dumps(entry.content, ensure_ascii=False)}"
+        yield f"metadata {printable(entry.name)!r}, {entry.bytes:,} bytes{printable(content)}"
     for signature in summary.signatures:
         ends = (", ".join(map(printable, names)) for names in (signature.inputs, signature.outputs))
         yield f"signature {printable(signature.key)!r} of subgraph {signature.subgraph}: {' -> '.join(ends)}"
@@ -62,6 +63,8 @@ def _row(tensor: TensorSummary, graph: SubgraphSummary) -> tuple[object, ...]:
     scale, zero = "", ""
     if tensor.scale:
         scale, zero = f"{tensor.scale[0]:.6g}", str(tensor.zero_point[0]) if tensor.zero_point else ""
+    if not all(map(math.isfinite, tensor.scale)):
+        uses.append("a scale that is no number")
     if len(tensor.scale) > 1:
         scale = f"{min(tensor.scale):.4g}..{max(tensor.scale):.4g}"
         uses.append(f"{len(tensor.scale)} scales along axis {tensor.axis}")

@@ -38,18 +38,21 @@ def require_identifier(model: bytes, where: str, remedy: str) -> None:
         )
 
 
-def read_tflite(model: bytes, where: str = "model") -> Graph:
+def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> Graph:
     """The graph in a model file; values are named ``t0``, ``t1``, ... in the file's order.
 
     Args:
         model: the whole file.
         where: what to call it in an error.
+        aligned: refuse constants that do not lie as this project's writer puts them; TensorFlow's do not always.
 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
     require_identifier(model, where, _REMEDY)
     try:
+        if aligned:
+            _require_alignment(model)
         return check(_read(model))
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, MalformedGraph) as error:
         raise BadModelFile(
@@ -81,8 +84,19 @@ def _read(model: bytes) -> Graph:
     return Graph(values, tuple(nodes), sources, sinks)
 
 
+def _require_alignment(model: bytes) -> None:
+    root = schema.Model.GetRootAs(bytearray(model))
+    for index in range(1, root.BuffersLength()):
+        buffer = root.Buffers(index)
+        offset = buffer._tab.Vector(buffer._tab.Offset(4)) if buffer.DataLength() else 0
+        if offset % ALIGNMENT:
+            raise ValueError(f"constant buffer {index} at offset {offset}, not aligned to {ALIGNMENT}")
+
+
 def _indices(indices: Any, count: int) -> list[int]:
     found = [int(i) for i in np.atleast_1d(indices)]
+    if -1 in found:
+        raise ValueError(f"tensor indices {found}, where -1 leaves an input out; no row has one to leave out")
     if any(not 0 <= i < count for i in found):
         raise ValueError(f"tensor indices {found} of {count} tensors")
     return found
@@ -142,9 +156,6 @@ def _data(buffer: Any, index: int, dtype: str, shape: tuple[int, ...]) -> np.nda
     if index == 0 or not buffer.DataLength():
         return None
     raw = buffer.DataAsNumpy()
-    offset = buffer._tab.Vector(buffer._tab.Offset(4))
-    if offset % ALIGNMENT:
-        raise ValueError(f"constant buffer {index} at offset {offset}, not aligned to {ALIGNMENT}")
     if dtype == "int4":
         nibbles = np.stack([raw << 4, raw], -1).reshape(-1).view(np.int8) >> 4
         return nibbles[: int(np.prod(shape))].reshape(shape)
