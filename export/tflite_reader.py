@@ -76,6 +76,7 @@ def _read(model: bytes) -> Graph:
             index = indices.pop(operand.position)
             attrs[operand.attr] = _operand(root, tensors[index])
             operands.add(index)
+        _require_roles(op, len(indices))
         made = _names(_indices(operator.OutputsAsNumpy(), len(tensors)))
         nodes.append(Node(op, attrs, _in_row_order(op, _names(indices)), made))
     values = {f"t{i}": _value(root, tensor) for i, tensor in enumerate(tensors) if i not in operands}
@@ -100,6 +101,13 @@ def _indices(indices: Any, count: int) -> list[int]:
     if any(not 0 <= i < count for i in found):
         raise ValueError(f"tensor indices {found} of {count} tensors")
     return found
+
+
+def _require_roles(op: str, count: int) -> None:
+    row = ROWS[op]
+    absent = [] if row.variadic else [role for role in row.roles[count:] if role != "bias"]
+    if absent:
+        raise ValueError(f"{tflite_cell(op).operator} without its {', '.join(absent)}")
 
 
 def _names(indices: list[int]) -> tuple[str, ...]:
@@ -192,6 +200,8 @@ def _attrs(cell: TFLite, operator: Any) -> dict[str, Any]:
         value = _plain(vector().tolist()) if vector else getattr(table, field.option)()
         if field.enum is not None:
             members = {v: k.lower() for k, v in vars(getattr(schema, field.enum)).items() if not k.startswith("_")}
+            if value not in members:
+                raise ValueError(f"{cell.operator} with {field.option} {value}")
             value = members[value]
         attrs[field.attr] = value
     return attrs

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
 from torch import fx, nn
 
 import qtorch
@@ -22,11 +23,12 @@ from export.ir import Graph
 from export.layer_profile import graph_layer
 from export.machine_profile import MachineProfile, all_machines, multiply_accumulates, on_machine
 from export.passes.float_interface import float_interface
-from export.profile import profile
+from export.profile import file_profile, profile
 from export.profile_command import profile_text
 from export.real_bundle import real_graph
 from export.tflite import write_tflite
 from export.tflite_reader import read_tflite
+from export.tflite_summary import summarize
 from firmware.emulation import MACHINES, EmulationFailure, available
 from firmware.emulation.machines import Need
 from qtorch.errors import BadModelFile, ParityError
@@ -362,6 +364,50 @@ def test_a_reason_that_all_machines_share_is_said_once(
     assert text.count("2 subgraphs instead of one") == 1
     assert "cortex_m0, cortex_m3" in text
     assert "nano33ble" not in text
+
+
+def test_damaged_files_are_refused_or_profiled_but_never_crash(
+    network: fx.GraphModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes changed at random, and every index and enumeration of an own file set to what it can't be."""
+    monkeypatch.setattr(profiling, "tflm_available", lambda: False)
+    rng, said = np.random.default_rng(0), set[str]()
+    own = write_tflite(integer_graph(network))
+    damaged = [own[:at] + bytes([255]) + own[at + 1 :] for at in range(8, len(own), 3)]
+    for model in (own, *(foreign_model(make()) for make in FOREIGN.values())):
+        for _ in range(200):
+            changed = np.frombuffer(model, np.uint8).copy()
+            changed[rng.integers(8, len(changed), rng.integers(1, 12))] = rng.integers(0, 256)
+            damaged.append(changed.tobytes())
+    for model in damaged:
+        try:
+            summary = summarize(model)
+        except BadModelFile:
+            continue
+        try:
+            found = profile(model, read_tflite(model, aligned=False), [])
+        except BadModelFile as unknown:
+            found = file_profile(model, summary, unknown.got, [], [])
+            said.add(unknown.got)
+        profile_text(found)
+    assert len(said) > 20
+
+
+def test_an_operator_must_have_its_weights_and_known_options(network: fx.GraphModule) -> None:
+    model = bytearray(write_tflite(integer_graph(network)))
+    operator = schema.Model.GetRootAs(model).Subgraphs(0).Operators(0)
+    table = operator._tab
+    inputs = table.Vector(table.Offset(6)) - 4  # the length of the vector of inputs
+    assert model[inputs] == 3
+    model[inputs] = 1
+    with pytest.raises(BadModelFile, match="FULLY_CONNECTED without its weight"):
+        read_tflite(bytes(model))
+    model[inputs] = 3
+    options = schema.FullyConnectedOptions()
+    options.Init(operator.BuiltinOptions().Bytes, operator.BuiltinOptions().Pos)
+    model[options._tab.Pos + options._tab.Offset(4)] = 99  # the activation
+    with pytest.raises(BadModelFile, match="FULLY_CONNECTED with FusedActivationFunction 99"):
+        read_tflite(bytes(model))
 
 
 def test_damaged_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
