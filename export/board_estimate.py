@@ -107,8 +107,10 @@ def _estimate(
 def _without_time(same: Sequence[MachineProfile], board: Board) -> str:
     """Why a board's time is not known; empty if it is."""
     if not same:
-        known = any(machine.cpu == board.cpu for machine in all_machines())
-        return "its processor was left out" if known else f"no emulated machine has its processor, {board.cpu}"
+        of_it = [machine.name for machine in all_machines() if machine.cpu == board.cpu]
+        if of_it:
+            return f"its processor was left out: add --machine {of_it[0]}"
+        return f"no emulated machine has its processor, {board.cpu}"
     if same[0].absent:
         return f"{same[0].machine}: {same[0].absent}"
     needs = ((same[0].flash, board.flash, "flash"), (same[0].ram + same[0].stack, board.ram, "RAM with the stack"))

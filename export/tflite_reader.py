@@ -69,8 +69,8 @@ def _read(model: bytes) -> Graph:
     nodes, operands = [], set[int]()
     for i in range(subgraph.OperatorsLength()):
         operator = subgraph.Operators(i)
-        indices = _indices(operator.InputsAsNumpy(), len(tensors))
         op = _op(root, operator)
+        indices = _indices(_given(operator.InputsAsNumpy()), len(tensors))
         attrs = _attrs(tflite_cell(op), operator)
         for operand in reversed(tflite_cell(op).operands):
             index = indices.pop(operand.position)
@@ -97,9 +97,17 @@ def _require_alignment(model: bytes) -> None:
 def _indices(indices: Any, count: int) -> list[int]:
     found = [int(i) for i in np.atleast_1d(indices)]
     if -1 in found:
-        raise ValueError(f"tensor indices {found}, where -1 leaves an input out; no row has one to leave out")
+        raise ValueError(f"tensor indices {found}, where -1 leaves out an input before another")
     if any(not 0 <= i < count for i in found):
         raise ValueError(f"tensor indices {found} of {count} tensors")
+    return found
+
+
+def _given(indices: Any) -> list[int]:
+    """Without the inputs that are left out at the end: TensorFlow's converter writes -1 for a bias of zeros."""
+    found = [int(i) for i in np.atleast_1d(indices)]
+    while found and found[-1] == -1:
+        found.pop()
     return found
 
 

@@ -19,6 +19,7 @@ from export.__main__ import main as export_main
 from export.board_estimate import Estimate, estimates
 from export.boards import BOARDS, CLOCKS, SUPPLIES, WITHOUT_SUPPLY, Supply
 from export.integers import integer_graph
+from export.interpret import interpret
 from export.ir import Graph
 from export.layer_profile import graph_layer
 from export.machine_profile import MachineProfile, all_machines, multiply_accumulates, on_machine
@@ -197,6 +198,10 @@ def test_a_board_without_a_published_current_says_why() -> None:
     assert only("pico", counted("cortex-m0", "instructions", 1), supply=Supply(1, 1, None, "s")).microjoules is not None
 
 
+def test_a_processor_that_was_left_out_is_named_with_the_remedy() -> None:
+    assert "--machine cortex_m3" in only("bluepill", counted("cortex-m4", "instructions", 1)).assumptions
+
+
 def test_a_processor_of_two_instructions_a_cycle_has_no_bound() -> None:
     for board, cpu in (("mps2_an500", "cortex-m7"), ("mps3_an547", "cortex-m55")):
         found = only(board, counted(cpu, "instructions", 1000))
@@ -336,7 +341,6 @@ def test_what_has_no_formula_is_not_counted_as_nothing(tmp_path: Path, capsys: p
     path.write_bytes(foreign_model(FOREIGN["custom_and_unknown_ops"]()))
     text = profiled(path, capsys)
     assert ">= 0" in text
-    assert "leaves an input out" in text
     assert "no formula for the MACs of CUSTOM:Audio\\tFrontend, UNKNOWN:9999" in text
     assert [layer["macs"] for layer in json.loads(profiled(path, capsys, "--json"))["layers"]] == [None, None]
 
@@ -391,6 +395,19 @@ def test_damaged_files_are_refused_or_profiled_but_never_crash(
             said.add(unknown.got)
         profile_text(found)
     assert len(said) > 20
+
+
+def test_a_bias_may_be_left_out() -> None:
+    model = FOREIGN["float_with_dynamic_shapes"]()
+    (operator,) = model.subgraphs[0].operators
+    operator.inputs = [0, 1, -1]
+    graph = read_tflite(foreign_model(model), aligned=False)
+    assert graph.nodes[0].input_roles() == {"input": "t0", "weight": "t1"}
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    assert interpret(graph, (x,))["t3"].tolist() == [[10, 10]]  # all weights are 1
+    operator.inputs = [0, -1, 2]
+    with pytest.raises(BadModelFile, match="leaves out an input before another"):
+        read_tflite(foreign_model(model), aligned=False)
 
 
 def test_an_operator_must_have_its_weights_and_known_options(network: fx.GraphModule) -> None:
