@@ -1,1 +1,1 @@
-"""Ratios, not timed tests: ``make bench`` prints them."""
+"""What things cost and reach, measured: ``make bench`` writes ``benchmarks/results`` and the README's tables."""

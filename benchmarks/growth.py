@@ -1,4 +1,7 @@
-"""How the cost of an export grows with the network: seconds and memory from a thousand parameters to ten million."""
+"""How an export's seconds and memory grow with the network, from a thousand parameters to ten million.
+
+Three equal linear layers; with the comparison of every scale and constant of the file read back.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,18 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-__all__ = ["lines"]
+from benchmarks.environments import ROOT
+from benchmarks.spread import cell, spread
+from benchmarks.suite import Suite, markdown_table
+
+__all__ = ["GROWTH"]
 
 _PARAMETERS = (10**3, 10**4, 10**5, 10**6, 10**7)
-_REPEATS = 3
+_REPEATS = 5
 
 #: Each size in a process of its own, whose greatest memory the operating system knows; what imports and PyTorch take
 #: by themselves is subtracted.
@@ -48,26 +57,35 @@ export_memory = most() - before
 started = time.perf_counter()
 c_source("net", c_network(graph))
 print(json.dumps({
-    "parameters": sum(p.numel() for p in net.parameters()), "bytes": len(model), "seconds": sorted(seconds),
+    "parameters": sum(p.numel() for p in net.parameters()), "bytes": len(model), "seconds": seconds,
     "kib": export_memory, "c_seconds": time.perf_counter() - started,
 }))
 """
 
 
-def lines() -> Iterator[str]:
-    """One line for each size: three equal linear layers, as many parameters as said."""
-    yield "export with qparams check: median seconds, memory beyond the trained network's; then plain C as text"
+def _measure() -> dict[str, Any]:
+    sizes = []
     for parameters in _PARAMETERS:
         width = max(1, round(math.sqrt(parameters / 3)))
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE, str(width), str(_REPEATS)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            yield f"{parameters:12,} parameters: {done.stderr.strip().splitlines()[-1]}"
-            continue
+        command = [sys.executable, "-c", _PROBE, str(width), str(_REPEATS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         found = json.loads(done.stdout.splitlines()[-1])
-        median = found["seconds"][_REPEATS // 2]
-        yield (
-            f"{found['parameters']:12,} parameters {found['bytes']:12,} bytes {median:8.3f} s "
-            f"{found['kib'] / 1024:8.1f} MiB {found['c_seconds']:8.3f} s as C"
-        )
+        sizes.append({**found, "seconds": asdict(spread(found["seconds"]))})
+    return {"sizes": sizes}
+
+
+def _table(found: dict[str, Any]) -> Sequence[str]:
+    rows = [
+        [
+            f"{each['parameters']:,}",
+            f"{each['bytes']:,}",
+            cell(each["seconds"], ".3f"),
+            f"{each['kib'] / 1024:.1f}",
+            f"{each['c_seconds']:.2f}",
+        ]
+        for each in found["sizes"]
+    ]
+    return markdown_table(["parameters", "bytes", "export, s", "memory on top, MiB", "plain C as text, s"], rows)
+
+
+GROWTH = Suite("growth", __doc__, _measure, _table)

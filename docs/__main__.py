@@ -62,6 +62,8 @@ _CHAPTERS = {
         "export/layer_profile.py",
         "export/machine_profile.py",
         "export/board_estimate.py",
+        "export/page.py",
+        "export/terminal.py",
         "firmware/emulation/__init__.py",
     ),
 }

@@ -12,14 +12,15 @@ from export.boards import BOARDS, CLOCKS, Board, Supply
 from export.inspection import as_json, read_model
 from export.ir import Graph, Node
 from export.machine_profile import MachineProfile, all_machines
+from export.page import Block, Line, Table
 from export.profile import Profile, file_profile, profile
-from export.text_table import printable, text_table
+from export.terminal import show
 from export.tflite_reader import read_tflite
 from export.tflite_summary import summarize
 from firmware.emulation import MACHINES, Machine
 from qtorch.errors import BadConfiguration, BadModelFile
 
-__all__ = ["named", "profile_command", "profile_text"]
+__all__ = ["named", "profile_command", "profile_page"]
 
 
 def profile_command(arguments: Sequence[str]) -> None:
@@ -40,7 +41,10 @@ def profile_command(arguments: Sequence[str]) -> None:
         )  # fmt: skip
     model = read_model(given.model)
     found = _profile(model, given, [MACHINES[name] for name in machines], [BOARDS[name] for name in boards])
-    print(as_json({"macs": found.macs, **asdict(found)}) if given.json else profile_text(found))
+    if given.json:
+        print(as_json({"macs": found.macs, **asdict(found)}))
+    else:
+        show(profile_page(found))
 
 
 def _chosen(option: str, given: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -135,50 +139,49 @@ def named(graph: Graph, model: bytes) -> Graph:
     )
 
 
-def profile_text(found: Profile) -> str:
-    """Tables for people."""
-    return "\n".join(_lines(found))
-
-
-def _lines(found: Profile) -> Iterator[str]:
+def profile_page(found: Profile) -> Iterator[Block]:
+    """Tables for people; what was not run is marked."""
     machines = list(dict.fromkeys(name for layer in found.layers for name in layer.counted))
     head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *machines)
-    rows = [
+    rows = tuple(
         (
             *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), _count(layer.macs)),
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
             *(f"{layer.counted[name]:,.0f}" if name in layer.counted else "" for name in machines),
         )
         for layer in found.layers
-    ]
+    )
     uncounted = [layer.op for layer in found.layers if layer.macs is None]
     sums = [sum(getattr(layer, name) for layer in found.layers) for name in ("parameters", "constant_bytes")]
     macs = f"{'>= ' if uncounted else ''}{found.macs:,}"
     total = ("", "all", "", "", macs, *(f"{n:,}" for n in sums), *[""] * (1 + len(machines)))
-    yield from text_table(head, [*rows, total], "rlllrrrr" + "r" * len(machines))
-    yield ""
+    yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
+    yield Line()
     if uncounted:
-        yield f"no formula for the MACs of {', '.join(map(printable, dict.fromkeys(uncounted)))}"
-    yield f"{found.model_bytes:,} bytes of model file"
+        yield Line(f"no formula for the MACs of {', '.join(dict.fromkeys(uncounted))}", "attention")
+    yield Line(f"{found.model_bytes:,} bytes of model file")
     if found.arena_bytes is None:
-        yield f"arena: {found.arena_absent}"
+        yield Line(f"arena: {found.arena_absent}", "attention")
     else:
-        yield f"{found.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted"
+        yield Line(f"{found.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted")
     counted = [machine for machine in found.machines if not machine.absent]
     if counted:
-        yield ""
-        yield "plain C, one inference, every output equal to the reference"
-        yield from text_table(
-            ("machine", "counted", "", "per MAC", "flash", "RAM", "stack"), [_row(m) for m in counted], "lrlrrrr"
-        )
+        yield Line()
+        yield Line("plain C, one inference, every output equal to the reference", "heading")
+        head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
+        yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
     for absent in dict.fromkeys(machine.absent for machine in found.machines if machine.absent):
-        yield f"{', '.join(m.machine for m in found.machines if m.absent == absent)}: not run: {absent}"
+        names = ", ".join(machine.machine for machine in found.machines if machine.absent == absent)
+        yield Line(f"{names}: not run: {absent}", "attention")
     if found.boards and counted:
-        yield ""
-        yield from text_table(
+        yield Line()
+        yield Table(
             ("board", "ms", "", "uJ", "assuming"),
-            [(b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in found.boards],
             "lrlrl",
+            tuple(
+                (b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in found.boards
+            ),
+            "estimates for boards",
         )
 
 

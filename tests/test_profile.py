@@ -23,9 +23,10 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.layer_profile import graph_layer
 from export.machine_profile import MachineProfile, all_machines, multiply_accumulates, on_machine
+from export.page import plain_text
 from export.passes.float_interface import float_interface
 from export.profile import file_profile, profile
-from export.profile_command import profile_text
+from export.profile_command import profile_page
 from export.real_bundle import real_graph
 from export.tflite import write_tflite
 from export.tflite_reader import read_tflite
@@ -79,7 +80,7 @@ def test_a_model_that_tflite_micro_does_not_run_is_profiled_without_an_arena() -
     graph = real_graph(nn.Sequential(nn.Linear(4, 3)), torch.rand(1, 4), "dynamic_range", "nhwc")
     found = profile(write_tflite(graph), graph, [])
     assert found.arena_bytes is None
-    assert "no arena up to" in profile_text(found)
+    assert "no arena up to" in plain_text(profile_page(found))
     assert found.macs == 12
 
 
@@ -88,7 +89,7 @@ def test_where_tflite_micro_is_absent_the_arena_is_too(
 ) -> None:
     monkeypatch.setattr(profiling, "tflm_available", lambda: False)
     graph = integer_graph(network)
-    assert "Linux x86-64" in profile_text(profile(write_tflite(graph), graph, []))
+    assert "Linux x86-64" in plain_text(profile_page(profile(write_tflite(graph), graph, [])))
 
 
 def test_the_host_computes_and_a_wrong_machine_is_found_out(
@@ -393,7 +394,7 @@ def test_damaged_files_are_refused_or_profiled_but_never_crash(
         except BadModelFile as unknown:
             found = file_profile(model, summary, unknown.got, [], [])
             said.add(unknown.got)
-        profile_text(found)
+        plain_text(profile_page(found))
     assert len(said) > 20
 
 

@@ -1,0 +1,1 @@
+"""What other libraries do, each module for the interpreter of one environment; run by :mod:`benchmarks.workers`."""

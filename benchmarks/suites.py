@@ -1,0 +1,13 @@
+"""All benchmarks, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from benchmarks.conversion import CONVERSION
+from benchmarks.growth import GROWTH
+from benchmarks.pipeline import PIPELINE
+from benchmarks.processes import PROCESSES
+from benchmarks.training import TRAINING
+
+__all__ = ["SUITES"]
+
+SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES)}
