@@ -104,8 +104,8 @@ SUPPLIES = {
     ),
     "nano33ble": Supply(
         3.3, 3.3, 64_000_000,
-        "nRF52840 product specification, CPU running: CoreMark from flash, DC/DC converter on, typical; "
-        "the board's 3.3 V",
+        "nRF52840 product specification as its users quote it, CPU running: CoreMark from flash, DC/DC converter on, "
+        "typical; the board's 3.3 V",
     ),
     "bluepill": Supply(
         27.0, 3.3, 72_000_000,
@@ -114,8 +114,8 @@ SUPPLIES = {
     ),
     "microbit": Supply(
         5.15, 3.3, 16_000_000,
-        "nRF51822 product specification: run current from flash 4.4 mA and 16 MHz RC oscillator 0.75 mA; "
-        "the board's 3.3 V",
+        "nRF51822 product specification as its users quote it: run current from flash 4.4 mA and 16 MHz RC oscillator "
+        "0.75 mA; the board's 3.3 V",
     ),
     "esp32c3": Supply(
         23.0, 3.3, 160_000_000,
