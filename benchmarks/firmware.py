@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import qtorch
-from export import profile
+from export import machine_profile
 from export.c_network import c_network
 from export.integers import integer_graph
 from export.ir import Graph
@@ -53,7 +53,7 @@ _BUILDS = (("", False), ("speed", True))
 
 def multiply_accumulates(graph: Graph) -> int:
     """Products that the layers with weights sum up, those with padding included."""
-    return sum(profile.multiply_accumulates(graph, node) for node in graph.nodes)
+    return sum(machine_profile.multiply_accumulates(graph, node) for node in graph.nodes)
 
 
 def lines() -> Iterator[str]:
@@ -88,7 +88,7 @@ def _costs(label: str, graph: Graph, machine: Machine, samples: int) -> Iterator
     seen: set[tuple[float, int]] = set()
     for build, speed in _BUILDS:
         try:
-            found = profile.replayed(graph, machine, samples, speed)
+            found = machine_profile.replayed(graph, machine, samples, speed)
         except (RuntimeError, ParityError) as error:
             yield f"{label:12}{machine.name:13}{build:6} {str(error).splitlines()[0]}"
             continue

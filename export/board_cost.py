@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.boards import SUPPLIES, Board
+from export.board_estimate import estimates, machine_of
+from export.boards import Board
 from export.ir import Graph
-from export.profile import all_machines, estimates, on_machine
+from export.machine_profile import on_machine
 
 __all__ = ["board_cost"]
 
@@ -23,7 +24,7 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
         speed: whether the C was made for speed.
 
     Returns:
-        ``board``, and either ``machine``, ``unit``, ``median``, ``stack_bytes``, ``milliseconds`` and
+        ``board``, and either ``machine``, ``unit``, ``median``, ``stack_bytes``, ``milliseconds``, ``time_is`` and
         ``assumptions``, or ``absent``: why nothing was counted.
 
     Raises:
@@ -31,13 +32,13 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
     """
     if board.cpu == "host":
         return {}
-    machine = next((machine for machine in all_machines() if machine.cpu == board.cpu), None)
+    machine = machine_of(board)
     if machine is None:
         return {"board": board.name, "absent": f"no emulated machine has its processor, {board.cpu}"}
     found = on_machine(graph, machine, _SAMPLES, speed)
     if found.absent:
         return {"board": board.name, "absent": found.absent}
-    (estimate,) = estimates((found,), (board,), SUPPLIES.get(board.name))
+    (estimate,) = estimates((found,), (board,))
     return {
         "board": board.name,
         "machine": found.machine,
@@ -45,5 +46,6 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
         "median": found.median,
         "stack_bytes": found.stack,
         "milliseconds": estimate.milliseconds,
+        "time_is": estimate.time_is,
         "assumptions": estimate.assumptions,
     }

@@ -31,6 +31,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.machine_profile import multiply_accumulates
 from export.model_file import model_file, model_metadata
 from export.model_metadata import metadata_header
 from export.node_parity import node_parity
@@ -39,7 +40,6 @@ from export.options import ExportOptions
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
-from export.profile import multiply_accumulates
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.stages import float_network, real_inputs, stage_figures

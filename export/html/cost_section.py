@@ -10,11 +10,14 @@ from export.html.markup import Markup, joined, shown
 from export.html.memory_drawing import tensor_buffers
 from export.html.tables import table
 from export.ir import Graph
+from export.machine_profile import multiply_accumulates
 from export.memory_plan import plan
-from export.profile import multiply_accumulates
 from export.tflite import raw_bytes, speaking_names
 
 __all__ = ["cost_section", "inference"]
+
+#: What stands before a time, by what it is.
+_BOUND = {"counted": "", "lower bound": "at least ", "no bound": "at one cycle for each instruction ", "assumed": ""}
 
 
 def cost_section(facts: Facts) -> Markup:
@@ -34,9 +37,14 @@ def inference(facts: Facts) -> tuple[str, str] | None:
         return "not counted", f"{found['board']}: {found['absent']}"
     about = f"{found['board']}, plain C"
     if found["milliseconds"] is not None:
-        # Behind the first semicolon stand assumptions on energy.
-        about += f": {shown(found['milliseconds'], 3)} ms, from {found['assumptions'].split(';')[0]}"
+        # Behind the first semicolon stand assumptions on energy, behind the first comma reasons.
+        about += f": {_BOUND[found['time_is']]}{shown(found['milliseconds'], 3)} ms, {_from(found['assumptions'])}"
     return f"{shown(round(found['median']))} {found['unit']}", about
+
+
+def _from(assumptions: str) -> str:
+    """What was counted and at which clock, of all that an estimate says."""
+    return assumptions.split(";")[0].split(",")[0]
 
 
 def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:

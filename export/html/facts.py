@@ -13,8 +13,8 @@ from torch import fx, nn
 from export.html.distributions import Distribution, distributions
 from export.interpret import interpret
 from export.ir import Graph
+from export.machine_profile import multiply_accumulates
 from export.model_metadata import class_names
-from export.profile import multiply_accumulates
 from export.quantization_report import TensorError
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
