@@ -47,6 +47,22 @@ from qtorch.lightning.cli import run_command
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
+#: What ``--help`` says of the steps of quantization without training, and of the other commands.
+_OTHERS = """other commands; all but the last have --help:
+  python -m export verify MODEL.tflite [--against CHECKPOINT]   repeat the parity check of a file
+  python -m export sensitivity CHECKPOINT                       what each layer's quantization costs
+  python -m export summary MODEL.tflite                         what stands in a file
+  python -m export profile MODEL.tflite                         what an inference takes
+  python -m export compare CHECKPOINT                           what other engines and converters say
+  python -m export support                                      what can be exported"""
+
+_WITHOUT_TRAINING = {
+    "post_training": "export the float network that quantized training started from, calibrated and not trained on",
+    "equalize": "with it, or with a float format: even out the sizes of channels between layers",
+    "correct_biases": "with it: take the mean error of each layer's outputs off its biases",
+    "round_adaptively": "with it: choose for each weight whether it is rounded up or down (AdaRound)",
+}
+
 _RANDOM_INPUTS = 10_000
 _FLOAT_INPUTS = 200
 
@@ -54,25 +70,26 @@ _FLOAT_INPUTS = 200
 def _export(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m export",
-        description="Export a trained checkpoint: model, parity, headers, figures. "
-        "To check a file: python -m export verify MODEL.tflite [--against CHECKPOINT].",
+        description="Export a trained checkpoint: model, parity, headers, figures.",
+        epilog=_OTHERS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the artefacts")
     parser.add_argument("--name", help="name of the model and its files (default: the task's)")
     formats = ("int8", "float32", "float16", "dynamic_range")
     parser.add_argument("--export.format", dest="format", choices=formats, default="int8")
-    for step in ("post_training", "equalize", "correct_biases", "round_adaptively"):
-        parser.add_argument(f"--export.{step}", dest=step, action="store_true", help=f"see ExportOptions.{step}")
+    for step, does in _WITHOUT_TRAINING.items():
+        parser.add_argument(f"--export.{step}", dest=step, action="store_true", help=does)
     parser.add_argument("--export.io", dest="io", choices=("int8", "float32"), default="int8")
     parser.add_argument("--export.input_layout", dest="input_layout", choices=("nhwc", "nchw"), default="nhwc")
     parser.add_argument("--export.c", dest="c", action="store_true", help="also write plain C: NAME_model.{h,c}")
     parser.add_argument("--export.optimize", dest="optimize", choices=("size", "speed"), default="size")
-    parser.add_argument("--export.strip", dest="strip", action="store_true", help="leave tensor names out of the file")
+    parser.add_argument("--export.strip", dest="strip", action="store_true", help="leave out NAME_named.tflite")
     parser.add_argument("--export.metadata", dest="metadata", action="store_true", help="say in the file what it is")
     parser.add_argument("--export.version", dest="version", default="", help="of the model, for the metadata")
     parser.add_argument(
-        "--export.firmware", dest="firmware", type=Path, help="folder for a ready TFLite Micro project for the target"
+        "--export.firmware", dest="firmware", type=Path, help="folder for a ready project for the target"
     )
     parser.add_argument("--export.target", dest="target", default="host", help=f"a board: {', '.join(BOARDS)}")
     parser.add_argument("--export.onnx", dest="onnx", action="store_true", help="also write ONNX: NAME.onnx")

@@ -30,7 +30,7 @@ __all__ = [
     "tensorflow_package",
 ]
 
-#: What ``pip install qtorch[...]`` brings a package.
+#: Which of the project's extras brings a package.
 EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
@@ -41,8 +41,8 @@ EXTRAS = {
 
 
 def remedy(package: str) -> str:
-    """The command that installs a package."""
-    return f"pip install qtorch[{EXTRAS[package]}]"
+    """The command, typed in the clone, that installs a package: PyPI's own ``qtorch`` is another project."""
+    return f'pip install -e ".[{EXTRAS[package]}]" in the clone'
 
 
 def missing(*packages: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 import qtorch
 from export.engines import tflm_available
-from export.second_opinions import missing
+from export.second_opinions import missing, remedy
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 from recipes.pipeline import main
@@ -23,12 +23,12 @@ def onnx_available() -> bool:
 
 REQUIRES = {
     "tflm": (tflm_available, "tflite-micro has wheels for Linux x86-64 only; run these tests there"),
-    "tensorflow": (lambda: not missing("tensorflow"), "tensorflow is not installed; pip install qtorch[tensorflow]"),
+    "tensorflow": (lambda: not missing("tensorflow"), f"tensorflow is not installed; {remedy('tensorflow')}"),
     "litert_torch": (
         lambda: not missing("litert_torch", "ai_edge_quantizer"),
-        "litert-torch and ai-edge-quantizer are not installed; pip install qtorch[litert]",
+        f"litert-torch and ai-edge-quantizer are not installed; {remedy('litert_torch')}",
     ),
-    "onnx": (onnx_available, "onnx and onnxruntime are not installed; pip install qtorch[onnx]"),
+    "onnx": (onnx_available, f"onnx and onnxruntime are not installed; {remedy('onnx')}"),
 }
 
 

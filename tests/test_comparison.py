@@ -144,7 +144,7 @@ def test_what_is_not_installed_is_said_with_the_remedy(
     needing = {name: packages for name, packages, _ in comparison._OPINIONS if packages}
     assert len(needing) == 8
     for name, packages in needing.items():
-        assert f"not installed: pip install qtorch[{EXTRAS[packages[0]]}]" in lines[name]
+        assert f'not installed: pip install -e ".[{EXTRAS[packages[0]]}]" in the clone' in lines[name]
     for name, _, _ in comparison._OPINIONS:
         assert ("pip install" in lines[name]) == (name in needing)
 
