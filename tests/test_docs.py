@@ -22,10 +22,13 @@ from export.engines import tflm_available
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+README = ROOT / "README.md"
+TFLM_PAGE = ROOT / "firmware" / "tflm" / "README.md"
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SAVED = re.compile(r"(?:#|//) save as (\S+)\n")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d+\.\d+")
 #: What a page's example changes must be undone: it has the repository to itself.
 _IN_A_COPY = {"add_an_operator.md"}
@@ -133,12 +136,35 @@ def test_every_block_runs(page: Path, folder: Path) -> None:
         pytest.skip(f"all but the sketch ran: {namespace['absent']}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_says_what_it_is(page: Path) -> None:
+    fences = re.findall(r"^```", page.read_text(), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks(page)), "a block without a language is one that no test runs"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can say behind ``#``: headings in small letters, blanks as dashes, without punctuation."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [README, TFLM_PAGE, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = [link for link in _LINK.findall(page.read_text()) if "://" not in link]
-    assert links, "a page that leads nowhere"
+    assert links or page == TFLM_PAGE, "a page that leads nowhere"
     for link in links:
-        assert (page.parent / link.split("#")[0]).exists(), f"{page.name}: {link}"
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), (
+            f"{page.name}: {link}: expected one of {sorted(anchors(target))}"
+        )
+
+
+def test_the_readme_leads_to_each_of_its_sections() -> None:
+    named = {link[1:] for link in _LINK.findall(README.read_text()) if link.startswith("#")}
+    sections = {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in _SECTION.findall(README.read_text())}
+    assert sections - named <= {"the-pipeline", "working-on-it"}
 
 
 def test_the_index_names_every_page() -> None:

@@ -1,0 +1,202 @@
+"""What pages say beside their examples: commands run, configurations are read, options and files exist."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+import qtorch
+from qtorch.config import QuantizationConfig
+from qtorch.errors import UnsupportedLayer
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.cli import main as console_script
+from tests.test_docs import DOCS, README, ROOT, TFLM_PAGE, blocks
+
+PAGES = [README, TFLM_PAGE, *sorted({*DOCS.glob("*.md")} - {DOCS / "reference.md"})]
+
+#: What a reader puts for the words in capitals; ``CHECKPOINT`` and ``MODEL.tflite`` are a short run's.
+_GIVEN = {"DIR": "out", "NAME": "tflm", "VERSION": "1.2"}
+_QUICK = ("--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false")
+#: Commands of others: their options are not ours.
+_FOREIGN = re.compile(r"^(?:cmake|ctest|pip|cc|apt-get)\b.*|`(?:pip|apt-get) [^`]*`")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][\w.]*(?<!\.)(?:-\w+)*")
+_FILE = re.compile(r"`((?:qtorch|export|recipes|firmware|tests|benchmarks)/[\w/]*[\w.]+)`")
+_RECIPES = ("fuel", "sine", "gesture", "digits", "keyword", "anomaly")
+_COMMANDS = {
+    **dict.fromkeys((f"recipes.{task}_qat" for task in _RECIPES), ()),
+    "export": ("verify", "sensitivity", "summary", "profile", "compare"),
+}
+
+
+def commands(page: Path) -> list[str]:
+    """Lines of a page's shell blocks that run a module, without their comments."""
+    lines = [line for block in blocks(page) if block.kind == "sh" for line in block.text.splitlines()]
+    return [line.split("#")[0].strip() for line in lines if line.startswith("python -m ")]
+
+
+def run(module: str, *arguments: str) -> int:
+    """``python -m module arguments``, in this process; the exit code."""
+    before, sys.argv = sys.argv, [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def typed(line: str, given: Mapping[str, str]) -> list[str]:
+    """Words of a command with all that brackets say is optional, and what ``given`` puts for the words in capitals."""
+    return [given.get(word, word) for word in shlex.split(re.sub(r"[][]| \.\.\.", "", line))]
+
+
+#: The pages whose commands stand outside ``docs``, where another test runs whole pages.
+_TYPED = [line for page in PAGES[:2] for line in commands(page)]
+
+
+def table_of_cars(path: Path) -> str:
+    rows = [f"A{i},{1 + i / 10:.1f},{4 + i % 3},{8 + i / 5},{200 + 3 * i}" for i in range(30)]
+    path.write_text("\n".join(["MAKE,ENGINE SIZE,CYLINDERS,FUEL CONSUMPTION,COEMISSIONS", *rows]))
+    return str(path)
+
+
+@pytest.mark.tflm
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("line", _TYPED, ids=str)
+def test_a_command_runs(
+    line: str, fuel_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint, model = str(fuel_out / "fuel.ckpt"), str(fuel_out / "fuel.tflite")
+    made = {"CHECKPOINT": checkpoint, "fuel.ckpt": checkpoint, "MODEL.tflite": model}
+    _, _, module, *arguments = typed(line, {**_GIVEN, **made, "cars.csv": table_of_cars(tmp_path / "cars.csv")})
+    if module.startswith("recipes."):
+        arguments += _QUICK
+    assert run(module, *arguments) == 0, capsys.readouterr().err
+    for option, file in (("--out", "*.tflite"), ("--export.firmware", "README.md")):
+        if option in arguments:
+            assert list((tmp_path / arguments[arguments.index(option) + 1]).glob(file))
+
+
+def test_every_kind_of_command_is_tried() -> None:
+    tried = {" ".join(line.split()[2:4]) for line in _TYPED}
+    assert {"recipes.fuel_qat fit", "export support", *(f"export {name}" for name in _COMMANDS["export"])} <= tried
+
+
+@cache
+def known_options() -> frozenset[str]:
+    """What the commands' own ``--help`` says, and what the firmware's program takes."""
+    heard = io.StringIO()
+    with contextlib.redirect_stdout(heard):
+        for module, subcommands in _COMMANDS.items():
+            assert run(module, "--help") == 0
+            assert all(run(module, subcommand, "--help") == 0 for subcommand in subcommands)
+    on_the_host = (ROOT / "firmware" / "tflm" / "boards" / "board_host.cc").read_text()
+    return frozenset(_OPTION.findall(heard.getvalue() + on_the_host))
+
+
+def test_what_is_no_option_is_noticed() -> None:
+    assert "--export.onyx" in _OPTION.findall("run it with `--export.onyx`.")
+    assert {"--export.onnx", "--qat.margin", "--data.idx_folder", "--against", "--milliamps"} <= known_options()
+    assert "--export.onyx" not in known_options()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_that_a_page_names_exist(page: Path) -> None:
+    text = re.sub(r"^```text\n.*?^```$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    named = {option for line in text.splitlines() for option in _OPTION.findall(_FOREIGN.sub("", line))}
+    assert named <= known_options(), sorted(named - known_options())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    named = set(_FILE.findall(text)) - set(re.findall(r"save as (\S+)", text))
+    absent = [file for file in sorted(named) if not (ROOT / file).exists()]
+    assert not absent
+
+
+def configuration(key: str) -> dict[str, Any]:
+    """The one YAML block of the README whose first line of settings is ``key``."""
+    found = [yaml.safe_load(block.text) for block in blocks(README) if block.kind == "yaml"]
+    (wanted,) = [mapping for mapping in found if next(iter(mapping)) == key]
+    return dict(wanted)
+
+
+def test_the_options_of_quantization_are_all_there_and_valid() -> None:
+    shown = configuration("qat")["qat"]
+    callback = QuantizationAwareTraining(**shown)
+    assert callback.config.layers == shown["layers"]
+    # `skip` and `layers` are about single layers, and shown there.
+    assert {field.name for field in fields(QuantizationConfig)} - set(shown) == {"skip"}
+    assert any("skip" in changes for changes in shown["layers"].values())
+
+
+def test_what_the_comments_offer_is_accepted() -> None:
+    block = next(block.text for block in blocks(README) if block.kind == "yaml" and block.text.startswith("qat:"))
+    comments = dict(re.findall(r"^  (\w+): [^#\n]*# (.*)$", block, re.MULTILINE))
+    for option in ("weights", "weight_bits", "activations"):
+        (other,) = re.findall(r"or (\w+)$", comments[option])
+        QuantizationConfig(**{option: yaml.safe_load(other)})
+    for observer in comments["observer"].split(", "):
+        QuantizationConfig(observer=observer, weight_observer=observer)
+    for scales in re.findall(r"(?:lsq\+?|pact)", comments["scales"]):
+        QuantizationConfig(scales=scales)
+    for gradient in comments["gradient"].split(": ")[1].split(", "):
+        QuantizationConfig(gradient=gradient)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_file_of_a_whole_run_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = next(block.text for block in blocks(DOCS / "bring_your_data.md") if "save as my_package.py" in block.text)
+    (tmp_path / "my_package.py").write_text(page)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(configuration("model")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["qtorch", "fit", "--config", "run.yaml", "--trainer.accelerator", "cpu", *_QUICK])
+    try:
+        assert console_script() == 0
+    finally:
+        sys.modules.pop("my_package", None)
+    assert list((tmp_path / "logs").rglob("metrics.csv"))
+    assert list((tmp_path / "logs").rglob("*.ckpt"))
+
+
+class Product(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ x.transpose(1, 2)
+
+
+_REFUSED = {
+    "LSTM": (nn.LSTM(4, 4), (1, 3, 4)),
+    "GRU": (nn.GRU(4, 4), (1, 3, 4)),
+    "GELU": (nn.GELU(), (1, 4)),
+    "SiLU": (nn.SiLU(), (1, 4)),
+    "GroupNorm": (nn.GroupNorm(2, 4), (1, 4, 3)),
+    "Conv3d": (nn.Conv3d(1, 1, 1), (1, 1, 4, 4, 4)),
+    "x @ y": (Product(), (1, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", _REFUSED)
+def test_what_is_said_to_be_refused_is(name: str) -> None:
+    assert f"`{name}`" in README.read_text()
+    layer, shape = _REFUSED[name]
+    with pytest.raises(UnsupportedLayer):
+        qtorch.prepare(nn.Sequential(layer), torch.zeros(shape))
