@@ -11,10 +11,14 @@ import torch
 
 from benchmarks.results import README, save, with_tables
 from benchmarks.suites import SUITES
+from qtorch.errors import BadConfiguration
 
 
 def main() -> None:
-    """Measure the suites named, all if none is, and print their tables."""
+    """Measure the suites named, all if none is, and print their tables.
+
+    A suite that lacks something here says what, and keeps what it found before; one that was named ends in exit code 2.
+    """
     about = "\n".join(f"  {suite.name:12} {suite.purpose.strip().splitlines()[0]}" for suite in SUITES.values())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -30,15 +34,24 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     chosen = [SUITES[name] for name in given.suite] or list(SUITES.values())
+    refused = []
     for suite in () if given.tables else chosen:
         started = time.perf_counter()
-        found = suite.measure()
+        try:
+            found = suite.measure()
+        except BadConfiguration as error:
+            # What it found where it could measure stays, file and table.
+            print(f"{suite.name} was not measured, its results stay: {error}", file=sys.stderr)
+            refused.append(suite)
+            continue
         save(suite, found)
         print(f"{suite.name}, measured in {time.perf_counter() - started:.0f} s", *suite.table(found), "", sep="\n")
         sys.stdout.flush()
         README.write_text(with_tables(README.read_text(), [suite]))
     if given.tables:
-        README.write_text(with_tables(README.read_text(), chosen))
+        README.write_text(with_tables(README.read_text(), [suite for suite in chosen if suite not in refused]))
+    if given.suite and refused:
+        raise SystemExit(2)
 
 
 if __name__ == "__main__":

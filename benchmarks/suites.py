@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
 from benchmarks.growth import GROWTH
+from benchmarks.interpreter import INTERPRETER
 from benchmarks.pipeline import PIPELINE
 from benchmarks.processes import PROCESSES
 from benchmarks.training import TRAINING
 
 __all__ = ["SUITES"]
 
-SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES)}
+SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES, INTERPRETER)}
