@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware.emulation.machines import FREESTANDING, MACHINES, Machine
+from firmware.emulation.machines import FREESTANDING, MACHINES, Machine, Need
 
 __all__ = ["Library", "libraries", "optimization"]
 
@@ -48,7 +48,7 @@ class Library:
 
     @property
     def machine(self) -> Machine:
-        """The machine that runs its programs: with a C library, which TFLite Micro needs, and its own of the flags."""
+        """The machine that runs its programs: with the flags of the library's objects and with a C library."""
         name, flags = _ARCHS[self.arch]
         machine = MACHINES[name]
         link = tuple("-nostartfiles" if part == "-nostdlib" else part for part in machine.link)
@@ -56,6 +56,10 @@ class Library:
             machine,
             # The start-up code runs before a C library may be called.
             flags=(*(("-std=c99", *flags) if flags else machine.flags), *FREESTANDING),
+            needs=(
+                *machine.needs,
+                Need("/usr/lib/arm-none-eabi/newlib/libstdc++_nano.a", "libstdc++-arm-none-eabi-newlib"),
+            ),
             # memory.c has functions that a C library has better ones of.
             start=tuple(source for source in machine.start if source != "memory.c"),
             link=(*link, "--specs=nano.specs", "--specs=nosys.specs", str(self.file), "-lstdc++", "-lm"),
