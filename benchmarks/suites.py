@@ -6,8 +6,10 @@ from benchmarks.conversion import CONVERSION
 from benchmarks.growth import GROWTH
 from benchmarks.pipeline import PIPELINE
 from benchmarks.processes import PROCESSES
+from benchmarks.recipes import RECIPES
+from benchmarks.stress import STRESS
 from benchmarks.training import TRAINING
 
 __all__ = ["SUITES"]
 
-SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES)}
+SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES, RECIPES, STRESS)}
