@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.environments import ROOT
 from benchmarks.pipeline import outputs_in_tflm
-from benchmarks.suite import Suite, markdown_table
+from benchmarks.suite import Suite, markdown_table, share
 from export.foreign_file import ends
 from qtorch.qparams import QParams
 
@@ -110,7 +110,7 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
                 *(_over_seeds([run[stage] for run in runs], form) for stage in _STAGES),
                 f"{max(run['bytes'] for run in runs):,}",
                 "NOT" if any(run["exact_mismatches"] for run in runs) else "all",
-                f"{min(_agreement(run) for run in runs):.2%}".replace("%", " %"),
+                share(*max(((run["fake_mismatches"], run["outputs"]) for run in runs), key=lambda of: of[0] / of[1])),
             ]
         )
     return [
@@ -123,10 +123,6 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
 def _over_seeds(values: Sequence[float], form: str) -> str:
     middle, least, most = (form.format(of(values)) for of in (mean, min, max))
     return middle if least == most else f"{middle} ({least} to {most})"
-
-
-def _agreement(run: Mapping[str, int]) -> float:
-    return 1 - run["fake_mismatches"] / run["outputs"]
 
 
 def _sine_lines(found: dict[str, Any]) -> list[str]:

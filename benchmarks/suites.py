@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
 from benchmarks.growth import GROWTH
+from benchmarks.mlperf import MLPERF
 from benchmarks.pipeline import PIPELINE
 from benchmarks.processes import PROCESSES
 from benchmarks.recipes import RECIPES
@@ -12,4 +13,4 @@ from benchmarks.training import TRAINING
 
 __all__ = ["SUITES"]
 
-SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES, RECIPES, STRESS)}
+SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES, RECIPES, STRESS, MLPERF)}
