@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.suite import Suite
 
-__all__ = ["README", "RESULTS", "load", "save", "with_tables"]
+__all__ = ["README", "RESULTS", "load", "measured", "save", "with_tables"]
 
 README = Path(__file__).parents[1] / "README.md"
 RESULTS = Path(__file__).parent / "results"
@@ -36,6 +36,11 @@ def load(suite: Suite) -> dict[str, Any]:
     """
     found: dict[str, Any] = json.loads((RESULTS / f"{suite.name}.json").read_text())
     return found
+
+
+def measured(suites: Iterable[Suite]) -> list[Suite]:
+    """Those that something was saved of."""
+    return [suite for suite in suites if (RESULTS / f"{suite.name}.json").exists()]
 
 
 def with_tables(readme: str, suites: Iterable[Suite]) -> str:
