@@ -20,6 +20,7 @@ from export import profile
 from export.c_network import c_network
 from export.integers import integer_graph
 from export.ir import Graph
+from export.tflite import write_tflite
 from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import ParityError
 from qtorch.lightning.checkpoint import load_run
@@ -77,7 +78,21 @@ def _measure() -> dict[str, Any]:
                     rows.append({"network": name, "build": build, **_cost(graph, machine, samples, build)})
                 except (RuntimeError, ParityError) as error:
                     absent.append({"what": f"{name}, {machine.name}, {build}", "why": str(error).splitlines()[0]})
-    return {"networks": networks, "costs": rows, "absent": absent}
+    layers = _layers(_calibrated(_DRAWN), large[0]) if large else {}
+    return {"networks": networks, "costs": rows, "layers": layers, "absent": absent}
+
+
+def _layers(graph: Graph, machine: Machine) -> dict[str, Any]:
+    """What every layer takes in a program of its own, built for speed; ``None`` for what has several inputs."""
+    found = profile.profile(
+        write_tflite(graph), graph, [machine], (), samples=_FEW, speed=_BUILDS["speed"], each_layer=True
+    )
+    counts = []
+    for layer in found.layers:
+        count = layer.counted.get(machine.name)
+        count = None if count is None else round(count)
+        counts.append({"op": layer.op, "name": layer.name, "products": layer.macs, "count": count})
+    return {"network": _DRAWN.label, "machine": machine.name, "build": "speed", "layers": counts}
 
 
 def _limits(graph: Graph) -> dict[str, Any]:
@@ -171,7 +186,7 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
             ]
         )
     heads = ["network", "on", "build", "median", "most", "per product", "flash", "RAM", "stack", "working memory"]
-    return [*markdown_table(heads, rows), "", *_limit_line(found), *absent_lines(found)]
+    return [*markdown_table(heads, rows), "", *_limit_line(found), *_layer_lines(found), *absent_lines(found)]
 
 
 def _limit_line(found: dict[str, Any]) -> list[str]:
@@ -188,6 +203,22 @@ def _limit_line(found: dict[str, Any]) -> list[str]:
         f"Products: {products}. Cortex-M4's SMLAD forms two; the better build there takes {times} times as many "
         "instructions as that needs SMLADs, in the same order."
     ]
+
+
+def _layer_lines(found: dict[str, Any]) -> list[str]:
+    """The layers of one network, summed up by op."""
+    measured = found["layers"]
+    if not measured:
+        return []
+    parts = []
+    for op in dict.fromkeys(layer["op"] for layer in measured["layers"]):
+        same = [layer for layer in measured["layers"] if layer["op"] == op and layer["count"] is not None]
+        count, products = (sum(layer[key] for layer in same) for key in ("count", "products"))
+        if same:
+            parts.append(f"{op.upper()} {count:,.0f}" + (f" ({count / products:.2f} per product)" if products else ""))
+    machine = _MACHINES.get(measured["machine"], measured["machine"])
+    said = f"{measured['network']} on {machine} for {measured['build']}, each layer by itself, summed up by op"
+    return ["", f"{said}: {', '.join(parts)}."]
 
 
 FIRMWARE = Suite("firmware", __doc__, _measure, _table)

@@ -28,7 +28,6 @@ __all__ = ["RECIPES"]
 _SEEDS = (0, 1, 2, 3, 4)
 #: Of ``metrics.json``, and what they are called in the table.
 _STAGES = {"float": "float", "ptq_int8": "PTQ int8", "qat_int8": "QAT int8"}
-_FORMATS = {"mse": "{:#.4g}", "accuracy": "{:.4f}", "auc": "{:.4f}"}
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,12 @@ def _measure() -> dict[str, Any]:
 def _table(found: dict[str, Any]) -> Sequence[str]:
     rows = []
     for each in found["recipes"]:
-        runs, form = each["runs"], _FORMATS[each["figure"]]
-        line = runs[0]["line"]
+        runs, figure, line = each["runs"], each["figure"], each["runs"][0]["line"]
         rows.append(
             [
-                each["recipe"] + ("" if line is None else f" (a straight line: {form.format(line)})"),
-                {"mse": "MSE", "auc": "AUC"}.get(each["figure"], each["figure"]),
-                *(_over_seeds([run[stage] for run in runs], form) for stage in _STAGES),
+                each["recipe"] + ("" if line is None else f" (a straight line: {_shown(figure, [line])})"),
+                {"mse": "MSE", "auc": "AUC"}.get(figure, figure),
+                *(_shown(figure, [run[stage] for run in runs]) for stage in _STAGES),
                 f"{max(run['bytes'] for run in runs):,}",
                 "NOT" if any(run["exact_mismatches"] for run in runs) else "all",
                 share(*max(((run["fake_mismatches"], run["outputs"]) for run in runs), key=lambda of: of[0] / of[1])),
@@ -120,8 +118,10 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
     ]
 
 
-def _over_seeds(values: Sequence[float], form: str) -> str:
-    middle, least, most = (form.format(of(values)) for of in (mean, min, max))
+def _shown(figure: str, values: Sequence[float]) -> str:
+    """The mean, and the least and the most where they differ."""
+    digits = 4 if figure != "mse" else 3 if max(values) > 0.1 else 5
+    middle, least, most = (f"{of(values):.{digits}f}" for of in (mean, min, max))
     return middle if least == most else f"{middle} ({least} to {most})"
 
 
