@@ -5,22 +5,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What to install beside the core for the tests; `make test EXTRAS=all` adds the converters of second opinions (4 GB).
+EXTRAS ?= recipes,logging,test
 
 .PHONY: run test check bench clean
 
 run: $(VENV)/.core
 	$(BIN)/python -m recipes.fuel_qat
 
-test: $(VENV)/.test
+test: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m pytest -n 2
 
-check: $(VENV)/.test
+check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test
+bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks
 
 clean:
@@ -32,6 +34,6 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/.core
-	$(BIN)/python -m pip install -q -c constraints.txt -e .[recipes,logging,test]
+$(VENV)/.test-$(EXTRAS): $(VENV)/.core
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[$(EXTRAS)]
 	touch $@

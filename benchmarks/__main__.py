@@ -37,7 +37,9 @@ def main() -> None:
         save(suite, found)
         print(f"{suite.name}, measured in {time.perf_counter() - started:.0f} s", *suite.table(found), "", sep="\n")
         sys.stdout.flush()
-    README.write_text(with_tables(README.read_text(), chosen))
+        README.write_text(with_tables(README.read_text(), [suite]))
+    if given.tables:
+        README.write_text(with_tables(README.read_text(), chosen))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
         ]
         for each in found["sizes"]
     ]
-    return markdown_table(["parameters", "bytes", "export, s", "memory for it, MiB", "plain C as text, s"], rows)
+    return markdown_table(["parameters", "bytes", "export, s", "memory on top, MiB", "plain C as text, s"], rows)
 
 
 GROWTH = Suite("growth", __doc__, _measure, _table)

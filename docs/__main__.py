@@ -59,6 +59,8 @@ _CHAPTERS = {
         "export/sensitivity.py",
         "export/quantization_report.py",
         "export/profile.py",
+        "export/page.py",
+        "export/terminal.py",
         "firmware/emulation/__init__.py",
     ),
 }

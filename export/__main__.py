@@ -29,15 +29,17 @@ from export.ir import Graph
 from export.node_parity import node_parity
 from export.opinion import as_json, comparison_table
 from export.options import ExportOptions
+from export.page import Line
 from export.parity import compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import quantize_after_training
 from export.profile_command import profile_command
 from export.real_bundle import refusal
-from export.report import table, written
+from export.report import agreement_table, outcome_page, written_page
 from export.sensitivity import layer_costs, sensitivity_table
 from export.stages import float_network, real_inputs
 from export.support import support_table
+from export.terminal import show
 from export.tflite_reader import read_tflite
 from qtorch.errors import ParityError
 from qtorch.lightning.checkpoint import load_run
@@ -80,8 +82,7 @@ def _export(arguments: Sequence[str]) -> None:
     probe_export(given.out, options)
     bundle = make_bundle(run, given.name or run.task, options)
     write_bundle(bundle, given.out, options.firmware)
-    print(table(bundle))
-    print(written(bundle, given.out, options))
+    show((*outcome_page(bundle), *written_page(bundle, given.out, options)))
 
 
 def _verify(arguments: Sequence[str]) -> None:
@@ -95,13 +96,13 @@ def _verify(arguments: Sequence[str]) -> None:
     graph = read_tflite(model, str(given.model))
     if given.against is not None:
         _require_same(graph, load_run(given.against).module.net)  # type: ignore[arg-type]
-        print(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")
+        show([Line(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")])
     if graph.values[graph.inputs[0]].qparams is None:
         _verify_real(graph, model)
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
-    for name, engine in parity(graph, model, codes).engines.items():
-        print(f"{name:28}{engine.inputs:10,} inputs {engine.exact_share:9.2%} exact, at most {engine.max_lsb} LSB off")
+    found = parity(graph, model, codes)
+    show([agreement_table(found.engines, found.judges)])
 
 
 def _sensitivity(arguments: Sequence[str]) -> None:
@@ -122,9 +123,10 @@ def _sensitivity(arguments: Sequence[str]) -> None:
     task, data = run.module, run.data
     if isinstance(task, Task) and isinstance(data, ArrayDataModule):
         x, target = data.arrays.test
-        print(sensitivity_table(layer_costs(network, x, lambda output: task.metrics(x, output, target)), task.columns))
+        costs, columns = layer_costs(network, x, lambda output: task.metrics(x, output, target)), task.columns
     else:
-        print(sensitivity_table(layer_costs(network, inputs["test"]), ()))
+        costs, columns = layer_costs(network, inputs["test"]), ()
+    show([sensitivity_table(costs, columns)])
 
 
 def _compare(arguments: Sequence[str]) -> None:
@@ -137,7 +139,10 @@ def _compare(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
     given = parser.parse_args(arguments)
     opinions = compare(run := load_run(given.checkpoint), given.only)
-    print(json.dumps(as_json(opinions), indent=2) if given.json else comparison_table(opinions, first_figure(run)))
+    if given.json:
+        print(json.dumps(as_json(opinions), indent=2))
+    else:
+        show([comparison_table(opinions, first_figure(run))])
 
 
 def _verify_real(graph: Graph, model: bytes) -> None:
@@ -165,7 +170,7 @@ def _verify_real(graph: Graph, model: bytes) -> None:
         raise ParityError(
             f"{TFLM.name} differs from the integer reference on {wrong} outputs of {len(inputs[0])} inputs"
         )
-    print(f"{TFLM.name:28}{len(inputs[0]):10,} float32 inputs, all exact")
+    show([Line(f"{TFLM.name}: {len(inputs[0]):,} float32 inputs, all exact")])
 
 
 def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> None:
@@ -175,10 +180,10 @@ def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) ->
         engines.append(TFLM)
     for engine in engines:
         found = node_parity(graph, model, inputs, engine)
-        print(
-            f"{engine.name:28}{found.inputs:10,} inputs, {found.integer_outputs:,} integers exact, "
-            f"{found.float_outputs:,} float results as their layers' functions"
+        said = (
+            f"{found.inputs:,} inputs, {found.integer_outputs:,} integers exact, {found.float_outputs:,} float results"
         )
+        show([Line(f"{engine.name}: {said} as their layers' functions")])
 
 
 def _require_same(found: Graph, network: fx.GraphModule) -> None:

@@ -116,6 +116,8 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     with _timed(seconds, "arena"):
         finished = model_file(final, about)
     int8_model = finished.data if final is graph else write_tflite(graph)
+    if options.firmware is not None:
+        _require_int8_ends(graph)
     compare_file(graph, int8_model)
     compare_file(final, finished.named)
     with _timed(seconds, "parity"):
@@ -170,6 +172,22 @@ def _real_bundle(run: Run, name: str, options: ExportOptions) -> Bundle:
     report = page(facts_of(run, name, metrics, parity)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
     return Bundle(name, files, metrics, None, 0)
+
+
+def _require_int8_ends(graph: Graph) -> None:
+    """The applications around a model hand int8 in and out.
+
+    Raises:
+        BadConfiguration: an input or output has another type.
+    """
+    for name in (*graph.inputs, *graph.outputs):
+        if graph.values[name].dtype != "int8":
+            raise BadConfiguration(
+                where="export.firmware",
+                expected="a network with int8 inputs and outputs",
+                got=f"{graph.values[name].dtype} at {name!r}",
+                remedy=f"leave export.firmware out, or layers={{{name!r}: {{'activations': 'int8'}}}}",
+            )
 
 
 def _json(figures: dict[str, Any]) -> bytes:

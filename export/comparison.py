@@ -37,7 +37,7 @@ from export.litert_torch_opinion import (
 from export.onnx_parity import compare_onnx
 from export.onnx_qdq import write_onnx
 from export.onnx_runtime import ONNX_RUNTIME
-from export.opinion import Opinion
+from export.opinion import FAILED, Opinion
 from export.parity import compare_file, corner_codes, network_codes
 from export.real_bundle import real_graph
 from export.second_opinions import EXTRAS, distribution_version, missing, onnx_package, remedy
@@ -164,7 +164,7 @@ def compare(run: Run, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
             # Foreign converters fail in whatever way they do; that is a line of the table, not the end of it.
             except Exception as error:
                 words = (str(error).strip().splitlines() or [""])[0]
-                found.append(replace(blank, note=f"failed: {type(error).__name__}: {words[:120]}"))
+                found.append(replace(blank, note=f"{FAILED}{type(error).__name__}: {words[:120]}"))
     return tuple(found)
 
 

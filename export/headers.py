@@ -148,19 +148,20 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
 
     Args:
         name: the model's, any string.
-        inputs: int8 ``[N, F]``.
-        outputs: int8 ``[N, M]``, what TFLM computed for ``inputs``.
+        inputs: int8 or int16 ``[N, F]``.
+        outputs: int8 or int16 ``[N, M]``, what TFLM computed for ``inputs``.
 
     Raises:
-        ValueError: the arrays are not int8, not two-dimensional, of different length, or empty.
+        ValueError: the arrays are neither int8 nor int16, not two-dimensional, of different length, or empty.
     """
     name = c_identifier(name)
     for side, codes in (("inputs", inputs), ("outputs", outputs)):
-        if codes.dtype != np.int8 or codes.ndim != 2 or codes.size == 0 or len(codes) != len(inputs):
+        if codes.dtype not in (np.int8, np.int16) or codes.ndim != 2 or codes.size == 0 or len(codes) != len(inputs):
             raise ValueError(
-                f"test_vectors.{side}: expected int8 [{len(inputs)}, >= 1], got {codes.dtype} {list(codes.shape)}"
+                f"test_vectors.{side}: expected int8 or int16 [{len(inputs)}, >= 1], "
+                f"got {codes.dtype} {list(codes.shape)}"
             )
-    macro = name.upper()
+    macro, types = name.upper(), tuple(f"{codes.dtype.name}_t" for codes in (inputs, outputs))
     return f"""\
 // Input codes, and the output codes that TFLite Micro computed for them. A device must match them exactly: every
 // difference, even of 1, is an error.
@@ -181,11 +182,11 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
 #define {macro}_TEST_STORAGE
 #endif
 
-static const int8_t {macro}_TEST_STORAGE {name}_test_inputs[{macro}_TEST_COUNT][{macro}_TEST_INPUT_SIZE] = {{
+static const {types[0]} {macro}_TEST_STORAGE {name}_test_inputs[{macro}_TEST_COUNT][{macro}_TEST_INPUT_SIZE] = {{
 {_array_rows(inputs)}
 }};
 
-static const int8_t {macro}_TEST_STORAGE {name}_test_outputs[{macro}_TEST_COUNT][{macro}_TEST_OUTPUT_SIZE] = {{
+static const {types[1]} {macro}_TEST_STORAGE {name}_test_outputs[{macro}_TEST_COUNT][{macro}_TEST_OUTPUT_SIZE] = {{
 {_array_rows(outputs)}
 }};
 {close_guard(f"{name}_test_vectors")}"""

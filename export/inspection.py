@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export.summary_text import summary_text
+from export.summary_page import summary_page
+from export.terminal import show
 from export.tflite_summary import summarize
 from qtorch.errors import BadModelFile
 
@@ -31,7 +32,10 @@ def summary(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
     given = parser.parse_args(arguments)
     found = summarize(read_model(given.model), str(given.model))
-    print(as_json(asdict(found)) if given.json else summary_text(found))
+    if given.json:
+        print(as_json(asdict(found)))
+    else:
+        show(summary_page(found))
 
 
 def as_json(figures: Any) -> str:

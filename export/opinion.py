@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from export.foreign_file import GridAgreement
+from export.page import Table
 
-__all__ = ["Opinion", "as_json", "comparison_table"]
+__all__ = ["FAILED", "Opinion", "as_json", "comparison_table"]
+
+#: How the note of one that failed begins.
+FAILED = "failed: "
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,34 @@ class Opinion:
     note: str = ""
 
 
-def comparison_table(opinions: Sequence[Opinion], column: str) -> str:
-    """For people; ``column`` names the figure."""
-    head = f"{'':30}{'version':>12}{'bytes':>10}{'ops':>5}{'grids equal':>14}{'apart':>9}{'outputs':>11}{'exact':>10}"
-    lines = [f"{head}{'max LSB':>9}{column:>11}{'seconds':>9}"]
-    for each in opinions:
-        if each.seconds is None:
-            lines.append(f"{each.name:30}{each.version:>12}  {each.note}")
-            continue
-        grids, largest = "", ""
-        if each.grids is not None:
-            grids = f"{each.grids.equal} of {each.grids.tensors}" if each.grids.tensors else "other ops"
-            largest = f"{each.grids.largest:.1e}" if each.grids.largest else ""
-        cells = (
-            f"{each.name:30}{each.version[:11]:>12}{_cell(each.bytes, ','):>10}{_cell(each.ops, ''):>5}{grids:>14}"
-            f"{largest:>9}{each.outputs:>11,}{_cell(each.exact_share, '.2%'):>10}{_cell(each.max_lsb, '.4g'):>9}"
-            f"{_cell(each.figure, '.4g'):>11}{each.seconds:>9.3f}"
-        )
-        lines.append(f"{cells}  {each.note}".rstrip())
-    return "\n".join(lines)
+def comparison_table(opinions: Sequence[Opinion], column: str) -> Table:
+    """For people; ``column`` names the figure. Marked is who failed, and who disagrees on this project's own grids."""
+    head = ("", "version", "bytes", "ops", "grids equal", "apart", "outputs", "exact", "max LSB", column, "seconds", "")
+    return Table(
+        head,
+        "llrrrrrrrrrl",
+        tuple(map(_row, opinions)),
+        "engines and converters beside this project's file",
+        frozenset(i for i, each in enumerate(opinions) if each.note.startswith(FAILED) or _disagrees(each)),
+    )
+
+
+def _row(each: Opinion) -> tuple[object, ...]:
+    grids, largest = "", ""
+    if each.grids is not None:
+        grids = f"{each.grids.equal} of {each.grids.tensors}" if each.grids.tensors else "other ops"
+        largest = f"{each.grids.largest:.1e}" if each.grids.largest else ""
+    return (
+        *(each.name, each.version, _cell(each.bytes, ","), _cell(each.ops, ""), grids, largest),
+        *("" if each.seconds is None else f"{each.outputs:,}", _cell(each.exact_share, ".2%")),
+        *(_cell(each.max_lsb, ".4g"), _cell(each.figure, ".4g"), _cell(each.seconds, ".3f"), each.note),
+    )
+
+
+def _disagrees(each: Opinion) -> bool:
+    """Of a file with grids of its own, other outputs are what is to be expected."""
+    own = each.bytes is None if each.grids is None else 0 < each.grids.tensors == each.grids.equal
+    return own and each.exact_share is not None and each.exact_share < 1
 
 
 def _cell(value: float | None, form: str) -> str:

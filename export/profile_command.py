@@ -11,14 +11,15 @@ from pathlib import Path
 from export.boards import BOARDS, Supply, board
 from export.inspection import as_json, read_model
 from export.ir import Graph, Node
+from export.page import Block, Line, Table
 from export.profile import MachineProfile, Profile, all_machines, profile
-from export.text_table import text_table
+from export.terminal import show
 from export.tflite_reader import read_tflite
 from export.tflite_summary import summarize
 from firmware.emulation import MACHINES
 from qtorch.errors import BadConfiguration
 
-__all__ = ["named", "profile_command", "profile_text"]
+__all__ = ["named", "profile_command", "profile_page"]
 
 
 def profile_command(arguments: Sequence[str]) -> None:
@@ -56,7 +57,10 @@ def profile_command(arguments: Sequence[str]) -> None:
         clock_hz=None if given.mhz is None else round(given.mhz * 1e6),
         cycles_per_instruction=given.cycles_per_instruction,
     )
-    print(as_json({"macs": found.macs, **asdict(found)}) if given.json else profile_text(found))
+    if given.json:
+        print(as_json({"macs": found.macs, **asdict(found)}))
+    else:
+        show(profile_page(found))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,47 +115,43 @@ def named(graph: Graph, model: bytes) -> Graph:
     )
 
 
-def profile_text(found: Profile) -> str:
-    """Tables for people."""
-    return "\n".join(_lines(found))
-
-
-def _lines(found: Profile) -> Iterator[str]:
+def profile_page(found: Profile) -> Iterator[Block]:
+    """Tables for people; what was not run is marked."""
     machines = list(dict.fromkeys(name for layer in found.layers for name in layer.counted))
     head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *machines)
-    rows = [
+    rows = tuple(
         (
             *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), f"{layer.macs:,}"),
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
             *(f"{layer.counted[name]:,.0f}" if name in layer.counted else "" for name in machines),
         )
         for layer in found.layers
-    ]
+    )
     sums = [sum(getattr(layer, name) for layer in found.layers) for name in ("macs", "parameters", "constant_bytes")]
     total = ("", "all", "", "", *(f"{n:,}" for n in sums), *[""] * (1 + len(machines)))
-    yield from text_table(head, [*rows, total], "rlllrrrr" + "r" * len(machines))
-    yield ""
-    yield f"{found.model_bytes:,} bytes of model file"
+    yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
+    yield Line()
+    yield Line(f"{found.model_bytes:,} bytes of model file")
     if found.arena_bytes is None:
-        yield f"arena: {found.arena_absent}"
+        yield Line(f"arena: {found.arena_absent}", "attention")
     else:
-        yield f"{found.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted"
+        yield Line(f"{found.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted")
     counted = [machine for machine in found.machines if not machine.absent]
     if counted:
-        yield ""
-        yield "plain C, one inference, every output equal to the reference"
-        yield from text_table(
-            ("machine", "counted", "", "per MAC", "flash", "RAM", "stack"), [_row(m) for m in counted], "lrlrrrr"
-        )
+        yield Line()
+        yield Line("plain C, one inference, every output equal to the reference", "heading")
+        head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
+        yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
     for machine in found.machines:
         if machine.absent:
-            yield f"{machine.machine}: not run: {machine.absent}"
+            yield Line(f"{machine.machine}: not run: {machine.absent}", "attention")
     if found.boards:
-        yield ""
-        yield from text_table(
+        yield Line()
+        yield Table(
             ("board", "ms", "uJ", "assuming"),
-            [(b.board, _short(b.milliseconds), _short(b.microjoules), b.assumptions) for b in found.boards],
             "lrrl",
+            tuple((b.board, _short(b.milliseconds), _short(b.microjoules), b.assumptions) for b in found.boards),
+            "estimates for boards",
         )
 
 

@@ -1,17 +1,18 @@
-"""``<name>_quantization.h``: physical values to int8 codes and back, in C, equal to the training code bit for bit."""
+"""``<name>_quantization.h``: physical values to codes and back, in C, equal to the training code bit for bit."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from export.c_names import c_identifier
 from export.c_text import close_guard, double_literal, float_literal, open_guard, parenthesized, quoted
-from qtorch.errors import BadConfiguration
 from qtorch.features import Feature, Interface
-from qtorch.qparams import QParams
+from qtorch.qparams import CODE_RANGE, QParams
 
 __all__ = ["quantization"]
+
+#: What tells the shared function of a type from that of int8.
+_SUFFIX = {"int8": "", "int16": "16"}
 
 
 def quantization(
@@ -21,7 +22,7 @@ def quantization(
     outputs: tuple[QParams, ...],
     sizes: tuple[int, int] | None = None,
 ) -> str:
-    """``<name>_quantization.h``: physical values to int8 codes and back, equal to QParams bit for bit.
+    """``<name>_quantization.h``: physical values to int8 or int16 codes and back, equal to QParams bit for bit.
 
     Input features get ``<name>_quantize_<feature>``, output features ``<name>_dequantize_<feature>``; two features
     whose identifiers agree are told apart by ``_2``, ``_3``. All features lie in input tensor 0 and output tensor 0:
@@ -30,13 +31,12 @@ def quantization(
     Args:
         name: the model's, any string.
         interface: the quantities, in the tensors' order.
-        inputs: one record per input tensor, int8 per tensor.
+        inputs: one record per input tensor, int8 or int16 per tensor.
         outputs: likewise.
         sizes: elements of input tensor 0 and of output tensor 0, one sample's; the features' numbers if ``None``.
 
     Raises:
-        BadConfiguration: a feature's offset is not finite, or its span not positive and finite.
-        ValueError: no record, or one that is not int8 per tensor.
+        ValueError: no record, or one that is not int8 or int16 per tensor.
     """
     name = c_identifier(name)
     feature_sides = (("input", interface.inputs, inputs), ("output", interface.outputs, outputs))
@@ -57,16 +57,17 @@ def quantization(
         if len(features) == 1 < elements[side]:
             parts.append(f"// Elements of the tensor; all are {quoted(features[0].name)}.")
             parts.append(f"#define {name.upper()}_{side.upper()}_SIZE {elements[side]}\n")
-    parts.append(_code_of(name))
+    parts.append(_code_of(name, inputs[0].dtype))
     for side, features, records in feature_sides:
+        dtype = records[0].dtype
         identifiers = _distinct(feature.name for feature in features)
         tensor = _tensor_macro(name, side, 0, len(records))
         function = _quantize if side == "input" else _dequantize
         for feature, identifier in zip(features, identifiers, strict=True):
-            parts.append(function(name, tensor, feature, identifier))
+            parts.append(function(name, tensor, feature, identifier, dtype))
         if features:
             whole = _shared_by_all if len(features) == 1 < elements[side] else _whole_tensor
-            parts.append(whole(name, side, identifiers))
+            parts.append(whole(name, side, identifiers, dtype))
     return "\n".join(parts) + close_guard(f"{name}_quantization")
 
 
@@ -76,20 +77,16 @@ def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple
         raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
     lines = []
     for index, record in enumerate(records):
-        if record.dtype != "int8" or record.axis is not None:
-            raise ValueError(f"quantization.{side}s[{index}]: expected int8 per tensor, got {record}")
+        if record.dtype not in ("int8", "int16") or record.axis is not None:
+            raise ValueError(f"quantization.{side}s[{index}]: expected int8 or int16 per tensor, got {record}")
         tensor = _tensor_macro(name, side, index, len(records))
         lines.append(f"#define {tensor}_SCALE {float_literal(record.scale[0])}")
         lines.append(f"#define {tensor}_ZERO_POINT {parenthesized(str(record.zero_point[0]))}")
+        if record.scale == (1.0,) and all((f.offset, f.span) == (0, 1) for f in features):
+            low, high = (code - record.zero_point[0] for code in record.code_range)
+            lines.append(f"// The code of a whole number from {low} to {high} is that number plus the zero point.")
     lines += ["", f"#define {name.upper()}_{side.upper()}_FEATURES {len(features)}"]
     for feature, identifier in zip(features, _distinct(feature.name for feature in features), strict=True):
-        if not math.isfinite(feature.offset) or not 0 < feature.span < math.inf:
-            raise BadConfiguration(
-                where=f"{side} feature {feature.name!r}",
-                expected="a finite offset and a positive, finite span",
-                got=f"offset {feature.offset!r} and span {feature.span!r}",
-                remedy="correct the feature in the recipe",
-            )
         macro = f"{name.upper()}_{side.upper()}_{identifier.upper()}"
         unit = f"in {quoted(feature.unit)}" if feature.unit else "a pure number"
         lines += [
@@ -100,33 +97,36 @@ def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple
     return "\n".join(lines) + "\n"
 
 
-def _code_of(name: str) -> str:
-    """The C function that all quantizing functions share."""
+def _code_of(name: str, dtype: str) -> str:
+    """The C function that all quantizing functions of a type share."""
+    low, high = CODE_RANGE[dtype]
+    # An int may have 16 bits.
+    steps, wide, suffix = high - low + 1, "int" if dtype == "int8" else "int32_t", _SUFFIX[dtype]
     return f"""\
-// Nearest code, ties away from zero, clamped to -128..127; the zero point for NaN. Needs no math library.
-static inline int8_t {name}_code_of(float steps, int zero_point) {{
-  int code = zero_point;
-  // Beyond 256 steps every zero point saturates, and conversion to int would be undefined further out.
-  if (steps >= 256.0f) {{
-    code = 127;
-  }} else if (steps <= -256.0f) {{
-    code = -128;
-  }} else if (steps > -256.0f && steps < 256.0f) {{
-    const int whole = (int)steps;
+// Nearest code, ties away from zero, clamped to {low}..{high}; the zero point for NaN. Needs no math library.
+static inline {dtype}_t {name}_code{suffix}_of(float steps, {wide} zero_point) {{
+  {wide} code = zero_point;
+  // Beyond {steps} steps every zero point saturates, and conversion to an integer would be undefined further out.
+  if (steps >= {steps}.0f) {{
+    code = {high};
+  }} else if (steps <= -{steps}.0f) {{
+    code = {low};
+  }} else if (steps > -{steps}.0f && steps < {steps}.0f) {{
+    const {wide} whole = ({wide})steps;
     // Exact, so that a value just below a tie is not taken for one, as it would be in (int)(steps + 0.5f).
     const float fraction = steps - (float)whole;
     code += whole;
     if (fraction >= 0.5f) code += 1;
     if (fraction <= -0.5f) code -= 1;
   }}
-  if (code < -128) code = -128;
-  if (code > 127) code = 127;
-  return (int8_t)code;
+  if (code < {low}) code = {low};
+  if (code > {high}) code = {high};
+  return ({dtype}_t)code;
 }}
 """
 
 
-def _quantize(name: str, tensor: str, feature: Feature, identifier: str) -> str:
+def _quantize(name: str, tensor: str, feature: Feature, identifier: str, dtype: str) -> str:
     """The C function from one feature's physical value to its code."""
     macro = f"{name.upper()}_INPUT_{identifier.upper()}"
     if feature.offset == 0 and feature.span == 1:
@@ -135,14 +135,14 @@ def _quantize(name: str, tensor: str, feature: Feature, identifier: str) -> str:
         above = "(double)physical" if feature.offset == 0 else f"(double)physical - {macro}_OFFSET"
         network = f"(float)({above})" if feature.span == 1 else f"(float)(({above}) / {macro}_SPAN)"
     return f"""\
-static inline int8_t {name}_quantize_{identifier}(float physical) {{
+static inline {dtype}_t {name}_quantize_{identifier}(float physical) {{
   const float network = {network};
-  return {name}_code_of(network / {tensor}_SCALE, {tensor}_ZERO_POINT);
+  return {name}_code{_SUFFIX[dtype]}_of(network / {tensor}_SCALE, {tensor}_ZERO_POINT);
 }}
 """
 
 
-def _dequantize(name: str, tensor: str, feature: Feature, identifier: str) -> str:
+def _dequantize(name: str, tensor: str, feature: Feature, identifier: str, dtype: str) -> str:
     """The C function from one feature's code to its physical value."""
     macro = f"{name.upper()}_OUTPUT_{identifier.upper()}"
     scaled = "(double)network" if feature.span == 1 else f"(double)network * {macro}_SPAN"
@@ -158,36 +158,36 @@ def _dequantize(name: str, tensor: str, feature: Feature, identifier: str) -> st
   const volatile double scaled = {scaled};
   return (float)(scaled + {macro}_OFFSET);"""
     return f"""\
-static inline float {name}_dequantize_{identifier}(int8_t code) {{
+static inline float {name}_dequantize_{identifier}({dtype}_t code) {{
   const float network = (float)((double){tensor}_SCALE * (code - {tensor}_ZERO_POINT));
 {convert}
 }}
 """
 
 
-def _whole_tensor(name: str, side: str, identifiers: tuple[str, ...]) -> str:
+def _whole_tensor(name: str, side: str, identifiers: tuple[str, ...], dtype: str) -> str:
     """The C function that converts all features of tensor 0.
 
     Its name can't be a feature's: c_identifier never returns ``input`` or ``output``, which are Arduino macros.
     """
     size = f"{name.upper()}_{side.upper()}_FEATURES"
     if side == "input":
-        head = f"{name}_quantize_input(const float physical[{size}], int8_t codes[{size}])"
+        head = f"{name}_quantize_input(const float physical[{size}], {dtype}_t codes[{size}])"
         lines = [f"  codes[{i}] = {name}_quantize_{feature}(physical[{i}]);" for i, feature in enumerate(identifiers)]
     else:
-        head = f"{name}_dequantize_output(const int8_t codes[{size}], float physical[{size}])"
+        head = f"{name}_dequantize_output(const {dtype}_t codes[{size}], float physical[{size}])"
         lines = [f"  physical[{i}] = {name}_dequantize_{feature}(codes[{i}]);" for i, feature in enumerate(identifiers)]
     return "\n".join([f"static inline void {head} {{", *lines, "}", ""])
 
 
-def _shared_by_all(name: str, side: str, identifiers: tuple[str, ...]) -> str:
+def _shared_by_all(name: str, side: str, identifiers: tuple[str, ...], dtype: str) -> str:
     """The C function that converts tensor 0, all of whose elements are the one feature."""
     size, (feature,) = f"{name.upper()}_{side.upper()}_SIZE", identifiers
     if side == "input":
-        head = f"{name}_quantize_input(const float physical[{size}], int8_t codes[{size}])"
+        head = f"{name}_quantize_input(const float physical[{size}], {dtype}_t codes[{size}])"
         line = f"codes[i] = {name}_quantize_{feature}(physical[i]);"
     else:
-        head = f"{name}_dequantize_output(const int8_t codes[{size}], float physical[{size}])"
+        head = f"{name}_dequantize_output(const {dtype}_t codes[{size}], float physical[{size}])"
         line = f"physical[i] = {name}_dequantize_{feature}(codes[i]);"
     # An unsigned int has 16 bits at least, which is more than a tensor of a device of that kind has elements.
     loop = f"  for (unsigned int i = 0; i < {size}; ++i) {line}"

@@ -1,46 +1,48 @@
-"""The short table at the end of an export."""
+"""What an export says at its end, and what a check of a file says: figures of the stages, and who agrees."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from export.bundle import Bundle
 from export.options import ExportOptions
+from export.page import Block, Line, Table
+from export.parity import EngineParity
 from export.stages import STAGES
 
-__all__ = ["table", "written"]
+__all__ = ["agreement_table", "outcome_page", "written_page"]
 
 
-def table(bundle: Bundle) -> str:
-    """Test figures of every stage, sizes, and what the parity check found."""
+def outcome_page(bundle: Bundle) -> Iterator[Block]:
+    """Test figures of every stage, sizes, and what the parity check found; findings are marked."""
     test = bundle.metrics["test"]
     columns = bundle.metrics["columns"] or list(test["float"])
-    lines = [f"{'test set':28}" + "".join(f"{column:>12}" for column in columns)]
-    for stage, figures in test.items():
-        lines.append(f"{STAGES[stage]:28}" + "".join(f"{_figure(figures[column]):>12}" for column in columns))
-    lines.append("")
+    yield Table(
+        ("test set", *columns),
+        "l" + "r" * len(columns),
+        tuple((STAGES[stage], *(_figure(figures[column]) for column in columns)) for stage, figures in test.items()),
+        "what each stage reaches",
+    )
+    yield Line()
     if bundle.parity is None:
-        lines.append("every node judged by its float function, see parity.json")
-        lines.append(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
-        return "\n".join(lines)
-    lines.append(f"{'agrees with the integers':28}{'inputs':>10}{'exact':>10}{'max LSB':>10}")
-    for name, engine in bundle.parity.engines.items():
-        how = next((judge[len(name) :] for judge in bundle.parity.judges if judge.split(",")[0] == name), None)
-        judged = "" if how is None else f"  judged{how}"
-        lines.append(f"{name:28}{engine.inputs:10}{engine.exact_share:10.2%}{engine.max_lsb:10}{judged}")
+        yield Line("every node judged by its float function, see parity.json")
+        yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
+        return
+    yield agreement_table(bundle.parity.engines, bundle.parity.judges)
     file = bundle.parity.file
-    lines.append("")
-    lines.append(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
-    lines.append(f"{bundle.metrics['tflite_bytes']:,} bytes of model, {bundle.arena_bytes:,} bytes of arena (64-bit)")
+    yield Line()
+    yield Line(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
+    yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model, {bundle.arena_bytes:,} bytes of arena (64-bit)")
     if "onnx" in bundle.metrics:
-        lines.append(
+        yield Line(
             f"{bundle.metrics['onnx']['bytes']:,} bytes of ONNX, every op within the steps that its row declares"
         )
     for each in bundle.metrics["quantization"]["findings"]:
-        lines.append(f"{each['tensor']}: {each['finding']}: {each['advice']}")
+        yield Line(f"{each['tensor']}: {each['finding']}: {each['advice']}", "attention")
     if "c" in bundle.metrics:
         figures = bundle.metrics["c"]
-        lines.append(
+        yield Line(
             f"plain C: {figures['constant_bytes']:,} bytes of constants, {figures['scratch_bytes']:,} bytes of working "
             f"memory"
             + (
@@ -48,17 +50,41 @@ def table(bundle: Bundle) -> str:
                 if "board" in figures
                 else ""
             )
-            + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}")
+            + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
+            "plain" if figures["not_run"] is None else "attention",
         )
-    return "\n".join(lines)
 
 
-def written(bundle: Bundle, out: Path, options: ExportOptions) -> str:
+def agreement_table(engines: Mapping[str, EngineParity], judges: Sequence[str]) -> Table:
+    """One row per engine; marked are those that could not run, or have other outputs than the reference.
+
+    Args:
+        engines: what each computed, by name.
+        judges: names of those that must agree, with ``", how"`` behind the name where that is to be said.
+    """
+    rows: list[tuple[object, ...]] = []
+    for name, engine in engines.items():
+        how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
+        if engine.error:
+            rows.append((name, "", "", "", f"not run: {engine.error}"))
+        else:
+            judged = "" if how is None else f"judged{how}"
+            rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
+    return Table(
+        ("agrees with the integers", "inputs", "exact", "max LSB", ""),
+        "lrrrl",
+        tuple(rows),
+        "who computes the same integers",
+        frozenset(i for i, engine in enumerate(engines.values()) if engine.mismatches or engine.error),
+    )
+
+
+def written_page(bundle: Bundle, out: Path, options: ExportOptions) -> Iterator[Block]:
     """What lies where, behind an empty line."""
-    lines = ["", f"written to {out}/: {', '.join(bundle.files)}"]
+    yield Line()
+    yield Line(f"written to {out}/: {', '.join(bundle.files)}")
     if options.firmware is not None:
-        lines.append(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
-    return "\n".join(lines)
+        yield Line(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
 
 
 def _figure(value: float) -> str:

@@ -6,6 +6,7 @@ The only module that imports them, so that everything else loads without.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,8 +149,17 @@ def ai_edge_quantizer_package() -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """What these packages warn of when they load concerns their own authors."""
+    """What these packages warn of when they load concerns their own authors; what they raise is raised."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    # Their C++ writes to the descriptor itself, and some of it before it has read any level.
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
+from export.page import Table
 from qtorch.calibration import set_mode
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -91,12 +93,27 @@ def _output(network: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
 
 
-def sensitivity_table(costs: list[LayerCost], columns: tuple[str, ...]) -> str:
-    """One line per layer: noise in dB below the signal, and figures."""
-    wide = max(len(cost.name) for cost in costs) + 2
-    lines = [f"{'layer':{wide}}{'op':20}{'bits':8}{'noise':>10}" + "".join(f"{column:>12}" for column in columns)]
-    for cost in costs:
-        level = f"{10 * torch.log10(torch.tensor(cost.noise)).item():.1f} dB" if cost.noise > 0 else "none"
-        shown = "".join(f"{cost.figures.get(column, float('nan')):12.5g}" for column in columns)
-        lines.append(f"{cost.name:{wide}}{cost.op:20}{cost.bits:8}{level:>10}{shown}")
-    return "\n".join(lines)
+def sensitivity_table(costs: Sequence[LayerCost], columns: Sequence[str]) -> Table:
+    """One row per layer: noise in dB below the signal, and figures.
+
+    Marked are layers with half of the noise of the whole network, or more: sparing another mends little.
+    """
+    whole = max((cost.noise for cost in costs if cost.name == "(all)"), default=0.0)
+    return Table(
+        ("layer", "op", "bits", "noise", *columns),
+        "lllr" + "r" * len(columns),
+        tuple(
+            (cost.name, cost.op, cost.bits, _level(cost.noise), *(_figure(cost, column) for column in columns))
+            for cost in costs
+        ),
+        "what each layer's quantization costs, all others in float",
+        frozenset(i for i, cost in enumerate(costs) if cost.name != "(all)" and 0 < whole <= 2 * cost.noise),
+    )
+
+
+def _level(noise: float) -> str:
+    return f"{10 * math.log10(noise):.1f} dB" if noise > 0 else "none"
+
+
+def _figure(cost: LayerCost, column: str) -> str:
+    return f"{cost.figures.get(column, float('nan')):.5g}"

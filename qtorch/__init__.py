@@ -9,6 +9,7 @@ from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.features import Feature, Interface
 from qtorch.layers import QuantizedOp
+from qtorch.normalization import Normalization
 from qtorch.prepare import prepare
 from qtorch.qparams import QParams
 
@@ -17,6 +18,7 @@ __all__ = [
     "Interface",
     "LayerConfig",
     "Mode",
+    "Normalization",
     "QParams",
     "QuantizationConfig",
     "QuantizedOp",

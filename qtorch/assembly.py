@@ -11,6 +11,7 @@ from qtorch.config import LayerConfig
 from qtorch.fake_quant import Quantizer
 from qtorch.layers import QuantizedOp
 from qtorch.matching import Found
+from qtorch.normalization import FoldedNormalization
 from qtorch.row import Row
 from qtorch.sharing import Sharing
 
@@ -25,6 +26,7 @@ class Plan:
     name: str
     config: LayerConfig
     norm: BatchNorm | None = None
+    front: FoldedNormalization | None = None
 
     @property
     def row(self) -> Row:
@@ -89,6 +91,7 @@ class Assembly:
             plan.config,
             output,
             plan.norm,
+            plan.front,
         )
         if owned:
             op.quantizer = output

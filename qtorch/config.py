@@ -135,6 +135,11 @@ class QuantizationConfig(LayerConfig):
     def _default_layer(self, changes: Mapping[str, Any]) -> LayerConfig:
         return replace(LayerConfig(**{f.name: getattr(self, f.name) for f in fields(LayerConfig)}), **changes)
 
+    @property
+    def layer_default(self) -> LayerConfig:
+        """The choices for a layer without exceptions."""
+        return self._default_layer({})
+
     def layer(self, name: str) -> LayerConfig:
         """The choices for one layer."""
         changes: dict[str, Any] = {}

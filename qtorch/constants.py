@@ -27,6 +27,7 @@ from qtorch.functional import (
     weight_codes,
     with_room_for_bias,
 )
+from qtorch.normalization import FoldedNormalization
 from qtorch.observers import make_observer
 from qtorch.qparams import Grid, QParams
 from qtorch.row import Row
@@ -80,6 +81,7 @@ class OpConstants(nn.Module):
         config: LayerConfig,
         output: Quantizer,
         norm: BatchNorm | None,
+        front: FoldedNormalization | None = None,
     ) -> None:
         super().__init__()
         self.row, self.config = row, config
@@ -87,14 +89,17 @@ class OpConstants(nn.Module):
         # In containers that nn.Module does not look into: each module is saved once, by its owner.
         self.sources = dict(sources)
         self._norm, self._output = (norm,), (output,)
+        #: The normalization of its input that is folded into this op; its module stands elsewhere in the network.
+        self.front = front
         for role, tensor in constants.items():
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(role, tensor)
             else:
                 self.register_buffer(role, tensor)
         self.constant_roles = tuple(constants)
-        #: Whether the constants are used as they are: all of them parameters, no batch norm, no bias to make up.
-        self._plain = set(self._parameters) == set(constants) and norm is None and not row.needs_bias
+        #: Whether the constants are used as they are: all of them parameters, nothing folded, no bias to make up.
+        folds = norm is not None or front is not None
+        self._plain = set(self._parameters) == set(constants) and not folds and not row.needs_bias
         #: Whether the weight's scale is its largest magnitude's, so that nothing saturates.
         self.covering = True
         #: The axis along which the weight has a scale each; ``None`` for one in all.
@@ -166,10 +171,10 @@ class OpConstants(nn.Module):
         """Make ``weight`` the weight and ``scale`` its scale for good, as a rounding that was optimized needs it.
 
         Args:
-            weight: float32, of the parameter's shape; without a batch norm.
+            weight: float32, of the parameter's shape; with nothing folded into it.
             scale: float32 ``[C]`` or ``[]``.
         """
-        self._raw()["weight"].copy_(weight)
+        self._own()["weight"].copy_(weight if self.front is None else self.front.unfold(weight))
         self.weight_step.copy_(scale)
         self.covering = False
 
@@ -202,8 +207,13 @@ class OpConstants(nn.Module):
     def _pinned(self) -> bool:
         return bool((self.weight_step > 0).any())
 
-    def _raw(self) -> dict[str, Tensor]:
+    def _own(self) -> dict[str, Tensor]:
         return {role: getattr(self, role) for role in self.constant_roles}
+
+    def _raw(self) -> dict[str, Tensor]:
+        """The constants with nothing folded in but a normalization of the input."""
+        found = self._own()
+        return found if self.front is None else self.front.fold(found["weight"], found.get("bias"))
 
     def _unrounded(self) -> dict[str, Tensor]:
         """The constants as float arithmetic takes them, depending on every parameter as the quantizer's output does."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qtorch.errors import BadData, NotFinite
 
 __all__ = ["Feature", "Interface"]
 
@@ -18,12 +24,65 @@ class Feature:
         unit: for example ``"L"``; empty for a pure number.
         offset: physical value that the network sees as 0, in ``unit``.
         span: physical difference that the network sees as 1, in ``unit``; positive.
+
+    The usual ways to choose them have constructors, from data or from the constants themselves. ``values`` are numbers
+    of any shape: an array, a tensor, a list, a number.
+        >>> Feature.scaled("brightness", "", 255.0)                # network value = b / 255
+        >>> Feature.min_max("CO2", "g/km", (96.0, 522.0))          # 0 to 1
+        >>> Feature.standardized("pressure", "hPa", train[:, 0])   # mean 0, deviation 1
+        >>> Feature("pressure", "hPa", mean, deviation)            # the same, of known figures
+
+    Raises:
+        NotFinite: NaN or infinity, in ``values`` or as offset or span.
+        BadData: a span of 0 or less: the values do not differ, or are all 0.
     """
 
     name: str
     unit: str = ""
     offset: float = 0.0
     span: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.offset) and math.isfinite(self.span)):
+            raise NotFinite(
+                where=f"feature {self.name!r}",
+                expected="a finite offset and a positive, finite span",
+                got=f"offset {self.offset!r} and span {self.span!r}",
+                remedy="clean the data that they are computed from",
+            )
+        if self.span <= 0:
+            raise BadData(
+                where=f"feature {self.name!r}",
+                expected="a finite offset and a positive, finite span",
+                got=f"offset {self.offset!r} and span {self.span!r}",
+                remedy="take a positive span",
+            )
+
+    @classmethod
+    def scaled(cls, name: str, unit: str, values: Any) -> Feature:
+        """``physical / largest magnitude`` of the values, into -1 to 1; of a constant, divided by it."""
+        found = _numbers(name, values)
+        return cls(name, unit, 0.0, _span(name, float(np.abs(found).max()), found, "values other than 0"))
+
+    @classmethod
+    def min_max(cls, name: str, unit: str, values: Any) -> Feature:
+        """``(physical - min) / (max - min)`` of the values, into 0 to 1; of two constants, between them."""
+        found = _numbers(name, values)
+        low, high = float(found.min()), float(found.max())
+        return cls(name, unit, low, _span(name, high - low, found, "values that differ"))
+
+    @classmethod
+    def standardized(cls, name: str, unit: str, values: Any) -> Feature:
+        """``(physical - mean) / deviation`` of the values, the deviation with N in the denominator, as Keras has it."""
+        found = _numbers(name, values)
+        # Of equal values the deviation may come out as a rounding error.
+        differs = found.min() < found.max()
+        deviation = float(found.std()) if differs else 0.0
+        return cls(name, unit, float(found.mean()), _span(name, deviation, found, "values that differ"))
+
+    def network_values(self, physical: Any) -> Any:
+        """``(physical - offset) / span`` of numbers, arrays or tensors alike."""
+        return (physical - self.offset) / self.span
 
 
 @dataclass(frozen=True)
@@ -32,3 +91,32 @@ class Interface:
 
     inputs: tuple[Feature, ...]
     outputs: tuple[Feature, ...]
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Float64, flat."""
+    found = np.asarray(values, dtype=np.float64).ravel()
+    bad = int((~np.isfinite(found)).sum())
+    if bad:
+        raise NotFinite(
+            where=f"feature {name!r}",
+            expected="finite values to measure",
+            got=f"{bad} of {found.size} NaN or infinite",
+            remedy="clean the data",
+        )
+    if not found.size:
+        raise BadData(
+            where=f"feature {name!r}", expected="values to measure", got="none", remedy="pass the training data"
+        )
+    return found
+
+
+def _span(name: str, span: float, values: np.ndarray, expected: str) -> float:
+    if span > 0:
+        return span
+    raise BadData(
+        where=f"feature {name!r}",
+        expected=expected,
+        got=f"{values[0]:g} in all {values.size}",
+        remedy="leave the feature out or pass more varied data: a constant can't be scaled or learned from",
+    )

@@ -17,6 +17,7 @@ from qtorch.fake_quant import Mode, Quantizer
 from qtorch.fixedpoint import Rounding
 from qtorch.functional import codes_on_grid, dequantize, with_room_for_bias
 from qtorch.fused_activation import activate
+from qtorch.normalization import FoldedNormalization
 from qtorch.row import Attrs, Row
 from qtorch.straight_through import fake_accumulator, fake_constants, fake_normalized, replace_value
 
@@ -43,6 +44,7 @@ class QuantizedOp(OpConstants):
         config: how to quantize.
         output: the quantizer of the result, where it is another tensor's too; one of its own if ``None``.
         norm: a batch norm to fold; it is registered where it stands in the network, not here.
+        front: a normalization of the input to fold; likewise.
     """
 
     def __init__(
@@ -54,12 +56,13 @@ class QuantizedOp(OpConstants):
         config: LayerConfig | None = None,
         output: Quantizer | None = None,
         norm: BatchNorm | None = None,
+        front: FoldedNormalization | None = None,
     ) -> None:
         config = config or LayerConfig()
         owned = output is None
         if output is None:
             output = Quantizer(config)
-        super().__init__(row, constants, sources, config, output, norm)
+        super().__init__(row, constants, sources, config, output, norm, front)
         self.attrs = dict(attrs)
         self.mode = Mode.FLOAT
         self.norm_frozen = False
@@ -77,6 +80,7 @@ class QuantizedOp(OpConstants):
             and not config.skip
             and self.has_weight
             and norm is None
+            and front is None
             and set(self._parameters) == set(self.constant_roles)
             and config.activations == "int8"
             and sources["input"].learned == "measured"

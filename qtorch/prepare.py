@@ -23,13 +23,15 @@ from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
 from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
+from qtorch.forward_folding import fold_forwards, one_pixel
 from qtorch.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 from qtorch.layers import QuantizedOp
 from qtorch.matching import Found, find_row, refusal
+from qtorch.normalization import Normalization
 from qtorch.ops import ROWS
 from qtorch.row import Row
 from qtorch.sharing import SharedGrid, Sharing
-from qtorch.tracing import is_tensor, shape_of, trace
+from qtorch.tracing import is_leaf, is_tensor, shape_of, trace
 
 __all__ = ["is_transparent", "prepare"]
 
@@ -63,7 +65,7 @@ def prepare(
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
     # A tracer looks into its root; a lone layer must be seen as a layer.
     net = copy.deepcopy(net)
-    net = decompose(nn.Sequential(net) if fx.Tracer().is_leaf_module(net, "") else net)
+    net = decompose(nn.Sequential(net) if is_leaf(net) else net)
     _require_finite_parameters(net)
     traced = trace(net, examples)
     _Preparation(traced, config or QuantizationConfig()).run()
@@ -129,8 +131,14 @@ class _Preparation:
 
     def run(self) -> None:
         require_no_aliasing(self.traced)
+        default = self.config.layer_default
         for node in list(self.traced.graph.nodes):
             self._plan(node)
+        # Only now, because only now its readers are planned.
+        for node in list(self.traced.graph.nodes):
+            norm = self._normalization(node)
+            if norm is not None and node in self.plans and fold_forwards(self.plans, node, norm, default):
+                self._merge(node, node.all_input_nodes[0])
         self.traced.graph.eliminate_dead_code()
         for node in list(self.traced.graph.nodes):
             self._require_used(node)
@@ -146,6 +154,8 @@ class _Preparation:
             return
         elif self._is_batch_norm(node):
             self._fold(node)
+        elif self._normalization(node) is not None:
+            self._plan_normalization(node)
         else:
             found = find_row(self.traced, node)
             if not self._absorb(node, found.row):
@@ -240,15 +250,30 @@ class _Preparation:
             plan.norm = norm
             self._merge(node, producer)
             return
-        channels = norm.num_features
-        rank = len(shape_of(node))
-        weight = torch.ones((channels, 1, *[1] * max(1, rank - 2)))
-        attrs = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid"}
-        attrs |= {"activation": "none", "depth_multiplier": 1}
-        assert isinstance(producer, fx.Node)
-        found = Found(ROWS["depthwise_conv_2d"], attrs, {"input": producer}, {"weight": weight})
+        found = one_pixel(node, torch.ones(norm.num_features))
         name = self._fresh(f"{node.name}_op")
         self.plans[node] = Plan(found, name, self._layer(str(node.target)), norm)
+
+    def _normalization(self, node: fx.Node) -> Normalization | None:
+        module = _operation(self.traced, node)
+        return module if isinstance(module, Normalization) else None
+
+    def _plan_normalization(self, node: fx.Node) -> None:
+        """As one that stands alone, for now."""
+        norm, shape = self._normalization(node), shape_of(node)
+        assert norm is not None
+        if not 2 <= len(shape) <= 4:
+            raise refusal(
+                self.traced,
+                node,
+                expected="an input of 2 to 4 axes, the batch's first and the channels' second",
+                got=f"shape {shape}",
+                remedy="merge or insert axes with reshape",
+            )
+        offset, span = (each.expand(shape[1]) for each in (norm.offset, norm.span))
+        found = one_pixel(node, 1 / span, -offset / span)
+        name = self._fresh(f"{node.name}_op")
+        self.plans[node] = Plan(found, name, self._layer(str(node.target)))
 
     def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
         has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)

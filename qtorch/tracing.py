@@ -10,17 +10,26 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.errors import BadConfiguration, UnsupportedLayer
+from qtorch.normalization import Normalization
 
-__all__ = ["is_tensor", "shape_of", "source_line", "trace", "value_of"]
+__all__ = ["is_leaf", "is_tensor", "shape_of", "source_line", "trace", "value_of"]
 
 #: Where a node's result is kept: a tensor's shape, or the plain value itself.
 _SHAPE, _VALUE = "shape", "value"
 
 
 class _Tracer(fx.Tracer):
-    """Keeps where each call stands in the source; stops at torch's own modules."""
+    """Keeps where each call stands in the source; stops at torch's own modules and at :class:`Normalization`."""
 
     record_stack_traces = True
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Normalization) or super().is_leaf_module(m, module_qualified_name)
+
+
+def is_leaf(net: nn.Module) -> bool:
+    """Whether a tracer sees a layer in ``net`` rather than a network to look into."""
+    return _Tracer().is_leaf_module(net, "")
 
 
 def trace(net: nn.Module, examples: tuple[Tensor, ...]) -> fx.GraphModule:

@@ -15,7 +15,9 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from export.bundle import make_bundle, probe_export, write_bundle
 from export.options import ExportOptions
-from export.report import table, written
+from export.page import Line
+from export.report import outcome_page, written_page
+from export.terminal import show
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
@@ -95,11 +97,10 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     bundle = make_bundle(run, name, options, data_seconds)
     bundle.files[f"{bundle.name}.ckpt"] = checkpoint
     write_bundle(bundle, out, options.firmware)
-    print(
-        f"\n{task}: {arrays.summary.train} training and {arrays.summary.test} test samples, {arrays.summary.source}\n"
-    )
-    print(table(bundle))
-    print(written(bundle, out, options))
+    summary = arrays.summary
+    about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
+    heading = (Line(), Line(about, "heading"), Line())
+    show((*heading, *outcome_page(bundle), *written_page(bundle, out, options)))
 
 
 def _trained(cli: Any, task: str) -> tuple[Run, bytes]:

@@ -22,6 +22,7 @@ from export.integers import integer_graph
 from export.ir import Graph
 from export.litert_torch_opinion import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
 from export.opinion import Opinion, comparison_table
+from export.page import plain_text
 from export.parity import corner_codes
 from export.real_bundle import real_graph
 from export.second_opinions import EXTRAS
@@ -164,8 +165,10 @@ def test_one_that_fails_is_a_line_and_one_that_is_wrong_is_seen(
     assert first.note == "failed: RuntimeError: no luck today"
     assert (second.exact_share or 0) < 0.1
     table = comparison_table((first, second), "mse")
-    assert "no luck today" in table
-    assert "mse" in table.splitlines()[0]
+    assert table.attention == {0, 1}
+    text = plain_text([table])
+    assert "no luck today" in text
+    assert "mse" in text.splitlines()[0]
 
 
 @pytest.mark.tflm

@@ -1,4 +1,4 @@
-"""Float kernels: every row's, networks in the three float formats, and layers left in float among integer ones."""
+"""Float kernels: every row's, networks in the three float formats, and their bundles."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import qtorch
 from export.__main__ import main as export_main
 from export.bundle import make_bundle, write_bundle
 from export.engines import LITERT_REFERENCE, TFLM, Engine
-from export.integers import integer_graph
 from export.interpret import real_reference
 from export.ir import Graph, Node, Value, check
 from export.node_parity import node_parity
 from export.options import ExportOptions
-from export.parity import compare_file, corner_codes, network_codes, parity
+from export.page import plain_text
+from export.parity import compare_file
 from export.real_bundle import RealFormat, real_graph
-from export.report import table
+from export.report import outcome_page
 from export.stages import DeviceNetwork
 from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration, ParityError
@@ -33,6 +32,7 @@ from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.ops import ROWS
 from qtorch.row import Row, Sample
+from tests.functional_networks import Function, negated
 from tests.small_task import SmallData, SmallModule, small_trainer
 
 pytestmark = [
@@ -98,19 +98,6 @@ def test_rows_without_a_layer_are_those_without_a_float_kernel() -> None:
 
 
 # Networks --------------------------------------------------------------------------------------------------------
-
-
-class Function(nn.Module):
-    """Layers by name, and what is done with them."""
-
-    def __init__(self, function: Callable[[Any, Tensor], Any], **layers: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(self, x)
 
 
 class TwoEnds(nn.Module):
@@ -226,15 +213,6 @@ def test_a_wrong_float_model_is_caught(kind: RealFormat, what: str) -> None:
         node_parity(graph, write_tflite(wrong), stored(graph, inputs), LITERT_REFERENCE)
 
 
-def negated(graph: Graph, name: str) -> Graph:
-    """With the sign of a constant's largest element changed."""
-    value = graph.values[name]
-    assert value.data is not None
-    data = value.data.copy()
-    data.flat[np.abs(data).argmax()] *= -1
-    return replace(graph, values={**graph.values, name: replace(value, data=data)})
-
-
 @pytest.mark.parametrize("bit", [1, 6, 12])
 def test_one_bit_of_a_float_weight_is_seen(bit: int) -> None:
     """Down to what the order of sums explains; whatever the file has that the graph has not, the file check sees."""
@@ -252,161 +230,6 @@ def test_one_bit_of_a_float_weight_is_seen(bit: int) -> None:
         for engine in ENGINES:
             with pytest.raises(ParityError, match="fully_connected"):
                 node_parity(graph, model, stored(graph, inputs), engine)
-
-
-# Layers left in float --------------------------------------------------------------------------------------------
-
-
-def sequence() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, 2, 1, groups=6), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(24, 5), nn.Softmax(1),
-    )  # fmt: skip
-
-
-def branches() -> nn.Module:
-    return Function(
-        lambda m, x: m.d(F.relu(torch.cat([m.a(x), m.b(x)], 1)) + m.c(x)),
-        a=nn.Conv2d(3, 2, 1), b=nn.Conv2d(3, 3, 3, padding=1), c=nn.Conv2d(3, 5, 1), d=nn.Conv2d(5, 2, 1),
-    )  # fmt: skip
-
-
-def shared() -> nn.Module:
-    return Function(lambda m, x: m.o(m.l(torch.relu(m.l(x)))), l=nn.Linear(6, 6), o=nn.Linear(6, 2))
-
-
-def read_twice() -> nn.Module:
-    return Function(lambda m, x: (y := m.l(x), m.o(y), y), l=nn.Linear(6, 6), o=nn.Linear(6, 2))
-
-
-def split() -> nn.Module:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        p, q = torch.chunk(m.l(x), 2, 1)
-        return m.o(p) * torch.sigmoid(q)
-
-    return Function(forward, l=nn.Linear(6, 6), o=nn.Linear(3, 3))
-
-
-def moved() -> nn.Module:
-    return Function(
-        lambda m, x: m.d(F.pad(m.a(x), (1, 1, 1, 1)).permute(0, 1, 3, 2)[:, :3]), a=nn.Conv2d(3, 4, 1),
-        d=nn.Conv2d(3, 2, 3),
-    )  # fmt: skip
-
-
-def fixed_grid() -> nn.Module:
-    """A softmax, whose grid the kernel fixes, beside what has another."""
-    return Function(
-        lambda m, x: m.o(torch.cat([m.s(m.a(x)), m.dropout(m.b(x))], 1)),
-        a=nn.Linear(6, 4), s=nn.Softmax(1), b=nn.Linear(6, 4), o=nn.Linear(8, 2), dropout=nn.Dropout(),
-    )  # fmt: skip
-
-
-def normalized() -> nn.Module:
-    return nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4), nn.LayerNorm(4), nn.PReLU(4), nn.Linear(4, 2))
-
-
-SKIPS: dict[Callable[[], nn.Module], list[list[str]]] = {
-    sequence: [["0"], ["3"], ["0", "3"], ["5"], ["7"], ["8"], ["7", "8"], ["0", "7"], ["*"]],
-    branches: [["a"], ["a", "b"], ["cat"], ["add"], ["relu"], ["c", "add"], ["d"], ["a", "b", "c", "add"], ["*"]],
-    shared: [["l"], ["l_1"], ["l", "l_1"], ["o"], ["*"]],
-    read_twice: [["l"], ["o"], ["*"]],
-    split: [["l"], ["o"], ["chunk"], ["l", "chunk"], ["sigmoid"], ["mul"], ["*"]],
-    moved: [["a"], ["d"], ["pad"], ["a", "d"], ["*"]],
-    fixed_grid: [["s"], ["cat"], ["a", "s"], ["b"], ["s", "b"], ["s", "b", "cat"], ["o"], ["*"]],
-    normalized: [["0"], ["1"], ["3"], ["add"], ["rsqrt"], ["*"]],
-}
-SKIPPED = [
-    pytest.param(make, skipped, activations, id=f"{make.__name__}: {', '.join(skipped)}, {activations}")
-    for make, many in SKIPS.items()
-    for skipped in many
-    for activations in ("int8", "int16")
-    # RSQRT has no 16-bit kernel.
-    if (make, activations) != (normalized, "int16")
-]
-
-
-def prepared(make: Callable[[], nn.Module], skipped: list[str], **options: Any) -> Any:
-    torch.manual_seed(1)
-    net = make()
-    shape = (3, 8, 8) if make in (sequence, branches, moved) else (6,)
-    x = torch.randn(64, *shape)
-    net(x)
-    config = qtorch.QuantizationConfig(layers={name: {"skip": True} for name in skipped}, **options)
-    qat = qtorch.prepare(net.eval(), x[:1], config)
-    qtorch.calibrate(qat, [x])
-    return qat
-
-
-@pytest.mark.parametrize(("make", "skipped", "activations"), SKIPPED)
-def test_layers_left_in_float(make: Callable[[], nn.Module], skipped: list[str], activations: str) -> None:
-    qat = prepared(make, skipped, activations=activations)
-    graph = integer_graph(qat)
-    model = write_tflite(graph)
-    compare_file(graph, model)
-    assert graph.has_real_nodes
-    assert all(graph.values[name].qparams is not None for name in (*graph.inputs, *graph.outputs))
-    codes = tuple(array[-60:] for array in corner_codes(graph, 60))
-    for engine in ENGINES:
-        found = node_parity(graph, model, codes, engine)
-        assert found.integer_outputs > 0
-        assert found.float_outputs > 0
-    device = TFLM.run(model, codes)
-    for mode in (qtorch.Mode.FAKE, qtorch.Mode.EXACT):
-        off = np.concatenate(
-            [
-                np.abs(got.astype(np.int64) - wanted).ravel()
-                for got, wanted in zip(network_codes(qat, graph, codes, mode), device, strict=True)
-            ]
-        )
-        if activations == "int8":
-            assert off.max() <= 1
-            assert (off > 0).mean() <= (0.04 if mode is qtorch.Mode.FAKE else 0)
-        elif mode is qtorch.Mode.EXACT:
-            # 16 bits are next to float32's own, so that the order of its sums shows here and there.
-            assert (off > 0).mean() <= 0.005
-
-
-def test_a_tensor_brought_onto_another_grid_is_so_in_fake_mode_too() -> None:
-    """QUANTIZE rounds small codes twice: the nearest code is the device's in nine cases of ten."""
-    qat = prepared(fixed_grid, [])
-    graph = integer_graph(qat)
-    codes = corner_codes(graph, 300)
-    (device,), (fake,) = TFLM.run(write_tflite(graph), codes), network_codes(qat, graph, codes, qtorch.Mode.FAKE)
-    assert (device != fake).mean() < 0.01
-
-
-def test_parity_judges_float_layers_node_by_node() -> None:
-    qat = prepared(sequence, ["7"])
-    graph = integer_graph(qat)
-    model = write_tflite(graph)
-    report = parity(graph, model, corner_codes(graph, 50), qat)
-    assert report.judges == ("tflm, node by node",)
-    assert set(report.engines) == {"tflm", "litert_reference", "litert_default", "qat_network", "qat_network_exact"}
-    assert report.engines["tflm"].inputs == 1074
-
-
-@pytest.mark.parametrize("role", ["weight", "bias"])
-@pytest.mark.parametrize("layer", ["0", "7"])
-def test_parity_sees_a_wrong_layer_beside_float_ones(layer: str, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layer 0 has integers, 7 floats; the engine gets another file than the graph's."""
-    graph = integer_graph(prepared(sequence, ["7"]))
-    other = write_tflite(negated(graph, f"{layer}.{role}"))
-    wrong = replace(TFLM, tensors=lambda model, inputs, count: TFLM.tensors(other, inputs, count))
-    monkeypatch.setattr("export.parity.TFLM", wrong)
-    with pytest.raises(ParityError, match=f"'{layer}"):
-        parity(graph, write_tflite(graph), corner_codes(graph, 50))
-
-
-def test_a_wrong_scale_beside_float_layers_is_seen() -> None:
-    graph = integer_graph(prepared(sequence, ["7"]))
-    at = next(node.output for node in graph.nodes if node.op == "quantize")
-    qparams = graph.values[at].qparams
-    assert qparams is not None
-    changed = replace(qparams, scale=(float(np.float32(qparams.scale[0] * 1.01)),))
-    other = replace(graph, values={**graph.values, at: replace(graph.values[at], qparams=changed)})
-    with pytest.raises(ParityError, match="quantize"):
-        node_parity(graph, write_tflite(other), corner_codes(graph, 50), TFLM)
 
 
 # Bundles ---------------------------------------------------------------------------------------------------------
@@ -428,7 +251,7 @@ def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path)
     bundle = make_bundle(partly_float, "partly", ExportOptions(io=io))
     assert bundle.parity is not None
     assert bundle.parity.judges == ("tflm, node by node",)
-    assert "judged, node by node" in table(bundle)
+    assert "judged, node by node" in plain_text(outcome_page(bundle))
     assert "AddDequantize" in bundle.files["partly_op_resolver.h"].decode()
     write_bundle(bundle, tmp_path / "out")
     assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0

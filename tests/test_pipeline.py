@@ -83,6 +83,18 @@ def test_name_and_float_interface(tmp_path: Path) -> None:
     assert export_main(["verify", str(tmp_path / "o" / "class_model.tflite")]) == 0
 
 
+@pytest.mark.tflm
+def test_int16_goes_all_the_way_but_into_no_application(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out"
+    assert run_fuel("--out", out, "--qat.activations", "int16") == 0
+    assert "static inline int16_t fuel_quantize_co2(float physical)" in (out / "fuel_quantization.h").read_text()
+    assert "static const int16_t FUEL_TEST_STORAGE fuel_test_outputs" in (out / "fuel_test_vectors.h").read_text()
+    arguments = [str(out / "fuel.ckpt"), "--out", str(tmp_path / "o"), "--export.firmware", str(tmp_path / "f")]
+    assert export_main(arguments) == 2
+    assert "expected a network with int8 inputs and outputs, got int16 at" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_checkpoint_exports_the_same_again(fuel_out: Path, tmp_path: Path) -> None:
     assert export_main([str(fuel_out / "fuel.ckpt"), "--out", str(tmp_path / "o")]) == 0
     for file in FILES - {"metrics.json", "fuel.ckpt"}:
@@ -94,7 +106,9 @@ def test_a_checkpoint_exports_the_same_again(fuel_out: Path, tmp_path: Path) -> 
 def test_verify(fuel_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     model, checkpoint = fuel_out / "fuel.tflite", fuel_out / "fuel.ckpt"
     assert export_main(["verify", str(model), "--against", str(checkpoint)]) == 0
-    assert "100.00% exact" in capsys.readouterr().out
+    assert ["tflm", "10008", "100.00%", "0", "judged"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
     changed = bytearray(model.read_bytes())
     graph_weight = changed.rindex(max(changed[i : i + 512] for i in range(0, len(changed) - 512, 16)))
     changed[graph_weight + 5] ^= 1

@@ -17,9 +17,10 @@ from export.__main__ import main as export_main
 from export.boards import BOARDS, CLOCKS, SUPPLIES, Supply
 from export.integers import integer_graph
 from export.ir import Graph
+from export.page import plain_text
 from export.passes.float_interface import float_interface
 from export.profile import MachineProfile, estimates, multiply_accumulates, profile
-from export.profile_command import profile_text
+from export.profile_command import profile_page
 from export.real_bundle import real_graph
 from export.tflite import write_tflite
 from export.tflite_reader import read_tflite
@@ -72,7 +73,7 @@ def test_a_model_that_tflite_micro_does_not_run_is_profiled_without_an_arena() -
     graph = real_graph(nn.Sequential(nn.Linear(4, 3)), torch.rand(1, 4), "dynamic_range", "nhwc")
     found = profile(write_tflite(graph), graph, [])
     assert found.arena_bytes is None
-    assert "no arena up to" in profile_text(found)
+    assert "no arena up to" in plain_text(profile_page(found))
     assert found.macs == 12
 
 
@@ -81,7 +82,7 @@ def test_where_tflite_micro_is_absent_the_arena_is_too(
 ) -> None:
     monkeypatch.setattr(profiling, "tflm_available", lambda: False)
     graph = integer_graph(network)
-    assert "Linux x86-64" in profile_text(profile(write_tflite(graph), graph, []))
+    assert "Linux x86-64" in plain_text(profile_page(profile(write_tflite(graph), graph, [])))
 
 
 def test_the_host_computes_and_a_wrong_machine_is_found_out(

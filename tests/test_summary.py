@@ -14,7 +14,8 @@ from torch import fx
 
 from export.__main__ import main as export_main
 from export.integers import integer_graph
-from export.summary_text import summary_text
+from export.page import plain_text
+from export.summary_page import summary_page
 from export.tflite import write_tflite
 from export.tflite_summary import summarize
 from qtorch.errors import BadModelFile
@@ -46,7 +47,7 @@ def test_a_float_file_with_dynamic_shapes() -> None:
     assert [entry.content for entry in found.metadata] == [{"a": [1]}, "1.5.0", None]
     assert [entry.bytes for entry in found.metadata] == [10, 8, 3]
     assert (found.signatures[0].key, found.signatures[0].inputs) == ("serving_default", ("x",))
-    text = summary_text(found)
+    text = plain_text(summary_page(found))
     assert "?x4" in text
     assert "made elsewhere" in text
     assert "dense/kernel" in text
@@ -59,7 +60,7 @@ def test_custom_and_unknown_operators() -> None:
     assert graph.ops[0].inputs == (0, -1)
     assert [tensor.shape for tensor in graph.tensors] == [(1, 3), None, (2,)]
     assert graph.tensors[2].variable
-    text = summary_text(found)
+    text = plain_text(summary_page(found))
     assert "\x1b" not in text
     assert "\\x1b[31m" in text
     assert "\t" not in text
@@ -107,7 +108,7 @@ def test_damaged_files_are_refused_or_read_but_never_crash(network: fx.GraphModu
             damaged = np.frombuffer(model, np.uint8).copy()
             damaged[rng.integers(8, len(damaged), rng.integers(1, 12))] = rng.integers(0, 256)
             try:
-                summary_text(summarize(damaged.tobytes()))
+                plain_text(summary_page(summarize(damaged.tobytes())))
             except BadModelFile:
                 refused += 1
     assert refused > 100

@@ -207,8 +207,11 @@ def _round_layer(
     weight, skipped = own_constant(qat, op, "weight")
     if op.norm is not None:
         skipped = "it is a batch norm on its own"
+    if op.front is not None and op.front.shifts:
+        skipped = "a normalization is folded into its bias, which would change with the weights"
     if weight is None or skipped:
         return LearnedRounding(layer.name, nearest, nearest, 0.0, skipped)
+    weight = op.real_constants()["weight"]
     scale, limit = op.constants()["weight"].grid.scale, WEIGHT_RANGE[op.config.weight_dtype][1]
     step = along(scale, op.scale_axis, weight.dim())
 

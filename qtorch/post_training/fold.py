@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from qtorch.batch_norm import BatchNorm, fold
 from qtorch.matching import constant_of
-from qtorch.tracing import shape_of, trace
+from qtorch.tracing import is_leaf, shape_of, trace
 
 __all__ = ["fold_batch_norms", "traced_copy"]
 
@@ -75,7 +75,7 @@ def traced_copy(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx.Grap
     # A tracer looks into its root; a lone layer must be seen as a layer. In evaluation before it is traced, because a
     # call like F.dropout(x, training=self.training) keeps what it was traced with.
     copied = copy.deepcopy(net).eval()
-    rooted = nn.Sequential(copied) if fx.Tracer().is_leaf_module(copied, "") else copied
+    rooted = nn.Sequential(copied) if is_leaf(copied) else copied
     return trace(rooted, example if isinstance(example, tuple) else (example,)).eval()
 
 

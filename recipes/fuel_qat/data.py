@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qtorch.errors import BadConfiguration, BadData
+from qtorch.errors import BadConfiguration
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.fuel_qat.table import COLUMNS, generate, read_csv
+from recipes.fuel_qat.table import generate, read_csv
 
 __all__ = ["FuelData"]
 
@@ -45,23 +45,13 @@ class FuelData(ArrayDataModule):
         order = np.random.RandomState(42).permutation(count)
         held_out = math.ceil(0.3 * count)
         train, test = table.values[order[held_out:]], table.values[order[:held_out]]
-        low, high = train[:, :-1].min(0), train[:, :-1].max(0)
-        for column, a, b in zip(COLUMNS, low, high, strict=True):
-            if a == b:
-                raise BadData(
-                    where=f"column {column!r} of {table.source}",
-                    expected="values that differ",
-                    got=f"{a:g} in every row of the training part",
-                    remedy="pass more varied rows: a constant feature can't be scaled or learned from",
-                )
+        columns = train[:, :-1].T
+        inputs = tuple(Feature.min_max(name, unit, each) for (name, unit), each in zip(_NAMES, columns, strict=True))
 
         def tensors(part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-            scaled = (part[:, :-1] - low) / (high - low)
+            scaled = np.stack([each.network_values(part[:, i]) for i, each in enumerate(inputs)], axis=1)
             return torch.tensor(scaled, dtype=torch.float32), torch.tensor(part[:, -1:], dtype=torch.float32)
 
-        inputs = tuple(
-            Feature(name, unit, float(a), float(b - a)) for (name, unit), a, b in zip(_NAMES, low, high, strict=True)
-        )
         return Arrays(
             tensors(train),
             tensors(train),

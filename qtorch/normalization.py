@@ -1,0 +1,187 @@
+"""Normalization of a network's inputs, in the network: ``(x - offset) / span``, constants that nothing trains.
+
+In front of a linear layer or a convolution it costs the device nothing: ``w (x - o) / s + b`` is a layer with other
+constants, ``(w / s) x + (b - w o / s)``, as a batch norm behind a layer is. Where that does not hold it stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qtorch.config import LayerConfig
+from qtorch.errors import BadConfiguration
+from qtorch.features import Feature
+
+__all__ = ["FoldedNormalization", "Normalization", "fold", "normalize"]
+
+#: How many times as wide as another a feature's span may be for both to be folded into weights that share a scale:
+#: the weights of the wider one are that much smaller then, and lose a bit at 2.
+_MOST_SPREAD = 2.0
+
+
+def normalize(x: Tensor, offset: Tensor, span: Tensor) -> Tensor:
+    """``(x - offset) / span``, the shape of ``x`` ``[N, C, ...]``; ``offset`` and ``span`` are ``[C]`` or ``[]``."""
+    if offset.dim() and x.dim() > 2:
+        offset, span = (t.reshape(-1, *[1] * (x.dim() - 2)) for t in (offset, span))
+    return (x - offset) / span
+
+
+def fold(weight: Tensor, bias: Tensor | None, offset: Tensor | None, span: Tensor) -> dict[str, Tensor]:
+    """Weight (same shape) and bias ``[O]`` of a layer that takes what ``normalize`` would take.
+
+    Args:
+        weight: float32 ``[O, ...]``.
+        bias: float32 ``[O]``, or ``None``; then there is none in the result either where the offset is ``None``.
+        offset: of what each weight is multiplied with; broadcasts to ``weight``; ``None`` for 0.
+        span: likewise.
+    """
+    narrowed = weight / span
+    if offset is None:
+        return {"weight": narrowed} if bias is None else {"weight": narrowed, "bias": bias}
+    shift = (narrowed * offset).flatten(1).sum(1)
+    return {"weight": narrowed, "bias": -shift if bias is None else bias - shift}
+
+
+class Normalization(nn.Module):
+    """``(x - offset) / span`` as a network's first layer, so that it takes physical values itself.
+
+    Example, bytes of a camera in three channels, and a table of two columns:
+        >>> nn.Sequential(Normalization(span=255.0), nn.Conv2d(3, 8, 3, padding=1))
+        >>> nn.Sequential(Normalization([250.0, 4.0], [60.0, 2.0]), nn.Linear(2, 16))
+
+    Keras says ``Rescaling(1 / span, -offset / span)`` and ``Normalization(mean=offset, variance=span**2)``,
+    torchvision ``Normalize(mean=offset, std=span)``.
+
+    Attributes:
+        offset: buffer, float32 ``[C]`` along axis 1 as in ``nn.BatchNorm2d``, or ``[]`` for all: what becomes 0.
+        span: likewise, positive: the difference that becomes 1.
+
+    Raises:
+        BadConfiguration: a number is not finite, a span not positive, or there are more of one than of the other.
+    """
+
+    offset: Tensor
+    span: Tensor
+
+    def __init__(
+        self, offset: float | Sequence[float] | Tensor = 0.0, span: float | Sequence[float] | Tensor = 1.0
+    ) -> None:
+        super().__init__()
+        given = (torch.as_tensor(each, dtype=torch.float32).detach().clone() for each in (offset, span))
+        shift, width = given
+        shape = shift.shape if shift.dim() else width.shape
+        if len(shape) > 1 or 0 in shape or any(each.dim() and each.shape != shape for each in (shift, width)):
+            raise _bad(
+                "a number each, or one for each channel",
+                f"shapes {list(shift.shape)} and {list(width.shape)}",
+                "give offset and span as many numbers as axis 1 has elements, or one",
+            )
+        if not torch.isfinite(shift).all() or not (torch.isfinite(width) & (width > 0)).all():
+            raise _bad(
+                "finite offsets and positive, finite spans in float32",
+                f"offset {shift.tolist()} and span {width.tolist()}",
+                "leave out a constant feature, and NaN and infinity of the data",
+            )
+        self.register_buffer("offset", shift.expand(shape).clone())
+        self.register_buffer("span", width.expand(shape).clone())
+
+    @classmethod
+    def of(cls, features: Sequence[Feature]) -> Normalization:
+        """What outside the network would be done to these features: one for all elements, or one for each channel.
+
+        The features that describe the network's own inputs are then plain ones, offset 0 and span 1.
+        """
+        offsets, spans = ([getattr(feature, name) for feature in features] for name in ("offset", "span"))
+        return cls(offsets[0], spans[0]) if len(features) == 1 else cls(offsets, spans)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, C, ...]`` to the same shape.
+
+        Raises:
+            BadConfiguration: there are as many offsets as ``x`` has no channels.
+        """
+        require_channels(self, tuple(x.shape))
+        return normalize(x, self.offset, self.span)
+
+    def extra_repr(self) -> str:
+        """Offset and span, for ``print(network)``."""
+        return f"offset={self.offset.tolist()}, span={self.span.tolist()}"
+
+
+def require_channels(norm: Normalization, shape: tuple[int, ...]) -> None:
+    """Refuse a tensor of other channels.
+
+    Raises:
+        BadConfiguration: axis 1 has another size than the offsets.
+    """
+    if norm.offset.dim() and (len(shape) < 2 or shape[1] != len(norm.offset)):
+        raise _bad(
+            f"an input [N, {len(norm.offset)}, ...], as many channels as offsets",
+            f"shape {list(shape)}",
+            "give an offset and a span for each element of axis 1, or one for all",
+        )
+
+
+@dataclass(frozen=True)
+class FoldedNormalization:
+    """A normalization in a layer's weights.
+
+    Attributes:
+        norm: the module, which stays where it stands in the network.
+        index: int64, broadcasts to the layer's weight: which of the offsets belongs to what a weight is multiplied
+            with; 0 throughout where there is one for all.
+        shifts: whether an offset is other than 0.
+    """
+
+    norm: Normalization
+    index: Tensor
+    shifts: bool
+
+    @classmethod
+    def into(
+        cls, norm: Normalization, channels: Tensor, weight: Tensor, *, pads: bool, config: LayerConfig
+    ) -> FoldedNormalization | None:
+        """``None`` where it would be wrong, or would cost the weights more than a bit.
+
+        Args:
+            norm: what stands in front.
+            channels: int64, one sample's shape as the layer reads it: which of the offsets each element has.
+            weight: ``[O, I]`` of a linear layer, ``[O, I / groups, ...]`` of a convolution.
+            pads: whether the layer puts zeros around its input; a zero there is no normalized zero.
+            config: of the layer.
+        """
+        shifts = bool(norm.offset.any())
+        if pads and shifts:
+            return None
+        along = -1 if weight.dim() == 2 else 0
+        inputs = channels.movedim(along, 0)
+        inputs = inputs.reshape(len(inputs), -1)
+        if not bool((inputs == inputs[:, :1]).all()):
+            return None
+        outputs, width = weight.shape[:2]
+        # A row for each group, and where there are several, for each output channel.
+        index = inputs[:, 0].reshape(-1, width)
+        if len(index) > 1:
+            index = index.repeat_interleave(outputs // len(index), 0)
+        spans = norm.span.reshape(-1)[index]
+        shared = spans if config.weights == "per_channel" else spans.flatten()
+        if bool((shared.amax(-1) > _MOST_SPREAD * shared.amin(-1)).any()):
+            return None
+        return cls(norm, index.reshape(*index.shape, *[1] * (weight.dim() - 2)), shifts)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+        """See :func:`fold`."""
+        offset = self.norm.offset.reshape(-1)[self.index] if self.shifts else None
+        return fold(weight, bias, offset, self.norm.span.reshape(-1)[self.index])
+
+    def unfold(self, weight: Tensor) -> Tensor:
+        """The weight that folding makes ``weight`` of, but for float32's rounding."""
+        return weight * self.norm.span.reshape(-1)[self.index]
+
+
+def _bad(expected: str, got: str, remedy: str) -> BadConfiguration:
+    return BadConfiguration(where="Normalization", expected=expected, got=got, remedy=remedy)
