@@ -16,7 +16,7 @@ import qtorch
 from benchmarks.mlperf_networks import REFERENCES, Reference
 from benchmarks.rounds import absent_lines
 from benchmarks.suite import Suite, markdown_table
-from export import profile
+from export import machine_profile, profile
 from export.c_network import c_network
 from export.integers import integer_graph
 from export.ir import Graph
@@ -101,7 +101,7 @@ def _limits(graph: Graph) -> dict[str, Any]:
     ``smlad`` is the count of Cortex-M4's widest multiplication, which forms two products; ``least_memory`` are bytes of
     the tensors that are needed at once, and ``memory`` those of the plan.
     """
-    products = sum(profile.multiply_accumulates(graph, node) for node in graph.nodes)
+    products = sum(machine_profile.multiply_accumulates(graph, node) for node in graph.nodes)
     network = c_network(graph)
     return {
         "products": products,
@@ -118,7 +118,7 @@ def _cost(graph: Graph, machine: Machine, samples: int, build: str) -> dict[str,
         RuntimeError: it can't be built, does not fit or does not end.
         ParityError: an output differs.
     """
-    found = profile.replayed(graph, machine, samples, _BUILDS[build])
+    found = machine_profile.replayed(graph, machine, samples, _BUILDS[build])
     return {
         "machine": machine.name,
         "samples": samples,

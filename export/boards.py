@@ -7,7 +7,7 @@ from typing import Literal
 
 from qtorch.errors import BadConfiguration
 
-__all__ = ["BOARDS", "CLOCKS", "SUPPLIES", "Board", "Supply", "board"]
+__all__ = ["BOARDS", "CLOCKS", "SUPPLIES", "WITHOUT_SUPPLY", "Board", "Supply", "board"]
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ BOARDS = {
     )
 }
 
-#: Hz of the processor as the board's usual start-up code sets it; not of ``host``.
+#: Hz of the processor as the start-up code of the board's ecosystem sets it; not of ``host``.
 CLOCKS = {
-    "uno": 16_000_000,
+    "uno": 16_000_000,  # Arduino's boards.txt: build.f_cpu, as of the two below
     "leonardo": 16_000_000,
     "mega2560": 16_000_000,
-    "nano33ble": 64_000_000,
-    "pico": 125_000_000,
-    "bluepill": 72_000_000,
-    "nucleo_f446re": 180_000_000,
-    "microbit": 16_000_000,
-    "esp32": 160_000_000,
+    "nano33ble": 64_000_000,  # the nRF52840's only one
+    "pico": 125_000_000,  # pico-sdk's clocks, which Arduino's core keeps: 12 MHz * 125 / 6 / 2
+    "bluepill": 72_000_000,  # Arduino_Core_STM32's SystemClock_Config: 8 MHz * 9
+    "nucleo_f446re": 96_000_000,  # Zephyr's nucleo_f446re.dts: 8 MHz / 8 * 384 / 4; the processor allows 180 MHz
+    "microbit": 16_000_000,  # the nRF51822's only one
+    "esp32": 160_000_000,  # ESP-IDF's default of ESP_DEFAULT_CPU_FREQ_MHZ, as of the next
     "esp32c3": 160_000_000,
     "mps2_an385": 25_000_000,
     "mps2_an386": 25_000_000,
@@ -93,7 +93,7 @@ class Supply:
     source: str
 
 
-#: Published currents; a board that is not here has none that was looked up, and none is guessed.
+#: Published typical currents at room temperature; a board that is not here stands in :data:`WITHOUT_SUPPLY`.
 SUPPLIES = {
     "uno": Supply(5.2, 5.0, 8_000_000, "ATmega328P data sheet (8271), DC characteristics: active, 8 MHz, 5 V, typical"),
     "leonardo": Supply(
@@ -102,6 +102,40 @@ SUPPLIES = {
     "mega2560": Supply(
         10.0, 5.0, 8_000_000, "ATmega2560 data sheet (2549), DC characteristics: active, 8 MHz, 5 V, typical"
     ),
+    "nano33ble": Supply(
+        3.3, 3.3, 64_000_000,
+        "nRF52840 product specification as its users quote it, CPU running: CoreMark from flash, DC/DC converter on, "
+        "typical; the board's 3.3 V",
+    ),
+    "bluepill": Supply(
+        27.0, 3.3, 72_000_000,
+        "STM32F103x8/xB data sheet, table 17: run mode from flash, external clock, prefetch, peripherals off, 3.3 V, "
+        "typical",
+    ),
+    "microbit": Supply(
+        5.15, 3.3, 16_000_000,
+        "nRF51822 product specification as its users quote it: run current from flash 4.4 mA and 16 MHz RC oscillator "
+        "0.75 mA; the board's 3.3 V",
+    ),
+    "esp32c3": Supply(
+        23.0, 3.3, 160_000_000,
+        "ESP32-C3 data sheet v2.4, table 5-8: CPU running, radio off, clocks of peripherals off, typical; "
+        "reading flash past the cache comes on top",
+    ),
+}  # fmt: skip
+
+_FPGA = "an FPGA image: its current says nothing of a microcontroller's"
+
+#: Why a board has no published current.
+WITHOUT_SUPPLY = {
+    "pico": "the RP2040 data sheet has the core's current over its clock as a curve alone, of both cores at once "
+    "(5.7.2.1); its table is of a video player",
+    "nucleo_f446re": "the STM32F446's data sheet (DS10693, current consumption in run mode) was not at hand",
+    "esp32": "the ESP32 data sheet (v3.5, table 6) has a range, of both cores: 27 to 44 mA at 160 MHz",
+    "mps2_an385": _FPGA,
+    "mps2_an386": _FPGA,
+    "mps2_an500": _FPGA,
+    "mps3_an547": _FPGA,
 }
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor, fx
 
 from export import headers
+from export.board_cost import board_cost
 from export.boards import board
 from export.c_bundle import c_model
 from export.c_names import c_identifier
@@ -30,6 +31,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.machine_profile import multiply_accumulates
 from export.model_file import model_file, model_metadata
 from export.model_metadata import metadata_header
 from export.node_parity import node_parity
@@ -130,6 +132,10 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         second = onnx_files(name, final, codes) if options.onnx else None
         if second is not None:
             report = replace(report, engines={**report.engines, **second.engines})
+    counted = {}
+    if written is not None and target.cpu != "host":
+        with _timed(seconds, "counting"):
+            counted = {"inference": board_cost(graph, target, options.optimize == "speed")}
     errors = network_report(network, graph, inputs["test"], options.input_layout)
     metrics = {
         "task": run.task,
@@ -137,8 +143,10 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "columns": list(getattr(run.module, "columns", ())),
         "test": stage_figures(run, graph, int8_model, chosen),
         "tflite_bytes": len(model),
+        "arena_bytes": arena_bytes,
+        "macs": sum(multiply_accumulates(graph, node) for node in graph.nodes),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
-        **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu)}}),
+        **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),
         "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
     }
@@ -153,7 +161,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "metrics.json": _json(metrics),
         "parity.json": _json(report.as_json()),
     }
-    facts = facts_of(run, name, metrics, report.as_json(), graph, network, errors, options.input_layout)
+    facts = facts_of(run, name, metrics, report.as_json(), graph, network, inputs["test"], errors, options.input_layout)
     files["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, files, target)
     return Bundle(name, files, metrics, report, arena_bytes, firmware)

@@ -134,18 +134,20 @@ class _Writer:
         self.initializers[name] = self.onnx.helper.make_tensor(name, self._type(kind), data.shape, raw, raw=True)
         return name
 
-    def _grid(self, qparams: QParams) -> list[str]:
-        """Scale and zero point, stored once."""
+    def _grid(self, qparams: QParams, tensor: str) -> list[str]:
+        """Scale and zero point, stored once and called after the first tensor that has them."""
         key = QParams(qparams.scale, qparams.zero_point, qparams.dtype, None if qparams.axis is None else 0)
         if key not in self.grids:
-            number = len(self.grids)
+            # A value of the network may be called like that.
+            named = {f"{tensor}.scale", f"{tensor}.zero_point"}
+            called = f"{tensor}.grid_{len(self.grids)}" if named & set(self.graph.values) else tensor
             # ONNX has no int64 codes; those of a bias are written in 32 bits, where they fit.
             dtype = "int32" if qparams.dtype == "int64" else qparams.dtype
             scale, zero_point = np.array(qparams.scale, "<f4"), np.array(qparams.zero_point, np.int64)
             held = zero_point.astype("int8" if dtype == "int4" else dtype)
             shape = () if qparams.axis is None else (-1,)
-            scales = self._constant(f"scale_{number}", scale.reshape(shape))
-            self.grids[key] = [scales, self._constant(f"zero_point_{number}", held.reshape(shape), dtype)]
+            scales = self._constant(f"{called}.scale", scale.reshape(shape))
+            self.grids[key] = [scales, self._constant(f"{called}.zero_point", held.reshape(shape), dtype)]
         return self.grids[key]
 
     def _codes(self, name: str, axes: tuple[int, ...]) -> str:
@@ -173,7 +175,7 @@ class _Writer:
 
     def _dequantize(self, tensor: str, qparams: QParams, axes: tuple[int, ...], output: str) -> None:
         along = {} if qparams.axis is None else {"axis": axes.index(qparams.axis)}
-        self._emit("DequantizeLinear", [tensor, *self._grid(qparams)], [output], **along)
+        self._emit("DequantizeLinear", [tensor, *self._grid(qparams, tensor.removesuffix(".nchw"))], [output], **along)
 
     def _node(self, node: Node) -> None:
         row, orders = node.row, self._orders(node)
@@ -232,7 +234,7 @@ class _Writer:
     def _quantize(self, real: str, name: str, axes: tuple[int, ...]) -> None:
         qparams = self.graph.values[name].qparams
         assert qparams is not None
-        self._emit("QuantizeLinear", [real, *self._grid(qparams)], [self._result(name, axes)])
+        self._emit("QuantizeLinear", [real, *self._grid(qparams, name)], [self._result(name, axes)])
 
     def _orders(self, node: Node) -> dict[str, tuple[int, ...]]:
         """In which order an op takes and gives each of its tensors, by role: stored axes in the file's order."""

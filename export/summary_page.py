@@ -37,8 +37,8 @@ def summary_page(summary: ModelSummary) -> Iterator[Block]:
         _marked(_unknown(op) for (op, _), _ in used),
     )
     for entry in summary.metadata:
-        content = "" if entry.content is None else f" {json.dumps(entry.content, ensure_ascii=False)}"
-        yield Line(f"metadata {printable(entry.name)!r}, {entry.bytes:,} bytes:{content}")
+        content = "" if entry.content is None else f": {json.dumps(entry.content, ensure_ascii=False)}"
+        yield Line(f"metadata {printable(entry.name)!r}, {entry.bytes:,} bytes{content}")
     for signature in summary.signatures:
         ends = (", ".join(names) for names in (signature.inputs, signature.outputs))
         yield Line(f"signature {printable(signature.key)!r} of subgraph {signature.subgraph}: {' -> '.join(ends)}")

@@ -38,18 +38,21 @@ def require_identifier(model: bytes, where: str, remedy: str) -> None:
         )
 
 
-def read_tflite(model: bytes, where: str = "model") -> Graph:
+def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> Graph:
     """The graph in a model file; values are named ``t0``, ``t1``, ... in the file's order.
 
     Args:
         model: the whole file.
         where: what to call it in an error.
+        aligned: refuse constants that do not lie as this project's writer puts them; TensorFlow's do not always.
 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
     require_identifier(model, where, _REMEDY)
     try:
+        if aligned:
+            _require_alignment(model)
         return check(_read(model))
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, MalformedGraph) as error:
         raise BadModelFile(
@@ -66,13 +69,14 @@ def _read(model: bytes) -> Graph:
     nodes, operands = [], set[int]()
     for i in range(subgraph.OperatorsLength()):
         operator = subgraph.Operators(i)
-        indices = _indices(operator.InputsAsNumpy(), len(tensors))
         op = _op(root, operator)
+        indices = _indices(_given(operator.InputsAsNumpy()), len(tensors))
         attrs = _attrs(tflite_cell(op), operator)
         for operand in reversed(tflite_cell(op).operands):
             index = indices.pop(operand.position)
             attrs[operand.attr] = _operand(root, tensors[index])
             operands.add(index)
+        _require_roles(op, len(indices))
         made = _names(_indices(operator.OutputsAsNumpy(), len(tensors)))
         nodes.append(Node(op, attrs, _in_row_order(op, _names(indices)), made))
     values = {f"t{i}": _value(root, tensor) for i, tensor in enumerate(tensors) if i not in operands}
@@ -81,11 +85,37 @@ def _read(model: bytes) -> Graph:
     return Graph(values, tuple(nodes), sources, sinks)
 
 
+def _require_alignment(model: bytes) -> None:
+    root = schema.Model.GetRootAs(bytearray(model))
+    for index in range(1, root.BuffersLength()):
+        buffer = root.Buffers(index)
+        offset = buffer._tab.Vector(buffer._tab.Offset(4)) if buffer.DataLength() else 0
+        if offset % ALIGNMENT:
+            raise ValueError(f"constant buffer {index} at offset {offset}, not aligned to {ALIGNMENT}")
+
+
 def _indices(indices: Any, count: int) -> list[int]:
     found = [int(i) for i in np.atleast_1d(indices)]
+    if -1 in found:
+        raise ValueError(f"tensor indices {found}, where -1 leaves out an input before another")
     if any(not 0 <= i < count for i in found):
         raise ValueError(f"tensor indices {found} of {count} tensors")
     return found
+
+
+def _given(indices: Any) -> list[int]:
+    """Without the inputs that are left out at the end: TensorFlow's converter writes -1 for a bias of zeros."""
+    found = [int(i) for i in np.atleast_1d(indices)]
+    while found and found[-1] == -1:
+        found.pop()
+    return found
+
+
+def _require_roles(op: str, count: int) -> None:
+    row = ROWS[op]
+    absent = [] if row.variadic else [role for role in row.roles[count:] if role != "bias"]
+    if absent:
+        raise ValueError(f"{tflite_cell(op).operator} without its {', '.join(absent)}")
 
 
 def _names(indices: list[int]) -> tuple[str, ...]:
@@ -142,9 +172,6 @@ def _data(buffer: Any, index: int, dtype: str, shape: tuple[int, ...]) -> np.nda
     if index == 0 or not buffer.DataLength():
         return None
     raw = buffer.DataAsNumpy()
-    offset = buffer._tab.Vector(buffer._tab.Offset(4))
-    if offset % ALIGNMENT:
-        raise ValueError(f"constant buffer {index} at offset {offset}, not aligned to {ALIGNMENT}")
     if dtype == "int4":
         nibbles = np.stack([raw << 4, raw], -1).reshape(-1).view(np.int8) >> 4
         return nibbles[: int(np.prod(shape))].reshape(shape)
@@ -181,6 +208,8 @@ def _attrs(cell: TFLite, operator: Any) -> dict[str, Any]:
         value = _plain(vector().tolist()) if vector else getattr(table, field.option)()
         if field.enum is not None:
             members = {v: k.lower() for k, v in vars(getattr(schema, field.enum)).items() if not k.startswith("_")}
+            if value not in members:
+                raise ValueError(f"{cell.operator} with {field.option} {value}")
             value = members[value]
         attrs[field.attr] = value
     return attrs

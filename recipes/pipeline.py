@@ -24,17 +24,41 @@ from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subc
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
-__all__ = ["main"]
+__all__ = ["epochs_between_validations", "main"]
+
+#: Of a run, at least: points enough for a curve.
+_VALIDATIONS = 10
 
 
 class _PipelineCLI(QuantizationCLI):
-    """The same options as the subcommands, plus where and how to export."""
+    """The same options as the subcommands, plus where and how to export, and validation now and then."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument("--out", type=Path, help="folder for the artefacts (default: build/<task>)")
         parser.add_argument("--name", type=str, help="name of the model and its files (default: the task's)")
         parser.add_class_arguments(ExportOptions, "export")
+
+    def before_instantiate_classes(self) -> None:
+        """Say when to validate, unless the command line does."""
+        super().before_instantiate_classes()
+        trainer: Any = self.config["trainer"]
+        # Lightning takes no null without a number of batches between validations: here it can only mean "you choose".
+        if trainer.check_val_every_n_epoch is None and not isinstance(trainer.val_check_interval, int):
+            total = trainer.max_epochs
+            trainer.check_val_every_n_epoch = epochs_between_validations(total if total is not None else -1)
+
+
+def epochs_between_validations(epochs: int) -> int:
+    """So many that a run has ten to twenty validations: they draw a curve, and take next to no time.
+
+    >>> epochs_between_validations(120), epochs_between_validations(25), epochs_between_validations(-1)
+    (12, 2, 1)
+
+    Args:
+        epochs: of the run; less than one where it has no such limit.
+    """
+    return max(1, epochs // _VALIDATIONS)
 
 
 def _quiet() -> None:
@@ -72,8 +96,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
         run=False,
         seed_everything_default=0,
         save_config_callback=None,
-        # The pipeline decides nothing on the validation part, so it does not spend time there unless it is asked to.
-        trainer_defaults={"limit_val_batches": 0},
+        trainer_defaults={"check_val_every_n_epoch": None, "num_sanity_val_steps": 0},
         parser_kwargs={
             "default_config_files": [str(config)],
             "description": (

@@ -100,4 +100,42 @@ def two_subgraphs() -> Any:
     return _model([_code("WHILE")], [first, second], [bytes(6)])
 
 
-FOREIGN = {made.__name__: made for made in (float_with_dynamic_shapes, custom_and_unknown_ops, two_subgraphs)}
+def int8_layers() -> Any:
+    """Convolutions of three kinds and a dense layer without its bias, as TensorFlow's converter writes them.
+
+    The input has 1x6x8x3; 5 convolutions of 3x3, stride 2; depthwise 3x3; 2 transposed of 2x2, stride 2; 4 dense.
+    """
+    quantization = _table("QuantizationParameters", scale=np.array([0.5], "<f4"), zeroPoint=np.array([0], "<i8"))
+    shapes = {
+        "x": [1, 6, 8, 3], "conv/w": [5, 3, 3, 3], "conv/b": [5], "conv": [1, 3, 4, 5], "depth/w": [1, 3, 3, 5],
+        "depth/b": [5], "depth": [1, 3, 4, 5], "up/shape": [4], "up/w": [2, 2, 2, 5], "up": [1, 6, 8, 2],
+        "dense/w": [4, 96], "y": [1, 4],
+    }  # fmt: skip
+    kinds = {"conv/b": "INT32", "depth/b": "INT32", "up/shape": "INT32"}
+    constants = [name for name in shapes if "/" in name]
+    tensors = [
+        _tensor(name, shape, kinds.get(name, "INT8"), constants.index(name) + 1 if name in constants else 0,
+                quantization=quantization)
+        for name, shape in shapes.items()
+    ]  # fmt: skip
+    at = {name: index for index, name in enumerate(shapes)}
+
+    def op(code: int, output: str, *inputs: str) -> Any:
+        return _op(code, [at[name] if name else -1 for name in inputs], [at[output]])
+
+    graph = _table(
+        "SubGraph", name="main", inputs=[at["x"]], outputs=[at["y"]], tensors=tensors,
+        operators=[
+            op(0, "conv", "x", "conv/w", "conv/b"), op(1, "depth", "conv", "depth/w", "depth/b"),
+            op(2, "up", "up/shape", "up/w", "depth"), op(3, "y", "up", "dense/w", ""),
+        ],
+    )  # fmt: skip
+    codes = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+    bytes_of = {"INT32": 4, "INT8": 1}
+    buffers = [bytes(int(np.prod(shapes[name])) * bytes_of[kinds.get(name, "INT8")]) for name in constants]
+    return _model([_code(code) for code in codes], [graph], buffers)
+
+
+FOREIGN = {
+    made.__name__: made for made in (float_with_dynamic_shapes, custom_and_unknown_ops, two_subgraphs, int8_layers)
+}

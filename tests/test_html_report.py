@@ -10,38 +10,37 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-import qtorch
 import recipes
 from export.__main__ import main as export_main
-from export.html.charts import Frame, histogram, lines, points_path, scatter, sparkline, ticks
-from export.html.distributions import distributions
+from export.board_cost import board_cost
+from export.boards import BOARDS
 from export.html.facts import Column, Facts, Predictions, facts_of
-from export.html.graph_drawing import placed
 from export.html.markup import Markup, element, shown
-from export.html.memory_drawing import drawn_memory, tensor_buffers
 from export.html.page import page
-from export.html.prediction_sections import confusion, errors_of
-from export.html.statistics import described, ranks, spearman
+from export.html.prediction_sections import errors_of
+from export.html.summary_sections import compared, moved
 from export.integers import integer_graph
-from export.memory_plan import Buffer, plan
 from export.quantization_report import TensorError
+from export.sensitivity import layer_costs
+from export.stages import real_inputs
+from firmware.emulation import MACHINES, available
+from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.reconstruction import Reconstruction
 from qtorch.lightning.regression import Regression
 from qtorch.lightning.task import Task
+from recipes.fuel_qat.data import FuelData
 from recipes.pipeline import main
 from tests.conftest import run_fuel
+from tests.small_task import SmallData, SmallModule, small_trainer
 from tests.test_recipes import SMALL, only
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" \x00"
@@ -133,22 +132,152 @@ def test_the_page_has_the_figures_of_the_other_files(fuel_out: Path, fuel_page: 
 @pytest.mark.tflm
 def test_losses_survive_in_the_checkpoint(fuel_out: Path, fuel_page: str, tmp_path: Path) -> None:
     losses = load_run(fuel_out / "fuel.ckpt").qat.losses
-    assert list(losses["training"]) == list(range(6))
-    assert losses["validation"] == {}
-    assert losses["training"][5] < losses["training"][0]
-    assert shown(losses["training"][5]) in texts(parsed(fuel_page), "td")
-    validated = ["--trainer.limit_val_batches", "1.0", "--trainer.max_epochs", "3"]
-    assert run_fuel("--out", tmp_path / "o", *validated) == 0
-    losses = load_run(tmp_path / "o" / "fuel.ckpt").qat.losses
-    assert list(losses["validation"]) == list(losses["training"]) == [0, 1, 2]
-    assert "validation" in texts(parsed((tmp_path / "o" / "report.html").read_text()), "th")
+    assert list(losses["training"]) == list(losses["validation"]) == list(range(6))
+    root = parsed(fuel_page)
+    for part in ("training", "validation"):
+        assert losses[part][5] < losses[part][0]
+        assert shown(losses[part][5]) in texts(root, "td")
+    (caption,) = [text for text in texts(root, "figcaption") if "mean loss by epoch" in text]
+    assert "it is the training part in evaluation mode" in caption
+    assert run_fuel("--out", tmp_path / "o", "--trainer.limit_val_batches", "0") == 0
+    assert load_run(tmp_path / "o" / "fuel.ckpt").qat.losses == {"training": losses["training"], "validation": {}}
+    assert "no validation ran" in (tmp_path / "o" / "report.html").read_text()
+    # To look at the validation part must change nothing.
+    assert (tmp_path / "o" / "fuel.tflite").read_bytes() == (fuel_out / "fuel.tflite").read_bytes()
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize(
+    ("given", "epochs"),
+    [
+        ([], [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21]),
+        (["--trainer.check_val_every_n_epoch", "1"], list(range(22))),
+        (["--trainer.check_val_every_n_epoch", "7"], [6, 13, 20]),
+    ],
+)
+def test_a_recipe_validates_now_and_then(given: list[str], epochs: list[int], tmp_path: Path) -> None:
+    assert run_fuel("--out", tmp_path / "o", "--trainer.max_epochs", "22", "--data.rows", "40", *given) == 0
+    assert list(load_run(tmp_path / "o" / "fuel.ckpt").qat.losses["validation"]) == epochs
+
+
+def test_validation_takes_large_batches() -> None:
+    data = FuelData(batch_size=32, rows=2000)
+    assert [len(batch[0]) for batch in data.val_dataloader()] == [512, 512, 376]
+    assert len(next(iter(data.train_dataloader()))[0]) == 32
+    assert len(next(iter(FuelData(batch_size=1000, rows=2000).val_dataloader()))[0]) == 1000
+
+
+@pytest.mark.tflm
+def test_the_top_says_what_it_costs_and_which_layer_hurts(fuel_out: Path, fuel_page: str) -> None:
+    root = parsed(fuel_page)
+    metrics = json.loads((fuel_out / "metrics.json").read_text())
+    run = load_run(fuel_out / "fuel.ckpt")
+    said = dict(zip(texts(root, "dt"), zip(*[iter(texts(root, "dd"))] * 2, strict=True), strict=True))
+    assert said["tensor arena"][0] == f"{metrics['arena_bytes']:,} bytes"
+    assert f"FUEL_ARENA_BYTES {metrics['arena_bytes']}" in (fuel_out / "fuel_arena.h").read_text()
+    assert said["model"][0] == f"{(fuel_out / 'fuel.tflite').stat().st_size:,} bytes"
+    assert said["one inference"][0] == f"{3 * 32 + 32 * 16 + 16 * 8 + 8} MAC"
+    figures = metrics["test"]
+    judged = compared(figures["float"]["mse"], figures["qat_int8"]["mse"], "lower")[0]
+    assert said["mse on the test set, int8, QAT (TFLM)"] == (
+        shown(figures["qat_int8"]["mse"]),
+        f"{judged} ({shown(figures['float']['mse'])}); post-training int8: {shown(figures['ptq_int8']['mse'])}",
+    )
+    costs = layer_costs(run.module.net, real_inputs(run)["test"])
+    assert [cost.noise for cost in costs[1:-1]] == sorted((cost.noise for cost in costs[1:-1]), reverse=True)
+    value, about = said["layer that costs most"]
+    assert value == f"{100 * costs[1].noise ** 0.5:.2g} %"
+    assert about.startswith(f"{costs[1].name} (FULLY_CONNECTED)")
+    section = next(each for each in root.iter("section") if each.get("aria-labelledby") == "layers")
+    rows = [[*row.itertext()] for row in section.iter("tr")][1:]
+    assert [(row[0], row[2]) for row in rows] == [(cost.name, moved(cost)) for cost in costs[1:-1]]
+
+
+@pytest.mark.tflm
+def test_a_board_says_what_was_counted(fuel_out: Path, tmp_path: Path) -> None:
+    missing = available(MACHINES["atmega328p"])
+    if missing:
+        pytest.skip(missing)
+    arguments = ["--out", str(tmp_path / "o"), "--export.c", "--export.target", "uno"]
+    assert export_main([str(fuel_out / "fuel.ckpt"), *arguments]) == 0
+    found = json.loads((tmp_path / "o" / "metrics.json").read_text())["c"]["inference"]
+    assert found["unit"] == "cycles"
+    # The hardware multiplies in two cycles and the sums are of 744 products; the clock is 16 MHz.
+    assert 2 * 744 < found["median"] < 100 * 744
+    assert found["milliseconds"] == pytest.approx(found["median"] / 16_000)
+    texts_ = texts(parsed((tmp_path / "o" / "report.html").read_text()), "dd")
+    assert f"{round(found['median']):,} cycles" in texts_
+    assert any(text.startswith("uno, plain C: ") for text in texts_)
+
+
+def test_a_board_that_nothing_counts_for_says_so(network) -> None:
+    found = board_cost(integer_graph(network), BOARDS["esp32"])
+    assert found == {"board": "esp32", "absent": "no emulated machine has its processor, xtensa"}
+    assert board_cost(integer_graph(network), BOARDS["host"]) == {}
+    facts = small_facts()
+    c = {"constant_bytes": 10, "scratch_bytes": 20, "inference": found}
+    root = parsed(page(replace(facts, metrics={**facts.metrics, "c": c})))
+    assert "esp32: no emulated machine has its processor, xtensa" in texts(root, "dd")
+
+
+def test_figures_are_judged_by_what_is_better() -> None:
+    assert compared(0.5, 0.51, "lower") == ("2 % worse than the float network", False)
+    assert compared(0.5, 0.51, "higher") == ("2 % better than the float network", True)
+    assert compared(0.5, 0.49, "lower") == ("2 % better than the float network", True)
+    assert compared(0.5, 0.51, None) == ("2 % more than the float network", False)
+    assert compared(0.0, 1.0, "lower") == ("worse than the float network", False)
+    assert compared(0.5, 0.5, None) == ("the float network's", True)
+    for task in (Regression, Classification, Reconstruction):
+        assert set(task.columns) <= set(task.better)
+
+
+def test_what_others_agree_on_is_never_rounded_up() -> None:
+    facts = small_facts()
+    engine = {**facts.parity["engines"]["model"], "outputs": 1_000_000}
+    other = {**engine, "inputs": 1_000_000}
+    root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": other}})))
+    assert "judged by model; others equal on at least 99.99% of outputs" in texts(root, "dd")
+    assert "100.00%" not in texts(root, "td")
+    failed = {**engine, "outputs": 0, "mismatches": 0, "error": "no such op"}
+    root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": failed}})))
+    assert "could not run: no such op" in texts(root, "td")
+    assert "100.00%" not in texts(root, "td")
+    assert "judged by model" in texts(root, "dd")
+
+
+def test_advice_is_a_click_away(network) -> None:
+    error = TensorError("op", 0, 1, 0.1, 0.0, 0.1, 0.01, 0.1, 0, "t", 25.5, 0.9, 12.0, 0.0, "saturated", "do so")
+    root = parsed(page(replace(small_facts(), errors=(error,), graph=integer_graph(network))))
+    (tile,) = [each for each in root.iter("div") if "worst: t, saturated, 12 dB; advice" in "".join(each.itertext())
+               and each.get("class") == "tile"]  # fmt: skip
+    (link,) = tile.iter("a")
+    assert link.get("href") == "#advice"
+    (heading,) = [each for each in root.iter("h3") if each.get("id") == "advice"]
+    assert heading.text == "Advice"
+
+
+@pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_module_of_no_known_task_has_a_page(tmp_path: Path) -> None:
+    trainer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=4)
+    trainer.fit(SmallModule(), datamodule=SmallData())
+    trainer.save_checkpoint(tmp_path / "small.ckpt", weights_only=False)
+    assert export_main([str(tmp_path / "small.ckpt"), "--out", str(tmp_path / "o")]) == 0
+    root = parsed((tmp_path / "o" / "report.html").read_text())
+    assert {"Predictions", "What each layer costs", "What each tensor loses"} <= set(texts(root, "h2"))
+    assert any("on the device over the float network" in text for text in texts(root, "figcaption"))
+    tensors = next(t for t in root.iter("table") if "rmse/scale" in "".join(t.itertext()))
+    rows = list(tensors.iter("tr"))[1:]
+    assert len(rows) == 7
+    assert all(list(row.iter("svg")) for row in rows), "every tensor has its distribution"
 
 
 @pytest.mark.tflm
 def test_predictions_are_those_of_the_table(fuel_out: Path) -> None:
     run = load_run(fuel_out / "fuel.ckpt")
     metrics, parity = (json.loads((fuel_out / f"{name}.json").read_text()) for name in ("metrics", "parity"))
-    facts = facts_of(run, "fuel", metrics, parity, integer_graph(run.module.net), run.module.net)
+    graph, tested = integer_graph(run.module.net), real_inputs(run)["test"]
+    facts = facts_of(run, "fuel", metrics, parity, graph, run.module.net, tested)
     found = facts.predictions["test"]
     for stage, output in (("float", found.float_output), ("qat_int8", found.int8_output)):
         error = errors_of("regression", found, output)[1]
@@ -196,7 +325,8 @@ def test_every_kind_of_task_has_a_page(package: str, expected: str, tmp_path: Pa
         assert sum("confusion matrix" in caption for caption in texts(root, "caption")) == 2
         figures = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]["qat_int8"]
         matrix = next(t for t in root.iter("table") if "quantized, on the device: true" in "".join(t.itertext()))
-        wrong = [b for b in matrix.iter("b") if b.get("class") == "bad"]
+        assert {"punch", "flex"} <= set(texts(matrix, "th"))
+        wrong = [b for b in matrix.iter("b") if (b.get("class") or "").startswith("wrong")]
         assert sum(int(b.text or 0) for b in wrong) == figures["errors"]
     if package == "anomaly_qat":
         assert 'class="step anomaly"' in (tmp_path / "out" / "report.html").read_text()
@@ -235,119 +365,6 @@ def test_only_markup_is_markup() -> None:
     assert element("p", "<b>", Markup("<b>x</b>"), title='"') == '<p title="&quot;">&lt;b&gt;<b>x</b></p>'
     assert element("svg", viewBox="0 0 1 1", stroke_width=1.5) == '<svg viewBox="0 0 1 1" stroke-width="1.5"></svg>'
     assert element("line", x1=100, x2=10.0) == '<line x1="100" x2="10"/>'
-
-
-def test_charts_hit_known_coordinates() -> None:
-    frame = Frame((0, 10), (0, 1), width=120, height=110, left=10, right=10, top=5, bottom=5)
-    assert [frame.px(x) for x in (0, 5, 10)] == [10, 60, 110]
-    assert [frame.py(y) for y in (0, 0.5, 1)] == [105, 55, 5]
-    assert 'd="M10 105h0M110 5h0"' in points_path(frame, np.array([0, 10]), np.array([0, 1]), "float")
-    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert ticks(-30, 65) == [-20, 0, 20, 40, 60]
-    assert ticks(3, 3) == [2.6, 2.8, 3.0, 3.2, 3.4]
-    # Margins 52, 12, 10 and 36 of 360 x 240: the ends of the diagonal.
-    drawn = scatter(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "int8", "t", "x", "y", (0.0, 1.0))
-    assert 'd="M52 204h0M348 10h0"' in drawn
-    assert 'd="M52 204 348 10"' in drawn
-    # On a linear axis the least value lies 5 % above the bottom: 194 * (1 - 0.05 / 1.05) above 10.
-    assert 'd="M52 194.8 348 10"' in lines({"float": [(0, 1), (1, 2)]}, "t", "x", "y")
-    assert 'd="M52 194.8 200 102.4 348 10"' in lines({"float": [(0, 1), (1, 10), (2, 100)]}, "t", "x", "y")
-
-
-def test_a_histogram_counts() -> None:
-    # Three values in the lower half, one in the upper: heights 194 and a third of it.
-    drawn = histogram({"float": np.array([0.0, 0.1, 0.2, 1.0])}, "t", "x", bins=2)
-    assert 'd="M52 204 52 10 200 10 200 139.3 348 139.3 348 204"' in drawn
-    spark = sparkline((1, 2), (4, 0), "t")
-    assert 'd="M0 24H0V13H48V2H96V24" class="step float"' in spark
-    assert 'd="M0 24H0V2H48V24H96V24" class="area int8"' in spark
-
-
-def test_statistics_of_known_columns() -> None:
-    assert described(np.array([1.0, 2, 3, 4])) == (4, 2.5, pytest.approx(1.2909944), 1, 1.75, 2.5, 3.25, 4)
-    assert ranks(np.array([10, 30, 20, 20])).tolist() == [1, 4, 2.5, 2.5]
-    x = np.arange(9.0)
-    found = spearman(np.stack([x, np.exp(x), -(x**3), np.ones(9)], axis=1))
-    assert found[0, 1] == pytest.approx(1)
-    assert found[0, 2] == pytest.approx(-1)
-    assert np.isnan(found[0, 3])
-
-
-def test_confusion_and_margins() -> None:
-    output = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
-    target = np.array([0, 1, 1])
-    assert confusion(target, output).tolist() == [[1, 0], [1, 1]]
-    found = Predictions(output, target, output, output)
-    assert errors_of("classification", found, output)[1] == pytest.approx([0.8, 0.4, -0.2])
-    assert errors_of("regression", replace(found, target=output - 1), output)[1] == pytest.approx([1.0] * 6)
-
-
-def test_the_graph_is_drawn_from_top_to_bottom(network) -> None:
-    graph = integer_graph(network)
-    boxes, routes = placed(graph)
-    assert [boxes[key].text[0] for key in ("in 0", "op 0", "out 0")] == ["input", "FULLY_CONNECTED", "output"]
-    for route in routes:
-        for upper, lower in pairwise(route):
-            assert boxes[upper].y + boxes[upper].height < boxes[lower].y
-    q = graph.values[graph.nodes[0].output].qparams
-    assert f"scale {shown(q.scale[0], 5)}, zero {q.zero_point[0]}" in boxes["op 0"].text
-    assert "weight: 6 \N{MULTIPLICATION SIGN} 3 int8, 6 scales" in boxes["op 0"].text
-
-
-def test_a_line_past_an_op_has_its_own_lane() -> None:
-    class Skip(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x + self.b(torch.relu(self.a(x)))
-
-    torch.manual_seed(0)
-    network = qtorch.prepare(Skip(), torch.zeros(1, 4))
-    qtorch.calibrate(network, [torch.rand(50, 4)])
-    boxes, routes = placed(integer_graph(network))
-    (past,) = [route for route in routes if len(route) == 4]
-    for lane in past[1:-1]:
-        beside = [b for b in boxes.values() if b.y == boxes[lane].y and b.text]
-        assert beside
-        for box in beside:
-            assert boxes[lane].x >= box.x + box.width or boxes[lane].x + boxes[lane].width <= box.x
-
-
-def test_distributions_count_every_value(network) -> None:
-    graph = integer_graph(network)
-    x = np.random.default_rng(0).random((50, 3)).astype(np.float32)
-    found = distributions(network, graph, x)
-    assert set(found) == {name for name, value in graph.values.items() if value.qparams is not None}
-    source = found[graph.inputs[0]]
-    assert sum(source.float_counts) == sum(source.int8_counts) == 150
-    assert source.float_counts == tuple(np.histogram(x, np.linspace(source.low, source.high, 25))[0].tolist())
-    for name, each in found.items():
-        # Rounding moves a value by half a step, and a bin is a step at least.
-        centres = [np.average(np.arange(24), weights=counts) for counts in (each.float_counts, each.int8_counts)]
-        assert abs(centres[0] - centres[1]) <= 1, name
-    last = found[graph.outputs[0]]
-    qtorch.set_mode(network, qtorch.Mode.FLOAT)
-    output = network(torch.from_numpy(x)).detach().numpy()
-    assert last.float_counts == tuple(np.histogram(output, np.linspace(last.low, last.high, 25))[0].tolist())
-    weight = graph.values[graph.nodes[0].inputs[1]]
-    each, scales = found[graph.nodes[0].inputs[1]], np.array(weight.qparams.scale)[:, None]
-    edges = np.linspace(each.low, each.high, 25)
-    assert each.int8_counts == tuple(np.histogram(weight.data * scales, edges)[0].tolist())
-
-
-def test_memory_is_drawn_where_the_plan_lies(network) -> None:
-    graph = integer_graph(network)
-    buffers = tensor_buffers(graph)
-    assert [(b.size, b.first, b.last) for b in buffers] == [(3, 0, 0), (6, 0, 1), (4, 1, 2), (1, 2, 2)]
-    two = (Buffer("a", 60, 0, 1), Buffer("b", 40, 1, 1))
-    drawn = ElementTree.fromstring(drawn_memory(two))
-    a, b = drawn.iter("rect")
-    # 149 pixels per step from 52 on, 218 pixels for 100 bytes from 226 upwards.
-    assert [a.get(k) for k in ("x", "y", "width", "height")] == ["53", "95.2", "296", "130.8"]
-    assert [b.get(k) for k in ("x", "y", "width", "height")] == ["202", "8", "147", "87.2"]
-    assert f"in {plan(two).peak} bytes" in "".join(drawn.itertext())
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

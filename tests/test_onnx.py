@@ -256,11 +256,12 @@ def test_a_file_that_is_not_the_network_is_refused(
         held[name].CopyFrom(onnx.numpy_helper.from_array(array, name))
 
     weight = next(n.inputs[1] for n in graph.nodes if n.op == "conv_2d")
+    scale, zero_point = (next(n for n in held if n.endswith(end)) for end in (".scale", ".zero_point"))
     if what == "scale":
-        array = onnx.numpy_helper.to_array(held["scale_0"])
-        change("scale_0", float(np.nextafter(array, np.float32(9)) - array))
+        array = onnx.numpy_helper.to_array(held[scale])
+        change(scale, float(np.nextafter(array, np.float32(9)) - array))
     elif what == "zero point":
-        change("zero_point_0", 1 if onnx.numpy_helper.to_array(held["zero_point_0"]) < 127 else -1)
+        change(zero_point, 1 if onnx.numpy_helper.to_array(held[zero_point]) < 127 else -1)
     elif what == "weight":
         change(f"{weight}.nchw", 1)
     elif what == "bias":
@@ -269,11 +270,33 @@ def test_a_file_that_is_not_the_network_is_refused(
         quantizer = next(n for n in proto.graph.node if n.input[0] == f"{weight}.nchw")
         quantizer.attribute[0].i = 1
     else:
-        array = onnx.numpy_helper.to_array(held["zero_point_0"]).astype(np.int16)
-        held["zero_point_0"].CopyFrom(onnx.numpy_helper.from_array(array, "zero_point_0"))
+        array = onnx.numpy_helper.to_array(held[zero_point]).astype(np.int16)
+        held[zero_point].CopyFrom(onnx.numpy_helper.from_array(array, zero_point))
     changed = replace(model, file=proto.SerializeToString())
     with pytest.raises(ParityError, match="the ONNX file is not the network"):
         compare_onnx(graph, changed)
+
+
+def test_grids_are_called_after_their_tensors(small: tuple[Graph, OnnxModel, tuple[np.ndarray, ...]]) -> None:
+    graph, model, _ = small
+
+    def grids(file: bytes) -> set[str]:
+        held = second_opinions.onnx_package().ModelProto.FromString(file).graph.initializer
+        return {each.name.rpartition(".")[0] for each in held if each.name.endswith((".scale", ".zero_point"))}
+
+    assert graph.inputs[0] in grids(model.file)
+    assert grids(model.file) <= set(graph.values)
+    # A network may have a parameter of that very name, which must not be overwritten.
+    weight = next(n.inputs[1] for n in graph.nodes if n.op == "conv_2d")
+    called = {weight: f"{graph.inputs[0]}.scale"}
+    renamed = replace(
+        graph,
+        values={called.get(name, name): value for name, value in graph.values.items()},
+        nodes=tuple(replace(n, inputs=tuple(called.get(name, name) for name in n.inputs)) for n in graph.nodes),
+    )
+    changed = write_onnx(renamed)
+    compare_onnx(renamed, changed)
+    assert f"{graph.inputs[0]}.grid_0" in grids(changed.file)
 
 
 def test_an_op_beyond_its_tolerance_is_refused_and_named(

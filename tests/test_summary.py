@@ -49,6 +49,8 @@ def test_a_float_file_with_dynamic_shapes() -> None:
     assert (found.signatures[0].key, found.signatures[0].inputs) == ("serving_default", ("x",))
     text = plain_text(summary_page(found))
     assert "?x4" in text
+    assert "metadata 'entry0', 10 bytes: {" in text
+    assert "metadata 'entry2', 3 bytes\n" in text
     assert "made elsewhere" in text
     assert "dense/kernel" in text
 
@@ -77,7 +79,9 @@ def test_several_subgraphs_and_a_scale_that_is_no_number(tmp_path: Path, capsys:
     assert found["subgraphs"][0]["tensors"][0]["shape"] == []
     assert found["subgraphs"][1]["tensors"][0]["dtype"] == "string"
     assert export_main(["summary", str(path)]) == 0
-    assert "subgraph 1 body" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "subgraph 1 body" in text
+    assert "a scale of nan" in text
 
 
 def all_models(network: fx.GraphModule) -> list[bytes]:

@@ -10,7 +10,19 @@ import numpy as np
 
 from export.html.markup import Markup, element, joined, shown
 
-__all__ = ["Frame", "figure", "histogram", "lines", "points_path", "scatter", "sparkline", "ticks"]
+__all__ = [
+    "Frame",
+    "bar",
+    "bars",
+    "decades",
+    "figure",
+    "histogram",
+    "lines",
+    "points_path",
+    "scatter",
+    "sparkline",
+    "ticks",
+]
 
 Range = tuple[float, float]
 
@@ -59,6 +71,21 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough * 0.75)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
+
+
+def decades(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Logarithms of round numbers within a range of logarithms to base 10: 1, 2 and 5 where few decades are shown.
+
+    >>> [round(10 ** tick, 3) for tick in decades(-1.1, 0.3)]
+    [0.1, 0.2, 0.5, 1.0]
+    """
+    first, last = math.floor(low), math.ceil(high)
+    if high - low <= 2:
+        marks = [index + math.log10(factor) for index in range(first, last + 1) for factor in (1, 2, 5)]
+    else:
+        step = -(-(last - first) // wanted)
+        marks = [float(index) for index in range(first, last + 1) if index % step == 0]
+    return [mark for mark in marks if low - 1e-9 <= mark <= high + 1e-9]
 
 
 def points_path(frame: Frame, x: np.ndarray, y: np.ndarray, name: str) -> Markup:
@@ -139,6 +166,42 @@ def sparkline(float_counts: Sequence[int], int8_counts: Sequence[int], title: st
     )  # fmt: skip
 
 
+def bars(values: Sequence[tuple[str, str, float]], title: str) -> Markup:
+    """Horizontal bars from zero, one below the other, each under its label and with its figure.
+
+    Args:
+        values: label, class name and value of each.
+        title: for those who do not see the drawing.
+    """
+    width, row, left, right = 360.0, 36.0, 2.0, 64.0
+    low, high = _wide((min(0.0, *(value for *_, value in values)), max(0.0, *(value for *_, value in values))))
+
+    def px(value: float) -> float:
+        return left + (value - low) / (high - low) * (width - left - right)
+
+    drawn = []
+    for index, (label, name, value) in enumerate(values):
+        y, (a, b) = index * row, sorted((px(0.0), px(value)))
+        drawn.append(element("text", label, x=left, y=y + 12, class_="name"))
+        drawn.append(element("rect", x=a, y=y + 17, width=max(1.0, b - a), height=12, class_=f"fill {name}"))
+        drawn.append(element("text", shown(value), x=b + 5, y=y + 27))
+    return element(
+        "svg", element("title", title), joined(*drawn), viewBox=f"0 0 {width:g} {row * len(values):g}", role="img",
+        aria_label=f"{title}: " + ", ".join(f"{label} {shown(value)}" for label, _, value in values), class_="chart",
+    )  # fmt: skip
+
+
+def bar(share: float, name: str, title: str) -> Markup:
+    """One bar for a table's cell: ``share`` of its width, 0 to 1."""
+    width, height = 96.0, 12.0
+    filled = element("rect", x=0, y=0, width=share * width, height=height, class_=f"fill {name}")
+    frame = element("rect", x=0.5, y=0.5, width=width - 1, height=height - 1, class_="frame")
+    return element(
+        "svg", element("title", title), frame, filled,
+        viewBox=f"0 0 {width:g} {height:g}", width=width, height=height, role="img", aria_label=title,
+    )  # fmt: skip
+
+
 def figure(drawing: Markup, caption: str, legend: Mapping[str, str] | None = None) -> Markup:
     """A drawing with its caption; ``legend`` is text by class name."""
     keys = [
@@ -164,7 +227,7 @@ def _line(frame: Frame, points: Sequence[tuple[float, float]], name: str) -> Mar
 def _axes(frame: Frame, x_label: str, y_label: str, logarithmic: bool = False) -> list[Markup]:
     bottom, right = frame.height - frame.bottom, frame.width - frame.right
     drawn = []
-    for tick in ticks(*frame.y):
+    for tick in decades(*frame.y) if logarithmic else ticks(*frame.y):
         y, text = frame.py(tick), shown(10**tick if logarithmic else tick, 3)
         drawn.append(element("line", x1=frame.left, x2=right, y1=y, y2=y, class_="grid"))
         drawn.append(element("text", text, x=frame.left - 5, y=y + 4, text_anchor="end"))

@@ -81,8 +81,9 @@ def _bars(column: Column, x: float, y: float) -> Markup:
         for i, n in enumerate(counts.tolist())
         if n
     ]  # fmt: skip
-    # A long name would run into the next panel.
-    title = column.title if len(column.title) <= 20 else column.title[:19] + "…"
+    # A long name would run into the next panel; the unit stands in the table too.
+    title = column.title if len(column.title) <= 20 else column.name
+    title = title if len(title) <= 20 else title[:19] + "…"
     name = element("text", title, x=x + _CELL / 2, y=y + 16, text_anchor="middle", class_="name")
     return element("g", element("title", column.title), *bars, name)
 
@@ -93,4 +94,4 @@ def _correlations(columns: tuple[Column, ...]) -> Markup:
         [column.name, *("none: constant" if math.isnan(value) else f"{value:.3f}" for value in line.tolist())]
         for column, line in zip(columns, found, strict=True)
     ]
-    return table("Spearman's rank correlations, all rows", ["", *(column.name for column in columns)], rows)
+    return table("Spearman's rank correlations, all rows", ["column", *(column.name for column in columns)], rows)

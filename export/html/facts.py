@@ -13,7 +13,10 @@ from torch import fx, nn
 from export.html.distributions import Distribution, distributions
 from export.interpret import interpret
 from export.ir import Graph
+from export.machine_profile import multiply_accumulates
+from export.model_metadata import class_names
 from export.quantization_report import TensorError
+from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
@@ -28,6 +31,8 @@ Kind = Literal["regression", "classification", "reconstruction", "other"]
 #: Of the training part, evenly spaced; the test part is shown whole, as the table's figures are of all of it.
 _TRAINING_SAMPLES = 2_000
 _CHUNK = 512
+#: Samples of the test part that a layer's cost is measured on, fewer where the network is large: about half a second.
+_LAYER_SAMPLES, _FEWEST_SAMPLES, _LAYER_MACS = 500, 16, 4_000_000_000
 #: Columns of a table that still fit a page as a pair plot.
 _MOST_COLUMNS = 8
 
@@ -38,13 +43,13 @@ class Predictions:
 
     Attributes:
         inputs: ``[N, ...]`` as the networks read them.
-        target: ``[N, T]``, or classes or labels ``[N]``.
+        target: ``[N, T]``, or classes or labels ``[N]``; ``None`` of data whose targets are not known to be either.
         float_output: of the float network, ``[N, ...]``.
         int8_output: of the integers, dequantized, of the same shape.
     """
 
     inputs: np.ndarray
-    target: np.ndarray
+    target: np.ndarray | None
     float_output: np.ndarray
     int8_output: np.ndarray
 
@@ -73,13 +78,16 @@ class Facts:
         metrics: the contents of metrics.json.
         parity: the contents of parity.json.
         losses: by part (training, validation) and epoch.
+        validated_on_training: whether the validation part is the training part.
         began: the epoch in which quantized training began.
+        better: which of a task's figures are better the higher, and which the lower.
         outputs: titles of the network's outputs: classes of a classifier.
         predictions: by part (train, test).
         columns: of a table, inputs and then targets.
         graph: of integers; ``None`` of a float format.
         errors: of its tensors.
         distributions: of its tensors, by name.
+        layers: what each layer's quantization costs, the dearest first, between none's and all layers'.
     """
 
     name: str
@@ -87,18 +95,21 @@ class Facts:
     metrics: Mapping[str, Any]
     parity: Mapping[str, Any]
     losses: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    validated_on_training: bool = False
     began: int | None = None
+    better: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     predictions: Mapping[str, Predictions] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
     graph: Graph | None = None
     errors: tuple[TensorError, ...] = ()
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    layers: tuple[LayerCost, ...] = ()
 
 
 def facts_of(
     run: Run, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
-    network: fx.GraphModule | None = None, errors: tuple[TensorError, ...] = (),
+    network: fx.GraphModule | None = None, tested: torch.Tensor | None = None, errors: tuple[TensorError, ...] = (),
     input_layout: Literal["nhwc", "nchw"] = "nhwc",
 ) -> Facts:  # fmt: skip
     """The facts of one export.
@@ -108,29 +119,59 @@ def facts_of(
         name: of the model.
         metrics: see :class:`Facts`, like the next.
         parity: as above.
-        graph: of integers, with integers at its ends; ``None`` of a float format.
-        network: that it was lowered from.
+        graph: of integers, with integers at its ends; ``None`` of a float format, like the next two.
+        network: that it was lowered from; left in FAKE mode.
+        tested: the test part's inputs, float32 ``[N, ...]``.
         errors: see :class:`Facts`.
         input_layout: of the graph.
     """
     data, found = run.data, {}
-    if graph is not None and isinstance(data, ArrayDataModule):
-        found = {
-            part: _predictions(float_network(run), graph, *_thinned(getattr(data.arrays, part), most))
-            for part, most in (("train", _TRAINING_SAMPLES), ("test", None))
-        }
-    drawn = {}
-    if graph is not None and network is not None and "test" in found:
-        drawn = distributions(network, graph, found["test"].inputs, input_layout)
+    drawn: Mapping[str, Distribution] = {}
+    layers: tuple[LayerCost, ...] = ()
+    if graph is not None and network is not None and tested is not None:
+        found = _predicted(run, graph, tested)
+        drawn = distributions(network, graph, tested.numpy(), input_layout)
+        layers = tuple(layer_costs(network, tested[: _affordable(graph)]))
     return Facts(
         name, _kind(run), metrics, parity,
         losses={part: dict(losses) for part, losses in run.qat.losses.items() if losses},
+        validated_on_training=isinstance(data, ArrayDataModule) and _same(data.arrays.train, data.arrays.validation),
         began=run.qat.began,
-        outputs=tuple(f.name for f in data.arrays.interface.outputs) if isinstance(data, ArrayDataModule) else (),
+        better=dict(getattr(run.module, "better", {})),
+        outputs=_outputs(run),
         predictions=found,
         columns=_columns(data) if isinstance(data, ArrayDataModule) else (),
-        graph=graph, errors=errors, distributions=drawn,
+        graph=graph, errors=errors, distributions=drawn, layers=layers,
     )  # fmt: skip
+
+
+def _predicted(run: Run, graph: Graph, tested: torch.Tensor) -> dict[str, Predictions]:
+    """Both parts of data in memory; of any other the test part's inputs alone."""
+    plain = float_network(run)
+    if not isinstance(run.data, ArrayDataModule):
+        return {"test": _predictions(plain, graph, tested, None)}
+    return {
+        part: _predictions(plain, graph, *_thinned(getattr(run.data.arrays, part), most))
+        for part, most in (("train", _TRAINING_SAMPLES), ("test", None))
+    }
+
+
+def _affordable(graph: Graph) -> int:
+    """How many samples the network may compute once per layer."""
+    work = sum(multiply_accumulates(graph, node) for node in graph.nodes) * len(graph.nodes)
+    return int(min(_LAYER_SAMPLES, max(_FEWEST_SAMPLES, _LAYER_MACS // max(1, work))))
+
+
+def _same(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _outputs(run: Run) -> tuple[str, ...]:
+    """Of a classifier the classes, without the words that all names share."""
+    if not isinstance(run.data, ArrayDataModule):
+        return ()
+    names = [feature.name for feature in run.data.arrays.interface.outputs]
+    return class_names(names) if isinstance(run.module, Classification) else tuple(names)
 
 
 def _kind(run: Run) -> Kind:
@@ -150,8 +191,9 @@ def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple
 
 
 @torch.no_grad()
-def _predictions(plain: nn.Module, graph: Graph, x: torch.Tensor, target: torch.Tensor) -> Predictions:
-    real = torch.cat([plain(part) for part in x.split(_CHUNK)])
+def _predictions(plain: nn.Module, graph: Graph, x: torch.Tensor, target: torch.Tensor | None) -> Predictions:
+    # Of several outputs the first, as in the graph.
+    real = torch.cat([out[0] if isinstance(out := plain(part), tuple) else out for part in x.split(_CHUNK)])
     source, sink = graph.inputs[0], graph.outputs[0]
     incoming, outgoing = graph.values[source].qparams, graph.values[sink].qparams
     integers = []
@@ -161,7 +203,8 @@ def _predictions(plain: nn.Module, graph: Graph, x: torch.Tensor, target: torch.
         codes = interpret(graph, (graph.view(source).store(stored, graph.values[source].shape),))[sink]
         restored = graph.view(sink).restore(codes)
         integers.append(restored if outgoing is None else outgoing.dequantize(restored))
-    return Predictions(x.numpy(), target.numpy(), real.numpy(), np.concatenate(integers))
+    known = None if target is None else target.numpy()
+    return Predictions(x.numpy(), known, real.numpy(), np.concatenate(integers))
 
 
 def _columns(data: ArrayDataModule) -> tuple[Column, ...]:

@@ -60,10 +60,11 @@ def drawn_graph(graph: Graph) -> Markup:
     height = max(box.y + box.height for box in boxes.values()) + 1
     lines = [element("path", d=_route([boxes[key] for key in route]), class_="flow") for route in routes]
     drawn = [_drawn(box) for box in boxes.values() if box.text]
+    spoken = "; ".join(", ".join(box.text) for box in boxes.values() if box.text)
     title = f"the network's {len(graph.nodes)} ops from input to output"
     svg = element(
-        "svg", element("title", title), joined(*lines), joined(*drawn), viewBox=f"0 0 {width:g} {height:g}",
-        width=width, height=height, role="img", aria_label=title, class_="graph",
+        "svg", element("title", title), element("desc", spoken), joined(*lines), joined(*drawn),
+        viewBox=f"0 0 {width:g} {height:g}", width=width, height=height, role="img", aria_label=title, class_="graph",
     )  # fmt: skip
     return element("div", svg, class_="scroll", role="region", tabindex="0", aria_label="graph")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from export.html.charts import sparkline
 from export.html.distributions import Distribution
@@ -28,12 +29,13 @@ def tensor_section(facts: Facts) -> Markup:
         flagged = element("b", ratio, class_="bad") if error.rmse_over_scale > SUSPECT else ratio
         drawn = facts.distributions.get(names[error.tensor_idx])
         said = element("b", error.finding, class_="bad") if error.finding else Markup("")
+        # What a reader looks for comes first: a phone shows the first columns.
         rows.append([
-            error.tensor_name, error.op_name, "" if drawn is None else _spark(drawn, error.tensor_name),
-            shown(error.scale, 5), shown(error.zero_point), flagged, _decibels(error.snr_db),
-            f"{error.saturation:.2%}", said,
+            error.tensor_name, "" if drawn is None else _spark(drawn, error.tensor_name),
+            _decibels(error.snr_db), flagged, f"{error.saturation:.2%}", said,
+            shown(error.scale, 5), shown(error.zero_point), error.op_name,
         ])  # fmt: skip
-    header = ["tensor", "op", "values", "scale", "zero point", "rmse/scale", "SNR", "saturated", "finding"]
+    header = ["tensor", "values", "SNR", "rmse/scale", "saturated", "finding", "scale", "zero point", "op"]
     legend = element(
         "p",
         "Distributions: the line is float arithmetic, the area the dequantized codes, over the test set and the "
@@ -46,7 +48,10 @@ def tensor_section(facts: Facts) -> Markup:
         if error.finding
     ]
     todo = element("ul", *advice) if advice else element("p", "No tensor has a finding.")
-    return joined(legend, table("tensors", header, rows, 2), element("h3", "Advice"), todo)
+    kinds: tuple[Literal["text", "number"], ...] = (
+        "text", "text", "number", "number", "number", "text", "number", "number", "text",
+    )  # fmt: skip
+    return joined(legend, table("tensors", header, rows, kinds), element("h3", "Advice", id="advice"), todo)
 
 
 def _decibels(ratio: float) -> str:
@@ -75,4 +80,12 @@ def memory_section(facts: Facts) -> Markup:
         f"The network's tensors for one sample, inputs and outputs included, in {shown(found.peak)} bytes; no plan can "
         f"do with less than {shown(lower_bound(buffers))}. What interpreter and kernels need beside them is not in it."
     )
-    return joined(element("p", about), drawn_memory(buffers, found))
+    rows = [
+        [
+            buffer.name, shown(buffer.size), shown(found.offsets[buffer.name]),
+            f"{buffer.first}" if buffer.first == buffer.last else f"{buffer.first} to {buffer.last}",
+        ]
+        for buffer in buffers
+    ]  # fmt: skip
+    listed = table("the same in figures", ["tensor", "bytes", "address", "steps"], rows)
+    return joined(element("p", about), drawn_memory(buffers, found), listed)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from export.html.cost_section import cost_section
 from export.html.data_section import data_section
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined
 from export.html.network_sections import graph_section, memory_section, tensor_section
 from export.html.prediction_sections import error_section, prediction_section
 from export.html.style import STYLE
-from export.html.summary_sections import parity_section, stage_section, tiles, training_section
+from export.html.summary_sections import layer_section, parity_section, stage_section, tiles, training_section
 
 __all__ = ["page"]
 
@@ -19,7 +20,9 @@ _SECTIONS = (
     ("training", "Training", training_section),
     ("predictions", "Predictions", prediction_section),
     ("errors", "Errors", error_section),
+    ("layers", "What each layer costs", layer_section),
     ("tensors", "What each tensor loses", tensor_section),
+    ("cost", "What it costs on the device", cost_section),
     ("graph", "The graph", graph_section),
     ("memory", "Working memory", memory_section),
     ("data", "Data", data_section),

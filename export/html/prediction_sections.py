@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from export.html.charts import figure, histogram, scatter
@@ -14,6 +16,8 @@ __all__ = ["confusion", "error_section", "errors_of", "prediction_section"]
 
 #: Points of a scatter plot, evenly spaced over the samples.
 _POINTS = 600
+#: Outputs that get a scatter plot of their own.
+_MOST_OUTPUTS = 4
 #: Classes of a confusion matrix that a person can still read.
 _MOST_CLASSES = 40
 _NETWORKS = {"float": "float network", "int8": "quantized, on the device"}
@@ -29,18 +33,36 @@ def prediction_section(facts: Facts) -> Markup:
     found = facts.predictions.get("test")
     if found is None:
         return Markup()
+    if found.target is None:
+        return _int8_over_float(found, facts.outputs)
     if facts.kind == "regression":
-        return _predicted_over_actual(found, facts.outputs)
+        return _predicted_over_actual(found, found.target, facts.outputs)
     if facts.kind == "classification":
-        return _confusions(found, facts.outputs)
-    return _scores(found) if facts.kind == "reconstruction" else Markup()
+        return _confusions(found, found.target, facts.outputs)
+    return _scores(found, found.target) if facts.kind == "reconstruction" else _int8_over_float(found, facts.outputs)
 
 
-def _predicted_over_actual(found: Predictions, titles: tuple[str, ...]) -> Markup:
-    actual = found.target.reshape(len(found.target), -1).astype(np.float64)
+def _int8_over_float(found: Predictions, titles: tuple[str, ...]) -> Markup:
+    """Of a task whose targets mean nothing to this page: how closely the device follows the float network."""
+    before, after = (output.reshape(len(output), -1).astype(np.float64) for output in _outputs(found).values())
+    at = np.unique(np.linspace(0, len(before) - 1, min(_POINTS, len(before))).round().astype(int))
+    drawn = []
+    for column in range(min(before.shape[1], _MOST_OUTPUTS)):
+        x, y = before[:, column], after[:, column]
+        limits = (float(min(x.min(), y.min())), float(max(x.max(), y.max())))
+        title = titles[column] if column < len(titles) else f"output {column}"
+        about = f"{title}: on the device over the float network"
+        drawing = scatter(x[at], y[at], "int8", about, "float network", "on the device", limits)
+        drawn.append(figure(drawing, f"{about}; {len(at):,} of {len(before):,} samples"))
+    text = f"The first {len(drawn)} of {shown(before.shape[1])} outputs." if before.shape[1] > len(drawn) else ""
+    return joined(element("div", *drawn, class_="charts"), element("p", text) if text else Markup())
+
+
+def _predicted_over_actual(found: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:
+    actual = target.reshape(len(target), -1).astype(np.float64)
     at = np.unique(np.linspace(0, len(actual) - 1, min(_POINTS, len(actual))).round().astype(int))
     drawn = []
-    for column in range(min(actual.shape[1], 4)):
+    for column in range(min(actual.shape[1], _MOST_OUTPUTS)):
         predicted = {n: o.reshape(len(actual), -1)[:, column].astype(np.float64) for n, o in _outputs(found).items()}
         every = np.concatenate([actual[:, column], *predicted.values()])
         limits = (float(every.min()), float(every.max()))
@@ -60,39 +82,41 @@ def confusion(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _confusions(found: Predictions, titles: tuple[str, ...]) -> Markup:
+def _confusions(found: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:
     classes = found.float_output.shape[1]
     if classes > _MOST_CLASSES:
         return element("p", f"{classes} classes are too many for a confusion matrix that can be read.")
     names = [titles[i] if len(titles) == classes else f"class {i}" for i in range(classes)]
     drawn = [
-        _matrix(confusion(found.target, output), names, f"confusion matrix, {_NETWORKS[name]}")
+        _matrix(confusion(target, output), names, f"confusion matrix, {_NETWORKS[name]}")
         for name, output in _outputs(found).items()
     ]
     same = int((found.float_output.argmax(1) == found.int8_output.argmax(1)).sum())
-    total = len(found.target)
+    total = len(target)
     agreed = f"Both networks name the same class for {shown(same)} of {shown(total)} samples."
     return joined(element("p", agreed), *drawn)
 
 
 def _matrix(counts: np.ndarray, names: list[str], caption: str) -> Markup:
-    """A table: right ones green, wrong ones red, nothing where nothing is."""
+    """A table: right ones blue, wrong ones red and framed, the darker the larger their share of the row."""
     rows: list[list[str | Markup]] = []
     for index, name in enumerate(names):
         cells: list[str | Markup] = [name]
-        for column, count in enumerate(counts[index].tolist()):
-            kind = "good" if column == index else "bad"
-            cells.append(element("b", shown(count), class_=kind) if count else "·")
         total = int(counts[index].sum())
+        for column, count in enumerate(counts[index].tolist()):
+            kind = "right" if column == index else "wrong"
+            shade = max(1, math.ceil(4 * count / total)) if count else 0
+            cells.append(element("b", shown(count), class_=f"{kind} s{shade}") if count else "·")
         rows.append([*cells, f"{counts[index, index] / total:.1%}" if total else ""])
-    return table(f"{caption}: true class by row, predicted class by column", ["", *names, "right"], rows)
+    what = f"{caption}: true class by row, predicted class by column"
+    return element("div", table(what, ["true class", *names, "right"], rows), class_="matrix")
 
 
-def _scores(found: Predictions) -> Markup:
+def _scores(found: Predictions, target: np.ndarray) -> Markup:
     drawn = []
     for name, output in _outputs(found).items():
         scores = _squared_error(found.inputs, output)
-        groups = {"normal": scores[found.target == 0], "anomaly": scores[found.target == 1]}
+        groups = {"normal": scores[target == 0], "anomaly": scores[target == 1]}
         about = f"anomaly score, {_NETWORKS[name]}"
         drawn.append(
             figure(histogram(groups, about, "mean squared error"), about, {"normal": "normal", "anomaly": "anomaly"})
@@ -111,6 +135,7 @@ def errors_of(kind: str, found: Predictions, output: np.ndarray) -> tuple[str, n
     Predicted minus actual; of a classifier, the true class's output less the largest of the others: below zero it is
     wrong; of an autoencoder, each sample's mean squared error.
     """
+    assert found.target is not None
     if kind == "classification":
         flat = output.astype(np.float64)
         at = np.arange(len(flat))
@@ -126,7 +151,7 @@ def errors_of(kind: str, found: Predictions, output: np.ndarray) -> tuple[str, n
 
 def error_section(facts: Facts) -> Markup:
     """Histograms and moments, training and test part, float and int8."""
-    if facts.kind == "other" or not facts.predictions:
+    if facts.kind == "other" or not facts.predictions or facts.predictions["test"].target is None:
         return Markup()
     drawn, rows, what = [], [], ""
     for part, found in facts.predictions.items():
@@ -138,5 +163,5 @@ def error_section(facts: Facts) -> Markup:
             )
         about = f"{what}, {_PARTS[part]}"
         drawn.append(figure(histogram(series, about, what), about, _NETWORKS))
-    header = ["", "count", "mean", "standard deviation", "minimum", "maximum"]
+    header = ["part and network", "count", "mean", "standard deviation", "minimum", "maximum"]
     return joined(element("div", *drawn, class_="charts"), table(what, header, rows))

@@ -4,37 +4,113 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from export.html.charts import figure, lines
+from export.html.charts import bar, bars, figure, lines
+from export.html.cost_section import inference
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
 from export.quantization_report import TensorError
+from export.sensitivity import LayerCost
 from export.stages import STAGES
 
-__all__ = ["parity_section", "stage_section", "tiles", "training_section", "weakest"]
+__all__ = [
+    "compared",
+    "layer_section",
+    "moved",
+    "parity_section",
+    "stage_section",
+    "tiles",
+    "training_section",
+    "weakest",
+]
 
 
 def tiles(facts: Facts) -> Markup:
-    """The first column's figure in float and on the device, who agrees, the tensor that loses most, the size."""
+    """How good it is on the device, who agrees, which layer costs most, and what it takes there."""
+    made = [_quality(facts), _agreement(facts.parity), _layer(facts), _attention(facts)]
+    about = "flash for the model file"
+    made.append(_tile("model", f"{shown(facts.metrics['tflite_bytes'])} bytes", about))
+    if facts.metrics.get("arena_bytes"):
+        made.append(_tile("tensor arena", f"{shown(facts.metrics['arena_bytes'])} bytes", "RAM in TFLM, as on 64 bits"))
+    c = facts.metrics.get("c")
+    if c is not None:
+        flash = c.get("program_flash_bytes", c["constant_bytes"])
+        what = f"flash on {c['board']}" if "board" in c else "flash for constants"
+        about = f"{what}; working memory {shown(c['scratch_bytes'])} bytes of RAM"
+        made.append(_tile("plain C", f"{shown(flash)} bytes", about))
+    counted = inference(facts)
+    if counted is not None:
+        made.append(_tile("one inference", *counted))
+    elif "macs" in facts.metrics:
+        made.append(_tile("one inference", f"{shown(facts.metrics['macs'])} MAC", "multiply-accumulates"))
+    return element("dl", *(tile for tile in made if tile), class_="tiles")
+
+
+def _quality(facts: Facts) -> Markup:
+    """The first figure of the last stage, against the float network's."""
     test = facts.metrics["test"]
     column, last = _columns(facts)[0], list(test)[-1]
     before, after = test["float"][column], test[last][column]
-    made = [
-        _tile(f"{column} on the test set, {STAGES[last]}", shown(after), f"float network: {shown(before)}"),
-        _agreement(facts.parity),
-    ]
+    words, good = compared(before, after, facts.better.get(column))
+    about = f"{words} ({shown(before)})"
+    if "ptq_int8" in test and last != "ptq_int8":
+        about += f"; post-training int8: {shown(test['ptq_int8'][column])}"
+    return _tile(f"{column} on the test set, {STAGES[last]}", shown(after), about, "good" if good else "")
+
+
+def compared(before: float, after: float, better: str | None) -> tuple[str, bool]:
+    """A figure against the float network's in words, and whether it is known to be as good.
+
+    >>> compared(0.5, 0.51, "lower")
+    ('2 % worse than the float network', False)
+
+    Args:
+        before: of the float network.
+        after: of another.
+        better: ``"higher"``, ``"lower"``, or ``None`` where that is not known.
+    """
+    if shown(before) == shown(after):
+        return "the float network's", True
+    share = f"{shown(100 * abs(after - before) / abs(before), 2)} % " if before else ""
+    if better is None:
+        return f"{share}{'more' if after > before else 'less'} than the float network", False
+    good = (after > before) == (better == "higher")
+    return f"{share}{'better' if good else 'worse'} than the float network", good
+
+
+def _layer(facts: Facts) -> Markup:
+    """The layer whose quantization moves the output most."""
+    if len(facts.layers) < 3:
+        return Markup()
+    _, worst, *_, whole = facts.layers
+    about = f"{worst.name} ({worst.op.upper()}) alone moves the output by that; all layers: {moved(whole)}"
+    return _tile("layer that costs most", moved(worst), about)
+
+
+def _attention(facts: Facts) -> Markup:
+    """The tensor that loses most, and whether there is something to do."""
     found = weakest(facts.errors)
-    if found is not None:
-        advice = f"{found.finding}, see the advice below" if found.finding else "no tensor needs attention"
-        what = f"{found.tensor_name} ({found.op_name})"
-        made.append(
-            _tile("loses most of its signal", f"{shown(found.snr_db, 3)} dB", f"{what}; {advice}", bool(found.finding))
-        )
-    about = "file" if "name_bytes" not in facts.metrics else f"file, {shown(facts.metrics['name_bytes'])} of them names"
-    made.append(_tile("model", f"{shown(facts.metrics['tflite_bytes'])} bytes", about))
-    return element("dl", *made, class_="tiles")
+    if found is None:
+        return Markup()
+    findings = sum(bool(error.finding) for error in facts.errors)
+    if not findings:
+        least = f"least signal over noise: {found.tensor_name}, {shown(found.snr_db, 3)} dB"
+        return _tile("tensors that need attention", "none", least, "good")
+    about = f"worst: {found.tensor_name}, {found.finding}, {shown(found.snr_db, 3)} dB; "
+    # The section with the advice is of graphs.
+    where = "see quantization_report.csv" if facts.graph is None else _ADVICE
+    return _tile("tensors that need attention", f"{findings}", joined(about, where), "bad")
+
+
+#: Where a reader finds what to do.
+_ADVICE = element("a", "advice", href="#advice")
+
+
+def moved(cost: LayerCost) -> str:
+    """Root of the error's power over the output's, in percent."""
+    return f"{shown(100 * math.sqrt(cost.noise), 2)} %"
 
 
 def weakest(errors: tuple[TensorError, ...]) -> TensorError | None:
@@ -43,11 +119,11 @@ def weakest(errors: tuple[TensorError, ...]) -> TensorError | None:
     return min([row for row in finite if row.finding] or finite, key=lambda row: row.snr_db, default=None)
 
 
-def _tile(name: str, value: str, about: str, bad: bool = False) -> Markup:
+def _tile(name: str, value: str, about: str | Markup, kind: str = "") -> Markup:
     return element(
         "div",
         element("dt", name),
-        element("dd", value, class_="figure bad" if bad else "figure"),
+        element("dd", value, class_=f"figure {kind}".strip()),
         element("dd", about, class_="soft"),
         class_="tile",
     )
@@ -56,11 +132,22 @@ def _tile(name: str, value: str, about: str, bad: bool = False) -> Markup:
 def _agreement(parity: Mapping[str, Any]) -> Markup:
     judges = parity["judges"]
     if isinstance(judges, Mapping):
-        return _tile("agreement", "node by node", f"judged by {', '.join(judges)}")
+        return _tile("agreement", "node by node", f"judged by {', '.join(judges)}", "good")
     # A judge's name may go on behind a comma with how it was run.
-    ran = [parity["engines"][name] for judge in judges if (name := judge.split(",")[0]) in parity["engines"]]
+    called = {judge.split(",")[0] for judge in judges}
+    ran = [engine for name, engine in parity["engines"].items() if name in called]
     inputs = min((engine["inputs"] for engine in ran), default=0)
-    return _tile("bit for bit equal", f"{shown(inputs)} inputs", f"judged by {', '.join(judges)}")
+    about = f"judged by {', '.join(judges)}"
+    others = [_exact(e) for name, e in parity["engines"].items() if name not in called and not e["error"]]
+    if others:
+        about += f"; others equal on at least {min(others):.2%} of outputs"
+    return _tile("bit for bit equal", f"{shown(inputs)} inputs", about, "good")
+
+
+def _exact(engine: Mapping[str, Any]) -> float:
+    """Share of outputs; short of all of them it is never rounded up to all."""
+    share = 1 - engine["mismatches"] / max(1, engine["outputs"])
+    return min(share, 0.9999) if engine["mismatches"] else 1.0
 
 
 def _columns(facts: Facts) -> list[str]:
@@ -75,7 +162,45 @@ def stage_section(facts: Facts) -> Markup:
         [STAGES.get(stage, stage), *(shown(figures[name]) if name in figures else "" for name in names)]
         for stage, figures in test.items()
     ]
-    return table("test set", ["stage", *names], rows)
+    figures = table("test set", ["stage", *names], rows)
+    first = _columns(facts)[0]
+    drawn = [
+        (STAGES.get(stage, stage), _COLOURS.get(stage, "other"), found[first])
+        for stage, found in test.items()
+        if first in found and math.isfinite(found[first])
+    ]
+    if not drawn:
+        return figures
+    better = facts.better.get(first)
+    caption = f"{first} by stage" + (f"; the {better} the better" if better else "")
+    return joined(element("div", figure(bars(drawn, caption), caption), class_="charts"), figures)
+
+
+#: Colours of stages: float networks, those that run on the device, and all else.
+_COLOURS = {"float": "float"} | dict.fromkeys(
+    ("ptq_int8", "qat_int8", "post_training_int8", "float32", "float16", "dynamic_range"), "int8"
+)
+
+
+def layer_section(facts: Facts) -> Markup:
+    """What each layer's quantization alone does to the output."""
+    if len(facts.layers) < 3:
+        return Markup()
+    _, *layers, whole = facts.layers
+    most = max(layer.noise for layer in layers) or 1.0
+    rows: list[list[str | Markup]] = []
+    for layer in layers:
+        about = f"{layer.name}: {moved(layer)}"
+        drawn = bar(math.sqrt(layer.noise / most), "int8", about)
+        rows.append([layer.name, drawn, moved(layer), layer.op.upper(), layer.bits])
+    text = (
+        "One layer quantized at a time, its inputs, weights and outputs, all others in float: by how much the "
+        "network's output moves, root mean square over that of the output itself. All layers together: "
+        f"{moved(whole)}. Figures of the task for each layer: python -m export sensitivity CHECKPOINT."
+    )
+    header = ["layer", "", "output moves by", "op", "bits"]
+    kinds: tuple[Literal["text", "number"], ...] = ("text", "text", "number", "text", "text")
+    return joined(element("p", text), table("the dearest first", header, rows, kinds))
 
 
 def parity_section(facts: Facts) -> Markup:
@@ -87,23 +212,30 @@ def parity_section(facts: Facts) -> Markup:
         return table("every node judged by its float function", ["judge", *names], rows)
     rows = []
     for name, engine in facts.parity["engines"].items():
-        share = 1 - engine["mismatches"] / max(1, engine["outputs"])
         judged = next((judge for judge in judges if judge.split(",")[0] == name), None)
         verdict = "" if judged is None else "had to agree, and did" + judged[len(name) :]
+        role = verdict or (engine["error"] and f"could not run: {engine['error']}") or "reported"
         rows.append([
-            name, engine["version"], verdict or (engine["error"] and f"could not run: {engine['error']}") or "reported",
-            shown(engine["inputs"]), shown(engine["outputs"]), f"{share:.2%}", shown(engine["max_lsb"]),
+            name, "" if engine["error"] else f"{_exact(engine):.2%}", shown(engine["max_lsb"]), role,
+            shown(engine["inputs"]), shown(engine["outputs"]), engine["version"],
         ])  # fmt: skip
-    header = ["engine", "version", "role", "inputs", "outputs", "exact", "largest difference"]
+    header = ["engine", "exact", "largest difference", "role", "inputs", "outputs", "version"]
+    kinds: tuple[Literal["text", "number"], ...] = ("text", "number", "number", "text", "number", "number", "text")
     qparams, constants = facts.parity["qparams"], facts.parity["constants"]
-    compared = (
+    text = (
         f"In the file, read back, {shown(qparams['mismatches'])} of {shown(qparams['tensors'])} scales and zero points "
         f"and {shown(constants['mismatches'])} of {shown(constants['values'])} weights and biases differ from the "
         "network's."
     )
     if facts.parity["exhaustive"]:
-        compared += " The inputs are all that there are."
-    return joined(table("outputs against the integer reference, in codes", header, rows, 3), element("p", compared))
+        text += " The inputs are all that there are."
+    others = [name for name, engine in facts.parity["engines"].items() if engine["mismatches"]]
+    if others:
+        text += (
+            f" {', '.join(others)}: reported, no defect. Some of LiteRT's kernels round once where TFLM rounds twice, "
+            "and training's fake quantization computes in floating point."
+        )
+    return joined(table("outputs against the integer reference, in codes", header, rows, kinds), element("p", text))
 
 
 def _cell(value: object) -> str:
@@ -121,6 +253,10 @@ def training_section(facts: Facts) -> Markup:
     inside = began is not None and any(epoch >= began for found in losses.values() for epoch in found)
     drawing = lines(series, "loss by epoch", "epoch", "loss", float(began) if began is not None and inside else None)
     caption = "mean loss by epoch" + (f"; dashed: quantized training begins, epoch {began}" if inside else "")
+    if "validation" not in losses:
+        caption += "; no validation ran"
+    elif facts.validated_on_training:
+        caption += "; this data has no validation part: it is the training part in evaluation mode"
     rows = []
     for part, found in losses.items():
         first, last, best = min(found), max(found), min(found, key=lambda epoch: found[epoch])

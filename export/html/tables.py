@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from export.html.markup import Markup, element, joined
 
 __all__ = ["table"]
 
 
-def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str | Markup]], text_columns: int = 1) -> Markup:
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str | Markup]],
+    text_columns: int | Sequence[Literal["text", "number"]] = 1,
+) -> Markup:
     """A table whose first column names its rows.
 
     Args:
         caption: what it shows.
-        header: one per column.
+        header: one per column; what is empty heads nothing.
         rows: cells; plain strings are escaped.
-        text_columns: how many columns are text; the others are numbers, which align at the right.
+        text_columns: how many columns are text, or the kind of each; numbers align at the right.
     """
-    kinds = ["text" if index < text_columns else "number" for index in range(len(header))]
+    kinds: Sequence[str]
+    if isinstance(text_columns, int):
+        kinds = ["text" if index < text_columns else "number" for index in range(len(header))]
+    else:
+        kinds = text_columns
     head = element(
-        "tr", *(element("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True))
+        "tr",
+        *(
+            element("th", name, scope="col", class_=kind) if name else element("td", class_=kind)
+            for name, kind in zip(header, kinds, strict=True)
+        ),
     )
     body = [
         element(

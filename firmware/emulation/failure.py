@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["DidNotBuild", "DidNotEnd", "EmulationFailure"]
 
 
@@ -20,6 +22,15 @@ class EmulationFailure(RuntimeError):
         self.output = "\n".join(output.strip().splitlines()[-40:])
         shown = f"\n{self.output}" if self.output else ""
         super().__init__(f"{where}: expected {expected}, got {got}.{shown}")
+
+    @property
+    def reason(self) -> str:
+        """One line: which memory was exceeded, where a linker says that; else the first line."""
+        beyond = dict(re.findall(r"region [`'](\w+)' overflowed by (\d+) bytes", self.output))
+        outside = dict.fromkeys(re.findall(r"section [`'](\S+)' is not within region [`'](\w+)'", self.output))
+        said = [f"{int(size):,} bytes too many for {name}" for name, size in beyond.items()]
+        said += [f"{section} reaches beyond {name}" for section, name in outside]
+        return f"does not fit: {', '.join(said)}" if said else str(self).splitlines()[0]
 
 
 class DidNotBuild(EmulationFailure):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ class Classification(Task):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("accuracy", "errors")
+    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {"accuracy": "higher", "errors": "lower"}
 
     def __init__(
         self,

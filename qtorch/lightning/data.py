@@ -16,6 +16,9 @@ from qtorch.lightning.memory_loader import MemoryLoader, Share
 
 __all__ = ["ArrayDataModule", "Arrays", "DataSummary"]
 
+#: Rows of a batch in validation, at least.
+_VALIDATED = 512
+
 
 @dataclass(frozen=True)
 class DataSummary:
@@ -89,7 +92,7 @@ class ArrayDataModule(pl.LightningDataModule):
         """Load the data."""
         _ = self.arrays
 
-    def _loader(self, *tensors: Tensor, shuffle: bool = False) -> MemoryLoader:
+    def _loader(self, *tensors: Tensor, shuffle: bool = False, least: int = 1) -> MemoryLoader:
         # Lightning shares DataLoaders out itself; this one does it for itself, in training.
         trainer: Any = self.trainer
         several = shuffle and trainer is not None and trainer.world_size > 1
@@ -101,15 +104,15 @@ class ArrayDataModule(pl.LightningDataModule):
                 got=f"{self.batch_size}",
                 remedy="every process takes an equal share of each batch",
             )
-        return MemoryLoader(tensors, self.batch_size, shuffle, torch.initial_seed() % 2**31, share)
+        return MemoryLoader(tensors, max(self.batch_size, least), shuffle, torch.initial_seed() % 2**31, share)
 
     def train_dataloader(self) -> MemoryLoader:
         """Shuffled batches of the training part."""
         return self._loader(*self.arrays.train, shuffle=True)
 
     def val_dataloader(self) -> MemoryLoader:
-        """Batches of the validation part."""
-        return self._loader(*self.arrays.validation)
+        """Batches of the validation part: large ones, since a mean of losses is the same over batches of any size."""
+        return self._loader(*self.arrays.validation, least=_VALIDATED)
 
     def test_dataloader(self) -> MemoryLoader:
         """Batches of the test part."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class Reconstruction(Task):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("auc", "mse")
+    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {"auc": "higher", "mse": "lower"}
 
     def __init__(
         self, net: nn.Module, features: int, learning_rate: float = 1e-3, qat_learning_rate: float = 1e-4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -48,6 +49,9 @@ class Regression(Task):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
+    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {
+        "mse": "lower", "mae": "lower", "rmse": "lower", "r2": "higher",
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -35,9 +35,11 @@ class Task(pl.LightningModule):
 
     Attributes:
         columns: names of the figures of :meth:`metrics` that a report shows, the most telling first.
+        better: which of them are better the higher, and which the lower; a report does not judge others.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
+    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {}
 
     def __init__(
         self, net: nn.Module, example: Tensor, learning_rate: float = 1e-2, qat_learning_rate: float = 1e-3

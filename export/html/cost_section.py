@@ -1,0 +1,81 @@
+"""What a model costs on the device: bytes, work, and where the plain C was built for a board what was counted there."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from export.html.charts import bar
+from export.html.facts import Facts
+from export.html.markup import Markup, joined, shown
+from export.html.memory_drawing import tensor_buffers
+from export.html.tables import table
+from export.ir import Graph
+from export.machine_profile import multiply_accumulates
+from export.memory_plan import plan
+from export.tflite import raw_bytes, speaking_names
+
+__all__ = ["cost_section", "inference"]
+
+#: What stands before a time, by what it is.
+_BOUND = {"counted": "", "lower bound": "at least ", "no bound": "at one cycle for each instruction ", "assumed": ""}
+
+
+def cost_section(facts: Facts) -> Markup:
+    """Totals, and what each op has of them; empty of a float format."""
+    if facts.graph is None:
+        return Markup()
+    whole = table("in all", ["what", "figure", "meaning"], [list(row) for row in _totals(facts, facts.graph)], 3)
+    return joined(whole, _ops(facts.graph))
+
+
+def inference(facts: Facts) -> tuple[str, str] | None:
+    """One inference on the board that was asked for, and what was assumed or why nothing was counted."""
+    found = facts.metrics.get("c", {}).get("inference")
+    if not found:
+        return None
+    if "absent" in found:
+        return "not counted", f"{found['board']}: {found['absent']}"
+    about = f"{found['board']}, plain C"
+    if found["milliseconds"] is not None:
+        # Behind the first semicolon stand assumptions on energy, behind the first comma reasons.
+        about += f": {_BOUND[found['time_is']]}{shown(found['milliseconds'], 3)} ms, {_from(found['assumptions'])}"
+    return f"{shown(round(found['median']))} {found['unit']}", about
+
+
+def _from(assumptions: str) -> str:
+    """What was counted and at which clock, of all that an estimate says."""
+    return assumptions.split(";")[0].split(",")[0]
+
+
+def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
+    metrics = facts.metrics
+    rows = [("model file", f"{shown(metrics['tflite_bytes'])} bytes", "flash, beside the interpreter's program")]
+    if metrics.get("arena_bytes"):
+        rows.append(
+            ("tensor arena", f"{shown(metrics['arena_bytes'])} bytes", "RAM, the least that TFLM takes, 64-bit")
+        )
+    rows.append(("tensors alone", f"{shown(plan(tensor_buffers(graph)).peak)} bytes", "RAM, see the plan below"))
+    work = sum(multiply_accumulates(graph, node) for node in graph.nodes)
+    rows.append(("work", f"{shown(work)} MAC", "multiply-accumulates of one inference"))
+    c = metrics.get("c")
+    if c is not None:
+        rows.append(("plain C, constants", f"{shown(c['constant_bytes'])} bytes", "flash"))
+        rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", "RAM"))
+        if "program_flash_bytes" in c:
+            rows.append(("plain C, program", f"{shown(c['program_flash_bytes'])} bytes", f"flash of {c['board']}"))
+    counted = inference(facts)
+    return rows if counted is None else [*rows, ("one inference", *counted)]
+
+
+def _ops(graph: Graph) -> Markup:
+    called = speaking_names(graph)
+    work = [multiply_accumulates(graph, node) for node in graph.nodes]
+    most = max(1, *work, 1)
+    rows: list[list[str | Markup]] = []
+    for node, macs in zip(graph.nodes, work, strict=True):
+        constants = [value for name in dict.fromkeys(node.inputs) if (value := graph.values[name]).data is not None]
+        size = sum(len(raw_bytes(value.data, value.dtype)) for value in constants if value.data is not None)
+        about = f"{shown(macs)} multiply-accumulates"
+        rows.append([called[node.output], bar(macs / most, "float", about), shown(macs), shown(size), node.op.upper()])
+    kinds: tuple[Literal["text", "number"], ...] = ("text", "text", "number", "number", "text")
+    return table("by op, in the order of execution", ["tensor", "work", "MAC", "constants, bytes", "op"], rows, kinds)
