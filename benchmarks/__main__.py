@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-from benchmarks.results import README, save, with_tables
+from benchmarks.results import README, measured, save, with_tables
 from benchmarks.suites import SUITES
 from qtorch.errors import BadConfiguration
 
@@ -26,14 +26,15 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("suite", nargs="*", help="what to measure; all if none is named")
-    parser.add_argument("--tables", action="store_true", help="measure nothing, but make the README's tables anew")
+    parser.add_argument("--tables", action="store_true", help="measure nothing; make tables of what is saved")
     given = parser.parse_args()
     unknown = [name for name in given.suite if name not in SUITES]
     if unknown:
         parser.error(f"expected some of {', '.join(SUITES)}, got {', '.join(unknown)}")
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    chosen = [SUITES[name] for name in given.suite] or list(SUITES.values())
+    every = measured(SUITES.values()) if given.tables else list(SUITES.values())
+    chosen = [SUITES[name] for name in given.suite] or every
     refused = False
     for suite in () if given.tables else chosen:
         started = time.perf_counter()

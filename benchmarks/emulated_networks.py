@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import qtorch
+from benchmarks.mlperf_networks import Reference
 from export.integers import integer_graph
 from export.ir import Graph
 from qtorch.lightning.checkpoint import load_run
@@ -46,19 +47,15 @@ def trained() -> Iterator[tuple[str, Graph]]:
             yield name, integer_graph(network)  # type: ignore[arg-type]
 
 
-def calibrated(network: type[nn.Module], shape: tuple[int, ...]) -> Graph:
-    """Weights normally distributed, as trained ones nearly are: PyTorch's uniform ones have larger sums.
+def calibrated(reference: Reference, normal: bool = True) -> Graph:
+    """Weights normally distributed, as trained ones nearly are; else PyTorch's uniform ones, which have larger sums.
 
     Kernels that hold several sums in one register clear it less often where these are small.
-
-    Args:
-        network: built without arguments.
-        shape: of its input, without the batch.
     """
     torch.manual_seed(0)
-    x, net = torch.randn(16, *shape), network()
+    x, net = torch.randn(16, *reference.shape), reference.network()
     for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        if normal and isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight)
     net(x)
     qat = qtorch.prepare(net.eval(), x[:1])

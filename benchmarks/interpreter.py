@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.emulated_networks import calibrated, trained
+from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.suite import Suite, markdown_table
 from export import headers, machine_profile
 from export.interpret import interpret
@@ -31,10 +32,12 @@ from firmware.emulation import (
     optimization,
 )
 from qtorch.errors import BadConfiguration, ParityError
-from recipes.mlperf_tiny import DSCNN, ResNet8
 
 __all__ = ["INTERPRETER", "chosen", "int8_only"]
 
+#: The MLPerf Tiny networks that are compared.
+_LARGE = ("DS-CNN", "ResNet-8")
+#: Samples of small networks, and of those.
 _SAMPLES, _FEW = 256, 4
 _PLAIN = (("plain C", False), ("plain C, speed", True))
 _KERNELS = {"reference": "reference kernels", "cmsis_nn": "CMSIS-NN"}
@@ -118,8 +121,9 @@ def _first_line(*command: str) -> str:
 def _networks() -> Iterator[tuple[str, Graph, int]]:
     for label, graph in trained():
         yield label, graph, _SAMPLES
-    yield "DS-CNN", calibrated(DSCNN, (1, 49, 10)), _FEW
-    yield "ResNet-8", calibrated(ResNet8, (3, 32, 32)), _FEW
+    for reference in REFERENCES:
+        if reference.label in _LARGE:
+            yield reference.label, calibrated(reference), _FEW
 
 
 def _programs(label: str, graph: Graph, samples: int, found: Sequence[Library]) -> Iterator[dict[str, Any]]:

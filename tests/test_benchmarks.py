@@ -1,25 +1,34 @@
-"""Failing workers are reported, environments are whole or absent, tables are made from the JSON."""
+"""Failing workers are reported, environments are whole or absent, the README's tables are those of the JSON."""
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import fx
 
 from benchmarks import __main__ as benchmarks_main
-from benchmarks import environments, interpreter, results
-from benchmarks.environments import NotInstalled
-from benchmarks.environments import interpreter as environment
+from benchmarks import environments, firmware, opinions, overhead, results
+from benchmarks import interpreter as interpreter_suite
+from benchmarks.environments import NotInstalled, interpreter
 from benchmarks.interpreter import INTERPRETER, chosen, int8_only
+from benchmarks.recipes import RECIPES
 from benchmarks.rounds import Peer, rounds
 from benchmarks.spread import Spread, cell, spread
-from benchmarks.suite import Suite, markdown_table
+from benchmarks.stress import EIGHT_BITS, FOUR_BITS, STRESS
+from benchmarks.suite import Suite, markdown_table, share
+from benchmarks.suites import SUITES
 from benchmarks.workers import Worker, WorkerFailed
 from export.headers import op_resolver
+from export.integers import integer_graph
+from firmware.emulation import MACHINES, available
 from qtorch.errors import BadConfiguration
 
+ROOT = Path(__file__).parents[1]
 CONVERTER = "benchmarks.peers.qtorch_conversion"
 
 
@@ -66,14 +75,14 @@ def test_an_environment_is_installed_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(environments, "_REQUIREMENTS", tmp_path)
     requirements = tmp_path / "empty.txt"
     requirements.write_text("")
-    python = environment("empty")
+    python = interpreter("empty")
     assert python.exists()
     made = (python.parents[1] / "complete").stat().st_mtime_ns
-    assert environment("empty") == python
+    assert interpreter("empty") == python
     assert (python.parents[1] / "complete").stat().st_mtime_ns == made
     requirements.write_text("== 1\n")
     with pytest.raises(NotInstalled, match="empty could not be installed"):
-        environment("empty")
+        interpreter("empty")
     assert list((tmp_path / "made").iterdir()) == [python.parents[1]]
 
 
@@ -83,10 +92,112 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     results.save(suite, {"rows": [[1, 2 / 3]]})
     readme = "before\n<!-- python -m benchmarks mine -->\nold\n<!-- end of mine -->\nafter\n"
     made = results.with_tables(readme, [suite])
-    assert made == readme.replace("old", "| a | b |\n|---|---|\n| 1 | 0.6667 |")
+    assert made == readme.replace("old", "| a | b |\n|---|---|\n| 1 | 0.666667 |")
     assert results.with_tables(made, [suite]) == made
     with pytest.raises(ValueError, match=r"README.md: expected .* got 0 times"):
         results.with_tables("", [suite])
+
+
+def test_the_readme_has_the_tables_of_the_results() -> None:
+    readme = results.README.read_text()
+    suites = results.measured(SUITES.values())
+    assert suites
+    assert results.with_tables(readme, suites) == readme, "run python -m benchmarks --tables"
+    named = re.findall(r"<!-- python -m benchmarks (\w+) -->", readme)
+    assert set(named) <= SUITES.keys()
+
+
+def test_what_is_less_than_all_is_not_said_to_be_all() -> None:
+    assert [share(n, 128_000) for n in (0, 1, 1_280, 128_000)] == ["100 %", "99.999 %", "99.00 %", "0.00 %"]
+
+
+def pins(file: Path) -> Iterator[tuple[str, str]]:
+    for line in file.read_text().splitlines():
+        found = re.fullmatch(r"([\w-]+)(?:\[\w+\])?==([\w.]+)(?:;.*)?", line)
+        if found:
+            yield found[1], found[2]
+
+
+def test_the_opinions_environment_is_the_set_that_is_tested_together() -> None:
+    """What this project and its second opinions need is in it, at the versions of constraints.txt."""
+    tested = dict(pins(ROOT / "constraints.txt"))
+    installed = dict(pins(ROOT / "benchmarks" / "peers" / "requirements" / "opinions.txt"))
+    assert installed.items() <= tested.items()
+    project = (ROOT / "pyproject.toml").read_text()
+    core = re.findall(r'^  "([\w-]+)', project[project.index("\ndependencies = [") :].split("\n]")[0], re.M)
+    assert "torch" in core
+    assert {*core, *(package.replace("_", "-") for package in opinions.EXTRAS)} <= installed.keys()
+
+
+def test_a_missing_environment_is_a_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> Path:
+        raise NotInstalled(f"{name} could not be installed: no network")
+
+    monkeypatch.setattr(opinions, "missing", lambda *_: ("tensorflow",))
+    monkeypatch.setattr(opinions, "interpreter", absent)
+    found = opinions.OPINIONS.measure()
+    assert found["networks"] == []
+    assert opinions.OPINIONS.table(found)[-1] == "all files: opinions could not be installed: no network."
+
+
+def recipe_run(seed: int, mse: float, **other: Any) -> dict[str, Any]:
+    figures = {"line": 0.5, "float": mse, "ptq_int8": mse, "qat_int8": mse, "bytes": 1000 + seed, "outputs": 1000}
+    everywhere = {"largest": 0.02 + 0.01 * seed, "mse": 5e-5}
+    return {**figures, "seed": seed, "exact_mismatches": 0, "fake_mismatches": seed, "everywhere": everywhere, **other}
+
+
+def test_recipes_show_the_mean_the_spread_and_the_worst_seed() -> None:
+    runs = [recipe_run(0, 0.1), recipe_run(1, 0.3)]
+    found = {"recipes": [{"recipe": "sine without noise", "figure": "mse", "runs": runs}]}
+    row, _, sentence = RECIPES.table(found)[-3:]
+    spread_cell = "0.200 (0.100 to 0.300)"
+    cells = ["sine without noise (a straight line: 0.500)", "MSE", *[spread_cell] * 3, "1,001", "all", "99.90 %"]
+    assert row == f"| {' | '.join(cells)} |"
+    assert "at most 0.020 to 0.030 (median of the seeds 0.025)" in sentence
+    runs[1]["exact_mismatches"] = 1
+    assert "| NOT |" in RECIPES.table(found)[-3]
+
+
+def test_stress_shows_means_and_the_worst_seed_of_both() -> None:
+    names = [row.name for row in (*EIGHT_BITS, *FOUR_BITS)]
+    assert len(set(names)) == len(names)
+    right = {"no stress": [10, 10], "both": [10, 5]}
+    found = {"pictures": 10, "eight_bits": [{"row": "a", "right": right}], "four_bits": [{"row": "b", "right": [9, 8]}]}
+    lines = STRESS.table(found)
+    assert lines[2] == "| a | 100.0 | 75.0 | 50.0 |"
+    assert lines[-1] == "| b | 85.0 | 80.0 |"
+
+
+def test_overhead_is_a_ratio_within_a_turn() -> None:
+    found = overhead._ratios([{"float": 1.0, "FAKE": 2.0}, {"float": 2.0, "FAKE": 5.0}, {"float": 4.0, "FAKE": 12.0}])
+    assert found["float_s"]["median"] == 2.0
+    assert (found["FAKE"]["median"], found["FAKE"]["count"]) == (2.5, 3)
+    turns = overhead._in_turn({"a": lambda: None, "b": lambda: None}, 2)
+    assert [list(turn) for turn in turns] == [["a", "b"]] * 2
+
+
+@pytest.mark.qemu
+def test_a_cost_on_a_machine(network: fx.GraphModule) -> None:
+    machine = MACHINES["cortex_m4"]
+    if why := available(machine):
+        pytest.skip(why)
+    graph = integer_graph(network)
+    cost = firmware._cost(graph, machine, 4, "size")
+    limits = firmware._limits(graph)
+    assert limits["products"] == 2 * limits["smlad"] == 3 * 6 + 6 * 4 + 4
+    assert cost["of_smlad"] == pytest.approx(cost["median"] / limits["smlad"])
+    assert cost["flash"] > limits["products"]
+    assert cost["memory"] >= limits["least_memory"] >= 6 + 4
+    found = {
+        "networks": [{"network": "tiny", **limits}],
+        "costs": [{"network": "tiny", "build": build, **cost} for build in ("size", "speed")],
+        "layers": {},
+        "absent": [],
+    }
+    rows = [line for line in firmware.FIRMWARE.table(found) if line.startswith("| tiny")]
+    # One build that is the other has one line.
+    assert len(rows) == 1
+    assert f"| Cortex-M4 | size | {cost['median']:,} instructions |" in rows[0]
 
 
 def test_a_suite_that_lacks_something_keeps_its_results(
@@ -137,14 +248,14 @@ def test_the_interpreter_is_measured_with_a_library_or_not_at_all(
         file = tmp_path / "gen" / f"cortex_m_generic_{folder}" / "lib" / "libtensorflow-microlite.a"
         file.parent.mkdir(parents=True)
         file.touch()
-    monkeypatch.setattr(interpreter, "available", lambda machine: None)
+    monkeypatch.setattr(interpreter_suite, "available", lambda machine: None)
     # Of two libraries that differ in the floating-point unit, one.
     assert [(each.arch, each.kernels) for each in chosen()] == [
         ("cortex-m4", "cmsis_nn"),
         ("cortex-m4+fp", "reference"),
     ]
-    monkeypatch.setattr(interpreter, "available", lambda machine: f"{machine.name} needs gcc: apt-get install gcc")
-    with pytest.raises(BadConfiguration, match=r"Remedy: cortex_m4 needs gcc: apt-get install gcc\."):
+    monkeypatch.setattr(interpreter_suite, "available", lambda machine: f"{machine.name} needs gcc: apt install gcc")
+    with pytest.raises(BadConfiguration, match=r"Remedy: cortex_m4 needs gcc: apt install gcc\."):
         chosen()
 
 
