@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import nn
-
-import qtorch
-from benchmarks.mlperf_networks import REFERENCES, Reference
+from benchmarks.emulated_networks import calibrated, trained
+from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.rounds import absent_lines
 from benchmarks.suite import Suite, markdown_table
 from export import machine_profile, profile
 from export.c_network import c_network
-from export.integers import integer_graph
 from export.ir import Graph
 from export.tflite import write_tflite
 from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import ParityError
-from qtorch.lightning.checkpoint import load_run
-from recipes.fuel_qat.data import FuelData
-from recipes.fuel_qat.model import FuelConsumption
-from recipes.gesture_qat.data import GestureData
-from recipes.gesture_qat.model import Gesture
-from recipes.pipeline import main as run_recipe
-from recipes.sine_qat.data import SineData
-from recipes.sine_qat.model import Sine
 
 __all__ = ["FIRMWARE"]
 
 #: What shows how much the weights' distribution matters.
 _DRAWN = REFERENCES[0]
-_RECIPES: tuple[tuple[str, Any, Any], ...] = (
-    ("sine", Sine, SineData),
-    ("fuel", FuelConsumption, FuelData),
-    ("gesture", Gesture, GestureData),
-)
 #: Where the MLPerf Tiny networks run.
 _LARGE = ("cortex_m4", "cortex_m55")
 #: Samples of small networks, and of those.
@@ -67,9 +46,9 @@ def _measure() -> dict[str, Any]:
     networks, rows = [], []
     large = [machine for machine in here if machine.name in _LARGE]
     for name, graph, machines, samples in (
-        *((name, graph, here, _SAMPLES) for name, graph in _trained()),
-        *((each.label, _calibrated(each), large, _FEW) for each in REFERENCES),
-        (f"{_DRAWN.label}, uniform weights", _calibrated(_DRAWN, normal=False), large[:1], _FEW),
+        *((name, graph, here, _SAMPLES) for name, graph in trained()),
+        *((each.label, calibrated(each), large, _FEW) for each in REFERENCES),
+        (f"{_DRAWN.label}, uniform weights", calibrated(_DRAWN, normal=False), large[:1], _FEW),
     ):
         networks.append({"network": name, **_limits(graph)})
         for machine in machines:
@@ -78,7 +57,7 @@ def _measure() -> dict[str, Any]:
                     rows.append({"network": name, "build": build, **_cost(graph, machine, samples, build)})
                 except (RuntimeError, ParityError) as error:
                     absent.append({"what": f"{name}, {machine.name}, {build}", "why": str(error).splitlines()[0]})
-    layers = _layers(_calibrated(_DRAWN), large[0]) if large else {}
+    layers = _layers(calibrated(_DRAWN), large[0]) if large else {}
     return {"networks": networks, "costs": rows, "layers": layers, "absent": absent}
 
 
@@ -132,35 +111,6 @@ def _cost(graph: Graph, machine: Machine, samples: int, build: str) -> dict[str,
         "stack": found.stack,
         "memory": c_network(graph, machine.cpu, _BUILDS[build]).plan.peak,
     }
-
-
-def _trained() -> Iterator[tuple[str, Graph]]:
-    """The recipes' networks, trained as their commands do."""
-    for name, module, data in _RECIPES:
-        config = Path(__file__).parents[1] / "recipes" / f"{name}_qat" / "config.yaml"
-        with tempfile.TemporaryDirectory() as folder:
-            quiet = ["--trainer.enable_progress_bar", "false", "--out", folder]
-            with contextlib.redirect_stdout(io.StringIO()):
-                if run_recipe(module, data, config, quiet):
-                    raise RuntimeError(f"the {name} recipe failed")
-            network = load_run(Path(folder) / f"{name}.ckpt").module.net
-            yield name, integer_graph(network)  # type: ignore[arg-type]
-
-
-def _calibrated(reference: Reference, normal: bool = True) -> Graph:
-    """Weights normally distributed, as trained ones nearly are; else PyTorch's uniform ones, which have larger sums.
-
-    Kernels that hold several sums in one register clear it less often where these are small.
-    """
-    torch.manual_seed(0)
-    x, net = torch.randn(16, *reference.shape), reference.network()
-    for layer in net.modules():
-        if normal and isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(layer.weight)
-    net(x)
-    qat = qtorch.prepare(net.eval(), x[:1])
-    qtorch.calibrate(qat, [x])
-    return integer_graph(qat)
 
 
 def _table(found: dict[str, Any]) -> Sequence[str]:
