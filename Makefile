@@ -1,6 +1,7 @@
 # make run    set up, then train, quantize, export and verify the fuel-consumption model
 # make test   set up, then run every test
 # make check  lint, types, and who may import whom
+# make bench  measure everything, and make the README's tables anew
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -9,12 +9,16 @@ import warnings
 
 import torch
 
-from benchmarks.results import README, save, with_tables
+from benchmarks.results import README, measured, save, with_tables
 from benchmarks.suites import SUITES
+from qtorch.errors import BadConfiguration
 
 
 def main() -> None:
-    """Measure the suites named, all if none is, and print their tables."""
+    """Measure the suites named, all if none is, and print their tables.
+
+    A suite that lacks something here says what, and keeps what it found before; one that was named ends in exit code 2.
+    """
     about = "\n".join(f"  {suite.name:12} {suite.purpose.strip().splitlines()[0]}" for suite in SUITES.values())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -22,23 +26,33 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("suite", nargs="*", help="what to measure; all if none is named")
-    parser.add_argument("--tables", action="store_true", help="measure nothing, but make the README's tables anew")
+    parser.add_argument("--tables", action="store_true", help="measure nothing; make tables of what is saved")
     given = parser.parse_args()
     unknown = [name for name in given.suite if name not in SUITES]
     if unknown:
         parser.error(f"expected some of {', '.join(SUITES)}, got {', '.join(unknown)}")
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    chosen = [SUITES[name] for name in given.suite] or list(SUITES.values())
+    every = measured(SUITES.values()) if given.tables else list(SUITES.values())
+    chosen = [SUITES[name] for name in given.suite] or every
+    refused = False
     for suite in () if given.tables else chosen:
         started = time.perf_counter()
-        found = suite.measure()
+        try:
+            found = suite.measure()
+        except BadConfiguration as error:
+            # What it found where it could measure stays, file and table.
+            print(f"{suite.name} was not measured, its results stay: {error}", file=sys.stderr)
+            refused = True
+            continue
         save(suite, found)
         print(f"{suite.name}, measured in {time.perf_counter() - started:.0f} s", *suite.table(found), "", sep="\n")
         sys.stdout.flush()
         README.write_text(with_tables(README.read_text(), [suite]))
     if given.tables:
         README.write_text(with_tables(README.read_text(), chosen))
+    if given.suite and refused:
+        raise SystemExit(2)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ def interpreter(name: str) -> Path:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    print(f"installing {', '.join(requirements.decode().split())} into {folder.relative_to(ROOT)}", file=sys.stderr)
+    print(
+        f"installing {', '.join(requirements.decode().splitlines())} into {folder.relative_to(ROOT)}", file=sys.stderr
+    )
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
         [str(python), "-m", "pip", "install", "-q", "-r", str(_REQUIREMENTS / f"{name}.txt")],

@@ -5,86 +5,88 @@ Random weights, batch norms that know the data, 100 noisy samples to calibrate o
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
+from benchmarks.environments import NotInstalled, interpreter
+from benchmarks.mlperf_networks import REFERENCES
+from benchmarks.rounds import Absent, absent_lines
+from benchmarks.suite import Suite, markdown_table, share
+from benchmarks.workers import Worker, WorkerFailed
+from export.second_opinions import EXTRAS, missing
 
-import qtorch
-from benchmarks.mlperf_tiny import NETWORKS
-from export.engines import LITERT_REFERENCE
-from export.foreign_file import grid_agreement, operators
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.litert_torch_opinion import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
-from export.onnx_parity import onnx_parity
-from export.onnx_qdq import write_onnx
-from export.real_bundle import real_graph
-from export.second_opinions import require
-from export.tensorflow_opinion import quantized_by_tensorflow
-from export.tflite import write_tflite
+__all__ = ["OPINIONS"]
 
-_SAMPLES = 100
-
-
-def lines() -> Iterator[str]:
-    """One line for each network and file.
-
-    Raises:
-        BadConfiguration: one of the packages is not installed.
-    """
-    require("benchmarks opinions", "onnx", "onnxruntime", "tensorflow", "litert_torch", "ai_edge_quantizer")
-    yield f"{'':14}{'':34}{'bytes':>9}{'ops':>5}{'grids equal':>13}{'apart':>9}{'outputs equal':>16}{'max LSB':>9}"
-    for network, shape in NETWORKS:
-        torch.manual_seed(0)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            found = list(_files(network(), shape))
-        for line in found:
-            yield f"{network.__name__:14}{line}"
+#: Files as the table calls them, int8 before float.
+_BYTES = {
+    "qtorch_int8": "int8",
+    "tensorflow_int8": "int8 by TensorFlow's post-training quantization, of our float file",
+    "ai_edge_int8": "int8 by litert-torch and ai-edge-quantizer",
+    "qtorch_onnx": "ONNX, QDQ",
+    "qtorch_float32": "float32",
+    "litert_torch_float32": "float32 by litert-torch",
+}
+_EQUAL = {
+    "qtorch_int8": "our file in LiteRT's reference kernels",
+    "ai_edge_int8": "ai-edge-quantizer's file, made with our ranges, in the same",
+    "qtorch_onnx": "our ONNX file in ONNX Runtime",
+}
 
 
-def _files(net: nn.Module, shape: tuple[int, ...]) -> Iterator[str]:
-    x, y = (torch.randn(_SAMPLES, *shape) + torch.randn(_SAMPLES, *[1] * len(shape)) for _ in range(2))
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer.momentum = None  # the mean of all batches
-    with torch.no_grad():
-        net(x)
-    net.eval()
-    qat = qtorch.prepare(net, x[:1])
-    qtorch.calibrate(qat, [x])
-    graph = integer_graph(qat.eval())
-    name = graph.inputs[0]
-    value, view = graph.values[name], graph.view(name)
-    assert value.qparams is not None
-    codes = (view.store(value.qparams.quantize(y.numpy()), value.shape),)
-    stored = (view.store(x.numpy(), value.shape),)
-    wanted, ours = interpret(graph, codes)[graph.outputs[0]], write_tflite(graph)
+def _measure() -> dict[str, Any]:
+    absent: list[Absent] = []
+    networks: list[dict[str, Any]] = []
+    versions: dict[str, str] = {}
+    try:
+        python = interpreter("opinions") if missing(*EXTRAS) else Path(sys.executable)
+    except NotInstalled as error:
+        absent.append(Absent("all files", str(error)))
+    else:
+        for each in REFERENCES:
+            # Each in a process of its own: what a converter breaks, or keeps in memory, ends with it.
+            with Worker(python, "benchmarks.peers.converted_files") as worker:
+                try:
+                    networks.append({"network": each.label, "files": worker.ask("files", network=each.label)})
+                    versions = worker.ask("versions")
+                except WorkerFailed as error:
+                    absent.append(Absent(each.label, str(error)))
+    return {"versions": versions, "networks": networks, "absent": [asdict(each) for each in absent]}
 
-    def line(label: str, model: bytes, compared: bool = True) -> str:
-        text = f"{label:34}{len(model):9,}{len(operators(model)):5}"
-        grids = grid_agreement(ours, model)
-        if grids is None or not compared:
-            return text
-        (got,) = LITERT_REFERENCE.run(model, codes)
-        apart = np.abs(got.astype(np.int64) - wanted)
-        equal = f"{grids.equal} of {grids.tensors}"
-        return f"{text}{equal:>13}{grids.largest:9.0e}{(apart == 0).mean():16.2%}{apart.max():9}"
 
-    yield line("qtorch int8, by LiteRT", ours)
-    onnx = write_onnx(graph)
-    found = onnx_parity(graph, onnx, codes).outputs
-    yield f"{'qtorch ONNX, by ONNX Runtime':34}{len(onnx.file):9,}{'':27}{found.exact_share:16.2%}{found.max_lsb:9}"
-    plain = write_tflite(real_graph(net, x[:1], "float32", "nhwc"))
-    yield line("qtorch float32", plain)
-    source, twin = (converted_by_litert_torch(net, graph, batch) for batch in (1, _SAMPLES))
-    yield line("litert-torch float32", source)
-    # Its input's grid is its own, so that the same codes mean something else.
-    yield line("TensorFlow's calibrator", quantized_by_tensorflow(plain, stored), compared=False)
-    ranges = ranges_by_name(ours, source)
-    # Without counterparts there is nothing to feed it, and its input's grid is its own too.
-    fed = quantized_by_ai_edge(source, twin, stored, ranges)
-    yield line(f"ai-edge-quantizer, {'our' if ranges else 'own'} ranges", fed, compared=bool(ranges))
+def _table(found: dict[str, Any]) -> Sequence[str]:
+    names = [each["network"] for each in found["networks"]]
+    files = {(each["network"], file["file"]): file for each in found["networks"] for file in each["files"]}
+    sizes = [[label, *(f"{files[name, file]['bytes']:,}" for name in names)] for file, label in _BYTES.items()]
+    equal = [[label, *(_equal(files[name, file]) for name in names)] for file, label in _EQUAL.items()]
+    return [
+        *markdown_table(["bytes", *names], [*sizes, ["**equal**", *("" for _ in names)], *equal]),
+        "",
+        *_grid_line([files[name, "ai_edge_int8"] for name in names]),
+        *absent_lines(found),
+    ]
+
+
+def _equal(file: dict[str, Any]) -> str:
+    outputs = file.get("outputs")
+    if outputs is None:
+        return "its own input grid"
+    apart = f", {outputs['max_lsb']} LSB" if outputs["max_lsb"] > 1 else ""
+    return share(outputs["mismatches"], outputs["count"]) + apart
+
+
+def _grid_line(files: Sequence[dict[str, Any]]) -> list[str]:
+    grids = [file["grids"] for file in files if file.get("grids")]
+    if not grids:
+        return []
+    equal, tensors = (sum(each[key] for each in grids) for key in ("equal", "tensors"))
+    largest = max(each["largest"] for each in grids)
+    return [
+        f"Given our ranges, ai-edge-quantizer finds the same float32 scales of {equal} of {tensors} tensors, and all"
+        f" within {largest:.0e}, because it computes them from the ends of the range again."
+    ]
+
+
+OPINIONS = Suite("opinions", __doc__, _measure, _table)

@@ -24,7 +24,7 @@ from export.foreign_file import ends
 from qtorch.qparams import QParams
 from recipes.fuel_qat.data import FuelData
 
-__all__ = ["PIPELINE"]
+__all__ = ["PIPELINE", "outputs_in_tflm"]
 
 _SEEDS = (0, 1, 2)
 #: Of the tutorials: that many in float, and as many again with quantization.
@@ -57,13 +57,13 @@ def _keras(python: Path) -> _Run:
         said = _output(
             [str(python), "-m", module, f"{folder}/arrays.npz", f"{folder}/m.tflite", f"{seed}", f"{_EPOCHS}"]
         )
-        device = _on_device((folder / "m.tflite").read_bytes(), x_test.numpy())
+        device = outputs_in_tflm((folder / "m.tflite").read_bytes(), x_test.numpy())
         return {**json.loads(said.splitlines()[-1]), "int8_mse": float(np.mean((device - y_test.numpy()) ** 2))}
 
     return run
 
 
-def _on_device(model: bytes, x: np.ndarray) -> np.ndarray:
+def outputs_in_tflm(model: bytes, x: np.ndarray) -> np.ndarray:
     """Real outputs of anybody's int8 file in TFLite Micro."""
     (source,), (sink,) = ends(model)
     into, out_of = (QParams(end.scale, end.zero_point) for end in (source, sink))

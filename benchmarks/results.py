@@ -13,15 +13,16 @@ from typing import Any
 
 from benchmarks.suite import Suite
 
-__all__ = ["README", "RESULTS", "load", "save", "with_tables"]
+__all__ = ["README", "RESULTS", "load", "measured", "save", "with_tables"]
 
 README = Path(__file__).parents[1] / "README.md"
 RESULTS = Path(__file__).parent / "results"
-_DIGITS = 4
+#: More than a table shows, so that what it shows is rounded once.
+_DIGITS = 6
 
 
 def save(suite: Suite, found: dict[str, Any]) -> None:
-    """``results/<suite>.json``: what was found, rounded to four digits, and on what."""
+    """``results/<suite>.json``: what was found, rounded to six digits, and on what."""
     setting = {"cores": os.cpu_count(), "python": platform.python_version(), "torch": metadata.version("torch")}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"setting": setting, **_rounded(found)}, indent=1)
@@ -36,6 +37,11 @@ def load(suite: Suite) -> dict[str, Any]:
     """
     found: dict[str, Any] = json.loads((RESULTS / f"{suite.name}.json").read_text())
     return found
+
+
+def measured(suites: Iterable[Suite]) -> list[Suite]:
+    """Those that something was saved of."""
+    return [suite for suite in suites if (RESULTS / f"{suite.name}.json").exists()]
 
 
 def with_tables(readme: str, suites: Iterable[Suite]) -> str:

@@ -1,132 +1,82 @@
 """Two cases in which quantization without further thought loses accuracy, and what each method brings back.
 
-Every figure is the share of the 360 test pictures of the digits task that TFLite Micro names rightly, in percent, as
-the mean of the seeds 0, 1 and 2 and as the worst of them. A seed draws the network's first weights, the order of its
-training, the factors of the tails and the place of the outlier; the split of the data stays. One picture in one seed is
-a tenth of a point, so differences of half a point say nothing.
+Every figure is the share of the 359 test pictures of the digits task that TFLite Micro names rightly, in percent. One
+picture in one seed is a tenth of a point of the mean, so differences of half a point say nothing. The stresses and all
+settings stand in :mod:`benchmarks.stress_cases`. The JSON has how many pictures each seed names rightly.
 
-First table, 8 bits, weights per channel. Three stresses, none of which changes what the float network computes:
+First table: 8 bits, weights per channel, under each stress and both.
 
-- tails: every channel between two layers is made ``2**u`` times as large, ``u`` uniform in [-5, 5], and is made as much
-  smaller where the next layer reads it. An activation has one scale for all its channels, and a weight none for each
-  channel that it reads.
-- outlier: one of the 1,078 calibration pictures is 50 times as bright. Training sees the pictures as they were.
-- both; the worst seed is of this column.
-
-Second table, 4-bit weights, no stress: a network of 2, 4 and 4 channels, because the recipe's 16, 16 and 32 lose next
-to nothing. Linear layers have 4-bit weights per tensor, as TFLite Micro's do.
-
-Settings, the same for every row unless it says otherwise:
-
-- Float: 20 epochs, batches of 32, Adam from 3e-3 along half a cosine to 0; then batch norms are folded.
-- Calibration: all training pictures, outlier included, in batches of 256. Bias correction and AdaRound, with 1,000
-  steps of 32 pictures for each layer, look at the first 1,024.
-- QAT: calibrated like the others, then 10 epochs in FAKE mode, Adam from 5e-4, learned scales from 1e-2, along half a
-  cosine to 0. Of 2e-4, 5e-4, 1e-3 and 2e-3, this had the best mean over the rows on the validation pictures of the
-  seeds 3 to 5, under both stresses. Moving averages and LSQ alone would be less than a point better with 2e-3, LSQ+
-  15 points better with 2e-4.
-- Moving averages follow for 8 epochs and rest for 2. PACT's clipping levels are held down by 1e-4 times the sum of
-  their squares in the loss, which belongs to the method.
+Second table: 4-bit weights, no stress, on a network of 2, 4 and 4 channels, because the recipe's 16, 16 and 32 lose
+next to nothing. Linear layers have 4-bit weights per tensor, as TFLite Micro's do.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import mean
+from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import nn
 
-import qtorch
-from export.integers import integer_graph
-from export.post_training import PostTraining, quantize_after_training
-from export.stages import DeviceNetwork
-from export.tflite import write_tflite
-from qtorch import Mode, QuantizationConfig
-from qtorch.calibration import observe_in_training
+from benchmarks.stress_cases import (
+    QAT_EPOCHS,
+    Case,
+    Row,
+    accuracy,
+    heavy_tailed,
+    on_device,
+    quantized,
+    trained,
+    trained_on,
+    with_outlier,
+)
+from benchmarks.suite import Suite, markdown_table
+from export.post_training import PostTraining
+from qtorch import QuantizationConfig
 from qtorch.lightning.data import Arrays
-from qtorch.post_training import equalize, fold_batch_norms
 from recipes.digits_qat.data import DigitsData
-from recipes.digits_qat.network import digits_network
 
-__all__ = ["Case", "Row", "accuracy", "heavy_tailed", "lines", "on_device", "quantized", "trained", "with_outlier"]
+__all__ = ["EIGHT_BITS", "FOUR_BITS", "STRESS"]
 
 _SEEDS = (0, 1, 2)
-_FLOAT_EPOCHS, _QAT_EPOCHS = 20, 10
 #: Channels that 4 bits make a difference to.
 _NARROW = (2, 4, 4)
-_BATCH = 32
-#: Epochs at the end of training in which ranges no longer follow.
-_RESTING = 2
-#: Of the squares of PACT's clipping levels, in the loss.
-_PACT_DECAY = 1e-4
-#: Ends of the names of what has the learned scales' learning rate.
-_LEARNED = ("log_scale", "log_weight_scale", "zero_share")
-
 _PLAIN, _EQUALIZED = PostTraining(), PostTraining(equalize=True)
 _CORRECTED = replace(_EQUALIZED, correct_biases=True)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A float network in evaluation, batch norms folded, and what it is calibrated and trained on."""
-
-    net: nn.Module
-    calibration: Tensor
-    data: Arrays
-    seed: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """A way to quantize.
-
-    Attributes:
-        name: in the table.
-        config: of the network.
-        steps: beside calibration; before training, equalization alone.
-        epochs: of quantized training; 0 for none.
-        follow: whether ranges are measured in training too.
-    """
-
-    name: str
-    config: QuantizationConfig
-    steps: PostTraining = _PLAIN
-    epochs: int = 0
-    follow: bool = False
+_ROUNDED = replace(_CORRECTED, round_adaptively=True)
 
 
 def _after_training(name: str, steps: PostTraining = _PLAIN, **options: object) -> Row:
-    return Row(f"PTQ  {name}", QuantizationConfig(**options), steps)  # type: ignore[arg-type]
+    return Row(f"PTQ, {name}", QuantizationConfig(**options), steps)  # type: ignore[arg-type]
 
 
 def _in_training(name: str, follow: bool = False, steps: PostTraining = _PLAIN, **options: object) -> Row:
     config = QuantizationConfig(**options)  # type: ignore[arg-type]
-    return Row(f"QAT  {name}", config, steps, _QAT_EPOCHS, follow)
+    return Row(f"QAT, {name}", config, steps, QAT_EPOCHS, follow)
 
 
-_EIGHT_BITS = (
+#: Ways to quantize to 8 bits.
+EIGHT_BITS = (
     _after_training("weights per tensor, min-max", weights="per_tensor"),
     _after_training("min-max"),
     _after_training("percentile:99.9", observer="percentile:99.9"),
     _after_training("mse", observer="mse"),
     _after_training("entropy", observer="entropy"),
     _after_training("mse, equalized", _EQUALIZED, observer="mse"),
-    _after_training("  and biases corrected", _CORRECTED, observer="mse"),
-    _after_training("  and AdaRound", replace(_CORRECTED, round_adaptively=True), observer="mse"),
+    _after_training("mse, equalized, biases corrected", _CORRECTED, observer="mse"),
+    _after_training("mse, equalized, biases corrected, AdaRound", _ROUNDED, observer="mse"),
     _after_training("percentile:99.9, equalized", _EQUALIZED, observer="percentile:99.9"),
     _in_training("min-max"),
-    _in_training("moving_average:0.9, follows", True, observer="moving_average:0.9"),
+    _in_training("moving_average:0.9 that follows", True, observer="moving_average:0.9"),
     _in_training("mse", observer="mse"),
     _in_training("LSQ", scales="lsq"),
     _in_training("LSQ+", scales="lsq+"),
     _in_training("PACT", scales="pact"),
-    _in_training("equalized, moving_average:0.9, follows", True, _EQUALIZED, observer="moving_average:0.9"),
+    _in_training("equalized, moving_average:0.9 that follows", True, _EQUALIZED, observer="moving_average:0.9"),
 )
-_FOUR_BITS = (
+#: To 4 bits, and what they are measured against.
+FOUR_BITS = (
     _after_training("8 bits"),
     _after_training("4 bits", weight_bits=4),
     _after_training("4 bits, mse for weights", weight_bits=4, weight_observer="mse"),
@@ -136,142 +86,76 @@ _FOUR_BITS = (
 )
 
 
-def _fit(
-    net: nn.Module, data: Arrays, optimizer: torch.optim.Optimizer, epochs: int, seed: int, follow: bool = False
-) -> None:
-    """Train ``net`` for its cross-entropy; left in evaluation."""
-    pictures, digits = data.train
-    generator = torch.Generator().manual_seed(seed)
-    steps = epochs * -(-len(pictures) // _BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    clipping = [q.log_scale for q in qtorch.quantizers(net).values() if q.learned == "pact"]
-    net.train()
-    for epoch in range(epochs):
-        if follow:
-            observe_in_training(net, epoch < epochs - _RESTING)
-        for batch in torch.randperm(len(pictures), generator=generator).split(_BATCH):
-            loss = F.cross_entropy(net(pictures[batch]), digits[batch])
-            for log_scale in clipping:
-                loss = loss + _PACT_DECAY * (255 * torch.exp(log_scale)).square()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    net.eval()
+def _right(net: nn.Module, data: Arrays) -> int:
+    """How many of the test pictures a network names rightly."""
+    return round(accuracy(net, data) / 100 * len(data.test[0]))
 
 
-def trained(
-    data: Arrays, seed: int, channels: tuple[int, int, int] = (16, 16, 32), epochs: int = _FLOAT_EPOCHS
-) -> nn.Module:
-    """The digits network, trained in float, its batch norms folded."""
-    torch.manual_seed(seed)
-    net = digits_network(channels=channels)
-    _fit(net, data, torch.optim.Adam(net.parameters(), 3e-3), epochs, seed)
-    return fold_batch_norms(net, data.train[0][:1])
+def _reached(row: Row, cases: Sequence[Case]) -> list[int]:
+    return [_right(on_device(quantized(case, row)), case.data) for case in cases]
 
 
-def heavy_tailed(net: nn.Module, seed: int) -> nn.Module:
-    """The same function of a chain of layers, each channel between two of them 2**-5 to 2**5 times as large."""
-    net, generator = copy.deepcopy(net), torch.Generator().manual_seed(seed)
-    layers = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    with torch.no_grad():
-        for first, second in pairwise(layers):
-            factors = 2 ** (10 * torch.rand(len(first.weight), generator=generator) - 5)
-            assert first.bias is not None
-            for constant in (first.weight, first.bias):
-                constant.view(len(factors), -1).mul_(factors[:, None])
-            # A linear layer behind a flatten reads each channel's pixels one after the other.
-            second.weight.view(len(second.weight), len(factors), -1).div_(factors[:, None])
-    return net
+def _in_float(cases: Sequence[Case]) -> list[int]:
+    return [_right(case.net, case.data) for case in cases]
 
 
-def with_outlier(pictures: Tensor, seed: int, factor: float = 50.0) -> Tensor:
-    """``pictures``, ``[N, ...]``, with one of them ``factor`` times as bright."""
-    at = int(torch.randint(len(pictures), (), generator=torch.Generator().manual_seed(seed)))
-    pictures = pictures.clone()
-    pictures[at] *= factor
-    return pictures
-
-
-def quantized(case: Case, row: Row) -> fx.GraphModule:
-    """What a row makes of a case, ready for export."""
-    if not row.epochs:
-        return quantize_after_training(case.net, case.calibration, row.config, row.steps)
-    example = case.calibration[:1]
-    net = equalize(case.net, example) if row.steps.equalize else copy.deepcopy(case.net)
-    qat = qtorch.prepare(net, example, row.config)
-    qtorch.calibrate(qat, case.calibration.split(256))
-    qtorch.set_mode(qat, Mode.FAKE)
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
-    for name, parameter in qat.named_parameters():
-        groups[name.endswith(_LEARNED)].append(parameter)
-    rates = zip(groups, (5e-4, 1e-2), strict=True)
-    optimizer = torch.optim.Adam([{"params": group, "lr": rate} for group, rate in rates if group])
-    _fit(qat, case.data, optimizer, row.epochs, case.seed, row.follow)
-    return qat
-
-
-def on_device(qat: fx.GraphModule) -> DeviceNetwork:
-    """Real tensors in and out, TFLite Micro between."""
-    graph = integer_graph(qat)
-    return DeviceNetwork(graph, write_tflite(graph))
-
-
-def accuracy(net: nn.Module, data: Arrays) -> float:
-    """Share of the test pictures whose digit has the largest output, in percent."""
-    pictures, digits = data.test
-    with torch.no_grad():
-        return 100 * float((net(pictures).argmax(1) == digits).float().mean())
-
-
-def _trained_on(net: nn.Module, data: Arrays, seed: int) -> nn.Module:
-    """``net`` after as many more epochs, in float, as quantized training has."""
-    net = copy.deepcopy(net)
-    _fit(net, data, torch.optim.Adam(net.parameters(), 5e-4), _QAT_EPOCHS, seed)
-    return net
-
-
-def _reached(row: Row, cases: Sequence[Case]) -> list[float]:
-    return [accuracy(on_device(quantized(case, row)), case.data) for case in cases]
-
-
-def _line(name: str, reached: Sequence[Sequence[float]]) -> str:
-    """The mean of every column's seeds, then the worst of the last column's."""
-    figures = "".join(f"{sum(seeds) / len(seeds):11.1f}" for seeds in reached)
-    return f"{name:44}{figures}{min(reached[-1]):13.1f}"
-
-
-def _heading(name: str, *columns: str) -> str:
-    return f"{name:44}" + "".join(f"{column:>11}" for column in columns) + f"{'worst seed':>13}"
-
-
-def _stressed(data: Arrays) -> Iterator[str]:
+def _stressed(data: Arrays) -> list[dict[str, Any]]:
     nets, pictures = [trained(data, seed) for seed in _SEEDS], data.train[0]
-    heavy = [heavy_tailed(net, seed) for seed, net in zip(_SEEDS, nets, strict=True)]
+    heavy: list[nn.Module] = [heavy_tailed(net, seed) for seed, net in zip(_SEEDS, nets, strict=True)]
     clean, spoilt = [pictures] * len(_SEEDS), [with_outlier(pictures, seed) for seed in _SEEDS]
-    stresses = [
-        [Case(net, shown, data, seed) for net, shown, seed in zip(networks, calibration, _SEEDS, strict=True)]
-        for networks, calibration in ((nets, clean), (heavy, clean), (nets, spoilt), (heavy, spoilt))
+    stresses = {
+        stress: [Case(net, shown, data, seed) for net, shown, seed in zip(networks, calibration, _SEEDS, strict=True)]
+        for stress, networks, calibration in (
+            ("no stress", nets, clean),
+            ("heavy tails", heavy, clean),
+            ("outlier", nets, spoilt),
+            ("both", heavy, spoilt),
+        )
+    }
+    return [
+        {"row": "float", "right": {stress: _in_float(cases) for stress, cases in stresses.items()}},
+        *(
+            {"row": row.name, "right": {stress: _reached(row, cases) for stress, cases in stresses.items()}}
+            for row in EIGHT_BITS
+        ),
     ]
-    yield _heading("8 bits: accuracy on the device, %", "no stress", "tails", "outlier", "both")
-    yield _line("float", [[accuracy(case.net, data) for case in cases] for cases in stresses])
-    for row in _EIGHT_BITS:
-        yield _line(row.name, [_reached(row, cases) for cases in stresses])
 
 
-def _narrow(data: Arrays) -> Iterator[str]:
+def _narrow(data: Arrays) -> list[dict[str, Any]]:
     cases = [Case(trained(data, seed, _NARROW), data.train[0], data, seed) for seed in _SEEDS]
-    further = [_trained_on(case.net, data, case.seed) for case in cases]
-    yield _heading("4-bit weights: accuracy on the device, %", "mean")
-    yield _line("float", [[accuracy(case.net, data) for case in cases]])
-    yield _line(f"float, {_QAT_EPOCHS} epochs more", [[accuracy(net, data) for net in further]])
-    for row in _FOUR_BITS:
-        yield _line(row.name, [_reached(row, cases)])
+    further = [replace(case, net=trained_on(case.net, data, case.seed)) for case in cases]
+    return [
+        {"row": "float", "right": _in_float(cases)},
+        {"row": f"float, {QAT_EPOCHS} epochs more", "right": _in_float(further)},
+        *({"row": row.name, "right": _reached(row, cases)} for row in FOUR_BITS),
+    ]
 
 
-def lines() -> Iterator[str]:
-    """Both tables."""
+def _measure() -> dict[str, Any]:
     data = DigitsData().load()
-    yield from _stressed(data)
-    yield ""
-    yield from _narrow(data)
+    pictures = len(data.test[0])
+    return {"seeds": list(_SEEDS), "pictures": pictures, "eight_bits": _stressed(data), "four_bits": _narrow(data)}
+
+
+def _table(found: dict[str, Any]) -> Sequence[str]:
+    def percent(right: float) -> str:
+        return f"{100 * right / found['pictures']:.1f}"
+
+    stresses = list(found["eight_bits"][0]["right"])
+    eight = [
+        [
+            each["row"],
+            *(percent(mean(each["right"][stress])) for stress in stresses),
+            percent(min(each["right"][stresses[-1]])),
+        ]
+        for each in found["eight_bits"]
+    ]
+    four = [[each["row"], percent(mean(each["right"])), percent(min(each["right"]))] for each in found["four_bits"]]
+    return [
+        *markdown_table(["8 bits", *stresses, f"{stresses[-1]}, worst seed"], eight),
+        "",
+        *markdown_table(["4-bit weights, (2, 4, 4) channels", "no stress", "worst seed"], four),
+    ]
+
+
+STRESS = Suite("stress", __doc__, _measure, _table)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Suite", "markdown_table"]
+__all__ = ["Suite", "markdown_table", "share"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,18 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
         "|" + "---|" * len(head),
         *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows),
     ]
+
+
+def share(mismatches: int, outputs: int) -> str:
+    """What is equal, in percent; with as many digits as it takes not to say 100 of what is less.
+
+    Example:
+        >>> share(8, 1000), share(1, 128_000), share(0, 5)
+        ('99.20 %', '99.999 %', '100 %')
+    """
+    if not mismatches:
+        return "100 %"
+    equal, digits = 100 * (1 - mismatches / outputs), 2
+    while float(f"{equal:.{digits}f}") == 100:
+        digits += 1
+    return f"{equal:.{digits}f} %"

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
+from benchmarks.firmware import FIRMWARE
 from benchmarks.growth import GROWTH
+from benchmarks.interpreter import INTERPRETER
+from benchmarks.mlperf import MLPERF
+from benchmarks.opinions import OPINIONS
+from benchmarks.overhead import OVERHEAD
 from benchmarks.pipeline import PIPELINE
 from benchmarks.processes import PROCESSES
+from benchmarks.recipes import RECIPES
+from benchmarks.stress import STRESS
 from benchmarks.training import TRAINING
 
 __all__ = ["SUITES"]
 
-SUITES = {suite.name: suite for suite in (TRAINING, CONVERSION, PIPELINE, GROWTH, PROCESSES)}
+SUITES = {
+    suite.name: suite
+    for suite in (
+        TRAINING,
+        OVERHEAD,
+        CONVERSION,
+        PIPELINE,
+        GROWTH,
+        PROCESSES,
+        RECIPES,
+        STRESS,
+        MLPERF,
+        FIRMWARE,
+        INTERPRETER,
+        OPINIONS,
+    )
+}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import qtorch
-from benchmarks.stress import Case, Row, accuracy, heavy_tailed, on_device, quantized, trained, with_outlier
+from benchmarks.stress_cases import Case, Row, accuracy, heavy_tailed, on_device, quantized, trained, with_outlier
 from export.post_training import PostTraining
 from qtorch import Mode, QuantizationConfig
 from recipes.digits_qat.data import DigitsData

@@ -9,9 +9,11 @@ Example:
 
 from firmware.emulation.build import Footprint, Options
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
+from firmware.emulation.interpreted import Interpreted, interpreted
 from firmware.emulation.machines import MACHINES, Machine, available
 from firmware.emulation.replay import Cost, Mismatch, Replay, footprints, replay
 from firmware.emulation.sketch import build_sketch, run_sketch, sketch_available, sketch_size, sketch_source
+from firmware.emulation.tflm_library import Library, libraries, optimization
 
 __all__ = [
     "MACHINES",
@@ -20,6 +22,8 @@ __all__ = [
     "DidNotEnd",
     "EmulationFailure",
     "Footprint",
+    "Interpreted",
+    "Library",
     "Machine",
     "Mismatch",
     "Options",
@@ -27,6 +31,9 @@ __all__ = [
     "available",
     "build_sketch",
     "footprints",
+    "interpreted",
+    "libraries",
+    "optimization",
     "replay",
     "run_sketch",
     "sketch_available",

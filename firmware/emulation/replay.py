@@ -14,7 +14,16 @@ from firmware.emulation.build import Footprint, Model, Options, compile_model, l
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.machines import Machine
 
-__all__ = ["Cost", "Mismatch", "Replay", "footprints", "replay", "run_program"]
+__all__ = [
+    "Cost",
+    "Mismatch",
+    "Replay",
+    "check_samples",
+    "footprints",
+    "replay",
+    "replay_model",
+    "run_program",
+]
 
 #: Exit codes of the rigs and of the AVR runner (firmware/targets/rig.h and avr/runner.c).
 _AGREES, _DIFFERS, _CYCLE_LIMIT = 0, 65, 71
@@ -122,34 +131,53 @@ def replay(
         DidNotEnd: time or cycles ran out.
         EmulationFailure: the program ended in any other way than by saying whether all outputs agree.
     """
+    check_samples(inputs, expected)
+    options = options or Options()
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        model = compile_model(machine, sources, name, Path(folder), options)
+        return replay_model(machine, model, inputs, expected, options)
+
+
+def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: np.ndarray, options: Options) -> Replay:
+    """:func:`replay` of a model that is compiled already, with whatever gave its object files.
+
+    Raises:
+        ValueError, DidNotBuild, DidNotEnd, EmulationFailure: as :func:`replay`.
+    """
+    check_samples(inputs, expected)
+    folder = model.folder
+    alone, firmware = _footprints(machine, model)
+    elf = link(machine, model, (*machine.start, *machine.rig), "replay.elf")
+    (folder / "samples.bin").write_bytes(np.concatenate([inputs, expected], axis=1).tobytes())
+    sizes = (str(inputs.shape[1]), str(expected.shape[1]))
+    code, output = run_program(machine, elf, folder, options, sizes)
+    if code not in (_AGREES, _DIFFERS):
+        raise EmulationFailure(
+            where=f"{machine.name}: {model.name}",
+            expected=f"exit code {_AGREES} (outputs agree) or {_DIFFERS} (outputs differ)",
+            got=f"{code}: {_ENDS[code]}" if code in _ENDS else str(code),
+            output=output,
+        )
+    ticks, outputs, figures = _results(machine, folder / "results.bin", expected)
+    found = _compared(machine, model.name, expected, outputs, figures, code)
+    cost, overhead = _cost(machine, ticks, figures[2])
+    stack = figures[3] if machine.kind != "host" else None
+    if machine.ram is not None and stack is not None:
+        _must_fit(machine, weigh(machine, (elf,)).ram, stack)
+    mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
+    return Replay(machine.name, len(inputs), mismatches, found, outputs, cost, overhead, stack, alone, firmware)
+
+
+def check_samples(inputs: np.ndarray, expected: np.ndarray) -> None:
+    """Refuse what is not int8 ``[N, I]`` and ``[N, O]`` with N at least 1.
+
+    Raises:
+        ValueError: says which, and its type and shape.
+    """
     for side, codes in (("inputs", inputs), ("expected", expected)):
         if codes.dtype != np.int8 or codes.ndim != 2 or codes.size == 0 or len(codes) != len(inputs):
             shape = list(codes.shape)
             raise ValueError(f"replay.{side}: expected int8 [{len(inputs)}, >= 1], got {codes.dtype} {shape}")
-    options = options or Options()
-    with tempfile.TemporaryDirectory(prefix="replay-") as made:
-        folder = Path(made)
-        model = compile_model(machine, sources, name, folder, options)
-        alone, firmware = _footprints(machine, model)
-        elf = link(machine, model, (*machine.start, *machine.rig), "replay.elf")
-        (folder / "samples.bin").write_bytes(np.concatenate([inputs, expected], axis=1).tobytes())
-        sizes = (str(inputs.shape[1]), str(expected.shape[1]))
-        code, output = run_program(machine, elf, folder, options, sizes)
-        if code not in (_AGREES, _DIFFERS):
-            raise EmulationFailure(
-                where=f"{machine.name}: {name}",
-                expected=f"exit code {_AGREES} (outputs agree) or {_DIFFERS} (outputs differ)",
-                got=f"{code}: {_ENDS[code]}" if code in _ENDS else str(code),
-                output=output,
-            )
-        ticks, outputs, figures = _results(machine, folder / "results.bin", expected)
-        found = _compared(machine, name, expected, outputs, figures, code)
-        cost, overhead = _cost(machine, ticks, figures[2])
-        stack = figures[3] if machine.kind != "host" else None
-        if machine.ram is not None and stack is not None:
-            _must_fit(machine, weigh(machine, (elf,)).ram, stack)
-        mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
-        return Replay(machine.name, len(inputs), mismatches, found, outputs, cost, overhead, stack, alone, firmware)
 
 
 def run_program(machine: Machine, elf: Path, folder: Path, options: Options, sizes: tuple[str, str]) -> tuple[int, str]:

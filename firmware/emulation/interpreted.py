@@ -1,0 +1,144 @@
+"""A model in TFLite Micro on an emulated Cortex-M, counted and weighed by the rigs that replay plain C."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from firmware.emulation.build import STRICT, TARGETS, Model, Options, link, run_tool, weigh
+from firmware.emulation.failure import DidNotBuild
+from firmware.emulation.replay import Replay, check_samples, replay_model, run_program
+from firmware.emulation.tflm_library import Library
+
+__all__ = ["Interpreted", "interpreted"]
+
+#: Arenas are tried at this granularity, in bytes; it is also their alignment.
+_STEP = 16
+_LARGEST = 256 * 1024
+_ACCEPTED = 0
+_CPP = (
+    "-std=c++17",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-threadsafe-statics",
+    "-ffunction-sections",
+    "-fdata-sections",
+)
+
+
+@dataclass(frozen=True)
+class Interpreted:
+    """What TFLite Micro made of the samples.
+
+    Attributes:
+        replay: as of plain C. Its ``cost`` covers the copies into and out of the interpreter's tensors, its ``stack``
+            the set-up; its ``firmware`` has the arena and no input and output beside it, its ``model`` not the library.
+        arena: bytes of the smallest arena with which the model can be set up on this machine.
+    """
+
+    replay: Replay
+    arena: int
+
+
+def interpreted(
+    library: Library,
+    sources: Mapping[str, str],
+    name: str,
+    inputs: np.ndarray,
+    expected: np.ndarray,
+    options: Options | None = None,
+) -> Interpreted:
+    """Run the model on every input and compare, with the smallest arena that lets it run.
+
+    Args:
+        library: for a machine that :func:`~firmware.emulation.machines.available` finds nothing missing for.
+        sources: an export's ``<name>_model_data.h``, ``<name>_model_data.cc`` and ``<name>_op_resolver.h``.
+        name: a C identifier.
+        inputs: int8 ``[N, I]``, N at least 1.
+        expected: int8 ``[N, O]``.
+        options: how long to run; and how to build what lies around the library, without its ``flags``, which are C's.
+
+    Raises:
+        ValueError: the arrays are not of that type and shape.
+        DidNotBuild: the sources do not compile or the program does not fit, or no arena up to 256 KiB is enough.
+        DidNotEnd: time ran out.
+        EmulationFailure: the program ended in any other way than by saying whether all outputs agree.
+    """
+    check_samples(inputs, expected)
+    options = options or Options()
+    with tempfile.TemporaryDirectory(prefix="interpreted-") as made:
+        folder = Path(made)
+        sizes = (inputs.shape[1], expected.shape[1])
+        objects = _compile(library, {**sources, f"{name}_model.h": _model_header(name, sizes)}, name, folder, options)
+        arena = _smallest_arena(library, Model(name, folder, (*objects, _arena(library, folder, _LARGEST))), options)
+        model = Model(name, folder, (*objects, _arena(library, folder, arena)))
+        machine = library.machine
+        smallest = weigh(machine, (link(machine, model, (*machine.start, "tflm/smallest.c"), "smallest.elf"),))
+        found = replay_model(machine, model, inputs, expected, options)
+        return Interpreted(dataclasses.replace(found, firmware=smallest), arena)
+
+
+def _model_header(name: str, sizes: tuple[int, int]) -> str:
+    """The interpreted model under the names that plain C has."""
+    return f"""\
+#pragma once
+#include <stdint.h>
+#define {name.upper()}_INPUT_SIZE {sizes[0]}
+#define {name.upper()}_OUTPUT_SIZE {sizes[1]}
+#ifdef __cplusplus
+#include "{name}_model_data.h"
+#include "{name}_op_resolver.h"
+extern "C"
+#endif
+void {name}_invoke(const int8_t *in, int8_t *out);
+"""
+
+
+def _compile(
+    library: Library, sources: Mapping[str, str], name: str, folder: Path, options: Options
+) -> tuple[Path, ...]:
+    for file, text in sources.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    machine = library.machine
+    cpu = [flag for flag in machine.flags if flag.startswith("-m")]
+    names = (f"-DMODEL={name}", f"-DMODEL_UPPER={name.upper()}", f"-I{folder}", f"-I{TARGETS}", f"-I{TARGETS / 'tflm'}")
+    objects = []
+    for source in (TARGETS / "tflm" / "interpreted.cc", folder / f"{name}_model_data.cc"):
+        target = folder / f"{source.name}.o"
+        flags = (*cpu, *options.optimize, *_CPP, *STRICT, *library.compile_flags, *names)
+        compiler = f"{machine.prefix}g++"
+        run_tool(f"{machine.name}: {source.name}", (compiler, *flags, "-c", source, "-o", target))
+        objects.append(target)
+    return tuple(objects)
+
+
+def _arena(library: Library, folder: Path, arena: int) -> Path:
+    machine, target = library.machine, folder / f"arena_{arena}.o"
+    flags = (*machine.flags, "-O2", *STRICT, f"-DARENA_BYTES={arena}")
+    source = TARGETS / "tflm" / "arena.c"
+    run_tool(f"{machine.name}: arena.c", (machine.compiler, *flags, "-c", source, "-o", target))
+    return target
+
+
+def _smallest_arena(library: Library, model: Model, options: Options) -> int:
+    """Found by bisection: what ``arena_used_bytes`` says understates what setting up needs at its peak."""
+    machine = library.machine
+    elf = link(machine, model, (*machine.start, "tflm/probe.c", "semihosting.c"), "probe.elf")
+
+    def accepts(size: int) -> bool:
+        (model.folder / "arena.bin").write_bytes(size.to_bytes(4, "little"))
+        return run_program(machine, elf, model.folder, options, ("0", "0"))[0] == _ACCEPTED
+
+    low, high = 0, _LARGEST
+    if not accepts(high):
+        where = f"{machine.name}: {model.name}"
+        raise DidNotBuild(where=where, expected=f"an arena of {high:,} bytes to be enough", got="a refusal")
+    while high - low > _STEP:
+        middle = (low + high) // 2 // _STEP * _STEP
+        low, high = (low, middle) if accepts(middle) else (middle, high)
+    return high

@@ -1,0 +1,10 @@
+/* The smallest program around an interpreted model: codes are read and written where the interpreter keeps them.
+ * Measured, never run. */
+#include "interpreted.h"
+
+int main(void) {
+  (void)interpreted_begin(interpreted_arena_bytes);
+  for (;;) {
+    (void)interpreted_invoke();
+  }
+}
