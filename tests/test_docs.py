@@ -107,7 +107,7 @@ def test_every_block_runs(page: Path, folder: Path) -> None:
     if page.name in _NEED_TFLM and not tflm_available():
         pytest.skip("tflite-micro has wheels for Linux x86-64 only; run this test there")
     if page.name in _IN_A_COPY:
-        for part in ("qtorch", "export", "recipes", "firmware", "tests", "pyproject.toml"):
+        for part in ("qtorch", "export", "recipes", "firmware", "benchmarks", "tests", "pyproject.toml"):
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, folder / part)
     namespace: dict[str, object] = {"__name__": "docs"}

@@ -20,6 +20,7 @@ import yaml
 from torch import nn
 
 import qtorch
+from benchmarks.suites import SUITES
 from qtorch.config import QuantizationConfig
 from qtorch.errors import UnsupportedLayer
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -38,6 +39,7 @@ _FILE = re.compile(r"`((?:qtorch|export|recipes|firmware|tests|benchmarks)/[\w/]
 _RECIPES = ("fuel", "sine", "gesture", "digits", "keyword", "anomaly")
 _COMMANDS = {
     **dict.fromkeys((f"recipes.{task}_qat" for task in _RECIPES), ()),
+    "benchmarks": (),
     "export": ("verify", "sensitivity", "summary", "profile", "compare"),
 }
 
@@ -122,6 +124,13 @@ def test_options_that_a_page_names_exist(page: Path) -> None:
     text = re.sub(r"^```text\n.*?^```$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     named = {option for line in text.splitlines() for option in _OPTION.findall(_FOREIGN.sub("", line))}
     assert named <= known_options(), sorted(named - known_options())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_benchmarks_that_a_page_names_exist(page: Path) -> None:
+    named = set(re.findall(r"python -m benchmarks ([a-z]+)", page.read_text()))
+    assert named <= set(SUITES)
+    assert page != README or named == set(SUITES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
+from benchmarks.mlperf_networks import varied
 from export import second_opinions
 from export.integers import integer_graph
 from export.interpret import interpret
@@ -33,7 +34,6 @@ from qtorch.row import Row, Sample, Unsupported
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.conftest import run_fuel
 from tests.random_drawing import draw
-from tests.test_mlperf_tiny import varied
 from tests.test_random_networks import CHUNK, CONFIGURATIONS, a_dozen
 from tests.test_rows import CASES, batch_of, graph_of, run_reference, runtime_arrays
 
