@@ -37,7 +37,7 @@ _NEED_TFLM = {"add_an_operator.md", "add_a_board.md", "tutorial.md"}
 #: Makes a command quick without changing what it does; the page says what a person types.
 _QUICK = {"train.py": ("--trainer.max_epochs", "40", "--trainer.enable_progress_bar", "false")}
 
-#: What the package installs under the name ``qtorch``.
+#: What the package installs under the name ``qtorch``, in a folder of its own.
 _CONSOLE_SCRIPT = "import sys; from qtorch.lightning.cli import main; sys.exit(main())"
 
 
@@ -55,13 +55,11 @@ def blocks(page: Path) -> list[Block]:
     return [Block(m[1], m[2], text.count("\n", 0, m.start(2))) for m in _BLOCK.finditer(text)]
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
-
-
-def _shell(folder: Path, text: str) -> str:
+def _shell(folder: Path, scripts: Path, text: str) -> str:
     """What the commands print, one after another; installing is the reader's, and not repeated here."""
     printed = ""
+    # As for a person who has installed the package: nothing but that is found from everywhere.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         if not words or words[0] == "pip":
@@ -69,11 +67,12 @@ def _shell(folder: Path, text: str) -> str:
         if words[0] == "python":
             words = [sys.executable, *words[1:], *_QUICK.get(words[1], ())]
         elif words[0] == "qtorch":
-            words = [sys.executable, "-c", _CONSOLE_SCRIPT, *words[1:]]
+            (scripts / "qtorch").write_text(_CONSOLE_SCRIPT)
+            words = [sys.executable, str(scripts / "qtorch"), *words[1:]]
         elif words[0] == "cc" and shutil.which("cc") is None:
             pytest.skip("no cc found; apt install gcc")
         done = subprocess.run(
-            words, cwd=folder, env=_environment(folder), capture_output=True, text=True, check=False, timeout=300
+            words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         printed += done.stdout
@@ -101,7 +100,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_runs(page: Path, folder: Path) -> None:
+def test_every_block_runs(page: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     found = blocks(page)
     assert {block.kind for block in found} <= {"python", "sh", "text", "yaml", "c", "cpp"}
     if page.name in _NEED_TFLM and not tflm_available():
@@ -125,7 +124,7 @@ def test_every_block_runs(page: Path, folder: Path) -> None:
                 exec(compile("\n" * block.line + block.text, str(page), "exec"), namespace)
             printed = heard.getvalue()
         elif block.kind == "sh":
-            printed = _shell(folder, block.text)
+            printed = _shell(folder, tmp_path_factory.mktemp("scripts"), block.text)
         elif block.kind == "text":
             said, wanted = printed.splitlines(), block.text.splitlines()
             same = len(said) == len(wanted) and all(map(_alike, said, wanted))

@@ -177,7 +177,7 @@ def test_the_file_of_a_whole_run_trains(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "my_package.py").write_text(page)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(configuration("model")))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "argv", ["qtorch", "fit", "--config", "run.yaml", "--trainer.accelerator", "cpu", *_QUICK])
     try:
         assert console_script() == 0

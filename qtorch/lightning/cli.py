@@ -195,6 +195,8 @@ def run_command(command: Callable[[], None]) -> int:
 
 
 def main() -> int:
-    """The console script ``qtorch``."""
+    """The console script ``qtorch``; like ``python -m`` it finds modules in the folder where it is called."""
+    # There lie the classes that a configuration names; an installed script looks beside itself instead.
+    sys.path.insert(0, str(Path.cwd()))
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     return run_command(lambda: subcommand(None, None, None, None))
