@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, fx, nn
 
 from export.engines import TFLM, Engine, tflm_available
@@ -91,7 +92,7 @@ def real_inputs(run: Run) -> dict[str, Tensor]:
     """What the network reads of ``"train"`` and ``"test"``, float32 ``[N, ...]``; of foreign data up to some 2,000.
 
     Raises:
-        BadConfiguration: it reads more than one tensor.
+        BadConfiguration: it reads more than one tensor, or there is nothing to measure it by.
     """
     example: Any = run.module.example_input_array
     if isinstance(example, tuple) and len(example) > 1:
@@ -103,6 +104,14 @@ def real_inputs(run: Run) -> dict[str, Tensor]:
         )
     if isinstance(run.data, ArrayDataModule):
         return {"train": run.data.arrays.train[0], "test": run.data.arrays.test[0]}
+    for owner, method in ((run.module, "test_step"), (run.data, "train_dataloader"), (run.data, "test_dataloader")):
+        if not is_overridden(method, owner):
+            raise BadConfiguration(
+                where=type(owner).__name__,
+                expected=f"a {method}: an export measures ranges on training data, and its figures on test data",
+                got="none",
+                remedy=f"write {method}; a test_step logs the figures, as in self.log('mse', ...)",
+            )
     run.data.prepare_data()
     found = {}
     for part, stage in (("train", "fit"), ("test", "test")):
