@@ -53,12 +53,16 @@ def commands(page: Path) -> list[str]:
 def run(module: str, *arguments: str) -> int:
     """``python -m module arguments``, in this process; the exit code."""
     before, sys.argv = sys.argv, [module, *arguments]
+    # Another test may have imported it, which runpy warns of.
+    imported = sys.modules.pop(f"{module}.__main__", None)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return int(end.code or 0)
     finally:
         sys.argv = before
+        if imported is not None:
+            sys.modules[f"{module}.__main__"] = imported
     return 0
 
 
