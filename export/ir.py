@@ -135,6 +135,20 @@ class Graph:
         """Whether any node computes in float32, so that results are not promised to the bit."""
         return any(self.is_real(node) for node in self.nodes)
 
+    def renamed(self, called: Mapping[str, str]) -> Graph:
+        """The same graph with other names, all different; ``called`` has one for every value."""
+
+        def each(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(called[name] for name in names)
+
+        return Graph(
+            {called[name]: value for name, value in self.values.items()},
+            tuple(Node(node.op, node.attrs, each(node.inputs), each(node.outputs)) for node in self.nodes),
+            each(self.inputs),
+            each(self.outputs),
+            {called[name]: view for name, view in self.views.items()},
+        )
+
     def constants(self) -> dict[str, Value]:
         """The values that have data."""
         return {name: value for name, value in self.values.items() if value.data is not None}

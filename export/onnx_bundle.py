@@ -13,6 +13,7 @@ from export.onnx_parity import verified_onnx
 from export.onnx_runtime import ONNX_RUNTIME
 from export.parity import EngineParity
 from export.second_opinions import require
+from export.tflite import speaking_names
 from qtorch.errors import BadConfiguration
 
 __all__ = ["OnnxFiles", "onnx_files", "require_onnx"]
@@ -53,7 +54,7 @@ def require_onnx(kind: str) -> None:
 
 
 def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> OnnxFiles:
-    """A graph as ``<name>.onnx``, verified.
+    """A graph as ``<name>.onnx``, verified; its tensors are called as in ``<name>_named.tflite``.
 
     Args:
         name: of the model.
@@ -66,7 +67,7 @@ def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> OnnxFi
     """
     step = -(-len(codes[0]) // _MOST)
     inputs = tuple(_fed(graph, n, array[::step]) for n, array in zip(graph.inputs, codes, strict=True))
-    file, found = verified_onnx(graph, name, inputs)
+    file, found = verified_onnx(graph.renamed(speaking_names(graph)), name, inputs)
     return OnnxFiles(
         {f"{name}.onnx": file}, {ONNX_RUNTIME.name: found.outputs}, {"bytes": len(file), **found.as_json()}
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.boards import BOARDS, CLOCKS, Board, Supply
 from export.inspection import as_json, read_model
-from export.ir import Graph, Node
+from export.ir import Graph
 from export.machine_profile import MachineProfile, all_machines
 from export.page import Block, Line, Table
 from export.profile import Profile, file_profile, profile
@@ -125,18 +125,8 @@ def named(graph: Graph, model: bytes) -> Graph:
     """A graph that was read from a file, its tensors called as the file does where each name is there once."""
     names = [tensor.name for tensor in summarize(model).subgraphs[0].tensors]
     called = {old: names[int(old[1:])] for old in graph.values}
-    if "" in called.values() or len(set(called.values())) < len(called):
-        return graph
-
-    def renamed(old: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(called[name] for name in old)
-
-    return Graph(
-        {called[name]: value for name, value in graph.values.items()},
-        tuple(Node(node.op, node.attrs, renamed(node.inputs), renamed(node.outputs)) for node in graph.nodes),
-        renamed(graph.inputs),
-        renamed(graph.outputs),
-    )
+    unclear = "" in called.values() or len(set(called.values())) < len(called)
+    return graph if unclear else graph.renamed(called)
 
 
 def profile_page(found: Profile) -> Iterator[Block]:

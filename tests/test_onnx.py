@@ -27,6 +27,7 @@ from export.onnx_runtime import ONNX_RUNTIME
 from export.options import ExportOptions
 from export.parity import corner_codes
 from export.passes.float_interface import float_interface
+from export.tflite import speaking_names
 from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer
 from qtorch.ops import ROWS
 from qtorch.qparams import QParams
@@ -374,3 +375,14 @@ def test_qparams_of_one_channel_keep_their_axis() -> None:
     sample = next(s for s in row.samples() if s.label == "one output channel")
     assert sample.qparams["weight"] == QParams(sample.qparams["weight"].scale, (0,), axis=0)  # type: ignore[union-attr]
     compare_onnx(graph_of(row, sample), write_onnx(graph_of(row, sample)))
+
+
+def test_exported_tensors_speak(small: tuple[Graph, OnnxModel, tuple[np.ndarray, ...]]) -> None:
+    """They are called as in the named .tflite file: a layer's number alone says nothing in a viewer."""
+    graph, _, codes = small
+    (file,) = onnx_files("small", graph, codes).files.values()
+    held = second_opinions.onnx_package().ModelProto.FromString(file).graph
+    names = {name for node in held.node for name in (*node.input, *node.output)}
+    assert "0.conv_2d.nchw" in names
+    assert not any(name.isdigit() for name in names)
+    assert [output.name for output in held.output] == [speaking_names(graph)[name] for name in graph.outputs]
