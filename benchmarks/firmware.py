@@ -80,7 +80,7 @@ def _limits(graph: Graph) -> dict[str, Any]:
     ``smlad`` is the count of Cortex-M4's widest multiplication, which forms two products; ``least_memory`` are bytes of
     the tensors that are needed at once, and ``memory`` those of the plan.
     """
-    products = sum(machine_profile.multiply_accumulates(graph, node) for node in graph.nodes)
+    products = machine_profile.all_multiply_accumulates(graph)
     network = c_network(graph)
     return {
         "products": products,

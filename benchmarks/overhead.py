@@ -23,7 +23,7 @@ import qtorch
 from benchmarks.environments import ROOT
 from benchmarks.epoch_clock import EpochClock
 from benchmarks.mlperf_networks import REFERENCES, codes_of
-from benchmarks.spread import Spread, cell, spread
+from benchmarks.spread import Spread, cell, ratios, spread
 from benchmarks.suite import Suite, markdown_table
 from export.integers import integer_graph
 from export.interpret import interpret
@@ -93,10 +93,8 @@ def _in_turn(runs: Mapping[str, Callable[[], object]], turns: int) -> list[dict[
 
 def _ratios(turns: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """The float run's seconds, and the others over it."""
-    found: dict[str, Any] = {"float_s": asdict(spread([turn["float"] for turn in turns]))}
-    for name in turns[0].keys() - {"float"}:
-        found[name] = asdict(spread([turn[name] / turn["float"] for turn in turns]))
-    return found
+    plain = asdict(spread([turn["float"] for turn in turns]))
+    return {"float_s": plain, **{kind: asdict(ratio) for kind, ratio in ratios(turns).items()}}
 
 
 def _forward() -> dict[str, Any]:

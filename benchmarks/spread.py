@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Spread", "cell", "spread"]
+__all__ = ["Spread", "cell", "ratios", "spread"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,16 @@ def spread(measured: Sequence[float]) -> Spread:
         return Spread(statistics.median(measured), min(measured), max(measured), len(measured))
     low, median, high = statistics.quantiles(measured, n=4, method="inclusive")
     return Spread(median, low, high, len(measured))
+
+
+def ratios(turns: Sequence[Mapping[str, float]], base: str = "float") -> dict[str, Spread]:
+    """Of each kind but ``base`` its measurement over that of ``base`` in the same turn; in the order of the kinds.
+
+    Example:
+        >>> ratios([{"float": 2.0, "QAT": 3.0}])
+        {'QAT': Spread(median=1.5, low=1.5, high=1.5, count=1)}
+    """
+    return {kind: spread([turn[kind] / turn[base] for turn in turns]) for kind in turns[0] if kind != base}
 
 
 def cell(found: Mapping[str, float], form: str = ".2f") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.peers.networks import NETWORKS
 from benchmarks.rounds import Peer, absent_lines, rounds
-from benchmarks.spread import cell, spread
+from benchmarks.spread import cell, ratios
 from benchmarks.suite import Suite, markdown_table
 
 __all__ = ["TRAINING"]
@@ -23,14 +23,12 @@ _PEERS = (
 
 def _measure() -> dict[str, Any]:
     taken, absent = rounds(_PEERS, NETWORKS, _TURNS)
-    ratios = []
+    found = []
     for task, turns in taken.items():
         for library in turns[-1]:
-            times = [turn[library] for turn in turns]
-            for kind in times[0].keys() - {"float"}:
-                ratio = spread([time[kind] / time["float"] for time in times])
-                ratios.append({"task": task, "library": library, "kind": kind, "ratio": asdict(ratio)})
-    return {"ratios": ratios, "absent": [asdict(each) for each in absent]}
+            for kind, ratio in ratios([turn[library] for turn in turns]).items():
+                found.append({"task": task, "library": library, "kind": kind, "ratio": asdict(ratio)})
+    return {"ratios": found, "absent": [asdict(each) for each in absent]}
 
 
 def _table(found: dict[str, Any]) -> Sequence[str]:

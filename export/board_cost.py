@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from export.board_estimate import estimates, machine_of
-from export.boards import Board
+from export.boards import CLOCKS, Board
 from export.ir import Graph
 from export.machine_profile import on_machine
 
@@ -24,8 +24,8 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
         speed: whether the C was made for speed.
 
     Returns:
-        ``board``, and either ``machine``, ``unit``, ``median``, ``stack_bytes``, ``milliseconds``, ``time_is`` and
-        ``assumptions``, or ``absent``: why nothing was counted.
+        ``board``, and either ``machine``, ``unit``, ``clock_hz``, ``median``, ``stack_bytes``, ``milliseconds``,
+        ``time_is`` and ``assumptions``, or ``absent``: why nothing was counted.
 
     Raises:
         ParityError: the machine computed something else than the reference.
@@ -43,6 +43,7 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
         "board": board.name,
         "machine": found.machine,
         "unit": found.unit,
+        "clock_hz": CLOCKS[board.name],
         "median": found.median,
         "stack_bytes": found.stack,
         "milliseconds": estimate.milliseconds,

@@ -31,7 +31,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
-from export.machine_profile import multiply_accumulates
+from export.machine_profile import all_multiply_accumulates
 from export.model_file import model_file, model_metadata
 from export.model_metadata import metadata_header
 from export.node_parity import node_parity
@@ -144,7 +144,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "test": stage_figures(run, graph, int8_model, chosen),
         "tflite_bytes": len(model),
         "arena_bytes": arena_bytes,
-        "macs": sum(multiply_accumulates(graph, node) for node in graph.nodes),
+        "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),

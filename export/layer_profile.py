@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.ir import Graph, Node
-from export.machine_profile import multiply_accumulates, on_machine
+from export.machine_profile import LAYERS_WITH_WEIGHTS, multiply_accumulates, on_machine, products
 from export.tflite import raw_bytes
 from export.tflite_summary import OpSummary, SubgraphSummary, TensorSummary
 from firmware.emulation import Machine
@@ -123,13 +123,15 @@ def _sizes(tensor: TensorSummary) -> tuple[int, ...]:
 def _file_macs(op: OpSummary, graph: SubgraphSummary) -> int | None:
     if op.op in _UNCOUNTED or ":" in op.op:
         return None
-    if op.op not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+    name = op.op.lower()
+    if name not in LAYERS_WITH_WEIGHTS:
         return 0
     shapes = [_sizes(graph.tensors[i]) if i >= 0 else () for i in op.inputs]
     weight = shapes[1] if len(shapes) > 1 else ()
     if not op.outputs or len(weight) != (2 if op.op == "FULLY_CONNECTED" else 4):
         return None
-    if op.op == "TRANSPOSE_CONV":  # inputs: the output's shape, the weights, the input
-        return math.prod(shapes[2]) * math.prod(weight[:3]) if len(shapes) > 2 else None
-    per_output = weight[1] * weight[2] if op.op == "DEPTHWISE_CONV_2D" else math.prod(weight[1:])
-    return per_output * math.prod(_sizes(graph.tensors[op.outputs[0]]))
+    # Inputs of a transposed convolution: the output's shape, the weights, the input.
+    at = 2 if name == "transpose_conv" else 0
+    if len(shapes) <= at:
+        return None
+    return products(name, weight, shapes[at], _sizes(graph.tensors[op.outputs[0]]))

@@ -5,9 +5,8 @@ Nothing is guessed: a machine whose tools are absent, or that can't hold the net
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from export.c_network import c_network
 from export.c_source import c_source
@@ -17,7 +16,19 @@ from export.parity import corner_codes
 from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
 from qtorch.errors import ParityError, UnsupportedLayer
 
-__all__ = ["MachineProfile", "all_machines", "multiply_accumulates", "on_machine", "replayed"]
+__all__ = [
+    "LAYERS_WITH_WEIGHTS",
+    "MachineProfile",
+    "all_machines",
+    "all_multiply_accumulates",
+    "multiply_accumulates",
+    "on_machine",
+    "products",
+    "replayed",
+]
+
+#: Rows whose work is counted in multiply-accumulates.
+LAYERS_WITH_WEIGHTS = ("fully_connected", "conv_2d", "depthwise_conv_2d", "transpose_conv")
 
 
 @dataclass(frozen=True)
@@ -56,15 +67,24 @@ def all_machines() -> tuple[Machine, ...]:
 
 def multiply_accumulates(graph: Graph, node: Node) -> int:
     """Products that a layer with weights sums up, those with padding included; 0 of any other."""
-    if node.op not in ("fully_connected", "conv_2d", "depthwise_conv_2d", "transpose_conv"):
+    if node.op not in LAYERS_WITH_WEIGHTS:
         return 0
     roles = node.input_roles()
     weight, source = graph.values[roles["weight"]].shape, graph.values[roles["input"]].shape
-    output = graph.values[node.output].shape
-    if node.op == "transpose_conv":  # every input meets every weight of its channel, whatever is cut off later
-        return int(np.prod(source)) * int(np.prod(weight)) // weight[3]
-    per_output = weight[1] * weight[2] if node.op == "depthwise_conv_2d" else int(np.prod(weight[1:]))
-    return per_output * int(np.prod(output))
+    return products(node.op, weight, source, graph.values[node.output].shape)
+
+
+def all_multiply_accumulates(graph: Graph) -> int:
+    """Those of all nodes."""
+    return sum(multiply_accumulates(graph, node) for node in graph.nodes)
+
+
+def products(op: str, weight: tuple[int, ...], source: tuple[int, ...], output: tuple[int, ...]) -> int:
+    """Those of one of :data:`LAYERS_WITH_WEIGHTS`, from shapes as a .tflite file has them."""
+    if op == "transpose_conv":  # every input meets every weight of its channel, whatever is cut off later
+        return math.prod(source) * math.prod(weight[:3])
+    per_output = weight[1] * weight[2] if op == "depthwise_conv_2d" else math.prod(weight[1:])
+    return per_output * math.prod(output)
 
 
 def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
@@ -83,7 +103,7 @@ def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> Machi
     if found.first is not None:
         raise ParityError(f"{machine.name} differs from the reference on {found.mismatches} samples: {found.first}")
     assert found.cost is not None
-    macs = sum(multiply_accumulates(graph, node) for node in graph.nodes)
+    macs = all_multiply_accumulates(graph)
     return MachineProfile(
         machine=machine.name,
         cpu=machine.cpu,

@@ -10,7 +10,7 @@ from export.html.markup import Markup, joined, shown
 from export.html.memory_drawing import tensor_buffers
 from export.html.tables import table
 from export.ir import Graph
-from export.machine_profile import multiply_accumulates
+from export.machine_profile import all_multiply_accumulates, multiply_accumulates
 from export.memory_plan import plan
 from export.tflite import raw_bytes, speaking_names
 
@@ -37,14 +37,9 @@ def inference(facts: Facts) -> tuple[str, str] | None:
         return "not counted", f"{found['board']}: {found['absent']}"
     about = f"{found['board']}, plain C"
     if found["milliseconds"] is not None:
-        # Behind the first semicolon stand assumptions on energy, behind the first comma reasons.
-        about += f": {_BOUND[found['time_is']]}{shown(found['milliseconds'], 3)} ms, {_from(found['assumptions'])}"
+        counted = f"{found['unit']} of {found['machine']} at {found['clock_hz'] / 1e6:g} MHz"
+        about += f": {_BOUND[found['time_is']]}{shown(found['milliseconds'], 3)} ms, {counted}"
     return f"{shown(round(found['median']))} {found['unit']}", about
-
-
-def _from(assumptions: str) -> str:
-    """What was counted and at which clock, of all that an estimate says."""
-    return assumptions.split(";")[0].split(",")[0]
 
 
 def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
@@ -55,7 +50,7 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
             ("tensor arena", f"{shown(metrics['arena_bytes'])} bytes", "RAM, the least that TFLM takes, 64-bit")
         )
     rows.append(("tensors alone", f"{shown(plan(tensor_buffers(graph)).peak)} bytes", "RAM, see the plan below"))
-    work = sum(multiply_accumulates(graph, node) for node in graph.nodes)
+    work = all_multiply_accumulates(graph)
     rows.append(("work", f"{shown(work)} MAC", "multiply-accumulates of one inference"))
     c = metrics.get("c")
     if c is not None:

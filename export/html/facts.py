@@ -13,7 +13,7 @@ from torch import fx, nn
 from export.html.distributions import Distribution, distributions
 from export.interpret import interpret
 from export.ir import Graph
-from export.machine_profile import multiply_accumulates
+from export.machine_profile import all_multiply_accumulates
 from export.model_metadata import class_names
 from export.quantization_report import TensorError
 from export.sensitivity import LayerCost, layer_costs
@@ -158,7 +158,7 @@ def _predicted(run: Run, graph: Graph, tested: torch.Tensor) -> dict[str, Predic
 
 def _affordable(graph: Graph) -> int:
     """How many samples the network may compute once per layer."""
-    work = sum(multiply_accumulates(graph, node) for node in graph.nodes) * len(graph.nodes)
+    work = all_multiply_accumulates(graph) * len(graph.nodes)
     return int(min(_LAYER_SAMPLES, max(_FEWEST_SAMPLES, _LAYER_MACS // max(1, work))))
 
 
