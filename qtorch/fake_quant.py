@@ -139,8 +139,8 @@ class Quantizer(nn.Module):
         """Whether training has moved the scale, or the zero point, away from what was measured."""
         if self.learned == "measured" or not self.calibrated:
             return False
-        moved = float(self.log_scale) != _logarithm(self.measured)
-        return moved or (self._learns_zero and float(self.zero_share) != float(self.zero_point) / 256)
+        moved = float(self.log_scale.detach()) != _logarithm(self.measured)
+        return moved or (self._learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)
 
     def qparams(self) -> QParams:
         """The frozen record for export.

@@ -86,14 +86,13 @@ def prepare(
         )
     inside = _with_its_tensors(net)
     # A tracer looks into its root; a lone layer must be seen as a layer.
-    lone = is_leaf(inside)
-    inside = decompose(nn.Sequential(inside) if lone else inside)
+    inside = decompose(nn.Sequential(inside) if is_leaf(inside) else inside)
     _require_finite_parameters(inside)
     prepared = trace(inside, examples, QuantizedNetwork)
     preparation = _Preparation(prepared, config)
     preparation.run()
     prepared.train(net.training)
-    prepared.finish(Origin(net, tuple(tuple(each.shape) for each in examples), config, lone, prepare))
+    prepared.finish(Origin(net, tuple(tuple(each.shape) for each in examples), config, prepare))
     for message in unheard(config, preparation.heard):
         warnings.warn(message, UserWarning, stacklevel=2)
     return prepared

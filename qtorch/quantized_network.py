@@ -43,14 +43,12 @@ class Origin:
         net: the float network; its parameters and buffers are the prepared network's own.
         shapes: of the example inputs, batch axis included.
         config: how it is quantized.
-        lone: whether ``net`` is a single layer, which the prepared network has as its child ``0``.
         made_by: makes the same network from ``net``, example inputs and ``config``.
     """
 
     net: nn.Module
     shapes: tuple[tuple[int, ...], ...]
     config: QuantizationConfig
-    lone: bool
     made_by: Callable[[nn.Module, tuple[Tensor, ...], QuantizationConfig], QuantizedNetwork]
 
 
@@ -70,10 +68,17 @@ class QuantizedNetwork(fx.GraphModule):
 
     origin: Origin
     ops: tuple[str, ...]
+    #: What a tensor of the float network's state is called here; nothing where the trace left it out.
+    _names: dict[str, tuple[str, ...]]
 
     def finish(self, origin: Origin) -> None:
         """Say what the network was made of, once all its ops are in place."""
         self.origin, self.ops = origin, _described(self)
+        own = self.state_dict(keep_vars=True)
+        self._names = {
+            name: tuple(mine for mine, tensor in own.items() if tensor is theirs)
+            for name, theirs in origin.net.state_dict(keep_vars=True).items()
+        }
 
     @property
     def mode(self) -> Mode:
@@ -128,7 +133,10 @@ class QuantizedNetwork(fx.GraphModule):
             BadCheckpoint: the state is another network's, another quantization's or an earlier version's.
         """
         known = self.state_dict(prefix=prefix)
-        self._rename(state_dict, prefix, known)
+        for name in [n for n in state_dict if n.startswith(prefix) and n not in known]:
+            bare = prefix + _without_wrappers(name[len(prefix) :])
+            if bare in known and bare not in state_dict:
+                state_dict[bare] = state_dict.pop(name)
         described = state_dict.get(prefix + EXTRA_STATE)
         mine = [name for name in state_dict if name.startswith(prefix)]
         if described is not None:
@@ -144,33 +152,32 @@ class QuantizedNetwork(fx.GraphModule):
             self._complete(state_dict, prefix, known)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
-    def _rename(self, state_dict: dict[str, Any], prefix: str, known: Mapping[str, Any]) -> None:
-        """Take off what wrappers (compiled, DataParallel, DDP) put into names; a lone layer is called ``0`` here."""
-        for name in [n for n in state_dict if n.startswith(prefix) and n not in known]:
-            parts = name[len(prefix) :].split(".")
-            bare = ".".join(part for part in parts if part not in _WRAPPERS)
-            for renamed in (f"{prefix}{bare}", f"{prefix}0.{bare}" if self.origin.lone else ""):
-                if renamed in known and renamed not in state_dict:
-                    state_dict[renamed] = state_dict.pop(name)
-                    break
-
     def _complete(self, state_dict: dict[str, Any], prefix: str, known: Mapping[str, Any]) -> None:
-        """Ranges stay what they are; what the trace left out of the float network is not missed."""
-        for name, value in known.items():
-            if is_calibration(name):
-                state_dict.setdefault(name, value)
-        for name in self.origin.net.state_dict():
-            if prefix + name not in known:
-                state_dict.pop(prefix + name, None)
+        """Make the float network's state this network's: ranges stay what they are, what was left out is not missed."""
+        given = {}
+        for name in [n for n in state_dict if n.startswith(prefix)]:
+            rest = name[len(prefix) :]
+            spelled = rest if rest in self._names else _without_wrappers(rest)
+            if spelled in self._names:
+                given[spelled] = state_dict.pop(name)
+        for name, value in given.items():
+            state_dict.update(dict.fromkeys((prefix + own for own in self._names[name]), value))
+        theirs = {prefix + own for names in self._names.values() for own in names}
+        for name in known.keys() - theirs:
+            state_dict.setdefault(name, known[name])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedNetwork:
         copied: QuantizedNetwork = super().__deepcopy__(memo)  # type: ignore[assignment]
-        copied.origin, copied.ops = copy.deepcopy(self.origin, memo), self.ops
+        copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         return copied
 
     def __reduce__(self) -> Any:
         """Pickled as what it was made of, and its state; made again, and compared, when it is unpickled."""
         return _unpickled, (self.origin, self.state_dict(), self.training)
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _unpickled(origin: Origin, state: dict[str, Any], training: bool) -> QuantizedNetwork:

@@ -12,7 +12,7 @@ from torch import nn
 from qtorch.errors import BadConfiguration
 from qtorch.quantized_network import QuantizedNetwork
 
-__all__ = ["averaged_networks", "averages_weights", "require_alone", "require_first"]
+__all__ = ["averaged_networks", "averages_weights", "require_first"]
 
 _AVERAGING = (StochasticWeightAveraging, WeightAveraging)
 
@@ -29,20 +29,6 @@ def averaged_networks(trainer: pl.Trainer) -> Iterator[nn.Module]:
         copy = getattr(callback, "_average_model", None) if isinstance(callback, _AVERAGING) else None
         if copy is not None:
             yield copy.net if hasattr(copy, "net") else copy.module.net
-
-
-def require_alone(trainer: pl.Trainer, qat: pl.Callback) -> None:
-    """One network is quantized in one way.
-
-    Raises:
-        BadConfiguration: the trainer has another callback of the kind of ``qat``.
-    """
-    callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]
-    alike = sum(isinstance(callback, type(qat)) for callback in callbacks)
-    if alike > 1:
-        raise BadConfiguration(
-            where="trainer.callbacks", expected=f"one {type(qat).__name__}", got=f"{alike}", remedy="leave one"
-        )
 
 
 def require_first(trainer: pl.Trainer, qat: pl.Callback) -> None:

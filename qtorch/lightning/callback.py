@@ -25,10 +25,17 @@ from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
 from qtorch.known_answer import known_answer
-from qtorch.lightning.averaging import averaged_networks, averages_weights, require_alone, require_first
+from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
 from qtorch.lightning.description import describe, unopenable
 from qtorch.lightning.monitors import forget_best, forget_patience
-from qtorch.lightning.networks import adopting, example_of, inputs_of, network_of, require_no_contradiction
+from qtorch.lightning.networks import (
+    INSTANTIATOR,
+    adopting,
+    example_of,
+    inputs_of,
+    network_of,
+    require_no_contradiction,
+)
 from qtorch.lightning.phases import Epochs, Phases, Point
 from qtorch.lightning.randomness import random_state, restore_random_state
 from qtorch.lightning.replacing import Calls, counted_calls, replace_network
@@ -123,10 +130,9 @@ class QuantizationAwareTraining(pl.Callback):
         """Prepare ``pl_module.net``, once, under every name that the module has for it.
 
         Raises:
-            BadConfiguration: there is another such callback, or the network was prepared with other options.
+            BadConfiguration: the network was prepared with other options.
         """
         if stage == "fit":
-            require_alone(trainer, self)
             require_first(trainer, self)
             # Until quantized training has begun an early stop must not end the run.
             self._min_epochs = trainer.fit_loop.min_epochs or 0
@@ -351,6 +357,9 @@ class QuantizationAwareTraining(pl.Callback):
             "state": self.state_dict(),
             "answer": known_answer(network),
         }
+        # So that Lightning's own load_from_checkpoint prepares the network before it loads it.
+        arguments = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY) or {}
+        checkpoint[pl_module.CHECKPOINT_HYPER_PARAMS_KEY] = {**arguments, "_instantiator": INSTANTIATOR}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

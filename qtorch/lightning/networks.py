@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.cli import instantiate_module
+from pytorch_lightning.core import saving
 from torch import Tensor, nn
 
 from qtorch.config import QuantizationConfig
@@ -14,7 +16,15 @@ from qtorch.lightning.replacing import replace_network
 from qtorch.prepare import prepare
 from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork
 
-__all__ = ["adopting", "example_of", "inputs_of", "network_of", "require_no_contradiction"]
+__all__ = [
+    "INSTANTIATOR",
+    "adopting",
+    "example_of",
+    "inputs_of",
+    "instantiate",
+    "network_of",
+    "require_no_contradiction",
+]
 
 
 def network_of(pl_module: pl.LightningModule) -> nn.Module:
@@ -46,21 +56,50 @@ def adopting(given: frozenset[str]) -> Callable[..., None]:
     """A hook for a module that is about to load a state: its network becomes quantized as the saved one was.
 
     A function that holds no more than names, because averaging callbacks copy the module with its hooks.
+
+    Args:
+        given: options that somebody asked for, which the state must not contradict.
     """
 
-    def adopt(module: Any, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        described = state_dict.get(f"{prefix}net.{EXTRA_STATE}")
-        network = module.net
-        if not isinstance(described, dict) or not isinstance(network, QuantizedNetwork):
-            return
-        if described.get("ops") == list(network.ops) or not isinstance(described.get("config"), dict):
-            return
-        saved = QuantizationConfig(**described["config"])
+    def hook(module: Any, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        _adopt(module, state_dict, prefix, given)
+
+    return hook
+
+
+def instantiate(kind: type[pl.LightningModule], arguments: dict[str, Any]) -> pl.LightningModule:
+    """A module that is about to load a checkpoint, which Lightning's own ``load_from_checkpoint`` makes by this.
+
+    A checkpoint names this function; Lightning calls none that was not allowed before.
+    """
+    named = "_class_path" in arguments
+    module: pl.LightningModule = instantiate_module(kind, arguments) if named else kind(**arguments)
+    module.register_load_state_dict_pre_hook(_adopt_all)
+    return module
+
+
+#: How a checkpoint names :func:`instantiate`.
+INSTANTIATOR = f"{instantiate.__module__}.{instantiate.__qualname__}"
+_allowed = getattr(saving, "_ALLOWED_INSTANTIATORS", None)
+if isinstance(_allowed, set):
+    _allowed.add(INSTANTIATOR)
+
+
+def _adopt_all(module: Any, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+    _adopt(module, state_dict, prefix, frozenset())
+
+
+def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, given: frozenset[str]) -> None:
+    described, network = state_dict.get(f"{prefix}net.{EXTRA_STATE}"), module.net
+    if not isinstance(described, dict) or not isinstance(described.get("config"), dict):
+        return
+    saved = QuantizationConfig(**described["config"])
+    if not isinstance(network, QuantizedNetwork):
+        replace_network(module, prepare(network, example_of(module), saved))
+    elif described.get("ops") != list(network.ops):
         require_no_contradiction(network.origin.config.as_options(), given, saved, "the checkpoint")
         if saved != network.origin.config:
             replace_network(module, prepare(network.origin.net, example_of(module), saved))
-
-    return adopt
 
 
 def require_no_contradiction(

@@ -1,0 +1,284 @@
+"""A prepared network's own state: whose it is, what it may be loaded into, which mode it has, and that it is kept."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import qtorch
+from qtorch import Mode, QuantizationConfig
+from qtorch.errors import BadCheckpoint, BadConfiguration
+
+X = torch.rand(64, 6, generator=torch.Generator().manual_seed(3))
+
+QUANTIZATIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "int16": {"activations": "int16"},
+    "4 bits": {"weight_bits": 4},
+    "per tensor": {"weights": "per_tensor"},
+    "lsq": {"scales": "lsq"},
+    "clipped weights": {"weight_observer": "mse"},
+    "percentile": {"observer": "percentile:99"},
+    "skip": {"layers": {"2": {"skip": True}}},
+}
+
+
+def layers() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def prepared(net: nn.Module | None = None, **quantization: Any) -> qtorch.QuantizedNetwork:
+    qat = qtorch.prepare(layers() if net is None else net, X[:1], QuantizationConfig(**quantization))
+    qtorch.calibrate(qat, [X])
+    return qat.eval()
+
+
+def exact(qat: qtorch.QuantizedNetwork) -> Tensor:
+    with torch.no_grad(), qtorch.in_mode(qat, Mode.EXACT):
+        return qat(X)
+
+
+@pytest.mark.parametrize(("saved", "mine"), list(itertools.permutations(QUANTIZATIONS, 2)))
+def test_the_state_of_another_quantization_is_refused(saved: str, mine: str) -> None:
+    theirs, own = prepared(**QUANTIZATIONS[saved]), prepared(**QUANTIZATIONS[mine])
+    before = {name: copy.deepcopy(value) for name, value in own.state_dict().items()}
+    with pytest.raises(BadCheckpoint, match=r"the state dict: expected .*, got .*Remedy"):
+        own.load_state_dict(theirs.state_dict())
+    for name, value in own.state_dict().items():
+        assert torch.equal(value, before[name]) if isinstance(value, Tensor) else str(value) == str(before[name]), name
+
+
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_a_state_opens_as_what_it_was(quantization: str) -> None:
+    theirs = prepared(**QUANTIZATIONS[quantization])
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.mul_(0.9)
+    qtorch.set_mode(theirs, Mode.EXACT)
+    own = qtorch.prepare(layers(), X[:1], QuantizationConfig(**QUANTIZATIONS[quantization]))
+    own.load_state_dict(theirs.state_dict())
+    assert own.mode is Mode.EXACT
+    with torch.no_grad():
+        assert torch.equal(own.eval()(X), theirs(X))
+
+
+class Other(nn.Module):
+    """The same parameters in another order of computation, or with another slope."""
+
+    def __init__(self, slope: float = 0.0, swapped: bool = False) -> None:
+        super().__init__()
+        self.a, self.b, self.slope, self.swapped = nn.Linear(6, 6), nn.Linear(6, 6), slope, swapped
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = (self.b, self.a) if self.swapped else (self.a, self.b)
+        return second(nn.functional.leaky_relu(first(x), self.slope))
+
+
+@pytest.mark.parametrize("other", [{"slope": 0.25}, {"swapped": True}])
+def test_the_state_of_another_graph_is_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(
+        BadCheckpoint, match=r"layer 'leaky_relu'.*with alpha 0\.25, got alpha 0\.1|layer 'b'.*got layer 'a'"
+    ):
+        prepared(Other(**{"slope": 0.1, **other})).load_state_dict(prepared(Other(slope=0.1)).state_dict())
+
+
+class Unused(nn.Module):
+    """Has a layer that nothing calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.norm, self.idle = nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(9, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.used(x))
+
+
+def as_it_is(net: nn.Module) -> nn.Module:
+    return net
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    return torch.compile(net, backend="eager")  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("make", [layers, Unused, lambda: nn.Linear(6, 2), lambda: nn.LayerNorm(6)])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        as_it_is,
+        compiled,
+        nn.DataParallel,
+        lambda n: compiled(nn.DataParallel(n)),
+        lambda n: nn.DataParallel(compiled(n)),
+    ],
+)
+def test_a_float_networks_own_state_loads_strictly(make: Any, wrapped: Any) -> None:
+    torch.manual_seed(7)
+    trained = make()
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.normal_()
+    torch.manual_seed(8)
+    qat = prepared(make())
+    scales = {name: float(q.scale) for name, q in qtorch.quantizers(qat).items()}
+    missing, unexpected = qat.load_state_dict(wrapped(trained).state_dict())
+    assert not missing
+    assert not unexpected
+    with torch.no_grad():
+        assert torch.allclose(qat(X), trained.eval()(X), atol=1e-5)
+    assert scales == {name: float(q.scale) for name, q in qtorch.quantizers(qat).items()}
+    with pytest.raises(RuntimeError, match="Missing key"):
+        qat.load_state_dict(dict(list(trained.state_dict().items())[1:]))
+
+
+@pytest.mark.parametrize("wrapped", [compiled, nn.DataParallel, lambda n: compiled(nn.DataParallel(n))])
+def test_a_wrapped_network_is_prepared_as_the_one_inside(wrapped: Any) -> None:
+    net = layers()
+    assert prepared(wrapped(net)).ops == prepared(net).ops
+
+
+def test_parameters_and_statistics_are_the_networks_own() -> None:
+    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.LayerNorm(4), nn.PReLU(), nn.Linear(4, 2))
+    qat = qtorch.prepare(net, X[:1])
+    assert {id(p) for p in qat.parameters()} == {id(p) for p in net.parameters()}
+    qat.train()(X)
+    assert torch.equal(net[1].running_mean, qat.get_submodule("1").running_mean)  # type: ignore[arg-type]
+    assert float(net[1].running_mean.abs().max()) > 0  # type: ignore[union-attr,operator]
+    assert type(net[2]) is nn.LayerNorm
+    assert not any("quantizer" in name for name, _ in net.named_modules())
+
+
+def test_a_prepared_network_is_not_prepared_again() -> None:
+    for net in (prepared(), nn.Sequential(prepared(), nn.ReLU())):
+        with pytest.raises(BadConfiguration, match="prepared already"):
+            qtorch.prepare(net, X[:1])
+
+
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_pickled_and_copied_networks_compute_the_same(quantization: str) -> None:
+    qat = prepared(**QUANTIZATIONS[quantization])
+    with torch.no_grad():
+        for parameter in qat.parameters():
+            parameter.mul_(0.95)
+    qtorch.set_mode(qat, Mode.FAKE)
+    file = io.BytesIO()
+    torch.save(qat, file)
+    file.seek(0)
+    for again in (torch.load(file, weights_only=False), pickle.loads(pickle.dumps(qat)), copy.deepcopy(qat)):
+        assert again.mode is Mode.FAKE
+        assert not again.training
+        assert again.ops == qat.ops
+        assert torch.equal(exact(again), exact(qat))
+        # None of its weights is another's.
+        with torch.no_grad():
+            next(again.parameters()).zero_()
+        assert bool((next(qat.parameters()) != 0).any())
+        assert next(again.origin.net.parameters()) is next(again.parameters())
+
+
+@pytest.mark.parametrize("mode", ["float", "exact", None, 3, True])
+def test_what_is_no_mode_is_refused(mode: Any) -> None:
+    qat = prepared()
+    qtorch.set_mode(qat, Mode.EXACT)
+    with pytest.raises(BadConfiguration, match=r"set_mode: expected one of Mode\.FLOAT"):
+        qtorch.set_mode(qat, mode)
+    assert qat.mode is Mode.EXACT
+
+
+def test_a_mode_for_a_block_is_put_back_whatever_happens() -> None:
+    qat = prepared()
+    qtorch.set_mode(qat, Mode.FAKE)
+
+    def interrupted() -> None:
+        with qtorch.in_mode(qat, Mode.EXACT):
+            assert qat.mode is Mode.EXACT
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
+    assert {module.mode for module in qat.modules() if hasattr(module, "mode")} == {Mode.FAKE}
+    assert "mode=FAKE, calibrated" in str(qat)
+
+
+def test_frozen_batch_norms_are_saved() -> None:
+    def network() -> qtorch.QuantizedNetwork:
+        return prepared(nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)))
+
+    theirs, own = network(), network()
+    qtorch.set_mode(theirs, Mode.FAKE)
+    qtorch.freeze_batch_norm(theirs)
+    own.load_state_dict(theirs.state_dict())
+    assert "batch norms frozen" in str(own)
+    before = own.get_submodule("1").running_mean.clone()  # type: ignore[union-attr,operator]
+    own.train()(X)
+    assert torch.equal(own.get_submodule("1").running_mean, before)  # type: ignore[arg-type]
+
+
+def test_learned_scales_are_not_lost_without_a_word() -> None:
+    qat = prepared(scales="lsq")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        qtorch.calibrate(qat, [X])
+    with torch.no_grad():
+        qat.get_parameter("0.quantizer.log_scale").add_(0.4)
+    with pytest.warns(UserWarning, match=r"learned scales of 1 of 3 tensors \(0\.quantizer\)"):
+        qtorch.calibrate(qat, [X])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"conv*": {"weight_bits": 4}}, r"layers\['conv\*'\] has no effect: no layer is called so, there are 0, 1"),
+        ({"1": {"weight_bits": 4}}, r"layers\['1'\]: weight_bits has no effect on 1, which has no weights"),
+        ({"1": {"observer": "mse"}}, r"layers\['1'\]: observer has no effect on 1, whose values lie on a grid that"),
+        ({"[12]": {"weights": "per_tensor"}}, r"weights has no effect on 1, 2"),
+    ],
+)
+def test_settings_without_effect_are_named(settings: dict[str, Any], words: str) -> None:
+    net = nn.Sequential(nn.Conv1d(2, 3, 3), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(6, 2))
+    with pytest.warns(UserWarning, match=words):
+        qtorch.prepare(net, torch.zeros(1, 2, 6), QuantizationConfig(layers=settings))
+
+
+def test_settings_with_an_effect_pass() -> None:
+    net = nn.Sequential(nn.Conv1d(2, 3, 3), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(6, 2))
+    settings = {
+        "*": {"weight_bits": 4},
+        "0": {"observer": "mse", "margin": 0.1},
+        "3": {"skip": True},
+        "input*": {"margin": 0.1},
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        qtorch.prepare(net, torch.zeros(1, 2, 6), QuantizationConfig(layers=settings))
+
+
+class Joined(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.a(x), self.b(x)], 1)
+
+
+def test_an_observer_at_a_branch_without_a_grid_is_named() -> None:
+    """Of two branches that share a grid one has the observer."""
+    said = []
+    for branch in ("a", "b"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            qtorch.prepare(Joined(), X[:1], QuantizationConfig(layers={branch: {"observer": "mse"}}))
+        said += [f"{each.message}" for each in caught if "has no effect" in f"{each.message}"]
+    (message,) = said
+    assert "observer has no effect on" in message
+    assert "whose values lie on a grid that another layer" in message

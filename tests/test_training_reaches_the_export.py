@@ -1,0 +1,257 @@
+"""What is trained is what is exported: every way to train, crossed with every way out; and what is refused instead."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+from torch.nn.functional import mse_loss
+
+import qtorch
+from export.__main__ import main as export_main
+from export.integers import integer_graph
+from export.tflite import write_tflite
+from qtorch.errors import BadConfiguration
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.checkpoint import load_run
+from qtorch.lightning.cli import main as qtorch_main
+from qtorch.training_check import checked_training
+from tests import trained_modules as modules
+from tests.small_task import small_trainer
+
+pytestmark = [
+    pytest.mark.tflm,
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*"),
+    pytest.mark.filterwarnings("ignore:.*val_dataloader.*"),
+]
+EPOCHS = 12
+
+
+def fitted(module: pl.LightningModule, folder: Path, **quantization: Any) -> Path:
+    """A checkpoint of the module, trained."""
+    torch.manual_seed(0)
+    trainer = small_trainer(QuantizationAwareTraining(start=0.5, **quantization), max_epochs=EPOCHS)
+    trainer.fit(module, datamodule=modules.Data())
+    trainer.save_checkpoint(folder / "run.ckpt", weights_only=False)
+    return folder / "run.ckpt"
+
+
+def device_error(model: bytes) -> float:
+    """Mean squared error of a file, run by TFLite Micro itself, on the test part."""
+    from tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(model)
+    (source,), (sink,) = [[each] for each in (interpreter.get_input_details(0), interpreter.get_output_details(0))]
+    scales = [
+        (d["quantization_parameters"]["scales"][0], d["quantization_parameters"]["zero_points"][0])
+        for d in (source, sink)
+    ]
+    limits = np.iinfo(source["dtype"])
+    found = []
+    for x in modules.TEST[0].numpy():
+        codes = np.clip(np.round(x / scales[0][0]) + scales[0][1], limits.min, limits.max).astype(source["dtype"])
+        interpreter.set_input(codes[None], 0)
+        interpreter.invoke()
+        found.append((interpreter.get_output(0).astype(np.float64) - scales[1][1]) * scales[1][0])
+    return float(np.square(np.concatenate(found) - modules.TEST[1].numpy()).mean())
+
+
+def untrained_error(kind: Any) -> float:
+    torch.manual_seed(0)
+    return modules.error_of(copy.deepcopy(kind().net))
+
+
+def plain_loop(folder: Path) -> tuple[bytes, float]:
+    """An optimizer made before the network is prepared, as many make it."""
+    torch.manual_seed(0)
+    net = modules.Plain().net
+    optimizer = torch.optim.Adam(net.parameters(), 0.02)
+    qat = qtorch.prepare(net, torch.zeros(1, 4))
+    qtorch.calibrate(qat, [modules.TRAIN[0]])
+    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+    with checked_training(qat, optimizer):
+        for _ in range(60):
+            optimizer.zero_grad()
+            mse_loss(qat(modules.TRAIN[0]), modules.TRAIN[1]).backward()
+            optimizer.step()
+    qtorch.calibrate(qat, [modules.TRAIN[0]])
+    with qtorch.in_mode(qat, qtorch.Mode.EXACT):
+        exact = modules.error_of(qat)
+    return write_tflite(integer_graph(qat)), exact
+
+
+def by_callback(kind: Any) -> Any:
+    def train(folder: Path) -> tuple[Path, float]:
+        torch.manual_seed(0)
+        module = kind()
+        path = fitted(module, folder)
+        with qtorch.in_mode(module.net, qtorch.Mode.EXACT):
+            return path, modules.error_of(module.net)
+
+    return train
+
+
+def by_command(*options: str) -> Any:
+    """``qtorch fit``, with a file as the documents have it."""
+
+    def train(folder: Path) -> tuple[Path, float]:
+        kind = "WithoutOptimizer" if options else "Plain"
+        (folder / "run.yaml").write_text(
+            f"model: {{class_path: tests.trained_modules.{kind}}}\ndata: {{class_path: tests.trained_modules.Data}}\n"
+            f"trainer: {{max_epochs: {EPOCHS}, accelerator: cpu, logger: false, enable_progress_bar: false, "
+            f"enable_model_summary: false, default_root_dir: {folder}}}\nqat: {{start: 0.5}}\n"
+        )
+        assert command("fit", "--config", folder / "run.yaml", *options) == 0
+        (path,) = folder.rglob("*.ckpt")
+        run = load_run(path)
+        with qtorch.in_mode(run.module.net, qtorch.Mode.EXACT):  # type: ignore[arg-type]
+            return path, modules.error_of(run.module.net)  # type: ignore[arg-type]
+
+    return train
+
+
+def command(*arguments: Any) -> int:
+    """The console script ``qtorch``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["qtorch", *map(str, arguments)])
+        return qtorch_main()
+
+
+WAYS_IN = {
+    "callback": by_callback(modules.Plain),
+    "another name": by_callback(modules.Alias),
+    "optimizer made in the constructor": by_callback(modules.OptimizerInConstructor),
+    "compiled": by_callback(modules.Compiled),
+    "prepares itself": by_callback(modules.Prepared),
+    "qtorch fit": by_command(),
+    "qtorch fit, optimizer": by_command("--optimizer", "Adam", "--optimizer.lr", "0.02"),
+    "qtorch fit, optimizer and schedule": by_command(
+        "--optimizer=Adam", "--optimizer.lr=0.02", "--lr_scheduler=ExponentialLR", "--lr_scheduler.gamma=0.97"
+    ),
+}  # fmt: skip
+
+
+def test_an_optimizer_made_before_the_network_was_prepared_trains_it(tmp_path: Path) -> None:
+    model, exact = plain_loop(tmp_path)
+    assert exact < 0.2 * untrained_error(modules.Plain)
+    assert device_error(model) == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_every_way_in_and_out_is_one_network(way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file in TFLite Micro, the table, ``test`` and a run that goes on: all have the trained network's error."""
+    path, exact = WAYS_IN[way](tmp_path)
+    assert exact < 0.3 * untrained_error(modules.Plain)
+    # From the checkpoint, as a program of its own would.
+    assert export_main([str(path), "--out", str(tmp_path / "out"), "--name", "it"]) == 0
+    printed = capsys.readouterr().out
+    measured = device_error((tmp_path / "out" / "it.tflite").read_bytes())
+    assert measured == pytest.approx(exact, rel=1e-4)
+    (line,) = [line for line in printed.splitlines() if line.startswith("int8, QAT (TFLM)")]
+    assert float(line.split()[-1]) == pytest.approx(measured, rel=1e-3)
+    # By a new trainer and a new callback, which know nothing.
+    run = load_run(path)
+    fresh = type(run.module)()
+    trainer = small_trainer(QuantizationAwareTraining())
+    (figures,) = trainer.test(fresh, datamodule=modules.Data(), ckpt_path=path, verbose=False)
+    with qtorch.in_mode(run.module.net, qtorch.Mode.FAKE):  # type: ignore[arg-type]
+        assert figures["mse"] == pytest.approx(modules.error_of(run.module.net), rel=1e-5)  # type: ignore[arg-type]
+    # Going on from there: no worse than it was.
+    again = type(run.module)()
+    again.configure_optimizers = lambda: torch.optim.Adam(again.parameters(), 0.002)  # type: ignore[method-assign]
+    if "schedule" not in way:
+        longer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=EPOCHS + 1)
+        longer.fit(again, datamodule=modules.Data(), ckpt_path=path)
+        assert modules.error_of(again.net) < 2 * exact  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [modules.Parts, modules.KeptMethod])
+def test_steps_that_pass_the_network_by_are_refused_in_the_first_batch(kind: Any) -> None:
+    with pytest.raises(BadConfiguration, match=r"training_step.*call of self\.net.*none in the first batch"):
+        small_trainer(QuantizationAwareTraining()).fit(kind(), datamodule=modules.Data())
+
+
+class Elsewhere(modules.Plain):
+    """Its optimizer holds nothing of the network."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+
+
+class Still(modules.Plain):
+    """Its steps move nothing."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.0)
+
+
+@pytest.mark.parametrize(("kind", "words"), [(Elsewhere, "none of its 6"), (Still, "all 6 parameters as they were")])
+def test_training_that_moves_nothing_is_refused(kind: Any, words: str) -> None:
+    with pytest.raises(BadConfiguration, match=words):
+        small_trainer(QuantizationAwareTraining(), max_epochs=2).fit(kind(), datamodule=modules.Data())
+
+
+def test_a_loop_that_moves_nothing_is_refused() -> None:
+    net = nn.Linear(4, 1)
+    qat = qtorch.prepare(net, torch.zeros(1, 4))
+    with (
+        pytest.raises(BadConfiguration, match="none of its 2"),
+        checked_training(qat, torch.optim.SGD([nn.Parameter(torch.zeros(1))])),
+    ):
+        pass
+    with (
+        pytest.raises(BadConfiguration, match="as they were"),
+        checked_training(qat, torch.optim.SGD(net.parameters(), 0.1)),
+    ):
+        pass
+
+
+def test_learned_scales_are_trained_by_an_optimizer_from_before() -> None:
+    torch.manual_seed(0)
+    net = modules.Plain().net
+    first, second = torch.optim.Adam(net[0].parameters(), 0.01), torch.optim.Adam(net[3].parameters(), 0.01)
+    qat = qtorch.prepare(net, torch.zeros(1, 4), qtorch.QuantizationConfig(scales="lsq"))
+    qtorch.calibrate(qat, [modules.TRAIN[0]])
+    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+    before = {name: p.detach().clone() for name, p in qat.named_parameters() if name.endswith("scale")}
+    with checked_training(qat, first, second):
+        mse_loss(qat(modules.TRAIN[0]), modules.TRAIN[1]).backward()
+        first.step()
+        second.step()
+    assert len(before) == 5
+    assert all(not torch.equal(qat.get_parameter(name), old) for name, old in before.items())
+    # Each beside its own layer's weights.
+    held = [{id(p) for group in each.param_groups for p in group["params"]} for each in (first, second)]
+    for layer, mine in (("0", held[0]), ("3", held[1])):
+        assert {
+            id(qat.get_parameter(f"{layer}.{name}")) for name in ("log_weight_scale", "quantizer.log_scale")
+        } <= mine
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_best_checkpoint_is_one_of_quantized_training(tmp_path: Path, mode: str) -> None:
+    """With ``max`` every float epoch but the first is worse than none: float training ends with the highest bar."""
+    best = ModelCheckpoint(tmp_path, monitor="val_loss", mode=mode, filename="best")
+    small_trainer(QuantizationAwareTraining(start=0.5), best, enable_checkpointing=True, max_epochs=6).fit(
+        modules.Plain(), datamodule=modules.Data()
+    )
+    assert load_run(Path(best.best_model_path)).qat.began == 3
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["best.ckpt"]
+
+
+def test_a_second_callback_with_other_options_is_refused() -> None:
+    module = modules.Plain()
+    small_trainer(QuantizationAwareTraining(weight_bits=4), max_epochs=2).fit(module, datamodule=modules.Data())
+    with pytest.raises(BadConfiguration, match=r"qat\.weight_bits: expected 4, as the network has it, got 8"):
+        small_trainer(QuantizationAwareTraining(weight_bits=8), max_epochs=2).fit(module, datamodule=modules.Data())
+    second = QuantizationAwareTraining()
+    small_trainer(second, max_epochs=2).fit(module, datamodule=modules.Data())
+    assert second.config.weight_bits == 4
