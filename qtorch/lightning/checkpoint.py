@@ -30,7 +30,7 @@ class Run:
 
     task: str
     module: pl.LightningModule
-    data: pl.LightningDataModule
+    data: pl.LightningDataModule | None
     qat: QuantizationAwareTraining
 
 
@@ -40,7 +40,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "format": _FORMAT,
         "task": run.task,
         "module": _describe(run.module),
-        "data": _describe(run.data),
+        "data": None if run.data is None else _describe(run.data),
         "qat": _options(run.qat),
         "state": run.qat.state_dict(),
         "seconds": dict(run.qat.seconds),
