@@ -156,7 +156,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     metrics = {
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
-        "columns": list(getattr(run.module, "columns", ())),
+        "columns": test.columns(run.module),
         "test": test.figures,
         "tflite_bytes": len(model),
         "arena_bytes": arena_bytes,
@@ -217,7 +217,7 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
     metrics = {
         "task": run.task,
         "format": options.format,
-        "columns": list(getattr(run.module, "columns", ())),
+        "columns": test.columns(run.module),
         "test": test.figures,
         **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),

@@ -198,7 +198,7 @@ def first_figure(run: Run) -> str:
     Raises:
         BadConfiguration: the test step logs none; see also :func:`export.stages.figures_of`.
     """
-    found = list(getattr(run.module, "columns", ())) or list(figures_of(run)(float_network(run)))
+    found = list(figures_of(run)(float_network(run)))
     if not found:
         raise BadConfiguration(
             where=f"test_step of {type(run.module).__name__}",
@@ -206,7 +206,7 @@ def first_figure(run: Run) -> str:
             got="none logged",
             remedy="log them there, as in self.log('mse', ...)",
         )
-    return found[0]
+    return next((name for name in getattr(run.module, "columns", ()) if name in found), found[0])
 
 
 def _own(subject: _Subject, blank: Opinion) -> Opinion:

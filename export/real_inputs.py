@@ -118,7 +118,7 @@ def _inputs(run: Run, part: Part) -> Tensor:
     owner: pl.LightningDataModule | pl.LightningModule = run.module if run.data is None else run.data
     method = f"{part}_dataloader"
     if not is_overridden(method, owner):
-        kept = "the run was trained without a data module, and " if run.data is None else ""
+        kept = "the run has no data module, and " if run.data is None else ""
         raise _missing(f"{kept}{type(owner).__name__} has no {method}")
     owner.prepare_data()
     owner.setup(stage)

@@ -166,6 +166,11 @@ class StageFigures:
     figures: dict[str, dict[str, float]]
     left_out: dict[str, str]
 
+    def columns(self, module: pl.LightningModule) -> list[str]:
+        """Which figures a report shows, by name: those that the module puts first, as far as every stage has them."""
+        named: tuple[str, ...] = getattr(module, "columns", ())
+        return [name for name in named if all(name in found for found in self.figures.values())]
+
 
 def stage_figures(
     run: Run, inputs: RealInputs, graph: Graph, model: bytes, post_training: fx.GraphModule | None = None
@@ -292,8 +297,9 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
             raise BadConfiguration(
                 where=where, expected="calls of self.net", got=f"none in {batches.count} batches", remedy=remedy
             )
-        # One mapping for each loader; their names differ.
-        return {name: value for each in logged for name, value in each.items()}
+        # One mapping for each loader; their names differ. A task's own begin with the part.
+        prefix = "test_" if isinstance(module, Task) else ""
+        return {name.removeprefix(prefix): value for each in logged for name, value in each.items()}
 
     return figures
 

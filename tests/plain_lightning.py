@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -81,18 +82,19 @@ class PlainData(pl.LightningDataModule):
         return loader("test")
 
 
-def calibrated_run(kind: type[Plain], data: pl.LightningDataModule | None, **options: Any) -> Run:
+def calibrated_run(kind: Callable[[], pl.LightningModule], data: pl.LightningDataModule | None, **options: Any) -> Run:
     """A run as training leaves it: float weights of a few steps, then prepared, calibrated, and trained on a little.
 
     By hand, so that it takes a fraction of a second; always the same.
     """
     torch.manual_seed(0)
     module = kind()
-    qat, net = QuantizationAwareTraining(**options), module.net
+    qat, net, example = QuantizationAwareTraining(**options), module.net, module.example_input_array
     assert isinstance(net, nn.Module)
+    assert isinstance(example, Tensor)
     _train(net, 100, 0.02)
     qat.original = copy.deepcopy(net)
-    network = qtorch.prepare(net, module.example_input_array, qat.config)
+    network = qtorch.prepare(net, example, qat.config)
     replace_network(module, network)
     qat.float_parameters = {n: t.clone() for n, t in network.state_dict().items() if isinstance(t, Tensor)}
     qtorch.calibrate(network, [X[:TRAINED]])

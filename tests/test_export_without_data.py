@@ -29,7 +29,8 @@ from qtorch.errors import BadConfiguration, BadData
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.data import ArrayDataModule, Arrays
-from tests.plain_lightning import Plain, PlainData, X, calibrated_run, loader, mse_in_tflm
+from qtorch.lightning.regression import Regression
+from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run, loader, mse_in_tflm
 from tests.small_task import small_trainer
 
 
@@ -106,7 +107,13 @@ CASES: dict[str, tuple[type[Plain], type[PlainData] | None, int, set[str], str]]
     "test gone": (Plain, TestGone, 0, ALL - {"ptq_int8"}, "no test data: RuntimeError: Dataset not found"),
     "train gone": (Plain, TrainGone, 3, {"ptq_int8"}, "no training data: train.csv: expected a file, got none"),
     "offline": (Plain, Offline, 0, ALL - {"ptq_int8"}, "no test data: ConnectionError: no route to host"),
-    "plain loaders": (Plain, None, 0, ALL - {"ptq_int8"}, "trained without a data module, and Plain has no test_"),
+    "plain loaders": (
+        Plain,
+        None,
+        0,
+        ALL - {"ptq_int8"},
+        "no test data: the run has no data module, and Plain has no test_",
+    ),
     "no test loader": (Plain, WithoutTest, 0, ALL - {"ptq_int8"}, "no test data: WithoutTest has no test_dataloader"),
     "no batches": (Plain, Empty, 0, ALL - {"ptq_int8"}, "no test data: test_dataloader of Empty gives no batch"),
     "no test step": (Untested, PlainData, 0, {"test"}, "Untested has no test_step; write a test_step"),
@@ -198,6 +205,35 @@ def test_several_loaders_of_one_part() -> None:
 
     found = real_inputs(calibrated_run(FirstOf, Several()))
     assert (len(found["train"]), len(found["test"])) == (64, 128)
+
+
+class Foreign(Regression):
+    """A shipped task on a data module of someone else's."""
+
+    def __init__(self) -> None:
+        super().__init__(Plain().net, 4)
+
+
+def test_a_tasks_figures_go_by_their_names_on_foreign_data_too() -> None:
+    run = calibrated_run(Foreign, PlainData())
+    bundle = make_bundle(run, "plain", ExportOptions())
+    columns = bundle.metrics["columns"]
+    assert columns == list(Foreign.columns)
+    with torch.no_grad():
+        (x, target), output = (X[TRAINED:], Y[TRAINED:]), float_network(run)(X[TRAINED:])
+    wanted = Foreign.metrics(run.module, x, output, target)  # type: ignore[arg-type]
+    assert bundle.metrics["test"]["float"] == pytest.approx(wanted, rel=1e-5)
+    assert plain_text(outcome_page(bundle)).startswith("test set")
+
+
+class OtherColumns(Plain):
+    columns = ("accuracy", "mse")
+
+
+def test_columns_that_no_test_step_logs_are_left_out() -> None:
+    bundle = make_bundle(calibrated_run(OtherColumns, PlainData()), "plain", ExportOptions())
+    assert bundle.metrics["columns"] == ["mse"]
+    assert plain_text(outcome_page(bundle)).startswith("test set")
 
 
 def test_what_is_drawn_to_shuffle_is_nobody_elses() -> None:
