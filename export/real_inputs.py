@@ -117,6 +117,8 @@ def _inputs(run: Run, part: Part) -> Tensor:
     _, stage, order = _PARTS[part]
     owner: pl.LightningDataModule | pl.LightningModule = run.module if run.data is None else run.data
     method = f"{part}_dataloader"
+    if run.data is None and run.data_absent:
+        raise _missing(f"the data module can't be made: {run.data_absent}")
     if not is_overridden(method, owner):
         kept = "the run has no data module, and " if run.data is None else ""
         raise _missing(f"{kept}{type(owner).__name__} has no {method}")

@@ -4,7 +4,7 @@
 ``export``. Training loops for Lightning stand in :mod:`qtorch.lightning`, which this package does not import.
 """
 
-from qtorch.calibration import Saturation, calibrate, freeze_batch_norm, quantizers, saturation, set_mode
+from qtorch.calibration import Saturation, calibrate, freeze_batch_norm, in_mode, quantizers, saturation, set_mode
 from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.features import Feature, Interface
@@ -12,6 +12,7 @@ from qtorch.layers import QuantizedOp
 from qtorch.normalization import Normalization
 from qtorch.prepare import prepare
 from qtorch.qparams import QParams
+from qtorch.quantized_network import QuantizedNetwork
 
 __all__ = [
     "Feature",
@@ -21,11 +22,13 @@ __all__ = [
     "Normalization",
     "QParams",
     "QuantizationConfig",
+    "QuantizedNetwork",
     "QuantizedOp",
     "Quantizer",
     "Saturation",
     "calibrate",
     "freeze_batch_norm",
+    "in_mode",
     "prepare",
     "quantizers",
     "saturation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = [
     "calibrate",
     "evaluating",
     "freeze_batch_norm",
+    "in_mode",
     "observe_in_training",
     "quantizers",
     "saturation",
@@ -42,8 +44,16 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
     """What the network computes from now on; see :class:`Mode`.
 
     Raises:
-        BadConfiguration: FAKE or EXACT was asked for before calibration, or the network was not prepared.
+        BadConfiguration: FAKE or EXACT was asked for before calibration, the network was not prepared, or ``mode`` is
+            no :class:`Mode`.
     """
+    if not isinstance(mode, Mode):
+        raise BadConfiguration(
+            where="set_mode",
+            expected=f"one of {', '.join(f'Mode.{each.name}' for each in Mode)}",
+            got=repr(mode),
+            remedy="pass the member itself, as in qtorch.Mode.EXACT",
+        )
     if not quantizers(net):
         raise BadConfiguration(
             where="set_mode",
@@ -54,9 +64,32 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
     if mode in (Mode.FAKE, Mode.EXACT):
         for quantizer in quantizers(net).values():
             quantizer.qparams()
-    for module in net.modules():
-        if isinstance(module, Quantizer | QuantizedOp):
-            module.mode = mode
+    for module in _with_a_mode(net):
+        module.mode = mode
+
+
+def _with_a_mode(net: nn.Module) -> list[Quantizer | QuantizedOp]:
+    return [module for module in net.modules() if isinstance(module, Quantizer | QuantizedOp)]
+
+
+@contextmanager
+def in_mode(net: nn.Module, mode: Mode) -> Iterator[None]:
+    """The network in ``mode`` for a block, then every part of it in whichever it was, whatever happens.
+
+    Example:
+        >>> with in_mode(qat, Mode.EXACT):
+        ...     device_accuracy = accuracy(qat.eval(), test)
+
+    Raises:
+        BadConfiguration: see :func:`set_mode`.
+    """
+    before = [(module, module.mode) for module in _with_a_mode(net)]
+    set_mode(net, mode)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.mode = was
 
 
 def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
@@ -88,8 +121,19 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     Raises:
         NotFinite: data or activations hold NaN or infinity.
         BadConfiguration: there was no batch.
+
+    Warns:
+        UserWarning: scales that were learned since the last calibration are lost.
     """
     found = quantizers(net)
+    lost = [name for name, quantizer in found.items() if quantizer.has_learned]
+    if lost:
+        warnings.warn(
+            f"calibrate: the learned scales of {len(lost)} of {len(found)} tensors ({', '.join(lost[:3])}"
+            f"{', ...' if len(lost) > 3 else ''}) are replaced by measured ones",
+            UserWarning,
+            stacklevel=2,
+        )
     for quantizer in found.values():
         quantizer.observer.reset()
         quantizer.together = together and is_distributed()
@@ -190,19 +234,16 @@ class _Watch:
 def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
     """Which activations saturate on ``batches``: those with values more than half a step outside their grid."""
     found = quantizers(net)
-    mode = next(iter(found.values())).mode
     watches = {name: _Watch(quantizer) for name, quantizer in found.items()}
     hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in found.items()]
-    # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
-    set_mode(net, Mode.FLOAT)
     try:
-        with torch.no_grad(), evaluating(net):
+        # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
+        with torch.no_grad(), evaluating(net), in_mode(net, Mode.FLOAT):
             for batch in batches:
                 _run(net, batch)
     finally:
         for hook in hooks:
             hook.remove()
-        set_mode(net, mode)
     return tuple(
         Saturation(name, watch.outside / watch.count, watch.needed, watch.covered)
         for name, watch in watches.items()

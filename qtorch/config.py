@@ -135,6 +135,10 @@ class QuantizationConfig(LayerConfig):
     def _default_layer(self, changes: Mapping[str, Any]) -> LayerConfig:
         return replace(LayerConfig(**{f.name: getattr(self, f.name) for f in fields(LayerConfig)}), **changes)
 
+    def as_options(self) -> dict[str, Any]:
+        """The arguments that make the same configuration, as plain values that a checkpoint can hold."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
     @property
     def layer_default(self) -> LayerConfig:
         """The choices for a layer without exceptions."""
@@ -147,3 +151,8 @@ class QuantizationConfig(LayerConfig):
             if fnmatchcase(name, pattern):
                 changes |= given
         return self._default_layer(changes)
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as dicts, so that a checkpoint holds nothing that has to be imported."""
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value

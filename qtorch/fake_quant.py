@@ -134,6 +134,14 @@ class Quantizer(nn.Module):
         """Whether the range was measured, or is fixed."""
         return bool(self.measured > 0)
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether training has moved the scale, or the zero point, away from what was measured."""
+        if self.learned == "measured" or not self.calibrated:
+            return False
+        moved = float(self.log_scale) != _logarithm(self.measured)
+        return moved or (self._learns_zero and float(self.zero_share) != float(self.zero_point) / 256)
+
     def qparams(self) -> QParams:
         """The frozen record for export.
 
@@ -169,7 +177,7 @@ class Quantizer(nn.Module):
         self.measured.copy_(grid.scale)
         self.zero_point.copy_(grid.zero_point)
         if self.learned != "measured":
-            self.log_scale.fill_(math.log(float(grid.scale)))
+            self.log_scale.fill_(_logarithm(grid.scale))
         if self._learns_zero:
             self.zero_share.fill_(float(grid.zero_point) / 256)
 
@@ -255,3 +263,8 @@ class Quantizer(nn.Module):
     def extra_repr(self) -> str:
         """Scale and zero point, for ``print(network)``."""
         return f"{self.dtype}, scale={float(self.scale):.6g}, zero_point={int(self._zero_point_now())}"
+
+
+def _logarithm(scale: Tensor) -> float:
+    """As a parameter, float32, holds it."""
+    return float(torch.tensor(math.log(float(scale)), dtype=torch.float32))

@@ -1,14 +1,15 @@
 """Float network to QAT network: trace, match rows, fold and fuse, and give every tensor a quantizer.
 
 The result is a ``torch.fx.GraphModule`` of :class:`Quantizer` (at the network's inputs) and :class:`QuantizedOp` nodes,
-with dropout where it was. Parameters keep their names, so a float network's state dict loads into it with
-``strict=False``.
+with dropout where it was. Parameters stay the same objects and keep their names, so a float network's state dict loads
+into it.
 """
 
 from __future__ import annotations
 
 import copy
 import operator
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -23,17 +24,20 @@ from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
 from qtorch.decompositions import decompose
 from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
+from qtorch.fake_quant import Quantizer
 from qtorch.forward_folding import fold_forwards, one_pixel
 from qtorch.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 from qtorch.layers import QuantizedOp
 from qtorch.matching import Found, find_row, refusal
 from qtorch.normalization import Normalization
 from qtorch.ops import ROWS
+from qtorch.quantized_network import Origin, QuantizedNetwork
 from qtorch.row import Row
 from qtorch.sharing import SharedGrid, Sharing
 from qtorch.tracing import is_leaf, is_tensor, shape_of, trace
+from qtorch.unheard_settings import GRID_SETTINGS, WEIGHT_SETTINGS, unheard
 
-__all__ = ["is_transparent", "prepare"]
+__all__ = ["is_transparent", "prepare", "unwrapped"]
 
 #: What training uses and the device does not see.
 _TRANSPARENT_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -42,8 +46,12 @@ _TRANSPARENT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout, torc
 
 def prepare(
     net: nn.Module, example_input: Tensor | tuple[Tensor, ...], config: QuantizationConfig | None = None
-) -> fx.GraphModule:
-    """A copy of ``net`` that can be calibrated, trained with quantization, and exported. ``net`` is left as it was.
+) -> QuantizedNetwork:
+    """A network over the weights of ``net`` that can be calibrated, trained with quantization, and exported.
+
+    Its parameters and buffers are the very objects that ``net`` has: an optimizer that was made before holds them, and
+    what is trained in one is trained in the other. Hand in ``copy.deepcopy(net)`` to keep a float network as it is.
+    Nothing else of ``net`` is changed.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
@@ -52,7 +60,8 @@ def prepare(
         >>> set_mode(qat, Mode.FAKE)      # now train it like any module
 
     Args:
-        net: a plain module; its layers and functions must stand in a row.
+        net: a plain module; its layers and functions must stand in a row. Of a compiled, DataParallel or DDP-wrapped
+            one the module inside is prepared.
         example_input: float32 tensor, or one per input, with a leading batch axis.
         config: how to quantize.
 
@@ -60,17 +69,50 @@ def prepare(
         UnsupportedLayer: a layer, function, argument or control flow that can't be exported exactly; names it, its line
             of source, and what to use instead.
         NotFinite: a parameter holds NaN or infinity.
-        BadConfiguration: the network does not run on the example, or a layer is configured that it does not have.
+        BadConfiguration: the network does not run on the example, is prepared already, or a layer is configured that it
+            does not have.
+
+    Warns:
+        UserWarning: of what the configuration asks for without effect.
     """
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
+    net, config = unwrapped(net), config or QuantizationConfig()
+    if any(isinstance(module, Quantizer) for module in net.modules()):
+        raise BadConfiguration(
+            where="prepare",
+            expected="a float network",
+            got=f"{type(net).__name__} with quantizers in it, which is prepared already",
+            remedy="use it as it is; to quantize it otherwise, prepare the float network again",
+        )
+    inside = _with_its_tensors(net)
     # A tracer looks into its root; a lone layer must be seen as a layer.
-    net = copy.deepcopy(net)
-    net = decompose(nn.Sequential(net) if is_leaf(net) else net)
-    _require_finite_parameters(net)
-    traced = trace(net, examples)
-    _Preparation(traced, config or QuantizationConfig()).run()
-    traced.train(net.training)
-    return traced
+    lone = is_leaf(inside)
+    inside = decompose(nn.Sequential(inside) if lone else inside)
+    _require_finite_parameters(inside)
+    prepared = trace(inside, examples, QuantizedNetwork)
+    preparation = _Preparation(prepared, config)
+    preparation.run()
+    prepared.train(net.training)
+    prepared.finish(Origin(net, tuple(tuple(each.shape) for each in examples), config, lone, prepare))
+    for message in unheard(config, preparation.heard):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    return prepared
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The module that was compiled, or wrapped for several devices; ``net`` itself where it was not."""
+    while True:
+        wrapped = isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        # A compiled module's class is not looked up: to import it takes as long as all the rest of torch.
+        inside: Any = net.module if wrapped else net._modules.get("_orig_mod")
+        if inside is None:
+            return net
+        net = inside
+
+
+def _with_its_tensors(net: nn.Module) -> nn.Module:
+    """A copy of ``net`` whose parameters and buffers are the same objects."""
+    return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
 
 
 def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
@@ -126,8 +168,10 @@ class _Preparation:
         self.sharing = Sharing()
         self.taken = {name for name, _ in traced.named_modules()}
         self.replaced: set[str] = set()
-        #: What the configuration was asked for.
-        self.named: list[str] = []
+        #: What the configuration was asked for: the node that goes by a name.
+        self.named: dict[str, fx.Node] = {}
+        #: By layer, the settings that have an effect on it.
+        self.heard: dict[str, frozenset[str]] = {}
 
     def run(self) -> None:
         require_no_aliasing(self.traced)
@@ -144,6 +188,7 @@ class _Preparation:
             self._require_used(node)
             self._share(node)
         self._require_layers()
+        self.heard = {name: self._heard(node) for name, node in self.named.items()}
         Assembly(self.traced, self.plans, self.sharing).run()
         _keep_real_between_skipped(self.traced)
 
@@ -160,11 +205,28 @@ class _Preparation:
             found = find_row(self.traced, node)
             if not self._absorb(node, found.row):
                 name = self._name(node)
-                self.plans[node] = Plan(found, name, self._layer(name))
+                self.plans[node] = Plan(found, name, self._layer(name, node))
 
-    def _layer(self, name: str) -> LayerConfig:
-        self.named.append(name)
+    def _layer(self, name: str, node: fx.Node) -> LayerConfig:
+        self.named[name] = node
         return self.config.layer(name)
+
+    def _heard(self, node: fx.Node) -> frozenset[str]:
+        """Which settings have an effect on what ``node`` has become."""
+        plan = self.plans.get(node)
+        if node not in self.sharing:
+            return frozenset()
+        owns = self.sharing.root(node) is node and self.sharing.grid(node).fixed is None
+        found = GRID_SETTINGS if owns else frozenset()
+        if plan is None:
+            return found | {"activations"}
+        if isinstance(plan.row.constraints.get("weight"), SymmetricWeight):
+            found |= WEIGHT_SETTINGS
+        if not isinstance(plan.row.constraints["output"], SameAs):
+            # The widest margin counts where several tensors share a grid.
+            found |= {"margin"}
+        follows = plan.row.selects and len(plan.found.sources) == 1
+        return found | {"skip"} | (frozenset() if follows else {"activations"})
 
     def _require_layers(self) -> None:
         """A name that no layer has would be a wish that nobody hears; a pattern may be one for many networks."""
@@ -252,7 +314,7 @@ class _Preparation:
             return
         found = one_pixel(node, torch.ones(norm.num_features))
         name = self._fresh(f"{node.name}_op")
-        self.plans[node] = Plan(found, name, self._layer(str(node.target)), norm)
+        self.plans[node] = Plan(found, name, self._layer(str(node.target), node), norm)
 
     def _normalization(self, node: fx.Node) -> Normalization | None:
         module = _operation(self.traced, node)
@@ -273,7 +335,7 @@ class _Preparation:
         offset, span = (each.expand(shape[1]) for each in (norm.offset, norm.span))
         found = one_pixel(node, 1 / span, -offset / span)
         name = self._fresh(f"{node.name}_op")
-        self.plans[node] = Plan(found, name, self._layer(str(node.target)))
+        self.plans[node] = Plan(found, name, self._layer(str(node.target), node))
 
     def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
         has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)
@@ -304,7 +366,7 @@ class _Preparation:
     def _share(self, node: fx.Node) -> None:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
         if node.op == "placeholder":
-            layer = self._layer(node.name)
+            layer = self._layer(node.name, node)
             self.sharing.add(node, SharedGrid(layer.activations, layer))
         elif node in self.plans:
             self._share_op(node, self.plans[node])

@@ -34,6 +34,9 @@ class Sharing:
         self._parent: dict[fx.Node, fx.Node] = {}
         self._grids: dict[fx.Node, SharedGrid] = {}
 
+    def __contains__(self, node: fx.Node) -> bool:
+        return node in self._parent
+
     def add(self, node: fx.Node, grid: SharedGrid) -> None:
         """A tensor with a grid of its own."""
         self._parent[node] = node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -32,16 +32,28 @@ def is_leaf(net: nn.Module) -> bool:
     return _Tracer().is_leaf_module(net, "")
 
 
-def trace(net: nn.Module, examples: tuple[Tensor, ...]) -> fx.GraphModule:
+Traced = TypeVar("Traced", bound=fx.GraphModule)
+
+
+def trace(
+    net: nn.Module,
+    examples: tuple[Tensor, ...],
+    kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
+) -> Traced:
     """``net`` traced in evaluation mode on ``examples``, float32 with a leading batch axis.
 
     A batch of one is doubled, so that an axis that is the batch's can be told from one of size 1.
+
+    Args:
+        net: any module; its own parameters, buffers and layers are the traced one's.
+        examples: a tensor per input.
+        kind: class of the result.
 
     Raises:
         UnsupportedLayer: control flow that depends on data.
         BadConfiguration: the network does not run on the examples.
     """
-    traced = _trace(net)
+    traced = _trace(net, kind)
     examples = tuple(e.repeat(2, *[1] * (e.dim() - 1)) if e.dim() and len(e) == 1 else e for e in examples)
     was_training = [(module, module.training) for module in traced.modules()]
     traced.eval()
@@ -61,11 +73,11 @@ def trace(net: nn.Module, examples: tuple[Tensor, ...]) -> fx.GraphModule:
     return traced
 
 
-def _trace(net: nn.Module) -> fx.GraphModule:
+def _trace(net: nn.Module, kind: type[Traced]) -> Traced:
     try:
         tracer = _Tracer()
         graph = tracer.trace(net)
-        return fx.GraphModule(tracer.root, graph)
+        return kind(tracer.root, graph, kind.__name__)
     except (fx.proxy.TraceError, TypeError) as error:
         raise UnsupportedLayer(
             where=type(net).__name__,

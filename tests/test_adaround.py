@@ -128,7 +128,6 @@ def test_learned_rounding_depends_on_the_seed_alone(case: Case) -> None:
     codes = []
     for seed in (3, 3, 4):
         torch.manual_seed(len(codes))
-        # Of a copy: what is rounded may be the float network's own weights.
         qat = prepared(copy.deepcopy(net), case.inputs[:64], weight_bits=4)
         round_adaptively(qat, [case.inputs[:64]], steps=30, seed=seed)
         codes.append(torch.cat([op.constants()["weight"].codes.flatten() for op in weights_of(qat).values()]))

@@ -248,23 +248,30 @@ def test_what_is_drawn_to_shuffle_is_nobody_elses() -> None:
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-def trained(tmp_path: Path, data: type[PlainData], **options: Any) -> Path:
-    qat = QuantizationAwareTraining(**{"start": 0.5, **options})
-    trainer = small_trainer(qat, max_epochs=2)
+def trained(tmp_path: Path, data: str) -> Path:
+    """A checkpoint, whose data module has become another one."""
+    trainer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=2)
     trainer.fit(Plain(), datamodule=PlainData())
     path = tmp_path / "run.ckpt"
     trainer.save_checkpoint(path)
     content = torch.load(path, weights_only=True)
-    content["qtorch"]["data"]["class_path"] = f"{data.__module__}.{data.__name__}"
+    content["qtorch"]["data"]["class_path"] = data
     torch.save(content, path)
     return path
 
 
 @pytest.mark.tflm
-def test_the_commands_without_data(tmp_path: Path, capsys: Any) -> None:
-    path, out = trained(tmp_path, Gone), tmp_path / "out"
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("tests.test_export_without_data.Gone", "no test data: PermissionError: test.csv is locked"),
+        ("tests.no_such_data.Gone", "no test data: the data module can't be made"),
+    ],
+)
+def test_the_commands_without_data(data: str, reason: str, tmp_path: Path, capsys: Any) -> None:
+    path, out = trained(tmp_path, data), tmp_path / "out"
     assert export_main([str(path), "--out", str(out)]) == 0
-    assert "left out: test figures" in capsys.readouterr().out
+    assert f"predictions, cost of each layer ({reason}" in capsys.readouterr().out
     assert export_main(["verify", str(out / "plain.tflite"), "--against", str(path)]) == 0
     capsys.readouterr()
     for command in (
@@ -275,6 +282,23 @@ def test_the_commands_without_data(tmp_path: Path, capsys: Any) -> None:
         assert export_main(command) == 2
         assert "error: training data: expected the data module" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.tflm
+def test_a_run_with_plain_loaders_is_exported(tmp_path: Path, capsys: Any) -> None:
+    trainer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=2)
+    trainer.fit(Plain(), train_dataloaders=loader("train"))
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    assert export_main([str(tmp_path / "run.ckpt"), "--out", str(tmp_path / "out")]) == 0
+    assert "no test data: the run has no data module" in capsys.readouterr().out
+    trainer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=2)
+    trainer.fit(OwnLoaders())
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    assert export_main([str(tmp_path / "own.ckpt"), "--out", str(tmp_path / "own")]) == 0
+    assert "left out" not in capsys.readouterr().out
+    figures = json.loads((tmp_path / "own" / "metrics.json").read_text())["test"]
+    model = (tmp_path / "own" / "ownloaders.tflite").read_bytes()
+    assert figures["qat_int8"]["mse"] == pytest.approx(mse_in_tflm(model), rel=1e-5)
 
 
 def test_a_checkpoint_of_float_training_is_offered_quantization_without_training(tmp_path: Path, capsys: Any) -> None:

@@ -25,6 +25,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from tests.plain_lightning import TRAINED, Alias, Plain, PlainData, X, Y, calibrated_run, mse_in_tflm
+from tests.small_task import small_trainer
 
 
 class Whole(Plain):
@@ -61,6 +62,16 @@ def test_the_tflm_figure_is_the_files(module: type[Plain]) -> None:
     assert figures["qat_int8"]["mse"] == pytest.approx(mse_in_tflm(bundle.files["plain.tflite"]), rel=1e-5)
     assert len({figures[stage]["mse"] for stage in ("float", "ptq_int8", "qat_int8")}) == 3
     assert "left_out" not in bundle.metrics
+
+
+@pytest.mark.tflm
+def test_steps_by_another_name_train_and_test_what_is_exported() -> None:
+    module, data, qat = Alias(), PlainData(), QuantizationAwareTraining(start=0.5)
+    small_trainer(qat, max_epochs=10).fit(module, datamodule=data)
+    bundle = make_bundle(Run("plain", module.eval(), data, qat), "plain", ExportOptions())
+    in_tflm = mse_in_tflm(bundle.files["plain.tflite"])
+    assert in_tflm < float(Y[TRAINED:].var())
+    assert bundle.metrics["test"]["qat_int8"]["mse"] == pytest.approx(in_tflm, rel=1e-5)
 
 
 @pytest.mark.tflm

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
-from torch import fx, nn
+from torch import nn
 
 from qtorch.errors import BadConfiguration
+from qtorch.quantized_network import QuantizedNetwork
 
-__all__ = ["averaged_networks", "averages_weights", "require_first"]
+__all__ = ["averaged_networks", "averages_weights", "require_alone", "require_first"]
 
 _AVERAGING = (StochasticWeightAveraging, WeightAveraging)
 
@@ -30,6 +31,20 @@ def averaged_networks(trainer: pl.Trainer) -> Iterator[nn.Module]:
             yield copy.net if hasattr(copy, "net") else copy.module.net
 
 
+def require_alone(trainer: pl.Trainer, qat: pl.Callback) -> None:
+    """One network is quantized in one way.
+
+    Raises:
+        BadConfiguration: the trainer has another callback of the kind of ``qat``.
+    """
+    callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]
+    alike = sum(isinstance(callback, type(qat)) for callback in callbacks)
+    if alike > 1:
+        raise BadConfiguration(
+            where="trainer.callbacks", expected=f"one {type(qat).__name__}", got=f"{alike}", remedy="leave one"
+        )
+
+
 def require_first(trainer: pl.Trainer, qat: pl.Callback) -> None:
     """The network must be prepared before another callback copies the module.
 
@@ -40,7 +55,7 @@ def require_first(trainer: pl.Trainer, qat: pl.Callback) -> None:
     for callback in callbacks[: callbacks.index(qat)]:
         copy = getattr(callback, "_average_model", None)
         net = getattr(copy, "net", None) or getattr(getattr(copy, "module", None), "net", None)
-        if isinstance(callback, _AVERAGING) and not isinstance(net, fx.GraphModule):
+        if isinstance(callback, _AVERAGING) and not isinstance(net, QuantizedNetwork):
             raise BadConfiguration(
                 where="trainer.callbacks",
                 expected="QuantizationAwareTraining before callbacks that average weights",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from qtorch.calibration import (
     calibrate,
@@ -24,17 +24,24 @@ from qtorch.calibration import (
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
-from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
+from qtorch.known_answer import known_answer
+from qtorch.lightning.averaging import averaged_networks, averages_weights, require_alone, require_first
+from qtorch.lightning.description import describe, unopenable
+from qtorch.lightning.monitors import forget_best, forget_patience
+from qtorch.lightning.networks import adopting, example_of, inputs_of, network_of, require_no_contradiction
 from qtorch.lightning.phases import Epochs, Phases, Point
 from qtorch.lightning.randomness import random_state, restore_random_state
+from qtorch.lightning.replacing import Calls, counted_calls, replace_network
 from qtorch.prepare import prepare
+from qtorch.quantized_network import QuantizedNetwork, is_calibration, require_same_ops
+from qtorch.training_check import follow, require_held, require_moved, snapshot
 
-__all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
+__all__ = ["FORMAT", "KEY", "QuantizationAwareTraining", "inputs_of", "network_of"]
 
+#: Where a checkpoint says what it belongs to, and in which form.
+KEY, FORMAT = "qtorch", 3
 #: Where a checkpoint keeps the state of the random generators.
 _RANDOM = "qtorch_random_state"
-#: Of a network's state, what calibration decides: the grids, and where learned ones start.
-_CALIBRATED = ("_extra_state", "log_scale", "log_weight_scale", "zero_share")
 #: How the log says what the network computes.
 _LOGGED = {Mode.FLOAT: 0.0, Mode.FAKE: 1.0, Mode.EXACT: 2.0}
 
@@ -80,6 +87,10 @@ class QuantizationAwareTraining(pl.Callback):
             )
         self.calibration_batches = calibration_batches
         self.config = QuantizationConfig(**quantization)
+        #: Options of the quantization that were asked for; others are whatever the network or checkpoint says.
+        self.given = frozenset(quantization)
+        #: Whether a run whose checkpoints can't be opened by themselves is refused, as its only way out.
+        self.needs_checkpoint = False
         self.float_parameters: dict[str, Tensor] = {}
         self.mode = Mode.FLOAT
         #: The network before it was prepared, with whatever weights it had then.
@@ -92,26 +103,60 @@ class QuantizationAwareTraining(pl.Callback):
         self._batch_losses: list[Tensor] = []
         self._since = 0.0
         self._min_epochs = 0
+        self._loading: Any = None
+        #: The calls of the network in training, until the first batch has shown that there are some.
+        self._calls: Calls | None = None
+        self._counting = ExitStack()
+        self._at_start: tuple[int, dict[str, Tensor]] = (0, {})
+
+    def afresh(self) -> QuantizationAwareTraining:
+        """Another one with the same options, that has seen no run."""
+        made = QuantizationAwareTraining(**self.options())
+        made.given = self.given
+        return made
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that make the same callback, as plain values."""
+        return vars(self.phases) | {"calibration_batches": self.calibration_batches} | self.config.as_options()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Prepare ``pl_module.net``, once."""
+        """Prepare ``pl_module.net``, once, under every name that the module has for it.
+
+        Raises:
+            BadConfiguration: there is another such callback, or the network was prepared with other options.
+        """
         if stage == "fit":
+            require_alone(trainer, self)
             require_first(trainer, self)
             # Until quantized training has begun an early stop must not end the run.
             self._min_epochs = trainer.fit_loop.min_epochs or 0
             trainer.fit_loop.min_epochs = max(self._min_epochs, self.epochs(trainer).start + 1)
-        if isinstance(pl_module.net, fx.GraphModule):
-            return
-        example = pl_module.example_input_array
-        if not isinstance(example, Tensor | tuple):
-            raise BadConfiguration(
-                where=f"{type(pl_module).__name__}.example_input_array",
-                expected="a tensor, or a tuple of them",
-                got=f"{type(example).__name__}",
-                remedy="set it in the module's constructor to one example batch",
-            )
-        self.original = network_of(pl_module)
-        pl_module.net = prepare(self.original, example, self.config)
+        self.prepare_network(pl_module)
+        if self._loading is None:
+            self._loading = pl_module.register_load_state_dict_pre_hook(adopting(self.given))
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave nothing of this run's in the module."""
+        self._counting.close()
+        if self._loading is not None:
+            self._loading.remove()
+            self._loading = None
+
+    def prepare_network(self, pl_module: pl.LightningModule) -> None:
+        """Prepare ``pl_module.net``, or take over how it was prepared before.
+
+        Raises:
+            BadConfiguration: it was prepared with other options than those that this callback was given.
+        """
+        network = network_of(pl_module)
+        if isinstance(network, QuantizedNetwork):
+            require_no_contradiction(self.config.as_options(), self.given, network.origin.config, "the network")
+            if network.mode in (Mode.FAKE, Mode.EXACT):
+                self.mode = network.mode
+        else:
+            network = prepare(network, example_of(pl_module), self.config)
+            replace_network(pl_module, network)
+        self.config, self.original = network.origin.config, network.origin.net
 
     def epochs(self, trainer: pl.Trainer) -> Epochs:
         """When what happens in this run.
@@ -127,11 +172,46 @@ class QuantizationAwareTraining(pl.Callback):
         return self.epochs(trainer).start if self.began is None else self.began
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; see that what will be trained is what will be exported, and can be opened again.
+
+        Raises:
+            BadConfiguration: no optimizer holds a parameter of the network.
+        """
         self._since = time.perf_counter()
+        network = network_of(pl_module)
+        follow(network, trainer.optimizers)
+        if trainer.optimizers:
+            require_held(network, trainer.optimizers, f"the optimizers of {type(pl_module).__name__}")
+        if trainer.is_global_zero:
+            self._require_openable(trainer, pl_module)
+
+    def _require_openable(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        network: Any = network_of(pl_module)
+
+        def require_same(again: pl.LightningModule) -> None:
+            self.afresh().prepare_network(again)
+            described = network_of(again).get_extra_state()
+            require_same_ops(described, network.ops, f"{type(again).__name__}, built again from its hyperparameters")
+
+        problem = unopenable(pl_module, getattr(trainer, "datamodule", None), require_same)
+        if not problem:
+            return
+        if self.needs_checkpoint:
+            raise BadConfiguration(
+                where=type(pl_module).__name__,
+                expected="a module and data whose checkpoints can be opened again, which is what an export does",
+                got=problem.partition(" Remedy: ")[0],
+                remedy=problem.partition(" Remedy: ")[2] or "correct the hyperparameters",
+            )
+        rank_zero_warn(
+            f"this run's checkpoints can't be opened by python -m export or load_run: {problem} "
+            "Training goes on; the trained network can be exported in this process."
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on where a run was: of one that is resumed by the batch, the first epoch's start is not said again."""
+        self._at_start = (trainer.global_step, snapshot(network_of(pl_module), trainer.optimizers))
+        self._calls = self._counting.enter_context(counted_calls(network_of(pl_module)))
         self._enter_phase(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -162,13 +242,11 @@ class QuantizationAwareTraining(pl.Callback):
         """An early stop of float training is its end, not the run's; what was reached there is no bar for the rest."""
         self.began = trainer.current_epoch
         trainer.fit_loop.min_epochs = max(self._min_epochs, self.began + 1)
+        forget_best(trainer)
         if not trainer.should_stop:
             return
         trainer.should_stop = False
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, EarlyStopping):
-                callback.wait_count, callback.stopped_epoch = 0, 0
-                callback.best_score = torch.tensor(float("inf") if callback.mode == "min" else -float("inf"))
+        forget_patience(trainer)
         rank_zero_info(f"epoch {self.began}: float training stopped early")
 
     def _calibrate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -178,7 +256,7 @@ class QuantizationAwareTraining(pl.Callback):
             name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
         }
         self._measure(trainer, pl_module)
-        measured = {name: state for name, state in network.state_dict().items() if name.endswith(_CALIBRATED)}
+        measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
 
@@ -195,8 +273,10 @@ class QuantizationAwareTraining(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop at the first loss that is not a number; keep the others for the epoch's mean."""
+        """Stop at the first loss that is not a number, or not the network's; keep the others for the epoch's mean."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if self._calls is not None and (self._calls.count or isinstance(loss, Tensor)):
+            self._require_called(pl_module)
         if isinstance(loss, Tensor) and not torch.isfinite(loss):
             raise NotFinite(
                 where=f"training loss, epoch {trainer.current_epoch}, batch {batch_idx}",
@@ -206,6 +286,17 @@ class QuantizationAwareTraining(pl.Callback):
             )
         if isinstance(loss, Tensor):
             self._batch_losses.append(loss.detach())
+
+    def _require_called(self, pl_module: pl.LightningModule) -> None:
+        calls, self._calls = self._calls, None
+        self._counting.close()
+        if calls is not None and not calls.count:
+            raise BadConfiguration(
+                where=f"{type(pl_module).__name__}.training_step",
+                expected="a call of self.net, the network that is quantized and exported",
+                got="none in the first batch",
+                remedy="call self.net(x) itself, not parts of it, a copy, or a method that was kept from before",
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's validation loss, if there is one."""
@@ -221,21 +312,16 @@ class QuantizationAwareTraining(pl.Callback):
             self.losses["training"][trainer.current_epoch] = float(mean) * trainer.accumulate_grad_batches
         pl_module.log("qat_mode", _LOGGED[self.mode], prog_bar=True, sync_dist=True)
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compute what was last trained: a checkpoint does not say so by its weights."""
-        set_mode(network_of(pl_module), self.mode)
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See :meth:`on_validation_start`."""
-        set_mode(network_of(pl_module), self.mode)
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See :meth:`on_validation_start`."""
-        set_mode(network_of(pl_module), self.mode)
-
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See that the network can be exported, and report saturated ranges."""
+        """See that the network was trained and can be exported, and report saturated ranges.
+
+        Raises:
+            BadConfiguration: steps were taken, and no weight has moved.
+        """
         network = network_of(pl_module)
+        first, before = self._at_start
+        if trainer.global_step > first:
+            require_moved(network, before, f"training of {type(pl_module).__name__}")
         if self.began is None:
             rank_zero_warn("training ended before quantized training began: its ranges are calibrated, no more")
             self.began, self.mode = trainer.current_epoch, Mode.FAKE
@@ -253,13 +339,18 @@ class QuantizationAwareTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Say what the checkpoint belongs to, so that it can be opened by itself, and how to go on from it."""
-        from qtorch.lightning.checkpoint import KEY, Run, describe_run
-
         checkpoint[_RANDOM] = random_state()
         data: Any = getattr(trainer, "datamodule", None)
-        if data is not None:
-            task = getattr(pl_module, "task", type(pl_module).__name__.lower())
-            checkpoint[KEY] = describe_run(Run(task, pl_module, data, self))
+        network: Any = network_of(pl_module)
+        checkpoint[KEY] = {
+            "format": FORMAT,
+            "task": getattr(pl_module, "task", type(pl_module).__name__.lower()),
+            "module": describe(pl_module),
+            "data": None if data is None else describe(data),
+            "qat": self.options(),
+            "state": self.state_dict(),
+            "answer": known_answer(network),
+        }
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -289,31 +380,6 @@ class QuantizationAwareTraining(pl.Callback):
         now = time.perf_counter()
         self.seconds[phase] += now - self._since
         self._since = now
-
-
-def network_of(pl_module: pl.LightningModule) -> nn.Module:
-    """The attribute ``net``, which is what gets quantized.
-
-    Raises:
-        BadConfiguration: there is none.
-    """
-    net = getattr(pl_module, "net", None)
-    if not isinstance(net, nn.Module):
-        raise BadConfiguration(
-            where=type(pl_module).__name__,
-            expected="the network in attribute 'net', an nn.Module",
-            got=type(net).__name__,
-            remedy="assign the network to self.net in the module's constructor",
-        )
-    return net
-
-
-def inputs_of(pl_module: pl.LightningModule, batch: Any) -> Any:
-    """What of a batch the network reads: ``pl_module.network_inputs(batch)`` where it says so, else the first part."""
-    chosen: Any = getattr(pl_module, "network_inputs", None)
-    if chosen is not None:
-        return chosen(batch)
-    return batch[0] if isinstance(batch, list | tuple) else batch
 
 
 def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[Any]:

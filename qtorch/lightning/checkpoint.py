@@ -1,102 +1,155 @@
-"""A checkpoint that can be opened by itself: which module and data it belongs to, and their arguments."""
+"""A checkpoint that can be opened by itself: which module and data it belongs to, and whether it opens as the same."""
 
 from __future__ import annotations
 
 import copy
-import inspect
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.utilities import rank_zero_warn
 
-from qtorch.errors import BadCheckpoint, BadConfiguration
-from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
+from qtorch.known_answer import require_known_answer
+from qtorch.lightning.callback import FORMAT, KEY, QuantizationAwareTraining
+from qtorch.lightning.description import UntrustedName, build, load_plain
+from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork
 
-__all__ = ["KEY", "Run", "describe_run", "load_run", "read_checkpoint", "require_resumable"]
+__all__ = ["Run", "adopt_options", "load_run", "read_checkpoint", "require_resumable"]
 
-#: Where a checkpoint says what it belongs to.
-KEY = "qtorch"
-_FORMAT = 2
+#: What the entry of a checkpoint must have.
+_ENTRIES = ("format", "task", "module", "data", "qat", "state")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained module, the data it was trained on, and the callback that quantized it."""
+    """A trained module, the data it was trained on, and the callback that quantized it.
+
+    Attributes:
+        task: what the module calls its task, or its class.
+        module: its ``net`` is a :class:`qtorch.QuantizedNetwork`.
+        data: ``None`` where the run had loaders alone, or its data module can't be made any more.
+        qat: as it was at the end of training.
+        data_absent: why there is no ``data``, where there was some.
+    """
 
     task: str
     module: pl.LightningModule
     data: pl.LightningDataModule | None
     qat: QuantizationAwareTraining
-
-
-def describe_run(run: Run) -> dict[str, Any]:
-    """What :func:`load_run` needs beside Lightning's own entries: plain values only."""
-    return {
-        "format": _FORMAT,
-        "task": run.task,
-        "module": _describe(run.module),
-        "data": None if run.data is None else _describe(run.data),
-        "qat": _options(run.qat),
-        "state": run.qat.state_dict(),
-        "seconds": dict(run.qat.seconds),
-    }
-
-
-def _options(qat: QuantizationAwareTraining) -> dict[str, Any]:
-    """The arguments that make the same callback."""
-    options = {name: _plain(value) for name, value in vars(qat.config).items()}
-    return vars(qat.phases) | {"calibration_batches": qat.calibration_batches} | options
-
-
-def _describe(thing: pl.LightningModule | pl.LightningDataModule) -> dict[str, Any]:
-    kind = type(thing)
-    if not thing.hparams and _takes_arguments(kind):
-        rank_zero_warn(
-            f"{kind.__name__} does not call self.save_hyperparameters(): checkpoints will be opened with its defaults"
-        )
-    # LightningCLI adds entries of its own, which begin with an underscore.
-    arguments = {name: value for name, value in thing.hparams.items() if not name.startswith("_")}
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
-
-
-def _takes_arguments(kind: type) -> bool:
-    return len(inspect.signature(kind).parameters) > 0
-
-
-def _plain(value: Any) -> Any:
-    """Mappings as dicts, so that a checkpoint holds nothing that has to be imported."""
-    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+    data_absent: str = ""
 
 
 def load_run(path: Path) -> Run:
-    """Open a checkpoint that this framework wrote.
+    """Open a checkpoint that this framework wrote: the network that was trained, in the mode in which it was trained.
 
-    The module and data classes are imported by the names in the file: open only files that you trust.
+    The classes of module and data are imported by the names in the file, which are logged first: open only files that
+    you trust. Nothing but a LightningModule and a LightningDataModule is called.
 
     Raises:
-        BadCheckpoint: no such file, no checkpoint, one of another framework or format, or weights that don't fit.
+        BadCheckpoint: no such file, a damaged one, no checkpoint, one of another framework or format, or what is built
+            from its arguments is another network than the one that was trained; says where they first differ.
     """
     checkpoint = read_checkpoint(path)
+    described = _described(path, checkpoint)
+    module = build(described["module"], pl.LightningModule, str(path))
+    data, absent = None, ""
+    if described["data"] is not None:
+        try:
+            data = build(described["data"], pl.LightningDataModule, str(path))
+        except UntrustedName:
+            raise
+        except BadInput as error:
+            absent = f"expected {error.expected}, got {error.got}"
+    qat = _callback(path, described)
+    _load_weights(path, checkpoint, module, qat)
+    require_known_answer(module.net, described.get("answer"), str(path))
+    module.eval()
+    return Run(described["task"], module, data, qat, absent)
+
+
+def _described(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     described = checkpoint.get(KEY)
-    if not isinstance(described, dict) or described.get("format") != _FORMAT:
+    if not isinstance(described, dict):
         raise BadCheckpoint(
             where=str(path),
-            expected=f"an entry {KEY!r} of format {_FORMAT}",
+            expected=f"an entry {KEY!r}",
             got=f"entries {sorted(map(str, checkpoint))}",
-            remedy="pass a checkpoint that was trained with the QuantizationAwareTraining callback",
+            remedy="pass a checkpoint that was trained with the QuantizationAwareTraining callback, and saved with "
+            "weights_only=False",
         )
-    module, data = (_instantiate(path, described[part]) for part in ("module", "data"))
-    qat = QuantizationAwareTraining(**described["qat"])
-    qat.load_state_dict(described["state"])
-    qat.seconds = described["seconds"]
-    _load_weights(path, checkpoint, module, qat)
-    module.eval()
-    return Run(described["task"], module, data, qat)
+    if described.get("format") != FORMAT:
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"an entry {KEY!r} of format {FORMAT}",
+            got=f"format {described.get('format')!r}",
+            remedy="open it with the version of qtorch that wrote it, or train again",
+        )
+    missing = [name for name in _ENTRIES if name not in described]
+    if missing or not isinstance(checkpoint.get("state_dict"), dict):
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"a state_dict, and in {KEY!r} {', '.join(_ENTRIES)}",
+            got=f"none of {', '.join(missing)}" if missing else "no state_dict",
+            remedy="pass the checkpoint as training wrote it",
+        )
+    return described
+
+
+def _callback(path: Path, described: Mapping[str, Any]) -> QuantizationAwareTraining:
+    try:
+        qat = QuantizationAwareTraining(**described["qat"])
+        qat.load_state_dict(described["state"])
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise BadCheckpoint(
+            where=str(path),
+            expected=f"in {KEY!r} the options and the state of a QuantizationAwareTraining",
+            got=f"{type(error).__name__}: {error}",
+            remedy="pass the checkpoint as training wrote it",
+        ) from error
+    return qat
+
+
+def adopt_options(checkpoint: Mapping[str, Any], config: Any, asked: Mapping[str, Any], where: str) -> None:
+    """Put what a checkpoint says of quantization and of the module's arguments into a command line's configuration.
+
+    Args:
+        checkpoint: its entries.
+        config: all options, with ``qat`` and ``model``; changed in place.
+        asked: those that somebody gave.
+        where: the checkpoint is, for the message.
+
+    Raises:
+        BadConfiguration: an option that was given is another; names it and both values.
+    """
+    state: Any = checkpoint.get("state_dict")
+    description = state.get(f"net.{EXTRA_STATE}") if isinstance(state, dict) else None
+    options = description.get("config") if isinstance(description, dict) else None
+    if isinstance(options, dict):
+        _adopt("qat", options, config["qat"], asked.get("qat") or {}, where)
+    arguments = checkpoint.get("hyper_parameters")
+    if isinstance(arguments, Mapping):
+        model, wanted = config["model"], asked.get("model") or {}
+        own = {name: value for name, value in arguments.items() if not str(name).startswith("_")}
+        if "class_path" in model:
+            _adopt("model.init_args", own, model.get("init_args") or {}, wanted.get("init_args") or {}, where)
+        else:
+            _adopt("model", own, model, wanted, where)
+
+
+def _adopt(what: str, saved: Mapping[str, Any], config: Any, asked: Mapping[str, Any], where: str) -> None:
+    for name, value in saved.items():
+        if name in asked and asked[name] != value:
+            raise BadConfiguration(
+                where=f"{what}.{name}",
+                expected=f"{value!r}, with which {where} was trained",
+                got=f"{asked[name]!r}",
+                remedy="leave the option out, or train anew with it",
+            )
+        if name in config:
+            config[name] = value
 
 
 def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationAwareTraining, epochs: int) -> None:
@@ -113,8 +166,11 @@ def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationA
         BadConfiguration: it has been trained for more epochs.
     """
     checkpoint = read_checkpoint(path)
-    fresh = QuantizationAwareTraining(**_options(qat))
-    _load_weights(path, checkpoint, copy.deepcopy(module), fresh)
+    tried = copy.deepcopy(module)
+    _load_weights(path, checkpoint, tried, qat.afresh())
+    described = checkpoint.get(KEY)
+    if isinstance(described, dict) and isinstance(tried.net, QuantizedNetwork):
+        require_known_answer(tried.net, described.get("answer"), str(path))
     begun = int(checkpoint.get("epoch", 0))
     if 0 <= epochs <= begun:
         raise BadConfiguration(
@@ -131,6 +187,8 @@ def _load_weights(
     qat.setup(None, module, "test")  # type: ignore[arg-type]
     try:
         module.load_state_dict(checkpoint["state_dict"])
+    except BadCheckpoint as error:
+        raise BadCheckpoint(where=str(path), expected=error.expected, got=error.got, remedy=error.remedy) from error
     # An observer or a layer that is handed another's state fails in whatever way that leads it astray.
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise BadCheckpoint(
@@ -139,17 +197,21 @@ def _load_weights(
             got="; ".join(str(error).split("\n\t"))[:400],
             remedy="pass a checkpoint of this network, and the arguments it was trained with",
         ) from error
+    finally:
+        qat.teardown(None, module, "test")  # type: ignore[arg-type]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's entries.
 
     Raises:
-        BadCheckpoint: no such file, or no checkpoint of plain values.
+        BadCheckpoint: no such file, a damaged one, or no checkpoint of plain values.
     """
+    _require_undamaged(path)
     try:
-        # weights_only: a checkpoint can't run code while it is read.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_plain(path, str(path))
+    except BadCheckpoint:
+        raise
     # The unpickler fails on foreign bytes in whatever way they happen to lead it astray.
     except Exception as error:
         raise BadCheckpoint(
@@ -168,14 +230,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _instantiate(path: Path, described: dict[str, Any]) -> Any:
-    module_name, _, name = described["class_path"].rpartition(".")
+def _require_undamaged(path: Path) -> None:
+    """The file's own checksums, which PyTorch does not look at."""
     try:
-        return getattr(import_module(module_name), name)(**described["init_args"])
-    except (ImportError, AttributeError, TypeError) as error:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError as error:
+        raise BadCheckpoint(
+            where=str(path), expected="a Lightning checkpoint", got=str(error),
+            remedy="pass the .ckpt file that training wrote",
+        ) from error  # fmt: skip
+    # Of an archive that can't be read even so far, zipfile says so in whatever way it does.
+    except Exception as error:
         raise BadCheckpoint(
             where=str(path),
-            expected=f"an importable class {described['class_path']}",
-            got=str(error),
-            remedy="run from the folder that holds that module",
+            expected="a Lightning checkpoint, which is a zip archive",
+            got=f"{type(error).__name__}: {error}",
+            remedy="pass the .ckpt file that training wrote",
         ) from error
+    if damaged is not None:
+        raise BadCheckpoint(
+            where=str(path),
+            expected="the bytes that training wrote",
+            got=f"others in {damaged}, as its checksum says",
+            remedy="copy the file again from where it was written",
+        )

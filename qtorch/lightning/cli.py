@@ -19,7 +19,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from qtorch.errors import BadConfiguration, BadInput, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.checkpoint import read_checkpoint, require_resumable
+from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
 from qtorch.lightning.resume import ResumePoint
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
@@ -53,16 +53,35 @@ class QuantizationCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """See that the file in ``--ckpt_path`` can be read, before Lightning looks into it for arguments."""
+        """Read the checkpoint that the run begins with: what it says of network and quantization holds.
+
+        Raises:
+            BadCheckpoint: it can't be read.
+            BadConfiguration: an option that was given is another than the checkpoint's.
+        """
         super().parse_arguments(parser, args)
-        path = _plain_path(self.config.get(self.config.get("subcommand"), {}))
+        self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())
+        path = self._first_checkpoint()
         if path is not None:
-            read_checkpoint(path)
+            adopt_options(read_checkpoint(path), self._given, self._asked, str(path))
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing more: Lightning would take a checkpoint's hyperparameters in place of those that were given."""
+
+    def _subcommands_own(self, config: Any) -> Any:
+        name = config.get("subcommand")
+        return config[name] if name else config
+
+    def _first_checkpoint(self) -> Path | None:
+        """What the run goes on from, or looks at."""
+        resume = self._given.get("resume")
+        point = None if resume is None else ResumePoint(Path(resume)).found
+        return _plain_path(self._given) if point is None else Path(point)
 
     @property
     def _given(self) -> Any:
         """The options, a subcommand's own if there is one."""
-        return self.config[self.subcommand] if self.subcommand else self.config
+        return self._subcommands_own(self.config)
 
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""
@@ -89,6 +108,11 @@ class QuantizationCLI(LightningCLI):
             )
         trainer = super().instantiate_trainer(**kwargs)
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            if isinstance(callback, QuantizationAwareTraining):
+                # The command line hands over every option, asked for or not.
+                callback.given = callback.given & frozenset(self._asked.get("qat") or ())
+                callback.needs_checkpoint = True
         callbacks.sort(key=lambda callback: not isinstance(callback, QuantizationAwareTraining))
         for i, callback in enumerate(callbacks):
             if type(callback) is TQDMProgressBar and callback.refresh_rate == 1:

@@ -1,0 +1,100 @@
+"""The network in a LightningModule: where it is, what it reads, and how it becomes what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+
+from qtorch.config import QuantizationConfig
+from qtorch.errors import BadConfiguration
+from qtorch.lightning.replacing import replace_network
+from qtorch.prepare import prepare
+from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork
+
+__all__ = ["adopting", "example_of", "inputs_of", "network_of", "require_no_contradiction"]
+
+
+def network_of(pl_module: pl.LightningModule) -> nn.Module:
+    """The attribute ``net``, which is what gets quantized.
+
+    Raises:
+        BadConfiguration: there is none.
+    """
+    net = getattr(pl_module, "net", None)
+    if not isinstance(net, nn.Module):
+        raise BadConfiguration(
+            where=type(pl_module).__name__,
+            expected="the network in attribute 'net', an nn.Module",
+            got=type(net).__name__,
+            remedy="assign the network to self.net in the module's constructor",
+        )
+    return net
+
+
+def inputs_of(pl_module: pl.LightningModule, batch: Any) -> Any:
+    """What of a batch the network reads: ``pl_module.network_inputs(batch)`` where it says so, else the first part."""
+    chosen: Any = getattr(pl_module, "network_inputs", None)
+    if chosen is not None:
+        return chosen(batch)
+    return batch[0] if isinstance(batch, list | tuple) else batch
+
+
+def adopting(given: frozenset[str]) -> Callable[..., None]:
+    """A hook for a module that is about to load a state: its network becomes quantized as the saved one was.
+
+    A function that holds no more than names, because averaging callbacks copy the module with its hooks.
+    """
+
+    def adopt(module: Any, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        described = state_dict.get(f"{prefix}net.{EXTRA_STATE}")
+        network = module.net
+        if not isinstance(described, dict) or not isinstance(network, QuantizedNetwork):
+            return
+        if described.get("ops") == list(network.ops) or not isinstance(described.get("config"), dict):
+            return
+        saved = QuantizationConfig(**described["config"])
+        require_no_contradiction(network.origin.config.as_options(), given, saved, "the checkpoint")
+        if saved != network.origin.config:
+            replace_network(module, prepare(network.origin.net, example_of(module), saved))
+
+    return adopt
+
+
+def require_no_contradiction(
+    asked: Mapping[str, Any], given: frozenset[str], found: QuantizationConfig, whose: str
+) -> None:
+    """Refuse options that were given and are not those that a network or a checkpoint has.
+
+    Args:
+        asked: options by name.
+        given: names of those that somebody gave.
+        found: what there is.
+        whose: for the message.
+
+    Raises:
+        BadConfiguration: one is another; names it and both values.
+    """
+    known = found.as_options()
+    for name in sorted(given):
+        if asked[name] != known[name]:
+            raise BadConfiguration(
+                where=f"qat.{name}",
+                expected=f"{known[name]!r}, as {whose} has it",
+                got=repr(asked[name]),
+                remedy="leave the option out, or train anew with it",
+            )
+
+
+def example_of(pl_module: pl.LightningModule) -> Tensor | tuple[Tensor, ...]:
+    example = pl_module.example_input_array
+    if not isinstance(example, Tensor | tuple):
+        raise BadConfiguration(
+            where=f"{type(pl_module).__name__}.example_input_array",
+            expected="a tensor, or a tuple of them",
+            got=f"{type(example).__name__}",
+            remedy="set it in the module's constructor to one example batch",
+        )
+    return example
