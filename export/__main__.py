@@ -135,14 +135,15 @@ def _sensitivity(arguments: Sequence[str]) -> None:
     run = load_run(given.checkpoint)
     config = run.qat.config if given.bits is None else replace(run.qat.config, weight_bits=given.bits)
     inputs = real_inputs(run)
+    calibration, tested = inputs["train"], inputs["test"]
     example: Any = run.module.example_input_array
-    network = quantize_after_training(float_network(run), inputs["train"], config, example=example)
+    network = quantize_after_training(float_network(run), calibration, config, example=example)
     task, data = run.module, run.data
     if isinstance(task, Task) and isinstance(data, ArrayDataModule):
         x, target = data.arrays.test
         costs, columns = layer_costs(network, x, lambda output: task.metrics(x, output, target)), task.columns
     else:
-        costs, columns = layer_costs(network, inputs["test"]), ()
+        costs, columns = layer_costs(network, tested), ()
     show([sensitivity_table(costs, columns)])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from export.unchanged import left_as_it_was
 from qtorch.calibration import set_mode
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -30,11 +31,9 @@ def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) ->
     """Every op that rounds, in the order of execution.
 
     Args:
-        network: prepared and calibrated; left in EXACT mode, in evaluation.
+        network: prepared and calibrated; left as it was.
         batches: float32 inputs.
     """
-    set_mode(network, Mode.EXACT)
-    network.eval()
     ops = {n: m for n, m in network.named_modules() if isinstance(m, QuantizedOp) and not m.row.selects}
     found: dict[str, list[Tensor]] = {}
 
@@ -46,7 +45,8 @@ def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) ->
         for name, op in ops.items()
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), left_as_it_was(network):
+            set_mode(network, Mode.EXACT)
             for batch in batches:
                 network(*batch)
     finally:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor, fx
+from torch import fx
 
 from export import headers
 from export.board_cost import board_cost
@@ -31,6 +31,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.left_out import without_data
 from export.machine_profile import all_multiply_accumulates
 from export.model_file import model_file, model_metadata
 from export.model_metadata import metadata_header
@@ -42,10 +43,13 @@ from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
-from export.stages import float_network, real_inputs, stage_figures
+from export.real_inputs import RealInputs, real_inputs
+from export.stages import float_network, stage_figures
 from export.tflite import tflite_cell, write_tflite
+from qtorch.calibration import quantizers
 from qtorch.errors import BadConfiguration, ParityError, Unwritable
 from qtorch.features import Feature, Interface
+from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
@@ -59,6 +63,7 @@ _TEST_VECTORS = 32
 #: of the data are tried at most.
 _LARGE = 20_000
 _MOST_DATA = 2_000
+_JUDGED: tuple[Literal["test", "train"], ...] = ("test", "train")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     """Export a trained run and verify it.
 
     Args:
-        run: trained; its data module loads on demand.
+        run: trained; its data module loads on demand. Where its data can't be had, what needs them is left out, and
+            ``metrics["left_out"]`` says what and why.
         name: of the model; becomes a C identifier.
         options: how to export.
         data_seconds: what loading the data took, where that was measured before.
@@ -92,14 +98,21 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     Raises:
         ParityError: a comparison that must be exact is not.
         NotFinite, BadConfiguration: the network can't be exported.
+        BadData: post-training quantization without training data.
     """
     name, target = c_identifier(name), board(options.target)
-    if options.format != "int8":
-        return _real_bundle(run, name, options)
     network: fx.GraphModule = run.module.net  # type: ignore[assignment]
     seconds = {"data": data_seconds, **run.qat.seconds}
     with _timed(seconds, "data"):
         inputs = real_inputs(run)
+    if options.format == "int8" and not options.post_training:
+        _require_ranges(run)
+    left_out = without_data(inputs, arrays=isinstance(run.data, ArrayDataModule))
+    if "interface" in left_out:
+        # Nobody shall ask it again: it has no part without the others.
+        run = replace(run, data=None)
+    if options.format != "int8":
+        return _real_bundle(run, inputs, name, options)
     chosen = None
     if options.post_training:
         with _timed(seconds, "post_training"):
@@ -136,16 +149,20 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     if written is not None and target.cpu != "host":
         with _timed(seconds, "counting"):
             counted = {"inference": board_cost(graph, target, options.optimize == "speed")}
-    errors = network_report(network, graph, inputs["test"], options.input_layout)
+    tested = inputs.get("test")
+    errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
+    test = stage_figures(run, inputs, graph, int8_model, chosen)
+    left_out = test.left_out | left_out
     metrics = {
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
-        "columns": list(getattr(run.module, "columns", ())),
-        "test": stage_figures(run, graph, int8_model, chosen),
+        "columns": test.columns(run.module),
+        "test": test.figures,
         "tflite_bytes": len(model),
         "arena_bytes": arena_bytes,
         "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
+        **({"left_out": left_out} if left_out else {}),
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),
         "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
@@ -157,24 +174,52 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         **{file: text.encode() for file, text in (written.files if written else {}).items()},
         **{file: text.encode() for file, text in _headers(run, name, graph, final, model, codes, arena_bytes).items()},
         **({f"{name}_metadata.h": metadata_header(name, about, arena_bytes, model).encode()} if about else {}),
-        "quantization_report.csv": csv_text(errors).encode(),
+        **({} if tested is None else {"quantization_report.csv": csv_text(errors).encode()}),
         "metrics.json": _json(metrics),
         "parity.json": _json(report.as_json()),
     }
-    facts = facts_of(run, name, metrics, report.as_json(), graph, network, inputs["test"], errors, options.input_layout)
+    facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
     files["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, files, target)
     return Bundle(name, files, metrics, report, arena_bytes, firmware)
 
 
-def _real_bundle(run: Run, name: str, options: ExportOptions) -> Bundle:
+def _require_ranges(run: Run) -> None:
+    """See that quantized training had begun, before anything takes time.
+
+    Raises:
+        BadConfiguration: the network has not been prepared, or its ranges were never measured.
+    """
+    found = quantizers(network_of(run.module))
+    try:
+        for quantizer in found.values():
+            quantizer.qparams()
+    except BadConfiguration as error:
+        raise BadConfiguration(
+            where=run.task,
+            expected="a network with a calibrated range for every tensor, as it has from the first epoch of quantized "
+            "training",
+            got="one of float training",
+            remedy="quantize it without training, by --export.post_training, or export a later checkpoint",
+        ) from error
+    if not found:
+        raise BadConfiguration(
+            where=run.task,
+            expected="a network that the QuantizationAwareTraining callback has prepared",
+            got=type(run.module.net).__name__,
+            remedy="train with the callback, or quantize without training, by --export.post_training",
+        )
+
+
+def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions) -> Bundle:
     assert options.format != "int8"
-    files, test, parity = real_files(run, name, options.format, options.input_layout, options.equalize)
+    files, test, parity = real_files(run, inputs, name, options.format, options.input_layout, options.equalize)
     metrics = {
         "task": run.task,
         "format": options.format,
-        "columns": list(getattr(run.module, "columns", ())),
-        "test": test,
+        "columns": test.columns(run.module),
+        "test": test.figures,
+        **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),
     }
     report = page(facts_of(run, name, metrics, parity)).encode()
@@ -202,7 +247,7 @@ def _json(figures: dict[str, Any]) -> bytes:
     return (json.dumps(figures, indent=2) + "\n").encode()
 
 
-def _parity_inputs(graph: Graph, inputs: dict[str, Tensor]) -> tuple[np.ndarray, ...]:
+def _parity_inputs(graph: Graph, inputs: RealInputs) -> tuple[np.ndarray, ...]:
     """All 256 codes of a network with one input; else test set, calibration set, corners and random codes."""
     products = sum(int(np.prod(value.shape)) for value in graph.values.values())
     extra = corner_codes(graph, _RANDOM_INPUTS if products < _LARGE else _RANDOM_INPUTS // 10)
@@ -210,7 +255,7 @@ def _parity_inputs(graph: Graph, inputs: dict[str, Tensor]) -> tuple[np.ndarray,
     assert value.qparams is not None
     if int(np.prod(value.shape)) == 1:
         return extra
-    parts = [inputs[part][:_MOST_DATA].numpy() for part in ("test", "train")]
+    parts = [found[:_MOST_DATA].numpy() for part in _JUDGED if (found := inputs.get(part)) is not None]
     data = [view.store(value.qparams.quantize(part), value.shape) for part in parts]
     return (np.concatenate([*data, *extra]),)
 

@@ -8,7 +8,6 @@ grid.
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +40,7 @@ from export.opinion import FAILED, Opinion
 from export.parity import compare_file, corner_codes, network_codes
 from export.real_bundle import real_graph
 from export.second_opinions import EXTRAS, distribution_version, missing, onnx_package, remedy
-from export.stages import DeviceNetwork, figures_of, float_network, real_inputs
+from export.stages import DeviceNetwork, figures_of, float_network, real_inputs, weights_loaded
 from export.tensorflow_opinion import TENSORFLOW, fake_quantization, quantized_by_tensorflow
 from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration
@@ -92,9 +91,7 @@ class _Subject:
     @property
     def plain(self) -> nn.Module:
         """The same weights in float, as converters want them."""
-        found = copy.deepcopy(self.run.qat.original)
-        found.load_state_dict(self.network.state_dict(), strict=False)
-        return found.eval()
+        return weights_loaded(self.run, self.network.state_dict())
 
     def own(self, opinion: Opinion) -> Opinion:
         """An opinion on this project's own file."""
@@ -139,7 +136,8 @@ def compare(run: Run, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
         only: names of opinions; all if there are none.
 
     Raises:
-        BadConfiguration: nobody has such a name, or the network has several inputs.
+        BadConfiguration: nobody has such a name, or the network has several inputs, or there are no test figures.
+        BadData: training or test data can't be had.
     """
     names = [name for name, _, _ in _OPINIONS]
     unknown = [name for name in only if name not in names]
@@ -170,8 +168,8 @@ def compare(run: Run, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
 
 def _subject(run: Run) -> _Subject:
     network: Any = run.module.net
-    graph = integer_graph(network)
     inputs = real_inputs(run)
+    graph, calibration = integer_graph(network), inputs["train"][:_CALIBRATED]
     value, view = graph.values[graph.inputs[0]], graph.view(graph.inputs[0])
     assert value.qparams is not None
     real = inputs["test"][:_TESTED]
@@ -189,14 +187,26 @@ def _subject(run: Run) -> _Subject:
         expected=tuple(expected[name] for name in graph.outputs),
         real=real,
         wanted=wanted,
-        calibration=inputs["train"][:_CALIBRATED],
+        calibration=calibration,
         column=first_figure(run),
     )
 
 
 def first_figure(run: Run) -> str:
-    """The name of the figure that the table shows."""
-    return (list(getattr(run.module, "columns", ())) or list(figures_of(run)(float_network(run))))[0]
+    """The name of the figure that the table shows.
+
+    Raises:
+        BadConfiguration: the test step logs none; see also :func:`export.stages.figures_of`.
+    """
+    found = list(figures_of(run)(float_network(run)))
+    if not found:
+        raise BadConfiguration(
+            where=f"test_step of {type(run.module).__name__}",
+            expected="figures of the test data",
+            got="none logged",
+            remedy="log them there, as in self.log('mse', ...)",
+        )
+    return next((name for name in getattr(run.module, "columns", ()) if name in found), found[0])
 
 
 def _own(subject: _Subject, blank: Opinion) -> Opinion:

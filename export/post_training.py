@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,12 +60,14 @@ def quantize_after_training(
     if steps.equalize:
         net = equalize(net, example)
     batches = inputs.split(_CHUNK)
-    qat = prepare(net, example, config).eval()
+    # Copies, because a prepared network may share its weights with the one that it was made of.
+    qat = prepare(copy.deepcopy(net), example, config).eval()
     calibrate(qat, batches)
     some = [batch for batch, _ in zip(batches, range(_ENOUGH // _CHUNK), strict=False)]
     with torch.random.fork_rng():
-        original = prepare(net, example, config).eval() if steps.round_adaptively and steps.correct_biases else None
-        if original is not None:
+        original = None
+        if steps.round_adaptively and steps.correct_biases:
+            original = prepare(copy.deepcopy(net), example, config).eval()
             calibrate(original, batches)
         if steps.round_adaptively:
             round_adaptively(qat, some)

@@ -19,8 +19,10 @@ from export.passes.layout import layout
 from export.passes.padding import padding
 from export.passes.weight_only import dynamic_range, half_weights
 from export.quantization_report import csv_text, quantization_report
-from export.stages import DeviceNetwork, figures_of, float_network, real_inputs
+from export.real_inputs import RealInputs
+from export.stages import DeviceNetwork, StageFigures, float_network, measured
 from export.tflite import tflite_cell, write_tflite
+from qtorch.calibration import evaluating
 from qtorch.lightning.checkpoint import Run
 from qtorch.post_training import equalize
 from qtorch.prepare import prepare
@@ -34,14 +36,20 @@ _SAMPLES = 200
 
 def real_graph(net: nn.Module, example: Any, kind: RealFormat, input_layout: Literal["nhwc", "nchw"]) -> Graph:
     """A float network, in evaluation, as a graph of float kernels; see :mod:`export.passes.weight_only`."""
-    graph = padding(layout(lower(prepare(net.eval(), example), real=True), input_layout))
+    with evaluating(net):
+        graph = padding(layout(lower(prepare(net, example), real=True), input_layout))
     return {"float32": lambda g: g, "float16": half_weights, "dynamic_range": dynamic_range}[kind](graph)
 
 
 def real_files(
-    run: Run, name: str, kind: RealFormat, input_layout: Literal["nhwc", "nchw"], equalized: bool = False
-) -> tuple[dict[str, bytes], dict[str, Any], dict[str, Any]]:
-    """Files, test figures by stage, and what the comparisons found.
+    run: Run,
+    inputs: RealInputs,
+    name: str,
+    kind: RealFormat,
+    input_layout: Literal["nhwc", "nchw"],
+    equalized: bool = False,
+) -> tuple[dict[str, bytes], StageFigures, dict[str, Any]]:
+    """Files, test figures by stage, and what the comparisons found on test inputs, or, without any, on random ones.
 
     The float network is the one that quantized training started from. LiteRT's reference kernels judge every node;
     TFLite Micro does too in float32, and what it says to the others is reported: it has no kernels for them.
@@ -55,8 +63,9 @@ def real_files(
     graph = real_graph(net, example, kind, input_layout)
     model = write_tflite(graph)
     compare_file(graph, model)
-    inputs = real_inputs(run)["test"][:_SAMPLES].numpy()
-    stored = (graph.view(graph.inputs[0]).store(inputs, graph.values[graph.inputs[0]].shape),)
+    tested = inputs.get("test")
+    samples = _random_inputs(graph) if tested is None else tested[:_SAMPLES].numpy()
+    stored = (graph.view(graph.inputs[0]).store(samples, graph.values[graph.inputs[0]].shape),)
     judged: dict[str, NodeParity] = {LITERT_REFERENCE.name: node_parity(graph, model, stored, LITERT_REFERENCE)}
     runs_in_tflm = ""
     if tflm_available():
@@ -65,12 +74,11 @@ def real_files(
         else:
             runs_in_tflm = refusal(model, stored)
     engine = TFLM if TFLM.name in judged else LITERT_REFERENCE
-    figures = figures_of(run)
-    test = {"float": figures(net), kind: figures(DeviceNetwork(graph, model, engine))}
+    test = measured(run, inputs, {"float": net, kind: DeviceNetwork(graph, model, engine)})
     parity = {
         "judges": {each: asdict(found) for each, found in judged.items()},
         "tflm_cannot_run_it": runs_in_tflm,
-        "float_network_max_difference": _difference(net, graph, model, inputs, engine),
+        "float_network_max_difference": _difference(net, graph, model, samples, engine),
     }
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in graph.nodes))
     files = {f"{name}.tflite": model}
@@ -82,6 +90,13 @@ def real_files(
         trained = {constant: value.data for constant, value in floats.items() if value.data is not None}
         texts["quantization_report.csv"] = csv_text(quantization_report(graph, trained, ()))
     return files | {file: text.encode() for file, text in texts.items()}, test, parity
+
+
+def _random_inputs(graph: Graph) -> np.ndarray:
+    """float32 ``[N, ...]`` as the network reads them: the normal distribution's, which networks are made for."""
+    view, shape = graph.view(graph.inputs[0]), graph.values[graph.inputs[0]].shape
+    drawn = np.random.default_rng(0).normal(size=(_SAMPLES, *shape[1:])).astype(np.float32)
+    return view.restore(drawn)
 
 
 def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from export.bundle import Bundle
+from export.left_out import in_sentences
 from export.options import ExportOptions
 from export.page import Block, Line, Table
 from export.parity import EngineParity
@@ -17,13 +18,14 @@ __all__ = ["agreement_table", "outcome_page", "written_page"]
 def outcome_page(bundle: Bundle) -> Iterator[Block]:
     """Test figures of every stage, sizes, and what the parity check found; findings are marked."""
     test = bundle.metrics["test"]
-    columns = bundle.metrics["columns"] or list(test["float"])
-    yield Table(
-        ("test set", *columns),
-        "l" + "r" * len(columns),
-        tuple((STAGES[stage], *(_figure(figures[column]) for column in columns)) for stage, figures in test.items()),
-        "what each stage reaches",
-    )
+    if test:
+        columns = bundle.metrics["columns"] or list(test["float"])
+        rows = tuple(
+            (STAGES[stage], *(_figure(figures[column]) for column in columns)) for stage, figures in test.items()
+        )
+        yield Table(("test set", *columns), "l" + "r" * len(columns), rows, "what each stage reaches")
+    for sentence in in_sentences(bundle.metrics.get("left_out", {})):
+        yield Line(sentence, "attention")
     yield Line()
     if bundle.parity is None:
         yield Line("every node judged by its float function, see parity.json")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from export.page import Table
+from export.unchanged import left_as_it_was
 from qtorch.calibration import set_mode
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -42,8 +43,7 @@ class LayerCost:
 
 @contextmanager
 def _only(network: fx.GraphModule, op: QuantizedOp) -> Iterator[None]:
-    """One op, what it reads and what it gives, as quantized; the rest as float."""
-    set_mode(network, Mode.FLOAT)
+    """One op, what it reads and what it gives, as quantized; the rest as float, as it is before and behind."""
     own: list[nn.Module] = [op, op.output, *op.sources.values()]
     for module in own:
         module.mode = Mode.FAKE  # type: ignore[assignment]
@@ -59,15 +59,20 @@ def layer_costs(
     """The cost of every layer with weights, the dearest first, between the float network's and the quantized one's.
 
     Args:
-        network: prepared and calibrated; left in FAKE mode.
+        network: prepared and calibrated; left as it was.
         x: inputs, float32 ``[N, ...]``.
         figures: of the network's output for ``x``.
 
     Raises:
         BadConfiguration: the network was not calibrated.
     """
-    network.eval()
-    set_mode(network, Mode.FLOAT)
+    with left_as_it_was(network):
+        set_mode(network, Mode.FLOAT)
+        return _costs(network, x, figures)
+
+
+def _costs(network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[str, float]]) -> list[LayerCost]:
+    """See :func:`layer_costs`; the network comes in FLOAT mode."""
     plain = _output(network, x)
     power = float((plain.to(torch.float64) ** 2).mean()) or 1.0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,16 +17,30 @@ from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
 from export.post_training import quantize_after_training
+from export.real_inputs import RealInputs, in_words, real_inputs
 from export.tflite import write_tflite
-from qtorch.calibration import set_mode
-from qtorch.errors import BadConfiguration
+from export.unchanged import left_as_it_was
+from qtorch.calibration import evaluating, set_mode
+from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.fake_quant import Mode
-from qtorch.lightning.callback import inputs_of, network_of
+from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.replacing import counted_calls, network_replaced
 from qtorch.lightning.task import Task
+from qtorch.tracing import is_leaf
 
-__all__ = ["STAGES", "DeviceNetwork", "figures_of", "float_network", "real_inputs", "stage_figures"]
+__all__ = [
+    "STAGES",
+    "DeviceNetwork",
+    "StageFigures",
+    "figures_of",
+    "float_network",
+    "measured",
+    "real_inputs",
+    "stage_figures",
+    "weights_loaded",
+]
 
 #: What a person calls the stages of :func:`stage_figures`, and those of float formats.
 STAGES = {
@@ -42,8 +57,8 @@ STAGES = {
 }
 #: Samples that a network computes at a time.
 _CHUNK = 512
-#: Samples of a foreign data module that stand for its training part.
-_ENOUGH = 2048
+#: How the names of parameters end that a float network does not have.
+_SCALES = ("log_scale", "log_weight_scale", "zero_share")
 
 
 class DeviceNetwork(nn.Module):
@@ -82,81 +97,137 @@ class DeviceNetwork(nn.Module):
 
 
 def float_network(run: Run) -> nn.Module:
-    """The network that quantized training started from, in evaluation mode; as far as it is, if none has started."""
+    """The network that quantized training started from, in evaluation mode; as far as it is, if none has started.
+
+    Raises:
+        BadConfiguration: see :func:`weights_loaded`.
+    """
+    return weights_loaded(run, run.qat.float_parameters or network_of(run.module).state_dict())
+
+
+def weights_loaded(run: Run, weights: Mapping[str, Any]) -> nn.Module:
+    """A copy of the float network from before it was prepared, in evaluation mode, with other weights.
+
+    Args:
+        run: whose network it is.
+        weights: by name; names that the float network does not have are left out.
+
+    Raises:
+        BadConfiguration: what the run takes for its float network is another one.
+    """
     found = copy.deepcopy(run.qat.original)
-    found.load_state_dict(run.qat.float_parameters or network_of(run.module).state_dict(), strict=False)
+    # A lone layer has been prepared as a network of one.
+    rooted = nn.Sequential(found) if is_leaf(found) else found
+    trained = [name for name, _ in network_of(run.module).named_parameters() if not name.endswith(_SCALES)]
+    wanted, given = set(rooted.state_dict()), set(trained) & set(weights)
+    try:
+        if given and not wanted & given:
+            raise RuntimeError(f"{type(found).__name__} with {', '.join(sorted(wanted)[:3]) or 'no weights'}")
+        rooted.load_state_dict(weights, strict=False)
+    # What PyTorch says of shapes that differ.
+    except RuntimeError as error:
+        raise BadConfiguration(
+            where=f"the float network of {type(run.module).__name__}",
+            expected=f"the network from before it was prepared, with {', '.join(sorted(given)[:3])}, ...",
+            got=" ".join(str(error).split())[:200],
+            remedy="put the float network into self.net, and let the QuantizationAwareTraining callback prepare it",
+        ) from error
     return found.eval()
 
 
-def real_inputs(run: Run) -> dict[str, Tensor]:
-    """What the network reads of ``"train"`` and ``"test"``, float32 ``[N, ...]``; of foreign data up to some 2,000.
+def figures_of(run: Run) -> Callable[[nn.Module], dict[str, float]]:
+    """What gives the test figures of a network: a task's own, or what any other LightningModule's test step logs.
+
+    In a test step the network stands wherever the module has its own, and it has to be called there.
 
     Raises:
-        BadConfiguration: it reads more than one tensor, or there is nothing to measure it by.
+        BadConfiguration: there is no ``test_step``. What is returned raises it where the test step failed, or called
+            another network than the one whose figures were asked for; and :class:`BadData` where data are gone.
     """
-    example: Any = run.module.example_input_array
-    if isinstance(example, tuple) and len(example) > 1:
+    if _is_task(run):
+        return _own_figures(run)
+    without = _without_test_step(run)
+    if without:
         raise BadConfiguration(
-            where=type(run.module).__name__,
-            expected="a network with one input: figures, headers and test vectors are of one",
-            got=f"{len(example)} inputs",
-            remedy="export it with integer_graph, write_tflite and parity, as the README's example does",
+            where=type(run.module).__name__, expected="a test_step that logs figures", got=without, remedy=_WRITE_IT
         )
-    if isinstance(run.data, ArrayDataModule):
-        return {"train": run.data.arrays.train[0], "test": run.data.arrays.test[0]}
-    for owner, method in ((run.module, "test_step"), (run.data, "train_dataloader"), (run.data, "test_dataloader")):
-        if not is_overridden(method, owner):
-            raise BadConfiguration(
-                where=type(owner).__name__,
-                expected=f"a {method}: an export measures ranges on training data, and its figures on test data",
-                got="none",
-                remedy=f"write {method}; a test_step logs the figures, as in self.log('mse', ...)",
-            )
-    run.data.prepare_data()
-    found = {}
-    for part, stage in (("train", "fit"), ("test", "test")):
-        run.data.setup(stage)
-        loader: Any = getattr(run.data, f"{part}_dataloader")()
-        batches: list[Tensor] = []
-        for batch in loader:
-            batches.append(inputs_of(run.module, batch))
-            if sum(map(len, batches)) >= _ENOUGH:
-                break
-        found[part] = torch.cat(batches)
-    return found
+    return _logged_figures(run)
 
 
-def figures_of(run: Run) -> Callable[[nn.Module], dict[str, float]]:
-    """What gives the test figures of a network: a task's own, or what any other LightningModule's test step logs."""
-    return _own_figures(run) if _is_task(run) else _logged_figures(run)
+@dataclass(frozen=True)
+class StageFigures:
+    """Test figures of a run.
+
+    Attributes:
+        figures: by stage, a key of :data:`STAGES`.
+        left_out: why some stages have none; ``"test"``: why none has.
+    """
+
+    figures: dict[str, dict[str, float]]
+    left_out: dict[str, str]
+
+    def columns(self, module: pl.LightningModule) -> list[str]:
+        """Which figures a report shows, by name: those that the module puts first, as far as every stage has them."""
+        named: tuple[str, ...] = getattr(module, "columns", ())
+        return [name for name in named if all(name in found for found in self.figures.values())]
 
 
 def stage_figures(
-    run: Run, graph: Graph, model: bytes, post_training: fx.GraphModule | None = None
-) -> dict[str, dict[str, float]]:
+    run: Run, inputs: RealInputs, graph: Graph, model: bytes, post_training: fx.GraphModule | None = None
+) -> StageFigures:
     """Figures by stage: baselines, ``float``, ``ptq_int8``, ``qat_fake_quant``, ``qat_int8``, int8 from the device.
+
+    Networks are left in the mode in which they are.
 
     Args:
         run: trained.
+        inputs: its :func:`real_inputs`.
         graph: what is exported.
         model: its file.
         post_training: the network that it was made from, if that was not the trained one: then the last two stages are
             ``post_training_fake_quant`` and ``post_training_int8``.
+
+    Raises:
+        BadConfiguration: see :func:`figures_of`.
     """
     plain, network = float_network(run), post_training or network_of(run.module)
-    set_mode(network, Mode.FAKE)
     kind = "qat" if post_training is None else "post_training"
-    stages: dict[str, nn.Module] = {
-        "float": plain,
-        "ptq_int8": _calibrated_only(run, plain),
-        f"{kind}_fake_quant": network.eval(),
-        f"{kind}_int8": DeviceNetwork(graph, model),
-    }
-    figures = figures_of(run)
-    found: dict[str, dict[str, float]] = {}
-    if isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
-        found |= run.module.baseline(run.data.arrays.train, run.data.arrays.test)
-    return found | {stage: figures(net) for stage, net in stages.items()}
+    left_out = {}
+    stages: dict[str, nn.Module] = {"float": plain}
+    if inputs.get("train") is None:
+        left_out["ptq_int8"] = f"no training data: {inputs.absent['train']}"
+    elif inputs.get("test") is not None:
+        stages["ptq_int8"] = _calibrated_only(run, inputs["train"], plain)
+    stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model)}
+    with left_as_it_was(network):
+        set_mode(network, Mode.FAKE)
+        found = measured(run, inputs, stages)
+    if found.figures and isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
+        baseline = run.module.baseline(run.data.arrays.train, run.data.arrays.test)
+        found = StageFigures({**baseline, **found.figures}, found.left_out)
+    return StageFigures(found.figures, found.left_out if "test" in found.left_out else left_out)
+
+
+def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> StageFigures:
+    """Test figures of networks by name: of all of them, or of none, and why.
+
+    Raises:
+        BadConfiguration: see :func:`figures_of`.
+    """
+    reason = "" if _is_task(run) else _without_test_step(run)
+    if reason:
+        return StageFigures({}, {"test": f"{reason}; {_WRITE_IT}"})
+    if inputs.get("test") is None:
+        return StageFigures({}, {"test": f"no test data: {inputs.absent['test']}"})
+    figures, found = figures_of(run), {}
+    for stage, net in stages.items():
+        try:
+            found[stage] = figures(net)
+        except BadData as error:
+            return StageFigures({}, {"test": f"no test data: {in_words(error)}"})
+        if not found[stage]:
+            return StageFigures({}, {"test": f"test_step of {type(run.module).__name__} logs nothing; {_WRITE_IT}"})
+    return StageFigures(found, {})
 
 
 def _is_task(run: Run) -> bool:
@@ -177,26 +248,65 @@ def _own_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
     return figures
 
 
+#: What makes figures, in words.
+_WRITE_IT = "write a test_step that logs figures, as in self.log('mse', ...)"
+
+
+def _without_test_step(run: Run) -> str:
+    return "" if is_overridden("test_step", run.module) else f"{type(run.module).__name__} has no test_step"
+
+
+class _Batches(pl.Callback):
+    """Counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_test_batch_start(self, *arguments: Any) -> None:
+        self.count += 1
+
+
 def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
+    module, where = run.module, f"test_step of {type(run.module).__name__}"
+    remedy = "call self.net(x) or self(x) in test_step, not parts of the network or another copy of it"
+
     def figures(net: nn.Module) -> dict[str, float]:
-        module: Any = run.module
-        trained, module.net = module.net, net
+        batches = _Batches()
         trainer = pl.Trainer(
             accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
-            enable_model_summary=False,
+            enable_model_summary=False, callbacks=[batches],
         )  # fmt: skip
-        try:
-            (logged,) = trainer.test(module, datamodule=run.data, verbose=False)
-        finally:
-            module.net = trained
-        return dict(logged)
+        with evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls:
+            try:
+                logged = trainer.test(module, datamodule=run.data, verbose=False)
+            except BadInput:
+                raise
+            except OSError as error:
+                raise BadData(
+                    where="test data", expected="batches", got=in_words(error), remedy="bring the data back"
+                ) from error
+            # A test step that wants a layer of the network fails as it will: what runs on a device has no layers.
+            except Exception as error:
+                raise BadConfiguration(
+                    where=where,
+                    expected="one that runs with any network in the place of self.net",
+                    got=in_words(error),
+                    remedy=remedy,
+                ) from error
+        if not calls.count:
+            raise BadConfiguration(
+                where=where, expected="calls of self.net", got=f"none in {batches.count} batches", remedy=remedy
+            )
+        # One mapping for each loader; their names differ. A task's own begin with the part.
+        prefix = "test_" if isinstance(module, Task) else ""
+        return {name.removeprefix(prefix): value for each in logged for name, value in each.items()}
 
     return figures
 
 
-def _calibrated_only(run: Run, plain: nn.Module) -> nn.Module:
+def _calibrated_only(run: Run, calibration: Tensor, plain: nn.Module) -> nn.Module:
     """The float network calibrated and exported without any quantized training, on the device."""
     example: Any = run.module.example_input_array
-    network = quantize_after_training(plain, real_inputs(run)["train"], run.qat.config, example=example)
+    network = quantize_after_training(plain, calibration, run.qat.config, example=example)
     graph = integer_graph(network)
     return DeviceNetwork(graph, write_tflite(graph))

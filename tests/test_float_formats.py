@@ -299,20 +299,3 @@ def test_a_bundle_of_two_inputs_is_refused() -> None:
     for kind in ("int8", "float32"):
         with pytest.raises(BadConfiguration, match=r"2 inputs.*Remedy"):
             make_bundle(Run("two", module, SmallData(), QuantizationAwareTraining()), "two", ExportOptions(format=kind))
-
-
-class Untested(SmallModule):
-    test_step = pl.LightningModule.test_step
-
-
-class WithoutTest(SmallData):
-    test_dataloader = pl.LightningDataModule.test_dataloader
-
-
-@pytest.mark.parametrize(
-    ("module", "data", "named"),
-    [(Untested, SmallData, "Untested: expected a test_step"), (SmallModule, WithoutTest, "expected a test_dataloader")],
-)
-def test_what_cannot_be_measured_is_refused(module: type[SmallModule], data: type[SmallData], named: str) -> None:
-    with pytest.raises(BadConfiguration, match=rf"{named}.*Remedy: write"):
-        make_bundle(Run("small", module(), data(), QuantizationAwareTraining()), "small", ExportOptions())

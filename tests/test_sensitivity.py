@@ -31,6 +31,9 @@ def test_the_layer_with_coarse_weights_costs_most() -> None:
     assert by_name["(none)"].noise == 0 < by_name["0"].noise < by_name["2"].noise
     with torch.no_grad():
         assert by_name["(none)"].figures["mean"] == float(net(x).mean())
+        # Looked at in float, the mode in which it was left; quantized it is what all layers cost.
+        assert by_name["(none)"].figures["mean"] == float(qat(x).mean())
+        qtorch.set_mode(qat, qtorch.Mode.FAKE)
         assert by_name["(all)"].figures["mean"] == float(qat(x).mean())
     # One at a time: what a layer costs by itself is what quantizing it alone costs.
     alone = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(layers={name: {"skip": True} for name in "04"} | {

@@ -120,8 +120,8 @@ def facts_of(
         metrics: see :class:`Facts`, like the next.
         parity: as above.
         graph: of integers, with integers at its ends; ``None`` of a float format, like the next two.
-        network: that it was lowered from; left in FAKE mode.
-        tested: the test part's inputs, float32 ``[N, ...]``.
+        network: that it was lowered from; left as it was.
+        tested: the test part's inputs, float32 ``[N, ...]``; ``None`` where they can't be had.
         errors: see :class:`Facts`.
         input_layout: of the graph.
     """

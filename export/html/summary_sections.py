@@ -11,6 +11,7 @@ from export.html.cost_section import inference
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
+from export.left_out import in_sentences
 from export.quantization_report import TensorError
 from export.sensitivity import LayerCost
 from export.stages import STAGES
@@ -49,8 +50,10 @@ def tiles(facts: Facts) -> Markup:
 
 
 def _quality(facts: Facts) -> Markup:
-    """The first figure of the last stage, against the float network's."""
+    """The first figure of the last stage, against the float network's; none without a test."""
     test = facts.metrics["test"]
+    if not test:
+        return Markup()
     column, last = _columns(facts)[0], list(test)[-1]
     before, after = test["float"][column], test[last][column]
     words, good = compared(before, after, facts.better.get(column))
@@ -155,7 +158,12 @@ def _columns(facts: Facts) -> list[str]:
 
 
 def stage_section(facts: Facts) -> Markup:
-    """metrics.json's figures: one row per stage."""
+    """metrics.json's figures: one row per stage; what was left out, and why."""
+    left_out = [element("p", sentence) for sentence in in_sentences(facts.metrics.get("left_out", {}))]
+    return joined(*left_out, _figures(facts)) if facts.metrics["test"] else joined(*left_out)
+
+
+def _figures(facts: Facts) -> Markup:
     test = facts.metrics["test"]
     names = list(dict.fromkeys([*_columns(facts), *test["float"]]))
     rows = [
