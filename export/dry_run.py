@@ -37,7 +37,8 @@ from qtorch.prepare import prepare
 
 __all__ = ["dry_run"]
 
-_SAMPLES = 16
+#: How many at most, and how many numbers of all.
+_SAMPLES, _NUMBERS = 16, 2**18
 
 
 def dry_run(run: Run, name: str, options: ExportOptions) -> None:
@@ -53,7 +54,7 @@ def dry_run(run: Run, name: str, options: ExportOptions) -> None:
             network has ends that nothing takes.
         UnsupportedLayer: an op has no form in what is to be written.
     """
-    inputs = real_inputs(run)["train"][:_SAMPLES] if isinstance(run.data, ArrayDataModule) else None
+    inputs = real_inputs(run)["train"] if isinstance(run.data, ArrayDataModule) else None
     if options.format != "int8":
         return
     _require_tflm()
@@ -93,7 +94,9 @@ def _lowered(run: Run, inputs: Tensor | None, options: ExportOptions) -> Graph |
     network = _prepared(run)
     example: Any = run.module.example_input_array
     first = example[0] if isinstance(example, tuple) else example
-    batch = torch.rand(_SAMPLES, *first.shape[1:]) if inputs is None else inputs
+    shape = first.shape[1:]
+    count = max(1, min(_SAMPLES, _NUMBERS // max(1, prod(shape))))
+    batch = torch.rand(count, *shape) if inputs is None else inputs[:count]
     try:
         return _integers(network, batch, options)
     except (OverflowError, NotFinite):

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from qtorch.lightning.checkpoint import KEY
 from qtorch.lightning.saving import checkpoint_bytes, checkpoint_of, write_whole
 
 __all__ = ["KeepInterrupted", "export_command", "keep", "kept_until_exported", "reproducible"]
+
+_TEMPORARY = "kept-training-"
 
 
 def reproducible(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -51,21 +54,28 @@ def export_command(checkpoint: Path, out: Path, name: str, options: ExportOption
     return shlex.join(words)
 
 
-def keep(content: bytes, out: Path, file: str) -> Path:
+def keep(content: bytes, out: Path, file: str, fresh: bool = True) -> Path:
     """Where a checkpoint now lies: in ``out``, else in a temporary folder, else where the process runs.
+
+    Args:
+        content: of the file.
+        out: a folder, made if need be.
+        file: its name.
+        fresh: give it a number if there is such a file already, instead of replacing it.
 
     Raises:
         Unwritable: nowhere can it be written.
     """
     try:
         with locked(out) as folder:
-            write_whole(folder / file, content)
-        return out / file
+            path = _free(folder / file) if fresh else folder / file
+            write_whole(path, content)
+        return out / path.name
     except OSError as error:
         refused = error
-    for elsewhere in (lambda: Path(tempfile.mkdtemp(prefix="kept-")), Path.cwd, Path.home):
+    for elsewhere in (lambda: Path(tempfile.mkdtemp(prefix=_TEMPORARY)), Path.cwd, Path.home):
         with suppress(OSError, RuntimeError):
-            path = elsewhere() / file
+            path = _free(elsewhere() / file)
             write_whole(path, content)
             return path
     raise Unwritable(
@@ -74,6 +84,11 @@ def keep(content: bytes, out: Path, file: str) -> Path:
         got=str(refused),
         remedy="make room, or choose another folder",
     ) from refused
+
+
+def _free(path: Path) -> Path:
+    numbered = (path.with_stem(f"{path.stem}_{n}") for n in count(2))
+    return path if not os.path.lexists(path) else next(each for each in numbered if not os.path.lexists(each))
 
 
 @contextmanager
@@ -89,7 +104,8 @@ def kept_until_exported(content: bytes, out: Path, name: str, options: ExportOpt
     model = c_identifier(name)
     before = manifests_in(Path(os.path.realpath(out))).get(model)
     own = f"{model}.ckpt"
-    path = keep(content, out, f"{model}_kept.ckpt" if before is not None and own in before.files else own)
+    whole = before is not None and own in before.files
+    path = keep(content, out, f"{model}_kept.ckpt" if whole else own, fresh=whole)
     try:
         yield
     except BaseException:
@@ -99,6 +115,8 @@ def kept_until_exported(content: bytes, out: Path, name: str, options: ExportOpt
     if path != out / own:
         with suppress(OSError):
             path.unlink()
+            if path.parent.name.startswith(_TEMPORARY):
+                path.parent.rmdir()
 
 
 class KeepInterrupted(pl.Callback):
