@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +21,11 @@ from torch import fx
 
 from export.boards import BOARDS
 from export.bundle import make_bundle
-from export.bundle_folder import probe_export, write_bundle
+from export.bundle_folder import probe_export, temporary_files, write_bundle
 from export.bundle_manifest import require_unchanged
 from export.comparison import compare, first_figure
 from export.engines import LITERT_REFERENCE, TFLM, tflm_available
+from export.folder_replacement import finish_interrupted
 from export.inspection import read_model, summary
 from export.integers import integer_graph
 from export.interpret import interpret
@@ -98,10 +100,13 @@ def _export(arguments: Sequence[str]) -> None:
     parser.add_argument("--export.target", dest="target", default="host", help=f"a board: {', '.join(BOARDS)}")
     parser.add_argument("--export.onnx", dest="onnx", action="store_true", help="also write ONNX: NAME.onnx")
     given = parser.parse_args(arguments)
+    with suppress(OSError):
+        finish_interrupted(given.checkpoint.parent)
     run = load_run(given.checkpoint)
     options = ExportOptions(**{field.name: getattr(given, field.name) for field in fields(ExportOptions)})
     probe_export(given.out, options, given.name or run.task)
-    bundle = make_bundle(run, given.name or run.task, options)
+    with temporary_files():
+        bundle = make_bundle(run, given.name or run.task, options)
     write_bundle(bundle, given.out, options.firmware, given.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, given.out, options)))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,15 @@ from qtorch.errors import BadConfiguration, Unwritable
 if TYPE_CHECKING:
     from export.bundle import Bundle
 
-__all__ = ["probe_export", "probe_writable", "write_bundle"]
+__all__ = ["probe_export", "probe_writable", "temporary_files", "write_bundle"]
 
 #: Behind a model's name, the longest that a file of a bundle is called.
 _LONGEST = "_quantization.h.export"
 #: Files of every bundle, whatever its name.
 _SHARED = ("metrics.json", "parity.json", "report.html")
 _REMEDY = "choose another folder"
+#: What an export needs at least beside its results: a model, generated C.
+_TEMPORARY_BYTES = 2**18
 
 
 def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> None:
@@ -40,9 +44,23 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
         name: of the model, any string, if it is known.
 
     Raises:
-        Unwritable: a folder can't be made or written, or holds the bundle of another name.
-        BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs.
+        Unwritable: a folder can't be made or written, or holds the bundle of another name; or there is no room for
+            temporary files.
+        BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs, or the package
+            that judges the export is absent.
     """
+    try:
+        with tempfile.TemporaryFile() as probe:
+            probe.write(bytes(_TEMPORARY_BYTES))
+    except OSError as error:
+        raise _no_temporary(error) from error
+    if options.format in ("int8", "float32") and tflm_available() and find_spec("tflite_micro") is None:
+        raise BadConfiguration(
+            where="export",
+            expected="the package tflite-micro, which judges an export on this platform",
+            got="none installed",
+            remedy="pip install tflite-micro",
+        )
     folders = [("--out", out)]
     if options.firmware is not None:
         folders.append(("--export.firmware", options.firmware))
@@ -188,3 +206,28 @@ def _or_unwritable(where: str, folder: Path) -> Iterator[None]:
         raise Unwritable(
             where=where, expected="a folder that can be made or written", got=f"{folder}: {error}", remedy=_REMEDY
         ) from error
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Where temporary files are written, a full or absent folder for them is told in words.
+
+    Raises:
+        Unwritable: there is no room for them.
+    """
+    try:
+        yield
+    except OSError as error:
+        no_folder = isinstance(error, FileNotFoundError) and error.filename is None
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and not no_folder:
+            raise
+        raise _no_temporary(error) from error
+
+
+def _no_temporary(error: OSError) -> Unwritable:
+    return Unwritable(
+        where="TMPDIR",
+        expected="a folder with room for temporary files",
+        got=str(error),
+        remedy="make room, or set TMPDIR to another folder",
+    )

@@ -6,7 +6,6 @@ The network as it is, copied, calibrated on a few samples and lowered. What depe
 from __future__ import annotations
 
 import copy
-from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -50,14 +49,13 @@ def dry_run(run: Run, name: str, options: ExportOptions) -> None:
         options: of the export.
 
     Raises:
-        BadConfiguration: the board's memory does not hold the network, a sum can overflow, a package is absent, or the
-            network has ends that nothing takes.
+        BadConfiguration: the board's memory does not hold the network, a sum can overflow, or the network has ends that
+            nothing takes.
         UnsupportedLayer: an op has no form in what is to be written.
     """
     inputs = real_inputs(run)["train"] if isinstance(run.data, ArrayDataModule) else None
     if options.format != "int8":
         return
-    _require_tflm()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         graph = _lowered(run, inputs, options)
@@ -73,16 +71,6 @@ def dry_run(run: Run, name: str, options: ExportOptions) -> None:
     write_tflite(final)
     if options.onnx:
         write_onnx(final, name)
-
-
-def _require_tflm() -> None:
-    if tflm_available() and find_spec("tflite_micro") is None:
-        raise BadConfiguration(
-            where="export",
-            expected="the package tflite-micro, which judges an export on this platform",
-            got="none installed",
-            remedy="pip install tflite-micro",
-        )
 
 
 def _lowered(run: Run, inputs: Tensor | None, options: ExportOptions) -> Graph | None:

@@ -13,7 +13,7 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from export.bundle import make_bundle
-from export.bundle_folder import probe_export, write_bundle
+from export.bundle_folder import probe_export, temporary_files, write_bundle
 from export.dry_run import dry_run
 from export.options import ExportOptions
 from export.page import Line
@@ -128,7 +128,8 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
         return
     content = checkpoint_bytes(reproducible(checkpoint))
     with kept_until_exported(content, out, name, options):
-        bundle = make_bundle(run, name, options, data_seconds)
+        with temporary_files():
+            bundle = make_bundle(run, name, options, data_seconds)
         bundle.files[f"{bundle.name}.ckpt"] = content
         write_bundle(bundle, out, options.firmware)
     summary = arrays.summary

@@ -315,6 +315,16 @@ def test_a_full_disk_at_a_resume_point(full: Path) -> None:
     assert contents(full) == {"resume.ckpt": b"the last one", "filler": bytes(40_000)}
 
 
+def test_no_room_for_temporary_files(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Known before training: the folder is full, or there is none."""
+    for folder in (full, tmp_path / "absent"):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        assert run_fuel("--out", tmp_path / "out") == 2
+        assert "error: TMPDIR: expected a folder with room" in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 def test_a_resume_point_behind_a_link(tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And where temporary files can't be written."""
