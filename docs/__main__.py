@@ -42,6 +42,9 @@ _CHAPTERS = {
     "Operators": ("qtorch/row.py", "qtorch/constraints.py", "qtorch/kernel_call.py"),
     "Export": (
         "export/bundle.py",
+        "export/bundle_folder.py",
+        "export/bundle_manifest.py",
+        "export/dry_run.py",
         "export/integers.py",
         "export/ir.py",
         "export/tflite.py",

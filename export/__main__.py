@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +20,12 @@ import numpy as np
 from torch import fx
 
 from export.boards import BOARDS
-from export.bundle import make_bundle, probe_export, write_bundle
+from export.bundle import make_bundle
+from export.bundle_folder import probe_export, temporary_files, write_bundle
+from export.bundle_manifest import require_unchanged
 from export.comparison import compare, first_figure
 from export.engines import LITERT_REFERENCE, TFLM, tflm_available
+from export.folder_replacement import finish_interrupted
 from export.inspection import read_model, summary
 from export.integers import integer_graph
 from export.interpret import interpret
@@ -38,9 +42,11 @@ from export.real_bundle import refusal
 from export.report import agreement_table, outcome_page, written_page
 from export.sensitivity import layer_costs, sensitivity_table
 from export.stages import float_network, real_inputs
+from export.stored_proof import require_stored_proof
 from export.support import support_table
 from export.terminal import show
 from export.tflite_reader import read_tflite
+from export.tflite_summary import summarize
 from qtorch.errors import ParityError
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.cli import run_command
@@ -94,11 +100,14 @@ def _export(arguments: Sequence[str]) -> None:
     parser.add_argument("--export.target", dest="target", default="host", help=f"a board: {', '.join(BOARDS)}")
     parser.add_argument("--export.onnx", dest="onnx", action="store_true", help="also write ONNX: NAME.onnx")
     given = parser.parse_args(arguments)
+    with suppress(OSError):
+        finish_interrupted(given.checkpoint.parent)
     run = load_run(given.checkpoint)
     options = ExportOptions(**{field.name: getattr(given, field.name) for field in fields(ExportOptions)})
-    probe_export(given.out, options)
-    bundle = make_bundle(run, given.name or run.task, options)
-    write_bundle(bundle, given.out, options.firmware)
+    probe_export(given.out, options, given.name or run.task)
+    with temporary_files():
+        bundle = make_bundle(run, given.name or run.task, options)
+    write_bundle(bundle, given.out, options.firmware, given.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, given.out, options)))
 
 
@@ -111,6 +120,10 @@ def _verify(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     model = read_model(given.model)
     graph = read_tflite(model, str(given.model))
+    require_stored_proof(model, summarize(model, str(given.model)), str(given.model))
+    unchanged = require_unchanged(given.model)
+    if unchanged:
+        show([Line(f"{given.model}: {unchanged} files are as the manifest beside it lists them")])
     if given.against is not None:
         _require_same(graph, load_run(given.against).module.net)  # type: ignore[arg-type]
         show([Line(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")])

@@ -11,11 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["smallest_arena"]
+__all__ = ["LARGEST_ARENA", "smallest_arena"]
 
 #: Arenas are tried at this granularity, in bytes; it is also their alignment.
 STEP = 16
-_LARGEST = 2**24
+#: What is tried at most, 16 MiB: more than a microcontroller has.
+LARGEST_ARENA = 2**24
 
 _PROBE = """
 import sys
@@ -87,8 +88,8 @@ def smallest_arena(model: bytes) -> int:
             high = 1024
             while not probe.accepts(high):
                 high *= 2
-                if high > _LARGEST:
-                    raise MemoryError(f"no arena up to {_LARGEST} bytes lets TFLite Micro load the model")
+                if high > LARGEST_ARENA:
+                    raise MemoryError(f"no arena up to {LARGEST_ARENA} bytes lets TFLite Micro load the model")
             low = high // 2 if high > 1024 else 0
             while high - low > STEP:
                 middle = (low + high) // 2 // STEP * STEP

@@ -1,4 +1,4 @@
-"""Everything a firmware build needs, made in memory, verified, and only then written.
+"""Everything a firmware build needs, made in memory and verified; :mod:`export.bundle_folder` writes it.
 
 A bundle is a mapping from file name to bytes. Nothing touches the output folder until every check has passed.
 """
@@ -6,13 +6,10 @@ A bundle is a mapping from file name to bytes. Nothing touches the output folder
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +18,12 @@ from torch import fx
 from export import headers
 from export.board_cost import board_cost
 from export.boards import board
+from export.bundle_manifest import TIMINGS
 from export.c_bundle import c_model
 from export.c_names import c_identifier
 from export.compiled_c import compiled_c, not_run
 from export.engines import TFLM, tflm_available
-from export.firmware_project import firmware_project
+from export.firmware_project import firmware_project, require_int8_ends
 from export.html.facts import facts_of
 from export.html.page import page
 from export.integers import integer_graph
@@ -47,14 +45,14 @@ from export.real_inputs import RealInputs, real_inputs
 from export.stages import float_network, stage_figures
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import quantizers
-from qtorch.errors import BadConfiguration, ParityError, Unwritable
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.features import Feature, Interface
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
 
-__all__ = ["Bundle", "make_bundle", "probe_export", "probe_writable", "write_bundle"]
+__all__ = ["Bundle", "make_bundle"]
 
 #: Random inputs of a parity check, beside the data's own; with them it exceeds 10,000.
 _RANDOM_INPUTS = 10_000
@@ -132,7 +130,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         finished = model_file(final, about)
     int8_model = finished.data if final is graph else write_tflite(graph)
     if options.firmware is not None:
-        _require_int8_ends(graph)
+        require_int8_ends(graph)
     compare_file(graph, int8_model)
     compare_file(final, finished.named)
     with _timed(seconds, "parity"):
@@ -165,7 +163,6 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         **({"left_out": left_out} if left_out else {}),
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),
-        "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
     }
     files = {
         f"{name}.tflite": model,
@@ -177,6 +174,8 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         **({} if tested is None else {"quantization_report.csv": csv_text(errors).encode()}),
         "metrics.json": _json(metrics),
         "parity.json": _json(report.as_json()),
+        # Of all files the one that differs from one export to the next.
+        TIMINGS: _json({"seconds": {phase: round(spent, 3) for phase, spent in seconds.items()}}),
     }
     facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
     files["report.html"] = page(facts).encode()
@@ -225,22 +224,6 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
     report = page(facts_of(run, name, metrics, parity)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
     return Bundle(name, files, metrics, None, 0)
-
-
-def _require_int8_ends(graph: Graph) -> None:
-    """The applications around a model hand int8 in and out.
-
-    Raises:
-        BadConfiguration: an input or output has another type.
-    """
-    for name in (*graph.inputs, *graph.outputs):
-        if graph.values[name].dtype != "int8":
-            raise BadConfiguration(
-                where="export.firmware",
-                expected="a network with int8 inputs and outputs",
-                got=f"{graph.values[name].dtype} at {name!r}",
-                remedy=f"leave export.firmware out, or layers={{{name!r}: {{'activations': 'int8'}}}}",
-            )
 
 
 def _json(figures: dict[str, Any]) -> bytes:
@@ -309,86 +292,3 @@ def _interface(run: Run) -> Interface:
     if isinstance(run.data, ArrayDataModule):
         return run.data.arrays.interface
     return Interface((Feature("input"),), (Feature("output"),))
-
-
-def probe_export(out: Path, options: ExportOptions) -> None:
-    """Fail now rather than after training where the results could not be made or written; leave nothing behind.
-
-    Raises:
-        Unwritable: a folder can't be made or written.
-        BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs.
-    """
-    probe_writable(out)
-    if options.firmware is None:
-        return
-    probe_writable(options.firmware, "--export.firmware")
-    if board(options.target).tflm and not tflm_available():
-        raise BadConfiguration(
-            where="export.firmware",
-            expected="the tflite-micro Python package, which measures the arena",
-            got="a Python without it",
-            remedy="export on Linux on x86-64, where pip installs it, or leave out export.firmware",
-        )
-
-
-def probe_writable(out: Path, where: str = "--out") -> None:
-    """Fail now rather than after training, and leave nothing behind.
-
-    Raises:
-        Unwritable: ``out`` is a file, or can't be made or written.
-    """
-    existing = out
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise Unwritable(
-            where=where,
-            expected="a folder that can be made or written",
-            got=str(out),
-            remedy=f"choose another folder, or give yourself the right to write in {existing}",
-        )
-
-
-def write_bundle(bundle: Bundle, out: Path, firmware: Path | None = None) -> None:
-    """Write a verified bundle, and its project to ``firmware`` if it has one.
-
-    Raises:
-        Unwritable: a folder can't be written; what was there before is unchanged.
-    """
-    folders = [("--out", out, bundle.files)]
-    if firmware is not None:
-        folders.append(("--export.firmware", firmware, bundle.firmware))
-    with ExitStack() as stagings:
-        # Nothing is moved before everything is written: a full disk must not leave one folder without the other.
-        staged = [stagings.enter_context(_staged(files, folder, where)) for where, folder, files in folders]
-        for (where, folder, files), staging in zip(folders, staged, strict=True):
-            with _or_unwritable(where):
-                for file in files:
-                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(staging / file, folder / file)
-
-
-@contextmanager
-def _staged(files: Mapping[str, bytes], out: Path, where: str) -> Iterator[Path]:
-    """A temporary folder beside ``out`` with all files; gone afterwards."""
-    probe_writable(out, where)
-    with _or_unwritable(where):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        holder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
-    with holder as staging:
-        with _or_unwritable(where):
-            for file, content in files.items():
-                staged = Path(staging) / file
-                staged.parent.mkdir(parents=True, exist_ok=True)
-                staged.write_bytes(content)
-        yield Path(staging)
-
-
-@contextmanager
-def _or_unwritable(where: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unwritable(
-            where=where, expected="a writable folder", got=str(error), remedy="choose another folder"
-        ) from error

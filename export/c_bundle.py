@@ -20,7 +20,7 @@ from firmware.emulation import MACHINES, Footprint, Options
 from firmware.emulation.build import compile_model, weigh
 from qtorch.errors import BadConfiguration
 
-__all__ = ["CModel", "c_model"]
+__all__ = ["CModel", "c_model", "fitting_source"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,7 @@ def c_model(name: str, graph: Graph, board: Board = BOARDS["host"], speed: bool 
         UnsupportedLayer: an op has no kernel in C.
         BadConfiguration: the board's flash or RAM does not hold the network, or its processor can't address it.
     """
-    network = c_network(graph, board.cpu, speed)
-    source = c_source(name, network)
-    _require_fit(board, network, source)
-    if board.cpu == "avr":
-        _require_addresses(board, network, source)
+    network, source = fitting_source(name, graph, board, speed)
     figures: dict[str, Any] = {
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
@@ -65,6 +61,16 @@ def c_model(name: str, graph: Graph, board: Board = BOARDS["host"], speed: bool 
         figures |= {"board": board.name, "program_flash_bytes": program.flash, "program_ram_bytes": program.ram}
         _require_program_fits(board, program, figures["constant_bytes"])
     return CModel(source.files, figures)
+
+
+def fitting_source(name: str, graph: Graph, board: Board, speed: bool = False) -> tuple[CNetwork, CSource]:
+    """The first part of :func:`c_model`, which compiles nothing; arguments and errors are the same."""
+    network = c_network(graph, board.cpu, speed)
+    source = c_source(name, network)
+    _require_fit(board, network, source)
+    if board.cpu == "avr":
+        _require_addresses(board, network, source)
+    return network, source
 
 
 def _compiled(board: Board, name: str, source: CSource) -> Footprint | None:

@@ -14,9 +14,10 @@ from importlib import resources
 from export.boards import Board
 from export.c_names import c_identifier
 from export.c_project import C_MODEL_FILES, c_project
+from export.ir import Graph
 from qtorch.errors import BadConfiguration
 
-__all__ = ["firmware_project"]
+__all__ = ["firmware_project", "require_int8_ends"]
 
 #: What the application is built from, by what follows the model's name. Nothing in it is typed by hand.
 _MODEL_FILES = (
@@ -74,6 +75,22 @@ _MPS = {
 _PLATFORMIO = {"pico": ("raspberrypi", "pico"), "bluepill": ("ststm32", "bluepill_f103c8")}
 #: Names in Zephyr, where they differ from ours.
 _ZEPHYR = {"microbit": "bbc_microbit"}
+
+
+def require_int8_ends(graph: Graph) -> None:
+    """The applications around a model hand int8 in and out.
+
+    Raises:
+        BadConfiguration: an input or output has another type.
+    """
+    for name in (*graph.inputs, *graph.outputs):
+        if graph.values[name].dtype != "int8":
+            raise BadConfiguration(
+                where="export.firmware",
+                expected="a network with int8 inputs and outputs",
+                got=f"{graph.values[name].dtype} at {name!r}",
+                remedy=f"leave export.firmware out, or layers={{{name!r}: {{'activations': 'int8'}}}}",
+            )
 
 
 def firmware_project(name: str, files: Mapping[str, bytes], board: Board) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from export.folder_replacement import finish_interrupted
+from export.stored_proof import require_stored_proof
 from export.summary_page import summary_page
 from export.terminal import show
 from export.tflite_summary import summarize
@@ -22,7 +24,7 @@ def summary(arguments: Sequence[str]) -> None:
     """Print a model's summary.
 
     Raises:
-        BadModelFile: the file can't be read, or is no .tflite file.
+        BadModelFile: the file can't be read, is no .tflite file, or has other weights than its metadata names.
     """
     parser = argparse.ArgumentParser(
         prog="python -m export summary",
@@ -31,7 +33,9 @@ def summary(arguments: Sequence[str]) -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--json", action="store_true", help="for machines")
     given = parser.parse_args(arguments)
-    found = summarize(read_model(given.model), str(given.model))
+    model = read_model(given.model)
+    found = summarize(model, str(given.model))
+    require_stored_proof(model, found, str(given.model))
     if given.json:
         print(as_json(asdict(found)))
     else:
@@ -52,12 +56,13 @@ def _finite(figures: Any) -> Any:
 
 
 def read_model(path: Path) -> bytes:
-    """A file's bytes.
+    """A file's bytes; an export into its folder that was killed half-way is finished first.
 
     Raises:
         BadModelFile: it can't be read.
     """
     try:
+        finish_interrupted(path.parent)
         return path.read_bytes()
     except OSError as error:
         raise BadModelFile(

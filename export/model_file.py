@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.arena import smallest_arena
+from export.arena import LARGEST_ARENA, smallest_arena
 from export.c_names import c_identifier
 from export.engines import tflm_available
 from export.ir import Graph
@@ -13,7 +13,7 @@ from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
 
-__all__ = ["ModelFile", "model_file", "model_metadata", "require_file_options"]
+__all__ = ["ModelFile", "model_file", "model_metadata", "require_file_options", "too_large"]
 
 #: A new arena size changes the text that stands in the file; it settles at once unless TFLM looks at that text.
 _ATTEMPTS = 4
@@ -80,15 +80,32 @@ def model_file(graph: Graph, metadata: ModelMetadata | None = None) -> ModelFile
     """Write a graph, with metadata if there is any.
 
     Raises:
-        MemoryError: TFLite Micro can't load it.
+        BadConfiguration: TFLite Micro can't load it.
         AssertionError: the arena that the metadata names is never the one that the file needs.
     """
     arena_bytes = 0
     for _ in range(_ATTEMPTS):
         data = write_tflite(graph, metadata=entry(metadata, arena_bytes))
-        found = smallest_arena(data) if tflm_available() else 0
+        found = _measured(data) if tflm_available() else 0
         if metadata is None or found == arena_bytes:
             named = write_tflite(graph, names=True, metadata=entry(metadata, arena_bytes))
             return ModelFile(data, named, found)
         arena_bytes = found
     raise AssertionError(f"arena: expected the size that the metadata names to settle, got {arena_bytes} at last")
+
+
+def _measured(data: bytes) -> int:
+    try:
+        return smallest_arena(data)
+    except MemoryError as refused:
+        raise too_large(str(refused)) from refused
+
+
+def too_large(got: str) -> BadConfiguration:
+    """The refusal of a network that TFLite Micro does not load, because of what ``got`` says."""
+    return BadConfiguration(
+        where="arena",
+        expected=f"a network that TFLite Micro loads in at most {LARGEST_ARENA:,} bytes",
+        got=got,
+        remedy="make the tensors of its largest layer smaller: pool or stride earlier, or give it fewer channels",
+    )

@@ -14,6 +14,7 @@ from export.ir import Graph
 from export.machine_profile import MachineProfile, all_machines
 from export.page import Block, Line, Table
 from export.profile import Profile, file_profile, profile
+from export.stored_proof import require_stored_proof
 from export.terminal import show
 from export.tflite_reader import read_tflite
 from export.tflite_summary import summarize
@@ -27,7 +28,7 @@ def profile_command(arguments: Sequence[str]) -> None:
     """Print a model's profile.
 
     Raises:
-        BadModelFile: the file can't be read, or is no complete .tflite file.
+        BadModelFile: the file can't be read, is no complete .tflite file, or has other weights than its metadata names.
         BadConfiguration: an unknown machine or board, or half a supply.
         ParityError: a machine computed something else than the reference.
     """
@@ -65,6 +66,7 @@ def _chosen(option: str, given: Sequence[str] | None, known: Sequence[str]) -> l
 def _profile(model: bytes, given: argparse.Namespace, machines: Sequence[Machine], boards: Sequence[Board]) -> Profile:
     # First, so that what is cut off, or no model at all, is told apart from what is not supported.
     summary = summarize(model, str(given.model))
+    require_stored_proof(model, summary, str(given.model))
     try:
         graph = named(read_tflite(model, str(given.model), aligned=False), model)
     except BadModelFile as unknown:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,9 @@ from typing import Any
 
 from pytorch_lightning.cli import LightningArgumentParser
 
-from export.bundle import make_bundle, probe_export, write_bundle
+from export.bundle import make_bundle
+from export.bundle_folder import probe_export, temporary_files, write_bundle
+from export.dry_run import dry_run
 from export.options import ExportOptions
 from export.page import Line
 from export.report import outcome_page, written_page
@@ -22,7 +23,9 @@ from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
 from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.task import Task
+from recipes.kept_training import KeepInterrupted, kept_until_exported
 
 __all__ = ["epochs_between_validations", "main"]
 
@@ -109,29 +112,27 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
     options: ExportOptions = cli.config_init["export"]
     options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
-    probe_export(out, options)
+    probe_export(out, options, name)
     started = time.perf_counter()
     arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.checkpoint_to_resume)
-    run, checkpoint = _trained(cli, task)
+    callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
+    run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
+    resumed = cli.checkpoint_to_resume
+    dry_run(run, name, options)
+    callbacks.append(KeepInterrupted(out, name, options))
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
+    cli.model.cpu().eval()
+    checkpoint = checkpoint_of(cli.trainer)
     if not cli.trainer.is_global_zero:
         return
-    bundle = make_bundle(run, name, options, data_seconds)
-    bundle.files[f"{bundle.name}.ckpt"] = checkpoint
-    write_bundle(bundle, out, options.firmware)
+    content = checkpoint_bytes(checkpoint)
+    with kept_until_exported(content, out, name, options):
+        with temporary_files():
+            bundle = make_bundle(run, name, options, data_seconds)
+        bundle.files[f"{bundle.name}.ckpt"] = content
+        write_bundle(bundle, out, options.firmware)
     summary = arrays.summary
     about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
     heading = (Line(), Line(about, "heading"), Line())
     show((*heading, *outcome_page(bundle), *written_page(bundle, out, options)))
-
-
-def _trained(cli: Any, task: str) -> tuple[Run, bytes]:
-    """What a CLI has just trained, and its checkpoint; every process of a distributed run has to call this."""
-    qat = next(c for c in cli.trainer.callbacks if isinstance(c, QuantizationAwareTraining))
-    cli.model.cpu().eval()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.ckpt"
-        cli.trainer.save_checkpoint(path, weights_only=False)
-        checkpoint = path.read_bytes() if path.exists() else b""
-    return Run(task, cli.model, cli.datamodule, qat), checkpoint

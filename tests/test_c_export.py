@@ -63,7 +63,8 @@ def test_c_that_computes_something_else_is_no_export(tmp_path: Path, monkeypatch
     monkeypatch.setattr(bundle, "c_model", wrong)
     out = tmp_path / "out"
     assert run_fuel("--out", out, "--export.c", "true") == 1
-    assert not out.exists()
+    # What was trained stays, and nothing that was exported.
+    assert [path.name for path in out.iterdir()] == ["fuel.ckpt"]
 
 
 def test_an_op_without_a_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +129,8 @@ def test_a_board_too_small_for_tflm_gets_an_arduino_library(tmp_path: Path) -> N
     assert run_fuel("--out", tmp_path / "out", *options) == 0
     found = {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()}
     sources = {f"src/my_model_{file}" for file in ("model.c", "model.h", "quantization.h", "test_vectors.h")}
-    assert found == sources | {"README.md", "library.properties", "examples/MyModel/MyModel.ino"}
+    described = {"README.md", "library.properties", "my_model_manifest.json"}
+    assert found == sources | described | {"examples/MyModel/MyModel.ino"}
     assert "name=qtorch_my_model\n" in (project / "library.properties").read_text()
     assert "@" not in (project / "README.md").read_text()
     absent = sketch_available()

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from export.boards import BOARDS
-from export.bundle import Bundle, probe_export, write_bundle
+from export.bundle import Bundle
+from export.bundle_folder import probe_export, write_bundle
 from export.c_names import c_identifier
 from export.firmware_project import firmware_project
 from export.options import ExportOptions
@@ -139,8 +140,9 @@ def test_projects_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
     write_bundle(bundle, out, firmware)
     found = {path.relative_to(firmware).as_posix(): path.read_bytes() for path in firmware.rglob("*") if path.is_file()}
+    assert found.pop("m_manifest.json")
     assert found == project
-    assert {path.name for path in out.iterdir()} == set(bundle.files)
+    assert {path.name for path in out.iterdir()} == {*bundle.files, "m_manifest.json"}
     write_bundle(replace(bundle, firmware={}), out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fw", "out"]
 
@@ -152,7 +154,7 @@ def test_unwritable_project_is_known_before_training(tmp_path: Path) -> None:
 
 
 def test_without_tflm_no_project_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.bundle.tflm_available", lambda: False)
+    monkeypatch.setattr("export.bundle_folder.tflm_available", lambda: False)
     probe_export(tmp_path / "out", ExportOptions())
     with pytest.raises(BadConfiguration, match="tflite-micro Python package"):
         probe_export(tmp_path / "out", ExportOptions(firmware=tmp_path / "fw"))

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.__main__ import main as export_main
-from export.bundle import make_bundle, write_bundle
+from export.bundle import make_bundle
+from export.bundle_folder import write_bundle
 from export.engines import LITERT_REFERENCE, TFLM, Engine
 from export.interpret import real_reference
 from export.ir import Graph, Node, Value, check

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 
 from qtorch.errors import Unwritable
+from qtorch.lightning.saving import checkpoint_bytes, checkpoint_of, write_whole
 
 __all__ = ["ResumePoint"]
 
@@ -20,16 +23,16 @@ class ResumePoint(pl.Callback):
     data follows from its number.
 
     Args:
-        folder: made if it does not exist.
+        folder: made if it does not exist; symbolic links are followed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "resume.ckpt"
+        self.path = Path(os.path.realpath(folder)) / "resume.ckpt"
 
     @property
     def found(self) -> str | None:
         """The checkpoint to go on from, if there is one."""
-        return str(self.path) if self.path.is_file() else None
+        return str(self.path) if os.path.isfile(self.path) else None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fail now rather than after an epoch.
@@ -37,20 +40,30 @@ class ResumePoint(pl.Callback):
         Raises:
             Unwritable: the folder can't be made or written.
         """
-        try:
+        with _or_unwritable():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             probe = self.path.with_suffix(f".{os.getpid()}")
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            raise Unwritable(
-                where="--resume", expected="a writable folder", got=str(error), remedy="choose another folder"
-            ) from error
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save beside the last one, then take its place: a killed process leaves either."""
-        beside = self.path.with_suffix(".new")
-        trainer.save_checkpoint(beside, weights_only=False)
+        """Save beside the last one, then take its place: a killed process leaves either.
+
+        Raises:
+            Unwritable: there is no room any more, for example; the last one is still there.
+        """
+        checkpoint = checkpoint_of(trainer)
         if trainer.is_global_zero:
-            os.replace(beside, self.path)
+            with _or_unwritable():
+                write_whole(self.path, checkpoint_bytes(checkpoint))
         trainer.strategy.barrier("resume point")
+
+
+@contextmanager
+def _or_unwritable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(
+            where="--resume", expected="a writable folder", got=str(error), remedy="choose another folder"
+        ) from error

@@ -1,0 +1,218 @@
+"""Files of a folder replaced all together: after a kill at any moment either the old ones can be had, or the new ones.
+
+A folder that others use can't be exchanged itself: it may be a mount point, or lie in one that can't be written, and
+holds files of other people. So the new files are written into a folder inside it, where every later step is a rename
+on the same file system:
+
+    .export-staging     new files are being written, and links to those that they replace: nothing has happened yet
+    .export-committed   everything is there; from here the new files are moved into place one by one
+    .export-abandoned   a move failed; the old files are being put back
+
+A folder goes from one name to the next in one rename. Whoever finds one of them finishes what it says.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Replacement", "finish_interrupted", "locked"]
+
+_STAGING, _COMMITTED, _ABANDONED = ".export-staging", ".export-committed", ".export-abandoned"
+_PLAN = "plan.json"
+_ATTEMPTS = 100
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Path]:
+    """The folder, symbolic links resolved, made if need be and held against other processes of this kind.
+
+    What was made and is still empty at the end is removed.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    real = Path(os.path.realpath(folder))
+    made: list[Path] = []
+    for attempt in range(_ATTEMPTS):
+        made += [each for each in (real, *real.parents) if each not in made and not each.exists()]
+        try:
+            real.mkdir(parents=True, exist_ok=True)
+            lock = os.open(real, os.O_RDONLY)
+        except FileNotFoundError:  # another process has just removed what it had made; or nothing can be made there
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            continue
+        _wait(lock)
+        if _is(real, lock):
+            break
+        os.close(lock)
+    else:
+        raise FileNotFoundError(errno.ENOENT, "removed by other processes as often as it was made", str(real))
+    try:
+        yield real
+    finally:
+        with suppress(OSError):  # not empty
+            for each in sorted(made, key=lambda path: len(path.parts), reverse=True):
+                each.rmdir()
+        os.close(lock)
+
+
+def _wait(lock: int) -> None:
+    # Neither every system nor every network file system has locks; without them the last export to move files wins.
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _is(folder: Path, lock: int) -> bool:
+    """Whether what is locked is still the folder of that name."""
+    try:
+        return os.path.samestat(os.stat(folder), os.fstat(lock))
+    except FileNotFoundError:
+        return False
+
+
+class Replacement:
+    """New files for a folder that :func:`locked` holds, and files that go.
+
+    Args:
+        folder: where; what an earlier process left unfinished is finished.
+        files: content by path, ``/`` between folders; the last is moved last.
+        stale: files that are removed.
+
+    Raises:
+        OSError: of every method: it could not be done, and :meth:`undo` has to be called.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, bytes], stale: Sequence[str] = ()) -> None:
+        _finish(folder)
+        self.folder, self.files, self.stale = folder, files, tuple(stale)
+
+    def stage(self) -> None:
+        """Write the new files beside the old ones."""
+        staging = self.folder / _STAGING
+        staging.mkdir()
+        for file, content in self.files.items():
+            staged = staging / "new" / file
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_bytes(content)
+        had = [file for file in (*self.files, *self.stale) if os.path.lexists(self.folder / file)]
+        for file in had:
+            _link(self.folder / file, staging / "old" / file)
+        plan = {"files": list(self.files), "stale": list(self.stale), "had": had}
+        (staging / _PLAN).write_text(json.dumps(plan))
+
+    def commit(self) -> None:
+        """From here on a kill leaves the new files: whoever comes next moves them."""
+        os.rename(self.folder / _STAGING, self.folder / _COMMITTED)
+
+    def apply(self) -> None:
+        """Move the new files into place, and remove the stale ones."""
+        _forward(self.folder)
+
+    def undo(self) -> None:
+        """The folder as it was, however far this has come."""
+        if (self.folder / _COMMITTED).exists():
+            os.rename(self.folder / _COMMITTED, self.folder / _ABANDONED)
+            _backward(self.folder)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what is left beside the files."""
+        _discard(self.folder)
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Finish what a process began that was killed between the first and the last file that it moved.
+
+    Raises:
+        OSError: it can't be finished.
+    """
+    if any((folder / name).exists() for name in (_COMMITTED, _ABANDONED)):
+        with locked(folder) as held:
+            _finish(held)
+
+
+def _finish(folder: Path) -> None:
+    if (folder / _COMMITTED / _PLAN).exists():
+        _forward(folder)
+    elif (folder / _ABANDONED / _PLAN).exists():
+        _backward(folder)
+    _discard(folder)
+
+
+def _forward(folder: Path) -> None:
+    plan, new = _plan(folder / _COMMITTED), folder / _COMMITTED / "new"
+    *files, last = plan["files"]
+    for file in files:
+        _move(new / file, folder / file)
+    for file in plan["stale"]:
+        _remove(folder, file)
+    _move(new / last, folder / last)
+
+
+def _backward(folder: Path) -> None:
+    plan, new, old = _plan(folder / _ABANDONED), folder / _ABANDONED / "new", folder / _ABANDONED / "old"
+    for file in plan["had"]:
+        _move(old / file, folder / file)
+    for file in plan["files"]:
+        if file not in plan["had"] and not os.path.lexists(new / file):
+            _remove(folder, file)
+
+
+def _discard(folder: Path) -> None:
+    for name in (_COMMITTED, _ABANDONED):
+        if (folder / name).exists():
+            shutil.rmtree(folder / _STAGING, ignore_errors=True)
+            # In one step: half of a plan must not be followed.
+            os.rename(folder / name, folder / _STAGING)
+    if (folder / _STAGING).exists():
+        shutil.rmtree(folder / _STAGING)
+
+
+def _plan(at: Path) -> Any:
+    return json.loads((at / _PLAN).read_text())
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # not every file system has links
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Nothing if it was moved before."""
+    if not os.path.lexists(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A folder inside the folder is a link to another file system.
+        beside = target.with_name(f".{target.name}.export")
+        shutil.copy2(source, beside, follow_symlinks=False)
+        os.replace(beside, target)
+        source.unlink()
+
+
+def _remove(folder: Path, file: str) -> None:
+    """A file, and the folders that it leaves empty."""
+    path = folder / file
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        for parent in path.parents:
+            if parent == folder:
+                break
+            parent.rmdir()
