@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadConfiguration
@@ -24,6 +25,7 @@ from qtorch.straight_through import (
     scale_gradient,
 )
 from qtorch.surroundings import (
+    autocasts,
     in_float32,
     moved,
     require_float32,
@@ -209,13 +211,14 @@ class Quantizer(nn.Module):
     @property
     def step(self) -> float:
         """The scale as a Python number; read from its tensor only when that was written to."""
-        if self._left_behind is not None:
-            return self._left_behind.scale[0]
         if self.learned != "measured":
-            return float(self.scale)
+            return self._read_scale()
         if self._known_step[0] != self.measured._version:
-            self._known_step = (self.measured._version, float(self.measured))
+            self._known_step = (self.measured._version, self._read_scale())
         return self._known_step[1]
+
+    def _read_scale(self) -> float:
+        return float(self.scale) if self._left_behind is None else self._left_behind.scale[0]
 
     def bounds(self, rectified: bool) -> Bounds:
         """Of the measured grid; worked out again only when one of its figures was written to."""
@@ -253,7 +256,7 @@ class Quantizer(nn.Module):
             return x + 0.0 * sum(self.parameters()) if self._parameters and torch.is_grad_enabled() else x
         if undisturbed():
             return self._on_grid(x, unit, axis, rectified)
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return torch.compiler.disable(self._on_grid)(x, unit, axis, rectified)
         with without_autocast(x):
             return self._on_grid(x, unit, axis, rectified)
@@ -261,7 +264,7 @@ class Quantizer(nn.Module):
     def _keeps_type(self, x: Tensor) -> bool:
         """Whether ``x`` is what a float layer gives under autocast, in the float network as it came."""
         halves = x.dtype in (torch.float16, torch.bfloat16)
-        return halves and self.mode is Mode.FLOAT and torch._C._is_any_autocast_enabled()
+        return halves and self.mode is Mode.FLOAT and autocasts()
 
     def _on_grid(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
         if self.mode is Mode.CALIBRATE:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from qtorch.accumulator import require_room
 from qtorch.axis_order import from_device, from_image, lift_weight, to_device, to_image
@@ -104,7 +105,7 @@ class QuantizedOp(OpConstants):
         """
         if self.mode is Mode.FLOAT or undisturbed():
             return self._computed(*inputs)
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return torch.compiler.disable(self._computed)(*inputs)
         with without_autocast(inputs[0]):
             return self._computed(*inputs)
