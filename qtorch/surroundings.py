@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-# Whether autocast is on for any type of device: a sixth of what asking for each costs in every layer of every step.
+# Whether autocast is on for any type of device: a fraction of what asking for one costs, in every layer of every step.
 from torch._C import _is_any_autocast_enabled as autocasts
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.compiler import is_compiling

@@ -148,8 +148,8 @@ def round_adaptively(
     Layer by layer in the order of execution: the inputs are the quantized network's, its weights rounded up to there;
     the targets are the float network's outputs after a fused activation (asymmetric reconstruction, equation 25).
     Scales stay as they are. Afterwards the weights lie on their grids, and plain rounding gives the learned codes
-    (:meth:`qtorch.constants.OpConstants.pin_weight`). Weights of exactly 0, pruned ones, stay so. A rounding that turns out no better than to nearest on all the
-    batches is not taken.
+    (:meth:`qtorch.constants.OpConstants.pin_weight`). Weights of exactly 0, as pruning leaves them, stay 0. A rounding
+    that turns out no better than to nearest on all the batches is not taken.
 
     Weights that several calls share are rounded to nearest, with a reason, as are those of a batch norm on its own.
 
