@@ -44,6 +44,8 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
 
     Raises:
         BadConfiguration: FAKE or EXACT was asked for before calibration, or the network was not prepared.
+        AccumulatorOverflow: EXACT, and a layer's sums could leave the device's integers for some input.
+        NotFinite: EXACT, and a constant is NaN.
     """
     if not quantizers(net):
         raise BadConfiguration(
@@ -55,6 +57,10 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
     if mode in (Mode.FAKE, Mode.EXACT):
         for quantizer in quantizers(net).values():
             quantizer.qparams()
+    if mode is Mode.EXACT:
+        for name, module in net.named_modules():
+            if isinstance(module, QuantizedOp):
+                module.require_accumulator(name)
     for module in net.modules():
         if isinstance(module, Quantizer | QuantizedOp):
             module.mode = mode

@@ -40,7 +40,7 @@ from qtorch.straight_through import (
     replace_value,
     scale_gradient,
 )
-from qtorch.surroundings import moved
+from qtorch.surroundings import moved, without_values
 
 __all__ = ["Constant", "OpConstants"]
 
@@ -119,7 +119,7 @@ class OpConstants(nn.Module):
             self.weight_clip, self.weight_step = (torch.full(shape, value, dtype=torch.float32) for value in (1.0, 0.0))
             self.covering = self._measures
             if config.scales in ("lsq", "lsq+"):
-                self.log_weight_scale = nn.Parameter(torch.zeros(shape))
+                self.log_weight_scale = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
 
     @property
     def output(self) -> Quantizer:
@@ -283,7 +283,7 @@ class OpConstants(nn.Module):
 
     def _fake_other(self, tensor: Tensor, grid: Grid) -> Tensor:
         """A constant of an op without weights, quantized as an activation is."""
-        if tensor.is_meta:
+        if without_values(tensor):
             return tensor.clone()
         low, high = (code - int(grid.zero_point) for code in grid.limits)
         return fake_quantize(tensor, grid.scale, Bounds.of(grid.scale, low, high))

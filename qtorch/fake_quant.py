@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
@@ -100,9 +101,9 @@ class Quantizer(nn.Module):
         # PACT learns where a rectified tensor is clipped; others keep their measured range.
         self.learned = scales if scales in ("lsq", "lsq+") or (scales == "pact" and rectified) else "measured"
         if self.learned != "measured":
-            self.log_scale = nn.Parameter(torch.zeros(()))
+            self.log_scale = nn.Parameter(torch.zeros((), dtype=torch.float32))
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
-            self.zero_share = nn.Parameter(torch.zeros(()))
+            self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
         self._known_step = (-1, 0.0)
         self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
         #: Of a network on the meta device: what it had before, if it was calibrated.
@@ -205,7 +206,8 @@ class Quantizer(nn.Module):
         """Lowest and highest code less the zero point."""
         low, high = CODE_RANGE[self.dtype]
         known = self._left_behind
-        zero_point = int(self._zero_point_now()) if known is None else known.zero_point[0]
+        with unset_fake_temporarily():
+            zero_point = int(self._zero_point_now()) if known is None else known.zero_point[0]
         return low - zero_point, high - zero_point
 
     @property
@@ -218,7 +220,10 @@ class Quantizer(nn.Module):
         return self._known_step[1]
 
     def _read_scale(self) -> float:
-        return float(self.scale) if self._left_behind is None else self._left_behind.scale[0]
+        if self._left_behind is not None:
+            return self._left_behind.scale[0]
+        with unset_fake_temporarily():
+            return float(self.scale)
 
     def bounds(self, rectified: bool) -> Bounds:
         """Of the measured grid; worked out again only when one of its figures was written to."""
@@ -257,7 +262,10 @@ class Quantizer(nn.Module):
         if undisturbed():
             return self._on_grid(x, unit, axis, rectified)
         if is_compiling():
-            return torch.compiler.disable(self._on_grid)(x, unit, axis, rectified)
+            return torch.compiler.disable(self._shielded)(x, unit, axis, rectified)
+        return self._shielded(x, unit, axis, rectified)
+
+    def _shielded(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
         with without_autocast(x):
             return self._on_grid(x, unit, axis, rectified)
 
@@ -285,7 +293,7 @@ class Quantizer(nn.Module):
         return fake_quantize(x, self.measured, bounds, self.config.gradient)
 
     def _learned(self, x: Tensor) -> Tensor:
-        require_float32(self._parameters.items(), "quantizing")
+        require_float32(self._parameters.items(), "learned-scale")
         low, high = CODE_RANGE[self.dtype]
         factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self.steps[1])
         scale = torch.exp(self.log_scale).clamp_min(self.smallest)

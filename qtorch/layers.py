@@ -21,6 +21,7 @@ from qtorch.fixedpoint import Rounding
 from qtorch.functional import codes_on_grid, dequantize, with_room_for_bias
 from qtorch.fused_activation import activate
 from qtorch.normalization import FoldedNormalization
+from qtorch.qparams import Grid
 from qtorch.row import Attrs, Row
 from qtorch.straight_through import fake_accumulator, fake_constants, fake_normalized, replace_value
 from qtorch.surroundings import require_float32, require_no_nan, undisturbed, without_autocast, without_values
@@ -106,7 +107,10 @@ class QuantizedOp(OpConstants):
         if self.mode is Mode.FLOAT or undisturbed():
             return self._computed(*inputs)
         if is_compiling():
-            return torch.compiler.disable(self._computed)(*inputs)
+            return torch.compiler.disable(self._shielded)(*inputs)
+        return self._shielded(*inputs)
+
+    def _shielded(self, *inputs: Tensor) -> Any:
         with without_autocast(inputs[0]):
             return self._computed(*inputs)
 
@@ -250,15 +254,24 @@ class QuantizedOp(OpConstants):
 
         Raises:
             AccumulatorOverflow: they could.
+            NotFinite: a constant is NaN.
         """
         demand = self.row.constraints.get("weight")
         accumulates = isinstance(self.row.constraints.get("bias"), BiasFromAccumulator)
         if not accumulates or not isinstance(demand, SymmetricWeight) or self.config.skip:
             return
-        stored = self.constants()
-        weight, bias = stored["weight"], stored.get("bias")
+        found = self._folded_grids()
+        if without_values(found["weight"][0]):
+            return
+        self._require_numbers(found)
+        weight, bias = (self._stored(role, *found[role]) if role in found else None for role in ("weight", "bias"))
+        assert weight is not None
         grids = {"input": self.sources["input"].grid, "weight": weight.grid, "output": self.output.grid}
         require_room(f"layer {name!r}", weight.codes, demand.axis, None if bias is None else bias.codes, grids)
+
+    def _require_numbers(self, found: Mapping[str, tuple[Tensor, Grid]]) -> None:
+        for role, (tensor, _) in found.items():
+            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer in EXACT mode")
 
     @torch.no_grad()
     def _exact(self, tensors: Mapping[str, Tensor]) -> Any:
@@ -267,8 +280,9 @@ class QuantizedOp(OpConstants):
         for role, x in tensors.items():
             grid = self.sources[role].grid
             codes[role], grids[role] = to_device(codes_on_grid(x, grid), channels_last), grid
-        for role, (tensor, grid) in self._folded_grids().items():
-            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer in EXACT mode")
+        folded = self._folded_grids()
+        self._require_numbers(folded)
+        for role, (tensor, grid) in folded.items():
             codes[role], grids[role] = self._stored(role, tensor, grid).codes, grid
         found = self.row.reference(self.attrs, codes, grids, Rounding.DOUBLE)
         rank = next(iter(tensors.values())).dim()
