@@ -51,12 +51,15 @@ from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
+from qtorch.ops.quantize import far_values
 
 __all__ = ["Bundle", "make_bundle"]
 
 #: Random inputs of a parity check, beside the data's own; with them it exceeds 10,000.
 _RANDOM_INPUTS = 10_000
 _TEST_VECTORS = 32
+#: Of a float32 interface, as far out as inputs may lie.
+_FAR_INPUTS = 64
 #: Numbers in a network from which on a sample takes TFLM long enough to try a tenth as many; and how many of each part
 #: of the data are tried at most.
 _LARGE = 20_000
@@ -253,7 +256,8 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
         assert qparams is not None
         # Off the grid, so that QUANTIZE has something to round.
         off = np.float32(qparams.scale[0]) * rng.uniform(-0.5, 0.5, array.shape).astype(np.float32)
-        inputs.append(qparams.dequantize(array) + off)
+        far = far_values(qparams.scale[0], (_FAR_INPUTS, *array.shape[1:]), rng)
+        inputs.append(np.concatenate([qparams.dequantize(array) + off, far]))
     if final.has_real_nodes:
         node_parity(final, model, tuple(inputs), TFLM)
         return

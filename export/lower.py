@@ -14,10 +14,8 @@ import torch
 from torch import fx
 
 from export.ir import Graph, Node, Value, check
-from qtorch.constraints import BiasFromAccumulator
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Quantizer
-from qtorch.fixedpoint import quantize_multiplier
 from qtorch.layers import QuantizedOp
 from qtorch.prepare import is_transparent
 from qtorch.qparams import QParams
@@ -40,7 +38,7 @@ def lower(network: fx.GraphModule, *, real: bool = False) -> Graph:
     Raises:
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: a range was never measured.
-        OverflowError: a layer's accumulator could leave its integer type for some input.
+        AccumulatorOverflow: a layer's accumulator could leave its integer type for some input.
     """
     return _Lowering(network, real).graph()
 
@@ -209,35 +207,8 @@ class _Lowering:
             data = codes.astype("int8" if qparams.dtype == "int4" else qparams.dtype)
             self.values[f"{name}.{role}"] = Value(data.shape, qparams, np.ascontiguousarray(data))
             found[role] = f"{name}.{role}"
-        self._require_accumulator(name, op, found)
+        op.require_accumulator(name)
         return found
-
-    def _require_accumulator(self, name: str, op: QuantizedOp, constants: dict[str, str]) -> None:
-        """The largest accumulator that any input could cause must fit: ``span * sum|w| + |b|`` per output channel."""
-        if not isinstance(op.row.constraints.get("bias"), BiasFromAccumulator):
-            return
-        weight = self.values[constants["weight"]].data
-        assert weight is not None
-        axis = op.row.constraints["weight"].axis  # type: ignore[attr-defined]
-        wide = op.config.activations == "int16"
-        span, limit = (2**15, 2**47) if wide else (255, 2**31 - 1)
-        worst = span * np.abs(weight.astype(np.int64)).swapaxes(0, axis).reshape(weight.shape[axis], -1).sum(1)
-        bias = self.values[constants["bias"]].data if "bias" in constants else None
-        if bias is not None:
-            worst = worst + np.abs(bias.astype(np.int64))
-        shift = np.maximum(self._shifts(op, constants), 0)
-        if (worst * 2.0**shift).max() > limit:
-            raise OverflowError(
-                f"layer {name!r}: expected accumulators up to {limit}, got up to {worst.max()} before a shift by "
-                f"{shift.max()} bits"
-            )
-
-    def _shifts(self, op: QuantizedOp, constants: dict[str, str]) -> np.ndarray:
-        """By how many bits each channel's accumulator is shifted before it is multiplied."""
-        weight = self.values[constants["weight"]].qparams
-        assert weight is not None
-        scales = torch.tensor(weight.scale, dtype=torch.float64) * float(op.sources["input"].scale)
-        return quantize_multiplier(scales / float(op.output.scale)).shift.numpy()
 
 
 def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -22,7 +22,8 @@ class ExportOptions:
         format: ``int8`` (or whatever the layers' configurations say); or, of the float network that quantized training
             started from, ``float32``, ``float16`` (weights) and ``dynamic_range`` (int8 weights, float activations);
             the last two run in LiteRT, not in TFLite Micro.
-        io: type of the model's input and output; ``float32`` puts QUANTIZE and DEQUANTIZE at the ends.
+        io: type of the model's input and output; ``float32`` puts QUANTIZE and DEQUANTIZE at the ends, for inputs up to
+            2**31 steps of the input's grid from zero.
         input_layout: ``nhwc`` stores images with their channels last; ``nchw`` keeps PyTorch's order at the input.
         post_training: export the float network that quantized training started from, calibrated, not the trained one.
         equalize: see :class:`export.post_training.PostTraining`, like the next two.

@@ -12,13 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtorch.errors import AccumulatorOverflow
 from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize, requantize_wide
 from qtorch.fused_activation import activation_limits
 from qtorch.kernel_call import Accumulators, NoKernel, Operands
 from qtorch.qparams import Grid
 from qtorch.row import Attrs
 
-__all__ = ["exact_products", "output_codes", "sum_multiplier", "weighted_sums"]
+__all__ = ["exact_products", "output_codes", "require_room", "sum_multiplier", "weighted_sums"]
+
+#: By type of the activations: how far a code may lie from its zero point, and the largest number an accumulator holds
+#: (16-bit kernels requantize 48 bits).
+_REACH = {"int8": (2**8 - 1, 2**31 - 1), "int16": (2**15, 2**47)}
 
 
 def exact_products(
@@ -38,7 +43,8 @@ def exact_products(
     largest = max(high - int(grid.zero_point), int(grid.zero_point) - low)
     bound = largest * int(weight.abs().movedim(channel_axis, 0).flatten(1).sum(1).max()) if weight.numel() else 0
     # Every partial sum is an integer of at most this size; float32 holds those below 2**24, float64 below 2**53.
-    dtype = torch.float32 if bound < 2**24 else torch.float64
+    # Where PyTorch is allowed to multiply float32 in fewer bits (bfloat16, TF32), those still hold up to 2**8.
+    dtype = torch.float32 if bound < 2**24 and largest <= 2**8 else torch.float64
     centred = codes.to(dtype).sub_(int(grid.zero_point))
     return product(centred, weight.to(dtype)).to(torch.int64)
 
@@ -71,6 +77,34 @@ def output_codes(
     else:
         scaled = requantize(fits_int32(accumulator, "accumulator"), multiplier, rounding)
     return scaled.add_(output.zero_point).clamp_(*activation_limits(attrs["activation"], output))
+
+
+def require_room(layer: str, weight: Tensor, channel_axis: int, bias: Tensor | None, grids: Mapping[str, Grid]) -> None:
+    """The largest sum that any input could cause must fit: ``reach * sum |w| + |b|`` per output channel, shifted.
+
+    Args:
+        layer: its name, for the error.
+        weight: int64, ``channel_axis`` its output channels.
+        channel_axis: see ``weight``.
+        bias: int64 ``[C]``, or ``None``.
+        grids: of ``"input"``, ``"weight"`` and ``"output"``.
+
+    Raises:
+        AccumulatorOverflow: it does not.
+    """
+    reach, limit = _REACH[grids["input"].dtype]
+    worst = reach * weight.abs().movedim(channel_axis, 0).flatten(1).sum(1)
+    if bias is not None:
+        worst = worst + bias.abs()
+    shift = sum_multiplier(grids).shift.clamp_min(0)
+    if worst.numel() and float((worst.to(torch.float64) * 2.0**shift).max()) > limit:
+        raise AccumulatorOverflow(
+            where=layer,
+            expected=f"accumulators up to {limit}, as the device has them",
+            got=f"up to {int(worst.max())} before a shift by {int(shift.max())} bits",
+            remedy="give the layer fewer inputs or a smaller weight_bits, or split it into several whose outputs "
+            "are added",
+        )
 
 
 def sum_multiplier(grids: Mapping[str, Grid]) -> Multiplier:

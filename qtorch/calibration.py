@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
     Raises:
         BadConfiguration: FAKE or EXACT was asked for before calibration, the network was not prepared, or ``mode`` is
             no :class:`Mode`.
+        AccumulatorOverflow: EXACT, and a layer's sums could leave the device's integers for some input.
+        NotFinite: EXACT, and a constant is NaN.
     """
     if not isinstance(mode, Mode):
         raise BadConfiguration(
@@ -64,8 +67,12 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
     if mode in (Mode.FAKE, Mode.EXACT):
         for quantizer in quantizers(net).values():
             quantizer.qparams()
-    for module in _with_a_mode(net):
-        module.mode = mode
+    if mode is Mode.EXACT:
+        for name, module in net.named_modules():
+            if isinstance(module, QuantizedOp):
+                module.require_accumulator(name)
+    for part in _with_a_mode(net):
+        part.mode = mode
 
 
 def _with_a_mode(net: nn.Module) -> list[Quantizer | QuantizedOp]:
@@ -81,7 +88,7 @@ def in_mode(net: nn.Module, mode: Mode) -> Iterator[None]:
         ...     device_accuracy = accuracy(qat.eval(), test)
 
     Raises:
-        BadConfiguration: see :func:`set_mode`.
+        BadInput: see :func:`set_mode`.
     """
     before = [(module, module.mode) for module in _with_a_mode(net)]
     set_mode(net, mode)
@@ -194,45 +201,57 @@ class Saturation:
 
     Attributes:
         name: of the quantizer.
-        share: of the values, in [0, 1].
-        needed: lowest and highest value seen.
+        share: of the values, in [0, 1], NaN included.
+        needed: lowest and highest value seen, NaN apart; infinities the wrong way round if nothing else was.
         covered: lowest and highest value that the grid holds.
+        not_numbers: share of the values that are NaN, in [0, 1], for which no grid has a code.
     """
 
     name: str
     share: float
     needed: tuple[float, float]
     covered: tuple[float, float]
+    not_numbers: float = 0.0
 
     def __str__(self) -> str:
+        if self.not_numbers == self.share:
+            return f"{self.name}: {self.not_numbers:.2%} of the values are NaN"
+        also = f"; {self.not_numbers:.2%} are NaN" if self.not_numbers else ""
         return (
             f"{self.name}: {self.share:.2%} of the values lie outside "
-            f"[{self.covered[0]:.4g}, {self.covered[1]:.4g}]; seen [{self.needed[0]:.4g}, {self.needed[1]:.4g}]"
+            f"[{self.covered[0]:.4g}, {self.covered[1]:.4g}]; seen [{self.needed[0]:.4g}, {self.needed[1]:.4g}]{also}"
         )
 
 
 class _Watch:
-    """Counts one quantizer's values, those outside its grid, and their limits."""
+    """Counts one quantizer's values, those outside its grid and those that are none, and their limits."""
 
     def __init__(self, quantizer: Quantizer) -> None:
         qparams = quantizer.qparams()
         low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
         self.covered, self.half = (low, high), qparams.scale[0] / 2
-        self.count = self.outside = 0
+        self.count = self.outside = self.not_numbers = 0
         self.needed = (float("inf"), -float("inf"))
 
     def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         values = arguments[0].detach()
-        low, high = (float(v) for v in torch.aminmax(values))
-        self.needed = (min(self.needed[0], low), max(self.needed[1], high))
         self.count += values.numel()
+        low, high = (float(v) for v in torch.aminmax(values))
+        if math.isnan(low):
+            numbers = values[~torch.isnan(values)]
+            self.not_numbers += values.numel() - numbers.numel()
+            if not numbers.numel():
+                return
+            values = numbers
+            low, high = (float(v) for v in torch.aminmax(values))
+        self.needed = (min(self.needed[0], low), max(self.needed[1], high))
         below, above = self.covered[0] - self.half, self.covered[1] + self.half
         if low < below or high > above:
             self.outside += int(((values < below) | (values > above)).sum())
 
 
 def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
-    """Which activations saturate on ``batches``: those with values more than half a step outside their grid."""
+    """Which activations saturate on ``batches``: those with values more than half a step outside their grid, or NaN."""
     found = quantizers(net)
     watches = {name: _Watch(quantizer) for name, quantizer in found.items()}
     hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in found.items()]
@@ -245,7 +264,13 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
         for hook in hooks:
             hook.remove()
     return tuple(
-        Saturation(name, watch.outside / watch.count, watch.needed, watch.covered)
+        Saturation(
+            name,
+            (watch.outside + watch.not_numbers) / watch.count,
+            watch.needed,
+            watch.covered,
+            watch.not_numbers / watch.count,
+        )
         for name, watch in watches.items()
-        if watch.outside
+        if watch.outside or watch.not_numbers
     )

@@ -40,6 +40,7 @@ from qtorch.straight_through import (
     replace_value,
     scale_gradient,
 )
+from qtorch.surroundings import moved, without_values
 
 __all__ = ["Constant", "OpConstants"]
 
@@ -84,6 +85,9 @@ class OpConstants(nn.Module):
         front: FoldedNormalization | None = None,
     ) -> None:
         super().__init__()
+        # In the kernel's order, whichever a module happens to have registered first.
+        order = {role: place for place, role in enumerate(row.roles)}
+        constants = {role: constants[role] for role in sorted(constants, key=lambda role: order.get(role, len(order)))}
         self.row, self.config = row, config
         self.has_weight = isinstance(row.constraints.get("weight"), SymmetricWeight) and "weight" in constants
         # In containers that nn.Module does not look into: each module is saved once, by its owner.
@@ -95,13 +99,15 @@ class OpConstants(nn.Module):
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(role, tensor)
             else:
-                self.register_buffer(role, tensor)
+                self.register_buffer(role, tensor.to(torch.float32))
         self.constant_roles = tuple(constants)
         #: Whether the constants are used as they are: all of them parameters, nothing folded, no bias to make up.
         folds = norm is not None or front is not None
         self._plain = set(self._parameters) == set(constants) and not folds and not row.needs_bias
         #: Whether the weight's scale is its largest magnitude's, so that nothing saturates.
         self.covering = True
+        #: Whether the weight's scale is one that was pinned.
+        self._pinned = False
         #: The axis along which the weight has a scale each; ``None`` for one in all.
         self.scale_axis: int | None = None
         if self.has_weight:
@@ -110,10 +116,10 @@ class OpConstants(nn.Module):
             per_channel = config.weights == "per_channel" and config.weight_dtype not in demand.per_tensor
             axis = self.scale_axis = self._channel_axis() if per_channel else None
             shape = () if axis is None else (constants["weight"].shape[axis],)
-            self.weight_clip, self.weight_step = torch.ones(shape), torch.zeros(shape)
+            self.weight_clip, self.weight_step = (torch.full(shape, value, dtype=torch.float32) for value in (1.0, 0.0))
             self.covering = self._measures
             if config.scales in ("lsq", "lsq+"):
-                self.log_weight_scale = nn.Parameter(torch.zeros(shape))
+                self.log_weight_scale = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
 
     @property
     def output(self) -> Quantizer:
@@ -176,7 +182,7 @@ class OpConstants(nn.Module):
         """
         self._own()["weight"].copy_(weight if self.front is None else self.front.unfold(weight))
         self.weight_step.copy_(scale)
-        self.covering = False
+        self.covering, self._pinned = False, True
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside parameters and buffers."""
@@ -187,11 +193,12 @@ class OpConstants(nn.Module):
         if self.has_weight:
             self.weight_clip.copy_(state["clip"])
             self.weight_step.copy_(state["step"])
+            self._pinned = bool((self.weight_step > 0).any())
             self.covering = self._measures and not self._pinned
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.has_weight:
-            self.weight_clip, self.weight_step = fn(self.weight_clip), fn(self.weight_step)
+            self.weight_clip, self.weight_step = moved(self.weight_clip, fn), moved(self.weight_step, fn)
         return super()._apply(fn, recurse)
 
     @property
@@ -202,10 +209,6 @@ class OpConstants(nn.Module):
     def _measures(self) -> bool:
         """Whether the configuration lets the scale follow the weight's largest magnitude."""
         return self.config.observers[1] == "minmax" and self.config.scales not in ("lsq", "lsq+")
-
-    @property
-    def _pinned(self) -> bool:
-        return bool((self.weight_step > 0).any())
 
     def _own(self) -> dict[str, Tensor]:
         return {role: getattr(self, role) for role in self.constant_roles}
@@ -252,7 +255,8 @@ class OpConstants(nn.Module):
         if not self.has_weight:
             return {role: self._fake_other(*pair) for role, pair in self._folded_grids().items()}, None
         # Said once more than in _folded_grids, because every training step comes through here.
-        folded: Any = self._parameters if self._plain else self._folded()
+        own = self._plain and "weight" in self._parameters
+        folded: Any = self._parameters if own else self._folded()
         weight, bias = folded["weight"], folded.get("bias")
         scale = self._weight_scale(weight, bias)
         unit = bias_scale(self.sources["input"].scale, scale)
@@ -279,6 +283,8 @@ class OpConstants(nn.Module):
 
     def _fake_other(self, tensor: Tensor, grid: Grid) -> Tensor:
         """A constant of an op without weights, quantized as an activation is."""
+        if without_values(tensor):
+            return tensor.clone()
         low, high = (code - int(grid.zero_point) for code in grid.limits)
         return fake_quantize(tensor, grid.scale, Bounds.of(grid.scale, low, high))
 
@@ -293,8 +299,9 @@ class OpConstants(nn.Module):
         """Every constant with its grid, by role; a weight's scale is ``[C]`` per channel, else ``[]``."""
         found: dict[str, tuple[Tensor, Grid]] = {}
         folded = self._folded()
-        for role, tensor in folded.items():
-            constraint = self.row.constraint(role)
+        # A bias lies on the weight's grid, so that has to be known.
+        for role in sorted(folded, key=lambda role: role == "bias"):
+            tensor, constraint = folded[role], self.row.constraint(role)
             if isinstance(constraint, SymmetricWeight):
                 grid = Grid(self._weight_scale(tensor, folded.get("bias")), _ZERO, self.config.weight_dtype)
             elif isinstance(constraint, BiasFromAccumulator):

@@ -7,6 +7,7 @@ defect of this project and keeps its traceback.
 from __future__ import annotations
 
 __all__ = [
+    "AccumulatorOverflow",
     "BadCheckpoint",
     "BadConfiguration",
     "BadData",
@@ -40,6 +41,10 @@ class BadData(BadInput):
 
 class BadConfiguration(BadInput):
     """Options contradict each other or lie outside their range."""
+
+
+class AccumulatorOverflow(BadConfiguration, OverflowError):
+    """A sum may leave the integers that the device has for it."""
 
 
 class NotFinite(BadInput):

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadConfiguration
@@ -22,6 +24,15 @@ from qtorch.straight_through import (
     learned_step,
     lsq_gradient_scale,
     scale_gradient,
+)
+from qtorch.surroundings import (
+    autocasts,
+    in_float32,
+    moved,
+    require_float32,
+    require_no_nan,
+    undisturbed,
+    without_autocast,
 )
 
 __all__ = ["Mode", "Quantizer"]
@@ -42,6 +53,9 @@ class Mode(Enum):
 
 class Quantizer(nn.Module):
     """Fake-quantizes one activation tensor of any shape.
+
+    Its figures follow the network to another device, and stay in float32 there. On the meta device, where nothing can
+    be read, the grid is the one from before.
 
     Args:
         config: how; of the layer that first computes the tensor.
@@ -80,18 +94,20 @@ class Quantizer(nn.Module):
         self.observing = self.together = False
         low, high = CODE_RANGE[self.dtype]
         self.observer = make_observer(self.config.observers[0], None, high - low + 1, self.dtype == "int16")
-        self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0])
+        self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0], dtype=torch.float32)
         self.zero_point = torch.tensor(0 if fixed is None else fixed.zero_point[0], dtype=torch.int32)
-        self.smallest = torch.tensor(smallest)
+        self.smallest = torch.tensor(smallest, dtype=torch.float32)
         scales = self.config.scales if fixed is None else "measured"
         # PACT learns where a rectified tensor is clipped; others keep their measured range.
         self.learned = scales if scales in ("lsq", "lsq+") or (scales == "pact" and rectified) else "measured"
         if self.learned != "measured":
-            self.log_scale = nn.Parameter(torch.zeros(()))
+            self.log_scale = nn.Parameter(torch.zeros((), dtype=torch.float32))
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
-            self.zero_share = nn.Parameter(torch.zeros(()))
+            self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
         self._known_step = (-1, 0.0)
         self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
+        #: Of a network on the meta device: what it had before, if it was calibrated.
+        self._left_behind: QParams | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy's tensors count their changes anew, so what is known of these tensors may not be taken for theirs.
@@ -106,6 +122,18 @@ class Quantizer(nn.Module):
         self.measured.copy_(state["scale"])
         self.zero_point.copy_(state["zero_point"])
         self.smallest.copy_(state["smallest"])
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        measured = moved(self.measured, fn)
+        if not measured.is_meta:
+            self._left_behind = None
+        elif not self.measured.is_meta:
+            self._left_behind = self.qparams() if self.calibrated else None
+        self.measured, self.zero_point = measured, moved(self.zero_point, fn)
+        self.smallest = moved(self.smallest, fn)
+        # Other tensors, which count their changes anew.
+        self._known, self._known_step = None, (-1, 0.0)
+        return super()._apply(fn, recurse)
 
     @property
     def scale(self) -> Tensor:
@@ -132,7 +160,7 @@ class Quantizer(nn.Module):
     @property
     def calibrated(self) -> bool:
         """Whether the range was measured, or is fixed."""
-        return bool(self.measured > 0)
+        return self._left_behind is not None if self.measured.is_meta else bool(self.measured > 0)
 
     @property
     def has_learned(self) -> bool:
@@ -155,7 +183,7 @@ class Quantizer(nn.Module):
                 got="none",
                 remedy="call qtorch.calibrate(network, batches) before training with quantization or exporting",
             )
-        return QParams.of(self.grid)
+        return self._left_behind or QParams.of(self.grid)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -164,13 +192,13 @@ class Quantizer(nn.Module):
             return
         low, high = self.observer.range()
         more = self.config.margin * (high - low)
-        low = torch.zeros(()) if self.rectified else low - more
+        low = torch.zeros_like(low) if self.rectified else low - more
         self._take(range_to_grid(low, high + more, self.dtype, float(self.smallest)))
 
     @torch.no_grad()
     def coarsen(self, scale: float) -> None:
         """Take a coarser scale; zero keeps its code."""
-        self._take(Grid(torch.tensor(scale), self.zero_point, self.dtype))
+        self._take(Grid(torch.tensor(scale, dtype=torch.float32), self.zero_point, self.dtype))
         torch.maximum(self.smallest, self.measured, out=self.smallest)
 
     def _take(self, grid: Grid) -> None:
@@ -185,17 +213,25 @@ class Quantizer(nn.Module):
     def steps(self) -> tuple[int, int]:
         """Lowest and highest code less the zero point."""
         low, high = CODE_RANGE[self.dtype]
-        zero_point = int(self._zero_point_now())
+        known = self._left_behind
+        with unset_fake_temporarily():
+            zero_point = int(self._zero_point_now()) if known is None else known.zero_point[0]
         return low - zero_point, high - zero_point
 
     @property
     def step(self) -> float:
         """The scale as a Python number; read from its tensor only when that was written to."""
         if self.learned != "measured":
-            return float(self.scale)
+            return self._read_scale()
         if self._known_step[0] != self.measured._version:
-            self._known_step = (self.measured._version, float(self.measured))
+            self._known_step = (self.measured._version, self._read_scale())
         return self._known_step[1]
+
+    def _read_scale(self) -> float:
+        if self._left_behind is not None:
+            return self._left_behind.scale[0]
+        with unset_fake_temporarily():
+            return float(self.scale)
 
     def bounds(self, rectified: bool) -> Bounds:
         """Of the measured grid; worked out again only when one of its figures was written to."""
@@ -206,12 +242,15 @@ class Quantizer(nn.Module):
             self._known = known = (
                 self.measured,
                 version,
-                Bounds.of(self.measured, max(low, 0) if rectified else low, high),
+                Bounds.of(self.measured, max(low, 0) if rectified else low, high, self.step),
             )
         return known[2]
 
     def forward(self, x: Tensor, unit: Tensor | None = None, axis: int = -1, rectified: bool = False) -> Tensor:
         """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape.
+
+        What comes in from outside in another type than float32 becomes that: exactly in half precision and from
+        integers up to 2**24, rounded from float64. But for FLOAT, autocast does not reach inside.
 
         Args:
             x: float32.
@@ -219,16 +258,39 @@ class Quantizer(nn.Module):
                 :func:`qtorch.straight_through.fake_accumulator`; ``x`` is then overwritten.
             axis: of the channels, with ``unit``.
             rectified: hold ``x`` at zero from below, as a fused ReLU does.
+
+        Raises:
+            NotFinite: EXACT, and a value is NaN.
         """
+        if x.dtype is not torch.float32 and not self._keeps_type(x):
+            x = in_float32(x)
         if self.mode is Mode.FLOAT:
             # Said to depend on what it does not: processes that average gradients need one of every parameter.
             return x + 0.0 * sum(self.parameters()) if self._parameters and torch.is_grad_enabled() else x
+        if undisturbed():
+            return self._on_grid(x, unit, axis, rectified)
+        if is_compiling():
+            return torch.compiler.disable(self._shielded)(x, unit, axis, rectified)
+        return self._shielded(x, unit, axis, rectified)
+
+    def _shielded(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
+        with without_autocast(x):
+            return self._on_grid(x, unit, axis, rectified)
+
+    def _keeps_type(self, x: Tensor) -> bool:
+        """Whether ``x`` is what a float layer gives under autocast, in the float network as it came."""
+        halves = x.dtype in (torch.float16, torch.bfloat16)
+        return halves and self.mode is Mode.FLOAT and autocasts()
+
+    def _on_grid(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
         if self.mode is Mode.CALIBRATE:
             if self.together and self.observer.in_step:
                 self.observer.observe_together(x)
             else:
                 self.observer.observe(x)
             return x
+        if self.mode is Mode.EXACT:
+            require_no_nan(x, "a tensor in EXACT mode")
         if self.learned != "measured":
             return self._learned(x)
         if self.observing and self.training:
@@ -239,6 +301,7 @@ class Quantizer(nn.Module):
         return fake_quantize(x, self.measured, bounds, self.config.gradient)
 
     def _learned(self, x: Tensor) -> Tensor:
+        require_float32(self._parameters.items(), "learned-scale")
         low, high = CODE_RANGE[self.dtype]
         factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self.steps[1])
         scale = torch.exp(self.log_scale).clamp_min(self.smallest)
@@ -262,7 +325,8 @@ class Quantizer(nn.Module):
 
     def extra_repr(self) -> str:
         """Scale and zero point, for ``print(network)``."""
-        return f"{self.dtype}, scale={float(self.scale):.6g}, zero_point={int(self._zero_point_now())}"
+        low, _ = self.steps
+        return f"{self.dtype}, scale={self.step:.6g}, zero_point={CODE_RANGE[self.dtype][0] - low}"
 
 
 def _logarithm(scale: Tensor) -> float:

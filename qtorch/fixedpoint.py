@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qtorch.errors import AccumulatorOverflow
+
 __all__ = ["Multiplier", "Rounding", "fits_int32", "quantize_multiplier", "requantize", "requantize_wide"]
 
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
@@ -55,16 +57,22 @@ def quantize_multiplier(real: Tensor) -> Multiplier:
     )
 
 
+def _overflow(what: str, expected: str, got: str) -> AccumulatorOverflow:
+    remedy = "give the layer fewer inputs or smaller weights, normalize its inputs, or calibrate again: its output's "
+    remedy += "grid may be too fine"
+    return AccumulatorOverflow(where=what, expected=f"{expected}, as the device has them", got=got, remedy=remedy)
+
+
 def fits_int32(x: Tensor, what: str) -> Tensor:
     """``x`` itself, if every value is an int32.
 
     Raises:
-        OverflowError: a value is not; the device would wrap or saturate silently.
+        AccumulatorOverflow: a value is not; the device would wrap or saturate silently.
     """
     if x.numel():
         low, high = (int(v) for v in torch.aminmax(x))
         if low < _INT32_MIN or high > _INT32_MAX:
-            raise OverflowError(f"{what}: expected int32 values, got {low}..{high}")
+            raise _overflow(what, "int32 values", f"{low}..{high}")
     return x
 
 
@@ -79,7 +87,7 @@ def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.
     Returns: int64 tensor of int32 values.
 
     Raises:
-        OverflowError: the left shift leaves int32, where the kernel's behaviour is undefined.
+        AccumulatorOverflow: the left shift leaves int32, where the kernel's behaviour is undefined.
     """
     mantissa, shift = multiplier
     if rounding is Rounding.SINGLE:
@@ -101,15 +109,15 @@ def requantize_wide(x: Tensor, multiplier: Multiplier) -> Tensor:
     Returns: int64 tensor of int32 values.
 
     Raises:
-        OverflowError: ``x`` or the result is out of range.
+        AccumulatorOverflow: ``x`` or the result is out of range.
 
     Source: TFLM ``kernels/internal/common.cc``, ``MultiplyByQuantizedMultiplier(int64_t, ...)``.
     """
     mantissa, shift = multiplier
     if int(shift.max()) > 7:
-        raise OverflowError(f"requantization: expected a factor below 128, got a shift of {int(shift.max())}")
+        raise _overflow("requantization", "a factor below 128", f"a shift of {int(shift.max())}")
     if x.numel() and int(x.abs().max()) >= 2**47:
-        raise OverflowError(f"accumulator: expected values of 48 bits, got up to {int(x.abs().max())}")
+        raise _overflow("accumulator", "values of 48 bits", f"up to {int(x.abs().max())}")
     reduced = torch.where(mantissa < 0x7FFF0000, (mantissa + 2**15) >> 16, torch.full_like(mantissa, 0x7FFF))
     total = 15 - shift
     half = torch.ones_like(total) << (total - 1)

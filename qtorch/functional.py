@@ -69,6 +69,9 @@ def along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
 def quantize(x: Tensor, grid: Grid, low: int, high: int) -> Tensor:
     """Codes of float32 ``x``: ``clamp(round(x / scale) + zero_point, low, high)``; float32 division.
 
+    Values of any size, infinity included, saturate. TFLM's QUANTIZE kernel defines codes below 2**31 steps only: see
+    :mod:`qtorch.ops.quantize`.
+
     Returns: int64 tensor of ``x``'s shape.
     """
     steps = round_half_away(x / grid.scale)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
+from qtorch.accumulator import require_room
 from qtorch.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.batch_norm import BatchNorm
 from qtorch.config import LayerConfig
 from qtorch.constants import OpConstants
-from qtorch.constraints import CoarserThan
+from qtorch.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.fixedpoint import Rounding
 from qtorch.functional import codes_on_grid, dequantize, with_room_for_bias
 from qtorch.fused_activation import activate
 from qtorch.normalization import FoldedNormalization
+from qtorch.qparams import Grid
 from qtorch.row import Attrs, Row
 from qtorch.straight_through import fake_accumulator, fake_constants, fake_normalized, replace_value
+from qtorch.surroundings import require_float32, require_no_nan, undisturbed, without_autocast, without_values
 
 __all__ = ["QuantizedOp"]
 
@@ -90,9 +95,29 @@ class QuantizedOp(OpConstants):
             self.quantizer = output
 
     def forward(self, *inputs: Tensor) -> Any:
-        """The op on real tensors whose values, in FAKE and EXACT, lie on their quantizers' grids."""
+        """The op on real tensors whose values, in FAKE and EXACT, lie on their quantizers' grids.
+
+        But for FLOAT, autocast does not reach inside, and a compiler leaves the arithmetic as it is.
+
+        Raises:
+            BadConfiguration: a parameter is not float32.
+            NotFinite: EXACT, and a constant is NaN.
+            AccumulatorOverflow: EXACT, and a sum leaves its integer type.
+        """
+        if self.mode is Mode.FLOAT or undisturbed():
+            return self._computed(*inputs)
+        if is_compiling():
+            return torch.compiler.disable(self._shielded)(*inputs)
+        return self._shielded(*inputs)
+
+    def _shielded(self, *inputs: Tensor) -> Any:
+        with without_autocast(inputs[0]):
+            return self._computed(*inputs)
+
+    def _computed(self, *inputs: Tensor) -> Any:
         if self.mode is Mode.FAKE and self._direct and not self.output.observing:
             return self._sum_of_products(inputs[0])
+        require_float32(chain(self._parameters.items(), self._buffers.items()), self.row.name)
         tensors = dict(zip(self.sources, inputs, strict=True))
         if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
             return self._each(self._normalized(tensors, self._unrounded()), self.output)
@@ -101,6 +126,9 @@ class QuantizedOp(OpConstants):
         exactly = self.mode is Mode.EXACT or self.row.fake_exactly
         if self.row.selects:
             return self._selected(tensors)
+        if exactly and without_values(inputs[0]):
+            # Integers are values; of what has none, the shape is all there is to compute.
+            exactly = False
         if exactly and not torch.is_grad_enabled():
             return self._exact(tensors)
         y = self._fake(tensors)
@@ -187,7 +215,11 @@ class QuantizedOp(OpConstants):
         if not self.covering:
             return self._fake({"input": x})
         own: Any = self._parameters
-        weight, bias = own["weight"], own.get("bias")
+        weight, bias = own.get("weight"), own.get("bias")
+        if weight is None or weight.dtype is not torch.float32:
+            # Computed from other parameters, as pruning does it, or refused.
+            require_float32(own.items(), self.row.name)
+            return self._fake({"input": x})
         source, output = self.sources["input"], self._output[0]
         # A bias that widens the scale is some millions of times its channel's weights: training need not see that.
         room = None if torch.is_grad_enabled() else bias
@@ -217,14 +249,41 @@ class QuantizedOp(OpConstants):
         return tuple(quantizer(part) for part in y) if isinstance(y, tuple) else quantizer(y)
 
     @torch.no_grad()
+    def require_accumulator(self, name: str) -> None:
+        """Refuse a layer, called ``name``, whose sums could leave the device's integers for some input.
+
+        Raises:
+            AccumulatorOverflow: they could.
+            NotFinite: a constant is NaN.
+        """
+        demand = self.row.constraints.get("weight")
+        accumulates = isinstance(self.row.constraints.get("bias"), BiasFromAccumulator)
+        if not accumulates or not isinstance(demand, SymmetricWeight) or self.config.skip:
+            return
+        found = self._folded_grids()
+        if without_values(found["weight"][0]):
+            return
+        self._require_numbers(found)
+        weight, bias = (self._stored(role, *found[role]) if role in found else None for role in ("weight", "bias"))
+        assert weight is not None
+        grids = {"input": self.sources["input"].grid, "weight": weight.grid, "output": self.output.grid}
+        require_room(f"layer {name!r}", weight.codes, demand.axis, None if bias is None else bias.codes, grids)
+
+    def _require_numbers(self, found: Mapping[str, tuple[Tensor, Grid]]) -> None:
+        for role, (tensor, _) in found.items():
+            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer in EXACT mode")
+
+    @torch.no_grad()
     def _exact(self, tensors: Mapping[str, Tensor]) -> Any:
         channels_last = self.row.channels_last
         codes, grids = {}, {"output": self.output.grid}
         for role, x in tensors.items():
             grid = self.sources[role].grid
             codes[role], grids[role] = to_device(codes_on_grid(x, grid), channels_last), grid
-        for role, constant in self.constants().items():
-            codes[role], grids[role] = constant.codes, constant.grid
+        folded = self._folded_grids()
+        self._require_numbers(folded)
+        for role, (tensor, grid) in folded.items():
+            codes[role], grids[role] = self._stored(role, tensor, grid).codes, grid
         found = self.row.reference(self.attrs, codes, grids, Rounding.DOUBLE)
         rank = next(iter(tensors.values())).dim()
         return from_device(dequantize(found, self.output.grid), channels_last, rank)

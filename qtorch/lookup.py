@@ -46,5 +46,6 @@ def table_of(function: Callable[[Tensor], Tensor], low: float, high: float) -> T
 
 def interpolated(codes: Tensor, table: Tensor) -> Tensor:
     """int64 values of int16 ``codes``: 9 bits choose an entry, 7 interpolate, ties upwards."""
+    table = table.to(codes.device)
     index, offset = (codes >> 7) + _STEPS // 2, codes & 127
     return table[index] + (((table[index + 1] - table[index]) * offset + 64) >> 7)

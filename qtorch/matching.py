@@ -147,7 +147,7 @@ def _constant(traced: fx.GraphModule, value: Any) -> Any:
     if isinstance(value, fx.Node):
         found = constant_of(traced, value)
         return value if found is None else found
-    return value if isinstance(value, Tensor) else torch.tensor(float(value))
+    return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float32)
 
 
 def constant_of(traced: fx.GraphModule, node: fx.Node) -> Tensor | None:

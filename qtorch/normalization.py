@@ -175,12 +175,17 @@ class FoldedNormalization:
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
         """See :func:`fold`."""
-        offset = self.norm.offset.reshape(-1)[self.index] if self.shifts else None
-        return fold(weight, bias, offset, self.norm.span.reshape(-1)[self.index])
+        offset = self.norm.offset.reshape(-1)[self._here] if self.shifts else None
+        return fold(weight, bias, offset, self.norm.span.reshape(-1)[self._here])
 
     def unfold(self, weight: Tensor) -> Tensor:
         """The weight that folding makes ``weight`` of, but for float32's rounding."""
-        return weight * self.norm.span.reshape(-1)[self.index]
+        return weight * self.norm.span.reshape(-1)[self._here]
+
+    @property
+    def _here(self) -> Tensor:
+        """The index on the device where the network is."""
+        return self.index.to(self.norm.span.device)
 
 
 def _bad(expected: str, got: str, remedy: str) -> BadConfiguration:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.surroundings import require_values
 
 __all__ = ["Observer", "gathered", "is_distributed", "require_parameter"]
 
@@ -81,8 +82,10 @@ class Observer(nn.Module):
 
         Raises:
             NotFinite: ``x`` holds NaN or infinity, from which no range can follow.
+            BadData: ``x`` holds no numbers, as on the meta device.
         """
         x = x.detach()
+        require_values(x, "calibration")
         low, high = torch.aminmax(x)
         if not (torch.isfinite(low) and torch.isfinite(high)):
             raise NotFinite(

@@ -19,6 +19,11 @@ from qtorch.observer import Observer, gathered, require_parameter
 __all__ = ["OBSERVERS", "FixedObserver", "MinMaxObserver", "MovingAverageObserver", "make_observer"]
 
 
+def _cpu(value: float) -> Tensor:
+    """A float32 where all that was seen is kept, whatever PyTorch's defaults are."""
+    return torch.tensor(value, dtype=torch.float32, device="cpu")
+
+
 class _Extrema(Observer):
     """Attributes ``low`` and ``high``, float32 ``[]`` or ``[C]``."""
 
@@ -34,7 +39,7 @@ class MinMaxObserver(_Extrema):
     """``[min x, max x]`` over all values since the last reset (Jacob et al. 2018, arXiv:1712.05877, section 3)."""
 
     def reset(self) -> None:
-        self.low, self.high = torch.tensor(math.inf), torch.tensor(-math.inf)
+        self.low, self.high = _cpu(math.inf), _cpu(-math.inf)
 
     @property
     def seen(self) -> bool:
@@ -72,7 +77,7 @@ class MovingAverageObserver(_Extrema):
         self.decay = decay
 
     def reset(self) -> None:
-        self.low, self.high, self.updates = torch.tensor(0.0), torch.tensor(0.0), torch.tensor(0)
+        self.low, self.high, self.updates = _cpu(0.0), _cpu(0.0), torch.tensor(0, device="cpu")
 
     @property
     def seen(self) -> bool:
@@ -138,7 +143,7 @@ class FixedObserver(Observer):
         self.channels = max(states)
 
     def _range(self) -> tuple[Tensor, Tensor]:
-        ends = torch.tensor(self.low), torch.tensor(self.high)
+        ends = _cpu(self.low), _cpu(self.high)
         return ends if self.axis is None else (ends[0].repeat(self.channels), ends[1].repeat(self.channels))
 
 

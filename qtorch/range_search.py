@@ -75,7 +75,10 @@ def mse_range(histogram: Histogram, levels: int, symmetric: bool = False) -> tup
 
     def search(ends: tuple[bool, bool], around: Tensor) -> None:
         # The best so far comes first, so that a tie keeps it.
-        tried = torch.tensor([best] + [[float(s) if e else b for e, b in zip(ends, best, strict=True)] for s in around])
+        tried = torch.tensor(
+            [best] + [[float(s) if e else b for e, b in zip(ends, best, strict=True)] for s in around],
+            dtype=torch.float32,
+        )
         tried = tried.to(torch.float64)
         error = quantization_error(histogram, outer[0] * tried[:, 0], outer[1] * tried[:, 1], levels)
         best[:] = tried[int(error.argmin())].tolist()

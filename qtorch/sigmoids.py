@@ -55,7 +55,7 @@ def sigmoid_codes(
     """
     multiplier = quantize_multiplier(source.scale.to(torch.float64) * 2.0 ** (31 - INPUT_INTEGER_BITS))
     radius = input_radius(INPUT_INTEGER_BITS, int(multiplier.shift))
-    every = torch.arange(-128, 128) - int(source.zero_point)
+    every = torch.arange(-128, 128, device=codes.device) - int(source.zero_point)
     inside = every.clamp(-max(radius - 1, 0), max(radius - 1, 0))
     fixed = requantize(inside.clone(), multiplier, Rounding.DOUBLE)
     result = rounding_divide_by_power_of_two(function(fixed, INPUT_INTEGER_BITS), 31 - fraction_bits) + zero_point
@@ -83,7 +83,7 @@ def _interpolated(magnitude: Tensor, fraction_bits: int) -> Tensor:
 
     A straight line between neighbours in the table; 1 beyond its end.
     """
-    table = _table()
+    table = _table().to(magnitude.device)
     index, fraction = magnitude >> fraction_bits, magnitude & (2**fraction_bits - 1)
     below = table[index.clamp(max=255)]
     above = table[(index + 1).clamp(max=255)]

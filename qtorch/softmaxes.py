@@ -68,7 +68,7 @@ class Differences:
         return cls(x - x.amax(-1, keepdim=True), multiplier, smallest)
 
     def _table(self) -> Tensor:
-        every = torch.arange(-255, 1).clamp_min(self.smallest)
+        every = torch.arange(-255, 1, device=self.codes.device).clamp_min(self.smallest)
         return multiply(every << self.multiplier.shift, self.multiplier.mantissa)
 
     def fixed(self) -> Tensor:
@@ -77,7 +77,8 @@ class Differences:
 
     def exponentials(self) -> Tensor:
         """In Q0.31."""
-        table = torch.where(torch.arange(-255, 1) < self.smallest, 0, exp_on_negative(self._table(), DIFFERENCE_BITS))
+        small = torch.arange(-255, 1, device=self.codes.device) < self.smallest
+        table = torch.where(small, 0, exp_on_negative(self._table(), DIFFERENCE_BITS))
         return table[self.codes + 255]
 
     def total(self) -> Tensor:

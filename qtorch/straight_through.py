@@ -82,9 +82,9 @@ class Bounds(NamedTuple):
     two_steps: Tensor
 
     @classmethod
-    def of(cls, scale: Tensor, low: float, high: float) -> Bounds:
-        """Of ``low`` to ``high`` steps of ``scale``."""
-        step = np.float32(float(scale))
+    def of(cls, scale: Tensor, low: float, high: float, number: float | None = None) -> Bounds:
+        """Of ``low`` to ``high`` steps of ``scale``, which is ``number`` where that is known."""
+        step = np.float32(float(scale) if number is None else number)
         ends = [float(np.float32(steps) * step) for steps in (low, high)]
         return cls(ends[0], ends[1], ends[0] - float(step) / 2, ends[1] + float(step) / 2, 2 * scale)
 
@@ -250,7 +250,7 @@ class _LearnedStep(torch.autograd.Function):
         start = zero.round().clamp(low, high)
         real = torch.div(x, step)
         steps = torch.round(real) if even else round_half_away(real)
-        held = steps.clamp(low - float(start), high - float(start))
+        held = steps.clamp(low - start, high - start)
         ctx.save_for_backward(real, steps, held, scale)
         ctx.axis, ctx.rounding = axis, rounding
         return held * step

@@ -1,4 +1,9 @@
-"""Give an int8 graph a float32 interface: QUANTIZE at every input, DEQUANTIZE at every output."""
+"""Give an int8 graph a float32 interface: QUANTIZE at every input, DEQUANTIZE at every output.
+
+Inputs have to lie within 2**31 steps of the input's grid, its scale times 2147483520, and be no NaN: beyond that the
+kernel's conversion to an integer is undefined (:mod:`qtorch.ops.quantize`). With int8 inputs, the generated header
+``*_quantization.h`` saturates any float.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 Source: TFLM ``kernels/internal/reference/quantize.h``: float32 division, half away from zero, clamp;
 ``kernels/internal/reference/requantize.h``: one requantization by ``s_in / s_out`` in double.
+
+The kernel converts the steps to int32 before it clamps. From 2**31 steps on, for infinity and for NaN, that is
+undefined in C: x86 then gives one end of the range for both signs, ARM the end that belongs to the sign. What is
+computed here is the latter, and what is tried against the kernel ends at :data:`FURTHEST`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,22 @@ from qtorch.row import Attrs, Row, Sample, TFLite, any_order
 
 #: int16 codes may come in for either type, and leave 15 bits less for the multiplier's shift than int8 codes do.
 _OUTPUT = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-13, "int16": 2.0**-13})
+
+
+#: As many steps of its grid a float may lie from zero for its code to be defined: the largest float32 below 2**31.
+FURTHEST = 2.0**31 - 2.0**7
+
+
+def far_values(scale: float, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """float32 values far outside a grid, of either sign, up to :data:`FURTHEST` steps of ``scale`` from zero."""
+    step = np.float32(scale)
+    steps = np.minimum(2.0 ** rng.uniform(8, 31, shape), FURTHEST)
+    # A share at the very limit.
+    steps = np.where(rng.random(shape) < 0.1, FURTHEST, steps).astype(np.float32)
+    x = np.where(rng.random(shape) < 0.5, steps, -steps) * step
+    too_far = np.abs(x / step) > np.float32(FURTHEST)
+    found: np.ndarray = np.where(too_far, np.nextafter(x, np.float32(0)), x)
+    return found
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -48,14 +68,16 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 
 def samples() -> Iterable[Sample]:
-    """Values on ties, next to ties, out of range and at random; every code onto other grids."""
+    """Values on ties, next to ties, out of range, far out and at random; every code onto other grids."""
     rng = np.random.default_rng(1)
     for scale, zero_point in [(0.5, 0), (0.1, -128), (1 / 255, 127), (0.0123, -7)]:
         step = np.float32(scale)
         ties = (np.arange(-40, 40, dtype=np.float32) + np.float32(0.5)) * step
         near = np.concatenate([np.nextafter(ties, np.float32(-9e9)), np.nextafter(ties, np.float32(9e9))])
         wide = rng.normal(0, 200 * scale, 160).astype(np.float32)
-        x = np.concatenate([ties, near, wide, np.array([0, -0.0, 1e9 * scale, -1e9 * scale], np.float32)])[:, None]
+        far = far_values(scale, (80,), rng)
+        ends = np.array([0, -0.0, 1e9 * scale, -1e9 * scale], np.float32)
+        x = np.concatenate([ties, near, wide, ends, far])[:, None]
         qparams = {"input": None, "output": QParams((float(step),), (zero_point,))}
         yield Sample(f"{scale:.4f}@{zero_point}", {}, {"input": x}, qparams)
     for source, sink in [("int8", "int8"), ("int8", "int16"), ("int16", "int8"), ("int16", "int16")]:

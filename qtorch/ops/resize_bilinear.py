@@ -74,7 +74,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """``[N, H, W, C]``: exact sums of 20 bits more, rounded once, half away from zero; LiteRT does the same."""
     x = codes["input"]
     for axis, result in zip((1, 2), attrs["size"], strict=True):
-        low, high, weight = _neighbours(attrs, x.shape[axis], result)
+        low, high, weight = (each.to(x.device) for each in _neighbours(attrs, x.shape[axis], result))
         weight = weight.reshape([-1 if a == axis else 1 for a in range(4)])
         x = x.index_select(axis, low) * (_ONE - weight) + x.index_select(axis, high) * weight
     return torch.div(torch.where(x > 0, x + 2**19, x - 2**19), 2**20, rounding_mode="trunc")

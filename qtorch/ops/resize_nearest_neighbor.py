@@ -57,7 +57,7 @@ def attributes(call: Call) -> dict[str, Any] | None:
 def _pick(attrs: Attrs, x: Tensor, axes: tuple[int, int]) -> Tensor:
     flags = {name: attrs[name] for name in ("align_corners", "half_pixel_centers")}
     for axis, result in zip(axes, attrs["size"], strict=True):
-        x = x.index_select(axis, indices(x.shape[axis], result, **flags))
+        x = x.index_select(axis, indices(x.shape[axis], result, **flags).to(x.device))
     return x
 
 

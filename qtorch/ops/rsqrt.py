@@ -32,7 +32,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """A table of 256; the scales' factor is taken in float32 and inverted in double."""
     source, output = grids["input"], grids["output"]
-    value = (torch.arange(-128, 128) - source.zero_point).clamp_min(0)
+    value = (torch.arange(-128, 128, device=codes["input"].device) - source.zero_point).clamp_min(0)
     mantissa, shift = inverse_square_root(value)
     root = requantize(torch.ones_like(value), Multiplier(mantissa, shift + _SHIFT), Rounding.DOUBLE)
     scales = (torch.sqrt(source.scale) * output.scale).to(torch.float64)

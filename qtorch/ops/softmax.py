@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from qtorch.broadcasting import multiplier_arguments
 from qtorch.constraints import Fixed, Free
+from qtorch.errors import AccumulatorOverflow
 from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.gemmlowp import multiply, one_over_one_plus, rounding_divide_by_power_of_two
 from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
@@ -86,14 +87,19 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """Exponentials of the differences from the largest, times the reciprocal of their sum; int16 by tables.
 
     Raises:
-        OverflowError: that sum is one on which the kernel aborts.
+        AccumulatorOverflow: that sum is one on which the kernel aborts.
     """
     if grids["input"].dtype == "int16":
         return _int16_codes(codes["input"], grids["input"], attrs["beta"])
     found = Differences.of(codes["input"], grids["input"], attrs["beta"])
     total = found.total()
     if int(total.max()) >= (_MOST + 1) << (31 - SUM_BITS):
-        raise OverflowError(f"softmax: expected a sum of exponentials below {_MOST + 1}, or the kernel aborts")
+        raise AccumulatorOverflow(
+            where="softmax",
+            expected=f"a sum of exponentials below {_MOST + 1}, or the kernel aborts",
+            got=f"{int(total.max()) / 2 ** (31 - SUM_BITS):.1f}",
+            remedy="give it fewer values along its axis, or end the network before it: the largest value is the same",
+        )
     # The sum as 2**bits * (1 + fraction).
     headroom = 32 - torch.frexp(total.to(torch.float64)).exponent.to(torch.int64)
     scale = one_over_one_plus((total << headroom) - 2**31)

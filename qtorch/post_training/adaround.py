@@ -101,9 +101,9 @@ def learn_steps(
         strength: of the penalty.
         generator: where samples are drawn from.
 
-    Returns: float32 integers of ``steps``'s shape, in ``[-limit, limit]``.
+    Returns: float32 integers of ``steps``'s shape, in ``[-limit, limit]``; 0 where a weight is 0, as pruning left it.
     """
-    below = torch.floor(steps)
+    below, pruned = torch.floor(steps), steps == 0
     v = inverse_rectified_sigmoid(steps - below).requires_grad_()
     nearest = torch.round(steps).clamp(-limit, limit)
     with torch.no_grad():
@@ -113,7 +113,8 @@ def learn_steps(
     optimizer = torch.optim.Adam([v], lr=_WAY / iterations, eps=1e-12)
     for iteration in range(iterations):
         drawn = torch.randint(len(inputs), (min(batch, len(inputs)),), generator=generator)
-        share = rectified_sigmoid(v)
+        # A weight that is 0 has no neighbour to become, nor a gradient.
+        share = rectified_sigmoid(v).masked_fill(pruned, 0.0)
         now = outputs(inputs[drawn], (below + share).clamp(-limit, limit))
         loss = (now - targets[drawn]).square().mean() / unit
         progress = (iteration / iterations - _WARM_UP) / (1 - _WARM_UP)
@@ -122,7 +123,7 @@ def learn_steps(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (below + (v.detach() >= 0)).clamp(-limit, limit)
+    return (below + ((v.detach() >= 0) & ~pruned)).clamp(-limit, limit)
 
 
 def round_adaptively(
@@ -147,8 +148,8 @@ def round_adaptively(
     Layer by layer in the order of execution: the inputs are the quantized network's, its weights rounded up to there;
     the targets are the float network's outputs after a fused activation (asymmetric reconstruction, equation 25).
     Scales stay as they are. Afterwards the weights lie on their grids, and plain rounding gives the learned codes
-    (:meth:`qtorch.constants.OpConstants.pin_weight`). A rounding that turns out no better than to nearest on all the
-    batches is not taken.
+    (:meth:`qtorch.constants.OpConstants.pin_weight`). Weights of exactly 0, as pruning leaves them, stay 0. A rounding
+    that turns out no better than to nearest on all the batches is not taken.
 
     Weights that several calls share are rounded to nearest, with a reason, as are those of a batch norm on its own.
 

@@ -1,0 +1,122 @@
+"""What surrounds a network and may not change its integers: autocast, number types, devices, compilers.
+
+A prepared network computes in float32. Inputs of other types become that; parameters of other types are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+# Whether autocast is on for any type of device: a fraction of what asking for one costs, in every layer of every step.
+from torch._C import _is_any_autocast_enabled as autocasts
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.compiler import is_compiling
+
+from qtorch.errors import BadConfiguration, BadData, NotFinite
+
+__all__ = [
+    "autocasts",
+    "in_float32",
+    "moved",
+    "require_float32",
+    "require_no_nan",
+    "require_values",
+    "undisturbed",
+    "without_autocast",
+    "without_values",
+]
+
+
+def undisturbed() -> bool:
+    """Whether neither autocast nor a compiler is at work, as a training step asks of every layer."""
+    return not (is_compiling() or autocasts())
+
+
+def without_autocast(x: Tensor) -> torch.autocast:
+    """A block in which nothing on the device of ``x`` is computed in fewer bits than its tensors have."""
+    device = x.device.type
+    # A device without autocast has none to switch off.
+    return torch.autocast(device if torch.amp.is_autocast_available(device) else "cpu", enabled=False)
+
+
+def in_float32(x: Tensor) -> Tensor:
+    """``x`` as float32: exact for half precision, bool and integers up to 2**24; float64 and larger ones round.
+
+    Raises:
+        BadData: the numbers are complex or quantized.
+    """
+    if x.is_complex() or x.is_quantized:
+        raise BadData(
+            where="the network's input",
+            expected="real numbers",
+            got=f"{x.dtype}",
+            remedy="pass float32, or what becomes float32 without a choice: half precision, float64, integers",
+        )
+    return x.to(torch.float32)
+
+
+def require_float32(tensors: Iterable[tuple[str, Tensor | None]], layer: str) -> None:
+    """Refuse parameters that ``.half()``, ``.double()`` or a trainer's "true" precision turned into another type.
+
+    Args:
+        tensors: with their names.
+        layer: which they are of.
+
+    Raises:
+        BadConfiguration: one is not float32.
+    """
+    for name, tensor in tensors:
+        if tensor is not None and tensor.dtype is not torch.float32 and tensor.is_floating_point():
+            raise BadConfiguration(
+                where=f"{name!r} of a {layer} layer",
+                expected="parameters in float32, in which a prepared network computes",
+                got=f"{tensor.dtype}",
+                remedy="call .float() on it, leave out .half(), .double() and .bfloat16(), and train with the "
+                "trainer's precision 32-true (or mixed, which leaves parameters as they are)",
+            )
+
+
+def moved(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """``fn(tensor)`` as ``nn.Module`` applies it to all of a network, for a figure whose type stays what it is."""
+    result = fn(tensor)
+    return result if result.dtype is tensor.dtype else tensor.to(result.device)
+
+
+def without_values(x: Tensor) -> bool:
+    """Whether ``x`` has a shape and no numbers: on the meta device, or under a tracer."""
+    return x.is_meta or isinstance(x, FakeTensor)
+
+
+def require_values(x: Tensor, where: str) -> None:
+    """Refuse a tensor of which only the shape is known.
+
+    Raises:
+        BadData: there are no numbers in it.
+    """
+    if without_values(x):
+        raise BadData(
+            where=where,
+            expected="numbers",
+            got=f"a tensor of shape {tuple(x.shape)} without any, on device {x.device}",
+            remedy="move network and data to a device that computes, for example .to('cpu')",
+        )
+
+
+def require_no_nan(x: Tensor, where: str) -> None:
+    """Refuse NaN, for which there is no integer; infinity saturates.
+
+    Raises:
+        NotFinite: a value is NaN.
+    """
+    # The largest value is NaN where any is.
+    if x.numel() and not without_values(x) and bool(torch.isnan(x.detach().amax())):
+        raise NotFinite(
+            where=where,
+            expected="numbers, which integers can stand for",
+            got=f"{int(torch.isnan(x).sum())} of {x.numel()} values NaN",
+            remedy="look for NaN in the data and the weights; qtorch.saturation(network, batches) names every tensor "
+            "that has one",
+        )

@@ -1,0 +1,127 @@
+"""Numbers for which there is no integer: NaN, floats far outside a grid, sums beyond the accumulator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import qtorch
+from export import bundle
+from export.engines import TFLM
+from export.integers import integer_graph
+from export.interpret import interpret
+from export.ir import Graph
+from export.parity import corner_codes
+from export.passes.float_interface import float_interface
+from export.tflite import write_tflite
+from qtorch import Mode, QuantizationConfig
+from qtorch.errors import AccumulatorOverflow, BadInput, NotFinite, ParityError
+from qtorch.ops.quantize import FURTHEST, far_values
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+def small(x: torch.Tensor) -> torch.fx.GraphModule:
+    torch.manual_seed(0)
+    qat = qtorch.prepare(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), x[:1])
+    qtorch.calibrate(qat, [x])
+    return qat.eval()
+
+
+def test_exact_names_nan() -> None:
+    x = torch.rand(8, 2)
+    qat = small(x)
+    qtorch.set_mode(qat, Mode.EXACT)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad), pytest.raises(NotFinite, match="1 of 2 values NaN"):
+            qat(torch.tensor([[NAN, 0.0]]))
+    with torch.no_grad():
+        qat.get_parameter("2.bias")[1] = NAN
+    with torch.no_grad(), pytest.raises(NotFinite, match="'bias' of a fully_connected layer"):
+        qat(x)
+    with pytest.raises(NotFinite, match="NaN"):
+        qat(x)
+    with pytest.raises(NotFinite, match="'bias' of a fully_connected layer"):
+        qtorch.set_mode(qat, Mode.EXACT)
+
+
+def test_exact_saturates_infinity() -> None:
+    qat = small(torch.tensor([[-1.0, 2.0], [3.0, -4.0]]))
+    qtorch.set_mode(qat, Mode.EXACT)
+    assert torch.equal(qat(torch.tensor([[INFINITY, -INFINITY]])), qat(torch.tensor([[1e9, -1e9]])))
+
+
+def test_saturation_names_nan_and_infinity() -> None:
+    x = torch.rand(8, 2)
+    qat = small(x)
+    found = {each.name: each for each in qtorch.saturation(qat, [torch.tensor([[NAN, 0.5], [0.25, 0.0]])])}
+    first = found["input_1_quantizer"]
+    assert (first.share, first.not_numbers, first.needed) == (0.25, 0.25, (0.0, 0.5))
+    assert str(first) == "input_1_quantizer: 25.00% of the values are NaN"
+    assert found["0.quantizer"].not_numbers == 0.5
+    both = qtorch.saturation(qat, [torch.tensor([[NAN, 0.5]]), torch.tensor([[INFINITY, -2.0]])])[-1]
+    assert (both.share, both.not_numbers, both.needed) == (0.75, 0.25, (-2.0, INFINITY))
+    assert "25.00% are NaN" in str(both)
+    assert "inf" in str(both)
+    assert qtorch.saturation(qat, [x]) == ()
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("observer", ["fixed:-1:1", "fixed:0:1", "fixed:-1:0", "fixed:-1000:10"])
+def test_floats_as_far_out_as_the_kernel_is_defined(observer: str) -> None:
+    qat = qtorch.prepare(nn.Sequential(nn.Flatten()), torch.zeros(1, 1, 1), QuantizationConfig(observer=observer))
+    qtorch.calibrate(qat, [torch.zeros(2, 1, 1)])
+    qtorch.set_mode(qat.eval(), Mode.EXACT)
+    graph = float_interface(integer_graph(qat))
+    qparams = qtorch.quantizers(qat)["input_1_quantizer"].qparams()
+    x = far_values(qparams.scale[0], (300, 1, 1), np.random.default_rng(0))
+    steps = np.abs(x / np.float32(qparams.scale[0]))
+    assert FURTHEST / 2 < steps.max() <= FURTHEST < 2**31
+    device = TFLM.run(write_tflite(graph), (x,))[0]
+    np.testing.assert_array_equal(device, interpret(graph, (x,))[graph.outputs[0]].reshape(device.shape))
+    np.testing.assert_array_equal(device, qat(torch.from_numpy(x)).numpy().reshape(device.shape))
+
+
+@pytest.mark.tflm
+def test_parity_tries_floats_that_far_out(network: torch.fx.GraphModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference that is wrong there alone is found."""
+    graph = integer_graph(network)
+    final = float_interface(graph)
+    model, codes = write_tflite(final), corner_codes(graph, random=20)
+    bundle._verify_float_interface(graph, final, model, codes)
+
+    def wrong(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+        return interpret(graph, tuple(np.where(np.abs(x) > 2.0**20, -x, x) for x in inputs))
+
+    monkeypatch.setattr(bundle, "interpret", wrong)
+    with pytest.raises(ParityError, match="float32 interface"):
+        bundle._verify_float_interface(graph, final, model, codes)
+
+
+def test_sums_that_could_overflow_are_refused_in_words() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(70000, 3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(3, 70000).sign() * 0.01)
+    x = torch.rand(4, 70000)
+    qat = qtorch.prepare(layer, x[:1]).eval()
+    qtorch.calibrate(qat, [x])
+    # 255 * 127 * 70,000 is 2,266,950,000.
+    for refuse in (lambda: integer_graph(qat), lambda: qtorch.set_mode(qat, Mode.EXACT)):
+        with pytest.raises(AccumulatorOverflow, match="layer '0': expected accumulators up to 2147483647") as caught:
+            refuse()
+        assert isinstance(caught.value, BadInput)
+        assert caught.value.remedy
+
+
+def test_a_sum_that_overflows_is_refused_in_words() -> None:
+    x = torch.rand(4, 70000)
+    qat = qtorch.prepare(nn.Linear(70000, 1), x[:1]).eval()
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat, Mode.EXACT)
+    with torch.no_grad():
+        qat.get_parameter("0.weight").fill_(1.0)
+    with pytest.raises(AccumulatorOverflow, match="accumulator: expected int32 values"):
+        qat(torch.full((1, 70000), 1.0) * x.max())
