@@ -24,7 +24,7 @@ from export.boards import board
 from export.c_bundle import c_model
 from export.c_names import c_identifier
 from export.compiled_c import compiled_c, not_run
-from export.engines import TFLM, tflm_available
+from export.engines import TFLM, tflm_absent, tflm_available
 from export.firmware_project import firmware_project
 from export.html.facts import facts_of
 from export.html.page import page
@@ -143,7 +143,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "columns": list(getattr(run.module, "columns", ())),
         "test": stage_figures(run, graph, int8_model, chosen),
         "tflite_bytes": len(model),
-        "arena_bytes": arena_bytes,
+        **({"arena_bytes": arena_bytes} if arena_bytes else {}),
         "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
@@ -281,7 +281,7 @@ def probe_export(out: Path, options: ExportOptions) -> None:
         raise BadConfiguration(
             where="export.firmware",
             expected="the tflite-micro Python package, which measures the arena",
-            got="a Python without it",
+            got=tflm_absent(),
             remedy="export on Linux on x86-64, where pip installs it, or leave out export.firmware",
         )
 

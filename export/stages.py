@@ -25,7 +25,7 @@ from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
-__all__ = ["STAGES", "DeviceNetwork", "figures_of", "float_network", "real_inputs", "stage_figures"]
+__all__ = ["STAGES", "DeviceNetwork", "figures_of", "float_network", "real_inputs", "stage_figures", "stage_name"]
 
 #: What a person calls the stages of :func:`stage_figures`, and those of float formats.
 STAGES = {
@@ -44,6 +44,18 @@ STAGES = {
 _CHUNK = 512
 #: Samples of a foreign data module that stand for its training part.
 _ENOUGH = 2048
+
+
+def stage_name(stage: str) -> str:
+    """What a person calls a stage, with what computed it here.
+
+    Args:
+        stage: a key of :data:`STAGES`; another is its own name.
+    """
+    name = STAGES.get(stage, stage)
+    if tflm_available():
+        return name
+    return name.replace("(TFLM)", "(LiteRT)" if stage == "float32" else "(reference)")
 
 
 class DeviceNetwork(nn.Module):

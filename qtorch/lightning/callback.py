@@ -27,6 +27,7 @@ from qtorch.fake_quant import Mode
 from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
 from qtorch.lightning.phases import Epochs, Phases, Point
 from qtorch.lightning.randomness import random_state, restore_random_state
+from qtorch.lightning.refusals import require_batches
 from qtorch.prepare import prepare
 
 __all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
@@ -97,6 +98,7 @@ class QuantizationAwareTraining(pl.Callback):
         """Prepare ``pl_module.net``, once."""
         if stage == "fit":
             require_first(trainer, self)
+            require_batches(trainer)
             # Until quantized training has begun an early stop must not end the run.
             self._min_epochs = trainer.fit_loop.min_epochs or 0
             trainer.fit_loop.min_epochs = max(self._min_epochs, self.epochs(trainer).start + 1)
@@ -196,7 +198,8 @@ class QuantizationAwareTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop at the first loss that is not a number; keep the others for the epoch's mean."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        # Without one: a batch that the training step left out, or an optimization by hand that hands none out.
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and not torch.isfinite(loss):
             raise NotFinite(
                 where=f"training loss, epoch {trainer.current_epoch}, batch {batch_idx}",

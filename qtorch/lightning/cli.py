@@ -17,9 +17,10 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from qtorch.errors import BadConfiguration, BadInput, ParityError
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import read_checkpoint, require_resumable
+from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options
 from qtorch.lightning.resume import ResumePoint
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
@@ -55,6 +56,7 @@ class QuantizationCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """See that the file in ``--ckpt_path`` can be read, before Lightning looks into it for arguments."""
         super().parse_arguments(parser, args)
+        require_options(self.config.get(self.config.get("subcommand"), self.config))
         path = _plain_path(self.config.get(self.config.get("subcommand"), {}))
         if path is not None:
             read_checkpoint(path)
@@ -67,11 +69,8 @@ class QuantizationCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""
         threads = self._given.get("threads")
-        if threads is None:
-            return
-        if threads < 1:
-            raise BadConfiguration(where="--threads", expected="at least 1", got=f"{threads}", remedy="try 1")
-        torch.set_num_threads(threads)
+        if threads is not None:
+            torch.set_num_threads(threads)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """With the quantization callback first: others may copy the module, which must be prepared by then.
@@ -182,15 +181,24 @@ def subcommand(
 
 
 def run_command(command: Callable[[], None]) -> int:
-    """Exit code of a command: 0, 2 for bad input, 1 for failed parity; both say why on stderr, without a traceback."""
+    """Exit code of a command: 0, 2 for bad input, 1 for failed parity; both say why on stderr, without a traceback.
+
+    Where the reader of stdout has gone it ends silently, with 141. A defect keeps its traceback.
+    """
     try:
         command()
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        return end_broken_pipe(error)
     except ParityError as error:
         print(f"no export: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
     return 0
 
 
