@@ -1,4 +1,4 @@
-"""Refusals in words for what Lightning, its reader of options and PyTorch's optimizers and loaders raise at bad options.
+"""Refusals in words for what Lightning, its reader of options and PyTorch's own classes raise at bad options.
 
 A defect keeps its traceback: what is turned into words is Lightning's own exception for misuse, or an exception that
 was raised inside those libraries while no code of a user's stood between the command and them.
