@@ -1,5 +1,6 @@
 # make run    set up, then train, quantize, export and verify the fuel-consumption model
 # make test   set up, then run every test
+# make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, and the core of the tests
 # make check  lint, types, and who may import whom
 # make bench  measure everything, and make the README's tables anew
 PYTHON ?= python3
@@ -8,13 +9,22 @@ BIN := $(VENV)/bin
 # What to install beside the core for the tests; `make test EXTRAS=all` adds the converters of second opinions (4 GB).
 EXTRAS ?= recipes,logging,test
 
-.PHONY: run test check bench clean
+# Python 3.10 where there is one: the lowest that is promised.
+LOWEST := .venv-lowest
+LOWEST_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
+LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observers.py tests/test_requirements.py
+
+.PHONY: run test test-lowest check bench clean
 
 run: $(VENV)/.core
 	$(BIN)/python -m recipes.fuel_qat
 
 test: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m pytest -n 2
+
+test-lowest: $(LOWEST)/.core
+	$(LOWEST)/bin/python -m recipes.sine_qat --trainer.max_epochs 4 --out $(LOWEST)/sine
+	$(LOWEST)/bin/python -m pytest -q $(LOWEST_TESTS)
 
 check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff check .
@@ -26,12 +36,17 @@ bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(LOWEST) build
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(LOWEST)/.core: pyproject.toml constraints-lowest.txt
+	$(LOWEST_PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -q -c constraints-lowest.txt "pytest>=9" -e .
 	touch $@
 
 $(VENV)/.test-$(EXTRAS): $(VENV)/.core

@@ -160,7 +160,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "columns": test.columns(run.module),
         "test": test.figures,
         "tflite_bytes": len(model),
-        "arena_bytes": arena_bytes,
+        **({"arena_bytes": arena_bytes} if arena_bytes else {}),
         "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({"left_out": left_out} if left_out else {}),

@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from export.c_bundle import c_model
 from export.c_names import c_identifier
 from export.compiled_c import compiled_c
-from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_available
+from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_absent
 from export.foreign_file import GridAgreement, grid_agreement, operators
 from export.foreign_network import ForeignNetwork
 from export.integers import integer_graph
@@ -229,8 +229,8 @@ def _engine(engine: Engine) -> Callable[[_Subject, Opinion], Opinion]:
 
 
 def _tflm(subject: _Subject, blank: Opinion) -> Opinion:
-    if not tflm_available():
-        return replace(blank, note="not installed: its package exists for Linux on x86-64 only")
+    if absent := tflm_absent():
+        return replace(blank, note=f"not installed: {absent}")
     return _engine(TFLM)(subject, blank)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Engine",
     "InspectableEngine",
     "run_interpreter",
+    "tflm_absent",
     "tflm_available",
 ]
 
@@ -59,8 +60,19 @@ class InspectableEngine(Engine):
 
 
 def tflm_available() -> bool:
-    """Whether TFLite Micro's Python package exists for this platform."""
-    return sys.platform == "linux" and platform.machine() == "x86_64"
+    """Whether TFLite Micro's Python package can be imported here."""
+    return not tflm_absent()
+
+
+def tflm_absent() -> str:
+    """Why TFLite Micro does not run here, and the remedy; empty if it does."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return "TFLite Micro's Python package has wheels for Linux on x86-64 only"
+    try:
+        from tflite_micro import runtime  # noqa: F401
+    except ImportError as error:
+        return f"TFLite Micro's Python package is absent ({error}); pip install -c constraints.txt tflite-micro"
+    return ""
 
 
 #: Bytes; more than a microcontroller has, so that no model that makes sense is refused for lack of it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from export.arena import smallest_arena
 from export.board_estimate import Estimate, estimates
 from export.boards import BOARDS, Board, Supply
-from export.engines import tflm_available
+from export.engines import tflm_absent
 from export.ir import Graph
 from export.layer_profile import LayerProfile, file_layers, graph_layer
 from export.machine_profile import MachineProfile, on_machine
@@ -122,8 +122,8 @@ def file_profile(
 
 def _arena(model: bytes) -> tuple[int | None, str]:
     """The smallest arena, or why there is none."""
-    if not tflm_available():
-        return None, "TFLite Micro's Python package has wheels for Linux x86-64 only; profile there"
+    if absent := tflm_absent():
+        return None, absent
     try:
         return smallest_arena(model), ""
     except MemoryError as refused:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from export.bundle import Bundle
+from export.engines import tflm_absent
 from export.left_out import in_sentences
 from export.options import ExportOptions
 from export.page import Block, Line, Table
 from export.parity import EngineParity
-from export.stages import STAGES
+from export.stages import stage_name
 
 __all__ = ["agreement_table", "outcome_page", "written_page"]
 
@@ -21,7 +22,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     if test:
         columns = bundle.metrics["columns"] or list(test["float"])
         rows = tuple(
-            (STAGES[stage], *(_figure(figures[column]) for column in columns)) for stage, figures in test.items()
+            (stage_name(stage), *(_figure(figures[column]) for column in columns)) for stage, figures in test.items()
         )
         yield Table(("test set", *columns), "l" + "r" * len(columns), rows, "what each stage reaches")
     for sentence in in_sentences(bundle.metrics.get("left_out", {})):
@@ -35,7 +36,12 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     file = bundle.parity.file
     yield Line()
     yield Line(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
-    yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model, {bundle.arena_bytes:,} bytes of arena (64-bit)")
+    model_bytes = f"{bundle.metrics['tflite_bytes']:,} bytes of model"
+    if bundle.arena_bytes:
+        yield Line(f"{model_bytes}, {bundle.arena_bytes:,} bytes of arena (64-bit)")
+    else:
+        yield Line(model_bytes)
+        yield Line(f"arena not measured: {tflm_absent()}", "attention")
     if "onnx" in bundle.metrics:
         yield Line(
             f"{bundle.metrics['onnx']['bytes']:,} bytes of ONNX, every op within the steps that its row declares"
@@ -67,8 +73,8 @@ def agreement_table(engines: Mapping[str, EngineParity], judges: Sequence[str]) 
     rows: list[tuple[object, ...]] = []
     for name, engine in engines.items():
         how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
-        if engine.error:
-            rows.append((name, "", "", "", f"not run: {engine.error}"))
+        if engine.exact_share is None:
+            rows.append((name, "", "", "", f"not run: {engine.error or 'no outputs'}"))
         else:
             judged = "" if how is None else f"judged{how}"
             rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))

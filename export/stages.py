@@ -39,6 +39,7 @@ __all__ = [
     "measured",
     "real_inputs",
     "stage_figures",
+    "stage_name",
     "weights_loaded",
 ]
 
@@ -59,6 +60,18 @@ STAGES = {
 _CHUNK = 512
 #: How the names of parameters end that a float network does not have.
 _SCALES = ("log_scale", "log_weight_scale", "zero_share")
+
+
+def stage_name(stage: str) -> str:
+    """What a person calls a stage, with what computed it here.
+
+    Args:
+        stage: a key of :data:`STAGES`; another is its own name.
+    """
+    name = STAGES.get(stage, stage)
+    if tflm_available():
+        return name
+    return name.replace("(TFLM)", "(LiteRT)" if stage == "float32" else "(reference)")
 
 
 class DeviceNetwork(nn.Module):

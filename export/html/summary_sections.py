@@ -14,7 +14,7 @@ from export.html.tables import table
 from export.left_out import in_sentences
 from export.quantization_report import TensorError
 from export.sensitivity import LayerCost
-from export.stages import STAGES
+from export.stages import stage_name
 
 __all__ = [
     "compared",
@@ -60,7 +60,7 @@ def _quality(facts: Facts) -> Markup:
     about = f"{words} ({shown(before)})"
     if "ptq_int8" in test and last != "ptq_int8":
         about += f"; post-training int8: {shown(test['ptq_int8'][column])}"
-    return _tile(f"{column} on the test set, {STAGES[last]}", shown(after), about, "good" if good else "")
+    return _tile(f"{column} on the test set, {stage_name(last)}", shown(after), about, "good" if good else "")
 
 
 def compared(before: float, after: float, better: str | None) -> tuple[str, bool]:
@@ -167,13 +167,13 @@ def _figures(facts: Facts) -> Markup:
     test = facts.metrics["test"]
     names = list(dict.fromkeys([*_columns(facts), *test["float"]]))
     rows = [
-        [STAGES.get(stage, stage), *(shown(figures[name]) if name in figures else "" for name in names)]
+        [stage_name(stage), *(shown(figures[name]) if name in figures else "" for name in names)]
         for stage, figures in test.items()
     ]
     figures = table("test set", ["stage", *names], rows)
     first = _columns(facts)[0]
     drawn = [
-        (STAGES.get(stage, stage), _COLOURS.get(stage, "other"), found[first])
+        (stage_name(stage), _COLOURS.get(stage, "other"), found[first])
         for stage, found in test.items()
         if first in found and math.isfinite(found[first])
     ]

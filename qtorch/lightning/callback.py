@@ -38,6 +38,7 @@ from qtorch.lightning.networks import (
 )
 from qtorch.lightning.phases import Epochs, Phases, Point
 from qtorch.lightning.randomness import random_state, restore_random_state
+from qtorch.lightning.refusals import require_batches
 from qtorch.lightning.replacing import Calls, counted_calls, replace_network
 from qtorch.prepare import prepare
 from qtorch.quantized_network import QuantizedNetwork, is_calibration, require_same_ops
@@ -134,6 +135,7 @@ class QuantizationAwareTraining(pl.Callback):
         """
         if stage == "fit":
             require_first(trainer, self)
+            require_batches(trainer)
             # Until quantized training has begun an early stop must not end the run.
             self._min_epochs = trainer.fit_loop.min_epochs or 0
             trainer.fit_loop.min_epochs = max(self._min_epochs, self.epochs(trainer).start + 1)
@@ -280,7 +282,8 @@ class QuantizationAwareTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop at the first loss that is not a number, or not the network's; keep the others for the epoch's mean."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        # Without one: a batch that the training step left out, or an optimization by hand that hands none out.
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if self._calls is not None and (self._calls.count or isinstance(loss, Tensor)):
             self._require_called(pl_module)
         if isinstance(loss, Tensor) and not torch.isfinite(loss):

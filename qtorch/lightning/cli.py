@@ -17,9 +17,10 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from qtorch.errors import BadConfiguration, BadInput, ParityError
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
+from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options
 from qtorch.lightning.resume import ResumePoint
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
@@ -60,6 +61,7 @@ class QuantizationCLI(LightningCLI):
             BadConfiguration: an option that was given is another than the checkpoint's.
         """
         super().parse_arguments(parser, args)
+        require_options(self._given)
         self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())
         path = self._first_checkpoint()
         if path is not None:
@@ -86,11 +88,8 @@ class QuantizationCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""
         threads = self._given.get("threads")
-        if threads is None:
-            return
-        if threads < 1:
-            raise BadConfiguration(where="--threads", expected="at least 1", got=f"{threads}", remedy="try 1")
-        torch.set_num_threads(threads)
+        if threads is not None:
+            torch.set_num_threads(threads)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """With the quantization callback first: others may copy the module, which must be prepared by then.
@@ -206,15 +205,24 @@ def subcommand(
 
 
 def run_command(command: Callable[[], None]) -> int:
-    """Exit code of a command: 0, 2 for bad input, 1 for failed parity; both say why on stderr, without a traceback."""
+    """Exit code of a command: 0, 2 for bad input, 1 for failed parity; both say why on stderr, without a traceback.
+
+    Where the reader of stdout has gone it ends silently, with 141. A defect keeps its traceback.
+    """
     try:
         command()
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        return end_broken_pipe(error)
     except ParityError as error:
         print(f"no export: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
     return 0
 
 
