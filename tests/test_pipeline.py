@@ -288,5 +288,6 @@ def test_every_header_compiles_by_itself(fuel_out: Path, part: str) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, qtorch, export, export.bundle; print(sorted(set(sys.modules) & {'tensorflow', 'onnx'}))"
-    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    # Whoever has imported more of the project has not imported them either.
+    found = warm_python(["-W", "ignore", "-c", code], FUEL_CONFIG.parents[2])
+    assert (found.returncode, found.stdout.strip()) == (0, "[]")

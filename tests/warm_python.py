@@ -30,7 +30,7 @@ def warm_python(arguments: Sequence[str], folder: Path, seconds: int = 300) -> s
     """What ``python arguments`` in ``folder`` says and returns; the packages are this repository's.
 
     Args:
-        arguments: ``-m module`` or a script's path, and what follows; ``-W ignore`` may stand before.
+        arguments: ``-m module``, ``-c code`` or a script's path, and what follows; ``-W ignore`` may stand before.
         folder: where it runs.
         seconds: after which it is ended.
     """
@@ -91,6 +91,9 @@ def _run(request: dict[str, Any]) -> int:
             sys.path[0] = request["folder"]
             sys.modules.pop(f"{module}.__main__", None)
             runpy.run_module(module, run_name="__main__", alter_sys=True)
+        elif words[0] == "-c":
+            sys.argv = ["-c", *words[2:]]
+            exec(words[1], {"__name__": "__main__"})
         else:
             sys.argv = words
             sys.path[0] = str(Path(words[0]).resolve().parent)
