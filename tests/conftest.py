@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from export.second_opinions import missing, remedy
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 from recipes.pipeline import main
+
+# On tensors as small as these, threads that wait for each other and for another worker's take longer than the sums; and
+# sums are the same ones however many cores there are. The commands that tests start follow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 
 def onnx_available() -> bool:

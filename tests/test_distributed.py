@@ -10,22 +10,52 @@ from typing import Any
 import pytest
 import torch
 
+from recipes.fuel_qat.data import FuelData
+from recipes.fuel_qat.model import FuelConsumption
+from recipes.pipeline import main
+from tests.conftest import FUEL_CONFIG
+from tests.warm_python import warm_python
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.tflm
 
 
-def train(folder: Path, *arguments: str) -> Path:
+OPTIONS = {
+    "moving average": ("--qat.observer", "moving_average:0.9"),
+    "learned": ("--qat.scales", "lsq+"),
+    "histogram": ("--qat.observer", "mse"),
+}
+
+
+def train(folder: Path, name: str, *arguments: str) -> int:
     """The fuel recipe on rows that fill every batch, so that one process and two see the same."""
-    folder.mkdir(exist_ok=True)
-    command = [
-        sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat", "--out", str(folder / "out"),
-        "--data.rows", "320", "--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false",
+    (folder / name).mkdir(exist_ok=True)
+    return main(FuelConsumption, FuelData, FUEL_CONFIG, [
+        "--out", str(folder / name / "out"), "--trainer.enable_progress_bar", "false",
+        "--data.rows", "320", "--trainer.max_epochs", "4",
         "--qat.start", "2", "--qat.freeze_observers", "3", "--qat.freeze_batch_norm", "null",
-        "--trainer.callbacks", "tests.small_task.SaveEveryRank", "--trainer.callbacks.folder", str(folder), *arguments,
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+        "--trainer.callbacks", "tests.small_task.SaveEveryRank", "--trainer.callbacks.folder", str(folder / name),
+        *OPTIONS[name], *arguments,
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each of the options, trained by one process and by two, which Lightning starts as it does a script's.
+
+    They begin once and train one after another: to import everything takes longer than to train.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    for words in (["alone"], ["ddp", "--trainer.strategy", "ddp", "--trainer.devices", "2"]):
+        command = ["-W", "ignore", "-m", "tests.test_distributed", str(folder), *words[1:]]
+        if words[0] == "alone":
+            done = warm_python(command, ROOT)
+        else:
+            done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        for name in OPTIONS:
+            (folder / name / "out" / "fuel.tflite").rename(folder / name / f"{words[0]}.tflite")
     return folder
 
 
@@ -39,21 +69,18 @@ def numbers(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize(
-    "options",
-    [("--qat.observer", "moving_average:0.9"), ("--qat.scales", "lsq+"), ("--qat.observer", "mse")],
-    ids=["moving average", "learned", "histogram"],
-)
-def test_ranks_agree_with_each_other_and_with_one_process(tmp_path: Path, options: tuple[str, ...]) -> None:
-    folder = tmp_path / "runs"
-    train(folder, *options)
-    train(folder, *options, "--trainer.strategy", "ddp", "--trainer.devices", "2")
+@pytest.mark.parametrize("name", OPTIONS)
+def test_ranks_agree_with_each_other_and_with_one_process(name: str, trained: Path) -> None:
     alone, first, second = (
-        numbers(torch.load(folder / f"{name}.pt", weights_only=True)) for name in ("rank0of1", "rank0of2", "rank1of2")
+        numbers(torch.load(trained / name / f"{rank}.pt", weights_only=True))
+        for rank in ("rank0of1", "rank0of2", "rank1of2")
     )
-    assert (folder / "out" / "fuel.tflite").exists()
     assert alone.keys() == first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
-        if "histogram" not in name:
-            torch.testing.assert_close(value.double(), alone[name].double(), rtol=2e-3, atol=2e-3, msg=name)
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+        if "histogram" not in key:
+            torch.testing.assert_close(value.double(), alone[key].double(), rtol=2e-3, atol=2e-3, msg=key)
+
+
+if __name__ == "__main__":
+    sys.exit(max(train(Path(sys.argv[1]), name, *sys.argv[2:]) for name in OPTIONS))

@@ -18,6 +18,7 @@ import pytest
 
 from docs.__main__ import PAGE, reference
 from export.engines import tflm_available
+from tests.warm_python import warm_python
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -55,7 +56,7 @@ def blocks(page: Path) -> list[Block]:
     return [Block(m[1], m[2], text.count("\n", 0, m.start(2))) for m in _BLOCK.finditer(text)]
 
 
-def _shell(folder: Path, scripts: Path, text: str) -> str:
+def _shell(folder: Path, scripts: Path, text: str, in_a_copy: bool) -> str:
     """What the commands print, one after another; installing is the reader's, and not repeated here."""
     printed = ""
     # As for a person who has installed the package: nothing but that is found from everywhere.
@@ -71,9 +72,12 @@ def _shell(folder: Path, scripts: Path, text: str) -> str:
             words = [sys.executable, str(scripts / "qtorch"), *words[1:]]
         elif words[0] == "cc" and shutil.which("cc") is None:
             pytest.skip("no cc found; apt install gcc")
-        done = subprocess.run(
-            words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
-        )
+        if words[0] == sys.executable and not in_a_copy:
+            done = warm_python(words[1:], folder)
+        else:
+            done = subprocess.run(
+                words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+            )
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         printed += done.stdout
     return printed
@@ -124,7 +128,7 @@ def test_every_block_runs(page: Path, folder: Path, tmp_path_factory: pytest.Tem
                 exec(compile("\n" * block.line + block.text, str(page), "exec"), namespace)
             printed = heard.getvalue()
         elif block.kind == "sh":
-            printed = _shell(folder, tmp_path_factory.mktemp("scripts"), block.text)
+            printed = _shell(folder, tmp_path_factory.mktemp("scripts"), block.text, page.name in _IN_A_COPY)
         elif block.kind == "text":
             said, wanted = printed.splitlines(), block.text.splitlines()
             same = len(said) == len(wanted) and all(map(_alike, said, wanted))

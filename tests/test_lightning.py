@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -27,6 +26,7 @@ from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.memory_loader import MemoryLoader, Share
 from qtorch.lightning.phases import Phases
 from tests.small_task import SmallData, SmallModule, small_trainer
+from tests.warm_python import warm_python
 
 pytestmark = [
     pytest.mark.tflm,
@@ -262,9 +262,12 @@ qat: {{start: 1, freeze_batch_norm: null, layers: {{"5": {{weight_bits: 8, obser
 
 
 def test_print_config_and_both_loggers(tmp_path: Path) -> None:
-    python = [sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat", "fit"]
-    run = {"cwd": Path(__file__).parents[1], "capture_output": True, "text": True, "check": True}
-    printed = subprocess.run([*python, "--print_config"], **run).stdout  # type: ignore[call-overload]
+    def fit(*arguments: str) -> str:
+        done = warm_python(["-W", "ignore", "-m", "recipes.fuel_qat", "fit", *arguments], Path(__file__).parents[1])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    printed = fit("--print_config")
     for line in ("max_epochs: 120", "observer: minmax", "qat_learning_rate: 0.001", "csv: null", "threads: 1"):
         assert line in printed
     (tmp_path / "printed.yaml").write_text(printed)
@@ -277,7 +280,7 @@ def test_print_config_and_both_loggers(tmp_path: Path) -> None:
     ]
     arguments = ["--config", str(tmp_path / "printed.yaml"), "--trainer.max_epochs", "3", "--optimizer", "SGD"]
     arguments += ["--optimizer.lr", "0.001", "--trainer.logger", json.dumps(loggers)]
-    subprocess.run([*python, *arguments], **run)  # type: ignore[call-overload]
+    fit(*arguments)
     assert list(tmp_path.rglob("events.out.tfevents*"))
     (log,) = tmp_path.rglob("metrics.csv")
     header, *rows = log.read_text().splitlines()

@@ -243,7 +243,7 @@ def test_entropy_loses_as_little_information_as_any_threshold_on_the_raw_values(
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("axis", [0, 1])
 def test_each_channel_is_measured_by_itself(name: str, axis: int) -> None:
-    x = draw("skew").reshape(30, 10, 10)
+    x = draw("skew", 600).reshape(6, 10, 10)
     low, high = ends(make_observer_of(name, x, axis))
     assert low.shape == high.shape == (x.shape[axis],)
     channels = [ends(make_observer_of(name, part)) for part in x.movedim(axis, 0)]
@@ -257,7 +257,7 @@ def test_each_channel_is_measured_by_itself(name: str, axis: int) -> None:
 @pytest.mark.parametrize("axis", [None, 0, 1])
 @pytest.mark.parametrize("name", EVERY)
 def test_two_that_saw_halves_merge_into_one_that_saw_all(name: str, axis: int | None) -> None:
-    halves = draw("laplace").reshape(2, 10, 10, 15)
+    halves = draw("laplace", 1200).reshape(2, 4, 10, 15)
     observers = [make_observer_of(name, half, axis) for half in halves]
     unseen = make_observer(name, axis)
     unseen.merge(*observers, make_observer(name, axis))

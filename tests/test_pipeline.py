@@ -26,6 +26,7 @@ from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 from tests.conftest import FUEL_CONFIG, run_fuel
+from tests.warm_python import warm_python
 
 pytestmark = pytest.mark.tflm
 
@@ -219,19 +220,21 @@ def test_an_export_leaves_other_files_alone(fuel_out: Path, tmp_path: Path) -> N
 
 
 def test_subcommands_and_help(tmp_path: Path) -> None:
-    python = [sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat"]
-    run = {"cwd": FUEL_CONFIG.parents[2], "capture_output": True, "text": True, "check": True}
-    listed = subprocess.run([*python, "--help"], **run).stdout  # type: ignore[call-overload]
+    def fuel(*arguments: str) -> str:
+        done = warm_python(["-W", "ignore", "-m", "recipes.fuel_qat", *arguments], FUEL_CONFIG.parents[2])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = fuel("--help")
     for option in ("--out", "--name", "--export.io", "--data.csv", "--model.loss", "--trainer.max_epochs", "fit"):
         assert option in listed
     quick = ["--trainer.max_epochs", "2", "--trainer.default_root_dir", str(tmp_path)]
-    subprocess.run([*python, "fit", *quick, "--trainer.enable_checkpointing", "true"], **run)  # type: ignore[call-overload]
+    fuel("fit", *quick, "--trainer.enable_checkpointing", "true")
     (checkpoint,) = tmp_path.rglob("*.ckpt")
     assert export_main([str(checkpoint), "--out", str(tmp_path / "o")]) == 0
     for command in ("validate", "predict"):
-        subprocess.run([*python, command, *quick, "--ckpt_path", str(checkpoint)], **run)  # type: ignore[call-overload]
-    tested = subprocess.run([*python, "test", *quick, "--ckpt_path", str(checkpoint)], **run)  # type: ignore[call-overload]
-    assert "test_mse" in tested.stdout
+        fuel(command, *quick, "--ckpt_path", str(checkpoint))
+    assert "test_mse" in fuel("test", *quick, "--ckpt_path", str(checkpoint))
 
 
 def test_a_restored_checkpoint_computes_quantized(fuel_out: Path) -> None:
@@ -288,5 +291,6 @@ def test_every_header_compiles_by_itself(fuel_out: Path, part: str) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, qtorch, export, export.bundle; print(sorted(set(sys.modules) & {'tensorflow', 'onnx'}))"
-    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    # Whoever has imported more of the project has not imported them either.
+    found = warm_python(["-W", "ignore", "-c", code], FUEL_CONFIG.parents[2])
+    assert (found.returncode, found.stdout.strip()) == (0, "[]")

@@ -18,20 +18,27 @@ from qtorch.lightning.memory_loader import MemoryLoader
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 from tests.small_task import EPOCHS, SmallData, SmallModule, small_trainer
+from tests.warm_python import warm_python
 
 ROOT = Path(__file__).parents[1]
 
 
-def train(folder: Path, *kill: int) -> int:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.small_task", str(folder), *map(str, kill)]
+def training(folder: Path, *kill: int) -> list[str]:
+    """Python's arguments."""
     folder.mkdir(exist_ok=True)
-    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode
+    return ["-W", "ignore", "-m", "tests.small_task", str(folder), *map(str, kill)]
+
+
+def train(folder: Path, *kill: int) -> int:
+    return warm_python(training(folder, *kill), ROOT).returncode
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In a Python of its own: that strings hash otherwise must not matter either."""
     folder = tmp_path_factory.mktemp("whole")
-    assert train(folder) == 0
+    done = subprocess.run([sys.executable, *training(folder)], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

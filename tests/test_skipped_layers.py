@@ -130,12 +130,26 @@ def test_layers_left_in_float(make: Callable[[], nn.Module], skipped: list[str],
                 for got, wanted in zip(network_codes(qat, graph, codes, mode), device, strict=True)
             ]
         )
-        if activations == "int8":
+        if mode is qtorch.Mode.EXACT:
+            assert off.max() <= (1 if activations == "int8" else 2)
+            assert np.count_nonzero(off) <= moved_by_the_order_of_sums(activations, off.size, samples=60)
+        elif activations == "int8":
             assert off.max() <= 1
-            assert (off > 0).mean() <= (0.04 if mode is qtorch.Mode.FAKE else 0)
-        elif mode is qtorch.Mode.EXACT:
-            # 16 bits are next to float32's own, so that the order of its sums shows here and there.
-            assert (off > 0).mean() <= 0.005
+            assert (off > 0).mean() <= 0.04
+
+
+def moved_by_the_order_of_sums(activations: str, outputs: int, samples: int) -> float:
+    """How many of ``outputs`` codes may be others, because two processors add floats in different orders.
+
+    No result here takes more than some 32 roundings: 27 products, a bias, a few layers in float one after another. Each
+    is wrong by up to 2**-24 of what is rounded, either way, so that together they walk sqrt(32) as far; a grid of n
+    bits has 2**(n - 1) steps in that. Of results spread evenly between codes, twice that share lies so near to a tie
+    that the order decides: 2 % with 16 bits, one in 10,000 with 8. A code inside the network that is another one moves
+    what is computed from it, here up to all outputs of a sample or 3x3 of each of two channels: one may be so, few as
+    they are.
+    """
+    steps = 2.0 ** {"int8": 7, "int16": 15}[activations]
+    return 2 * 32**0.5 * 2.0**-24 * steps * outputs + min(outputs // samples, 3 * 3 * 2)
 
 
 def test_a_tensor_brought_onto_another_grid_is_so_in_fake_mode_too() -> None:
