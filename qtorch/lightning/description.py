@@ -103,7 +103,8 @@ def build(described: Any, base: type, where: str) -> Any:
 
 def _named_class(class_path: Any, base: type, where: str) -> Any:
     """The class of that name, looked at and not called."""
-    found = _imported(class_path, where) if isinstance(class_path, str) else None
+    dotted = isinstance(class_path, str) and class_path.count(".") > 0 and all(class_path.split("."))
+    found = _imported(class_path, where) if dotted else None
     if not (isinstance(found, type) and issubclass(found, base)):
         raise UntrustedName(
             where=where,
@@ -116,9 +117,8 @@ def _named_class(class_path: Any, base: type, where: str) -> Any:
 
 def _imported(path: str, where: str) -> Any:
     """What a dotted name stands for; what is imported for it is said first."""
-    parts = path.split(".")
-    problem = "no dotted name" if len(parts) < 2 or not all(parts) else ""
-    for cut in range(len(parts) - 1, 0, -1) if not problem else ():
+    parts, problem = path.split("."), ""
+    for cut in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:cut])
         if module not in sys.modules:
             rank_zero_info(f"{where}: importing {module}, which it names")
