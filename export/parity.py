@@ -218,16 +218,16 @@ def parity(
         engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
         judges.append(TFLM.name)
     else:
-        judge, against = f"{LITERT_REFERENCE.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        called, against = f"{LITERT_REFERENCE.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
         single = tuple(against[name] for name in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
             node_parity(graph, model, codes, LITERT_REFERENCE)
-            engines[judge] = _report(LITERT_REFERENCE, model, codes, single)
-            judges.append(f"{judge}, node by node")
+            engines[called] = _report(LITERT_REFERENCE, model, codes, single)
+            judges.append(f"{called}, node by node")
         else:
-            engines[judge] = _judge(LITERT_REFERENCE, graph, model, codes, single)
-            judges.append(judge)
+            engines[called] = _judge(LITERT_REFERENCE, graph, model, codes, single)
+            judges.append(called)
     for engine in judged:
         engines[engine.name] = _judge(engine, graph, model, codes, expected)
         judges.append(engine.name)
