@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -115,14 +116,36 @@ def link(machine: Machine, model: Model, rig: Sequence[str], program: str) -> Pa
     freestanding = FREESTANDING if "-nostdlib" in machine.link else ()
     flags = (*machine.flags, "-O2", "-ffunction-sections", "-fdata-sections", *STRICT, *freestanding)
     names = (f"-DMODEL={model.name}", f"-DMODEL_UPPER={model.name.upper()}", f"-I{model.folder}", f"-I{TARGETS}")
-    sources = [TARGETS / source for source in rig]
     placed = [part.format(targets=TARGETS) for part in machine.link]
+    alike = (machine.compiler, *flags, *(part for part in placed if not part.startswith("-l")))
+    sources = [TARGETS / part if _knows_the_model(part) else _rig_object(machine.name, alike, part) for part in rig]
     run_tool(
         f"{machine.name}: {program}",
         # libgcc last, because the objects before it are what asks for its functions.
         (machine.compiler, *flags, *names, *sources, *model.objects, *placed, "-Wl,--gc-sections", "-lgcc", "-o", elf),
     )
     return elf
+
+
+def _knows_the_model(source: str) -> bool:
+    """Whether a source under firmware/targets is another program's with another model."""
+    text = (TARGETS / source).read_text()
+    return any(header in text for header in ('model.h"', 'interpreted.h"', "MODEL"))
+
+
+@functools.cache
+def _rig_object(machine: str, command: tuple[str | Path, ...], source: str) -> Path:
+    """A source that is the same in all programs of a machine, compiled once per process.
+
+    Raises:
+        DidNotBuild: it does not compile.
+    """
+    target = Path(_kept_folder().name) / f"{next(_objects)}.o"
+    run_tool(f"{machine}: {source}", (*command, f"-I{TARGETS}", "-c", TARGETS / source, "-o", target))
+    return target
+
+
+_objects = itertools.count()
 
 
 def weigh(machine: Machine, files: Sequence[Path]) -> Footprint:
@@ -135,8 +158,8 @@ def weigh(machine: Machine, files: Sequence[Path]) -> Footprint:
 
 
 @functools.cache
-def _runner_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="avr-runner-")  # lives as long as the process
+def _kept_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="emulation-")  # lives as long as the process
 
 
 @functools.cache
@@ -146,7 +169,7 @@ def runner() -> Path:
     Raises:
         DidNotBuild: the compiler refuses it.
     """
-    program = Path(_runner_folder().name) / "runner"
+    program = Path(_kept_folder().name) / "runner"
     # simavr's own headers are not clean under -Wconversion; as system headers they are not judged.
     source = TARGETS / "avr" / "runner.c"
     run_tool("runner.c", ("gcc", "-std=gnu11", "-O2", *STRICT, source, "-o", program, "-lsimavr", "-lelf"))
