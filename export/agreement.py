@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from export.unchanged import left_as_it_was
-from qtorch.calibration import set_mode
+from qtorch.calibration import evaluating, in_mode
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
 
@@ -45,8 +44,7 @@ def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) ->
         for name, op in ops.items()
     ]
     try:
-        with torch.no_grad(), left_as_it_was(network):
-            set_mode(network, Mode.EXACT)
+        with torch.no_grad(), evaluating(network), in_mode(network, Mode.EXACT):
             for batch in batches:
                 network(*batch)
     finally:

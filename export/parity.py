@@ -19,7 +19,7 @@ from export.interpret import interpret
 from export.ir import Graph, Value
 from export.node_parity import node_parity
 from export.tflite_reader import read_tflite
-from qtorch.calibration import set_mode
+from qtorch.calibration import evaluating, in_mode
 from qtorch.errors import ParityError
 from qtorch.fake_quant import Mode
 from qtorch.fixedpoint import Rounding
@@ -193,7 +193,7 @@ def parity(
         graph: of the integer model.
         model: its file, integers in and out.
         codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
-        network: the QAT network, whose own outputs are then compared as well.
+        network: the QAT network, whose own outputs are then compared as well; left as it was.
         reported: engines that are run and reported without judging.
         judged: more engines that must equal the reference.
 
@@ -218,16 +218,16 @@ def parity(
         engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
         judges.append(TFLM.name)
     else:
-        called, against = f"{LITERT_REFERENCE.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
-        single = tuple(against[name] for name in graph.outputs)
+        name, against = f"{LITERT_REFERENCE.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        single = tuple(against[output] for output in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
             node_parity(graph, model, codes, LITERT_REFERENCE)
-            engines[called] = _report(LITERT_REFERENCE, model, codes, single)
-            judges.append(f"{called}, node by node")
+            engines[name] = _report(LITERT_REFERENCE, model, codes, single)
+            judges.append(f"{name}, node by node")
         else:
-            engines[called] = _judge(LITERT_REFERENCE, graph, model, codes, single)
-            judges.append(called)
+            engines[name] = _judge(LITERT_REFERENCE, graph, model, codes, single)
+            judges.append(name)
     for engine in judged:
         engines[engine.name] = _judge(engine, graph, model, codes, expected)
         judges.append(engine.name)
@@ -256,14 +256,14 @@ _CHUNK = 256
 def network_codes(
     network: fx.GraphModule, graph: Graph, codes: tuple[np.ndarray, ...], mode: Mode
 ) -> tuple[np.ndarray, ...]:
-    """The QAT network's own output codes for input codes, both as the device stores them; leaves it in ``mode``."""
-    set_mode(network, mode)
-    was_training = network.training
-    network.eval()
+    """The QAT network's own output codes in ``mode`` for input codes, both as the device stores them.
+
+    The network is left in the mode in which it was.
+    """
     ends = (graph.inputs, graph.outputs)
     sources, sinks = ([(graph.view(name), graph.values[name]) for name in names] for names in ends)
     parts = []
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(network), in_mode(network, mode):
         for start in range(0, len(codes[0]), _CHUNK):
             real = []
             for array, (view, value) in zip(codes, sources, strict=True):
@@ -271,7 +271,6 @@ def network_codes(
                 real.append(value.qparams.dequantize(view.restore(array[start : start + _CHUNK])))
             found = network(*(torch.from_numpy(x) for x in real))
             parts.append(found if isinstance(found, tuple) else (found,))
-    network.train(was_training)
     outputs = []
     for tensors, (view, value) in zip(zip(*parts, strict=True), sinks, strict=True):
         assert value.qparams is not None

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from export.page import Table
-from export.unchanged import left_as_it_was
-from qtorch.calibration import set_mode
+from qtorch.calibration import evaluating, in_mode, set_mode
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
 
@@ -66,8 +65,7 @@ def layer_costs(
     Raises:
         BadConfiguration: the network was not calibrated.
     """
-    with left_as_it_was(network):
-        set_mode(network, Mode.FLOAT)
+    with evaluating(network), in_mode(network, Mode.FLOAT):
         return _costs(network, x, figures)
 
 

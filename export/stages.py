@@ -19,8 +19,7 @@ from export.ir import Graph
 from export.post_training import quantize_after_training
 from export.real_inputs import RealInputs, in_words, real_inputs
 from export.tflite import write_tflite
-from export.unchanged import left_as_it_was
-from qtorch.calibration import evaluating, set_mode
+from qtorch.calibration import evaluating, in_mode
 from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.fake_quant import Mode
 from qtorch.lightning.callback import network_of
@@ -212,8 +211,7 @@ def stage_figures(
     elif inputs.get("test") is not None:
         stages["ptq_int8"] = _calibrated_only(run, inputs["train"], plain)
     stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model)}
-    with left_as_it_was(network):
-        set_mode(network, Mode.FAKE)
+    with evaluating(network), in_mode(network, Mode.FAKE):
         found = measured(run, inputs, stages)
     if found.figures and isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
         baseline = run.module.baseline(run.data.arrays.train, run.data.arrays.test)
