@@ -34,6 +34,7 @@ from qtorch.ops import ROWS
 from qtorch.quantized_network import Origin, QuantizedNetwork
 from qtorch.row import Row
 from qtorch.sharing import SharedGrid, Sharing
+from qtorch.surroundings import in_float32
 from qtorch.tracing import is_leaf, is_tensor, shape_of, trace
 from qtorch.unheard_settings import GRID_SETTINGS, WEIGHT_SETTINGS, unheard
 
@@ -75,7 +76,9 @@ def prepare(
     Warns:
         UserWarning: of what the configuration asks for without effect.
     """
-    examples = example_input if isinstance(example_input, tuple) else (example_input,)
+    given = example_input if isinstance(example_input, tuple) else (example_input,)
+    # As a prepared network takes whatever comes in.
+    examples = tuple(in_float32(each) for each in given)
     net, config = unwrapped(net), config or QuantizationConfig()
     if any(isinstance(module, Quantizer) for module in net.modules()):
         raise BadConfiguration(
@@ -87,7 +90,7 @@ def prepare(
     inside = _with_its_tensors(net)
     # A tracer looks into its root; a lone layer must be seen as a layer.
     inside = decompose(nn.Sequential(inside) if is_leaf(inside) else inside)
-    _require_finite_parameters(inside)
+    _require_usable_parameters(inside)
     prepared = trace(inside, examples, QuantizedNetwork)
     preparation = _Preparation(prepared, config)
     preparation.run()
@@ -99,8 +102,19 @@ def prepare(
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """The module that was compiled, or wrapped for several devices; ``net`` itself where it was not."""
+    """The module that was compiled, or wrapped for several devices; ``net`` itself where it was not.
+
+    Raises:
+        BadConfiguration: it was scripted, so that nothing is left of its layers.
+    """
     while True:
+        if isinstance(net, torch.jit.ScriptModule):
+            raise BadConfiguration(
+                where="prepare",
+                expected="a module of Python",
+                got=f"{type(net).__name__}",
+                remedy="prepare the module that was handed to torch.jit.script or torch.jit.trace",
+            )
         wrapped = isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel)
         # A compiled module's class is not looked up: to import it takes as long as all the rest of torch.
         inside: Any = net.module if wrapped else net._modules.get("_orig_mod")
@@ -125,9 +139,17 @@ def _picks_tensor(node: fx.Node) -> bool:
     return node.target is operator.getitem and isinstance(node.args[0], fx.Node) and not is_tensor(node.args[0])
 
 
-def _require_finite_parameters(net: nn.Module) -> None:
+def _require_usable_parameters(net: nn.Module) -> None:
     for name, parameter in net.named_parameters():
-        bad = int((~torch.isfinite(parameter)).sum())
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise BadConfiguration(
+                where=f"parameter {name!r}",
+                expected="float32, in which a prepared network computes",
+                got=f"{parameter.dtype}",
+                remedy="call .float() on the network before it is prepared",
+            )
+        # On no device there are no values to look at.
+        bad = 0 if parameter.is_meta else int((~torch.isfinite(parameter)).sum())
         if bad:
             raise NotFinite(
                 where=f"parameter {name!r}",

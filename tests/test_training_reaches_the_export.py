@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.functional import mse_loss
 import qtorch
 from export.__main__ import main as export_main
 from export.integers import integer_graph
+from export.stages import float_network
 from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -143,6 +145,55 @@ def test_an_optimizer_made_before_the_network_was_prepared_trains_it(tmp_path: P
     model, exact = plain_loop(tmp_path)
     assert exact < 0.2 * untrained_error(modules.Plain)
     assert device_error(model) == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A distributed run of one process."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_network_in_ddp_trains_what_is_exported() -> None:
+    """Wrapped before it is prepared, wrapped again for training; its state has the wrapper's names."""
+    torch.manual_seed(0)
+    net = modules.Plain().net
+    qat = qtorch.prepare(nn.parallel.DistributedDataParallel(net), torch.zeros(1, 4))
+    qtorch.calibrate(qat, [modules.TRAIN[0]])
+    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+    wrapped = nn.parallel.DistributedDataParallel(qat)
+    optimizer = torch.optim.Adam(wrapped.parameters(), 0.02)
+    with checked_training(qat, optimizer):
+        for _ in range(60):
+            optimizer.zero_grad()
+            mse_loss(wrapped(modules.TRAIN[0]), modules.TRAIN[1]).backward()
+            optimizer.step()
+    # The ranges were those of an untrained network.
+    qtorch.calibrate(qat, [modules.TRAIN[0]])
+    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+    again = qtorch.prepare(modules.Plain().net, torch.zeros(1, 4))
+    again.load_state_dict(wrapped.state_dict())
+    assert modules.error_of(again) == modules.error_of(qat) < 0.2 * untrained_error(modules.Plain)
+    with qtorch.in_mode(again, qtorch.Mode.EXACT):
+        exact = modules.error_of(again)
+    assert device_error(write_tflite(integer_graph(again))) == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.parametrize("option", ["--export.post_training", "--export.format=float32"])
+def test_a_module_that_prepares_itself_has_its_float_network_exported(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A float file's error is the float network's, and a calibrated one's is near it."""
+    path = fitted(modules.Prepared(), tmp_path)
+    assert export_main([str(path), "--out", str(tmp_path / "out"), "--name", "it", option]) == 0
+    lines = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines() if "(TFLM)" in line)
+    figures = {name.strip(): float(figure) for name, figure in lines.items()}
+    network = float_network(load_run(path))
+    (named,) = {"int8, as chosen (TFLM)", "float32 model (TFLM)"} & set(figures)
+    assert figures[named] == pytest.approx(modules.error_of(network), rel=0.05)
+    assert modules.error_of(network) < 0.3 * untrained_error(modules.Plain)
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
