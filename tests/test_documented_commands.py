@@ -96,6 +96,10 @@ def test_a_command_runs(
     if module.startswith("recipes."):
         arguments += _QUICK
     assert run(module, *arguments) == 0, capsys.readouterr().err
+    if module.startswith("recipes.") and not {"--help", "fit"} & set(arguments):
+        (trained,) = tmp_path.rglob("*.ckpt")
+        losses = list(load_run(trained).qat.losses["training"].values())
+        assert losses[-1] < losses[0]
     for option, file in (("--out", "*.tflite"), ("--export.firmware", "README.md")):
         if option in arguments:
             assert list((tmp_path / arguments[arguments.index(option) + 1]).glob(file))
