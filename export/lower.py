@@ -17,7 +17,7 @@ from export.ir import Graph, Node, Value, check
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.layers import QuantizedOp
-from qtorch.prepare import is_transparent
+from qtorch.preparation import is_transparent
 from qtorch.qparams import QParams
 from qtorch.tracing import shape_of
 

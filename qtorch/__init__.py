@@ -13,6 +13,7 @@ from qtorch.normalization import Normalization
 from qtorch.prepare import prepare
 from qtorch.qparams import QParams
 from qtorch.quantized_network import QuantizedNetwork
+from qtorch.training_check import checked_training
 
 __all__ = [
     "Feature",
@@ -27,6 +28,7 @@ __all__ = [
     "Quantizer",
     "Saturation",
     "calibrate",
+    "checked_training",
     "freeze_batch_norm",
     "in_mode",
     "prepare",

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.matching import Found, constant_of, find_row
 from qtorch.post_training.fold import fold_batch_norms
-from qtorch.prepare import is_transparent
+from qtorch.preparation import is_transparent
 from qtorch.tracing import is_tensor, shape_of
 
 __all__ = ["balance", "equalize", "input_ranges", "output_ranges"]
