@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.cli import instantiate_module
 from pytorch_lightning.core import saving
 from torch import Tensor, nn
 
@@ -72,8 +71,13 @@ def instantiate(kind: type[pl.LightningModule], arguments: dict[str, Any]) -> pl
 
     A checkpoint names this function; Lightning calls none that was not allowed before.
     """
-    named = "_class_path" in arguments
-    module: pl.LightningModule = instantiate_module(kind, arguments) if named else kind(**arguments)
+    if "_class_path" in arguments:
+        # Here, because it brings the reader of options, which only a command line needs.
+        from pytorch_lightning.cli import instantiate_module
+
+        module: pl.LightningModule = instantiate_module(kind, arguments)
+    else:
+        module = kind(**arguments)
     module.register_load_state_dict_pre_hook(_adopt_all)
     return module
 
