@@ -9,14 +9,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.boards import board
 from export.bundle_manifest import Manifest, manifest_of, manifests_in
 from export.c_names import c_identifier
-from export.engines import tflm_available
+from export.engines import tflm_absent
 from export.folder_replacement import Replacement, locked
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration, Unwritable
@@ -46,21 +45,13 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
     Raises:
         Unwritable: a folder can't be made or written, or holds the bundle of another name; or there is no room for
             temporary files.
-        BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs, or the package
-            that judges the export is absent.
+        BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs.
     """
     try:
         with tempfile.TemporaryFile() as probe:
             probe.write(bytes(_TEMPORARY_BYTES))
     except OSError as error:
         raise _no_temporary(error) from error
-    if options.format in ("int8", "float32") and tflm_available() and find_spec("tflite_micro") is None:
-        raise BadConfiguration(
-            where="export",
-            expected="the package tflite-micro, which judges an export on this platform",
-            got="none installed",
-            remedy="pip install tflite-micro",
-        )
     folders = [("--out", out)]
     if options.firmware is not None:
         folders.append(("--export.firmware", options.firmware))
@@ -68,11 +59,11 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
         probe_writable(folder, where, name)
     if name is not None:
         _require_own(Path(os.path.realpath(out)), "--out", c_identifier(name), _SHARED)
-    if options.firmware is not None and board(options.target).tflm and not tflm_available():
+    if options.firmware is not None and board(options.target).tflm and tflm_absent():
         raise BadConfiguration(
             where="export.firmware",
             expected="the tflite-micro Python package, which measures the arena",
-            got="a Python without it",
+            got=tflm_absent(),
             remedy="export on Linux on x86-64, where pip installs it, or leave out export.firmware",
         )
 

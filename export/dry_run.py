@@ -33,6 +33,7 @@ from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.prepare import prepare
+from qtorch.quantized_network import QuantizedNetwork
 
 __all__ = ["dry_run"]
 
@@ -105,7 +106,7 @@ def _lowered(run: Run, inputs: Tensor | None, options: ExportOptions) -> Graph |
 
 def _prepared(run: Run) -> fx.GraphModule:
     net = copy.deepcopy(network_of(run.module)).cpu().eval()
-    if isinstance(net, fx.GraphModule):
+    if isinstance(net, QuantizedNetwork):
         return net
     example: Any = run.module.example_input_array
     return prepare(net, example, run.qat.config).eval()

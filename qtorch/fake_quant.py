@@ -165,7 +165,7 @@ class Quantizer(nn.Module):
     @property
     def has_learned(self) -> bool:
         """Whether training has moved the scale, or the zero point, away from what was measured."""
-        if self.learned == "measured" or not self.calibrated:
+        if self.learned == "measured" or not self.calibrated or self.measured.is_meta:
             return False
         moved = float(self.log_scale.detach()) != _logarithm(self.measured)
         return moved or (self._learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)

@@ -26,16 +26,21 @@ def unheard(config: QuantizationConfig, heard: Mapping[str, frozenset[str]]) -> 
     for pattern, changes in config.layers.items():
         matched = [name for name in heard if fnmatchcase(name, pattern)]
         if not matched:
-            found.append(f"layers[{pattern!r}] has no effect: no layer is called so, there are {', '.join(heard)}")
+            found.append(
+                f"layers[{pattern!r}] has no effect: no layer is called so, there are {_named(list(heard), 12)}"
+            )
             continue
         for field in changes:
             if not any(field in heard[name] for name in matched):
-                named = ", ".join(matched[:3]) + (", ..." if len(matched) > 3 else "")
                 found.append(
-                    f"layers[{pattern!r}]: {field} has no effect on {named}, "
+                    f"layers[{pattern!r}]: {field} has no effect on {_named(matched, 3)}, "
                     + ("which has no weights" if field in WEIGHT_SETTINGS - GRID_SETTINGS else _WITHOUT_GRID)
                 )
     return found
+
+
+def _named(names: list[str], most: int) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 _WITHOUT_GRID = "whose values lie on a grid that another layer or the kernel decides"

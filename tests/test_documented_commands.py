@@ -40,6 +40,7 @@ _FILE = re.compile(r"`((?:qtorch|export|recipes|firmware|tests|benchmarks)/[\w/]
 _RECIPES = ("fuel", "sine", "gesture", "digits", "keyword", "anomaly")
 _COMMANDS = {
     **dict.fromkeys((f"recipes.{task}_qat" for task in _RECIPES), ()),
+    "recipes.sine_qat": ("test",),
     "benchmarks": (),
     "export": ("verify", "sensitivity", "summary", "profile", "compare"),
 }

@@ -6,7 +6,6 @@ import copy
 import json
 import shlex
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from itertools import pairwise
@@ -172,17 +171,6 @@ def test_a_board_that_is_too_small_is_known_before_training(
     assert "error: export.target uno: expected at most 2,048 bytes of RAM" in said
     assert "2,192 of them at conv_2d" in said
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_absent_package_is_known_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    no_training(monkeypatch)
-    for name in [name for name in sys.modules if name.split(".")[0] == "tflite_micro"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "tflite_micro", None)
-    assert sine(tmp_path / "out") == 2
-    assert "the package tflite-micro" in capsys.readouterr().err
 
 
 def run_of(net: nn.Module, *shape: int, **quantization: Any) -> Run:

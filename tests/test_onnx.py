@@ -37,7 +37,7 @@ from tests.test_random_networks import CHUNK, CONFIGURATIONS, a_dozen
 from tests.test_rows import CASES, batch_of, graph_of, run_reference, runtime_arrays
 from tests.warm_python import warm_python
 
-pytestmark = pytest.mark.onnx
+pytestmark = [pytest.mark.onnx, pytest.mark.filterwarnings("ignore:layers.* has no effect")]
 
 
 def quantized(net: nn.Module, x: Tensor, **options: object) -> Graph:

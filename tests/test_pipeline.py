@@ -173,8 +173,8 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model.hidden", "[4, 4]"], ["resume.ckpt", "FuelConsumption"]),
-        (["--qat.scales", "lsq"], ["resume.ckpt", "as configured"]),
+        (["--model.hidden", "[4, 4]"], ["resume.ckpt", "model.hidden", "[32, 16, 8]", "4, 4"]),
+        (["--qat.scales", "lsq"], ["resume.ckpt", "qat.scales", "'measured'", "'lsq'"]),
         (["--trainer.max_epochs", "3"], ["trainer.max_epochs", "5"]),
     ],
 )

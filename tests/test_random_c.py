@@ -29,6 +29,7 @@ from tests.random_networks import Program, Step, shrink
 from tests.test_random_networks import CONFIGURATIONS, a_dozen
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:layers.* has no effect"),
     pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc (apt install gcc)"),
     pytest.mark.usefixtures("one_thread"),
 ]

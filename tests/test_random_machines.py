@@ -28,7 +28,10 @@ from tests.random_networks import Program, shrink
 from tests.test_random_c import integers
 from tests.test_random_networks import a_dozen
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:layers.* has no effect"),
+]
 
 COUNT = int(os.environ.get("QTORCH_MACHINE_NETWORKS", "30"))
 

@@ -12,7 +12,7 @@ from torch import nn
 from qtorch.errors import BadConfiguration
 from qtorch.quantized_network import QuantizedNetwork
 
-__all__ = ["averaged_networks", "averages_weights", "require_first"]
+__all__ = ["averaged_networks", "averages_weights", "require_first", "saved_network"]
 
 _AVERAGING = (StochasticWeightAveraging, WeightAveraging)
 
@@ -29,6 +29,16 @@ def averaged_networks(trainer: pl.Trainer) -> Iterator[nn.Module]:
         copy = getattr(callback, "_average_model", None) if isinstance(callback, _AVERAGING) else None
         if copy is not None:
             yield copy.net if hasattr(copy, "net") else copy.module.net
+
+
+def saved_network(trainer: pl.Trainer, network: nn.Module) -> nn.Module:
+    """The network whose state a checkpoint holds: ``network``, or the average that a callback saves in its place."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        average = getattr(callback, "_average_model", None) if isinstance(callback, WeightAveraging) else None
+        if average is not None:
+            found: nn.Module = average.module.net
+            return found
+    return network
 
 
 def require_first(trainer: pl.Trainer, qat: pl.Callback) -> None:

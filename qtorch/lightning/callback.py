@@ -25,7 +25,7 @@ from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
 from qtorch.known_answer import known_answer
-from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
+from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first, saved_network
 from qtorch.lightning.description import describe, unopenable
 from qtorch.lightning.monitors import forget_best, forget_patience
 from qtorch.lightning.networks import (
@@ -350,7 +350,7 @@ class QuantizationAwareTraining(pl.Callback):
         """Say what the checkpoint belongs to, so that it can be opened by itself, and how to go on from it."""
         checkpoint[_RANDOM] = random_state()
         data: Any = getattr(trainer, "datamodule", None)
-        network: Any = network_of(pl_module)
+        network: Any = saved_network(trainer, network_of(pl_module))
         checkpoint[KEY] = {
             "format": FORMAT,
             "task": getattr(pl_module, "task", type(pl_module).__name__.lower()),
