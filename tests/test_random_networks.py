@@ -65,6 +65,7 @@ def wrong(program: Program) -> bool:
 
 
 @pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore:layers.* has no effect")
 @pytest.mark.parametrize("chunk", range(COUNT // CHUNK))
 def test_random_networks_are_exact(chunk: int) -> None:
     torch.set_num_threads(1)

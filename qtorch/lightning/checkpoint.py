@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def adopt_options(checkpoint: Mapping[str, Any], config: Any, asked: Mapping[str
 
 def _adopt(what: str, saved: Mapping[str, Any], config: Any, asked: Mapping[str, Any], where: str) -> None:
     for name, value in saved.items():
-        if name in asked and asked[name] != value:
+        if name in asked and _written(asked[name]) != _written(value):
             raise BadConfiguration(
                 where=f"{what}.{name}",
                 expected=f"{value!r}, with which {where} was trained",
@@ -150,6 +151,15 @@ def _adopt(what: str, saved: Mapping[str, Any], config: Any, asked: Mapping[str,
             )
         if name in config:
             config[name] = value
+
+
+def _written(value: Any) -> Any:
+    """As a command line or a file has it, where lists and tuples, paths and their names are one."""
+    if isinstance(value, list | tuple):
+        return [_written(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _written(each) for name, each in value.items()}
+    return str(value) if isinstance(value, os.PathLike) else value
 
 
 def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationAwareTraining, epochs: int) -> None:
