@@ -113,7 +113,7 @@ def test_what_is_less_than_all_is_not_said_to_be_all() -> None:
 
 def pins(file: Path) -> Iterator[tuple[str, str]]:
     for line in file.read_text().splitlines():
-        found = re.fullmatch(r"([\w-]+)(?:\[\w+\])?==([\w.]+)(?:; python_version >= .*)?", line)
+        found = re.fullmatch(r"([\w-]+)(?:\[\w+\])?==([\w.]+)(?:;(?! python_version <).*)?", line)
         if found:
             yield found[1], found[2]
 

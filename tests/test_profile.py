@@ -87,7 +87,7 @@ def test_a_model_that_tflite_micro_does_not_run_is_profiled_without_an_arena() -
 def test_where_tflite_micro_is_absent_the_arena_is_too(
     network: fx.GraphModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "tflm_absent", lambda: "TFLite Micro is absent")
+    monkeypatch.setattr(profiling, "tflm_absent", lambda: "TFLite Micro has wheels for Linux x86-64 only")
     graph = integer_graph(network)
     assert "Linux x86-64" in plain_text(profile_page(profile(write_tflite(graph), graph, [])))
 
@@ -277,7 +277,7 @@ def test_constants_need_not_lie_where_this_project_puts_them(tmp_path: Path, cap
 def test_a_reason_that_all_machines_share_is_said_once(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "tflm_absent", lambda: "TFLite Micro is absent")
+    monkeypatch.setattr(profiling, "tflm_absent", lambda: "TFLite Micro has wheels for Linux x86-64 only")
     path = tmp_path / "foreign.tflite"
     path.write_bytes(foreign_model(FOREIGN["two_subgraphs"]()))
     assert export_main(["profile", str(path)]) == 0
@@ -291,7 +291,7 @@ def test_damaged_files_are_refused_or_profiled_but_never_crash(
     network: fx.GraphModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes changed at random, and every index and enumeration of an own file set to what it can't be."""
-    monkeypatch.setattr(profiling, "tflm_absent", lambda: "TFLite Micro is absent")
+    monkeypatch.setattr(profiling, "tflm_absent", lambda: "TFLite Micro has wheels for Linux x86-64 only")
     rng, said = np.random.default_rng(0), set[str]()
     own = write_tflite(integer_graph(network))
     damaged = [own[:at] + bytes([255]) + own[at + 1 :] for at in range(8, len(own), 3)]
