@@ -44,6 +44,9 @@ class Plain(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return mse_loss(self(batch[0]), batch[1])
 
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self(batch[0])
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_loss", mse_loss(self(batch[0]), batch[1]))
 
@@ -78,8 +81,7 @@ class PlainData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         return loader("test")
 
-    def test_dataloader(self) -> DataLoader[Any]:
-        return loader("test")
+    test_dataloader = predict_dataloader = val_dataloader
 
 
 def calibrated_run(kind: Callable[[], pl.LightningModule], data: pl.LightningDataModule | None, **options: Any) -> Run:

@@ -20,6 +20,7 @@ from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run, read_checkpoint
 from tests import trained_modules as modules
+from tests.plain_lightning import Alias, Plain, PlainData
 from tests.small_task import small_trainer
 from tests.test_training_reaches_the_export import command
 
@@ -36,14 +37,15 @@ pytestmark = [
 def fitted(module: pl.LightningModule, path: Path, epochs: int = 4, data: Any = None, **quantization: Any) -> Path:
     torch.manual_seed(0)
     trainer = small_trainer(QuantizationAwareTraining(start=0.5, **quantization), max_epochs=epochs)
-    trainer.fit(module, datamodule=data or modules.Data())
+    trainer.fit(module, datamodule=data or PlainData())
     trainer.save_checkpoint(path, weights_only=False)
     return path
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fitted(modules.Plain(), tmp_path_factory.mktemp("plain") / "plain.ckpt")
+    torch.manual_seed(0)
+    return fitted(Plain(), tmp_path_factory.mktemp("plain") / "plain.ckpt")
 
 
 def changed(path: Path, out: Path, change: Any) -> Path:
@@ -69,16 +71,16 @@ def changed(path: Path, out: Path, change: Any) -> Path:
 def test_options_of_the_checkpoint_hold_and_contradictions_are_refused(
     quantization: dict[str, Any], asked: dict[str, Any], tmp_path: Path
 ) -> None:
-    module = modules.Plain()
+    module = Plain()
     path = fitted(module, tmp_path / "it.ckpt", **quantization)
     expected = modules.error_of(module.net)
     trainer = small_trainer(QuantizationAwareTraining(**asked))
     if asked:
         with pytest.raises(BadConfiguration, match=r"qat\.margin: expected 0\.0, as the checkpoint has it, got 0\.1"):
-            trainer.test(modules.Plain(), datamodule=modules.Data(), ckpt_path=path, verbose=False)
+            trainer.test(Plain(), datamodule=PlainData(), ckpt_path=path, verbose=False)
         return
-    fresh = modules.Plain()
-    (figures,) = trainer.test(fresh, datamodule=modules.Data(), ckpt_path=path, verbose=False)
+    fresh = Plain()
+    (figures,) = trainer.test(fresh, datamodule=PlainData(), ckpt_path=path, verbose=False)
     assert figures["mse"] == pytest.approx(expected, rel=1e-5)
     assert fresh.net.ops == module.net.ops
     assert fresh.net.mode is Mode.FAKE
@@ -89,7 +91,7 @@ def test_options_of_the_checkpoint_hold_and_contradictions_are_refused(
 def test_the_command_line_takes_what_the_checkpoint_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "run.yaml"
     config.write_text(
-        "model: {class_path: tests.trained_modules.Plain}\ndata: {class_path: tests.trained_modules.Data}\n"
+        "model: {class_path: tests.plain_lightning.Plain}\ndata: {class_path: tests.plain_lightning.PlainData}\n"
         "trainer: {max_epochs: 4, accelerator: cpu, logger: false, enable_progress_bar: false, "
         f"enable_model_summary: false, default_root_dir: {tmp_path}}}\nqat: {{start: 0.5}}\n"
     )
@@ -123,7 +125,7 @@ def test_the_command_line_takes_what_the_checkpoint_says(tmp_path: Path, capsys:
 
 
 def test_the_mode_is_opened_too(tmp_path: Path) -> None:
-    module = modules.Plain()
+    module = Plain()
     path = fitted(module, tmp_path / "it.ckpt", epochs=4, weight_bits=4)
     quantized = modules.error_of(module.net)
     with qtorch.in_mode(module.net, Mode.FLOAT):
@@ -133,7 +135,7 @@ def test_the_mode_is_opened_too(tmp_path: Path) -> None:
     assert run.module.net.norms_frozen
     assert modules.error_of(run.module.net) == quantized  # type: ignore[arg-type]
     # A trainer and a callback that were not there when it was trained.
-    (figures,) = small_trainer(QuantizationAwareTraining()).test(module, datamodule=modules.Data(), verbose=False)
+    (figures,) = small_trainer(QuantizationAwareTraining()).test(module, datamodule=PlainData(), verbose=False)
     assert figures["mse"] == pytest.approx(quantized, rel=1e-5)
 
 
@@ -152,12 +154,15 @@ def test_a_number_that_is_in_no_argument_is_in_the_state(tmp_path: Path) -> None
     assert modules.error_of(run.module.net) < 0.5 * modules.error_of(run.qat.original)  # type: ignore[arg-type]
 
 
-def test_another_answer_is_refused(plain: Path, tmp_path: Path) -> None:
-    def scaled(entries: dict[str, Any]) -> None:
-        entries["state_dict"]["net.3.bias"] += 1.0
+@pytest.mark.parametrize(
+    ("entry", "layer"), [("net.3.bias", "'3'"), ("net.0.weight", "'0'"), ("net.1.running_mean", "'0'")]
+)
+def test_another_answer_is_refused(plain: Path, tmp_path: Path, entry: str, layer: str) -> None:
+    def moved(entries: dict[str, Any]) -> None:
+        entries["state_dict"][entry] += 0.05
 
-    with pytest.raises(BadCheckpoint, match="answers as the trained one did, output 0"):
-        load_run(changed(plain, tmp_path / "edited.ckpt", scaled))
+    with pytest.raises(BadCheckpoint, match=f"answers as the trained one did, layer {layer} too"):
+        load_run(changed(plain, tmp_path / "edited.ckpt", moved))
 
 
 def test_a_flipped_byte_is_found_by_the_files_own_checksum(plain: Path, tmp_path: Path) -> None:
@@ -193,10 +198,10 @@ def test_what_cannot_be_opened_again_is_said_before_the_first_epoch(tmp_path: Pa
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             Epochs.seen += 1
 
-    class Local(modules.Plain):
+    class Local(Plain):
         pass
 
-    class Objects(modules.Plain):
+    class Objects(Plain):
         def __init__(self, kind: Any) -> None:
             super().__init__()
             self.save_hyperparameters()
@@ -210,12 +215,12 @@ def test_what_cannot_be_opened_again_is_said_before_the_first_epoch(tmp_path: Pa
     ):  # fmt: skip
         trainer = small_trainer(QuantizationAwareTraining(), Epochs(), max_epochs=2)
         with pytest.warns(UserWarning, match=f"can't be opened.*{words}"):
-            trainer.fit(module, datamodule=modules.Data())
+            trainer.fit(module, datamodule=PlainData())
         strict, Epochs.seen = QuantizationAwareTraining(), 0
         strict.needs_checkpoint = True
         again = copy.deepcopy(module)
         with pytest.raises(BadConfiguration, match="can be opened again"):
-            small_trainer(strict, Epochs(), max_epochs=2).fit(again, datamodule=modules.Data())
+            small_trainer(strict, Epochs(), max_epochs=2).fit(again, datamodule=PlainData())
         assert Epochs.seen == 0
         path = tmp_path / "it.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
@@ -230,7 +235,7 @@ EVIL = {
     "a function of a submodule": ("os.path.join", {"a": "touch {}"}),
     "another class": ("subprocess.Popen", {"args": ["touch", "{}"]}),
     "a class of torch": ("torch.nn.Linear", {"in_features": 1, "out_features": 1}),
-    "the wrong kind of module": ("tests.trained_modules.Data", {}),
+    "the wrong kind of module": ("tests.plain_lightning.PlainData", {}),
     "no name": ("", {}),
     "no module": ("nowhere.at_all.Thing", {}),
     "a number": (3, {}),
@@ -249,7 +254,7 @@ def test_a_checkpoint_calls_nothing_but_modules(
         for k, v in arguments.items()
     }
     if part == "data" and evil == "the wrong kind of module":
-        name = "tests.trained_modules.Plain"
+        name = "tests.plain_lightning.Plain"
 
     def poison(entries: dict[str, Any]) -> None:
         entries["qtorch"][part] = {"class_path": name, "init_args": arguments}
@@ -302,19 +307,19 @@ def test_a_checkpoint_that_lacks_something_is_refused_in_words(plain: Path, tmp_
 
 def test_weights_alone_open_as_what_was_trained(tmp_path: Path) -> None:
     """``save_weights_only`` leaves out all but the module's state; that says how it is quantized."""
-    module = modules.Plain()
+    module = Plain()
     trainer = small_trainer(QuantizationAwareTraining(start=0.5, activations="int16"), max_epochs=4)
-    trainer.fit(module, datamodule=modules.Data())
+    trainer.fit(module, datamodule=PlainData())
     trainer.save_checkpoint(tmp_path / "w.ckpt", weights_only=True)
-    fresh = modules.Plain()
+    fresh = Plain()
     small_trainer(QuantizationAwareTraining()).test(
-        fresh, datamodule=modules.Data(), ckpt_path=tmp_path / "w.ckpt", verbose=False
+        fresh, datamodule=PlainData(), ckpt_path=tmp_path / "w.ckpt", verbose=False
     )
     assert fresh.net.ops == module.net.ops
     assert modules.error_of(fresh.net) == modules.error_of(module.net)
 
 
-@pytest.mark.parametrize("kind", [modules.Plain, modules.Alias, modules.Prepared])
+@pytest.mark.parametrize("kind", [Plain, Alias, modules.Prepared])
 def test_lightnings_own_way_to_load_gives_the_network_that_was_trained(kind: Any, tmp_path: Path) -> None:
     module = kind()
     path = fitted(module, tmp_path / "it.ckpt", **({} if kind is modules.Prepared else {"weight_bits": 4}))

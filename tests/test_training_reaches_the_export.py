@@ -26,6 +26,7 @@ from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.cli import main as qtorch_main
 from qtorch.training_check import checked_training
 from tests import trained_modules as modules
+from tests.plain_lightning import Alias, Plain, PlainData
 from tests.small_task import small_trainer
 
 pytestmark = [
@@ -41,7 +42,7 @@ def fitted(module: pl.LightningModule, folder: Path, **quantization: Any) -> Pat
     """A checkpoint of the module, trained."""
     torch.manual_seed(0)
     trainer = small_trainer(QuantizationAwareTraining(start=0.5, **quantization), max_epochs=EPOCHS)
-    trainer.fit(module, datamodule=modules.Data())
+    trainer.fit(module, datamodule=PlainData())
     trainer.save_checkpoint(folder / "run.ckpt", weights_only=False)
     return folder / "run.ckpt"
 
@@ -71,23 +72,18 @@ def untrained_error(kind: Any) -> float:
     return modules.error_of(copy.deepcopy(kind().net))
 
 
-def plain_loop(folder: Path) -> tuple[bytes, float]:
-    """An optimizer made before the network is prepared, as many make it."""
-    torch.manual_seed(0)
-    net = modules.Plain().net
-    optimizer = torch.optim.Adam(net.parameters(), 0.02)
-    qat = qtorch.prepare(net, torch.zeros(1, 4))
-    qtorch.calibrate(qat, [modules.TRAIN[0]])
-    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+def train(qat: qtorch.QuantizedNetwork, optimizer: torch.optim.Optimizer, called: nn.Module) -> None:
+    """A loop of one's own, as many have it: first in float, then quantized."""
+    x, y = modules.TRAIN
+    qtorch.calibrate(qat, [x])
     with checked_training(qat, optimizer):
-        for _ in range(60):
-            optimizer.zero_grad()
-            mse_loss(qat(modules.TRAIN[0]), modules.TRAIN[1]).backward()
-            optimizer.step()
-    qtorch.calibrate(qat, [modules.TRAIN[0]])
-    with qtorch.in_mode(qat, qtorch.Mode.EXACT):
-        exact = modules.error_of(qat)
-    return write_tflite(integer_graph(qat)), exact
+        for mode, steps in ((qtorch.Mode.FLOAT, 60), (qtorch.Mode.FAKE, 20)):
+            qtorch.calibrate(qat, [x])
+            qtorch.set_mode(qat, mode)
+            for _ in range(steps):
+                optimizer.zero_grad()
+                mse_loss(called(x), y).backward()
+                optimizer.step()
 
 
 def by_callback(kind: Any) -> Any:
@@ -105,9 +101,9 @@ def by_command(*options: str) -> Any:
     """``qtorch fit``, with a file as the documents have it."""
 
     def train(folder: Path) -> tuple[Path, float]:
-        kind = "WithoutOptimizer" if options else "Plain"
+        kind = "trained_modules.WithoutOptimizer" if options else "plain_lightning.Plain"
         (folder / "run.yaml").write_text(
-            f"model: {{class_path: tests.trained_modules.{kind}}}\ndata: {{class_path: tests.trained_modules.Data}}\n"
+            f"model: {{class_path: tests.{kind}}}\ndata: {{class_path: tests.plain_lightning.PlainData}}\n"
             f"trainer: {{max_epochs: {EPOCHS}, accelerator: cpu, logger: false, enable_progress_bar: false, "
             f"enable_model_summary: false, default_root_dir: {folder}}}\nqat: {{start: 0.5}}\n"
         )
@@ -128,8 +124,8 @@ def command(*arguments: Any) -> int:
 
 
 WAYS_IN = {
-    "callback": by_callback(modules.Plain),
-    "another name": by_callback(modules.Alias),
+    "callback": by_callback(Plain),
+    "another name": by_callback(Alias),
     "optimizer made in the constructor": by_callback(modules.OptimizerInConstructor),
     "compiled": by_callback(modules.Compiled),
     "prepares itself": by_callback(modules.Prepared),
@@ -141,10 +137,16 @@ WAYS_IN = {
 }  # fmt: skip
 
 
-def test_an_optimizer_made_before_the_network_was_prepared_trains_it(tmp_path: Path) -> None:
-    model, exact = plain_loop(tmp_path)
-    assert exact < 0.2 * untrained_error(modules.Plain)
-    assert device_error(model) == pytest.approx(exact, rel=1e-4)
+def test_an_optimizer_made_before_the_network_was_prepared_trains_it() -> None:
+    torch.manual_seed(0)
+    net = Plain().net
+    optimizer = torch.optim.Adam(net.parameters(), 0.02)
+    qat = qtorch.prepare(net, torch.zeros(1, 4))
+    train(qat, optimizer, qat)
+    with qtorch.in_mode(qat, qtorch.Mode.EXACT):
+        exact = modules.error_of(qat)
+    assert exact < 0.2 * untrained_error(Plain)
+    assert device_error(write_tflite(integer_graph(qat))) == pytest.approx(exact, rel=1e-4)
 
 
 @pytest.fixture
@@ -159,25 +161,16 @@ def alone() -> Iterator[None]:
 def test_a_network_in_ddp_trains_what_is_exported() -> None:
     """Wrapped before it is prepared, wrapped again for training; its state has the wrapper's names."""
     torch.manual_seed(0)
-    net = modules.Plain().net
+    net = Plain().net
     qat = qtorch.prepare(nn.parallel.DistributedDataParallel(net), torch.zeros(1, 4))
-    qtorch.calibrate(qat, [modules.TRAIN[0]])
-    qtorch.set_mode(qat, qtorch.Mode.FAKE)
     wrapped = nn.parallel.DistributedDataParallel(qat)
-    optimizer = torch.optim.Adam(wrapped.parameters(), 0.02)
-    with checked_training(qat, optimizer):
-        for _ in range(60):
-            optimizer.zero_grad()
-            mse_loss(wrapped(modules.TRAIN[0]), modules.TRAIN[1]).backward()
-            optimizer.step()
-    # The ranges were those of an untrained network.
-    qtorch.calibrate(qat, [modules.TRAIN[0]])
-    qtorch.set_mode(qat, qtorch.Mode.FAKE)
-    again = qtorch.prepare(modules.Plain().net, torch.zeros(1, 4))
+    train(qat, torch.optim.Adam(wrapped.parameters(), 0.02), wrapped)
+    again = qtorch.prepare(Plain().net, torch.zeros(1, 4))
     again.load_state_dict(wrapped.state_dict())
-    assert modules.error_of(again) == modules.error_of(qat) < 0.2 * untrained_error(modules.Plain)
+    assert modules.error_of(again) == modules.error_of(qat)
     with qtorch.in_mode(again, qtorch.Mode.EXACT):
         exact = modules.error_of(again)
+    assert exact < 0.2 * untrained_error(Plain)
     assert device_error(write_tflite(integer_graph(again))) == pytest.approx(exact, rel=1e-4)
 
 
@@ -193,14 +186,14 @@ def test_a_module_that_prepares_itself_has_its_float_network_exported(
     network = float_network(load_run(path))
     (named,) = {"int8, as chosen (TFLM)", "float32 model (TFLM)"} & set(figures)
     assert figures[named] == pytest.approx(modules.error_of(network), rel=0.05)
-    assert modules.error_of(network) < 0.3 * untrained_error(modules.Plain)
+    assert modules.error_of(network) < 0.3 * untrained_error(Plain)
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_every_way_in_and_out_is_one_network(way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file in TFLite Micro, the table, ``test`` and a run that goes on: all have the trained network's error."""
     path, exact = WAYS_IN[way](tmp_path)
-    assert exact < 0.3 * untrained_error(modules.Plain)
+    assert exact < 0.3 * untrained_error(Plain)
     # From the checkpoint, as a program of its own would.
     assert export_main([str(path), "--out", str(tmp_path / "out"), "--name", "it"]) == 0
     printed = capsys.readouterr().out
@@ -212,7 +205,7 @@ def test_every_way_in_and_out_is_one_network(way: str, tmp_path: Path, capsys: p
     run = load_run(path)
     fresh = type(run.module)()
     trainer = small_trainer(QuantizationAwareTraining())
-    (figures,) = trainer.test(fresh, datamodule=modules.Data(), ckpt_path=path, verbose=False)
+    (figures,) = trainer.test(fresh, datamodule=PlainData(), ckpt_path=path, verbose=False)
     with qtorch.in_mode(run.module.net, qtorch.Mode.FAKE):  # type: ignore[arg-type]
         assert figures["mse"] == pytest.approx(modules.error_of(run.module.net), rel=1e-5)  # type: ignore[arg-type]
     # Going on from there: no worse than it was.
@@ -220,24 +213,24 @@ def test_every_way_in_and_out_is_one_network(way: str, tmp_path: Path, capsys: p
     again.configure_optimizers = lambda: torch.optim.Adam(again.parameters(), 0.002)  # type: ignore[method-assign]
     if "schedule" not in way:
         longer = small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=EPOCHS + 1)
-        longer.fit(again, datamodule=modules.Data(), ckpt_path=path)
+        longer.fit(again, datamodule=PlainData(), ckpt_path=path)
         assert modules.error_of(again.net) < 2 * exact  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [modules.Parts, modules.KeptMethod])
 def test_steps_that_pass_the_network_by_are_refused_in_the_first_batch(kind: Any) -> None:
     with pytest.raises(BadConfiguration, match=r"training_step.*call of self\.net.*none in the first batch"):
-        small_trainer(QuantizationAwareTraining()).fit(kind(), datamodule=modules.Data())
+        small_trainer(QuantizationAwareTraining()).fit(kind(), datamodule=PlainData())
 
 
-class Elsewhere(modules.Plain):
+class Elsewhere(Plain):
     """Its optimizer holds nothing of the network."""
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam([nn.Parameter(torch.zeros(1))])
 
 
-class Still(modules.Plain):
+class Still(Plain):
     """Its steps move nothing."""
 
     def configure_optimizers(self) -> Any:
@@ -247,7 +240,7 @@ class Still(modules.Plain):
 @pytest.mark.parametrize(("kind", "words"), [(Elsewhere, "none of its 6"), (Still, "all 6 parameters as they were")])
 def test_training_that_moves_nothing_is_refused(kind: Any, words: str) -> None:
     with pytest.raises(BadConfiguration, match=words):
-        small_trainer(QuantizationAwareTraining(), max_epochs=2).fit(kind(), datamodule=modules.Data())
+        small_trainer(QuantizationAwareTraining(), max_epochs=2).fit(kind(), datamodule=PlainData())
 
 
 def test_a_loop_that_moves_nothing_is_refused() -> None:
@@ -267,7 +260,7 @@ def test_a_loop_that_moves_nothing_is_refused() -> None:
 
 def test_learned_scales_are_trained_by_an_optimizer_from_before() -> None:
     torch.manual_seed(0)
-    net = modules.Plain().net
+    net = Plain().net
     first, second = torch.optim.Adam(net[0].parameters(), 0.01), torch.optim.Adam(net[3].parameters(), 0.01)
     qat = qtorch.prepare(net, torch.zeros(1, 4), qtorch.QuantizationConfig(scales="lsq"))
     qtorch.calibrate(qat, [modules.TRAIN[0]])
@@ -292,17 +285,17 @@ def test_the_best_checkpoint_is_one_of_quantized_training(tmp_path: Path, mode: 
     """With ``max`` every float epoch but the first is worse than none: float training ends with the highest bar."""
     best = ModelCheckpoint(tmp_path, monitor="val_loss", mode=mode, filename="best")
     small_trainer(QuantizationAwareTraining(start=0.5), best, enable_checkpointing=True, max_epochs=6).fit(
-        modules.Plain(), datamodule=modules.Data()
+        Plain(), datamodule=PlainData()
     )
     assert load_run(Path(best.best_model_path)).qat.began == 3
     assert [path.name for path in tmp_path.glob("*.ckpt")] == ["best.ckpt"]
 
 
 def test_a_second_callback_with_other_options_is_refused() -> None:
-    module = modules.Plain()
-    small_trainer(QuantizationAwareTraining(weight_bits=4), max_epochs=2).fit(module, datamodule=modules.Data())
+    module = Plain()
+    small_trainer(QuantizationAwareTraining(weight_bits=4), max_epochs=2).fit(module, datamodule=PlainData())
     with pytest.raises(BadConfiguration, match=r"qat\.weight_bits: expected 4, as the network has it, got 8"):
-        small_trainer(QuantizationAwareTraining(weight_bits=8), max_epochs=2).fit(module, datamodule=modules.Data())
+        small_trainer(QuantizationAwareTraining(weight_bits=8), max_epochs=2).fit(module, datamodule=PlainData())
     second = QuantizationAwareTraining()
-    small_trainer(second, max_epochs=2).fit(module, datamodule=modules.Data())
+    small_trainer(second, max_epochs=2).fit(module, datamodule=PlainData())
     assert second.config.weight_bits == 4

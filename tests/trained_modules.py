@@ -1,4 +1,4 @@
-"""LightningModules as people write them, around one small task, and its data."""
+"""Modules that train, hold or make their network in ways that people have, around the task of ``plain_lightning``."""
 
 from __future__ import annotations
 
@@ -11,61 +11,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
-from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
+from tests.plain_lightning import TRAINED, Plain, X, Y
 
-_X = torch.rand(160, 4, generator=torch.Generator().manual_seed(0))
 #: Inputs ``[N, 4]`` and targets ``[N, 1]`` of the training and the test part.
-TRAIN = (_X[:128], _X[:128, :1] * _X[:128, 1:2] + _X[:128, 2:].sum(1, keepdim=True))
-TEST = (_X[128:], _X[128:, :1] * _X[128:, 1:2] + _X[128:, 2:].sum(1, keepdim=True))
-
-
-class Plain(pl.LightningModule):
-    """Calls ``self.net``."""
-
-    def __init__(self, width: int = 8) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.net = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 1))
-        self.example_input_array = torch.zeros(1, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss = mse_loss(self(batch[0]), batch[1])
-        self.log("loss", loss)
-        return loss
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.log("val_loss", mse_loss(self(batch[0]), batch[1]))
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        self.log("mse", mse_loss(self(batch[0]), batch[1]))
-
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self(batch[0])
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.parameters(), 0.02)
+TRAIN, TEST = (X[:TRAINED], Y[:TRAINED]), (X[TRAINED:], Y[TRAINED:])
 
 
 class WithoutOptimizer(Plain):
     """Its optimizer comes from the command line."""
 
     configure_optimizers = pl.LightningModule.configure_optimizers
-
-
-class Alias(Plain):
-    """Calls the network by another name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = self.net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
 
 
 class OptimizerInConstructor(Plain):
@@ -167,20 +124,6 @@ class OddArguments(Plain):
         super().__init__(size.value + int(factor))
         self.save_hyperparameters()
         assert (folder / "x").name == "x"
-
-
-class Data(pl.LightningDataModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(TensorDataset(*TRAIN), batch_size=32, shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(TensorDataset(*TEST), batch_size=32)
-
-    test_dataloader = predict_dataloader = val_dataloader
 
 
 def error_of(net: nn.Module) -> float:
