@@ -19,6 +19,7 @@ from qtorch.fake_quant import Quantizer
 from qtorch.layers import QuantizedOp
 from qtorch.preparation import is_transparent
 from qtorch.qparams import QParams
+from qtorch.quantized_network import QuantizedNetwork
 from qtorch.tracing import shape_of
 
 __all__ = ["lower"]
@@ -40,6 +41,8 @@ def lower(network: fx.GraphModule, *, real: bool = False) -> Graph:
         BadConfiguration: a range was never measured.
         AccumulatorOverflow: a layer's accumulator could leave its integer type for some input.
     """
+    if isinstance(network, QuantizedNetwork):
+        network.require_unchanged()
     return _Lowering(network, real).graph()
 
 

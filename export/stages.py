@@ -87,6 +87,9 @@ class DeviceNetwork(nn.Module):
         self.graph, self.model = graph, model
         self.engine = engine or (TFLM if tflm_available() else None)
 
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Nothing: a module that compiles its network meets this one in its place, and there is nothing to compile."""
+
     @torch.no_grad()
     def forward(self, *inputs: Tensor) -> Any:
         """float32 of the network's own shapes, ``[N, ...]`` each."""
@@ -278,11 +281,12 @@ class _Batches(pl.Callback):
 
 
 def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
-    module, where = run.module, f"test_step of {type(run.module).__name__}"
+    where = f"test_step of {type(run.module).__name__}"
     remedy = "call self.net(x) or self(x) in test_step, not parts of the network or another copy of it"
 
     def figures(net: nn.Module) -> dict[str, float]:
-        batches = _Batches()
+        # Each network meets a module that has tested no other: one may keep outputs from batch to batch.
+        batches, module = _Batches(), copy.deepcopy(run.module)
         trainer = pl.Trainer(
             accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
             enable_model_summary=False, callbacks=[batches],

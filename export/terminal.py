@@ -34,6 +34,8 @@ def show(blocks: Iterable[Block], file: TextIO | None = None) -> None:
         file: stdout if ``None``.
     """
     out = sys.stdout if file is None else file
+    if out is None:  # closed by whoever started the process
+        return
     if not out.isatty():
         print(_encodable(plain_text(blocks), out), file=out)
         return

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtorch.errors import BadConfiguration, BadInput
+from qtorch.errors import BadConfiguration
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.layers import QuantizedOp
 from qtorch.observer import is_distributed
@@ -65,8 +65,8 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
             remedy="call qtorch.prepare(net, example_input) first",
         )
     if mode in (Mode.FAKE, Mode.EXACT):
-        for quantizer in quantizers(net).values():
-            quantizer.qparams()
+        for name, quantizer in quantizers(net).items():
+            quantizer.qparams(name)
     if mode is Mode.EXACT:
         for name, module in net.named_modules():
             if isinstance(module, QuantizedOp):
@@ -148,13 +148,9 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         # Every process has its own batches' statistics in its batch norms; all must measure one network.
         for buffer in net.buffers():
             torch.distributed.broadcast(buffer, 0)
-    set_mode(net, Mode.CALIBRATE)
-    try:
-        with torch.no_grad(), evaluating(net):
-            count = sum(1 for batch in batches if _run(net, batch) is not None)
-    except BadInput:
-        set_mode(net, Mode.FLOAT)
-        raise
+    # What fails on the way leaves the network in the mode in which it was, and with the ranges that it had.
+    with torch.no_grad(), evaluating(net), in_mode(net, Mode.CALIBRATE):
+        count = sum(1 for batch in batches if _run(net, batch) is not None)
     set_mode(net, Mode.FLOAT)
     if not count:
         raise BadConfiguration(

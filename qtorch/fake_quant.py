@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
-from qtorch.errors import BadConfiguration
+from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.functional import dequantize, range_to_grid
 from qtorch.observer import is_distributed
 from qtorch.observers import make_observer
@@ -118,7 +118,20 @@ class Quantizer(nn.Module):
         return {"scale": self.measured, "zero_point": self.zero_point, "smallest": self.smallest}
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
-        """See :meth:`get_extra_state`."""
+        """See :meth:`get_extra_state`.
+
+        Raises:
+            BadCheckpoint: they are no scale, or no zero point.
+        """
+        scale, zero_point = float(state["scale"]), int(state["zero_point"])
+        low, high = CODE_RANGE[self.dtype]
+        if not (0 <= scale < math.inf and 0 <= float(state["smallest"]) < math.inf and low <= zero_point <= high):
+            raise BadCheckpoint(
+                where="a quantizer's state",
+                expected=f"a scale that is finite and not negative, and a zero point from {low} to {high}",
+                got=f"scale {scale}, zero point {zero_point}",
+                remedy="load the state as it was saved",
+            )
         self.measured.copy_(state["scale"])
         self.zero_point.copy_(state["zero_point"])
         self.smallest.copy_(state["smallest"])
@@ -170,15 +183,18 @@ class Quantizer(nn.Module):
         moved = float(self.log_scale.detach()) != _logarithm(self.measured)
         return moved or (self._learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)
 
-    def qparams(self) -> QParams:
+    def qparams(self, name: str = "") -> QParams:
         """The frozen record for export.
+
+        Args:
+            name: of the quantizer in its network, for the message.
 
         Raises:
             BadConfiguration: the range was never measured.
         """
         if not self.calibrated:
             raise BadConfiguration(
-                where="quantizer",
+                where=f"quantizer {name!r}" if name else "quantizer",
                 expected="a calibrated range",
                 got="none",
                 remedy="call qtorch.calibrate(network, batches) before training with quantization or exporting",

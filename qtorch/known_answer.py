@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from qtorch.calibration import evaluating, in_mode, quantizers
 from qtorch.errors import BadCheckpoint, BadInput
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
-from qtorch.quantized_network import QuantizedNetwork
+
+if TYPE_CHECKING:
+    from qtorch.quantized_network import QuantizedNetwork
 
 __all__ = ["known_answer", "require_known_answer"]
 
@@ -62,6 +65,13 @@ def require_known_answer(network: QuantizedNetwork, answer: dict[str, Any] | Non
     """
     if answer is None:
         return
+    if answer["calibrated"] is not network.calibrated:
+        raise BadCheckpoint(
+            where=where,
+            expected="a calibrated network" if answer["calibrated"] else "a network that is not calibrated",
+            got="the other",
+            remedy="pass the file as training wrote it",
+        )
     exact = answer["calibrated"] and not network.has_float_layers
     found, digests = _answer(network, answer["inputs"])
     for name, digest in answer["digests"].items() if exact else ():
@@ -97,8 +107,10 @@ def _answer(network: QuantizedNetwork, inputs: list[Tensor]) -> tuple[list[Tenso
     def watch(name: str) -> Any:
         def note(module: nn.Module, arguments: Any, made: Any) -> None:
             parts = made if isinstance(made, tuple) else (made,)
-            whole = b"".join(part.detach().cpu().contiguous().numpy().tobytes() for part in parts)
-            digests[name] = hashlib.sha256(whole).hexdigest()
+            whole = hashlib.sha256()
+            for tensor in (*parts, *_integers(module)):
+                whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digests[name] = whole.hexdigest()
 
         return note
 
@@ -111,6 +123,13 @@ def _answer(network: QuantizedNetwork, inputs: list[Tensor]) -> tuple[list[Tenso
         for hook in hooks:
             hook.remove()
     return [each.cpu() for each in (found if isinstance(found, tuple | list) else (found,))], digests
+
+
+def _integers(op: Any) -> Iterator[Tensor]:
+    """What the device has of an op: its constants, their grids, its output's."""
+    for constant in op.constants().values():
+        yield from (constant.codes, constant.grid.scale, constant.grid.zero_point)
+    yield from (op.output.grid.scale, op.output.grid.zero_point)
 
 
 def _first(expected: Tensor, got: Tensor, bound: float) -> list[int]:

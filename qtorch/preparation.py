@@ -170,6 +170,7 @@ class Preparation:
                     remedy="return the tensors themselves",
                 )
             assert isinstance(part, fx.Node)
+            self._require_batch(part)
             if self._source(part).op == "get_attr":
                 raise UnsupportedLayer(
                     where=f"the network's output {part.name!r}",
@@ -177,6 +178,18 @@ class Preparation:
                     got="a constant",
                     remedy="leave it out of what forward returns: it can be read from the network itself",
                 )
+
+    def _require_batch(self, output: fx.Node) -> None:
+        """One sample in, one sample out: an example without a batch axis would pass for a batch of numbers."""
+        inputs = [node for node in self.traced.graph.nodes if node.op == "placeholder" and is_tensor(node)]
+        batches = {shape_of(node)[:1] for node in (*inputs, output)}
+        if len(batches) > 1 and self._source(output).op != "get_attr":
+            raise BadConfiguration(
+                where="example_input",
+                expected="a batch, of which every input and output has one axis, the first",
+                got=f"inputs of shape {[shape_of(node) for node in inputs]}, an output of shape {shape_of(output)}",
+                remedy="give the example a leading axis for the batch, as in example.unsqueeze(0)",
+            )
 
     def _source(self, node: fx.Node) -> fx.Node:
         """Where a tensor comes from, before dropout and the like."""

@@ -106,8 +106,28 @@ def unwrapped(net: nn.Module) -> nn.Module:
 
 
 def _with_its_tensors(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` whose parameters and buffers are the same objects."""
-    return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
+    """A copy of ``net`` whose parameters and buffers are the same objects.
+
+    Raises:
+        BadConfiguration: it holds a tensor that it computes from its parameters, as pruning and weight norms do.
+    """
+    try:
+        return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
+    except RuntimeError as error:
+        computed = [
+            f"{name}.{attribute}".lstrip(".")
+            for name, module in net.named_modules()
+            for attribute, value in vars(module).items()
+            if isinstance(value, Tensor) and not value.is_leaf
+        ]
+        if not computed:
+            raise
+        raise BadConfiguration(
+            where=f"{computed[0]!r}",
+            expected="weights that are parameters",
+            got="a tensor computed from others, as torch.nn.utils.prune, weight_norm and spectral_norm leave it",
+            remedy="make it permanent first: prune.remove(layer, 'weight'), remove_weight_norm(layer)",
+        ) from error
 
 
 def _require_usable_parameters(net: nn.Module) -> None:
@@ -118,6 +138,13 @@ def _require_usable_parameters(net: nn.Module) -> None:
                 expected="float32, in which a prepared network computes",
                 got=f"{parameter.dtype}",
                 remedy="call .float() on the network before it is prepared",
+            )
+        if not parameter.numel():
+            raise BadConfiguration(
+                where=f"parameter {name!r}",
+                expected="at least one number",
+                got=f"shape {tuple(parameter.shape)}",
+                remedy="leave that layer out, or make it wider",
             )
         # On no device there are no values to look at.
         bad = 0 if parameter.is_meta else int((~torch.isfinite(parameter)).sum())

@@ -19,9 +19,11 @@ from torch import Tensor, fx, nn
 
 from qtorch.config import QuantizationConfig
 from qtorch.constraints import SymmetricWeight
-from qtorch.errors import BadCheckpoint
+from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.fake_quant import Mode, Quantizer
+from qtorch.known_answer import require_known_answer
 from qtorch.layers import QuantizedOp
+from qtorch.normalization import Normalization
 from qtorch.tracing import shape_of
 
 __all__ = ["EXTRA_STATE", "Origin", "QuantizedNetwork", "is_calibration", "require_same_ops"]
@@ -73,12 +75,40 @@ class QuantizedNetwork(fx.GraphModule):
 
     def finish(self, origin: Origin) -> None:
         """Say what the network was made of, once all its ops are in place."""
-        self.origin, self.ops = origin, _described(self)
+        self.origin, self.ops = origin, (*_described(self), *self._normalization_lines())
         own = self.state_dict(keep_vars=True)
         self._names = {
             name: tuple(mine for mine, tensor in own.items() if tensor is theirs)
             for name, theirs in origin.net.state_dict(keep_vars=True).items()
         }
+        self._expected_answer: dict[str, Any] | None = None
+        self.register_load_state_dict_post_hook(_require_answer)
+
+    def _normalizations(self) -> list[tuple[str, Normalization]]:
+        return [(name, module) for name, module in self.named_modules() if isinstance(module, Normalization)]
+
+    def _normalization_lines(self) -> list[str]:
+        """Their numbers are no weights: what is folded, and how, was decided by them."""
+        return [
+            f"normalization {name!r}; offset {each.offset.flatten().tolist()}; span {each.span.flatten().tolist()}"
+            for name, each in self._normalizations()
+            if not each.offset.is_meta
+        ]
+
+    def require_unchanged(self) -> None:
+        """Refuse a network whose normalization was changed after it was prepared.
+
+        Raises:
+            BadConfiguration: so it was.
+        """
+        for line in self._normalization_lines():
+            if line not in self.ops:
+                raise BadConfiguration(
+                    where=line.partition(";")[0],
+                    expected="the offset and span that the network was prepared with",
+                    got=line.partition("; ")[2],
+                    remedy="change the float network, and prepare it again",
+                )
 
     @property
     def mode(self) -> Mode:
@@ -120,6 +150,7 @@ class QuantizedNetwork(fx.GraphModule):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Compute what the saved network computed; its ranges follow, so they can't be looked at here."""
         mode = Mode(state["mode"])
+        self._expected_answer = state.get("answer")
         for module in self.modules():
             if isinstance(module, Quantizer | QuantizedOp):
                 module.mode = mode
@@ -127,7 +158,7 @@ class QuantizedNetwork(fx.GraphModule):
                 module.norm_frozen = state["norms_frozen"]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Compare before anything is loaded; make a float network's state one that can be loaded.
+        """Compare the ops before anything is loaded; make a float network's state one that can be loaded.
 
         Raises:
             BadCheckpoint: the state is another network's, another quantization's or an earlier version's.
@@ -160,20 +191,90 @@ class QuantizedNetwork(fx.GraphModule):
             spelled = rest if rest in self._names else _without_wrappers(rest)
             if spelled in self._names:
                 given[spelled] = state_dict.pop(name)
+        moved = [own for name in given for own in self._names[name] if self._other(given[name], known[prefix + own])]
+        normalizing = [each for each, _ in self._normalizations()]
+        if any(own.rpartition(".")[0] in normalizing for own in moved):
+            raise BadCheckpoint(
+                where="the state dict",
+                expected="the normalization that the network was prepared with",
+                got="another offset or span",
+                remedy="load it into the float network, and prepare that",
+            )
+        if self.calibrated and moved:
+            warnings.warn(
+                "load_state_dict: weights without ranges, and the network's ranges were measured with others. Remedy: "
+                "calibrate the network again",
+                UserWarning,
+                stacklevel=2,
+            )
         for name, value in given.items():
             state_dict.update(dict.fromkeys((prefix + own for own in self._names[name]), value))
         theirs = {prefix + own for names in self._names.values() for own in names}
         for name in known.keys() - theirs:
             state_dict.setdefault(name, known[name])
 
+    @staticmethod
+    def _other(theirs: Any, mine: Any) -> bool:
+        return isinstance(theirs, Tensor) and theirs.is_floating_point() and not torch.equal(theirs.to(mine), mine)
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        """A layer of a network that was an ``nn.Sequential``, for what belongs to it: its parameters, its flags.
+
+        Raises:
+            TypeError: it was something else.
+            IndexError: it had not so many.
+            BadConfiguration: that layer has been folded into another.
+        """
+        names = list(self.origin.net._modules) if isinstance(self.origin.net, nn.Sequential) else None
+        if names is None:
+            raise TypeError(f"a {type(self.origin.net).__name__} has no layers by number")
+        if isinstance(index, slice):
+            return Layers(self.get_submodule(name) for name in names[index] if name in self._modules)
+        name = names[index]
+        if name not in self._modules:
+            layer = type(self.origin.net._modules[name]).__name__
+            raise BadConfiguration(
+                where=f"layer {name!r}",
+                expected="a layer that the prepared network has",
+                got=f"a {layer}, which another layer computes now",
+                remedy="look it up in the network from before",
+            )
+        return self.get_submodule(name)
+
+    def __setitem__(self, index: int, layer: nn.Module) -> None:
+        raise BadConfiguration(
+            where=f"layer {index}",
+            expected="a prepared network whose layers stay what they are",
+            got=f"a {type(layer).__name__} to put there",
+            remedy="change the network before it is prepared",
+        )
+
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedNetwork:
         copied: QuantizedNetwork = super().__deepcopy__(memo)  # type: ignore[assignment]
+        copied._expected_answer = None
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         return copied
 
     def __reduce__(self) -> Any:
         """Pickled as what it was made of, and its state; made again, and compared, when it is unpickled."""
         return _unpickled, (self.origin, self.state_dict(), self.training)
+
+
+class Layers(nn.ModuleList):
+    """Some layers of a prepared network, for their parameters; they are computed by the network alone."""
+
+    def forward(self, *arguments: Any) -> Any:
+        """What nobody may call.
+
+        Raises:
+            BadConfiguration: always.
+        """
+        raise BadConfiguration(
+            where="the network's layers",
+            expected="a call of the prepared network as a whole, which is what is exported",
+            got="one of some of its layers",
+            remedy="call self.net(x) itself",
+        )
 
 
 def _without_wrappers(name: str) -> str:
@@ -202,7 +303,7 @@ def require_same_ops(described: Any, ops: tuple[str, ...], where: str) -> None:
     Raises:
         BadCheckpoint: so it is; names the op and both sides.
     """
-    if not isinstance(described, dict) or described.get("format") != _FORMAT:
+    if not _is_description(described):
         raise BadCheckpoint(
             where=where,
             expected=f"the description of a prepared network, format {_FORMAT}",
@@ -220,6 +321,27 @@ def require_same_ops(described: Any, ops: tuple[str, ...], where: str) -> None:
     raise BadCheckpoint(where=where, expected=f"{len(ops)} inputs and ops", got=f"{len(theirs)}", remedy=remedy)
 
 
+def _is_description(described: Any) -> bool:
+    """Whether it has what :meth:`QuantizedNetwork.get_extra_state` gives, by type and range."""
+    if not isinstance(described, dict) or type(described.get("format")) is not int or described["format"] != _FORMAT:
+        return False
+    ops, mode = described.get("ops"), described.get("mode")
+    return (
+        isinstance(ops, list)
+        and all(isinstance(line, str) for line in ops)
+        and mode in (Mode.FLOAT.value, Mode.FAKE.value, Mode.EXACT.value)
+        and isinstance(described.get("norms_frozen"), bool)
+        and isinstance(described.get("config"), dict)
+    )
+
+
+def _require_answer(network: Any, keys: Any) -> None:
+    """Once its state is loaded, the network answers as the one that was saved."""
+    answer, network._expected_answer = network._expected_answer, None
+    if answer is not None:
+        require_known_answer(network, answer, "the state dict")
+
+
 def _differing(mine: str, saved: str) -> tuple[str, str]:
     """Two lines, each down to its name and the parts in which they differ."""
     (name, *ours), (other, *theirs) = mine.split("; "), saved.split("; ")
@@ -232,6 +354,8 @@ def _differing(mine: str, saved: str) -> tuple[str, str]:
 
 def _described(network: fx.GraphModule) -> tuple[str, ...]:
     lines: list[str] = []
+    #: Which layer had a constant first.
+    owners: dict[int, str] = {}
     #: Each tensor by the line that makes it; dropout and the like pass it on.
     made_in: dict[fx.Node, str] = {}
     for node in network.graph.nodes:
@@ -239,7 +363,7 @@ def _described(network: fx.GraphModule) -> tuple[str, ...]:
         module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
         made_in[node] = str(len(lines))
         if isinstance(module, QuantizedOp):
-            lines.append(_of_op(node, module, reads))
+            lines.append(_of_op(node, module, reads, owners))
         elif isinstance(module, Quantizer):
             lines.append(f"input {node.args[0].name!r} {_sample(node)}; {_of_grid(module)}")
         elif node.op == "output":
@@ -251,15 +375,21 @@ def _described(network: fx.GraphModule) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _of_op(node: fx.Node, op: QuantizedOp, reads: list[str]) -> str:
-    attrs = ", ".join(f"{name} {value}" for name, value in sorted(op.attrs.items()))
-    constants = ", ".join(f"{role} {list(getattr(op, role).shape)}" for role in sorted(op.constant_roles))
+def _of_op(node: fx.Node, op: QuantizedOp, reads: list[str], owners: dict[int, str]) -> str:
+    attrs = ", ".join(f"{attr} {value}" for attr, value in sorted(op.attrs.items()))
+    name = str(node.target)
+    held = {role: getattr(op, role) for role in sorted(op.constant_roles)}
+    owned = {role: owners.setdefault(id(tensor), name) for role, tensor in held.items()}
+    constants = ", ".join(
+        f"{role} {list(tensor.shape)}" + ("" if owned[role] == name else f" of {owned[role]!r}")
+        for role, tensor in held.items()
+    )
     parts = [
-        f"layer {str(node.target)!r} {op.row.name}",
+        f"layer {name!r} {op.row.name}",
         f"{attrs or 'no attributes'}",
         f"{_sample(node)} of {', '.join(reads)}",
         f"{constants or 'no constants'}",
-        f"batch norm {'none' if op.norm is None else f'eps {op.norm.eps}'}",
+        f"batch norm {'none' if op.norm is None else f'eps {op.norm.eps}, affine {op.norm.affine}'}",
         f"{'float32' if op.config.skip else op.config.activations}",
     ]
     weight = op.row.constraints.get("weight")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from qtorch.calibration import quantizers, saturation
 from qtorch.errors import BadConfiguration
 from qtorch.quantized_network import is_calibration
 
@@ -91,6 +94,8 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     """A block that trains ``net``, in a loop of one's own: refused if what it trains is something else.
 
     Scales that are learned are handed to the optimizers, which may have been made before the network was prepared.
+    At the end the last batch is looked at for activations that have outgrown their ranges, as those of a network do
+    that was calibrated before it was trained.
 
     Example:
         >>> with checked_training(qat, optimizer):
@@ -101,9 +106,30 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
 
     Raises:
         BadConfiguration: the optimizers hold no parameter of ``net``; or, at the end, none has moved.
+
+    Warns:
+        UserWarning: of every range that the last batch saturates.
     """
     follow(net, optimizers)
     require_held(net, optimizers, "the optimizer")
     before = snapshot(net, optimizers)
-    yield
-    require_moved(net, before, "training")
+    last: list[tuple[Any, ...]] = []
+
+    def remember(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        last[:] = [arguments]
+
+    hook = net.register_forward_pre_hook(remember)
+    try:
+        yield
+    finally:
+        hook.remove()
+    ranges = quantizers(net).values()
+    saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
+    for found in saturated:
+        warnings.warn(
+            f"saturated range: {found}. Remedy: train in Mode.FLOAT first, then calibrate and train on in Mode.FAKE",
+            UserWarning,
+            stacklevel=3,
+        )
+    if not saturated:
+        require_moved(net, before, "training")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import nn
 
 import qtorch
@@ -177,6 +178,12 @@ def test_a_flipped_byte_is_found_by_the_files_own_checksum(plain: Path, tmp_path
     torch.load(damaged, weights_only=True)
     with pytest.raises(BadCheckpoint, match=r"got others in .*/data/0, as its checksum says"):
         read_checkpoint(damaged)
+    content[start + 7] ^= 2
+    damaged.write_bytes(content)
+    with zipfile.ZipFile(damaged, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr(name, bytes(4))
+    with pytest.raises(BadCheckpoint, match="names that it has twice"):
+        read_checkpoint(damaged)
     for end in (0, 1, len(content) // 2, len(content) - 1):
         damaged.write_bytes(content[:end])
         with pytest.raises(BadCheckpoint):
@@ -317,6 +324,32 @@ def test_weights_alone_open_as_what_was_trained(tmp_path: Path) -> None:
     )
     assert fresh.net.ops == module.net.ops
     assert modules.error_of(fresh.net) == modules.error_of(module.net)
+
+
+@pytest.mark.parametrize("averaging", [None, EMAWeightAveraging(decay=0.9)], ids=["alone", "averaged"])
+def test_every_way_to_open_asks_for_the_answer(averaging: Any, tmp_path: Path) -> None:
+    """And finds the mode in which it was trained, and the ranges that it ended with."""
+    torch.manual_seed(0)
+    module, path = Plain(), tmp_path / "it.ckpt"
+    callbacks = [each for each in (QuantizationAwareTraining(start=1), averaging) if each]
+    trainer = small_trainer(*callbacks, max_epochs=4)
+    trainer.fit(module, datamodule=PlainData())
+    trainer.save_checkpoint(path, weights_only=False)
+    run = load_run(path)
+    assert run.module.net.mode is Mode.FAKE
+    assert modules.error_of(run.module.net) == modules.error_of(module.net)  # type: ignore[arg-type]
+
+    def negated(entries: dict[str, Any]) -> None:
+        entries["state_dict"]["net.0.weight"][0, 0] *= -1.0
+
+    edited = changed(path, tmp_path / "edited.ckpt", negated)
+    with pytest.raises(BadCheckpoint, match="layer '0' too"):
+        load_run(edited)
+    if averaging is None:
+        with pytest.raises(BadCheckpoint, match="layer '0' too"):
+            Plain.load_from_checkpoint(edited, weights_only=True)
+        with pytest.raises(BadCheckpoint, match="layer '0' too"):
+            small_trainer(QuantizationAwareTraining()).test(Plain(), PlainData(), ckpt_path=edited, verbose=False)
 
 
 @pytest.mark.parametrize("kind", [Plain, Alias, modules.Prepared])

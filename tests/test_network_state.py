@@ -7,6 +7,7 @@ import io
 import itertools
 import pickle
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
+from export.integers import integer_graph
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
 
@@ -130,12 +132,15 @@ def test_a_float_networks_own_state_loads_strictly(make: Any, wrapped: Any) -> N
     torch.manual_seed(8)
     qat = prepared(make())
     scales = {name: float(q.scale) for name, q in qtorch.quantizers(qat).items()}
-    missing, unexpected = qat.load_state_dict(wrapped(trained).state_dict())
+    with pytest.warns(UserWarning, match=r"weights without ranges.*calibrate the network again"):
+        missing, unexpected = qat.load_state_dict(wrapped(trained).state_dict())
     assert not missing
     assert not unexpected
     with torch.no_grad():
         assert torch.allclose(qat(X), trained.eval()(X), atol=1e-5)
     assert scales == {name: float(q.scale) for name, q in qtorch.quantizers(qat).items()}
+    # The same weights once more are no others.
+    qat.load_state_dict(trained.state_dict())
     with pytest.raises(RuntimeError, match="Missing key"):
         qat.load_state_dict(dict(list(trained.state_dict().items())[1:]))
 
@@ -282,3 +287,102 @@ def test_an_observer_at_a_branch_without_a_grid_is_named() -> None:
     (message,) = said
     assert "observer has no effect on" in message
     assert "whose values lie on a grid that another layer" in message
+
+
+@pytest.mark.parametrize(
+    ("index", "kind"),
+    [(0, qtorch.QuantizedOp), (2, qtorch.QuantizedOp), (-1, qtorch.QuantizedOp), (slice(0, 2), nn.ModuleList)],
+)
+def test_layers_of_a_sequential_are_found_by_number(index: Any, kind: type) -> None:
+    net = layers()
+    qat = prepared(net)
+    assert isinstance(qat[index], kind)
+    assert {id(p) for p in net[index].parameters()} == {id(p) for p in qat[index].parameters()}
+
+
+def test_layers_that_are_not_there_are_refused_in_words() -> None:
+    qat = prepared()
+    with pytest.raises(BadConfiguration, match="a ReLU, which another layer computes now"):
+        qat[1]
+    with pytest.raises(IndexError):
+        qat[3]
+    with pytest.raises(BadConfiguration, match="call self.net"):
+        qat[:2](X)
+    with pytest.raises(BadConfiguration, match="before it is prepared"):
+        qat[0] = nn.Linear(6, 8)
+    with pytest.raises(TypeError, match="a Joined has no layers by number"):
+        prepared(Joined())[0]
+
+
+def test_another_normalization_is_refused() -> None:
+    """What is folded, and how, was decided by its numbers."""
+
+    def network(offset: float) -> nn.Sequential:
+        torch.manual_seed(0)
+        return nn.Sequential(qtorch.Normalization(offset, 2.0), nn.Linear(6, 3))
+
+    plain, moved = prepared(network(0.0)), prepared(network(0.5))
+    with pytest.raises(BadCheckpoint, match=r"normalization '0' with offset \[0\.0\], got offset \[0\.5\]"):
+        plain.load_state_dict(moved.state_dict())
+    with pytest.raises(BadCheckpoint, match="another offset or span"):
+        plain.load_state_dict(network(0.5).state_dict())
+    plain.get_submodule("0").offset.fill_(0.5)  # type: ignore[union-attr,operator]
+    with pytest.raises(BadConfiguration, match="prepare it again"):
+        integer_graph(plain)
+
+
+class Tied(nn.Module):
+    """Two layers, or one twice under two names."""
+
+    def __init__(self, tied: bool) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+        if tied:
+            self.b.weight = self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.relu(self.a(x)))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_state_of_shared_weights_is_one_of_shared_weights(tied: bool) -> None:
+    with pytest.raises(BadCheckpoint, match="layer 'b' fully_connected"):
+        prepared(Tied(tied)).load_state_dict(prepared(Tied(not tied)).state_dict())
+    prepared(Tied(tied)).load_state_dict(prepared(Tied(tied)).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "words"),
+    [
+        ("_extra_state", {"mode": "fast"}, "the description of a prepared network"),
+        ("_extra_state", {"mode": "calibrate"}, "the description of a prepared network"),
+        ("_extra_state", {"norms_frozen": "x"}, "the description of a prepared network"),
+        ("_extra_state", {"ops": [1]}, "the description of a prepared network"),
+        ("_extra_state", {"format": True}, "the description of a prepared network"),
+        ("2.quantizer._extra_state", {"scale": torch.tensor(float("nan"))}, "a scale that is finite"),
+        ("2.quantizer._extra_state", {"scale": torch.tensor(-1.0)}, "a scale that is finite"),
+        ("2.quantizer._extra_state", {"zero_point": torch.tensor(300)}, "a zero point from -128 to 127"),
+    ],
+)
+def test_a_state_that_was_edited_is_refused_in_words(entry: str, value: dict[str, Any], words: str) -> None:
+    state = prepared().state_dict()
+    state[entry] = {**state[entry], **value}
+    with pytest.raises(BadCheckpoint, match=words):
+        prepared().load_state_dict(state)
+
+
+def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
+    qat = prepared()
+    qtorch.set_mode(qat, Mode.EXACT)
+    before = exact(qat)
+
+    def batches() -> Iterator[Tensor]:
+        yield 100 * X
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        qtorch.calibrate(qat, batches())
+    assert qat.mode is Mode.EXACT
+    assert torch.equal(exact(qat), before)
+    with pytest.raises(BadConfiguration, match=r"quantizer 'input_1_quantizer'.*a calibrated range"):
+        qtorch.set_mode(qtorch.prepare(layers(), X[:1]), Mode.FAKE)

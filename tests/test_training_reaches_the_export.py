@@ -223,6 +223,97 @@ def test_steps_that_pass_the_network_by_are_refused_in_the_first_batch(kind: Any
         small_trainer(QuantizationAwareTraining()).fit(kind(), datamodule=PlainData())
 
 
+class CopyAfterFirst(Plain):
+    """Calls the network in the first batch, and a copy from then on."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 0:
+            self.__dict__["copied"] = copy.deepcopy(self.net)
+            return super().training_step(batch, batch_idx)
+        return mse_loss(self.copied(batch[0]), batch[1])
+
+
+class WithoutGradients(Plain):
+    """Looks at the network, and computes with its weights."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        with torch.no_grad():
+            self.net(batch[0])
+        first, norm, last = self.net[0], self.net.get_submodule("1"), self.net[3]
+        hidden = norm(nn.functional.linear(batch[0], first.weight, first.bias)).relu()
+        return mse_loss(nn.functional.linear(hidden, last.weight, last.bias), batch[1])
+
+
+class Labelled(Plain):
+    """What it names is not what its network reads."""
+
+    def network_inputs(self, batch: Any) -> torch.Tensor:
+        return batch[1]
+
+
+class Replaced(Plain):
+    """Puts another network in the place of the one that was prepared."""
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch == 1:
+            self.net = Plain().net
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (CopyAfterFirst, "none in the first quantized batch"),
+        (WithoutGradients, "none in the first batch"),
+        (Labelled, r"what self\.net was called with, \[\(32, 4\)\].*network_inputs"),
+        (Replaced, r"Replaced\.net: expected the network that was prepared"),
+    ],
+)
+def test_what_would_be_found_too_late_is_refused_early(kind: Any, words: str) -> None:
+    trainer = small_trainer(QuantizationAwareTraining(start=2), max_epochs=4)
+    with pytest.raises(BadConfiguration, match=words):
+        trainer.fit(kind(), datamodule=PlainData())
+    assert trainer.current_epoch <= 2
+
+
+class Preprocessing(Plain):
+    """The network sees something else than the batch has."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net((x - 0.5) * 4)
+
+
+def test_ranges_of_another_tensor_are_announced() -> None:
+    trainer = small_trainer(QuantizationAwareTraining(), max_epochs=2)
+    with pytest.warns(UserWarning, match=r"called with other values than the first part.*network_inputs"):
+        trainer.fit(Preprocessing(), datamodule=PlainData())
+
+
+def test_one_callback_serves_one_run_after_another() -> None:
+    qat = QuantizationAwareTraining(start=1)
+    for _ in range(2):
+        module = Plain()
+        small_trainer(qat, max_epochs=3).fit(module, datamodule=PlainData())
+        assert module.net.calibrated
+        assert sorted(qat.losses["training"]) == [0, 1, 2]
+
+
+def test_a_loop_that_outgrows_its_ranges_is_told() -> None:
+    """Calibrated before it was trained, the output's grid ends where the untrained network's outputs did."""
+    torch.manual_seed(0)
+    qat = qtorch.prepare(nn.Linear(4, 1), torch.zeros(1, 4))
+    qtorch.calibrate(qat, [0.01 * modules.TRAIN[0]])
+    optimizer = torch.optim.SGD(qat.parameters(), 0.01)
+
+    def loop() -> None:
+        qtorch.set_mode(qat, qtorch.Mode.FLOAT)
+        with checked_training(qat, optimizer):
+            mse_loss(qat(modules.TRAIN[0]), modules.TRAIN[1]).backward()
+            optimizer.step()
+
+    with pytest.warns(UserWarning, match=r"saturated range.*Mode\.FLOAT first, then calibrate"):
+        loop()
+
+
 class Elsewhere(Plain):
     """Its optimizer holds nothing of the network."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import qtorch
 from qtorch.errors import BadInput
@@ -17,6 +18,12 @@ X = torch.rand(8, 6, generator=torch.Generator().manual_seed(0))
 def layers() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
+
+
+def pruned() -> nn.Sequential:
+    net = layers()
+    prune.l1_unstructured(net[0], "weight", amount=0.5)
+    return net
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int64, torch.bool])
@@ -30,6 +37,9 @@ def test_an_example_of_another_type_is_one_of_float32(dtype: torch.dtype) -> Non
         (lambda: (layers().double(), X), r"parameter '0\.weight': expected float32.*got torch\.float64.*\.float\(\)"),
         (lambda: (layers().half(), X), r"parameter '0\.weight'.*got torch\.float16"),
         (lambda: (layers(), X.to(torch.complex64)), "complex"),
+        (lambda: (nn.Linear(6, 2), torch.zeros(6)), r"example_input: expected a batch.*unsqueeze\(0\)"),
+        (lambda: (nn.Sequential(nn.Linear(6, 0)), X), r"at least one number, got shape \(0, 6\)"),
+        (lambda: (pruned(), X), r"'0\.weight': expected weights that are parameters.*prune\.remove"),
         (lambda: (torch.jit.trace(layers().eval(), X), X), "expected a module of Python, got TopLevelTracedModule"),
     ],
 )

@@ -34,14 +34,16 @@ from qtorch.lightning.networks import (
     example_of,
     inputs_of,
     network_of,
+    require_inputs,
     require_no_contradiction,
+    require_still_prepared,
 )
 from qtorch.lightning.phases import Epochs, Phases, Point
 from qtorch.lightning.randomness import random_state, restore_random_state
 from qtorch.lightning.refusals import require_batches
 from qtorch.lightning.replacing import Calls, counted_calls, replace_network
 from qtorch.prepare import prepare
-from qtorch.quantized_network import QuantizedNetwork, is_calibration, require_same_ops
+from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration, require_same_ops
 from qtorch.training_check import follow, require_held, require_moved, snapshot
 
 __all__ = ["FORMAT", "KEY", "QuantizationAwareTraining", "inputs_of", "network_of"]
@@ -139,9 +141,17 @@ class QuantizationAwareTraining(pl.Callback):
             # Until quantized training has begun an early stop must not end the run.
             self._min_epochs = trainer.fit_loop.min_epochs or 0
             trainer.fit_loop.min_epochs = max(self._min_epochs, self.epochs(trainer).start + 1)
+            if not isinstance(network_of(pl_module), QuantizedNetwork):
+                self._forget()
         self.prepare_network(pl_module)
         if self._loading is None:
             self._loading = pl_module.register_load_state_dict_pre_hook(adopting(self.given))
+
+    def _forget(self) -> None:
+        """What is known of an earlier run: this one has another network."""
+        self.began, self.mode, self.float_parameters = None, Mode.FLOAT, {}
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
+        self.losses = {part: {} for part in self.losses}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave nothing of this run's in the module."""
@@ -219,8 +229,12 @@ class QuantizationAwareTraining(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on where a run was: of one that is resumed by the batch, the first epoch's start is not said again."""
         self._at_start = (trainer.global_step, snapshot(network_of(pl_module), trainer.optimizers))
-        self._calls = self._counting.enter_context(counted_calls(network_of(pl_module)))
+        self._count_calls(pl_module)
         self._enter_phase(trainer, pl_module)
+
+    def _count_calls(self, pl_module: pl.LightningModule) -> None:
+        self._counting.close()
+        self._calls = self._counting.enter_context(counted_calls(network_of(pl_module)))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Enter the phase that this epoch belongs to."""
@@ -229,6 +243,7 @@ class QuantizationAwareTraining(pl.Callback):
 
     def _enter_phase(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch, epochs, network = trainer.current_epoch, self.epochs(trainer), network_of(pl_module)
+        require_still_prepared(pl_module)
         if self.began is None and (trainer.should_stop or epoch >= epochs.start):
             self._end_float_training(trainer)
             self._calibrate(trainer, pl_module)
@@ -236,13 +251,18 @@ class QuantizationAwareTraining(pl.Callback):
         before, self.mode = self.mode, self.mode_of(epoch, epochs)
         if self.mode is Mode.EXACT and before is not Mode.EXACT:
             rank_zero_info(f"epoch {epoch}: training on the device's own integers from here")
-        set_mode(network, self.mode)
         quantized = self.mode is not Mode.FLOAT
+        if quantized and before is Mode.FLOAT:
+            self._count_calls(pl_module)
+        set_mode(network, self.mode)
         observe_in_training(network, quantized and epoch < epochs.freeze_observers)
         if quantized and epoch == epochs.freeze_observers > self.first_quantized_epoch(trainer):
             rank_zero_info(f"epoch {epoch}: ranges frozen")
         frozen = quantized and epochs.freeze_batch_norm is not None and epoch >= epochs.freeze_batch_norm
         freeze_batch_norm(network, frozen)
+        for copied in averaged_networks(trainer):
+            set_mode(copied, self.mode)
+            freeze_batch_norm(copied, frozen)
         if frozen and epoch == epochs.freeze_batch_norm:
             rank_zero_info(f"epoch {epoch}: batch norms frozen")
 
@@ -264,13 +284,15 @@ class QuantizationAwareTraining(pl.Callback):
             name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
         }
         self._measure(trainer, pl_module)
+
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ranges of the network, which are those of its averages too."""
+        network = network_of(pl_module)
+        batches = itertools.islice(_inputs(trainer, pl_module), self.calibration_batches)
+        calibrate(network, batches, together=True)
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
-
-    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        batches = itertools.islice(_inputs(trainer, pl_module), self.calibration_batches)
-        calibrate(network_of(pl_module), batches, together=True)
 
     def mode_of(self, epoch: int, epochs: Epochs) -> Mode:
         """The mode of one epoch, as far as the run has come."""
@@ -284,8 +306,8 @@ class QuantizationAwareTraining(pl.Callback):
         """Stop at the first loss that is not a number, or not the network's; keep the others for the epoch's mean."""
         # Without one: a batch that the training step left out, or an optimization by hand that hands none out.
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if self._calls is not None and (self._calls.count or isinstance(loss, Tensor)):
-            self._require_called(pl_module)
+        if self._calls is not None and (self._calls.in_training or isinstance(loss, Tensor)):
+            self._require_called(pl_module, batch)
         if isinstance(loss, Tensor) and not torch.isfinite(loss):
             raise NotFinite(
                 where=f"training loss, epoch {trainer.current_epoch}, batch {batch_idx}",
@@ -296,16 +318,19 @@ class QuantizationAwareTraining(pl.Callback):
         if isinstance(loss, Tensor):
             self._batch_losses.append(loss.detach())
 
-    def _require_called(self, pl_module: pl.LightningModule) -> None:
+    def _require_called(self, pl_module: pl.LightningModule, batch: Any) -> None:
         calls, self._calls = self._calls, None
         self._counting.close()
-        if calls is not None and not calls.count:
+        if calls is None:
+            return
+        if not calls.in_training:
             raise BadConfiguration(
                 where=f"{type(pl_module).__name__}.training_step",
-                expected="a call of self.net, the network that is quantized and exported",
-                got="none in the first batch",
+                expected="a call of self.net, the network that is quantized and exported, with gradients",
+                got=f"none in the first {'batch' if self.mode is Mode.FLOAT else 'quantized batch'}",
                 remedy="call self.net(x) itself, not parts of it, a copy, or a method that was kept from before",
             )
+        require_inputs(pl_module, batch, calls.arguments)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's validation loss, if there is one."""
@@ -339,7 +364,8 @@ class QuantizationAwareTraining(pl.Callback):
         elif averages_weights(trainer) and all(q.learned == "measured" for q in quantizers(network).values()):
             # The averaged weights are none that ranges were measured with; learned ranges were averaged with them.
             self._measure(trainer, pl_module)
-            set_mode(network, self.mode)
+            for each in (network, *averaged_networks(trainer)):
+                set_mode(each, self.mode)
         self._lap("qat")
         for found in saturation(network, _inputs(trainer, pl_module)):
             rank_zero_warn(f"saturated range: {found}", category=UserWarning)
@@ -351,6 +377,11 @@ class QuantizationAwareTraining(pl.Callback):
         checkpoint[_RANDOM] = random_state()
         data: Any = getattr(trainer, "datamodule", None)
         network: Any = saved_network(trainer, network_of(pl_module))
+        answer = known_answer(network)
+        description = checkpoint["state_dict"].get(f"net.{EXTRA_STATE}")
+        if isinstance(description, dict):
+            # Whoever loads the state alone is asked too.
+            checkpoint["state_dict"][f"net.{EXTRA_STATE}"] = {**description, "answer": answer}
         checkpoint[KEY] = {
             "format": FORMAT,
             "task": getattr(pl_module, "task", type(pl_module).__name__.lower()),
@@ -358,7 +389,7 @@ class QuantizationAwareTraining(pl.Callback):
             "data": None if data is None else describe(data),
             "qat": self.options(),
             "state": self.state_dict(),
-            "answer": known_answer(network),
+            "answer": answer,
         }
         # So that Lightning's own load_from_checkpoint prepares the network before it loads it.
         arguments = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY) or {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,20 +56,37 @@ def load_run(path: Path) -> Run:
     """
     checkpoint = read_checkpoint(path)
     described = _described(path, checkpoint)
-    module = build(described["module"], pl.LightningModule, str(path))
-    data, absent = None, ""
-    if described["data"] is not None:
-        try:
-            data = build(described["data"], pl.LightningDataModule, str(path))
-        except UntrustedName:
-            raise
-        except BadInput as error:
-            absent = f"expected {error.expected}, got {error.got}"
-    qat = _callback(path, described)
-    _load_weights(path, checkpoint, module, qat)
-    require_known_answer(module.net, described.get("answer"), str(path))
+    with _in_words(path):
+        module = build(described["module"], pl.LightningModule, str(path))
+        data, absent = None, ""
+        if described["data"] is not None:
+            try:
+                data = build(described["data"], pl.LightningDataModule, str(path))
+            except UntrustedName:
+                raise
+            except BadInput as error:
+                absent = f"expected {error.expected}, got {error.got}"
+        qat = _callback(path, described)
+        _load_weights(path, checkpoint, module, qat)
+        require_known_answer(module.net, described.get("answer"), str(path))
     module.eval()
-    return Run(described["task"], module, data, qat, absent)
+    return Run(str(described["task"]), module, data, qat, absent)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """A file whose entries have been edited leads whoever follows them astray in whatever way it does."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadCheckpoint(
+            where=str(path),
+            expected="entries as training wrote them",
+            got=f"some that end in {type(error).__name__}: {error}",
+            remedy="pass the checkpoint as training wrote it",
+        ) from error
 
 
 def _described(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,10 +195,18 @@ def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationA
     """
     checkpoint = read_checkpoint(path)
     tried = copy.deepcopy(module)
-    _load_weights(path, checkpoint, tried, qat.afresh())
-    described = checkpoint.get(KEY)
-    if isinstance(described, dict) and isinstance(tried.net, QuantizedNetwork):
-        require_known_answer(tried.net, described.get("answer"), str(path))
+    with _in_words(path):
+        _load_weights(path, checkpoint, tried, qat.afresh())
+        described = checkpoint.get(KEY)
+        if isinstance(described, dict) and isinstance(tried.net, QuantizedNetwork):
+            require_known_answer(tried.net, described.get("answer"), str(path))
+    if epochs >= 0 and "optimizer_states" not in checkpoint:
+        raise BadCheckpoint(
+            where=str(path),
+            expected="a checkpoint to go on from, with the optimizer's state",
+            got="weights alone",
+            remedy="save it with save_weights_only=False",
+        )
     begun = int(checkpoint.get("epoch", 0))
     if 0 <= epochs <= begun:
         raise BadConfiguration(
@@ -244,7 +270,7 @@ def _require_undamaged(path: Path) -> None:
     """The file's own checksums, which PyTorch does not look at."""
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            damaged, names = archive.testzip(), archive.namelist()
     except OSError as error:
         raise BadCheckpoint(
             where=str(path), expected="a Lightning checkpoint", got=str(error),
@@ -258,6 +284,13 @@ def _require_undamaged(path: Path) -> None:
             got=f"{type(error).__name__}: {error}",
             remedy="pass the .ckpt file that training wrote",
         ) from error
+    if len(set(names)) < len(names):
+        raise BadCheckpoint(
+            where=str(path),
+            expected="an archive with one entry of each name",
+            got=f"{len(names) - len(set(names))} names that it has twice",
+            remedy="pass the file as training wrote it",
+        )
     if damaged is not None:
         raise BadCheckpoint(
             where=str(path),

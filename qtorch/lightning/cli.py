@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_warn
 
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -143,6 +144,16 @@ class QuantizationCLI(LightningCLI):
 
     def _require_checkpoint(self) -> None:
         """See that what is in ``--ckpt_path`` fits this run."""
+        given = self.config_init[self.subcommand].get("ckpt_path")
+        if given is None and self.subcommand != "fit":
+            rank_zero_warn(f"{self.subcommand} without --ckpt_path: the network is the one that its constructor makes")
+        if given == "last" and self.subcommand != "fit":
+            raise BadConfiguration(
+                where="--ckpt_path",
+                expected="a file: nothing was trained in this process that could be the last",
+                got="last",
+                remedy="name the checkpoint",
+            )
         path = _plain_path(self.config_init[self.subcommand])
         if path is not None:
             require_resumable(path, self.model, self._qat, self._epochs if self.subcommand == "fit" else -1)

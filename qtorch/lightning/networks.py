@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.core import saving
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from qtorch.config import QuantizationConfig
@@ -22,7 +24,9 @@ __all__ = [
     "inputs_of",
     "instantiate",
     "network_of",
+    "require_inputs",
     "require_no_contradiction",
+    "require_still_prepared",
 ]
 
 
@@ -100,10 +104,67 @@ def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, given: frozense
     saved = QuantizationConfig(**described["config"])
     if not isinstance(network, QuantizedNetwork):
         replace_network(module, prepare(network, example_of(module), saved))
-    elif described.get("ops") != list(network.ops):
+    elif saved != network.origin.config:
         require_no_contradiction(network.origin.config.as_options(), given, saved, "the checkpoint")
-        if saved != network.origin.config:
-            replace_network(module, prepare(network.origin.net, example_of(module), saved))
+        replace_network(module, prepare(network.origin.net, example_of(module), saved))
+
+
+def require_still_prepared(pl_module: pl.LightningModule) -> None:
+    """Refuse a module whose network was put in its place after the callback had prepared the one before.
+
+    Raises:
+        BadConfiguration: so it was.
+    """
+    if not isinstance(network_of(pl_module), QuantizedNetwork):
+        raise BadConfiguration(
+            where=f"{type(pl_module).__name__}.net",
+            expected="the network that was prepared when the run began",
+            got=f"a {type(pl_module.net).__name__} that was put in its place since",
+            remedy="make the network in the module's constructor",
+        )
+
+
+def require_inputs(pl_module: pl.LightningModule, batch: Any, received: tuple[Any, ...]) -> None:
+    """See that ranges will be measured on what the network reads, of a batch that it has just been trained on.
+
+    Args:
+        pl_module: says which part of a batch that is.
+        batch: as a loader gave it.
+        received: the arguments of the network's call.
+
+    Raises:
+        BadConfiguration: the network was called with tensors of another number or shape.
+
+    Warns:
+        UserWarning: with other values.
+    """
+    taken = inputs_of(pl_module, batch)
+    taken = tuple(taken) if isinstance(taken, list | tuple) else (taken,)
+    shapes, found = _shapes(received), _shapes(taken)
+    where = type(pl_module).__name__
+    remedy = "give the module a method network_inputs(batch) that returns what self.net is called with"
+    if shapes != found:
+        raise BadConfiguration(
+            where=where,
+            expected=f"to find in a batch what self.net was called with, {shapes}",
+            got=f"{found} as its first part",
+            remedy=remedy,
+        )
+    if not all(map(_alike, received, taken)):
+        rank_zero_warn(
+            f"{where}: self.net is called with other values than the first part of the batch has, on which its ranges "
+            f"will be measured. Remedy: {remedy}"
+        )
+
+
+def _shapes(tensors: tuple[Any, ...]) -> list[Any]:
+    return [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in tensors]
+
+
+def _alike(received: Any, taken: Any) -> bool:
+    if not isinstance(received, Tensor):
+        return True
+    return torch.equal(received.detach().float(), taken.detach().to(received.device).float())
 
 
 def require_no_contradiction(

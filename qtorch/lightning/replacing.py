@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import nn
 
 from qtorch.errors import BadConfiguration
@@ -59,10 +60,17 @@ def network_replaced(module: pl.LightningModule, network: nn.Module) -> Iterator
 
 
 class Calls:
-    """How often a network was called as a whole: ``count``, 0 or more."""
+    """How often a network was called as a whole.
+
+    Attributes:
+        count: 0 or more.
+        in_training: how many of these with gradients.
+        arguments: of the first of those.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.in_training = 0
+        self.arguments: tuple[Any, ...] = ()
 
 
 @contextmanager
@@ -84,6 +92,9 @@ def counted_calls(network: nn.Module) -> Iterator[Calls]:
     @functools.wraps(forward)
     def counting(*args: Any, **kwargs: Any) -> Any:
         calls.count += 1
+        if torch.is_grad_enabled():
+            calls.arguments = args if not calls.in_training else calls.arguments
+            calls.in_training += 1
         return forward(*args, **kwargs)
 
     network.__dict__["forward"] = counting
@@ -97,16 +108,21 @@ def counted_calls(network: nn.Module) -> Iterator[Calls]:
 
 def _places(module: nn.Module, network: nn.Module) -> Iterator[tuple[Any, Any, Any]]:
     """Dict or list, key or index in it, and what is there, of each name of ``network`` in the tree of ``module``."""
-    inside = set(network.modules())
+    inside, seen = set(network.modules()), set()
+
+    def within(holder: Any) -> Iterator[tuple[Any, Any, Any]]:
+        if id(holder) in seen:
+            return
+        seen.add(id(holder))
+        for key, held in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if held is network or (type(held) is tuple and any(part is network for part in held)):
+                yield holder, key, held
+            elif isinstance(held, dict | list):
+                yield from within(held)
+
     for each in module.modules():
-        if each in inside:
-            continue
-        attributes = each.__dict__
-        for holder in (attributes, *(held for held in attributes.values() if isinstance(held, dict | list))):
-            items = holder.items() if isinstance(holder, dict) else enumerate(holder)
-            for key, held in list(items):
-                if held is network or (type(held) is tuple and any(part is network for part in held)):
-                    yield holder, key, held
+        if each not in inside:
+            yield from within(each.__dict__)
 
 
 def _instead(held: Any, before: nn.Module, network: nn.Module) -> Any:
