@@ -306,7 +306,7 @@ def test_layers_that_are_not_there_are_refused_in_words() -> None:
         qat[1]
     with pytest.raises(IndexError):
         qat[3]
-    with pytest.raises(BadConfiguration, match="call self.net"):
+    with pytest.raises(BadConfiguration, match=r"call self\.net"):
         qat[:2](X)
     with pytest.raises(BadConfiguration, match="before it is prepared"):
         qat[0] = nn.Linear(6, 8)
@@ -384,5 +384,5 @@ def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
         qtorch.calibrate(qat, batches())
     assert qat.mode is Mode.EXACT
     assert torch.equal(exact(qat), before)
-    with pytest.raises(BadConfiguration, match=r"quantizer 'input_1_quantizer'.*a calibrated range"):
+    with pytest.raises(BadConfiguration, match=r"quantizer '0\.quantizer': expected a calibrated range"):
         qtorch.set_mode(qtorch.prepare(layers(), X[:1]), Mode.FAKE)

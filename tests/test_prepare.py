@@ -214,7 +214,7 @@ def test_inputs_that_nothing_reads_and_outputs_that_are_no_tensors_are_refused()
 
     with pytest.raises(UnsupportedLayer, match="unused"):
         qtorch.prepare(TwoInputs(), (torch.zeros(1, 2), torch.zeros(1, 2)))
-    with pytest.raises(UnsupportedLayer, match=r"float32 tensors.*float64"):
+    with pytest.raises(BadConfiguration, match=r"expected float32.*float64"):
         qtorch.prepare(nn.Linear(2, 2).double(), torch.zeros(1, 2, dtype=torch.float64))
     with pytest.raises(UnsupportedLayer, match="output"):
         qtorch.prepare(Calls(lambda x: (F.relu(x), x.shape[1])), torch.zeros(1, 2))

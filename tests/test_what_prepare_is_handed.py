@@ -43,7 +43,7 @@ def test_an_example_of_another_type_is_one_of_float32(dtype: torch.dtype) -> Non
         (lambda: (torch.jit.trace(layers().eval(), X), X), "expected a module of Python, got TopLevelTracedModule"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore:Initializing zero-element")
 def test_what_is_no_float32_network_is_refused_in_words(handed: Any, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         qtorch.prepare(*handed())
