@@ -44,6 +44,31 @@ class InAList(Plain):
         return self.hidden[0](x)
 
 
+class Nested(Plain):
+    """The same, deeper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = {"a": [{"b": self.net}]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.deep["a"][0]["b"](x)
+
+
+class Collecting(Plain):
+    """Keeps what it tested from batch to batch, and never lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.seen.append((self(batch[0]) - batch[1]).square())
+
+    def on_test_epoch_end(self) -> None:
+        self.log("mse", torch.cat(self.seen).mean())
+
+
 class TwoLoaders(Plain):
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.log("mse", mse_loss(self(batch[0]), batch[1]))
@@ -55,7 +80,7 @@ class TwoParts(PlainData):
 
 
 @pytest.mark.tflm
-@pytest.mark.parametrize("module", [Plain, Alias, Whole, InAList])
+@pytest.mark.parametrize("module", [Plain, Alias, Whole, InAList, Nested, Collecting])
 def test_the_tflm_figure_is_the_files(module: type[Plain]) -> None:
     bundle = make_bundle(calibrated_run(module, PlainData()), "plain", ExportOptions())
     figures = bundle.metrics["test"]

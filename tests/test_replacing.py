@@ -27,14 +27,14 @@ class ManyNames(pl.LightningModule):
         self.several = nn.ModuleList([nn.ReLU(), self.net])
         self.hidden = [self.net]
         self.pair = (self.net, 3)
-        self.by_name = {"best": self.net}
+        self.by_name = {"best": self.net, "deep": [[self.net]]}
         object.__setattr__(self, "unregistered", self.net)
         self.head = self.net[0]
 
     def held(self) -> list[object]:
         return [
             self.net, self.model, self.wrapper.inner, self.several[1], self.hidden[0], self.pair[0],
-            self.by_name["best"], self.unregistered,
+            self.by_name["best"], self.by_name["deep"][0][0], self.unregistered,
         ]  # fmt: skip
 
 
