@@ -22,6 +22,7 @@ from qtorch.calibration import (
     set_mode,
 )
 from qtorch.config import QuantizationConfig
+from qtorch.described_ops import require_same_ops
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
 from qtorch.known_answer import known_answer
@@ -43,7 +44,7 @@ from qtorch.lightning.randomness import random_state, restore_random_state
 from qtorch.lightning.refusals import require_batches
 from qtorch.lightning.replacing import Calls, counted_calls, replace_network
 from qtorch.prepare import prepare
-from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration, require_same_ops
+from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration
 from qtorch.training_check import follow, require_held, require_moved, snapshot
 
 __all__ = ["FORMAT", "KEY", "QuantizationAwareTraining", "inputs_of", "network_of"]
