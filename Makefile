@@ -20,7 +20,7 @@ run: $(VENV)/.core
 	$(BIN)/python -m recipes.fuel_qat
 
 test: $(VENV)/.test-$(EXTRAS)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-lowest: $(LOWEST)/.core
 	$(LOWEST)/bin/python -m recipes.sine_qat --trainer.max_epochs 4 --out $(LOWEST)/sine
