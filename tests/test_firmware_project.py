@@ -154,7 +154,7 @@ def test_unwritable_project_is_known_before_training(tmp_path: Path) -> None:
 
 
 def test_without_tflm_no_project_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.bundle_folder.tflm_available", lambda: False)
+    monkeypatch.setattr("export.bundle_folder.tflm_absent", lambda: "TFLite Micro is absent")
     probe_export(tmp_path / "out", ExportOptions())
     with pytest.raises(BadConfiguration, match="tflite-micro Python package"):
         probe_export(tmp_path / "out", ExportOptions(firmware=tmp_path / "fw"))
