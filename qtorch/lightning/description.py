@@ -96,7 +96,7 @@ def build(described: Any, base: type, where: str) -> Any:
         raise BadCheckpoint(
             where=where,
             expected=f"{name}, built again from its hyperparameters",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())}",
             remedy="run where the files are that its constructor reads",
         ) from error
 
