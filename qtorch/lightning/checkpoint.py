@@ -17,7 +17,7 @@ from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
 from qtorch.known_answer import require_known_answer
 from qtorch.lightning.callback import FORMAT, KEY, QuantizationAwareTraining
 from qtorch.lightning.description import UntrustedName, build, load_plain
-from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork
+from qtorch.quantized_network import EXTRA_STATE
 
 __all__ = ["Run", "adopt_options", "load_run", "read_checkpoint", "require_resumable"]
 
@@ -68,7 +68,7 @@ def load_run(path: Path) -> Run:
                 absent = f"expected {error.expected}, got {error.got}"
         qat = _callback(path, described)
         _load_weights(path, checkpoint, module, qat)
-        require_known_answer(module.net, described.get("answer"), str(path))
+        _require_answer(path, checkpoint, module.net)
     module.eval()
     return Run(str(described["task"]), module, data, qat, absent)
 
@@ -197,9 +197,7 @@ def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationA
     tried = copy.deepcopy(module)
     with _in_words(path):
         _load_weights(path, checkpoint, tried, qat.afresh())
-        described = checkpoint.get(KEY)
-        if isinstance(described, dict) and isinstance(tried.net, QuantizedNetwork):
-            require_known_answer(tried.net, described.get("answer"), str(path))
+        _require_answer(path, checkpoint, tried.net)
     if epochs >= 0 and "optimizer_states" not in checkpoint:
         raise BadCheckpoint(
             where=str(path),
@@ -215,6 +213,14 @@ def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationA
             got=f"{epochs}",
             remedy="raise it, or begin anew in another folder",
         )
+
+
+def _require_answer(path: Path, checkpoint: Mapping[str, Any], network: Any) -> None:
+    """Ask for the checkpoint's own answer where its state, as one that an average was put in, has none to be asked."""
+    described, state = checkpoint.get(KEY), checkpoint["state_dict"].get(f"net.{EXTRA_STATE}")
+    asked = isinstance(state, dict) and state.get("answer") is not None
+    if not asked and isinstance(described, dict):
+        require_known_answer(network, described.get("answer"), str(path))
 
 
 def _load_weights(
