@@ -23,6 +23,7 @@ from export.real_inputs import RealInputs
 from export.stages import DeviceNetwork, StageFigures, float_network, measured
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import evaluating
+from qtorch.call_form import flat_outputs
 from qtorch.lightning.checkpoint import Run
 from qtorch.post_training import equalize
 from qtorch.prepare import prepare
@@ -112,5 +113,5 @@ def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: np.ndarray, 
     x = torch.from_numpy(inputs)
     with torch.no_grad():
         found = [each(x) for each in (net, DeviceNetwork(graph, model, engine))]
-    outputs = (part if isinstance(part, tuple) else (part,) for part in found)
+    outputs = (flat_outputs(part) for part in found)
     return max(float((mine - device).abs().max()) for mine, device in zip(*outputs, strict=True))

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from export.page import Table
 from qtorch.calibration import evaluating, in_mode, set_mode
+from qtorch.call_form import flat_outputs
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
 
@@ -93,7 +94,7 @@ def _costs(network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[
 @torch.no_grad()
 def _output(network: nn.Module, x: Tensor) -> Tensor:
     parts = [network(part) for part in x.split(_CHUNK)]
-    return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
+    return torch.cat([flat_outputs(part)[0] for part in parts])
 
 
 def sensitivity_table(costs: Sequence[LayerCost], columns: Sequence[str]) -> Table:

@@ -10,9 +10,12 @@ from torch import fx
 from qtorch.matching import refusal
 from qtorch.tracing import value_of
 
-__all__ = ["require_no_aliasing"]
+__all__ = ["require_no_aliasing", "require_no_numbers"]
 
 _OPERATORS = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+
+#: What takes values out of tensors.
+_NUMBERS = frozenset(["item", "tolist", "numpy", "__len__", "nonzero"])
 
 #: Calls whose result may be a view of their first argument.
 _VIEWS = frozenset(
@@ -56,6 +59,23 @@ def require_no_aliasing(traced: fx.GraphModule) -> None:
                     remedy="leave out inplace=True, or write x = x + y for x += y",
                 )
             source = source.args[0] if _is_view(source) else None
+
+
+def require_no_numbers(traced: fx.GraphModule) -> None:
+    """Refuse Python numbers that are made of tensors, since they would be constants.
+
+    Raises:
+        UnsupportedLayer: names the call.
+    """
+    for node in traced.graph.nodes:
+        if node.op == "call_method" and node.target in _NUMBERS:
+            raise refusal(
+                traced,
+                node,
+                expected="values that stay in tensors",
+                got=f"a number of Python, by {node.target}()",
+                remedy="keep it a tensor, as y.amax(1, keepdim=True) instead of y.max().item() does",
+            )
 
 
 def _writes(traced: fx.GraphModule, node: fx.Node) -> bool:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qtorch.errors import BadConfiguration
+from qtorch.errors import BadConfiguration, BadData
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.layers import QuantizedOp
 from qtorch.observer import is_distributed
@@ -32,8 +33,8 @@ __all__ = [
 #: A scale beyond which widening grids has no end.
 _COARSEST = 2.0**60
 
-#: One batch: a tensor, or a tuple of them for a network with several inputs.
-Batch = Tensor | tuple[Tensor, ...]
+#: One batch: what a network's example was, see :func:`qtorch.prepare`; or its input tensors in a tuple.
+Batch = Any
 
 
 def quantizers(net: nn.Module) -> dict[str, Quantizer]:
@@ -121,17 +122,19 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
 
     Args:
         net: prepared.
-        batches: inputs, a tensor each, or a tuple of them for a network with several.
+        batches: inputs, each as the network's example was: a tensor, a tuple of arguments, a dict of them.
         together: every process of a distributed run calls this, each with as many batches of its own, and all come to
             the same ranges; without one it changes nothing.
 
     Raises:
         NotFinite: data or activations hold NaN or infinity.
+        BadData: a batch is none that the network takes: of another form, or of samples of another shape.
         BadConfiguration: there was no batch.
 
     Warns:
         UserWarning: scales that were learned since the last calibration are lost.
     """
+    _require_batches(batches, "calibrate")
     found = quantizers(net)
     lost = [name for name, quantizer in found.items() if quantizer.has_learned]
     if lost:
@@ -187,7 +190,21 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _require_batches(batches: Any, where: str) -> None:
+    if isinstance(batches, Tensor | np.ndarray | str):
+        raise BadData(
+            where=where,
+            expected="batches of inputs, one after the other",
+            got=f"a single {type(batches).__name__}",
+            remedy=f"pass a list of batches, as in {where}(network, [x])",
+        )
+
+
 def _run(net: nn.Module, batch: Batch) -> Any:
+    # A part of a network, as post-training steps have it, is called with tensors in a row.
+    inputs_of: Any = getattr(net, "inputs_of", None)
+    if inputs_of is not None:
+        return net(*inputs_of(batch))
     return net(*batch) if isinstance(batch, tuple | list) else net(batch)
 
 
@@ -248,6 +265,7 @@ class _Watch:
 
 def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
     """Which activations saturate on ``batches``: those with values more than half a step outside their grid, or NaN."""
+    _require_batches(batches, "saturation")
     found = quantizers(net)
     watches = {name: _Watch(quantizer) for name, quantizer in found.items()}
     hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in found.items()]

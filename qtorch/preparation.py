@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from qtorch.aliasing import require_no_aliasing
+from qtorch.aliasing import require_no_aliasing, require_no_numbers
 from qtorch.assembly import Assembly, Plan
 from qtorch.batch_norm import BatchNorm
 from qtorch.config import LayerConfig, QuantizationConfig
@@ -25,20 +25,23 @@ from qtorch.ops import ROWS
 from qtorch.row import Row
 from qtorch.sharing import SharedGrid, Sharing
 from qtorch.tracing import is_tensor, shape_of
+from qtorch.training_form import InTraining
 from qtorch.unheard_settings import GRID_SETTINGS, WEIGHT_SETTINGS
 
 __all__ = ["Preparation", "is_transparent"]
 
 #: What training uses and the device does not see.
-_TRANSPARENT_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-_TRANSPARENT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout, torch.clone, "contiguous", "clone", "float")
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining)
+_TRANSPARENT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout, torch.clone, torch.detach)
+_TRANSPARENT_METHODS = ("contiguous", "clone", "detach", "float")
 
 
 def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes its input's grid on: dropout, identity, one tensor out of several."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
-    return is_tensor(node) and (node.target in _TRANSPARENT_CALLS or _picks_tensor(node))
+    return is_tensor(node) and (node.target in (*_TRANSPARENT_CALLS, *_TRANSPARENT_METHODS) or _picks_tensor(node))
 
 
 def _picks_tensor(node: fx.Node) -> bool:
@@ -82,6 +85,9 @@ class Preparation:
 
     def run(self) -> None:
         require_no_aliasing(self.traced)
+        # What nothing reads needs no row: checks of sizes, what hooks only look at.
+        self.traced.graph.eliminate_dead_code()
+        require_no_numbers(self.traced)
         default = self.config.layer_default
         for node in list(self.traced.graph.nodes):
             self._plan(node)

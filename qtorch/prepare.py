@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from qtorch.call_form import CallForm, arguments_of, call_form, signature_of
+from qtorch.capture_check import require_captured, require_repeatable
 from qtorch.config import QuantizationConfig
 from qtorch.decompositions import decompose
-from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.errors import BadConfiguration, BadInput, NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.preparation import Preparation
 from qtorch.quantized_network import Origin, QuantizedNetwork
+from qtorch.reference import Reference
 from qtorch.surroundings import in_float32
-from qtorch.tracing import is_leaf, trace
+from qtorch.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace, traced_calls
+from qtorch.training_form import act_in_training, keep_training_form
 from qtorch.unheard_settings import unheard
 
 __all__ = ["prepare", "unwrapped"]
 
 
-def prepare(
-    net: nn.Module, example_input: Tensor | tuple[Tensor, ...], config: QuantizationConfig | None = None
-) -> QuantizedNetwork:
+def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | None = None) -> QuantizedNetwork:
     """A network over the weights of ``net`` that can be calibrated, trained with quantization, and exported.
 
     Its parameters and buffers are the very objects that ``net`` has: an optimizer that was made before holds them, and
@@ -45,7 +48,9 @@ def prepare(
     Args:
         net: a plain module; its layers and functions must stand in a row. Of a compiled, DataParallel or DDP-wrapped
             one the module inside is prepared.
-        example_input: float32 tensor, or one per input, with a leading batch axis.
+        example_input: one batch as the network is called with it: a float32 tensor or NumPy array with a leading batch
+            axis; a tuple or list of arguments; a dict of arguments by name; or, where ``forward`` takes one, a dict or
+            list of tensors as the one argument. What it leaves out keeps its default; what is no tensor is a constant.
         config: how to quantize.
 
     Raises:
@@ -58,9 +63,6 @@ def prepare(
     Warns:
         UserWarning: of what the configuration asks for without effect.
     """
-    given = example_input if isinstance(example_input, tuple) else (example_input,)
-    # As a prepared network takes whatever comes in.
-    examples = tuple(in_float32(each) for each in given)
     net, config = unwrapped(net), config or QuantizationConfig()
     if any(isinstance(module, Quantizer) for module in net.modules()):
         raise BadConfiguration(
@@ -69,18 +71,82 @@ def prepare(
             got=f"{type(net).__name__} with quantizers in it, which is prepared already",
             remedy="use it as it is; to quantize it otherwise, prepare the float network again",
         )
-    inside = _with_its_tensors(net)
-    # A tracer looks into its root; a lone layer must be seen as a layer.
-    inside = decompose(nn.Sequential(inside) if is_leaf(inside) else inside)
-    _require_usable_parameters(inside)
-    prepared = trace(inside, examples, QuantizedNetwork)
+    given = arguments_of(signature_of(net), example_input)
+    form, tensors = call_form(net, given, frozenset(name for name, _ in net.named_modules()))
+    # As a prepared network takes whatever comes in.
+    examples = tuple(in_float32(each) for each in tensors)
+    _require_usable_parameters(net)
+    # Whether its tensors are its own is looked at before anything of it is copied.
+    _with_its_tensors(net)
+    reference = None if any(each.is_meta for each in (*examples, *net.parameters())) else Reference(net, form)
+    if reference is not None:
+        require_repeatable(reference, examples)
+    acting = frozenset() if reference is None else frozenset(reference.acting)
+    found = _traced(net, form, examples, QuantizedNetwork, acting)
+    prepared = found.graph
     preparation = Preparation(prepared, config)
     preparation.run()
     prepared.train(net.training)
-    prepared.finish(Origin(net, tuple(tuple(each.shape) for each in examples), config, prepare))
+    shapes = tuple(tuple(each.shape) for each in examples)
+    prepared.finish(Origin(net, shapes, config, prepare, form, found.outputs))
+    if reference is not None:
+        require_captured(
+            prepared, reference, examples, lambda: trace(_inside(net).eval(), form, examples, acting=acting).graph
+        )
     for message in unheard(config, preparation.heard):
         warnings.warn(message, UserWarning, stacklevel=2)
     return prepared
+
+
+def _traced(
+    net: nn.Module,
+    form: CallForm,
+    examples: tuple[Tensor, ...],
+    kind: type[Traced],
+    acting: Collection[tuple[str, int]],
+) -> Trace[Traced]:
+    """The evaluation form of a network, with what only its training form does in modules that act in training.
+
+    Warns:
+        UserWarning: of what only the training form does and these can't.
+    """
+    found = trace(_inside(net).eval(), form, examples, kind, acting=acting)
+    try:
+        trained = traced_calls(_inside(net).train(), form, fx.GraphModule, acting=acting)
+    except BadInput as error:
+        odd = str(error)
+        if found.identities:
+            # Of layers that do nothing in evaluation it does not matter what they do in training.
+            found = trace(_inside(net).eval(), form, examples, kind, found.identities, acting)
+            act_in_training(found.graph, found.opaque)
+            try:
+                trained = traced_calls(_inside(net).train(), form, fx.GraphModule, found.opaque, acting)
+                odd = keep_training_form(found.graph, trained.graph)
+            except BadInput as other:
+                odd = str(other)
+    else:
+        odd = keep_training_form(found.graph, trained.graph)
+    if odd:
+        _warn(odd)
+    detach_what_is_frozen(found.graph)
+    return found
+
+
+def _warn(odd: str) -> None:
+    warnings.warn(
+        f"prepare: in training the network computes something else than in evaluation, from {odd} on; what was "
+        "prepared computes in training what it does in evaluation. Remedy: let a module of its own, which returns its "
+        "input in evaluation, do what is for training alone, or do it in the training step",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _inside(net: nn.Module) -> nn.Module:
+    """A copy of ``net`` to be traced, over the same parameters and buffers."""
+    inside = _with_its_tensors(net)
+    # A tracer looks into its root; a lone layer must be seen as a layer.
+    return decompose(nn.Sequential(inside) if is_leaf(inside) else inside)
 
 
 def unwrapped(net: nn.Module) -> nn.Module:

@@ -13,16 +13,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.compiler import is_compiling
+from torch.utils import _pytree as pytree
 
+from qtorch.call_form import Arguments, CallForm, OutputForm, arguments_of
+from qtorch.capture_check import require_samples
 from qtorch.config import QuantizationConfig
 from qtorch.described_ops import FORMAT, described_ops, require_same_ops
-from qtorch.errors import BadCheckpoint, BadConfiguration
+from qtorch.errors import BadCheckpoint, BadConfiguration, BadData
 from qtorch.fake_quant import Mode, Quantizer
 from qtorch.known_answer import require_known_answer
 from qtorch.layers import QuantizedOp
 from qtorch.normalization import Normalization
+from qtorch.surroundings import without_values
 
 __all__ = ["EXTRA_STATE", "Origin", "QuantizedNetwork", "is_calibration"]
 
@@ -42,13 +48,22 @@ class Origin:
         net: the float network; its parameters and buffers are the prepared network's own.
         shapes: of the example inputs, batch axis included.
         config: how it is quantized.
-        made_by: makes the same network from ``net``, example inputs and ``config``.
+        made_by: makes the same network from ``net``, an example call and ``config``.
+        form: how ``net`` is called.
+        outputs: how it returns its outputs, if not as a tensor or a tuple of them.
     """
 
     net: nn.Module
     shapes: tuple[tuple[int, ...], ...]
     config: QuantizationConfig
-    made_by: Callable[[nn.Module, tuple[Tensor, ...], QuantizationConfig], QuantizedNetwork]
+    made_by: Callable[[nn.Module, Any, QuantizationConfig], QuantizedNetwork]
+    form: CallForm
+    outputs: OutputForm | None
+
+    @property
+    def samples(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of one sample of each input."""
+        return tuple(shape[1:] for shape in self.shapes)
 
 
 def is_calibration(name: str) -> bool:
@@ -79,6 +94,8 @@ class QuantizedNetwork(fx.GraphModule):
             for name, theirs in origin.net.state_dict(keep_vars=True).items()
         }
         self._expected_answer: dict[str, Any] | None = None
+        #: Shapes of samples for which it is known to compute what the float network does.
+        self._known_samples = {origin.samples}
         self.register_load_state_dict_post_hook(_require_answer)
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:
@@ -106,6 +123,44 @@ class QuantizedNetwork(fx.GraphModule):
                     got=line.partition("; ")[2],
                     remedy="change the float network, and prepare it again",
                 )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Outputs as the float network returns them, of a call as it takes them, or of its input tensors in a row.
+
+        Raises:
+            BadData: the call has another form than the example had, or samples have a shape for which constants were
+                taken from the example's.
+        """
+        tensors = self.origin.form.tensors(args, kwargs)
+        if tuple(tensor.shape[1:] for tensor in tensors) not in self._known_samples:
+            self._require_samples(tensors)
+        outputs = super().__call__(*tensors)
+        return outputs if self.origin.outputs is None else self.origin.outputs.rebuilt(outputs)
+
+    def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
+        """The input tensors of a batch that is as the example was: a tensor, a tuple of arguments, a dict of them.
+
+        Raises:
+            BadData: the network is not called so.
+        """
+        form = self.origin.form
+        call = arguments_of(form.signature, batch)
+        if isinstance(batch, tuple | list) and len(batch) == len(form.names) > len(call.args):
+            call = Arguments(tuple(batch), {})
+        return form.tensors(*pytree.tree_map(_as_tensor, (call.args, call.kwargs)))
+
+    def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
+        """Samples of another shape than the example's: the float network says whether they mean the same here."""
+        samples = tuple(tensor.shape[1:] for tensor in tensors)
+        if is_compiling() or any(without_values(tensor) for tensor in tensors):
+            return
+        # It is asked without being called: this call asks.
+        self._known_samples.add(samples)
+        try:
+            require_samples(self, self.origin, tensors)
+        except BadData:
+            self._known_samples.remove(samples)
+            raise
 
     @property
     def mode(self) -> Mode:
@@ -250,6 +305,7 @@ class QuantizedNetwork(fx.GraphModule):
         copied: QuantizedNetwork = super().__deepcopy__(memo)  # type: ignore[assignment]
         copied._expected_answer = None
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
+        copied._known_samples = set(self._known_samples)
         return copied
 
     def __reduce__(self) -> Any:
@@ -274,17 +330,21 @@ class Layers(nn.ModuleList):
         )
 
 
+def _as_tensor(value: Any) -> Any:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
 def _without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _unpickled(origin: Origin, state: dict[str, Any], training: bool) -> QuantizedNetwork:
     device = next((t.device for t in state.values() if isinstance(t, Tensor)), None)
-    examples = tuple(torch.zeros(shape, device=device) for shape in origin.shapes)
+    example = origin.form.arguments([torch.zeros(shape, device=device) for shape in origin.shapes])
     with warnings.catch_warnings():
         # What was said when it was prepared.
         warnings.simplefilter("ignore", UserWarning)
-        network = origin.made_by(origin.net, examples, origin.config)
+        network = origin.made_by(origin.net, example, origin.config)
     network.load_state_dict(state)
     return network.train(training)
 

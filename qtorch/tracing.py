@@ -3,57 +3,159 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
-from qtorch.errors import BadConfiguration, UnsupportedLayer
+from qtorch.call_form import CallForm, OutputForm, output_form
+from qtorch.errors import BadConfiguration
 from qtorch.normalization import Normalization
+from qtorch.untraceable import Untraceable, is_own, untraceable
 
-__all__ = ["is_leaf", "is_tensor", "shape_of", "source_line", "trace", "value_of"]
+__all__ = [
+    "Trace",
+    "detach_what_is_frozen",
+    "is_leaf",
+    "is_tensor",
+    "shape_of",
+    "source_line",
+    "trace",
+    "traced_calls",
+    "value_of",
+]
 
 #: Where a node's result is kept: a tensor's shape, or the plain value itself.
 _SHAPE, _VALUE = "shape", "value"
+#: Of a call that stood in a block without gradients.
+_NO_GRADIENT = "no_gradient"
 
 
 class _Tracer(fx.Tracer):
-    """Keeps where each call stands in the source; stops at torch's own modules and at :class:`Normalization`."""
+    """Keeps where each call stands in the source; stops at torch's own modules and at :class:`Normalization`.
+
+    The network is called as a person calls it, so that its hooks, and a ``forward`` that was put in the place of its
+    own, are seen too.
+    """
 
     record_stack_traces = True
 
+    def __init__(self, form: CallForm, opaque: Sequence[str], acting: Collection[tuple[str, int]]) -> None:
+        super().__init__()
+        self.form, self.opaque, self.acting = form, frozenset(opaque), acting
+        self.identities: list[str] = []
+        self.output_form: OutputForm | None = None
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Normalization) or super().is_leaf_module(m, module_qualified_name)
+        return is_leaf(m) or module_qualified_name in self.opaque
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        inputs = [self.create_proxy("placeholder", name, (), {}) for name in self.form.names]
+
+        def whole(*tensors: fx.Proxy) -> Any:
+            call = self.form.arguments(tensors)
+            self.output_form, outputs = output_form(self.root(*call.args, **call.kwargs))
+            return outputs
+
+        return whole, list(inputs)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        return "" if mod is self.root else super().path_of_module(mod)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if is_leaf(m):
+            return self._with_hooks(m, args, kwargs)
+        result = super().call_module(m, forward, args, kwargs)
+        if isinstance(result, fx.Proxy) and len(args) == 1 and result is args[0] and not kwargs:
+            self.identities.append(self.path_of_module(m))
+        return result
+
+    def _with_hooks(self, m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One of torch's layers, and what hooks that were seen to change values make of its inputs and its output."""
+        name = self.path_of_module(m)
+        for number, hook in m._forward_pre_hooks.items():
+            if (name, number) in self.acting and number in m._forward_pre_hooks_with_kwargs:
+                args, kwargs = hook(m, args, kwargs)
+            elif (name, number) in self.acting:
+                changed = hook(m, args)
+                args = changed if isinstance(changed, tuple) else (changed,)
+        result = super().call_module(m, m.forward, args, kwargs)
+        for number, hook in m._forward_hooks.items():
+            if (name, number) in self.acting:
+                named = number in m._forward_hooks_with_kwargs
+                result = hook(m, args, kwargs, result) if named else hook(m, args, result)
+        return result
+
+    def create_node(self, *arguments: Any, **named: Any) -> fx.Node:
+        node = super().create_node(*arguments, **named)
+        if not torch.is_grad_enabled():
+            node.meta[_NO_GRADIENT] = True
+        return node
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        raise Untraceable("an `if`, `while` or `assert` on", obj.node)
+
+    def iter(self, obj: fx.Proxy) -> Any:
+        raise Untraceable("a loop over, or an unpacking of,", obj.node)
 
 
 def is_leaf(net: nn.Module) -> bool:
-    """Whether a tracer sees a layer in ``net`` rather than a network to look into."""
-    return _Tracer().is_leaf_module(net, "")
+    """Whether a tracer sees a layer in ``net`` rather than a network to look into: torch's own, and normalizations."""
+    own = type(net).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(net, nn.Sequential)
+    return (own or isinstance(net, Normalization)) and "forward" not in vars(net)
 
 
 Traced = TypeVar("Traced", bound=fx.GraphModule)
 
 
+@dataclass(frozen=True)
+class Trace(Generic[Traced]):
+    """A network that was traced.
+
+    Attributes:
+        graph: its calls.
+        outputs: how it returns its outputs, if not as a tensor or a tuple of them.
+        identities: names of layers of its own that handed on the very tensor that they got.
+        opaque: names of layers of its own that were not looked into.
+    """
+
+    graph: Traced
+    outputs: OutputForm | None
+    identities: tuple[str, ...]
+    opaque: tuple[str, ...]
+
+
 def trace(
     net: nn.Module,
-    examples: tuple[Tensor, ...],
+    form: CallForm,
+    examples: Sequence[Tensor],
     kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
-) -> Traced:
-    """``net`` traced in evaluation mode on ``examples``, float32 with a leading batch axis.
+    opaque: Sequence[str] = (),
+    acting: Collection[tuple[str, int]] = (),
+) -> Trace[Traced]:
+    """``net`` traced on ``examples``, float32 with a leading batch axis.
 
     A batch of one is doubled, so that an axis that is the batch's can be told from one of size 1.
 
     Args:
-        net: any module; its own parameters, buffers and layers are the traced one's.
+        net: any module, in the mode whose calls are wanted; the trace is over its own parameters, buffers and layers.
+        form: how it is called.
         examples: a tensor per input.
         kind: class of the result.
+        opaque: names of layers that are not looked into.
+        acting: hooks of torch's own layers that change values, by layer and number; others are not called.
 
     Raises:
-        UnsupportedLayer: control flow that depends on data.
+        UnsupportedLayer: code that a tracer can't follow.
         BadConfiguration: the network does not run on the examples.
     """
-    traced = _trace(net, kind)
+    found = traced_calls(net, form, kind, opaque, acting)
+    traced = found.graph
     examples = tuple(e.repeat(2, *[1] * (e.dim() - 1)) if e.dim() and len(e) == 1 else e for e in examples)
     was_training = [(module, module.training) for module in traced.modules()]
     traced.eval()
@@ -70,21 +172,70 @@ def trace(
         ) from error
     for module, training in was_training:
         module.training = training
-    return traced
+    return found
 
 
-def _trace(net: nn.Module, kind: type[Traced]) -> Traced:
+def traced_calls(
+    net: nn.Module,
+    form: CallForm,
+    kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
+    opaque: Sequence[str] = (),
+    acting: Collection[tuple[str, int]] = (),
+) -> Trace[Traced]:
+    """``net`` as calls alone, without shapes; see :func:`trace`."""
     try:
-        tracer = _Tracer()
-        graph = tracer.trace(net)
-        return kind(tracer.root, graph, kind.__name__)
-    except (fx.proxy.TraceError, TypeError) as error:
-        raise UnsupportedLayer(
-            where=type(net).__name__,
-            expected="a network whose layers do not depend on the values in a tensor",
-            got=str(error).splitlines()[0],
-            remedy="move data-dependent control flow out of forward",
-        ) from error
+        tracer = _Tracer(form, opaque, acting)
+        # A block without gradients is one of the network's own, not of whoever prepares it.
+        with torch.enable_grad(), _sizes_for_factories():
+            graph = tracer.trace(net)
+    except Exception as error:
+        raise untraceable(net, error) from error
+    made = kind(tracer.root, graph, kind.__name__)
+    return Trace(made, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque))
+
+
+@contextmanager
+def _sizes_for_factories() -> Iterator[None]:
+    """A block in which functions that make tensors are traced too, where the size that they are given is."""
+    plain = {name: getattr(torch, name) for name in ("rand", "randn", "randint", "zeros", "ones", "full", "empty")}
+
+    def traceable(function: Any) -> Any:
+        def made(*args: Any, **kwargs: Any) -> Any:
+            given: list[fx.Proxy] = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, fx.Proxy)]
+            if not given:
+                return function(*args, **kwargs)
+            return given[0].tracer.create_proxy("call_function", function, args, kwargs)
+
+        return made
+
+    for name, function in plain.items():
+        setattr(torch, name, traceable(function))
+    try:
+        yield
+    finally:
+        for name, function in plain.items():
+            setattr(torch, name, function)
+
+
+def detach_what_is_frozen(traced: fx.GraphModule) -> None:
+    """Where a block without gradients ends, let none go back into it."""
+    graph = traced.graph
+    for node in list(graph.nodes):
+        if _NO_GRADIENT not in node.meta or node.op in ("placeholder", "get_attr", "output"):
+            continue
+        if not is_tensor(node):
+            # Of several tensors each is looked at by itself.
+            for user in node.users:
+                user.meta[_NO_GRADIENT] = True
+            continue
+        readers = {user for user in node.users if _NO_GRADIENT not in user.meta}
+        if readers:
+            with graph.inserting_after(node):
+                detached = graph.call_method("detach", (node,))
+            detached.meta = {**node.meta}
+            detached.stack_trace = node.stack_trace
+            node.replace_all_uses_with(detached, delete_user_cb=readers.__contains__)
+    traced.recompile()
 
 
 class _Recorder(fx.Interpreter):
@@ -127,8 +278,7 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<functio
 
 def source_line(node: fx.Node) -> str:
     """``file.py:12: x = self.conv(x)`` of the call, or an empty string where it is not known."""
-    torch_folder = str(Path(torch.__file__).parent)
-    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if not m["file"].startswith(torch_folder)]
+    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if is_own(m["file"])]
     if not frames:
         return ""
     last = frames[-1]

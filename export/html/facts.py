@@ -18,6 +18,7 @@ from export.model_metadata import class_names
 from export.quantization_report import TensorError
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
+from qtorch.call_form import flat_outputs
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
@@ -193,7 +194,7 @@ def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple
 @torch.no_grad()
 def _predictions(plain: nn.Module, graph: Graph, x: torch.Tensor, target: torch.Tensor | None) -> Predictions:
     # Of several outputs the first, as in the graph.
-    real = torch.cat([out[0] if isinstance(out := plain(part), tuple) else out for part in x.split(_CHUNK)])
+    real = torch.cat([flat_outputs(plain(part))[0] for part in x.split(_CHUNK)])
     source, sink = graph.inputs[0], graph.outputs[0]
     incoming, outgoing = graph.values[source].qparams, graph.values[sink].qparams
     integers = []

@@ -13,7 +13,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from qtorch.batch_norm import BatchNorm, fold
+from qtorch.call_form import arguments_of, call_form, signature_of
 from qtorch.matching import constant_of
+from qtorch.surroundings import in_float32
 from qtorch.tracing import is_leaf, shape_of, trace
 
 __all__ = ["fold_batch_norms", "traced_copy"]
@@ -76,7 +78,8 @@ def traced_copy(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx.Grap
     # call like F.dropout(x, training=self.training) keeps what it was traced with.
     copied = copy.deepcopy(net).eval()
     rooted = nn.Sequential(copied) if is_leaf(copied) else copied
-    return trace(rooted, example if isinstance(example, tuple) else (example,)).eval()
+    form, tensors = call_form(net, arguments_of(signature_of(net), example))
+    return trace(rooted, form, tuple(in_float32(each) for each in tensors)).graph.eval()
 
 
 def _norm(traced: fx.GraphModule, node: fx.Node) -> BatchNorm | None:

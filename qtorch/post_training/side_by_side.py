@@ -60,7 +60,7 @@ def run_side_by_side(
         BadConfiguration: ``qat`` was not calibrated, or there was no batch, or ``original`` is another network.
         NotFinite: a batch holds NaN or infinity.
     """
-    given = [batch if isinstance(batch, tuple | list) else (batch,) for batch in batches]
+    given = [qat.inputs_of(batch) for batch in batches]
     _require_batches(given)
     reference = copy.deepcopy(qat if original is None else original)
     nodes, others = list(qat.graph.nodes), list(reference.graph.nodes)
