@@ -60,7 +60,7 @@ def real_files(
     """
     net, example = float_network(run), run.module.example_input_array
     if equalized:
-        net = equalize(net, example)  # type: ignore[arg-type]
+        net = equalize(net, example)
     graph = real_graph(net, example, kind, input_layout)
     model = write_tflite(graph)
     compare_file(graph, model)

@@ -7,14 +7,14 @@ lists, and may return such; one example call says which, and every later call ha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from qtorch.errors import BadConfiguration, BadData
@@ -46,6 +46,9 @@ class Arguments:
 
 def signature_of(net: nn.Module) -> inspect.Signature:
     """What a network's ``forward`` takes, without the types of it, which need not be known elsewhere."""
+    form = getattr(net, "form", None)
+    if isinstance(form, CallForm):
+        return form.signature
     signature = inspect.signature(net.forward)
     plain = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
     return inspect.Signature(plain)
@@ -146,7 +149,7 @@ class CallForm(_Form):
         Raises:
             BadData: the call has another form, or an argument has another value than the example's.
         """
-        if not kwargs and len(args) == len(self.names) and all(isinstance(each, Tensor) for each in args):
+        if not kwargs and len(args) == len(self.names) and all(_is_tensor(each) for each in args):
             return args
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -156,14 +159,15 @@ class CallForm(_Form):
         leaves, spec = pytree.tree_flatten(_in_order(self.whole, dict(bound.arguments)))
         if spec != self._flat[1]:
             raise self._other_form(_described(bound.arguments))
+        leaves = [torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
         for name, expected, got in zip(self._leaf_names(), self._constants, leaves, strict=True):
-            if expected is _TENSOR and not isinstance(got, Tensor):
+            if expected is _TENSOR and not _is_tensor(got):
                 raise self._other_form(f"{name}: {type(got).__name__}")
-            if expected is not _TENSOR and (isinstance(got, Tensor) or not _same(expected, got)):
+            if expected is not _TENSOR and (_is_tensor(got) or not _same(expected, got)):
                 raise BadData(
                     where=f"argument {name!r} of the network",
                     expected=f"{expected!r}, as in the example that it was prepared with",
-                    got="a tensor" if isinstance(got, Tensor) else repr(got),
+                    got="a tensor" if _is_tensor(got) else repr(got),
                     remedy="prepare the network with an example call that has it",
                 )
         return tuple(got for expected, got in zip(self._constants, leaves, strict=True) if expected is _TENSOR)
@@ -191,7 +195,7 @@ def _in_order(example: Any, given: Any) -> Any:
     return given
 
 
-def call_form(net: nn.Module, given: Arguments, taken: frozenset[str] = frozenset()) -> tuple[CallForm, list[Tensor]]:
+def call_form(net: nn.Module, given: Arguments, taken: Collection[str] = ()) -> tuple[CallForm, list[Tensor]]:
     """The form of a call, and its tensors.
 
     Args:
@@ -232,7 +236,7 @@ def call_form(net: nn.Module, given: Arguments, taken: frozenset[str] = frozense
     return form, tensors
 
 
-def _free(name: str, taken: frozenset[str]) -> str:
+def _free(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_input"
     return name
@@ -261,11 +265,12 @@ def _same(expected: Any, got: Any) -> bool:
 
 def flat_outputs(result: Any) -> tuple[Tensor, ...]:
     """The tensors that a network returned, from whatever they stand in, in the order of the device's outputs."""
-    return (result,) if isinstance(result, Tensor) else tuple(t for t in pytree.tree_leaves(result) if _is_tensor(t))
+    return (result,) if _is_tensor(result) else tuple(t for t in pytree.tree_leaves(result) if _is_tensor(t))
 
 
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
+    """Whether a value is a tensor, or a tracer's stand-in for one."""
+    return isinstance(value, Tensor | fx.Proxy)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ against the network in float64 where the first look does not suffice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.calibration import evaluating, in_mode
+from qtorch.calibration import evaluating, in_mode, quantizers
 from qtorch.call_form import flat_outputs
 from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
 from qtorch.fake_quant import Mode
@@ -22,9 +22,6 @@ from qtorch.layers import QuantizedOp
 from qtorch.recorded_calls import first_difference, line_that, recorded_calls
 from qtorch.reference import Reference, probes
 from qtorch.untraceable import own_line
-
-if TYPE_CHECKING:
-    from qtorch.quantized_network import Origin
 
 __all__ = ["difference", "require_captured", "require_repeatable", "require_samples"]
 
@@ -146,19 +143,21 @@ def require_captured(
             raise _different(prepared, reference, inputs, apart, traced())
 
 
-def require_samples(prepared: nn.Module, origin: Origin, tensors: Sequence[Tensor]) -> None:
+def require_samples(
+    prepared: nn.Module, reference: Reference, samples: Sequence[tuple[int, ...]], tensors: Sequence[Tensor]
+) -> None:
     """Refuse samples of a shape of which a prepared network makes something else than its float network.
 
     Args:
         prepared: it.
-        origin: what it was made of.
+        reference: runs that.
+        samples: shapes of the example's samples, one per input.
         tensors: its inputs.
 
     Raises:
         BadData: so it does, or one of them does not take them.
     """
     inputs = [tensor.detach()[: _BATCHES[0]] if tensor.dim() else tensor for tensor in tensors]
-    reference = Reference(origin.net, origin.form)
     try:
         apart = difference(prepared, reference, inputs, reference.run_network(inputs))
     except Exception as error:
@@ -168,7 +167,7 @@ def require_samples(prepared: nn.Module, origin: Origin, tensors: Sequence[Tenso
     if apart:
         raise BadData(
             where="the network's input",
-            expected=f"samples of shape {_listed(origin.samples)}, as in the example that it was prepared with",
+            expected=f"samples of shape {_listed(samples)}, as in the example that it was prepared with",
             got=f"{_listed(tensor.shape[1:] for tensor in tensors)}, {apart}",
             remedy="pass samples of the example's shape, or prepare the network with an example of this one",
         )
@@ -187,7 +186,7 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
         inputs: a tensor per input.
         expected: the network's own outputs.
     """
-    with torch.no_grad(), evaluating(prepared), in_mode(prepared, Mode.FLOAT):
+    with torch.no_grad(), evaluating(prepared), _in_float(prepared):
         try:
             got = flat_outputs(prepared(*(each.clone() for each in inputs)))
         except Exception as error:
@@ -212,6 +211,11 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
             gap = torch.nan_to_num((e - g).abs(), posinf=float("inf"))
             return f"output {index} off by up to {float(gap.max()):.3g} of {float(_largest(e).max()):.3g}"
     return ""
+
+
+def _in_float(net: nn.Module) -> AbstractContextManager[None]:
+    """A block in which a network computes in float; what has no quantizers does anyway."""
+    return in_mode(net, Mode.FLOAT) if quantizers(net) else nullcontext()
 
 
 def _in_float64(reference: Reference, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:

@@ -7,26 +7,18 @@ into it.
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
-from qtorch.call_form import CallForm, arguments_of, call_form, signature_of
-from qtorch.capture_check import require_captured, require_repeatable
+from qtorch.capture import capture_of
 from qtorch.config import QuantizationConfig
-from qtorch.decompositions import decompose
-from qtorch.errors import BadConfiguration, BadInput, NotFinite
+from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.preparation import Preparation
 from qtorch.quantized_network import Origin, QuantizedNetwork
-from qtorch.reference import Reference
-from qtorch.surroundings import in_float32
-from qtorch.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace, traced_calls
-from qtorch.training_form import act_in_training, keep_training_form
 from qtorch.unheard_settings import unheard
 
 __all__ = ["prepare", "unwrapped"]
@@ -71,82 +63,17 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
             got=f"{type(net).__name__} with quantizers in it, which is prepared already",
             remedy="use it as it is; to quantize it otherwise, prepare the float network again",
         )
-    given = arguments_of(signature_of(net), example_input)
-    form, tensors = call_form(net, given, frozenset(name for name, _ in net.named_modules()))
-    # As a prepared network takes whatever comes in.
-    examples = tuple(in_float32(each) for each in tensors)
     _require_usable_parameters(net)
-    # Whether its tensors are its own is looked at before anything of it is copied.
-    _with_its_tensors(net)
-    reference = None if any(each.is_meta for each in (*examples, *net.parameters())) else Reference(net, form)
-    if reference is not None:
-        require_repeatable(reference, examples)
-    acting = frozenset() if reference is None else frozenset(reference.acting)
-    found = _traced(net, form, examples, QuantizedNetwork, acting)
-    prepared = found.graph
+    capture = capture_of(net, example_input)
+    prepared = capture.traced(QuantizedNetwork)
     preparation = Preparation(prepared, config)
     preparation.run()
     prepared.train(net.training)
-    shapes = tuple(tuple(each.shape) for each in examples)
-    prepared.finish(Origin(net, shapes, config, prepare, form, found.outputs))
-    if reference is not None:
-        require_captured(
-            prepared, reference, examples, lambda: trace(_inside(net).eval(), form, examples, acting=acting).graph
-        )
+    prepared.finish(Origin(net, capture.shapes, config, prepare))
+    capture.require_same(prepared)
     for message in unheard(config, preparation.heard):
         warnings.warn(message, UserWarning, stacklevel=2)
     return prepared
-
-
-def _traced(
-    net: nn.Module,
-    form: CallForm,
-    examples: tuple[Tensor, ...],
-    kind: type[Traced],
-    acting: Collection[tuple[str, int]],
-) -> Trace[Traced]:
-    """The evaluation form of a network, with what only its training form does in modules that act in training.
-
-    Warns:
-        UserWarning: of what only the training form does and these can't.
-    """
-    found = trace(_inside(net).eval(), form, examples, kind, acting=acting)
-    try:
-        trained = traced_calls(_inside(net).train(), form, fx.GraphModule, acting=acting)
-    except BadInput as error:
-        odd = str(error)
-        if found.identities:
-            # Of layers that do nothing in evaluation it does not matter what they do in training.
-            found = trace(_inside(net).eval(), form, examples, kind, found.identities, acting)
-            act_in_training(found.graph, found.opaque)
-            try:
-                trained = traced_calls(_inside(net).train(), form, fx.GraphModule, found.opaque, acting)
-                odd = keep_training_form(found.graph, trained.graph)
-            except BadInput as other:
-                odd = str(other)
-    else:
-        odd = keep_training_form(found.graph, trained.graph)
-    if odd:
-        _warn(odd)
-    detach_what_is_frozen(found.graph)
-    return found
-
-
-def _warn(odd: str) -> None:
-    warnings.warn(
-        f"prepare: in training the network computes something else than in evaluation, from {odd} on; what was "
-        "prepared computes in training what it does in evaluation. Remedy: let a module of its own, which returns its "
-        "input in evaluation, do what is for training alone, or do it in the training step",
-        UserWarning,
-        stacklevel=4,
-    )
-
-
-def _inside(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` to be traced, over the same parameters and buffers."""
-    inside = _with_its_tensors(net)
-    # A tracer looks into its root; a lone layer must be seen as a layer.
-    return decompose(nn.Sequential(inside) if is_leaf(inside) else inside)
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
@@ -169,31 +96,6 @@ def unwrapped(net: nn.Module) -> nn.Module:
         if inside is None:
             return net
         net = inside
-
-
-def _with_its_tensors(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` whose parameters and buffers are the same objects.
-
-    Raises:
-        BadConfiguration: it holds a tensor that it computes from its parameters, as pruning and weight norms do.
-    """
-    try:
-        return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
-    except RuntimeError as error:
-        computed = [
-            f"{name}.{attribute}".lstrip(".")
-            for name, module in net.named_modules()
-            for attribute, value in vars(module).items()
-            if isinstance(value, Tensor) and not value.is_leaf
-        ]
-        if not computed:
-            raise
-        raise BadConfiguration(
-            where=f"{computed[0]!r}",
-            expected="weights that are parameters",
-            got="a tensor computed from others, as torch.nn.utils.prune, weight_norm and spectral_norm leave it",
-            remedy="make it permanent first: prune.remove(layer, 'weight'), remove_weight_norm(layer)",
-        ) from error
 
 
 def _require_usable_parameters(net: nn.Module) -> None:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.compiler import is_compiling
-from torch.utils import _pytree as pytree
 
-from qtorch.call_form import Arguments, CallForm, OutputForm, arguments_of
+from qtorch.call_form import CallForm
+from qtorch.capture import CapturedNetwork
 from qtorch.capture_check import require_samples
 from qtorch.config import QuantizationConfig
 from qtorch.described_ops import FORMAT, described_ops, require_same_ops
@@ -28,6 +27,7 @@ from qtorch.fake_quant import Mode, Quantizer
 from qtorch.known_answer import require_known_answer
 from qtorch.layers import QuantizedOp
 from qtorch.normalization import Normalization
+from qtorch.reference import Reference
 from qtorch.surroundings import without_values
 
 __all__ = ["EXTRA_STATE", "Origin", "QuantizedNetwork", "is_calibration"]
@@ -49,16 +49,12 @@ class Origin:
         shapes: of the example inputs, batch axis included.
         config: how it is quantized.
         made_by: makes the same network from ``net``, an example call and ``config``.
-        form: how ``net`` is called.
-        outputs: how it returns its outputs, if not as a tensor or a tuple of them.
     """
 
     net: nn.Module
     shapes: tuple[tuple[int, ...], ...]
     config: QuantizationConfig
     made_by: Callable[[nn.Module, Any, QuantizationConfig], QuantizedNetwork]
-    form: CallForm
-    outputs: OutputForm | None
 
     @property
     def samples(self) -> tuple[tuple[int, ...], ...]:
@@ -71,7 +67,7 @@ def is_calibration(name: str) -> bool:
     return name.rpartition(".")[2] in _CALIBRATED
 
 
-class QuantizedNetwork(fx.GraphModule):
+class QuantizedNetwork(CapturedNetwork):
     """A network of :class:`qtorch.Quantizer` and :class:`qtorch.QuantizedOp` that :func:`qtorch.prepare` made.
 
     Attributes:
@@ -131,23 +127,10 @@ class QuantizedNetwork(fx.GraphModule):
             BadData: the call has another form than the example had, or samples have a shape for which constants were
                 taken from the example's.
         """
-        tensors = self.origin.form.tensors(args, kwargs)
+        tensors = self.form.tensors(args, kwargs)
         if tuple(tensor.shape[1:] for tensor in tensors) not in self._known_samples:
             self._require_samples(tensors)
-        outputs = super().__call__(*tensors)
-        return outputs if self.origin.outputs is None else self.origin.outputs.rebuilt(outputs)
-
-    def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
-        """The input tensors of a batch that is as the example was: a tensor, a tuple of arguments, a dict of them.
-
-        Raises:
-            BadData: the network is not called so.
-        """
-        form = self.origin.form
-        call = arguments_of(form.signature, batch)
-        if isinstance(batch, tuple | list) and len(batch) == len(form.names) > len(call.args):
-            call = Arguments(tuple(batch), {})
-        return form.tensors(*pytree.tree_map(_as_tensor, (call.args, call.kwargs)))
+        return super().__call__(*tensors)
 
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""
@@ -157,7 +140,7 @@ class QuantizedNetwork(fx.GraphModule):
         # It is asked without being called: this call asks.
         self._known_samples.add(samples)
         try:
-            require_samples(self, self.origin, tensors)
+            require_samples(self, Reference(self.origin.net, self.form), self.origin.samples, tensors)
         except BadData:
             self._known_samples.remove(samples)
             raise
@@ -310,7 +293,7 @@ class QuantizedNetwork(fx.GraphModule):
 
     def __reduce__(self) -> Any:
         """Pickled as what it was made of, and its state; made again, and compared, when it is unpickled."""
-        return _unpickled, (self.origin, self.state_dict(), self.training)
+        return _unpickled, (self.origin, self.form, self.state_dict(), self.training)
 
 
 class Layers(nn.ModuleList):
@@ -330,17 +313,13 @@ class Layers(nn.ModuleList):
         )
 
 
-def _as_tensor(value: Any) -> Any:
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-
-
 def _without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def _unpickled(origin: Origin, state: dict[str, Any], training: bool) -> QuantizedNetwork:
+def _unpickled(origin: Origin, form: CallForm, state: dict[str, Any], training: bool) -> QuantizedNetwork:
     device = next((t.device for t in state.values() if isinstance(t, Tensor)), None)
-    example = origin.form.arguments([torch.zeros(shape, device=device) for shape in origin.shapes])
+    example = form.arguments([torch.zeros(shape, device=device) for shape in origin.shapes])
     with warnings.catch_warnings():
         # What was said when it was prepared.
         warnings.simplefilter("ignore", UserWarning)

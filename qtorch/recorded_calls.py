@@ -69,10 +69,9 @@ def recorded_calls(net: nn.Module, run: Callable[[], Any]) -> list[RecordedCall]
         net: whose layers are named.
         run: calls it.
     """
-    with _Recorder() as recorder, _naming(net, recorder.layers), torch.no_grad():
-        # What it computed until it failed is what is asked for.
-        with suppress(Exception):
-            run()
+    # What it computed until it failed is what is asked for.
+    with _Recorder() as recorder, _naming(net, recorder.layers), torch.no_grad(), suppress(Exception):
+        run()
     return recorder.calls
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.calibration import Batch
+from qtorch.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration
 from qtorch.functional import WEIGHT_RANGE, along
 from qtorch.layers import QuantizedOp
@@ -127,7 +128,7 @@ def learn_steps(
 
 
 def round_adaptively(
-    qat: fx.GraphModule,
+    qat: CapturedNetwork,
     batches: Iterable[Batch],
     steps: int = 1000,
     seed: int = 0,
@@ -181,7 +182,7 @@ def round_adaptively(
     return tuple(found)
 
 
-def _require_no_norms(qat: fx.GraphModule) -> None:
+def _require_no_norms(qat: CapturedNetwork) -> None:
     for name, op in qat.named_modules():
         if isinstance(op, QuantizedOp) and op.norm is not None and isinstance(op.weight, torch.nn.Parameter):
             raise BadConfiguration(
@@ -193,7 +194,7 @@ def _require_no_norms(qat: fx.GraphModule) -> None:
 
 
 def _round_layer(
-    qat: fx.GraphModule, layer: Layer, steps: int, batch: int, strength: float, generator: torch.Generator
+    qat: CapturedNetwork, layer: Layer, steps: int, batch: int, strength: float, generator: torch.Generator
 ) -> LearnedRounding:
     op = layer.op
     constants = op.rounded_constants()

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 
 from qtorch.batch_norm import scaling
 from qtorch.calibration import Batch
+from qtorch.capture import CapturedNetwork
 from qtorch.layers import QuantizedOp
 from qtorch.post_training.side_by_side import Layer, own_constant, run_side_by_side
 
@@ -45,7 +46,7 @@ def channel_means(tensors: Iterable[Tensor], axis: int) -> Tensor:
 
 
 def correct_biases(
-    qat: fx.GraphModule, batches: Iterable[Batch], original: fx.GraphModule | None = None
+    qat: CapturedNetwork, batches: Iterable[Batch], original: fx.GraphModule | None = None
 ) -> tuple[Correction, ...]:
     """Subtract from each layer's bias what quantization adds to its outputs' means; changes ``qat`` in place.
 
@@ -100,7 +101,7 @@ def _shift(layer: Layer) -> Tensor:
     return quantized - real
 
 
-def _target(qat: fx.GraphModule, op: QuantizedOp) -> tuple[Tensor | None, str]:
+def _target(qat: CapturedNetwork, op: QuantizedOp) -> tuple[Tensor | None, str]:
     """The parameter that a shift is taken from, or why there is none."""
     if op.norm is not None and op.norm.bias is not None:
         shared = sum(1 for m in qat.modules() if isinstance(m, QuantizedOp) and m.norm is op.norm) > 1

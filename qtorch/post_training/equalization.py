@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from qtorch.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.matching import Found, constant_of, find_row
 from qtorch.post_training.fold import fold_batch_norms
@@ -88,7 +90,7 @@ def balance(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(alive, torch.sqrt(first / second), torch.ones_like(first))
 
 
-def equalize(net: nn.Module, example: Tensor | tuple[Tensor, ...], iterations: int = 200) -> fx.GraphModule:
+def equalize(net: nn.Module, example: Any, iterations: int = 200) -> CapturedNetwork:
     """A copy of a float network in evaluation, its batch norms folded and the ranges of its channels equalized.
 
     Example:
@@ -104,7 +106,7 @@ def equalize(net: nn.Module, example: Tensor | tuple[Tensor, ...], iterations: i
 
     Args:
         net: a plain module, trained.
-        example: float32 tensor, or one per input, with a leading batch axis.
+        example: one batch as the network is called with it; see :func:`qtorch.prepare`.
         iterations: the most rounds over all pairs, at least 1. A chain of n layers takes some n squared.
 
     Raises:

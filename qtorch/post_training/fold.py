@@ -13,10 +13,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from qtorch.batch_norm import BatchNorm, fold
-from qtorch.call_form import arguments_of, call_form, signature_of
+from qtorch.capture import CapturedNetwork, capture_of
 from qtorch.matching import constant_of
-from qtorch.surroundings import in_float32
-from qtorch.tracing import is_leaf, shape_of, trace
+from qtorch.tracing import shape_of
 
 __all__ = ["fold_batch_norms", "traced_copy"]
 
@@ -35,7 +34,7 @@ _CHANNEL_AXIS: dict[Any, int] = {
 }
 
 
-def fold_batch_norms(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx.GraphModule:
+def fold_batch_norms(net: nn.Module, example: Any) -> CapturedNetwork:
     """A copy of a float network in evaluation, in which layers have taken in the batch norms directly behind them.
 
     Example:
@@ -51,7 +50,7 @@ def fold_batch_norms(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx
 
     Args:
         net: a plain module, trained.
-        example: float32 tensor, or one per input, with a leading batch axis.
+        example: one batch as the network is called with it; see :func:`qtorch.prepare`.
 
     Raises:
         UnsupportedLayer: control flow that depends on data.
@@ -72,14 +71,12 @@ def fold_batch_norms(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx
     return traced
 
 
-def traced_copy(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> fx.GraphModule:
-    """A copy of ``net`` in evaluation as a graph, with the shape of every tensor; see :func:`qtorch.tracing.trace`."""
-    # A tracer looks into its root; a lone layer must be seen as a layer. In evaluation before it is traced, because a
-    # call like F.dropout(x, training=self.training) keeps what it was traced with.
-    copied = copy.deepcopy(net).eval()
-    rooted = nn.Sequential(copied) if is_leaf(copied) else copied
-    form, tensors = call_form(net, arguments_of(signature_of(net), example))
-    return trace(rooted, form, tuple(in_float32(each) for each in tensors)).graph.eval()
+def traced_copy(net: nn.Module, example: Any) -> CapturedNetwork:
+    """A copy of ``net`` in evaluation as a graph, with the shape of every tensor; see :meth:`Capture.traced`."""
+    capture = capture_of(copy.deepcopy(net), example)
+    traced = capture.traced(CapturedNetwork, decomposed=False)
+    capture.require_same(traced)
+    return traced
 
 
 def _norm(traced: fx.GraphModule, node: fx.Node) -> BatchNorm | None:

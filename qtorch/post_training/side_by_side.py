@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.calibration import Batch, evaluating, quantizers, set_mode
+from qtorch.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -39,7 +40,7 @@ class Layer:
 
 @torch.no_grad()
 def run_side_by_side(
-    qat: fx.GraphModule,
+    qat: CapturedNetwork,
     batches: Iterable[Batch],
     visit: Callable[[Layer], None],
     original: fx.GraphModule | None = None,
@@ -91,7 +92,7 @@ def run_side_by_side(
         set_mode(qat, mode)
 
 
-def own_constant(qat: fx.GraphModule, op: QuantizedOp, role: str) -> tuple[Tensor | None, str]:
+def own_constant(qat: CapturedNetwork, op: QuantizedOp, role: str) -> tuple[Tensor | None, str]:
     """An op's constant, if it can be changed for this op alone; else ``None``, and why not."""
     found = getattr(op, role, None)
     if not isinstance(found, Tensor):
