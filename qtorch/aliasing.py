@@ -10,7 +10,7 @@ from torch import fx
 from qtorch.matching import refusal
 from qtorch.tracing import value_of
 
-__all__ = ["require_no_aliasing", "require_no_numbers"]
+__all__ = ["require_no_aliasing", "require_no_numbers", "writing_calls"]
 
 _OPERATORS = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 
@@ -59,6 +59,11 @@ def require_no_aliasing(traced: fx.GraphModule) -> None:
                     remedy="leave out inplace=True, or write x = x + y for x += y",
                 )
             source = source.args[0] if _is_view(source) else None
+
+
+def writing_calls(traced: fx.GraphModule) -> list[fx.Node]:
+    """The calls of a traced graph that write into their input."""
+    return [node for node in traced.graph.nodes if node.args and _writes(traced, node)]
 
 
 def require_no_numbers(traced: fx.GraphModule) -> None:

@@ -185,19 +185,20 @@ def _with_training(
         trace_training: as well.
     """
     found = trace_evaluation()
+    odd = _kept(found, trace_training)
+    if odd and found.identities:
+        # Of layers that do nothing in evaluation it does not matter what they do in training.
+        found = trace_evaluation(*found.identities)
+        act_in_training(found.graph, found.opaque)
+        odd = _kept(found, trace_training)
+    return found, odd
+
+
+def _kept(found: Trace[Traced], trace_training: Callable[..., fx.GraphModule]) -> str:
     try:
-        return found, keep_training_form(found.graph, trace_training())
+        return keep_training_form(found.graph, lambda: trace_training(*found.opaque))
     except BadInput as error:
-        odd = str(error)
-    if not found.identities:
-        return found, odd
-    # Of layers that do nothing in evaluation it does not matter what they do in training.
-    found = trace_evaluation(*found.identities)
-    act_in_training(found.graph, found.opaque)
-    try:
-        return found, keep_training_form(found.graph, trace_training(*found.opaque))
-    except BadInput as error:
-        return found, str(error)
+        return str(error)
 
 
 def _with_its_tensors(net: nn.Module) -> nn.Module:

@@ -14,11 +14,13 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
+from qtorch.aliasing import writing_calls
 from qtorch.calibration import evaluating, in_mode, quantizers
 from qtorch.call_form import flat_outputs
 from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
+from qtorch.matching import refusal
 from qtorch.recorded_calls import first_difference, line_that, recorded_calls
 from qtorch.reference import Reference, probes
 from qtorch.untraceable import own_line
@@ -31,6 +33,7 @@ _NEAR = 1e-5
 _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
+_IN_PLACE = "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor"
 #: Batches that are tried, in samples. One is what a device has.
 _BATCHES = (3, 4, 1)
 
@@ -251,6 +254,16 @@ def _different(
         for name, module in reference.net.named_modules()
         if module._forward_hooks or module._forward_pre_hooks
     ]
+    writing = writing_calls(traced)
+    if call is None and writing:
+        return refusal(
+            traced,
+            writing[0],
+            expected="an in-place call whose tensor nothing else sees",
+            got=f"{apart}, because what was captured does not write into tensors"
+            + (f"; the network does so in {len(writing)} calls, of which this is the first" if writing[1:] else ""),
+            remedy=_IN_PLACE,
+        )
     if call is None:
         return UnsupportedLayer(
             where=_first_other(prepared, traced, inputs),
@@ -265,8 +278,7 @@ def _different(
         + (f". There are hooks on {', '.join(map(repr, hooked[:3]))}" if hooked else ""),
         remedy="let layers change values, not hooks"
         if hooked
-        else "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor, and "
-        "don't branch on the size of the batch",
+        else f"{_IN_PLACE}, and don't branch on the size of the batch",
     )
 
 

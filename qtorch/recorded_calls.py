@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from qtorch.untraceable import is_own
 __all__ = ["RecordedCall", "first_difference", "line_that", "recorded_calls"]
 
 _OURS = Path(__file__).parent
+#: Files of this package that call networks.
+_RUNNING = frozenset(str(_OURS / name) for name in ("reference.py", "capture_check.py"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class _Recorder(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         tensors = tuple(leaf.detach().clone() for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))
         name = getattr(func, "__name__", str(func))
-        if tensors and name != "__get__":
+        if tensors and name != "__get__" and not _is_ours(sys._getframe(1)):
             layer = self.layers[-1] if self.layers else ""
             self.calls.append(RecordedCall(name, layer, _calling_line(), tensors))
         return result
@@ -90,11 +93,16 @@ def _naming(net: nn.Module, layers: list[str]) -> Iterator[None]:
             hook.remove()
 
 
+def _is_ours(frame: FrameType) -> bool:
+    """Whether code that runs a network calls, and not the network."""
+    return frame.f_code.co_filename in _RUNNING
+
+
 def _calling_line() -> str:
     frame = sys._getframe(2)
     while frame is not None and not is_own(frame.f_code.co_filename):
         # Behind this package stands who called it, which is not the network.
-        if _OURS in Path(frame.f_code.co_filename).parents and frame.f_code.co_name == "run_network":
+        if _is_ours(frame):
             return ""
         frame = frame.f_back  # type: ignore[assignment]
     return "" if frame is None else _line(frame.f_code.co_filename, frame.f_lineno)

@@ -186,30 +186,40 @@ def traced_calls(
     try:
         tracer = _Tracer(form, opaque, acting)
         # A block without gradients is one of the network's own, not of whoever prepares it.
-        with torch.enable_grad(), _sizes_for_factories():
+        with torch.enable_grad(), _factories_traced(tracer):
             graph = tracer.trace(net)
     except Exception as error:
         raise untraceable(net, error) from error
     made = kind(tracer.root, graph, kind.__name__)
+    for module in made.modules():
+        if is_leaf(module):
+            # What they do has become calls, or was seen to do nothing.
+            module._forward_pre_hooks.clear()
+            module._forward_hooks.clear()
     return Trace(made, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque))
 
 
-@contextmanager
-def _sizes_for_factories() -> Iterator[None]:
-    """A block in which functions that make tensors are traced too, where the size that they are given is."""
-    plain = {name: getattr(torch, name) for name in ("rand", "randn", "randint", "zeros", "ones", "full", "empty")}
+#: Functions that draw numbers, which are drawn anew in every call; and those that make a tensor of a size.
+_DRAWING = ("rand", "randn", "randint", "randperm", "normal")
+_MAKING = ("zeros", "ones", "full", "empty", "arange")
 
-    def traceable(function: Any) -> Any:
+
+@contextmanager
+def _factories_traced(tracer: fx.Tracer) -> Iterator[None]:
+    """A block in which ``tracer`` sees functions that make tensors: those that draw numbers, or are given a size."""
+    plain = {name: getattr(torch, name) for name in (*_DRAWING, *_MAKING)}
+
+    def traceable(name: str, function: Any) -> Any:
         def made(*args: Any, **kwargs: Any) -> Any:
-            given: list[fx.Proxy] = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, fx.Proxy)]
-            if not given:
-                return function(*args, **kwargs)
-            return given[0].tracer.create_proxy("call_function", function, args, kwargs)
+            sized = any(isinstance(each, fx.Proxy) for each in pytree.tree_leaves((args, kwargs)))
+            if sized or name in _DRAWING:
+                return tracer.create_proxy("call_function", function, args, kwargs)
+            return function(*args, **kwargs)
 
         return made
 
     for name, function in plain.items():
-        setattr(torch, name, traceable(function))
+        setattr(torch, name, traceable(name, function))
     try:
         yield
     finally:

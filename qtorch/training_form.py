@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from qtorch.tracing import source_line
 
@@ -60,18 +61,22 @@ class _Alignment:
     extra: set[fx.Node] = field(default_factory=set)
 
 
-def keep_training_form(evaluated: fx.GraphModule, trained: fx.GraphModule) -> str:
+def keep_training_form(evaluated: fx.GraphModule, trace_training: Callable[[], fx.GraphModule]) -> str:
     """Put into ``evaluated`` what only ``trained`` does, as modules that act in training; in words what could not be.
 
     Args:
         evaluated: trace of the evaluation form; changed.
-        trained: trace of the training form, with the same parameters.
+        trace_training: traces the training form, over the same parameters.
 
     Returns:
         The first call that the forms differ by beyond that; empty where there is none.
     """
     _drop_what_does_nothing(evaluated)
+    trained = trace_training()
     found, odd = _aligned(evaluated, trained)
+    if not odd and found.extra:
+        # Numbers that its own code drew while it was traced would be the same in every step.
+        odd = _first_change(trained, trace_training())
     if odd:
         return odd
     for (source, by), readers in found.replaced.items():
@@ -133,6 +138,24 @@ def _aligned(evaluated: fx.GraphModule, trained: fx.GraphModule) -> tuple[_Align
         else:
             return found, _described(node)
     return found, ""
+
+
+def _first_change(trained: fx.GraphModule, again: fx.GraphModule) -> str:
+    """The first call of a trace that another trace of the same network has not."""
+    found, odd = _aligned(trained, again)
+    if odd or found.extra:
+        return odd or _described(next(node for node in again.graph.nodes if node in found.extra))
+    for node, other in found.same.items():
+        if node.op == "get_attr":
+            a, b = _attribute(trained, node), _attribute(again, other)
+            if isinstance(a, Tensor) and isinstance(b, Tensor) and a is not b and not torch.equal(a, b):
+                return _described(next(iter(node.users), node))
+    return ""
+
+
+def _attribute(module: fx.GraphModule, node: fx.Node) -> Any:
+    owner, _, name = str(node.target).rpartition(".")
+    return getattr(module.get_submodule(owner), name)
 
 
 def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[fx.Node, fx.Node]] | None:

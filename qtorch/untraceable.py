@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -108,6 +109,7 @@ def own_line(trace: TracebackType | None) -> str:
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}" if own else ""
 
 
+@cache
 def is_own(file: str) -> bool:
     """Whether a file of Python code is the user's, or of a library that the network is from."""
     path = Path(file)

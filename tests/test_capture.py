@@ -1,0 +1,353 @@
+"""What was captured is what the user wrote: the module itself says what it computes, and what else it does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import qtorch
+from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
+
+X = torch.rand(6, 8, generator=torch.Generator().manual_seed(0))
+Function = Callable[[Any, Tensor], Tensor]
+
+
+class Between(nn.Module):
+    """Two linear layers, and a function of the network and a tensor ``[N, 8]`` between them."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.function = nn.Linear(8, 8), nn.Linear(8, 2), function
+        self.flatten, self.steps, self.level = nn.Flatten(), 0, torch.zeros(8)
+        self.history: Tensor
+        self.register_buffer("history", torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.function(self, self.first(x)))
+        return y
+
+
+def add_in_place(net: Between, y: Tensor) -> Tensor:
+    z = y
+    z += 1.0
+    return z + y
+
+
+def slice_in_place(net: Between, y: Tensor) -> Tensor:
+    z = y[:, 2:4]
+    z += 1.0
+    return y * 2
+
+
+def chunk_in_place(net: Between, y: Tensor) -> Tensor:
+    a, _ = y.chunk(2, 1)
+    a.mul_(2.0)
+    return y * 2
+
+
+def transposed_in_place(net: Between, y: Tensor) -> Tensor:
+    y.view(-1, 2, 4).transpose(1, 2).add_(1.0)
+    return y * 2
+
+
+def flattened_in_place(net: Between, y: Tensor) -> Tensor:
+    z = F.relu(net.flatten(y), inplace=True)
+    return y + z
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (add_in_place, r"return z \+ y|z \+= 1\.0"),
+        (slice_in_place, r"return y \* 2"),
+        (chunk_in_place, r"a\.mul_\(2\.0\)"),
+        (transposed_in_place, r"add_\(1\.0\)"),
+        (flattened_in_place, r"F\.relu|return y \+ z"),
+    ],
+)
+def test_a_value_that_is_written_in_place_and_read_again_is_refused_by_line(function: Function, line: str) -> None:
+    with pytest.raises(UnsupportedLayer, match=rf"test_capture\.py:\d+: .*{line}.*Remedy"):
+        qtorch.prepare(Between(function), X[:1])
+
+
+def counted(net: Between, y: Tensor) -> Tensor:
+    net.steps += 1
+    return y * net.steps
+
+
+def averaged(net: Between, y: Tensor) -> Tensor:
+    net.level = net.level * 0.9 + y.mean(0) * 0.1
+    return y + net.level
+
+
+def written(net: Between, y: Tensor) -> Tensor:
+    net.history.mul_(0.9).add_(1.0)
+    return y + net.history
+
+
+def replaced(net: Between, y: Tensor) -> Tensor:
+    net.history = net.history * 0.9 + 1
+    return y + net.history
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda net, y: y + torch.rand(8), r"'rand'.*random numbers.*nn\.Dropout"),
+        (lambda net, y: F.dropout(y), r"'dropout'.*random numbers"),
+        (lambda net, y: y + time.perf_counter() % 1, r"'add'.*test_capture\.py.*clocks"),
+        (counted, r"return y \* net\.steps.*attribute 'steps' has changed"),
+        (averaged, r"attribute 'level' has changed"),
+        (written, r"buffer 'history' \(test_capture\.py:\d+: net\.history\.mul_"),
+        (replaced, r"buffer 'history' \(test_capture\.py:\d+: net\.history = "),
+    ],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_what_changes_from_call_to_call_is_refused_by_name(function: Function, words: str, training: bool) -> None:
+    net = Between(function).train(training)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(UnsupportedLayer, match=words):
+        qtorch.prepare(net, X[:1])
+    assert net.steps == 0
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def dropped(net: Between, y: Tensor) -> Tensor:
+    return F.dropout(y, 0.5, net.training)
+
+
+def noisy(net: Between, y: Tensor) -> Tensor:
+    if net.training:
+        y = y + torch.randn(y.shape[0], 8) * 0.1
+    return y
+
+
+def noisy_like(net: Between, y: Tensor) -> Tensor:
+    return y + torch.randn_like(y) if net.training else y
+
+
+def scaled(net: Between, y: Tensor) -> Tensor:
+    return y * 2 if net.training else y
+
+
+def skipping(net: Between, y: Tensor) -> Tensor:
+    if not net.training:
+        return y
+    return y * (torch.rand(y.shape[0], 1) > 0.5).float() / 0.5
+
+
+class DropPath(nn.Module):
+    """Stochastic depth that no tracer can follow in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * 0 if float(torch.rand(1)) > 0.5 else x * 2
+
+
+class Seeded(nn.Module):
+    """Noise of NumPy, which a tracer sees as a constant."""
+
+    numbers = np.random.default_rng(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + float(self.numbers.random()) if self.training else x
+
+
+class Skipped(Between):
+    def __init__(self) -> None:
+        super().__init__(lambda net, y: y + net.drop(F.relu(y)))
+        self.drop = DropPath()
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["prepared-in-training", "prepared-in-evaluation"])
+@pytest.mark.parametrize(
+    "make",
+    [*(lambda f=f: Between(f) for f in (dropped, noisy, noisy_like, scaled, skipping)), Skipped],
+    ids=["dropout", "noise", "noise-like", "branch", "stochastic-depth", "layer"],
+)
+def test_training_and_evaluation_are_each_as_the_network_has_them(make: Callable[[], Between], training: bool) -> None:
+    net = make().train(training)
+    qat = qtorch.prepare(net, X[:1])
+    assert torch.allclose(qat.eval()(X), net.eval()(X), atol=1e-6)
+    pairs = []
+    for seed in range(6):
+        pairs.append([])
+        for each in (qat.train(), net.train()):
+            torch.manual_seed(seed)
+            pairs[-1].append(each(X))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    assert not torch.allclose(qat.train()(X), qat.eval()(X))
+    qtorch.calibrate(qat, [X])
+    assert qat.get_submodule("last").quantizer.observer is not None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("layer", [True, False])
+def test_noise_that_is_not_torchs_own_goes_on_or_is_named(layer: bool) -> None:
+    noise = Seeded()
+    net = Between(lambda net, y: net.noise(y))
+    net.noise = noise
+    if layer:
+        qat = qtorch.prepare(net, X[:1]).train()
+    else:
+        inline = Between(lambda net, y: y + float(Seeded.numbers.random()) if net.training else y)
+        with pytest.warns(UserWarning, match=r"in training.*test_capture\.py"):
+            qat = qtorch.prepare(inline, X[:1]).train()
+    assert torch.equal(qat(X), qat(X)) is not layer
+
+
+class Auxiliary(Between):
+    def forward(self, x: Tensor) -> Any:
+        y = self.first(x)
+        return (self.last(y), self.last(F.relu(y))) if self.training else self.last(y)
+
+
+def test_outputs_for_training_alone_are_left_out_with_a_word() -> None:
+    net = Auxiliary(scaled).train()
+    with pytest.warns(UserWarning, match="in training the network computes something else.*Remedy"):
+        qat = qtorch.prepare(net, X[:1])
+    assert torch.allclose(qat.eval()(X), net.eval()(X), atol=1e-6)
+
+
+def frozen(net: Between, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        y = F.relu(net.first(y))
+    return y
+
+
+@pytest.mark.parametrize("function", [frozen, lambda net, y: net.first(y).detach()])
+def test_what_gets_no_gradient_in_the_network_gets_none_when_it_is_prepared(function: Function) -> None:
+    class Frozen(Between):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.last(self.function(self, x))
+            return y
+
+    net = Frozen(function)
+    qat = qtorch.prepare(net, X[:1])
+    qtorch.calibrate(qat, [X])
+    for mode in (qtorch.Mode.FLOAT, qtorch.Mode.FAKE):
+        qtorch.set_mode(qat, mode)
+        net.zero_grad()
+        qat(X).sum().backward()
+        assert net.first.weight.grad is None
+        assert net.last.weight.grad is not None
+
+
+def test_another_size_than_the_examples_is_refused_where_a_constant_was_taken_from_it() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x) * (8 / x.shape[2])
+            return y
+
+    example, other = torch.rand(1, 1, 8, 8), torch.rand(2, 1, 12, 12)
+    for net in (Scaled(), nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(2))):
+        qat = qtorch.prepare(net, example)
+        for use in (lambda qat=qat: qat(other), lambda qat=qat: qtorch.calibrate(qat, [other])):
+            with pytest.raises(BadData, match=r"expected samples of shape \(1, 8, 8\).*got \(1, 12, 12\).*Remedy"):
+                use()
+        qat(example)
+    # Without such constants any size will do, and computes what the network does.
+    free = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    assert torch.allclose(qtorch.prepare(free, example)(other), free(other), atol=1e-6)
+    with pytest.raises(BadData, match=r"expected samples of shape \(8,\).*got \(9,\)"):
+        qtorch.prepare(nn.Linear(8, 2), X[:1])(torch.rand(3, 9))
+
+
+def layers() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.ReLU(), nn.Linear(8, 2)))
+
+
+@pytest.mark.parametrize("layer", ["0", "1", "1.1", ""])
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_that_change_values_are_in_what_is_prepared(layer: str, before: bool) -> None:
+    net = layers()
+    at = net.get_submodule(layer)
+    if before:
+        at.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 2,))
+    else:
+        at.register_forward_hook(lambda module, inputs, output: output * 2)
+    assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-6)
+    assert not torch.allclose(net(X), layers()(X), atol=1e-2)
+
+
+def test_hooks_that_write_into_values_are_refused_and_those_that_look_are_not() -> None:
+    net = layers()
+    net[0].register_forward_hook(lambda module, inputs, output: (output.mul_(2), None)[1])
+    with pytest.raises(UnsupportedLayer, match="hooks on '0'"):
+        qtorch.prepare(net, X[:1])
+    seen: list[float] = []
+    net = layers()
+    net[0].register_forward_hook(lambda module, inputs, output: seen.append(output.detach().mean().item()))
+    assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-6)
+    assert seen
+
+
+def test_a_forward_that_was_replaced_is_captured_or_refused() -> None:
+    net = layers()
+    own = net[0].forward
+    net[0].forward = lambda x: own(x) * 2
+    assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-6)
+    other = layers()
+    whole = other.forward
+    other.forward = lambda x: whole(x) * 2  # type: ignore[method-assign]
+    with pytest.raises(UnsupportedLayer, match=r"the network's own.*Remedy"):
+        qtorch.prepare(other, X[:1])
+
+
+def looped(net: Between, y: Tensor) -> Tensor:
+    for _ in range(y.shape[1]):
+        y = y + 1
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda net, y: y if y.shape[1] == 8 else y * 2, r"`if`, `while` or `assert` on the size of a tensor"),
+        (lambda net, y: y if y.dim() == 2 else y * 2, r"on the size of a tensor"),
+        (lambda net, y: y if y.sum() > 0 else y * 2, r"on the values of 'gt'.*data-dependent control flow"),
+        (lambda net, y: torch.cat([part * 2 for part in y.chunk(2, 1)], 1), r"the parts of 'chunk'.*parts\[0\]"),
+        (lambda net, y: y * len(y.shape), r"'len'.*constructor"),
+        (looped, r"'Proxy'.*integer.*constructor"),
+        (lambda net, y: y * float(y.max()), r"keep it a tensor"),
+        (lambda net, y: y * y.max().item(), r"by item\(\).*keep it a tensor"),
+        (lambda net, y: y * len(y.tolist()), r"constructor"),
+    ],
+)
+def test_code_that_can_not_be_followed_is_refused_with_its_line_and_its_own_cause(
+    function: Function, words: str
+) -> None:
+    with pytest.raises(UnsupportedLayer, match=rf"test_capture\.py:\d+: .*{words}"):
+        qtorch.prepare(Between(function), X[:1])
+
+
+def test_a_batch_size_in_the_networks_code_is_refused_as_such() -> None:
+    for function in (lambda net, y: y.view(1, 8), lambda net, y: y.reshape(1, 2, 4).flatten(1)):
+        with pytest.raises(BadInput, match="batch"):
+            qtorch.prepare(Between(function), X[:1])
+    with pytest.raises(BadConfiguration, match=r"an example that the network accepts.*\(1, 5\).*RuntimeError"):
+        qtorch.prepare(Between(scaled), torch.zeros(1, 5))
+
+
+def test_a_difference_of_float_sums_alone_is_none() -> None:
+    """A deep network without normalization, whose errors grow: by as much in PyTorch's own float32."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(part for _ in range(40) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(1e-4, 1e-2)
+    qtorch.prepare(net, torch.rand(1, 64))
