@@ -97,6 +97,10 @@ class _Tensor:
 _TENSOR = _Tensor()
 
 
+#: Tensors, and a tracer's stand-ins for them.
+_TENSORS = (Tensor, fx.Proxy)
+
+
 class _Form:
     """Values that nest, tensors apart."""
 
@@ -149,8 +153,12 @@ class CallForm(_Form):
         Raises:
             BadData: the call has another form, or an argument has another value than the example's.
         """
-        if not kwargs and len(args) == len(self.names) and all(_is_tensor(each) for each in args):
-            return args
+        if not kwargs and len(args) == len(self.names):
+            for each in args:
+                if type(each) is not Tensor and not _is_tensor(each):
+                    break
+            else:
+                return args
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -270,7 +278,7 @@ def flat_outputs(result: Any) -> tuple[Tensor, ...]:
 
 def _is_tensor(value: Any) -> bool:
     """Whether a value is a tensor, or a tracer's stand-in for one."""
-    return isinstance(value, Tensor | fx.Proxy)
+    return isinstance(value, _TENSORS)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ network keeps gradients out, so does the graph.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from torch import Tensor, fx, nn
 from qtorch.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
 from qtorch.capture_check import require_captured, require_repeatable
 from qtorch.decompositions import decompose
-from qtorch.errors import BadConfiguration, BadInput
-from qtorch.reference import Reference
+from qtorch.errors import BadInput
+from qtorch.reference import Reference, copied
 from qtorch.surroundings import in_float32
 from qtorch.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace, traced_calls
 from qtorch.training_form import act_in_training, keep_training_form
@@ -43,7 +42,11 @@ class CapturedNetwork(fx.GraphModule):
         Raises:
             BadData: the call has another form than the example had.
         """
-        found = super().__call__(*self.form.tensors(args, kwargs))
+        return self.called(self.form.tensors(args, kwargs))
+
+    def called(self, tensors: tuple[Tensor, ...]) -> Any:
+        """Outputs as the network returns them, of its input tensors."""
+        found = super().__call__(*tensors)
         return found if self.outputs is None else self.outputs.rebuilt(found)
 
     def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
@@ -107,9 +110,12 @@ class Capture:
             UserWarning: of what only the training form does, and what was captured does not.
         """
         inside = self._decomposed if decomposed else self._inside
-        found, odd = _with_training(
-            lambda *opaque: self._trace(inside(), kind, opaque), lambda *opaque: self._calls(inside(), opaque)
-        )
+        if _has_own_code(self.net):
+            found, odd = _with_training(
+                lambda *opaque: self._trace(inside(), kind, opaque), lambda *opaque: self._calls(inside(), opaque)
+            )
+        else:
+            found, odd = self._trace(inside(), kind, ()), ""
         if odd:
             warnings.warn(
                 f"prepare: in training the network computes something else than in evaluation, from {odd} on; what was "
@@ -130,7 +136,7 @@ class Capture:
 
     def _inside(self) -> nn.Module:
         """A copy of the network to be traced, over the same parameters and buffers."""
-        inside = _with_its_tensors(self.net)
+        inside = copied(self.net, (*self.net.parameters(), *self.net.buffers()))
         # A tracer looks into its root; a lone layer must be seen as a layer.
         return nn.Sequential(inside) if is_leaf(inside) else inside
 
@@ -166,13 +172,17 @@ def capture_of(net: nn.Module, example: Any) -> Capture:
     form, tensors = call_form(net, arguments_of(signature_of(net), example), {name for name, _ in net.named_modules()})
     # As a captured network takes whatever comes in.
     examples = tuple(in_float32(each) for each in tensors)
-    # Whether its tensors are its own shows in a copy.
-    _with_its_tensors(net)
     if any(each.is_meta for each in (*examples, *net.parameters())):
         return Capture(net, form, examples, None)
     reference = Reference(net, form)
     require_repeatable(reference, examples)
     return Capture(net, form, examples, reference)
+
+
+def _has_own_code(net: nn.Module) -> bool:
+    """Whether a network has code that could ask whether it trains, beside layers of torch in a row."""
+    plain = all(is_leaf(module) or type(module) is nn.Sequential for module in net.modules())
+    return not plain or any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
 def _with_training(
@@ -199,28 +209,3 @@ def _kept(found: Trace[Traced], trace_training: Callable[..., fx.GraphModule]) -
         return keep_training_form(found.graph, lambda: trace_training(*found.opaque))
     except BadInput as error:
         return str(error)
-
-
-def _with_its_tensors(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` whose parameters and buffers are the same objects.
-
-    Raises:
-        BadConfiguration: it holds a tensor that it computes from its parameters, as pruning and weight norms do.
-    """
-    try:
-        return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
-    except RuntimeError as error:
-        computed = [
-            f"{name}.{attribute}".lstrip(".")
-            for name, module in net.named_modules()
-            for attribute, value in vars(module).items()
-            if isinstance(value, Tensor) and not value.is_leaf
-        ]
-        if not computed:
-            raise
-        raise BadConfiguration(
-            where=f"{computed[0]!r}",
-            expected="weights that are parameters",
-            got="a tensor computed from others, as torch.nn.utils.prune, weight_norm and spectral_norm leave it",
-            remedy="make it permanent first: prune.remove(layer, 'weight'), remove_weight_norm(layer)",
-        ) from error

@@ -35,7 +35,7 @@ _TIMES = 32.0
 _FAR = 1e-3
 _IN_PLACE = "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor"
 #: Batches that are tried, in samples. One is what a device has.
-_BATCHES = (3, 4, 1)
+_BATCHES = (3, 1)
 
 
 def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None:

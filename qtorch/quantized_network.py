@@ -128,9 +128,9 @@ class QuantizedNetwork(CapturedNetwork):
                 taken from the example's.
         """
         tensors = self.form.tensors(args, kwargs)
-        if tuple(tensor.shape[1:] for tensor in tensors) not in self._known_samples:
+        if tuple([tensor.shape[1:] for tensor in tensors]) not in self._known_samples:
             self._require_samples(tensors)
-        return super().__call__(*tensors)
+        return self.called(tensors)
 
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""

@@ -6,15 +6,16 @@ It runs on a copy, so that nothing of the network that was handed in is changed:
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qtorch.call_form import CallForm, flat_outputs
+from qtorch.errors import BadConfiguration
 
-__all__ = ["Reference", "probes"]
+__all__ = ["Reference", "copied", "probes"]
 
 #: Of the samples of a probe, how large numbers get: what clips, and what does nothing near zero, shows at some.
 _SIZES = (1.0, 8.0, 0.1)
@@ -30,8 +31,8 @@ class Reference:
     """
 
     def __init__(self, net: nn.Module, form: CallForm, dtype: torch.dtype = torch.float32) -> None:
-        shared: dict[int, Any] = {id(each): each for each in net.parameters()} if dtype is torch.float32 else {}
-        self.net, self.form, self.dtype = copy.deepcopy(net, shared).eval(), form, dtype
+        shared = net.parameters() if dtype is torch.float32 else ()
+        self.net, self.form, self.dtype = copied(net, shared).eval(), form, dtype
         if dtype is not torch.float32:
             self.net.to(dtype)
         #: Hooks of its layers that changed what they were shown, by layer and number.
@@ -56,7 +57,10 @@ class Reference:
         # Copies, because a network may write into its input.
         call = self.form.arguments([each.to(self.dtype, copy=True) for each in inputs])
         with torch.no_grad(), torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which asks every kind of device.
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed_all(seed)
             return tuple(each.detach().clone() for each in flat_outputs(self.net(*call.args, **call.kwargs)))
 
     def buffers(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -80,6 +84,31 @@ class Reference:
             for key, value in vars(module).items()
             if isinstance(value, bool | int | float | str | Tensor) and not key.startswith("_")
         }
+
+
+def copied(net: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
+    """A copy of ``net`` in which some of its tensors are the same objects.
+
+    Raises:
+        BadConfiguration: it holds a tensor that it computes from its parameters, as pruning and weight norms do.
+    """
+    try:
+        return copy.deepcopy(net, {id(tensor): tensor for tensor in shared})
+    except RuntimeError as error:
+        computed = [
+            f"{name}.{attribute}".lstrip(".")
+            for name, module in net.named_modules()
+            for attribute, value in vars(module).items()
+            if isinstance(value, Tensor) and not value.is_leaf
+        ]
+        if not computed:
+            raise
+        raise BadConfiguration(
+            where=f"{computed[0]!r}",
+            expected="weights that are parameters",
+            got="a tensor computed from others, as torch.nn.utils.prune, weight_norm and spectral_norm leave it",
+            remedy="make it permanent first: prune.remove(layer, 'weight'), remove_weight_norm(layer)",
+        ) from error
 
 
 def _equal(a: Any, b: Tensor) -> bool:

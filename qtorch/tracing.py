@@ -245,7 +245,7 @@ def detach_what_is_frozen(traced: fx.GraphModule) -> None:
             detached.meta = {**node.meta}
             detached.stack_trace = node.stack_trace
             node.replace_all_uses_with(detached, delete_user_cb=readers.__contains__)
-    traced.recompile()
+            traced.recompile()
 
 
 class _Recorder(fx.Interpreter):

@@ -90,8 +90,9 @@ def keep_training_form(evaluated: fx.GraphModule, trace_training: Callable[[], f
         inserted.meta, inserted.stack_trace = dict(source.meta), by.stack_trace
         for reader in readers:
             reader.replace_input_with(source, inserted)
-    evaluated.graph.lint()
-    evaluated.recompile()
+    if found.replaced:
+        evaluated.graph.lint()
+        evaluated.recompile()
     return ""
 
 
