@@ -20,6 +20,7 @@ from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.preparation import Preparation
 from qtorch.quantized_network import Origin, QuantizedNetwork
+from qtorch.sum_room import require_possible_sums
 from qtorch.surroundings import in_float32
 from qtorch.tracing import is_leaf, trace
 from qtorch.unheard_settings import unheard
@@ -54,6 +55,7 @@ def prepare(
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: the network does not run on the example, is prepared already, or a layer is configured that it
             does not have.
+        AccumulatorOverflow: a layer adds more codes than the device's sums hold, whatever range they have.
 
     Warns:
         UserWarning: of what the configuration asks for without effect.
@@ -76,6 +78,7 @@ def prepare(
     prepared = trace(inside, examples, QuantizedNetwork)
     preparation = Preparation(prepared, config)
     preparation.run()
+    require_possible_sums(preparation.plans.values())
     prepared.train(net.training)
     prepared.finish(Origin(net, tuple(tuple(each.shape) for each in examples), config, prepare))
     for message in unheard(config, preparation.heard):
