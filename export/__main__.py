@@ -132,7 +132,7 @@ def _verify(arguments: Sequence[str]) -> None:
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
     found = parity(graph, model, codes)
-    show([agreement_table(found.engines, found.judges), *_without_tflm()])
+    show([agreement_table(found.engines, found.judges, found.not_run), *_without_tflm()])
 
 
 def _sensitivity(arguments: Sequence[str]) -> None:

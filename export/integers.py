@@ -24,6 +24,6 @@ def integer_graph(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw"]
     Raises:
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: a range was never measured.
-        AccumulatorOverflow: a layer's accumulator could leave its integer type for some input.
+        AccumulatorOverflow: a layer's sums could leave their integer type for some input.
     """
     return padding(layout(lower(network), input_layout))

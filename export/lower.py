@@ -20,6 +20,7 @@ from qtorch.layers import QuantizedOp
 from qtorch.preparation import is_transparent
 from qtorch.qparams import QParams
 from qtorch.quantized_network import QuantizedNetwork
+from qtorch.sum_room import require_sum_room
 from qtorch.tracing import shape_of
 
 __all__ = ["lower"]
@@ -39,7 +40,7 @@ def lower(network: fx.GraphModule, *, real: bool = False) -> Graph:
     Raises:
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: a range was never measured.
-        AccumulatorOverflow: a layer's accumulator could leave its integer type for some input.
+        AccumulatorOverflow: a layer's sums could leave their integer type for some input.
     """
     if isinstance(network, QuantizedNetwork):
         network.require_unchanged()
@@ -97,6 +98,10 @@ class _Lowering:
         if not real:
             given = {role: self.values[inputs[role]].qparams for role in inputs}
             self._require_constraints(name, op, given, len(names))
+            source = given.get("input")
+            if source is not None:
+                reach = (code - source.zero_point[0] for code in source.code_range)
+                require_sum_room(name, op.row, op.attrs, shape_of(arguments[0]), *reach)
         if op.row.channels_last:
             self._channels_last_node(op, ordered, name, shapes[0], qparams)
         elif dict(op.row.kept(op.attrs)) != op.attrs:

@@ -7,7 +7,7 @@ outputs: reported, because LiteRT rounds differently and the network in FAKE mod
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from qtorch.qparams import QParams
 __all__ = [
     "EngineParity",
     "FileParity",
+    "NotRun",
     "ParityReport",
     "compare_file",
     "compare_graphs",
@@ -51,29 +52,40 @@ class FileParity:
 
 @dataclass(frozen=True)
 class EngineParity:
-    """One engine's outputs against the integer reference's, in codes; ``error`` if the engine could not run it."""
+    """The outputs of an engine that ran against the integer reference's, in codes."""
 
     version: str
     inputs: int
     outputs: int
     mismatches: int
     max_lsb: int
-    error: str = ""
 
     @property
-    def exact_share(self) -> float | None:
-        """Share of outputs that agree exactly; ``None`` of an engine that did not run."""
-        return None if self.error or not self.outputs else 1 - self.mismatches / self.outputs
+    def exact_share(self) -> float:
+        """Share of outputs that agree exactly; not a number where there was none to compare."""
+        return 1 - self.mismatches / self.outputs if self.outputs else float("nan")
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """An engine that could not run the model, of which there is nothing to compare."""
+
+    version: str
+    error: str
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """All comparisons of one model; ``judges`` names the engines that had to agree exactly and did."""
+    """All comparisons of one model; ``judges`` names the engines that had to agree exactly and did.
+
+    ``engines`` has those that ran, ``not_run`` those that could not.
+    """
 
     file: FileParity
     engines: dict[str, EngineParity]
     judges: tuple[str, ...]
     exhaustive: bool
+    not_run: dict[str, NotRun] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The contents of parity.json."""
@@ -81,6 +93,7 @@ class ParityReport:
             "qparams": {"tensors": self.file.tensors, "mismatches": self.file.tensor_mismatches},
             "constants": {"values": self.file.values, "mismatches": self.file.value_mismatches},
             "engines": {name: asdict(engine) for name, engine in self.engines.items()},
+            "not_run": {name: asdict(engine) for name, engine in self.not_run.items()},
             "judges": list(self.judges),
             "exhaustive": self.exhaustive,
         }
@@ -209,12 +222,21 @@ def parity(
     computed = interpret(graph, codes)
     expected = tuple(computed[name] for name in graph.outputs)
     engines: dict[str, EngineParity] = {}
+    not_run: dict[str, NotRun] = {}
+
+    def report(name: str, engine: Engine, wanted: tuple[np.ndarray, ...]) -> None:
+        found = _report(engine, model, codes, wanted)
+        if isinstance(found, NotRun):
+            not_run[name] = found
+        else:
+            engines[name] = found
+
     judges, real = [], graph.has_real_nodes
     if real:
         judge = TFLM if tflm_available() else LITERT_REFERENCE
         node_parity(graph, model, codes, judge)
         judges.append(f"{judge.name}, node by node")
-        engines[judge.name] = _report(judge, model, codes, expected)
+        report(judge.name, judge, expected)
     elif tflm_available():
         engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
         judges.append(TFLM.name)
@@ -224,7 +246,7 @@ def parity(
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
             node_parity(graph, model, codes, LITERT_REFERENCE)
-            engines[name] = _report(LITERT_REFERENCE, model, codes, single)
+            report(name, LITERT_REFERENCE, single)
             judges.append(f"{name}, node by node")
         else:
             engines[name] = _judge(LITERT_REFERENCE, graph, model, codes, single)
@@ -233,7 +255,7 @@ def parity(
         engines[engine.name] = _judge(engine, graph, model, codes, expected)
         judges.append(engine.name)
     for engine in reported:
-        engines[engine.name] = _report(engine, model, codes, expected)
+        report(engine.name, engine, expected)
     if network is not None:
         for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
             engines[name] = _compare(torch.__version__, network_codes(network, graph, codes, mode), expected)
@@ -242,7 +264,7 @@ def parity(
             raise ParityError(f"the network in EXACT mode differs from the reference on {exact.mismatches} outputs")
         judges += [] if real else ["qat_network_exact"]
     one_input = len(codes) == 1 and codes[0].size == 256 and len(np.unique(codes[0])) == 256
-    return ParityReport(file, engines, tuple(judges), one_input)
+    return ParityReport(file, engines, tuple(judges), one_input, not_run)
 
 
 def _declares_differences(graph: Graph) -> bool:
@@ -298,12 +320,12 @@ def _judge(
 
 def _report(
     engine: Engine, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
-) -> EngineParity:
+) -> EngineParity | NotRun:
     """What an engine that is no judge says; that it can't run a model is no reason not to export it."""
     try:
         return _compare(engine.version, engine.run(model, codes), expected)
     except (RuntimeError, ValueError) as error:
-        return EngineParity(engine.version, 0, 0, 0, 0, str(error).splitlines()[0])
+        return NotRun(engine.version, str(error).partition("\n")[0])
 
 
 def _producer(graph: Graph, name: str) -> str:

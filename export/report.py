@@ -10,7 +10,7 @@ from export.engines import tflm_absent
 from export.left_out import in_sentences
 from export.options import ExportOptions
 from export.page import Block, Line, Table
-from export.parity import EngineParity
+from export.parity import EngineParity, NotRun
 from export.stages import stage_name
 
 __all__ = ["agreement_table", "outcome_page", "written_page"]
@@ -32,7 +32,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         yield Line("every node judged by its float function, see parity.json")
         yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
         return
-    yield agreement_table(bundle.parity.engines, bundle.parity.judges)
+    yield agreement_table(bundle.parity.engines, bundle.parity.judges, bundle.parity.not_run)
     file = bundle.parity.file
     yield Line()
     yield Line(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
@@ -63,27 +63,29 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         )
 
 
-def agreement_table(engines: Mapping[str, EngineParity], judges: Sequence[str]) -> Table:
+def agreement_table(
+    engines: Mapping[str, EngineParity], judges: Sequence[str], not_run: Mapping[str, NotRun] | None = None
+) -> Table:
     """One row per engine; marked are those that could not run, or have other outputs than the reference.
 
     Args:
         engines: what each computed, by name.
         judges: names of those that must agree, with ``", how"`` behind the name where that is to be said.
+        not_run: those that computed nothing, and why.
     """
     rows: list[tuple[object, ...]] = []
     for name, engine in engines.items():
         how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
-        if engine.exact_share is None:
-            rows.append((name, "", "", "", f"not run: {engine.error or 'no outputs'}"))
-        else:
-            judged = "" if how is None else f"judged{how}"
-            rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
+        judged = "" if how is None else f"judged{how}"
+        rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
+    apart = {i for i, engine in enumerate(engines.values()) if engine.mismatches}
+    rows += [(name, "", "", "", f"not run: {absent.error}") for name, absent in (not_run or {}).items()]
     return Table(
         ("agrees with the integers", "inputs", "exact", "max LSB", ""),
         "lrrrl",
         tuple(rows),
         "who computes the same integers",
-        frozenset(i for i, engine in enumerate(engines.values()) if engine.mismatches or engine.error),
+        frozenset(apart | set(range(len(engines), len(rows)))),
     )
 
 

@@ -21,6 +21,7 @@ from qtorch.functional import (
     WEIGHT_RANGE,
     bias_codes,
     bias_scale,
+    constant_steps_,
     largest_magnitude,
     quantize,
     range_to_grid,
@@ -279,7 +280,7 @@ class OpConstants(nn.Module):
         clipped = learned_step(weight, scale, zero, -limit, limit, axis, even=True)
         if bias is None:
             return clipped, None
-        return clipped, replace_value(bias, torch.div(bias.detach(), unit).round_().mul_(unit))
+        return clipped, replace_value(bias, constant_steps_(bias.detach().clone(), unit).mul_(unit))
 
     def _fake_other(self, tensor: Tensor, grid: Grid) -> Tensor:
         """A constant of an op without weights, quantized as an activation is."""

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from qtorch.errors import AccumulatorOverflow
 
-__all__ = ["Multiplier", "Rounding", "fits_int32", "quantize_multiplier", "requantize", "requantize_wide"]
+__all__ = [
+    "Multiplier",
+    "Rounding",
+    "fits_int32",
+    "quantize_multiplier",
+    "reduced_mantissa",
+    "requantize",
+    "requantize_wide",
+]
 
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 
@@ -99,6 +107,11 @@ def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.
     return _round_twice(x, mantissa, (-shift).clamp_min(0))
 
 
+def reduced_mantissa(mantissa: Tensor) -> Tensor:
+    """The 16-bit kernels' Q15 mantissa for one of Q31: its upper half, rounded, held to ``2**15 - 1``."""
+    return ((mantissa + 2**15) >> 16).clamp_max(2**15 - 1)
+
+
 def requantize_wide(x: Tensor, multiplier: Multiplier) -> Tensor:
     """``x * real`` for accumulators of more than 32 bits, as 16-bit kernels compute it: a Q15 mantissa, one rounding.
 
@@ -118,10 +131,9 @@ def requantize_wide(x: Tensor, multiplier: Multiplier) -> Tensor:
         raise _overflow("requantization", "a factor below 128", f"a shift of {int(shift.max())}")
     if x.numel() and int(x.abs().max()) >= 2**47:
         raise _overflow("accumulator", "values of 48 bits", f"up to {int(x.abs().max())}")
-    reduced = torch.where(mantissa < 0x7FFF0000, (mantissa + 2**15) >> 16, torch.full_like(mantissa, 0x7FFF))
     total = 15 - shift
     half = torch.ones_like(total) << (total - 1)
-    return fits_int32((x * reduced + half) >> total, "requantized value")
+    return fits_int32((x * reduced_mantissa(mantissa) + half) >> total, "requantized value")
 
 
 def _round_twice(x: Tensor, mantissa: Tensor, exponent: Tensor) -> Tensor:

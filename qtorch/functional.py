@@ -2,7 +2,8 @@
 
 Activations round half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the generated C
 headers do, so that a value on a tie gets the same code in training, on the host and on the device. Constants round half
-to even, which costs one operation: nobody but this module ever rounds them, here for training and for the export alike.
+to even, which costs one operation: weights and biases by :func:`whole_steps_` and nothing else, in training, in methods
+that look for a better rounding, and for the export.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = [
     "bias_codes",
     "bias_scale",
     "codes_on_grid",
+    "constant_steps_",
     "dequantize",
     "largest_magnitude",
     "quantize",
@@ -25,6 +27,8 @@ __all__ = [
     "round_half_away",
     "round_half_away_",
     "weight_codes",
+    "whole_steps",
+    "whole_steps_",
     "with_room_for_bias",
 ]
 
@@ -55,6 +59,21 @@ def round_half_away_(x: Tensor) -> Tensor:
     """:func:`round_half_away`, overwriting ``x``."""
     # PyTorch's trunc is some ten times slower on a CPU than a division that truncates.
     return x.add_(torch.sign(x), alpha=_BELOW_HALF[x.dtype]).div_(_ONE, rounding_mode="trunc")
+
+
+def whole_steps_(real: Tensor) -> Tensor:
+    """A constant in units of its grid's step, to the nearest whole step, half to even; overwrites ``real``."""
+    return real.round_()
+
+
+def whole_steps(real: Tensor) -> Tensor:
+    """:func:`whole_steps_` of what is needed afterwards."""
+    return whole_steps_(real.clone())
+
+
+def constant_steps_(x: Tensor, step: Tensor) -> Tensor:
+    """A constant in whole steps of its grid, float; overwrites ``x``, whose precision is the division's."""
+    return whole_steps_(x.div_(step))
 
 
 def along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
@@ -95,7 +114,7 @@ def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:
 
 def weight_codes(x: Tensor, grid: Grid, axis: int | None) -> Tensor:
     """int64 codes of a symmetric constant, half to even, from :data:`WEIGHT_RANGE`."""
-    steps = torch.div(x.detach(), along(grid.scale, axis, x.dim())).round_()
+    steps = constant_steps_(x.detach().clone(), along(grid.scale, axis, x.dim()))
     return steps.clamp_(*WEIGHT_RANGE[grid.dtype]).to(torch.int64)
 
 
@@ -154,4 +173,4 @@ def bias_codes(bias: Tensor, grid: Grid) -> Tensor:
     16-bit kernels' requantization takes.
     """
     low, high = grid.limits if grid.dtype == "int32" else (-(2**40), 2**40)
-    return torch.div(bias.detach().to(torch.float64), grid.scale.to(torch.float64)).round_().clamp_(low, high)
+    return constant_steps_(bias.detach().to(torch.float64, copy=True), grid.scale.to(torch.float64)).clamp_(low, high)

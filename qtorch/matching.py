@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
+from qtorch.remedies import SUPPORTED, asked, remedy
 from qtorch.row import Call, Match, Refused, Row
 from qtorch.tracing import is_tensor, shape_of, source_line, value_of
 
@@ -50,6 +51,9 @@ def supported_names() -> list[str]:
     return sorted({target if kind == "method" else target.__name__ for kind, target in _MATCHES})
 
 
+_SUPPORTED = frozenset(supported_names())
+
+
 def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, remedy: str) -> UnsupportedLayer:
     """The error for a call that can't be exported, with its name and its line of source."""
     name = str(node.target) if node.op == "call_module" else node.name
@@ -68,13 +72,14 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
     module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
     key = _key(node, module)
     if key not in _MATCHES:
-        described = type(module).__name__ if module is not None else str(getattr(node.target, "__name__", node.target))
+        sources = [each for each in node.args if isinstance(each, fx.Node) and is_tensor(each)]
+        ask = asked(node, module, shape_of(sources[0]) if sources else ())
         raise refusal(
             traced,
             node,
-            expected=f"one of {', '.join(supported_names())}",
-            got=described,
-            remedy=_nearest(described),
+            expected="a call that a row stands for",
+            got=ask.name,
+            remedy=remedy(ask, _SUPPORTED),
         )
     dtype = node.meta.get("dtype", torch.float32)
     if dtype != torch.float32:
@@ -89,7 +94,7 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
             raise refusal(traced, node, expected=why.expected, got=why.got, remedy=why.remedy) from why
         if attrs is not None:
             return _found(traced, node, row, attrs, tensors)
-    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy="see the README")
+    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy=SUPPORTED)
 
 
 def _key(node: fx.Node, module: nn.Module | None) -> tuple[str, Any]:
@@ -115,9 +120,26 @@ def _bind(
         leading = list(leading[0])
     tensors = dict(zip(row.input_roles(len(leading)), leading, strict=True))
     if module is not None:
-        tensors |= dict(module.named_parameters(recurse=False))
+        tensors |= _own_tensors(traced, node, row, module)
     arguments = {name: value_of(value) for name, value in given.items()}
-    return {r: _constant(traced, t) for r, t in tensors.items() if t is not None}, arguments
+    return {r: _constant(traced, node, t) for r, t in tensors.items() if t is not None}, arguments
+
+
+def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Module) -> dict[str, Tensor]:
+    """Parameters of a layer, and what stands in their place as a buffer."""
+    found: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
+    found |= {role: tensor for role, tensor in module.named_buffers(recurse=False) if role in row.roles}
+    for role in row.roles:
+        if role not in found and isinstance(getattr(module, role, None), Tensor):
+            raise refusal(
+                traced,
+                node,
+                expected=f"a {role} that is a parameter or buffer",
+                got="a tensor that a hook computes from others, as torch.nn.utils.prune and weight_norm leave it",
+                remedy=f"make it permanent before the network is prepared: prune.remove(layer, {role!r}), "
+                "remove_weight_norm(layer)",
+            )
+    return found
 
 
 #: Arguments that change nothing here: in-place calls are looked at in :mod:`qtorch.aliasing`.
@@ -141,12 +163,20 @@ def _require_known(traced: fx.GraphModule, node: fx.Node, names: tuple[str, ...]
         )
 
 
-def _constant(traced: fx.GraphModule, value: Any) -> Any:
+def _constant(traced: fx.GraphModule, node: fx.Node, value: Any) -> Any:
     """A node that reads a parameter or buffer as that tensor; another node as it is; a number as a tensor."""
     value = value_of(value)
     if isinstance(value, fx.Node):
         found = constant_of(traced, value)
         return value if found is None else found
+    if not isinstance(value, Tensor | int | float):
+        raise refusal(
+            traced,
+            node,
+            expected="a tensor or a number",
+            got=f"{type(value).__name__} {value}",
+            remedy="name the tensors themselves, for example x.chunk(2, 1)[0] for what x.chunk(2, 1)[:1] has",
+        )
     return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float32)
 
 
@@ -170,13 +200,22 @@ def _found(
     constants = {role: t for role, t in tensors.items() if role not in sources}
     runtime = row.input_roles(len(tensors)) if row.variadic else row.roles[: row.runtime]
     computed = [role for role in sources if role not in runtime]
-    if computed or not sources:
+    if not sources:
         raise refusal(
             traced,
             node,
-            expected=f"{row.name} with {', '.join(runtime)} computed at run time and the rest constant",
-            got=f"run-time {computed}" if computed else "nothing computed at run time",
-            remedy="make the weights parameters of the network",
+            expected=f"{row.name} of what is computed from the network's inputs",
+            got="parameters, buffers and numbers alone, of which the result is the same for every input",
+            remedy="compute it once, before the network is prepared, and make the result the parameter that is used: "
+            "for a mask, with torch.no_grad(): self.weight.mul_(mask)",
+        )
+    if computed:
+        raise refusal(
+            traced,
+            node,
+            expected=f"{row.name} with {', '.join(runtime)} computed at run time, the rest parameters or buffers",
+            got=f"{', '.join(computed)} computed from the network's inputs",
+            remedy="no form of it can be exported: weights stand in the file; x * y multiplies what is computed",
         )
     most = 4 if row.channels_last else row.most_axes
     axes = max(len(shape_of(n)) for n in (node, *sources.values()))
@@ -217,25 +256,3 @@ def _require_batch_axis(traced: fx.GraphModule, node: fx.Node) -> None:
             got=f"a result of shape {got}, from a tensor in which {name} sees no batch",
             remedy="take the layer for one axis more or less, or insert the missing axis with unsqueeze",
         )
-
-
-_REMEDIES = {
-    "GELU": "use nn.ReLU or nn.Hardswish, which have int8 kernels",
-    "SiLU": "use nn.Hardswish, which has an int8 kernel",
-    "silu": "use F.hardswish, which has an int8 kernel",
-    "gelu": "use F.relu or F.hardswish, which have int8 kernels",
-    "ELU": "use nn.LeakyReLU or nn.PReLU, which have int8 kernels",
-    "Softplus": "use nn.ReLU, which has an int8 kernel",
-    "Hardsigmoid": "use nn.Sigmoid, which has an int8 kernel",
-    "batch_norm": "use nn.BatchNorm1d or nn.BatchNorm2d as modules, which are folded into the layer before",
-    "GroupNorm": "use nn.BatchNorm2d, which is folded into the layer before, or nn.LayerNorm",
-    "InstanceNorm2d": "use nn.BatchNorm2d, which is folded into the layer before",
-    "Softmax2d": "move the channels to the last axis and use nn.Softmax(-1)",
-    "Conv3d": "use nn.Conv2d over two of the axes",
-    "truediv": "multiply by the reciprocal",
-    "matmul": "use nn.Linear, whose weights are constants",
-}
-
-
-def _nearest(described: str) -> str:
-    return _REMEDIES.get(described, "replace it by a supported layer")

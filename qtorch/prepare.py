@@ -19,6 +19,7 @@ from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Quantizer
 from qtorch.preparation import Preparation
 from qtorch.quantized_network import Origin, QuantizedNetwork
+from qtorch.sum_room import require_possible_sums
 from qtorch.unheard_settings import unheard
 
 __all__ = ["prepare", "unwrapped"]
@@ -51,6 +52,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
         NotFinite: a parameter holds NaN or infinity.
         BadConfiguration: the network does not run on the example, is prepared already, or a layer is configured that it
             does not have.
+        AccumulatorOverflow: a layer adds more codes than the device's sums hold, whatever range they have.
 
     Warns:
         UserWarning: of what the configuration asks for without effect.
@@ -68,6 +70,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     prepared = capture.traced(QuantizedNetwork)
     preparation = Preparation(prepared, config)
     preparation.run()
+    require_possible_sums(preparation.plans.values())
     prepared.train(net.training)
     prepared.finish(Origin(net, capture.shapes, config, prepare))
     capture.require_same(prepared)

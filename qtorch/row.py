@@ -228,6 +228,9 @@ class Row:
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
+        sums: where the kernel adds as many codes as the input's shape says: the least and the greatest integer that it
+            comes by, from the attributes, that shape in PyTorch's order, and the lowest and highest code less the zero
+            point.
     """
 
     name: str
@@ -253,6 +256,7 @@ class Row:
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)
+    sums: Callable[[Attrs, tuple[int, ...], int, int], tuple[int, int]] | None = None
 
     def input_roles(self, count: int) -> tuple[str, ...]:
         """Role of each of ``count`` inputs."""

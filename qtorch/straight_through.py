@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qtorch.functional import along, round_half_away, round_half_away_
+from qtorch.functional import along, constant_steps_, round_half_away, round_half_away_, whole_steps
 
 __all__ = [
     "Bounds",
@@ -206,10 +206,10 @@ def fake_constants(
         axis: see ``scale``.
     """
     weight, step = weight.clone(), along(scale, axis, weight.dim())
-    weight.detach().div_(step).round_().mul_(step)
+    constant_steps_(weight.detach(), step).mul_(step)
     if bias is not None:
         bias = bias.clone() if torch.is_grad_enabled() else bias.to(torch.float64)
-        bias.detach().div_(unit).round_().mul_(unit)
+        constant_steps_(bias.detach(), unit).mul_(unit)
         bias = bias.to(torch.float32)
     return weight, bias
 
@@ -249,7 +249,7 @@ class _LearnedStep(torch.autograd.Function):
         step = along(scale, axis, x.dim())
         start = zero.round().clamp(low, high)
         real = torch.div(x, step)
-        steps = torch.round(real) if even else round_half_away(real)
+        steps = whole_steps(real) if even else round_half_away(real)
         held = steps.clamp(low - start, high - start)
         ctx.save_for_backward(real, steps, held, scale)
         ctx.axis, ctx.rounding = axis, rounding

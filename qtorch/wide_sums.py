@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from qtorch.accumulator import sum_multiplier
+from qtorch.fixedpoint import reduced_mantissa
 from qtorch.fused_activation import activation_limits
 from qtorch.kernel_call import Argument, KernelCall, NoKernel, Operands, Table, TensorArgument
 
@@ -36,12 +37,13 @@ def wide_arguments(operands: Operands, weight: np.ndarray) -> dict[str, Argument
     bias = operands.constants.get("bias", np.zeros(len(weight))).astype(np.int64)
     largest = np.abs(bias) + 2**15 * np.abs(weight.reshape(len(weight), -1).astype(np.int64)).sum(1)
     grids = {role: operands.grid(role).grid for role in ("input", "weight", "output")}
-    mantissa, shift = (t.expand(len(weight)).numpy() for t in sum_multiplier(grids))
+    multiplier = sum_multiplier(grids)
+    numbers = (reduced_mantissa(multiplier.mantissa), multiplier.shift)
+    reduced, shift = (number.expand(len(weight)).numpy() for number in numbers)
     if int(largest.max()) >= 2**47 or int(shift.max()) > 7:
         raise NoKernel(
             f"sums of up to {int(largest.max())} and shifts of up to {int(shift.max())}, beyond 48 bits and 7"
         )
-    reduced = np.where(mantissa < 0x7FFF0000, (mantissa + 2**15) >> 16, 0x7FFF)
     words = np.stack([bias & 0xFFFFFFFF, bias >> 32, reduced, 15 - shift], 1)
     low, high = activation_limits(operands.attrs["activation"], grids["output"])
     return {

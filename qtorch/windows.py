@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtorch.kernel_call import Operands
+from qtorch.remedy_forms import padded
 from qtorch.row import Call, Refused
 
 __all__ = ["Padding", "explicit_padding", "onnx_window", "output_size", "padding_name", "pair", "torch_padding"]
@@ -79,8 +80,13 @@ def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int],
     one_dimensional = len(call.shapes["input"]) == 3
     sizes = (0, pair(given)[1]) if one_dimensional else pair(given)
     if call.get("padding_mode", "zeros") != "zeros":
+        mode = call.get("padding_mode")
+        pad = (sizes[1], sizes[1]) if one_dimensional else (sizes[1], sizes[1], sizes[0], sizes[0])
         raise Refused(
-            expected="padding_mode='zeros'", got=repr(call.get("padding_mode")), remedy="pad with zeros, or not at all"
+            expected="padding_mode='zeros'",
+            got=repr(mode),
+            remedy="pad with zeros, or, before the layer with padding=0, "
+            + padded(mode, pad, None, call.shapes["input"]),
         )
     return (sizes[0], sizes[0]), (sizes[1], sizes[1])
 

@@ -92,10 +92,10 @@ def texts(root: ElementTree.Element, tag: str) -> list[str]:
 def small_facts(name: str = "model", title: str = "size") -> Facts:
     rng = np.random.default_rng(0)
     x, y = rng.random((40, 1)), rng.random((40, 1))
-    engine = {"version": "1", "inputs": 40, "outputs": 40, "mismatches": 1, "max_lsb": 1, "error": ""}
+    engine = {"version": "1", "inputs": 40, "outputs": 40, "mismatches": 1, "max_lsb": 1}
     parity = {
         "qparams": {"tensors": 3, "mismatches": 0}, "constants": {"values": 5, "mismatches": 0},
-        "engines": {name: engine}, "judges": [name], "exhaustive": False,
+        "engines": {name: engine}, "not_run": {}, "judges": [name], "exhaustive": False,
     }  # fmt: skip
     data = {"source": name, "rows": 40, "dropped": 7, "train": 30, "test": 10}
     figures = {"float": {"mse": 0.125}, "qat_int8": {"mse": 0.5}}
@@ -238,8 +238,8 @@ def test_what_others_agree_on_is_never_rounded_up() -> None:
     root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": other}})))
     assert "judged by model; others equal on at least 99.99% of outputs" in texts(root, "dd")
     assert "100.00%" not in texts(root, "td")
-    failed = {**engine, "outputs": 0, "mismatches": 0, "error": "no such op"}
-    root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine, "other": failed}})))
+    failed = {"other": {"version": "1", "error": "no such op"}}
+    root = parsed(page(replace(facts, parity={**facts.parity, "engines": {"model": engine}, "not_run": failed})))
     assert "could not run: no such op" in texts(root, "td")
     assert "100.00%" not in texts(root, "td")
     assert "judged by model" in texts(root, "dd")

@@ -15,7 +15,7 @@ import qtorch
 from export.__main__ import main as export_main
 from export.engines import LITERT_DEFAULT, tflm_absent, tflm_available
 from export.integers import integer_graph
-from export.parity import EngineParity, corner_codes, parity
+from export.parity import EngineParity, NotRun, corner_codes, parity
 from export.stages import stage_name
 from export.tflite import write_tflite
 from recipes.pipeline import main
@@ -100,8 +100,26 @@ class _Off:
         return tuple(array ^ 1 for array in LITERT_DEFAULT.run(model, inputs))
 
 
-def test_an_engine_that_never_ran_has_no_share() -> None:
-    assert EngineParity("1", 0, 0, 0, 0, "can't").exact_share is None
+class _Absent:
+    """An engine that has no kernel for anything."""
+
+    name, version = "absent", "1"
+
+    def run(self, model: bytes, inputs: Any) -> Any:
+        raise RuntimeError("no kernel for it\nand more")
+
+
+def test_an_engine_that_never_ran_has_no_figures() -> None:
+    torch.manual_seed(0)
+    qat = qtorch.prepare(nn.Sequential(nn.Linear(3, 4)), torch.zeros(1, 3))
+    qtorch.calibrate(qat, [torch.rand(50, 3)])
+    graph = integer_graph(qat)
+    report = parity(graph, write_tflite(graph), corner_codes(graph, 10), reported=(_Absent(), LITERT_DEFAULT))
+    assert "absent" not in report.engines
+    assert report.not_run == {"absent": NotRun("1", "no kernel for it")}
+    written = report.as_json()
+    assert written["not_run"] == {"absent": {"version": "1", "error": "no kernel for it"}}
+    assert set(written["engines"]) == {JUDGE, LITERT_DEFAULT.name}
     assert EngineParity("1", 10, 20, 5, 1).exact_share == 0.75
 
 

@@ -141,7 +141,7 @@ def _agreement(parity: Mapping[str, Any]) -> Markup:
     ran = [engine for name, engine in parity["engines"].items() if name in called]
     inputs = min((engine["inputs"] for engine in ran), default=0)
     about = f"judged by {', '.join(judges)}"
-    others = [_exact(e) for name, e in parity["engines"].items() if name not in called and not e["error"]]
+    others = [_exact(e) for name, e in parity["engines"].items() if name not in called]
     if others:
         about += f"; others equal on at least {min(others):.2%} of outputs"
     return _tile("bit for bit equal", f"{shown(inputs)} inputs", about, "good")
@@ -222,11 +222,12 @@ def parity_section(facts: Facts) -> Markup:
     for name, engine in facts.parity["engines"].items():
         judged = next((judge for judge in judges if judge.split(",")[0] == name), None)
         verdict = "" if judged is None else "had to agree, and did" + judged[len(name) :]
-        role = verdict or (engine["error"] and f"could not run: {engine['error']}") or "reported"
         rows.append([
-            name, "" if engine["error"] else f"{_exact(engine):.2%}", shown(engine["max_lsb"]), role,
+            name, f"{_exact(engine):.2%}", shown(engine["max_lsb"]), verdict or "reported",
             shown(engine["inputs"]), shown(engine["outputs"]), engine["version"],
         ])  # fmt: skip
+    for name, absent in facts.parity["not_run"].items():
+        rows.append([name, "", "", f"could not run: {absent['error']}", "", "", absent["version"]])
     header = ["engine", "exact", "largest difference", "role", "inputs", "outputs", "version"]
     kinds: tuple[Literal["text", "number"], ...] = ("text", "number", "number", "text", "number", "number", "text")
     qparams, constants = facts.parity["qparams"], facts.parity["constants"]

@@ -89,6 +89,15 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return means.permute(0, 2, 3, 1).clamp(*grids["output"].limits)
 
 
+def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
+    """Of the codes themselves, and half of the count that is added to round; SAME counts what lies in the image."""
+    window, image = (attrs["filter_h"], attrs["filter_w"]), (1, *shape[2:])[-2:]
+    if attrs["padding"] == "same":
+        window = (min(window[0], image[0]), min(window[1], image[1]))
+    count, half = window[0] * window[1], (high - low + 1) // 2
+    return -half * count - count // 2, (half - 1) * count + count // 2
+
+
 ROW = Row(
     name="average_pool_2d",
     roles=("input",),
@@ -137,4 +146,5 @@ ROW = Row(
     c=pooling_kernel("average_pool_2d_s8"),
     fake_exactly=True,
     channels_last=True,
+    sums=sums,
 )

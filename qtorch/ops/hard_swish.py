@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from qtorch.code_tables import by_table
 from qtorch.constraints import CoarserThan, Free
-from qtorch.fixedpoint import Rounding, quantize_multiplier
+from qtorch.fixedpoint import Rounding, quantize_multiplier, reduced_mantissa
 from qtorch.gemmlowp import rounding_divide_by_power_of_two
 from qtorch.onnx_form import one_operator
 from qtorch.qparams import Grid, QParams
@@ -31,7 +31,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 def _multiplier(real: Tensor) -> tuple[Tensor, int]:
     """Q15 mantissa and shift of a factor."""
     mantissa, shift = quantize_multiplier(real.to(torch.float64))
-    return torch.where(mantissa >= 2**31 - 1 - 2**15, _MAX, (mantissa + 2**15) >> 16), int(shift)
+    return reduced_mantissa(mantissa), int(shift)
 
 
 def _multiply(a: Tensor, b: Tensor) -> Tensor:

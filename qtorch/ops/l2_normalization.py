@@ -58,6 +58,11 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return requantize(x, Multiplier(mantissa, shift + _OUTPUT_BITS), Rounding.DOUBLE).clamp_(-128, 127)
 
 
+def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
+    """Of squares."""
+    return 0, max(-low, high) ** 2 * shape[-1]
+
+
 def kernel(operands: Operands) -> KernelCall:
     """A root for each vector, computed there."""
     size = operands.shapes["input"][-1]
@@ -99,4 +104,5 @@ ROW = Row(
     most_axes=4,
     fake_exactly=True,
     transposed=last_axis_stays,
+    sums=sums,
 )

@@ -31,9 +31,19 @@ from qtorch.windows import explicit_padding, onnx_window
 
 def attributes(call: Call) -> dict[str, Any]:
     """Of ``max_pool1d`` and ``max_pool2d``."""
+    _require_no_indices(call)
+    return pooling_attributes(call)
+
+
+def adaptive(call: Call) -> dict[str, Any]:
+    """Of ``adaptive_max_pool1d`` and ``adaptive_max_pool2d``, whose functions are traced with every default."""
+    _require_no_indices(call)
+    return adaptive_attributes(call)
+
+
+def _require_no_indices(call: Call) -> None:
     if call.get("return_indices", False):
         raise Refused(expected="return_indices=False", got="True", remedy="leave the indices out")
-    return pooling_attributes(call)
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -56,8 +66,8 @@ ROW = Row(
     matches=(
         Match("module", nn.MaxPool2d, attributes),
         Match("module", nn.MaxPool1d, attributes),
-        Match("module", nn.AdaptiveMaxPool2d, adaptive_attributes),
-        Match("module", nn.AdaptiveMaxPool1d, adaptive_attributes),
+        Match("module", nn.AdaptiveMaxPool2d, adaptive),
+        Match("module", nn.AdaptiveMaxPool1d, adaptive),
         *(
             Match(
                 "function",
@@ -68,7 +78,7 @@ ROW = Row(
             for function in (F.max_pool2d, F.max_pool1d, torch.max_pool2d, torch.max_pool1d)
         ),
         *(
-            Match("function", function, adaptive_attributes, parameters=("input", "output_size"))
+            Match("function", function, adaptive, parameters=("input", "output_size", "return_indices"))
             for function in (F.adaptive_max_pool2d, F.adaptive_max_pool1d)
         ),
     ),

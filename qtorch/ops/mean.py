@@ -67,6 +67,12 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return requantize(total, multiplier, Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
 
 
+def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
+    """Of codes less their zero point."""
+    count = math.prod(shape[axis] for axis in attrs["axes"])
+    return low * count, high * count
+
+
 def kernel(operands: Operands) -> KernelCall:
     """Sums over up to two axes for each place on up to two others; more of them have to lie side by side."""
     shape, axes, source, output = *(operands.shapes["input"], operands.attrs["axes"]), *map(operands.grid, _ROLES)
@@ -150,4 +156,5 @@ ROW = Row(
     fake_exactly=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "keep_dims": True},
+    sums=sums,
 )

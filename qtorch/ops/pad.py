@@ -18,6 +18,7 @@ from qtorch.kernel_call import KernelCall, Operands
 from qtorch.movement import padding_kernel
 from qtorch.onnx_form import Onnx, OnnxNode
 from qtorch.qparams import Grid, QParams
+from qtorch.remedy_forms import padded as padded_form
 from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
 
 
@@ -28,7 +29,11 @@ def attributes(call: Call) -> dict[str, Any]:
     pairs = [(int(a), int(b)) for a, b in zip(given[0::2], given[1::2], strict=True)]
     rank = len(call.shapes["input"])
     if mode != "constant" or value:
-        raise Refused(expected="padding with zeros", got=f"mode={mode!r}, value={value}", remedy="pad with zeros")
+        raise Refused(
+            expected="padding with zeros",
+            got=f"mode={mode!r}, value={value}",
+            remedy=padded_form(mode, tuple(n for pair in pairs for n in pair), value, call.shapes["input"]),
+        )
     if any(n < 0 for pair in pairs for n in pair):
         raise Refused(expected="padding of at least 0", got=f"{given}", remedy="cut with a slice")
     paddings = ((0, 0),) * (rank - len(pairs)) + tuple(reversed(pairs))

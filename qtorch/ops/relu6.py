@@ -18,6 +18,7 @@ from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
 from qtorch.onnx_form import NEAREST, Onnx, clamped_to_6
 from qtorch.qparams import Grid, QParams
+from qtorch.remedy_forms import clamped as clamped_form
 from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
 
 
@@ -26,7 +27,10 @@ def clamped(call: Call) -> dict[str, object]:
     low = call.get("min_val", call.get("min"))
     high = call.get("max_val", call.get("max"))
     if (low, high) != (0, 6):
-        raise Refused(expected="limits 0 and 6", got=f"{low} and {high}", remedy="use ReLU or ReLU6")
+        # Limits that are tensors are refused without a form.
+        plain = all(limit is None or isinstance(limit, int | float) for limit in (low, high))
+        remedy = clamped_form(low, high) if plain else "use F.relu or F.relu6"
+        raise Refused(expected="limits 0 and 6", got=f"{low} and {high}", remedy=remedy)
     return {}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from qtorch.calibration import Batch
 from qtorch.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration
-from qtorch.functional import WEIGHT_RANGE, along
+from qtorch.functional import WEIGHT_RANGE, along, whole_steps
 from qtorch.layers import QuantizedOp
 from qtorch.post_training.side_by_side import Layer, own_constant, run_side_by_side
 
@@ -106,7 +106,7 @@ def learn_steps(
     """
     below, pruned = torch.floor(steps), steps == 0
     v = inverse_rectified_sigmoid(steps - below).requires_grad_()
-    nearest = torch.round(steps).clamp(-limit, limit)
+    nearest = whole_steps(steps).clamp(-limit, limit)
     with torch.no_grad():
         unit = float((outputs(inputs, nearest) - outputs(inputs, steps)).square().mean())
     if unit == 0:
@@ -225,7 +225,8 @@ def _round_layer(
         iterations=steps, batch=batch, strength=strength, generator=generator,
     )  # fmt: skip
     better = error(learned * step) < nearest
-    taken = learned if better else torch.round(weight / step).clamp(-limit, limit)
-    moved = float((taken != torch.round(weight / step).clamp(-limit, limit)).float().mean())
+    plain = whole_steps(weight / step).clamp(-limit, limit)
+    taken = learned if better else plain
+    moved = float((taken != plain).float().mean())
     op.pin_weight(taken * step, scale)
     return LearnedRounding(layer.name, nearest, min(error(taken * step), nearest), moved)
