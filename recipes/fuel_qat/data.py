@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qtorch.errors import BadConfiguration
+from qtorch.bounds import require_seed, require_whole
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
 from recipes.fuel_qat.table import generate, read_csv
@@ -33,8 +33,8 @@ class FuelData(ArrayDataModule):
 
     def __init__(self, csv: str | None = None, batch_size: int = 32, rows: int = 638, seed: int = 0) -> None:
         super().__init__(batch_size)
-        if rows < 10:
-            raise BadConfiguration(where="data.rows", expected="at least 10", got=f"{rows}", remedy="try 638")
+        require_whole("data.rows", rows, 10, 10_000_000, "try 638")
+        require_seed("data.seed", seed)
         self.csv, self.rows, self.seed = csv, rows, seed
         self.save_hyperparameters()
 
@@ -45,6 +45,7 @@ class FuelData(ArrayDataModule):
         order = np.random.RandomState(42).permutation(count)
         held_out = math.ceil(0.3 * count)
         train, test = table.values[order[held_out:]], table.values[order[:held_out]]
+        findings = () if self.csv is None else _seen_before(train, test)
         columns = train[:, :-1].T
         inputs = tuple(Feature.min_max(name, unit, each) for (name, unit), each in zip(_NAMES, columns, strict=True))
 
@@ -57,5 +58,17 @@ class FuelData(ArrayDataModule):
             tensors(train),
             tensors(test),
             Interface(inputs, (Feature("fuel consumption", "L/100 km"),)),
-            DataSummary(table.source, count, table.dropped, len(train), len(test)),
+            DataSummary(table.source, count, table.dropped, len(train), len(test), findings),
         )
+
+
+def _seen_before(train: np.ndarray, test: np.ndarray) -> tuple[str, ...]:
+    """A finding if test rows have the inputs and the target of training rows: the same car under two names, say."""
+    known = {row.tobytes() for row in np.ascontiguousarray(train)}
+    count = sum(row.tobytes() in known for row in np.ascontiguousarray(test))
+    if not count:
+        return ()
+    return (
+        f"{count} of {len(test)} rows of the test part have the four values of a row of the training part: "
+        "they are no test of what was learned",
+    )
