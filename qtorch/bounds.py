@@ -8,7 +8,7 @@ from typing import Any
 
 from qtorch.errors import BadConfiguration
 
-__all__ = ["LARGEST_SEED", "require_number", "require_seed", "require_whole"]
+__all__ = ["LARGEST_SEED", "require_number", "require_seed", "require_whole", "shown"]
 
 #: What PyTorch and NumPy both take: 64 bits without a sign.
 LARGEST_SEED = 2**64 - 1
@@ -45,7 +45,7 @@ def require_whole(where: str, value: Any, least: int, most: int, remedy: str) ->
         expected = f"at most {most}"
     else:
         return
-    raise BadConfiguration(where=where, expected=expected, got=_shown(value), remedy=remedy)
+    raise BadConfiguration(where=where, expected=expected, got=shown(value), remedy=remedy)
 
 
 def require_number(where: str, value: Any, least: float, most: float, remedy: str) -> None:
@@ -67,7 +67,7 @@ def require_number(where: str, value: Any, least: float, most: float, remedy: st
         number = math.nan
     if not least <= number <= most:
         raise BadConfiguration(
-            where=where, expected=f"a number from {least:g} to {most:g}", got=_shown(value), remedy=remedy
+            where=where, expected=f"a number from {least:g} to {most:g}", got=shown(value), remedy=remedy
         )
 
 
@@ -84,10 +84,13 @@ def require_seed(where: str, value: Any) -> None:
     require_whole(where, value, 0, LARGEST_SEED, "choose another seed, such as 0")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """The value as it was written; of a number with hundreds of digits, the first."""
     # Python refuses to print whole numbers of thousands of digits.
     if isinstance(value, int) and not isinstance(value, bool) and abs(value).bit_length() > 128:
         return f"{'-' if value < 0 else ''}a number of {abs(value).bit_length()} bits"
-    shown = str(value) if isinstance(value, (int, float)) else repr(value)
-    return shown if len(shown) <= 60 else shown[:60] + "..."
+    try:
+        written = str(value) if isinstance(value, (int, float)) else repr(value)
+    except ValueError:  # a number like that inside of a tuple
+        written = f"a {type(value).__name__} of large numbers"
+    return written if len(written) <= 60 else written[:60] + "..."

@@ -150,5 +150,5 @@ def log_mel(clips: Tensor, settings: LogMel) -> Tensor:
     parts = []
     for batch in clips.split(_BATCH):
         spectrum = torch.fft.rfft(batch.unfold(1, settings.window, settings.hop) * scaled, settings.fft)
-        parts.append(torch.log(settings.floor + (spectrum.real.square() + spectrum.imag.square()) @ filters))
+        parts.append(torch.log(float(settings.floor) + (spectrum.real.square() + spectrum.imag.square()) @ filters))
     return torch.cat(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtorch.bounds import require_whole
+from qtorch.bounds import require_whole, shown
 from qtorch.errors import BadConfiguration
 
 __all__ = ["require_classes", "require_width", "require_widths"]
@@ -46,7 +46,7 @@ def require_widths(name: str, widths: Any, count: int | None = None, most: int =
         raise BadConfiguration(
             where=f"model.{name}",
             expected=f"{count or 'up to ' + str(_MOST_LAYERS)} whole numbers",
-            got=f"{widths!r}"[:60],
+            got=shown(widths),
             remedy="leave it out for the default",
         )
     for at, width in enumerate(widths):

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from qtorch.bounds import shown
 from qtorch.errors import BadConfiguration
 
 __all__ = ["Task"]
@@ -48,7 +49,7 @@ class Task(pl.LightningModule):
         for name, rate in (("learning_rate", learning_rate), ("qat_learning_rate", qat_learning_rate)):
             if not _positive(rate):
                 raise BadConfiguration(
-                    where=f"model.{name}", expected="a positive number", got=f"{rate}", remedy="try 0.01"
+                    where=f"model.{name}", expected="a positive number", got=shown(rate), remedy="try 0.01"
                 )
         self.net = net
         self.example_input_array = example
@@ -142,6 +143,6 @@ def _half_cosine(step: int, steps: int) -> float:
 def _positive(rate: Any) -> bool:
     """Whether it is a number that a float64 holds, above 0."""
     try:
-        return 0 < float(rate) < math.inf
+        return not isinstance(rate, (bool, str)) and 0 < float(rate) < math.inf
     except (TypeError, ValueError, OverflowError):
         return False

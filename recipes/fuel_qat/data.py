@@ -15,6 +15,8 @@ from recipes.fuel_qat.table import generate, read_csv
 
 __all__ = ["FuelData"]
 
+#: kg CO2 of a litre of fuel, generously; and how far rows may be from the others.
+_CARBON, _OTHER_FUEL = (1.2, 4.0), 2.2
 _NAMES = (("engine size", "L"), ("cylinders", ""), ("CO2", "g/km"))
 
 
@@ -45,7 +47,7 @@ class FuelData(ArrayDataModule):
         order = np.random.RandomState(42).permutation(count)
         held_out = math.ceil(0.3 * count)
         train, test = table.values[order[held_out:]], table.values[order[:held_out]]
-        findings = () if self.csv is None else _seen_before(train, test)
+        findings = () if self.csv is None else (*_two_fuels(table.values), *_seen_before(train, test))
         columns = train[:, :-1].T
         inputs = tuple(Feature.min_max(name, unit, each) for (name, unit), each in zip(_NAMES, columns, strict=True))
 
@@ -60,6 +62,25 @@ class FuelData(ArrayDataModule):
             Interface(inputs, (Feature("fuel consumption", "L/100 km"),)),
             DataSummary(table.source, count, table.dropped, len(train), len(test), findings),
         )
+
+
+def _two_fuels(values: np.ndarray) -> tuple[str, ...]:
+    """A finding if CO2 does not follow consumption, as where some rows have miles per gallon."""
+    if np.ptp(values[:, 2]) > 0 < np.ptp(values[:, 3]) and np.corrcoef(values[:, 2], values[:, 3])[0, 1] < 0:
+        return ("CO2 falls where consumption grows: is consumption in L/100 km, or in miles per gallon?",)
+    per_litre = values[:, 2] / values[:, 3] / 10  # kg CO2 of a litre, about 2 to 3
+    middle = float(np.median(per_litre))
+    if not _CARBON[0] <= middle <= _CARBON[1]:
+        return (
+            f"a litre of fuel makes about {middle:.2g} kg of CO2 where 2.3 are usual: are the units L/100 km, g/km?",
+        )
+    off = int((np.abs(np.log(per_litre / middle)) > np.log(_OTHER_FUEL)).sum())
+    if not off:
+        return ()
+    return (
+        f"{off} of {len(values)} rows have another CO2 per litre by more than a factor of {_OTHER_FUEL} than most: "
+        "are all in L/100 km and g/km?",
+    )
 
 
 def _seen_before(train: np.ndarray, test: np.ndarray) -> tuple[str, ...]:
