@@ -50,7 +50,7 @@ from qtorch.features import Feature, Interface
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
-from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.data import ArrayDataModule, Arrays
 from qtorch.ops.quantize import far_values
 
 __all__ = ["Bundle", "make_bundle"]
@@ -156,7 +156,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     left_out = test.left_out | left_out
     metrics = {
         "task": run.task,
-        "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
+        "data": _about(run.data.arrays) if isinstance(run.data, ArrayDataModule) else {},
         "columns": test.columns(run.module),
         "test": test.figures,
         "tflite_bytes": len(model),
@@ -290,6 +290,12 @@ def _headers(
     if arena_bytes:
         made[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)
     return made
+
+
+def _about(arrays: Arrays) -> dict[str, Any]:
+    """Where data came from, how much there is, how it was recorded and what is odd about it."""
+    recorded = arrays.interface.recorded
+    return {**arrays.summary.figures(), **({"recorded": dict(recorded)} if recorded else {})}
 
 
 def _interface(run: Run) -> Interface:

@@ -48,7 +48,7 @@ def quantization(
 // These functions agree with the training code bit for bit, given IEEE arithmetic: compile without -ffast-math.
 // Physical units are converted in double. Where double is float, as on AVR, a value within a rounding error of the
 // middle between two codes may get the neighbouring code; features with offset 0 and span 1 are exact there too.
-{open_guard(f"{name}_quantization")}
+{_recorded(interface)}{open_guard(f"{name}_quantization")}
 #include <stdint.h>
 """
     ]
@@ -69,6 +69,14 @@ def quantization(
             whole = _shared_by_all if len(features) == 1 < elements[side] else _whole_tensor
             parts.append(whole(name, side, identifiers, dtype))
     return "\n".join(parts) + close_guard(f"{name}_quantization")
+
+
+def _recorded(interface: Interface) -> str:
+    """What has to be the same on the device, as comment lines; nothing where the data does not say."""
+    lines = [f"//   {key}: {quoted(value)}" for key, value in interface.recorded]
+    return (
+        "\n".join(["//", "// The training data was recorded so, and inputs have to be:", *lines, ""]) if lines else ""
+    )
 
 
 def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple[QParams, ...]) -> str:

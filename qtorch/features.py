@@ -87,10 +87,18 @@ class Feature:
 
 @dataclass(frozen=True)
 class Interface:
-    """The quantities at a network's input and output, in the order of the last axis of each tensor."""
+    """The quantities at a network's input and output, in the order of the last axis of each tensor.
+
+    Attributes:
+        inputs: of all input tensors.
+        outputs: of all output tensors.
+        recorded: how the inputs were recorded, as the data says: pairs such as ``("rate", "50 Hz")``; a device has to
+            feed the network in the same way.
+    """
 
     inputs: tuple[Feature, ...]
     outputs: tuple[Feature, ...]
+    recorded: tuple[tuple[str, str], ...] = ()
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qtorch.errors import BadConfiguration
+from qtorch.bounds import require_number, require_whole
+from qtorch.errors import BadConfiguration, BadData
 
 __all__ = ["LogMel", "log_mel", "mel_filters"]
 
 #: Clips transformed at once: their frames fit the processor's caches and need no gigabytes.
 _BATCH = 128
+#: Hz, samples and bands beyond which a spectrum or its filters no longer fit a computer's memory.
+_HIGHEST_RATE, _LONGEST, _MOST_BANDS = 10_000_000, 1 << 16, 1024
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,11 @@ class LogMel:
         bands: mel bands.
         low: lower edge of the first band, in Hz.
         high: upper edge of the last band, in Hz; at most half the rate.
-        floor: energy added before the logarithm, so that digital silence has one.
+        floor: energy added before the logarithm, so that digital silence has one; one that float32 tells from 0.
+
+    Raises:
+        BadConfiguration: a number is none, or can be of no setting; those that have to suit each other are compared
+            where they are used.
     """
 
     rate: int
@@ -39,9 +46,25 @@ class LogMel:
     high: float
     floor: float = 1e-7
 
+    def __post_init__(self) -> None:
+        wholes = {"rate": _HIGHEST_RATE, "window": _LONGEST, "hop": _LONGEST, "fft": _LONGEST, "bands": _MOST_BANDS}
+        for name, most in wholes.items():
+            require_whole(f"log-mel settings, {name}", getattr(self, name), 1, most, "correct it")
+        for name in ("low", "high"):
+            require_number(
+                f"log-mel settings, {name}", getattr(self, name), -_HIGHEST_RATE, _HIGHEST_RATE, "correct it"
+            )
+        least, most_energy = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+        require_number("log-mel settings, floor", self.floor, least, most_energy, "try 1e-7")
+
     def frames(self, samples: int) -> int:
-        """Whole frames in so many samples."""
-        return 1 + (samples - self.window) // self.hop
+        """Whole frames in so many samples; none in fewer than a window.
+
+        Raises:
+            BadConfiguration: it is no number of samples.
+        """
+        require_whole("samples of a clip", samples, 0, 2**63 - 1, "pass the length of a clip")
+        return max(0, 1 + (samples - self.window) // self.hop)
 
 
 def mel_filters(settings: LogMel) -> Tensor:
@@ -63,6 +86,13 @@ def mel_filters(settings: LogMel) -> Tensor:
             expected="0 <= low < high <= rate / 2, and 0 < window <= fft",
             got=f"{settings}",
             remedy="correct them",
+        )
+    if settings.bands > settings.fft // 2 + 1:
+        raise BadConfiguration(
+            where="log-mel settings",
+            expected=f"at most {settings.fft // 2 + 1} bands, as the spectrum has bins",
+            got=f"{settings.bands}",
+            remedy="use fewer bands, or a longer transform",
         )
     edges = torch.tensor([settings.low, settings.high], dtype=torch.float64)
     first, last = (2595 * torch.log10(1 + edges / 700)).tolist()
@@ -98,7 +128,15 @@ def log_mel(clips: Tensor, settings: LogMel) -> Tensor:
 
     Raises:
         BadConfiguration: as :func:`mel_filters`, or the clips are shorter than a frame.
+        BadData: there is no clip, or it is no floating-point table of samples.
     """
+    if clips.ndim != 2 or not clips.is_floating_point() or not len(clips):
+        raise BadData(
+            where="clips for log-mel energies",
+            expected="at least one, as floating-point [clips, samples]",
+            got=f"{str(clips.dtype).removeprefix('torch.')} {list(clips.shape)}",
+            remedy="pass recordings scaled to -1 .. 1, one per row",
+        )
     if clips.shape[1] < settings.window:
         raise BadConfiguration(
             where="log-mel settings",
@@ -112,5 +150,5 @@ def log_mel(clips: Tensor, settings: LogMel) -> Tensor:
     parts = []
     for batch in clips.split(_BATCH):
         spectrum = torch.fft.rfft(batch.unfold(1, settings.window, settings.hop) * scaled, settings.fft)
-        parts.append(torch.log(settings.floor + (spectrum.real.square() + spectrum.imag.square()) @ filters))
+        parts.append(torch.log(float(settings.floor) + (spectrum.real.square() + spectrum.imag.square()) @ filters))
     return torch.cat(parts)

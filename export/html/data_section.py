@@ -21,7 +21,7 @@ _BINS = 16
 
 
 def data_section(facts: Facts) -> Markup:
-    """Counts; describe table, pair plot and Spearman's correlations of a table."""
+    """Counts, how it was recorded, findings; describe table, pair plot and Spearman's correlations of a table."""
     data = facts.metrics.get("data") or {}
     if not data:
         return Markup()
@@ -30,6 +30,11 @@ def data_section(facts: Facts) -> Markup:
         f"{shown(data['test'])} for the test; {shown(data['dropped'])} dropped for missing values or as duplicates."
     )
     parts = [element("p", counted)]
+    if data.get("recorded"):
+        parts.append(element("p", "Recorded with " + ", ".join(f"{k} {v}" for k, v in data["recorded"].items()) + "."))
+    if data.get("findings"):
+        sentences = [element("li", f"{finding}.") for finding in data["findings"]]
+        parts += [element("h3", "Odd, and perhaps meant"), element("ul", *sentences)]
     if facts.columns:
         rows = [[column.title, *map(shown, described(column.values))] for column in facts.columns]
         parts.append(table("training and test part", ["column", *DESCRIBED], rows))

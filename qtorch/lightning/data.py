@@ -8,8 +8,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from qtorch.bounds import require_whole
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.features import Feature, Interface
 from qtorch.lightning.memory_loader import MemoryLoader, Share
@@ -18,6 +20,7 @@ __all__ = ["ArrayDataModule", "Arrays", "DataSummary"]
 
 #: Rows of a batch in validation, at least.
 _VALIDATED = 512
+_LARGEST_BATCH = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class DataSummary:
         dropped: left out for missing values or as duplicates.
         train: rows of the training part.
         test: rows of the test part.
+        findings: what is odd about the data and may be meant, a sentence each; :attr:`ArrayDataModule.arrays` warns.
     """
 
     source: str
@@ -37,6 +41,12 @@ class DataSummary:
     dropped: int
     train: int
     test: int
+    findings: tuple[str, ...] = ()
+
+    def figures(self) -> dict[str, Any]:
+        """The attributes by name, for a file; findings only where there are some."""
+        found = {name: value for name, value in vars(self).items() if name != "findings"}
+        return {**found, "findings": list(self.findings)} if self.findings else found
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,7 @@ class ArrayDataModule(pl.LightningDataModule):
 
     def __init__(self, batch_size: int = 32) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise BadConfiguration(where="data.batch_size", expected="at least 1", got=f"{batch_size}", remedy="try 32")
+        require_whole("data.batch_size", batch_size, 1, _LARGEST_BATCH, "try 32")
         self.batch_size = batch_size
 
     def load(self) -> Arrays:
@@ -81,11 +90,16 @@ class ArrayDataModule(pl.LightningDataModule):
 
         Raises:
             NotFinite: a value is NaN or infinite; names the part, the feature and the row within the part.
+
+        Warns:
+            UserWarning: of every finding about the data.
         """
         arrays = self.load()
         for part in ("train", "validation", "test"):
             for kind, tensor in zip(("inputs", "targets"), getattr(arrays, part), strict=True):
                 _require_finite(f"{part} {kind}", tensor, getattr(arrays.interface, _SIDE[kind]))
+        for finding in arrays.summary.findings:
+            rank_zero_warn(f"data: {finding}", category=UserWarning)
         return arrays
 
     def setup(self, stage: str) -> None:

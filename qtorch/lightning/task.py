@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from qtorch.bounds import shown
 from qtorch.errors import BadConfiguration
 
 __all__ = ["Task"]
@@ -46,9 +47,9 @@ class Task(pl.LightningModule):
     ) -> None:
         super().__init__()
         for name, rate in (("learning_rate", learning_rate), ("qat_learning_rate", qat_learning_rate)):
-            if not 0 < rate < math.inf:
+            if not _positive(rate):
                 raise BadConfiguration(
-                    where=f"model.{name}", expected="a positive number", got=f"{rate}", remedy="try 0.01"
+                    where=f"model.{name}", expected="a positive number", got=shown(rate), remedy="try 0.01"
                 )
         self.net = net
         self.example_input_array = example
@@ -137,3 +138,11 @@ class Task(pl.LightningModule):
 def _half_cosine(step: int, steps: int) -> float:
     """1 at step 0, falling to 1 % at ``steps``."""
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))
+
+
+def _positive(rate: Any) -> bool:
+    """Whether it is a number that a float64 holds, above 0."""
+    try:
+        return not isinstance(rate, (bool, str)) and 0 < float(rate) < math.inf
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from qtorch.errors import BadConfiguration
+from qtorch.bounds import require_seed, require_whole
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
 from recipes.anomaly_qat.machine import FAULTS, machine_clips, machine_features
@@ -27,10 +27,8 @@ class AnomalyData(ArrayDataModule):
 
     def __init__(self, batch_size: int = 128, clips: int = 4000, seed: int = 0) -> None:
         super().__init__(batch_size)
-        if clips < 4 * len(FAULTS):
-            raise BadConfiguration(
-                where="data.clips", expected=f"at least {4 * len(FAULTS)}", got=f"{clips}", remedy="try 4000"
-            )
+        require_whole("data.clips", clips, 4 * len(FAULTS), 1_000_000, "try 4000")
+        require_seed("data.seed", seed)
         self.clips, self.seed = clips, seed
         self.save_hyperparameters()
 

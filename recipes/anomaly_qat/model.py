@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtorch.lightning.reconstruction import Reconstruction
 from recipes.anomaly_qat.network import anomaly_network
+from recipes.widths import require_width
 
 __all__ = ["Anomaly"]
 
@@ -23,5 +24,7 @@ class Anomaly(Reconstruction):
     def __init__(
         self, hidden: int = 64, code: int = 8, learning_rate: float = 2e-3, qat_learning_rate: float = 3e-4
     ) -> None:
+        require_width("hidden", hidden)
+        require_width("code", code)
         super().__init__(anomaly_network(hidden, code), 640, learning_rate, qat_learning_rate)
         self.save_hyperparameters()

@@ -8,16 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtorch.bounds import require_seed
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.digits_qat.idx import read_digits
+from recipes.digits_qat.idx import Digits, read_digits
+from recipes.duplicates import digest, duplicates
 from recipes.stratified import stratified_split
 
 __all__ = ["CLASSES", "DigitsData"]
 
 CLASSES = 10
 _FEWEST = 6
+#: Pictures, among which each digit would occur.
+_MANY = 100
+#: Of a byte.
+_MIDDLE = 127.5
 
 
 class DigitsData(ArrayDataModule):
@@ -34,6 +40,7 @@ class DigitsData(ArrayDataModule):
 
     def __init__(self, idx_folder: str | None = None, batch_size: int = 32, seed: int = 0) -> None:
         super().__init__(batch_size)
+        require_seed("data.seed", seed)
         self.idx_folder, self.seed = idx_folder, seed
         self.save_hyperparameters()
 
@@ -79,8 +86,9 @@ class DigitsData(ArrayDataModule):
         held_out = count // 6
         parts = (x[:-held_out], y[:-held_out]), (x[-held_out:], y[-held_out:])
         test_part = _tensors(test.images, test.labels, 255.0)
+        findings = _odd(folder, training, test, held_out)
         source = folder.resolve().name
-        summary = DataSummary(source, count + len(test.images), 0, count - held_out, len(test.images))
+        summary = DataSummary(source, count + len(test.images), 0, count - held_out, len(test.images), findings)
         return Arrays(*parts, test_part, _interface(255.0), summary)
 
 
@@ -93,3 +101,38 @@ def _interface(ink: float) -> Interface:
     return Interface(
         (Feature("brightness", "", 0.0, ink),), tuple(Feature(f"logit of {digit}") for digit in range(CLASSES))
     )
+
+
+def _odd(folder: Path, training: Digits, test: Digits, held_out: int) -> tuple[str, ...]:
+    """Findings about MNIST's files: empty pictures, parts of other brightness, digits without pictures, repetitions.
+
+    Raises:
+        BadData: no picture of a part shows anything.
+    """
+    found: list[str] = []
+    for name, part in (("training", training), ("test", test)):
+        empty = np.ptp(part.images.reshape(len(part.images), -1), axis=1) == 0
+        if empty.all():
+            raise BadData(
+                where=str(folder), expected=f"{name} pictures that show something", got="pixels all alike in each",
+                remedy="take the files from the data set again",
+            )  # fmt: skip
+        if empty.any():
+            found.append(f"{int(empty.sum())} {name} pictures show nothing, first picture {int(empty.argmax())}")
+        absent = sorted(set(range(CLASSES)) - set(part.labels.tolist()))
+        if absent and len(part.labels) >= _MANY:
+            found.append(f"the {name} part has no picture of {', '.join(map(str, absent))}")
+    medians = [float(np.median(part.images.mean((1, 2)))) for part in (training, test)]
+    if (medians[0] > _MIDDLE) != (medians[1] > _MIDDLE) and abs(medians[0] - medians[1]) > _MIDDLE / 2:
+        found.append(
+            f"training pictures have a brightness of about {medians[0]:.0f}, test pictures of {medians[1]:.0f}: "
+            "one part seems to be inverted"
+        )
+    rows = [digest(picture) for picture in training.images]
+    labels = training.labels.tolist()
+    parts = {
+        "training": (rows[:-held_out], labels[:-held_out]),
+        "validation": (rows[-held_out:], labels[-held_out:]),
+        "test": ([digest(picture) for picture in test.images], test.labels.tolist()),
+    }
+    return (*found, *duplicates(parts, [str(digit) for digit in range(CLASSES)], "pictures"))

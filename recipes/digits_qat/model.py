@@ -6,6 +6,7 @@ import torch
 
 from qtorch.lightning.classification import Classification
 from recipes.digits_qat.network import digits_network
+from recipes.widths import require_classes, require_width, require_widths
 
 __all__ = ["Digits"]
 
@@ -31,6 +32,9 @@ class Digits(Classification):
         learning_rate: float = 3e-3,
         qat_learning_rate: float = 5e-4,
     ) -> None:
+        require_width("image", image, 1, 512)
+        require_widths("channels", channels, 3, 1024)
+        require_classes(classes)
         net = digits_network(image, channels, classes)
         super().__init__(net, torch.zeros(1, 1, image, image), False, learning_rate, qat_learning_rate)
         self.save_hyperparameters()

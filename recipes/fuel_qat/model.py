@@ -6,6 +6,7 @@ from typing import Literal
 
 from qtorch.lightning.regression import Regression
 from recipes.perceptron import perceptron
+from recipes.widths import require_widths
 
 __all__ = ["FuelConsumption"]
 
@@ -29,5 +30,6 @@ class FuelConsumption(Regression):
         learning_rate: float = 3e-2,
         qat_learning_rate: float = 1e-3,
     ) -> None:
+        require_widths("hidden", hidden)
         super().__init__(perceptron((3, *hidden, 1)), 3, loss, learning_rate, qat_learning_rate)
         self.save_hyperparameters()

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from qtorch.bounds import require_seed, require_whole
 from qtorch.errors import BadConfiguration
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
+from recipes.duplicates import duplicates, fingerprints
 from recipes.gesture_qat.motions import generate
-from recipes.gesture_qat.recordings import LIMIT, Recordings, read_folder
+from recipes.gesture_qat.recordings import AXES, LIMIT, Recordings, read_folder
 from recipes.stratified import stratified_split
 
 __all__ = ["GestureData", "windows"]
@@ -54,10 +56,8 @@ class GestureData(ArrayDataModule):
             raise BadConfiguration(
                 where="data.layout", expected="flat or channels", got=f"{layout!r}", remedy="use flat for a perceptron"
             )
-        if recordings < 5:
-            raise BadConfiguration(
-                where="data.recordings", expected="at least 5", got=f"{recordings}", remedy="try 500"
-            )
+        require_whole("data.recordings", recordings, 5, 1_000_000, "try 500")
+        require_seed("data.seed", seed)
         self.folder, self.layout, self.recordings, self.seed = folder, layout, recordings, seed
         self.save_hyperparameters()
 
@@ -71,8 +71,22 @@ class GestureData(ArrayDataModule):
         x = windows(np.concatenate(list(read.values.values())), self.layout)
         y = torch.cat([torch.full((len(each),), label) for label, each in enumerate(read.values.values())])
         train, validation, test = ((x[at], y[at]) for at in stratified_split(y, self.seed))
+        findings = read.findings
+        if self.folder is not None:
+            parts = {"training": train, "validation": validation, "test": test}
+            digests = {name: (fingerprints(samples), labels.tolist()) for name, (samples, labels) in parts.items()}
+            findings += duplicates(digests, tuple(read.values))
         interface = Interface(
-            (Feature("acceleration", "", 0.0, LIMIT),), tuple(Feature(f"{name} probability") for name in read.values)
+            (Feature("acceleration", read.unit or "", 0.0, LIMIT),),
+            tuple(Feature(f"{name} probability") for name in read.values),
+            _recorded(read),
         )
-        summary = DataSummary(read.source, len(x), 0, len(train[0]), len(test[0]))
+        summary = DataSummary(read.source, len(x), 0, len(train[0]), len(test[0]), findings)
         return Arrays(train, validation, test, interface, summary)
+
+
+def _recorded(read: Recordings) -> tuple[tuple[str, str], ...]:
+    """What the files say of how they were recorded; nothing where they say nothing."""
+    stated = {"unit": read.unit, "rate": None if read.rate is None else f"{read.rate:g} Hz"}
+    found = tuple((key, value) for key, value in stated.items() if value is not None)
+    return (*found, ("axes", ", ".join(AXES))) if found else ()

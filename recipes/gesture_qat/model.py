@@ -8,6 +8,7 @@ import torch
 
 from qtorch.lightning.classification import Classification
 from recipes.gesture_qat.network import gesture_convolutions, gesture_perceptron
+from recipes.widths import require_classes
 
 __all__ = ["Gesture"]
 
@@ -31,6 +32,7 @@ class Gesture(Classification):
         learning_rate: float = 5e-3,
         qat_learning_rate: float = 1e-3,
     ) -> None:
+        require_classes(classes)
         flat = network == "perceptron"
         net = gesture_perceptron(classes) if flat else gesture_convolutions(classes)
         example = torch.zeros(1, 150) if flat else torch.zeros(1, 3, 50)

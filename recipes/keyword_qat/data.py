@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.errors import BadConfiguration
+from qtorch.bounds import require_seed, require_whole
+from qtorch.errors import BadConfiguration, BadData
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.keyword_qat.features import keyword_features
+from recipes.duplicates import digest, duplicates
+from recipes.keyword_qat.features import RATE, keyword_features
 from recipes.keyword_qat.sounds import SOUNDS, synthesize
-from recipes.keyword_qat.speech import find_recordings, found_words, read_wav
+from recipes.keyword_qat.speech import Part, Recording, find_recordings, found_words, one_second, read_samples
 from recipes.stratified import stratified_split
 
 __all__ = ["KeywordData"]
@@ -43,8 +46,8 @@ class KeywordData(ArrayDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size)
-        if clips < 5:
-            raise BadConfiguration(where="data.clips", expected="at least 5", got=f"{clips}", remedy="try 400")
+        require_whole("data.clips", clips, 5, 100_000, "try 400")
+        require_seed("data.seed", seed)
         self.speech_commands, self.words, self.clips, self.seed = speech_commands, words, clips, seed
         self.save_hyperparameters()
 
@@ -62,8 +65,9 @@ class KeywordData(ArrayDataModule):
             )
         if folder is None:
             features, labels, parts = self._synthetic(words)
+            findings: tuple[str, ...] = ()
         else:
-            features, labels, parts = _recorded(folder, words)
+            features, labels, parts, findings = _recorded(folder, words)
         train = features[parts[0]]
         mean, deviation = float(train.mean()), float(train.std())
         scaled = (features - mean) / deviation
@@ -72,7 +76,7 @@ class KeywordData(ArrayDataModule):
             (Feature("log-mel energy", "", mean, deviation),), tuple(Feature(f"{word} probability") for word in words)
         )
         source = "synthetic" if folder is None else folder.resolve().name
-        summary = DataSummary(source, len(labels), 0, len(parts[0]), len(parts[2]))
+        summary = DataSummary(source, len(labels), 0, len(parts[0]), len(parts[2]), findings)
         return Arrays(train_part, validation, test, interface, summary)
 
     def _synthetic(self, words: tuple[str, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
@@ -95,14 +99,59 @@ class KeywordData(ArrayDataModule):
         return features, labels, stratified_split(labels, self.seed)
 
 
-def _recorded(folder: Path, words: tuple[str, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+def _recorded(folder: Path, words: tuple[str, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[str, ...]]:
     recordings = find_recordings(folder, words)
+    digests: list[bytes] = []
+    silent, longer = Counter[str](), Counter[str]()
+
+    def clip(recording: Recording) -> np.ndarray:
+        samples = read_samples(recording.path)
+        digests.append(digest(samples))
+        word = words[recording.label]
+        silent[word] += bool(np.ptp(samples) == 0)
+        longer[word] += len(samples) > RATE
+        return one_second(samples)
+
     batches = [recordings[at : at + _BATCH] for at in range(0, len(recordings), _BATCH)]
-    clips = (np.stack([read_wav(recording.path) for recording in batch]) for batch in batches)
+    clips = (np.stack([clip(recording) for recording in batch]) for batch in batches)
     features = torch.cat([keyword_features(torch.from_numpy(each)) for each in clips])
+    sizes = Counter(words[recording.label] for recording in recordings)
+    for word, count in silent.items():
+        if count == sizes[word]:
+            raise BadData(
+                where=str(folder / word), expected="a sound", got=f"silence in all {count} recordings",
+                remedy="see to the microphone, and record the word again",
+            )  # fmt: skip
+    findings = (
+        *_counted("hold no sound at all, as of a dead microphone", silent),
+        *_counted("are longer than a second, of which only the first is used", longer),
+        *_left_out(folder, words),
+    )
+    order: dict[Part, str] = {"train": "training", "validation": "validation", "test": "test"}
+    by_part = {
+        title: [(each, r.label) for each, r in zip(digests, recordings, strict=True) if r.part == part]
+        for part, title in order.items()
+    }
+    findings += duplicates({t: ([d for d, _ in pairs], [k for _, k in pairs]) for t, pairs in by_part.items()}, words)
     labels = torch.tensor([recording.label for recording in recordings])
     parts = tuple(
-        torch.tensor([index for index, recording in enumerate(recordings) if recording.part == part])
-        for part in ("train", "validation", "test")
+        torch.tensor([index for index, recording in enumerate(recordings) if recording.part == part]) for part in order
     )
-    return features, labels, parts
+    return features, labels, parts, findings
+
+
+def _counted(what: str, counts: Counter[str]) -> tuple[str, ...]:
+    told = [f"{count} of {word}" for word, count in counts.items() if count]
+    return (f"{counts.total()} recordings {what} ({', '.join(told)})",) if told else ()
+
+
+def _left_out(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
+    """A finding about files that are no recordings by their name, such as an MP3."""
+    counts = Counter(
+        word
+        for word in words
+        for path in (folder / word).iterdir()
+        if path.name[0] != "." and path.suffix.lower() != ".wav"
+    )
+    told = ", ".join(f"{count} of {word}" for word, count in counts.items())
+    return (f"files that do not end in .wav were left out ({told})",) if told else ()

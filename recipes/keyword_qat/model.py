@@ -6,6 +6,7 @@ import torch
 
 from qtorch.lightning.classification import Classification
 from recipes.keyword_qat.network import keyword_network
+from recipes.widths import require_classes, require_width
 
 __all__ = ["Keyword"]
 
@@ -25,6 +26,8 @@ class Keyword(Classification):
     def __init__(
         self, classes: int = 8, channels: int = 32, learning_rate: float = 3e-3, qat_learning_rate: float = 3e-4
     ) -> None:
+        require_classes(classes)
+        require_width("channels", channels, most=1024)
         example = torch.zeros(1, 1, 49, 10)
         super().__init__(keyword_network(classes, channels), example, True, learning_rate, qat_learning_rate)
         self.save_hyperparameters()

@@ -16,7 +16,7 @@ import numpy as np
 from qtorch.errors import BadData
 from recipes.keyword_qat.features import RATE
 
-__all__ = ["Recording", "find_recordings", "found_words", "read_wav"]
+__all__ = ["Part", "Recording", "find_recordings", "found_words", "one_second", "read_samples", "read_wav", "waves"]
 
 Part = Literal["train", "validation", "test"]
 _LISTS: dict[str, Part] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
@@ -40,7 +40,12 @@ def found_words(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise _bad(folder, "a folder with one folder of recordings per word", "no such folder", "check the path")
     inside = (path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "_.")
-    return tuple(sorted(path.name for path in inside if next(path.glob("*.wav"), None)))
+    return tuple(sorted(path.name for path in inside if waves(path)))
+
+
+def waves(folder: Path) -> list[Path]:
+    """The recordings of a folder by name, whether they end in ``.wav`` or in ``.WAV``."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".wav" and path.name[0] != ".")
 
 
 def find_recordings(folder: Path, words: tuple[str, ...]) -> list[Recording]:
@@ -65,7 +70,7 @@ def find_recordings(folder: Path, words: tuple[str, ...]) -> list[Recording]:
             "add recordings, or choose words that are there",
         )
     listed = _listed(folder)
-    names = {f"{word}/{path.name}": path for word in words for path in sorted((folder / word).glob("*.wav"))}
+    names = {f"{word}/{path.name}": path for word in words for path in waves(folder / word)}
     speakers = sorted({_speaker(path) for path in names.values()})
     turn = {speaker: index % 5 for index, speaker in enumerate(speakers)}
     unlisted: dict[int, Part] = {}
@@ -106,7 +111,7 @@ def _listed(folder: Path) -> dict[str, Part]:
             raise _bad(path, "a readable list in UTF-8", f"{error}", "check the file, or delete it") from error
         for number, line in enumerate(lines, 1):
             entry = line.strip()
-            if entry and (entry.count("/") != 1 or not entry.endswith(".wav")):
+            if entry and (entry.count("/") != 1 or not entry.lower().endswith(".wav")):
                 raise _bad(f"{path}, line {number}", "word/file.wav", repr(line), "correct the line")
             if listed.setdefault(entry, part) != part and entry:
                 raise _bad(
@@ -120,6 +125,21 @@ def _listed(folder: Path) -> dict[str, Part]:
 
 def read_wav(path: Path) -> np.ndarray:
     """One second: float32 ``[16000]`` in -1 .. 1; shorter recordings end in zeros, longer ones are cut.
+
+    Raises:
+        BadData: as :func:`read_samples`.
+    """
+    return one_second(read_samples(path))
+
+
+def one_second(samples: np.ndarray) -> np.ndarray:
+    """The first second of int16 samples at 16 kHz, float32 ``[16000]`` in -1 .. 1; zeros behind where there is less."""
+    first = samples[:RATE].astype(np.float32) / 32768
+    return np.pad(first, (0, RATE - len(first)))
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """All samples of a file, int16 ``[samples]``, at least one.
 
     Raises:
         BadData: not a WAV file, not 16-bit PCM of one channel at 16 kHz, empty, or cut off.
@@ -143,8 +163,7 @@ def read_wav(path: Path) -> np.ndarray:
         raise _bad(
             path, "at least one sample, and as many as the header says", f"{len(content) // 2}", "record it again"
         )
-    samples = np.frombuffer(content, "<i2")[:RATE].astype(np.float32) / 32768
-    return np.pad(samples, (0, RATE - len(samples)))
+    return np.frombuffer(content, "<i2")
 
 
 def _bad(where: Path | str, expected: str, got: str, remedy: str) -> BadData:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from qtorch.errors import BadConfiguration
+from qtorch.bounds import require_number, require_seed, require_whole
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
 
@@ -25,10 +25,9 @@ class SineData(ArrayDataModule):
 
     def __init__(self, noise: float = 0.1, samples: int = 1000, batch_size: int = 32, seed: int = 0) -> None:
         super().__init__(batch_size)
-        if not 0 <= noise < math.inf:
-            raise BadConfiguration(where="data.noise", expected="0 or more", got=f"{noise}", remedy="try 0.1")
-        if samples < 10:
-            raise BadConfiguration(where="data.samples", expected="at least 10", got=f"{samples}", remedy="try 1000")
+        require_number("data.noise", noise, 0, 1e6, "try 0.1")
+        require_whole("data.samples", samples, 10, 10_000_000, "try 1000")
+        require_seed("data.seed", seed)
         self.noise, self.samples, self.seed = noise, samples, seed
         self.save_hyperparameters()
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from qtorch.lightning.regression import Regression
 from recipes.perceptron import perceptron, spread_kinks
+from recipes.widths import require_widths
 
 __all__ = ["Sine"]
 
@@ -32,6 +33,7 @@ class Sine(Regression):
         learning_rate: float = 1e-2,
         qat_learning_rate: float = 1e-3,
     ) -> None:
+        require_widths("hidden", hidden)
         net = perceptron((1, *hidden, 1))
         if hidden and isinstance(net[0], nn.Linear):
             spread_kinks(net[0], 0.0, 2 * math.pi)
