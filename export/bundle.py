@@ -43,6 +43,7 @@ from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
 from export.stages import float_network, stage_figures
+from export.tensor_layout import tensor_layouts
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import quantizers
 from qtorch.errors import BadConfiguration, ParityError
@@ -281,7 +282,9 @@ def _headers(
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
         **headers.model_data(name, model),
-        f"{name}_quantization.h": headers.quantization(name, _interface(run), sources, sinks, (n_in, n_out)),
+        f"{name}_quantization.h": headers.quantization(
+            name, _interface(run), sources, sinks, (n_in, n_out), tensor_layouts(final)
+        ),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
         f"{name}_test_vectors.h": headers.test_vectors(
             name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)

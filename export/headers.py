@@ -164,7 +164,8 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
     macro, types = name.upper(), tuple(f"{codes.dtype.name}_t" for codes in (inputs, outputs))
     return f"""\
 // Input codes, and the output codes that TFLite Micro computed for them. A device must match them exactly: every
-// difference, even of 1, is an error.
+// difference, even of 1, is an error. Their axes lie as {name}_quantization.h says; they can't tell whether a sensor's
+// values are brought into that order.
 {open_guard(f"{name}_test_vectors")}
 #include <stdint.h>
 
