@@ -162,6 +162,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "test": test.figures,
         "tflite_bytes": len(model),
         **({"arena_bytes": arena_bytes} if arena_bytes else {}),
+        "tensors": [layout.as_json() for layout in tensor_layouts(final)],
         "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({"left_out": left_out} if left_out else {}),
@@ -183,7 +184,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     }
     facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
     files["report.html"] = page(facts).encode()
-    firmware = {} if options.firmware is None else firmware_project(name, files, target)
+    firmware = {} if options.firmware is None else firmware_project(name, files, target, tensor_layouts(final))
     return Bundle(name, files, metrics, report, arena_bytes, firmware)
 
 
@@ -216,7 +217,7 @@ def _require_ranges(run: Run) -> None:
 
 def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions) -> Bundle:
     assert options.format != "int8"
-    files, test, parity = real_files(run, inputs, name, options.format, options.input_layout, options.equalize)
+    files, test, parity, layouts = real_files(run, inputs, name, options.format, options.input_layout, options.equalize)
     metrics = {
         "task": run.task,
         "format": options.format,
@@ -224,6 +225,7 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
         "test": test.figures,
         **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),
+        "tensors": [layout.as_json() for layout in layouts],
     }
     report = page(facts_of(run, name, metrics, parity)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
@@ -281,7 +283,7 @@ def _headers(
     n_in, n_out = (int(np.prod(graph.values[names[0]].shape[1:])) for names in (graph.inputs, graph.outputs))
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
-        **headers.model_data(name, model),
+        **headers.model_data(name, model, tensor_layouts(final)),
         f"{name}_quantization.h": headers.quantization(
             name, _interface(run), sources, sinks, (n_in, n_out), tensor_layouts(final)
         ),

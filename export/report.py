@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from export.bundle import Bundle
 from export.engines import tflm_absent
@@ -12,6 +13,8 @@ from export.options import ExportOptions
 from export.page import Block, Line, Table
 from export.parity import EngineParity
 from export.stages import stage_name
+from export.tensor_code import summary
+from export.tensor_layout import TensorLayout
 
 __all__ = ["agreement_table", "outcome_page", "written_page"]
 
@@ -31,6 +34,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     if bundle.parity is None:
         yield Line("every node judged by its float function, see parity.json")
         yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
+        yield from _tensors(bundle.metrics)
         return
     yield agreement_table(bundle.parity.engines, bundle.parity.judges)
     file = bundle.parity.file
@@ -42,6 +46,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     else:
         yield Line(model_bytes)
         yield Line(f"arena not measured: {tflm_absent()}", "attention")
+    yield from _tensors(bundle.metrics)
     if "onnx" in bundle.metrics:
         yield Line(
             f"{bundle.metrics['onnx']['bytes']:,} bytes of ONNX, every op within the steps that its row declares"
@@ -61,6 +66,13 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
             + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
             "plain" if figures["not_run"] is None else "attention",
         )
+
+
+def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
+    """In which order a device is handed its inputs, and gives its outputs."""
+    for entry in metrics["tensors"]:
+        layout = TensorLayout.from_json(entry)
+        yield Line(f"{layout.label}: {summary(layout)}")
 
 
 def agreement_table(engines: Mapping[str, EngineParity], judges: Sequence[str]) -> Table:

@@ -8,7 +8,9 @@ An axis that no op gives a name keeps its number in the network's tensor.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from export.ir import Graph, Node
 
@@ -91,17 +93,17 @@ class TensorLayout:
         kind = "float" if self.dtype == "float32" else f"{self.dtype}_t"
         return f"{kind} {variable}{brackets(self.shape)}"
 
-    def as_json(self) -> dict[str, object]:
-        """For metrics.json."""
-        return {
-            "dtype": self.dtype,
-            "shape": list(self.shape),
-            "axes": list(self.axes),
-            "network_shape": list(self.network_shape),
-            "order": list(self.order),
-            "scale": self.scale,
-            "zero_point": self.zero_point,
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for metrics.json."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> TensorLayout:
+        """The opposite of :meth:`as_json`."""
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
         }
+        return cls(**fields)
 
 
 def brackets(sizes: tuple[int, ...]) -> str:
