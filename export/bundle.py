@@ -39,6 +39,7 @@ from export.options import ExportOptions
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
+from export.progress import Stage, silent
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
@@ -87,7 +88,9 @@ def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
     seconds[what] = seconds.get(what, 0.0) + time.perf_counter() - started
 
 
-def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0) -> Bundle:
+def make_bundle(
+    run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0, stage: Stage = silent
+) -> Bundle:
     """Export a trained run and verify it.
 
     Args:
@@ -96,6 +99,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         name: of the model; becomes a C identifier.
         options: how to export.
         data_seconds: what loading the data took, where that was measured before.
+        stage: told what is being done; see :func:`export.progress.told`.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -105,7 +109,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     name, target = c_identifier(name), board(options.target)
     network: fx.GraphModule = run.module.net  # type: ignore[assignment]
     seconds = {"data": data_seconds, **run.qat.seconds}
-    with _timed(seconds, "data"):
+    with _timed(seconds, "data"), stage("loading the data"):
         inputs = real_inputs(run)
     if options.format == "int8" and not options.post_training:
         _require_ranges(run)
@@ -114,15 +118,16 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         # Nobody shall ask it again: it has no part without the others.
         run = replace(run, data=None)
     if options.format != "int8":
-        return _real_bundle(run, inputs, name, options)
+        return _real_bundle(run, inputs, name, options, stage)
     chosen = None
     if options.post_training:
-        with _timed(seconds, "post_training"):
+        with _timed(seconds, "post_training"), stage("quantizing without training, on the training data"):
             steps = PostTraining(options.equalize, options.correct_biases, options.round_adaptively)
             example: Any = run.module.example_input_array
             chosen = quantize_after_training(float_network(run), inputs["train"], run.qat.config, steps, example)
         network = chosen
-    with _timed(seconds, "export"):
+    what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
+    with _timed(seconds, "export"), stage(f"writing {what}"):
         graph = integer_graph(network, options.input_layout)
         final = graph if options.io == "int8" else float_interface(graph)
         written = c_model(name, graph, target, options.optimize == "speed") if options.writes_c else None
@@ -130,15 +135,16 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     if options.metadata:
         classifies = isinstance(run.module, Classification)
         about = model_metadata(name, options.version, graph, _interface(run), classifies)
-    with _timed(seconds, "arena"):
+    with _timed(seconds, "arena"), stage("writing the file, and searching for the smallest arena in which it runs"):
         finished = model_file(final, about)
     int8_model = finished.data if final is graph else write_tflite(graph)
     if options.firmware is not None:
         require_int8_ends(graph)
     compare_file(graph, int8_model)
     compare_file(final, finished.named)
-    with _timed(seconds, "parity"):
-        codes = _parity_inputs(graph, inputs)
+    codes = _parity_inputs(graph, inputs)
+    judges = "every engine" if written is None else "every engine and the compiled C"
+    with _timed(seconds, "parity"), stage(f"comparing {len(codes[0]):,} inputs in {judges} with the integers"):
         compiled = None if written is None else compiled_c(name, written.files, graph, target.cpu)
         report = parity(graph, int8_model, codes, network, judged=() if compiled is None else (compiled,))
         model, arena_bytes = finished.data, finished.arena_bytes
@@ -149,11 +155,13 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
             report = replace(report, engines={**report.engines, **second.engines})
     counted = {}
     if written is not None and target.cpu != "host":
-        with _timed(seconds, "counting"):
+        with _timed(seconds, "counting"), stage(f"counting one inference on the processor of {target.name}"):
             counted = {"inference": board_cost(graph, target, options.optimize == "speed")}
     tested = inputs.get("test")
-    errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
-    test = stage_figures(run, inputs, graph, int8_model, chosen)
+    with stage("measuring what each tensor loses"):
+        errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
+    with stage("taking test figures: float, post-training, quantized, on the device"):
+        test = stage_figures(run, inputs, graph, int8_model, chosen)
     left_out = test.left_out | left_out
     metrics = {
         "task": run.task,
@@ -182,8 +190,9 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         # Of all files the one that differs from one export to the next.
         TIMINGS: _json({"seconds": {phase: round(spent, 3) for phase, spent in seconds.items()}}),
     }
-    facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
-    files["report.html"] = page(facts).encode()
+    with stage("writing the report, with what each layer costs"):
+        facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
+        files["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, files, target, tensor_layouts(final))
     return Bundle(name, files, metrics, report, arena_bytes, firmware)
 
@@ -215,9 +224,12 @@ def _require_ranges(run: Run) -> None:
         )
 
 
-def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions) -> Bundle:
+def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions, stage: Stage) -> Bundle:
     assert options.format != "int8"
-    files, test, parity, layouts = real_files(run, inputs, name, options.format, options.input_layout, options.equalize)
+    with stage("writing the file, comparing every op with its float function, taking test figures"):
+        files, test, parity, layouts = real_files(
+            run, inputs, name, options.format, options.input_layout, options.equalize
+        )
     metrics = {
         "task": run.task,
         "format": options.format,
