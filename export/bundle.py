@@ -21,6 +21,7 @@ from export.boards import board
 from export.bundle_manifest import TIMINGS
 from export.c_bundle import c_model
 from export.c_names import c_identifier
+from export.choice_cost import choice_costs
 from export.compiled_c import compiled_c, not_run
 from export.engines import TFLM, tflm_available
 from export.firmware_project import firmware_project, require_int8_ends
@@ -163,6 +164,11 @@ def make_bundle(
     with stage("taking test figures: float, post-training, quantized, on the device"):
         test = stage_figures(run, inputs, graph, int8_model, chosen)
     left_out = test.left_out | left_out
+    with stage("comparing sizes with those of the default choices"):
+        choices = choice_costs(
+            graph, network, options, target, run.qat.config, lambda: float_network(run), inputs.get("train"),
+            run.module.example_input_array,
+        )  # fmt: skip
     metrics = {
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
@@ -173,6 +179,7 @@ def make_bundle(
         "tensors": [layout.as_json() for layout in tensor_layouts(final)],
         "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
+        **({"choices": [cost.as_json() for cost in choices]} if choices else {}),
         **({"left_out": left_out} if left_out else {}),
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import Bundle
+from export.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
 from export.left_out import in_sentences
 from export.options import ExportOptions
@@ -66,6 +67,10 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
             + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
             "plain" if figures["not_run"] is None else "attention",
         )
+    for entry in bundle.metrics.get("choices", ()):
+        sentence = in_a_sentence(ChoiceCost.from_json(entry))
+        if sentence:
+            yield Line(sentence, "attention")
 
 
 def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:

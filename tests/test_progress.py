@@ -64,7 +64,8 @@ def test_a_recipe_names_every_stage_of_its_export(
     assert all((word == "over") == bool(i % 2) for i, word in enumerate(said))
     expected = (
         "loading the data", "trying the export", "loading the data", "writing the integers", "smallest arena",
-        "comparing ", "measuring what each tensor loses", "taking test figures", "writing the report",
+        "comparing ", "measuring what each tensor loses", "taking test figures", "comparing sizes",
+        "writing the report",
     )  # fmt: skip
     assert len(said[::2]) == len(expected)
     assert all(words in line for words, line in zip(expected, said[::2], strict=True))
