@@ -17,6 +17,7 @@ from torch import fx
 
 from export import headers
 from export.board_cost import board_cost
+from export.board_share import board_shares
 from export.boards import board
 from export.bundle_manifest import TIMINGS
 from export.c_bundle import c_model
@@ -184,6 +185,7 @@ def make_bundle(
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),
     }
+    metrics["shares"] = [share.as_json() for share in board_shares(metrics, target)]
     files = {
         f"{name}.tflite": model,
         **({} if options.strip else {f"{name}_named.tflite": finished.named}),
@@ -246,6 +248,7 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
         "tflite_bytes": len(files[f"{name}.tflite"]),
         "tensors": [layout.as_json() for layout in layouts],
     }
+    metrics["shares"] = [share.as_json() for share in board_shares(metrics, board(options.target))]
     report = page(facts_of(run, name, metrics, parity)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
     return Bundle(name, files, metrics, None, 0)

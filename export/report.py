@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from export.board_share import BoardShare, in_a_line
 from export.bundle import Bundle
 from export.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
@@ -36,6 +37,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         yield Line("every node judged by its float function, see parity.json")
         yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
         yield from _tensors(bundle.metrics)
+        yield from _shares(bundle.metrics)
         return
     yield agreement_table(bundle.parity.engines, bundle.parity.judges)
     file = bundle.parity.file
@@ -67,6 +69,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
             + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
             "plain" if figures["not_run"] is None else "attention",
         )
+    yield from _shares(bundle.metrics)
     for entry in bundle.metrics.get("choices", ()):
         sentence = in_a_sentence(ChoiceCost.from_json(entry))
         if sentence:
@@ -78,6 +81,13 @@ def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
     for entry in metrics["tensors"]:
         layout = TensorLayout.from_json(entry)
         yield Line(f"{layout.label}: {summary(layout)}")
+
+
+def _shares(metrics: Mapping[str, Any]) -> Iterator[Line]:
+    """What the network takes of the board, or of some well-known ones."""
+    shares = [BoardShare(**entry) for entry in metrics["shares"]]
+    if shares:
+        yield Line(in_a_line(shares), "plain" if all(share.fits for share in shares) else "attention")
 
 
 def agreement_table(engines: Mapping[str, EngineParity], judges: Sequence[str]) -> Table:
