@@ -38,6 +38,7 @@ from export.parity import compare_graphs, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import quantize_after_training
 from export.profile_command import profile_command
+from export.progress import told
 from export.real_bundle import refusal
 from export.report import agreement_table, outcome_page, written_page
 from export.sensitivity import layer_costs, sensitivity_table
@@ -102,11 +103,12 @@ def _export(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     with suppress(OSError):
         finish_interrupted(given.checkpoint.parent)
-    run = load_run(given.checkpoint)
+    with told("opening the checkpoint"):
+        run = load_run(given.checkpoint)
     options = ExportOptions(**{field.name: getattr(given, field.name) for field in fields(ExportOptions)})
     probe_export(given.out, options, given.name or run.task)
     with temporary_files():
-        bundle = make_bundle(run, given.name or run.task, options)
+        bundle = make_bundle(run, given.name or run.task, options, stage=told)
     write_bundle(bundle, given.out, options.firmware, given.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, given.out, options)))
 

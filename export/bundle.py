@@ -17,10 +17,12 @@ from torch import fx
 
 from export import headers
 from export.board_cost import board_cost
+from export.board_share import board_shares
 from export.boards import board
 from export.bundle_manifest import TIMINGS
 from export.c_bundle import c_model
 from export.c_names import c_identifier
+from export.choice_cost import choice_costs
 from export.compiled_c import compiled_c, not_run
 from export.engines import TFLM, tflm_available
 from export.firmware_project import firmware_project, require_int8_ends
@@ -39,10 +41,12 @@ from export.options import ExportOptions
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
+from export.progress import Stage, silent
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
 from export.stages import float_network, stage_figures
+from export.tensor_layout import tensor_layouts
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import quantizers
 from qtorch.errors import BadConfiguration, ParityError
@@ -86,7 +90,9 @@ def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
     seconds[what] = seconds.get(what, 0.0) + time.perf_counter() - started
 
 
-def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0) -> Bundle:
+def make_bundle(
+    run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0, stage: Stage = silent
+) -> Bundle:
     """Export a trained run and verify it.
 
     Args:
@@ -95,6 +101,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         name: of the model; becomes a C identifier.
         options: how to export.
         data_seconds: what loading the data took, where that was measured before.
+        stage: told what is being done; see :func:`export.progress.told`.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -104,7 +111,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     name, target = c_identifier(name), board(options.target)
     network: fx.GraphModule = run.module.net  # type: ignore[assignment]
     seconds = {"data": data_seconds, **run.qat.seconds}
-    with _timed(seconds, "data"):
+    with _timed(seconds, "data"), stage("loading the data"):
         inputs = real_inputs(run)
     if options.format == "int8" and not options.post_training:
         _require_ranges(run)
@@ -113,15 +120,16 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         # Nobody shall ask it again: it has no part without the others.
         run = replace(run, data=None)
     if options.format != "int8":
-        return _real_bundle(run, inputs, name, options)
+        return _real_bundle(run, inputs, name, options, stage)
     chosen = None
     if options.post_training:
-        with _timed(seconds, "post_training"):
+        with _timed(seconds, "post_training"), stage("quantizing without training, on the training data"):
             steps = PostTraining(options.equalize, options.correct_biases, options.round_adaptively)
             example: Any = run.module.example_input_array
             chosen = quantize_after_training(float_network(run), inputs["train"], run.qat.config, steps, example)
         network = chosen
-    with _timed(seconds, "export"):
+    what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
+    with _timed(seconds, "export"), stage(f"writing {what}"):
         graph = integer_graph(network, options.input_layout)
         final = graph if options.io == "int8" else float_interface(graph)
         written = c_model(name, graph, target, options.optimize == "speed") if options.writes_c else None
@@ -129,15 +137,16 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     if options.metadata:
         classifies = isinstance(run.module, Classification)
         about = model_metadata(name, options.version, graph, _interface(run), classifies)
-    with _timed(seconds, "arena"):
+    with _timed(seconds, "arena"), stage("writing the file, and searching for the smallest arena in which it runs"):
         finished = model_file(final, about)
     int8_model = finished.data if final is graph else write_tflite(graph)
     if options.firmware is not None:
         require_int8_ends(graph)
     compare_file(graph, int8_model)
     compare_file(final, finished.named)
-    with _timed(seconds, "parity"):
-        codes = _parity_inputs(graph, inputs)
+    codes = _parity_inputs(graph, inputs)
+    judges = "every engine" if written is None else "every engine and the compiled C"
+    with _timed(seconds, "parity"), stage(f"comparing {len(codes[0]):,} inputs in {judges} with the integers"):
         compiled = None if written is None else compiled_c(name, written.files, graph, target.cpu)
         report = parity(graph, int8_model, codes, network, judged=() if compiled is None else (compiled,))
         model, arena_bytes = finished.data, finished.arena_bytes
@@ -148,12 +157,19 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
             report = replace(report, engines={**report.engines, **second.engines})
     counted = {}
     if written is not None and target.cpu != "host":
-        with _timed(seconds, "counting"):
+        with _timed(seconds, "counting"), stage(f"counting one inference on the processor of {target.name}"):
             counted = {"inference": board_cost(graph, target, options.optimize == "speed")}
     tested = inputs.get("test")
-    errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
-    test = stage_figures(run, inputs, graph, int8_model, chosen)
+    with stage("measuring what each tensor loses"):
+        errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
+    with stage("taking test figures: float, post-training, quantized, on the device"):
+        test = stage_figures(run, inputs, graph, int8_model, chosen)
     left_out = test.left_out | left_out
+    with stage("comparing sizes with those of the default choices"):
+        choices = choice_costs(
+            graph, network, options, target, run.qat.config, lambda: float_network(run), inputs.get("train"),
+            run.module.example_input_array,
+        )  # fmt: skip
     metrics = {
         "task": run.task,
         "data": _about(run.data.arrays) if isinstance(run.data, ArrayDataModule) else {},
@@ -161,12 +177,15 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         "test": test.figures,
         "tflite_bytes": len(model),
         **({"arena_bytes": arena_bytes} if arena_bytes else {}),
+        "tensors": [layout.as_json() for layout in tensor_layouts(final)],
         "macs": all_multiply_accumulates(graph),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
+        **({"choices": [cost.as_json() for cost in choices]} if choices else {}),
         **({"left_out": left_out} if left_out else {}),
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
         **({} if second is None else {"onnx": dict(second.figures)}),
     }
+    metrics["shares"] = [share.as_json() for share in board_shares(metrics, target)]
     files = {
         f"{name}.tflite": model,
         **({} if options.strip else {f"{name}_named.tflite": finished.named}),
@@ -180,9 +199,10 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         # Of all files the one that differs from one export to the next.
         TIMINGS: _json({"seconds": {phase: round(spent, 3) for phase, spent in seconds.items()}}),
     }
-    facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
-    files["report.html"] = page(facts).encode()
-    firmware = {} if options.firmware is None else firmware_project(name, files, target)
+    with stage("writing the report, with what each layer costs"):
+        facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
+        files["report.html"] = page(facts).encode()
+    firmware = {} if options.firmware is None else firmware_project(name, files, target, tensor_layouts(final))
     return Bundle(name, files, metrics, report, arena_bytes, firmware)
 
 
@@ -213,9 +233,12 @@ def _require_ranges(run: Run) -> None:
         )
 
 
-def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions) -> Bundle:
+def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions, stage: Stage) -> Bundle:
     assert options.format != "int8"
-    files, test, parity = real_files(run, inputs, name, options.format, options.input_layout, options.equalize)
+    with stage("writing the file, comparing every op with its float function, taking test figures"):
+        files, test, parity, layouts = real_files(
+            run, inputs, name, options.format, options.input_layout, options.equalize
+        )
     metrics = {
         "task": run.task,
         "format": options.format,
@@ -223,7 +246,9 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
         "test": test.figures,
         **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),
+        "tensors": [layout.as_json() for layout in layouts],
     }
+    metrics["shares"] = [share.as_json() for share in board_shares(metrics, board(options.target))]
     report = page(facts_of(run, name, metrics, parity)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
     return Bundle(name, files, metrics, None, 0)
@@ -280,8 +305,10 @@ def _headers(
     n_in, n_out = (int(np.prod(graph.values[names[0]].shape[1:])) for names in (graph.inputs, graph.outputs))
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
-        **headers.model_data(name, model),
-        f"{name}_quantization.h": headers.quantization(name, _interface(run), sources, sinks, (n_in, n_out)),
+        **headers.model_data(name, model, tensor_layouts(final)),
+        f"{name}_quantization.h": headers.quantization(
+            name, _interface(run), sources, sinks, (n_in, n_out), tensor_layouts(final)
+        ),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
         f"{name}_test_vectors.h": headers.test_vectors(
             name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)

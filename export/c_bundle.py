@@ -29,7 +29,8 @@ class CModel:
 
     Attributes:
         files: text by file name.
-        figures: bytes of constants, of working memory, and the least working memory there could be.
+        figures: bytes of constants, of working memory, the least working memory there could be, and bytes of inputs and
+            outputs.
     """
 
     files: Mapping[str, str]
@@ -54,6 +55,7 @@ def c_model(name: str, graph: Graph, board: Board = BOARDS["host"], speed: bool 
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
         "scratch_lower_bound": network.bound,
+        "end_bytes": _end_bytes(graph),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
     }
     program = _compiled(board, name, source)
@@ -105,7 +107,7 @@ def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
             got=f"{constants:,} bytes of constants, {source.constant_bytes[index]:,} of them for {_node(graph, index)}",
             remedy="make that layer narrower, or choose a larger board",
         )
-    ends = sum(_bytes(graph, name) for name in (*graph.inputs, *graph.outputs))
+    ends = _end_bytes(graph)
     if board.ram is not None and source.scratch_bytes + ends > board.ram:
         index = max(network.needed, key=lambda i: network.needed[i])
         raise BadConfiguration(
@@ -141,6 +143,11 @@ def _node(graph: Graph, index: int) -> str:
     if index < 0:
         return "an output that is constant"
     return f"{graph.nodes[index].op} {graph.nodes[index].output!r}"
+
+
+def _end_bytes(graph: Graph) -> int:
+    """Of the inputs and outputs, which the caller keeps."""
+    return sum(_bytes(graph, name) for name in (*graph.inputs, *graph.outputs))
 
 
 def _bytes(graph: Graph, name: str) -> int:

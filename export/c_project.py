@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from export.boards import Board
+from export.firmware_words import comments, readme_section
+from export.tensor_layout import TensorLayout
 
 __all__ = ["C_MODEL_FILES", "c_project"]
 
@@ -13,20 +15,29 @@ __all__ = ["C_MODEL_FILES", "c_project"]
 C_MODEL_FILES = ("_model.c", "_model.h", "_quantization.h", "_test_vectors.h")
 
 
-def c_project(name: str, files: Mapping[str, bytes], board: Board) -> dict[str, str]:
+def c_project(
+    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = ()
+) -> dict[str, str]:
     """Text by path, in Arduino's library format 1.5.
 
     Args:
         name: the model's, an identifier.
         files: of the export's bundle, all of :data:`C_MODEL_FILES` among them.
         board: where it shall run.
+        layouts: of the model's inputs and outputs.
     """
     sketch = name.title().replace("_", "")
-    words = {"name": name, "NAME": name.upper(), "description": board.description, "sketch": sketch}
+    words = {
+        "name": name,
+        "NAME": name.upper(),
+        "description": board.description,
+        "sketch": sketch,
+        "tensors": readme_section(name, layouts, physical=False),
+    }
     return {
         "README.md": _template("library/README.md", words),
         "library.properties": _template("library/library.properties", words),
-        f"examples/{sketch}/{sketch}.ino": _template("sketch/replay.ino.in", words),
+        f"examples/{sketch}/{sketch}.ino": f"{comments(name, layouts)}\n//\n{_template('sketch/replay.ino.in', words)}",
         **{f"src/{name}{suffix}": files[f"{name}{suffix}"].decode() for suffix in C_MODEL_FILES},
     }
 

@@ -16,6 +16,8 @@ from export.c_names import c_identifier
 from export.c_network import CNetwork, Place, Step
 from export.c_text import close_guard, open_guard
 from export.requantization import Channels, requantization
+from export.tensor_code import described, generic_code
+from export.tensor_layout import tensor_layouts
 from qtorch.kernel_call import Accumulators, Rescaling, Table, TensorArgument
 
 __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
@@ -234,6 +236,10 @@ def _header(name: str, network: CNetwork, scratch: int, constants: int) -> str:
 {chr(10).join(sizes)}
 #define {macro}_SCRATCH_BYTES {scratch}
 
+// Order of the axes, last index fastest; the batch is one sample. The lines are for whoever includes
+// {name}_quantization.h; samples and results are what the network itself takes and gives, in float.
+
+{described(name, tensor_layouts(network.graph), lambda layout: generic_code(name, layout))}
 #ifdef __cplusplus
 extern "C" {{
 #endif

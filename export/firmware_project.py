@@ -7,14 +7,16 @@ Pure: bundle files and a board in, files of a project out, by path. The texts ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from export.boards import Board
 from export.c_names import c_identifier
 from export.c_project import C_MODEL_FILES, c_project
+from export.firmware_words import comments, readme_section
 from export.ir import Graph
+from export.tensor_layout import TensorLayout
 from qtorch.errors import BadConfiguration
 
 __all__ = ["firmware_project", "require_int8_ends"]
@@ -93,13 +95,16 @@ def require_int8_ends(graph: Graph) -> None:
             )
 
 
-def firmware_project(name: str, files: Mapping[str, bytes], board: Board) -> dict[str, bytes]:
+def firmware_project(
+    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = ()
+) -> dict[str, bytes]:
     """A project that runs the model on ``board``: content by path, ``/`` between folders.
 
     Args:
         name: the model's, any string; the project bears :func:`~export.c_names.c_identifier` of it.
         files: of the export's bundle; those named ``<name>_*`` are used.
-        board: where it shall run; decides the layout.
+        board: where it shall run; decides the layout of the project.
+        layouts: of the model's inputs and outputs, which README and sketch then speak of.
 
     Raises:
         BadConfiguration: the bundle lacks a file: plain C where TFLite Micro does not run on the board; else what
@@ -116,8 +121,15 @@ def firmware_project(name: str, files: Mapping[str, bytes], board: Board) -> dic
             remedy="export with format int8, where the tflite-micro Python package is installed (Linux on x86-64)",
         )
     if not board.tflm:
-        return {path: text.encode() for path, text in sorted(c_project(name, files, board).items())}
-    words = {"name": name, "NAME": name.upper(), "description": board.description, "cpu": board.cpu}
+        return {path: text.encode() for path, text in sorted(c_project(name, files, board, layouts).items())}
+    words = {
+        "name": name,
+        "NAME": name.upper(),
+        "description": board.description,
+        "cpu": board.cpu,
+        "tensors": readme_section(name, layouts, physical=True),
+        "axes": comments(name, layouts),
+    }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
     sources = dict(sorted(sources.items()))

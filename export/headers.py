@@ -8,12 +8,15 @@ path, no version of the machine that wrote them. ``name`` may be any string; the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from export.c_names import c_identifier
 from export.c_text import close_guard, open_guard, quoted
 from export.quantization_header import quantization
+from export.tensor_code import described, generic_code, summary
+from export.tensor_layout import TensorLayout
 
 __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 
@@ -21,11 +24,16 @@ __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 _ALIGNMENT = 16
 
 
-def model_data(name: str, model: bytes) -> dict[str, str]:
+def model_data(name: str, model: bytes, layouts: Sequence[TensorLayout] = ()) -> dict[str, str]:
     """The model file as a constant array: text by file name, ``<name>_model_data.h`` and ``<name>_model_data.cc``.
 
     The ``.cc`` file compiles as C as well, C11 or C99 with GNU's attributes, so that it can be renamed for a project
     without C++.
+
+    Args:
+        name: the model's, any string.
+        model: the file.
+        layouts: of its inputs and outputs, which the header then describes.
 
     Raises:
         ValueError: ``model`` is empty; C has no empty array.
@@ -36,7 +44,7 @@ def model_data(name: str, model: bytes) -> dict[str, str]:
     header = f"""\
 // The model in TensorFlow Lite's format, {len(model):,} bytes.
 {open_guard(f"{name}_model_data")}
-#ifdef __cplusplus
+{_interpreter_tensors(name, layouts)}#ifdef __cplusplus
 extern "C" {{
 #endif
 
@@ -68,6 +76,19 @@ const unsigned char {name}_model_data[] = {{
 const unsigned int {name}_model_data_len = {len(model)}u;
 """
     return {f"{name}_model_data.h": header, f"{name}_model_data.cc": source}
+
+
+def _interpreter_tensors(name: str, layouts: Sequence[TensorLayout]) -> str:
+    """What an interpreter is handed and gives; with the lines that fill it, where no other header has them."""
+    if not layouts:
+        return ""
+    text = (
+        "// interpreter.input(0)->data and interpreter.output(0)->data, last index fastest; the batch is one sample.\n"
+    )
+    if all(layout.scale is None for layout in layouts):
+        return f"{text}\n{described(name, layouts, lambda layout: generic_code(name, layout))}\n"
+    lines = "".join(f"// {layout.label.capitalize()}: {summary(layout)}.\n" for layout in layouts)
+    return f"{text}{lines}// {name}_quantization.h has the lines that fill and read them.\n\n"
 
 
 def op_resolver(name: str, methods: tuple[str, ...]) -> str:
@@ -164,7 +185,8 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
     macro, types = name.upper(), tuple(f"{codes.dtype.name}_t" for codes in (inputs, outputs))
     return f"""\
 // Input codes, and the output codes that TFLite Micro computed for them. A device must match them exactly: every
-// difference, even of 1, is an error.
+// difference, even of 1, is an error. Their axes lie as {name}_quantization.h says; they can't tell whether a sensor's
+// values are brought into that order.
 {open_guard(f"{name}_test_vectors")}
 #include <stdint.h>
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from export.c_names import c_identifier
 from export.c_text import close_guard, double_literal, float_literal, open_guard, parenthesized, quoted
+from export.tensor_code import SUFFIX, described, generic_code, tensor_macro, variable
+from export.tensor_layout import TensorLayout
 from qtorch.features import Feature, Interface
 from qtorch.qparams import CODE_RANGE, QParams
 
 __all__ = ["quantization"]
-
-#: What tells the shared function of a type from that of int8.
-_SUFFIX = {"int8": "", "int16": "16"}
 
 
 def quantization(
@@ -21,6 +20,7 @@ def quantization(
     inputs: tuple[QParams, ...],
     outputs: tuple[QParams, ...],
     sizes: tuple[int, int] | None = None,
+    layouts: Sequence[TensorLayout] = (),
 ) -> str:
     """``<name>_quantization.h``: physical values to int8 or int16 codes and back, equal to QParams bit for bit.
 
@@ -34,6 +34,8 @@ def quantization(
         inputs: one record per input tensor, int8 or int16 per tensor.
         outputs: likewise.
         sizes: elements of input tensor 0 and of output tensor 0, one sample's; the features' numbers if ``None``.
+        layouts: of all inputs and outputs of the model file; where they are given the header says in which order their
+            axes lie, with a line of code that fills or reads each.
 
     Raises:
         ValueError: no record, or one that is not int8 or int16 per tensor.
@@ -52,16 +54,18 @@ def quantization(
 #include <stdint.h>
 """
     ]
+    if layouts:
+        parts += [_ORDER, described(name, layouts, lambda layout: _conversion(name, layout, interface))]
     for side, features, records in feature_sides:
         parts.append(_figures(name, side, features, records))
         if len(features) == 1 < elements[side]:
             parts.append(f"// Elements of the tensor; all are {quoted(features[0].name)}.")
             parts.append(f"#define {name.upper()}_{side.upper()}_SIZE {elements[side]}\n")
-    parts.append(_code_of(name, inputs[0].dtype))
+    parts += [_code_of(name, dtype) for dtype in dict.fromkeys(record.dtype for record in inputs)]
     for side, features, records in feature_sides:
         dtype = records[0].dtype
         identifiers = _distinct(feature.name for feature in features)
-        tensor = _tensor_macro(name, side, 0, len(records))
+        tensor = tensor_macro(name, side, 0, len(records))
         function = _quantize if side == "input" else _dequantize
         for feature, identifier in zip(features, identifiers, strict=True):
             parts.append(function(name, tensor, feature, identifier, dtype))
@@ -79,6 +83,30 @@ def _recorded(interface: Interface) -> str:
     )
 
 
+#: What the lines that fill the arrays stand under.
+_ORDER = """\
+// Order of the axes, last index fastest; the batch is one sample. In TFLite Micro the arrays are
+// interpreter.input(0)->data and interpreter.output(0)->data, in plain C the arguments of its function. Codes in
+// another order are as good as any to the model, and the test vectors can't tell: fill the arrays by these lines.
+"""
+
+
+def _conversion(name: str, layout: TensorLayout, interface: Interface) -> Callable[[str], str] | str:
+    """Physical values where a feature says what they are, else the network's own."""
+    features = interface.inputs if layout.side == "input" else interface.outputs
+    if layout.index or not features or layout.scale is None:
+        return generic_code(name, layout)
+    verb = "quantize" if layout.side == "input" else "dequantize"
+    if len(features) == 1:
+        (feature,) = _distinct(feature.name for feature in features)
+        return lambda element: f"{name}_{verb}_{feature}({element})"
+    if len(features) != layout.elements or len(layout.shape) > 1:
+        return generic_code(name, layout)
+    array = variable(layout)
+    given = f"samples, {array}" if layout.side == "input" else f"{array}, results"
+    return f"{name}_{verb}_{layout.side}({given});"
+
+
 def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple[QParams, ...]) -> str:
     """Macros: scale and zero point of each tensor of one side, offset and span of each feature."""
     if not records:
@@ -87,7 +115,7 @@ def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple
     for index, record in enumerate(records):
         if record.dtype not in ("int8", "int16") or record.axis is not None:
             raise ValueError(f"quantization.{side}s[{index}]: expected int8 or int16 per tensor, got {record}")
-        tensor = _tensor_macro(name, side, index, len(records))
+        tensor = tensor_macro(name, side, index, len(records))
         lines.append(f"#define {tensor}_SCALE {float_literal(record.scale[0])}")
         lines.append(f"#define {tensor}_ZERO_POINT {parenthesized(str(record.zero_point[0]))}")
         if record.scale == (1.0,) and all((f.offset, f.span) == (0, 1) for f in features):
@@ -109,7 +137,7 @@ def _code_of(name: str, dtype: str) -> str:
     """The C function that all quantizing functions of a type share."""
     low, high = CODE_RANGE[dtype]
     # An int may have 16 bits.
-    steps, wide, suffix = high - low + 1, "int" if dtype == "int8" else "int32_t", _SUFFIX[dtype]
+    steps, wide, suffix = high - low + 1, "int" if dtype == "int8" else "int32_t", SUFFIX[dtype]
     return f"""\
 // Nearest code, ties away from zero, clamped to {low}..{high}; the zero point for NaN. Needs no math library.
 static inline {dtype}_t {name}_code{suffix}_of(float steps, {wide} zero_point) {{
@@ -145,7 +173,7 @@ def _quantize(name: str, tensor: str, feature: Feature, identifier: str, dtype: 
     return f"""\
 static inline {dtype}_t {name}_quantize_{identifier}(float physical) {{
   const float network = {network};
-  return {name}_code{_SUFFIX[dtype]}_of(network / {tensor}_SCALE, {tensor}_ZERO_POINT);
+  return {name}_code{SUFFIX[dtype]}_of(network / {tensor}_SCALE, {tensor}_ZERO_POINT);
 }}
 """
 
@@ -200,12 +228,6 @@ def _shared_by_all(name: str, side: str, identifiers: tuple[str, ...], dtype: st
     # An unsigned int has 16 bits at least, which is more than a tensor of a device of that kind has elements.
     loop = f"  for (unsigned int i = 0; i < {size}; ++i) {line}"
     return "\n".join([f"static inline void {head} {{", loop, "}", ""])
-
-
-def _tensor_macro(name: str, side: str, index: int, count: int) -> str:
-    """``MODEL_INPUT``, or ``MODEL_INPUT_0`` where there are several."""
-    macro = f"{name.upper()}_{side.upper()}"
-    return macro if count == 1 else f"{macro}_{index}"
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from export.passes.weight_only import dynamic_range, half_weights
 from export.quantization_report import csv_text, quantization_report
 from export.real_inputs import RealInputs
 from export.stages import DeviceNetwork, StageFigures, float_network, measured
+from export.tensor_layout import TensorLayout, tensor_layouts
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import evaluating
 from qtorch.call_form import flat_outputs
@@ -49,8 +50,10 @@ def real_files(
     kind: RealFormat,
     input_layout: Literal["nhwc", "nchw"],
     equalized: bool = False,
-) -> tuple[dict[str, bytes], StageFigures, dict[str, Any]]:
-    """Files, test figures by stage, and what the comparisons found on test inputs, or, without any, on random ones.
+) -> tuple[dict[str, bytes], StageFigures, dict[str, Any], tuple[TensorLayout, ...]]:
+    """Files, test figures by stage, what the comparisons found, and how inputs and outputs lie.
+
+    What is compared are test inputs, or, without any, random ones.
 
     The float network is the one that quantized training started from. LiteRT's reference kernels judge every node;
     TFLite Micro does too in float32, and what it says to the others is reported: it has no kernels for them.
@@ -83,14 +86,15 @@ def real_files(
     }
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in graph.nodes))
     files = {f"{name}.tflite": model}
-    texts = headers.model_data(name, model)
+    layouts = tensor_layouts(graph)
+    texts = headers.model_data(name, model, layouts)
     if kind == "float32":
         texts[f"{name}_op_resolver.h"] = headers.op_resolver(name, methods)
     if kind == "dynamic_range":
         floats = real_graph(net, example, "float32", input_layout).constants()
         trained = {constant: value.data for constant, value in floats.items() if value.data is not None}
         texts["quantization_report.csv"] = csv_text(quantization_report(graph, trained, ()))
-    return files | {file: text.encode() for file, text in texts.items()}, test, parity
+    return files | {file: text.encode() for file, text in texts.items()}, test, parity, layouts
 
 
 def _random_inputs(graph: Graph) -> np.ndarray:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from export.board_share import BoardShare, in_a_line
 from export.bundle import Bundle
+from export.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
 from export.left_out import in_sentences
 from export.options import ExportOptions
 from export.page import Block, Line, Table
 from export.parity import EngineParity, NotRun
 from export.stages import stage_name
+from export.tensor_code import summary
+from export.tensor_layout import TensorLayout
 
 __all__ = ["agreement_table", "outcome_page", "written_page"]
 
@@ -31,6 +36,8 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     if bundle.parity is None:
         yield Line("every node judged by its float function, see parity.json")
         yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
+        yield from _tensors(bundle.metrics)
+        yield from _shares(bundle.metrics)
         return
     yield agreement_table(bundle.parity.engines, bundle.parity.judges, bundle.parity.not_run)
     file = bundle.parity.file
@@ -42,6 +49,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     else:
         yield Line(model_bytes)
         yield Line(f"arena not measured: {tflm_absent()}", "attention")
+    yield from _tensors(bundle.metrics)
     if "onnx" in bundle.metrics:
         yield Line(
             f"{bundle.metrics['onnx']['bytes']:,} bytes of ONNX, every op within the steps that its row declares"
@@ -61,6 +69,25 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
             + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
             "plain" if figures["not_run"] is None else "attention",
         )
+    yield from _shares(bundle.metrics)
+    for entry in bundle.metrics.get("choices", ()):
+        sentence = in_a_sentence(ChoiceCost.from_json(entry))
+        if sentence:
+            yield Line(sentence, "attention")
+
+
+def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
+    """In which order a device is handed its inputs, and gives its outputs."""
+    for entry in metrics["tensors"]:
+        layout = TensorLayout.from_json(entry)
+        yield Line(f"{layout.label}: {summary(layout)}")
+
+
+def _shares(metrics: Mapping[str, Any]) -> Iterator[Line]:
+    """What the network takes of the board, or of some well-known ones."""
+    shares = [BoardShare(**entry) for entry in metrics["shares"]]
+    if shares:
+        yield Line(in_a_line(shares), "plain" if all(share.fits for share in shares) else "attention")
 
 
 def agreement_table(

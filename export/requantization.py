@@ -73,7 +73,8 @@ def requantization(accumulators: Accumulators) -> Channels:
         ValueError: a bias or mantissa is no int32.
     """
     mantissa, shift = (t.numpy() for t in accumulators.multiplier)
-    short = _positive(accumulators)
+    # A channel of few sums, as a weight that is rounded to zero leaves it, has few codes to choose its fraction by.
+    short = _positive(accumulators) or _positive(accumulators, ends_too=True)
     if short is not None:
         return Channels("Q_POSITIVE", _words(accumulators.bias, *short))
     right = -shift
@@ -90,14 +91,20 @@ def _words(*columns: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(table.astype(np.uint32).astype(np.int32))
 
 
-def _positive(accumulators: Accumulators) -> tuple[np.ndarray, np.ndarray] | None:
-    """Multipliers and fractions of Q_POSITIVE, or ``None`` where some channel has none."""
+def _positive(accumulators: Accumulators, ends_too: bool = False) -> tuple[np.ndarray, np.ndarray] | None:
+    """Multipliers and fractions of Q_POSITIVE, or ``None`` where some channel has none.
+
+    Fractions are sought by the sums at which a code changes, and, with ``ends_too``, by the least and greatest sums.
+    """
     mantissa, shift = (t.numpy().astype(np.float64) for t in accumulators.multiplier)
     nearest = np.rint(mantissa * 2.0 ** (shift + 1)).astype(np.int64)  # of a real multiplier in units of 2**-32
     if nearest.max(initial=0) >= 2**31 - 4:
         return None
     found = thresholds(accumulators)
     target = (found.codes - accumulators.zero_point) << 32
+    ends = np.stack([accumulators.least, accumulators.greatest], 1)
+    limits = (accumulators.low, accumulators.high)
+    at_ends = exact_codes(accumulators, ends)
     multiplier, fraction = nearest.copy(), np.zeros_like(nearest)
     missing = np.ones(len(nearest), bool)
     for nudge in (0, -1, 1, -2, 2, -3, 3):
@@ -106,15 +113,18 @@ def _positive(accumulators: Accumulators) -> tuple[np.ndarray, np.ndarray] | Non
         # At the threshold the product and the fraction reach the code; one sum earlier they do not.
         least = np.where(found.occurs, target - products, 0).max(1, initial=0)
         most = np.where(found.occurs, target - (products - tried[:, None]) - 1, 2**32 - 1).min(1, initial=2**32 - 1)
+        if ends_too:
+            level = (at_ends.clip(*limits) - accumulators.zero_point << 32) - ends * tried[:, None]
+            least = np.where(at_ends > accumulators.low, level, 0).max(1, initial=0).clip(least)
+            below = np.where(at_ends < accumulators.high, level + 2**32 - 1, 2**32 - 1)
+            most = below.min(1, initial=2**32 - 1).clip(max=most)
         solved = missing & (least <= most)
         multiplier, fraction = np.where(solved, tried, multiplier), np.where(solved, (least + most) // 2, fraction)
         missing &= ~solved
     if missing.any():
         return None
-    ends = np.stack([accumulators.least, accumulators.greatest], 1)
     short = ((ends * multiplier[:, None] + fraction[:, None]) >> 32) + accumulators.zero_point
-    limits = (accumulators.low, accumulators.high)
     # Where no code changes on the way, the ends tell whether both are on the same side.
-    if (short.clip(*limits) != exact_codes(accumulators, ends).clip(*limits)).any():
+    if (short.clip(*limits) != at_ends.clip(*limits)).any():
         return None
     return multiplier, fraction

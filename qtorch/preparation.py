@@ -82,6 +82,8 @@ class Preparation:
         self.named: dict[str, fx.Node] = {}
         #: By layer, the settings that have an effect on it.
         self.heard: dict[str, frozenset[str]] = {}
+        #: What was put onto another grid: the tensor, what its reader wanted, and the result.
+        self.requantized: list[tuple[fx.Node, tuple[Any, ...], fx.Node]] = []
 
     def run(self) -> None:
         require_no_aliasing(self.traced)
@@ -368,8 +370,13 @@ class Preparation:
             self.sharing.join(other, first)
 
     def _requantize(self, node: fx.Node, plan: Plan, role: str, dtype: str) -> None:
-        """Put a tensor onto another grid before ``node`` reads it."""
+        """Put a tensor onto another grid before ``node`` reads it; one result for all readers that want the same."""
         source = plan.found.sources[role]
+        wanted = self._wanted(source, plan, role, dtype)
+        made = next((result for tensor, of, result in self.requantized if tensor is source and of == wanted), None)
+        if wanted and made is not None:
+            plan.found = replace(plan.found, sources={**plan.found.sources, role: made})
+            return
         name = self._fresh(f"{source.name}_requantized")
         with self.traced.graph.inserting_before(node):
             inserted = self.traced.graph.create_node("call_module", name, (source,))
@@ -380,6 +387,15 @@ class Preparation:
         self.plans[inserted] = Plan(found, name, config)
         self.sharing.add(inserted, SharedGrid(dtype, config, rectified=self.sharing.grid(source).rectified))
         plan.found = replace(plan.found, sources={**plan.found.sources, role: inserted})
+        self.requantized.append((source, wanted, inserted))
+
+    def _wanted(self, source: fx.Node, plan: Plan, role: str, dtype: str) -> tuple[Any, ...]:
+        """What decides a requantized tensor's grid; empty where that grid is to be other tensors' too."""
+        demand = plan.row.constraint(role)
+        if any(isinstance(each, SameAs) for each in (demand, plan.row.constraints["output"])):
+            return ()
+        settings = tuple(getattr(plan.config, name) for name in sorted(GRID_SETTINGS))
+        return dtype, settings, demand, self.sharing.grid(source).rectified
 
 
 def _computes_tensors(node: fx.Node) -> bool:

@@ -17,6 +17,7 @@ from export.bundle_folder import probe_export, temporary_files, write_bundle
 from export.dry_run import dry_run
 from export.options import ExportOptions
 from export.page import Line
+from export.progress import told
 from export.report import outcome_page, written_page
 from export.terminal import show
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -114,12 +115,14 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
     probe_export(out, options, name)
     started = time.perf_counter()
-    arrays = cli.datamodule.arrays
+    with told("loading the data"):
+        arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
     callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
     run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
     resumed = cli.checkpoint_to_resume
-    dry_run(run, name, options)
+    with told("trying the export before anything is trained"):
+        dry_run(run, name, options)
     callbacks.append(KeepInterrupted(out, name, options))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
     cli.model.cpu().eval()
@@ -129,7 +132,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
         with temporary_files():
-            bundle = make_bundle(run, name, options, data_seconds)
+            bundle = make_bundle(run, name, options, data_seconds, told)
         bundle.files[f"{bundle.name}.ckpt"] = content
         write_bundle(bundle, out, options.firmware)
     summary = arrays.summary

@@ -103,3 +103,23 @@ def test_a_solution_that_misses_one_threshold_is_not_taken(monkeypatch: pytest.M
     moved[0, 100] += 70
     monkeypatch.setattr(module, "thresholds", lambda _: module.Thresholds(found.codes, moved, found.occurs))
     assert module._positive(given) is None
+
+
+def test_channels_of_few_sums_have_the_short_form_too() -> None:
+    """As weights that are rounded to zero leave them: hardly a code changes, and the ends alone say which it is."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        zero_point = int(rng.integers(-128, 100))
+        least = rng.integers(-40, 400, 6)
+        greatest = least + rng.integers(0, 12, 6)
+        multiplier = quantize_multiplier(torch.tensor(10 ** rng.uniform(-3, -0.4, 6), dtype=torch.float64))
+        given = Accumulators(np.zeros(6, np.int64), multiplier, zero_point, zero_point, 127, least, greatest)
+        found = requantization(given)
+        assert found.form == "Q_POSITIVE"
+        for channel in range(6):
+            # Each channel's own sums, all of them, the others' at their ends.
+            for total in range(least[channel], greatest[channel] + 1):
+                sums = np.where(np.arange(6) == channel, total, least)[:, None]
+                np.testing.assert_array_equal(
+                    computed(found, given, sums), exact_codes(given, sums).clip(zero_point, 127)
+                )

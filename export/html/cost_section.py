@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from export.board_share import BoardShare, in_a_line
+from export.choice_cost import ChoiceCost, in_a_sentence
 from export.html.charts import bar
 from export.html.facts import Facts
-from export.html.markup import Markup, joined, shown
+from export.html.markup import Markup, element, joined, shown
 from export.html.memory_drawing import tensor_buffers
 from export.html.tables import table
 from export.ir import Graph
@@ -25,7 +27,9 @@ def cost_section(facts: Facts) -> Markup:
     if facts.graph is None:
         return Markup()
     whole = table("in all", ["what", "figure", "meaning"], [list(row) for row in _totals(facts, facts.graph)], 3)
-    return joined(whole, _ops(facts.graph))
+    said = [in_a_sentence(ChoiceCost.from_json(entry)) for entry in facts.metrics.get("choices", ())]
+    choices = element("ul", *(element("li", sentence) for sentence in said if sentence)) if any(said) else Markup()
+    return joined(whole, _shares(facts), choices, _ops(facts.graph))
 
 
 def inference(facts: Facts) -> tuple[str, str] | None:
@@ -60,6 +64,11 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
             rows.append(("plain C, program", f"{shown(c['program_flash_bytes'])} bytes", f"flash of {c['board']}"))
     counted = inference(facts)
     return rows if counted is None else [*rows, ("one inference", *counted)]
+
+
+def _shares(facts: Facts) -> Markup:
+    line = in_a_line([BoardShare(**entry) for entry in facts.metrics.get("shares", ())])
+    return element("p", f"{line}. What else the firmware has comes on top.") if line else Markup()
 
 
 def _ops(graph: Graph) -> Markup:

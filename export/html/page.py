@@ -5,6 +5,7 @@ from __future__ import annotations
 from export.html.cost_section import cost_section
 from export.html.data_section import data_section
 from export.html.facts import Facts
+from export.html.interface_section import interface_section
 from export.html.markup import Markup, element, joined
 from export.html.network_sections import graph_section, memory_section, tensor_section
 from export.html.prediction_sections import error_section, prediction_section
@@ -22,6 +23,7 @@ _SECTIONS = (
     ("errors", "Errors", error_section),
     ("layers", "What each layer costs", layer_section),
     ("tensors", "What each tensor loses", tensor_section),
+    ("interface", "What goes in and comes out", interface_section),
     ("cost", "What it costs on the device", cost_section),
     ("graph", "The graph", graph_section),
     ("memory", "Working memory", memory_section),

@@ -7,8 +7,6 @@ kernel's conversion to an integer is undefined (:mod:`qtorch.ops.quantize`). Wit
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from export.ir import Graph, Node, Value, check
 
 __all__ = ["float_interface"]
@@ -29,4 +27,5 @@ def float_interface(graph: Graph) -> Graph:
         after.append(Node("dequantize", {}, (name,), (real,)))
         outputs.append(real)
     nodes = (*before, *graph.nodes, *after)
-    return check(replace(graph, values=values, nodes=nodes, inputs=tuple(inputs), outputs=tuple(outputs)))
+    views = {f"{name}.real": view for name, view in graph.views.items()}
+    return check(Graph(values, nodes, tuple(inputs), tuple(outputs), views))

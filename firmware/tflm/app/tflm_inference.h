@@ -13,7 +13,8 @@ bool begin();
 // Codes, model::input_size, to codes, model::output_size. On failure prints and returns false.
 bool invoke(const int8_t* input, int8_t* output);
 
-// The same for physical values: quantizes, invokes, dequantizes.
+// The same for physical values: quantizes, invokes, dequantizes. The order of both arrays, which nothing checks:
+@axes@
 bool predict(const float* physical, float* results);
 
 // What TFLite Micro has taken of the arena after begin().

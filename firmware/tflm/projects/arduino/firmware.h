@@ -3,6 +3,8 @@
 //   app::boot()           loads the model and runs the self-test
 //   app::answer()         one sample from the serial monitor
 //   inference::predict()  physical values of your own, from sensors, say
+//
+@axes@
 #ifndef @NAME@_FIRMWARE_H_
 #define @NAME@_FIRMWARE_H_
 

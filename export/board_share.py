@@ -1,0 +1,113 @@
+"""The share of a board's flash and RAM that a network takes; what comes on top is named, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from export.boards import BOARDS, Board
+
+__all__ = ["BoardShare", "board_shares", "in_a_line"]
+
+#: Boards to speak of where none was asked for: small to large.
+_KNOWN = ("uno", "bluepill", "nano33ble", "pico", "esp32")
+
+
+@dataclass(frozen=True)
+class BoardShare:
+    """What a network takes of one board.
+
+    Attributes:
+        board: key of :data:`export.boards.BOARDS`.
+        form: ``"plain C"`` or ``"TFLite Micro"``.
+        flash_bytes: of plain C the program and its constants as compiled for the board, or the constants alone; else
+            the model file.
+        flash_share: of the board's flash, 1 for all of it.
+        ram_bytes: of plain C working memory, inputs and outputs; else the tensor arena; ``None`` if not measured.
+        ram_share: of the board's RAM, likewise.
+        flash_is: what the bytes of flash are, in words; what else the firmware needs comes on top.
+        ram_is: likewise of RAM.
+    """
+
+    board: str
+    form: str
+    flash_bytes: int
+    flash_share: float
+    ram_bytes: int | None
+    ram_share: float | None
+    flash_is: str
+    ram_is: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether neither alone exceeds the board."""
+        return self.flash_share <= 1 and (self.ram_share is None or self.ram_share <= 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for metrics.json."""
+        return asdict(self)
+
+
+def board_shares(metrics: Mapping[str, Any], target: Board = BOARDS["host"]) -> tuple[BoardShare, ...]:
+    """Of the board that an export is made for; of some well-known ones where that is the host.
+
+    Plain C where it was written; else the file in TFLite Micro, on boards that run it.
+
+    Args:
+        metrics: of the export: ``tflite_bytes``, ``arena_bytes`` and ``c``, as metrics.json has them.
+        target: whose flash and RAM count.
+    """
+    boards = [target] if target.flash is not None else [BOARDS[name] for name in _KNOWN]
+    return tuple(share for board in boards if (share := _share(metrics, board)) is not None)
+
+
+def _share(metrics: Mapping[str, Any], board: Board) -> BoardShare | None:
+    if not board.flash or not board.ram:
+        return None
+    c, ram = metrics.get("c"), None
+    if c is not None:
+        form, ram = "plain C", c["scratch_bytes"] + c["end_bytes"]
+        compiled = c.get("board") == board.name
+        flash = c["program_flash_bytes"] if compiled else c["constant_bytes"]
+        flash_is = "program and constants" if compiled else "constants"
+        ram_is = "working memory, inputs and outputs"
+    elif board.tflm:
+        form, flash, flash_is = "TFLite Micro", metrics["tflite_bytes"], "model file"
+        ram, ram_is = metrics.get("arena_bytes") or None, "tensor arena"
+    else:
+        return None
+    share = None if ram is None else ram / board.ram
+    return BoardShare(board.name, form, flash, flash / board.flash, ram, share, flash_is, ram_is)
+
+
+def in_a_line(shares: Sequence[BoardShare]) -> str:
+    """Of one board with bytes, of several without; empty of none.
+
+    >>> uno = BoardShare("uno", "plain C", 3200, 3200 / 32256, 52, 52 / 2048, "program and constants", "working memory")
+    >>> in_a_line([uno])
+    'uno, plain C: 9.9 % of flash (3,200 bytes: program and constants), 2.5 % of RAM (52 bytes: working memory)'
+    """
+    if not shares:
+        return ""
+    if len(shares) == 1:
+        (one,) = shares
+        line = (
+            f"{one.board}, {one.form}: {_percent(one.flash_share)} of flash ({one.flash_bytes:,} bytes: {one.flash_is})"
+        )
+        if one.ram_share is None:
+            return line
+        return f"{line}, {_percent(one.ram_share)} of RAM ({one.ram_bytes:,} bytes: {one.ram_is})"
+    first = shares[0]
+    each = ", ".join(
+        f"{share.board} {_percent(share.flash_share)}"
+        + ("" if share.ram_share is None else f" and {_percent(share.ram_share)}")
+        for share in shares
+    )
+    ram_is = "" if first.ram_share is None else f" and of RAM ({first.ram_is})"
+    return f"{first.form}, share of flash ({first.flash_is}){ram_is}: {each}"
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
