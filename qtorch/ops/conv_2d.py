@@ -112,7 +112,7 @@ def samples() -> Iterable[Sample]:
         yield weighted_sample(rng, label, attrs, image, kernel, channel_axis=0, **options)
     for dtype in ("int8", "int16"):
         yield cancelled_sample(
-            rng, f"{dtype} sums beyond float32", plain, (20, 3, 3, 123), (3, 3, 3, 123), channel_axis=0, dtype=dtype
+            rng, f"{dtype}, cancelled", plain, (20, 3, 3, 123), (3, 3, 3, 123), channel_axis=0, dtype=dtype
         )
 
 

@@ -107,7 +107,7 @@ def samples() -> Iterable[Sample]:
         yield weighted_sample(rng, label, attrs, image, kernel, channel_axis=3, **options)
     for dtype in ("int8", "int16"):
         yield cancelled_sample(
-            rng, f"{dtype} beyond float32", plain, (10, 31, 35, 3), (1, 31, 35, 3), channel_axis=3, dtype=dtype
+            rng, f"{dtype}, cancelled", plain, (10, 31, 35, 3), (1, 31, 35, 3), channel_axis=3, dtype=dtype
         )
 
 

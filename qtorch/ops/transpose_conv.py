@@ -147,7 +147,7 @@ def samples() -> Iterable[Sample]:
         yield weighted_sample(rng, label, attributes, image, kernel, channel_axis=0, **options)
     for dtype in ("int8", "int16"):
         yield cancelled_sample(
-            rng, f"{dtype} beyond float32", attrs((1, 1, 3), 1), (20, 1, 1, 1101), (3, 1, 1, 1101), channel_axis=0,
+            rng, f"{dtype}, cancelled", attrs((1, 1, 3), 1), (20, 1, 1, 1101), (3, 1, 1, 1101), channel_axis=0,
             dtype=dtype,
         )  # fmt: skip
 
