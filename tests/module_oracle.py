@@ -122,12 +122,12 @@ def wrong(program: Program) -> bool:
     return not verdict(program).startswith(("same", "refused", "unjudged"))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Judge networks by their seeds and print what was found; 1 if one is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.module_oracle", description=__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="how many networks (default: 1000)")
+    parser.add_argument("--count", type=int, default=10_000, help="how many networks (default: 10,000)")
     parser.add_argument("--first", type=int, default=FURTHER, help=f"the first one's seed (default: {FURTHER})")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     started, kinds, failed = time.perf_counter(), Counter[str](), list[int]()

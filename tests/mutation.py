@@ -75,6 +75,7 @@ def _pytest(tests: Sequence[str], tree: Path, said: Path) -> int:
     for number in (1, 2):
         os.dup2(stream, number)
     os.chdir(tree)
+    # Modules that were imported before know nothing of the fault.
     for name in [name for name in sys.modules if name.split(".")[0] in _OWN]:
         del sys.modules[name]
     sys.path.insert(0, str(tree))

@@ -23,6 +23,7 @@ from export.tflite import write_tflite
 from qtorch.errors import BadConfiguration, BadInput, ParityError
 from qtorch.layers import QuantizedOp
 from qtorch.ops import ROWS
+from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
 from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
@@ -75,6 +76,11 @@ def a_dozen(graph: Graph) -> tuple[np.ndarray, ...]:
 
 def wrong(program: Program) -> bool:
     return not outcome(program).startswith(("exact", "refused"))
+
+
+@pytest.mark.sweep
+def test_ten_thousand_networks_are_their_modules() -> None:
+    assert module_oracle.main([]) == 0
 
 
 @pytest.mark.tflm

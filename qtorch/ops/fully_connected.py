@@ -121,9 +121,7 @@ def samples() -> Iterable[Sample]:
         )  # fmt: skip
     yield weighted_sample(rng, "int4", plain, (30, 9), (5, 9), channel_axis=0, weights="int4", per_channel=False)
     for dtype in ("int8", "int16"):
-        yield cancelled_sample(
-            rng, f"{dtype}, cancelled", plain, (20, 1101), (5, 1101), channel_axis=0, dtype=dtype
-        )
+        yield cancelled_sample(rng, f"{dtype}, cancelled", plain, (20, 1101), (5, 1101), channel_axis=0, dtype=dtype)
 
 
 def _product_rounding_sample() -> Sample:
