@@ -86,6 +86,12 @@ def pooling_samples(seed: int) -> Iterable[Sample]:
         {"input": _sums_next_to_ties(rng)},
         {"input": grid, "output": grid},
     )
+    # The sum of codes as bytes without sign passes 16 bits.
+    grid = QParams((float(np.float32(0.03)),), (-5,))
+    codes = rng.integers(100, 128, (2, 17, 17, 5), dtype=np.int8)
+    yield Sample(
+        "wide, high", _attributes((17, 17), (1, 1), "valid"), {"input": codes}, {"input": grid, "output": grid}
+    )
 
 
 def _sums_next_to_ties(rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 
 from tests.mutants import MUTANTS, Mutant
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 SECONDS = 180
 #: Large, and imported by nearly every test; the project's own packages are imported from the copy.
 _HEAVY = ("torch", "pytorch_lightning", "jsonargparse", "ai_edge_litert.interpreter", "tflite_micro", "pytest")
+_SECONDS_OF_CHANGE = count(int(time.time()))
 _OWN = ("qtorch", "export", "recipes", "firmware", "benchmarks", "docs", "tests")
 
 
@@ -46,10 +48,17 @@ def mutated(text: str, mutant: Mutant) -> str:
     Raises:
         ValueError: what is to be replaced does not stand there once.
     """
-    count = text.count(mutant.old)
-    if count != 1:
-        raise ValueError(f"{mutant.file}: expected {mutant.old!r} once, got it {count} times")
+    times = text.count(mutant.old)
+    if times != 1:
+        raise ValueError(f"{mutant.file}: expected {mutant.old!r} once, got it {times} times")
     return text.replace(mutant.old, mutant.new)
+
+
+def _write(path: Path, text: str) -> None:
+    """Text of a file that Python has never compiled: it knows files by their second of change."""
+    path.write_text(text)
+    second = next(_SECONDS_OF_CHANGE)
+    os.utime(path, (second, second))
 
 
 def run(tests: Sequence[str], tree: Path, said: Path) -> int:
@@ -105,11 +114,11 @@ def survivors(mutants: Sequence[Mutant], tree: Path, report: Callable[[str], Non
             sound.add(mutant.tests)
         started, path = time.perf_counter(), tree / mutant.file
         text = path.read_text()
-        path.write_text(mutated(text, mutant))
+        _write(path, mutated(text, mutant))
         try:
             caught = run(mutant.tests, tree, said) != 0
         finally:
-            path.write_text(text)
+            _write(path, text)
         expected = not mutant.equivalent
         if caught is not expected:
             wrong.append(mutant)
@@ -125,9 +134,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="*", help="of files or of what is replaced; all faults if none is given")
     given = parser.parse_args(words).words
     chosen = [m for m in MUTANTS if not given or any(word in f"{m.file} {m.old} -> {m.new}" for word in given)]
-    # A file that is changed twice in a second would be taken for the one that was compiled.
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ["OMP_NUM_THREADS"] = "1"
     for module in _HEAVY:
         with contextlib.suppress(ImportError):
