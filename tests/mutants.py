@@ -68,7 +68,7 @@ _ARITHMETIC = (
     Mutant("qtorch/fixedpoint.py", "int(shift.max()) > 7:", "int(shift.max()) > 8:", _FIXED),
     Mutant("qtorch/fixedpoint.py", "x.abs().max()) >= 2**47", "x.abs().max()) >= 2**48", _FIXED),
     Mutant("qtorch/fixedpoint.py", "total = 15 - shift", "total = 16 - shift", _FIXED),
-    Mutant("qtorch/gemmlowp.py", "(a * b + 2**30) >> 31", "(a * b) >> 31", _rows("logistic")),
+    Mutant("qtorch/gemmlowp.py", "(a * b + 2**30) >> 31", "(a * b) >> 31", _tests("test_gemmlowp")),
     Mutant("qtorch/gemmlowp.py", "-((-x + half) >> exponent)", "(x + half) >> exponent", _rows("softmax or hard")),
     Mutant(
         "qtorch/gemmlowp.py",

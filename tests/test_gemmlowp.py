@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 
 from qtorch import gemmlowp
+
+
+def test_products_round_ties_upwards() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(-(2**31), 2**31, (500,), generator=generator) for _ in range(2))
+    # Halves of odd numbers are ties.
+    a, b = torch.cat([a, torch.arange(-9, 10)]), torch.cat([b, torch.full((19,), 2**30)])
+    expected = [
+        math.floor(Fraction(x * y, 2**31) + Fraction(1, 2)) for x, y in zip(a.tolist(), b.tolist(), strict=True)
+    ]
+    assert gemmlowp.multiply(a, b).tolist() == expected
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 7])
+def test_divisions_round_ties_away_from_zero(exponent: int) -> None:
+    x = torch.arange(-300, 301)
+    expected = [int(math.copysign((abs(v) + 2**exponent // 2) // 2**exponent, v)) for v in x.tolist()]
+    assert gemmlowp.rounding_divide_by_power_of_two(x, exponent).tolist() == expected
 
 
 def test_constants_are_exponentials() -> None:
