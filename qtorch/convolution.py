@@ -20,6 +20,7 @@ from qtorch.windows import explicit_padding, pair, torch_padding
 
 __all__ = [
     "CONVOLUTION_FIELDS",
+    "cancelled_sample",
     "convolution_attributes",
     "convolution_forward",
     "convolution_matches",
@@ -198,4 +199,57 @@ def weighted_sample(
         arrays["bias"] = rng.integers(-bias, bias, channels, dtype=wide)
         bias_axis = 0 if per_channel else None
         qparams["bias"] = QParams(tuple(map(float, products)), (0,) * len(scales), wide, bias_axis)
+    return Sample(label, attrs, arrays, qparams)
+
+
+def cancelled_sample(
+    rng: np.random.Generator,
+    label: str,
+    attrs: dict[str, Any],
+    image: tuple[int, ...],
+    kernel: tuple[int, ...],
+    *,
+    channel_axis: int,
+    dtype: str = "int8",
+) -> Sample:
+    """A sample whose sums of products pass 2**25, where float32 counts in fours, and whose biases leave little of them.
+
+    One step of a sum is most of a step of the output, so that each that is off by as much as a rounding shows. The last
+    eight products of each sum are small and differ from input to input.
+
+    Args:
+        rng: of the codes.
+        label: of the sample.
+        attrs: of the op.
+        image: shape; a sum is over everything, or over all pixels of a channel.
+        kernel: shape, whose axes but ``channel_axis`` are summed over.
+        channel_axis: of the output channels.
+        dtype: of the activations.
+    """
+    channels = kernel[channel_axis]
+    taps = int(np.prod(kernel)) // channels
+    zero_point = -128 if dtype == "int8" else 0
+    high = CODE_RANGE[dtype][1]
+    scales = (rng.uniform(0.8, 1.0, channels) * 0.01).astype(np.float32)
+    source = QParams((float(np.float32(0.05)),), (zero_point,), dtype)
+    sink = QParams((float(np.float32(0.0006)),), (0,), dtype)
+    codes = np.full((image[0], taps, int(np.prod(image[1:])) // taps), high, dtype)
+    codes[:, -8:] -= rng.integers(0, 11, codes[:, -8:].shape, dtype=dtype)
+    weights = np.full((channels, taps), 127, np.int8)
+    weights[:, -8:] = rng.choice(np.array([-1, 1], np.int8), (channels, 8))
+    sums = (high - zero_point) * weights.astype(np.int64).sum(1)
+    wide = "int64" if dtype == "int16" else "int32"
+    others = tuple(n for axis, n in enumerate(kernel) if axis != channel_axis)
+    arrays = {
+        "input": codes.reshape(image),
+        "weight": np.ascontiguousarray(np.moveaxis(weights.reshape(channels, *others), 0, channel_axis)),
+        "bias": (-sums).astype(wide),
+    }
+    products = np.float32(source.scale[0]) * scales
+    qparams: dict[str, QParams | None] = {
+        "input": source,
+        "weight": QParams(tuple(map(float, scales)), (0,) * channels, "int8", channel_axis),
+        "bias": QParams(tuple(map(float, products)), (0,) * channels, wide, 0),
+        "output": sink,
+    }
     return Sample(label, attrs, arrays, qparams)

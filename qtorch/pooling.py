@@ -76,6 +76,30 @@ def pooling_samples(seed: int) -> Iterable[Sample]:
         codes = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
         attrs = _attributes(window, stride, padding)
         yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
+    grid = QParams((float(np.float32(0.03)),), (0,), "int16")
+    codes = rng.integers(-(2**15), 2**15, (2, 7, 9, 3), dtype=np.int16)
+    uneven = _attributes((2, 3), (1, 2), "same")
+    yield Sample("int16, uneven", uneven, {"input": codes}, {"input": grid, "output": grid})
+    yield Sample(
+        "int16, beyond float32",
+        _attributes((27, 27), (1, 1), "valid"),
+        {"input": _sums_next_to_ties(rng)},
+        {"input": grid, "output": grid},
+    )
+    # The sum of codes as bytes without sign passes 16 bits.
+    grid = QParams((float(np.float32(0.03)),), (-5,))
+    codes = (rng.integers(100, 118, (2, 17, 17, 5)) + rng.integers(0, 10, (2, 1, 1, 5))).astype(np.int8)
+    yield Sample(
+        "wide, high", _attributes((17, 17), (1, 1), "valid"), {"input": codes}, {"input": grid, "output": grid}
+    )
+
+
+def _sums_next_to_ties(rng: np.random.Generator) -> np.ndarray:
+    """Codes ``[2, 27, 27, 16]`` whose sums pass 2**24 and lie half a step before or behind the middle of two means."""
+    codes = rng.integers(29_000, 31_000, (2, 27 * 27, 16), dtype=np.int64)
+    wanted = 27 * 27 // 2 + rng.integers(0, 2, (2, 16))
+    codes[:, 0] += (wanted - codes.sum(1)) % (27 * 27)
+    return codes.reshape(2, 27, 27, 16).astype(np.int16)
 
 
 def pooling_attributes(call: Call) -> dict[str, Any]:

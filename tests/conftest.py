@@ -38,7 +38,15 @@ REQUIRES = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+#: Marks of jobs of their own, which run where ``-m`` names them.
+ON_REQUEST = ("mutation", "sweep")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked = config.getoption("markexpr") or ""
+    unasked = [item for item in items if any(mark in item.keywords and mark not in asked for mark in ON_REQUEST)]
+    config.hook.pytest_deselected(items=unasked)
+    items[:] = [item for item in items if item not in unasked]
     for item in items:
         for marker, (available, reason) in REQUIRES.items():
             if marker in item.keywords and not available():

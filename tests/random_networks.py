@@ -20,7 +20,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Step:
-    """One call: ``expression`` with ``{0}``, ``{1}`` for its inputs and ``{self}`` for its module, if it has one."""
+    """One call: ``expression`` with ``{0}``, ``{1}`` for its inputs and ``{self}`` for its module, if it has one.
+
+    Statements may follow the expression, each on a line of its own; ``{new}`` there is the result's name.
+    """
 
     expression: str
     inputs: tuple[int, ...]
@@ -51,7 +54,9 @@ class Program:
             if step.module:
                 made.append(f"        {own} = {step.module}")
             arguments = [names[value] for value in step.inputs]
-            called.append(f"        {names[first + i]} = {step.expression.format(*arguments, self=own)}")
+            called.append(
+                f"        {names[first + i]} = {step.expression.format(*arguments, self=own, new=names[first + i])}"
+            )
         results = ", ".join(names[value] for value in self.outputs)
         lines = [
             "class Network(nn.Module):",

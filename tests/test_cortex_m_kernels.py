@@ -276,3 +276,14 @@ def test_cost_of_a_small_perceptron() -> None:
     assert firmware is not None
     assert firmware.flash <= 4096
     assert firmware.ram < 200
+
+
+@pytest.mark.qemu
+def test_a_pooling_whose_sums_pass_16_bits_is_exact() -> None:
+    """Up to 257 pixels are summed two channels to a word; here are 289."""
+    row = ROWS["average_pool_2d"]
+    sample = next(sample for sample in row.samples() if sample.label == "wide, high")
+    graph = graph_of(row, sample)
+    expected = run_reference(row, sample)[0]
+    found = _replayed("cortex_m4", c_network(graph, "cortex-m4"), runtime_arrays(graph, sample)[0], expected)
+    np.testing.assert_array_equal(found.outputs, expected.reshape(len(expected), -1))

@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.errors import AccumulatorOverflow
+from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize, requantize_wide
 
 
 def half_up(x: Fraction) -> int:
@@ -60,3 +61,43 @@ def test_tiny_factors_flush_to_zero() -> None:
 def test_left_shift_out_of_int32_is_refused() -> None:
     with pytest.raises(OverflowError, match="left shift"):
         requantize(torch.tensor([2**30]), Multiplier(torch.tensor(2**30), torch.tensor(3)))
+
+
+def test_the_smallest_factor_that_is_not_flushed() -> None:
+    """A shift of -31 is the last that TFLM's QuantizeMultiplier leaves alone."""
+    assert [int(v) for v in quantize_multiplier(torch.tensor(2.0**-32, dtype=torch.float64))] == [2**30, -31]
+    below = 2.0**-32 * (1 - 2.0**-20)
+    assert [int(v) for v in quantize_multiplier(torch.tensor(below, dtype=torch.float64))] == [0, 0]
+
+
+def test_int32_ends_where_it_ends() -> None:
+    ends = torch.tensor([-(2**31), 2**31 - 1])
+    assert fits_int32(ends, "ends") is ends
+    for beyond in (-(2**31) - 1, 2**31):
+        with pytest.raises(AccumulatorOverflow, match="int32"):
+            fits_int32(torch.tensor([0, beyond]), "a sum")
+
+
+@pytest.mark.parametrize("mantissa", [2**30, 2**30 + 2**15, 1518500250, 1234567890, 0x7FFEFFFF, 0x7FFF9000, 2**31 - 1])
+@pytest.mark.parametrize("shift", [-25, -17, -16])
+def test_a_wide_requantization_is_exact(mantissa: int, shift: int) -> None:
+    """A mantissa of 15 bits, rounded and held below 2**15, then one rounding upwards."""
+    x = torch.randint(-(2**46), 2**46, (200,), generator=torch.Generator().manual_seed(mantissa % 1000))
+    x = torch.cat([x, torch.arange(-2, 3) * 2**40, torch.tensor([2**47 - 1, 1 - 2**47])])
+    reduced = min(half_up(Fraction(mantissa, 2**16)), 2**15 - 1)
+    expected = [half_up(Fraction(v * reduced) * Fraction(2) ** (shift - 15)) for v in x.tolist()]
+    got = requantize_wide(x, Multiplier(torch.tensor(mantissa), torch.tensor(shift)))
+    assert got.tolist() == expected
+
+
+def test_what_a_wide_requantization_can_not_take_is_refused() -> None:
+    def found(x: int, shift: int) -> int:
+        return int(requantize_wide(torch.tensor([x]), Multiplier(torch.tensor(2**30), torch.tensor(shift))))
+
+    assert found(3, 7) == 3 * 64
+    with pytest.raises(AccumulatorOverflow, match="a factor below 128"):
+        found(3, 8)
+    assert found(2**47 - 1, -20) == 2**26
+    for x in (2**47, -(2**47)):
+        with pytest.raises(AccumulatorOverflow, match="48 bits"):
+            found(x, -20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -85,3 +86,33 @@ def test_bias_widens_the_weight_scale() -> None:
 def test_invalid_qparams_cannot_be_built(arguments: tuple, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         QParams(*arguments)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (-5.0, 2.0), (0.5, 2.0), (-4.0, -1.0)])
+def test_a_grid_of_16_bits_spans_the_larger_side(low: float, high: float) -> None:
+    grid = F.range_to_grid(torch.tensor(low), torch.tensor(high), "int16")
+    assert float(grid.scale) == float(np.float32(max(abs(low), abs(high)) / 32767))
+    assert int(grid.zero_point) == 0
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_no_scale_is_below_the_smallest(dtype: str) -> None:
+    fine = F.range_to_grid(torch.tensor(-1e-6), torch.tensor(1e-6), dtype, smallest=0.25)
+    assert float(fine.scale) == 0.25
+    assert float(F.range_to_grid(torch.tensor(-1.0), torch.tensor(1.0), dtype, smallest=1e-9).scale) > 1e-9
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_codes_of_biases_are_the_nearest_there_are(per_channel: bool) -> None:
+    """Half to even of the exact quotient, where a float32 would have lost the last bits."""
+    bias = (torch.rand(50, generator=torch.Generator().manual_seed(0)) - 0.5) * 1000
+    scale = torch.full((50,), 1.2345e-6) if per_channel else torch.tensor(1.2345e-6)
+    found = F.bias_codes(bias, Grid(scale, torch.tensor(0), "int32")).tolist()
+    step = Fraction(float(np.float32(1.2345e-6)))
+    assert found == [round(Fraction(value) / step) for value in bias.double().tolist()]
+
+
+@pytest.mark.parametrize(("dtype", "end"), [("int32", 2**31), ("int64", 2**40)])
+def test_codes_of_biases_end_where_their_type_does(dtype: str, end: int) -> None:
+    codes = F.bias_codes(torch.tensor([-1e30, 1e30]), Grid(torch.tensor(1e-3), torch.tensor(0), dtype))
+    assert codes.tolist() == [-end, end - 1 if dtype == "int32" else end]

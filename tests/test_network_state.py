@@ -386,3 +386,17 @@ def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
     assert torch.equal(exact(qat), before)
     with pytest.raises(BadConfiguration, match=r"quantizer '0\.quantizer': expected a calibrated range"):
         qtorch.set_mode(qtorch.prepare(layers(), X[:1]), Mode.FAKE)
+
+
+def test_a_scales_lower_bound_is_kept() -> None:
+    """Ranges that are measured again after resuming give no finer grid than the kernel can compute onto."""
+    theirs = prepared()
+    before = {name: float(q.scale) for name, q in qtorch.quantizers(theirs).items()}
+    for name, quantizer in qtorch.quantizers(theirs).items():
+        quantizer.coarsen(3 * before[name])
+    own = qtorch.prepare(layers(), X[:1])
+    own.load_state_dict(theirs.state_dict())
+    for net in (theirs, own):
+        qtorch.calibrate(net, [X])
+        found = {name: float(q.scale) for name, q in qtorch.quantizers(net).items()}
+        assert found == {name: pytest.approx(3 * scale) for name, scale in before.items()}

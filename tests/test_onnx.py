@@ -67,6 +67,12 @@ def test_onnx_runtime_computes_what_the_row_says(row: Row, sample: Sample) -> No
         with pytest.raises(UnsupportedLayer, match="expected a case of it that ONNX says as the device computes it"):
             write_onnx(graph)
         return
+    if "cancelled" in sample.label and "int16" in sample.label:
+        with pytest.raises(UnsupportedLayer, match="expected a bias of at most 32 bits"):
+            write_onnx(graph)
+        return
+    if "cancelled" in sample.label and row.name != "fully_connected":
+        pytest.skip("ONNX Runtime sums in float32, and these sums pass what that holds")
     model = write_onnx(graph)
     assert (
         compare_onnx(graph, model).tensors == operators(model)["QuantizeLinear"] + operators(model)["DequantizeLinear"]

@@ -1,6 +1,7 @@
 """Networks drawn at random, exported to C, compiled and compared with the integer reference: no mismatch, ever.
 
-``QTORCH_C_NETWORKS`` says how many are drawn; a failing one is shrunk and printed as code.
+``QTORCH_C_NETWORKS`` says how many are drawn, ``QTORCH_FURTHER_C_NETWORKS`` how many of those with windows that are no
+squares, a third of them of 16 bits; a failing one is shrunk and printed as code.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from export.compiled_c import build_c, c_compiler, run_built
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
-from qtorch.errors import BadConfiguration, UnsupportedLayer
+from qtorch.errors import BadInput, UnsupportedLayer
 from qtorch.ops import ROWS
-from tests.random_drawing import draw
+from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, Step, shrink
-from tests.test_random_networks import CONFIGURATIONS, a_dozen
+from tests.test_random_networks import CONFIGURATIONS, a_dozen, configuration
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:layers.* has no effect"),
@@ -35,6 +36,7 @@ pytestmark = [
 ]
 
 COUNT = int(os.environ.get("QTORCH_C_NETWORKS", "300"))
+FURTHER_COUNT = int(os.environ.get("QTORCH_FURTHER_C_NETWORKS", "50"))
 CHUNK = 50
 
 #: Quick to compile; overflow, shifts and indices are watched as the code runs, and end the process.
@@ -70,10 +72,10 @@ def integers(program: Program) -> Graph | str:
     """Of a program that has been prepared and calibrated, or ``"refused: ..."``."""
     net, data = program.build(), program.data(8)
     try:
-        qat = qtorch.prepare(net, tuple(x[:1] for x in data), CONFIGURATIONS.get(program.seed % 10))
+        qat = qtorch.prepare(net, tuple(x[:1] for x in data), configuration(program.seed))
         qtorch.calibrate(qat, [data])
         return integer_graph(qat)
-    except (UnsupportedLayer, OverflowError, BadConfiguration) as error:
+    except (BadInput, OverflowError) as error:
         return f"refused: {error}"
 
 
@@ -125,16 +127,19 @@ def outcomes(programs: list[Program]) -> list[str]:
     return [m if isinstance(m, str) else compared(library, f"net_{i}", m.graph) for i, m in enumerate(made)]
 
 
-@pytest.mark.parametrize("chunk", range(COUNT // CHUNK))
-def test_random_networks_are_exact_in_c(chunk: int) -> None:
-    programs = [draw(seed) for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK)]
+@pytest.mark.parametrize(
+    "first", [*range(0, COUNT, CHUNK), *range(FURTHER, FURTHER + FURTHER_COUNT, CHUNK)], ids=lambda seed: f"from {seed}"
+)
+def test_random_networks_are_exact_in_c(first: int) -> None:
+    programs = [draw(seed) for seed in range(first, first + CHUNK)]
     found = outcomes(programs)
     for program, result in zip(programs, found, strict=True):
         if not result.startswith(("exact", "refused", "no kernel")):
             small = shrink(program, wrong)
             pytest.fail(f"seed {program.seed}: {outcome(small)}\ninputs {small.inputs}\n{small.code()}")
     kinds = Counter(result.split(":")[0] for result in found)
-    assert kinds["exact"] >= 0.7 * CHUNK, kinds
+    # Some of the further ones write into what is read again, and are refused.
+    assert kinds["exact"] >= (0.7 if first < FURTHER else 0.5) * CHUNK, kinds
     assert kinds["no kernel"] <= 1, [result for result in found if result.startswith("no kernel")]
 
 

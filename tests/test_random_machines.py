@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
+from itertools import chain, count
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from export.interpret import interpret
 from export.ir import Graph
 from firmware.emulation import MACHINES, DidNotBuild, EmulationFailure, Machine, Options, available, replay
 from qtorch.errors import UnsupportedLayer
-from tests.random_drawing import draw
+from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
 from tests.test_random_c import integers
 from tests.test_random_networks import a_dozen
@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:layers.* has no effect"),
 ]
 
-COUNT = int(os.environ.get("QTORCH_MACHINE_NETWORKS", "30"))
+COUNT = int(os.environ.get("QTORCH_MACHINE_NETWORKS", "34"))
 
 #: Machine and ``speed``.
 BUILDS = {
@@ -120,7 +120,7 @@ def batches(programs: Iterator[Program], machine: Machine, speed: bool) -> Itera
         if one is None or any(a > b for a, b in zip(one.room, most, strict=True)):
             continue
         total = (used[0] + one.room[0], used[1] + one.room[1])
-        if batch and (len(batch) == 15 or any(a > b for a, b in zip(total, most, strict=True))):
+        if batch and (len(batch) == 17 or any(a > b for a, b in zip(total, most, strict=True))):
             yield batch
             one = made(program, "net_0", machine, speed)
             assert one is not None
@@ -212,7 +212,9 @@ def test_random_networks_are_exact_on_a_machine(build: str) -> None:
     absent = available(machine)
     if absent:
         pytest.skip(absent)
-    kernels, wrong = run(map(draw, count()), machine, speed, COUNT)
+    # Some with windows that are no squares before the others.
+    programs = map(draw, chain(range(FURTHER, FURTHER + 12), count()))
+    kernels, wrong = run(programs, machine, speed, COUNT)
     if wrong is not None:
         pytest.fail(shrunk(wrong, machine, speed))
     # The kernels that are made for a processor are among those that ran.

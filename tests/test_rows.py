@@ -74,7 +74,7 @@ def test_reference_is_what_tflm_computes(row: Row, sample: Sample, batch: str) -
 def test_single_rounding_is_what_litert_computes(row: Row, sample: Sample) -> None:
     """Exactly, or within what the row declares."""
     if "TFLM alone" in sample.label:
-        return
+        pytest.skip("LiteRT's kernels compute something else here")
     graph = graph_of(row, sample)
     got = LITERT_REFERENCE.run(write_tflite(graph), runtime_arrays(graph, sample))
     for expected, outcome in zip(run_reference(row, sample, Rounding.SINGLE), got, strict=True):

@@ -17,6 +17,7 @@ from qtorch.accumulator import weighted_sums
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.convolution import (
     CONVOLUTION_FIELDS,
+    cancelled_sample,
     convolution_attributes,
     convolution_forward,
     convolution_matches,
@@ -102,9 +103,17 @@ def samples() -> Iterable[Sample]:
         ("int16", same, (2, 5, 5, 3), (4, 3, 3, 3), {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
         ("int16 wide", plain, (2, 5, 5, 9), (4, 5, 5, 9), {"dtype": "int16", "input": (1e-4, 0), "output": (1e-3, 0)}),
         ("int4", same, (2, 5, 5, 3), (5, 3, 3, 3), {"weights": "int4"}),
-    ]
+        ("int16, stride", {**strided, "padding": "same"}, (2, 7, 9, 3), (4, 2, 3, 3),
+         {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
+        ("int16, valid, stride", strided, (2, 9, 8, 2), (3, 3, 2, 2),
+         {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
+    ]  # fmt: skip
     for label, attrs, image, kernel, options in cases:
         yield weighted_sample(rng, label, attrs, image, kernel, channel_axis=0, **options)
+    for dtype in ("int8", "int16"):
+        yield cancelled_sample(
+            rng, f"{dtype}, cancelled", plain, (20, 3, 3, 123), (3, 3, 3, 123), channel_axis=0, dtype=dtype
+        )
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:

@@ -16,6 +16,7 @@ from qtorch.accumulator import weighted_sums
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.convolution import (
     CONVOLUTION_FIELDS,
+    cancelled_sample,
     convolution_attributes,
     convolution_forward,
     convolution_matches,
@@ -99,9 +100,15 @@ def samples() -> Iterable[Sample]:
         ("bias near its limit", same, (2, 4, 4, 2), (1, 1, 1, 2), {"bias": 2**29, "output": (4000.0, 0)}),
         ("int16", same, (2, 5, 5, 3), (1, 3, 3, 3), {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
         ("int4", same, (2, 5, 5, 3), (1, 3, 3, 3), {"weights": "int4"}),
-    ]
+        ("int16, stride, multiplier", {**strided, "depth_multiplier": 2}, (2, 7, 8, 3), (1, 3, 2, 6),
+         {"dtype": "int16", "input": (1e-4, 0), "output": (3e-4, 0)}),
+    ]  # fmt: skip
     for label, attrs, image, kernel, options in cases:
         yield weighted_sample(rng, label, attrs, image, kernel, channel_axis=3, **options)
+    for dtype in ("int8", "int16"):
+        yield cancelled_sample(
+            rng, f"{dtype}, cancelled", plain, (10, 31, 35, 3), (1, 31, 35, 3), channel_axis=3, dtype=dtype
+        )
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes, weighted_sums
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import weighted_sample
+from qtorch.convolution import cancelled_sample, weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
@@ -120,6 +120,8 @@ def samples() -> Iterable[Sample]:
             input=(1e-4, 0), output=(3e-4, 0), per_channel=per_channel,
         )  # fmt: skip
     yield weighted_sample(rng, "int4", plain, (30, 9), (5, 9), channel_axis=0, weights="int4", per_channel=False)
+    for dtype in ("int8", "int16"):
+        yield cancelled_sample(rng, f"{dtype}, cancelled", plain, (20, 1101), (5, 1101), channel_axis=0, dtype=dtype)
 
 
 def _product_rounding_sample() -> Sample:

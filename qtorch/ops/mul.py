@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,8 +57,13 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
 
 
 def samples() -> Iterable[Sample]:
-    """See :func:`qtorch.arithmetic.binary_samples`."""
-    return binary_samples(12, tiny=4e-17)
+    """See :func:`qtorch.arithmetic.binary_samples`; and small products times a factor whose shift to the right is 1."""
+    yield from binary_samples(12, tiny=4e-17)
+    rng = np.random.default_rng(13)
+    arrays = {role: rng.integers(-17, 18, (9, 40), dtype=np.int8) for role in ("input", "other")}
+    scales = {"input": 0.5, "other": 0.5, "output": 0.7}
+    qparams = {role: QParams((float(np.float32(scale)),), (0,)) for role, scale in scales.items()}
+    yield Sample("a shift of one", {"activation": "none"}, arrays, qparams)
 
 
 ROW = Row(

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from qtorch.accumulator import exact_products, output_codes, weighted_sums
 from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import weighted_sample
+from qtorch.convolution import cancelled_sample, weighted_sample
 from qtorch.fixedpoint import Rounding
 from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
@@ -145,6 +145,11 @@ def samples() -> Iterable[Sample]:
     ]  # fmt: skip
     for label, attributes, image, kernel, options in cases:
         yield weighted_sample(rng, label, attributes, image, kernel, channel_axis=0, **options)
+    for dtype in ("int8", "int16"):
+        yield cancelled_sample(
+            rng, f"{dtype}, cancelled", attrs((1, 1, 3), 1), (20, 1, 1, 1101), (3, 1, 1, 1101), channel_axis=0,
+            dtype=dtype,
+        )  # fmt: skip
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:

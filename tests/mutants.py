@@ -1,0 +1,287 @@
+"""Small faults in arithmetic, C writer, kernels and files, and the tests that have to catch each of them.
+
+Data alone: :mod:`tests.mutation` puts them, one at a time, into a copy of the tree. A fault that no input can tell from
+what is right says why; it is run all the same, and a test that fails on it makes the reason a mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``old``, which stands once in ``file``, replaced by ``new``.
+
+    Attributes:
+        file: from the root of the tree.
+        old: text to replace.
+        new: what by.
+        tests: pytest's arguments: files, and perhaps ``-k`` with an expression.
+        equivalent: why nothing can tell it from what is right; empty for a fault.
+    """
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    equivalent: str = ""
+
+
+def _tests(file: str, words: str = "") -> tuple[str, ...]:
+    return (f"tests/{file}.py", "-k", words) if words else (f"tests/{file}.py",)
+
+
+def _rows(ops: str) -> tuple[str, ...]:
+    """Samples of ops against TFLite Micro."""
+    return _tests("test_rows", f"what_tflm and ({ops})")
+
+
+def _c(ops: str) -> tuple[str, ...]:
+    """Samples of ops, compiled, against the reference."""
+    return _tests("test_compiled_c", f"kernel_is_the_reference and ({ops})")
+
+
+_FIXED, _FUNCTIONAL = _tests("test_fixedpoint"), _tests("test_functional")
+_SUMS = _rows("fully_connected")
+_REQUANTIZATION = _tests("test_requantization")
+_C_NETWORKS = ("tests/test_random_c.py::test_random_networks_are_exact_in_c[from 0]",)
+_MEMORY = _tests("test_memory_plan")
+
+_ARITHMETIC = (
+    Mutant("qtorch/fixedpoint.py", "fraction * 2.0**31 + 0.5", "fraction * 2.0**31", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "mantissa >> 1, mantissa)", "mantissa, mantissa)", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "torch.where(carry, shift + 1, shift)", "shift", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "flushed = shift < -31", "flushed = shift < -30", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "flushed = shift < -31", "flushed = shift < -32", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "low < _INT32_MIN or high > _INT32_MAX", "high > _INT32_MAX", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "low < _INT32_MIN or high > _INT32_MAX", "low < _INT32_MIN", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "total = 31 - shift.clamp_max(30)", "total = 31 - shift.clamp_max(0)", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "(half << 31) + 2**30", "(half << 31)", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "<< exponent >> 1\n    total", "<< exponent >> 2\n    total", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "negative * rounds, alpha=2**31", "negative, alpha=2**31", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "alpha=2**31)", "alpha=0)", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "(mantissa + 2**15) >> 16", "mantissa >> 16", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "mantissa < 0x7FFF0000", "mantissa < 0x7FFFFFFF", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "int(shift.max()) > 7:", "int(shift.max()) > 8:", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "x.abs().max()) >= 2**47", "x.abs().max()) >= 2**48", _FIXED),
+    Mutant("qtorch/fixedpoint.py", "total = 15 - shift", "total = 16 - shift", _FIXED),
+    Mutant("qtorch/gemmlowp.py", "(a * b + 2**30) >> 31", "(a * b) >> 31", _tests("test_gemmlowp")),
+    Mutant("qtorch/gemmlowp.py", "-((-x + half) >> exponent)", "(x + half) >> exponent", _rows("softmax or hard")),
+    Mutant(
+        "qtorch/gemmlowp.py",
+        "x3, x4 = multiply(x2, x), multiply(x2, x2)",
+        "x3, x4 = multiply(x2, x), x2 * 0",
+        _tests("test_gemmlowp"),
+    ),
+    Mutant("qtorch/gemmlowp.py", "-1: 1302514674", "-1: 1302514675", _tests("test_gemmlowp")),
+    Mutant("qtorch/gemmlowp.py", "4: 242", "4: 243", _tests("test_gemmlowp")),
+    Mutant("qtorch/gemmlowp.py", "torch.where(a == 0, torch.full_like(a, _ONE), result)", "result", _rows("softmax")),
+    Mutant("qtorch/gemmlowp.py", "x = a + 2**28", "x = a + 2**27", _rows("logistic")),
+    Mutant("qtorch/gemmlowp.py", "for _ in range(3):", "for _ in range(2):", _rows("logistic or softmax")),
+    Mutant(
+        "qtorch/gemmlowp.py",
+        "torch.where(total >= 0, 1, -1)",
+        "1",
+        _tests("test_gemmlowp"),
+        equivalent="the sum of a number from 0 on and 1 is never negative",
+    ),
+    Mutant("qtorch/gemmlowp.py", "torch.where(a == 0, torch.full_like(a, 2**30), result)", "result", _rows("logistic")),
+    Mutant("qtorch/gemmlowp.py", "torch.where(a < 0, -magnitude, magnitude)", "magnitude", _rows("tanh")),
+    Mutant("qtorch/gemmlowp.py", "torch.where(a == 0, torch.zeros_like(a), result)", "result", _rows("tanh")),
+    Mutant("qtorch/gemmlowp.py", "torch.minimum(rest_a, rest_b)", "rest_a", _rows("log_softmax")),
+    Mutant("qtorch/gemmlowp.py", "sum_bits = 6 ", "sum_bits = 7 ", _rows("log_softmax")),
+    Mutant("qtorch/gemmlowp.py", "for _ in range(5):", "for _ in range(4):", _rows("rsqrt or l2")),
+    Mutant("qtorch/gemmlowp.py", "one = x <= 1", "one = x < 1", _rows("rsqrt or l2")),
+    Mutant("qtorch/functional.py", "0.5 - 2.0**-25", "0.5", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "alpha=_BELOW_HALF[x.dtype]", "alpha=0.0", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "steps.nan_to_num(0.0)", "steps.nan_to_num(1.0)", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", ".clamp(-(2.0**31), 2.0**31)", "", _FUNCTIONAL),
+    Mutant(
+        "qtorch/functional.py",
+        "+ grid.zero_point).clamp(low, high)",
+        "+ grid.zero_point).clamp(low, high - 1)",
+        _FUNCTIONAL,
+    ),
+    Mutant(
+        "qtorch/functional.py",
+        "scale = along(grid.scale, axis, codes.dim()).to(torch.float64)",
+        "scale = along(grid.scale, axis, codes.dim())",
+        _rows("dequantize"),
+    ),
+    Mutant("qtorch/functional.py", "low.to(torch.float64).clamp(max=0.0)", "low.to(torch.float64)", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "high.to(torch.float64).clamp(min=0.0)", "high.to(torch.float64)", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "torch.maximum(-low64, high64) if symmetric", "high64 if symmetric", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "span > 2.0**-60", "span > -1", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", ".clamp_min(smallest)", "", _FUNCTIONAL),
+    Mutant(
+        "qtorch/functional.py", "code_high if symmetric else code_high - code_low", "code_high - code_low", _FUNCTIONAL
+    ),
+    Mutant("qtorch/functional.py", "BIAS_LIMIT = 2**29", "BIAS_LIMIT = 2**33", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "(-(2**40), 2**40)", "(-(2**31), 2**31)", _FUNCTIONAL),
+    Mutant("qtorch/functional.py", "bias.detach().to(torch.float64), grid", "bias.detach(), grid", _FUNCTIONAL),
+    Mutant("qtorch/accumulator.py", "bound < 2**24 and largest <= 2**8", "True", _rows("cancelled")),
+    Mutant("qtorch/accumulator.py", "bound < 2**24 and largest", "bound < 2**26 and largest", _SUMS),
+    Mutant("qtorch/accumulator.py", "sub_(int(grid.zero_point))", "sub_(0)", _SUMS),
+    Mutant("qtorch/accumulator.py", 'accumulator.add_(codes["bias"])', "pass", _SUMS),
+    Mutant("qtorch/accumulator.py", "source * weight / output)", "(source * weight).float().double() / output)", _SUMS),
+    Mutant(
+        "qtorch/accumulator.py",
+        "shift = sum_multiplier(grids).shift.clamp_min(0)\n",
+        "shift = torch.zeros(1)\n",
+        _tests("test_accumulator"),
+    ),
+    Mutant("qtorch/accumulator.py", "worst = worst + bias.abs()", "pass", _tests("test_accumulator")),
+    Mutant(
+        "qtorch/accumulator.py",
+        "int(largest.max()) >= 2**31",
+        "int(largest.max()) >= 2**33",
+        _tests("test_accumulator"),
+    ),
+    Mutant("qtorch/accumulator.py", "(255 if not folded else 128)", "128", _tests("test_accumulator")),
+    Mutant(
+        "qtorch/ops/average_pool_2d.py",
+        "(0, 3, 1, 2).to(torch.float64)",
+        "(0, 3, 1, 2).to(torch.float32)",
+        _rows("average_pool"),
+    ),
+    Mutant("qtorch/ops/mean.py", "(mantissa << bits) // count", "mantissa * 2.0**bits / count", _rows("mean")),
+    Mutant(
+        "qtorch/arithmetic.py",
+        "2 * torch.maximum(s_input, s_other)",
+        "torch.maximum(s_input, s_other)",
+        _rows("add or sub"),
+    ),
+    Mutant("qtorch/arithmetic.py", "return 15 if dtype", "return 20 if dtype", _rows("add or sub")),
+    Mutant(
+        "qtorch/fake_quant.py",
+        '        self.smallest.copy_(state["smallest"])\n',
+        "",
+        _tests("test_network_state", "scales_lower_bound"),
+    ),
+)
+
+_FILES = (
+    Mutant("export/tflite.py", "version = max(", "version = min(", _tests("test_file_details")),
+    Mutant("export/tflite.py", "ALIGNMENT = 16", "ALIGNMENT = 4", _tests("test_rows", "aligned")),
+    Mutant(
+        "export/tflite.py",
+        "min(code, 127), Version",
+        "code % 128, Version",
+        _tests("test_file_details"),
+        equivalent="no operator of a row has a code of 128 or more",
+    ),
+    Mutant("export/tflite.py", "nibbles[0::2] | nibbles[1::2] << 4", "nibbles[1::2] | nibbles[0::2] << 4", _SUMS),
+    Mutant("export/tflite_reader.py", "if offset % ALIGNMENT:", "if False:", _tests("test_file_details")),
+    Mutant("export/tflite_reader.py", "        if aligned:\n", "        if False:\n", _tests("test_file_details")),
+    Mutant("export/tflite_reader.py", "code = max(opcode", "code = min(opcode", _tests("test_file_details")),
+    Mutant("export/tflite_reader.py", "root.SubgraphsLength() != 1", "False", _tests("test_file_details")),
+)
+
+_WRITER = (
+    Mutant(
+        "export/memory_plan.py",
+        "self.first <= other.last and other.first <= self.last",
+        "self.first < other.last and other.first < self.last",
+        _MEMORY,
+    ),
+    Mutant("export/memory_plan.py", "if start + buffer.size <= offset:", "if start < offset:", _MEMORY),
+    Mutant(
+        "export/memory_plan.py", "-(-(offset + other.size) // alignment) * alignment", "offset + other.size", _MEMORY
+    ),
+    Mutant("export/memory_plan.py", "max((offset + buffer.size for", "max((offset for", _MEMORY),
+    Mutant("export/c_network.py", "buffer.last <= index)", "True)", _C_NETWORKS),
+    Mutant("export/c_network.py", "size <= buffer.size and", "True and", _C_NETWORKS),
+    Mutant("export/c_network.py", "max(found.last, until, index)", "index", _C_NETWORKS),
+    Mutant(
+        "export/c_network.py",
+        "scratch = max(call.scratch for call in made)",
+        "scratch = min(call.scratch for call in made)",
+        _C_NETWORKS,
+    ),
+    Mutant("export/c_network.py", "frozenset.intersection(*(", "frozenset.union(*(", _C_NETWORKS),
+    Mutant("export/c_network.py", 'return places[source].kind == "in"', "return True", _C_NETWORKS),
+    Mutant(
+        "export/c_source.py",
+        "value == -(2**31)",
+        "False",
+        _tests("test_c_text"),
+        equivalent="C99 gives the literal a longer type, whose negative the table holds; the name is for readers",
+    ),
+    Mutant(
+        "export/c_source.py",
+        'tuple(numbers.get(p, "") for p in parameters), tuple(types',
+        "(), tuple(types",
+        _C_NETWORKS,
+    ),
+    Mutant("export/c_source.py", "-(-network.plan.peak // 4) * 4", "network.plan.peak // 4 * 4", _C_NETWORKS),
+    Mutant(
+        "export/c_source.py", ">= MOST_AVR_CONSTANTS:", ">= 2 * MOST_AVR_CONSTANTS:", _tests("test_avr_kernels", "lpm")
+    ),
+    Mutant("export/c_text.py", ".9g}", ".8g}", _tests("test_c_text")),
+    Mutant("export/c_text.py", 'and c != "\\\\"', "", _tests("test_c_text")),
+    Mutant(
+        "export/requantization.py",
+        "accumulators.least[:, None] - 1, len",
+        "accumulators.least[:, None], len",
+        _REQUANTIZATION,
+    ),
+    Mutant(
+        "export/requantization.py",
+        "exact_codes(accumulators, middle) >= codes",
+        "exact_codes(accumulators, middle) > codes",
+        _REQUANTIZATION,
+    ),
+    Mutant("export/requantization.py", "right.min() >= 2 and", "right.min() >= 1 and", _REQUANTIZATION),
+    Mutant("export/requantization.py", "(np.int64(1) << (right - 2))", "(np.int64(1) << (right - 1))", _REQUANTIZATION),
+    Mutant("export/requantization.py", "table.max() >= 2**32", "table.max() >= 2**40", _REQUANTIZATION),
+    Mutant("export/requantization.py", "(products - tried[:, None]) - 1", "products - 1", _REQUANTIZATION),
+)
+
+_KERNELS = (
+    Mutant("firmware/c/pool_2d_s16.h", "x * stride_w", "x * stride_h", _c("pool")),
+    Mutant("firmware/c/pool_2d_s16.h", "y * stride_h", "y * stride_w", _c("pool")),
+    Mutant("firmware/c/pool_2d_s16.h", "window_w, in_w", "window_h, in_w", _c("pool")),
+    Mutant("firmware/c/pool_2d_s16.h", "padding_left, window", "padding_top, window", _c("pool")),
+    Mutant("firmware/c/pool_2d_s16.h", "int16_t most = INT16_MIN;", "int16_t most = 0;", _c("pool")),
+    Mutant("firmware/c/pool_window.h", "sum - count / 2", "sum + count / 2", _c("average_pool")),
+    Mutant("firmware/c/pool_window.h", "start < 0 ? 0 : start", "start", _c("pool")),
+    Mutant(
+        "firmware/c/average_pool_2d_s8.h",
+        "window_h * window_w <= 257",
+        "window_h * window_w <= 600",
+        _tests("test_cortex_m_kernels", "pass_16_bits"),
+    ),
+    Mutant("firmware/c/average_pool_2d_s8.h", "x * stride_w", "x * stride_h", _c("average_pool")),
+    Mutant("firmware/c/max_pool_2d_s8.h", "x * stride_w", "x * stride_h", _c("max_pool")),
+    Mutant("firmware/c/conv_2d_s16.h", "x * stride_w", "x * stride_h", _c("conv_2d")),
+    Mutant("firmware/c/conv_2d_s16.h", "j * dilation_w", "j * dilation_h", _c("conv_2d")),
+    Mutant("firmware/c/conv_2d_s16.h", "c / filters * depth", "c * depth", _c("conv_2d")),
+    Mutant("firmware/c/conv_2d_s16.h", "int64_t sum =", "int32_t sum =", _c("conv_2d")),
+    Mutant("firmware/c/wide.h", "((int64_t)1 << (shift - 1))", "0", _c("fully")),
+    Mutant("firmware/c/conv_2d_s8.h", "x * stride_w", "x * stride_h", _c("conv_2d")),
+    Mutant("firmware/c/conv_2d_s8.h", "group * filters * size", "group * size", _c("conv_2d")),
+    Mutant("firmware/c/depthwise_conv_2d_s8.h", "x * stride_w", "x * stride_h", _c("depthwise")),
+    Mutant("firmware/c/depthwise_conv_2d_s8.h", "c / multiplier", "c % multiplier", _c("depthwise")),
+    Mutant(
+        "firmware/c/depthwise_conv_2d_s8.h",
+        "(last_i - 1) * dilation_h >= in_h",
+        "last_i * dilation_h >= in_h",
+        _c("depthwise"),
+    ),
+    Mutant("firmware/c/pointwise_s8.h", "x * stride_w", "x * stride_h", _c("conv_2d")),
+    Mutant("firmware/c/dense.h", "for (; o < out_size; ++o", "for (; o + 1 < out_size; ++o", _c("fully")),
+    Mutant("firmware/c/requantize.h", "if (x < 0) total -= (int64_t)1 << 31;", "", _c("mul")),
+    Mutant("firmware/c/requantize.h", "mantissa + ((int64_t)1 << 30)", "mantissa", _c("mul")),
+    Mutant("firmware/c/requantize.h", "if (right > 0) {", "if (right > 1) {", _c("mul")),
+    Mutant("firmware/c/requantize.h", "sum < 0 ? -1 : 0, sum", "0, sum", _c("fully or conv_2d")),
+    Mutant("firmware/c/mean.h", "int32_t sum = -zeros;", "int32_t sum = zeros;", _c("mean")),
+    Mutant("firmware/c/add.h", "x + sign * y", "x + y", _c("sub")),
+    Mutant("firmware/c/softmax_s8.h", "most - in[i] < terms) total", "most - in[i] <= terms) total", _c("softmax")),
+    Mutant("firmware/c/softmax_s8.h", "code > 127 ? 127 : code", "code", _c("softmax")),
+    Mutant("firmware/c/strided_copy.h", "+ i_3 * out_3", "+ i_3 * in_3", _c("transpose or concatenation")),
+)
+
+MUTANTS = (*_ARITHMETIC, *_FILES, *_WRITER, *_KERNELS)
