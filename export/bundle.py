@@ -29,6 +29,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.judgement import judgement
 from export.left_out import without_data
 from export.machine_profile import all_multiply_accumulates
 from export.model_file import model_file, model_metadata
@@ -39,11 +40,13 @@ from export.options import ExportOptions
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
+from export.provenance import provenance
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
-from export.stages import float_network, stage_figures
+from export.stages import float_name, float_network, stage_figures
 from export.tflite import tflite_cell, write_tflite
+from export.verdict import Verdict
 from qtorch.calibration import quantizers
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.features import Feature, Interface
@@ -77,6 +80,7 @@ class Bundle:
     parity: ParityReport | None
     arena_bytes: int
     firmware: dict[str, bytes] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
 
 @contextmanager
@@ -86,7 +90,9 @@ def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
     seconds[what] = seconds.get(what, 0.0) + time.perf_counter() - started
 
 
-def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0) -> Bundle:
+def make_bundle(
+    run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0, checkpoint: bytes | None = None
+) -> Bundle:
     """Export a trained run and verify it.
 
     Args:
@@ -95,6 +101,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         name: of the model; becomes a C identifier.
         options: how to export.
         data_seconds: what loading the data took, where that was measured before.
+        checkpoint: the file that the run is kept in, if it is in one: the report has its hash.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -113,7 +120,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
         # Nobody shall ask it again: it has no part without the others.
         run = replace(run, data=None)
     if options.format != "int8":
-        return _real_bundle(run, inputs, name, options)
+        return _real_bundle(run, inputs, name, options, checkpoint)
     chosen = None
     if options.post_training:
         with _timed(seconds, "post_training"):
@@ -153,12 +160,16 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     tested = inputs.get("test")
     errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
     test = stage_figures(run, inputs, graph, int8_model, chosen)
+    judged = judgement(run, test, "qat_int8" if chosen is None else "post_training_int8", inputs)
     left_out = test.left_out | left_out
     metrics = {
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
         "columns": test.columns(run.module),
         "test": test.figures,
+        "float_network": float_name(run),
+        "verdict": judged.as_json(),
+        "sha256": provenance(model, checkpoint, test),
         "tflite_bytes": len(model),
         **({"arena_bytes": arena_bytes} if arena_bytes else {}),
         "macs": all_multiply_accumulates(graph),
@@ -183,7 +194,7 @@ def make_bundle(run: Run, name: str, options: ExportOptions, data_seconds: float
     facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
     files["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, files, target)
-    return Bundle(name, files, metrics, report, arena_bytes, firmware)
+    return Bundle(name, files, metrics, report, arena_bytes, firmware, judged)
 
 
 def _require_ranges(run: Run) -> None:
@@ -213,20 +224,24 @@ def _require_ranges(run: Run) -> None:
         )
 
 
-def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions) -> Bundle:
+def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions, checkpoint: bytes | None) -> Bundle:
     assert options.format != "int8"
     files, test, parity = real_files(run, inputs, name, options.format, options.input_layout, options.equalize)
+    judged = judgement(run, test, options.format, inputs)
     metrics = {
         "task": run.task,
         "format": options.format,
         "columns": test.columns(run.module),
         "test": test.figures,
+        "float_network": float_name(run),
+        "verdict": judged.as_json(),
+        "sha256": provenance(files[f"{name}.tflite"], checkpoint, test),
         **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),
     }
     report = page(facts_of(run, name, metrics, parity)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
-    return Bundle(name, files, metrics, None, 0)
+    return Bundle(name, files, metrics, None, 0, verdict=judged)
 
 
 def _json(figures: dict[str, Any]) -> bytes:

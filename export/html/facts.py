@@ -15,6 +15,7 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.machine_profile import all_multiply_accumulates
 from export.model_metadata import class_names
+from export.provenance import day
 from export.quantization_report import TensorError
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
@@ -88,6 +89,7 @@ class Facts:
         errors: of its tensors.
         distributions: of its tensors, by name.
         layers: what each layer's quantization costs, the dearest first, between none's and all layers'.
+        day: on which it was made.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Facts:
     errors: tuple[TensorError, ...] = ()
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     layers: tuple[LayerCost, ...] = ()
+    day: str = ""
 
 
 def facts_of(
@@ -141,7 +144,7 @@ def facts_of(
         outputs=_outputs(run),
         predictions=found,
         columns=_columns(data) if isinstance(data, ArrayDataModule) else (),
-        graph=graph, errors=errors, distributions=drawn, layers=layers,
+        graph=graph, errors=errors, distributions=drawn, layers=layers, day=day(),
     )  # fmt: skip
 
 
