@@ -29,7 +29,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
-from export.judgement import judgement
+from export.judgement import judgement, target_of
 from export.left_out import without_data
 from export.machine_profile import all_multiply_accumulates
 from export.model_file import model_file, model_metadata
@@ -37,6 +37,8 @@ from export.model_metadata import metadata_header
 from export.node_parity import node_parity
 from export.onnx_bundle import onnx_files
 from export.options import ExportOptions
+from export.output_columns import output_figures
+from export.output_titles import output_titles
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
@@ -54,6 +56,7 @@ from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.reconstruction import Reconstruction
 from qtorch.ops.quantize import far_values
 
 __all__ = ["Bundle", "make_bundle"]
@@ -130,12 +133,17 @@ def make_bundle(
         network = chosen
     with _timed(seconds, "export"):
         graph = integer_graph(network, options.input_layout)
+        titles = output_titles(run, graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None)
         final = graph if options.io == "int8" else float_interface(graph)
         written = c_model(name, graph, target, options.optimize == "speed") if options.writes_c else None
     about = None
     if options.metadata:
-        classifies = isinstance(run.module, Classification)
-        about = model_metadata(name, options.version, graph, _interface(run), classifies)
+        own = getattr(run.module, "class_names", None) or getattr(run.data, "class_names", None)
+        classifies = isinstance(run.module, Classification) or (bool(own) and own is not None and tuple(own) == titles)
+        interface = _interface(run)
+        if classifies and not isinstance(run.data, ArrayDataModule):
+            interface = Interface(interface.inputs, tuple(map(Feature, titles)))
+        about = model_metadata(name, options.version, graph, interface, classifies)
     with _timed(seconds, "arena"):
         finished = model_file(final, about)
     int8_model = finished.data if final is graph else write_tflite(graph)
@@ -158,14 +166,19 @@ def make_bundle(
         with _timed(seconds, "counting"):
             counted = {"inference": board_cost(graph, target, options.optimize == "speed")}
     tested = inputs.get("test")
-    errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
+    errors = () if tested is None else network_report(network, graph, tested, options.input_layout, titles)
     test = stage_figures(run, inputs, graph, int8_model, chosen)
-    judged = judgement(run, test, "qat_int8" if chosen is None else "post_training_int8", inputs)
+    device = "qat_int8" if chosen is None else "post_training_int8"
+    judged = judgement(run, test, device, inputs)
+    records = {stage: test.records[stage] for stage in ("float", device) if stage in test.records}
+    # Labels of anomalies are no classes of an autoencoder's outputs.
+    samples = None if isinstance(run.module, Reconstruction) else records.get(device)
     left_out = test.left_out | left_out
     metrics = {
         "task": run.task,
         "data": vars(run.data.arrays.summary).copy() if isinstance(run.data, ArrayDataModule) else {},
         "columns": test.columns(run.module),
+        **({"unknown_columns": unknown} if (unknown := test.unknown_columns(run.module)) else {}),
         "test": test.figures,
         "float_network": float_name(run),
         "verdict": judged.as_json(),
@@ -173,6 +186,7 @@ def make_bundle(
         "tflite_bytes": len(model),
         **({"arena_bytes": arena_bytes} if arena_bytes else {}),
         "macs": all_multiply_accumulates(graph),
+        **output_figures(records, None if samples is None else target_of(samples), _step(graph), titles),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({"left_out": left_out} if left_out else {}),
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
@@ -191,7 +205,9 @@ def make_bundle(
         # Of all files the one that differs from one export to the next.
         TIMINGS: _json({"seconds": {phase: round(spent, 3) for phase, spent in seconds.items()}}),
     }
-    facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
+    facts = facts_of(
+        run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout, records
+    )
     files["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, files, target)
     return Bundle(name, files, metrics, report, arena_bytes, firmware, judged)
@@ -232,6 +248,7 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
         "task": run.task,
         "format": options.format,
         "columns": test.columns(run.module),
+        **({"unknown_columns": unknown} if (unknown := test.unknown_columns(run.module)) else {}),
         "test": test.figures,
         "float_network": float_name(run),
         "verdict": judged.as_json(),
@@ -239,9 +256,15 @@ def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions
         **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),
     }
-    report = page(facts_of(run, name, metrics, parity)).encode()
+    records = {stage: test.records[stage] for stage in ("float", options.format) if stage in test.records}
+    report = page(facts_of(run, name, metrics, parity, records=records)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
     return Bundle(name, files, metrics, None, 0, verdict=judged)
+
+
+def _step(graph: Graph) -> float:
+    qparams = graph.values[graph.outputs[0]].qparams
+    return 1.0 if qparams is None else qparams.scale[0]
 
 
 def _json(figures: dict[str, Any]) -> bytes:

@@ -9,9 +9,11 @@ from export.bundle import Bundle
 from export.engines import tflm_absent
 from export.left_out import in_sentences
 from export.options import ExportOptions
+from export.output_columns import column_table
 from export.page import Block, Line, Table
 from export.parity import EngineParity
 from export.provenance import day
+from export.quantization_advice import FEW_STEPS
 from export.stages import stage_name
 from export.verdict import Verdict
 
@@ -28,8 +30,14 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
             for stage, figures in test.items()
         )
         yield Table(("test set", *columns), "l" + "r" * len(columns), rows, "what each stage reaches")
+    if bundle.metrics.get("unknown_columns"):
+        named = ", ".join(map(repr, bundle.metrics["unknown_columns"]))
+        yield Line(f"columns name {named}, which no test logs: correct the names", "attention")
     for sentence in in_sentences(bundle.metrics.get("left_out", {})):
         yield Line(sentence, "attention")
+    if "outputs" in bundle.metrics:
+        yield Line()
+        yield column_table(bundle.metrics["outputs"], FEW_STEPS)
     yield Line()
     if bundle.parity is None:
         yield Line("every node judged by its float function, see parity.json")

@@ -216,6 +216,11 @@ class StageFigures:
     beside: dict[str, dict[str, float]] = field(default_factory=dict)
     records: Mapping[str, Record] = field(default_factory=dict)
 
+    def unknown_columns(self, module: pl.LightningModule) -> list[str]:
+        """Names that the module puts first, and that no stage has."""
+        named: tuple[str, ...] = getattr(module, "columns", ())
+        return [name for name in named if self.figures and not any(name in found for found in self.figures.values())]
+
     def columns(self, module: pl.LightningModule) -> list[str]:
         """Which figures a report shows, by name: those that the module puts first, as far as every stage has them."""
         named: tuple[str, ...] = getattr(module, "columns", ())
