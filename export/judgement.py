@@ -192,17 +192,28 @@ def _training_pairs(run: Run, record: Record, target: Tensor, inputs: RealInputs
     place = next((i for i, each in record.others.items() if each is target), None)
     if inputs.get("train") is None or place is None or record.inputs is None:
         return None
+    try:
+        # What is drawn to shuffle is nobody else's business.
+        with torch.random.fork_rng():
+            return _batch_pairs(run, place, target, record.inputs)
+    # A loader whose data are gone fails in whatever way its libraries do; then there is no line to compare with.
+    except Exception:
+        return None
+
+
+def _batch_pairs(run: Run, place: int, target: Tensor, tested: Tensor) -> tuple[Tensor, Tensor] | None:
+    """From the training loader; ``None`` where its batches have something else in the target's place."""
     owner: Any = run.module if run.data is None else run.data
+    owner.setup("fit")
     found: list[tuple[Tensor, Tensor]] = []
-    with torch.random.fork_rng():
-        for batch in owner.train_dataloader():
-            leaves = [each for each in tree_leaves(batch) if isinstance(each, Tensor)]
-            x = inputs_of(run.module, batch)
-            if place >= len(leaves) or len(leaves[place]) != len(x) or leaves[place].shape[1:] != target.shape[1:]:
-                return None
-            found.append((x.detach().cpu(), leaves[place].detach().cpu()))
-            if sum(len(each) for each, _ in found) >= _FITTED:
-                break
-    if not found or found[0][0].shape[1:] != record.inputs.shape[1:]:
+    for batch in owner.train_dataloader():
+        leaves = [each for each in tree_leaves(batch) if isinstance(each, Tensor)]
+        x = inputs_of(run.module, batch)
+        if place >= len(leaves) or len(leaves[place]) != len(x) or leaves[place].shape[1:] != target.shape[1:]:
+            return None
+        found.append((x.detach().cpu(), leaves[place].detach().cpu()))
+        if sum(len(each) for each, _ in found) >= _FITTED:
+            break
+    if not found or found[0][0].shape[1:] != tested.shape[1:]:
         return None
     return torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])

@@ -137,7 +137,7 @@ def _of_outputs(evidence: Evidence) -> tuple[str, str] | None:
     return "unequal outputs", (
         f"{named}: a standard deviation of fewer than {FEW_STEPS:g} steps on a grid that {_title(evidence, widest)} "
         f"needs, which takes {min(lost, 1.0):.1%} of the variance at worst: train on targets of like spans and undo "
-        "that behind the network, or return several outputs, one for each span; else activations: int16 for the last layer"
+        "that behind the network, or return several outputs, one for each span; else int16 for the last layer"
     )
 
 

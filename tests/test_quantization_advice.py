@@ -279,6 +279,7 @@ def test_outputs_of_unlike_size_are_found_and_the_way_out_works() -> None:
     assert "output 2 (time)" in row.advice
     assert "output 0 (mass) needs" in row.advice
     assert "output 0 (mass):" not in row.advice
+    assert "int16 for the last layer" in row.advice
     for form, config in (("scaled", {}), ("heads", {}), ("one grid", {"layers": {"last": {"activations": "int16"}}})):
         after, more, none = on_the_device(form, x, **config)
         assert r2(after, wanted)[2] > 0.995, form
