@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from export.real_inputs import RealInputs
+from export.real_inputs import RealInputs, in_words
 from export.recorded_test import Record
 from export.sample_figures import Composition, constant_output, recognized
 from export.stages import StageFigures, float_name, stage_name
@@ -44,7 +44,7 @@ def target_of(record: Record) -> Tensor | None:
     return next(iter(found.values())) if len(found) == 1 else found.get(1)
 
 
-def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> Verdict:
+def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, also: Sequence[str] = ()) -> Verdict:
     """Ship, or not, or why there is no answer.
 
     Args:
@@ -52,6 +52,7 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> 
         test: its figures.
         device: the stage that is exported.
         inputs: the run's.
+        also: what a reader should know beside the verdict, as the share of a board's memory.
 
     Raises:
         BadConfiguration: the module's ``contributions`` are not what its figures are the means of, or its ``better``
@@ -81,7 +82,7 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> 
     ]
     if not any(each.kind == "constant" for each in others):
         return no_verdict(f"no constant answer is known that {name} could be compared with")
-    remarks = []
+    remarks = list(also)
     if called.get("float", "").startswith(("half-trained", "untrained")):
         remarks.append(f"a float network that was trained for all epochs is not known: the {called['float']} is none")
     return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
@@ -91,7 +92,8 @@ def _composed(
     run: Run, name: str, figures: Mapping[str, float], outputs: Mapping[str, Tensor], record: Record
 ) -> tuple[_Contributions, Literal["higher", "lower"], Tensor] | str:
     """What samples contribute to a figure, which way it is better, and the target; or why that is not known."""
-    better = getattr(run.module, "better", {}).get(name)
+    said = getattr(run.module, "better", {})
+    better = said.get(name) if isinstance(said, Mapping) else said
     if better not in (None, "higher", "lower"):
         raise BadConfiguration(
             where=f"better of {type(run.module).__name__}",
@@ -103,7 +105,9 @@ def _composed(
     target = target_of(record)
     if target is None and len(record.others) == 1:
         target = next(iter(record.others.values()))
-    if callable(own) and target is not None and name in own(record.inputs, next(iter(outputs.values())), target):
+    asked = callable(own) and target is not None and record.inputs is not None
+    if asked and name in _asked(run, own, record.inputs, next(iter(outputs.values())), target):
+        assert target is not None
         wanted = target
         given = _as_said(run, own, name, record.inputs, wanted)
         for stage, output in outputs.items():
@@ -133,9 +137,25 @@ def _undirected(run: Run, name: str) -> str:
     )
 
 
+def _asked(run: Run, own: Any, *arguments: Tensor | None) -> Mapping[str, Any]:
+    """What a module's method says; its errors are its author's."""
+    try:
+        found = own(*arguments)
+        if not isinstance(found, Mapping):
+            raise TypeError(f"{type(found).__name__} returned, no dict")
+    except Exception as error:
+        raise BadConfiguration(
+            where=f"{type(run.module).__name__}.contributions",
+            expected="a dict of tensors [N] by the figure's name, of x, output and target of all test samples",
+            got=in_words(error),
+            remedy="correct the method, or leave it out",
+        ) from error
+    return found
+
+
 def _as_said(run: Run, own: Any, name: str, x: Tensor | None, target: Tensor) -> _Contributions:
     def of(output: Tensor) -> np.ndarray:
-        found = torch.as_tensor(own(x, output, target)[name]).detach()
+        found = torch.as_tensor(_asked(run, own, x, output, target)[name]).detach()
         if found.shape != (len(output),):
             raise BadConfiguration(
                 where=f"{type(run.module).__name__}.contributions",

@@ -119,8 +119,8 @@ def recognized(figures: Mapping[str, float], outputs: Mapping[str, Tensor], targ
 def constant_output(output: Tensor, target: Tensor) -> tuple[str, Tensor] | None:
     """What a network that looks at nothing would say at best, as a person calls it, and for every sample.
 
-    The mean of the targets, or their commonest class: of the test samples themselves, which no such network can beat by
-    learning.
+    The mean of the targets, or how common each class is: of the test samples themselves, which no such network can beat
+    by learning.
 
     Args:
         output: ``[N, ...]`` of a network that looks.
@@ -130,10 +130,11 @@ def constant_output(output: Tensor, target: Tensor) -> tuple[str, Tensor] | None
         ``None`` where the target is neither of the output's size nor its classes.
     """
     if _classes(output, target):
-        commonest = int(torch.bincount(target).argmax())
-        same = torch.zeros_like(output)
-        same[:, commonest] = 1
-        return "the commonest class", same
+        shares = torch.bincount(target, minlength=output.shape[1]).to(output.dtype) / len(target)
+        probabilities = bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 0.1).all())
+        # Of logits those whose cross entropy is the least that a constant has; the largest is the same class.
+        same = shares if probabilities else shares.clamp(min=0.1 / len(target)).log()
+        return "the commonest class", same.expand(len(output), -1)
     if _same_size(output, target) or _two(output, target):
         mean = target.double().reshape(len(target), -1).mean(0)
         return "the mean of the targets", mean.expand(len(output), -1).reshape(output.shape).to(output.dtype)

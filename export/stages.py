@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -218,13 +218,20 @@ class StageFigures:
 
     def unknown_columns(self, module: pl.LightningModule) -> list[str]:
         """Names that the module puts first, and that no stage has."""
-        named: tuple[str, ...] = getattr(module, "columns", ())
-        return [name for name in named if self.figures and not any(name in found for found in self.figures.values())]
+        return [
+            name
+            for name in _put_first(module)
+            if self.figures and not any(name in found for found in self.figures.values())
+        ]
 
     def columns(self, module: pl.LightningModule) -> list[str]:
         """Which figures a report shows, by name: those that the module puts first, as far as every stage has them."""
-        named: tuple[str, ...] = getattr(module, "columns", ())
-        return [name for name in named if all(name in found for found in self.figures.values())]
+        return [name for name in _put_first(module) if all(name in found for found in self.figures.values())]
+
+
+def _put_first(module: pl.LightningModule) -> tuple[str, ...]:
+    named = getattr(module, "columns", ())
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def stage_figures(
@@ -279,7 +286,11 @@ def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> S
     test, found, records = _test_of(run), {}, {}
     for stage, net in stages.items():
         try:
-            found[stage], records[stage] = test(net)
+            found[stage], record = test(net)
+            first = next(iter(records.values()), record)
+            # Of the same samples one copy is enough.
+            same = record.samples == first.samples
+            records[stage] = replace(record, inputs=first.inputs, others=first.others) if same else record
         except BadData as error:
             return StageFigures({}, {"test": f"no test data: {in_words(error)}"})
         if not found[stage]:
