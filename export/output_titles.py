@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from export.model_metadata import class_names
@@ -38,7 +38,7 @@ def output_titles(run: Run, outputs: int | None = None) -> tuple[str, ...]:
             given: Any = getattr(owner, attribute, None)
             if given is None or callable(given):
                 continue
-            if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(n, str) for n in given):
+            if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(n, str) for n in given):
                 raise BadConfiguration(
                     where=f"{type(owner).__name__}.{attribute}", expected="a list of names", got=repr(given)[:80],
                     remedy="write one text for each output of the network",

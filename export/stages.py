@@ -283,7 +283,8 @@ def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> S
         return StageFigures({}, {"test": f"{reason}; {_WRITE_IT}"})
     if inputs.get("test") is None:
         return StageFigures({}, {"test": f"no test data: {inputs.absent['test']}"})
-    test, found, records = _test_of(run), {}, {}
+    test, found = _test_of(run), {}
+    records: dict[str, Record] = {}
     for stage, net in stages.items():
         try:
             found[stage], record = test(net)
