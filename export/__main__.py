@@ -108,7 +108,8 @@ def _export(arguments: Sequence[str]) -> None:
     options = ExportOptions(**{field.name: getattr(given, field.name) for field in fields(ExportOptions)})
     probe_export(given.out, options, given.name or run.task)
     with temporary_files():
-        bundle = make_bundle(run, given.name or run.task, options, stage=told)
+        content = given.checkpoint.read_bytes()
+        bundle = make_bundle(run, given.name or run.task, options, checkpoint=content, stage=told)
     write_bundle(bundle, given.out, options.firmware, given.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, given.out, options)))
 

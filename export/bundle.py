@@ -31,6 +31,7 @@ from export.html.page import page
 from export.integers import integer_graph
 from export.interpret import interpret
 from export.ir import Graph
+from export.judgement import judgement, target_of
 from export.left_out import without_data
 from export.machine_profile import all_multiply_accumulates
 from export.model_file import model_file, model_metadata
@@ -38,16 +39,20 @@ from export.model_metadata import metadata_header
 from export.node_parity import node_parity
 from export.onnx_bundle import onnx_files
 from export.options import ExportOptions
+from export.output_columns import output_figures
+from export.output_titles import output_titles
 from export.parity import ParityReport, compare_file, corner_codes, parity
 from export.passes.float_interface import float_interface
 from export.post_training import PostTraining, quantize_after_training
 from export.progress import Stage, silent
+from export.provenance import provenance
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
-from export.stages import float_network, stage_figures
+from export.stages import float_name, float_network, stage_figures
 from export.tensor_layout import tensor_layouts
 from export.tflite import tflite_cell, write_tflite
+from export.verdict import Verdict
 from qtorch.calibration import quantizers
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.features import Feature, Interface
@@ -55,6 +60,7 @@ from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule, Arrays
+from qtorch.lightning.reconstruction import Reconstruction
 from qtorch.ops.quantize import far_values
 
 __all__ = ["Bundle", "make_bundle"]
@@ -81,6 +87,7 @@ class Bundle:
     parity: ParityReport | None
     arena_bytes: int
     firmware: dict[str, bytes] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
 
 @contextmanager
@@ -91,7 +98,12 @@ def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
 
 
 def make_bundle(
-    run: Run, name: str, options: ExportOptions, data_seconds: float = 0.0, stage: Stage = silent
+    run: Run,
+    name: str,
+    options: ExportOptions,
+    data_seconds: float = 0.0,
+    checkpoint: bytes | None = None,
+    stage: Stage = silent,
 ) -> Bundle:
     """Export a trained run and verify it.
 
@@ -101,6 +113,7 @@ def make_bundle(
         name: of the model; becomes a C identifier.
         options: how to export.
         data_seconds: what loading the data took, where that was measured before.
+        checkpoint: the file that the run is kept in, if it is in one: the report has its hash.
         stage: told what is being done; see :func:`export.progress.told`.
 
     Raises:
@@ -120,7 +133,7 @@ def make_bundle(
         # Nobody shall ask it again: it has no part without the others.
         run = replace(run, data=None)
     if options.format != "int8":
-        return _real_bundle(run, inputs, name, options, stage)
+        return _real_bundle(run, inputs, name, options, checkpoint, stage)
     chosen = None
     if options.post_training:
         with _timed(seconds, "post_training"), stage("quantizing without training, on the training data"):
@@ -131,12 +144,17 @@ def make_bundle(
     what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
     with _timed(seconds, "export"), stage(f"writing {what}"):
         graph = integer_graph(network, options.input_layout)
+        titles = output_titles(run, graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None)
         final = graph if options.io == "int8" else float_interface(graph)
         written = c_model(name, graph, target, options.optimize == "speed") if options.writes_c else None
     about = None
     if options.metadata:
-        classifies = isinstance(run.module, Classification)
-        about = model_metadata(name, options.version, graph, _interface(run), classifies)
+        own = getattr(run.module, "class_names", None) or getattr(run.data, "class_names", None)
+        classifies = isinstance(run.module, Classification) or (bool(own) and own is not None and tuple(own) == titles)
+        interface = _interface(run)
+        if classifies and not isinstance(run.data, ArrayDataModule):
+            interface = Interface(interface.inputs, tuple(map(Feature, titles)))
+        about = model_metadata(name, options.version, graph, interface, classifies)
     with _timed(seconds, "arena"), stage("writing the file, and searching for the smallest arena in which it runs"):
         finished = model_file(final, about)
     int8_model = finished.data if final is graph else write_tflite(graph)
@@ -161,9 +179,14 @@ def make_bundle(
             counted = {"inference": board_cost(graph, target, options.optimize == "speed")}
     tested = inputs.get("test")
     with stage("measuring what each tensor loses"):
-        errors = () if tested is None else network_report(network, graph, tested, options.input_layout)
+        errors = () if tested is None else network_report(network, graph, tested, options.input_layout, titles)
     with stage("taking test figures: float, post-training, quantized, on the device"):
         test = stage_figures(run, inputs, graph, int8_model, chosen)
+    device = "qat_int8" if chosen is None else "post_training_int8"
+    judged = judgement(run, test, device, inputs)
+    records = {stage: test.records[stage] for stage in ("float", device) if stage in test.records}
+    # Labels of anomalies are no classes of an autoencoder's outputs.
+    samples = None if isinstance(run.module, Reconstruction) else records.get(device)
     left_out = test.left_out | left_out
     with stage("comparing sizes with those of the default choices"):
         choices = choice_costs(
@@ -174,11 +197,16 @@ def make_bundle(
         "task": run.task,
         "data": _about(run.data.arrays) if isinstance(run.data, ArrayDataModule) else {},
         "columns": test.columns(run.module),
+        **({"unknown_columns": unknown} if (unknown := test.unknown_columns(run.module)) else {}),
         "test": test.figures,
+        "float_network": float_name(run),
+        "verdict": judged.as_json(),
+        "sha256": provenance(model, checkpoint, test),
         "tflite_bytes": len(model),
         **({"arena_bytes": arena_bytes} if arena_bytes else {}),
         "tensors": [layout.as_json() for layout in tensor_layouts(final)],
         "macs": all_multiply_accumulates(graph),
+        **output_figures(records, None if samples is None else target_of(samples), _step(graph), titles),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({"choices": [cost.as_json() for cost in choices]} if choices else {}),
         **({"left_out": left_out} if left_out else {}),
@@ -200,10 +228,12 @@ def make_bundle(
         TIMINGS: _json({"seconds": {phase: round(spent, 3) for phase, spent in seconds.items()}}),
     }
     with stage("writing the report, with what each layer costs"):
-        facts = facts_of(run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout)
+        facts = facts_of(
+            run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout, records
+        )
         files["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, files, target, tensor_layouts(final))
-    return Bundle(name, files, metrics, report, arena_bytes, firmware)
+    return Bundle(name, files, metrics, report, arena_bytes, firmware, judged)
 
 
 def _require_ranges(run: Run) -> None:
@@ -233,25 +263,38 @@ def _require_ranges(run: Run) -> None:
         )
 
 
-def _real_bundle(run: Run, inputs: RealInputs, name: str, options: ExportOptions, stage: Stage) -> Bundle:
+def _real_bundle(
+    run: Run, inputs: RealInputs, name: str, options: ExportOptions, checkpoint: bytes | None, stage: Stage
+) -> Bundle:
     assert options.format != "int8"
     with stage("writing the file, comparing every op with its float function, taking test figures"):
         files, test, parity, layouts = real_files(
             run, inputs, name, options.format, options.input_layout, options.equalize
         )
+    judged = judgement(run, test, options.format, inputs)
     metrics = {
         "task": run.task,
         "format": options.format,
         "columns": test.columns(run.module),
+        **({"unknown_columns": unknown} if (unknown := test.unknown_columns(run.module)) else {}),
         "test": test.figures,
+        "float_network": float_name(run),
+        "verdict": judged.as_json(),
+        "sha256": provenance(files[f"{name}.tflite"], checkpoint, test),
         **({"left_out": test.left_out} if test.left_out else {}),
         "tflite_bytes": len(files[f"{name}.tflite"]),
         "tensors": [layout.as_json() for layout in layouts],
     }
     metrics["shares"] = [share.as_json() for share in board_shares(metrics, board(options.target))]
-    report = page(facts_of(run, name, metrics, parity)).encode()
+    records = {stage: test.records[stage] for stage in ("float", options.format) if stage in test.records}
+    report = page(facts_of(run, name, metrics, parity, records=records)).encode()
     files |= {"metrics.json": _json(metrics), "parity.json": _json(parity), "report.html": report}
-    return Bundle(name, files, metrics, None, 0)
+    return Bundle(name, files, metrics, None, 0, verdict=judged)
+
+
+def _step(graph: Graph) -> float:
+    qparams = graph.values[graph.outputs[0]].qparams
+    return 1.0 if qparams is None else qparams.scale[0]
 
 
 def _json(figures: dict[str, Any]) -> bytes:

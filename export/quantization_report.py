@@ -33,7 +33,8 @@ from export.passes.layout import layout
 from export.passes.padding import padding
 from export.quantization_advice import Evidence, advice
 from export.tflite import speaking_names
-from qtorch.constraints import SymmetricWeight
+from qtorch.constraints import Fixed, SymmetricWeight
+from qtorch.qparams import QParams
 
 __all__ = ["COLUMNS", "TensorError", "csv_text", "findings", "float_constants", "network_report", "quantization_report"]
 
@@ -94,15 +95,36 @@ class TensorError:
 assert len(COLUMNS) == len(fields(TensorError))
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """What a tensor is made of, and whether it is what the network says.
+
+    Attributes:
+        weight: grid of the weights that make it.
+        output: whether it is an output of the network.
+        titles: of the network's outputs.
+    """
+
+    weight: QParams | None = None
+    output: bool = False
+    titles: tuple[str, ...] = ()
+
+
 class _Sums:
     """Errors of one tensor, added up over samples, in double precision."""
 
     def __init__(self, value: Value, node: Node | None, role: Literal["input", "output", "constant"]) -> None:
         self.value, self.node, self.role = value, node, role
         self.count = self.total = self.squares = self.steps = self.largest = self.power = 0.0
-        self.saturated = self.saturated_squares = self.other_squares = 0.0
+        self.saturated = self.saturated_squares = self.end_squares = self.other_squares = self.far = 0.0
         self.low: np.ndarray | None = None
         self.high: np.ndarray | None = None
+        self.compared = False
+        #: By index along the last axis, of the float values: least, largest, sum, sum of squares.
+        self.real: tuple[np.ndarray, ...] = ()
+        # What a kernel's own grid stands for may end a step above its last code: 1 of a softmax is 255/256.
+        fixed = role == "output" and node is not None and isinstance(node.row.constraints["output"], Fixed)
+        self.room = 1.0 + 1e-6 if fixed else 0.5
 
     def add(self, codes: np.ndarray, real: np.ndarray, other: np.ndarray | None = None) -> None:
         """Codes against float values; ``other``: the float values that dequantized weights would give."""
@@ -122,38 +144,68 @@ class _Sums:
         self.largest = max(self.largest, float(np.abs(error).max(initial=0.0)))
         self.power += float((wanted**2).sum())
         self.saturated += float(beyond.sum())
-        self.saturated_squares += float(squares[beyond].sum())
+        far = beyond if self.room == 0.5 else (position > high + self.room) | (position < low - self.room)
+        self.far += float(far.sum())
+        self.saturated_squares += float(squares[far].sum())
+        self.end_squares += float(squares[beyond & ~far].sum())
         if other is not None:
+            self.compared = True
             self.other_squares += float(((error + wanted - other) ** 2).sum())
         flat = codes.reshape(-1, codes.shape[-1]) if codes.ndim else codes.reshape(1, 1)
         lows, highs = flat.min(0).astype(np.int64), flat.max(0).astype(np.int64)
         self.low = lows if self.low is None else np.minimum(self.low, lows)
         self.high = highs if self.high is None else np.maximum(self.high, highs)
+        if self.role != "constant":
+            self._add_real(wanted.reshape(flat.shape))
 
-    def evidence(self, weakest_channel: float | None) -> Evidence:
+    def _add_real(self, wanted: np.ndarray) -> None:
+        found = (wanted.min(0), wanted.max(0), wanted.sum(0), (wanted**2).sum(0))
+        if self.real:
+            low, high, total, squares = self.real
+            found = (np.minimum(low, found[0]), np.maximum(high, found[1]), total + found[2], squares + found[3])
+        self.real = found
+
+    def evidence(self, weakest_channel: float | None, ends: _Ends) -> Evidence:
         assert self.value.qparams is not None
         assert self.low is not None
         assert self.high is not None
         share = 1 / self.squares if self.squares else 0.0
+        step, spans, spreads = self.value.qparams.scale[0], np.zeros(0), np.zeros(0)
+        if self.real:
+            low, high, total, squares = self.real
+            rows = self.count / len(low)
+            spans = (high - low) / step
+            # A variance as a difference of two sums: below their rounding it is none.
+            variance = squares / rows - (total / rows) ** 2
+            spreads = np.sqrt(np.where(variance > 1e-12 * squares / rows, variance, 0.0)) / step
         return Evidence(
             role=self.role,
             node=self.node,
             qparams=self.value.qparams,
             rmse_over_scale=math.sqrt(self.steps / self.count),
             snr_db=_decibels(self.power, self.squares),
+            rms_steps=math.sqrt(self.power / self.count) / step,
             powerless=self.power == 0,
             saturated_error=self.saturated_squares * share,
-            weights_error=max(0.0, 1 - self.other_squares * share) if self.other_squares else 0.0,
+            saturated_share=self.far / self.count,
+            end_error=self.end_squares * share,
+            weights_error=max(0.0, 1 - self.other_squares * share) if self.compared and self.squares else 0.0,
             code_spans=tuple(int(n) for n in self.high - self.low),
+            real_spans=tuple(spans.tolist()),
             same_code=int(self.low.min()) == int(self.high.max()),
             weakest_channel_db=weakest_channel,
+            weight=ends.weight,
+            output_spreads=tuple(spreads.tolist()) if ends.output else (),
+            titles=ends.titles if ends.output else (),
         )
 
-    def row(self, op_name: str, index: int, name: str, weakest_channel: float | None = None) -> TensorError:
+    def row(
+        self, op_name: str, index: int, name: str, weakest_channel: float | None = None, ends: _Ends = _Ends()
+    ) -> TensorError:
         qparams = self.value.qparams
         assert qparams is not None
         low, high = qparams.code_range
-        mean, evidence = self.total / self.count, self.evidence(weakest_channel)
+        mean, evidence = self.total / self.count, self.evidence(weakest_channel, ends)
         finding, what_to_do = advice(evidence)
         return TensorError(
             op_name=op_name,
@@ -187,7 +239,11 @@ def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw
 
 
 def network_report(
-    network: fx.GraphModule, graph: Graph, x: torch.Tensor, input_layout: Literal["nhwc", "nchw"] = "nhwc"
+    network: fx.GraphModule,
+    graph: Graph,
+    x: torch.Tensor,
+    input_layout: Literal["nhwc", "nchw"] = "nhwc",
+    titles: tuple[str, ...] = (),
 ) -> tuple[TensorError, ...]:
     """:func:`quantization_report` of a network with one input on the first thousand samples.
 
@@ -196,15 +252,16 @@ def network_report(
         graph: what it became.
         x: float32 ``[N, ...]`` as the network reads it.
         input_layout: of the graph.
+        titles: see :func:`quantization_report`.
     """
     name = graph.inputs[0]
     stored = graph.view(name).store(x[:_SAMPLES].numpy(), graph.values[name].shape)
-    return quantization_report(graph, float_constants(network, input_layout), (stored,))
+    return quantization_report(graph, float_constants(network, input_layout), (stored,), titles)
 
 
 @torch.no_grad()
 def quantization_report(
-    graph: Graph, floats: Mapping[str, np.ndarray], inputs: tuple[np.ndarray, ...]
+    graph: Graph, floats: Mapping[str, np.ndarray], inputs: tuple[np.ndarray, ...], titles: tuple[str, ...] = ()
 ) -> tuple[TensorError, ...]:
     """Every quantized tensor of a graph on data: inputs, then what the ops make in their order, then constants.
 
@@ -213,6 +270,7 @@ def quantization_report(
         floats: its constants before they were quantized, by name; a constant without has no row, and stands in the
             float arithmetic as it was quantized.
         inputs: real samples for each input as the device stores them, float32 ``[N, *shape[1:]]``.
+        titles: what the numbers of the network's one output are called.
     """
     index = {name: i for i, name in enumerate(graph.values)}
     sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
@@ -224,10 +282,13 @@ def quantization_report(
         part = tuple(array[start : start + chunk] for array in inputs)
         _add(graph, floats, part, sums)
     called = speaking_names(graph)
-    rows = [
-        sums[name].row("QUANTIZE" if name in graph.inputs else made[name].op.upper(), index[name], called[name])
-        for name in sums
-    ]
+    rows = []
+    for name, found in sums.items():
+        output = name in graph.outputs
+        named = titles if output and len(titles) == graph.values[name].shape[-1] else ()
+        ends = _Ends(_weight_of(graph, made[name]) if name in made else None, output, named)
+        op_name = "QUANTIZE" if name in graph.inputs else made[name].op.upper()
+        rows.append(found.row(op_name, index[name], called[name], ends=ends))
     return (*rows, *_constant_rows(graph, floats, index))
 
 
@@ -244,6 +305,14 @@ def csv_text(rows: Sequence[TensorError]) -> str:
     for row in rows:
         writer.writerow([f"{field:.6g}" if isinstance(field, float) else field for field in astuple(row)])
     return out.getvalue()
+
+
+def _weight_of(graph: Graph, node: Node) -> QParams | None:
+    """The grid of an op's weights."""
+    for role, name in node.input_roles().items():
+        if isinstance(node.row.constraints.get(role), SymmetricWeight):
+            return graph.values[name].qparams
+    return None
 
 
 def _quantized(graph: Graph, name: str) -> bool:

@@ -12,13 +12,17 @@ from export.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
 from export.left_out import in_sentences
 from export.options import ExportOptions
+from export.output_columns import column_table
 from export.page import Block, Line, Table
 from export.parity import EngineParity, NotRun
+from export.provenance import day
+from export.quantization_advice import FEW_STEPS
 from export.stages import stage_name
 from export.tensor_code import summary
 from export.tensor_layout import TensorLayout
+from export.verdict import Verdict
 
-__all__ = ["agreement_table", "outcome_page", "written_page"]
+__all__ = ["agreement_table", "outcome_page", "verdict_page", "written_page"]
 
 
 def outcome_page(bundle: Bundle) -> Iterator[Block]:
@@ -27,11 +31,18 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     if test:
         columns = bundle.metrics["columns"] or list(test["float"])
         rows = tuple(
-            (stage_name(stage), *(_figure(figures[column]) for column in columns)) for stage, figures in test.items()
+            (stage_name(stage, bundle.metrics["float_network"]), *(_figure(figures[column]) for column in columns))
+            for stage, figures in test.items()
         )
         yield Table(("test set", *columns), "l" + "r" * len(columns), rows, "what each stage reaches")
+    if bundle.metrics.get("unknown_columns"):
+        named = ", ".join(map(repr, bundle.metrics["unknown_columns"]))
+        yield Line(f"columns name {named}, which no test logs: correct the names", "attention")
     for sentence in in_sentences(bundle.metrics.get("left_out", {})):
         yield Line(sentence, "attention")
+    if "outputs" in bundle.metrics:
+        yield Line()
+        yield column_table(bundle.metrics["outputs"], FEW_STEPS)
     yield Line()
     if bundle.parity is None:
         yield Line("every node judged by its float function, see parity.json")
@@ -117,11 +128,48 @@ def agreement_table(
 
 
 def written_page(bundle: Bundle, out: Path, options: ExportOptions) -> Iterator[Block]:
-    """What lies where, behind an empty line."""
+    """What lies where, behind an empty line; then what it is of, and at the end whether to ship it."""
     yield Line()
     yield Line(f"written to {out}/: {', '.join(bundle.files)}")
     if options.firmware is not None:
         yield Line(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
+    hashes = bundle.metrics.get("sha256", {})
+    if hashes:
+        said = ", ".join(f"{what.replace('_', ' ')} {digest}" for what, digest in hashes.items())
+        yield Line(f"{day()}, SHA-256: {said}")
+    if bundle.verdict is not None:
+        yield from verdict_page(bundle.verdict)
+
+
+def verdict_page(verdict: Verdict) -> Iterator[Block]:
+    """What was compared, by which criterion, and, as the last line, the answer; marked unless it is to ship."""
+    yield Line()
+    if verdict.comparisons:
+        rows = [
+            (
+                each.against,
+                _figure(each.figure),
+                f"{each.worse_by:.4g}",
+                f"{each.low:.4g} to {each.high:.4g}",
+                each.outcome,
+            )
+            for each in verdict.comparisons
+        ]
+        about = f"{verdict.figure} on {verdict.samples:,} test samples, the {verdict.better} the better"
+        yield Table(
+            ("the device beside", verdict.figure, "worse by", "95 % interval", "criterion"),
+            "lrrrl",
+            tuple(rows),
+            about,
+            frozenset(i for i, each in enumerate(verdict.comparisons) if each.outcome != "met"),
+        )
+        assert verdict.device is not None
+        yield Line(f"{about}: {_figure(verdict.device)} on the device, {verdict.low:.4g} to {verdict.high:.4g}")
+    for remark in verdict.remarks:
+        yield Line(remark, "attention")
+    if verdict.criterion:
+        yield Line(f"criterion: {verdict.criterion}")
+    yield Line(f"verdict: {verdict.answer}: {verdict.reason}", "heading" if verdict.answer == "ship" else "attention")
 
 
 def _figure(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,6 +18,7 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.post_training import quantize_after_training
 from export.real_inputs import RealInputs, in_words, real_inputs
+from export.recorded_test import Record, TestRecorder, same_random_numbers, sha256_of
 from export.tflite import write_tflite
 from qtorch.calibration import evaluating, in_mode
 from qtorch.errors import BadConfiguration, BadData, BadInput
@@ -34,6 +35,7 @@ __all__ = [
     "DeviceNetwork",
     "StageFigures",
     "figures_of",
+    "float_name",
     "float_network",
     "measured",
     "real_inputs",
@@ -47,6 +49,7 @@ STAGES = {
     "linear_regression": "linear regression",
     "float": "float network",
     "ptq_int8": "int8, post-training (TFLM)",
+    "qat_float": "QAT network's weights in float",
     "qat_fake_quant": "QAT network",
     "qat_int8": "int8, QAT (TFLM)",
     "post_training_fake_quant": "post-training network",
@@ -61,13 +64,14 @@ _CHUNK = 512
 _SCALES = ("log_scale", "log_weight_scale", "zero_share")
 
 
-def stage_name(stage: str) -> str:
+def stage_name(stage: str, float_name: str = STAGES["float"]) -> str:
     """What a person calls a stage, with what computed it here.
 
     Args:
         stage: a key of :data:`STAGES`; another is its own name.
+        float_name: see :func:`float_name`.
     """
-    name = STAGES.get(stage, stage)
+    name = float_name if stage == "float" else STAGES.get(stage, stage)
     if tflm_available():
         return name
     return name.replace("(TFLM)", "(LiteRT)" if stage == "float32" else "(reference)")
@@ -120,6 +124,27 @@ def float_network(run: Run) -> nn.Module:
     return weights_loaded(run, run.qat.float_parameters or network_of(run.module).state_dict())
 
 
+def float_name(run: Run) -> str:
+    """What a person calls :func:`float_network`: where quantized training began, training had not ended."""
+    began, losses = run.qat.began, run.qat.losses["training"]
+    if began is None or not run.qat.float_parameters:
+        return STAGES["float"]
+    if began == 0:
+        return "untrained float network"
+    epochs = max(losses) + 1 if losses else None
+    if epochs is not None and began >= epochs:
+        return f"{STAGES['float']}, after {_epochs(began)}"
+    return (
+        f"half-trained {STAGES['float']}, after {began} of {epochs} epochs"
+        if epochs
+        else (f"half-trained {STAGES['float']}, after {_epochs(began)}")
+    )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
 def weights_loaded(run: Run, weights: Mapping[str, Any]) -> nn.Module:
     """A copy of the float network from before it was prepared, in evaluation mode, with other weights.
 
@@ -159,6 +184,12 @@ def figures_of(run: Run) -> Callable[[nn.Module], dict[str, float]]:
         BadConfiguration: there is no ``test_step``. What is returned raises it where the test step failed, or called
             another network than the one whose figures were asked for; and :class:`BadData` where data are gone.
     """
+    test = _test_of(run)
+    return lambda net: test(net)[0]
+
+
+def _test_of(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], Record]]:
+    """See :func:`figures_of`; with what the test met."""
     if _is_task(run):
         return _own_figures(run)
     without = _without_test_step(run)
@@ -176,15 +207,31 @@ class StageFigures:
     Attributes:
         figures: by stage, a key of :data:`STAGES`.
         left_out: why some stages have none; ``"test"``: why none has.
+        beside: figures of networks that are no stage of the export.
+        records: what the test of each stage and of each network beside them met, by name.
     """
 
     figures: dict[str, dict[str, float]]
     left_out: dict[str, str]
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)
+    records: Mapping[str, Record] = field(default_factory=dict)
+
+    def unknown_columns(self, module: pl.LightningModule) -> list[str]:
+        """Names that the module puts first, and that no stage has."""
+        return [
+            name
+            for name in _put_first(module)
+            if self.figures and not any(name in found for found in self.figures.values())
+        ]
 
     def columns(self, module: pl.LightningModule) -> list[str]:
         """Which figures a report shows, by name: those that the module puts first, as far as every stage has them."""
-        named: tuple[str, ...] = getattr(module, "columns", ())
-        return [name for name in named if all(name in found for found in self.figures.values())]
+        return [name for name in _put_first(module) if all(name in found for found in self.figures.values())]
+
+
+def _put_first(module: pl.LightningModule) -> tuple[str, ...]:
+    named = getattr(module, "columns", ())
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def stage_figures(
@@ -214,12 +261,15 @@ def stage_figures(
     elif inputs.get("test") is not None:
         stages["ptq_int8"] = _calibrated_only(run, inputs["train"], plain)
     stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model)}
+    if post_training is None and run.qat.float_parameters:
+        stages["qat_float"] = weights_loaded(run, network.state_dict())
     with evaluating(network), in_mode(network, Mode.FAKE):
         found = measured(run, inputs, stages)
-    if found.figures and isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
-        baseline = run.module.baseline(run.data.arrays.train, run.data.arrays.test)
-        found = StageFigures({**baseline, **found.figures}, found.left_out)
-    return StageFigures(found.figures, found.left_out if "test" in found.left_out else left_out)
+    beside = {name: found.figures.pop(name) for name in ("qat_float",) if name in found.figures}
+    figures = found.figures
+    if figures and isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
+        figures = {**run.module.baseline(run.data.arrays.train, run.data.arrays.test), **figures}
+    return StageFigures(figures, found.left_out if "test" in found.left_out else left_out, beside, found.records)
 
 
 def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> StageFigures:
@@ -233,31 +283,37 @@ def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> S
         return StageFigures({}, {"test": f"{reason}; {_WRITE_IT}"})
     if inputs.get("test") is None:
         return StageFigures({}, {"test": f"no test data: {inputs.absent['test']}"})
-    figures, found = figures_of(run), {}
+    test, found = _test_of(run), {}
+    records: dict[str, Record] = {}
     for stage, net in stages.items():
         try:
-            found[stage] = figures(net)
+            found[stage], record = test(net)
+            first = next(iter(records.values()), record)
+            # Of the same samples one copy is enough.
+            same = record.samples == first.samples
+            records[stage] = replace(record, inputs=first.inputs, others=first.others) if same else record
         except BadData as error:
             return StageFigures({}, {"test": f"no test data: {in_words(error)}"})
         if not found[stage]:
             return StageFigures({}, {"test": f"test_step of {type(run.module).__name__} logs nothing; {_WRITE_IT}"})
-    return StageFigures(found, {})
+    return StageFigures(found, {}, records=records)
 
 
 def _is_task(run: Run) -> bool:
     return isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule)
 
 
-def _own_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
+def _own_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], Record]]:
     task: Any = run.module
     data: Any = run.data
     x, target = data.arrays.test
+    samples = sha256_of(x, target)
 
-    def figures(net: nn.Module) -> dict[str, float]:
+    def figures(net: nn.Module) -> tuple[dict[str, float], Record]:
         with torch.no_grad():
             output = torch.cat([net(part) for part in x.split(_CHUNK)])
         found: dict[str, float] = task.metrics(x, output, target)
-        return found
+        return found, Record(samples, x, output, {1: target})
 
     return figures
 
@@ -270,28 +326,21 @@ def _without_test_step(run: Run) -> str:
     return "" if is_overridden("test_step", run.module) else f"{type(run.module).__name__} has no test_step"
 
 
-class _Batches(pl.Callback):
-    """Counts them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def on_test_batch_start(self, *arguments: Any) -> None:
-        self.count += 1
-
-
-def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
+def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], Record]]:
     where = f"test_step of {type(run.module).__name__}"
     remedy = "call self.net(x) or self(x) in test_step, not parts of the network or another copy of it"
 
-    def figures(net: nn.Module) -> dict[str, float]:
+    def figures(net: nn.Module) -> tuple[dict[str, float], Record]:
         # Each network meets a module that has tested no other: one may keep outputs from batch to batch.
-        batches, module = _Batches(), copy.deepcopy(run.module)
+        recorder, module = TestRecorder(), copy.deepcopy(run.module)
         trainer = pl.Trainer(
             accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
-            enable_model_summary=False, callbacks=[batches],
+            enable_model_summary=False, callbacks=[recorder],
         )  # fmt: skip
-        with evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls:
+        with (
+            evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls,
+            recorder.listening(net), same_random_numbers(),
+        ):  # fmt: skip
             try:
                 logged = trainer.test(module, datamodule=run.data, verbose=False)
             except BadInput:
@@ -310,11 +359,11 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
                 ) from error
         if not calls.count:
             raise BadConfiguration(
-                where=where, expected="calls of self.net", got=f"none in {batches.count} batches", remedy=remedy
+                where=where, expected="calls of self.net", got=f"none in {recorder.batches} batches", remedy=remedy
             )
         # One mapping for each loader; their names differ. A task's own begin with the part.
         prefix = "test_" if isinstance(module, Task) else ""
-        return {name.removeprefix(prefix): value for each in logged for name, value in each.items()}
+        return {name.removeprefix(prefix): value for each in logged for name, value in each.items()}, recorder.record()
 
     return figures
 

@@ -242,7 +242,8 @@ class _Watch:
     def __init__(self, quantizer: Quantizer) -> None:
         qparams = quantizer.qparams()
         low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
-        self.covered, self.half = (low, high), qparams.scale[0] / 2
+        # A kernel's own grid may end a step below what it stands for: 1 of a softmax is 255/256, and is no fault.
+        self.covered, self.room = (low, high), qparams.scale[0] * (0.5 if quantizer.fixed is None else 1 + 1e-6)
         self.count = self.outside = self.not_numbers = 0
         self.needed = (float("inf"), -float("inf"))
 
@@ -258,13 +259,16 @@ class _Watch:
             values = numbers
             low, high = (float(v) for v in torch.aminmax(values))
         self.needed = (min(self.needed[0], low), max(self.needed[1], high))
-        below, above = self.covered[0] - self.half, self.covered[1] + self.half
+        below, above = self.covered[0] - self.room, self.covered[1] + self.room
         if low < below or high > above:
             self.outside += int(((values < below) | (values > above)).sum())
 
 
 def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
-    """Which activations saturate on ``batches``: those with values more than half a step outside their grid, or NaN."""
+    """Which activations saturate on ``batches``: those with values more than half a step outside their grid, or NaN.
+
+    Of a grid that a kernel fixes, as a softmax's, more than a step: there it ends below what the op gives at most.
+    """
     _require_batches(batches, "saturation")
     found = quantizers(net)
     watches = {name: _Watch(quantizer) for name, quantizer in found.items()}

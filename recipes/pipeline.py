@@ -132,7 +132,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
         with temporary_files():
-            bundle = make_bundle(run, name, options, data_seconds, told)
+            bundle = make_bundle(run, name, options, data_seconds, content, told)
         bundle.files[f"{bundle.name}.ckpt"] = content
         write_bundle(bundle, out, options.firmware)
     summary = arrays.summary

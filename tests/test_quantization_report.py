@@ -171,7 +171,11 @@ def test_features_of_unequal_spans() -> None:
 def test_what_no_range_explains_is_left_to_16_bits() -> None:
     _, graph = prepared(small_network(), torch.rand(20, 4))
     qparams = QParams((0.5,), (0,))
-    coarse = Evidence("output", graph.nodes[0], qparams, 0.9, 30.0, False, 0.1, 0.1, (255,), False, None)
+    coarse = Evidence(
+        role="output", node=graph.nodes[0], qparams=qparams, rmse_over_scale=0.9, snr_db=30.0, rms_steps=40.0,
+        powerless=False, saturated_error=0.1, saturated_share=0.0, end_error=0.0, weights_error=0.1, code_spans=(255,),
+        real_spans=(255.0,), same_code=False,
+    )  # fmt: skip
     assert advice(coarse)[0] == "coarse arithmetic"
     assert "int16" in advice(coarse)[1]
     assert advice(replace(coarse, rmse_over_scale=0.69)) == ("", "")

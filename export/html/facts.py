@@ -13,9 +13,12 @@ from torch import fx, nn
 from export.html.distributions import Distribution, distributions
 from export.interpret import interpret
 from export.ir import Graph
+from export.judgement import target_of
 from export.machine_profile import all_multiply_accumulates
-from export.model_metadata import class_names
+from export.output_titles import output_titles
+from export.provenance import day
 from export.quantization_report import TensorError
+from export.recorded_test import Record
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
 from qtorch.call_form import flat_outputs
@@ -89,6 +92,7 @@ class Facts:
         errors: of its tensors.
         distributions: of its tensors, by name.
         layers: what each layer's quantization costs, the dearest first, between none's and all layers'.
+        day: on which it was made.
     """
 
     name: str
@@ -106,12 +110,13 @@ class Facts:
     errors: tuple[TensorError, ...] = ()
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     layers: tuple[LayerCost, ...] = ()
+    day: str = ""
 
 
 def facts_of(
     run: Run, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
     network: fx.GraphModule | None = None, tested: torch.Tensor | None = None, errors: tuple[TensorError, ...] = (),
-    input_layout: Literal["nhwc", "nchw"] = "nhwc",
+    input_layout: Literal["nhwc", "nchw"] = "nhwc", records: Mapping[str, Record] = {},
 ) -> Facts:  # fmt: skip
     """The facts of one export.
 
@@ -125,24 +130,27 @@ def facts_of(
         tested: the test part's inputs, float32 ``[N, ...]``; ``None`` where they can't be had.
         errors: see :class:`Facts`.
         input_layout: of the graph.
+        records: of the tests of the float network and of the exported one, by stage, the latter last.
     """
-    data, found = run.data, {}
+    data, found, kind = run.data, {}, _kind(run)
     drawn: Mapping[str, Distribution] = {}
     layers: tuple[LayerCost, ...] = ()
     if graph is not None and network is not None and tested is not None:
         found = _predicted(run, graph, tested)
         drawn = distributions(network, graph, tested.numpy(), input_layout)
         layers = tuple(layer_costs(network, tested[: _affordable(graph)]))
+    if not isinstance(data, ArrayDataModule) and records:
+        kind, found = _recorded(kind, records, found)
     return Facts(
-        name, _kind(run), metrics, parity,
+        name, kind, metrics, parity,
         losses={part: dict(losses) for part, losses in run.qat.losses.items() if losses},
         validated_on_training=isinstance(data, ArrayDataModule) and _same(data.arrays.train, data.arrays.validation),
         began=run.qat.began,
         better=dict(getattr(run.module, "better", {})),
-        outputs=_outputs(run),
+        outputs=output_titles(run),
         predictions=found,
         columns=_columns(data) if isinstance(data, ArrayDataModule) else (),
-        graph=graph, errors=errors, distributions=drawn, layers=layers,
+        graph=graph, errors=errors, distributions=drawn, layers=layers, day=day(),
     )  # fmt: skip
 
 
@@ -157,6 +165,20 @@ def _predicted(run: Run, graph: Graph, tested: torch.Tensor) -> dict[str, Predic
     }
 
 
+def _recorded(
+    kind: Kind, records: Mapping[str, Record], found: dict[str, Predictions]
+) -> tuple[Kind, dict[str, Predictions]]:
+    """What a module's own test met, where targets are classes or numbers of the outputs' shape."""
+    plain, device = records.get("float"), list(records.values())[-1]
+    target = target_of(device)
+    if plain is None or plain.outputs is None or device.outputs is None or target is None or kind == "reconstruction":
+        return kind, found
+    inputs = np.zeros((len(target), 0)) if device.inputs is None else device.inputs.numpy()
+    shown = Predictions(inputs, target.numpy(), plain.outputs.numpy(), device.outputs.numpy())
+    classes = not target.is_floating_point() and device.outputs.ndim == 2 and device.outputs.shape[1] > 1
+    return "classification" if classes else "regression", {"test": shown}
+
+
 def _affordable(graph: Graph) -> int:
     """How many samples the network may compute once per layer."""
     work = all_multiply_accumulates(graph) * len(graph.nodes)
@@ -165,14 +187,6 @@ def _affordable(graph: Graph) -> int:
 
 def _same(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _outputs(run: Run) -> tuple[str, ...]:
-    """Of a classifier the classes, without the words that all names share."""
-    if not isinstance(run.data, ArrayDataModule):
-        return ()
-    names = [feature.name for feature in run.data.arrays.interface.outputs]
-    return class_names(names) if isinstance(run.module, Classification) else tuple(names)
 
 
 def _kind(run: Run) -> Kind:

@@ -11,11 +11,13 @@ from export.html.network_sections import graph_section, memory_section, tensor_s
 from export.html.prediction_sections import error_section, prediction_section
 from export.html.style import STYLE
 from export.html.summary_sections import layer_section, parity_section, stage_section, tiles, training_section
+from export.html.verdict_section import provenance_section, verdict_banner, verdict_section
 
 __all__ = ["page"]
 
 #: Anchor, heading, and what makes the section: nothing, if a run has nothing to say there.
 _SECTIONS = (
+    ("verdict", "Whether to ship", verdict_section),
     ("stages", "Float, post-training, trained quantized", stage_section),
     ("parity", "Who computes the same integers", parity_section),
     ("training", "Training", training_section),
@@ -28,11 +30,12 @@ _SECTIONS = (
     ("graph", "The graph", graph_section),
     ("memory", "Working memory", memory_section),
     ("data", "Data", data_section),
+    ("provenance", "What this is of", provenance_section),
 )
 
 
 def page(facts: Facts) -> str:
-    """A complete HTML document that is well-formed XML too. The same facts give the same text: no dates, no timings."""
+    """A complete HTML document that is well-formed XML too. The same facts, the day among them, give the same text."""
     made = [(anchor, heading, section(facts)) for anchor, heading, section in _SECTIONS]
     sections = [(anchor, heading, body) for anchor, heading, body in made if body]
     title = f"{facts.name}: how good the quantized model is"
@@ -52,5 +55,5 @@ def page(facts: Facts) -> str:
         element("section", element("h2", heading, id=anchor), body, aria_labelledby=anchor)
         for anchor, heading, body in sections
     ]
-    main = element("main", element("h1", title), tiles(facts), links, joined(*bodies))
+    main = element("main", element("h1", title), verdict_banner(facts), tiles(facts), links, joined(*bodies))
     return f'<!DOCTYPE html>\n<html lang="en">{head}{element("body", main)}</html>\n'

@@ -11,6 +11,8 @@ from export.html.facts import Facts, Predictions
 from export.html.markup import Markup, element, joined, shown
 from export.html.statistics import spread
 from export.html.tables import table
+from export.output_columns import confusion
+from export.quantization_advice import FEW_STEPS
 
 __all__ = ["confusion", "error_section", "errors_of", "prediction_section"]
 
@@ -33,6 +35,28 @@ def prediction_section(facts: Facts) -> Markup:
     found = facts.predictions.get("test")
     if found is None:
         return Markup()
+    return joined(_by_output(facts), _drawn(facts, found))
+
+
+def _by_output(facts: Facts) -> Markup:
+    """Each output by itself: one of them may have a handful of codes while the others look well."""
+    columns = facts.metrics.get("outputs")
+    if not columns:
+        return Markup()
+    header = [
+        "output", "values on the device", "step", "standard deviation", "steps", "R2 with float", "R2, float network",
+        "R2, on the device",
+    ]  # fmt: skip
+    rows: list[list[str | Markup]] = []
+    for each in columns:
+        steps = shown(each["steps"])
+        few = element("b", steps, class_="bad") if 0 < each["steps"] < FEW_STEPS else steps
+        figures = [shown(each[key]) if key in each else "" for key in ("agreement", "r2_float", "r2_device")]
+        rows.append([each["name"], shown(each["levels"]), shown(each["step"]), shown(each["spread"]), few, *figures])
+    return table("each output by itself, test part", header, rows)
+
+
+def _drawn(facts: Facts, found: Predictions) -> Markup:
     if found.target is None:
         return _int8_over_float(found, facts.outputs)
     if facts.kind == "regression":
@@ -72,14 +96,6 @@ def _predicted_over_actual(found: Predictions, target: np.ndarray, titles: tuple
             drawing = scatter(actual[at, column], values[at], name, about, "actual", "predicted", limits)
             drawn.append(figure(drawing, f"{about}; {len(at):,} of {len(actual):,} samples"))
     return element("div", *drawn, class_="charts")
-
-
-def confusion(target: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """Counts ``[classes, classes]``: rows are true classes, columns those with the largest output."""
-    classes = max(output.shape[1], int(target.max(initial=0)) + 1)
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (target, output.argmax(1)), 1)
-    return counts
 
 
 def _confusions(found: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:

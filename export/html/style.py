@@ -19,7 +19,7 @@ nav{display:flex;flex-wrap:wrap;gap:.2em 1em;margin:.8em 0}a{color:var(--float)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,250px),1fr));gap:12px;margin:1em 0;padding:0}
 .tile{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .tile dt{color:var(--soft);font-size:.85rem}.tile dd{margin:0}.tile .figure{font-size:1.35rem;font-weight:600}
-.good{color:var(--good)}.bad{color:var(--bad)}
+.verdict{font-size:1.05rem}.good{color:var(--good)}.bad{color:var(--bad)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:16px}
 figure{margin:0}figcaption{font-size:.85rem}.charts figure{max-width:560px}
 .legend{display:inline-block;margin-left:.9em;white-space:nowrap}.key{display:inline-block;width:.8em;height:.8em;

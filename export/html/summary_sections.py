@@ -50,20 +50,26 @@ def tiles(facts: Facts) -> Markup:
 
 
 def _quality(facts: Facts) -> Markup:
-    """The first figure of the last stage, against the float network's; none without a test."""
+    """The first figure of the last stage, against that of the best float network known; none without a test."""
     test = facts.metrics["test"]
     if not test:
         return Markup()
     column, last = _columns(facts)[0], list(test)[-1]
-    before, after = test["float"][column], test[last][column]
-    words, good = compared(before, after, facts.better.get(column))
+    verdict = facts.metrics.get("verdict") or {}
+    better = facts.better.get(column) or verdict.get("better")
+    before, called = test["float"][column], facts.metrics.get("float_network", "float network")
+    for each in verdict.get("comparisons", ()):
+        if each["kind"] == "float" and each["figure"] != before and (each["figure"] < before) == (better == "lower"):
+            before, called = each["figure"], each["against"]
+    after = test[last][column]
+    words, good = compared(before, after, better, called)
     about = f"{words} ({shown(before)})"
     if "ptq_int8" in test and last != "ptq_int8":
         about += f"; post-training int8: {shown(test['ptq_int8'][column])}"
     return _tile(f"{column} on the test set, {stage_name(last)}", shown(after), about, "good" if good else "")
 
 
-def compared(before: float, after: float, better: str | None) -> tuple[str, bool]:
+def compared(before: float, after: float, better: str | None, called: str = "float network") -> tuple[str, bool]:
     """A figure against the float network's in words, and whether it is known to be as good.
 
     >>> compared(0.5, 0.51, "lower")
@@ -73,14 +79,15 @@ def compared(before: float, after: float, better: str | None) -> tuple[str, bool
         before: of the float network.
         after: of another.
         better: ``"higher"``, ``"lower"``, or ``None`` where that is not known.
+        called: the float network.
     """
     if shown(before) == shown(after):
-        return "the float network's", True
+        return f"the {called}'s", True
     share = f"{shown(100 * abs(after - before) / abs(before), 2)} % " if before else ""
     if better is None:
-        return f"{share}{'more' if after > before else 'less'} than the float network", False
+        return f"{share}{'more' if after > before else 'less'} than the {called}", False
     good = (after > before) == (better == "higher")
-    return f"{share}{'better' if good else 'worse'} than the float network", good
+    return f"{share}{'better' if good else 'worse'} than the {called}", good
 
 
 def _layer(facts: Facts) -> Markup:
@@ -167,13 +174,13 @@ def _figures(facts: Facts) -> Markup:
     test = facts.metrics["test"]
     names = list(dict.fromkeys([*_columns(facts), *test["float"]]))
     rows = [
-        [stage_name(stage), *(shown(figures[name]) if name in figures else "" for name in names)]
+        [_called(facts, stage), *(shown(figures[name]) if name in figures else "" for name in names)]
         for stage, figures in test.items()
     ]
     figures = table("test set", ["stage", *names], rows)
     first = _columns(facts)[0]
     drawn = [
-        (stage_name(stage), _COLOURS.get(stage, "other"), found[first])
+        (_called(facts, stage), _COLOURS.get(stage, "other"), found[first])
         for stage, found in test.items()
         if first in found and math.isfinite(found[first])
     ]
@@ -182,6 +189,10 @@ def _figures(facts: Facts) -> Markup:
     better = facts.better.get(first)
     caption = f"{first} by stage" + (f"; the {better} the better" if better else "")
     return joined(element("div", figure(bars(drawn, caption), caption), class_="charts"), figures)
+
+
+def _called(facts: Facts, stage: str) -> str:
+    return stage_name(stage, facts.metrics.get("float_network", "float network"))
 
 
 #: Colours of stages: float networks, those that run on the device, and all else.

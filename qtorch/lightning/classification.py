@@ -86,3 +86,8 @@ class Classification(Task):
     def metrics(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, float]:
         """See :func:`classification_metrics`."""
         return classification_metrics(output, target)
+
+    def contributions(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """1 for each sample that is right; of the number of errors, the number of samples for each that is wrong."""
+        right = (output.argmax(1) == target).to(torch.float64)
+        return {"accuracy": right, "errors": len(target) * (1 - right)}

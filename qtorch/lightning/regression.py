@@ -12,7 +12,7 @@ from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_
 
 from qtorch.lightning.task import Part, Task
 
-__all__ = ["Regression", "linear_regression", "regression_metrics"]
+__all__ = ["Regression", "linear_regression", "regression_contributions", "regression_metrics"]
 
 
 def regression_metrics(prediction: Tensor, target: Tensor) -> dict[str, float]:
@@ -25,6 +25,26 @@ def regression_metrics(prediction: Tensor, target: Tensor) -> dict[str, float]:
         "rmse": math.sqrt(mse),
         "r2": float(r2_score(p, t)),
     }
+
+
+def regression_contributions(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """What each sample contributes to :func:`regression_metrics`: float64 ``[N]``, in the mean the figures.
+
+    R2 and the root of the mean squared error are functions of means: a sample contributes by the first derivative.
+    """
+    t = target.to(torch.float64).reshape(len(target), -1)
+    difference = prediction.to(torch.float64).reshape(len(t), -1) - t
+    squares, spread = difference.square().mean(1), (t - t.mean()).square().mean(1)
+    mse, variance = float(squares.mean()), float(spread.mean())
+    root = math.sqrt(mse)
+    found = {
+        "mse": squares,
+        "mae": difference.abs().mean(1),
+        "rmse": root + (squares - mse) / (2 * root) if root else torch.zeros_like(squares),
+    }
+    if variance:
+        found["r2"] = 1 - squares / variance + mse / variance**2 * (spread - variance)
+    return found
 
 
 def linear_regression(train: Part, x: Tensor) -> Tensor:
@@ -72,6 +92,10 @@ class Regression(Task):
     def metrics(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, float]:
         """See :func:`regression_metrics`."""
         return regression_metrics(output, target)
+
+    def contributions(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Of all figures; of R2 and the root, which are no means, how they change with a sample."""
+        return regression_contributions(output, target)
 
     def baseline(self, train: Part, test: Part) -> dict[str, dict[str, float]]:
         """A straight line."""

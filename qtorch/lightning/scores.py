@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from qtorch.errors import BadData, NotFinite
 
-__all__ = ["anomaly_scores", "area_under_roc"]
+__all__ = ["anomaly_scores", "area_contributions", "area_under_roc"]
 
 
 def anomaly_scores(reconstruction: Tensor, x: Tensor) -> Tensor:
@@ -60,3 +61,28 @@ def area_under_roc(scores: Tensor, labels: Tensor) -> float:
     positive = int(anomalous.sum())
     negative = len(labels) - positive
     return (int(doubled[anomalous].sum()) - positive * (positive + 1)) / (2 * positive * negative)
+
+
+def area_contributions(scores: Tensor, labels: Tensor) -> Tensor:
+    """What each sample contributes to :func:`area_under_roc`: float64 ``[N]`` whose mean is the area.
+
+    An anomaly's part is the share of normal samples below it, a normal sample's the share of anomalies above it, equal
+    scores counting half: the area plus that part's difference from it, over the share of samples of its kind.
+
+    Source: DeLong, DeLong and Clarke-Pearson 1988, "Comparing the Areas under Two or More Correlated Receiver Operating
+    Characteristic Curves: A Nonparametric Approach".
+
+    Args:
+        scores: as there, like the labels.
+        labels: as there.
+    """
+    area, anomalous = area_under_roc(scores, labels), labels == 1
+    normal, odd = scores[~anomalous].sort().values, scores[anomalous].sort().values
+
+    def share_below(ordered: Tensor, of: Tensor) -> Tensor:
+        low, high = (torch.searchsorted(ordered, of, right=right) for right in (False, True))
+        return (low + high).to(torch.float64) / (2 * len(ordered))
+
+    parts = torch.where(anomalous, share_below(normal, scores), 1 - share_below(odd, scores))
+    shares = torch.where(anomalous, len(odd) / len(labels), len(normal) / len(labels)).to(torch.float64)
+    return area + (parts - area) / shares

@@ -68,6 +68,20 @@ class Task(pl.LightningModule):
         """Figures of simpler models fitted on ``train``, by name: the bar to clear."""
         return {}
 
+    def contributions(self, x: Tensor, output: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        """What each test sample contributes to figures of :meth:`metrics`, by name: ``[N]`` whose mean is the figure.
+
+        Intervals are made of these; a figure that is not among them gets none.
+        """
+        return {}
+
+    def simple_outputs(self, figure: str, train: Part, test: Part) -> Mapping[str, Tensor]:
+        """Outputs ``[N, ...]`` for the test part of what is simpler than a network, by what it is called.
+
+        The first looks at nothing: what a network gains is counted from there. None: that is found by the targets.
+        """
+        return {}
+
     def forward(self, x: Tensor) -> Tensor:
         """What the network says."""
         return self.net(x)

@@ -1,0 +1,239 @@
+"""The verdict on a run's export: by which figure, of which networks it is known, what simpler ones reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from export.real_inputs import RealInputs, in_words
+from export.recorded_test import Record
+from export.sample_figures import Composition, constant_output, recognized
+from export.stages import StageFigures, float_name, stage_name
+from export.verdict import Candidate, Verdict, no_verdict, verdict
+from qtorch.errors import BadConfiguration
+from qtorch.lightning.callback import inputs_of
+from qtorch.lightning.checkpoint import Run
+from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.regression import linear_regression
+from qtorch.lightning.task import Task
+
+__all__ = ["judgement", "target_of"]
+
+#: Numbers of an input up to which a straight line is fitted to them, and samples that it is fitted to.
+_FLAT, _FITTED = 64, 4_096
+#: By how much a figure, a float32 mean over batches, may differ from the mean of contributions.
+_TOLERANCE = 1e-4
+#: What the device is compared with, by stage.
+_KINDS: Mapping[str, Literal["float", "quantized"]] = {"float": "float", "qat_float": "float", "ptq_int8": "quantized"}
+
+#: What outputs ``[N, ...]`` contribute to the figure, float64 ``[N]``.
+_Contributions = Callable[[Tensor], np.ndarray]
+
+
+def target_of(record: Record) -> Tensor | None:
+    """What the outputs of a test are to be: the one tensor of the batches that can be that, of several the second."""
+    if record.outputs is None:
+        return None
+    found = {i: each for i, each in record.others.items() if constant_output(record.outputs, each) is not None}
+    return next(iter(found.values())) if len(found) == 1 else found.get(1)
+
+
+def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, also: Sequence[str] = ()) -> Verdict:
+    """Ship, or not, or why there is no answer.
+
+    Args:
+        run: trained.
+        test: its figures.
+        device: the stage that is exported.
+        inputs: the run's.
+        also: what a reader should know beside the verdict, as the share of a board's memory.
+
+    Raises:
+        BadConfiguration: the module's ``contributions`` are not what its figures are the means of, or its ``better``
+            says something else than higher or lower.
+    """
+    if not test.figures:
+        return no_verdict(test.left_out.get("test", "no test figures"))
+    name = next(iter(test.columns(run.module) or test.figures[device]))
+    records = {stage: record for stage, record in test.records.items() if stage in _KINDS or stage == device}
+    figures = {stage: {**test.figures, **test.beside}[stage][name] for stage in records}
+    outputs = {stage: record.outputs for stage, record in records.items() if record.outputs is not None}
+    if len({record.samples for record in records.values()}) > 1:
+        return no_verdict("the test loader gives every network other samples; let it give the same ones each time")
+    if len(outputs) < len(records):
+        return no_verdict("test_step does not call self.net once a batch with one tensor: samples can't be compared")
+    if not all(map(math.isfinite, figures.values())):
+        return no_verdict(f"{name} is not finite")
+    found = _composed(run, name, figures, outputs, records[device])
+    if isinstance(found, str):
+        return no_verdict(found)
+    of, better, target = found
+    called = {stage: stage_name(stage, float_name(run)) for stage in records}
+    values = {stage: of(output) for stage, output in outputs.items()}
+    others = [Candidate(called[stage], kind, values[stage]) for stage, kind in _KINDS.items() if stage in values]
+    others += [
+        Candidate(each, kind, of(output)) for each, kind, output in _simple(run, name, records[device], target, inputs)
+    ]
+    if not any(each.kind == "constant" for each in others):
+        return no_verdict(f"no constant answer is known that {name} could be compared with")
+    remarks = list(also)
+    if called.get("float", "").startswith(("half-trained", "untrained")):
+        remarks.append(f"a float network that was trained for all epochs is not known: the {called['float']} is none")
+    return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
+
+
+def _composed(
+    run: Run, name: str, figures: Mapping[str, float], outputs: Mapping[str, Tensor], record: Record
+) -> tuple[_Contributions, Literal["higher", "lower"], Tensor] | str:
+    """What samples contribute to a figure, which way it is better, and the target; or why that is not known."""
+    said = getattr(run.module, "better", {})
+    better = said.get(name) if isinstance(said, Mapping) else said
+    if better not in (None, "higher", "lower"):
+        raise BadConfiguration(
+            where=f"better of {type(run.module).__name__}",
+            expected=f"'higher' or 'lower' for {name!r}",
+            got=repr(better),
+            remedy="correct it",
+        )
+    own: Any = getattr(run.module, "contributions", None)
+    target = target_of(record)
+    if target is None and len(record.others) == 1:
+        target = next(iter(record.others.values()))
+    asked = callable(own) and target is not None and record.inputs is not None
+    if asked and name in _asked(run, own, record.inputs, next(iter(outputs.values())), target):
+        assert target is not None
+        wanted = target
+        given = _as_said(run, own, name, record.inputs, wanted)
+        for stage, output in outputs.items():
+            if not math.isclose(float(given(output).mean()), figures[stage], rel_tol=_TOLERANCE, abs_tol=1e-9):
+                raise BadConfiguration(
+                    where=f"{type(run.module).__name__}.contributions",
+                    expected=f"{len(output)} numbers whose mean is {name}, {figures[stage]:.6g}",
+                    got=f"a mean of {float(given(output).mean()):.6g}",
+                    remedy="return what each sample adds to the figure, times the number of samples where it is a sum",
+                )
+        return (given, better, wanted) if better else _undirected(run, name)
+    for wanted in record.others.values():
+        known = recognized(figures, outputs, wanted)
+        if known is not None:
+            return _numbers(known, wanted), better or known.better, wanted
+    if better is None:
+        return _undirected(run, name)
+    return (
+        f"what each test sample contributes to {name} is not known; give {type(run.module).__name__} a method "
+        "contributions(x, output, target)"
+    )
+
+
+def _undirected(run: Run, name: str) -> str:
+    return f"{name} may be better the higher or the lower; say so by better = {{{name!r}: 'higher'}} in " + (
+        type(run.module).__name__
+    )
+
+
+def _asked(run: Run, own: Any, *arguments: Tensor | None) -> Mapping[str, Any]:
+    """What a module's method says; its errors are its author's."""
+    try:
+        found = own(*arguments)
+        if not isinstance(found, Mapping):
+            raise TypeError(f"{type(found).__name__} returned, no dict")
+    except Exception as error:
+        raise BadConfiguration(
+            where=f"{type(run.module).__name__}.contributions",
+            expected="a dict of tensors [N] by the figure's name, of x, output and target of all test samples",
+            got=in_words(error),
+            remedy="correct the method, or leave it out",
+        ) from error
+    return found
+
+
+def _as_said(run: Run, own: Any, name: str, x: Tensor | None, target: Tensor) -> _Contributions:
+    def of(output: Tensor) -> np.ndarray:
+        found = torch.as_tensor(_asked(run, own, x, output, target)[name]).detach()
+        if found.shape != (len(output),):
+            raise BadConfiguration(
+                where=f"{type(run.module).__name__}.contributions",
+                expected=f"one number for each of {len(output)} samples under {name!r}",
+                got=f"shape {tuple(found.shape)}",
+                remedy="return a tensor [N]",
+            )
+        return found.double().numpy()
+
+    return of
+
+
+def _numbers(known: Composition, target: Tensor) -> _Contributions:
+    return lambda output: known.of(output, target).numpy()
+
+
+_Simple = tuple[str, Literal["constant", "baseline"], Tensor]
+
+
+def _simple(run: Run, name: str, record: Record, target: Tensor, inputs: RealInputs) -> Iterator[_Simple]:
+    """Outputs of what is simpler than a network: a constant answer first, then what is to be beaten."""
+    module, data = run.module, run.data
+    arrays = data.arrays if isinstance(data, ArrayDataModule) else None
+    own = module.simple_outputs(name, arrays.train, arrays.test) if isinstance(module, Task) and arrays else {}
+    if own:
+        for index, (each, output) in enumerate(own.items()):
+            yield each, "baseline" if index else "constant", output
+        return
+    assert record.outputs is not None
+    constant = constant_output(record.outputs, target)
+    if constant is not None:
+        yield constant[0], "constant", constant[1]
+    line = _line(run, record, target, inputs)
+    if line is not None:
+        yield "linear regression", "baseline", line.reshape(record.outputs.shape)
+
+
+def _line(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> Tensor | None:
+    """Least squares, of a regression on few numbers."""
+    x = record.inputs
+    if x is None or not target.is_floating_point() or x[0].numel() > _FLAT or not x.is_floating_point():
+        return None
+    pairs = _training_pairs(run, record, target, inputs)
+    if pairs is None or len(pairs[0]) <= x[0].numel() + 1:
+        return None
+    return linear_regression((pairs[0].flatten(1), pairs[1].reshape(len(pairs[1]), -1)), x.flatten(1))
+
+
+def _training_pairs(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> tuple[Tensor, Tensor] | None:
+    """Inputs and targets of some training samples, where batches of the training part look like those of the test."""
+    if isinstance(run.data, ArrayDataModule):
+        pairs: tuple[Tensor, Tensor] = run.data.arrays.train
+        return pairs if pairs[1].shape[1:] == target.shape[1:] else None
+    place = next((i for i, each in record.others.items() if each is target), None)
+    if inputs.get("train") is None or place is None or record.inputs is None:
+        return None
+    try:
+        # What is drawn to shuffle is nobody else's business.
+        with torch.random.fork_rng():
+            return _batch_pairs(run, place, target, record.inputs)
+    # A loader whose data are gone fails in whatever way its libraries do; then there is no line to compare with.
+    except Exception:
+        return None
+
+
+def _batch_pairs(run: Run, place: int, target: Tensor, tested: Tensor) -> tuple[Tensor, Tensor] | None:
+    """From the training loader; ``None`` where its batches have something else in the target's place."""
+    owner: Any = run.module if run.data is None else run.data
+    owner.setup("fit")
+    found: list[tuple[Tensor, Tensor]] = []
+    for batch in owner.train_dataloader():
+        leaves = [each for each in tree_leaves(batch) if isinstance(each, Tensor)]
+        x = inputs_of(run.module, batch)
+        if place >= len(leaves) or len(leaves[place]) != len(x) or leaves[place].shape[1:] != target.shape[1:]:
+            return None
+        found.append((x.detach().cpu(), leaves[place].detach().cpu()))
+        if sum(len(each) for each, _ in found) >= _FITTED:
+            break
+    if not found or found[0][0].shape[1:] != tested.shape[1:]:
+        return None
+    return torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])

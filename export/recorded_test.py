@@ -1,0 +1,151 @@
+"""What a module's own test step was given and said, batch by batch, while it ran with one network or another."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from qtorch.lightning.randomness import random_state, restore_random_state
+
+__all__ = ["Record", "TestRecorder", "same_random_numbers", "sha256_of"]
+
+
+#: Numbers of a sample's input beyond which inputs are not kept: a large test set would fill the memory.
+_KEPT = 4_096
+
+
+@dataclass(frozen=True)
+class Record:
+    """A test of one network.
+
+    Attributes:
+        samples: SHA-256 of everything that the batches held, in order.
+        inputs: what the network read, ``[N, ...]``; ``None`` where that is large, and where there are no outputs.
+        outputs: what it said, ``[N, ...]``; ``None`` where it was not called with one tensor, or not once a batch.
+        others: tensors of the batches with a row for each sample that the network did not read, by place in a batch.
+    """
+
+    samples: str
+    inputs: Tensor | None
+    outputs: Tensor | None
+    others: dict[int, Tensor]
+
+
+class TestRecorder(pl.Callback):
+    """Keeps what a test meets."""
+
+    #: Not one of pytest's classes.
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._calls: list[tuple[Tensor, Tensor] | None] = []
+        self._leaves: list[Tensor] = []
+        self._kept: list[tuple[Tensor | None, Tensor, dict[int, Tensor]] | None] = []
+        self._digest = hashlib.sha256()
+
+    @contextmanager
+    def listening(self, network: nn.Module) -> Iterator[None]:
+        """A block in which calls of ``network`` are kept, by ``network(x)`` and by ``network.forward(x)``."""
+        forward, own = network.forward, network.__dict__.get("forward")
+
+        @functools.wraps(forward)
+        def keeping(*args: Any, **kwargs: Any) -> Any:
+            said = forward(*args, **kwargs)
+            one = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and isinstance(said, Tensor)
+            one = one and said.ndim > 0 and len(said) == len(args[0])
+            self._calls.append((args[0].detach().cpu(), said.detach().cpu()) if one else None)
+            return said
+
+        network.__dict__["forward"] = keeping
+        try:
+            yield
+        finally:
+            del network.__dict__["forward"]
+            if own is not None:
+                network.__dict__["forward"] = own
+
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """A batch comes."""
+        self.batches += 1
+        self._calls.clear()
+        self._leaves = [each.detach().cpu() for each in tree_leaves(batch) if isinstance(each, Tensor)]
+        for each in self._leaves:
+            self._digest.update(f"{each.dtype} {tuple(each.shape)}".encode())
+            self._digest.update(_bytes(each))
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """It has been tested."""
+        call = self._calls[0] if len(self._calls) == 1 else None
+        if call is None:
+            self._kept.append(None)
+            return
+        read, said = call
+        rows = {i: each for i, each in enumerate(self._leaves) if each.ndim and len(each) == len(read)}
+        others = {i: each for i, each in rows.items() if not _equal(each, read)}
+        self._kept.append((read if read[:1].numel() <= _KEPT else None, said, others))
+
+    def record(self) -> Record:
+        """Of the whole test."""
+        samples = self._digest.hexdigest()
+        kept = [each for each in self._kept if each is not None]
+        alike = {(None if read is None else read.shape[1:], said.shape[1:]) for read, said, _ in kept}
+        if not kept or len(kept) < self.batches or len(alike) > 1:
+            return Record(samples, None, None, {})
+        places = set.intersection(*(set(others) for _, _, others in kept))
+        others = {}
+        for place in sorted(places):
+            rows = [found[place] for _, _, found in kept]
+            if len({each.shape[1:] for each in rows}) == 1:
+                others[place] = torch.cat(rows)
+        inputs = [read for read, _, _ in kept if read is not None]
+        return Record(samples, torch.cat(inputs) if inputs else None, torch.cat([said for _, said, _ in kept]), others)
+
+
+def sha256_of(*tensors: Tensor) -> str:
+    """SHA-256 of types, shapes and values, in hexadecimal."""
+    digest = hashlib.sha256()
+    for each in tensors:
+        digest.update(f"{each.dtype} {tuple(each.shape)}".encode())
+        digest.update(_bytes(each.detach().cpu()))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
+
+
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """A block in which every generator begins at the same place each time, and goes on as before behind it.
+
+    So a loader that shuffles, or data that are drawn, give every network the same samples in the same order.
+    """
+    before = random_state()
+    try:
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        yield
+    finally:
+        restore_random_state(before)
