@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from export.page import Table
+from export.samples import Samples, called, chunks
 from qtorch.calibration import evaluating, in_mode, set_mode
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -53,13 +54,13 @@ def _only(network: fx.GraphModule, op: QuantizedOp) -> Iterator[None]:
 
 
 def layer_costs(
-    network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[str, float]] = lambda output: {}
+    network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict[str, float]] = lambda output: {}
 ) -> list[LayerCost]:
     """The cost of every layer with weights, the dearest first, between the float network's and the quantized one's.
 
     Args:
         network: prepared and calibrated; left as it was.
-        x: inputs, float32 ``[N, ...]``.
+        x: inputs, float32 ``[N, ...]``, or a tuple of a network's several.
         figures: of the network's output for ``x``.
 
     Raises:
@@ -69,7 +70,7 @@ def layer_costs(
         return _costs(network, x, figures)
 
 
-def _costs(network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[str, float]]) -> list[LayerCost]:
+def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict[str, float]]) -> list[LayerCost]:
     """See :func:`layer_costs`; the network comes in FLOAT mode."""
     plain = _output(network, x)
     power = float((plain.to(torch.float64) ** 2).mean()) or 1.0
@@ -91,8 +92,8 @@ def _costs(network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[
 
 
 @torch.no_grad()
-def _output(network: nn.Module, x: Tensor) -> Tensor:
-    parts = [network(part) for part in x.split(_CHUNK)]
+def _output(network: nn.Module, x: Samples) -> Tensor:
+    parts = [called(network, part) for part in chunks(x, _CHUNK)]
     return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
 
 

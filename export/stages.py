@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from export.engines import TFLM, Engine, tflm_available
 from export.integers import integer_graph
@@ -18,6 +18,8 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.post_training import quantize_after_training
 from export.real_inputs import RealInputs, in_words, real_inputs
+from export.samples import Samples, codes_of
+from export.test_batches import drawn_alike, drawn_test_batches, served
 from export.tflite import write_tflite
 from qtorch.calibration import evaluating, in_mode
 from qtorch.errors import BadConfiguration, BadData, BadInput
@@ -25,6 +27,7 @@ from qtorch.fake_quant import Mode
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.received import as_batch
 from qtorch.lightning.replacing import counted_calls, network_replaced
 from qtorch.lightning.task import Task
 from qtorch.tracing import is_leaf
@@ -80,29 +83,29 @@ class DeviceNetwork(nn.Module):
         graph: of the model.
         model: its file.
         engine: another one to run it on.
+        like: the network that it stands for, which knows the order of arguments that are given by name.
     """
 
-    def __init__(self, graph: Graph, model: bytes, engine: Engine | None = None) -> None:
+    def __init__(self, graph: Graph, model: bytes, engine: Engine | None = None, like: nn.Module | None = None) -> None:
         super().__init__()
         self.graph, self.model = graph, model
+        # Not as a child: it is not a part of it.
+        self.__dict__["like"] = like
         self.engine = engine or (TFLM if tflm_available() else None)
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Nothing: a module that compiles its network meets this one in its place, and there is nothing to compile."""
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """float32 of the network's own shapes, ``[N, ...]`` each."""
         graph = self.graph
-        codes = []
-        for name, x in zip(graph.inputs, inputs, strict=True):
-            value, array = graph.values[name], x.cpu().numpy()
-            stored = array if value.qparams is None else value.qparams.quantize(array)
-            codes.append(graph.view(name).store(stored, value.shape))
+        like: nn.Module | None = self.__dict__["like"]
+        codes = codes_of(graph, (*inputs, *named.values()) if like is None else as_batch(like, inputs, named))
         if self.engine is not None:
-            outputs = self.engine.run(self.model, tuple(codes))
+            outputs = self.engine.run(self.model, codes)
         else:
-            computed = interpret(graph, tuple(codes))
+            computed = interpret(graph, codes)
             outputs = tuple(computed[name] for name in graph.outputs)
         real = []
         for name, array in zip(graph.outputs, outputs, strict=True):
@@ -213,7 +216,7 @@ def stage_figures(
         left_out["ptq_int8"] = f"no training data: {inputs.absent['train']}"
     elif inputs.get("test") is not None:
         stages["ptq_int8"] = _calibrated_only(run, inputs["train"], plain)
-    stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model)}
+    stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model, like=network_of(run.module))}
     with evaluating(network), in_mode(network, Mode.FAKE):
         found = measured(run, inputs, stages)
     if found.figures and isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule):
@@ -245,7 +248,12 @@ def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> S
 
 
 def _is_task(run: Run) -> bool:
-    return isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule)
+    """Whether the test part's rows are what the network gets: the task's own steps hand them on as they are."""
+    if not (isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule)):
+        return False
+    hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    own = any(is_overridden(hook, each) for hook in hooks for each in (run.module, run.data))
+    return not own and type(run.module).test_step is Task.test_step
 
 
 def _own_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
@@ -283,6 +291,7 @@ class _Batches(pl.Callback):
 def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
     where = f"test_step of {type(run.module).__name__}"
     remedy = "call self.net(x) or self(x) in test_step, not parts of the network or another copy of it"
+    drawn: list[Any] = []
 
     def figures(net: nn.Module) -> dict[str, float]:
         # Each network meets a module that has tested no other: one may keep outputs from batch to batch.
@@ -291,7 +300,21 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
             accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
             enable_model_summary=False, callbacks=[batches],
         )  # fmt: skip
-        with evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls:
+        owner = module if run.data is None else run.data
+        if not drawn:
+            try:
+                drawn.append(drawn_test_batches(owner))
+            except BadInput:
+                raise
+            # A loader whose data are gone fails in whatever way its libraries do.
+            except Exception as error:
+                raise BadData(
+                    where="test data", expected="batches", got=in_words(error), remedy="bring the data back"
+                ) from error
+        with (
+            evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls,
+            served(owner, drawn[0]), drawn_alike(),
+        ):  # fmt: skip
             try:
                 logged = trainer.test(module, datamodule=run.data, verbose=False)
             except BadInput:
@@ -319,9 +342,9 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], dict[str, float]]:
     return figures
 
 
-def _calibrated_only(run: Run, calibration: Tensor, plain: nn.Module) -> nn.Module:
+def _calibrated_only(run: Run, calibration: Samples, plain: nn.Module) -> nn.Module:
     """The float network calibrated and exported without any quantized training, on the device."""
     example: Any = run.module.example_input_array
     network = quantize_after_training(plain, calibration, run.qat.config, example=example)
     graph = integer_graph(network)
-    return DeviceNetwork(graph, write_tflite(graph))
+    return DeviceNetwork(graph, write_tflite(graph), like=network_of(run.module))

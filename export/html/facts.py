@@ -16,6 +16,7 @@ from export.ir import Graph
 from export.machine_profile import all_multiply_accumulates
 from export.model_metadata import class_names
 from export.quantization_report import TensorError
+from export.samples import Samples, called, chunks, codes_of, flat, taken
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
 from qtorch.lightning.checkpoint import Run
@@ -109,7 +110,7 @@ class Facts:
 
 def facts_of(
     run: Run, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
-    network: fx.GraphModule | None = None, tested: torch.Tensor | None = None, errors: tuple[TensorError, ...] = (),
+    network: fx.GraphModule | None = None, tested: Samples | None = None, errors: tuple[TensorError, ...] = (),
     input_layout: Literal["nhwc", "nchw"] = "nhwc",
 ) -> Facts:  # fmt: skip
     """The facts of one export.
@@ -121,7 +122,7 @@ def facts_of(
         parity: as above.
         graph: of integers, with integers at its ends; ``None`` of a float format, like the next two.
         network: that it was lowered from; left as it was.
-        tested: the test part's inputs, float32 ``[N, ...]``; ``None`` where they can't be had.
+        tested: the test part's inputs, float32 ``[N, ...]``, or a tuple of several; ``None`` where they can't be had.
         errors: see :class:`Facts`.
         input_layout: of the graph.
     """
@@ -130,8 +131,8 @@ def facts_of(
     layers: tuple[LayerCost, ...] = ()
     if graph is not None and network is not None and tested is not None:
         found = _predicted(run, graph, tested)
-        drawn = distributions(network, graph, tested.numpy(), input_layout)
-        layers = tuple(layer_costs(network, tested[: _affordable(graph)]))
+        drawn = distributions(network, graph, tested, input_layout)
+        layers = tuple(layer_costs(network, taken(tested, slice(_affordable(graph)))))
     return Facts(
         name, _kind(run), metrics, parity,
         losses={part: dict(losses) for part, losses in run.qat.losses.items() if losses},
@@ -145,7 +146,7 @@ def facts_of(
     )  # fmt: skip
 
 
-def _predicted(run: Run, graph: Graph, tested: torch.Tensor) -> dict[str, Predictions]:
+def _predicted(run: Run, graph: Graph, tested: Samples) -> dict[str, Predictions]:
     """Both parts of data in memory; of any other the test part's inputs alone."""
     plain = float_network(run)
     if not isinstance(run.data, ArrayDataModule):
@@ -191,20 +192,20 @@ def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple
 
 
 @torch.no_grad()
-def _predictions(plain: nn.Module, graph: Graph, x: torch.Tensor, target: torch.Tensor | None) -> Predictions:
+def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tensor | None) -> Predictions:
     # Of several outputs the first, as in the graph.
-    real = torch.cat([out[0] if isinstance(out := plain(part), tuple) else out for part in x.split(_CHUNK)])
-    source, sink = graph.inputs[0], graph.outputs[0]
-    incoming, outgoing = graph.values[source].qparams, graph.values[sink].qparams
+    found = [called(plain, part) for part in chunks(x, _CHUNK)]
+    real = torch.cat([out[0] if isinstance(out, tuple) else out for out in found])
+    sink = graph.outputs[0]
+    outgoing = graph.values[sink].qparams
     integers = []
-    for part in x.split(_CHUNK):
-        array = part.numpy()
-        stored = array if incoming is None else incoming.quantize(array)
-        codes = interpret(graph, (graph.view(source).store(stored, graph.values[source].shape),))[sink]
-        restored = graph.view(sink).restore(codes)
+    for part in chunks(x, _CHUNK):
+        restored = graph.view(sink).restore(interpret(graph, codes_of(graph, part))[sink])
         integers.append(restored if outgoing is None else outgoing.dequantize(restored))
     known = None if target is None else target.numpy()
-    return Predictions(x.numpy(), known, real.numpy(), np.concatenate(integers))
+    # Of several inputs all numbers side by side.
+    shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in flat(x)], 1)
+    return Predictions(shown.numpy(), known, real.numpy(), np.concatenate(integers))
 
 
 def _columns(data: ArrayDataModule) -> tuple[Column, ...]:

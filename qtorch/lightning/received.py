@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,10 +22,17 @@ from qtorch.lightning.replacing import network_replaced
 from qtorch.lightning.undone import undone
 from qtorch.quantized_network import QuantizedNetwork
 
-__all__ = ["Received", "flat_inputs", "received_in"]
+__all__ = ["Received", "as_batch", "received_in"]
 
 #: What a person does where a step can't be followed.
 _REMEDY = "give the module a method network_inputs(batch) that returns what self.net is called with"
+
+#: What Lightning calls before the first batch of each step.
+_BEFORE = {
+    "training_step": "on_train_epoch_start",
+    "validation_step": "on_validation_epoch_start",
+    "test_step": "on_test_epoch_start",
+}
 
 
 class Received:
@@ -98,6 +106,11 @@ class Received:
     def _run(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         assert self.step is not None
         step = getattr(self.pl_module, self.step)
+        # Where a step keeps something from batch to batch, that is where it is made.
+        begin = _BEFORE.get(self.step)
+        if begin is not None and is_overridden(begin, self.pl_module):
+            with suppress(Exception):
+                getattr(self.pl_module, begin)()
         takes = inspect.signature(step).parameters
         anything = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in takes.values())
         given = [batch]
@@ -209,15 +222,6 @@ def as_batch(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any
 def _flat(inputs: Any) -> list[Any]:
     leaves: list[Any] = tree_leaves(inputs)
     return leaves
-
-
-def flat_inputs(batch: Any) -> tuple[Tensor, ...]:
-    """The tensors of what a network is called with, in the order of the graph's inputs: that of traversal.
-
-    Args:
-        batch: of :class:`Received`.
-    """
-    return tuple(each.detach() for each in _flat(batch) if isinstance(each, Tensor))
 
 
 def received_in(received: Received, batches: Iterator[tuple[Any, int, int]]) -> Iterator[Any]:
