@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.help_sections import SectionedParser
 from tests.warm_python import warm_python
 
 #: ``qtorch``, with classes of a module as anyone writes it.
@@ -25,30 +28,36 @@ def said(words: list[str], folder: Path) -> tuple[int, str, str]:
 
 
 def options(text: str) -> set[str]:
-    return set(re.findall(r"^  (?:-\w [A-Z]+, )?(--[\w.]+)", text, re.MULTILINE))
+    return set(re.findall(r"^  (?:-\w(?: [A-Z]+)?, )?(--[\w.]+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    "command", [["-m", "recipes.sine_qat"], ["-m", "recipes.sine_qat", "fit"], ["-c", QTORCH, "fit"]], ids=str
-)
-def test_help_shows_the_first_options_and_the_way_to_the_others(command: list[str], tmp_path: Path) -> None:
-    code, short, _ = said([*command, "--help"], tmp_path)
+def test_help_shows_the_first_options_and_the_way_to_the_others(tmp_path: Path) -> None:
+    code, short, _ = said(["-c", QTORCH, "fit", "--help"], tmp_path)
     assert code == 0
     assert len(short.splitlines()) < 200
     first = options(short)
     assert {"--config", "--trainer.max_epochs", "--qat.start", "--qat.activations", "--help.trainer"} <= first
     assert "--trainer.profiler" not in first
     assert "<class" not in short
-    whole = options(said([*command, "--help.all"], tmp_path)[1])
-    sections = set(re.findall(r"--help\.(\w+)", short)) - {"all"}
-    shown = [options(said([*command, f"--help.{section}"], tmp_path)[1]) for section in sorted(sections)]
-    # Every option is in one section, and no section has others.
-    assert set().union(*shown) == whole
-    assert sum(map(len, shown)) == len(whole)
-    counted = dict(re.findall(r"--help\.(\w+) +(\d+) options", short))
-    assert {name: int(count) for name, count in counted.items()} == {
-        name: len(found) for name, found in zip(sorted(sections), shown, strict=True)
-    }
+
+
+def test_every_option_is_in_one_section(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = SectionedParser()
+    parser.add_argument("--threads", type=int)
+    parser.add_lightning_class_args(pl.Trainer, "trainer")
+    parser.add_lightning_class_args(QuantizationAwareTraining, "qat")
+
+    def shown(section: str) -> set[str]:
+        with pytest.raises(SystemExit):
+            parser.section_help(section, ["--help"])
+        return options(capsys.readouterr().out)
+
+    counted = dict(re.findall(r"--help\.(\w+) +(\d+) options", parser.format_help()))
+    found = {section: shown(section) for section in counted}
+    assert set(found) == {"trainer", "qat", "general"}
+    assert {name: len(each) for name, each in found.items()} == {name: int(count) for name, count in counted.items()}
+    assert set().union(*found.values()) == shown("all")
+    assert sum(map(len, found.values())) == len(shown("all"))
 
 
 def test_a_section_that_there_is_not_is_refused(tmp_path: Path) -> None:
@@ -118,3 +127,20 @@ def test_what_nobody_takes_ends_in_words(given: list[str], words: str, tmp_path:
     assert code == 2
     assert re.search(words, errors), errors
     assert "Traceback" not in errors
+
+
+def test_a_run_that_goes_on_says_which_options_are_others(tmp_path: Path) -> None:
+    command = ["-m", "recipes.sine_qat", "fit", "--resume", "kept", "--data.samples", "100"]
+    code, _, errors = said([*command, "--trainer.max_epochs", "2"], tmp_path)
+    assert code == 0, errors
+    assert "going on from" not in errors
+    others = ["--trainer.max_epochs", "3", "--qat.freeze_batch_norm", "0.9", "--data.batch_size", "50", "--qat.start=0"]
+    code, _, errors = said([*command, *others], tmp_path)
+    assert code == 0, errors
+    lines = [line.partition("resume.ckpt: ")[2] for line in errors.splitlines() if line.startswith("going on from")]
+    assert sorted(lines) == [
+        "data.batch_size was 32 and is 50 now",
+        "qat.freeze_batch_norm was 0.8 and is 0.9 now",
+        "qat.start was 0.6 and is 0 now, which comes too late: quantized training began in epoch 1",
+        "trainer.max_epochs was 2 and is 3 now",
+    ]

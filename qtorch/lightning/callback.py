@@ -29,6 +29,7 @@ from qtorch.fake_quant import Mode
 from qtorch.known_answer import known_answer
 from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first, saved_network
 from qtorch.lightning.batches import batches_of, transferred
+from qtorch.lightning.changed_options import run_options
 from qtorch.lightning.description import describe, unopenable
 from qtorch.lightning.monitors import forget_best, forget_patience
 from qtorch.lightning.networks import (
@@ -397,6 +398,7 @@ class QuantizationAwareTraining(pl.Callback):
             "qat": self.options(),
             "state": self.state_dict(),
             "answer": answer,
+            "run": run_options(trainer),
         }
         # So that Lightning's own load_from_checkpoint prepares the network before it loads it.
         arguments = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY) or {}

@@ -18,7 +18,8 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from qtorch.errors import BadConfiguration, ParityError
-from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.callback import KEY, QuantizationAwareTraining
+from qtorch.lightning.changed_options import changed_options
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
 from qtorch.lightning.help_sections import SectionedParser, help_of_section
 from qtorch.lightning.notices import quiet_notices, tensorboard_absent
@@ -75,7 +76,11 @@ class QuantizationCLI(LightningCLI):
         self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())
         path = self._first_checkpoint()
         if path is not None:
-            adopt_options(read_checkpoint(path), self._given, self._asked, str(path))
+            checkpoint = read_checkpoint(path)
+            adopt_options(checkpoint, self._given, self._asked, str(path))
+            if self.config.get("subcommand") in (None, "fit"):
+                for line in changed_options(checkpoint.get(KEY) or {}, self._given):
+                    rank_zero_info(f"going on from {path}: {line}")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing more: Lightning would take a checkpoint's hyperparameters in place of those that were given."""

@@ -44,7 +44,8 @@ def refusal_of(error: BaseException) -> BadInput | None:
     """
     if isinstance(error, BadInput):
         return error
-    if isinstance(error, ImportError) and "tensorboard" in str(error).lower():
+    # What Lightning says of it, whatever the reader of options makes of that.
+    if "Neither `tensorboard` nor `tensorboardX` is available" in str(error):
         return BadConfiguration(
             where="trainer.logger",
             expected="TensorBoard, for which it writes",
