@@ -8,6 +8,7 @@ can be exported.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ from export.support import support_table
 from export.terminal import show
 from export.tflite_reader import read_tflite
 from export.tflite_summary import summarize
-from qtorch.errors import ParityError
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.cli import run_command
 from qtorch.lightning.data import ArrayDataModule
@@ -62,6 +63,8 @@ _OTHERS = """other commands; all but the last have --help:
   python -m export profile MODEL.tflite                         what an inference takes
   python -m export compare CHECKPOINT                           what other engines and converters say
   python -m export support                                      what can be exported"""
+
+_COMMANDS = ("verify", "sensitivity", "summary", "profile", "compare", "support")
 
 _WITHOUT_TRAINING = {
     "post_training": "export the float network that quantized training started from, calibrated and not trained on",
@@ -82,7 +85,7 @@ def _export(arguments: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the artefacts")
+    parser.add_argument("--out", type=_folder, required=True, help="folder for the artefacts")
     parser.add_argument("--name", help="name of the model and its files (default: the task's)")
     formats = ("int8", "float32", "float16", "dynamic_range")
     parser.add_argument("--export.format", dest="format", choices=formats, default="int8")
@@ -112,6 +115,29 @@ def _export(arguments: Sequence[str]) -> None:
         bundle = make_bundle(run, given.name or run.task, options, checkpoint=content, stage=told)
     write_bundle(bundle, given.out, options.firmware, given.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, given.out, options)))
+
+
+def _folder(written: str) -> Path:
+    """A path that says which."""
+    if not written.strip():
+        raise argparse.ArgumentTypeError("expected the name of a folder, got nothing")
+    return Path(written)
+
+
+def _require_command(word: str) -> None:
+    """Refuse what is neither a command nor a file, but looks like a command.
+
+    Raises:
+        BadConfiguration: so it does; says like which.
+    """
+    alike = difflib.get_close_matches(word, _COMMANDS, 1)
+    if alike and not Path(word).exists():
+        raise BadConfiguration(
+            where="python -m export",
+            expected=f"a checkpoint, or one of {', '.join(_COMMANDS)}",
+            got=repr(word),
+            remedy=f"python -m export {alike[0]}",
+        )
 
 
 def _verify(arguments: Sequence[str]) -> None:
@@ -261,7 +287,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(lambda: _compare(given[1:]))
     if given[:1] == ["verify"]:
         return run_command(lambda: _verify(given[1:]))
-    return run_command(lambda: _export(given))
+
+    def export() -> None:
+        for word in given[:1]:
+            _require_command(word)
+        _export(given)
+
+    return run_command(export)
 
 
 if __name__ == "__main__":

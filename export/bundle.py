@@ -49,6 +49,7 @@ from export.provenance import provenance
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
+from export.samples import codes_of, taken
 from export.stages import float_name, float_network, stage_figures
 from export.tensor_layout import tensor_layouts
 from export.tflite import tflite_cell, write_tflite
@@ -305,13 +306,11 @@ def _parity_inputs(graph: Graph, inputs: RealInputs) -> tuple[np.ndarray, ...]:
     """All 256 codes of a network with one input; else test set, calibration set, corners and random codes."""
     products = sum(int(np.prod(value.shape)) for value in graph.values.values())
     extra = corner_codes(graph, _RANDOM_INPUTS if products < _LARGE else _RANDOM_INPUTS // 10)
-    value, view = graph.values[graph.inputs[0]], graph.view(graph.inputs[0])
-    assert value.qparams is not None
-    if int(np.prod(value.shape)) == 1:
+    if [int(np.prod(graph.values[name].shape)) for name in graph.inputs] == [1]:
         return extra
-    parts = [found[:_MOST_DATA].numpy() for part in _JUDGED if (found := inputs.get(part)) is not None]
-    data = [view.store(value.qparams.quantize(part), value.shape) for part in parts]
-    return (np.concatenate([*data, *extra]),)
+    parts = [taken(found, slice(_MOST_DATA)) for part in _JUDGED if (found := inputs.get(part)) is not None]
+    data = [codes_of(graph, part) for part in parts]
+    return tuple(np.concatenate(arrays) for arrays in zip(*data, extra, strict=True))
 
 
 def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...]) -> None:
@@ -340,12 +339,14 @@ def _headers(
     run: Run, name: str, graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...], arena_bytes: int
 ) -> dict[str, str]:
     picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
-    chosen = codes[0][picked]
-    outputs = interpret(graph, (chosen,))[graph.outputs[0]]
+    chosen = tuple(array[picked] for array in codes)
+    outputs = interpret(graph, chosen)[graph.outputs[0]]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )
     n_in, n_out = (int(np.prod(graph.values[names[0]].shape[1:])) for names in (graph.inputs, graph.outputs))
+    # Of several inputs one after another in a row, in the wider of their types.
+    rows = np.concatenate([array.reshape(len(picked), -1) for array in chosen], 1)
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
         **headers.model_data(name, model, tensor_layouts(final)),
@@ -353,9 +354,7 @@ def _headers(
             name, _interface(run), sources, sinks, (n_in, n_out), tensor_layouts(final)
         ),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
-        f"{name}_test_vectors.h": headers.test_vectors(
-            name, chosen.reshape(len(chosen), -1), outputs.reshape(len(chosen), -1)
-        ),
+        f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
     }
     if arena_bytes:
         made[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)

@@ -39,6 +39,7 @@ from export.onnx_runtime import ONNX_RUNTIME
 from export.opinion import FAILED, Opinion
 from export.parity import compare_file, corner_codes, network_codes
 from export.real_bundle import real_graph
+from export.samples import flat
 from export.second_opinions import EXTRAS, distribution_version, missing, onnx_package, remedy
 from export.stages import DeviceNetwork, figures_of, float_network, real_inputs, weights_loaded
 from export.tensorflow_opinion import TENSORFLOW, fake_quantization, quantized_by_tensorflow
@@ -68,6 +69,7 @@ class _Subject:
         real: inputs of the test data, ``[N, ...]``.
         wanted: what the integer reference makes of these, as real numbers.
         calibration: inputs of the training data.
+        figures: test figures of any network, on the same samples.
         column: the task's figure that is shown.
     """
 
@@ -80,6 +82,7 @@ class _Subject:
     real: Tensor
     wanted: Tensor
     calibration: Tensor
+    figures: Callable[[nn.Module], dict[str, float]]
     column: str
 
     @property
@@ -108,7 +111,7 @@ class _Subject:
 
     def figure(self, network: nn.Module) -> float:
         """On all test data."""
-        return figures_of(self.run)(network)[self.column]
+        return self.figures(network)[self.column]
 
     def file(self, opinion: Opinion, model: bytes, network: nn.Module) -> Opinion:
         """An opinion that is a file of its own: sizes, grids, and outputs for the test data in steps of the grid."""
@@ -169,6 +172,13 @@ def compare(run: Run, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
 def _subject(run: Run) -> _Subject:
     network: Any = run.module.net
     inputs = real_inputs(run)
+    if not isinstance(inputs["train"], Tensor):
+        raise BadConfiguration(
+            where=type(run.module).__name__,
+            expected="a network with one input, which is what converters are asked about",
+            got=f"{len(flat(inputs['train']))} inputs",
+            remedy="export it; its engines are compared there",
+        )
     graph, calibration = integer_graph(network), inputs["train"][:_CALIBRATED]
     value, view = graph.values[graph.inputs[0]], graph.view(graph.inputs[0])
     assert value.qparams is not None
@@ -188,17 +198,22 @@ def _subject(run: Run) -> _Subject:
         real=real,
         wanted=wanted,
         calibration=calibration,
-        column=first_figure(run),
+        figures=(figures := figures_of(run)),
+        column=first_figure(run, figures),
     )
 
 
-def first_figure(run: Run) -> str:
+def first_figure(run: Run, figures: Callable[[nn.Module], dict[str, float]] | None = None) -> str:
     """The name of the figure that the table shows.
+
+    Args:
+        run: trained.
+        figures: what gives its test figures, if there is such a thing already.
 
     Raises:
         BadConfiguration: the test step logs none; see also :func:`export.stages.figures_of`.
     """
-    found = list(figures_of(run)(float_network(run)))
+    found = list((figures or figures_of(run))(float_network(run)))
     if not found:
         raise BadConfiguration(
             where=f"test_step of {type(run.module).__name__}",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_map
 
 from export.arena import LARGEST_ARENA
 from export.boards import board
@@ -25,6 +26,7 @@ from export.model_file import too_large
 from export.onnx_qdq import write_onnx
 from export.options import ExportOptions
 from export.passes.float_interface import float_interface
+from export.samples import Samples, flat, taken
 from export.stages import real_inputs
 from export.tflite import write_tflite
 from qtorch.calibration import calibrate
@@ -74,7 +76,7 @@ def dry_run(run: Run, name: str, options: ExportOptions) -> None:
         write_onnx(final, name)
 
 
-def _lowered(run: Run, inputs: Tensor | None, options: ExportOptions) -> Graph | None:
+def _lowered(run: Run, inputs: Samples | None, options: ExportOptions) -> Graph | None:
     """Integers that the network stands for before training; ``None`` where its first weights are no sign of others.
 
     Raises:
@@ -82,10 +84,10 @@ def _lowered(run: Run, inputs: Tensor | None, options: ExportOptions) -> Graph |
     """
     network = _prepared(run)
     example: Any = run.module.example_input_array
-    first = example[0] if isinstance(example, tuple) else example
-    shape = first.shape[1:]
-    count = max(1, min(_SAMPLES, _NUMBERS // max(1, prod(shape))))
-    batch = torch.rand(count, *shape) if inputs is None else inputs[:count]
+    numbers = sum(prod(each.shape[1:]) for each in flat(example))
+    count = max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))
+    random = tree_map(lambda each: torch.rand(count, *each.shape[1:]) if isinstance(each, Tensor) else each, example)
+    batch = random if inputs is None else taken(inputs, slice(count))
     try:
         return _integers(network, batch, options)
     except (OverflowError, NotFinite):
@@ -112,7 +114,7 @@ def _prepared(run: Run) -> fx.GraphModule:
     return prepare(net, example, run.qat.config).eval()
 
 
-def _integers(network: fx.GraphModule, batch: Tensor, options: ExportOptions) -> Graph:
+def _integers(network: fx.GraphModule, batch: Samples, options: ExportOptions) -> Graph:
     with torch.no_grad():
         calibrate(network, [batch])
     return integer_graph(network, options.input_layout)

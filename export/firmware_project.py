@@ -80,11 +80,18 @@ _ZEPHYR = {"microbit": "bbc_microbit"}
 
 
 def require_int8_ends(graph: Graph) -> None:
-    """The applications around a model hand int8 in and out.
+    """The applications around a model hand int8 in and out, and fill one input.
 
     Raises:
-        BadConfiguration: an input or output has another type.
+        BadConfiguration: an input or output has another type, or there are several inputs.
     """
+    if len(graph.inputs) > 1:
+        raise BadConfiguration(
+            where="export.firmware",
+            expected="a network with one input, which the application fills",
+            got=f"{len(graph.inputs)}: {', '.join(graph.inputs)}",
+            remedy="leave export.firmware out, and fill them in an application of your own",
+        )
     for name in (*graph.inputs, *graph.outputs):
         if graph.values[name].dtype != "int8":
             raise BadConfiguration(

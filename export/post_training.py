@@ -6,8 +6,9 @@ import copy
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
+from export.samples import Samples, chunks, taken
 from qtorch.calibration import calibrate
 from qtorch.config import QuantizationConfig
 from qtorch.post_training import correct_biases, equalize, fold_batch_norms, round_adaptively
@@ -36,16 +37,16 @@ class PostTraining:
 
 def quantize_after_training(
     net: nn.Module,
-    inputs: Tensor,
+    inputs: Samples,
     config: QuantizationConfig,
     steps: PostTraining = PostTraining(),
-    example: Tensor | None = None,
+    example: Samples | None = None,
 ) -> fx.GraphModule:
     """A calibrated network, ready for :func:`export.integers.integer_graph`. ``net`` is left as it was.
 
     Args:
         net: float, in evaluation.
-        inputs: float32 ``[N, ...]``, like those that the network will see.
+        inputs: float32 ``[N, ...]``, or a tuple of a network's several, like those that the network will see.
         config: how to quantize; learned scales are measured, because nothing trains.
         steps: what to do beside calibrating.
         example: an input batch of one; the first of ``inputs`` if ``None``.
@@ -53,13 +54,13 @@ def quantize_after_training(
     Raises:
         BadInput: see the steps' own functions.
     """
-    example = inputs[:1] if example is None else example
+    example = taken(inputs, slice(1)) if example is None else example
     config = replace(config, scales="measured")
     if steps.round_adaptively:
         net = fold_batch_norms(net, example)
     if steps.equalize:
         net = equalize(net, example)
-    batches = inputs.split(_CHUNK)
+    batches = tuple(chunks(inputs, _CHUNK))
     # Copies, because a prepared network may share its weights with the one that it was made of.
     qat = prepare(copy.deepcopy(net), example, config).eval()
     calibrate(qat, batches)

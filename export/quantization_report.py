@@ -32,6 +32,7 @@ from export.lower import lower
 from export.passes.layout import layout
 from export.passes.padding import padding
 from export.quantization_advice import Evidence, advice
+from export.samples import Samples, stored, taken
 from export.tflite import speaking_names
 from qtorch.constraints import Fixed, SymmetricWeight
 from qtorch.qparams import QParams
@@ -241,22 +242,21 @@ def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw
 def network_report(
     network: fx.GraphModule,
     graph: Graph,
-    x: torch.Tensor,
+    x: Samples,
     input_layout: Literal["nhwc", "nchw"] = "nhwc",
     titles: tuple[str, ...] = (),
 ) -> tuple[TensorError, ...]:
-    """:func:`quantization_report` of a network with one input on the first thousand samples.
+    """:func:`quantization_report` of a network on the first thousand samples.
 
     Args:
         network: prepared and calibrated.
         graph: what it became.
-        x: float32 ``[N, ...]`` as the network reads it.
+        x: float32 ``[N, ...]`` as the network reads it, or a tuple of its several inputs.
         input_layout: of the graph.
         titles: see :func:`quantization_report`.
     """
-    name = graph.inputs[0]
-    stored = graph.view(name).store(x[:_SAMPLES].numpy(), graph.values[name].shape)
-    return quantization_report(graph, float_constants(network, input_layout), (stored,), titles)
+    some = stored(graph, taken(x, slice(_SAMPLES)))
+    return quantization_report(graph, float_constants(network, input_layout), some, titles)
 
 
 @torch.no_grad()

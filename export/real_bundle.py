@@ -20,11 +20,14 @@ from export.passes.padding import padding
 from export.passes.weight_only import dynamic_range, half_weights
 from export.quantization_report import csv_text, quantization_report
 from export.real_inputs import RealInputs
+from export.samples import Samples, called, taken
+from export.samples import stored as stored_samples
 from export.stages import DeviceNetwork, StageFigures, float_network, measured
 from export.tensor_layout import TensorLayout, tensor_layouts
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import evaluating
 from qtorch.call_form import flat_outputs
+from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.post_training import equalize
 from qtorch.prepare import prepare
@@ -68,8 +71,8 @@ def real_files(
     model = write_tflite(graph)
     compare_file(graph, model)
     tested = inputs.get("test")
-    samples = _random_inputs(graph) if tested is None else tested[:_SAMPLES].numpy()
-    stored = (graph.view(graph.inputs[0]).store(samples, graph.values[graph.inputs[0]].shape),)
+    samples = _random_inputs(graph) if tested is None else taken(tested, slice(_SAMPLES))
+    stored = stored_samples(graph, samples)
     judged: dict[str, NodeParity] = {LITERT_REFERENCE.name: node_parity(graph, model, stored, LITERT_REFERENCE)}
     runs_in_tflm = ""
     if tflm_available():
@@ -78,7 +81,7 @@ def real_files(
         else:
             runs_in_tflm = refusal(model, stored)
     engine = TFLM if TFLM.name in judged else LITERT_REFERENCE
-    test = measured(run, inputs, {"float": net, kind: DeviceNetwork(graph, model, engine)})
+    test = measured(run, inputs, {"float": net, kind: DeviceNetwork(graph, model, engine, network_of(run.module))})
     parity = {
         "judges": {each: asdict(found) for each, found in judged.items()},
         "tflm_cannot_run_it": runs_in_tflm,
@@ -97,11 +100,13 @@ def real_files(
     return files | {file: text.encode() for file, text in texts.items()}, test, parity, layouts
 
 
-def _random_inputs(graph: Graph) -> np.ndarray:
+def _random_inputs(graph: Graph) -> Samples:
     """float32 ``[N, ...]`` as the network reads them: the normal distribution's, which networks are made for."""
-    view, shape = graph.view(graph.inputs[0]), graph.values[graph.inputs[0]].shape
-    drawn = np.random.default_rng(0).normal(size=(_SAMPLES, *shape[1:])).astype(np.float32)
-    return view.restore(drawn)
+    rng, found = np.random.default_rng(0), []
+    for name in graph.inputs:
+        drawn = rng.normal(size=(_SAMPLES, *graph.values[name].shape[1:])).astype(np.float32)
+        found.append(torch.from_numpy(np.ascontiguousarray(graph.view(name).restore(drawn))))
+    return tuple(found) if len(found) > 1 else found[0]
 
 
 def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
@@ -113,9 +118,8 @@ def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
     return ""
 
 
-def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: np.ndarray, engine: Engine) -> float:
-    x = torch.from_numpy(inputs)
+def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: Samples, engine: Engine) -> float:
     with torch.no_grad():
-        found = [each(x) for each in (net, DeviceNetwork(graph, model, engine))]
+        found = [called(each, inputs) for each in (net, DeviceNetwork(graph, model, engine))]
     outputs = (flat_outputs(part) for part in found)
     return max(float((mine - device).abs().max()) for mine, device in zip(*outputs, strict=True))

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from pytorch_lightning.utilities.model_helpers import is_overridden
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
-from qtorch.errors import BadConfiguration, BadData, BadInput
-from qtorch.lightning.callback import inputs_of
+from export.samples import Samples, joined, length
+from qtorch.errors import BadData, BadInput
+from qtorch.lightning.batches import Order, batches_of, transferred
+from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.received import Received, received_in
 
 __all__ = ["RealInputs", "in_words", "real_inputs"]
 
 Part: TypeAlias = Literal["train", "test"]
 
-#: What a person calls the parts, what Lightning calls their stages, and how it goes through several loaders of one.
-_PARTS: Mapping[Part, tuple[str, str, Literal["max_size_cycle", "sequential"]]] = {
-    "train": ("training", "fit", "max_size_cycle"),
-    "test": ("test", "test", "sequential"),
+#: What a person calls the parts, what Lightning calls their stages, how it goes through several loaders of one, and
+#: which steps show what the network gets of them, the first that there is.
+_PARTS: Mapping[Part, tuple[str, str, Order, tuple[str, ...]]] = {
+    "train": ("training", "fit", "max_size_cycle", ("training_step",)),
+    "test": ("test", "test", "sequential", ("test_step", "validation_step", "training_step")),
 }
-#: Samples of a foreign data module that stand for one of its parts.
-_ENOUGH = 2048
+#: Samples of a foreign data module that stand for one of its parts; rows that are looked at first, and at a time.
+_ENOUGH, _LOOK, _CHUNK = 2048, 16, 512
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,18 @@ class RealInputs:
     """The network's inputs by part of the data, ``"train"`` and ``"test"``.
 
     Attributes:
-        parts: float32 ``[N, ...]`` each, as far as they can be had.
+        parts: float32 ``[N, ...]`` each, or a tuple of several inputs, as far as they can be had.
         absent: why the others can't be.
     """
 
-    parts: Mapping[Part, Tensor]
+    parts: Mapping[Part, Samples]
     absent: Mapping[Part, str]
 
-    def get(self, part: Part) -> Tensor | None:
+    def get(self, part: Part) -> Samples | None:
         """One part, if it can be had."""
         return self.parts.get(part)
 
-    def __getitem__(self, part: Part) -> Tensor:
+    def __getitem__(self, part: Part) -> Samples:
         """One part.
 
         Raises:
@@ -65,32 +72,35 @@ class RealInputs:
 
 
 def real_inputs(run: Run) -> RealInputs:
-    """What the network reads of a run's data; of foreign data some 2,000 samples of each part.
+    """What the network is called with on a run's data, by the module's own steps; of foreign data some 2,000 samples.
 
-    Where the run has no data module, the module's own ``train_dataloader`` and ``test_dataloader`` are asked.
-
-    Raises:
-        BadConfiguration: it reads more than one tensor.
+    Training data as the training step hands them on, in training mode, and test data as the test step does. Where the
+    run has no data module, the module's own ``train_dataloader`` and ``test_dataloader`` are asked.
     """
-    example: Any = run.module.example_input_array
-    if isinstance(example, tuple) and len(example) > 1:
-        raise BadConfiguration(
-            where=type(run.module).__name__,
-            expected="a network with one input: figures, headers and test vectors are of one",
-            got=f"{len(example)} inputs",
-            remedy="export it with integer_graph, write_tflite and parity, as the README's example does",
-        )
-    found: dict[Part, Tensor] = {}
+    found: dict[Part, Samples] = {}
     absent: dict[Part, str] = {}
     for part in _PARTS:
         try:
             # What is drawn to shuffle is nobody else's business.
-            with torch.random.fork_rng():
+            with isolate_rng(), _in_mode_of(run.module, part):
                 found[part] = _inputs(run, part)
         # A loader whose data are gone fails in whatever way its libraries do; the network is there all the same.
         except Exception as error:
             absent[part] = in_words(error)
     return RealInputs(found, absent)
+
+
+@contextmanager
+def _in_mode_of(module: pl.LightningModule, part: Part) -> Iterator[None]:
+    """The module, but not its network, in training for training data, else in evaluation."""
+    before = [(each, each.training) for each in module.modules()]
+    module.train(part == "train")
+    network_of(module).eval()
+    try:
+        yield
+    finally:
+        for each, training in before:
+            each.training = training
 
 
 def in_words(error: Exception) -> str:
@@ -110,11 +120,11 @@ def _missing(got: str) -> _Missing:
     return _Missing(where="data", expected="a loader that gives batches", got=got, remedy="write it")
 
 
-def _inputs(run: Run, part: Part) -> Tensor:
+def _inputs(run: Run, part: Part) -> Samples:
+    _, stage, order, steps = _PARTS[part]
+    received = Received(run.module, steps)
     if isinstance(run.data, ArrayDataModule):
-        inputs: Tensor = getattr(run.data.arrays, part)[0]
-        return inputs
-    _, stage, order = _PARTS[part]
+        return _of_arrays(run.data, part, received)
     owner: pl.LightningDataModule | pl.LightningModule = run.module if run.data is None else run.data
     method = f"{part}_dataloader"
     if run.data is None and run.data_absent:
@@ -124,20 +134,34 @@ def _inputs(run: Run, part: Part) -> Tensor:
         raise _missing(f"{kept}{type(owner).__name__} has no {method}")
     owner.prepare_data()
     owner.setup(stage)
-    batches: list[Tensor] = []
-    for batch in _batches(getattr(owner, method)(), order):
-        batches.append(inputs_of(run.module, batch))
-        if sum(map(len, batches)) >= _ENOUGH:
+    loader = getattr(owner, method)()
+    return _received(received, run.data, batches_of(loader, order), f"{method} of {type(owner).__name__}", _ENOUGH)
+
+
+def _of_arrays(data: ArrayDataModule, part: Part, received: Received) -> Samples:
+    """All rows: as they lie there, where a look at some shows that they are what the network gets."""
+    arrays: tuple[Tensor, Tensor] = getattr(data.arrays, part)
+    some = _received(received, data, iter([((arrays[0][:_LOOK], arrays[1][:_LOOK]), 0, 0)]), "its arrays")
+    if isinstance(some, Tensor) and torch.equal(some, arrays[0][:_LOOK]):
+        return arrays[0]
+    parts = zip(arrays[0].split(_CHUNK), arrays[1].split(_CHUNK), strict=True)
+    return _received(received, data, ((batch, index, 0) for index, batch in enumerate(parts)), "its arrays")
+
+
+def _received(
+    received: Received,
+    data: pl.LightningDataModule | None,
+    batches: Iterator[tuple[Any, int, int]],
+    whose: str,
+    enough: float = math.inf,
+) -> Samples:
+    module, found, count = received.pl_module, [], 0
+    moved = ((transferred(batch, module, data, module.device, of), index, of) for batch, index, of in batches)
+    for samples in received_in(received, moved):
+        found.append(tree_map(lambda each: each.detach() if isinstance(each, Tensor) else each, samples))
+        count += length(samples)
+        if count >= enough:
             break
-    if not batches:
-        raise _missing(f"{method} of {type(owner).__name__} gives no batch")
-    return torch.cat(batches)
-
-
-def _batches(loader: Any, order: Literal["max_size_cycle", "sequential"]) -> Iterator[Any]:
-    """Of one loader, or of several as Lightning goes through them."""
-    if not isinstance(loader, dict | list | tuple):
-        yield from loader
-        return
-    for batch, _, _ in CombinedLoader(loader, order):
-        yield batch
+    if not found:
+        raise _missing(f"{whose} gives no batch")
+    return joined(found)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from qtorch.lightning.randomness import random_state, restore_random_state
-
-__all__ = ["Record", "TestRecorder", "same_random_numbers", "sha256_of"]
+__all__ = ["Record", "TestRecorder", "sha256_of"]
 
 
 #: Numbers of a sample's input beyond which inputs are not kept: a large test set would fill the memory.
@@ -133,19 +129,3 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool((one == other).all())
-
-
-@contextmanager
-def same_random_numbers() -> Iterator[None]:
-    """A block in which every generator begins at the same place each time, and goes on as before behind it.
-
-    So a loader that shuffles, or data that are drawn, give every network the same samples in the same order.
-    """
-    before = random_state()
-    try:
-        random.seed(0)
-        np.random.seed(0)
-        torch.manual_seed(0)
-        yield
-    finally:
-        restore_random_state(before)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from export.page import Table
+from export.samples import Samples, called, chunks
 from qtorch.calibration import evaluating, in_mode, set_mode
 from qtorch.call_form import flat_outputs
 from qtorch.fake_quant import Mode
@@ -54,13 +55,13 @@ def _only(network: fx.GraphModule, op: QuantizedOp) -> Iterator[None]:
 
 
 def layer_costs(
-    network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[str, float]] = lambda output: {}
+    network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict[str, float]] = lambda output: {}
 ) -> list[LayerCost]:
     """The cost of every layer with weights, the dearest first, between the float network's and the quantized one's.
 
     Args:
         network: prepared and calibrated; left as it was.
-        x: inputs, float32 ``[N, ...]``.
+        x: inputs, float32 ``[N, ...]``, or a tuple of a network's several.
         figures: of the network's output for ``x``.
 
     Raises:
@@ -70,7 +71,7 @@ def layer_costs(
         return _costs(network, x, figures)
 
 
-def _costs(network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[str, float]]) -> list[LayerCost]:
+def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict[str, float]]) -> list[LayerCost]:
     """See :func:`layer_costs`; the network comes in FLOAT mode."""
     plain = _output(network, x)
     power = float((plain.to(torch.float64) ** 2).mean()) or 1.0
@@ -92,9 +93,8 @@ def _costs(network: fx.GraphModule, x: Tensor, figures: Callable[[Tensor], dict[
 
 
 @torch.no_grad()
-def _output(network: nn.Module, x: Tensor) -> Tensor:
-    parts = [network(part) for part in x.split(_CHUNK)]
-    return torch.cat([flat_outputs(part)[0] for part in parts])
+def _output(network: nn.Module, x: Samples) -> Tensor:
+    return torch.cat([flat_outputs(called(network, part))[0] for part in chunks(x, _CHUNK)])
 
 
 def sensitivity_table(costs: Sequence[LayerCost], columns: Sequence[str]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from export.engines import TFLM, Engine, tflm_available
 from export.integers import integer_graph
@@ -18,9 +18,12 @@ from export.interpret import interpret
 from export.ir import Graph
 from export.post_training import quantize_after_training
 from export.real_inputs import RealInputs, in_words, real_inputs
-from export.recorded_test import Record, TestRecorder, same_random_numbers, sha256_of
+from export.recorded_test import Record, TestRecorder, sha256_of
+from export.samples import Samples, codes_of, flat
+from export.test_batches import drawn_alike, drawn_test_batches, served
 from export.tflite import write_tflite
 from qtorch.calibration import evaluating, in_mode
+from qtorch.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.fake_quant import Mode
 from qtorch.lightning.callback import network_of
@@ -84,35 +87,44 @@ class DeviceNetwork(nn.Module):
         graph: of the model.
         model: its file.
         engine: another one to run it on.
+        like: the network that it stands for, which knows the order of arguments that are given by name.
     """
 
-    def __init__(self, graph: Graph, model: bytes, engine: Engine | None = None) -> None:
+    def __init__(self, graph: Graph, model: bytes, engine: Engine | None = None, like: nn.Module | None = None) -> None:
         super().__init__()
         self.graph, self.model = graph, model
+        # Not as a child: it is not a part of it.
+        self.__dict__["like"] = like
         self.engine = engine or (TFLM if tflm_available() else None)
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Nothing: a module that compiles its network meets this one in its place, and there is nothing to compile."""
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """float32 of the network's own shapes, ``[N, ...]`` each."""
         graph = self.graph
-        codes = []
-        for name, x in zip(graph.inputs, inputs, strict=True):
-            value, array = graph.values[name], x.cpu().numpy()
-            stored = array if value.qparams is None else value.qparams.quantize(array)
-            codes.append(graph.view(name).store(stored, value.shape))
+        like: nn.Module | None = self.__dict__["like"]
+        codes = codes_of(graph, _tensors(like, inputs, named))
         if self.engine is not None:
-            outputs = self.engine.run(self.model, tuple(codes))
+            outputs = self.engine.run(self.model, codes)
         else:
-            computed = interpret(graph, tuple(codes))
+            computed = interpret(graph, codes)
             outputs = tuple(computed[name] for name in graph.outputs)
         real = []
         for name, array in zip(graph.outputs, outputs, strict=True):
             qparams, restored = graph.values[name].qparams, graph.view(name).restore(array)
             real.append(torch.from_numpy(restored if qparams is None else qparams.dequantize(restored)))
-        return tuple(real) if len(real) > 1 else real[0]
+        found = tuple(real) if len(real) > 1 else real[0]
+        form = like.outputs if isinstance(like, CapturedNetwork) else None
+        return found if form is None else form.rebuilt(found)
+
+
+def _tensors(like: nn.Module | None, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    """The tensors of a call, in the order of the device's inputs."""
+    if not isinstance(like, CapturedNetwork):
+        return flat((inputs, named))
+    return like.inputs_of(inputs[0]) if len(inputs) == 1 and not named else like.form.tensors(inputs, named)
 
 
 def float_network(run: Run) -> nn.Module:
@@ -260,7 +272,7 @@ def stage_figures(
         left_out["ptq_int8"] = f"no training data: {inputs.absent['train']}"
     elif inputs.get("test") is not None:
         stages["ptq_int8"] = _calibrated_only(run, inputs["train"], plain)
-    stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model)}
+    stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model, like=network_of(run.module))}
     if post_training is None and run.qat.float_parameters:
         stages["qat_float"] = weights_loaded(run, network.state_dict())
     with evaluating(network), in_mode(network, Mode.FAKE):
@@ -300,7 +312,12 @@ def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> S
 
 
 def _is_task(run: Run) -> bool:
-    return isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule)
+    """Whether the test part's rows are what the network gets: the task's own steps hand them on as they are."""
+    if not (isinstance(run.module, Task) and isinstance(run.data, ArrayDataModule)):
+        return False
+    hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    own = any(is_overridden(hook, each) for hook in hooks for each in (run.module, run.data))
+    return not own and type(run.module).test_step is Task.test_step
 
 
 def _own_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], Record]]:
@@ -329,6 +346,7 @@ def _without_test_step(run: Run) -> str:
 def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], Record]]:
     where = f"test_step of {type(run.module).__name__}"
     remedy = "call self.net(x) or self(x) in test_step, not parts of the network or another copy of it"
+    drawn: list[Any] = []
 
     def figures(net: nn.Module) -> tuple[dict[str, float], Record]:
         # Each network meets a module that has tested no other: one may keep outputs from batch to batch.
@@ -337,9 +355,20 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], R
             accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
             enable_model_summary=False, callbacks=[recorder],
         )  # fmt: skip
+        owner = module if run.data is None else run.data
+        if not drawn:
+            try:
+                drawn.append(drawn_test_batches(owner))
+            except BadInput:
+                raise
+            # A loader whose data are gone fails in whatever way its libraries do.
+            except Exception as error:
+                raise BadData(
+                    where="test data", expected="batches", got=in_words(error), remedy="bring the data back"
+                ) from error
         with (
             evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls,
-            recorder.listening(net), same_random_numbers(),
+            recorder.listening(net), served(owner, drawn[0]), drawn_alike(),
         ):  # fmt: skip
             try:
                 logged = trainer.test(module, datamodule=run.data, verbose=False)
@@ -368,9 +397,9 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], R
     return figures
 
 
-def _calibrated_only(run: Run, calibration: Tensor, plain: nn.Module) -> nn.Module:
+def _calibrated_only(run: Run, calibration: Samples, plain: nn.Module) -> nn.Module:
     """The float network calibrated and exported without any quantized training, on the device."""
     example: Any = run.module.example_input_array
     network = quantize_after_training(plain, calibration, run.qat.config, example=example)
     graph = integer_graph(network)
-    return DeviceNetwork(graph, write_tflite(graph))
+    return DeviceNetwork(graph, write_tflite(graph), like=network_of(run.module))

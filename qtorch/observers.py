@@ -123,7 +123,9 @@ class FixedObserver(Observer):
         self, axis: int | None = None, levels: int = 256, symmetric: bool = False, low: float = -1.0, high: float = 1.0
     ) -> None:
         super().__init__(axis, levels, symmetric)
-        require_parameter("fixed", "low <= high, finite", (low, high), -math.inf < low <= high < math.inf)
+        # As float32, in which grids are made; the span too.
+        holds = -math.inf < low <= high < math.inf and high - low <= torch.finfo(torch.float32).max
+        require_parameter("fixed", "low <= high, finite in float32", (low, high), holds)
         self.low, self.high = low, high
 
     def reset(self) -> None:

@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from qtorch.errors import BadConfiguration
+
 __all__ = ["perceptron", "spread_kinks"]
 
 
@@ -16,7 +18,17 @@ def perceptron(sizes: tuple[int, ...]) -> nn.Sequential:
 
     Weights start orthogonal with gain sqrt(2) (Saxe et al. 2014, arXiv:1312.6120), biases at zero: in layers this
     narrow, independent random rows are dead together often enough to matter.
+
+    Raises:
+        BadConfiguration: a layer has no units.
     """
+    if min(sizes) < 1:
+        raise BadConfiguration(
+            where="model.hidden",
+            expected="at least one unit in every layer",
+            got=f"{list(sizes[1:-1])}",
+            remedy="try [16, 16]",
+        )
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
         linear = nn.Linear(fan_in, fan_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 import warnings
@@ -65,17 +64,6 @@ def epochs_between_validations(epochs: int) -> int:
     return max(1, epochs // _VALIDATIONS)
 
 
-def _quiet() -> None:
-    """Silence what the libraries say of themselves; warnings about the data and the training stay."""
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # What it is handed in a test, while the process has arguments of its own.
-    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: not any(word in record.getMessage() for word in ("litlogger", "PU available", "TPU"))
-    )
-
-
 def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None = None) -> int:
     """Entry point of a recipe; returns the exit code.
 
@@ -86,7 +74,8 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         arguments: of the command line.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    _quiet()
+    # What it is handed in a test, while the process has arguments of its own.
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     if any(argument in SUBCOMMANDS for argument in given[:1]):
         return run_command(lambda: subcommand(module, data, config, arguments))
     return run_command(lambda: _pipeline(module, data, config, arguments))

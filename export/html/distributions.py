@@ -13,6 +13,7 @@ from export.ir import Graph, Value
 from export.lower import lower
 from export.passes.layout import layout
 from export.passes.padding import padding
+from export.samples import Samples, codes_of, stored, taken
 
 __all__ = ["Distribution", "distributions"]
 
@@ -33,9 +34,9 @@ class Distribution:
 
 
 def distributions(
-    network: fx.GraphModule, graph: Graph, x: np.ndarray, input_layout: Literal["nhwc", "nchw"] = "nhwc"
+    network: fx.GraphModule, graph: Graph, x: Samples, input_layout: Literal["nhwc", "nchw"] = "nhwc"
 ) -> dict[str, Distribution]:
-    """Of every quantized tensor of a graph with one input that the float arithmetic has too, by name.
+    """Of every quantized tensor of a graph that the float arithmetic has too, by name.
 
     Run-time tensors are those of the whole network on a few hundred samples: float weights in float arithmetic from
     the input on, against the integers.
@@ -43,18 +44,14 @@ def distributions(
     Args:
         network: prepared and calibrated.
         graph: what it became.
-        x: float32 ``[N, ...]`` as the network reads it.
+        x: float32 ``[N, ...]`` as the network reads it, or a tuple of its several inputs.
         input_layout: of the graph.
     """
     real = padding(layout(lower(network, real=True), input_layout))
     numbers = sum(int(np.prod(value.shape)) for value in graph.values.values() if value.data is None)
-    samples = x[: max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))]
-    name = graph.inputs[0]
-    value = graph.values[name]
-    stored = graph.view(name).store(samples, value.shape)
-    codes = stored if value.qparams is None else value.qparams.quantize(stored)
-    integers = interpret(graph, (codes,), every=True)
-    floats = interpret(real, (stored,), every=True)
+    samples = taken(x, slice(max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))))
+    integers = interpret(graph, codes_of(graph, samples), every=True)
+    floats = interpret(real, stored(graph, samples), every=True)
     pairs = {each: (floats[each], integers[each]) for each in integers if each in floats}
     for each, constant in graph.constants().items():
         trained = real.values.get(each)

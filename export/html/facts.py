@@ -19,6 +19,7 @@ from export.output_titles import output_titles
 from export.provenance import day
 from export.quantization_report import TensorError
 from export.recorded_test import Record
+from export.samples import Samples, called, chunks, codes_of, flat, taken
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
 from qtorch.call_form import flat_outputs
@@ -115,7 +116,7 @@ class Facts:
 
 def facts_of(
     run: Run, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
-    network: fx.GraphModule | None = None, tested: torch.Tensor | None = None, errors: tuple[TensorError, ...] = (),
+    network: fx.GraphModule | None = None, tested: Samples | None = None, errors: tuple[TensorError, ...] = (),
     input_layout: Literal["nhwc", "nchw"] = "nhwc", records: Mapping[str, Record] = {},
 ) -> Facts:  # fmt: skip
     """The facts of one export.
@@ -127,7 +128,7 @@ def facts_of(
         parity: as above.
         graph: of integers, with integers at its ends; ``None`` of a float format, like the next two.
         network: that it was lowered from; left as it was.
-        tested: the test part's inputs, float32 ``[N, ...]``; ``None`` where they can't be had.
+        tested: the test part's inputs, float32 ``[N, ...]``, or a tuple of several; ``None`` where they can't be had.
         errors: see :class:`Facts`.
         input_layout: of the graph.
         records: of the tests of the float network and of the exported one, by stage, the latter last.
@@ -137,8 +138,8 @@ def facts_of(
     layers: tuple[LayerCost, ...] = ()
     if graph is not None and network is not None and tested is not None:
         found = _predicted(run, graph, tested)
-        drawn = distributions(network, graph, tested.numpy(), input_layout)
-        layers = tuple(layer_costs(network, tested[: _affordable(graph)]))
+        drawn = distributions(network, graph, tested, input_layout)
+        layers = tuple(layer_costs(network, taken(tested, slice(_affordable(graph)))))
     if not isinstance(data, ArrayDataModule) and records:
         kind, found = _recorded(kind, records, found)
     return Facts(
@@ -154,7 +155,7 @@ def facts_of(
     )  # fmt: skip
 
 
-def _predicted(run: Run, graph: Graph, tested: torch.Tensor) -> dict[str, Predictions]:
+def _predicted(run: Run, graph: Graph, tested: Samples) -> dict[str, Predictions]:
     """Both parts of data in memory; of any other the test part's inputs alone."""
     plain = float_network(run)
     if not isinstance(run.data, ArrayDataModule):
@@ -206,20 +207,19 @@ def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple
 
 
 @torch.no_grad()
-def _predictions(plain: nn.Module, graph: Graph, x: torch.Tensor, target: torch.Tensor | None) -> Predictions:
+def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tensor | None) -> Predictions:
     # Of several outputs the first, as in the graph.
-    real = torch.cat([flat_outputs(plain(part))[0] for part in x.split(_CHUNK)])
-    source, sink = graph.inputs[0], graph.outputs[0]
-    incoming, outgoing = graph.values[source].qparams, graph.values[sink].qparams
+    real = torch.cat([flat_outputs(called(plain, part))[0] for part in chunks(x, _CHUNK)])
+    sink = graph.outputs[0]
+    outgoing = graph.values[sink].qparams
     integers = []
-    for part in x.split(_CHUNK):
-        array = part.numpy()
-        stored = array if incoming is None else incoming.quantize(array)
-        codes = interpret(graph, (graph.view(source).store(stored, graph.values[source].shape),))[sink]
-        restored = graph.view(sink).restore(codes)
+    for part in chunks(x, _CHUNK):
+        restored = graph.view(sink).restore(interpret(graph, codes_of(graph, part))[sink])
         integers.append(restored if outgoing is None else outgoing.dequantize(restored))
     known = None if target is None else target.numpy()
-    return Predictions(x.numpy(), known, real.numpy(), np.concatenate(integers))
+    # Of several inputs all numbers side by side.
+    shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in flat(x)], 1)
+    return Predictions(shown.numpy(), known, real.numpy(), np.concatenate(integers))
 
 
 def _columns(data: ArrayDataModule) -> tuple[Column, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from qtorch.calibration import (
@@ -27,6 +28,8 @@ from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.fake_quant import Mode
 from qtorch.known_answer import known_answer
 from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first, saved_network
+from qtorch.lightning.batches import batches_of, transferred
+from qtorch.lightning.changed_options import run_options
 from qtorch.lightning.description import describe, unopenable
 from qtorch.lightning.monitors import forget_best, forget_patience
 from qtorch.lightning.networks import (
@@ -41,6 +44,7 @@ from qtorch.lightning.networks import (
 )
 from qtorch.lightning.phases import Epochs, Phases, Point
 from qtorch.lightning.randomness import random_state, restore_random_state
+from qtorch.lightning.received import Received, received_in
 from qtorch.lightning.refusals import require_batches
 from qtorch.lightning.replacing import Calls, counted_calls, replace_network
 from qtorch.prepare import prepare
@@ -289,8 +293,8 @@ class QuantizationAwareTraining(pl.Callback):
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ranges of the network, which are those of its averages too."""
         network = network_of(pl_module)
-        batches = itertools.islice(_inputs(trainer, pl_module), self.calibration_batches)
-        calibrate(network, batches, together=True)
+        with closing(_inputs(trainer, pl_module, self.calibration_batches)) as inputs:
+            calibrate(network, inputs, together=True)
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
@@ -331,7 +335,8 @@ class QuantizationAwareTraining(pl.Callback):
                 got=f"none in the first {'batch' if self.mode is Mode.FLOAT else 'quantized batch'}",
                 remedy="call self.net(x) itself, not parts of it, a copy, or a method that was kept from before",
             )
-        require_inputs(pl_module, batch, calls.arguments)
+        if hasattr(pl_module, "network_inputs"):
+            require_inputs(pl_module, batch, calls.arguments)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's validation loss, if there is one."""
@@ -368,7 +373,9 @@ class QuantizationAwareTraining(pl.Callback):
             for each in (network, *averaged_networks(trainer)):
                 set_mode(each, self.mode)
         self._lap("qat")
-        for found in saturation(network, _inputs(trainer, pl_module)):
+        with closing(_inputs(trainer, pl_module)) as inputs:
+            saturated = saturation(network, inputs)
+        for found in saturated:
             rank_zero_warn(f"saturated range: {found}", category=UserWarning)
 
     def on_save_checkpoint(
@@ -391,6 +398,7 @@ class QuantizationAwareTraining(pl.Callback):
             "qat": self.options(),
             "state": self.state_dict(),
             "answer": answer,
+            "run": run_options(trainer),
         }
         # So that Lightning's own load_from_checkpoint prepares the network before it loads it.
         arguments = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY) or {}
@@ -426,16 +434,34 @@ class QuantizationAwareTraining(pl.Callback):
         self._since = now
 
 
-def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[Any]:
-    """The network's inputs of every training batch.
+def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule, most: int | None = None) -> Generator[Any]:
+    """What the network is called with, of every training batch: by the training step, in the mode that it trains in.
 
-    A loader's shuffling draws nothing from the generators that training draws from, and is the same in a resumed run.
+    A loader's shuffling and a step's own draws take nothing from the generators that training draws from, and are the
+    same in a resumed run.
+
+    Args:
+        trainer: of the run.
+        pl_module: as it is in training.
+        most: how many batches; ``None``: all of an epoch.
     """
     loader: Any = trainer.train_dataloader
     sampler: Any = getattr(loader, "sampler", None)
     if hasattr(sampler, "set_epoch"):
         sampler.set_epoch(trainer.current_epoch)
-    with torch.random.fork_rng():
+    received, data = Received(pl_module, ("training_step",)), getattr(trainer, "datamodule", None)
+    with isolate_rng(), trainer.precision_plugin.train_step_context():
         torch.manual_seed(trainer.current_epoch)
-        for batch in loader:
-            yield inputs_of(pl_module, pl_module.transfer_batch_to_device(batch, pl_module.device, 0))
+        batches = (
+            (transferred(trainer.precision_plugin.convert_input(batch), pl_module, data, pl_module.device), *numbers)
+            for batch, *numbers in itertools.islice(
+                batches_of(loader, "max_size_cycle"), most or _epoch_length(trainer)
+            )
+        )
+        yield from received_in(received, batches)
+
+
+def _epoch_length(trainer: pl.Trainer) -> int | None:
+    """Batches of an epoch of a loader that may have no end; ``None``: all that there are."""
+    loader, count = trainer.train_dataloader, trainer.num_training_batches
+    return None if hasattr(loader, "__len__") or isinstance(count, float) else count

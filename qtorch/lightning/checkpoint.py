@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytorch_lightning as pl
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
 from qtorch.known_answer import require_known_answer
 from qtorch.lightning.callback import FORMAT, KEY, QuantizationAwareTraining
+from qtorch.lightning.changed_options import written
 from qtorch.lightning.description import UntrustedName, build, load_plain
 from qtorch.quantized_network import EXTRA_STATE
 
@@ -160,7 +160,7 @@ def adopt_options(checkpoint: Mapping[str, Any], config: Any, asked: Mapping[str
 
 def _adopt(what: str, saved: Mapping[str, Any], config: Any, asked: Mapping[str, Any], where: str) -> None:
     for name, value in saved.items():
-        if name in asked and _written(asked[name]) != _written(value):
+        if name in asked and written(asked[name]) != written(value):
             raise BadConfiguration(
                 where=f"{what}.{name}",
                 expected=f"{value!r}, with which {where} was trained",
@@ -169,15 +169,6 @@ def _adopt(what: str, saved: Mapping[str, Any], config: Any, asked: Mapping[str,
             )
         if name in config:
             config[name] = value
-
-
-def _written(value: Any) -> Any:
-    """As a command line or a file has it, where lists and tuples, paths and their names are one."""
-    if isinstance(value, list | tuple):
-        return [_written(each) for each in value]
-    if isinstance(value, Mapping):
-        return {name: _written(each) for name, each in value.items()}
-    return str(value) if isinstance(value, os.PathLike) else value
 
 
 def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationAwareTraining, epochs: int) -> None:

@@ -7,7 +7,6 @@ shipped ones, from the configuration: ``qtorch fit --config run.yaml`` with ``mo
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,14 @@ import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from qtorch.errors import BadConfiguration, ParityError
-from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.callback import KEY, QuantizationAwareTraining
+from qtorch.lightning.changed_options import changed_options
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
+from qtorch.lightning.help_sections import SectionedParser, help_of_section
+from qtorch.lightning.notices import quiet_notices, tensorboard_absent
 from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options
 from qtorch.lightning.resume import ResumePoint
 
@@ -36,6 +38,11 @@ SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 class QuantizationCLI(LightningCLI):
     """LightningCLI whose trainer has the quantization callback, with its options under ``--qat``."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """One whose help has sections."""
+        self.parser_class = SectionedParser
+        return super().init_parser(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``--qat...``, ``--threads`` and ``--resume``."""
@@ -61,12 +68,19 @@ class QuantizationCLI(LightningCLI):
             BadCheckpoint: it can't be read.
             BadConfiguration: an option that was given is another than the checkpoint's.
         """
+        section, plain = help_of_section(args)
+        if section:
+            parser.section_help(section, plain)  # type: ignore[attr-defined]
         super().parse_arguments(parser, args)
         require_options(self._given)
         self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())
         path = self._first_checkpoint()
         if path is not None:
-            adopt_options(read_checkpoint(path), self._given, self._asked, str(path))
+            checkpoint = read_checkpoint(path)
+            adopt_options(checkpoint, self._given, self._asked, str(path))
+            if self.config.get("subcommand") in (None, "fit"):
+                for line in changed_options(checkpoint.get(KEY) or {}, self._given):
+                    rank_zero_info(f"going on from {path}: {line}")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing more: Lightning would take a checkpoint's hyperparameters in place of those that were given."""
@@ -107,6 +121,12 @@ class QuantizationCLI(LightningCLI):
                 remedy="give its options under qat",
             )
         trainer = super().instantiate_trainer(**kwargs)
+        asked = self._get(self._get(self.config_init, "trainer", default={}), "logger")
+        if asked in (None, True) and tensorboard_absent():
+            rank_zero_info(
+                f"TensorBoard is not installed: losses go to CSV files below {trainer.default_root_dir}; for curves, "
+                "pip install tensorboard"
+            )
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         for callback in callbacks:
             if isinstance(callback, QuantizationAwareTraining):
@@ -220,6 +240,7 @@ def run_command(command: Callable[[], None]) -> int:
 
     Where the reader of stdout has gone it ends silently, with 141. A defect keeps its traceback.
     """
+    quiet_notices()
     try:
         command()
         sys.stdout.flush()
@@ -241,5 +262,4 @@ def main() -> int:
     """The console script ``qtorch``; like ``python -m`` it finds modules in the folder where it is called."""
     # There lie the classes that a configuration names; an installed script looks beside itself instead.
     sys.path.insert(0, str(Path.cwd()))
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     return run_command(lambda: subcommand(None, None, None, None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core import saving
@@ -125,11 +126,11 @@ def require_still_prepared(pl_module: pl.LightningModule) -> None:
 
 
 def require_inputs(pl_module: pl.LightningModule, batch: Any, received: tuple[Any, ...]) -> None:
-    """See that ranges will be measured on what the network reads, of a batch that it has just been trained on.
+    """See that what a module's ``network_inputs`` gives is what the network reads of a batch, just trained on.
 
     Args:
-        pl_module: says which part of a batch that is.
-        batch: as a loader gave it.
+        pl_module: has that method.
+        batch: as the training step got it.
         received: the arguments of the network's call.
 
     Raises:
@@ -142,17 +143,17 @@ def require_inputs(pl_module: pl.LightningModule, batch: Any, received: tuple[An
     taken = tuple(taken) if isinstance(taken, list | tuple) else (taken,)
     shapes, found = _shapes(received), _shapes(taken)
     where = type(pl_module).__name__
-    remedy = "give the module a method network_inputs(batch) that returns what self.net is called with"
+    remedy = "mend the method network_inputs(batch), or leave it out: then ranges are measured on what reaches self.net"
     if shapes != found:
         raise BadConfiguration(
             where=where,
             expected=f"to find in a batch what self.net was called with, {shapes}",
-            got=f"{found} as its first part",
+            got=f"{found} from network_inputs",
             remedy=remedy,
         )
     if not all(map(_alike, received, taken)):
         rank_zero_warn(
-            f"{where}: self.net is called with other values than the first part of the batch has, on which its ranges "
+            f"{where}: self.net is called with other values than network_inputs gives, on which its ranges "
             f"will be measured. Remedy: {remedy}"
         )
 
@@ -192,9 +193,14 @@ def require_no_contradiction(
             )
 
 
-def example_of(pl_module: pl.LightningModule) -> Tensor | tuple[Tensor, ...]:
-    example = pl_module.example_input_array
-    if not isinstance(example, Tensor | tuple):
+def example_of(pl_module: pl.LightningModule) -> Any:
+    """What the network is prepared with: a tensor or array, or its arguments in a tuple, list or dict.
+
+    Raises:
+        BadConfiguration: there is none.
+    """
+    example: Any = pl_module.example_input_array
+    if not isinstance(example, Tensor | np.ndarray | tuple | list | Mapping):
         raise BadConfiguration(
             where=f"{type(pl_module).__name__}.example_input_array",
             expected="a tensor, or a tuple of them",

@@ -32,6 +32,8 @@ _MOST_THREADS = 1024
 _BROKEN_PIPE = 141
 #: What NumPy takes as a seed.
 _LARGEST_SEED = 2**32 - 1
+#: What PyTorch's generators take.
+_SMALLEST_GENERATOR_SEED, _LARGEST_GENERATOR_SEED = -(2**63), 2**64 - 1
 
 
 def refusal_of(error: BaseException) -> BadInput | None:
@@ -42,6 +44,14 @@ def refusal_of(error: BaseException) -> BadInput | None:
     """
     if isinstance(error, BadInput):
         return error
+    # What Lightning says of it, whatever the reader of options makes of that.
+    if "Neither `tensorboard` nor `tensorboardX` is available" in str(error):
+        return BadConfiguration(
+            where="trainer.logger",
+            expected="TensorBoard, for which it writes",
+            got="it is not installed",
+            remedy="pip install tensorboard, or leave trainer.logger out",
+        )
     modules = [name for name in _modules(error.__traceback__) if name.partition(".")[0] not in sys.stdlib_module_names]
     innermost = modules[-1] if modules else ""
     foreign = [name for name in modules if not _within(name, (*_OWN, *_READERS, *_TAKERS, "__main__", "tests"))]
@@ -98,6 +108,16 @@ def require_options(options: Mapping[str, Any]) -> None:
                 got=f"the {type(layer).__name__} {layer!r}",
                 remedy=f"put it in quotes: '{layer}'",
             )
+    data: Any = options.get("data")
+    data = data.get("init_args", data) if hasattr(data, "get") else {}
+    drawn = data.get("seed") if hasattr(data, "get") else None
+    if isinstance(drawn, int) and not _SMALLEST_GENERATOR_SEED <= drawn <= _LARGEST_GENERATOR_SEED:
+        raise BadConfiguration(
+            where="--data.seed",
+            expected="a whole number that 64 bits hold",
+            got=f"{drawn}",
+            remedy="choose another seed",
+        )
     seed, threads = options.get("seed_everything"), options.get("threads")
     # ``true`` draws a seed and ``false`` sets none.
     if isinstance(seed, int) and not 0 <= seed <= _LARGEST_SEED:
