@@ -10,7 +10,7 @@ from torch import fx
 from qtorch.matching import refusal
 from qtorch.tracing import value_of
 
-__all__ = ["require_no_aliasing", "require_no_numbers", "writing_calls"]
+__all__ = ["require_no_aliasing", "require_no_numbers", "writing_calls", "written_by"]
 
 _OPERATORS = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 
@@ -35,6 +35,17 @@ _VIEWS = frozenset(
         "split",
         "getitem",
         "contiguous",
+        "detach",
+        "select",
+        "expand",
+        "expand_as",
+        "view_as",
+        "ravel",
+        "unbind",
+        "diagonal",
+        "moveaxis",
+        "swapdims",
+        "t",
     ]
 )
 
@@ -63,7 +74,15 @@ def require_no_aliasing(traced: fx.GraphModule) -> None:
 
 def writing_calls(traced: fx.GraphModule) -> list[fx.Node]:
     """The calls of a traced graph that write into their input."""
-    return [node for node in traced.graph.nodes if node.args and _writes(traced, node)]
+    return [node for node in traced.graph.nodes if "out" in node.kwargs or (node.args and _writes(traced, node))]
+
+
+def written_by(node: fx.Node) -> fx.Node | None:
+    """The tensor that a call writes into, behind views of it."""
+    source = node.kwargs.get("out", node.args[0] if node.args else None)
+    while isinstance(source, fx.Node) and _is_view(source) and isinstance(source.args[0], fx.Node):
+        source = source.args[0]
+    return source if isinstance(source, fx.Node) else None
 
 
 def require_no_numbers(traced: fx.GraphModule) -> None:
@@ -93,4 +112,6 @@ def _writes(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 def _is_view(node: fx.Node) -> bool:
     name: Any = getattr(node.target, "__name__", node.target)
+    if node.target is getattr:
+        return node.args[1] in ("data", "T", "mT", "H", "mH")
     return node.op in ("call_function", "call_method") and name in _VIEWS

@@ -71,7 +71,9 @@ def arguments_of(signature: inspect.Signature, example: Any) -> Arguments:
         return Arguments(tuple(example), {}) if _binds(signature, *example) else Arguments((example,), {})
     if isinstance(example, Mapping):
         named = dict(example)
-        if named and all(name in signature.parameters for name in named) and _binds(signature, **named):
+        known = [name for name in named if name in signature.parameters]
+        open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
+        if known and (len(known) == len(named) or open_ended) and _binds(signature, **named):
             return Arguments((), named)
     return Arguments((example,), {})
 

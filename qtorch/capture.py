@@ -7,19 +7,20 @@ network keeps gradients out, so does the graph.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor, fx, nn
 
+from qtorch.calibration import evaluating
 from qtorch.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
 from qtorch.capture_check import require_captured, require_repeatable
 from qtorch.decompositions import decompose
-from qtorch.errors import BadInput
+from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
 from qtorch.reference import Reference, copied
-from qtorch.surroundings import in_float32
-from qtorch.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace, traced_calls
+from qtorch.surroundings import in_float32, undisturbed_random_numbers
+from qtorch.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace
+from qtorch.training_comparison import training_difference, training_trace
 from qtorch.training_form import act_in_training, keep_training_form
 
 __all__ = ["Capture", "CapturedNetwork", "capture_of"]
@@ -95,66 +96,118 @@ class Capture:
         """Hooks of torch's own layers that change values, by layer and number."""
         return frozenset() if self.reference is None else frozenset(self.reference.acting)
 
-    def traced(self, kind: type[Captured], *, decomposed: bool = True) -> Captured:
+    def traced(self, kind: type[Captured], *, decomposed: bool = True) -> tuple[Captured, str]:
         """The network as a graph with the shape of every tensor, in evaluation mode.
 
         Args:
             kind: of graph.
             decomposed: layers that the device has no kernel for are written as calls that it has.
 
+        Returns:
+            The graph; and in words what only the training form does and the graph does not, empty if nothing.
+
         Raises:
             UnsupportedLayer: code that a tracer can't follow.
             BadConfiguration: the network does not run on the examples.
-
-        Warns:
-            UserWarning: of what only the training form does, and what was captured does not.
         """
-        inside = self._decomposed if decomposed else self._inside
-        if _has_own_code(self.net):
-            found, odd = _with_training(
-                lambda *opaque: self._trace(inside(), kind, opaque), lambda *opaque: self._calls(inside(), opaque)
-            )
-        else:
-            found, odd = self._trace(inside(), kind, ()), ""
+        with undisturbed_random_numbers(), evaluating(self.net):
+            return self._traced(kind, decomposed)
+
+    def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
+        found = self._trace(self._inside(decomposed), kind, ())
+        if not _has_own_code(self.net):
+            return self._finished(found), ""
+        captured, odd = self._with_training(found, decomposed)
+        if odd and found.identities:
+            # Of layers that do nothing in evaluation it does not matter what they do in training.
+            opaque = self._trace(self._inside(decomposed), kind, found.identities)
+            act_in_training(opaque.graph, opaque.opaque)
+            captured, odd = self._with_training(opaque, decomposed)
         if odd:
-            warnings.warn(
-                f"prepare: in training the network computes something else than in evaluation, from {odd} on; what was "
-                "prepared computes in training what it does in evaluation. Remedy: let a module of its own, which "
-                "returns its input in evaluation, do what is for training alone, or do it in the training step",
-                UserWarning,
-                stacklevel=3,
-            )
+            # What is not what the network does in training had better do nothing.
+            captured = self._finished(self._trace(self._inside(decomposed), kind, ()))
+        return captured, odd
+
+    def _with_training(self, found: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
+        """A trace with what only training does, and in words what that is not."""
+        odd, differs = self._keep_training_form(found, decomposed)
+        captured = self._finished(found)
+        suspect = differs or found.opaque or found.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
+        if odd or not suspect:
+            return captured, odd
+        return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(found.opaque))
+
+    def _finished(self, found: Trace[Captured]) -> Captured:
         detach_what_is_frozen(found.graph)
         found.graph.form, found.graph.outputs = self.form, found.outputs
         return found.graph.eval()
 
     def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
-        return trace(inside.eval(), self.form, self.examples, kind, opaque, self.acting)
+        try:
+            return trace(inside.eval(), self.form, self.examples, kind, opaque, self.acting)
+        except UnsupportedLayer as error:
+            looking = [name or "the network" for name, module in self.net.named_modules() if self._looks(name, module)]
+            if not looking:
+                raise
+            raise UnsupportedLayer(
+                where=error.where,
+                expected=error.expected,
+                got=f"{error.got} (hooks that keep what they are shown, as on {looking[0]!r}, are left out)",
+                remedy=f"{error.remedy}; return from forward what a hook was to keep",
+            ) from error
 
-    def _calls(self, inside: nn.Module, opaque: tuple[str, ...]) -> fx.GraphModule:
-        return traced_calls(inside.train(), self.form, fx.GraphModule, opaque, self.acting).graph
+    def _looks(self, name: str, module: nn.Module) -> bool:
+        numbers = (*module._forward_pre_hooks, *module._forward_hooks)
+        return any((name, number) not in self.acting for number in numbers)
 
-    def _inside(self) -> nn.Module:
-        """A copy of the network to be traced, over the same parameters and buffers."""
-        inside = copied(self.net, (*self.net.parameters(), *self.net.buffers()))
-        # A tracer looks into its root; a lone layer must be seen as a layer.
-        return nn.Sequential(inside) if is_leaf(inside) else inside
+    def _keep_training_form(self, found: Trace[Captured], decomposed: bool) -> tuple[str, bool]:
+        # A trace of training may write, so it has tensors of its own, but for functions that know the network's.
+        replaced = any("forward" in vars(module) for module in self.net.modules())
+        apart = (
+            self._inside(decomposed)
+            if replaced
+            else _rooted(_without_looking(copied(self.net, ()), self.acting), decomposed)
+        )
+        try:
+            trained = training_trace(apart.train(), self.form, found.opaque, self.acting)
+            return keep_training_form(found.graph, trained, self._inside(decomposed).train())
+        except BadInput as error:
+            return f"what can't be followed: {error}", True
 
-    def _decomposed(self) -> nn.Module:
-        return decompose(self._inside())
+    def _inside(self, decomposed: bool, *, shared: bool = True) -> nn.Module:
+        """A copy of the network to be traced, over the same parameters and buffers if ``shared``."""
+        tensors = (*self.net.parameters(), *self.net.buffers()) if shared else ()
+        return _rooted(_without_looking(copied(self.net, tensors), self.acting), decomposed)
 
-    def require_same(self, captured: CapturedNetwork) -> None:
+    def require_same(self, captured: CapturedNetwork, odd: str) -> None:
         """Refuse a graph, or what was made of it, that computes something else than the network.
+
+        Args:
+            captured: it.
+            odd: what it does otherwise in training, as :meth:`traced` says.
 
         Raises:
             UnsupportedLayer: so it does; names the first call that gives something else, and its line.
             BadConfiguration: the network does not run on batches of another size than the example's.
+
+        Warns:
+            UserWarning: it does something else in training.
         """
         if self.reference is not None:
-            require_captured(captured, self.reference, self.examples, self._again)
+            with undisturbed_random_numbers(), evaluating(self.net):
+                require_captured(captured, self.reference, self.examples, self._again)
+
+        if odd:
+            warnings.warn(
+                f"prepare: in training the network computes something else than in evaluation, by {odd}; what was "
+                "prepared computes in training what it does in evaluation. Remedy: let a module of its own, which "
+                "returns its input in evaluation, do what is for training alone, or do it in the training step",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _again(self) -> fx.GraphModule:
-        return self._trace(self._decomposed(), fx.GraphModule, ()).graph
+        return self._trace(self._inside(True), fx.GraphModule, ()).graph
 
 
 def capture_of(net: nn.Module, example: Any) -> Capture:
@@ -172,40 +225,48 @@ def capture_of(net: nn.Module, example: Any) -> Capture:
     form, tensors = call_form(net, arguments_of(signature_of(net), example), {name for name, _ in net.named_modules()})
     # As a captured network takes whatever comes in.
     examples = tuple(in_float32(each) for each in tensors)
+    for name, each in zip(form.names, examples, strict=True):
+        if each.dim() and not len(each):
+            raise BadConfiguration(
+                where=f"example_input {name!r}",
+                expected="at least one sample",
+                got=f"shape {tuple(each.shape)}",
+                remedy="pass a batch that is not empty, for example x[:1]",
+            )
     if any(each.is_meta for each in (*examples, *net.parameters())):
         return Capture(net, form, examples, None)
     reference = Reference(net, form)
-    require_repeatable(reference, examples)
+    with undisturbed_random_numbers(), evaluating(net):
+        require_repeatable(reference, examples)
     return Capture(net, form, examples, reference)
+
+
+def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.Module:
+    """The network without those hooks that only looked at what they were shown."""
+    for name, module in net.named_modules():
+        for table in (module._forward_pre_hooks, module._forward_hooks):
+            for number in [each for each in table if (name, each) not in acting]:
+                del table[number]
+    return net
+
+
+def _rooted(inside: nn.Module, decomposed: bool) -> nn.Module:
+    # A tracer looks into its root; a lone layer must be seen as a layer.
+    rooted = nn.Sequential(inside) if is_leaf(inside) else inside
+    return decompose(rooted) if decomposed else rooted
 
 
 def _has_own_code(net: nn.Module) -> bool:
     """Whether a network has code that could ask whether it trains, beside layers of torch in a row."""
     plain = all(is_leaf(module) or type(module) is nn.Sequential for module in net.modules())
-    return not plain or any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    return not plain or _has_hooks(net) or _trains_otherwise(net)
 
 
-def _with_training(
-    trace_evaluation: Callable[..., Trace[Traced]], trace_training: Callable[..., fx.GraphModule]
-) -> tuple[Trace[Traced], str]:
-    """The evaluation form with what only training does, and the first call that could not be kept in it.
-
-    Args:
-        trace_evaluation: of the names of layers that are not looked into.
-        trace_training: as well.
-    """
-    found = trace_evaluation()
-    odd = _kept(found, trace_training)
-    if odd and found.identities:
-        # Of layers that do nothing in evaluation it does not matter what they do in training.
-        found = trace_evaluation(*found.identities)
-        act_in_training(found.graph, found.opaque)
-        odd = _kept(found, trace_training)
-    return found, odd
+def _has_hooks(net: nn.Module) -> bool:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, table) for module in net.modules() for table in tables)
 
 
-def _kept(found: Trace[Traced], trace_training: Callable[..., fx.GraphModule]) -> str:
-    try:
-        return keep_training_form(found.graph, lambda: trace_training(*found.opaque))
-    except BadInput as error:
-        return str(error)
+def _trains_otherwise(net: nn.Module) -> bool:
+    """Whether a module says itself what ``train()`` means, as one that keeps its norms frozen."""
+    return any(type(module).train is not nn.Module.train for module in net.modules())

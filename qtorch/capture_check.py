@@ -13,6 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules import module as _everywhere
 
 from qtorch.aliasing import writing_calls
 from qtorch.calibration import evaluating, in_mode, quantizers
@@ -49,7 +50,7 @@ def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None
         BadConfiguration: it does not run on the example.
         UnsupportedLayer: so they do; names the buffer that is written, or the first call that differs.
     """
-    buffers, attributes = reference.buffers(), reference.attributes()
+    tensors, attributes = reference.tensors(), reference.attributes()
     try:
         first = reference.run_network(examples)
     except BadInput:
@@ -61,7 +62,7 @@ def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None
             expected="an example that the network accepts in evaluation",
             remedy="pass one example batch in the shape that the network is trained on",
         ) from error
-    name = reference.written(buffers)
+    name = reference.written(tensors)
     if name:
         raise _writing(reference, examples, name)
     second = reference.run_network(examples, seed=1)
@@ -91,11 +92,14 @@ def _unchanged(before: object, now: object) -> bool:
 
 
 def _writing(reference: Reference, examples: Sequence[Tensor], name: str) -> UnsupportedLayer:
-    before = reference.buffers()
+    # Once more from the beginning: what was clipped once is clipped.
+    reference = Reference(reference.made_of, reference.form)
+    before = reference.tensors()
+    kind = "buffer" if name in dict(reference.net.named_buffers()) else "parameter"
     line = line_that(lambda: reference.written(before) == name, lambda: reference.run_network(examples))
     return UnsupportedLayer(
-        where=f"buffer {name!r}" + (f" ({line})" if line else ""),
-        expected="buffers that forward only reads, since a device has them as constants",
+        where=f"{kind} {name!r}" + (f" ({line})" if line else ""),
+        expected=f"a {kind} that forward only reads, since a device has it as a constant",
         got="one that forward writes",
         remedy="keep that state outside the network: pass it in as an input, and take its new value as an output",
     )
@@ -207,9 +211,8 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
     for index, (e, g) in enumerate(zip(expected, got, strict=True)):
         bound = _FAR * _largest(e)
         if wide is not None:
-            own = torch.nan_to_num((e - wide[index]).abs())
-            bound = _NEAR * _largest(e) + _TIMES * own.amax().to(e)
-            e = wide[index].to(e)
+            bound = _NEAR * _largest(e) + _TIMES * _largest((e - wide[index]).to(e))
+            e = torch.where(torch.isfinite(e), wide[index].to(e), e)
         if not _within(e, g, bound):
             gap = torch.nan_to_num((e - g).abs(), posinf=float("inf"))
             return f"output {index} off by up to {float(gap.max()):.3g} of {float(_largest(e).max()):.3g}"
@@ -253,7 +256,7 @@ def _different(
         name or type(module).__name__
         for name, module in reference.net.named_modules()
         if module._forward_hooks or module._forward_pre_hooks
-    ]
+    ] + ["every module"] * bool(_everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks)
     writing = writing_calls(traced)
     if call is None and writing:
         return refusal(
@@ -264,7 +267,7 @@ def _different(
             + (f"; the network does so in {len(writing)} calls, of which this is the first" if writing[1:] else ""),
             remedy=_IN_PLACE,
         )
-    if call is None:
+    if call is None and not hooked:
         return UnsupportedLayer(
             where=_first_other(prepared, traced, inputs),
             expected="a prepared network that computes in float what the network does",
@@ -272,13 +275,17 @@ def _different(
             remedy="this is a fault of qtorch: please report it with the network, and write that layer otherwise",
         )
     return UnsupportedLayer(
-        where=f"call {call}",
+        where=type(reference.net).__name__ if call is None else f"call {call}",
         expected="a prepared network that computes in float what the network does",
-        got=f"{apart}; this is the first call that gives something else, or that was not captured"
+        got=apart
+        + ("" if call is None else "; this is the first call that gives something else, or that was not captured")
         + (f". There are hooks on {', '.join(map(repr, hooked[:3]))}" if hooked else ""),
         remedy="let layers change values, not hooks"
         if hooked
-        else f"{_IN_PLACE}, and don't branch on the size of the batch",
+        else _IN_PLACE
+        if writing
+        else "write that line so that it does the same whoever calls it: without autocast, without asking whether "
+        "something is a torch.Tensor, without branches on the size of the batch, and without hooks of all modules",
     )
 
 

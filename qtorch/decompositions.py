@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
+from qtorch.tracing import is_leaf
+
 __all__ = ["decompose", "squared_difference"]
 
 
@@ -45,7 +47,7 @@ class LayerNormalization(nn.Module):
 def decompose(net: nn.Module) -> nn.Module:
     """``net`` itself, its layers replaced in place where the device needs several ops for one."""
     for name, child in net.named_children():
-        if type(child) is nn.LayerNorm:
+        if isinstance(child, nn.LayerNorm) and is_leaf(child):
             setattr(net, name, LayerNormalization(child))
         else:
             decompose(child)

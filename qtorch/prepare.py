@@ -67,13 +67,13 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
         )
     _require_usable_parameters(net)
     capture = capture_of(net, example_input)
-    prepared = capture.traced(QuantizedNetwork)
+    prepared, odd = capture.traced(QuantizedNetwork)
     preparation = Preparation(prepared, config)
     preparation.run()
     require_possible_sums(preparation.plans.values())
     prepared.train(net.training)
     prepared.finish(Origin(net, capture.shapes, config, prepare))
-    capture.require_same(prepared)
+    capture.require_same(prepared, odd)
     for message in unheard(config, preparation.heard):
         warnings.warn(message, UserWarning, stacklevel=2)
     return prepared
@@ -103,6 +103,13 @@ def unwrapped(net: nn.Module) -> nn.Module:
 
 def _require_usable_parameters(net: nn.Module) -> None:
     for name, parameter in net.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise BadConfiguration(
+                where=f"parameter {name!r}",
+                expected="values",
+                got="none yet, as a lazy layer has before its first batch",
+                remedy="call the network once on a batch before it is prepared",
+            )
         if parameter.is_floating_point() and parameter.dtype != torch.float32:
             raise BadConfiguration(
                 where=f"parameter {name!r}",

@@ -89,6 +89,12 @@ class QuantizedNetwork(CapturedNetwork):
             name: tuple(mine for mine, tensor in own.items() if tensor is theirs)
             for name, theirs in origin.net.state_dict(keep_vars=True).items()
         }
+        # What was computed of a buffer alone is a constant now.
+        self._constant_buffers = {
+            name: buffer.detach().clone()
+            for name, buffer in origin.net.named_buffers()
+            if not self._names.get(name) and buffer.is_floating_point()
+        }
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
@@ -106,11 +112,20 @@ class QuantizedNetwork(CapturedNetwork):
         ]
 
     def require_unchanged(self) -> None:
-        """Refuse a network whose normalization was changed after it was prepared.
+        """Refuse a network whose normalization, or a buffer that became constants, was changed after it was prepared.
 
         Raises:
             BadConfiguration: so it was.
         """
+        now = dict(self.origin.net.named_buffers())
+        for name, buffer in self._constant_buffers.items():
+            if name in now and self._other(now[name], buffer):
+                raise BadConfiguration(
+                    where=f"buffer {name!r}",
+                    expected="the values that the network was prepared with, which are constants in it",
+                    got="others",
+                    remedy="change the float network, and prepare it again",
+                )
         for line in self._normalization_lines():
             if line not in self.ops:
                 raise BadConfiguration(
@@ -226,6 +241,14 @@ class QuantizedNetwork(CapturedNetwork):
             spelled = rest if rest in self._names else _without_wrappers(rest)
             if spelled in self._names:
                 given[spelled] = state_dict.pop(name)
+        for name, buffer in self._constant_buffers.items():
+            if name in given and self._other(given[name], buffer):
+                raise BadCheckpoint(
+                    where=f"{name!r} in the state dict",
+                    expected="the buffer that the network was prepared with, which is a constant in it",
+                    got="another",
+                    remedy="load the state into the float network, and prepare that",
+                )
         moved = [own for name in given for own in self._names[name] if self._other(given[name], known[prefix + own])]
         normalizing = [each for each, _ in self._normalizations()]
         if any(own.rpartition(".")[0] in normalizing for own in moved):
@@ -289,6 +312,7 @@ class QuantizedNetwork(CapturedNetwork):
         copied._expected_answer = None
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
+        copied._constant_buffers = self._constant_buffers
         return copied
 
     def __reduce__(self) -> Any:

@@ -1,6 +1,6 @@
 """A person's own network as PyTorch computes it in evaluation: what its capture is compared with.
 
-It runs on a copy, so that nothing of the network that was handed in is changed: parameters are shared, all else is not.
+It runs on a copy that shares nothing, so that whatever its code does, the network that was handed in is as before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from qtorch.call_form import CallForm, flat_outputs
 from qtorch.errors import BadConfiguration
@@ -27,12 +28,12 @@ class Reference:
     Args:
         net: the network.
         form: how it is called.
-        dtype: in which it computes; parameters are copied where that is not float32.
+        dtype: in which it computes.
     """
 
     def __init__(self, net: nn.Module, form: CallForm, dtype: torch.dtype = torch.float32) -> None:
-        shared = net.parameters() if dtype is torch.float32 else ()
-        self.net, self.form, self.dtype = copied(net, shared).eval(), form, dtype
+        self.made_of, self.form, self.dtype = net, form, dtype
+        self.net = copied(net, ()).eval()
         if dtype is not torch.float32:
             self.net.to(dtype)
         #: Hooks of its layers that changed what they were shown, by layer and number.
@@ -63,13 +64,13 @@ class Reference:
                 torch.cuda.manual_seed_all(seed)
             return tuple(each.detach().clone() for each in flat_outputs(self.net(*call.args, **call.kwargs)))
 
-    def buffers(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Its buffers by name: the object, and a copy of its values."""
-        return {name: (buffer, buffer.detach().clone()) for name, buffer in self.net.named_buffers()}
+    def tensors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Its parameters and buffers by name: the object, and a copy of its values."""
+        return {name: (tensor, tensor.detach().clone()) for name, tensor in _named_tensors(self.net).items()}
 
     def written(self, before: dict[str, tuple[Tensor, Tensor]]) -> str:
-        """The name of the first buffer that is not what it was; empty where all are."""
-        now = dict(self.net.named_buffers())
+        """The name of the first parameter or buffer that is not what it was; empty where all are."""
+        now = _named_tensors(self.net)
         for name, (was, values) in before.items():
             other = now.get(name)
             if other is not was or not _equal(other, values):
@@ -92,23 +93,53 @@ def copied(net: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
     Raises:
         BadConfiguration: it holds a tensor that it computes from its parameters, as pruning and weight norms do.
     """
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
     try:
-        return copy.deepcopy(net, {id(tensor): tensor for tensor in shared})
-    except RuntimeError as error:
-        computed = [
-            f"{name}.{attribute}".lstrip(".")
-            for name, module in net.named_modules()
-            for attribute, value in vars(module).items()
-            if isinstance(value, Tensor) and not value.is_leaf
-        ]
-        if not computed:
-            raise
+        return _without_wrappers(copy.deepcopy(net, dict(memo)))
+    except Exception:
+        for name, module in net.named_modules():
+            _prepare_for_copy(name, module, memo)
+        return _without_wrappers(copy.deepcopy(net, memo))
+
+
+def _prepare_for_copy(name: str, module: nn.Module, memo: dict[int, Any]) -> None:
+    """Say of a module's own attributes what stands for those that can't be copied: themselves, tensors detached."""
+    for attribute, value in vars(module).items():
+        if attribute in ("_parameters", "_buffers", "_modules"):
+            continue
+        for leaf in pytree.tree_leaves(value):
+            if isinstance(leaf, Tensor) and not leaf.is_leaf:
+                _require_not_computed(name, module, attribute)
+                memo[id(leaf)] = leaf.detach()
+            elif not isinstance(leaf, Tensor | nn.Module):
+                try:
+                    copy.deepcopy(leaf, dict(memo))
+                except Exception:
+                    memo[id(leaf)] = leaf
+
+
+def _require_not_computed(name: str, module: nn.Module, attribute: str) -> None:
+    if any(f"{attribute}_{suffix}" in module._parameters for suffix in ("orig", "g", "v")):
         raise BadConfiguration(
-            where=f"{computed[0]!r}",
+            where=f"{name}.{attribute}".lstrip(".").join("''"),
             expected="weights that are parameters",
             got="a tensor computed from others, as torch.nn.utils.prune, weight_norm and spectral_norm leave it",
             remedy="make it permanent first: prune.remove(layer, 'weight'), remove_weight_norm(layer)",
-        ) from error
+        )
+
+
+def _without_wrappers(net: nn.Module) -> nn.Module:
+    """The network with parts that were compiled as they were before."""
+    for module in list(net.modules()):
+        for name, child in module._modules.items():
+            inside = None if child is None else child._modules.get("_orig_mod")
+            if inside is not None:
+                module._modules[name] = inside
+    return net
+
+
+def _named_tensors(net: nn.Module) -> dict[str, Tensor]:
+    return {**dict(net.named_parameters()), **dict(net.named_buffers())}
 
 
 def _equal(a: Any, b: Tensor) -> bool:

@@ -5,8 +5,11 @@ A prepared network computes in float32. Inputs of other types become that; param
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +28,7 @@ __all__ = [
     "require_no_nan",
     "require_values",
     "undisturbed",
+    "undisturbed_random_numbers",
     "without_autocast",
     "without_values",
 ]
@@ -40,6 +44,18 @@ def without_autocast(x: Tensor) -> torch.autocast:
     device = x.device.type
     # A device without autocast has none to switch off.
     return torch.autocast(device if torch.amp.is_autocast_available(device) else "cpu", enabled=False)
+
+
+@contextmanager
+def undisturbed_random_numbers() -> Iterator[None]:
+    """A block that draws numbers of Python, NumPy and torch without an effect on those that are drawn after it."""
+    before = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def in_float32(x: Tensor) -> Tensor:

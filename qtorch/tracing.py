@@ -23,6 +23,7 @@ __all__ = [
     "detach_what_is_frozen",
     "is_leaf",
     "is_tensor",
+    "keeps_gradients",
     "shape_of",
     "source_line",
     "trace",
@@ -32,6 +33,7 @@ __all__ = [
 
 #: Where a node's result is kept: a tensor's shape, or the plain value itself.
 _SHAPE, _VALUE = "shape", "value"
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 #: Of a call that stood in a block without gradients.
 _NO_GRADIENT = "no_gradient"
 
@@ -50,6 +52,8 @@ class _Tracer(fx.Tracer):
         self.form, self.opaque, self.acting = form, frozenset(opaque), acting
         self.identities: list[str] = []
         self.output_form: OutputForm | None = None
+        #: Whether a function with a gradient of its own was called.
+        self.own_gradients = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_leaf(m) or module_qualified_name in self.opaque
@@ -107,6 +111,8 @@ class _Tracer(fx.Tracer):
 def is_leaf(net: nn.Module) -> bool:
     """Whether a tracer sees a layer in ``net`` rather than a network to look into: torch's own, and normalizations."""
     own = type(net).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(net, nn.Sequential)
+    # What was derived from a norm without another forward asks for sizes, as no user's code does.
+    own |= isinstance(net, _NORMS) and type(net).forward.__module__.startswith("torch.nn")
     return (own or isinstance(net, Normalization)) and "forward" not in vars(net)
 
 
@@ -122,12 +128,14 @@ class Trace(Generic[Traced]):
         outputs: how it returns its outputs, if not as a tensor or a tuple of them.
         identities: names of layers of its own that handed on the very tensor that they got.
         opaque: names of layers of its own that were not looked into.
+        own_gradients: whether it calls functions that say themselves what their gradient is.
     """
 
     graph: Traced
     outputs: OutputForm | None
     identities: tuple[str, ...]
     opaque: tuple[str, ...]
+    own_gradients: bool
 
 
 def trace(
@@ -186,7 +194,7 @@ def traced_calls(
     try:
         tracer = _Tracer(form, opaque, acting)
         # A block without gradients is one of the network's own, not of whoever prepares it.
-        with torch.enable_grad(), _factories_traced(tracer):
+        with torch.enable_grad(), _factories_traced(tracer), _functions_traced(tracer):
             graph = tracer.trace(net)
     except Exception as error:
         raise untraceable(net, error) from error
@@ -194,9 +202,10 @@ def traced_calls(
     for module in made.modules():
         if is_leaf(module):
             # What they do has become calls, or was seen to do nothing.
-            module._forward_pre_hooks.clear()
-            module._forward_hooks.clear()
-    return Trace(made, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque))
+            for hooks in (module._forward_pre_hooks, module._forward_hooks, module._backward_hooks):
+                hooks.clear()
+            module._backward_pre_hooks.clear()
+    return Trace(made, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque), tracer.own_gradients)
 
 
 #: Functions that draw numbers, which are drawn anew in every call; and those that make a tensor of a size.
@@ -225,6 +234,43 @@ def _factories_traced(tracer: fx.Tracer) -> Iterator[None]:
     finally:
         for name, function in plain.items():
             setattr(torch, name, function)
+
+
+@contextmanager
+def _functions_traced(tracer: _Tracer) -> Iterator[None]:
+    """A block in which functions with a gradient of their own are traced as the calls that they make.
+
+    Torch runs them without gradients, which are theirs to give.
+    """
+    plain = torch.autograd.Function.__dict__["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        tracer.own_gradients = True
+        if cls.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context:
+            return cls.forward(*args, **kwargs)
+        return cls.forward(_NoContext(), *args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = plain  # type: ignore[method-assign]
+
+
+class _NoContext:
+    """Takes what a function keeps for its gradient."""
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Nothing is kept."""
 
 
 def detach_what_is_frozen(traced: fx.GraphModule) -> None:
@@ -263,6 +309,11 @@ class _Recorder(fx.Interpreter):
 
 def _plain(value: Any) -> Any:
     return tuple(value.shape) if isinstance(value, Tensor) else value
+
+
+def keeps_gradients(node: fx.Node) -> bool:
+    """Whether a call stands in no block without gradients."""
+    return _NO_GRADIENT not in node.meta
 
 
 def is_tensor(node: Any) -> bool:

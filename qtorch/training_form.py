@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.tracing import source_line
+from qtorch.aliasing import writing_calls, written_by
+from qtorch.tracing import keeps_gradients, source_line
 
-__all__ = ["InTraining", "act_in_training", "keep_training_form"]
+__all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
 
 #: Functions that hand on their first argument where ``training`` is False.
 _DROPPING = re.compile("drop|stochastic_depth")
@@ -53,47 +56,74 @@ class _Alignment:
 
     Attributes:
         same: nodes of training by those of evaluation.
-        replaced: nodes of the evaluation form, whose value another node's takes the place of in training.
+        replaced: a node of the evaluation form and one of training whose value takes its place; with who reads it, and
+            which of the leaves of the reader's arguments it is.
     """
 
     same: dict[fx.Node, fx.Node] = field(default_factory=dict)
-    replaced: dict[tuple[fx.Node, fx.Node], list[fx.Node]] = field(default_factory=dict)
+    replaced: dict[tuple[fx.Node, fx.Node], list[tuple[fx.Node, int]]] = field(default_factory=dict)
     extra: set[fx.Node] = field(default_factory=set)
 
 
-def keep_training_form(evaluated: fx.GraphModule, trace_training: Callable[[], fx.GraphModule]) -> str:
-    """Put into ``evaluated`` what only ``trained`` does, as modules that act in training; in words what could not be.
+@dataclass(frozen=True)
+class TrainingTrace:
+    """A trace of a network's training form, on a copy of it that shares nothing.
+
+    Attributes:
+        graph: its calls.
+        draws: whether the network's own code drew numbers of Python or NumPy, which are constants in the trace.
+        writes: buffers and parameters that the network wrote while it was traced, by name.
+    """
+
+    graph: fx.GraphModule
+    draws: bool
+    writes: tuple[str, ...]
+
+
+def keep_training_form(evaluated: fx.GraphModule, trained: TrainingTrace, root: nn.Module) -> tuple[str, bool]:
+    """Put into ``evaluated`` what only the training form does, as modules that act in training.
 
     Args:
         evaluated: trace of the evaluation form; changed.
-        trace_training: traces the training form, over the same parameters.
+        trained: the training form.
+        root: a copy of the network, over its own parameters and buffers, in training.
 
     Returns:
-        The first call that the forms differ by beyond that; empty where there is none.
+        The first thing, in words, that the forms differ by beyond that, empty where there is none; and whether they
+        differ at all.
     """
     _drop_what_does_nothing(evaluated)
-    trained = trace_training()
-    found, odd = _aligned(evaluated, trained)
-    if not odd and found.extra:
-        # Numbers that its own code drew while it was traced would be the same in every step.
-        odd = _first_change(trained, trace_training())
+    if trained.writes:
+        return f"{trained.writes[0]!r}, which is written", True
+    if trained.draws:
+        return "numbers that its own code draws, by Python or NumPy", True
+    graph = trained.graph
+    for each in (evaluated, graph):
+        # What nothing reads is no part of either form, except what writes.
+        writing = frozenset(writing_calls(each))
+        each.graph.eliminate_dead_code(partial(_is_impure, writing))
+    found, odd = _aligned(evaluated, graph)
     if odd:
-        return odd
+        return odd, True
     for (source, by), readers in found.replaced.items():
-        part, outside = _part(found, trained, source, by)
+        part, outside = _part(found, graph, root, source, by)
         if part is None:
-            return _described(by)
+            return _described(by), True
         name = _free_name(evaluated, "in_training")
         evaluated.add_submodule(name, InTraining(part))
-        with evaluated.graph.inserting_before(readers[0]):
+        with evaluated.graph.inserting_before(readers[0][0]):
             inserted = evaluated.graph.call_module(name, (source, *outside))
         inserted.meta, inserted.stack_trace = dict(source.meta), by.stack_trace
-        for reader in readers:
-            reader.replace_input_with(source, inserted)
+        for reader, place in readers:
+            reader.args, reader.kwargs = _put((reader.args, reader.kwargs), inserted, place, count())
     if found.replaced:
         evaluated.graph.lint()
         evaluated.recompile()
-    return ""
+    return "", bool(found.extra)
+
+
+def _is_impure(writing: frozenset[fx.Node], node: fx.Node) -> bool:
+    return node.is_impure() or node in writing
 
 
 def _drop_what_does_nothing(evaluated: fx.GraphModule) -> None:
@@ -129,29 +159,26 @@ def _aligned(evaluated: fx.GraphModule, trained: fx.GraphModule) -> tuple[_Align
     for node in evaluated.graph.nodes:
         for other in rest:
             readings = _readings(found, node, other)
-            if readings is None:
+            if readings is None or not _same_place(evaluated, trained, node, other):
                 found.extra.add(other)
                 continue
             found.same[node] = other
-            for source, by in readings:
-                found.replaced.setdefault((source, by), []).append(node)
+            for place, source, by in readings:
+                found.replaced.setdefault((source, by), []).append((node, place))
             break
         else:
             return found, _described(node)
     return found, ""
 
 
-def _first_change(trained: fx.GraphModule, again: fx.GraphModule) -> str:
-    """The first call of a trace that another trace of the same network has not."""
-    found, odd = _aligned(trained, again)
-    if odd or found.extra:
-        return odd or _described(next(node for node in again.graph.nodes if node in found.extra))
-    for node, other in found.same.items():
-        if node.op == "get_attr":
-            a, b = _attribute(trained, node), _attribute(again, other)
-            if isinstance(a, Tensor) and isinstance(b, Tensor) and a is not b and not torch.equal(a, b):
-                return _described(next(iter(node.users), node))
-    return ""
+def _same_place(evaluated: fx.GraphModule, trained: fx.GraphModule, node: fx.Node, other: fx.Node) -> bool:
+    """Whether two calls are both in a block without gradients or both not, and what they read has the same values."""
+    if keeps_gradients(node) is not keeps_gradients(other):
+        return False
+    if node.op != "get_attr":
+        return True
+    a, b = _attribute(evaluated, node), _attribute(trained, other)
+    return not (isinstance(a, Tensor) and isinstance(b, Tensor)) or (a.shape == b.shape and torch.equal(a, b))
 
 
 def _attribute(module: fx.GraphModule, node: fx.Node) -> Any:
@@ -159,7 +186,7 @@ def _attribute(module: fx.GraphModule, node: fx.Node) -> Any:
     return getattr(module.get_submodule(owner), name)
 
 
-def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[fx.Node, fx.Node]] | None:
+def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[int, fx.Node, fx.Node]] | None:
     """What ``other`` reads in place of what ``node`` does, if they are the same call but for that."""
     if node.op != other.op or node.target != other.target:
         return None
@@ -167,13 +194,13 @@ def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[fx
     mine, theirs = (list(_leaves((each.args, each.kwargs))) for each in (node, other))
     if len(mine) != len(theirs):
         return None
-    for a, b in zip(mine, theirs, strict=True):
+    for place, (a, b) in enumerate(zip(mine, theirs, strict=True)):
         if isinstance(a, fx.Node) and isinstance(b, fx.Node):
             if found.same.get(a) is b:
                 continue
             if b not in found.extra or found.same.get(a) not in _ancestors(found, b):
                 return None
-            replaced.append((a, b))
+            replaced.append((place, a, b))
         elif type(a) is not type(b) or a != b:
             return None
     return replaced
@@ -192,6 +219,20 @@ def _leaves(argument: Any) -> Iterator[Any]:
         yield argument
 
 
+def _put(argument: Any, inserted: fx.Node, place: int, places: Iterator[int]) -> Any:
+    """An argument with ``inserted`` at one of its leaves, counted as :func:`_leaves` gives them."""
+    if isinstance(argument, tuple | list):
+        next(places)
+        return type(argument)([_put(each, inserted, place, places) for each in argument])
+    if isinstance(argument, dict):
+        found = {}
+        for key, each in argument.items():
+            next(places)
+            found[key] = _put(each, inserted, place, places)
+        return found
+    return inserted if next(places) == place else argument
+
+
 def _ancestors(found: _Alignment, node: fx.Node) -> set[fx.Node]:
     """What a node is computed from, down to nodes that both forms have."""
     seen: set[fx.Node] = set()
@@ -205,10 +246,14 @@ def _ancestors(found: _Alignment, node: fx.Node) -> set[fx.Node]:
 
 
 def _part(
-    found: _Alignment, trained: fx.GraphModule, source: fx.Node, by: fx.Node
+    found: _Alignment, trained: fx.GraphModule, root: nn.Module, source: fx.Node, by: fx.Node
 ) -> tuple[fx.GraphModule | None, list[fx.Node]]:
     """The calls that make ``by`` of ``source``'s counterpart, as a module, and what else of evaluation they read."""
     inside = {node for node in _ancestors(found, by) if node in found.extra} | {by}
+    for node in writing_calls(trained):
+        # What is written before it is read belongs to it, though nothing reads the call itself.
+        if node in found.extra and written_by(node) in inside:
+            inside |= {node} | {each for each in _ancestors(found, node) if each in found.extra}
     back = {theirs: mine for mine, theirs in found.same.items()}
     outside = [n for n in dict.fromkeys(i for node in inside for i in node.all_input_nodes) if n not in inside]
     others = [n for n in outside if n is not found.same[source]]
@@ -220,5 +265,16 @@ def _part(
     for node in trained.graph.nodes:
         if node in inside:
             copied[node] = graph.node_copy(node, copied.__getitem__)
+            if node.op == "get_attr" and not _has(root, str(node.target)):
+                # A constant that the tracer put there.
+                setattr(root, str(node.target), _attribute(trained, node))
     graph.output(copied[by])
-    return fx.GraphModule(trained, graph), [back[n] for n in others]
+    return fx.GraphModule(root, graph), [back[n] for n in others]
+
+
+def _has(root: nn.Module, name: str) -> bool:
+    owner, _, last = name.rpartition(".")
+    try:
+        return hasattr(root.get_submodule(owner), last)
+    except AttributeError:
+        return False

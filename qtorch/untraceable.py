@@ -18,7 +18,7 @@ __all__ = ["Untraceable", "is_own", "own_line", "untraceable"]
 _OURS, _TORCHS = Path(__file__).parent, Path(torch.__file__).parent
 #: What reads a size; what comes in parts; what asks for a number.
 _SIZES = frozenset(["size", "dim", "ndimension", "numel", "stride"])
-_SIZE_ATTRIBUTES = frozenset(["shape", "ndim"])
+_SIZE_ATTRIBUTES = frozenset(["shape", "ndim", "dtype", "device", "is_cuda", "requires_grad", "layout", "is_leaf"])
 _IN_PARTS = frozenset(["chunk", "split", "unbind", "tensor_split"])
 _STRANGER = "module is not installed as a submodule"
 _NUMBER = re.compile(r"argument must be|cannot be interpreted as an integer|returned non-|__index__|__len__|'len'")
@@ -80,9 +80,9 @@ def _decision(where: str, error: Untraceable) -> UnsupportedLayer:
     if _is_size(error.node):
         return UnsupportedLayer(
             where=where,
-            expected="code that does not ask for the size of a tensor",
-            got=f"{error.code} the size of a tensor",
-            remedy="leave the check out, since the example's size is the only one; or decide in the constructor, by "
+            expected="code that does not ask for the size or the type of a tensor",
+            got=f"{error.code} the size or the type of a tensor",
+            remedy="leave the check out, since the example's are the only ones; or decide in the constructor, by "
             "numbers that are known there. To take a shape apart write b, c, h, w = x.shape in a statement",
         )
     return UnsupportedLayer(
@@ -97,9 +97,10 @@ def _is_size(node: fx.Node) -> bool:
     """Whether a node computes with nothing but sizes."""
     if node.op == "call_method" and node.target in _SIZES:
         return True
-    if node.op == "call_function" and node.target is getattr:
-        return node.args[1] in _SIZE_ATTRIBUTES
+    if node.op == "call_function" and node.target is getattr and node.args[1] in _SIZE_ATTRIBUTES:
+        return True
     reads = node.all_input_nodes
+    # A type's or a device's own attributes, too.
     return node.op in ("call_function", "call_method") and bool(reads) and all(_is_size(each) for each in reads)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
-from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
+from export.integers import integer_graph
+from qtorch.errors import BadCheckpoint, BadConfiguration, BadData, BadInput, UnsupportedLayer
 
 X = torch.rand(6, 8, generator=torch.Generator().manual_seed(0))
 Function = Callable[[Any, Tensor], Tensor]
@@ -199,9 +201,207 @@ def test_noise_that_is_not_torchs_own_goes_on_or_is_named(layer: bool) -> None:
         qat = qtorch.prepare(net, X[:1]).train()
     else:
         inline = Between(lambda net, y: y + float(Seeded.numbers.random()) if net.training else y)
-        with pytest.warns(UserWarning, match=r"in training.*test_capture\.py"):
+        with pytest.warns(UserWarning, match=r"in training.*numbers that its own code draws"):
             qat = qtorch.prepare(inline, X[:1]).train()
     assert torch.equal(qat(X), qat(X)) is not layer
+
+
+def drop_path(x: Tensor, p: float, training: bool) -> Tensor:
+    """Stochastic depth as libraries write it: in place, on a tensor of a size that is asked for."""
+    if not training:
+        return x
+    mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - p)
+    mask.div_(1 - p)
+    return x * mask
+
+
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * 2
+
+
+@pytest.mark.parametrize(
+    "function", [lambda net, y: y + drop_path(y, 0.5, net.training), lambda net, y: Straight.apply(y) + y]
+)
+def test_gradients_and_values_in_training_are_the_networks(function: Function) -> None:
+    net = Between(function)
+    qat = qtorch.prepare(net, X[:1]).train()
+    results = []
+    for each in (qat, net.train()):
+        torch.manual_seed(1)
+        net.zero_grad()
+        y = each(X)
+        y.square().sum().backward()
+        results.append((y.detach(), net.first.weight.grad.clone()))  # type: ignore[union-attr]
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def without_gradients_in_training(net: Between, y: Tensor) -> Tensor:
+    with torch.set_grad_enabled(not net.training):
+        return F.relu(net.first(y))
+
+
+def one_mask_twice(net: Between, y: Tensor) -> Tensor:
+    mask = (torch.rand(y.shape[0], 8) > 0.3).float() if net.training else None
+    z = F.relu(y if mask is None else y * mask)
+    return z if mask is None else net.first(z) * 0 + z * mask
+
+
+def warmed_up(net: Between, y: Tensor) -> Tensor:
+    if net.training:
+        net.steps += 1
+        y = y * min(1.0, net.steps / 2)
+    return y
+
+
+def counting(net: Between, y: Tensor) -> Tensor:
+    if net.training:
+        net.history.add_(1.0)
+    return y
+
+
+class FrozenNorm(Between):
+    def __init__(self) -> None:
+        super().__init__(lambda net, y: net.norm(y))
+        self.norm = nn.BatchNorm1d(8)
+
+    def train(self, mode: bool = True) -> FrozenNorm:
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+def hooked() -> Between:
+    net = Between(lambda net, y: y)
+    net.last.register_full_backward_hook(lambda module, inputs, outputs: (inputs[0] * 0.1,))
+    return net
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Between(lambda net, y: Reversed.apply(y) + y * 0.5),
+        lambda: Between(without_gradients_in_training),
+        lambda: Between(one_mask_twice),
+        lambda: Between(warmed_up),
+        lambda: Between(counting),
+        lambda: Between(lambda net, y: y * torch.full((8,), 2.0 if net.training else 1.0)),
+        FrozenNorm,
+        hooked,
+    ],
+    ids=["reversed", "no-gradients", "one-mask", "warm-up", "buffer", "constant", "frozen-norm", "backward-hook"],
+)
+def test_what_is_otherwise_in_training_is_said_and_leaves_the_network_alone(make: Callable[[], Between]) -> None:
+    net = make()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.get_rng_state()
+    with pytest.warns(UserWarning, match="in training the network computes something else.*Remedy"):
+        qat = qtorch.prepare(net, X[:1])
+    assert torch.allclose(qat.eval()(X), net.eval()(X), atol=1e-6)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_parameter_that_forward_writes_is_refused_and_stays_as_it_was() -> None:
+    def clipped(net: Between, y: Tensor) -> Tensor:
+        net.last.weight.data.clamp_(-0.1, 0.1)
+        return y
+
+    net = Between(clipped)
+    before = net.last.weight.detach().clone()
+    with pytest.raises(UnsupportedLayer, match=r"parameter 'last\.weight' \(test_capture\.py:\d+: .*clamp_"):
+        qtorch.prepare(net, X[:1])
+    assert torch.equal(net.last.weight, before)
+
+
+class Centred(Between):
+    def __init__(self) -> None:
+        super().__init__(lambda net, y: y * (1 / net.deviation))
+        self.deviation: Tensor
+        self.register_buffer("deviation", torch.full((8,), 2.0))
+
+
+def test_buffers_that_became_constants_are_not_changed_behind_the_networks_back() -> None:
+    net = Centred()
+    qat = qtorch.prepare(net, X[:1])
+    other = {**net.state_dict(), "deviation": torch.full((8,), 5.0)}
+    with pytest.raises(BadCheckpoint, match=r"'deviation'.*constant.*Remedy"):
+        qat.load_state_dict(other)
+    qtorch.calibrate(qat, [X])
+    net.deviation.fill_(5.0)
+    with pytest.raises(BadConfiguration, match=r"'deviation'.*prepare it again"):
+        integer_graph(qat)
+
+
+class Kept(Between):
+    """Keeps what it computed, and what can't be copied."""
+
+    def __init__(self) -> None:
+        super().__init__(self.keep)
+        self.lock, self.seen = threading.Lock(), []
+
+    @staticmethod
+    def keep(net: Any, y: Tensor) -> Tensor:
+        net.attention, net.seen = y, [y]
+        torch._assert(y.shape[1] == 8, "eight")
+        return y
+
+
+def test_a_network_that_was_trained_and_keeps_its_activations_is_prepared() -> None:
+    net = Kept()
+    net(X).sum().backward()
+    qat = qtorch.prepare(net, X[:1])
+    qtorch.calibrate(qat, [X])
+    assert torch.allclose(qat(X), net(X), atol=1e-6)
+    assert len(integer_graph(qat).nodes) == 2
+
+
+class Norm(nn.BatchNorm1d):
+    """By another name."""
+
+
+class LayerNorm(nn.LayerNorm):
+    """By another name."""
+
+
+def test_layers_by_another_name_and_compiled_ones_are_what_they_are() -> None:
+    for layer in (Norm(8), LayerNorm(8), torch.compile(nn.Linear(8, 8))):
+        net = nn.Sequential(nn.Linear(8, 8), layer, nn.ReLU()).eval()
+        plain = nn.Sequential(net[0], getattr(layer, "_orig_mod", layer), net[2])
+        assert torch.allclose(qtorch.prepare(net, X[:1])(X), plain(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "example", "words"),
+    [
+        (lambda: nn.LazyLinear(2), X[:1], r"lazy layer.*call the network once"),
+        (lambda: nn.Linear(8, 2), X[:0], r"at least one sample.*x\[:1\]"),
+        (lambda: Between(lambda n, y: y if y.dtype == torch.float32 else y * 2), X[:1], "the size or the type"),
+    ],
+)
+def test_what_has_no_values_or_asks_for_types_is_refused(
+    net: Callable[[], nn.Module], example: Tensor, words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        qtorch.prepare(net(), example)
 
 
 class Auxiliary(Between):

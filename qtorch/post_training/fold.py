@@ -74,8 +74,8 @@ def fold_batch_norms(net: nn.Module, example: Any) -> CapturedNetwork:
 def traced_copy(net: nn.Module, example: Any) -> CapturedNetwork:
     """A copy of ``net`` in evaluation as a graph, with the shape of every tensor; see :meth:`Capture.traced`."""
     capture = capture_of(copy.deepcopy(net), example)
-    traced = capture.traced(CapturedNetwork, decomposed=False)
-    capture.require_same(traced)
+    traced, odd = capture.traced(CapturedNetwork, decomposed=False)
+    capture.require_same(traced, odd)
     return traced
 
 
