@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from qtorch.batch_norm import BatchNorm
+from qtorch.calibration import freeze_batch_norm
 from qtorch.capture import capture_of
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
@@ -72,11 +74,31 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     preparation.run()
     require_possible_sums(preparation.plans.values())
     prepared.train(net.training)
+    _keep_frozen_norms(prepared, net)
     prepared.finish(Origin(net, capture.shapes, config, prepare))
     capture.require_same(prepared, odd)
     for message in unheard(config, preparation.heard):
         warnings.warn(message, UserWarning, stacklevel=2)
     return prepared
+
+
+def _keep_frozen_norms(prepared: nn.Module, net: nn.Module) -> None:
+    """Batch norms that are in evaluation while the network trains go on so, if all are.
+
+    Warns:
+        UserWarning: some are, and others are not.
+    """
+    norms = {name: module for name, module in net.named_modules() if isinstance(module, BatchNorm)}
+    frozen = [name for name, module in norms.items() if net.training and not module.training]
+    if frozen and len(frozen) == len(norms):
+        freeze_batch_norm(prepared)
+    elif frozen:
+        warnings.warn(
+            f"prepare: batch norm {frozen[0]!r} is in evaluation while the network trains, and will train in what was "
+            "prepared, as the others do. Remedy: freeze all, by qtorch.freeze_batch_norm(network)",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def unwrapped(net: nn.Module) -> nn.Module:

@@ -404,6 +404,18 @@ def test_what_has_no_values_or_asks_for_types_is_refused(
         qtorch.prepare(net(), example)
 
 
+def test_batch_norms_that_were_frozen_before_stay_so_or_are_named() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), nn.BatchNorm1d(8)).train()
+    net[1].eval()
+    with pytest.warns(UserWarning, match="batch norm '1' is in evaluation.*freeze_batch_norm"):
+        qtorch.prepare(net, X[:1])
+    net[3].eval()
+    qat = qtorch.prepare(net, X[:1])
+    assert qat.training
+    assert torch.allclose(qat(X), net(X), atol=1e-5)
+    assert not net[1].running_mean.any()
+
+
 class Auxiliary(Between):
     def forward(self, x: Tensor) -> Any:
         y = self.first(x)
