@@ -235,7 +235,12 @@ class QuantizedOp(OpConstants):
         """The float op with its batch norm beside it, which then normalizes by the batch in training."""
         if self.norm is None:
             return self._row_forward(self.attrs, {**tensors, **constants})
-        y = self.norm(self._row_forward(self._before_activation, {**tensors, **constants}))
+        y = self._row_forward(self._before_activation, {**tensors, **constants})
+        norm = self.norm
+        if self.norm_frozen:
+            y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            y = norm(y)
         return activate(self.attrs["activation"], y)
 
     def _row_forward(self, attrs: Attrs, tensors: dict[str, Tensor]) -> Any:
