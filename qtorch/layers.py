@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import functional as F
 
 from qtorch.accumulator import require_room
 from qtorch.axis_order import from_device, from_image, lift_weight, to_device, to_image
