@@ -35,8 +35,9 @@ _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
 _IN_PLACE = "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor"
-#: Batches that are tried, in samples. One is what a device has.
-_BATCHES = (3, 1)
+#: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
+#: what a device has.
+_SAMPLES, _MOST, _NUMBERS = 3, 32, 2**11
 
 
 def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None:
@@ -131,7 +132,8 @@ def require_captured(
         UnsupportedLayer: so it is; names the first call that gives something else, and its line.
         BadConfiguration: the network does not run on batches of another size than the example's.
     """
-    for count in _BATCHES:
+    numbers = sum(each[:1].numel() for each in examples)
+    for count in (max(_SAMPLES, min(_MOST, _NUMBERS // max(1, numbers))), 1):
         inputs = probes(examples, count)
         try:
             expected = reference.run_network(inputs)
@@ -164,7 +166,7 @@ def require_samples(
     Raises:
         BadData: so it does, or one of them does not take them.
     """
-    inputs = [tensor.detach()[: _BATCHES[0]] if tensor.dim() else tensor for tensor in tensors]
+    inputs = [tensor.detach()[:_SAMPLES] if tensor.dim() else tensor for tensor in tensors]
     try:
         apart = difference(prepared, reference, inputs, reference.run_network(inputs))
     except Exception as error:
