@@ -78,7 +78,7 @@ def test_an_export_of_a_checkpoint_names_them_on_stderr(
 ) -> None:
     monkeypatch.setattr(progress, "MOMENT", 0.02)
 
-    def slow(*_arguments: object, stage: Stage) -> None:
+    def slow(*_arguments: object, stage: Stage, **_options: object) -> None:
         with stage("working"):
             time.sleep(0.5)
         raise ParityError("far enough")
