@@ -16,8 +16,9 @@ from export.c_names import c_identifier
 from export.c_network import CNetwork, Place, Step
 from export.c_text import close_guard, open_guard
 from export.requantization import Channels, requantization
-from export.tensor_code import described, generic_code
-from export.tensor_layout import tensor_layouts
+from export.tensor_code import described
+from export.tensor_layout import TensorLayout, tensor_layouts
+from export.tensor_meaning import conversion, meaning
 from qtorch.kernel_call import Accumulators, Rescaling, Table, TensorArgument
 
 __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
@@ -61,12 +62,13 @@ class _Text:
     largest: dict[int, int] = field(default_factory=dict)
 
 
-def c_source(name: str, network: CNetwork) -> CSource:
+def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ()) -> CSource:
     """Text of a network.
 
     Args:
         name: the model's, any string.
         network: its kernel calls and memory.
+        layouts: of its inputs and outputs, with what their numbers are; without it where they are left out.
     """
     text = _Text(c_identifier(name))
     for step in network.steps:
@@ -75,7 +77,7 @@ def c_source(name: str, network: CNetwork) -> CSource:
         _write_copy(text, output, place, network)
     kernels = {step.call.kernel: step.call.text for step in network.steps}
     scratch = -(-network.plan.peak // 4) * 4
-    header = _header(text.name, network, scratch, sum(text.sizes.values()))
+    header = _header(text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
     source = _source(text, kernel_text(kernels), network, scratch)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
     return CSource(files, text.sizes, scratch, text.forms, text.largest)
@@ -219,7 +221,7 @@ def _prototype(name: str, network: CNetwork) -> str:
     return f"void {name}_invoke({', '.join(inputs + outputs)})"
 
 
-def _header(name: str, network: CNetwork, scratch: int, constants: int) -> str:
+def _header(name: str, network: CNetwork, scratch: int, constants: int, layouts: Sequence[TensorLayout]) -> str:
     macro, sizes = name.upper(), []
     for side, names in (("INPUT", network.graph.inputs), ("OUTPUT", network.graph.outputs)):
         for i, tensor in enumerate(names):
@@ -237,9 +239,9 @@ def _header(name: str, network: CNetwork, scratch: int, constants: int) -> str:
 #define {macro}_SCRATCH_BYTES {scratch}
 
 // Order of the axes, last index fastest; the batch is one sample. The lines are for whoever includes
-// {name}_quantization.h; samples and results are what the network itself takes and gives, in float.
+// {name}_quantization.h, which has their functions.
 
-{described(name, tensor_layouts(network.graph), lambda layout: generic_code(name, layout))}
+{described(name, layouts, conversion(name, layouts), meaning)}
 #ifdef __cplusplus
 extern "C" {{
 #endif

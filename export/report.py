@@ -89,9 +89,10 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
 
 def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
     """In which order a device is handed its inputs, and gives its outputs."""
-    for entry in metrics["tensors"]:
-        layout = TensorLayout.from_json(entry)
-        yield Line(f"{layout.label}: {summary(layout)}")
+    for key, taker in (("tensors", ""), ("c_tensors", "plain C's ")):
+        for entry in metrics.get(key, ()):
+            layout = TensorLayout.from_json(entry)
+            yield Line(f"{taker}{layout.label}: {summary(layout)}")
 
 
 def _shares(metrics: Mapping[str, Any]) -> Iterator[Line]:
