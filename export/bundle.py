@@ -218,7 +218,7 @@ def make_bundle(
         **({"c_tensors": [layout.as_json() for layout in c_layouts]} if written and final is not graph else {}),
         **({} if second is None else {"onnx": dict(second.figures)}),
     }
-    metrics["shares"] = [share.as_json() for share in board_shares(metrics, target)]
+    metrics["shares"] = [share.as_json() for share in board_shares(metrics, target, options.firmware is not None)]
     made = _headers(run, name, graph, final, layouts, model, codes, arena_bytes)
     files = {
         f"{name}.tflite": model,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from export.c_kernels import kernel_parameters, kernel_text
+from export.c_kernels import kernel_files, kernel_parameters, kernel_text
 from export.c_names import c_identifier
 from export.c_network import CNetwork, Place, Step
 from export.c_text import close_guard, open_guard
@@ -27,6 +27,11 @@ __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
 MOST_AVR_CONSTANTS = 63 * 1024
 #: And no array is larger than a pointer difference of 16 bits.
 LARGEST_AVR_TABLE = 2**15 - 1
+_ONLY_AVR = """\
+#if !defined(__AVR__)
+#error "made for AVR. Remedy: for another processor export with --export.target host, or with the board's name"
+#else
+"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ())
     kernels = {step.call.kernel: step.call.text for step in network.steps}
     scratch = -(-network.plan.peak // 4) * 4
     header = _header(text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
-    source = _source(text, kernel_text(kernels), network, scratch)
+    only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))
+    source = _source(text, kernel_text(kernels), network, scratch, only_avr)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
     return CSource(files, text.sizes, scratch, text.forms, text.largest)
 
@@ -256,7 +262,7 @@ extern "C" {{
 {close_guard(f"{name}_model")}"""
 
 
-def _source(text: _Text, kernels: str, network: CNetwork, scratch: int) -> str:
+def _source(text: _Text, kernels: str, network: CNetwork, scratch: int, only_avr: bool) -> str:
     memory = f"\n// Working memory.\nstatic uint32_t scratch[{scratch // 4}];\n" if scratch else ""
     if sum(text.sizes.values()) >= MOST_AVR_CONSTANTS:
         # LPM has addresses of 16 bits; what lies beyond would be read wrong without a word.
@@ -265,8 +271,10 @@ def _source(text: _Text, kernels: str, network: CNetwork, scratch: int) -> str:
             f'{sum(text.sizes.values())}. Remedy: a smaller network, or another processor"\n#endif\n{memory}'
         )
     constants, bodies, calls = "\n\n".join(text.constants), "\n\n".join(text.bodies), "\n".join(text.calls)
+    # The rest is left out there: errors of the assembler would hide this one.
+    begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")
     return f"""\
-#include "{text.name}_model.h"
+{begin}#include "{text.name}_model.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -284,4 +292,4 @@ def _source(text: _Text, kernels: str, network: CNetwork, scratch: int) -> str:
 {_prototype(text.name, network)} {{
 {calls}
 }}
-"""
+{end}"""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.board_share import BoardShare, in_a_line
+from export.board_share import BoardShare, in_lines
 from export.bundle import Bundle
 from export.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
@@ -98,8 +98,8 @@ def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
 def _shares(metrics: Mapping[str, Any]) -> Iterator[Line]:
     """What the network takes of the board, or of some well-known ones."""
     shares = [BoardShare(**entry) for entry in metrics["shares"]]
-    if shares:
-        yield Line(in_a_line(shares), "plain" if all(share.fits for share in shares) else "attention")
+    for line in in_lines(shares):
+        yield Line(line, "plain" if all(share.fits for share in shares) else "attention")
 
 
 def agreement_table(

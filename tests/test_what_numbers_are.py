@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,17 @@ def test_each_of_several_has_a_size_functions_and_its_place_in_the_interpreter(t
     expected += [grid.dequantize(each) for grid, each in zip(grids[2:], codes, strict=True)]
     assert printed == b"".join(each.tobytes() for each in expected)
     assert interpret(graph, tuple(expected[:2]))
+
+
+def test_c_for_avr_says_so_to_another_compiler(tmp_path: Path) -> None:
+    bundle = _uno()
+    for file in ("m_model.h", "m_model.c"):
+        (tmp_path / file).write_bytes(bundle.files[file])
+    (name, *options) = command(COMPILERS["gcc, C99"])
+    done = subprocess.run([name, *options, "-c", "m_model.c"], cwd=tmp_path, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode != 0
+    assert "made for AVR" in errors[0]
+    assert "export with --export.target host" in errors[0]
+    # And nothing else, which would hide it.
+    assert len([line for line in errors if " error: " in line]) == 1
