@@ -85,7 +85,7 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, als
     remarks = list(also)
     if called.get("float", "").startswith(("half-trained", "untrained")):
         remarks.append(
-            f"no float network was trained for all epochs: the {called['float']}, is no measure of what floats can reach"
+            f"no float network was trained for all epochs: {called['float']}, may be far from what floats can reach"
         )
     return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
 

@@ -196,7 +196,7 @@ def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QP
     lines += ["", f"#define {name.upper()}_{side.upper()}_FEATURES {len(features)}"]
     for feature, identifier in zip(features, identifiers, strict=True):
         macro = f"{name.upper()}_{side.upper()}_{identifier.upper()}"
-        unit = f"in {quoted(feature.unit)}" if feature.unit else "a pure number"
+        unit = f"in {quoted(feature.unit)}" if feature.unit else "no unit stated"
         lines += [
             f"// {quoted(feature.name)}, {unit}: network value = (physical value - offset) / span.",
             f"#define {macro}_OFFSET {double_literal(feature.offset)}",

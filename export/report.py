@@ -20,7 +20,7 @@ from export.quantization_advice import FEW_STEPS
 from export.stages import stage_name
 from export.tensor_code import summary
 from export.tensor_layout import TensorLayout
-from export.verdict import Verdict
+from export.verdict import OUTCOMES, Verdict
 
 __all__ = ["agreement_table", "outcome_page", "verdict_page", "written_page"]
 
@@ -152,7 +152,7 @@ def verdict_page(verdict: Verdict) -> Iterator[Block]:
                 _figure(each.figure),
                 f"{each.worse_by:.4g}",
                 f"{each.low:.4g} to {each.high:.4g}",
-                each.outcome,
+                OUTCOMES[each.outcome],
             )
             for each in verdict.comparisons
         ]

@@ -48,8 +48,16 @@ def with_meaning(
         quantities = layout.quantities or (() if layout.index else tuple(features[layout.side]))
         if not quantities and layout.count > 1:
             quantities = (Feature(name or f"{layout.side} {layout.index} value"),)
-        found.append(replace(layout, name=name, quantities=quantities))
+        found.append(replace(layout, name=name, quantities=quantities, axes=_axes(layout, interface)))
     return tuple(found)
+
+
+def _axes(layout: TensorLayout, interface: Interface) -> tuple[str, ...]:
+    """Names of its axes: of recordings that have a rate the first of two is time, if no op gave it a name."""
+    timed = layout.side == "input" and any(key == "rate" for key, _ in interface.recorded)
+    if not timed or len(layout.axes) != 2 or "time" in layout.axes:
+        return layout.axes
+    return tuple("time" if axis == "axis 1" else axis for axis in layout.axes)
 
 
 def output_names(returned: object) -> tuple[str, ...]:

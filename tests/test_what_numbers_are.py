@@ -17,11 +17,15 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
+import qtorch
 from export.bundle import Bundle, make_bundle
+from export.integers import integer_graph
 from export.interpret import interpret
 from export.options import ExportOptions
 from export.page import plain_text
 from export.report import outcome_page
+from export.tensor_layout import tensor_layouts
+from export.tensor_meaning import with_meaning
 from export.tflite_reader import read_tflite
 from qtorch.features import Feature, Interface
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -272,3 +276,14 @@ def test_c_for_avr_says_so_to_another_compiler(tmp_path: Path) -> None:
     assert "export with --export.target host" in errors[0]
     # And nothing else, which would hide it.
     assert len([line for line in errors if " error: " in line]) == 1
+
+
+@pytest.mark.parametrize(("recorded", "axis"), [((("rate", "50 Hz"),), "time"), ((), "axis 1")])
+def test_the_first_axis_of_a_sensors_recordings_is_time(recorded: Any, axis: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 7, 3)
+    network = qtorch.prepare(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), x[:1]).eval()
+    qtorch.calibrate(network, [x])
+    interface = Interface((Feature("acceleration"),), (), recorded)
+    found, _ = with_meaning(tensor_layouts(integer_graph(network)), interface)
+    assert found.axes == (axis, "features")
