@@ -115,7 +115,7 @@ def agreement_table(
     rows: list[tuple[object, ...]] = []
     for name, engine in engines.items():
         how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
-        judged = "" if how is None else f"judged{how}"
+        judged = "" if how is None else f"must agree{how}"
         rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
     apart = {i for i, engine in enumerate(engines.values()) if engine.mismatches}
     rows += [(name, "", "", "", f"not run: {absent.error}") for name, absent in (not_run or {}).items()]
