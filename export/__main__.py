@@ -50,6 +50,7 @@ from export.terminal import show
 from export.tflite_reader import read_tflite
 from export.tflite_summary import summarize
 from qtorch.errors import BadConfiguration, ParityError
+from qtorch.lightning.boolean_options import TRUTHS, with_values
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.cli import run_command
 from qtorch.lightning.data import ArrayDataModule
@@ -77,6 +78,23 @@ _RANDOM_INPUTS = 10_000
 _FLOAT_INPUTS = 200
 
 
+def _truth(word: str) -> bool:
+    """What is said of a boolean option."""
+    if word.lower() not in TRUTHS:
+        raise argparse.ArgumentTypeError(f"expected true or false, got {word!r}")
+    return TRUTHS[word.lower()]
+
+
+#: An option that is true where it stands alone.
+_BOOLEAN: dict[str, Any] = {"type": _truth, "nargs": "?", "const": True, "default": False, "metavar": "true|false"}
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """See :func:`~qtorch.lightning.boolean_options.with_values`."""
+    booleans = {option for action in parser._actions if action.type is _truth for option in action.option_strings}
+    return parser.parse_args(with_values(arguments, booleans))
+
+
 def _export(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m export",
@@ -90,20 +108,20 @@ def _export(arguments: Sequence[str]) -> None:
     formats = ("int8", "float32", "float16", "dynamic_range")
     parser.add_argument("--export.format", dest="format", choices=formats, default="int8")
     for step, does in _WITHOUT_TRAINING.items():
-        parser.add_argument(f"--export.{step}", dest=step, action="store_true", help=does)
+        parser.add_argument(f"--export.{step}", dest=step, **_BOOLEAN, help=does)
     parser.add_argument("--export.io", dest="io", choices=("int8", "float32"), default="int8")
     parser.add_argument("--export.input_layout", dest="input_layout", choices=("nhwc", "nchw"), default="nhwc")
-    parser.add_argument("--export.c", dest="c", action="store_true", help="also write plain C: NAME_model.{h,c}")
+    parser.add_argument("--export.c", dest="c", **_BOOLEAN, help="also write plain C: NAME_model.{h,c}")
     parser.add_argument("--export.optimize", dest="optimize", choices=("size", "speed"), default="size")
-    parser.add_argument("--export.strip", dest="strip", action="store_true", help="leave out NAME_named.tflite")
-    parser.add_argument("--export.metadata", dest="metadata", action="store_true", help="say in the file what it is")
+    parser.add_argument("--export.strip", dest="strip", **_BOOLEAN, help="leave out NAME_named.tflite")
+    parser.add_argument("--export.metadata", dest="metadata", **_BOOLEAN, help="say in the file what it is")
     parser.add_argument("--export.version", dest="version", default="", help="of the model, for the metadata")
     parser.add_argument(
         "--export.firmware", dest="firmware", type=Path, help="folder for a ready project for the target"
     )
     parser.add_argument("--export.target", dest="target", default="host", help=f"a board: {', '.join(BOARDS)}")
-    parser.add_argument("--export.onnx", dest="onnx", action="store_true", help="also write ONNX: NAME.onnx")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--export.onnx", dest="onnx", **_BOOLEAN, help="also write ONNX: NAME.onnx")
+    given = _parsed(parser, arguments)
     with suppress(OSError):
         finish_interrupted(given.checkpoint.parent)
     with told("opening the checkpoint"):
@@ -146,7 +164,7 @@ def _verify(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--against", type=Path, help="a checkpoint whose every scale, weight and bias must be in it")
-    given = parser.parse_args(arguments)
+    given = _parsed(parser, arguments)
     model = read_model(given.model)
     graph = read_tflite(model, str(given.model))
     require_stored_proof(model, summarize(model, str(given.model)), str(given.model))
@@ -173,7 +191,7 @@ def _sensitivity(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--bits", type=int, choices=(8, 4), help="of the weights (default: the checkpoint's)")
-    given = parser.parse_args(arguments)
+    given = _parsed(parser, arguments)
     run = load_run(given.checkpoint)
     config = run.qat.config if given.bits is None else replace(run.qat.config, weight_bits=given.bits)
     inputs = real_inputs(run)
@@ -196,8 +214,8 @@ def _compare(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--only", nargs="+", default=(), help="names of the lines to print (default: all)")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--json", **_BOOLEAN, help="for machines")
+    given = _parsed(parser, arguments)
     opinions = compare(run := load_run(given.checkpoint), given.only)
     if given.json:
         print(json.dumps(as_json(opinions), indent=2))

@@ -8,10 +8,13 @@ from typing import Any
 
 from export.boards import BOARDS, Board
 
-__all__ = ["BoardShare", "board_shares", "in_a_line"]
+__all__ = ["BoardShare", "board_shares", "in_a_line", "in_lines"]
 
 #: Boards to speak of where none was asked for: small to large.
 _KNOWN = ("uno", "bluepill", "nano33ble", "pico", "esp32")
+
+#: What the bytes of flash are in TFLite Micro: of plain C they are program and constants, and all that computes.
+_FILE = "model file; interpreter and kernels come on top"
 
 
 @dataclass(frozen=True)
@@ -49,23 +52,30 @@ class BoardShare:
         return asdict(self)
 
 
-def board_shares(metrics: Mapping[str, Any], target: Board = BOARDS["host"]) -> tuple[BoardShare, ...]:
+def board_shares(
+    metrics: Mapping[str, Any], target: Board = BOARDS["host"], project: bool = False
+) -> tuple[BoardShare, ...]:
     """Of the board that an export is made for; of some well-known ones where that is the host.
 
-    Plain C where it was written; else the file in TFLite Micro, on boards that run it.
+    Plain C where it was written; else the file in TFLite Micro, on boards that run it. Both where a project is made,
+    which runs the file.
 
     Args:
         metrics: of the export: ``tflite_bytes``, ``arena_bytes`` and ``c``, as metrics.json has them.
         target: whose flash and RAM count.
+        project: whether a project that runs the model is made for it.
     """
     boards = [target] if target.flash is not None else [BOARDS[name] for name in _KNOWN]
-    return tuple(share for board in boards if (share := _share(metrics, board)) is not None)
+    c = metrics.get("c")
+    forms = (None,) if c is None else (None, c) if project and target.tflm else (c,)
+    return tuple(share for form in forms for board in boards if (share := _share(metrics, form, board)) is not None)
 
 
-def _share(metrics: Mapping[str, Any], board: Board) -> BoardShare | None:
+def _share(metrics: Mapping[str, Any], c: Mapping[str, Any] | None, board: Board) -> BoardShare | None:
+    """Of plain C, or of the file where there is none."""
     if not board.flash or not board.ram:
         return None
-    c, ram = metrics.get("c"), None
+    ram = None
     if c is not None:
         form, ram = "plain C", c["scratch_bytes"] + c["end_bytes"]
         compiled = c.get("board") == board.name
@@ -73,7 +83,7 @@ def _share(metrics: Mapping[str, Any], board: Board) -> BoardShare | None:
         flash_is = "program and constants" if compiled else "constants"
         ram_is = "working memory, inputs and outputs"
     elif board.tflm:
-        form, flash, flash_is = "TFLite Micro", metrics["tflite_bytes"], "model file"
+        form, flash, flash_is = "TFLite Micro", metrics["tflite_bytes"], _FILE
         ram, ram_is = metrics.get("arena_bytes") or None, "tensor arena"
     else:
         return None
@@ -81,8 +91,14 @@ def _share(metrics: Mapping[str, Any], board: Board) -> BoardShare | None:
     return BoardShare(board.name, form, flash, flash / board.flash, ram, share, flash_is, ram_is)
 
 
+def in_lines(shares: Sequence[BoardShare]) -> tuple[str, ...]:
+    """:func:`in_a_line` of each form that there is."""
+    forms = dict.fromkeys(share.form for share in shares)
+    return tuple(in_a_line([share for share in shares if share.form == form]) for form in forms)
+
+
 def in_a_line(shares: Sequence[BoardShare]) -> str:
-    """Of one board with bytes, of several without; empty of none.
+    """Shares of one form: of one board with bytes, of several without; empty of none.
 
     >>> uno = BoardShare("uno", "plain C", 3200, 3200 / 32256, 52, 52 / 2048, "program and constants", "working memory")
     >>> in_a_line([uno])

@@ -49,9 +49,10 @@ from export.provenance import provenance
 from export.quantization_report import csv_text, findings, network_report
 from export.real_bundle import real_files
 from export.real_inputs import RealInputs, real_inputs
+from export.run_layouts import run_interface, run_layouts
 from export.samples import codes_of, taken
 from export.stages import float_name, float_network, stage_figures
-from export.tensor_layout import tensor_layouts
+from export.tensor_layout import TensorLayout
 from export.tflite import tflite_cell, write_tflite
 from export.verdict import Verdict
 from qtorch.calibration import quantizers
@@ -147,12 +148,14 @@ def make_bundle(
         graph = integer_graph(network, options.input_layout)
         titles = output_titles(run, graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None)
         final = graph if options.io == "int8" else float_interface(graph)
-        written = c_model(name, graph, target, options.optimize == "speed") if options.writes_c else None
+        layouts, c_layouts = (run_layouts(run, each) for each in (final, graph))
+        speed = options.optimize == "speed"
+        written = c_model(name, graph, target, speed, c_layouts) if options.writes_c else None
     about = None
     if options.metadata:
         own = getattr(run.module, "class_names", None) or getattr(run.data, "class_names", None)
         classifies = isinstance(run.module, Classification) or (bool(own) and own is not None and tuple(own) == titles)
-        interface = _interface(run)
+        interface = run_interface(run, graph)
         if classifies and not isinstance(run.data, ArrayDataModule):
             interface = Interface(interface.inputs, tuple(map(Feature, titles)))
         about = model_metadata(name, options.version, graph, interface, classifies)
@@ -205,22 +208,24 @@ def make_bundle(
         "sha256": provenance(model, checkpoint, test),
         "tflite_bytes": len(model),
         **({"arena_bytes": arena_bytes} if arena_bytes else {}),
-        "tensors": [layout.as_json() for layout in tensor_layouts(final)],
+        "tensors": [layout.as_json() for layout in layouts],
         "macs": all_multiply_accumulates(graph),
         **output_figures(records, None if samples is None else target_of(samples), _step(graph), titles),
         "quantization": {"tensors": len(errors), "findings": findings(errors)},
         **({"choices": [cost.as_json() for cost in choices]} if choices else {}),
         **({"left_out": left_out} if left_out else {}),
         **({} if written is None else {"c": {**written.figures, "not_run": not_run(graph, target.cpu), **counted}}),
+        **({"c_tensors": [layout.as_json() for layout in c_layouts]} if written and final is not graph else {}),
         **({} if second is None else {"onnx": dict(second.figures)}),
     }
-    metrics["shares"] = [share.as_json() for share in board_shares(metrics, target)]
+    metrics["shares"] = [share.as_json() for share in board_shares(metrics, target, options.firmware is not None)]
+    made = _headers(run, name, graph, final, layouts, model, codes, arena_bytes)
     files = {
         f"{name}.tflite": model,
         **({} if options.strip else {f"{name}_named.tflite": finished.named}),
         **(second.files if second else {}),
         **{file: text.encode() for file, text in (written.files if written else {}).items()},
-        **{file: text.encode() for file, text in _headers(run, name, graph, final, model, codes, arena_bytes).items()},
+        **{file: text.encode() for file, text in made.items()},
         **({f"{name}_metadata.h": metadata_header(name, about, arena_bytes, model).encode()} if about else {}),
         **({} if tested is None else {"quantization_report.csv": csv_text(errors).encode()}),
         "metrics.json": _json(metrics),
@@ -233,7 +238,7 @@ def make_bundle(
             run, name, metrics, report.as_json(), graph, network, tested, errors, options.input_layout, records
         )
         files["report.html"] = page(facts).encode()
-    firmware = {} if options.firmware is None else firmware_project(name, files, target, tensor_layouts(final))
+    firmware = {} if options.firmware is None else firmware_project(name, files, target, layouts)
     return Bundle(name, files, metrics, report, arena_bytes, firmware, judged)
 
 
@@ -336,8 +341,9 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
 
 
 def _headers(
-    run: Run, name: str, graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...], arena_bytes: int
-) -> dict[str, str]:
+    run: Run, name: str, graph: Graph, final: Graph, layouts: tuple[TensorLayout, ...], model: bytes,
+    codes: tuple[np.ndarray, ...], arena_bytes: int,
+) -> dict[str, str]:  # fmt: skip
     picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
     chosen = tuple(array[picked] for array in codes)
     outputs = interpret(graph, chosen)[graph.outputs[0]]
@@ -349,9 +355,9 @@ def _headers(
     rows = np.concatenate([array.reshape(len(picked), -1) for array in chosen], 1)
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in final.nodes))
     made = {
-        **headers.model_data(name, model, tensor_layouts(final)),
+        **headers.model_data(name, model, layouts),
         f"{name}_quantization.h": headers.quantization(
-            name, _interface(run), sources, sinks, (n_in, n_out), tensor_layouts(final)
+            name, run_interface(run, graph), sources, sinks, (n_in, n_out), layouts
         ),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),
         f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
@@ -365,9 +371,3 @@ def _about(arrays: Arrays) -> dict[str, Any]:
     """Where data came from, how much there is, how it was recorded and what is odd about it."""
     recorded = arrays.interface.recorded
     return {**arrays.summary.figures(), **({"recorded": dict(recorded)} if recorded else {})}
-
-
-def _interface(run: Run) -> Interface:
-    if isinstance(run.data, ArrayDataModule):
-        return run.data.arrays.interface
-    return Interface((Feature("input"),), (Feature("output"),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from export.boards import BOARDS, Board
 from export.c_network import CNetwork, c_network
 from export.c_source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
 from export.ir import Graph
+from export.tensor_layout import TensorLayout
 from firmware.emulation import MACHINES, Footprint, Options
 from firmware.emulation.build import compile_model, weigh
 from qtorch.errors import BadConfiguration
@@ -37,7 +38,13 @@ class CModel:
     figures: Mapping[str, Any]
 
 
-def c_model(name: str, graph: Graph, board: Board = BOARDS["host"], speed: bool = False) -> CModel:
+def c_model(
+    name: str,
+    graph: Graph,
+    board: Board = BOARDS["host"],
+    speed: bool = False,
+    layouts: Sequence[TensorLayout] = (),
+) -> CModel:
     """A graph of integers as plain C.
 
     Args:
@@ -45,12 +52,13 @@ def c_model(name: str, graph: Graph, board: Board = BOARDS["host"], speed: bool 
         graph: to be computed.
         board: whose processor and memory count; the host stands for any, without limits.
         speed: take more flash where that saves time.
+        layouts: see :func:`export.c_source.c_source`.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
         BadConfiguration: the board's flash or RAM does not hold the network, or its processor can't address it.
     """
-    network, source = fitting_source(name, graph, board, speed)
+    network, source = fitting_source(name, graph, board, speed, layouts)
     figures: dict[str, Any] = {
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
@@ -65,10 +73,12 @@ def c_model(name: str, graph: Graph, board: Board = BOARDS["host"], speed: bool 
     return CModel(source.files, figures)
 
 
-def fitting_source(name: str, graph: Graph, board: Board, speed: bool = False) -> tuple[CNetwork, CSource]:
+def fitting_source(
+    name: str, graph: Graph, board: Board, speed: bool = False, layouts: Sequence[TensorLayout] = ()
+) -> tuple[CNetwork, CSource]:
     """The first part of :func:`c_model`, which compiles nothing; arguments and errors are the same."""
     network = c_network(graph, board.cpu, speed)
-    source = c_source(name, network)
+    source = c_source(name, network, layouts)
     _require_fit(board, network, source)
     if board.cpu == "avr":
         _require_addresses(board, network, source)

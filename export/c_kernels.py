@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
-__all__ = ["kernel_parameters", "kernel_text"]
+__all__ = ["kernel_files", "kernel_parameters", "kernel_text"]
 
 _LOCAL_INCLUDE = re.compile(r'^#include "([a-z0-9_]+)\.h"\n', re.MULTILINE)
 _SYSTEM_INCLUDE = re.compile(r"^#include <[a-z0-9_./]+>\n", re.MULTILINE)
@@ -27,24 +27,32 @@ def kernel_parameters(kernel: str, text: str = "") -> tuple[str, ...]:
     return tuple(parameter.split()[-1].lstrip("*") for parameter in found.group(1).split(","))
 
 
-def kernel_text(kernels: Mapping[str, str]) -> str:
-    """The sources of the kernels and of what they include, each once, in an order that compiles; no ``#include``.
+def kernel_files(kernels: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the kernels and of what they include, each once, in an order that compiles.
 
     Args:
         kernels: text by name, empty for those that ``firmware/c`` has.
     """
-    done: dict[str, str] = {}
+    done: dict[str, None] = {}
 
     def take(name: str) -> None:
         if name in done:
             return
-        text = kernels.get(name) or _source(name)
-        for included in _LOCAL_INCLUDE.findall(text):
+        for included in _LOCAL_INCLUDE.findall(kernels.get(name) or _source(name)):
             take(included)
-        for pattern in (_LOCAL_INCLUDE, _SYSTEM_INCLUDE, _GUARD):
-            text = pattern.sub("", text)
-        done[name] = re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+        done[name] = None
 
     for kernel in kernels:
         take(kernel)
-    return "\n\n".join(done.values())
+    return tuple(done)
+
+
+def kernel_text(kernels: Mapping[str, str]) -> str:
+    """The sources of :func:`kernel_files`, without ``#include``."""
+    texts = []
+    for name in kernel_files(kernels):
+        text = kernels.get(name) or _source(name)
+        for pattern in (_LOCAL_INCLUDE, _SYSTEM_INCLUDE, _GUARD):
+            text = pattern.sub("", text)
+        texts.append(re.sub(r"\n{3,}", "\n\n", text).strip("\n"))
+    return "\n\n".join(texts)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from export.c_kernels import kernel_parameters, kernel_text
+from export.c_kernels import kernel_files, kernel_parameters, kernel_text
 from export.c_names import c_identifier
 from export.c_network import CNetwork, Place, Step
 from export.c_text import close_guard, open_guard
 from export.requantization import Channels, requantization
-from export.tensor_code import described, generic_code
-from export.tensor_layout import tensor_layouts
+from export.tensor_code import described
+from export.tensor_layout import TensorLayout, tensor_layouts
+from export.tensor_meaning import conversion, meaning
 from qtorch.kernel_call import Accumulators, Rescaling, Table, TensorArgument
 
 __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
@@ -26,6 +27,11 @@ __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
 MOST_AVR_CONSTANTS = 63 * 1024
 #: And no array is larger than a pointer difference of 16 bits.
 LARGEST_AVR_TABLE = 2**15 - 1
+_ONLY_AVR = """\
+#if !defined(__AVR__)
+#error "made for AVR. Remedy: for another processor export with --export.target host, or with the board's name"
+#else
+"""
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,13 @@ class _Text:
     largest: dict[int, int] = field(default_factory=dict)
 
 
-def c_source(name: str, network: CNetwork) -> CSource:
+def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ()) -> CSource:
     """Text of a network.
 
     Args:
         name: the model's, any string.
         network: its kernel calls and memory.
+        layouts: of its inputs and outputs, with what their numbers are; without it where they are left out.
     """
     text = _Text(c_identifier(name))
     for step in network.steps:
@@ -75,8 +82,9 @@ def c_source(name: str, network: CNetwork) -> CSource:
         _write_copy(text, output, place, network)
     kernels = {step.call.kernel: step.call.text for step in network.steps}
     scratch = -(-network.plan.peak // 4) * 4
-    header = _header(text.name, network, scratch, sum(text.sizes.values()))
-    source = _source(text, kernel_text(kernels), network, scratch)
+    header = _header(text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
+    only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))
+    source = _source(text, kernel_text(kernels), network, scratch, only_avr)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
     return CSource(files, text.sizes, scratch, text.forms, text.largest)
 
@@ -219,7 +227,7 @@ def _prototype(name: str, network: CNetwork) -> str:
     return f"void {name}_invoke({', '.join(inputs + outputs)})"
 
 
-def _header(name: str, network: CNetwork, scratch: int, constants: int) -> str:
+def _header(name: str, network: CNetwork, scratch: int, constants: int, layouts: Sequence[TensorLayout]) -> str:
     macro, sizes = name.upper(), []
     for side, names in (("INPUT", network.graph.inputs), ("OUTPUT", network.graph.outputs)):
         for i, tensor in enumerate(names):
@@ -237,9 +245,9 @@ def _header(name: str, network: CNetwork, scratch: int, constants: int) -> str:
 #define {macro}_SCRATCH_BYTES {scratch}
 
 // Order of the axes, last index fastest; the batch is one sample. The lines are for whoever includes
-// {name}_quantization.h; samples and results are what the network itself takes and gives, in float.
+// {name}_quantization.h, which has their functions.
 
-{described(name, tensor_layouts(network.graph), lambda layout: generic_code(name, layout))}
+{described(name, layouts, conversion(name, layouts), meaning)}
 #ifdef __cplusplus
 extern "C" {{
 #endif
@@ -254,7 +262,7 @@ extern "C" {{
 {close_guard(f"{name}_model")}"""
 
 
-def _source(text: _Text, kernels: str, network: CNetwork, scratch: int) -> str:
+def _source(text: _Text, kernels: str, network: CNetwork, scratch: int, only_avr: bool) -> str:
     memory = f"\n// Working memory.\nstatic uint32_t scratch[{scratch // 4}];\n" if scratch else ""
     if sum(text.sizes.values()) >= MOST_AVR_CONSTANTS:
         # LPM has addresses of 16 bits; what lies beyond would be read wrong without a word.
@@ -263,8 +271,10 @@ def _source(text: _Text, kernels: str, network: CNetwork, scratch: int) -> str:
             f'{sum(text.sizes.values())}. Remedy: a smaller network, or another processor"\n#endif\n{memory}'
         )
     constants, bodies, calls = "\n\n".join(text.constants), "\n\n".join(text.bodies), "\n".join(text.calls)
+    # The rest is left out there: errors of the assembler would hide this one.
+    begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")
     return f"""\
-#include "{text.name}_model.h"
+{begin}#include "{text.name}_model.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -282,4 +292,4 @@ def _source(text: _Text, kernels: str, network: CNetwork, scratch: int) -> str:
 {_prototype(text.name, network)} {{
 {calls}
 }}
-"""
+{end}"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["close_guard", "double_literal", "float_literal", "open_guard", "parenthesized", "quoted"]
+import textwrap
+
+__all__ = ["close_guard", "comment", "double_literal", "float_literal", "open_guard", "parenthesized", "quoted"]
 
 
 def float_literal(value: float) -> str:
@@ -31,3 +33,9 @@ def open_guard(file: str) -> str:
 
 def close_guard(file: str) -> str:
     return f"\n#endif  // {file.upper()}_H_\n"
+
+
+def comment(text: str) -> str:
+    """``//`` lines of at most 120 characters, broken between words; no line feed at the end."""
+    wrapped = textwrap.wrap(text, 117, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(f"// {line}" for line in wrapped)

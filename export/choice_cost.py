@@ -1,7 +1,8 @@
 """What a choice makes larger: the export's own figures beside those of the same network without that choice.
 
 4-bit weights, 16-bit activations and float layers are compared with 8 bits, calibrated and not trained on; options of
-the export with the same integers without them. The file, its tensors' memory and plain C are looked at.
+the export with the same integers without them. The file, TFLite Micro's arena (its tensors' memory where that
+can't be measured) and plain C are looked at.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from export.arena import smallest_arena
 from export.boards import Board
 from export.c_network import c_network
 from export.c_source import c_source
+from export.engines import tflm_available
 from export.html.memory_drawing import tensor_buffers
 from export.integers import integer_graph
 from export.ir import Graph
@@ -42,12 +45,14 @@ class Sizes:
         tensors: of RAM, the network's tensors alone, inputs and outputs among them.
         c_constants: of plain C, in flash; ``None`` where it is not written, or has no form.
         c_memory: of plain C, working memory; likewise.
+        arena: of TFLite Micro, all that a device allocates; ``None`` where it can't be measured.
     """
 
     file: int
     tensors: int
     c_constants: int | None = None
     c_memory: int | None = None
+    arena: int | None = None
 
 
 #: What a person calls them.
@@ -56,6 +61,7 @@ _CALLED = {
     "tensors": "the tensors' memory",
     "c_constants": "plain C's constants",
     "c_memory": "plain C's working memory",
+    "arena": "TFLite Micro's arena",
 }
 
 
@@ -96,10 +102,15 @@ def in_a_sentence(cost: ChoiceCost) -> str:
     """
     if cost.other is None:
         return f"{cost.choice}: not compared with {cost.instead}: {cost.unknown}"
+    measured = None not in (cost.chosen.arena, cost.other.arena)
     pairs = [
         (_CALLED[key], mine, theirs)
         for key, mine in asdict(cost.chosen).items()
-        if mine is not None and (theirs := asdict(cost.other)[key]) is not None and mine != theirs
+        # What a device allocates is the arena, with the tensors in it.
+        if not (key == "tensors" and measured)
+        and mine is not None
+        and (theirs := asdict(cost.other)[key]) is not None
+        and mine != theirs
     ]
     larger = [pair for pair in pairs if pair[1] > pair[2]]
     if not larger:
@@ -184,4 +195,15 @@ def _sizes(graph: Graph, options: ExportOptions, target: Board) -> Sizes:
         with suppress(BadInput, OverflowError):
             source = c_source("m", c_network(graph, target.cpu, options.optimize == "speed"))
             constants, memory = sum(source.constant_bytes.values()), source.scratch_bytes
-    return Sizes(len(write_tflite(final)), plan(tensor_buffers(final)).peak, constants, memory)
+    model = write_tflite(final)
+    return Sizes(len(model), plan(tensor_buffers(final)).peak, constants, memory, _arena(model))
+
+
+def _arena(model: bytes) -> int | None:
+    if not tflm_available():
+        return None
+    try:
+        return smallest_arena(model)
+    # What TFLite Micro does not load has no figure.
+    except MemoryError:
+        return None

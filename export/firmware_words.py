@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.tensor_code import generic_code, moves, summary, variable
+from export.tensor_code import moves, summary, variable
 from export.tensor_layout import TensorLayout
+from export.tensor_meaning import conversion, meaning
 
 __all__ = ["comments", "readme_section"]
 
@@ -15,8 +16,7 @@ def comments(name: str, layouts: Sequence[TensorLayout]) -> str:
     if not layouts:
         return f"// The order of the axes stands in {name}_quantization.h."
     return "\n".join(
-        f"// {layout.label.capitalize()}, [{']['.join(map(str, layout.shape))}], last index fastest: "
-        f"{layout.order_in_words}."
+        f"// {layout.title}, [{']['.join(map(str, layout.shape))}], last index fastest: {layout.order_in_words}."
         for layout in layouts
     )
 
@@ -36,14 +36,15 @@ def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool) -
         "The order of the axes is the device's, last index fastest. The self-test can't notice another one: "
         f"fill the input by these lines (`{name}_quantization.h` has their macros).",
     ]
+    converts = conversion(name, layouts)
     for layout in layouts:
-        parts.append(f"{layout.label.capitalize()}, `{summary(layout)}`:")
-        real = "samples" if layout.side == "input" else "values"
+        parts.append(f"{layout.title}, `{summary(layout)}`:")
+        real = "samples" if layout.side == "input" else "values" if physical else "results"
         flat = {"input": "physical", "output": "results"}[layout.side] if physical else variable(layout)
-        convert = (lambda element: element) if physical else generic_code(name, layout)
+        convert = (lambda element: element) if physical else converts(layout)
         lines = [
             each
-            for about, line in moves(name, layout, flat, real, convert)
+            for about, line in moves(name, layout, flat, real, convert, meaning(layout))
             for each in (f"    // {'from' if layout.side == 'input' else 'into'} float {about}", f"    {line}")
         ]
         parts.append("\n".join(lines))

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.c_names import c_identifier
-from export.c_text import close_guard, open_guard, quoted
+from export.c_text import close_guard, comment, open_guard, quoted
 from export.quantization_header import quantization
-from export.tensor_code import described, generic_code, summary
+from export.tensor_code import described, interpreter_arrays, summary
 from export.tensor_layout import TensorLayout
+from export.tensor_meaning import conversion, meaning
 
 __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 
@@ -82,12 +83,11 @@ def _interpreter_tensors(name: str, layouts: Sequence[TensorLayout]) -> str:
     """What an interpreter is handed and gives; with the lines that fill it, where no other header has them."""
     if not layouts:
         return ""
-    text = (
-        "// interpreter.input(0)->data and interpreter.output(0)->data, last index fastest; the batch is one sample.\n"
-    )
+    arrays = comment(f"{interpreter_arrays(layouts)}, last index fastest; the batch is one sample.")
+    text = f"{arrays}\n"
     if all(layout.scale is None for layout in layouts):
-        return f"{text}\n{described(name, layouts, lambda layout: generic_code(name, layout))}\n"
-    lines = "".join(f"// {layout.label.capitalize()}: {summary(layout)}.\n" for layout in layouts)
+        return f"{text}\n{described(name, layouts, conversion(name, layouts), meaning)}\n"
+    lines = "".join(f"// {layout.title}: {summary(layout)}.\n" for layout in layouts)
     return f"{text}{lines}// {name}_quantization.h has the lines that fill and read them.\n\n"
 
 

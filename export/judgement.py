@@ -84,7 +84,9 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, als
         return no_verdict(f"no constant answer is known that {name} could be compared with")
     remarks = list(also)
     if called.get("float", "").startswith(("half-trained", "untrained")):
-        remarks.append(f"a float network that was trained for all epochs is not known: the {called['float']} is none")
+        remarks.append(
+            f"no float network was trained for all epochs: {called['float']}, may be far from what floats can reach"
+        )
     return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
 
 

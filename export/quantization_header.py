@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from export.c_names import c_identifier
-from export.c_text import close_guard, double_literal, float_literal, open_guard, parenthesized, quoted
-from export.tensor_code import SUFFIX, described, generic_code, tensor_macro, variable
+from export.c_text import close_guard, comment, double_literal, float_literal, open_guard, parenthesized, quoted
+from export.tensor_code import SUFFIX, described, interpreter_arrays, tensor_macro
 from export.tensor_layout import TensorLayout
+from export.tensor_meaning import conversion, distinct, element_names, meaning, whole_function, with_meaning
 from qtorch.features import Feature, Interface
 from qtorch.qparams import CODE_RANGE, QParams
 
@@ -25,8 +27,9 @@ def quantization(
     """``<name>_quantization.h``: physical values to int8 or int16 codes and back, equal to QParams bit for bit.
 
     Input features get ``<name>_quantize_<feature>``, output features ``<name>_dequantize_<feature>``; two features
-    whose identifiers agree are told apart by ``_2``, ``_3``. All features lie in input tensor 0 and output tensor 0:
-    as many as the tensor has elements, which is the caller's concern, or one that all elements share.
+    whose identifiers agree are told apart by ``_2``, ``_3``. The layouts say which features a tensor has: as many as it
+    has elements, which is the caller's concern, or one that all elements share. Where they do not, those of the
+    interface lie in input tensor 0 and output tensor 0.
 
     Args:
         name: the model's, any string.
@@ -41,8 +44,8 @@ def quantization(
         ValueError: no record, or one that is not int8 or int16 per tensor.
     """
     name = c_identifier(name)
-    feature_sides = (("input", interface.inputs, inputs), ("output", interface.outputs, outputs))
-    elements = dict(zip(("input", "output"), sizes or (len(interface.inputs), len(interface.outputs)), strict=True))
+    layouts = with_meaning(layouts, interface)
+    tensors = _tensors(name, interface, (inputs, outputs), sizes, layouts)
     parts = [
         f"""\
 // Codes from physical values, and physical values from codes: real = scale * (code - zero point).
@@ -55,24 +58,98 @@ def quantization(
 """
     ]
     if layouts:
-        parts += [_ORDER, described(name, layouts, lambda layout: _conversion(name, layout, interface))]
-    for side, features, records in feature_sides:
-        parts.append(_figures(name, side, features, records))
-        if len(features) == 1 < elements[side]:
-            parts.append(f"// Elements of the tensor; all are {quoted(features[0].name)}.")
-            parts.append(f"#define {name.upper()}_{side.upper()}_SIZE {elements[side]}\n")
+        parts += [_order(name, layouts), described(name, layouts, conversion(name, layouts), meaning)]
+    for side, records in (("input", inputs), ("output", outputs)):
+        mine = [tensor for tensor in tensors if tensor.side == side]
+        parts.append(_figures(name, side, mine, records))
+        for tensor in mine:
+            if tensor.shared:
+                parts.append(f"// Elements of the tensor; all are {quoted(tensor.features[0].name)}.")
+            if tensor.shared or tensor.several:
+                parts.append(f"#define {tensor.macro}_SIZE {tensor.elements}\n")
     parts += [_code_of(name, dtype) for dtype in dict.fromkeys(record.dtype for record in inputs)]
-    for side, features, records in feature_sides:
-        dtype = records[0].dtype
-        identifiers = _distinct(feature.name for feature in features)
-        tensor = tensor_macro(name, side, 0, len(records))
-        function = _quantize if side == "input" else _dequantize
-        for feature, identifier in zip(features, identifiers, strict=True):
-            parts.append(function(name, tensor, feature, identifier, dtype))
-        if features:
-            whole = _shared_by_all if len(features) == 1 < elements[side] else _whole_tensor
-            parts.append(whole(name, side, identifiers, dtype))
+    for tensor in tensors:
+        function = _quantize if tensor.side == "input" else _dequantize
+        for feature, identifier in zip(tensor.features, tensor.identifiers, strict=True):
+            parts.append(function(name, tensor.grid, feature, identifier, tensor.dtype))
+        if tensor.features:
+            parts.append((_shared_by_all if tensor.shared else _whole_tensor)(name, tensor))
+        if tensor.features and tensor.several and (tensor.side, tensor.index) == ("output", 0):
+            parts.append(_first_output(name, tensor))
     return "\n".join(parts) + close_guard(f"{name}_quantization")
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """One whose elements have functions.
+
+    Attributes:
+        side: ``"input"`` or ``"output"``.
+        index: among its side's.
+        several: whether its functions bear the index.
+        macro: what its sizes are called after.
+        grid: what its scale and zero point are called after.
+        dtype: of its codes.
+        elements: of one sample.
+        features: one for each element, or one that all share.
+        identifiers: of the features.
+    """
+
+    side: str
+    index: int
+    several: bool
+    macro: str
+    grid: str
+    dtype: str
+    elements: int
+    features: tuple[Feature, ...]
+    identifiers: tuple[str, ...]
+
+    @property
+    def shared(self) -> bool:
+        """Whether several elements are the one feature."""
+        return len(self.features) == 1 < self.elements
+
+    @property
+    def size(self) -> str:
+        """The macro that a whole tensor's function takes its arrays' size from."""
+        return f"{self.macro}_{'SIZE' if self.shared or self.several else 'FEATURES'}"
+
+
+def _tensors(
+    name: str,
+    interface: Interface,
+    records: tuple[tuple[QParams, ...], tuple[QParams, ...]],
+    sizes: tuple[int, int] | None,
+    layouts: Sequence[TensorLayout],
+) -> list[_Tensor]:
+    """All that the layouts tell of; without them the first of either side."""
+    elements = sizes or (len(interface.inputs), len(interface.outputs))
+    identifiers = element_names(layouts)
+    found = []
+    for position, side in enumerate(("input", "output")):
+        known = {layout.index: layout for layout in layouts if layout.side == side}
+        count = len(records[position])
+        for index, record in enumerate(records[position]):
+            features = known[index].quantities if known else (interface.inputs, interface.outputs)[position]
+            if index and not known:
+                break
+            several = bool(known) and count > 1
+            grid = tensor_macro(name, side, index, count)
+            found.append(
+                _Tensor(
+                    side,
+                    index,
+                    several,
+                    grid if several else f"{name.upper()}_{side.upper()}",
+                    grid,
+                    record.dtype,
+                    known[index].elements if known else elements[position],
+                    features,
+                    identifiers[side, index] if known else distinct(feature.name for feature in features),
+                )
+            )
+    return found
 
 
 def _recorded(interface: Interface) -> str:
@@ -83,32 +160,27 @@ def _recorded(interface: Interface) -> str:
     )
 
 
-#: What the lines that fill the arrays stand under.
-_ORDER = """\
-// Order of the axes, last index fastest; the batch is one sample. In TFLite Micro the arrays are
-// interpreter.input(0)->data and interpreter.output(0)->data, in plain C the arguments of its function. Codes in
-// another order are as good as any to the model, and the test vectors can't tell: fill the arrays by these lines.
-"""
+def _order(name: str, layouts: Sequence[TensorLayout]) -> str:
+    """What the lines that fill the arrays stand under."""
+    if all(layout.scale is None for layout in layouts):
+        plain = (
+            f"Plain C takes and gives codes, not these: where it was exported, {name}_model.h has the lines that fill "
+            "and read its arguments"
+        )
+    else:
+        plain = "In plain C they are the arguments of its function, in this order"
+    text = (
+        f"Order of the axes, last index fastest; the batch is one sample. In TFLite Micro the arrays are "
+        f"{interpreter_arrays(layouts)}. {plain}. Values in another order are as good as any to the model, and the "
+        "test vectors can't tell: fill the arrays by these lines."
+    )
+    return f"{comment(text)}\n"
 
 
-def _conversion(name: str, layout: TensorLayout, interface: Interface) -> Callable[[str], str] | str:
-    """Physical values where a feature says what they are, else the network's own."""
-    features = interface.inputs if layout.side == "input" else interface.outputs
-    if layout.index or not features or layout.scale is None:
-        return generic_code(name, layout)
-    verb = "quantize" if layout.side == "input" else "dequantize"
-    if len(features) == 1:
-        (feature,) = _distinct(feature.name for feature in features)
-        return lambda element: f"{name}_{verb}_{feature}({element})"
-    if len(features) != layout.elements or len(layout.shape) > 1:
-        return generic_code(name, layout)
-    array = variable(layout)
-    given = f"samples, {array}" if layout.side == "input" else f"{array}, results"
-    return f"{name}_{verb}_{layout.side}({given});"
-
-
-def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple[QParams, ...]) -> str:
+def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QParams, ...]) -> str:
     """Macros: scale and zero point of each tensor of one side, offset and span of each feature."""
+    features = [feature for tensor in tensors for feature in tensor.features]
+    identifiers = [identifier for tensor in tensors for identifier in tensor.identifiers]
     if not records:
         raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
     lines = []
@@ -122,9 +194,9 @@ def _figures(name: str, side: str, features: tuple[Feature, ...], records: tuple
             low, high = (code - record.zero_point[0] for code in record.code_range)
             lines.append(f"// The code of a whole number from {low} to {high} is that number plus the zero point.")
     lines += ["", f"#define {name.upper()}_{side.upper()}_FEATURES {len(features)}"]
-    for feature, identifier in zip(features, _distinct(feature.name for feature in features), strict=True):
+    for feature, identifier in zip(features, identifiers, strict=True):
         macro = f"{name.upper()}_{side.upper()}_{identifier.upper()}"
-        unit = f"in {quoted(feature.unit)}" if feature.unit else "a pure number"
+        unit = f"in {quoted(feature.unit)}" if feature.unit else "no unit stated"
         lines += [
             f"// {quoted(feature.name)}, {unit}: network value = (physical value - offset) / span.",
             f"#define {macro}_OFFSET {double_literal(feature.offset)}",
@@ -201,42 +273,47 @@ static inline float {name}_dequantize_{identifier}({dtype}_t code) {{
 """
 
 
-def _whole_tensor(name: str, side: str, identifiers: tuple[str, ...], dtype: str) -> str:
-    """The C function that converts all features of tensor 0.
+def _whole_tensor(name: str, tensor: _Tensor) -> str:
+    """The C function that converts all features of a tensor.
 
     Its name can't be a feature's: c_identifier never returns ``input`` or ``output``, which are Arduino macros.
     """
-    size = f"{name.upper()}_{side.upper()}_FEATURES"
-    if side == "input":
-        head = f"{name}_quantize_input(const float physical[{size}], {dtype}_t codes[{size}])"
-        lines = [f"  codes[{i}] = {name}_quantize_{feature}(physical[{i}]);" for i, feature in enumerate(identifiers)]
+    if tensor.side == "input":
+        lines = [
+            f"  codes[{i}] = {name}_quantize_{feature}(physical[{i}]);" for i, feature in enumerate(tensor.identifiers)
+        ]
     else:
-        head = f"{name}_dequantize_output(const {dtype}_t codes[{size}], float physical[{size}])"
-        lines = [f"  physical[{i}] = {name}_dequantize_{feature}(codes[{i}]);" for i, feature in enumerate(identifiers)]
-    return "\n".join([f"static inline void {head} {{", *lines, "}", ""])
+        lines = [
+            f"  physical[{i}] = {name}_dequantize_{feature}(codes[{i}]);"
+            for i, feature in enumerate(tensor.identifiers)
+        ]
+    return "\n".join([_whole_head(name, tensor), *lines, "}", ""])
 
 
-def _shared_by_all(name: str, side: str, identifiers: tuple[str, ...], dtype: str) -> str:
-    """The C function that converts tensor 0, all of whose elements are the one feature."""
-    size, (feature,) = f"{name.upper()}_{side.upper()}_SIZE", identifiers
-    if side == "input":
-        head = f"{name}_quantize_input(const float physical[{size}], {dtype}_t codes[{size}])"
+def _shared_by_all(name: str, tensor: _Tensor) -> str:
+    """The C function that converts a tensor all of whose elements are the one feature."""
+    (feature,) = tensor.identifiers
+    if tensor.side == "input":
         line = f"codes[i] = {name}_quantize_{feature}(physical[i]);"
     else:
-        head = f"{name}_dequantize_output(const {dtype}_t codes[{size}], float physical[{size}])"
         line = f"physical[i] = {name}_dequantize_{feature}(codes[i]);"
     # An unsigned int has 16 bits at least, which is more than a tensor of a device of that kind has elements.
-    loop = f"  for (unsigned int i = 0; i < {size}; ++i) {line}"
-    return "\n".join([f"static inline void {head} {{", loop, "}", ""])
+    return "\n".join([_whole_head(name, tensor), f"  for (unsigned int i = 0; i < {tensor.size}; ++i) {line}", "}", ""])
 
 
-def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    """Identifiers in order, later ones numbered from 2 where an earlier one is the same."""
-    taken: list[str] = []
-    for name in names:
-        identifier = stem = c_identifier(name)
-        number = 2
-        while identifier in taken:
-            identifier, number = f"{stem}_{number}", number + 1
-        taken.append(identifier)
-    return tuple(taken)
+def _whole_head(name: str, tensor: _Tensor) -> str:
+    physical, codes = f"float physical[{tensor.size}]", f"{tensor.dtype}_t codes[{tensor.size}]"
+    arguments = f"const {physical}, {codes}" if tensor.side == "input" else f"const {codes}, {physical}"
+    function = whole_function(name, tensor.side, tensor.index, 2 if tensor.several else 1)
+    return f"static inline void {function}({arguments}) {{"
+
+
+def _first_output(name: str, tensor: _Tensor) -> str:
+    """What an application that knows of one output calls."""
+    arguments = f"const {tensor.dtype}_t codes[{tensor.size}], float physical[{tensor.size}]"
+    return f"""\
+// The first output, which is the one that the test vectors have.
+static inline void {name}_dequantize_output({arguments}) {{
+  {whole_function(name, "output", 0, 2)}(codes, physical);
+}}
+"""

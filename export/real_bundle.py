@@ -20,10 +20,11 @@ from export.passes.padding import padding
 from export.passes.weight_only import dynamic_range, half_weights
 from export.quantization_report import csv_text, quantization_report
 from export.real_inputs import RealInputs
+from export.run_layouts import run_layouts
 from export.samples import Samples, called, taken
 from export.samples import stored as stored_samples
 from export.stages import DeviceNetwork, StageFigures, float_network, measured
-from export.tensor_layout import TensorLayout, tensor_layouts
+from export.tensor_layout import TensorLayout
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import evaluating
 from qtorch.call_form import flat_outputs
@@ -89,7 +90,7 @@ def real_files(
     }
     methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in graph.nodes))
     files = {f"{name}.tflite": model}
-    layouts = tensor_layouts(graph)
+    layouts = run_layouts(run, graph)
     texts = headers.model_data(name, model, layouts)
     if kind == "float32":
         texts[f"{name}_op_resolver.h"] = headers.op_resolver(name, methods)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.board_share import BoardShare, in_a_line
+from export.board_share import BoardShare, in_lines
 from export.bundle import Bundle
 from export.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
@@ -20,7 +20,7 @@ from export.quantization_advice import FEW_STEPS
 from export.stages import stage_name
 from export.tensor_code import summary
 from export.tensor_layout import TensorLayout
-from export.verdict import Verdict
+from export.verdict import OUTCOMES, Verdict
 
 __all__ = ["agreement_table", "outcome_page", "verdict_page", "written_page"]
 
@@ -89,16 +89,17 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
 
 def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
     """In which order a device is handed its inputs, and gives its outputs."""
-    for entry in metrics["tensors"]:
-        layout = TensorLayout.from_json(entry)
-        yield Line(f"{layout.label}: {summary(layout)}")
+    for key, taker in (("tensors", ""), ("c_tensors", "plain C's ")):
+        for entry in metrics.get(key, ()):
+            layout = TensorLayout.from_json(entry)
+            yield Line(f"{taker}{layout.label}: {summary(layout)}")
 
 
 def _shares(metrics: Mapping[str, Any]) -> Iterator[Line]:
     """What the network takes of the board, or of some well-known ones."""
     shares = [BoardShare(**entry) for entry in metrics["shares"]]
-    if shares:
-        yield Line(in_a_line(shares), "plain" if all(share.fits for share in shares) else "attention")
+    for line in in_lines(shares):
+        yield Line(line, "plain" if all(share.fits for share in shares) else "attention")
 
 
 def agreement_table(
@@ -114,7 +115,7 @@ def agreement_table(
     rows: list[tuple[object, ...]] = []
     for name, engine in engines.items():
         how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
-        judged = "" if how is None else f"judged{how}"
+        judged = "" if how is None else f"must agree{how}"
         rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
     apart = {i for i, engine in enumerate(engines.values()) if engine.mismatches}
     rows += [(name, "", "", "", f"not run: {absent.error}") for name, absent in (not_run or {}).items()]
@@ -151,7 +152,7 @@ def verdict_page(verdict: Verdict) -> Iterator[Block]:
                 _figure(each.figure),
                 f"{each.worse_by:.4g}",
                 f"{each.low:.4g} to {each.high:.4g}",
-                each.outcome,
+                OUTCOMES[each.outcome],
             )
             for each in verdict.comparisons
         ]

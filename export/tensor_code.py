@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from export.tensor_layout import TensorLayout, brackets
 
-__all__ = ["SUFFIX", "described", "generic_code", "index_macro", "moves", "summary", "tensor_macro", "variable"]
+__all__ = [
+    "SUFFIX",
+    "described",
+    "generic_code",
+    "index_macro",
+    "interpreter_arrays",
+    "moves",
+    "summary",
+    "tensor_macro",
+    "variable",
+]
 
 #: What an axis is called in a loop; ``axis 2`` is ``a2``.
 _LETTERS = {"height": "h", "width": "w", "channels": "c", "time": "t", "features": "i", "value": "i"}
@@ -44,7 +54,7 @@ def index_macro(name: str, layout: TensorLayout) -> str:
 
 
 def moves(
-    name: str, layout: TensorLayout, array: str, real: str, convert: Callable[[str], str]
+    name: str, layout: TensorLayout, array: str, real: str, convert: Callable[[str], str] | str, are: str = ""
 ) -> tuple[tuple[str, str], ...]:
     """Lines of C between an array of codes and one of real numbers, each with a sentence on the latter's order.
 
@@ -56,8 +66,13 @@ def moves(
         layout: of the tensor.
         array: variable of the device's array, flat.
         real: variable of the real numbers, which have their axes.
-        convert: an element's expression to that of the other array.
+        convert: an element's expression to that of the other array; or a statement that moves a whole tensor of one
+            axis.
+        are: what the real numbers are, in words; empty if that is said elsewhere.
     """
+    are = are and f", {are}"
+    if isinstance(convert, str):
+        return ((f"{real}{brackets(layout.shape)}{are}: {layout.axes[0]}", convert),)
     orders = [(layout.recorded_order, "as they are recorded"), (layout.network_order, "in PyTorch's order")]
     letters = _letters(layout)
     index = letters[0] if len(letters) == 1 else f"{_macro(name, layout)}_INDEX({', '.join(letters)})"
@@ -77,7 +92,7 @@ def moves(
         else:
             which = f", {which}"
         axes = ", ".join(layout.axes[i] for i in order)
-        found[order] = (f"{declared}{which}: {axes}", f"{loops} {done}")
+        found[order] = (f"{declared}{are}{which}: {axes}", f"{loops} {done}")
     return tuple(found.values())
 
 
@@ -98,29 +113,36 @@ def summary(layout: TensorLayout) -> str:
     return f"{layout.declaration(variable(layout))}: {layout.order_in_words}{grid}"
 
 
+def interpreter_arrays(layouts: Sequence[TensorLayout]) -> str:
+    """What TFLite Micro calls the arrays: ``interpreter.input(0)->data, ... and interpreter.output(0)->data``."""
+    *most, last = [f"interpreter.{layout.side}({layout.index})->data" for layout in layouts]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def described(
-    name: str, layouts: Sequence[TensorLayout], converts: Callable[[TensorLayout], Callable[[str], str] | str]
+    name: str,
+    layouts: Sequence[TensorLayout],
+    converts: Callable[[TensorLayout], Callable[[str], str] | str],
+    are: Callable[[TensorLayout], str],
 ) -> str:
     """Comments and macros of a header: for each tensor its order, and the lines that fill or read it.
 
     Args:
         name: the model's, an identifier.
         layouts: of the tensors.
-        converts: see :func:`moves`; or a statement that moves a whole tensor of one axis.
+        converts: see :func:`moves`, like the next.
+        are: as above.
     """
     blocks = []
     for layout in layouts:
         convert = converts(layout)
-        lines = [f"// {layout.label.capitalize()}: {summary(layout)}."]
+        lines = [f"// {layout.title}: {summary(layout)}."]
         macro = index_macro(name, layout)
         if macro:
             lines.append(macro)
         verb, real = ("Filled from", "samples") if layout.side == "input" else ("Read into", "results")
-        if isinstance(convert, str):
-            lines += [f"// {verb} float {real}{brackets(layout.shape)}: {layout.axes[0]}", f"//   {convert}"]
-        else:
-            for about, line in moves(name, layout, variable(layout), real, convert):
-                lines += [f"// {verb} float {about}", f"//   {line}"]
+        for about, line in moves(name, layout, variable(layout), real, convert, are(layout)):
+            lines += [f"// {verb} float {about}", f"//   {line}"]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 

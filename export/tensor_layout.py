@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from export.ir import Graph, Node
+from qtorch.features import Feature
 
 __all__ = ["TensorLayout", "tensor_layouts"]
 
@@ -37,6 +38,8 @@ class TensorLayout:
         axes: names of the same, all different.
         order: for each axis of ``shape``, which axis of ``network_shape`` it is, from 0.
         network_shape: in the order of the network's code.
+        name: of several, what the network's code calls it; empty where that is not known.
+        quantities: what its numbers are outside the network: one for all elements, or one for each; none if unknown.
     """
 
     side: str
@@ -49,6 +52,8 @@ class TensorLayout:
     axes: tuple[str, ...]
     order: tuple[int, ...]
     network_shape: tuple[int, ...]
+    name: str = ""
+    quantities: tuple[Feature, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -57,8 +62,15 @@ class TensorLayout:
 
     @property
     def label(self) -> str:
-        """``"input"``, or ``"input 1"`` where there are several."""
-        return self.side if self.count == 1 else f"{self.side} {self.index}"
+        """``"input"``, or ``"input 1 (picture)"`` where there are several."""
+        if self.count == 1:
+            return self.side
+        return f"{self.side} {self.index}" + (f" ({self.name})" if self.name else "")
+
+    @property
+    def title(self) -> str:
+        """The label as a sentence begins with it."""
+        return self.label[:1].upper() + self.label[1:]
 
     @property
     def is_network_order(self) -> bool:
@@ -103,6 +115,7 @@ class TensorLayout:
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
         }
+        fields["quantities"] = tuple(Feature(**each) for each in entry.get("quantities", ()))
         return cls(**fields)
 
 

@@ -16,11 +16,24 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["ALLOWED", "FEWEST", "Answer", "Candidate", "Comparison", "Verdict", "intervals", "no_verdict", "verdict"]
+__all__ = [
+    "ALLOWED",
+    "FEWEST",
+    "OUTCOMES",
+    "Answer",
+    "Candidate",
+    "Comparison",
+    "Verdict",
+    "intervals",
+    "no_verdict",
+    "verdict",
+]
 
 Answer = Literal["ship", "do not ship", "test set too small to tell", "no verdict"]
 Better = Literal["higher", "lower"]
 
+#: What a comparison's outcome is called on a page.
+OUTCOMES = {"met": "passed", "not met": "failed", "open": "too few samples to tell"}
 #: Share of what a float network gains over the best constant answer that its device may lose.
 ALLOWED = 0.02
 #: Test samples below which a bootstrap says nothing.

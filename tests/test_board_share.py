@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,9 +49,28 @@ def test_without_a_board_some_known_ones() -> None:
     assert [share.board for share in shares] == ["bluepill", "nano33ble", "pico", "esp32"]
     line = in_a_line(shares)
     assert line.startswith(
-        "TFLite Micro, share of flash (model file) and of RAM (tensor arena): bluepill 50.0 % and 12.8"
+        "TFLite Micro, share of flash (model file; interpreter and kernels come on top) and of RAM (tensor arena): "
+        "bluepill 50.0 % and 12.8"
     )
     assert in_a_line(()) == ""
+
+
+@pytest.mark.parametrize("board", ["nano33ble", "pico"])
+def test_a_project_in_tflite_micro_beside_plain_c_has_both_shares(tmp_path: Path, board: str) -> None:
+    options = ExportOptions(c=True, target=board, firmware=tmp_path / "firmware")
+    bundle = make_bundle(calibrated_run(Plain, PlainData()), "it", options)
+    assert any(path.endswith("_model_data.cpp") for path in bundle.firmware)
+    file, arena = bundle.metrics["tflite_bytes"], bundle.arena_bytes
+    for text in (plain_text(outcome_page(bundle)), bundle.files["report.html"].decode()):
+        assert (
+            f"{board}, TFLite Micro: {100 * file / (BOARDS[board].flash or 1):.2g} % of flash ({file:,} bytes" in text
+        )
+        assert f"RAM ({arena:,} bytes: tensor arena)" in text
+        assert "interpreter and kernels come on top" in text
+        assert f"{board}, plain C: " in text
+    # Where the project itself is plain C there is one form.
+    small = board_shares({**_METRICS, "c": _C}, BOARDS["uno"], project=True)
+    assert [share.form for share in small] == ["plain C"]
 
 
 def test_an_export_says_it() -> None:

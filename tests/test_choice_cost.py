@@ -47,12 +47,16 @@ def test_both_figures_are_those_of_exports(eight_bits: Bundle, config: dict[str,
     assert entry["choice"] == words
     assert entry["chosen"]["file"] == bundle.metrics["tflite_bytes"] == len(bundle.files["it.tflite"])
     assert entry["other"]["file"] == eight_bits.metrics["tflite_bytes"] == len(eight_bits.files["it.tflite"])
+    for of, other in ((bundle, "chosen"), (eight_bits, "other")):
+        assert entry[other]["arena"] == of.arena_bytes
     if writes_c:
         for of, other in ((bundle, "chosen"), (eight_bits, "other")):
             assert entry[other]["c_constants"] == of.metrics["c"]["constant_bytes"]
             assert entry[other]["c_memory"] == of.metrics["c"]["scratch_bytes"]
     said, page = plain_text(outcome_page(bundle)), bundle.files["report.html"].decode()
     sentence = in_a_sentence(ChoiceCost.from_json(entry))
+    # What a device allocates is the arena.
+    assert "tensors' memory" not in sentence
     if called:
         assert f"{words}: {called} {entry['chosen']['file']:,} bytes instead of {entry['other']['file']:,}" in sentence
         assert sentence in said
@@ -81,6 +85,14 @@ def test_the_sentence_of_a_cost() -> None:
     )
     assert ChoiceCost.from_json(cost.as_json()) == cost
     assert in_a_sentence(ChoiceCost("a", "b", Sizes(1, 2), Sizes(2, 2))) == ""
+    # Without TFLite Micro there is no arena to compare.
+    assert "the tensors' memory 8 instead of 4" in in_a_sentence(ChoiceCost("a", "b", Sizes(2, 8), Sizes(1, 4)))
+    measured = ChoiceCost("a", "b", Sizes(2, 8, arena=32), Sizes(1, 4, arena=16))
+    assert (
+        in_a_sentence(measured) == "a: the file takes 2 bytes instead of 1 (b); TFLite Micro's arena 32 instead of 16"
+    )
+    alone = ChoiceCost("a", "b", Sizes(2, 4, arena=3008), Sizes(2, 4, arena=2832))
+    assert in_a_sentence(alone) == "a: TFLite Micro's arena takes 3,008 bytes instead of 2,832 (b)"
     unknown = ChoiceCost("a", "b", Sizes(1, 2), None, "there are no training data")
     assert in_a_sentence(unknown) == "a: not compared with b: there are no training data"
     assert ChoiceCost.from_json(unknown.as_json()) == unknown

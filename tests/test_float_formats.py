@@ -252,7 +252,7 @@ def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path)
     bundle = make_bundle(partly_float, "partly", ExportOptions(io=io))
     assert bundle.parity is not None
     assert bundle.parity.judges == ("tflm, node by node",)
-    assert "judged, node by node" in plain_text(outcome_page(bundle))
+    assert "must agree, node by node" in plain_text(outcome_page(bundle))
     assert "AddDequantize" in bundle.files["partly_op_resolver.h"].decode()
     write_bundle(bundle, tmp_path / "out")
     assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0

@@ -205,6 +205,18 @@ def test_what_is_stated_reaches_interface_header_and_report(tmp_path: Path) -> N
     assert "unit g, rate 119 Hz, axes aX, aY, aZ" in str(page)
 
 
+def test_generated_recordings_say_what_they_are() -> None:
+    interface = GestureData(recordings=5).arrays.interface
+    recorded = dict(interface.recorded)
+    assert (interface.inputs[0].unit, recorded["unit"], recorded["axes"]) == ("codes", "codes", "aX, aY, aZ")
+    # What lies still measures gravity alone.
+    values = GestureData(recordings=200).arrays.train[0].reshape(-1, 50, 3) * 127
+    still = values.std(1).sum(1).argsort()[:10]
+    assert recorded["gravity"] == "32 codes"
+    assert float(values[still].mean(1).norm(dim=1).mean()) == pytest.approx(32, rel=0.2)
+    assert "50 samples" in recorded["rate"]
+
+
 def test_findings_stand_in_the_report() -> None:
     summary = DataSummary("mine", 9, 0, 5, 2, ("aX < aY in all",))
     assert summary.figures()["findings"] == ["aX < aY in all"]

@@ -271,7 +271,7 @@ def test_engines_that_disagree_or_did_not_run_are_marked() -> None:
     }
     table = agreement_table(engines, ("tflm, every node",), {"litert_default": NotRun("1", "no kernel for it")})
     assert table.attention == {1, 2}
-    assert table.rows[0] == ("tflm", 10, "100.00%", 0, "judged, every node")
+    assert table.rows[0] == ("tflm", 10, "100.00%", 0, "must agree, every node")
     assert table.rows[2] == ("litert_default", "", "", "", "not run: no kernel for it")
 
 

@@ -154,7 +154,7 @@ def test_a_plain_modules_figure_is_recognized_and_judged(plain: Any) -> None:
     line = np.linalg.lstsq(design[:TRAINED], Y[:TRAINED].double().numpy(), rcond=None)[0]
     error = ((design[TRAINED:] @ line - Y[TRAINED:].double().numpy()) ** 2).mean()
     assert named["linear regression"] == pytest.approx(error, rel=1e-4)
-    assert any("trained for all epochs is not known" in remark for remark in found.remarks)
+    assert any("no float network was trained for all epochs" in remark for remark in found.remarks)
 
 
 def test_the_answer_is_the_last_line_and_on_the_page(plain: Any, tmp_path: Any) -> None:

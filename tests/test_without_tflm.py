@@ -59,7 +59,7 @@ def test_a_run_names_what_really_ran(tmp_path: Path, capsys: Any) -> None:
 
     assert export_main(["verify", str(tmp_path / "sine.tflite")]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [*JUDGE.split(), "256", "100.00%", "0", "judged"] in rows
+    assert [*JUDGE.split(), "256", "100.00%", "0", "must", "agree"] in rows
     model = tmp_path / "sine.tflite"
     assert export_main(["verify", str(model), "--against", str(tmp_path / "sine.ckpt")]) == 0
 

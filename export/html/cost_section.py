@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from export.board_share import BoardShare, in_a_line
+from export.board_share import BoardShare, in_lines
 from export.choice_cost import ChoiceCost, in_a_sentence
 from export.html.charts import bar
 from export.html.facts import Facts
@@ -67,8 +67,8 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
 
 
 def _shares(facts: Facts) -> Markup:
-    line = in_a_line([BoardShare(**entry) for entry in facts.metrics.get("shares", ())])
-    return element("p", f"{line}. What else the firmware has comes on top.") if line else Markup()
+    lines = in_lines([BoardShare(**entry) for entry in facts.metrics.get("shares", ())])
+    return joined(*(element("p", f"{line}. What else the firmware has comes on top.") for line in lines))
 
 
 def _ops(graph: Graph) -> Markup:

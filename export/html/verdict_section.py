@@ -8,6 +8,7 @@ from typing import Any, Literal
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
+from export.verdict import OUTCOMES
 
 __all__ = ["provenance_section", "verdict_banner", "verdict_section"]
 
@@ -35,7 +36,7 @@ def verdict_section(facts: Facts) -> Markup:
         [
             each["against"], shown(each["figure"]), shown(each["worse_by"]),
             f"{shown(each['low'])} to {shown(each['high'])}", shown(each["allowed"]),
-            each["outcome"] if each["outcome"] == "met" else element("b", each["outcome"], class_="bad"),
+            OUTCOMES["met"] if each["outcome"] == "met" else element("b", OUTCOMES[each["outcome"]], class_="bad"),
         ]
         for each in found["comparisons"]
     ]  # fmt: skip

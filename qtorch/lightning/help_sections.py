@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Optional
 
 from pytorch_lightning.cli import LightningArgumentParser
 
 from qtorch.errors import BadConfiguration
+from qtorch.lightning.boolean_options import with_values
 
 __all__ = ["SectionedParser", "help_of_section"]
 
@@ -49,7 +50,21 @@ def help_of_section(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
 
 
 class SectionedParser(LightningArgumentParser):
-    """Shows the options that come first, or those of the section that :meth:`section_help` was asked for."""
+    """Shows the options that come first, or those of the section that :meth:`section_help` was asked for.
+
+    A boolean option without a value is true.
+    """
+
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
+        """See :func:`~qtorch.lightning.boolean_options.with_values`."""
+        given = sys.argv[1:] if args is None else args
+        booleans = {
+            option
+            for action in self._actions
+            if getattr(action, "_typehint", None) in (bool, bool | None, Optional[bool])  # noqa: UP045
+            for option in action.option_strings
+        }
+        return super().parse_args(with_values(given, booleans), *others, **options)
 
     def section_help(self, section: str, arguments: Sequence[str]) -> None:
         """Print the help of one section, and leave.

@@ -13,8 +13,8 @@ from qtorch.errors import BadConfiguration
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
 from recipes.duplicates import duplicates, fingerprints
-from recipes.gesture_qat.motions import generate
-from recipes.gesture_qat.recordings import AXES, LIMIT, Recordings, read_folder
+from recipes.gesture_qat.motions import GRAVITY, generate
+from recipes.gesture_qat.recordings import AXES, LIMIT, SAMPLES, Recordings, read_folder
 from recipes.stratified import stratified_split
 
 __all__ = ["GestureData", "windows"]
@@ -64,7 +64,7 @@ class GestureData(ArrayDataModule):
     def load(self) -> Arrays:
         """Read or generate, split, and scale."""
         read = (
-            Recordings(generate(self.recordings, self.seed), "synthetic")
+            Recordings(generate(self.recordings, self.seed), "synthetic", "codes")
             if self.folder is None
             else read_folder(Path(self.folder))
         )
@@ -79,10 +79,14 @@ class GestureData(ArrayDataModule):
         interface = Interface(
             (Feature("acceleration", read.unit or "", 0.0, LIMIT),),
             tuple(Feature(f"{name} probability") for name in read.values),
-            _recorded(read),
+            (*_recorded(read), *(_GENERATED if self.folder is None else ())),
         )
         summary = DataSummary(read.source, len(x), 0, len(train[0]), len(test[0]), findings)
         return Arrays(train, validation, test, interface, summary)
+
+
+#: What the generator's recordings are beside that: it knows samples, and no clock.
+_GENERATED = (("gravity", f"{GRAVITY:g} codes"), ("rate", f"any at which {SAMPLES} samples hold one motion"))
 
 
 def _recorded(read: Recordings) -> tuple[tuple[str, str], ...]:

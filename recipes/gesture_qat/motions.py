@@ -9,9 +9,10 @@ import numpy as np
 
 from recipes.gesture_qat.recordings import LIMIT, SAMPLES
 
-__all__ = ["generate"]
+__all__ = ["GRAVITY", "generate"]
 
-_GRAVITY = 32.0
+#: In codes.
+GRAVITY = 32.0
 
 
 def generate(recordings: int, seed: int) -> dict[str, np.ndarray]:
@@ -57,7 +58,7 @@ def _flex(count: int, rng: np.random.Generator) -> np.ndarray:
 
 def _rest(count: int, rng: np.random.Generator) -> np.ndarray:
     """Gravity ``[count, 3]`` on a board that lies about flat."""
-    return _turn(np.tile([0.0, 0.0, _GRAVITY], (count, 1)), _axes(count, rng), rng.normal(0, 0.6, (count, 1)))
+    return _turn(np.tile([0.0, 0.0, GRAVITY], (count, 1)), _axes(count, rng), rng.normal(0, 0.6, (count, 1)))
 
 
 def _sensed(motion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
