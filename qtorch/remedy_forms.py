@@ -105,8 +105,9 @@ _RECURRENT = (
     "docs/bring_your_network.md, 'A recurrent layer', does"
 )
 _START = (
-    "a constant of the batch's size is made of an input: x[:, 0, :1] * self.zeros for sequences x, self.zeros being a "
-    "buffer, as docs/bring_your_network.md, 'A recurrent layer', does; or make the state an input of the network"
+    "begin with zeros of the batch's size, torch.zeros(x.shape[0], n) in float32 with an input x of two axes or more, and "
+    "add another value behind it; or with x[:, 0, :1] * self.zeros, self.zeros being a buffer, as "
+    "docs/bring_your_network.md, 'A recurrent layer', does; or make the state an input of the network"
 )
 _NO_COMPARISON = none("no comparison can; F.relu, torch.maximum and torch.minimum choose between numbers")
 _NO_INDEX = none("the device returns numbers, no indices; return what it is taken of, and take it in the firmware")
@@ -454,9 +455,8 @@ FORMS: Mapping[str, Callable[[Asked], str]] = {
     # Others.
     **dict.fromkeys(("lstm", "gru", "rnn", "rnnbase", "lstmcell", "grucell", "rnncell"), _always(_RECURRENT)),
     **dict.fromkeys(("embedding", "embeddingbag", "onehot"), _looked_up),
-    **dict.fromkeys(("zeros", "newzeros", "zeroslike", "empty", "newempty", "emptylike"), _always(_START)),
-    **dict.fromkeys(("ones", "newones", "oneslike", "full", "newfull", "fulllike"), _always(
-        _START + "; of another value, with + value behind it")),
+    **{f"{kind}{name}": _always(_START) for kind in ("", "new") for name in ("zeros", "ones", "full", "empty")},
+    **{f"{name}like": _always(_START) for name in ("zeros", "ones", "full", "empty")},
     **dict.fromkeys(("rand", "randn", "randlike", "randnlike", "bernoulli"), _always(_RANDOM)),
     "kldiv": _always(none("a loss belongs into the training step, behind the network")),
     "adaptivelogsoftmaxwithloss": _always(none("a loss belongs into the training step, behind the network")),

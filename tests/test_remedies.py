@@ -552,6 +552,27 @@ def test_weights_computed_from_parameters(standardized: bool) -> None:
     assert refused.remedy.startswith("compute it once, before the network is prepared")
 
 
+@pytest.mark.parametrize("file", ["<string>", "written"])
+def test_no_line_of_code_that_stands_in_no_file(file: str) -> None:
+    names: dict[str, Any] = {"nn": nn, "torch": torch}
+    text = "class Net(nn.Module):\n    def forward(self, x):\n        return torch.erf(x)\n"
+    exec(compile(text, file, "exec"), names)
+    refused = refusal(names["Net"](), torch.zeros(1, 4))
+    assert refused is not None
+    assert refused.where == "layer 'erf'"
+
+
+def test_a_table_of_rows_is_a_layer_without_bias() -> None:
+    """What the remedy says of an embedding, held against the embedding."""
+    torch.manual_seed(0)
+    table, index = nn.Embedding(10, 4), torch.randint(0, 10, (3, 5))
+    said = remedy(Asked("Embedding", table, shape=(3, 5)), frozenset(supported_names()))
+    vectors = eval(re.search(r"F\.one_hot\(.*?\)\.float\(\)", said)[0], {**NAMES, "index": index})  # type: ignore[index]
+    layer = eval(re.search(r"nn\.Linear\(.*?\)", said)[0], dict(NAMES))  # type: ignore[index]
+    layer.weight = nn.Parameter(table.weight.detach().t())
+    torch.testing.assert_close(qtorch.prepare(nn.Sequential(layer), vectors[:1])(vectors), table(index))
+
+
 def test_weights_computed_from_the_input() -> None:
     refused = refusal(Called(lambda x: F.linear(x, x)), torch.zeros(1, 4))
     assert refused is not None
