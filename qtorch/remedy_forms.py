@@ -105,8 +105,8 @@ _RECURRENT = (
     "docs/bring_your_network.md, 'A recurrent layer', does"
 )
 _START = (
-    "begin with zeros of the batch's size, torch.zeros(x.shape[0], n) in float32 with an input x of two axes or more, and "
-    "add another value behind it; or with x[:, 0, :1] * self.zeros, self.zeros being a buffer, as "
+    "begin with zeros of the batch's size, torch.zeros(x.shape[0], n) in float32 with an input x of two axes or more, "
+    "and add another value behind it; or with x[:, 0, :1] * self.zeros, self.zeros being a buffer, as "
     "docs/bring_your_network.md, 'A recurrent layer', does; or make the state an input of the network"
 )
 _NO_COMPARISON = none("no comparison can; F.relu, torch.maximum and torch.minimum choose between numbers")

@@ -107,8 +107,14 @@ def test_a_state_of_another_value_says_what_to_write() -> None:
     calibrated(Recurrent(lambda x: torch.zeros(x.shape[0], 4) + 0.5), torch.randn(40, 3, 3))
 
 
-def test_zeros_of_no_batch_are_not_taken_for_such() -> None:
+class OtherAxis(nn.Module):
+    """Zeros of a size that is the batch's by chance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, 0] + torch.zeros(x.shape[1], 3)[:1]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_zeros_of_no_batch_are_not_taken_for_such(batch: int) -> None:
     with pytest.raises(UnsupportedLayer):
-        qtorch.prepare(Recurrent(lambda x: torch.zeros(x.shape[1], 4)), torch.zeros(1, 3, 3))
-    with pytest.raises(UnsupportedLayer):
-        qtorch.prepare(Recurrent(lambda x: torch.zeros(x.shape[1], 4)), torch.zeros(2, 3, 3))
+        qtorch.prepare(OtherAxis(), torch.randn(batch, 2, 3))
