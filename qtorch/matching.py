@@ -54,10 +54,16 @@ def supported_names() -> list[str]:
 _SUPPORTED = frozenset(supported_names())
 
 
+#: What stands in the place of a line whose file is not there: the next frame.
+_NO_SOURCE = ': File "'
+
+
 def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, remedy: str) -> UnsupportedLayer:
     """The error for a call that can't be exported, with its name and its line of source."""
     name = str(node.target) if node.op == "call_module" else node.name
     line = source_line(node)
+    if _NO_SOURCE in line:
+        line = ""
     return UnsupportedLayer(
         where=f"layer {name!r}" + (f" ({line})" if line else ""), expected=expected, got=got, remedy=remedy
     )

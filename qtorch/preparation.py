@@ -24,6 +24,7 @@ from qtorch.normalization import Normalization
 from qtorch.ops import ROWS
 from qtorch.row import Row
 from qtorch.sharing import SharedGrid, Sharing
+from qtorch.start_states import write_out_zeros
 from qtorch.tracing import is_tensor, shape_of
 from qtorch.training_form import InTraining
 from qtorch.unheard_settings import GRID_SETTINGS, WEIGHT_SETTINGS
@@ -93,6 +94,7 @@ class Preparation:
         # What nothing reads needs no row: checks of sizes, what hooks only look at.
         self.traced.graph.eliminate_dead_code()
         require_no_numbers(self.traced)
+        write_out_zeros(self.traced)
         default = self.config.layer_default
         for node in list(self.traced.graph.nodes):
             self._plan(node)

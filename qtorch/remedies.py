@@ -10,7 +10,8 @@ from __future__ import annotations
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from qtorch.remedy_forms import FORMS, Asked, none
+from qtorch.asked import Asked, none
+from qtorch.remedy_forms import FORMS
 from qtorch.tracing import value_of
 
 __all__ = ["SUPPORTED", "asked", "remedy"]

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qtorch.asked import none, same
 from qtorch.fixedpoint import Multiplier, fits_int32, quantize_multiplier
 from qtorch.gemmlowp import exp_on_negative, multiply, rounding_divide_by_power_of_two
 from qtorch.qparams import Grid
+from qtorch.remedy_axes import moved_last
 from qtorch.row import Call, Refused
 from qtorch.sigmoids import input_radius
 
@@ -23,8 +25,8 @@ DIFFERENCE_BITS, SUM_BITS = 5, 12
 SMALLEST_SCALE = 2.0**-25
 
 
-def along_last_axis(call: Call, most: int) -> dict[str, Any]:
-    """Refuses every axis but the last, and more than ``most`` codes along it.
+def along_last_axis(call: Call, most: int, function: str) -> dict[str, Any]:
+    """Refuses every axis but the last, and more than ``most`` codes along it; ``function`` is its name in PyTorch.
 
     PyTorch's default axis is the last one of a tensor of rank 2.
     """
@@ -36,7 +38,9 @@ def along_last_axis(call: Call, most: int) -> dict[str, Any]:
         raise Refused(
             expected=f"the last axis, dim=-1 or dim={rank - 1}",
             got=f"dim={call.get('dim')} on shape {call.shapes['input']}",
-            remedy="move the axis last first, for example x.movedim(1, -1)",
+            remedy=same(moved_last(f"F.{function}({{x}}, -1)", axis, rank))
+            if axis % rank
+            else none("along the batch's axis it mixes samples; name another"),
         )
     if length > most:
         raise Refused(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtorch.asked import NO_FORM
 from qtorch.kernel_call import Operands
 from qtorch.remedy_forms import padded
 from qtorch.row import Call, Refused
@@ -70,6 +71,20 @@ def padding_name(
 
 def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
+    rows, columns = _given_padding(call, window)
+    mode = call.get("padding_mode", "zeros")
+    if mode != "zeros" and any((*rows, *columns)):
+        pad = columns if len(call.shapes["input"]) == 3 else (*columns, *rows)
+        form = padded(mode, pad, None, call.shapes["input"])
+        raise Refused(
+            expected="padding_mode='zeros'",
+            got=repr(mode),
+            remedy=form if form.startswith(NO_FORM) else f"pad with zeros, or, before the layer with padding=0, {form}",
+        )
+    return rows, columns
+
+
+def _given_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     given = call.get("padding", 0)
     if given == "valid":
         return ((0, 0), (0, 0))
@@ -79,15 +94,6 @@ def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int],
         return (rows[1], rows[0]), (columns[1], columns[0])
     one_dimensional = len(call.shapes["input"]) == 3
     sizes = (0, pair(given)[1]) if one_dimensional else pair(given)
-    if call.get("padding_mode", "zeros") != "zeros":
-        mode = call.get("padding_mode")
-        pad = (sizes[1], sizes[1]) if one_dimensional else (sizes[1], sizes[1], sizes[0], sizes[0])
-        raise Refused(
-            expected="padding_mode='zeros'",
-            got=repr(mode),
-            remedy="pad with zeros, or, before the layer with padding=0, "
-            + padded(mode, pad, None, call.shapes["input"]),
-        )
     return (sizes[0], sizes[0]), (sizes[1], sizes[1])
 
 

@@ -13,12 +13,14 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from qtorch.asked import none, same
 from qtorch.constraints import Fixed, Free
 from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, requantize
 from qtorch.gemmlowp import inverse_square_root
 from qtorch.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.onnx_form import one_operator
 from qtorch.qparams import Grid, QParams
+from qtorch.remedy_axes import moved_last
 from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_axis_stays
 
 _OUTPUT = Fixed({"int8": (1 / 128, 0)})
@@ -31,11 +33,14 @@ _LARGEST_EPSILON = 1e-6
 def attributes(call: Call) -> dict[str, Any]:
     """Of ``F.normalize`` along the last axis."""
     rank = len(call.shapes["input"])
-    if call.get("p", 2.0) != 2 or call.get("dim", 1) % rank != rank - 1:
+    axis, plain = call.get("dim", 1), call.get("p", 2.0) == 2
+    if not plain or axis % rank != rank - 1:
         raise Refused(
             expected=f"p=2 and the last axis, dim={rank - 1}",
             got=f"p={call.get('p', 2.0)}, dim={call.get('dim', 1)}",
-            remedy="move the axis last first",
+            remedy=same(moved_last("F.normalize({x}, dim=-1)", axis, rank))
+            if plain and axis % rank
+            else none("it divides by the root of a sum of squares, along an axis of each sample"),
         )
     if call.get("eps", 1e-12) > _LARGEST_EPSILON:
         raise Refused(

@@ -32,7 +32,7 @@ _MOST = 4095
 
 def attributes(call: Call) -> dict[str, Any]:
     """Along the last axis."""
-    return along_last_axis(call, _MOST)
+    return along_last_axis(call, _MOST, "log_softmax")
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

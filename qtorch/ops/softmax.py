@@ -47,7 +47,7 @@ _LARGEST_SCALE = {"int16": 5.0}
 
 def attributes(call: Call) -> dict[str, Any]:
     """Along the last axis."""
-    return {**along_last_axis(call, _MOST), "beta": 1.0}
+    return {**along_last_axis(call, _MOST, "softmax"), "beta": 1.0}
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

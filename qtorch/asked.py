@@ -1,0 +1,55 @@
+"""A call that was refused, and how a remedy says that there is another form of it, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+__all__ = ["NO_FORM", "Asked", "none", "same"]
+
+#: How a remedy begins where there is none.
+NO_FORM = "no form of it can be exported"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call that was refused.
+
+    Attributes:
+        name: of its module's class, its function or method.
+        module: ``None`` for functions and methods.
+        args: positional, the tensor first.
+        kwargs: by name.
+        shape: of that tensor, the batch axis included; empty if it is not known.
+    """
+
+    name: str
+    module: nn.Module | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+
+    def get(self, name: str, position: int, default: Any) -> Any:
+        """A module's attribute or a function's argument; the default where none was given."""
+        if self.module is not None:
+            return getattr(self.module, name, default)
+        found = self.kwargs.get(name, self.args[position] if position < len(self.args) else None)
+        return default if found is None else found
+
+    def pair(self, name: str, position: int, default: Any) -> tuple[int, ...]:
+        """The same, of what may be one number for all axes."""
+        found = self.get(name, position, default)
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
+
+
+def same(form: str, note: str = "") -> str:
+    """That a form computes the same."""
+    return f"write `{form}`, which computes the same" + (f", {note}" if note else "")
+
+
+def none(why: str) -> str:
+    """That there is no form, and why."""
+    return f"{NO_FORM}: {why}"
