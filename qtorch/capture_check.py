@@ -7,6 +7,7 @@ against the network in float64 where the first look does not suffice.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -108,6 +109,14 @@ def _writing(reference: Reference, examples: Sequence[Tensor], name: str) -> Uns
 
 def _failing(inputs: Sequence[Tensor], error: Exception, *, expected: str, remedy: str) -> BadConfiguration:
     line, first = own_line(error.__traceback__), (str(error).splitlines() or [""])[0]
+    if any(frame.name == "embedding" for frame in traceback.extract_tb(error.__traceback__)):
+        return BadConfiguration(
+            where="the network" + (f" ({line})" if line else ""),
+            expected="inputs that are numbers, float32",
+            got="integers that an embedding looks rows up with, and the device looks nothing up",
+            remedy="give it F.one_hot(index, count).float() as input, and let nn.Linear(count, size, bias=False) hold "
+            "the transposed table, which computes the same",
+        )
     return BadConfiguration(
         where="example_input",
         expected=expected,

@@ -334,12 +334,12 @@ def value_of(argument: Any) -> Any:
     )
 
 
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>.*)')
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>(?!File ").*)')
 
 
 def source_line(node: fx.Node) -> str:
     """``file.py:12: x = self.conv(x)`` of the call, or an empty string where it is not known."""
-    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if is_own(m["file"])]
+    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if is_own(m["file"]) and m["code"]]
     if not frames:
         return ""
     last = frames[-1]

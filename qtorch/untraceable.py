@@ -106,7 +106,7 @@ def _is_size(node: fx.Node) -> bool:
 
 def own_line(trace: TracebackType | None) -> str:
     """``file.py:12: x = self.conv(x)`` of the last frame that is neither torch's nor this package's; empty without."""
-    own = [frame for frame in traceback.extract_tb(trace) if is_own(frame.filename)]
+    own = [frame for frame in traceback.extract_tb(trace) if is_own(frame.filename) and frame.line]
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}" if own else ""
 
 
