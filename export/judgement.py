@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.figure_names import better_by_name
 from export.real_inputs import RealInputs, in_words
 from export.recorded_test import Record
 from export.sample_figures import Composition, constant_output, recognized
@@ -73,7 +74,7 @@ def _judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) ->
     if len(outputs) < len(records):
         return no_verdict("test_step does not call self.net once a batch with one tensor: samples can't be compared")
     if not all(map(math.isfinite, figures.values())):
-        return no_verdict(f"{name} is not finite")
+        return no_verdict(f"{name} is not finite{_not_finite_in(records[device])}")
     found = _composed(run, name, figures, outputs, records[device])
     if isinstance(found, str):
         return no_verdict(found)
@@ -93,6 +94,20 @@ def _judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) ->
     return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
 
 
+def _not_finite_in(record: Record) -> str:
+    """Where in the test set there is a value that is none, if that is why."""
+    read = {} if record.inputs is None else {"an input": record.inputs}
+    for what, values in (*read.items(), *(("a target", each) for each in record.others.values())):
+        rows = values.reshape(len(values), -1)
+        bad = (~rows.isfinite()).any(1).nonzero().flatten().tolist() if values.is_floating_point() else []
+        if bad:
+            first = bad[0]
+            value = float(rows[first][~rows[first].isfinite()][0])
+            more = f" and in {len(bad) - 1} more" if len(bad) > 1 else ""
+            return f": {what} of test sample {first}{more} is {value}, counted from 0; correct or leave out the sample"
+    return ""
+
+
 def _composed(
     run: Run, name: str, figures: Mapping[str, float], outputs: Mapping[str, Tensor], record: Record
 ) -> tuple[_Contributions, Literal["higher", "lower"], Tensor] | str:
@@ -106,6 +121,7 @@ def _composed(
             got=repr(better),
             remedy="correct it",
         )
+    asked_for, better = better, better or better_by_name(name)
     own: Any = getattr(run.module, "contributions", None)
     target = target_of(record)
     if target is None and len(record.others) == 1:
@@ -127,19 +143,23 @@ def _composed(
     for wanted in record.others.values():
         known = recognized(figures, outputs, wanted)
         if known is not None:
-            return _numbers(known, wanted), better or known.better, wanted
+            return _numbers(known, wanted), asked_for or known.better, wanted
     if better is None:
         return _undirected(run, name)
     return (
-        f"what each test sample contributes to {name} is not known; give {type(run.module).__name__} a method "
-        "contributions(x, output, target)"
+        f"what each test sample contributes to {name} is not known: it is no mean over samples that outputs and "
+        f"targets show, as where a root or a ratio is taken batch by batch; {_contributions_of(run)}"
     )
+
+
+def _contributions_of(run: Run) -> str:
+    return f"give {type(run.module).__name__} a method contributions(x, output, target)"
 
 
 def _undirected(run: Run, name: str) -> str:
-    return f"{name} may be better the higher or the lower; say so by better = {{{name!r}: 'higher'}} in " + (
-        type(run.module).__name__
-    )
+    said = f"better = {{{name!r}: 'higher'}} or better = {{{name!r}: 'lower'}}"
+    also = "" if callable(getattr(run.module, "contributions", None)) else f", and {_contributions_of(run)}"
+    return f"{name} may be better the higher or the lower; say in {type(run.module).__name__} which, {said}{also}"
 
 
 def _asked(run: Run, own: Any, *arguments: Tensor | None) -> Mapping[str, Any]:
