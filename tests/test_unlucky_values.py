@@ -20,8 +20,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from export.bundle import make_bundle
 from export.figure_names import better_by_name
 from export.options import ExportOptions
+from export.verdict import Candidate, verdict
 from qtorch.errors import BadData
+from recipes.keyword_qat.data import KeywordData
+from recipes.keyword_qat.model import Keyword
 from recipes.keyword_qat.speech import read_samples
+from recipes.pipeline import main
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
@@ -106,6 +110,26 @@ def test_a_stream_that_lacks_letters_ends_no_command(surroundings: dict[str, str
     assert b"\\u2022 \\u2501" in ended.stderr
 
 
+@pytest.mark.filterwarnings("ignore:.*LightningCLI's args parameter.*:UserWarning")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--trainer.max_epchs=3", "no option --trainer.max_epchs; did you mean --trainer.max_epochs?"),
+        ("--data.words=[no,yes]", '["yes", "no"]'),
+        ("--trainer.callbacks=[tests.plain_lightning.Gone]", "there is no class tests.plain_lightning.Gone"),
+    ],
+)
+def test_the_error_of_an_option_comes_alone(given: str, said: str, capsys: Any) -> None:
+    config = ROOT / "recipes" / "keyword_qat" / "config.yaml"
+    with pytest.raises(SystemExit) as left:
+        main(Keyword, KeywordData, config, [given])
+    found = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2
+    assert said in found[0]
+    assert found[0].startswith("error: ")
+    assert len(found) < 12
+
+
 @pytest.mark.parametrize("name", ["mse", "mae", "RMSE", "test_loss", "mse/dataloader_idx_0", "error_percent", "rmse_x"])
 def test_names_of_errors(name: str) -> None:
     assert better_by_name(name) == "lower"
@@ -142,3 +166,11 @@ def test_no_verdict_says_why() -> None:
     assert found is not None
     # Neither is put forward.
     assert "{'odd': 'higher'} or better = {'odd': 'lower'}" in found.reason
+
+
+def test_ends_of_intervals_that_are_no_more_than_rounding_are_zero() -> None:
+    values = np.linspace(0.05, 0.95, 40)
+    noise = np.where(np.arange(40) % 2, 5e-17, -5e-17)
+    given = [Candidate("float", "float", values), Candidate("constant", "constant", values + 3)]
+    found = verdict("mse", "lower", Candidate("int8", "device", values + noise), given)
+    assert (found.comparisons[0].worse_by, found.comparisons[0].low, found.comparisons[0].high) == (0, 0, 0)
