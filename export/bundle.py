@@ -6,6 +6,7 @@ A bundle is a mapping from file name to bytes. Nothing touches the output folder
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -304,7 +305,16 @@ def _step(graph: Graph) -> float:
 
 
 def _json(figures: dict[str, Any]) -> bytes:
-    return (json.dumps(figures, indent=2) + "\n").encode()
+    return (json.dumps(_finite(figures), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what is not finite is null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parity_inputs(graph: Graph, inputs: RealInputs) -> tuple[np.ndarray, ...]:

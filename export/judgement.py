@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from export.figure_names import better_by_name
 from export.real_inputs import RealInputs, in_words
 from export.recorded_test import Record
 from export.sample_figures import Composition, constant_output, recognized
 from export.stages import StageFigures, float_name, stage_name
+from export.training_pairs import training_pairs
 from export.verdict import Candidate, Verdict, no_verdict, verdict
 from qtorch.errors import BadConfiguration
-from qtorch.lightning.callback import inputs_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.regression import linear_regression
@@ -25,8 +26,8 @@ from qtorch.lightning.task import Task
 
 __all__ = ["judgement", "target_of"]
 
-#: Numbers of an input up to which a straight line is fitted to them, and samples that it is fitted to.
-_FLAT, _FITTED = 64, 4_096
+#: Numbers of an input up to which a straight line is fitted to them.
+_FLAT = 64
 #: By how much a figure, a float32 mean over batches, may differ from the mean of contributions.
 _TOLERANCE = 1e-4
 #: What the device is compared with, by stage.
@@ -44,7 +45,7 @@ def target_of(record: Record) -> Tensor | None:
     return next(iter(found.values())) if len(found) == 1 else found.get(1)
 
 
-def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, also: Sequence[str] = ()) -> Verdict:
+def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> Verdict:
     """Ship, or not, or why there is no answer.
 
     Args:
@@ -52,12 +53,16 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, als
         test: its figures.
         device: the stage that is exported.
         inputs: the run's.
-        also: what a reader should know beside the verdict, as the share of a board's memory.
 
     Raises:
         BadConfiguration: the module's ``contributions`` are not what its figures are the means of, or its ``better``
             says something else than higher or lower.
     """
+    found = _judgement(run, test, device, inputs)
+    return replace(found, remarks=(*inputs.remarks, *found.remarks))
+
+
+def _judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> Verdict:
     if not test.figures:
         return no_verdict(test.left_out.get("test", "no test figures"))
     name = next(iter(test.columns(run.module) or test.figures[device]))
@@ -69,7 +74,7 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, als
     if len(outputs) < len(records):
         return no_verdict("test_step does not call self.net once a batch with one tensor: samples can't be compared")
     if not all(map(math.isfinite, figures.values())):
-        return no_verdict(f"{name} is not finite")
+        return no_verdict(f"{name} is not finite{_not_finite_in(records[device])}")
     found = _composed(run, name, figures, outputs, records[device])
     if isinstance(found, str):
         return no_verdict(found)
@@ -77,17 +82,32 @@ def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs, als
     called = {stage: stage_name(stage, float_name(run)) for stage in records}
     values = {stage: of(output) for stage, output in outputs.items()}
     others = [Candidate(called[stage], kind, values[stage]) for stage, kind in _KINDS.items() if stage in values]
+    remarks: list[str] = []
     others += [
-        Candidate(each, kind, of(output)) for each, kind, output in _simple(run, name, records[device], target, inputs)
+        Candidate(each, kind, of(output))
+        for each, kind, output in _simple(run, name, records[device], target, inputs, remarks)
     ]
     if not any(each.kind == "constant" for each in others):
         return no_verdict(f"no constant answer is known that {name} could be compared with")
-    remarks = list(also)
     if called.get("float", "").startswith(("half-trained", "untrained")):
         remarks.append(
             f"no float network was trained for all epochs: {called['float']}, may be far from what floats can reach"
         )
     return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
+
+
+def _not_finite_in(record: Record) -> str:
+    """Where in the test set there is a value that is none, if that is why."""
+    read = {} if record.inputs is None else {"an input": record.inputs}
+    for what, values in (*read.items(), *(("a target", each) for each in record.others.values())):
+        rows = values.reshape(len(values), -1)
+        bad = (~rows.isfinite()).any(1).nonzero().flatten().tolist() if values.is_floating_point() else []
+        if bad:
+            first = bad[0]
+            value = float(rows[first][~rows[first].isfinite()][0])
+            more = f" and in {len(bad) - 1} more" if len(bad) > 1 else ""
+            return f": {what} of test sample {first}{more} is {value}, counted from 0; correct or leave out the sample"
+    return ""
 
 
 def _composed(
@@ -103,6 +123,7 @@ def _composed(
             got=repr(better),
             remedy="correct it",
         )
+    asked_for, better = better, better or better_by_name(name)
     own: Any = getattr(run.module, "contributions", None)
     target = target_of(record)
     if target is None and len(record.others) == 1:
@@ -124,19 +145,23 @@ def _composed(
     for wanted in record.others.values():
         known = recognized(figures, outputs, wanted)
         if known is not None:
-            return _numbers(known, wanted), better or known.better, wanted
+            return _numbers(known, wanted), asked_for or known.better, wanted
     if better is None:
         return _undirected(run, name)
     return (
-        f"what each test sample contributes to {name} is not known; give {type(run.module).__name__} a method "
-        "contributions(x, output, target)"
+        f"what each test sample contributes to {name} is not known: it is no mean over samples that outputs and "
+        f"targets show, as where a root or a ratio is taken batch by batch; {_contributions_of(run)}"
     )
+
+
+def _contributions_of(run: Run) -> str:
+    return f"give {type(run.module).__name__} a method contributions(x, output, target)"
 
 
 def _undirected(run: Run, name: str) -> str:
-    return f"{name} may be better the higher or the lower; say so by better = {{{name!r}: 'higher'}} in " + (
-        type(run.module).__name__
-    )
+    said = f"better = {{{name!r}: 'higher'}} or better = {{{name!r}: 'lower'}}"
+    also = "" if callable(getattr(run.module, "contributions", None)) else f", and {_contributions_of(run)}"
+    return f"{name} may be better the higher or the lower; say in {type(run.module).__name__} which, {said}{also}"
 
 
 def _asked(run: Run, own: Any, *arguments: Tensor | None) -> Mapping[str, Any]:
@@ -177,8 +202,11 @@ def _numbers(known: Composition, target: Tensor) -> _Contributions:
 _Simple = tuple[str, Literal["constant", "baseline"], Tensor]
 
 
-def _simple(run: Run, name: str, record: Record, target: Tensor, inputs: RealInputs) -> Iterator[_Simple]:
-    """Outputs of what is simpler than a network: a constant answer first, then what is to be beaten."""
+def _simple(
+    run: Run, name: str, record: Record, target: Tensor, inputs: RealInputs, remarks: list[str]
+) -> Iterator[_Simple]:
+    """Outputs of what is simpler than a network: a constant answer first, then what is to be beaten; what is left out
+    is said in ``remarks``."""
     module, data = run.module, run.data
     arrays = data.arrays if isinstance(data, ArrayDataModule) else None
     own = module.simple_outputs(name, arrays.train, arrays.test) if isinstance(module, Task) and arrays else {}
@@ -191,51 +219,35 @@ def _simple(run: Run, name: str, record: Record, target: Tensor, inputs: RealInp
     if constant is not None:
         yield constant[0], "constant", constant[1]
     line = _line(run, record, target, inputs)
-    if line is not None:
+    if isinstance(line, str):
+        remarks.append(f"linear regression is not compared with: {line}")
+    elif line is not None:
         yield "linear regression", "baseline", line.reshape(record.outputs.shape)
 
 
-def _line(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> Tensor | None:
-    """Least squares, of a regression on few numbers."""
+def _line(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> Tensor | str | None:
+    """Least squares, of a regression on few numbers; why it is not known, where one was to be expected."""
     x = record.inputs
     if x is None or not target.is_floating_point() or x[0].numel() > _FLAT or not x.is_floating_point():
         return None
     pairs = _training_pairs(run, record, target, inputs)
-    if pairs is None or len(pairs[0]) <= x[0].numel() + 1:
-        return None
+    if isinstance(pairs, str):
+        return pairs
+    if len(pairs[0]) <= x[0].numel() + 1:
+        return f"{len(pairs[0])} training samples are too few for it"
     return linear_regression((pairs[0].flatten(1), pairs[1].reshape(len(pairs[1]), -1)), x.flatten(1))
 
 
-def _training_pairs(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> tuple[Tensor, Tensor] | None:
-    """Inputs and targets of some training samples, where batches of the training part look like those of the test."""
-    if isinstance(run.data, ArrayDataModule):
-        pairs: tuple[Tensor, Tensor] = run.data.arrays.train
-        return pairs if pairs[1].shape[1:] == target.shape[1:] else None
-    place = next((i for i, each in record.others.items() if each is target), None)
-    if inputs.get("train") is None or place is None or record.inputs is None:
-        return None
-    try:
-        # What is drawn to shuffle is nobody else's business.
-        with torch.random.fork_rng():
-            return _batch_pairs(run, place, target, record.inputs)
-    # A loader whose data are gone fails in whatever way its libraries do; then there is no line to compare with.
-    except Exception:
-        return None
-
-
-def _batch_pairs(run: Run, place: int, target: Tensor, tested: Tensor) -> tuple[Tensor, Tensor] | None:
-    """From the training loader; ``None`` where its batches have something else in the target's place."""
-    owner: Any = run.module if run.data is None else run.data
-    owner.setup("fit")
-    found: list[tuple[Tensor, Tensor]] = []
-    for batch in owner.train_dataloader():
-        leaves = [each for each in tree_leaves(batch) if isinstance(each, Tensor)]
-        x = inputs_of(run.module, batch)
-        if place >= len(leaves) or len(leaves[place]) != len(x) or leaves[place].shape[1:] != target.shape[1:]:
-            return None
-        found.append((x.detach().cpu(), leaves[place].detach().cpu()))
-        if sum(len(each) for each, _ in found) >= _FITTED:
-            break
-    if not found or found[0][0].shape[1:] != tested.shape[1:]:
-        return None
-    return torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])
+def _training_pairs(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> tuple[Tensor, Tensor] | str:
+    """Inputs and targets of training samples, in the form in which the test has them."""
+    data, assumed = run.data, record.inputs
+    assert assumed is not None
+    if isinstance(data, ArrayDataModule):
+        pairs: tuple[Tensor, Tensor] = data.arrays.train
+        # As they lie there they are what the network gets.
+        if inputs.get("train") is pairs[0] and pairs[1].shape[1:] == target.shape[1:]:
+            return pairs
+    index = next((i for i, each in record.others.items() if each is target), None)
+    # A task's own figures are of its arrays, which have no names.
+    place = "[1]" if not record.places else "" if index is None else record.places[index]
+    return training_pairs(run, inputs, place, tuple(assumed.shape[1:]), target)

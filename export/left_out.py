@@ -27,7 +27,7 @@ def without_data(inputs: RealInputs, *, arrays: bool = False) -> dict[str, str]:
     """
     left = {}
     if inputs.get("test") is None:
-        reason = f"no test data: {inputs.absent['test']}"
+        reason = inputs.why("test")
         left = dict.fromkeys(("quantization_report.csv", "predictions", "layers"), reason)
     if arrays and inputs.absent:
         left["interface"] = f"no data: {next(iter(inputs.absent.values()))}"

@@ -17,13 +17,14 @@ from torch.utils._pytree import tree_map
 
 from export.samples import Samples, joined, length
 from qtorch.errors import BadData, BadInput
+from qtorch.lightning.attached import attached
 from qtorch.lightning.batches import Order, batches_of, transferred
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.received import Received, received_in
 
-__all__ = ["RealInputs", "in_words", "real_inputs"]
+__all__ = ["RealInputs", "in_mode_of", "in_words", "real_inputs"]
 
 Part: TypeAlias = Literal["train", "test"]
 
@@ -44,10 +45,21 @@ class RealInputs:
     Attributes:
         parts: float32 ``[N, ...]`` each, or a tuple of several inputs, as far as they can be had.
         absent: why the others can't be.
+        unread: those of the others whose batches are there, and do not reach the network.
+        remarks: what a reader should know of how they were found.
     """
 
     parts: Mapping[Part, Samples]
     absent: Mapping[Part, str]
+    unread: frozenset[Part] = frozenset()
+    remarks: tuple[str, ...] = ()
+
+    def why(self, part: Part) -> str:
+        """A part can't be had, in words that tell data that are not there from those that do not reach the network."""
+        name = _PARTS[part][0]
+        if part in self.unread:
+            return f"the {name} data are there, and what the network gets of them is not known: {self.absent[part]}"
+        return f"no {name} data: {self.absent[part]}"
 
     def get(self, part: Part) -> Samples | None:
         """One part, if it can be had."""
@@ -79,25 +91,38 @@ def real_inputs(run: Run) -> RealInputs:
     """
     found: dict[Part, Samples] = {}
     absent: dict[Part, str] = {}
-    for part in _PARTS:
+    unread: set[Part] = set()
+    remarks = []
+    for part, (name, _, _, steps) in _PARTS.items():
+        received = Received(run.module, steps)
         try:
             # What is drawn to shuffle is nobody else's business.
-            with isolate_rng(), _in_mode_of(run.module, part):
-                found[part] = _inputs(run, part)
+            with isolate_rng(), in_mode_of(run, part):
+                found[part] = _inputs(run, part, received)
+        except _Unread as error:
+            absent[part] = error.got
+            unread.add(part)
         # A loader whose data are gone fails in whatever way its libraries do; the network is there all the same.
         except Exception as error:
             absent[part] = in_words(error)
-    return RealInputs(found, absent)
+        if received.first_part:
+            remarks.append(
+                f"the first part of each batch stands for what the network gets of the {name} data, because "
+                f"{received.first_part}"
+            )
+    return RealInputs(found, absent, frozenset(unread), tuple(remarks))
 
 
 @contextmanager
-def _in_mode_of(module: pl.LightningModule, part: Part) -> Iterator[None]:
-    """The module, but not its network, in training for training data, else in evaluation."""
+def in_mode_of(run: Run, part: Part) -> Iterator[None]:
+    """A run's module with a trainer, but not its network, in training for training data, else in evaluation."""
+    module = run.module
     before = [(each, each.training) for each in module.modules()]
     module.train(part == "train")
     network_of(module).eval()
     try:
-        yield
+        with attached(module, run.data, part, run.progress):
+            yield
     finally:
         for each, training in before:
             each.training = training
@@ -116,13 +141,16 @@ class _Missing(BadData):
         return self.got
 
 
+class _Unread(BadData):
+    """A batch is there, and a hook or a step fails over it."""
+
+
 def _missing(got: str) -> _Missing:
     return _Missing(where="data", expected="a loader that gives batches", got=got, remedy="write it")
 
 
-def _inputs(run: Run, part: Part) -> Samples:
-    _, stage, order, steps = _PARTS[part]
-    received = Received(run.module, steps)
+def _inputs(run: Run, part: Part, received: Received) -> Samples:
+    _, stage, order, _ = _PARTS[part]
     if isinstance(run.data, ArrayDataModule):
         return _of_arrays(run.data, part, received)
     owner: pl.LightningDataModule | pl.LightningModule = run.module if run.data is None else run.data
@@ -156,7 +184,7 @@ def _received(
     enough: float = math.inf,
 ) -> Samples:
     module, found, count = received.pl_module, [], 0
-    moved = ((transferred(batch, module, data, module.device, of), index, of) for batch, index, of in batches)
+    moved = ((_moved(batch, module, data, of), index, of) for batch, index, of in batches)
     for samples in received_in(received, moved):
         found.append(tree_map(lambda each: each.detach() if isinstance(each, Tensor) else each, samples))
         count += length(samples)
@@ -165,3 +193,16 @@ def _received(
     if not found:
         raise _missing(f"{whose} gives no batch")
     return joined(found)
+
+
+def _moved(batch: Any, module: pl.LightningModule, data: pl.LightningDataModule | None, of: int) -> Any:
+    try:
+        return transferred(batch, module, data, module.device, of)
+    # A hook of somebody's own fails in whatever way it does.
+    except Exception as error:
+        raise _Unread(
+            where=f"a batch on its way to {type(module).__name__}",
+            expected="hooks that take it",
+            got=f"a hook on a batch's way to the device ends in {in_words(error)}",
+            remedy="correct the hook",
+        ) from error

@@ -12,9 +12,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
-__all__ = ["Record", "TestRecorder", "sha256_of"]
+__all__ = ["Record", "TestRecorder", "places_of", "sha256_of"]
 
 
 #: Numbers of a sample's input beyond which inputs are not kept: a large test set would fill the memory.
@@ -30,12 +30,14 @@ class Record:
         inputs: what the network read, ``[N, ...]``; ``None`` where that is large, and where there are no outputs.
         outputs: what it said, ``[N, ...]``; ``None`` where it was not called with one tensor, or not once a batch.
         others: tensors of the batches with a row for each sample that the network did not read, by place in a batch.
+        places: names of all places, see :func:`places_of`.
     """
 
     samples: str
     inputs: Tensor | None
     outputs: Tensor | None
     others: dict[int, Tensor]
+    places: tuple[str, ...] = ()
 
 
 class TestRecorder(pl.Callback):
@@ -48,6 +50,7 @@ class TestRecorder(pl.Callback):
         self.batches = 0
         self._calls: list[tuple[Tensor, Tensor] | None] = []
         self._leaves: list[Tensor] = []
+        self._places: tuple[str, ...] = ()
         self._kept: list[tuple[Tensor | None, Tensor, dict[int, Tensor]] | None] = []
         self._digest = hashlib.sha256()
 
@@ -78,7 +81,8 @@ class TestRecorder(pl.Callback):
         """A batch comes."""
         self.batches += 1
         self._calls.clear()
-        self._leaves = [each.detach().cpu() for each in tree_leaves(batch) if isinstance(each, Tensor)]
+        found = places_of(batch)
+        self._places, self._leaves = tuple(found), [each.detach().cpu() for each in found.values()]
         for each in self._leaves:
             self._digest.update(f"{each.dtype} {tuple(each.shape)}".encode())
             self._digest.update(_bytes(each))
@@ -111,7 +115,19 @@ class TestRecorder(pl.Callback):
             if len({each.shape[1:] for each in rows}) == 1:
                 others[place] = torch.cat(rows)
         inputs = [read for read, _, _ in kept if read is not None]
-        return Record(samples, torch.cat(inputs) if inputs else None, torch.cat([said for _, said, _ in kept]), others)
+        return Record(
+            samples,
+            torch.cat(inputs) if inputs else None,
+            torch.cat([said for _, said, _ in kept]),
+            others,
+            self._places,
+        )
+
+
+def places_of(batch: Any) -> dict[str, Tensor]:
+    """The tensors of a batch, in the order of traversal, by where they lie in it: ``"['x']"``, ``"[0]"``, ``".x"``."""
+    found, _ = tree_flatten_with_path(batch)
+    return {keystr(path): each for path, each in found if isinstance(each, Tensor)}
 
 
 def sha256_of(*tensors: Tensor) -> str:

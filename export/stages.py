@@ -269,7 +269,7 @@ def stage_figures(
     left_out = {}
     stages: dict[str, nn.Module] = {"float": plain}
     if inputs.get("train") is None:
-        left_out["ptq_int8"] = f"no training data: {inputs.absent['train']}"
+        left_out["ptq_int8"] = inputs.why("train")
     elif inputs.get("test") is not None:
         stages["ptq_int8"] = _calibrated_only(run, inputs["train"], plain)
     stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model, like=network_of(run.module))}
@@ -294,7 +294,7 @@ def measured(run: Run, inputs: RealInputs, stages: Mapping[str, nn.Module]) -> S
     if reason:
         return StageFigures({}, {"test": f"{reason}; {_WRITE_IT}"})
     if inputs.get("test") is None:
-        return StageFigures({}, {"test": f"no test data: {inputs.absent['test']}"})
+        return StageFigures({}, {"test": inputs.why("test")})
     test, found = _test_of(run), {}
     records: dict[str, Record] = {}
     for stage, net in stages.items():

@@ -41,6 +41,8 @@ FEWEST = 30
 #: Share of intervals that hold the true value.
 _CONFIDENCE = 0.95
 _RESAMPLES = 1_000
+#: Of the largest contribution: below that a float64 sum of some thousands knows nothing.
+_ROUNDING = 1e-13
 #: Samples beyond which means of groups of them are drawn: as many groups, as even as can be.
 _DRAWN = 1_000
 
@@ -183,9 +185,14 @@ def verdict(
     losses = np.stack([sign * (device.contributions - each.contributions) for each in others], 1)
     low, high = intervals(np.concatenate([losses, device.contributions[:, None]], 1))
     low[:-1], high[:-1] = _with_unseen(losses, _step(device, others), low[:-1], high[:-1])
+    # What is left of sums that cancel is no difference.
+    size = _ROUNDING * max(float(np.abs(each.contributions).max()) for each in (device, *others))
+    mean = losses.mean(0)
+    for ends in (low, high, mean):
+        ends[np.abs(ends) < size] = 0.0
     compared = tuple(
         _comparison(each, loss, ends, allowed if each.kind in ("float", "quantized") else 0.0)
-        for each, loss, *ends in zip(others, losses.mean(0).tolist(), low.tolist(), high.tolist(), strict=False)
+        for each, loss, *ends in zip(others, mean.tolist(), low.tolist(), high.tolist(), strict=False)
     )
     samples = len(device.contributions)
     answer, reason = _answer(compared, reference, gain, samples, device)

@@ -97,7 +97,14 @@ def points_path(frame: Frame, x: np.ndarray, y: np.ndarray, name: str) -> Markup
 def scatter(
     x: np.ndarray, y: np.ndarray, name: str, title: str, x_label: str, y_label: str, limits: Range | None = None
 ) -> Markup:
-    """Points ``y`` over ``x``; with ``limits`` both axes have them, and the diagonal is drawn."""
+    """Points ``y`` over ``x``; with ``limits`` both axes have them, and the diagonal is drawn.
+
+    Points that are not finite are left out.
+    """
+    there = np.isfinite(x) & np.isfinite(y)
+    x, y = x[there], y[there]
+    if limits is not None and not all(map(math.isfinite, limits)):
+        limits = _limits(np.concatenate([x, y]))
     frame = Frame(limits or _limits(x), limits or _limits(y))
     diagonal = [] if limits is None else [_line(frame, [(limits[0], limits[0]), (limits[1], limits[1])], "guide")]
     return _chart(frame, title, [*_axes(frame, x_label, y_label), *diagonal, points_path(frame, x, y, name)])
@@ -212,7 +219,9 @@ def figure(drawing: Markup, caption: str, legend: Mapping[str, str] | None = Non
 
 
 def _limits(values: np.ndarray) -> Range:
-    return (float(values.min()), float(values.max()))
+    """Of what is finite; 0 where nothing is."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def _px(value: float) -> str:

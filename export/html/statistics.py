@@ -19,7 +19,9 @@ def described(values: np.ndarray) -> tuple[float, ...]:
 
 def spread(values: np.ndarray) -> tuple[float, float, float, float]:
     """Mean, standard deviation (with N), least and largest."""
-    return float(values.mean()), float(values.std()), float(values.min()), float(values.max())
+    # Infinite values have a mean, and no deviation from it.
+    with np.errstate(invalid="ignore"):
+        return float(values.mean()), float(values.std()), float(values.min()), float(values.max())
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

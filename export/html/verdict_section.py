@@ -30,8 +30,9 @@ def verdict_banner(facts: Facts) -> Markup:
 def verdict_section(facts: Facts) -> Markup:
     """By what the answer was found; nothing without one."""
     found = _found(facts)
+    remarks = [element("li", remark) for remark in found.get("remarks", ())]
     if not found.get("comparisons"):
-        return Markup()
+        return element("ul", *remarks) if remarks else Markup()
     rows: list[list[str | Markup]] = [
         [
             each["against"], shown(each["figure"]), shown(each["worse_by"]),
@@ -48,7 +49,6 @@ def verdict_section(facts: Facts) -> Markup:
         f"on {count} test samples; the {found['better']} the better. Intervals are of a bootstrap over the samples, on "
         "which all networks are compared one by one."
     )
-    remarks = [element("li", remark) for remark in found.get("remarks", ())]
     return joined(
         element("p", f"Criterion: {found['criterion']}."),
         element("p", about),

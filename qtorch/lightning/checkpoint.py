@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
 from qtorch.known_answer import require_known_answer
+from qtorch.lightning.attached import Progress
 from qtorch.lightning.callback import FORMAT, KEY, QuantizationAwareTraining
 from qtorch.lightning.changed_options import written
 from qtorch.lightning.description import UntrustedName, build, load_plain
@@ -35,6 +36,7 @@ class Run:
         data: ``None`` where the run had loaders alone, or its data module can't be made any more.
         qat: as it was at the end of training.
         data_absent: why there is no ``data``, where there was some.
+        progress: how far training had come; ``None`` of one that its module's own trainer knows.
     """
 
     task: str
@@ -42,6 +44,7 @@ class Run:
     data: pl.LightningDataModule | None
     qat: QuantizationAwareTraining
     data_absent: str = ""
+    progress: Progress | None = None
 
 
 def load_run(path: Path) -> Run:
@@ -70,7 +73,7 @@ def load_run(path: Path) -> Run:
         _load_weights(path, checkpoint, module, qat)
         _require_answer(path, checkpoint, module.net)
     module.eval()
-    return Run(str(described["task"]), module, data, qat, absent)
+    return Run(str(described["task"]), module, data, qat, absent, Progress.of(checkpoint))
 
 
 @contextmanager

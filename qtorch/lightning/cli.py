@@ -22,7 +22,7 @@ from qtorch.lightning.callback import KEY, QuantizationAwareTraining
 from qtorch.lightning.changed_options import changed_options
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
 from qtorch.lightning.help_sections import SectionedParser, help_of_section
-from qtorch.lightning.notices import quiet_notices, tensorboard_absent
+from qtorch.lightning.notices import print_whatever, quiet_notices, tensorboard_absent
 from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options
 from qtorch.lightning.resume import ResumePoint
 
@@ -241,6 +241,7 @@ def run_command(command: Callable[[], None]) -> int:
     Where the reader of stdout has gone it ends silently, with 141. A defect keeps its traceback.
     """
     quiet_notices()
+    print_whatever()
     try:
         command()
         sys.stdout.flush()

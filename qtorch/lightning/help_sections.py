@@ -6,15 +6,16 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 from pytorch_lightning.cli import LightningArgumentParser
 
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.boolean_options import with_values
+from qtorch.lightning.option_errors import in_a_line
 
 __all__ = ["SectionedParser", "help_of_section"]
 
@@ -65,6 +66,21 @@ class SectionedParser(LightningArgumentParser):
             for option in action.option_strings
         }
         return super().parse_args(with_values(given, booleans), *others, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say it on stderr in a line, without hundreds of options before it, and leave.
+
+        Raises:
+            SystemExit: with 2.
+        """
+        if not self.exit_on_error:
+            super().error(message, ex)
+        asked = getattr(ex, "subcommand_parser", None) or self
+        chosen = (each.choices.values() for each in self._actions if isinstance(each.choices, Mapping))
+        parsers = [self, asked, *(each for parsers in chosen for each in parsers)]
+        options = {option for each in parsers for action in each._actions for option in action.option_strings}
+        print(f"error: {in_a_line(message, options)}", file=sys.stderr)
+        self.exit(2)
 
     def section_help(self, section: str, arguments: Sequence[str]) -> None:
         """Print the help of one section, and leave.

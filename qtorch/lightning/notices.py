@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import warnings
 
 from pytorch_lightning.trainer.connectors.logger_connector import logger_connector
 
-__all__ = ["quiet_notices", "tensorboard_absent"]
+__all__ = ["print_whatever", "quiet_notices", "tensorboard_absent"]
 
 _LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 _ADVERTISED = ("litlogger", "litmodels")
@@ -49,6 +51,15 @@ def quiet_notices() -> None:
         ".*`tensorboardX` has been removed as a dependency.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def print_whatever() -> None:
+    """From now on what the encoding of stdout and stderr lacks is printed by its code: no bar of a progress, no name of
+    a file ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        # In its place may be anything that writes, or nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def tensorboard_absent() -> bool:

@@ -49,6 +49,7 @@ class Received:
 
     Attributes:
         batches: how many were looked at.
+        first_part: why the first part of a batch stands for what the network is called with; empty where it does not.
     """
 
     def __init__(self, pl_module: pl.LightningModule, steps: Sequence[str]) -> None:
@@ -57,7 +58,7 @@ class Received:
         self.batches = 0
         #: Whether a step goes on behind the network's first call, because there are others.
         self._going_on = True
-        self._told = False
+        self.first_part = ""
         #: The network as a step that goes on computes it.
         self._in_float: nn.Module | None = None
 
@@ -133,8 +134,8 @@ class Received:
                 got=f"{shapes}, and {why}",
                 remedy=_REMEDY,
             )
-        if not self._told:
-            self._told = True
+        if not self.first_part:
+            self.first_part = why
             rank_zero_warn(
                 f"{where}: the first part of each batch stands for what self.net is called with, because {why}. "
                 f"Remedy: {_REMEDY}"

@@ -50,30 +50,69 @@ def _silence(pl_module: pl.LightningModule) -> None:
     held = vars(pl_module)
     for name in ("log", "log_dict", "manual_backward", "toggle_optimizer", "untoggle_optimizer", "clip_gradients"):
         held[name] = _nothing
-    if not pl_module.automatic_optimization:
-        held["optimizers"] = held["lr_schedulers"] = _NoOptimizers(pl_module)
+    held["optimizers"] = _Optimizers(pl_module)
+    held["lr_schedulers"] = _Schedulers(pl_module)
 
 
 def _nothing(*arguments: Any, **options: Any) -> None:
     """In the place of what would log, or change weights."""
 
 
-class _NoOptimizer:
-    """In the place of an optimizer or a schedule."""
+class _Inert:
+    """In the place of an optimizer or a schedule: says what that says of its options, and does nothing.
+
+    Args:
+        real: whose options they are; ``None`` where it is not known.
+    """
+
+    def __init__(self, real: Any = None) -> None:
+        # Copies, which a step may change as it would change its optimizer's.
+        self.param_groups = [dict(group) for group in getattr(real, "param_groups", ())]
+        self.defaults = dict(getattr(real, "defaults", {}))
+        last = getattr(real, "get_last_lr", None)
+        self._rates = list(last()) if last is not None else []
 
     def __getattr__(self, name: str) -> Any:
         return _nothing
 
+    def get_last_lr(self) -> list[float]:
+        """Of a schedule, as it is."""
+        return self._rates
 
-class _NoOptimizers:
-    """As many as the module has: one alone, or a list."""
+    def step(self, closure: Any = None, *arguments: Any, **options: Any) -> Any:
+        """What the closure gives, which is where a network may be called."""
+        return closure() if callable(closure) else None
+
+    @contextmanager
+    def toggle_model(self, *arguments: Any, **options: Any) -> Iterator[None]:
+        """Nothing."""
+        yield
+
+
+class _Optimizers:
+    """What ``self.optimizers()`` gives in a run: one alone, or a list of as many as the module has."""
 
     def __init__(self, pl_module: pl.LightningModule) -> None:
-        trainer: Any = pl_module._trainer
-        self.count = 1 if trainer is None else len(trainer.optimizers)
+        self._pl_module = pl_module
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return _NoOptimizer() if self.count == 1 else [_NoOptimizer() for _ in range(self.count)]
+        trainer: Any = self._pl_module._trainer
+        found = [None] if trainer is None else trainer.optimizers
+        return _Inert(found[0]) if len(found) == 1 else [_Inert(each) for each in found]
+
+
+class _Schedulers:
+    """What ``self.lr_schedulers()`` gives in a run: nothing, one alone, or a list."""
+
+    def __init__(self, pl_module: pl.LightningModule) -> None:
+        self._pl_module = pl_module
+
+    def __call__(self) -> Any:
+        trainer: Any = self._pl_module._trainer
+        if trainer is None:
+            return _Inert()
+        found = [_Inert(each.scheduler) for each in trainer.lr_scheduler_configs]
+        return found if len(found) > 1 else next(iter(found), None)
 
 
 class _Kept:

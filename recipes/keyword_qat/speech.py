@@ -148,10 +148,11 @@ def read_samples(path: Path) -> np.ndarray:
         with wave.open(str(path), "rb") as file:
             form = file.getparams()
             content = file.readframes(form.nframes)
-    except (OSError, EOFError, wave.Error) as error:
-        raise _bad(
-            path, "a WAV file of 16-bit PCM", f"{error}" or "a file that ends early", "convert it to WAV"
-        ) from error
+    # Of a damaged header the standard library's reader says so in whatever way it does: a chunk that is longer than the
+    # file ends in a bare RuntimeError.
+    except Exception as error:
+        said = f"{error}" or ("a file that ends early" if isinstance(error, EOFError) else "a header that is damaged")
+        raise _bad(path, "a WAV file of 16-bit PCM", said, "convert it to WAV") from error
     for name, got, expected in (
         ("a rate of {} Hz", form.framerate, RATE),
         ("{} channel", form.nchannels, 1),
