@@ -7,6 +7,7 @@ against the network in float64 where the first look does not suffice.
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -36,6 +37,8 @@ _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
 _IN_PLACE = "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor"
+#: Names of functions that write into their first argument; a tracer sees an `x += y` as a plain sum.
+_WRITING = re.compile(r"__i[a-z]+__|[a-z][a-z0-9_]*[a-z0-9]_")
 #: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
 #: what a device has.
 _SAMPLES, _MOST, _NUMBERS = 3, 32, 2**11
@@ -294,7 +297,7 @@ def _different(
         remedy="let layers change values, not hooks"
         if hooked
         else _IN_PLACE
-        if writing
+        if writing or any(_WRITING.fullmatch(each.function) for each in wanted)
         else "write that line so that it does the same whoever calls it: without autocast, without asking whether "
         "something is a torch.Tensor, without branches on the size of the batch, and without hooks of all modules",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,8 @@ def test_a_module_that_prepares_itself_has_its_float_network_exported(
     """A float file's error is the float network's, and a calibrated one's is near it."""
     path = fitted(modules.Prepared(), tmp_path)
     assert export_main([str(path), "--out", str(tmp_path / "out"), "--name", "it", option]) == 0
-    lines = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines() if "(TFLM)" in line)
+    rows = (re.fullmatch(r"(\S.*\(TFLM\)) +(\d\S*)", line) for line in capsys.readouterr().out.splitlines())
+    lines = dict(row.groups() for row in rows if row is not None)
     figures = {name.strip(): float(figure) for name, figure in lines.items()}
     network = float_network(load_run(path))
     (named,) = {"int8, as chosen (TFLM)", "float32 model (TFLM)"} & set(figures)
