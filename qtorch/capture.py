@@ -115,7 +115,7 @@ class Capture:
 
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
         found = self._trace(self._inside(decomposed), kind, ())
-        if not _has_own_code(self.net):
+        if self.reference is None or not _has_own_code(self.net):
             return self._finished(found), ""
         captured, odd = self._with_training(found, decomposed)
         if odd and found.identities:
@@ -163,11 +163,7 @@ class Capture:
     def _keep_training_form(self, found: Trace[Captured], decomposed: bool) -> tuple[str, bool]:
         # A trace of training may write, so it has tensors of its own, but for functions that know the network's.
         replaced = any("forward" in vars(module) for module in self.net.modules())
-        apart = (
-            self._inside(decomposed)
-            if replaced
-            else _rooted(_without_looking(copied(self.net, ()), self.acting), decomposed)
-        )
+        apart = self._inside(decomposed, shared=replaced)
         try:
             trained = training_trace(apart.train(), self.form, found.opaque, self.acting)
             return keep_training_form(found.graph, trained, self._inside(decomposed).train())
@@ -196,7 +192,6 @@ class Capture:
         if self.reference is not None:
             with undisturbed_random_numbers(), evaluating(self.net):
                 require_captured(captured, self.reference, self.examples, self._again)
-
         if odd:
             warnings.warn(
                 f"prepare: in training the network computes something else than in evaluation, by {odd}; what was "

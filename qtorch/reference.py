@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from qtorch.call_form import CallForm, flat_outputs
 from qtorch.errors import BadConfiguration
 
-__all__ = ["Reference", "copied", "probes"]
+__all__ = ["Reference", "copied", "probes", "same_values"]
 
 #: Of the samples of a probe, how large numbers get: what clips, and what does nothing near zero, shows at some.
 _SIZES = (1.0, 8.0, 0.1)
@@ -73,7 +73,7 @@ class Reference:
         now = _named_tensors(self.net)
         for name, (was, values) in before.items():
             other = now.get(name)
-            if other is not was or not _equal(other, values):
+            if other is not was or not same_values(other, values):
                 return name
         return next((name for name in now if name not in before), "")
 
@@ -142,7 +142,8 @@ def _named_tensors(net: nn.Module) -> dict[str, Tensor]:
     return {**dict(net.named_parameters()), **dict(net.named_buffers())}
 
 
-def _equal(a: Any, b: Tensor) -> bool:
+def same_values(a: Any, b: Tensor) -> bool:
+    """Whether ``a`` is a tensor of the shape, type and values of ``b``; NaN is NaN."""
     if not isinstance(a, Tensor) or a.shape != b.shape or a.dtype != b.dtype:
         return False
     return bool((torch.eq(a, b) | (torch.ne(a, a) & torch.ne(b, b))).all())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.call_form import CallForm, flat_outputs
-from qtorch.reference import copied, probes
+from qtorch.reference import copied, probes, same_values
 from qtorch.tracing import traced_calls
 from qtorch.training_form import TrainingTrace
 
@@ -41,11 +41,11 @@ def training_trace(
         UnsupportedLayer: code that a tracer can't follow.
     """
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    before = {name: tensor._version for name, tensor in tensors.items()}
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     drawn = _generators()
     graph = traced_calls(net, form, fx.GraphModule, opaque, acting).graph
     draws = _generators() != drawn
-    writes = [name for name, tensor in tensors.items() if tensor._version != before[name]]
+    writes = [name for name, tensor in tensors.items() if not same_values(tensor, before[name])]
     return TrainingTrace(graph, draws, tuple(writes))
 
 

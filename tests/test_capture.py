@@ -277,6 +277,12 @@ def counting(net: Between, y: Tensor) -> Tensor:
     return y
 
 
+def averaging(net: Between, y: Tensor) -> Tensor:
+    if net.training:
+        net.last.bias.data.mul_(0.9)
+    return y
+
+
 class FrozenNorm(Between):
     def __init__(self) -> None:
         super().__init__(lambda net, y: net.norm(y))
@@ -302,11 +308,22 @@ def hooked() -> Between:
         lambda: Between(one_mask_twice),
         lambda: Between(warmed_up),
         lambda: Between(counting),
+        lambda: Between(averaging),
         lambda: Between(lambda net, y: y * torch.full((8,), 2.0 if net.training else 1.0)),
         FrozenNorm,
         hooked,
     ],
-    ids=["reversed", "no-gradients", "one-mask", "warm-up", "buffer", "constant", "frozen-norm", "backward-hook"],
+    ids=[
+        "reversed",
+        "no-gradients",
+        "one-mask",
+        "warm-up",
+        "buffer",
+        "data",
+        "constant",
+        "frozen-norm",
+        "backward-hook",
+    ],
 )
 def test_what_is_otherwise_in_training_is_said_and_leaves_the_network_alone(make: Callable[[], Between]) -> None:
     net = make()
