@@ -26,6 +26,7 @@ from qtorch.errors import UnsupportedLayer
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
 from qtorch.lightning.cli import main as console_script
+from tests import module_oracle
 from tests.test_docs import DOCS, README, ROOT, TFLM_PAGE, blocks
 
 PAGES = [README, TFLM_PAGE, *sorted({*DOCS.glob("*.md")} - {DOCS / "reference.md"})]
@@ -120,6 +121,10 @@ def known_options() -> frozenset[str]:
             whole = "--help.all" if module.startswith("recipes.") else "--help"
             assert run(module, whole) == 0
             assert all(run(module, subcommand, whole) == 0 for subcommand in subcommands)
+        # A short help names the long one; and one of the tests' own commands is for whoever wants more of them.
+        assert run("recipes.fuel_qat", "--help") == 0
+        with pytest.raises(SystemExit):
+            module_oracle.main(["--help"])
     on_the_host = (ROOT / "firmware" / "tflm" / "boards" / "board_host.cc").read_text()
     return frozenset(_OPTION.findall(heard.getvalue() + on_the_host))
 
