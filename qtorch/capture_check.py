@@ -23,9 +23,9 @@ from qtorch.call_form import flat_outputs
 from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
-from qtorch.matching import refusal
-from qtorch.recorded_calls import first_difference, line_that, recorded_calls
+from qtorch.recorded_calls import RecordedCall, first_difference, line_that, recorded_calls
 from qtorch.reference import Reference, probes
+from qtorch.tracing import source_line
 from qtorch.untraceable import own_line
 
 __all__ = ["difference", "require_captured", "require_repeatable", "require_samples"]
@@ -271,11 +271,12 @@ def _different(
         for name, module in reference.net.named_modules()
         if module._forward_hooks or module._forward_pre_hooks
     ] + ["every module"] * bool(_everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks)
-    writing = writing_calls(traced)
+    # Where a tracer sees the write, its graph says which; an `x += y` it sees as a plain sum.
+    traces = [str(_described_call(node)) for node in writing_calls(traced)]
+    writing = traces or [str(each) for each in wanted if _WRITING.fullmatch(each.function)]
     if call is None and writing:
-        return refusal(
-            traced,
-            writing[0],
+        return UnsupportedLayer(
+            where=f"call {writing[0]}",
             expected="an in-place call whose tensor nothing else sees",
             got=f"{apart}, because what was captured does not write into tensors"
             + (f"; the network does so in {len(writing)} calls, of which this is the first" if writing[1:] else ""),
@@ -297,10 +298,15 @@ def _different(
         remedy="let layers change values, not hooks"
         if hooked
         else _IN_PLACE
-        if writing or any(_WRITING.fullmatch(each.function) for each in wanted)
+        if writing
         else "write that line so that it does the same whoever calls it: without autocast, without asking whether "
         "something is a torch.Tensor, without branches on the size of the batch, and without hooks of all modules",
     )
+
+
+def _described_call(node: fx.Node) -> RecordedCall:
+    layer = str(node.target) if node.op == "call_module" else ""
+    return RecordedCall(node.name, layer, source_line(node), ())
 
 
 def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Sequence[Tensor]) -> str:

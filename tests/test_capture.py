@@ -49,6 +49,22 @@ def slice_in_place(net: Between, y: Tensor) -> Tensor:
     return y * 2
 
 
+class LateWrite(nn.Module):
+    """Writes into what it returns a view of."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x * x
+        z = y[:, 1::2]
+        w = y
+        w += 1.0
+        return z, w
+
+
+def test_a_write_into_what_was_returned_is_refused_by_line() -> None:
+    with pytest.raises(UnsupportedLayer, match=r"test_capture\.py:\d+: w \+= 1\.0.*leave out inplace"):
+        qtorch.prepare(LateWrite(), X[:1])
+
+
 def chunk_in_place(net: Between, y: Tensor) -> Tensor:
     a, _ = y.chunk(2, 1)
     a.mul_(2.0)
