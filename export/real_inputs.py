@@ -22,7 +22,7 @@ from qtorch.lightning.batches import Order, batches_of, transferred
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.received import Received, received_in
+from qtorch.lightning.received import NotCalled, Received, received_in
 
 __all__ = ["RealInputs", "in_mode_of", "in_words", "real_inputs"]
 
@@ -102,6 +102,11 @@ def real_inputs(run: Run) -> RealInputs:
         except _Unread as error:
             absent[part] = error.got
             unread.add(part)
+        except NotCalled:
+            # Figures of it would be another network's.
+            if part == "test":
+                raise
+            absent[part] = f"{type(run.module).__name__} never calls self.net on them"
         # A loader whose data are gone fails in whatever way its libraries do; the network is there all the same.
         except Exception as error:
             absent[part] = in_words(error)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from qtorch.errors import BadConfiguration, BadData, Unwritable
-from qtorch.features import Feature, Interface
+from qtorch.features import Feature
 from qtorch.lightning.data import DataSummary
 from recipes.gesture_qat.data import GestureData, windows
 from recipes.gesture_qat.motions import generate
@@ -184,9 +184,8 @@ def test_parts_keep_the_classes_shares_and_hold_each_recording_once() -> None:
     flex = windows(generate(50, 2)["flex"], "flat")
     for x, y in parts:
         assert torch.equal((x[:, None] == flex).all(-1).any(-1), y == 0), "a label must stay with its recording"
-    assert arrays.interface == Interface(
-        (Feature("acceleration", "", 0.0, 127.0),), (Feature("flex probability"), Feature("punch probability"))
-    )
+    assert arrays.interface.inputs == (Feature("acceleration", "codes", 0.0, 127.0),)
+    assert arrays.interface.outputs == (Feature("flex probability"), Feature("punch probability"))
     expected = {"folder": None, "layout": "flat", "batch_size": 32, "recordings": 50, "seed": 2}
     assert dict(data.hparams) == expected
 

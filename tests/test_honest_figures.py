@@ -168,7 +168,7 @@ class Nothing(Plain):
     [
         (Copied, "calls of self.net, got none in 2 batches"),
         (Parts, "calls of self.net, got none in 2 batches"),
-        (Layers, "calls of self.net, got none in 2 batches"),
+        (Layers, "calls of self.net, got none: layer '2'"),
         (Bound, "calls of self.net, got none in 2 batches"),
         (Nothing, "calls of self.net, got none in 2 batches"),
         (Names, "any network in the place of self.net, got AttributeError"),

@@ -190,7 +190,7 @@ def test_a_line_past_an_op_has_its_own_lane() -> None:
 def test_distributions_count_every_value(network) -> None:
     graph = integer_graph(network)
     x = np.random.default_rng(0).random((50, 3)).astype(np.float32)
-    found = distributions(network, graph, x)
+    found = distributions(network, graph, torch.from_numpy(x))
     assert set(found) == {name for name, value in graph.values.items() if value.qparams is not None}
     source = found[graph.inputs[0]]
     assert sum(source.float_counts) == sum(source.int8_counts) == 150

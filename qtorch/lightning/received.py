@@ -22,7 +22,7 @@ from qtorch.lightning.replacing import network_replaced
 from qtorch.lightning.undone import undone
 from qtorch.quantized_network import QuantizedNetwork
 
-__all__ = ["Received", "as_batch", "received_in"]
+__all__ = ["NotCalled", "Received", "as_batch", "received_in"]
 
 #: What a person does where a step can't be followed.
 _REMEDY = "give the module a method network_inputs(batch) that returns what self.net is called with"
@@ -33,6 +33,10 @@ _BEFORE = {
     "validation_step": "on_validation_epoch_start",
     "test_step": "on_test_epoch_start",
 }
+
+
+class NotCalled(BadConfiguration):
+    """A module has a step that leaves its network alone."""
 
 
 class Received:
@@ -85,6 +89,15 @@ class Received:
                 self._run(batch, batch_idx, dataloader_idx)
         except _Reached:
             pass
+        except BadConfiguration as error:
+            if entry.calls:
+                raise
+            raise NotCalled(
+                where=f"{self.step} of {type(self.pl_module).__name__}",
+                expected="calls of self.net",
+                got=f"none: {error.where}, {error.got}",
+                remedy=f"call self.net(x) itself, not parts of it or a copy; or {_REMEDY}",
+            ) from error
         except BadInput:
             raise
         # A step of somebody's own fails in whatever way it does; behind the network that is none of our business.
@@ -229,7 +242,7 @@ def received_in(received: Received, batches: Iterator[tuple[Any, int, int]]) -> 
     """What the network is called with, of one batch after another.
 
     Raises:
-        BadConfiguration: no step of them all called the network.
+        NotCalled: no step of them all called the network.
     """
     found = 0
     for batch in batches:
@@ -237,9 +250,9 @@ def received_in(received: Received, batches: Iterator[tuple[Any, int, int]]) -> 
             found += 1
             yield each
     if received.batches and not found:
-        raise BadConfiguration(
-            where=f"{type(received.pl_module).__name__}.{received.step}",
-            expected="a call of self.net, whose ranges are measured on what it is called with",
+        raise NotCalled(
+            where=f"{received.step} of {type(received.pl_module).__name__}",
+            expected="calls of self.net",
             got=f"none in {received.batches} batches",
             remedy=f"call self.net(x) itself, not parts of it or a copy; or {_REMEDY}",
         )
