@@ -39,11 +39,11 @@ from export.onnx_runtime import ONNX_RUNTIME
 from export.opinion import FAILED, Opinion
 from export.parity import compare_file, corner_codes, network_codes
 from export.real_bundle import real_graph
-from export.samples import flat
 from export.second_opinions import EXTRAS, distribution_version, missing, onnx_package, remedy
 from export.stages import DeviceNetwork, figures_of, float_network, real_inputs, weights_loaded
 from export.tensorflow_opinion import TENSORFLOW, fake_quantization, quantized_by_tensorflow
 from export.tflite import write_tflite
+from qtorch.call_form import tensors_in
 from qtorch.errors import BadConfiguration
 from qtorch.fake_quant import Mode
 from qtorch.lightning.checkpoint import Run
@@ -176,7 +176,7 @@ def _subject(run: Run) -> _Subject:
         raise BadConfiguration(
             where=type(run.module).__name__,
             expected="a network with one input, which is what converters are asked about",
-            got=f"{len(flat(inputs['train']))} inputs",
+            got=f"{len(tensors_in(inputs['train']))} inputs",
             remedy="export it; its engines are compared there",
         )
     graph, calibration = integer_graph(network), inputs["train"][:_CALIBRATED]

@@ -26,10 +26,11 @@ from export.model_file import too_large
 from export.onnx_qdq import write_onnx
 from export.options import ExportOptions
 from export.passes.float_interface import float_interface
-from export.samples import Samples, flat, taken
+from export.samples import Samples, taken
 from export.stages import real_inputs
 from export.tflite import write_tflite
 from qtorch.calibration import calibrate
+from qtorch.call_form import tensors_in
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
@@ -84,7 +85,7 @@ def _lowered(run: Run, inputs: Samples | None, options: ExportOptions) -> Graph 
     """
     network = _prepared(run)
     example: Any = run.module.example_input_array
-    numbers = sum(prod(each.shape[1:]) for each in flat(example))
+    numbers = sum(prod(each.shape[1:]) for each in tensors_in(example))
     count = max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))
     random = tree_map(lambda each: torch.rand(count, *each.shape[1:]) if isinstance(each, Tensor) else each, example)
     batch = random if inputs is None else taken(inputs, slice(count))

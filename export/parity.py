@@ -20,7 +20,7 @@ from export.ir import Graph, Value
 from export.node_parity import node_parity
 from export.tflite_reader import read_tflite
 from qtorch.calibration import evaluating, in_mode
-from qtorch.call_form import flat_outputs
+from qtorch.call_form import tensors_in
 from qtorch.errors import ParityError
 from qtorch.fake_quant import Mode
 from qtorch.fixedpoint import Rounding
@@ -292,7 +292,7 @@ def network_codes(
             for array, (view, value) in zip(codes, sources, strict=True):
                 assert value.qparams is not None
                 real.append(value.qparams.dequantize(view.restore(array[start : start + _CHUNK])))
-            parts.append(flat_outputs(network(*(torch.from_numpy(x) for x in real))))
+            parts.append(tensors_in(network(*(torch.from_numpy(x) for x in real))))
     outputs = []
     for tensors, (view, value) in zip(zip(*parts, strict=True), sinks, strict=True):
         assert value.qparams is not None

@@ -27,7 +27,7 @@ from export.stages import DeviceNetwork, StageFigures, float_network, measured
 from export.tensor_layout import TensorLayout
 from export.tflite import tflite_cell, write_tflite
 from qtorch.calibration import evaluating
-from qtorch.call_form import flat_outputs
+from qtorch.call_form import tensors_in
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.post_training import equalize
@@ -122,5 +122,5 @@ def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
 def _difference(net: nn.Module, graph: Graph, model: bytes, inputs: Samples, engine: Engine) -> float:
     with torch.no_grad():
         found = [called(each, inputs) for each in (net, DeviceNetwork(graph, model, engine))]
-    outputs = (flat_outputs(part) for part in found)
+    outputs = (tensors_in(part) for part in found)
     return max(float((mine - device).abs().max()) for mine, device in zip(*outputs, strict=True))

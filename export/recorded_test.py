@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
+
+from qtorch.lightning.replacing import forward_through
 
 __all__ = ["Record", "TestRecorder", "places_of", "sha256_of"]
 
@@ -54,26 +55,17 @@ class TestRecorder(pl.Callback):
         self._kept: list[tuple[Tensor | None, Tensor, dict[int, Tensor]] | None] = []
         self._digest = hashlib.sha256()
 
-    @contextmanager
-    def listening(self, network: nn.Module) -> Iterator[None]:
+    def listening(self, network: nn.Module) -> AbstractContextManager[None]:
         """A block in which calls of ``network`` are kept, by ``network(x)`` and by ``network.forward(x)``."""
-        forward, own = network.forward, network.__dict__.get("forward")
 
-        @functools.wraps(forward)
-        def keeping(*args: Any, **kwargs: Any) -> Any:
+        def keeping(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             said = forward(*args, **kwargs)
             one = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and isinstance(said, Tensor)
             one = one and said.ndim > 0 and len(said) == len(args[0])
             self._calls.append((args[0].detach().cpu(), said.detach().cpu()) if one else None)
             return said
 
-        network.__dict__["forward"] = keeping
-        try:
-            yield
-        finally:
-            del network.__dict__["forward"]
-            if own is not None:
-                network.__dict__["forward"] = own
+        return forward_through(network, keeping)
 
     def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

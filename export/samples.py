@@ -11,22 +11,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from export.ir import Graph
-from qtorch.call_form import arguments_of, signature_of
+from qtorch.call_form import arguments_of, signature_of, tensors_in
 
-__all__ = ["Samples", "called", "chunks", "codes_of", "flat", "joined", "length", "stored", "taken"]
+__all__ = ["Samples", "called", "chunks", "codes_of", "joined", "length", "stored", "taken"]
 
 #: float32 ``[N, ...]``; or a tuple of a network's arguments, tensors in any structure, all of the same ``N``.
 Samples: TypeAlias = Any
 
 
-def flat(samples: Samples) -> tuple[Tensor, ...]:
-    """The tensors in the order of the graph's inputs, which is that of traversal."""
-    return tuple(each for each in tree_leaves(samples) if isinstance(each, Tensor))
-
-
 def length(samples: Samples) -> int:
     """How many samples."""
-    return len(flat(samples)[0])
+    return len(tensors_in(samples)[0])
 
 
 def taken(samples: Samples, rows: slice | Tensor) -> Samples:
@@ -61,7 +56,7 @@ def called(net: nn.Module, samples: Samples) -> Any:
 
 def stored(graph: Graph, samples: Samples) -> tuple[np.ndarray, ...]:
     """Real numbers in the order of axes in which the device stores them, an array per input of the graph."""
-    named = zip(graph.inputs, flat(samples), strict=True)
+    named = zip(graph.inputs, tensors_in(samples), strict=True)
     return tuple(graph.view(name).store(x.cpu().numpy(), graph.values[name].shape) for name, x in named)
 
 

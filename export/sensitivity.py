@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from export.page import Table
 from export.samples import Samples, called, chunks
 from qtorch.calibration import evaluating, in_mode, set_mode
-from qtorch.call_form import flat_outputs
+from qtorch.call_form import tensors_in
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
 
@@ -94,7 +94,7 @@ def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict
 
 @torch.no_grad()
 def _output(network: nn.Module, x: Samples) -> Tensor:
-    return torch.cat([flat_outputs(called(network, part))[0] for part in chunks(x, _CHUNK)])
+    return torch.cat([tensors_in(called(network, part))[0] for part in chunks(x, _CHUNK)])
 
 
 def sensitivity_table(costs: Sequence[LayerCost], columns: Sequence[str]) -> Table:

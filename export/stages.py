@@ -19,10 +19,11 @@ from export.ir import Graph
 from export.post_training import quantize_after_training
 from export.real_inputs import RealInputs, in_words, real_inputs
 from export.recorded_test import Record, TestRecorder, sha256_of
-from export.samples import Samples, codes_of, flat
+from export.samples import Samples, codes_of
 from export.test_batches import drawn_alike, drawn_test_batches, served
 from export.tflite import write_tflite
 from qtorch.calibration import evaluating, in_mode
+from qtorch.call_form import tensors_in
 from qtorch.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.fake_quant import Mode
@@ -123,7 +124,7 @@ class DeviceNetwork(nn.Module):
 def _tensors(like: nn.Module | None, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[torch.Tensor, ...]:
     """The tensors of a call, in the order of the device's inputs."""
     if not isinstance(like, CapturedNetwork):
-        return flat((inputs, named))
+        return tensors_in((inputs, named))
     return like.inputs_of(inputs[0]) if len(inputs) == 1 and not named else like.form.tensors(inputs, named)
 
 
@@ -343,6 +344,10 @@ def _without_test_step(run: Run) -> str:
     return "" if is_overridden("test_step", run.module) else f"{type(run.module).__name__} has no test_step"
 
 
+def _gone(error: Exception) -> BadData:
+    return BadData(where="test data", expected="batches", got=in_words(error), remedy="bring the data back")
+
+
 def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], Record]]:
     where = f"test_step of {type(run.module).__name__}"
     remedy = "call self.net(x) or self(x) in test_step, not parts of the network or another copy of it"
@@ -363,9 +368,7 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], R
                 raise
             # A loader whose data are gone fails in whatever way its libraries do.
             except Exception as error:
-                raise BadData(
-                    where="test data", expected="batches", got=in_words(error), remedy="bring the data back"
-                ) from error
+                raise _gone(error) from error
         with (
             evaluating(module), network_replaced(module, net), evaluating(net), counted_calls(net) as calls,
             recorder.listening(net), served(owner, drawn[0]), drawn_alike(),
@@ -375,9 +378,7 @@ def _logged_figures(run: Run) -> Callable[[nn.Module], tuple[dict[str, float], R
             except BadInput:
                 raise
             except OSError as error:
-                raise BadData(
-                    where="test data", expected="batches", got=in_words(error), remedy="bring the data back"
-                ) from error
+                raise _gone(error) from error
             # A test step that wants a layer of the network fails as it will: what runs on a device has no layers.
             except Exception as error:
                 raise BadConfiguration(

@@ -25,9 +25,9 @@ __all__ = [
     "OutputForm",
     "arguments_of",
     "call_form",
-    "flat_outputs",
     "output_form",
     "signature_of",
+    "tensors_in",
 ]
 
 
@@ -273,9 +273,9 @@ def _same(expected: Any, got: Any) -> bool:
     return expected is got or (type(expected) is type(got) and bool(expected == got))
 
 
-def flat_outputs(result: Any) -> tuple[Tensor, ...]:
-    """The tensors that a network returned, from whatever they stand in, in the order of the device's outputs."""
-    return (result,) if _is_tensor(result) else tuple(t for t in pytree.tree_leaves(result) if _is_tensor(t))
+def tensors_in(values: Any) -> tuple[Tensor, ...]:
+    """The tensors that a network took or returned, from whatever they stand in, in the order of the device's."""
+    return (values,) if _is_tensor(values) else tuple(t for t in pytree.tree_leaves(values) if _is_tensor(t))
 
 
 def _is_tensor(value: Any) -> bool:
@@ -298,7 +298,7 @@ class OutputForm(_Form):
 
     def rebuilt(self, outputs: Tensor | tuple[Tensor, ...]) -> Any:
         """What the network returned, of the tensors of its outputs."""
-        return self._with(flat_outputs(outputs))
+        return self._with(tensors_in(outputs))
 
 
 def output_form(result: Any) -> tuple[OutputForm | None, Any]:

@@ -166,7 +166,7 @@ class Capture:
         apart = self._inside(decomposed, shared=replaced)
         try:
             trained = training_trace(apart.train(), self.form, found.opaque, self.acting)
-            return keep_training_form(found.graph, trained, self._inside(decomposed).train())
+            return keep_training_form(found.graph, trained, lambda: self._inside(decomposed).train())
         except BadInput as error:
             return f"what can't be followed: {error}", True
 

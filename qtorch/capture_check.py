@@ -19,7 +19,7 @@ from torch.nn.modules import module as _everywhere
 
 from qtorch.aliasing import writing_calls
 from qtorch.calibration import evaluating, in_mode, quantizers
-from qtorch.call_form import flat_outputs
+from qtorch.call_form import tensors_in
 from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -55,7 +55,7 @@ def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None
         BadConfiguration: it does not run on the example.
         UnsupportedLayer: so they do; names the buffer that is written, or the first call that differs.
     """
-    tensors, attributes = reference.tensors(), reference.attributes()
+    tensors = reference.tensors()
     try:
         first = reference.run_network(examples)
     except BadInput:
@@ -73,6 +73,7 @@ def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None
     second = reference.run_network(examples, seed=1)
     if all(_same(*pair) for pair in zip(first, second, strict=True)):
         return
+    attributes = reference.attributes()
     alike = zip(*(reference.run_network(examples) for _ in range(2)), strict=True)
     random = all(_same(*pair) for pair in alike)
     one, other = (recorded_calls(reference.net, partial(reference.run_network, examples, seed)) for seed in (0, 1))
@@ -209,7 +210,7 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
     """
     with torch.no_grad(), evaluating(prepared), _in_float(prepared):
         try:
-            got = flat_outputs(prepared(*(each.clone() for each in inputs)))
+            got = tensors_in(prepared(*(each.clone() for each in inputs)))
         except Exception as error:
             return f"a failure: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     if len(got) != len(expected):
@@ -316,7 +317,7 @@ def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Seque
     class _Keeping(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             result = super().run_node(n)
-            known.extend(flat_outputs(result))
+            known.extend(tensors_in(result))
             return result
 
     with torch.no_grad(), evaluating(prepared), in_mode(prepared, Mode.FLOAT):
@@ -325,7 +326,7 @@ def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Seque
 
         def look(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, arguments: object, result: object) -> None:
-                if not all(any(_same(each, other) for other in known) for each in flat_outputs(result)):
+                if not all(any(_same(each, other) for other in known) for each in tensors_in(result)):
                     found.append(name)
 
             return hook

@@ -181,25 +181,16 @@ def weighted_sample(
     channels = kernel[channel_axis]
     source, sink = (QParams((float(np.float32(s)),), (z,), dtype) for s, z in (input, output))
     scales = (rng.uniform(0.3, 1.0, channels if per_channel else 1) * 0.02).astype(np.float32)
-    axis = channel_axis if per_channel else None
     low, high = CODE_RANGE[weights]
     codes = rng.integers(low + 1, high + 1, kernel, dtype=np.int8)
     arrays = {
         "input": rng.integers(*CODE_RANGE[dtype], image, dtype=dtype, endpoint=True),
         "weight": np.where(codes < 0, low + 1, high).astype(np.int8) if extreme else codes,
     }
-    qparams: dict[str, QParams | None] = {
-        "input": source,
-        "weight": QParams(tuple(map(float, scales)), (0,) * len(scales), weights, axis),
-        "output": sink,
-    }
     if bias:
-        wide = "int64" if dtype == "int16" else "int32"
-        products = np.float32(source.scale[0]) * scales
-        arrays["bias"] = rng.integers(-bias, bias, channels, dtype=wide)
-        bias_axis = 0 if per_channel else None
-        qparams["bias"] = QParams(tuple(map(float, products)), (0,) * len(scales), wide, bias_axis)
-    return Sample(label, attrs, arrays, qparams)
+        arrays["bias"] = rng.integers(-bias, bias, channels, dtype=_WIDE[dtype])
+    axis = channel_axis if per_channel else None
+    return Sample(label, attrs, arrays, _with_weights(arrays, source, sink, scales, axis, weights))
 
 
 def cancelled_sample(
@@ -238,18 +229,31 @@ def cancelled_sample(
     weights = np.full((channels, taps), 127, np.int8)
     weights[:, -8:] = rng.choice(np.array([-1, 1], np.int8), (channels, 8))
     sums = (high - zero_point) * weights.astype(np.int64).sum(1)
-    wide = "int64" if dtype == "int16" else "int32"
     others = tuple(n for axis, n in enumerate(kernel) if axis != channel_axis)
     arrays = {
         "input": codes.reshape(image),
         "weight": np.ascontiguousarray(np.moveaxis(weights.reshape(channels, *others), 0, channel_axis)),
-        "bias": (-sums).astype(wide),
+        "bias": (-sums).astype(_WIDE[dtype]),
     }
-    products = np.float32(source.scale[0]) * scales
-    qparams: dict[str, QParams | None] = {
+    return Sample(label, attrs, arrays, _with_weights(arrays, source, sink, scales, channel_axis, "int8"))
+
+
+#: The type of a bias by that of activations.
+_WIDE = {"int8": "int32", "int16": "int64"}
+
+
+def _with_weights(
+    arrays: Mapping[str, np.ndarray], source: QParams, sink: QParams, scales: np.ndarray, axis: int | None, weights: str
+) -> dict[str, QParams | None]:
+    """Quantizations by role; of a bias, where there is one, by the products of the input's scale and the weights'."""
+    found: dict[str, QParams | None] = {
         "input": source,
-        "weight": QParams(tuple(map(float, scales)), (0,) * channels, "int8", channel_axis),
-        "bias": QParams(tuple(map(float, products)), (0,) * channels, wide, 0),
+        "weight": QParams(tuple(map(float, scales)), (0,) * len(scales), weights, axis),
         "output": sink,
     }
-    return Sample(label, attrs, arrays, qparams)
+    if "bias" in arrays:
+        products = np.float32(source.scale[0]) * scales
+        found["bias"] = QParams(
+            tuple(map(float, products)), (0,) * len(scales), _WIDE[source.dtype], None if axis is None else 0
+        )
+    return found

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.calibration import evaluating, in_mode, quantizers
-from qtorch.call_form import flat_outputs
+from qtorch.call_form import tensors_in
 from qtorch.errors import BadCheckpoint, BadInput
 from qtorch.fake_quant import Mode
 from qtorch.layers import QuantizedOp
@@ -123,7 +123,7 @@ def _answer(network: QuantizedNetwork, inputs: list[Tensor]) -> tuple[list[Tenso
     finally:
         for hook in hooks:
             hook.remove()
-    return [each.cpu() for each in flat_outputs(found)], digests
+    return [each.cpu() for each in tensors_in(found)], digests
 
 
 def _integers(op: Any) -> Iterator[Tensor]:

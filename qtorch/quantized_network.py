@@ -117,15 +117,14 @@ class QuantizedNetwork(CapturedNetwork):
         Raises:
             BadConfiguration: so it was.
         """
-        now = dict(self.origin.net.named_buffers())
-        for name, buffer in self._constant_buffers.items():
-            if name in now and self._other(now[name], buffer):
-                raise BadConfiguration(
-                    where=f"buffer {name!r}",
-                    expected="the values that the network was prepared with, which are constants in it",
-                    got="others",
-                    remedy="change the float network, and prepare it again",
-                )
+        changed = self._changed_constant(dict(self.origin.net.named_buffers()))
+        if changed is not None:
+            raise BadConfiguration(
+                where=f"buffer {changed!r}",
+                expected="the values that the network was prepared with, which are constants in it",
+                got="others",
+                remedy="change the float network, and prepare it again",
+            )
         for line in self._normalization_lines():
             if line not in self.ops:
                 raise BadConfiguration(
@@ -241,14 +240,14 @@ class QuantizedNetwork(CapturedNetwork):
             spelled = rest if rest in self._names else _without_wrappers(rest)
             if spelled in self._names:
                 given[spelled] = state_dict.pop(name)
-        for name, buffer in self._constant_buffers.items():
-            if name in given and self._other(given[name], buffer):
-                raise BadCheckpoint(
-                    where=f"{name!r} in the state dict",
-                    expected="the buffer that the network was prepared with, which is a constant in it",
-                    got="another",
-                    remedy="load the state into the float network, and prepare that",
-                )
+        changed = self._changed_constant(given)
+        if changed is not None:
+            raise BadCheckpoint(
+                where=f"{changed!r} in the state dict",
+                expected="the buffer that the network was prepared with, which is a constant in it",
+                got="another",
+                remedy="load the state into the float network, and prepare that",
+            )
         moved = [own for name in given for own in self._names[name] if self._other(given[name], known[prefix + own])]
         normalizing = [each for each, _ in self._normalizations()]
         if any(own.rpartition(".")[0] in normalizing for own in moved):
@@ -270,6 +269,11 @@ class QuantizedNetwork(CapturedNetwork):
         theirs = {prefix + own for names in self._names.values() for own in names}
         for name in known.keys() - theirs:
             state_dict.setdefault(name, known[name])
+
+    def _changed_constant(self, values: Mapping[str, Any]) -> str | None:
+        """The first buffer that became a constant and has another value now, by its name in the float network."""
+        constants = self._constant_buffers.items()
+        return next((name for name, was in constants if name in values and self._other(values[name], was)), None)
 
     @staticmethod
     def _other(theirs: Any, mine: Any) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from qtorch.call_form import CallForm, flat_outputs
+from qtorch.call_form import CallForm, tensors_in
 from qtorch.errors import BadConfiguration
 
 __all__ = ["Reference", "copied", "probes", "same_values"]
@@ -62,7 +62,7 @@ class Reference:
             torch.default_generator.manual_seed(seed)
             if devices:
                 torch.cuda.manual_seed_all(seed)
-            return tuple(each.detach().clone() for each in flat_outputs(self.net(*call.args, **call.kwargs)))
+            return tuple(each.detach().clone() for each in tensors_in(self.net(*call.args, **call.kwargs)))
 
     def tensors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Its parameters and buffers by name: the object, and a copy of its values."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.call_form import CallForm, flat_outputs
+from qtorch.call_form import CallForm, tensors_in
 from qtorch.reference import copied, probes, same_values
 from qtorch.tracing import traced_calls
 from qtorch.training_form import TrainingTrace
@@ -126,10 +126,10 @@ def _step(net: nn.Module, form: CallForm | None, inputs: Sequence[Tensor], seed:
     given = [each.clone() for each in inputs]
     with torch.enable_grad():
         if form is None:
-            outputs = flat_outputs(net(*given))
+            outputs = tensors_in(net(*given))
         else:
             call = form.arguments(given)
-            outputs = flat_outputs(net(*call.args, **call.kwargs))
+            outputs = tensors_in(net(*call.args, **call.kwargs))
         generator = torch.Generator().manual_seed(seed)
         loss = sum((y * torch.randn(y.shape, generator=generator).to(y.device)).sum() for y in outputs)
         if isinstance(loss, Tensor) and loss.requires_grad:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -80,13 +80,15 @@ class TrainingTrace:
     writes: tuple[str, ...]
 
 
-def keep_training_form(evaluated: fx.GraphModule, trained: TrainingTrace, root: nn.Module) -> tuple[str, bool]:
+def keep_training_form(
+    evaluated: fx.GraphModule, trained: TrainingTrace, make_root: Callable[[], nn.Module]
+) -> tuple[str, bool]:
     """Put into ``evaluated`` what only the training form does, as modules that act in training.
 
     Args:
         evaluated: trace of the evaluation form; changed.
         trained: the training form.
-        root: a copy of the network, over its own parameters and buffers, in training.
+        make_root: makes a copy of the network, over its own parameters and buffers, in training.
 
     Returns:
         The first thing, in words, that the forms differ by beyond that, empty where there is none; and whether they
@@ -105,7 +107,9 @@ def keep_training_form(evaluated: fx.GraphModule, trained: TrainingTrace, root: 
     found, odd = _aligned(evaluated, graph)
     if odd:
         return odd, True
+    root = make_root() if found.replaced else None
     for (source, by), readers in found.replaced.items():
+        assert root is not None
         part, outside = _part(found, graph, root, source, by)
         if part is None:
             return _described(by), True

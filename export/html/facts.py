@@ -19,10 +19,10 @@ from export.output_titles import output_titles
 from export.provenance import day
 from export.quantization_report import TensorError
 from export.recorded_test import Record
-from export.samples import Samples, called, chunks, codes_of, flat, taken
+from export.samples import Samples, called, chunks, codes_of, taken
 from export.sensitivity import LayerCost, layer_costs
 from export.stages import float_network
-from qtorch.call_form import flat_outputs
+from qtorch.call_form import tensors_in
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule
@@ -209,7 +209,7 @@ def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple
 @torch.no_grad()
 def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tensor | None) -> Predictions:
     # Of several outputs the first, as in the graph.
-    real = torch.cat([flat_outputs(called(plain, part))[0] for part in chunks(x, _CHUNK)])
+    real = torch.cat([tensors_in(called(plain, part))[0] for part in chunks(x, _CHUNK)])
     sink = graph.outputs[0]
     outgoing = graph.values[sink].qparams
     integers = []
@@ -218,7 +218,7 @@ def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tenso
         integers.append(restored if outgoing is None else outgoing.dequantize(restored))
     known = None if target is None else target.numpy()
     # Of several inputs all numbers side by side.
-    shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in flat(x)], 1)
+    shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in tensors_in(x)], 1)
     return Predictions(shown.numpy(), known, real.numpy(), np.concatenate(integers))
 
 

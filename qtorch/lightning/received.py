@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from qtorch.calibration import set_mode
+from qtorch.call_form import signature_of
 from qtorch.errors import BadConfiguration, BadInput
 from qtorch.fake_quant import Mode
 from qtorch.lightning.networks import inputs_of, network_of
@@ -219,16 +220,15 @@ def as_batch(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any
     """A call's arguments as :func:`qtorch.calibrate` takes them: a tensor, or a tuple of all in the order of forward.
 
     Args:
-        network: called with them; its float network knows their order.
+        network: called with them, whose signature has their order.
         args: by position.
         kwargs: by name.
     """
     if kwargs:
-        float_network = network.origin.net if isinstance(network, QuantizedNetwork) else network
-        bound = inspect.signature(float_network.forward).bind(*args, **kwargs)
+        signature = signature_of(network)
+        bound = signature.bind(*args, **kwargs)
         if bound.kwargs:
-            return {**dict(zip(inspect.signature(float_network.forward).parameters, bound.args, strict=False)),
-                    **bound.kwargs}  # fmt: skip
+            return {**dict(zip(signature.parameters, bound.args, strict=False)), **bound.kwargs}
         args = bound.args
     return args[0] if len(args) == 1 and isinstance(args[0], Tensor) else args
 

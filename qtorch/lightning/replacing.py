@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from qtorch.errors import BadConfiguration
 
-__all__ = ["Calls", "counted_calls", "network_replaced", "replace_network"]
+__all__ = ["Calls", "counted_calls", "forward_through", "network_replaced", "replace_network"]
 
 
 def replace_network(module: pl.LightningModule, network: nn.Module) -> None:
@@ -86,20 +86,29 @@ def counted_calls(network: nn.Module) -> Iterator[Calls]:
         >>> calls.count
         1
     """
-    # A forward hook would miss network.forward(x).
-    calls, forward, own = Calls(), network.forward, network.__dict__.get("forward")
+    calls = Calls()
 
-    @functools.wraps(forward)
-    def counting(*args: Any, **kwargs: Any) -> Any:
+    def counting(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         calls.count += 1
         if torch.is_grad_enabled():
             calls.arguments = args if not calls.in_training else calls.arguments
             calls.in_training += 1
         return forward(*args, **kwargs)
 
-    network.__dict__["forward"] = counting
-    try:
+    with forward_through(network, counting):
         yield calls
+
+
+@contextmanager
+def forward_through(network: nn.Module, through: Callable[..., Any]) -> Iterator[None]:
+    """A block in which every call of ``network`` goes through ``through(forward, *args, **kwargs)``.
+
+    Calls by ``network.forward(x)`` do, too, which a forward hook would miss.
+    """
+    forward, own = network.forward, network.__dict__.get("forward")
+    network.__dict__["forward"] = functools.wraps(forward)(functools.partial(through, forward))
+    try:
+        yield
     finally:
         del network.__dict__["forward"]
         if own is not None:
