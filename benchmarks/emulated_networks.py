@@ -14,8 +14,8 @@ from torch import nn
 
 import qtorch
 from benchmarks.mlperf_networks import Reference
-from export.integers import integer_graph
-from export.ir import Graph
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
 from qtorch.lightning.checkpoint import load_run
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption

@@ -9,10 +9,11 @@ from benchmarks.emulated_networks import calibrated, trained
 from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.rounds import absent_lines
 from benchmarks.suite import Suite, markdown_table
-from export import machine_profile, profile
-from export.c_network import c_network
-from export.ir import Graph
-from export.tflite import write_tflite
+from export.c.network import c_network
+from export.cost import machines as machine_profile
+from export.cost import profile
+from export.graph.ir import Graph
+from export.tflite.writer import write_tflite
 from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import ParityError
 

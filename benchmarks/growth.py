@@ -30,11 +30,11 @@ warnings.filterwarnings("ignore")
 import torch
 from torch import nn
 import qtorch
-from export.c_network import c_network
-from export.c_source import c_source
-from export.integers import integer_graph
-from export.parity import compare_file
-from export.tflite import write_tflite
+from export.c.network import c_network
+from export.c.source import c_source
+from export.graph.build import integer_graph
+from export.parity.outputs import compare_file
+from export.tflite.writer import write_tflite
 
 def most() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

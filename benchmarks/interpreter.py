@@ -16,11 +16,12 @@ from typing import Any
 from benchmarks.emulated_networks import calibrated, trained
 from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.suite import Suite, markdown_table
-from export import headers, machine_profile
-from export.interpret import interpret
-from export.ir import Graph
-from export.parity import corner_codes
-from export.tflite import tflite_cell, write_tflite
+from export.cost import machines as machine_profile
+from export.device import headers
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.parity.outputs import corner_codes
+from export.tflite.writer import tflite_cell, write_tflite
 from firmware.emulation import (
     MACHINES,
     Library,

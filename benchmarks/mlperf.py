@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import fx
 
+from benchmarks.agreement import agreement
 from benchmarks.mlperf_networks import REFERENCES, Reference, judged_codes, trained_a_little
 from benchmarks.spread import cell, spread
 from benchmarks.suite import Suite, markdown_table, share
-from export.agreement import agreement
-from export.integers import integer_graph
-from export.parity import compare_file, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.outputs import compare_file, parity
+from export.tflite.writer import write_tflite
 
 __all__ = ["MLPERF"]
 

@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.ir import Graph
-from export.parity import corner_codes
+from export.graph.ir import Graph
+from export.parity.outputs import corner_codes
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 
 __all__ = ["REFERENCES", "Reference", "codes_of", "judged_codes", "trained_a_little", "varied"]

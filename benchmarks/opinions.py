@@ -16,7 +16,7 @@ from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.rounds import Absent, absent_lines
 from benchmarks.suite import Suite, markdown_table, share
 from benchmarks.workers import Worker, WorkerFailed
-from export.second_opinions import EXTRAS, missing
+from export.optional_packages import EXTRAS, missing
 
 __all__ = ["OPINIONS"]
 

@@ -25,10 +25,10 @@ from benchmarks.epoch_clock import EpochClock
 from benchmarks.mlperf_networks import REFERENCES, codes_of
 from benchmarks.spread import Spread, cell, ratios, spread
 from benchmarks.suite import Suite, markdown_table
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.parity import compare_file
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.parity.outputs import compare_file
+from export.tflite.writer import write_tflite
 from qtorch import Mode
 from qtorch.lightning.callback import QuantizationAwareTraining
 from recipes.fuel_qat.data import FuelData

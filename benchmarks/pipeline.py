@@ -20,8 +20,8 @@ from benchmarks.rounds import absent_lines
 from benchmarks.spread import cell, spread
 from benchmarks.suite import Suite, markdown_table
 from export.engines import TFLM
-from export.foreign_file import ends
-from qtorch.qparams import QParams
+from export.opinions.grids import ends
+from qtorch.numbers.qparams import QParams
 from recipes.fuel_qat.data import FuelData
 
 __all__ = ["PIPELINE", "outputs_in_tflm"]

@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.environments import ROOT
 from benchmarks.pipeline import outputs_in_tflm
 from benchmarks.suite import Suite, markdown_table, share
-from export.foreign_file import ends
-from qtorch.qparams import QParams
+from export.opinions.grids import ends
+from qtorch.numbers.qparams import QParams
 
 __all__ = ["RECIPES"]
 

@@ -32,9 +32,9 @@ from benchmarks.stress_cases import (
     with_outlier,
 )
 from benchmarks.suite import Suite, markdown_table
-from export.post_training import PostTraining
 from qtorch import QuantizationConfig
 from qtorch.lightning.data import Arrays
+from qtorch.post_training.steps import PostTraining
 from recipes.digits_qat.data import DigitsData
 
 __all__ = ["EIGHT_BITS", "FOUR_BITS", "STRESS"]

@@ -33,14 +33,14 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.integers import integer_graph
-from export.post_training import PostTraining, quantize_after_training
-from export.stages import DeviceNetwork
-from export.tflite import write_tflite
+from export.figures.stages import DeviceNetwork
+from export.graph.build import integer_graph
+from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
-from qtorch.calibration import observe_in_training
 from qtorch.lightning.data import Arrays
+from qtorch.network.calibration import observe_in_training
 from qtorch.post_training import equalize, fold_batch_norms
+from qtorch.post_training.steps import PostTraining, quantize_after_training
 from recipes.digits_qat.network import digits_network
 
 __all__ = [

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from export.boards import board
-from export.model_file import require_file_options
-from export.onnx_bundle import require_onnx
+from export.onnx.files import require_onnx
+from export.tflite.model_file import require_file_options
 from qtorch.errors import BadConfiguration
 
 __all__ = ["ExportOptions"]
@@ -26,7 +26,7 @@ class ExportOptions:
             2**31 steps of the input's grid from zero.
         input_layout: ``nhwc`` stores images with their channels last; ``nchw`` keeps PyTorch's order at the input.
         post_training: export the float network that quantized training started from, calibrated, not the trained one.
-        equalize: see :class:`export.post_training.PostTraining`, like the next two.
+        equalize: see :class:`qtorch.post_training.steps.PostTraining`, like the next two.
         correct_biases: as above.
         round_adaptively: as above.
         c: also write the network as plain C, which needs no interpreter: ``<name>_model.h`` and ``<name>_model.c``.
@@ -34,7 +34,7 @@ class ExportOptions:
             hold it; ``host`` stands for any.
         optimize: ``speed`` lets the C take more flash where that saves time.
         strip: leave out ``<name>_named.tflite``, the same model with names of its tensors for those who look into it.
-        metadata: put :mod:`export.model_metadata` into the file, and beside it ``<name>_metadata.h``.
+        metadata: put :mod:`export.tflite.metadata` into the file, and beside it ``<name>_metadata.h``.
         version: of the model, for the metadata.
         firmware: folder for a ready project that runs the model on ``target``, in TFLite Micro, or in plain C where
             that does not exist; ``None``: no project.

@@ -4,16 +4,24 @@
 ``export``. Training loops for Lightning stand in :mod:`qtorch.lightning`, which this package does not import.
 """
 
-from qtorch.calibration import Saturation, calibrate, freeze_batch_norm, in_mode, quantizers, saturation, set_mode
 from qtorch.config import LayerConfig, QuantizationConfig
-from qtorch.fake_quant import Mode, Quantizer
 from qtorch.features import Feature, Interface
-from qtorch.layers import QuantizedOp
+from qtorch.network.calibration import (
+    Saturation,
+    calibrate,
+    freeze_batch_norm,
+    in_mode,
+    quantizers,
+    saturation,
+    set_mode,
+)
+from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.training_check import checked_training
 from qtorch.normalization import Normalization
-from qtorch.prepare import prepare
-from qtorch.qparams import QParams
-from qtorch.quantized_network import QuantizedNetwork
-from qtorch.training_check import checked_training
+from qtorch.numbers.qparams import QParams
+from qtorch.preparation.prepare import prepare
 
 __all__ = [
     "Feature",

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from qtorch.errors import BadConfiguration
-from qtorch.observers import make_observer
-from qtorch.straight_through import Estimator
+from qtorch.numbers.straight_through import Estimator
+from qtorch.ranges.observers import make_observer
 
 __all__ = ["LayerConfig", "QuantizationConfig"]
 
@@ -37,8 +37,8 @@ class LayerConfig:
             because what lies beyond a range saturates.
         activations: the type of the layer's inputs and outputs; ``int16`` goes with int8 weights ("16x8").
         weight_bits: 8 or 4.
-        observer: how activations' ranges are measured: a name of :data:`qtorch.observers.OBSERVERS`, its parameters
-            behind colons (``percentile:99.9``, ``fixed:-1:1``).
+        observer: how activations' ranges are measured: a name of :data:`qtorch.ranges.observers.OBSERVERS`, its
+            parameters behind colons (``percentile:99.9``, ``fixed:-1:1``).
         weight_observer: the same for weights. ``minmax`` follows the weights in training; any other decides at
             calibration which share of a weight's largest magnitude is represented, and that share then stays.
         scales: ``measured``, or learned by gradient: ``lsq`` (activations and weights), ``lsq+`` (zero points too) or
@@ -46,7 +46,7 @@ class LayerConfig:
             observers are left at ``minmax``. They are parameters of the network: give an optimizer with weight decay
             none for those whose names end in ``log_scale``, ``log_weight_scale`` or ``zero_share``.
         gradient: straight-through estimator of measured activations: ``clipped``, ``plain`` or ``ewgs``; see
-            :func:`qtorch.straight_through.fake_quantize`.
+            :func:`qtorch.numbers.straight_through.fake_quantize`.
         skip: leave the layer in float32, on the device too, between DEQUANTIZE and QUANTIZE. What float layers compute
             is not promised to the bit.
 

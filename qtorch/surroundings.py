@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Whether autocast is on for any type of device: a fraction of what asking for one costs, in every layer of every step.
 from torch._C import _is_any_autocast_enabled as autocasts
@@ -22,6 +22,7 @@ from qtorch.errors import BadConfiguration, BadData, NotFinite
 
 __all__ = [
     "autocasts",
+    "evaluating",
     "in_float32",
     "moved",
     "require_float32",
@@ -37,6 +38,18 @@ __all__ = [
 def undisturbed() -> bool:
     """Whether neither autocast nor a compiler is at work, as a training step asks of every layer."""
     return not (is_compiling() or autocasts())
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode for a block, then each back to what it was."""
+    before = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def without_autocast(x: Tensor) -> torch.autocast:

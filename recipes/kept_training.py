@@ -15,9 +15,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from export.bundle_manifest import manifests_in
-from export.c_names import c_identifier
-from export.folder_replacement import locked
+from export.bundle.folder_replacement import locked
+from export.bundle.manifest import manifests_in
+from export.c_language.names import c_identifier
 from export.options import ExportOptions
 from qtorch.errors import NotFinite, Unwritable
 from qtorch.lightning.callback import QuantizationAwareTraining

@@ -11,14 +11,14 @@ from typing import Any
 
 from pytorch_lightning.cli import LightningArgumentParser
 
-from export.bundle import make_bundle
-from export.bundle_folder import probe_export, temporary_files, write_bundle
-from export.dry_run import dry_run
+from export.bundle.dry_run import dry_run
+from export.bundle.folder import probe_export, temporary_files, write_bundle
+from export.bundle.make import make_bundle
+from export.commands.outcome_page import outcome_page, written_page
+from export.console.page import Line
+from export.console.progress import told
+from export.console.terminal import show
 from export.options import ExportOptions
-from export.page import Line
-from export.progress import told
-from export.report import outcome_page, written_page
-from export.terminal import show
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.ir import Graph
+from export.graph.ir import Graph
 
 #: As in the house rules, every warning an error.
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Werror")

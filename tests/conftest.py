@@ -12,7 +12,7 @@ from torch import fx, nn
 
 import qtorch
 from export.engines import tflm_available
-from export.second_opinions import missing, remedy
+from export.optional_packages import missing, remedy
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 from recipes.pipeline import main

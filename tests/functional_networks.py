@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from export.ir import Graph
+from export.graph.ir import Graph
 
 
 class Function(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.integers import integer_graph
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.post_training import fold_batch_norms
 

@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
-from export.tflite_reader import read_tflite
+from export.tflite.reader import read_tflite
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.replacing import replace_network

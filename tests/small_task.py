@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from export.integers import integer_graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.tflite.writer import write_tflite
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.resume import ResumePoint
 

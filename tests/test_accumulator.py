@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from qtorch.accumulator import require_room, weighted_sums
 from qtorch.errors import AccumulatorOverflow
-from qtorch.kernel_call import NoKernel, Operands
-from qtorch.qparams import QParams
+from qtorch.families.accumulator import require_room, weighted_sums
+from qtorch.numbers.qparams import QParams
+from qtorch.row.kernel_call import NoKernel, Operands
 
 #: Their factor is 4, so that sums are shifted to the left by 3 bits.
 GRIDS = {role: QParams((scale,), (0,)).grid for role, scale in (("input", 1.0), ("weight", 1.0), ("output", 0.25))}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.integers import integer_graph
+from export.graph.build import integer_graph
 from qtorch import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.post_training import correct_biases, equalize, fold_batch_norms, round_adaptively

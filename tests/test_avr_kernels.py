@@ -11,22 +11,22 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c_kernels import kernel_text
-from export.c_network import CNetwork, c_network
-from export.c_source import CSource, c_source
-from export.c_targets.avr import _short
-from export.c_targets.avr_immediates import immediates
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.requantization import thresholds
-from export.short_requantization import Short, agrees, short_codes, short_requantization
+from export.c.kernels import kernel_text
+from export.c.network import CNetwork, c_network
+from export.c.requantization import thresholds
+from export.c.short_requantization import Short, agrees, short_codes, short_requantization
+from export.c.source import CSource, c_source
+from export.c.targets.avr import _short
+from export.c.targets.avr_immediates import immediates
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.errors import UnsupportedLayer
-from qtorch.kernel_call import Accumulators
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
-from qtorch.qparams import QParams
-from qtorch.row import Sample
+from qtorch.row.kernel_call import Accumulators
+from qtorch.row.row import Sample
 from tests.test_rows import graph_of, run_reference, runtime_arrays
 
 UNO = MACHINES["atmega328p"]

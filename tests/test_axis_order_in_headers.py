@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
-from export import headers
-from export.c_bundle import c_model
+from export.c.model import c_model
+from export.device import headers
 from export.engines import TFLM, tflm_available
-from export.integers import integer_graph
-from export.ir import Graph
-from export.passes.float_interface import float_interface
-from export.tensor_layout import tensor_layouts
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
+from export.graph.passes.float_interface import float_interface
+from export.interface.tensor_layout import tensor_layouts
+from export.tflite.writer import write_tflite
 from qtorch import Mode
 from qtorch.features import Feature, Interface
 

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import qtorch
 from export.__main__ import main as export_main
 from export.boards import BOARDS
-from export.firmware_project import firmware_project
-from export.integers import integer_graph
-from export.tensor_layout import tensor_layouts
+from export.device.firmware_project import firmware_project
+from export.graph.build import integer_graph
+from export.interface.tensor_layout import tensor_layouts
 from qtorch.lightning.callback import QuantizationAwareTraining
 from tests.tflm_projects import TFLM_BOARDS, bundle_files
 

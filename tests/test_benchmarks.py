@@ -23,8 +23,8 @@ from benchmarks.stress import EIGHT_BITS, FOUR_BITS, STRESS
 from benchmarks.suite import Suite, markdown_table, share
 from benchmarks.suites import SUITES
 from benchmarks.workers import Worker, WorkerFailed
-from export.headers import op_resolver
-from export.integers import integer_graph
+from export.device.headers import op_resolver
+from export.graph.build import integer_graph
 from firmware.emulation import MACHINES, available
 from qtorch.errors import BadConfiguration
 

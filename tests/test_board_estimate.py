@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from export.board_estimate import Estimate, estimates
 from export.boards import BOARDS, CLOCKS, SUPPLIES, WITHOUT_SUPPLY, Supply
-from export.machine_profile import MachineProfile
+from export.cost.board_estimate import Estimate, estimates
+from export.cost.machines import MachineProfile
 
 
 def counted(cpu: str, unit: str, median: float, **more: object) -> MachineProfile:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from export.board_share import board_shares, in_a_line
 from export.boards import BOARDS
-from export.bundle import make_bundle
+from export.bundle.make import make_bundle
+from export.commands.outcome_page import outcome_page
+from export.console.page import plain_text
+from export.cost.board_share import board_shares, in_a_line
 from export.options import ExportOptions
-from export.page import plain_text
-from export.report import outcome_page
 from tests.plain_lightning import Plain, PlainData, calibrated_run
 
 _METRICS: dict[str, Any] = {"tflite_bytes": 32_768, "arena_bytes": 2_621}

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main as export_main
-from export.bundle import Bundle
-from export.bundle_folder import probe_export, write_bundle
-from export.bundle_manifest import manifests_in
+from export.bundle.folder import probe_export, write_bundle
+from export.bundle.make import Bundle
+from export.bundle.manifest import manifests_in
 from export.options import ExportOptions
 from qtorch.errors import Unwritable
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -165,7 +165,7 @@ def test_another_name_is_refused_before_and_after_training(tmp_path: Path) -> No
 _KILLED = """
 import os, shutil, sys
 from pathlib import Path
-from export.folder_replacement import Replacement, finish_interrupted, locked
+from export.bundle.folder_replacement import Replacement, finish_interrupted, locked
 
 folder = Path(sys.argv[1])
 old = {"a": b"old a", "b": b"old b", "gone/c": b"old c", "manifest": b"old"}

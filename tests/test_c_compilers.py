@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c_names import c_identifier
-from export.c_network import c_network
-from export.c_source import c_source
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.parity import corner_codes
+from export.c.network import c_network
+from export.c.source import c_source
+from export.c_language.names import c_identifier
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.parity.outputs import corner_codes
 from qtorch.ops import ROWS
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.c_programs import AVR, COMPILERS, SIMAVR, STRICT, avr_main, command, main_of, run_program, succeed, write

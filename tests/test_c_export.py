@@ -11,18 +11,19 @@ import torch
 from torch import nn
 
 import qtorch
-from export import bundle, c_bundle
 from export.boards import BOARDS, board
-from export.c_bundle import c_model
-from export.c_kernels import kernel_text
-from export.compiled_c import c_compiler
-from export.integers import integer_graph
-from export.ir import Graph
+from export.bundle.make import make as bundle
+from export.c import model as c_bundle
+from export.c.compiled import c_compiler
+from export.c.kernels import kernel_text
+from export.c.model import c_model
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
 from export.options import ExportOptions
 from firmware.emulation import build_sketch, run_sketch, sketch_available
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.ops import ROWS
-from qtorch.row import Unsupported
+from qtorch.row.row import Unsupported
 from tests.conftest import run_fuel
 
 needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")

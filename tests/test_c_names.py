@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from export.c_names import c_identifier
+from export.c_language.names import c_identifier
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.c_text import double_literal, float_literal, quoted
+from export.c_language.text import double_literal, float_literal, quoted
 
 
 def test_a_float_literal_reads_back_exactly() -> None:

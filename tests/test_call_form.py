@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import qtorch
 from export.engines import TFLM
-from export.integers import integer_graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration, BadData, UnsupportedLayer
 from qtorch.post_training import equalize, fold_batch_norms
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.integers import integer_graph
+from export.graph.build import integer_graph
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadData, BadInput, UnsupportedLayer
 
 X = torch.rand(6, 8, generator=torch.Generator().manual_seed(0))

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import qtorch
-from export.bundle import Bundle, make_bundle
-from export.choice_cost import ChoiceCost, Sizes, in_a_sentence, without
+from export.bundle.make import Bundle, make_bundle
+from export.commands.outcome_page import outcome_page
+from export.console.page import plain_text
+from export.cost.choice_cost import ChoiceCost, Sizes, in_a_sentence, without
 from export.options import ExportOptions
-from export.page import plain_text
-from export.report import outcome_page
 from tests.plain_lightning import Plain, PlainData, calibrated_run
 
 

@@ -15,8 +15,8 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from export.integers import integer_graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.cli import run_command, subcommand

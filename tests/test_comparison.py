@@ -12,26 +12,27 @@ import torch
 from torch import nn
 
 import qtorch
-from export import comparison, tensorflow_opinion
 from export.__main__ import main as export_main
-from export.comparison import compare
+from export.bundle.float_formats import real_graph
+from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE
-from export.foreign_file import counterparts, ends, grid_agreement, operators
-from export.foreign_network import ForeignNetwork
-from export.integers import integer_graph
-from export.ir import Graph
-from export.litert_torch_opinion import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
-from export.opinion import Opinion, comparison_table
-from export.page import plain_text
-from export.parity import corner_codes
-from export.real_bundle import real_graph
-from export.second_opinions import EXTRAS
-from export.stages import DeviceNetwork
-from export.tensorflow_opinion import TENSORFLOW, fake_quantization, quantized_by_tensorflow
-from export.tflite import write_tflite
-from export.tflite_reader import read_tflite
+from export.figures.stages import DeviceNetwork
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
+from export.opinions import comparison
+from export.opinions import tensorflow as tensorflow_opinion
+from export.opinions.comparison import compare
+from export.opinions.grids import counterparts, ends, grid_agreement, operators
+from export.opinions.litert_torch import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
+from export.opinions.network import ForeignNetwork
+from export.opinions.opinion import Opinion, comparison_table
+from export.opinions.tensorflow import TENSORFLOW, fake_quantization, quantized_by_tensorflow
+from export.optional_packages import EXTRAS
+from export.parity.outputs import corner_codes
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
 from qtorch.lightning.checkpoint import load_run
-from qtorch.qparams import QParams
+from qtorch.numbers.qparams import QParams
 
 INPUTS = torch.rand(64, 2, 8, 8, generator=torch.Generator().manual_seed(1)) * 3 - 1
 

@@ -10,16 +10,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from export.c_network import c_network
-from export.c_source import c_source
-from export.compiled_c import COMPILE, build_c, c_compiler, run_built, run_c
-from export.interpret import interpret
-from export.ir import Graph, Node, Value, check
-from export.parity import corner_codes
+from export.c.compiled import COMPILE, build_c, c_compiler, run_built, run_c
+from export.c.network import c_network
+from export.c.source import c_source
+from export.graph.interpret import interpret
+from export.graph.ir import Graph, Node, Value, check
+from export.parity.outputs import corner_codes
 from qtorch.errors import UnsupportedLayer
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
-from qtorch.qparams import QParams
-from qtorch.row import Sample
+from qtorch.row.row import Sample
 from tests.test_rows import graph_of, run_reference, runtime_arrays
 
 needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc (apt install gcc)")

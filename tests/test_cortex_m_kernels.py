@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c_network import CNetwork, c_network
-from export.c_source import c_source
-from export.compiled_c import c_compiler, run_c
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
+from export.c.compiled import c_compiler, run_c
+from export.c.network import CNetwork, c_network
+from export.c.source import c_source
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
-from qtorch.convolution import weighted_sample
 from qtorch.errors import UnsupportedLayer
+from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
-from qtorch.row import Sample
+from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.test_rows import graph_of, run_reference, runtime_arrays
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from export.engines import TFLM
-from export.tflite import write_tflite
+from export.tflite.writer import write_tflite
 from qtorch.ops import ROWS
-from qtorch.row import Row
+from qtorch.row.row import Row
 from tests.test_docs import blocks
 from tests.test_rows import graph_of, run_reference
 

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from export.__main__ import main as export_main
-from export.bundle import Bundle, make_bundle
+from export.bundle.make import Bundle, make_bundle
+from export.commands.outcome_page import outcome_page
+from export.console.page import plain_text
 from export.engines import TFLM
-from export.integers import integer_graph
+from export.figures.stages import float_network
+from export.graph.build import integer_graph
+from export.lightning_run.real_inputs import real_inputs
 from export.options import ExportOptions
-from export.page import plain_text
-from export.parity import compare_file
-from export.real_inputs import real_inputs
-from export.report import outcome_page
-from export.stages import float_network
-from export.tflite_reader import read_tflite
+from export.parity.outputs import compare_file
+from export.tflite.reader import read_tflite
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run

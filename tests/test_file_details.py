@@ -13,10 +13,10 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 import qtorch
-from export.integers import integer_graph
-from export.ir import Graph
-from export.tflite import write_tflite
-from export.tflite_reader import read_tflite
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadModelFile
 
 

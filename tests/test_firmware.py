@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 import qtorch
-from export import headers
-from export.c_network import c_network
-from export.c_source import c_source
-from export.compiled_c import COMPILE, run_c
+from export.c.compiled import COMPILE, run_c
+from export.c.network import c_network
+from export.c.source import c_source
+from export.device import headers
 from export.engines import TFLM
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.parity import corner_codes
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.parity.outputs import corner_codes
+from export.tflite.writer import write_tflite
 from firmware.emulation import (
     MACHINES,
     Machine,

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from export.boards import BOARDS
-from export.bundle import Bundle
-from export.bundle_folder import probe_export, write_bundle
-from export.c_names import c_identifier
-from export.firmware_project import firmware_project
+from export.bundle.folder import probe_export, write_bundle
+from export.bundle.make import Bundle
+from export.c_language.names import c_identifier
+from export.device.firmware_project import firmware_project
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration, Unwritable
 from tests.tflm_projects import TFLM_BOARDS, bundle_files, properties
@@ -154,7 +154,7 @@ def test_unwritable_project_is_known_before_training(tmp_path: Path) -> None:
 
 
 def test_without_tflm_no_project_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.bundle_folder.tflm_absent", lambda: "TFLite Micro is absent")
+    monkeypatch.setattr("export.bundle.folder.tflm_absent", lambda: "TFLite Micro is absent")
     probe_export(tmp_path / "out", ExportOptions())
     with pytest.raises(BadConfiguration, match="tflite-micro Python package"):
         probe_export(tmp_path / "out", ExportOptions(firmware=tmp_path / "fw"))

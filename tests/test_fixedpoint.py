@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qtorch.errors import AccumulatorOverflow
-from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize, requantize_wide
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize, requantize_wide
 
 
 def half_up(x: Fraction) -> int:

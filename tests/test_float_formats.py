@@ -15,24 +15,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.__main__ import main as export_main
-from export.bundle import make_bundle
-from export.bundle_folder import write_bundle
+from export.bundle.float_formats import RealFormat, real_graph
+from export.bundle.folder import write_bundle
+from export.bundle.make import make_bundle
+from export.commands.outcome_page import outcome_page
+from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE, TFLM, Engine
-from export.interpret import real_reference
-from export.ir import Graph, Node, Value, check
-from export.node_parity import node_parity
+from export.figures.stages import DeviceNetwork
+from export.graph.interpret import real_reference
+from export.graph.ir import Graph, Node, Value, check
 from export.options import ExportOptions
-from export.page import plain_text
-from export.parity import compare_file
-from export.real_bundle import RealFormat, real_graph
-from export.report import outcome_page
-from export.stages import DeviceNetwork
-from export.tflite import write_tflite
+from export.parity.nodes import node_parity
+from export.parity.outputs import compare_file
+from export.tflite.writer import write_tflite
 from qtorch.errors import ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.ops import ROWS
-from qtorch.row import Row, Sample
+from qtorch.row.row import Row, Sample
 from tests.functional_networks import Function, negated
 from tests.small_task import SmallData, SmallModule, small_trainer
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c_bundle import c_model
-from export.compiled_c import c_compiler, run_c
+from export.c.compiled import c_compiler, run_c
+from export.c.model import c_model
 from export.engines import TFLM, tflm_available
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.tflite.writer import write_tflite
 
 
 def _graph(bits: int, seed: int) -> Graph:

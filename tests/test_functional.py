@@ -11,7 +11,8 @@ import torch
 
 from qtorch import functional as F
 from qtorch import straight_through as S
-from qtorch.qparams import Grid, QParams
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
 
 GRID = Grid(torch.tensor(0.5), torch.tensor(3, dtype=torch.int32))
 BOUNDS = S.Bounds.of(GRID.scale, -131, 124)

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from qtorch import gemmlowp
+from qtorch.numbers import gemmlowp
 
 
 def test_products_round_ties_upwards() -> None:

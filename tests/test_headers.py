@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import headers
-from export.c_names import c_identifier
+from export.c_language.names import c_identifier
+from export.device import headers
 from qtorch.features import Feature, Interface
-from qtorch.qparams import QParams
+from qtorch.numbers.qparams import QParams
 
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wshadow", "-Wconversion"]
 LANGUAGES = {

@@ -12,18 +12,18 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import mse_loss
 
 import qtorch
-from export.agreement import agreement
-from export.bundle import make_bundle
-from export.integers import integer_graph
+from benchmarks.agreement import agreement
+from export.bundle.make import make_bundle
+from export.figures.sensitivity import layer_costs
+from export.figures.stages import float_network
+from export.graph.build import integer_graph
 from export.options import ExportOptions
-from export.parity import corner_codes, network_codes, parity
-from export.post_training import PostTraining, quantize_after_training
-from export.sensitivity import layer_costs
-from export.stages import float_network
-from export.tflite import write_tflite
+from export.parity.outputs import corner_codes, network_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
+from qtorch.post_training.steps import PostTraining, quantize_after_training
 from tests.plain_lightning import TRAINED, Alias, Plain, PlainData, X, Y, calibrated_run, mse_in_tflm
 from tests.small_task import small_trainer
 

@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 import qtorch
+from export.c.memory_plan import Buffer, plan
+from export.c.tensor_buffers import tensor_buffers
+from export.graph.build import integer_graph
 from export.html.charts import (
     Frame,
     bar,
@@ -29,12 +32,10 @@ from export.html.distributions import distributions
 from export.html.facts import Predictions
 from export.html.graph_drawing import placed
 from export.html.markup import shown
-from export.html.memory_drawing import drawn_memory, tensor_buffers
+from export.html.memory_drawing import drawn_memory
 from export.html.prediction_sections import confusion, errors_of
 from export.html.statistics import described, ranks, spearman
 from export.html.style import STYLE
-from export.integers import integer_graph
-from export.memory_plan import Buffer, plan
 
 
 def test_charts_hit_known_coordinates() -> None:

@@ -18,17 +18,17 @@ import pytest
 
 import recipes
 from export.__main__ import main as export_main
-from export.board_cost import board_cost
 from export.boards import BOARDS
+from export.cost.board_cost import board_cost
+from export.figures.quantization_report import TensorError
+from export.figures.sensitivity import layer_costs
+from export.figures.stages import real_inputs
+from export.graph.build import integer_graph
 from export.html.facts import Column, Facts, Predictions, facts_of
 from export.html.markup import Markup, element, shown
 from export.html.page import page
 from export.html.prediction_sections import errors_of
 from export.html.summary_sections import compared, moved
-from export.integers import integer_graph
-from export.quantization_report import TensorError
-from export.sensitivity import layer_costs
-from export.stages import real_inputs
 from firmware.emulation import MACHINES, available
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import qtorch
-from export import headers
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.parity import corner_codes
-from export.tflite import write_tflite
+from export.device import headers
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.parity.outputs import corner_codes
+from export.tflite.writer import write_tflite
 from firmware.emulation import (
     DidNotBuild,
     Library,

@@ -18,10 +18,10 @@ import torch
 from torch import fx, nn
 
 from export.__main__ import main as export_main
-from export.dry_run import dry_run
-from export.integers import integer_graph
-from export.model_file import model_file
+from export.bundle.dry_run import dry_run
+from export.graph.build import integer_graph
 from export.options import ExportOptions
+from export.tflite.model_file import model_file
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run, load_run
@@ -214,6 +214,6 @@ def test_an_arena_that_is_too_large_is_refused_in_words(network: fx.GraphModule,
     with pytest.raises(BadConfiguration, match=r"at most 16,777,216 bytes, got 18,954,000 bytes .* at conv_2d"):
         dry_run(run_of(net, 1, 540, 540), "small", ExportOptions())
     # What no arithmetic foresees is found by trying.
-    monkeypatch.setattr("export.arena.LARGEST_ARENA", 1024)
+    monkeypatch.setattr("export.tflite.arena.LARGEST_ARENA", 1024)
     with pytest.raises(BadConfiguration, match=r"arena: expected a network that TFLite Micro loads"):
         model_file(integer_graph(network))

@@ -11,12 +11,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.lower import lower
-from export.parity import corner_codes, parity
-from export.passes.layout import layout
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.lower import lower
+from export.graph.passes.layout import layout
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 
 
 class Traced(nn.Module):

@@ -14,16 +14,16 @@ from torch import Tensor, fx, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
-from export.integers import integer_graph
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch import Mode
-from qtorch.calibration import observe_in_training
-from qtorch.functional import dequantize
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.regression import Regression
-from qtorch.observers import make_observer
-from qtorch.straight_through import learned_step, lsq_gradient_scale
+from qtorch.network.calibration import observe_in_training
+from qtorch.numbers.functional import dequantize
+from qtorch.numbers.straight_through import learned_step, lsq_gradient_scale
+from qtorch.ranges.observers import make_observer
 
 
 def perceptron() -> nn.Sequential:

@@ -14,12 +14,12 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
 
 import qtorch
-from export.bundle import make_bundle
-from export.integers import integer_graph
+from export.bundle.make import make_bundle
+from export.figures.stages import float_network
+from export.graph.build import integer_graph
 from export.options import ExportOptions
-from export.parity import corner_codes, parity
-from export.stages import float_network
-from export.tflite import write_tflite
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run

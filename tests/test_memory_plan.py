@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.memory_plan import Buffer, Plan, lower_bound, plan
+from export.c.memory_plan import Buffer, Plan, lower_bound, plan
 
 
 def overlapping(buffers: list[Buffer], found: Plan) -> list[tuple[str, str]]:

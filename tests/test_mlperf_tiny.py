@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.agreement import agreement
 from benchmarks.mlperf_networks import REFERENCES, Reference, judged_codes, trained_a_little
-from export.agreement import agreement
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.parity import parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.parity.outputs import parity
+from export.tflite.writer import write_tflite
 
 
 @pytest.mark.tflm

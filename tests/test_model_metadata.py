@@ -15,20 +15,22 @@ from torch import fx, nn
 
 import qtorch
 from export.__main__ import main as export_main
-from export.arena import smallest_arena
+from export.commands.profile import named
+from export.device.headers import model_data
+from export.device.metadata_header import metadata_header
 from export.engines import TFLM
-from export.headers import model_data
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.model_file import model_file, model_metadata
-from export.model_metadata import NAME, ModelMetadata, class_names, metadata_header, weights_hash
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.graph.names import speaking_names
 from export.options import ExportOptions
-from export.parity import corner_codes, parity
-from export.profile_command import named
-from export.tflite import speaking_names, write_tflite
-from export.tflite_reader import read_tflite
-from export.tflite_summary import summarize
+from export.parity.outputs import corner_codes, parity
+from export.tflite.arena import smallest_arena
+from export.tflite.metadata import NAME, ModelMetadata, class_names, weights_hash
+from export.tflite.model_file import model_file, model_metadata
+from export.tflite.reader import read_tflite
+from export.tflite.summary import summarize
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.features import Feature, Interface
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
-from export.integers import integer_graph
+from export.graph.build import integer_graph
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
 

@@ -11,19 +11,20 @@ from torch import Tensor, fx, nn
 
 import qtorch
 from export.boards import BOARDS
-from export.c_network import c_network
-from export.c_source import c_source
-from export.compiled_c import c_compiler, run_c
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.onnx_parity import onnx_parity
-from export.onnx_qdq import write_onnx
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
+from export.c.compiled import c_compiler, run_c
+from export.c.network import c_network
+from export.c.source import c_source
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.onnx.parity import onnx_parity
+from export.onnx.writer import write_onnx
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch import Feature, Mode, Normalization, QuantizationConfig
 from qtorch.errors import BadConfiguration, UnsupportedLayer
-from qtorch.normalization import fold, normalize
+from qtorch.network.folded_normalization import fold
+from qtorch.normalization import normalize
 from qtorch.post_training import correct_biases, equalize, round_adaptively
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import qtorch
 from qtorch import Mode
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.histogram import Histogram
-from qtorch.observer import Observer
-from qtorch.observers import make_observer
+from qtorch.ranges.histogram import Histogram
+from qtorch.ranges.observer import Observer
+from qtorch.ranges.observers import make_observer
 
 
 def make_observer_of(

@@ -11,7 +11,7 @@ from torch import Tensor, fx, multiprocessing, nn
 
 import qtorch
 from qtorch import Mode
-from qtorch.calibration import observe_in_training
+from qtorch.network.calibration import observe_in_training
 
 OBSERVERS = ("minmax", "moving_average", "percentile:99", "mse", "entropy", "fixed:-1:1", "lsq", "lsq+")
 

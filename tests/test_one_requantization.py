@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import qtorch
 from export.engines import TFLM, tflm_available
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.tflite.writer import write_tflite
 from qtorch import Mode
 
 

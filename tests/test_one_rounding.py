@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
-from export.integers import integer_graph
-from qtorch.fixedpoint import reduced_mantissa
-from qtorch.functional import dequantize
-from qtorch.layers import QuantizedOp
+from export.graph.build import integer_graph
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.numbers.fixedpoint import reduced_mantissa
+from qtorch.numbers.functional import dequantize
 from qtorch.post_training import round_adaptively
 from qtorch.post_training.adaround import learn_steps
 
@@ -27,7 +27,7 @@ def cut_off(real: Tensor) -> Tensor:
 
 @pytest.fixture
 def cutting_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qtorch.functional.whole_steps_", cut_off)
+    monkeypatch.setattr("qtorch.numbers.functional.whole_steps_", cut_off)
 
 
 def network(**options: str | int) -> tuple[nn.Module, Tensor]:

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 
 import qtorch
 from benchmarks.mlperf_networks import varied
-from export import second_opinions
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.onnx_bundle import onnx_files
-from export.onnx_parity import compare_onnx, onnx_parity
-from export.onnx_qdq import OnnxModel, write_onnx
-from export.onnx_runtime import ONNX_RUNTIME
+from export import optional_packages as second_opinions
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.graph.names import speaking_names
+from export.graph.passes.float_interface import float_interface
+from export.onnx.files import onnx_files
+from export.onnx.parity import compare_onnx, onnx_parity
+from export.onnx.runtime import ONNX_RUNTIME
+from export.onnx.writer import OnnxModel, write_onnx
 from export.options import ExportOptions
-from export.parity import corner_codes
-from export.passes.float_interface import float_interface
-from export.tflite import speaking_names
+from export.parity.outputs import corner_codes
 from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
-from qtorch.qparams import QParams
-from qtorch.row import Row, Sample, Unsupported
+from qtorch.row.row import Row, Sample, Unsupported
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.conftest import run_fuel
 from tests.random_drawing import draw

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
 from export.__main__ import main as export_main
-from export.bundle import make_bundle
+from export.bundle.make import make_bundle
+from export.commands.outcome_page import outcome_page
+from export.console.page import plain_text
 from export.options import ExportOptions
-from export.page import plain_text
-from export.report import outcome_page
-from export.tflite_reader import read_tflite
+from export.tflite.reader import read_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run

@@ -12,13 +12,13 @@ from torch import fx, nn
 
 import qtorch
 from export.engines import TFLM
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.parity import compare_file, compare_graphs, corner_codes, parity
-from export.passes.float_interface import float_interface
-from export.tflite import write_tflite
-from export.tflite_reader import read_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.graph.passes.float_interface import float_interface
+from export.parity.outputs import compare_file, compare_graphs, corner_codes, parity
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadModelFile, NotFinite, ParityError
 
 
@@ -78,7 +78,7 @@ def test_an_engine_that_is_off_by_one_is_caught(network: fx.GraphModule, monkeyp
         outputs[17] += np.int8(1)
         return (outputs,)
 
-    monkeypatch.setattr("export.parity.TFLM", replace(TFLM, run=wrong))
+    monkeypatch.setattr("export.parity.outputs.TFLM", replace(TFLM, run=wrong))
     with pytest.raises(ParityError, match=r"on 1 of .* by up to 1 LSB.*sample 17"):
         parity(graph, write_tflite(graph), corner_codes(graph, 50))
 
@@ -167,7 +167,8 @@ def convolutional() -> fx.GraphModule:
 def test_a_wrong_multiplier_is_caught(
     convolutional: fx.GraphModule, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    from qtorch import accumulator, fixedpoint
+    from qtorch.families import accumulator
+    from qtorch.numbers import fixedpoint
 
     def wrong(real: torch.Tensor) -> fixedpoint.Multiplier:
         mantissa, shift = fixedpoint.quantize_multiplier(real)

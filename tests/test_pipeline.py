@@ -15,10 +15,10 @@ import torch
 
 import qtorch
 from export.__main__ import main as export_main
-from export.arena import smallest_arena
-from export.passes.float_interface import float_interface
-from export.tflite import write_tflite
-from export.tflite_reader import read_tflite
+from export.graph.passes.float_interface import float_interface
+from export.tflite.arena import smallest_arena
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
 from qtorch.lightning.callback import QuantizationAwareTraining
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
@@ -290,7 +290,7 @@ def test_every_header_compiles_by_itself(fuel_out: Path, part: str) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, qtorch, export, export.bundle; print(sorted(set(sys.modules) & {'tensorflow', 'onnx'}))"
+    code = "import sys, qtorch, export, export.bundle.make; print(sorted(set(sys.modules) & {'tensorflow', 'onnx'}))"
     # Whoever has imported more of the project has not imported them either.
     found = warm_python(["-W", "ignore", "-c", code], FUEL_CONFIG.parents[2])
     assert (found.returncode, found.stdout.strip()) == (0, "[]")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.integers import integer_graph
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch.errors import UnsupportedLayer
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import qtorch
 from qtorch import Mode
 from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
-from qtorch.functional import dequantize
+from qtorch.numbers.functional import dequantize
 
 
 class Functional(nn.Module):

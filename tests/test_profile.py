@@ -13,24 +13,24 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx, nn
 
 import qtorch
-from export import machine_profile
 from export import profile as profiling
 from export.__main__ import main as export_main
-from export.board_estimate import estimates
 from export.boards import BOARDS
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.layer_profile import graph_layer
-from export.machine_profile import all_machines, multiply_accumulates, on_machine
-from export.page import plain_text
-from export.passes.float_interface import float_interface
-from export.profile import file_profile, profile
-from export.profile_command import profile_page
-from export.real_bundle import real_graph
-from export.tflite import write_tflite
-from export.tflite_reader import read_tflite
-from export.tflite_summary import summarize
+from export.bundle.float_formats import real_graph
+from export.commands.profile import profile_page
+from export.console.page import plain_text
+from export.cost import machines as machine_profile
+from export.cost.board_estimate import estimates
+from export.cost.layers import graph_layer
+from export.cost.machines import all_machines, multiply_accumulates, on_machine
+from export.cost.profile import file_profile, profile
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.graph.passes.float_interface import float_interface
+from export.tflite.reader import read_tflite
+from export.tflite.summary import summarize
+from export.tflite.writer import write_tflite
 from firmware.emulation import MACHINES, EmulationFailure, available
 from firmware.emulation.machines import Need
 from qtorch.errors import BadModelFile, ParityError

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from export import __main__ as export_command
-from export import progress
-from export.progress import Stage, told
+from export.console import progress
+from export.console.progress import Stage, told
 from qtorch.errors import ParityError
 from recipes import pipeline
 from tests.conftest import run_fuel

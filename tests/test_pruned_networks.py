@@ -10,11 +10,11 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import prune
 
 import qtorch
-from export.integers import integer_graph
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
-from qtorch.layers import QuantizedOp
+from qtorch.network.quantized_op import QuantizedOp
 from qtorch.post_training import round_adaptively
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, fx, nn
 
 import qtorch
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.quantization_advice import Evidence, advice
-from export.quantization_report import TensorError, network_report
-from qtorch.qparams import QParams
+from export.figures.quantization_advice import Evidence, advice
+from export.figures.quantization_report import TensorError, network_report
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from qtorch.numbers.qparams import QParams
 
 INT8 = QParams((0.5,), (0,))
 

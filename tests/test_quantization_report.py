@@ -14,14 +14,14 @@ from torch import fx, nn
 
 import qtorch
 from export.__main__ import main as export_main
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.quantization_advice import Evidence, advice
-from export.quantization_report import COLUMNS, TensorError, csv_text, findings, network_report
-from export.tflite import write_tflite
-from export.tflite_reader import read_tflite
-from qtorch.qparams import QParams
+from export.figures.quantization_advice import Evidence, advice
+from export.figures.quantization_report import COLUMNS, TensorError, csv_text, findings, network_report
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
+from qtorch.numbers.qparams import QParams
 
 
 def prepared(net: nn.Module, x: torch.Tensor, **config: object) -> tuple[fx.GraphModule, Graph]:

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 import qtorch
-from export.c_network import c_network
-from export.c_source import c_source
-from export.compiled_c import build_c, c_compiler, run_built
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
+from export.c.compiled import build_c, c_compiler, run_built
+from export.c.network import c_network
+from export.c.source import c_source
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
 from qtorch.errors import BadInput, UnsupportedLayer
 from qtorch.ops import ROWS
 from tests.random_drawing import FURTHER, draw

@@ -16,11 +16,11 @@ from itertools import chain, count
 import numpy as np
 import pytest
 
-from export import c_kernels
-from export.c_network import CNetwork, c_network
-from export.c_source import c_source
-from export.interpret import interpret
-from export.ir import Graph
+from export.c import kernels as c_kernels
+from export.c.network import CNetwork, c_network
+from export.c.source import c_source
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
 from firmware.emulation import MACHINES, DidNotBuild, EmulationFailure, Machine, Options, available, replay
 from qtorch.errors import UnsupportedLayer
 from tests.random_drawing import FURTHER, draw

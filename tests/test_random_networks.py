@@ -16,13 +16,13 @@ import pytest
 import torch
 
 import qtorch
-from export.integers import integer_graph
-from export.ir import Graph
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
-from qtorch.capture import Capture
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
+from qtorch.capture.capture import Capture
 from qtorch.errors import BadConfiguration, BadInput, ParityError
-from qtorch.layers import QuantizedOp
+from qtorch.network.quantized_op import QuantizedOp
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict

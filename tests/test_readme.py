@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from export.support import support_table
+from export.commands.support import support_table
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import recipes.gesture_qat
-from export import headers
+from export.device import headers
 from export.html.data_section import data_section
 from export.html.facts import Facts
 from qtorch.errors import BadData
 from qtorch.lightning.data import DataSummary
-from qtorch.qparams import QParams
+from qtorch.numbers.qparams import QParams
 from recipes.digits_qat.data import DigitsData
 from recipes.duplicates import duplicates, fingerprints
 from recipes.fuel_qat.data import FuelData

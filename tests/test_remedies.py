@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 import qtorch
-from export.support import support_table
-from qtorch.asked import Asked
+from export.commands.support import support_table
 from qtorch.errors import BadInput, UnsupportedLayer
-from qtorch.matching import supported_names
-from qtorch.remedies import SUPPORTED, remedy
+from qtorch.preparation.matching import supported_names
+from qtorch.preparation.remedies import SUPPORTED, remedy
+from qtorch.remedies.asked import Asked
 
 ROOT = Path(__file__).parents[1]
 #: What a form may speak of.

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from export import requantization as module
-from export.requantization import Channels, exact_codes, requantization, thresholds
-from qtorch.fixedpoint import quantize_multiplier
-from qtorch.kernel_call import Accumulators
+from export.c.requantization import Channels, exact_codes, requantization, thresholds
+from qtorch.numbers.fixedpoint import quantize_multiplier
+from qtorch.row.kernel_call import Accumulators
 
 #: How far the sums of a tried channel reach.
 REACH = 30_000

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from export.engines import LITERT_REFERENCE, TFLM
-from export.ir import Graph, MalformedGraph, Node, Value, check
-from export.tflite import raw_bytes, write_tflite
-from export.tflite_reader import read_tflite
-from qtorch.fixedpoint import Rounding
+from export.graph.bytes import raw_bytes
+from export.graph.ir import Graph, MalformedGraph, Node, Value, check
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
-from qtorch.qparams import QParams
-from qtorch.row import Row, Sample
+from qtorch.row.row import Row, Sample
 
 CASES = [pytest.param(row, s, id=f"{row.name}: {s.label}") for row in ROWS.values() for s in row.samples()]
 

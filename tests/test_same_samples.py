@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset
 
-from export.real_inputs import real_inputs
-from export.stages import figures_of
+from export.figures.stages import figures_of
+from export.lightning_run.real_inputs import real_inputs
 from qtorch.lightning.regression import Regression
 from recipes.sine_qat.data import SineData
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from export import second_opinions
+from export import optional_packages as second_opinions
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration
 from tests.conftest import run_fuel

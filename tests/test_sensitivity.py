@@ -10,8 +10,8 @@ from torch import nn
 
 import qtorch
 from export.__main__ import main as export_main
+from export.figures.sensitivity import layer_costs
 from export.options import ExportOptions
-from export.sensitivity import layer_costs
 from qtorch.errors import BadConfiguration
 
 

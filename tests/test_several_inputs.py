@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
 from export.__main__ import main as export_main
-from export.bundle import make_bundle
-from export.interpret import interpret
+from export.bundle.make import make_bundle
+from export.graph.interpret import interpret
 from export.options import ExportOptions
-from export.tflite_reader import read_tflite
+from export.tflite.reader import read_tflite
 from qtorch.errors import BadInput
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run, load_run

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from qtorch.arithmetic import rescaled_sum
-from qtorch.kernel_call import Operands
+from qtorch.c_cells.short_sums import ShortSum, short_sum
+from qtorch.families.arithmetic import rescaled_sum
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
-from qtorch.qparams import QParams
-from qtorch.short_sums import ShortSum, short_sum
+from qtorch.row.kernel_call import Operands
 
 
 def exact_codes(grids: dict[str, QParams], sign: int) -> np.ndarray:

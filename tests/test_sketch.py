@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.headers import test_vectors as vectors_header
+from export.device.headers import test_vectors as vectors_header
 from firmware.emulation import (
     MACHINES,
     DidNotBuild,

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 import qtorch
 from export.engines import LITERT_REFERENCE, TFLM
-from export.integers import integer_graph
-from export.node_parity import node_parity
-from export.parity import compare_file, corner_codes, network_codes, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.nodes import node_parity
+from export.parity.outputs import compare_file, corner_codes, network_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch.errors import ParityError
 from tests.functional_networks import Function, negated
 
@@ -178,7 +178,7 @@ def test_parity_sees_a_wrong_layer_beside_float_ones(layer: str, role: str, monk
     graph = integer_graph(prepared(sequence, ["7"]))
     other = write_tflite(negated(graph, f"{layer}.{role}"))
     wrong = replace(TFLM, tensors=lambda model, inputs, count: TFLM.tensors(other, inputs, count))
-    monkeypatch.setattr("export.parity.TFLM", wrong)
+    monkeypatch.setattr("export.parity.outputs.TFLM", wrong)
     with pytest.raises(ParityError, match=f"'{layer}"):
         parity(graph, write_tflite(graph), corner_codes(graph, 50))
 

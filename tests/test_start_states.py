@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
-from export.c_bundle import c_model
-from export.compiled_c import run_c
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.parity import corner_codes, parity
-from export.tflite import write_tflite
+from export.c.compiled import run_c
+from export.c.model import c_model
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch.errors import UnsupportedLayer
 
 

@@ -8,11 +8,11 @@ import pytest
 from torch import fx
 
 from export.__main__ import main
-from export.integers import integer_graph
-from export.ir import Graph
-from export.model_file import model_metadata
-from export.model_metadata import NAME, ModelMetadata
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.ir import Graph
+from export.tflite.metadata import NAME, ModelMetadata
+from export.tflite.model_file import model_metadata
+from export.tflite.writer import write_tflite
 from qtorch.features import Feature, Interface
 
 INTERFACE = Interface((Feature("in"),), (Feature("out"),))

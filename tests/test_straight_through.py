@@ -11,8 +11,8 @@ from torch import Tensor
 
 from qtorch import functional as F
 from qtorch import straight_through as S
-from qtorch.fixedpoint import quantize_multiplier, requantize
-from qtorch.qparams import Grid
+from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
+from qtorch.numbers.grid import Grid
 
 SCALE = torch.tensor(0.25)
 #: -128 to 127 around a zero point of -28.

@@ -12,8 +12,8 @@ import torch
 
 import qtorch
 from benchmarks.stress_cases import Case, Row, accuracy, heavy_tailed, on_device, quantized, trained, with_outlier
-from export.post_training import PostTraining
 from qtorch import Mode, QuantizationConfig
+from qtorch.post_training.steps import PostTraining
 from recipes.digits_qat.data import DigitsData
 
 EPOCHS = 4

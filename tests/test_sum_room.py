@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 import qtorch
 from export.engines import TFLM, tflm_available
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.tflite.writer import write_tflite
 from qtorch.errors import AccumulatorOverflow
 
 needs_tflm = pytest.mark.skipif(not tflm_available(), reason="tflite-micro has wheels for Linux x86-64 only")
@@ -80,9 +80,9 @@ def test_the_longest_sums_are_exact_and_longer_ones_are_refused_before_training(
 
 @needs_tflm
 def test_what_is_refused_is_what_the_device_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    # ``qtorch.prepare`` names the function, so the module is looked up.
-    monkeypatch.setattr(sys.modules["qtorch.prepare"], "require_possible_sums", lambda plans: None)
-    monkeypatch.setattr("export.lower.require_sum_room", lambda *arguments: None)
+    # ``qtorch.preparation.prepare`` is imported as a function, so the module is looked up.
+    monkeypatch.setattr(sys.modules["qtorch.preparation.prepare"], "require_possible_sums", lambda plans: None)
+    monkeypatch.setattr("export.graph.lower.require_sum_room", lambda *arguments: None)
     graph = graph_of(Called(pooled), torch.rand(2, 1, 256, 256) * 2 - 1, "int16")
     assert not as_the_device(graph, ends(graph))
 

@@ -13,11 +13,11 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from export.__main__ import main as export_main
-from export.integers import integer_graph
-from export.page import plain_text
-from export.summary_page import summary_page
-from export.tflite import write_tflite
-from export.tflite_summary import summarize
+from export.commands.summary_page import summary_page
+from export.console.page import plain_text
+from export.graph.build import integer_graph
+from export.tflite.summary import summarize
+from export.tflite.writer import write_tflite
 from qtorch.errors import BadModelFile
 from tests.foreign_models import FOREIGN, foreign_model
 

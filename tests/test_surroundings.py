@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 import qtorch
 from export.engines import TFLM
-from export.integers import integer_graph
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadConfiguration, BadData, BadInput
-from qtorch.observer import Observer
+from qtorch.ranges.observer import Observer
 from tests.random_drawing import draw
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main as export_main
-from export.opinion import Opinion, comparison_table
-from export.page import Line, Table, plain_text, printable
-from export.parity import EngineParity, NotRun
-from export.report import agreement_table
-from export.sensitivity import LayerCost, sensitivity_table
-from export.summary_page import summary_page
-from export.terminal import show
-from export.tflite_summary import summarize
+from export.commands.outcome_page import agreement_table
+from export.commands.summary_page import summary_page
+from export.console.page import Line, Table, plain_text, printable
+from export.console.terminal import show
+from export.figures.sensitivity import LayerCost, sensitivity_table
+from export.opinions.opinion import Opinion, comparison_table
+from export.parity.outputs import EngineParity, NotRun
+from export.tflite.summary import summarize
 from tests.foreign_models import FOREIGN, foreign_model
 
 ROOT = Path(__file__).parents[1]
@@ -236,7 +236,7 @@ def test_a_real_terminal_and_a_real_pipe() -> None:
     import termios
 
     page = "[Table(('op', 'note'), 'll', (('add', 'word ' * 20),), 'operators')]"
-    code = f"from export.page import Table; from export.terminal import show; show({page})"
+    code = f"from export.console.page import Table; from export.console.terminal import show; show({page})"
     command = [sys.executable, "-c", code]
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     environment |= {"PYTHONPATH": str(ROOT), "FORCE_COLOR": "1"}
@@ -258,7 +258,8 @@ def test_a_real_terminal_and_a_real_pipe() -> None:
 
 
 def test_rich_is_imported_only_for_who_sees_it() -> None:
-    code = "import sys, io, export.page, export.terminal as t; print([m for m in sys.modules if m.startswith('rich')])"
+    code = "import sys, io, export.console.page, export.console.terminal as t; "
+    code += "print([m for m in sys.modules if m.startswith('rich')])"
     code += "; t.show([t.Line('x')], io.StringIO()); print('rich.console' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "False"]
@@ -285,7 +286,7 @@ def test_dear_layers_are_marked() -> None:
 
 
 def test_opinions_on_other_grids_are_no_disagreement() -> None:
-    from export.foreign_file import GridAgreement
+    from export.opinions.grids import GridAgreement
 
     same, other = GridAgreement(3, 3, 0.0), GridAgreement(3, 2, 0.1)
     opinions = (

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from export.boards import BOARDS
-from export.c_names import c_identifier
-from export.firmware_project import firmware_project
+from export.c_language.names import c_identifier
+from export.device.firmware_project import firmware_project
 from tests.tflm_projects import STAND_IN, STRICT, VECTORS, build, require, run, table, write_project, wrong_table
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from export.bundle import make_bundle
+from export.bundle.make import make_bundle
+from export.commands.outcome_page import written_page
+from export.console.page import plain_text
+from export.lightning_run.real_inputs import real_inputs
+from export.lightning_run.training_pairs import training_pairs
 from export.options import ExportOptions
-from export.page import plain_text
-from export.real_inputs import real_inputs
-from export.report import written_page
-from export.training_pairs import training_pairs
 from qtorch.lightning.attached import Progress, attached
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run

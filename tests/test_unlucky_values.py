@@ -17,10 +17,10 @@ import pytest
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from export.bundle import make_bundle
-from export.figure_names import better_by_name
+from export.bundle.make import make_bundle
+from export.figures.figure_names import better_by_name
+from export.figures.verdict import Candidate, verdict
 from export.options import ExportOptions
-from export.verdict import Candidate, verdict
 from qtorch.errors import BadData
 from recipes.keyword_qat.data import KeywordData
 from recipes.keyword_qat.model import Keyword

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from export.bundle import make_bundle
+from export.bundle.make import make_bundle
+from export.commands.outcome_page import verdict_page, written_page
+from export.console.page import plain_text
+from export.figures.verdict import Candidate, Verdict, intervals, verdict
 from export.options import ExportOptions
-from export.page import plain_text
-from export.report import verdict_page, written_page
-from export.verdict import Candidate, Verdict, intervals, verdict
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.reconstruction import Reconstruction

@@ -18,15 +18,15 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
-from export.bundle import Bundle, make_bundle
-from export.integers import integer_graph
-from export.interpret import interpret
+from export.bundle.make import Bundle, make_bundle
+from export.commands.outcome_page import outcome_page
+from export.console.page import plain_text
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.interface.tensor_layout import tensor_layouts
+from export.interface.tensor_meaning import with_meaning
 from export.options import ExportOptions
-from export.page import plain_text
-from export.report import outcome_page
-from export.tensor_layout import tensor_layouts
-from export.tensor_meaning import with_meaning
-from export.tflite_reader import read_tflite
+from export.tflite.reader import read_tflite
 from qtorch.features import Feature, Interface
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 import qtorch
-from export import bundle
+from export.bundle.make import make as bundle
 from export.engines import TFLM
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.ir import Graph
-from export.parity import corner_codes
-from export.passes.float_interface import float_interface
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.graph.passes.float_interface import float_interface
+from export.parity.outputs import corner_codes
+from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import AccumulatorOverflow, BadInput, NotFinite, ParityError
 from qtorch.ops.quantize import FURTHEST, far_values

@@ -14,10 +14,10 @@ from torch import nn
 import qtorch
 from export.__main__ import main as export_main
 from export.engines import LITERT_DEFAULT, tflm_absent, tflm_available
-from export.integers import integer_graph
-from export.parity import EngineParity, NotRun, corner_codes, parity
-from export.stages import stage_name
-from export.tflite import write_tflite
+from export.figures.stages import stage_name
+from export.graph.build import integer_graph
+from export.parity.outputs import EngineParity, NotRun, corner_codes, parity
+from export.tflite.writer import write_tflite
 from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
@@ -86,7 +86,7 @@ def test_the_judge_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = integer_graph(qat)
     model, codes = write_tflite(graph), corner_codes(graph, 100)
     assert parity(graph, model, codes).judges == (JUDGE,)
-    monkeypatch.setattr("export.parity.LITERT_REFERENCE", _Off())
+    monkeypatch.setattr("export.parity.outputs.LITERT_REFERENCE", _Off())
     with pytest.raises(qtorch.errors.ParityError, match="differs from the integer reference"):
         parity(graph, model, codes)
 

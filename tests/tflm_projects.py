@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import headers
 from export.boards import BOARDS
-from export.c_names import c_identifier
-from export.firmware_project import firmware_project
+from export.c_language.names import c_identifier
+from export.device import headers
+from export.device.firmware_project import firmware_project
 from qtorch.features import Feature, Interface
-from qtorch.qparams import QParams
+from qtorch.numbers.qparams import QParams
 
 STAND_IN = Path(__file__).parent / "tflm_stand_in"
 TFLM_BOARDS = [name for name, board in BOARDS.items() if board.tflm]

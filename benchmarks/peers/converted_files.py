@@ -11,17 +11,17 @@ from torch import nn
 import qtorch
 from benchmarks.mlperf_networks import REFERENCES, codes_of
 from benchmarks.peers.serving import serve
+from export.bundle.float_formats import real_graph
 from export.engines import LITERT_REFERENCE
-from export.foreign_file import grid_agreement, operators
-from export.integers import integer_graph
-from export.interpret import interpret
-from export.litert_torch_opinion import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
-from export.onnx_parity import onnx_parity
-from export.onnx_qdq import write_onnx
-from export.real_bundle import real_graph
-from export.second_opinions import EXTRAS, distribution_version
-from export.tensorflow_opinion import quantized_by_tensorflow
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.onnx.parity import onnx_parity
+from export.onnx.writer import write_onnx
+from export.opinions.grids import grid_agreement, operators
+from export.opinions.litert_torch import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
+from export.opinions.tensorflow import quantized_by_tensorflow
+from export.optional_packages import EXTRAS, distribution_version
+from export.tflite.writer import write_tflite
 
 _SAMPLES = 100
 

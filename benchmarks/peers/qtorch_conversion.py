@@ -9,9 +9,9 @@ import torch
 import qtorch
 from benchmarks.peers.conversions import SAMPLES, serve_conversions
 from benchmarks.peers.networks import NETWORKS
-from export.integers import integer_graph
-from export.parity import compare_file, parity
-from export.tflite import write_tflite
+from export.graph.build import integer_graph
+from export.parity.outputs import compare_file, parity
+from export.tflite.writer import write_tflite
 
 __all__ = ["conversion"]
 

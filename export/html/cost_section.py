@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from export.board_share import BoardShare, in_lines
-from export.choice_cost import ChoiceCost, in_a_sentence
+from export.c.memory_plan import plan
+from export.c.tensor_buffers import tensor_buffers
+from export.cost.board_share import BoardShare, in_lines
+from export.cost.choice_cost import ChoiceCost, in_a_sentence
+from export.cost.machines import all_multiply_accumulates, multiply_accumulates
+from export.graph.bytes import raw_bytes
+from export.graph.ir import Graph
+from export.graph.names import speaking_names
 from export.html.charts import bar
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
-from export.html.memory_drawing import tensor_buffers
 from export.html.tables import table
-from export.ir import Graph
-from export.machine_profile import all_multiply_accumulates, multiply_accumulates
-from export.memory_plan import plan
-from export.tflite import raw_bytes, speaking_names
 
 __all__ = ["cost_section", "inference"]
 

@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 from torch import fx
 
-from export.interpret import interpret
-from export.ir import Graph, Value
-from export.lower import lower
-from export.passes.layout import layout
-from export.passes.padding import padding
-from export.samples import Samples, codes_of, stored, taken
+from export.graph.encoding import codes_of, stored
+from export.graph.interpret import interpret
+from export.graph.ir import Graph, Value
+from export.graph.lower import lower
+from export.graph.passes.layout import layout
+from export.graph.passes.padding import padding
+from qtorch.capture.samples import Samples, taken
 
 __all__ = ["Distribution", "distributions"]
 

@@ -10,19 +10,20 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from export.cost.machines import all_multiply_accumulates
+from export.figures.judgement import target_of
+from export.figures.provenance import day
+from export.figures.quantization_report import TensorError
+from export.figures.sensitivity import LayerCost, layer_costs
+from export.figures.stages import float_network
+from export.graph.encoding import codes_of
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
 from export.html.distributions import Distribution, distributions
-from export.interpret import interpret
-from export.ir import Graph
-from export.judgement import target_of
-from export.machine_profile import all_multiply_accumulates
-from export.output_titles import output_titles
-from export.provenance import day
-from export.quantization_report import TensorError
-from export.recorded_test import Record
-from export.samples import Samples, called, chunks, codes_of, taken
-from export.sensitivity import LayerCost, layer_costs
-from export.stages import float_network
-from qtorch.call_form import tensors_in
+from export.lightning_run.output_titles import output_titles
+from export.lightning_run.recorded_test import Record
+from qtorch.capture.call_form import tensors_in
+from qtorch.capture.samples import Samples, called, chunks, taken
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
 from qtorch.lightning.data import ArrayDataModule

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from export.graph.ir import Graph, Value
+from export.graph.names import speaking_names
 from export.html.markup import Markup, element, joined, shown
-from export.ir import Graph, Value
-from export.tflite import speaking_names
 
 __all__ = ["Box", "drawn_graph", "placed"]
 

@@ -8,9 +8,9 @@ from typing import Literal
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
-from export.tensor_code import moves, variable
-from export.tensor_layout import TensorLayout
-from export.tensor_meaning import conversion, meaning
+from export.interface.tensor_code import moves, variable
+from export.interface.tensor_layout import TensorLayout
+from export.interface.tensor_meaning import conversion, meaning
 
 __all__ = ["interface_section"]
 

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from export.c.memory_plan import Buffer, Plan, plan
 from export.html.markup import Markup, element, joined, shown
-from export.ir import Graph
-from export.memory_plan import Buffer, Plan, plan
-from export.tflite import speaking_names
 
-__all__ = ["drawn_memory", "tensor_buffers"]
+__all__ = ["drawn_memory"]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 360.0, 260.0, 52.0, 34.0, 8.0
 _STEP = 60.0
 #: Pixels of a digit or letter, at most, in the labels.
 _LETTER = 5.6
-
-
-def tensor_buffers(graph: Graph) -> tuple[Buffer, ...]:
-    """Every run-time tensor from the step that makes it to the last that reads it, batch of one, named as in the file.
-
-    Inputs are there from the first step on, outputs until the last.
-    """
-    last = {name: step for step, node in enumerate(graph.nodes) for name in node.inputs}
-    made = dict.fromkeys(graph.inputs, 0)
-    made |= {name: step for step, node in enumerate(graph.nodes) for name in node.outputs}
-    end = max(0, len(graph.nodes) - 1)
-    called = speaking_names(graph)
-    found = []
-    for name, first in made.items():
-        value = graph.values[name]
-        size = int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
-        until = end if name in graph.outputs else last.get(name, first)
-        found.append(Buffer(called[name], size, first, max(first, until)))
-    return tuple(found)
 
 
 def drawn_memory(buffers: tuple[Buffer, ...], placed: Plan | None = None) -> Markup:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from export.c.memory_plan import lower_bound, plan
+from export.c.tensor_buffers import tensor_buffers
+from export.figures.quantization_advice import SUSPECT
 from export.html.charts import sparkline
 from export.html.distributions import Distribution
 from export.html.facts import Facts
 from export.html.graph_drawing import drawn_graph
 from export.html.markup import Markup, element, joined, shown
-from export.html.memory_drawing import drawn_memory, tensor_buffers
+from export.html.memory_drawing import drawn_memory
 from export.html.tables import table
-from export.memory_plan import lower_bound, plan
-from export.quantization_advice import SUSPECT
 
 __all__ = ["graph_section", "memory_section", "tensor_section"]
 

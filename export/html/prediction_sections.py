@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
+from export.figures.output_columns import confusion
+from export.figures.quantization_advice import FEW_STEPS
 from export.html.charts import figure, histogram, scatter
 from export.html.facts import Facts, Predictions
 from export.html.markup import Markup, element, joined, shown
 from export.html.statistics import spread
 from export.html.tables import table
-from export.output_columns import confusion
-from export.quantization_advice import FEW_STEPS
 
 __all__ = ["confusion", "error_section", "errors_of", "prediction_section"]
 

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from export.figures.left_out import in_sentences
+from export.figures.quantization_report import TensorError
+from export.figures.sensitivity import LayerCost
+from export.figures.stages import stage_name
 from export.html.charts import bar, bars, figure, lines
 from export.html.cost_section import inference
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
-from export.left_out import in_sentences
-from export.quantization_report import TensorError
-from export.sensitivity import LayerCost
-from export.stages import stage_name
 
 __all__ = [
     "compared",

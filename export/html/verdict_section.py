@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from export.figures.verdict import OUTCOMES
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
-from export.verdict import OUTCOMES
 
 __all__ = ["provenance_section", "verdict_banner", "verdict_section"]
 

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import nn
 
 from qtorch.errors import BadConfiguration
-from qtorch.quantized_network import QuantizedNetwork
+from qtorch.network.quantized_network import QuantizedNetwork
 
 __all__ = ["averaged_networks", "averages_weights", "require_first", "saved_network"]
 

@@ -14,19 +14,8 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from qtorch.calibration import (
-    calibrate,
-    freeze_batch_norm,
-    observe_in_training,
-    quantizers,
-    saturation,
-    set_mode,
-)
 from qtorch.config import QuantizationConfig
-from qtorch.described_ops import require_same_ops
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.fake_quant import Mode
-from qtorch.known_answer import known_answer
 from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first, saved_network
 from qtorch.lightning.batches import batches_of, transferred
 from qtorch.lightning.changed_options import run_options
@@ -47,9 +36,20 @@ from qtorch.lightning.randomness import random_state, restore_random_state
 from qtorch.lightning.received import Received, received_in
 from qtorch.lightning.refusals import require_batches
 from qtorch.lightning.replacing import Calls, counted_calls, replace_network
-from qtorch.prepare import prepare
-from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration
-from qtorch.training_check import follow, require_held, require_moved, snapshot
+from qtorch.network.calibration import (
+    calibrate,
+    freeze_batch_norm,
+    observe_in_training,
+    quantizers,
+    saturation,
+    set_mode,
+)
+from qtorch.network.described_ops import require_same_ops
+from qtorch.network.known_answer import known_answer
+from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration
+from qtorch.network.quantizer import Mode
+from qtorch.network.training_check import follow, require_held, require_moved, snapshot
+from qtorch.preparation.prepare import prepare
 
 __all__ = ["FORMAT", "KEY", "QuantizationAwareTraining", "inputs_of", "network_of"]
 

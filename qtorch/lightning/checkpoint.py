@@ -13,12 +13,12 @@ from typing import Any
 import pytorch_lightning as pl
 
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
-from qtorch.known_answer import require_known_answer
 from qtorch.lightning.attached import Progress
 from qtorch.lightning.callback import FORMAT, KEY, QuantizationAwareTraining
 from qtorch.lightning.changed_options import written
 from qtorch.lightning.description import UntrustedName, build, load_plain
-from qtorch.quantized_network import EXTRA_STATE
+from qtorch.network.known_answer import require_known_answer
+from qtorch.network.quantized_network import EXTRA_STATE
 
 __all__ = ["Run", "adopt_options", "load_run", "read_checkpoint", "require_resumable"]
 

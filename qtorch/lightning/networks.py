@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.replacing import replace_network
-from qtorch.prepare import prepare
-from qtorch.quantized_network import EXTRA_STATE, QuantizedNetwork
+from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork
+from qtorch.preparation.prepare import prepare
 
 __all__ = [
     "INSTANTIATOR",

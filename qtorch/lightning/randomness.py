@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qtorch.observer import gathered, is_distributed
+from qtorch.ranges.observer import gathered, is_distributed
 
 __all__ = ["random_state", "restore_random_state"]
 

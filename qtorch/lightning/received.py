@@ -14,14 +14,14 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from qtorch.calibration import set_mode
-from qtorch.call_form import signature_of
+from qtorch.capture.call_form import signature_of
 from qtorch.errors import BadConfiguration, BadInput
-from qtorch.fake_quant import Mode
 from qtorch.lightning.networks import inputs_of, network_of
 from qtorch.lightning.replacing import network_replaced
 from qtorch.lightning.undone import undone
-from qtorch.quantized_network import QuantizedNetwork
+from qtorch.network.calibration import set_mode
+from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.network.quantizer import Mode
 
 __all__ = ["NotCalled", "Received", "as_batch", "received_in"]
 

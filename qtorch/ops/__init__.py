@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from qtorch.row import Row
+from qtorch.row.row import Row
 
 __all__ = ["ROWS"]
 

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from qtorch.arithmetic import binary_matches, binary_samples, rescaled_sum, sum_kernel, sum_output
-from qtorch.broadcasting import table_or
-from qtorch.constraints import Free
-from qtorch.fixedpoint import Rounding
-from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, any_order
+from qtorch.c_cells.broadcasting import table_or
+from qtorch.families.arithmetic import binary_matches, binary_samples, rescaled_sum, sum_kernel, sum_output
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -37,7 +38,7 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
 
 
 def samples() -> Iterable[Sample]:
-    """See :func:`qtorch.arithmetic.binary_samples`."""
+    """See :func:`qtorch.families.arithmetic.binary_samples`."""
     return binary_samples(10)
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qtorch.accumulator import weighted_sums
-from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import (
+from qtorch.families.accumulator import weighted_sums
+from qtorch.families.convolution import (
     CONVOLUTION_FIELDS,
     cancelled_sample,
     convolution_attributes,
@@ -25,14 +24,16 @@ from qtorch.convolution import (
     is_depthwise,
     weighted_sample,
 )
-from qtorch.fixedpoint import Rounding
-from qtorch.fused_activation import FUSED_ACTIVATIONS
-from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
-from qtorch.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, OptionField, Row, Sample, TFLite
-from qtorch.wide_sums import is_wide, wide_convolution
-from qtorch.windows import onnx_window
+from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.windows import onnx_window
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
+from qtorch.row.row import Attrs, Call, OptionField, Row, Sample, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any] | None:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from torch import Tensor
 
-from qtorch import functional
-from qtorch.constraints import Free, Real
-from qtorch.fixedpoint import Rounding
-from qtorch.onnx_form import Onnx
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Row, Sample, TFLite, Unsupported, any_order
+from qtorch.numbers import functional
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, Real
+from qtorch.row.onnx_form import Onnx
+from qtorch.row.row import Attrs, Row, Sample, TFLite, Unsupported, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

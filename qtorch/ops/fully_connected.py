@@ -12,16 +12,17 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.accumulator import exact_products, output_codes, weighted_sums
-from qtorch.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.convolution import cancelled_sample, weighted_sample
-from qtorch.fixedpoint import Rounding
-from qtorch.fused_activation import FUSED_ACTIVATIONS, activate
-from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
-from qtorch.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
-from qtorch.wide_sums import is_wide, wide_convolution
+from qtorch.families.accumulator import exact_products, output_codes, weighted_sums
+from qtorch.families.convolution import cancelled_sample, weighted_sample
+from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
+from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

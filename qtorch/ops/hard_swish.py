@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.code_tables import by_table
-from qtorch.constraints import CoarserThan, Free
-from qtorch.fixedpoint import Rounding, quantize_multiplier, reduced_mantissa
-from qtorch.gemmlowp import rounding_divide_by_power_of_two
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
+from qtorch.c_cells.code_tables import by_table
+from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, reduced_mantissa
+from qtorch.numbers.gemmlowp import rounding_divide_by_power_of_two
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import CoarserThan, Free
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 _MAX, _MIN = 2**15 - 1, -(2**15)
 

@@ -13,15 +13,16 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from qtorch.asked import none, same
-from qtorch.constraints import Fixed, Free
-from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, requantize
-from qtorch.gemmlowp import inverse_square_root
-from qtorch.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.remedy_axes import moved_last
-from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_axis_stays
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, requantize
+from qtorch.numbers.gemmlowp import inverse_square_root
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import none, same
+from qtorch.remedies.axes import moved_last
+from qtorch.row.constraints import Fixed, Free
+from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_axis_stays
 
 _OUTPUT = Fixed({"int8": (1 / 128, 0)})
 _OUTPUT_BITS = 7

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.code_tables import by_table, rescaling
-from qtorch.constraints import RESCALED, Free
-from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import CODE_RANGE, Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, any_order
+from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import RESCALED, Free
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, any_order
 
 #: Steeper ones could shift numbers out of int32 on grids that are fine for the positive side.
 _STEEPEST = 2

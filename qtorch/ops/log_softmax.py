@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.broadcasting import multiplier_arguments
-from qtorch.constraints import Fixed, Free
-from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
-from qtorch.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
-from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Row, Sample, TFLite, last_axis_stays
-from qtorch.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
+from qtorch.c_cells.broadcasting import multiplier_arguments
+from qtorch.families.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Fixed, Free
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, last_axis_stays
 
 _OUTPUT = Fixed({"int8": (16 / 256, 127)})
 _OUTPUT_BITS = 4

@@ -12,11 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.constraints import Free, SameAs
-from qtorch.convolution import padded
-from qtorch.fixedpoint import Rounding
-from qtorch.onnx_form import Onnx, OnnxNode
-from qtorch.pooling import (
+from qtorch.families.convolution import padded
+from qtorch.families.pooling import (
     POOLING_FIELDS,
     adaptive_attributes,
     pooling_attributes,
@@ -24,9 +21,12 @@ from qtorch.pooling import (
     pooling_samples,
     pooling_version,
 )
-from qtorch.qparams import Grid
-from qtorch.row import Attrs, Call, Match, Refused, Row, TFLite
-from qtorch.windows import explicit_padding, onnx_window
+from qtorch.families.windows import explicit_padding, onnx_window
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:

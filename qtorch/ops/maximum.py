@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from qtorch.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid
-from qtorch.row import Attrs, Row, Sample, TFLite, any_order
+from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -29,7 +29,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 
 def samples() -> Iterable[Sample]:
-    """See :func:`qtorch.arithmetic.shared_grid_samples`."""
+    """See :func:`qtorch.families.arithmetic.shared_grid_samples`."""
     return shared_grid_samples(13)
 
 

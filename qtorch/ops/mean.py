@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.axes import bytes_each, row_major, walk
-from qtorch.broadcasting import multiplier_arguments
-from qtorch.constraints import RESCALED, Free
-from qtorch.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
-from qtorch.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
-from qtorch.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.c_cells.broadcasting import multiplier_arguments
+from qtorch.c_cells.strides import bytes_each, row_major, walk
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import RESCALED, Free
+from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
+from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 _ROLES = ("input", "output")
 

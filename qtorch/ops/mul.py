@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.arithmetic import binary_matches, binary_samples
-from qtorch.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
-from qtorch.constraints import CoarserThan, Free
-from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
-from qtorch.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, OptionField, Row, Sample, TFLite, any_order
+from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
+from qtorch.families.arithmetic import binary_matches, binary_samples
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import CoarserThan, Free
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -57,7 +58,7 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
 
 
 def samples() -> Iterable[Sample]:
-    """See :func:`qtorch.arithmetic.binary_samples`; and small products times a factor whose shift to the right is 1."""
+    """Those of :func:`qtorch.families.arithmetic.binary_samples`; and small products, whose factor shifts by 1."""
     yield from binary_samples(12, tiny=4e-17)
     rng = np.random.default_rng(13)
     arrays = {role: rng.integers(-17, 18, (9, 40), dtype=np.int8) for role in ("input", "other")}

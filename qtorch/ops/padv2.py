@@ -11,13 +11,14 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.movement import padding_kernel
-from qtorch.onnx_form import Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Operand, Row, Sample, TFLite
+from qtorch.c_cells.movement import padding_kernel
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.row import Attrs, Operand, Row, Sample, TFLite
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

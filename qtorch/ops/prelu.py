@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
-from qtorch.constraints import RESCALED, CoarserThan, Free
-from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite
+from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import RESCALED, CoarserThan, Free
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
+from qtorch.row.row import Attrs, Match, Row, Sample, TFLite
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

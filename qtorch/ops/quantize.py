@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch import functional
-from qtorch.code_tables import by_table, rescaling
-from qtorch.constraints import AnyGrid, CoarserThan
-from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
-from qtorch.onnx_form import NEAREST, Onnx
-from qtorch.qparams import CODE_RANGE, Grid, QParams
-from qtorch.row import Attrs, Row, Sample, TFLite, any_order
+from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.numbers import functional
+from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import AnyGrid, CoarserThan
+from qtorch.row.onnx_form import NEAREST, Onnx
+from qtorch.row.row import Attrs, Row, Sample, TFLite, any_order
 
 #: int16 codes may come in for either type, and leave 15 bits less for the multiplier's shift than int8 codes do.
 _OUTPUT = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-13, "int16": 2.0**-13})

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.code_tables import by_table, rescaling
-from qtorch.constraints import RESCALED, Free
-from qtorch.fixedpoint import Rounding, quantize_multiplier, requantize
-from qtorch.fused_activation import activation_limits
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
+from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import RESCALED, Free
+from qtorch.row.fused_activation import activation_limits
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
 
 
 def clamped_from_zero(call: Call) -> dict[str, Any] | None:

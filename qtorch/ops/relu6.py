@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.code_tables import by_table, rescaling
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
-from qtorch.onnx_form import NEAREST, Onnx, clamped_to_6
-from qtorch.qparams import Grid, QParams
-from qtorch.remedy_forms import clamped as clamped_form
-from qtorch.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
+from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.remedies.forms import clamped as clamped_form
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
+from qtorch.row.onnx_form import NEAREST, Onnx, clamped_to_6
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
 
 
 def clamped(call: Call) -> dict[str, object]:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import Argument, KernelCall, Operands, TensorArgument
-from qtorch.onnx_form import Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
+from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
-from qtorch.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.resizing import RESIZE_PARAMETERS, require_image
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.families.resizing import RESIZE_PARAMETERS, require_image
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 _ONE = 1 << 10
 

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.axes import bytes_each
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
-from qtorch.movement import Box, copied
-from qtorch.onnx_form import Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.resizing import RESIZE_PARAMETERS, require_image, resized
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.c_cells.movement import Box, copied
+from qtorch.c_cells.strides import bytes_each
+from qtorch.families.resizing import RESIZE_PARAMETERS, require_image, resized
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 
 def indices(size: int, result: int, *, align_corners: bool, half_pixel_centers: bool) -> Tensor:

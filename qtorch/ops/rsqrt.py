@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.code_tables import by_table
-from qtorch.constraints import InverseRoot, NotNegative
-from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
-from qtorch.gemmlowp import inverse_square_root
-from qtorch.kernel_call import Operands
-from qtorch.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
+from qtorch.c_cells.code_tables import by_table
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.numbers.gemmlowp import inverse_square_root
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import InverseRoot, NotNegative
+from qtorch.row.kernel_call import Operands
+from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
+from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 #: Bits that keep the root an integer between its two requantizations.
 _SHIFT = 20

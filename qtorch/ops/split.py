@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.movement import Box, copied
-from qtorch.onnx_form import Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.c_cells.movement import Box, copied
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
 
 
 def _equal(call: Call, parts: int) -> dict[str, Any]:

@@ -10,15 +10,14 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from qtorch.arithmetic import binary_samples
-from qtorch.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
-from qtorch.constraints import CoarserThan, Free
-from qtorch.decompositions import squared_difference
-from qtorch.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.onnx_form import NoForm, Onnx, OnnxNode
-from qtorch.qparams import Grid
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
+from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
+from qtorch.families.arithmetic import binary_samples, squared_difference
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.numbers.grid import Grid
+from qtorch.row.constraints import CoarserThan, Free
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import NoForm, Onnx, OnnxNode
+from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 #: By how many bits a code is shifted before it is rescaled: as many as squares leave room for.
 _SHIFT = {"int8": 7, "int16": 0}

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.movement import Box, copied
-from qtorch.onnx_form import Onnx, OnnxNode
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, require_elements
+from qtorch.c_cells.movement import Box, copied
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, require_elements
 
 _MOST_AXES = 4
 

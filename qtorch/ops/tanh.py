@@ -11,14 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch import gemmlowp
-from qtorch.code_tables import by_table
-from qtorch.constraints import Fixed, Free
-from qtorch.fixedpoint import Rounding
-from qtorch.onnx_form import fine_enough, one_operator
-from qtorch.qparams import Grid
-from qtorch.row import Attrs, Match, Row, Sample, TFLite, any_order
-from qtorch.sigmoids import (
+from qtorch.c_cells.code_tables import by_table
+from qtorch.families.sigmoids import (
     LARGEST_SCALE,
     SMALLEST_SCALE,
     int16_samples,
@@ -28,6 +22,12 @@ from qtorch.sigmoids import (
     tanh_codes_int16,
     unary_samples,
 )
+from qtorch.numbers import gemmlowp
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.row.constraints import Fixed, Free
+from qtorch.row.onnx_form import fine_enough, one_operator
+from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
 _OUTPUT = Fixed({"int8": (1 / 128, 0), "int16": (1 / 32768, 0)})
 

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.axes import row_major
-from qtorch.constraints import Free, SameAs
-from qtorch.fixedpoint import Rounding
-from qtorch.kernel_call import KernelCall, Operands
-from qtorch.movement import Box, copied
-from qtorch.onnx_form import one_operator
-from qtorch.qparams import Grid, QParams
-from qtorch.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
+from qtorch.c_cells.movement import Box, copied
+from qtorch.c_cells.strides import row_major
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Free, SameAs
+from qtorch.row.kernel_call import KernelCall, Operands
+from qtorch.row.onnx_form import one_operator
+from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
 
 
 def _checked(perm: tuple[int, ...], call: Call) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from qtorch.calibration import Batch
-from qtorch.capture import CapturedNetwork
+from qtorch.capture.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration
-from qtorch.functional import WEIGHT_RANGE, along, whole_steps
-from qtorch.layers import QuantizedOp
+from qtorch.network.calibration import Batch
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.numbers.functional import WEIGHT_RANGE, along, whole_steps
 from qtorch.post_training.side_by_side import Layer, own_constant, run_side_by_side
 
 __all__ = ["LearnedRounding", "learn_steps", "rectified_sigmoid", "round_adaptively", "rounding_penalty"]
@@ -149,8 +149,8 @@ def round_adaptively(
     Layer by layer in the order of execution: the inputs are the quantized network's, its weights rounded up to there;
     the targets are the float network's outputs after a fused activation (asymmetric reconstruction, equation 25).
     Scales stay as they are. Afterwards the weights lie on their grids, and plain rounding gives the learned codes
-    (:meth:`qtorch.constants.OpConstants.pin_weight`). Weights of exactly 0, as pruning leaves them, stay 0. A rounding
-    that turns out no better than to nearest on all the batches is not taken.
+    (:meth:`qtorch.network.op_constants.OpConstants.pin_weight`). Weights of exactly 0, as pruning leaves them, stay 0.
+    A rounding that turns out no better than to nearest on all the batches is not taken.
 
     Weights that several calls share are rounded to nearest, with a reason, as are those of a batch norm on its own.
 

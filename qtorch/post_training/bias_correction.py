@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from qtorch.batch_norm import scaling
-from qtorch.calibration import Batch
-from qtorch.capture import CapturedNetwork
-from qtorch.layers import QuantizedOp
+from qtorch.capture.capture import CapturedNetwork
+from qtorch.network.batch_norm import scaling
+from qtorch.network.calibration import Batch
+from qtorch.network.quantized_op import QuantizedOp
 from qtorch.post_training.side_by_side import Layer, own_constant, run_side_by_side
 
 __all__ = ["Correction", "channel_means", "correct_biases"]

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture import CapturedNetwork
+from qtorch.capture.capture import CapturedNetwork
+from qtorch.capture.tracing import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
-from qtorch.matching import Found, constant_of, find_row
 from qtorch.post_training.fold import fold_batch_norms
-from qtorch.preparation import is_transparent
-from qtorch.tracing import is_tensor, shape_of
+from qtorch.preparation.matching import Found, constant_of, find_row
+from qtorch.preparation.preparation import is_transparent
 
 __all__ = ["balance", "equalize", "input_ranges", "output_ranges"]
 

@@ -1,6 +1,6 @@
 """Batch norms folded for good: what changes weights after training must see those that the device will have.
 
-Source: Jacob et al. 2018 (arXiv:1712.05877), section 3.2; the arithmetic is :func:`qtorch.batch_norm.fold`'s.
+Source: Jacob et al. 2018 (arXiv:1712.05877), section 3.2; the arithmetic is :func:`qtorch.network.batch_norm.fold`'s.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from qtorch.batch_norm import BatchNorm, fold
-from qtorch.capture import CapturedNetwork, capture_of
-from qtorch.matching import constant_of
-from qtorch.tracing import shape_of
+from qtorch.capture.capture import CapturedNetwork, capture_of
+from qtorch.capture.tracing import shape_of
+from qtorch.network.batch_norm import BatchNorm, fold
+from qtorch.preparation.matching import constant_of
 
 __all__ = ["fold_batch_norms", "traced_copy"]
 

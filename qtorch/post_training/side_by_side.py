@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from qtorch.calibration import Batch, evaluating, quantizers, set_mode
-from qtorch.capture import CapturedNetwork
+from qtorch.capture.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.fake_quant import Mode
-from qtorch.layers import QuantizedOp
+from qtorch.network.calibration import Batch, quantizers, set_mode
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.quantizer import Mode
+from qtorch.surroundings import evaluating
 
 __all__ = ["Layer", "own_constant", "run_side_by_side"]
 

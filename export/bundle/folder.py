@@ -1,0 +1,224 @@
+"""A bundle's folders: probed before training, written whole, replaced whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.boards import board
+from export.bundle.folder_replacement import Replacement, locked
+from export.bundle.manifest import Manifest, manifest_of, manifests_in
+from export.c_language.names import c_identifier
+from export.engines import tflm_absent
+from export.options import ExportOptions
+from qtorch.errors import BadConfiguration, Unwritable
+
+if TYPE_CHECKING:
+    from export.bundle.make import Bundle
+
+__all__ = ["probe_export", "probe_writable", "temporary_files", "write_bundle"]
+
+#: Behind a model's name, the longest that a file of a bundle is called.
+_LONGEST = "_quantization.h.export"
+#: Files of every bundle, whatever its name.
+_SHARED = ("metrics.json", "parity.json", "report.html")
+_REMEDY = "choose another folder"
+#: What an export needs at least beside its results: a model, generated C.
+_TEMPORARY_BYTES = 2**18
+
+
+def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> None:
+    """Fail now rather than after training where the results could not be made or written; leave nothing behind.
+
+    Args:
+        out: the bundle's folder.
+        options: of the export.
+        name: of the model, any string, if it is known.
+
+    Raises:
+        Unwritable: a folder can't be made or written, or holds the bundle of another name; or there is no room for
+            temporary files.
+        BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs.
+    """
+    try:
+        with tempfile.TemporaryFile() as probe:
+            probe.write(bytes(_TEMPORARY_BYTES))
+    except OSError as error:
+        raise _no_temporary(error) from error
+    folders = [("--out", out)]
+    if options.firmware is not None:
+        folders.append(("--export.firmware", options.firmware))
+    for where, folder in folders:
+        probe_writable(folder, where, name)
+    if name is not None:
+        _require_own(Path(os.path.realpath(out)), "--out", c_identifier(name), _SHARED)
+    if options.firmware is not None and board(options.target).tflm and tflm_absent():
+        raise BadConfiguration(
+            where="export.firmware",
+            expected="the tflite-micro Python package, which measures the arena",
+            got=tflm_absent(),
+            remedy="export on Linux on x86-64, where pip installs it, or leave out export.firmware",
+        )
+
+
+def probe_writable(out: Path, where: str = "--out", name: str | None = None) -> None:
+    """Fail now rather than after training, and leave nothing behind: what will be made is made beside it, and removed.
+
+    Args:
+        out: a folder that may exist.
+        where: the option that named it.
+        name: of a model whose files it shall hold.
+
+    Raises:
+        Unwritable: ``out`` is a file, or can't be made or written, or a path in it would be too long.
+    """
+    with _or_unwritable(where, out):
+        real = Path(os.path.realpath(out))
+        existing = next(each for each in (real, *real.parents) if os.path.exists(each))
+        probe = Path(tempfile.mkdtemp(dir=existing, prefix=".probe"))
+        try:
+            within = probe / real.relative_to(existing)
+            within.mkdir(parents=True, exist_ok=True)
+            (within / (c_identifier(name or "") + _LONGEST)).touch()
+        finally:
+            shutil.rmtree(probe)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A folder, the option that named it, and what shall be in it."""
+
+    where: str
+    folder: Path
+    files: Mapping[str, bytes]
+
+
+def write_bundle(bundle: Bundle, out: Path, firmware: Path | None = None, checkpoint: Path | None = None) -> None:
+    """Write a verified bundle, and its project to ``firmware`` if it has one, each with a manifest.
+
+    What the last bundle of this name wrote and this one does not is removed, unless somebody has changed it since, or
+    it is a checkpoint; other files stay.
+
+    Args:
+        bundle: to be written.
+        out: its folder.
+        firmware: the project's.
+        checkpoint: that the bundle was made from; in ``out``, it belongs to it.
+
+    Raises:
+        Unwritable: a folder can't be written, or holds the bundle of another name; what was there before is unchanged.
+    """
+    targets = _targets(bundle, out, firmware)
+    with ExitStack() as stack:
+        # In one order, so that two exports with each other's folders do not wait for each other.
+        for target in sorted(targets, key=lambda target: target.folder):
+            with _or_unwritable(target.where, target.folder):
+                stack.enter_context(locked(target.folder))
+        replacements = []
+        try:
+            for target in targets:
+                with _or_unwritable(target.where, target.folder):
+                    replacements.append(_replacement(bundle.name, target, checkpoint))
+                    replacements[-1].stage()
+            # Nothing is moved before everything is written: a full disk must not leave one folder without the other.
+            for step in (Replacement.commit, Replacement.apply):
+                for target, replacement in zip(targets, replacements, strict=True):
+                    with _or_unwritable(target.where, target.folder):
+                        step(replacement)
+        except BaseException:
+            for target, replacement in zip(targets, replacements, strict=False):
+                with _or_unwritable(target.where, target.folder):
+                    replacement.undo()
+            raise
+        for replacement in replacements:
+            replacement.discard()
+
+
+def _targets(bundle: Bundle, out: Path, firmware: Path | None) -> Sequence[_Target]:
+    real = Path(os.path.realpath(out))
+    if firmware is None:
+        return (_Target("--out", real, bundle.files),)
+    project = Path(os.path.realpath(firmware))
+    if project == real:
+        return (_Target("--out", real, {**bundle.files, **bundle.firmware}),)
+    return (_Target("--out", real, bundle.files), _Target("--export.firmware", project, bundle.firmware))
+
+
+def _replacement(name: str, target: _Target, checkpoint: Path | None) -> Replacement:
+    folder = target.folder
+    # What a killed export has left is finished before anything is read.
+    replacement = Replacement(folder, {})
+    _require_own(folder, target.where, name, tuple(target.files))
+    before = manifests_in(folder).get(name, Manifest(name, {}))
+    manifest = manifest_of(name, target.files)
+    belongs = None if checkpoint is None else Path(os.path.realpath(checkpoint))
+    if belongs is not None and belongs.parent == folder and belongs.name not in manifest.files:
+        own = manifest_of(name, {belongs.name: belongs.read_bytes()})
+        manifest = Manifest(name, {**manifest.files, **own.files})
+    replacement.files = {**target.files, manifest.file: manifest.content()}
+    replacement.stale = tuple(
+        file
+        for file in before.files
+        # Training can't be repeated as an export can.
+        if file not in manifest.files and not file.endswith(".ckpt") and before.unchanged(folder, file)
+    )
+    return replacement
+
+
+def _require_own(folder: Path, where: str, name: str, files: Sequence[str]) -> None:
+    """Refuse to overwrite what belongs to a bundle of another name.
+
+    Raises:
+        Unwritable: a file does.
+    """
+    for other, manifest in manifests_in(folder).items():
+        both = sorted(set(files) & set(manifest.files))
+        if other != name and both:
+            raise Unwritable(
+                where=where,
+                expected=f"a folder without another bundle's {both[0]}",
+                got=f"{folder}, which holds the bundle {other!r}",
+                remedy=f"choose another folder, or the name {other}",
+            )
+
+
+@contextmanager
+def _or_unwritable(where: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(
+            where=where, expected="a folder that can be made or written", got=f"{folder}: {error}", remedy=_REMEDY
+        ) from error
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Where temporary files are written, a full or absent folder for them is told in words.
+
+    Raises:
+        Unwritable: there is no room for them.
+    """
+    try:
+        yield
+    except OSError as error:
+        no_folder = isinstance(error, FileNotFoundError) and error.filename is None
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and not no_folder:
+            raise
+        raise _no_temporary(error) from error
+
+
+def _no_temporary(error: OSError) -> Unwritable:
+    return Unwritable(
+        where="TMPDIR",
+        expected="a folder with room for temporary files",
+        got=str(error),
+        remedy="make room, or set TMPDIR to another folder",
+    )

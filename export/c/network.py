@@ -1,0 +1,203 @@
+"""A graph as calls of C kernels: every node resolved, every tensor in its place, nothing of the target's text yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from export.c.memory_plan import Buffer, Plan, lower_bound, plan
+from export.c.targets import ADAPTATIONS
+from export.graph.ir import Graph, Node, Value
+from qtorch.errors import UnsupportedLayer
+from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
+from qtorch.row.row import Unsupported
+
+__all__ = ["CNetwork", "Place", "Step", "c_network"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies: in an argument of the call, in working memory, or, a constant, in flash.
+
+    Attributes:
+        kind: ``"in"`` and ``"out"`` are arguments of the model's function.
+        index: of the input, output or constant, or the byte offset in working memory.
+    """
+
+    kind: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call.
+
+    Attributes:
+        node: what it computes.
+        index: of the node in the graph.
+        call: the kernel and its arguments.
+        part: which of the node's calls it is.
+        places: of the node's run-time tensors, by role.
+        scratch: byte offset of the kernel's own working memory, if it has any.
+    """
+
+    node: Node
+    index: int
+    call: KernelCall
+    places: Mapping[str, Place]
+    scratch: int | None = None
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class CNetwork:
+    """What a C source is written from.
+
+    Attributes:
+        graph: of integers.
+        steps: in order.
+        copies: outputs that no step writes where they belong: output index to where its codes lie.
+        plan: of the working memory.
+        bound: bytes that no plan can do without: the tensors alone, without the kernels' own working memory.
+        needed: by node index, the bytes of working memory that are in use then.
+    """
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    copies: Mapping[int, Place]
+    plan: Plan
+    bound: int
+    needed: Mapping[int, int]
+
+
+def c_network(graph: Graph, cpu: str = "host", speed: bool = False) -> CNetwork:
+    """Kernels and memory for a graph.
+
+    Args:
+        graph: of integers.
+        cpu: a processor of :data:`export.boards.BOARDS`; ``"host"`` stands for any.
+        speed: take more flash where that saves time.
+
+    Raises:
+        UnsupportedLayer: ops without a kernel, all of them named.
+    """
+    calls = _calls(graph)
+    if cpu in ADAPTATIONS:
+        calls = [tuple(ADAPTATIONS[cpu](call, speed) for call in made) for made in calls]
+    places, buffers, names = _memory(graph, calls)
+    placed = plan(buffers)
+
+    def place(name: str) -> Place:
+        found = places.get(name)
+        return found if found is not None else Place("scratch", placed.offsets[names[name]])
+
+    steps = []
+    for index, (node, made) in enumerate(zip(graph.nodes, calls, strict=True)):
+        roles = node.input_roles() | node.output_roles()
+        there = {role: place(name) for role, name in roles.items() if graph.values[name].data is None}
+        sources = {there[role] for role in _in_place(made) if role in there}
+        if _is_copy(made) and sources == {there[role] for role in node.output_roles()}:
+            continue
+        for part, call in enumerate(made):
+            scratch = placed.offsets[f"scratch of {index}"] if call.scratch else None
+            steps.append(Step(node, index, call, there, scratch, part))
+    copies = {
+        i: place(name) if graph.values[name].data is None else Place("constant", i)
+        for i, name in enumerate(graph.outputs)
+        if graph.values[name].data is not None or place(name) != Place("out", i)
+    }
+    needed = {index: sum(b.size for b in buffers if b.first <= index <= b.last) for index in range(len(graph.nodes))}
+    tensors = [buffer for buffer in buffers if buffer.name in names]
+    return CNetwork(graph, tuple(steps), copies, placed, lower_bound(tensors), needed)
+
+
+def _in_place(calls: tuple[KernelCall, ...]) -> frozenset[str]:
+    """Roles of inputs that no call reads after their memory has been written."""
+    return frozenset.intersection(*(call.in_place for call in calls))
+
+
+def _is_copy(calls: tuple[KernelCall, ...]) -> bool:
+    """Whether nothing is to be done where input and output share memory."""
+    return [call.kernel for call in calls] == ["copy"]
+
+
+def _calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
+    calls, missing = [], []
+    for index, node in enumerate(graph.nodes):
+        try:
+            calls.append(_call(graph, node))
+        except NoKernel as reason:
+            missing.append(f"{node.op} (node {index}: {reason})")
+    if missing:
+        raise UnsupportedLayer(
+            where="export.c",
+            expected="ops that a kernel in C computes",
+            got="; ".join(missing),
+            remedy="leave --export.c out and use TFLite Micro, or replace these layers",
+        )
+    return calls
+
+
+def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
+    cell, roles = node.row.c, node.input_roles() | node.output_roles()
+    if isinstance(cell, Unsupported):
+        raise NoKernel(cell.reason)
+    if graph.is_real(node):
+        raise NoKernel("computes in float32")
+    values = {role: graph.values[name] for role, name in roles.items()}
+    constants = {role: value.data for role, value in values.items() if value.data is not None}
+    shapes = {role: value.shape for role, value in values.items()}
+    made = cell(Operands(node.attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
+    return made if isinstance(made, tuple) else (made,)
+
+
+def _bytes(value: Value) -> int:
+    return int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
+
+
+def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str, Place], list[Buffer], dict[str, str]]:
+    """Fixed places by tensor, buffers to be planned, and the buffer of every tensor that lies in one.
+
+    Tensors that share memory are one buffer, named after the first. A tensor joins its op's input where the kernel
+    allows it and nothing reads that memory later; a mere copy joins in any case.
+    """
+    last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    places = {name: Place("in", i) for i, name in enumerate(graph.inputs)}
+    places = {name: Place("out", i) for i, name in reversed(list(enumerate(graph.outputs)))} | places
+    buffers: dict[str, Buffer] = {}
+    names: dict[str, str] = {}
+    for index, (node, made) in enumerate(zip(graph.nodes, calls, strict=True)):
+        for name in node.outputs:
+            size, until = _bytes(graph.values[name]), last.get(name, index)
+            if name in places:
+                continue
+            taken = next(
+                (source for role, source in node.input_roles().items()
+                 if role in _in_place(made) and _may_join(source, size, index, made, places, buffers, names)),
+                None,
+            )  # fmt: skip
+            if taken in places:
+                places[name] = places[taken]
+                continue
+            names[name] = name if taken is None else names[taken]
+            found = buffers.get(names[name], Buffer(name, size, index, index))
+            buffers[names[name]] = replace(found, last=max(found.last, until, index))
+        scratch = max(call.scratch for call in made)
+        if scratch:
+            buffers[f"scratch of {index}"] = Buffer(f"scratch of {index}", scratch, index, index)
+    return places, list(buffers.values()), names
+
+
+def _may_join(
+    source: str, size: int, index: int, calls: tuple[KernelCall, ...],
+    places: Mapping[str, Place], buffers: Mapping[str, Buffer], names: Mapping[str, str],
+) -> bool:  # fmt: skip
+    """Whether a result of ``size`` bytes may lie where ``source`` lies."""
+    if _is_copy(calls) and source in places:
+        return places[source].kind == "in"
+    if source not in names:
+        return False
+    buffer = buffers[names[source]]
+    return size <= buffer.size and (_is_copy(calls) or buffer.last <= index)

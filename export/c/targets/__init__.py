@@ -1,0 +1,22 @@
+"""Kernels that suit one family of processors better than the ones that the rows name.
+
+An adaptation is a function of a call and of ``speed`` to the same call, or to one of a kernel made for these
+processors, with the weights in the order in which it reads them. What it computes is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from export.c.targets import avr
+from export.c.targets.cortex_m import paired, paired_in_depth
+from qtorch.row.kernel_call import KernelCall
+
+__all__ = ["ADAPTATIONS"]
+
+#: By processor, as in :class:`export.boards.Board`; ``speed`` allows more flash for fewer cycles.
+ADAPTATIONS: Mapping[str, Callable[[KernelCall, bool], KernelCall]] = {
+    "avr": avr.adapted,
+    **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7"), paired),
+    "cortex-m55": paired_in_depth,
+}

@@ -1,0 +1,102 @@
+"""AVR: products of bytes, sums of 24 bits, and constants that are read byte by byte from flash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from export.c.requantization import requantization
+from export.c.short_requantization import Short, short_requantization
+from export.c.targets.avr_immediates import immediates
+from qtorch.row.kernel_call import Accumulators, Argument, KernelCall, Table
+
+__all__ = ["adapted"]
+
+#: Kernels of ``firmware/c`` that are sums of products of all inputs, and what they are called for AVR.
+_DENSE = {
+    "fully_connected_s8": "fully_connected_avr",
+    "pointwise_s8": "pointwise_avr",
+    "conv_2d_s8": "conv_2d_avr",
+}
+#: Outputs that a panel has at most, and from which on weights are stored without sign (firmware/c/panel_avr.h).
+_WIDEST = 5
+#: That a layer may take for weights as immediates, some ten bytes each; a larger one has them in a table.
+_MOST_CODE_BYTES = 24 * 1024
+_FORMS = {"Q_POSITIVE": 0, "Q_EXACT": 1, "Q_WIDE": 2}
+
+
+def adapted(call: KernelCall, speed: bool) -> KernelCall:
+    """The call with kernels for AVR, where there are any for it.
+
+    Args:
+        call: of any kernel.
+        speed: weights of fully connected layers as immediates of instructions, up to 24 KiB of them in each layer.
+    """
+    if call.kernel not in _DENSE:
+        return call
+    table, accumulators = call.arguments["weights"], call.arguments["channels"]
+    assert isinstance(table, Table)
+    assert isinstance(accumulators, Accumulators)
+    weights = table.data.reshape(len(table.data), -1).astype(np.int64)
+    short = short_requantization(accumulators)
+    if speed and short is not None and call.kernel == "fully_connected_s8":
+        made = immediates(weights, accumulators, short, _number(call, "rows"))
+        if made.code_bytes <= _MOST_CODE_BYTES:
+            arguments = {name: call.arguments[name] for name in ("in", "out")}
+            return replace(call, kernel=made.name, arguments=arguments, text=made.text)
+    groups = _number(call, "groups") if "groups" in call.arguments else 1
+    shifted = len(weights) // groups >= _WIDEST
+    largest = (255 if shifted else 128) * np.abs(weights).sum(1)
+    # The kernels take turns down to one input; products alone must fit the sums.
+    if weights.size == 0 or int(largest.max()) >= 1 << 23 or weights.shape[1] >= 1 << 16:
+        return call
+    moved = replace(accumulators, bias=accumulators.bias - (128 * weights.sum(1) if shifted else 0))
+    if short is None and np.abs(moved.bias).max() >= 2**31:
+        return call
+    numbers, channels = _exact(moved) if short is None else _short(moved, short)
+    given = {
+        "weights": Table(_panels(weights + 128 if shifted else weights, groups)),
+        "channels": Table(channels),
+        "zero_point": accumulators.zero_point,
+        "low": accumulators.low,
+        "high": accumulators.high,
+        **numbers,
+    }
+    return replace(call, kernel=_DENSE[call.kernel], arguments={**call.arguments, **given})
+
+
+def _number(call: KernelCall, name: str) -> int:
+    found = call.arguments[name]
+    assert isinstance(found, int)
+    return found
+
+
+def _panels(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Weights ``[O, I]`` in the order in which the kernel reads them, uint8, one row for all."""
+    parts = [
+        panel.T.reshape(-1)
+        for group in np.split(weights, groups)
+        for panel in np.array_split(group, -(-len(group) // _WIDEST))
+    ]
+    return (np.concatenate(parts) & 255).astype(np.uint8)
+
+
+def _exact(accumulators: Accumulators) -> tuple[dict[str, Argument], np.ndarray]:
+    found = requantization(accumulators)
+    return {"form": _FORMS[found.form], "splits": 0}, found.words.astype("<i4").view(np.uint8)
+
+
+def _short(accumulators: Accumulators, short: Short) -> tuple[dict[str, Argument], np.ndarray]:
+    columns = [(accumulators.bias - short.origin, 3), (short.multiplier, 3 if short.form == 24 else 4)]
+    if short.splits:
+        columns += [(short.below, 3), (-short.origin, 3), (short.above, 3)]
+    else:
+        columns += [(short.above, 3)]
+    bytes_ = np.concatenate([_bytes(column, count) for column, count in columns], 1)
+    return {"form": short.form, "splits": int(short.splits)}, bytes_
+
+
+def _bytes(numbers: np.ndarray, count: int) -> np.ndarray:
+    """uint8 ``[C, count]``, low bytes first, negative numbers in two's complement."""
+    return (numbers[:, None] >> 8 * np.arange(count) & 255).astype(np.uint8)

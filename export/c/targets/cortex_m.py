@@ -1,0 +1,180 @@
+"""Cortex-M from M3 on: two weights and two codes in a word, three products per multiplication."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from export.c.requantization import requantization
+from qtorch.row.kernel_call import Accumulators, Argument, KernelCall, Rescaling, Table
+
+__all__ = ["paired", "paired_in_depth"]
+
+#: As in ``firmware/c/pairs.h``: the fields' distance, and what the two lower fields of a sum start at.
+_FIELD, _OFFSET = 21, 1 << 20
+#: Products in one go; their code is written out, 11 instructions for four.
+_MOST = 128
+
+
+def paired(call: KernelCall, speed: bool) -> KernelCall:
+    """The same call, or with ``speed`` one that takes far fewer instructions, and twice the flash for its weights.
+
+    Working memory grows by eight bytes for each code in a convolution's window, by four for each pixel of a depthwise
+    convolution's image.
+    """
+    if speed and call.kernel in ("pointwise_s8", "conv_2d_s8"):
+        return _convolution(call) or call
+    return paired_in_depth(call, speed)
+
+
+def paired_in_depth(call: KernelCall, speed: bool) -> KernelCall:
+    """As :func:`paired`, but convolutions over all channels stay, for processors with vectors of bytes."""
+    if speed and call.kernel == "depthwise_conv_2d_s8":
+        return _depthwise(call) or call
+    return call
+
+
+def _convolution(call: KernelCall) -> KernelCall | None:
+    given = dict(call.arguments)
+    weights, sums = _table(given, "weights"), given["channels"]
+    assert isinstance(sums, Accumulators)
+    if given.get("dilation_h", 1) != 1 or given.get("dilation_w", 1) != 1 or given.get("groups", 1) != 1:
+        return None
+    sizes = {name: number for name, number in given.items() if isinstance(number, int)}
+    for name, number in _ONE_PIXEL.items():
+        sizes.setdefault(name, number)
+    if "in_h" not in sizes:
+        sizes["in_h"] = (sizes["out_h"] - 1) * sizes["stride_h"] + 1
+    if sizes["out_h"] * sizes["out_w"] < 3:
+        return None
+    matrix = weights.reshape(len(weights), -1).astype(np.int64)
+    chunks = _chunks(matrix)
+    if chunks is None:
+        return None
+    words, blocks = _words(matrix, chunks)
+    # The first channel of two comes with the offset of a lower field for every chunk.
+    offset = np.where(np.arange(len(matrix)) % 2, 0, _OFFSET * chunks)
+    padded = bool(sizes["padding_top"] or sizes["padding_left"] or _reaches_beyond(sizes))
+    arguments: dict[str, Argument] = {
+        "in": given["in"],
+        "channels": _stream(words, _started(sums, offset)),
+        "out": given["out"],
+        **{name: sizes[name] for name in _SIZES},
+        "padded": int(padded),
+        "chunks": chunks,
+        "blocks": blocks,
+    }
+    copies = 3 * sizes["window_w"] * sizes["in_c"] if padded else 0
+    return KernelCall("conv_2d_pairs_s8", arguments, scratch=chunks * blocks * 4 * 2 * 4 + copies)
+
+
+def _reaches_beyond(sizes: Mapping[str, int]) -> bool:
+    """Whether windows end below or right of the image."""
+    return any(
+        (sizes[f"out_{axis}"] - 1) * sizes[f"stride_{axis}"] + sizes[f"window_{axis}"] > sizes[f"in_{axis}"]
+        for axis in "hw"
+    )
+
+
+def _depthwise(call: KernelCall) -> KernelCall | None:
+    given = dict(call.arguments)
+    weights, sums = _table(given, "weights"), given["channels"]
+    assert isinstance(sums, Accumulators)
+    sizes = {name: number for name, number in given.items() if isinstance(number, int)}
+    if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1 or sizes["multiplier"] != 1 or sizes["in_c"] < 2:
+        return None
+    # [C, columns, rows]; the kernel multiplies codes, so the zero point goes to the biases.
+    filters = weights.reshape(weights.shape[-3:]).transpose(2, 1, 0).astype(np.int64)
+    folded = sums.bias - sizes["in_zero_point"] * filters.sum((1, 2))
+    first = np.minimum(np.arange(0, len(filters), 2), len(filters) - 2)
+    if 128 * np.abs(filters).sum((1, 2))[[first, first + 1]].sum(0).max() >= _OFFSET:
+        return None
+    if np.abs(folded).max() >= 2**30:
+        return None
+    order = np.stack([first, first + 1], 1).reshape(-1)
+    offset = np.where(np.arange(len(order)) % 2, 0, _OFFSET)
+    rescaling = _started(replace(sums, bias=folded), offset, order)
+    pairs = (filters[first] + (filters[first + 1] << _FIELD)).reshape(len(first), -1)
+    plane_h = (sizes["out_h"] - 1) * sizes["stride_h"] + sizes["window_h"]
+    plane_w = (sizes["out_w"] - 1) * sizes["stride_w"] + sizes["window_w"]
+    sizes |= {"padding_code": sizes["in_zero_point"], "plane_h": plane_h, "plane_w": plane_w}
+    arguments: dict[str, Argument] = {
+        "in": given["in"],
+        "channels": _stream(np.concatenate([_starts(np.zeros(len(first))), pairs], 1), rescaling),
+        "out": given["out"],
+        **{name: sizes[name] for name in (*_SIZES, "plane_h", "plane_w") if name != "out_c"},
+    }
+    return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * plane_h * plane_w)
+
+
+_SIZES = (
+    *("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "window_h", "window_w", "stride_h", "stride_w"),
+    *("padding_top", "padding_left", "padding_code"),
+)
+_ONE_PIXEL = {"window_h": 1, "window_w": 1, "padding_top": 0, "padding_left": 0, "padding_code": 0}
+
+
+def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
+    found = arguments[name]
+    assert isinstance(found, Table)
+    return found.data
+
+
+def _chunks(matrix: np.ndarray) -> int | None:
+    """Into how many parts sums of products with ``[O, K]`` must fall so that every field holds its part."""
+    for chunks in range(1, -(-matrix.shape[1] // 4) + 1):
+        parts = np.abs(_parts(matrix, chunks)).sum(2)  # [O, chunks]
+        if 128 * (parts[0::2] + parts[1::2]).max() < _OFFSET and matrix.shape[1] <= _MOST * chunks:
+            return chunks
+    return None
+
+
+def _parts(matrix: np.ndarray, chunks: int) -> np.ndarray:
+    """``[O, K]`` as ``[even O, chunks, 4 * blocks]``, zeros behind the last."""
+    outputs, inputs = matrix.shape
+    blocks = -(-inputs // (4 * chunks))
+    padded = np.pad(matrix, ((0, outputs % 2), (0, 4 * blocks * chunks - inputs)))
+    return padded.reshape(len(padded), chunks, 4 * blocks)
+
+
+def _words(matrix: np.ndarray, chunks: int) -> tuple[np.ndarray, int]:
+    """Starts and weights of two channels each, int64 ``[pairs, chunks * (4 + 4 * blocks)]``, and ``blocks``."""
+    parts = _parts(matrix, chunks)
+    first, second = parts[0::2], parts[1::2]
+    # The second code of a word is 128 too large: by that much are the middle and the upper field.
+    starts = _starts(128 * ((first.sum(2) << _FIELD) + (second.sum(2) << 2 * _FIELD)))
+    words = np.concatenate([starts, first + (second << _FIELD)], 2)
+    return words.reshape(len(words), -1), parts.shape[2] // 4
+
+
+def _starts(excess: np.ndarray) -> np.ndarray:
+    """Where two sums start, low word first, so that ``excess`` is gone at the end: ``[..., 4]``."""
+    total = _OFFSET + (_OFFSET << _FIELD) - excess.astype(np.int64)
+    return np.stack([total, total >> 32, total, total >> 32], -1)
+
+
+def _stream(words: np.ndarray, channels: Rescaling) -> Rescaling:
+    """Words of two channels each, and behind each two the words of their requantization."""
+    count = channels.words.shape[1]
+    padded = np.zeros((2 * len(words), count), np.int64)
+    padded[: len(channels.words)] = channels.words
+    return replace(channels, words=_int32(np.concatenate([words, padded.reshape(len(words), 2 * count)], 1)))
+
+
+def _int32(words: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray((words & 0xFFFFFFFF).astype(np.uint32).view(np.int32))
+
+
+def _started(sums: Accumulators, offset: np.ndarray, order: np.ndarray | None = None) -> Rescaling:
+    """The requantization of sums that come ``offset`` too large and without bias, of the channels in ``order``."""
+    found = requantization(sums)
+    words = found.words.astype(np.int64)
+    words = words if order is None else words[order]
+    limits = (sums.zero_point, sums.low, sums.high)
+    if found.form != "Q_POSITIVE":
+        return Rescaling(found.form, _int32(np.concatenate([words[:, :1] - offset[:, None], words[:, 1:]], 1)), *limits)
+    bias, multiplier, fraction = words.T
+    start = (bias - offset) * multiplier + (fraction & 0xFFFFFFFF) + (sums.zero_point << 32)
+    return Rescaling("Q_STARTED", _int32(np.stack([multiplier, start, start >> 32], 1)), *limits)

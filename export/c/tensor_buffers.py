@@ -1,0 +1,30 @@
+"""How long each tensor of a graph is needed, and how many bytes it takes: what a memory plan is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.c.memory_plan import Buffer
+from export.graph.ir import Graph
+from export.graph.names import speaking_names
+
+__all__ = ["tensor_buffers"]
+
+
+def tensor_buffers(graph: Graph) -> tuple[Buffer, ...]:
+    """Every run-time tensor from the step that makes it to the last that reads it, batch of one, named as in the file.
+
+    Inputs are there from the first step on, outputs until the last.
+    """
+    last = {name: step for step, node in enumerate(graph.nodes) for name in node.inputs}
+    made = dict.fromkeys(graph.inputs, 0)
+    made |= {name: step for step, node in enumerate(graph.nodes) for name in node.outputs}
+    end = max(0, len(graph.nodes) - 1)
+    called = speaking_names(graph)
+    found = []
+    for name, first in made.items():
+        value = graph.values[name]
+        size = int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
+        until = end if name in graph.outputs else last.get(name, first)
+        found.append(Buffer(called[name], size, first, max(first, until)))
+    return tuple(found)

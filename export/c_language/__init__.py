@@ -1,0 +1,1 @@
+"""Names and literals of C and C++."""

@@ -1,0 +1,1 @@
+"""Commands of python -m export and the pages that they print."""

@@ -1,0 +1,178 @@
+"""What an export says at its end, and what a check of a file says: figures of the stages, and who agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from export.bundle.make import Bundle
+from export.console.page import Block, Line, Table
+from export.cost.board_share import BoardShare, in_lines
+from export.cost.choice_cost import ChoiceCost, in_a_sentence
+from export.engines import tflm_absent
+from export.figures.left_out import in_sentences
+from export.figures.output_columns import column_table
+from export.figures.provenance import day
+from export.figures.quantization_advice import FEW_STEPS
+from export.figures.stages import stage_name
+from export.figures.verdict import OUTCOMES, Verdict
+from export.interface.tensor_code import summary
+from export.interface.tensor_layout import TensorLayout
+from export.options import ExportOptions
+from export.parity.outputs import EngineParity, NotRun
+
+__all__ = ["agreement_table", "outcome_page", "verdict_page", "written_page"]
+
+
+def outcome_page(bundle: Bundle) -> Iterator[Block]:
+    """Test figures of every stage, sizes, and what the parity check found; findings are marked."""
+    test = bundle.metrics["test"]
+    if test:
+        columns = bundle.metrics["columns"] or list(test["float"])
+        rows = tuple(
+            (stage_name(stage, bundle.metrics["float_network"]), *(_figure(figures[column]) for column in columns))
+            for stage, figures in test.items()
+        )
+        yield Table(("test set", *columns), "l" + "r" * len(columns), rows, "what each stage reaches")
+    if bundle.metrics.get("unknown_columns"):
+        named = ", ".join(map(repr, bundle.metrics["unknown_columns"]))
+        yield Line(f"columns name {named}, which no test logs: correct the names", "attention")
+    for sentence in in_sentences(bundle.metrics.get("left_out", {})):
+        yield Line(sentence, "attention")
+    if "outputs" in bundle.metrics:
+        yield Line()
+        yield column_table(bundle.metrics["outputs"], FEW_STEPS)
+    yield Line()
+    if bundle.parity is None:
+        yield Line("every node judged by its float function, see parity.json")
+        yield Line(f"{bundle.metrics['tflite_bytes']:,} bytes of model")
+        yield from _tensors(bundle.metrics)
+        yield from _shares(bundle.metrics)
+        return
+    yield agreement_table(bundle.parity.engines, bundle.parity.judges, bundle.parity.not_run)
+    file = bundle.parity.file
+    yield Line()
+    yield Line(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
+    model_bytes = f"{bundle.metrics['tflite_bytes']:,} bytes of model"
+    if bundle.arena_bytes:
+        yield Line(f"{model_bytes}, {bundle.arena_bytes:,} bytes of arena (64-bit)")
+    else:
+        yield Line(model_bytes)
+        yield Line(f"arena not measured: {tflm_absent()}", "attention")
+    yield from _tensors(bundle.metrics)
+    if "onnx" in bundle.metrics:
+        yield Line(
+            f"{bundle.metrics['onnx']['bytes']:,} bytes of ONNX, every op within the steps that its row declares"
+        )
+    for each in bundle.metrics["quantization"]["findings"]:
+        yield Line(f"{each['tensor']}: {each['finding']}: {each['advice']}", "attention")
+    if "c" in bundle.metrics:
+        figures = bundle.metrics["c"]
+        yield Line(
+            f"plain C: {figures['constant_bytes']:,} bytes of constants, {figures['scratch_bytes']:,} bytes of working "
+            f"memory"
+            + (
+                f", {figures['program_flash_bytes']:,} bytes of program and constants on {figures['board']}"
+                if "board" in figures
+                else ""
+            )
+            + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
+            "plain" if figures["not_run"] is None else "attention",
+        )
+    yield from _shares(bundle.metrics)
+    for entry in bundle.metrics.get("choices", ()):
+        sentence = in_a_sentence(ChoiceCost.from_json(entry))
+        if sentence:
+            yield Line(sentence, "attention")
+
+
+def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
+    """In which order a device is handed its inputs, and gives its outputs."""
+    for key, taker in (("tensors", ""), ("c_tensors", "plain C's ")):
+        for entry in metrics.get(key, ()):
+            layout = TensorLayout.from_json(entry)
+            yield Line(f"{taker}{layout.label}: {summary(layout)}")
+
+
+def _shares(metrics: Mapping[str, Any]) -> Iterator[Line]:
+    """What the network takes of the board, or of some well-known ones."""
+    shares = [BoardShare(**entry) for entry in metrics["shares"]]
+    for line in in_lines(shares):
+        yield Line(line, "plain" if all(share.fits for share in shares) else "attention")
+
+
+def agreement_table(
+    engines: Mapping[str, EngineParity], judges: Sequence[str], not_run: Mapping[str, NotRun] | None = None
+) -> Table:
+    """One row per engine; marked are those that could not run, or have other outputs than the reference.
+
+    Args:
+        engines: what each computed, by name.
+        judges: names of those that must agree, with ``", how"`` behind the name where that is to be said.
+        not_run: those that computed nothing, and why.
+    """
+    rows: list[tuple[object, ...]] = []
+    for name, engine in engines.items():
+        how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
+        judged = "" if how is None else f"must agree{how}"
+        rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
+    apart = {i for i, engine in enumerate(engines.values()) if engine.mismatches}
+    rows += [(name, "", "", "", f"not run: {absent.error}") for name, absent in (not_run or {}).items()]
+    return Table(
+        ("agrees with the integers", "inputs", "exact", "max LSB", ""),
+        "lrrrl",
+        tuple(rows),
+        "who computes the same integers",
+        frozenset(apart | set(range(len(engines), len(rows)))),
+    )
+
+
+def written_page(bundle: Bundle, out: Path, options: ExportOptions) -> Iterator[Block]:
+    """What lies where, behind an empty line; then what it is of, and at the end whether to ship it."""
+    yield Line()
+    yield Line(f"written to {out}/: {', '.join(bundle.files)}")
+    if options.firmware is not None:
+        yield Line(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
+    hashes = bundle.metrics.get("sha256", {})
+    if hashes:
+        said = ", ".join(f"{what.replace('_', ' ')} {digest}" for what, digest in hashes.items())
+        yield Line(f"{day()}, SHA-256: {said}")
+    if bundle.verdict is not None:
+        yield from verdict_page(bundle.verdict)
+
+
+def verdict_page(verdict: Verdict) -> Iterator[Block]:
+    """What was compared, by which criterion, and, as the last line, the answer; marked unless it is to ship."""
+    yield Line()
+    if verdict.comparisons:
+        rows = [
+            (
+                each.against,
+                _figure(each.figure),
+                f"{each.worse_by:.4g}",
+                f"{each.low:.4g} to {each.high:.4g}",
+                OUTCOMES[each.outcome],
+            )
+            for each in verdict.comparisons
+        ]
+        about = f"{verdict.figure} on {verdict.samples:,} test samples, the {verdict.better} the better"
+        yield Table(
+            ("the device beside", verdict.figure, "worse by", "95 % interval", "criterion"),
+            "lrrrl",
+            tuple(rows),
+            about,
+            frozenset(i for i, each in enumerate(verdict.comparisons) if each.outcome != "met"),
+        )
+        assert verdict.device is not None
+        yield Line(f"{about}: {_figure(verdict.device)} on the device, {verdict.low:.4g} to {verdict.high:.4g}")
+    for remark in verdict.remarks:
+        yield Line(remark, "attention")
+    if verdict.criterion:
+        yield Line(f"criterion: {verdict.criterion}")
+    yield Line(f"verdict: {verdict.answer}: {verdict.reason}", "heading" if verdict.answer == "ship" else "attention")
+
+
+def _figure(value: float) -> str:
+    """Four digits; as many as it takes for shares near 1 to differ."""
+    return f"{value:.4f}" if 0.1 <= abs(value) <= 1 else f"{value:.4g}"

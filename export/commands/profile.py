@@ -1,0 +1,191 @@
+"""``python -m export profile MODEL.tflite``: what each layer and one inference take, counted on emulated machines."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from export.boards import BOARDS, CLOCKS, Board, Supply
+from export.commands.summary import as_json, read_model
+from export.console.page import Block, Line, Table
+from export.console.terminal import show
+from export.cost.machines import MachineProfile, all_machines
+from export.cost.profile import Profile, file_profile, profile
+from export.graph.ir import Graph
+from export.tflite.reader import read_tflite
+from export.tflite.stored_proof import require_stored_proof
+from export.tflite.summary import summarize
+from firmware.emulation import MACHINES, Machine
+from qtorch.errors import BadConfiguration, BadModelFile
+
+__all__ = ["named", "profile_command", "profile_page"]
+
+
+def profile_command(arguments: Sequence[str]) -> None:
+    """Print a model's profile.
+
+    Raises:
+        BadModelFile: the file can't be read, is no complete .tflite file, or has other weights than its metadata names.
+        BadConfiguration: an unknown machine or board, or half a supply.
+        ParityError: a machine computed something else than the reference.
+    """
+    given = _parser().parse_args(arguments)
+    machines = _chosen("--machine", given.machine, [machine.name for machine in all_machines()])
+    boards = _chosen("--board", given.board, list(CLOCKS))
+    if (given.milliamps is None) != (given.volts is None):
+        raise BadConfiguration(
+            where="--milliamps, --volts", expected="both or neither", got=f"{given.milliamps} mA, {given.volts} V",
+            remedy="give the current and the voltage at which it was measured",
+        )  # fmt: skip
+    model = read_model(given.model)
+    found = _profile(model, given, [MACHINES[name] for name in machines], [BOARDS[name] for name in boards])
+    if given.json:
+        print(as_json({"macs": found.macs, **asdict(found)}))
+    else:
+        show(profile_page(found))
+
+
+def _chosen(option: str, given: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """What was asked for, each once; all if nothing was.
+
+    Raises:
+        BadConfiguration: one is not known.
+    """
+    for name in given or ():
+        if name not in known:
+            raise BadConfiguration(
+                where=option, expected=f"one of {', '.join(known)}", got=repr(name),
+                remedy="choose one, or leave the option out for all",
+            )  # fmt: skip
+    return list(dict.fromkeys(given or known))
+
+
+def _profile(model: bytes, given: argparse.Namespace, machines: Sequence[Machine], boards: Sequence[Board]) -> Profile:
+    # First, so that what is cut off, or no model at all, is told apart from what is not supported.
+    summary = summarize(model, str(given.model))
+    require_stored_proof(model, summary, str(given.model))
+    try:
+        graph = named(read_tflite(model, str(given.model), aligned=False), model)
+    except BadModelFile as unknown:
+        return file_profile(model, summary, f"no C of this file: {unknown.got}", machines, boards)
+    return profile(
+        model,
+        graph,
+        machines,
+        boards,
+        samples=given.samples,
+        speed=given.optimize == "speed",
+        each_layer=given.layers,
+        supply=None if given.milliamps is None else Supply(given.milliamps, given.volts, None, "as given"),
+        clock_hz=None if given.mhz is None else round(given.mhz * 1e6),
+        cycles_per_instruction=given.cycles_per_instruction,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export profile",
+        description="MACs, parameters, bytes, arena; instructions or cycles of the plain C on emulated machines; "
+        "estimated time and energy on boards, with every assumption beside it.",
+    )
+    parser.add_argument("model", type=Path, help="any .tflite file; the plain C takes the ops of this project")
+    parser.add_argument("--machine", action="append", help="count on this one alone; may be given several times")
+    parser.add_argument("--board", action="append", help=f"estimate for this one alone: {', '.join(CLOCKS)}")
+    parser.add_argument("--layers", action="store_true", help="also count each layer by itself (slow)")
+    parser.add_argument("--samples", type=_positive_int, default=8, help="that each machine computes")
+    parser.add_argument("--optimize", choices=("size", "speed"), default="size")
+    parser.add_argument("--mhz", type=_positive, help="clock of all boards, instead of their own")
+    parser.add_argument("--milliamps", type=_positive, help="current of all boards at that clock, with --volts")
+    parser.add_argument("--volts", type=_positive)
+    parser.add_argument(
+        "--cycles-per-instruction", type=_positive, help="where instructions are counted, instead of the bound of 1"
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def named(graph: Graph, model: bytes) -> Graph:
+    """A graph that was read from a file, its tensors called as the file does where each name is there once."""
+    names = [tensor.name for tensor in summarize(model).subgraphs[0].tensors]
+    called = {old: names[int(old[1:])] for old in graph.values}
+    unclear = "" in called.values() or len(set(called.values())) < len(called)
+    return graph if unclear else graph.renamed(called)
+
+
+def profile_page(found: Profile) -> Iterator[Block]:
+    """Tables for people; what was not run is marked."""
+    machines = list(dict.fromkeys(name for layer in found.layers for name in layer.counted))
+    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *machines)
+    rows = tuple(
+        (
+            *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), _count(layer.macs)),
+            *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
+            *(f"{layer.counted[name]:,.0f}" if name in layer.counted else "" for name in machines),
+        )
+        for layer in found.layers
+    )
+    uncounted = [layer.op for layer in found.layers if layer.macs is None]
+    sums = [sum(getattr(layer, name) for layer in found.layers) for name in ("parameters", "constant_bytes")]
+    macs = f"{'>= ' if uncounted else ''}{found.macs:,}"
+    total = ("", "all", "", "", macs, *(f"{n:,}" for n in sums), *[""] * (1 + len(machines)))
+    yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
+    yield Line()
+    if uncounted:
+        yield Line(f"no formula for the MACs of {', '.join(dict.fromkeys(uncounted))}", "attention")
+    yield Line(f"{found.model_bytes:,} bytes of model file")
+    if found.arena_bytes is None:
+        yield Line(f"arena: {found.arena_absent}", "attention")
+    else:
+        yield Line(f"{found.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted")
+    counted = [machine for machine in found.machines if not machine.absent]
+    if counted:
+        yield Line()
+        yield Line("plain C, one inference, every output equal to the reference", "heading")
+        head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
+        yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
+    for absent in dict.fromkeys(machine.absent for machine in found.machines if machine.absent):
+        names = ", ".join(machine.machine for machine in found.machines if machine.absent == absent)
+        yield Line(f"{names}: not run: {absent}", "attention")
+    if found.boards and counted:
+        yield Line()
+        yield Table(
+            ("board", "ms", "", "uJ", "assuming"),
+            "lrlrl",
+            tuple(
+                (b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in found.boards
+            ),
+            "estimates for boards",
+        )
+
+
+def _row(machine: MachineProfile) -> tuple[object, ...]:
+    per_mac = "" if machine.per_mac is None else f"{machine.per_mac:.2f}"
+    figures = (f"{n:,}" for n in (machine.flash, machine.ram, machine.stack))
+    return (machine.machine, f"{machine.median:,.0f}", machine.unit, per_mac, *figures)
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,70 @@
+"""``python -m export summary MODEL.tflite``: what stands in any file, whoever wrote it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from export.bundle.folder_replacement import finish_interrupted
+from export.commands.summary_page import summary_page
+from export.console.terminal import show
+from export.tflite.stored_proof import require_stored_proof
+from export.tflite.summary import summarize
+from qtorch.errors import BadModelFile
+
+__all__ = ["as_json", "read_model", "summary_command"]
+
+
+def summary_command(arguments: Sequence[str]) -> None:
+    """Print a model's summary.
+
+    Raises:
+        BadModelFile: the file can't be read, is no .tflite file, or has other weights than its metadata names.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m export summary",
+        description="Ops, tensors, quantization, sizes and metadata of a .tflite file, whoever wrote it.",
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--json", action="store_true", help="for machines")
+    given = parser.parse_args(arguments)
+    model = read_model(given.model)
+    found = summarize(model, str(given.model))
+    require_stored_proof(model, found, str(given.model))
+    if given.json:
+        print(as_json(asdict(found)))
+    else:
+        show(summary_page(found))
+
+
+def as_json(figures: Any) -> str:
+    """Strict JSON: what is no number in it (a file may hold a scale of NaN) is a string."""
+    return json.dumps(_finite(figures), indent=2, allow_nan=False)
+
+
+def _finite(figures: Any) -> Any:
+    if isinstance(figures, Mapping):
+        return {key: _finite(each) for key, each in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [_finite(each) for each in figures]
+    return str(figures) if isinstance(figures, float) and not math.isfinite(figures) else figures
+
+
+def read_model(path: Path) -> bytes:
+    """A file's bytes; an export into its folder that was killed half-way is finished first.
+
+    Raises:
+        BadModelFile: it can't be read.
+    """
+    try:
+        finish_interrupted(path.parent)
+        return path.read_bytes()
+    except OSError as error:
+        raise BadModelFile(
+            where=str(path), expected="a readable file", got=str(error), remedy="check the path"
+        ) from error

@@ -1,0 +1,56 @@
+"""The table of what can be exported, made from the rows: the README's copy of it is checked by a test."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from qtorch.ops import ROWS
+from qtorch.preparation.matching import supported_names
+from qtorch.row.constraints import Fixed, SameAs, SymmetricWeight
+from qtorch.row.row import Row, Unsupported
+
+__all__ = ["support_command", "support_table"]
+
+
+def support_command(arguments: Sequence[str]) -> None:
+    """Print the table."""
+    argparse.ArgumentParser(prog="python -m export support", description="What can be exported.").parse_args(arguments)
+    print(support_table())
+
+
+def support_table() -> str:
+    """GitHub-flavoured Markdown, one line for each row, by name."""
+    head = "| TFLite Micro | from PyTorch | types | fused | output grid |\n|---|---|---|---|---|"
+    return "\n".join([head, *(_line(row) for row in ROWS.values())])
+
+
+def _line(row: Row) -> str:
+    operator = f"- ({row.tflite.reason})" if isinstance(row.tflite, Unsupported) else row.tflite.operator
+    cells = (operator, _torch(row), _types(row), ", ".join(sorted(row.fusable)), _grid(row))
+    return f"| {' | '.join(cells)} |"
+
+
+def _torch(row: Row) -> str:
+    names = {m.target if m.kind == "method" else getattr(m.target, "__name__", "") for m in row.matches}
+    assert names <= set(supported_names())
+    return ", ".join(f"`{name}`" for name in sorted(map(str, names))) or "put in by the export"
+
+
+def _types(row: Row) -> str:
+    demand = row.constraint(row.roles[0] if not row.variadic else f"{row.roles[0]}_0")
+    found = [dtype for dtype in getattr(demand, "dtypes", ()) if dtype in ("int8", "int16", "float32")]
+    weight = row.constraints.get("weight")
+    if isinstance(weight, SymmetricWeight) and "int4" in weight.dtypes:
+        found.append("int4 weights" + (" per tensor" if "int4" in weight.per_tensor else ""))
+    return ", ".join(found)
+
+
+def _grid(row: Row) -> str:
+    demand = row.constraints["output"]
+    if isinstance(demand, SameAs):
+        return "the input's"
+    if isinstance(demand, Fixed):
+        scale, zero_point = demand.grids["int8"]
+        return f"1/{round(1 / scale)} at {zero_point}"
+    return "measured"

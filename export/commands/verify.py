@@ -1,0 +1,134 @@
+"""``python -m export verify MODEL.tflite [--against CHECKPOINT]``: the parity check of a file, repeated."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import fx
+
+from export.bundle.float_formats import refusal
+from export.bundle.manifest import require_unchanged
+from export.commands.options import parsed
+from export.commands.outcome_page import agreement_table
+from export.commands.summary import read_model
+from export.console.page import Line
+from export.console.terminal import show
+from export.engines import LITERT_REFERENCE, TFLM, tflm_absent, tflm_available
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.graph.passes.float_interface import float_interface
+from export.parity.nodes import node_parity
+from export.parity.outputs import compare_graphs, corner_codes, parity
+from export.tflite.reader import read_tflite
+from export.tflite.stored_proof import require_stored_proof
+from export.tflite.summary import summarize
+from qtorch.errors import ParityError
+from qtorch.lightning.checkpoint import load_run
+
+__all__ = ["verify_command"]
+
+_RANDOM_INPUTS = 10_000
+_FLOAT_INPUTS = 200
+
+
+def verify_command(arguments: Sequence[str]) -> None:
+    """Compare a file with the integer reference, and with a checkpoint if one is given.
+
+    Raises:
+        BadInput: no file, or one that is no model.
+        ParityError: an engine computes something else, or the file is another network's.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m export verify", description="Repeat the parity check of a model file."
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--against", type=Path, help="a checkpoint whose every scale, weight and bias must be in it")
+    given = parsed(parser, arguments)
+    model = read_model(given.model)
+    graph = read_tflite(model, str(given.model))
+    require_stored_proof(model, summarize(model, str(given.model)), str(given.model))
+    unchanged = require_unchanged(given.model)
+    if unchanged:
+        show([Line(f"{given.model}: {unchanged} files are as the manifest beside it lists them")])
+    if given.against is not None:
+        _require_same(graph, load_run(given.against).module.net)  # type: ignore[arg-type]
+        show([Line(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")])
+    if graph.values[graph.inputs[0]].qparams is None:
+        _verify_real(graph, model)
+        return
+    codes = corner_codes(graph, _RANDOM_INPUTS)
+    found = parity(graph, model, codes)
+    show([agreement_table(found.engines, found.judges, found.not_run), *_without_tflm()])
+
+
+def _verify_real(graph: Graph, model: bytes) -> None:
+    """A model with float32 inputs: node by node where it computes in float, else its outputs, exactly."""
+    readers = {name: node for node in graph.nodes for name in node.inputs if name in graph.inputs}
+    if graph.has_real_nodes and any(node.op != "quantize" for node in readers.values()):
+        rng = np.random.default_rng(0)
+        drawn = tuple(rng.normal(size=(_FLOAT_INPUTS, *graph.values[n].shape[1:])).astype("f4") for n in graph.inputs)
+        _verify_nodes(graph, model, drawn)
+        return
+    behind = tuple(readers[name].output for name in graph.inputs)
+    codes = corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS)
+    inputs = []
+    for name, array in zip(behind, codes, strict=True):
+        qparams = graph.values[name].qparams
+        assert qparams is not None
+        inputs.append(qparams.dequantize(array))
+    if graph.has_real_nodes:
+        _verify_nodes(graph, model, tuple(inputs))
+        return
+    if not tflm_available():
+        # Node by node, because some of its kernels may differ from their reference by what their rows declare.
+        _verify_nodes(graph, model, tuple(inputs))
+        return
+    expected = interpret(graph, tuple(inputs))
+    got = TFLM.run(model, tuple(inputs))
+    wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
+    if wrong:
+        raise ParityError(
+            f"{TFLM.name} differs from the integer reference on {wrong} outputs of {len(inputs[0])} inputs"
+        )
+    show([Line(f"{TFLM.name}: {len(inputs[0]):,} float32 inputs, all exact")])
+
+
+def _without_tflm() -> list[Line]:
+    """Who judged where TFLite Micro does not run; nothing where it does."""
+    absent = tflm_absent()
+    if not absent:
+        return []
+    return [Line(f"{absent}: LiteRT's reference kernels judged, against single rounding", "attention")]
+
+
+def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> None:
+    """In LiteRT, and in TFLite Micro if it has the kernels."""
+    engines = [LITERT_REFERENCE]
+    if tflm_available() and not refusal(model, inputs):
+        engines.append(TFLM)
+    for engine in engines:
+        found = node_parity(graph, model, inputs, engine)
+        said = (
+            f"{found.inputs:,} inputs, {found.integer_outputs:,} integers exact, {found.float_outputs:,} float results"
+        )
+        show([Line(f"{engine.name}: {said} as their layers' functions")])
+    show(_without_tflm())
+
+
+def _require_same(found: Graph, network: fx.GraphModule) -> None:
+    """Either way of storing the inputs is the checkpoint's."""
+    results = []
+    layouts: tuple[Literal["nhwc", "nchw"], ...] = ("nhwc", "nchw")
+    for input_layout in layouts:
+        expected = integer_graph(network, input_layout)
+        if found.values[found.inputs[0]].qparams is None:
+            expected = float_interface(expected)
+        results.append(compare_graphs(expected, found).first)
+    if all(results):
+        raise ParityError(f"the file is not the checkpoint's: first difference {results[0]}")

@@ -1,0 +1,52 @@
+"""What one inference takes on the board that an export is made for: counted where its processor can be emulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from export.boards import CLOCKS, Board
+from export.cost.board_estimate import estimates, machine_of
+from export.cost.machines import on_machine
+from export.graph.ir import Graph
+
+__all__ = ["board_cost"]
+
+#: Random inputs that are run: what a network costs hardly depends on them.
+_SAMPLES = 2
+
+
+def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any]:
+    """Counted instructions or cycles of the plain C, and the time that follows from them; empty for the host.
+
+    Args:
+        graph: of integers.
+        board: what it is made for.
+        speed: whether the C was made for speed.
+
+    Returns:
+        ``board``, and either ``machine``, ``unit``, ``clock_hz``, ``median``, ``stack_bytes``, ``milliseconds``,
+        ``time_is`` and ``assumptions``, or ``absent``: why nothing was counted.
+
+    Raises:
+        ParityError: the machine computed something else than the reference.
+    """
+    if board.cpu == "host":
+        return {}
+    machine = machine_of(board)
+    if machine is None:
+        return {"board": board.name, "absent": f"no emulated machine has its processor, {board.cpu}"}
+    found = on_machine(graph, machine, _SAMPLES, speed)
+    if found.absent:
+        return {"board": board.name, "absent": found.absent}
+    (estimate,) = estimates((found,), (board,))
+    return {
+        "board": board.name,
+        "machine": found.machine,
+        "unit": found.unit,
+        "clock_hz": CLOCKS[board.name],
+        "median": found.median,
+        "stack_bytes": found.stack,
+        "milliseconds": estimate.milliseconds,
+        "time_is": estimate.time_is,
+        "assumptions": estimate.assumptions,
+    }

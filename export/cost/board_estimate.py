@@ -1,0 +1,145 @@
+"""Milliseconds and microjoules of one inference on boards, from what emulated machines counted.
+
+Nothing is guessed: a time is cycles that were counted, or a bound with its reason beside it, or what the user assumes;
+an energy needs a published current (:data:`export.boards.SUPPLIES`) or the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from export.boards import CLOCKS, SUPPLIES, WITHOUT_SUPPLY, Board, Supply
+from export.cost.machines import MachineProfile, all_machines
+from firmware.emulation import Machine
+
+__all__ = ["Estimate", "estimates", "machine_of"]
+
+#: What one cycle for each instruction leaves out, by processor, where that makes it the least: cycles without waiting
+#: for memory, from Arm's technical reference manuals. How often each runs is not counted. (The Cortex-M3 and M4 may
+#: fold an IT instruction into none.)
+_AT_LEAST = {
+    "cortex-m0": "a load takes up to 2, a jump 2 or more, a multiplication 1 or 32 (Arm DDI 0484, table 3.1)",
+    "cortex-m3": "a jump takes 2 to 4, MLA 2, a long multiplication 3 to 7 (Arm DDI 0337, table 3.1)",
+    "cortex-m4": "a jump takes 2 to 4 (Arm 100166, table 3-1)",
+    "riscv32": "some may take more",
+}
+
+#: Why the same is no bound.
+_NO_BOUND = {
+    "cortex-m7": "the Cortex-M7 can issue two instructions in a cycle",
+    "cortex-m55": "the Cortex-M55 can issue two instructions in a cycle, and closes loops in none",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time and energy of one inference on a board, computing in plain C.
+
+    Attributes:
+        board: key of :data:`export.boards.BOARDS`.
+        milliseconds: ``None`` if nothing was counted for its processor, or if the program does not fit.
+        microjoules: ``None`` if there is no time or no current; as good as ``milliseconds``.
+        time_is: ``"counted"`` cycles, a ``"lower bound"``, ``"no bound"`` (one cycle for each instruction, on a
+            processor that may take less or more), ``"assumed"`` by the user, or ``"unknown"``.
+        assumptions: in words, each of them.
+    """
+
+    board: str
+    milliseconds: float | None
+    microjoules: float | None
+    time_is: Literal["counted", "lower bound", "no bound", "assumed", "unknown"]
+    assumptions: str
+
+
+def estimates(
+    machines: Sequence[MachineProfile],
+    boards: Sequence[Board],
+    supply: Supply | None = None,
+    clock_hz: int | None = None,
+    cycles_per_instruction: float | None = None,
+) -> tuple[Estimate, ...]:
+    """Milliseconds and microjoules: cycles over the clock; current times voltage times that time.
+
+    Args:
+        machines: what was counted.
+        boards: to estimate; ``host`` is passed over.
+        supply: of all boards; the published ones if ``None``.
+        clock_hz: of all boards; their own if ``None``.
+        cycles_per_instruction: where instructions were counted; 1 if ``None``, which is a lower bound on a processor
+            that issues one at a time.
+    """
+    return tuple(
+        _estimate(machines, each, supply, clock_hz or CLOCKS[each.name], cycles_per_instruction)
+        for each in boards
+        if each.name in CLOCKS
+    )
+
+
+def machine_of(board: Board) -> Machine | None:
+    """The emulated machine that counts for a board: its own microcontroller first, then one with its processor."""
+    same = [machine for machine in all_machines() if machine.cpu == board.cpu]
+    return min(same, key=lambda machine: not _names(board, machine.name), default=None)
+
+
+def _names(board: Board, machine: str) -> bool:
+    """Whether a machine is the board's very microcontroller; of a family several are emulated."""
+    return machine in board.description.lower()
+
+
+def _estimate(
+    machines: Sequence[MachineProfile], board: Board, given: Supply | None, clock_hz: int, per_instruction: float | None
+) -> Estimate:
+    same = sorted(
+        (found for found in machines if found.cpu == board.cpu),
+        key=lambda found: (bool(found.absent), not _names(board, found.machine)),
+    )
+    why = _without_time(same, board)
+    if why:
+        return Estimate(board.name, None, None, "unknown", why)
+    counted = same[0]
+    time_is, said = _time_is(counted, board, per_instruction)
+    seconds = counted.median * (1.0 if counted.unit == "cycles" else per_instruction or 1.0) / clock_hz
+    said = f"{counted.unit} of {counted.machine} at {clock_hz / 1e6:g} MHz{said}"
+    supply = given or SUPPLIES.get(board.name)
+    if supply is None:
+        why = WITHOUT_SUPPLY.get(board.name, "none is in export/boards.py")
+        said += f"; no current: {why}; give --milliamps and --volts"
+        return Estimate(board.name, 1e3 * seconds, None, time_is, said)
+    published = supply.clock_hz or clock_hz
+    joules = supply.milliamps * 1e-3 * clock_hz / published * supply.volts * seconds
+    said += f"; {supply.milliamps:g} mA at {supply.volts:g} V and {published / 1e6:g} MHz ({supply.source})"
+    if published != clock_hz:
+        said += ", proportional to the clock"
+    return Estimate(board.name, 1e3 * seconds, 1e6 * joules, time_is, said)
+
+
+def _without_time(same: Sequence[MachineProfile], board: Board) -> str:
+    """Why a board's time is not known; empty if it is."""
+    if not same:
+        machine = machine_of(board)
+        if machine is not None:
+            return f"its processor was left out: add --machine {machine.name}"
+        return f"no emulated machine has its processor, {board.cpu}"
+    if same[0].absent:
+        return f"{same[0].machine}: {same[0].absent}"
+    needs = ((same[0].flash, board.flash, "flash"), (same[0].ram + same[0].stack, board.ram, "RAM with the stack"))
+    beyond = [f"{need:,} bytes of {what} of {has:,}" for need, has, what in needs if has is not None and need > has]
+    return f"does not fit: {', '.join(beyond)}" if beyond else ""
+
+
+def _time_is(
+    counted: MachineProfile, board: Board, per_instruction: float | None
+) -> tuple[Literal["counted", "lower bound", "no bound", "assumed"], str]:
+    if counted.unit == "cycles":
+        # Beyond 128 KiB of flash an AVR's program counter has 22 bits (AVR instruction set manual, CALL, RET).
+        if board.flash is not None and board.flash > 128 * 1024:
+            return "lower bound", ", a lower bound: calls and returns take the board a cycle more"
+        return "counted", ""
+    if per_instruction is not None:
+        return "assumed", f", {per_instruction:g} cycle(s) per instruction as given, waiting for flash included"
+    if board.cpu in _NO_BOUND:
+        return "no bound", f", 1 cycle per instruction, which is no bound: {_NO_BOUND[board.cpu]}"
+    more = _AT_LEAST.get(board.cpu, "some may take more")
+    return "lower bound", f", 1 cycle per instruction, a lower bound: {more}, and flash may have to be waited for"

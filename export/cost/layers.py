@@ -1,0 +1,137 @@
+"""What one layer takes: of a graph, or of any .tflite file by its schema alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.cost.machines import LAYERS_WITH_WEIGHTS, multiply_accumulates, on_machine, products
+from export.graph.bytes import raw_bytes
+from export.graph.ir import Graph, Node
+from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
+from firmware.emulation import Machine
+
+__all__ = ["LayerProfile", "file_layers", "graph_layer"]
+
+#: Bits of an element, by the schema's type in lower case; other types (strings, handles) have no fixed size.
+_BITS = {
+    "int4": 4, "int8": 8, "uint8": 8, "bool": 8, "int16": 16, "uint16": 16, "float16": 16, "bfloat16": 16, "int32": 32,
+    "uint32": 32, "float32": 32, "int64": 64, "uint64": 64, "float64": 64, "complex64": 64, "complex128": 128,
+}  # fmt: skip
+
+#: Ops that multiply matrices or call other subgraphs, for which there is no formula here; nor is there for custom ones.
+_UNCOUNTED = frozenset({
+    "BATCH_MATMUL", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CALL", "CALL_ONCE", "CONV_3D",
+    "CONV_3D_TRANSPOSE", "IF", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+    "WHILE",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One node.
+
+    Attributes:
+        index: in the order of execution.
+        op: its row's name, or the schema's in lower case.
+        name: of its first output.
+        output: that tensor's shape; empty if the file does not say.
+        macs: multiply-accumulates, those with padding included; ``None`` of an op that has some and no formula here.
+        parameters: numbers in its constants.
+        constant_bytes: that these take in the file; constants that layers share count for each.
+        activation_bytes: of its run-time inputs and outputs together.
+        counted: instructions or cycles by machine, of this layer alone in a network of its own.
+    """
+
+    index: int
+    op: str
+    name: str
+    output: tuple[int, ...]
+    macs: int | None
+    parameters: int
+    constant_bytes: int
+    activation_bytes: int
+    counted: Mapping[str, float]
+
+
+def graph_layer(
+    graph: Graph, index: int, node: Node, machines: Sequence[Machine], samples: int, speed: bool
+) -> LayerProfile:
+    """One node of a graph, and by itself on machines that can take it.
+
+    Raises:
+        ParityError: a machine computed something else than the reference.
+    """
+    names = dict.fromkeys((*node.inputs, *node.outputs))
+    constants = [value for name in names if (value := graph.values[name]).data is not None]
+    running = [graph.values[name] for name in names if graph.values[name].data is None]
+    counted = {}
+    alone = _alone(graph, node)
+    for machine in machines:
+        found = on_machine(alone, machine, samples, speed) if alone is not None else None
+        if found is not None and not found.absent:
+            counted[machine.name] = found.median
+    return LayerProfile(
+        index=index,
+        op=node.op,
+        name=node.output,
+        output=graph.values[node.output].shape,
+        macs=multiply_accumulates(graph, node),
+        parameters=sum(int(np.prod(value.shape)) for value in constants),
+        constant_bytes=sum(len(raw_bytes(value.data, value.dtype)) for value in constants if value.data is not None),
+        activation_bytes=sum(int(np.prod(v.shape)) * np.dtype(v.array_dtype).itemsize for v in running),
+        counted=counted,
+    )
+
+
+def _alone(graph: Graph, node: Node) -> Graph | None:
+    """A graph of one node; ``None`` if it has several run-time inputs or outputs."""
+    inputs = tuple(dict.fromkeys(name for name in node.inputs if graph.values[name].data is None))
+    if len(inputs) != 1 or len(node.outputs) != 1:
+        return None
+    values = {name: graph.values[name] for name in (*node.inputs, *node.outputs)}
+    return Graph(values, (node,), inputs, node.outputs)
+
+
+def file_layers(graph: SubgraphSummary) -> Iterator[LayerProfile]:
+    """The ops of a file's subgraph, whoever wrote it; an axis that is known at run time alone counts as 1."""
+    for index, op in enumerate(graph.ops):
+        inputs = [graph.tensors[i] for i in dict.fromkeys(op.inputs) if i >= 0]
+        outputs = [graph.tensors[i] for i in op.outputs if i >= 0]
+        constants = [tensor for tensor in inputs if tensor.constant_bytes]
+        running = [tensor for tensor in (*inputs, *outputs) if not tensor.constant_bytes]
+        yield LayerProfile(
+            index=index,
+            op=op.op if ":" in op.op else op.op.lower(),
+            name=outputs[0].name if outputs else "",
+            output=_sizes(outputs[0]) if outputs else (),
+            macs=_file_macs(op, graph),
+            parameters=sum(math.prod(_sizes(tensor)) for tensor in constants),
+            constant_bytes=sum(tensor.constant_bytes for tensor in constants),
+            activation_bytes=sum(-(-math.prod(_sizes(t)) * _BITS.get(t.dtype, 0) // 8) for t in running),
+            counted={},
+        )
+
+
+def _sizes(tensor: TensorSummary) -> tuple[int, ...]:
+    return tuple(1 if size < 0 else size for size in tensor.shape or ())
+
+
+def _file_macs(op: OpSummary, graph: SubgraphSummary) -> int | None:
+    if op.op in _UNCOUNTED or ":" in op.op:
+        return None
+    name = op.op.lower()
+    if name not in LAYERS_WITH_WEIGHTS:
+        return 0
+    shapes = [_sizes(graph.tensors[i]) if i >= 0 else () for i in op.inputs]
+    weight = shapes[1] if len(shapes) > 1 else ()
+    if not op.outputs or len(weight) != (2 if op.op == "FULLY_CONNECTED" else 4):
+        return None
+    # Inputs of a transposed convolution: the output's shape, the weights, the input.
+    at = 2 if name == "transpose_conv" else 0
+    if len(shapes) <= at:
+        return None
+    return products(name, weight, shapes[at], _sizes(graph.tensors[op.outputs[0]]))

@@ -1,0 +1,142 @@
+"""The plain C of a graph on one emulated machine: instructions or cycles, bytes, every output compared.
+
+Nothing is guessed: a machine whose tools are absent, or that can't hold the network, says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from export.c.network import c_network
+from export.c.source import c_source
+from export.graph.interpret import interpret
+from export.graph.ir import Graph, Node
+from export.parity.outputs import corner_codes
+from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
+from qtorch.errors import ParityError, UnsupportedLayer
+
+__all__ = [
+    "LAYERS_WITH_WEIGHTS",
+    "MachineProfile",
+    "all_machines",
+    "all_multiply_accumulates",
+    "multiply_accumulates",
+    "on_machine",
+    "products",
+    "replayed",
+]
+
+#: Rows whose work is counted in multiply-accumulates.
+LAYERS_WITH_WEIGHTS = ("fully_connected", "conv_2d", "depthwise_conv_2d", "transpose_conv")
+
+
+@dataclass(frozen=True)
+class MachineProfile:
+    """The plain C on one emulated machine; every output was equal to the reference's.
+
+    Attributes:
+        machine: key of :data:`firmware.emulation.MACHINES`; a float interface is left out, as in an export.
+        cpu: as boards name it.
+        unit: ``"instructions"`` or ``"cycles"``.
+        median: units of one inference.
+        most: of the slowest sample.
+        per_mac: median over multiply-accumulates; ``None`` without any.
+        flash: bytes of the smallest program that holds the model, start-up code included.
+        ram: bytes of that program's data.
+        stack: bytes.
+        absent: why there are no figures, with the remedy; empty if there are.
+    """
+
+    machine: str
+    cpu: str
+    unit: str
+    median: float = 0.0
+    most: int = 0
+    per_mac: float | None = None
+    flash: int = 0
+    ram: int = 0
+    stack: int = 0
+    absent: str = ""
+
+
+def all_machines() -> tuple[Machine, ...]:
+    """Every machine that counts."""
+    return tuple(machine for machine in MACHINES.values() if machine.unit is not None)
+
+
+def multiply_accumulates(graph: Graph, node: Node) -> int:
+    """Products that a layer with weights sums up, those with padding included; 0 of any other."""
+    if node.op not in LAYERS_WITH_WEIGHTS:
+        return 0
+    roles = node.input_roles()
+    weight, source = graph.values[roles["weight"]].shape, graph.values[roles["input"]].shape
+    return products(node.op, weight, source, graph.values[node.output].shape)
+
+
+def all_multiply_accumulates(graph: Graph) -> int:
+    """Those of all nodes."""
+    return sum(multiply_accumulates(graph, node) for node in graph.nodes)
+
+
+def products(op: str, weight: tuple[int, ...], source: tuple[int, ...], output: tuple[int, ...]) -> int:
+    """Those of one of :data:`LAYERS_WITH_WEIGHTS`, from shapes as a .tflite file has them."""
+    if op == "transpose_conv":  # every input meets every weight of its channel, whatever is cut off later
+        return math.prod(source) * math.prod(weight[:3])
+    per_output = weight[1] * weight[2] if op == "depthwise_conv_2d" else math.prod(weight[1:])
+    return per_output * math.prod(output)
+
+
+def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
+    """A graph of one int8 input and output in C on a machine.
+
+    Raises:
+        UnsupportedLayer: an op has no kernel in C.
+        EmulationFailure: it does not fit, or did not end.
+        ParityError: an output differs from the reference's.
+    """
+    source = c_source("net", c_network(graph, machine.cpu, speed))
+    codes = corner_codes(graph, samples)[0][-samples:]
+    expected = interpret(graph, (codes,))[graph.outputs[0]]
+    flat = [array.reshape(len(codes), -1) for array in (codes, expected)]
+    found = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
+    if found.first is not None:
+        raise ParityError(f"{machine.name} differs from the reference on {found.mismatches} samples: {found.first}")
+    assert found.cost is not None
+    macs = all_multiply_accumulates(graph)
+    return MachineProfile(
+        machine=machine.name,
+        cpu=machine.cpu,
+        unit=found.cost.unit,
+        median=found.cost.median,
+        most=found.cost.max,
+        per_mac=found.cost.median / macs if macs else None,
+        flash=found.firmware.flash if found.firmware else 0,
+        ram=found.firmware.ram if found.firmware else 0,
+        stack=found.stack or 0,
+    )
+
+
+def on_machine(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
+    """:func:`replayed`, or why it can't be.
+
+    Raises:
+        ParityError: an output differs from the reference's.
+    """
+    absent = available(machine) or _refusal(graph)
+    if absent is None:
+        try:
+            return replayed(graph, machine, samples, speed)
+        except EmulationFailure as error:
+            absent = error.reason
+        except UnsupportedLayer as error:
+            absent = str(error).splitlines()[0]
+    return MachineProfile(machine.name, machine.cpu, machine.unit or "", absent=absent)
+
+
+def _refusal(graph: Graph) -> str | None:
+    """Why the replay can't run a graph."""
+    ends = [graph.values[name].dtype for name in (*graph.inputs, *graph.outputs)]
+    if len(ends) == 2 and set(ends) == {"int8"}:
+        return None
+    return f"the replay takes one int8 input and one int8 output, not {', '.join(ends)}"

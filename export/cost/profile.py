@@ -1,0 +1,145 @@
+"""What one inference takes: per layer from the graph, in all by running the plain C on emulated machines.
+
+Instructions and cycles are counted, never guessed: a machine whose tools are absent, or that can't hold the network,
+says so. :mod:`export.cost.board_estimate` makes milliseconds and microjoules of them, with the assumptions beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from export.boards import BOARDS, Board, Supply
+from export.cost.board_estimate import Estimate, estimates
+from export.cost.layers import LayerProfile, file_layers, graph_layer
+from export.cost.machines import MachineProfile, on_machine
+from export.engines import tflm_absent
+from export.graph.ir import Graph
+from export.tflite.arena import smallest_arena
+from export.tflite.summary import ModelSummary
+from firmware.emulation import Machine
+
+__all__ = ["Profile", "file_profile", "profile"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One model.
+
+    Attributes:
+        model_bytes: of the file.
+        arena_bytes: the smallest that TFLite Micro accepts on this machine; ``None`` if there is none.
+        arena_absent: why there is none; empty if there is.
+        layers: in the order of execution.
+        machines: all that count something.
+        boards: all asked for.
+    """
+
+    model_bytes: int
+    arena_bytes: int | None
+    arena_absent: str
+    layers: tuple[LayerProfile, ...]
+    machines: tuple[MachineProfile, ...]
+    boards: tuple[Estimate, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates in all layers that have a figure."""
+        return sum(layer.macs or 0 for layer in self.layers)
+
+
+def profile(
+    model: bytes,
+    graph: Graph,
+    machines: Sequence[Machine],
+    boards: Sequence[Board] = tuple(BOARDS.values()),
+    *,
+    samples: int = 8,
+    speed: bool = False,
+    each_layer: bool = False,
+    supply: Supply | None = None,
+    clock_hz: int | None = None,
+    cycles_per_instruction: float | None = None,
+) -> Profile:
+    """Measure a model.
+
+    Args:
+        model: the file.
+        graph: what it holds, with names to show.
+        machines: to count on; those without a counter are passed over.
+        boards: to estimate.
+        samples: that each machine computes; random codes.
+        speed: build the C for speed rather than size.
+        each_layer: also count every layer by itself, which takes a build and a run for each.
+        supply: current of all boards, instead of the published ones.
+        clock_hz: of all boards, instead of their own.
+        cycles_per_instruction: where instructions were counted; ``None``: 1, with what that leaves out said beside it.
+
+    Raises:
+        ParityError: a machine computed something else than the reference.
+    """
+    counting = [machine for machine in machines if machine.unit is not None]
+    core = _integer_core(graph)
+    found = tuple(on_machine(core, machine, samples, speed) for machine in counting)
+    running = [machine for machine, each in zip(counting, found, strict=True) if not each.absent]
+    layers = tuple(
+        graph_layer(graph, i, node, running if each_layer else [], samples, speed) for i, node in enumerate(graph.nodes)
+    )
+    arena_bytes, arena_absent = _arena(model)
+    return Profile(
+        model_bytes=len(model),
+        arena_bytes=arena_bytes,
+        arena_absent=arena_absent,
+        layers=layers,
+        machines=found,
+        boards=estimates(found, boards, supply, clock_hz, cycles_per_instruction),
+    )
+
+
+def file_profile(
+    model: bytes, summary: ModelSummary, refused: str, machines: Sequence[Machine], boards: Sequence[Board]
+) -> Profile:
+    """What can be said of a file that holds what no row knows: its first subgraph's layers, and its arena.
+
+    Args:
+        model: the file.
+        summary: of the file.
+        refused: why it is no graph, and so no C.
+        machines: of which that is said; those without a counter are passed over.
+        boards: the same.
+    """
+    found = tuple(MachineProfile(m.name, m.cpu, m.unit, absent=refused) for m in machines if m.unit is not None)
+    arena_bytes, arena_absent = _arena(model)
+    return Profile(
+        model_bytes=len(model),
+        arena_bytes=arena_bytes,
+        arena_absent=arena_absent,
+        layers=tuple(file_layers(summary.subgraphs[0])),
+        machines=found,
+        boards=estimates(found, boards),
+    )
+
+
+def _arena(model: bytes) -> tuple[int | None, str]:
+    """The smallest arena, or why there is none."""
+    if absent := tflm_absent():
+        return None, absent
+    try:
+        return smallest_arena(model), ""
+    except MemoryError as refused:
+        return None, str(refused)
+
+
+def _integer_core(graph: Graph) -> Graph:
+    """What lies between a float interface's QUANTIZE and DEQUANTIZE, which is what is exported as C; else the graph."""
+    behind = {node.inputs[0]: node.output for node in graph.nodes if node.op == "quantize"}
+    before = {node.output: node.inputs[0] for node in graph.nodes if node.op == "dequantize"}
+    if not (set(graph.inputs) <= set(behind) and set(graph.outputs) <= set(before)):
+        return graph
+    ends = {*graph.inputs, *graph.outputs}
+    return Graph(
+        {name: value for name, value in graph.values.items() if name not in ends},
+        tuple(node for node in graph.nodes if ends.isdisjoint((*node.inputs, *node.outputs))),
+        tuple(behind[name] for name in graph.inputs),
+        tuple(before[name] for name in graph.outputs),
+    )

@@ -1,0 +1,1 @@
+"""What firmware is built from: headers and projects."""

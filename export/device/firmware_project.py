@@ -1,0 +1,295 @@
+"""A ready firmware project for a board: an export's files, the application, and what the board's ecosystem expects.
+
+Pure: bundle files and a board in, files of a project out, by path. The texts are templates in ``firmware/tflm``, where
+``@word@`` stands for a value; every project is self-contained, so that it can be moved, committed and changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from export.boards import Board
+from export.c_language.names import c_identifier
+from export.device.c_project import C_MODEL_FILES, c_project
+from export.device.firmware_words import comments, readme_section
+from export.graph.ir import Graph
+from export.interface.tensor_layout import TensorLayout
+from qtorch.errors import BadConfiguration
+
+__all__ = ["firmware_project", "require_int8_ends"]
+
+#: What the application is built from, by what follows the model's name. Nothing in it is typed by hand.
+_MODEL_FILES = (
+    "_arena.h",
+    "_model_data.cc",
+    "_model_data.h",
+    "_op_resolver.h",
+    "_quantization.h",
+    "_test_vectors.h",
+)
+_APP_FILES = (
+    "tflm_app.cc",
+    "tflm_app.h",
+    "tflm_board.h",
+    "tflm_console.cc",
+    "tflm_console.h",
+    "tflm_inference.cc",
+    "tflm_inference.h",
+    "tflm_model.h",
+    "tflm_self_test.cc",
+    "tflm_self_test.h",
+)
+_PLACEHOLDER = re.compile(r"@([A-Za-z_]+)@")
+
+Files = dict[str, str]
+
+
+@dataclass(frozen=True)
+class _CortexM:
+    """What an Arm MPS board needs beyond what :class:`~export.boards.Board` says.
+
+    Attributes:
+        qemu: the machine's name in QEMU.
+        flags: of the compiler; those that upstream's Makefile uses for ``TARGET_ARCH`` of that name.
+        clock_hz: of SysTick.
+        flash_origin: where program and constants lie, among them the vector table.
+        ram_origin: where data lies.
+    """
+
+    qemu: str
+    flags: str
+    clock_hz: int
+    flash_origin: int = 0
+    ram_origin: int = 0x2000_0000
+
+
+#: From Arm's application notes of the FPGA images.
+_MPS = {
+    "mps2_an385": _CortexM("mps2-an385", "-mcpu=cortex-m3 -mfloat-abi=soft", 25_000_000),
+    "mps2_an386": _CortexM("mps2-an386", "-mcpu=cortex-m4+nofp -mfloat-abi=soft", 25_000_000),
+    "mps2_an500": _CortexM("mps2-an500", "-mcpu=cortex-m7+nofp -mfloat-abi=soft", 25_000_000),
+    "mps3_an547": _CortexM("mps3-an547", "-mcpu=cortex-m55 -mfloat-abi=hard", 32_000_000, ram_origin=0x2100_0000),
+}
+#: Platform and board in PlatformIO's registry.
+_PLATFORMIO = {"pico": ("raspberrypi", "pico"), "bluepill": ("ststm32", "bluepill_f103c8")}
+#: Names in Zephyr, where they differ from ours.
+_ZEPHYR = {"microbit": "bbc_microbit"}
+
+
+def require_int8_ends(graph: Graph) -> None:
+    """The applications around a model hand int8 in and out, and fill one input.
+
+    Raises:
+        BadConfiguration: an input or output has another type, or there are several inputs.
+    """
+    if len(graph.inputs) > 1:
+        raise BadConfiguration(
+            where="export.firmware",
+            expected="a network with one input, which the application fills",
+            got=f"{len(graph.inputs)}: {', '.join(graph.inputs)}",
+            remedy="leave export.firmware out, and fill them in an application of your own",
+        )
+    for name in (*graph.inputs, *graph.outputs):
+        if graph.values[name].dtype != "int8":
+            raise BadConfiguration(
+                where="export.firmware",
+                expected="a network with int8 inputs and outputs",
+                got=f"{graph.values[name].dtype} at {name!r}",
+                remedy=f"leave export.firmware out, or layers={{{name!r}: {{'activations': 'int8'}}}}",
+            )
+
+
+def firmware_project(
+    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = ()
+) -> dict[str, bytes]:
+    """A project that runs the model on ``board``: content by path, ``/`` between folders.
+
+    Args:
+        name: the model's, any string; the project bears :func:`~export.c_language.names.c_identifier` of it.
+        files: of the export's bundle; those named ``<name>_*`` are used.
+        board: where it shall run; decides the layout of the project.
+        layouts: of the model's inputs and outputs, which README and sketch then speak of.
+
+    Raises:
+        BadConfiguration: the bundle lacks a file: plain C where TFLite Micro does not run on the board; else what
+            exports with float inputs and those made without TFLite Micro's Python package lack.
+    """
+    name = c_identifier(name)
+    needed = [f"{name}{suffix}" for suffix in (_MODEL_FILES if board.tflm else C_MODEL_FILES)]
+    missing = [file for file in needed if file not in files]
+    if missing:
+        raise BadConfiguration(
+            where="export.firmware",
+            expected=f"an int8 export with its arena measured, or its plain C: {', '.join(needed)}",
+            got=f"one without {', '.join(missing)}",
+            remedy="export with format int8, where the tflite-micro Python package is installed (Linux on x86-64)",
+        )
+    if not board.tflm:
+        return {path: text.encode() for path, text in sorted(c_project(name, files, board, layouts).items())}
+    words = {
+        "name": name,
+        "NAME": name.upper(),
+        "description": board.description,
+        "cpu": board.cpu,
+        "tensors": readme_section(name, layouts, physical=True),
+        "axes": comments(name, layouts),
+    }
+    sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
+    sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
+    sources = dict(sorted(sources.items()))
+    project = _ECOSYSTEMS[board.ecosystem](board, words, sources)
+    return {path: text.encode() for path, text in sorted(project.items())}
+
+
+def _cpp(file: str) -> str:
+    """The file's name in a project: Arduino's builder takes no ``.cc`` for a source."""
+    return re.sub(r"\.cc$", ".cpp", file)
+
+
+def _template(path: str, words: Mapping[str, str]) -> str:
+    """A text of ``firmware/tflm``, its placeholders replaced; an unknown one is a KeyError."""
+    text = (resources.files("firmware") / "tflm").joinpath(*path.split("/")).read_text(encoding="utf-8")
+    return _PLACEHOLDER.sub(lambda found: words[found[1]], text)
+
+
+def _below(folder: str, files: Files) -> Files:
+    return {f"{folder}/{file}": text for file, text in files.items()}
+
+
+def _listed(files: Files, indent: str, folder: str = "") -> str:
+    """The sources among ``files``, a line each, for a CMake list."""
+    return "\n".join(f"{indent}{folder}{file}" for file in files if file.endswith(".cpp"))
+
+
+def _cmake(board: Board, words: dict[str, str], sources: Files) -> Files:
+    """Plain CMake: the host, and boards that QEMU emulates."""
+    machine = _MPS.get(board.name)
+    kind = "host" if machine is None else "cortex_m"
+    sources = sources | {f"board_{kind}.cpp": _template(f"boards/board_{kind}.cc", words)}
+    words = words | {"sources": _listed(sources, "  ", "src/")}
+    files = {}
+    if machine is None:
+        words |= {
+            "cpu": "this machine",
+            "tflm_make": "",
+            "tflm_page": "tensorflow/lite/micro/docs/new_platform_support.md",
+            "tflm_builds": '"linux_*" "osx_*"',
+            "toolchain": "",
+            "build_type": "Release",
+            "machine": "",
+            "test": f"add_test(NAME self_test COMMAND {words['name']} --self-test)",
+            "run": f"`build/{words['name']}` runs the self-test and then reads samples of physical values from its "
+            "standard input,\nnumbers separated by blanks or commas; it prints a line of results for each.",
+        }
+    else:
+        assert board.flash is not None
+        assert board.ram is not None
+        words |= {
+            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} ",
+            "tflm_page": "tensorflow/lite/micro/cortex_m_generic/README.md",
+            "tflm_builds": f'"cortex_m_generic_{board.cpu}_*"',
+            "toolchain": 'if(NOT CMAKE_TOOLCHAIN_FILE)\n  set(CMAKE_TOOLCHAIN_FILE "${CMAKE_CURRENT_SOURCE_DIR}/cmake/'
+            'arm-none-eabi.cmake")\nendif()\n',
+            "build_type": "MinSizeRel",
+            "machine": "include(cmake/cortex_m.cmake)\n",
+            "test": "if(QEMU)\n"
+            f"  add_test(NAME self_test COMMAND ${{emulator}} $<TARGET_FILE:{words['name']}>)\n"
+            "  set_tests_properties(self_test PROPERTIES TIMEOUT 60)\n"
+            "else()\n"
+            '  message(STATUS "no qemu-system-arm: ctest has no test (Debian: apt-get install qemu-system-arm)")\n'
+            "endif()",
+            "run": f"`ctest` runs the self-test in QEMU (`qemu-system-arm -M {machine.qemu}`), whose times are not the "
+            "board's. With\n`-DREAD_CONSOLE=ON` the program goes on to read samples from the semihosting console.\n\n"
+            "A library built with `BUILD_TYPE=release` has no messages and makes a smaller program.",
+            "cpu_flags": machine.flags,
+            "clock_hz": str(machine.clock_hz),
+            "qemu": machine.qemu,
+            "flash_origin": f"{machine.flash_origin:#x}",
+            "flash_bytes": str(board.flash),
+            "ram_origin": f"{machine.ram_origin:#x}",
+            "ram_bytes": str(board.ram),
+        }
+        files = {
+            "cmake/arm-none-eabi.cmake": _template("cortex_m/arm-none-eabi.cmake", words),
+            "cmake/cortex_m.cmake": _template("projects/cmake/cortex_m.cmake", words),
+            "cortex_m/link.ld": _template("cortex_m/link.ld", words),
+            "cortex_m/startup.cpp": _template("cortex_m/startup.cc", words),
+        }
+    return {
+        "CMakeLists.txt": _template("projects/cmake/CMakeLists.txt", words),
+        "README.md": _template("projects/cmake/README.md", words),
+        "cmake/find_tflm.cmake": _template("projects/cmake/find_tflm.cmake", words),
+        **files,
+        **_below("src", sources),
+    }
+
+
+def _arduino_sources(words: dict[str, str], sources: Files) -> Files:
+    return sources | {
+        "board_arduino.cpp": _template("boards/board_arduino.cc", words),
+        f"{words['name']}_firmware.h": _template("projects/arduino/firmware.h", words),
+    }
+
+
+def _arduino(_board: Board, words: dict[str, str], sources: Files) -> Files:
+    """A library in Arduino's format 1.5, with the application as its example."""
+    words = words | {"sketch": words["name"].title().replace("_", "")}
+    return {
+        "README.md": _template("projects/arduino/README.md", words),
+        "library.properties": _template("projects/arduino/library.properties", words),
+        f"examples/{words['sketch']}/{words['sketch']}.ino": _template("projects/arduino/sketch.ino", words),
+        **_below("src", _arduino_sources(words, sources)),
+    }
+
+
+def _platformio(board: Board, words: dict[str, str], sources: Files) -> Files:
+    """A PlatformIO project with Arduino's framework; the model is a private library in ``lib``."""
+    platform, platformio_board = _PLATFORMIO[board.name]
+    words = words | {"platformio_platform": platform, "platformio_board": platformio_board}
+    library = f"lib/qtorch_{words['name']}"
+    return {
+        "README.md": _template("projects/platformio/README.md", words),
+        "platformio.ini": _template("projects/platformio/platformio.ini", words),
+        "src/main.cpp": "#include <Arduino.h>\n\n" + _template("projects/arduino/sketch.ino", words),
+        f"{library}/library.json": _template("projects/platformio/library.json", words),
+        **_below(f"{library}/src", _arduino_sources(words, sources)),
+    }
+
+
+def _esp_idf(board: Board, words: dict[str, str], sources: Files) -> Files:
+    """An ESP-IDF project, whose component manager fetches TFLite Micro."""
+    sources = sources | {"board_esp_idf.cpp": _template("boards/board_esp_idf.cc", words)}
+    words = words | {"idf_target": board.name, "sources": _listed(sources, "    ")}
+    return {
+        "CMakeLists.txt": _template("projects/esp_idf/CMakeLists.txt", words),
+        "README.md": _template("projects/esp_idf/README.md", words),
+        "sdkconfig.defaults": _template("projects/esp_idf/sdkconfig.defaults", words),
+        "main/CMakeLists.txt": _template("projects/esp_idf/main.cmake", words),
+        "main/idf_component.yml": _template("projects/esp_idf/idf_component.yml", words),
+        **_below("main", sources),
+    }
+
+
+def _zephyr(board: Board, words: dict[str, str], sources: Files) -> Files:
+    """A Zephyr application, for the module tflite-micro."""
+    sources = sources | {"board_zephyr.cpp": _template("boards/board_zephyr.cc", words)}
+    words = words | {"zephyr_board": _ZEPHYR.get(board.name, board.name), "sources": _listed(sources, "  ", "src/")}
+    return {
+        "CMakeLists.txt": _template("projects/zephyr/CMakeLists.txt", words),
+        "README.md": _template("projects/zephyr/README.md", words),
+        "prj.conf": _template("projects/zephyr/prj.conf", words),
+        **_below("src", sources),
+    }
+
+
+#: Layout by ecosystem.
+_ECOSYSTEMS: dict[str, Callable[[Board, dict[str, str], Files], Files]] = {
+    "cmake": _cmake,
+    "arduino": _arduino,
+    "esp_idf": _esp_idf,
+    "platformio": _platformio,
+    "zephyr": _zephyr,
+}

@@ -1,0 +1,51 @@
+"""What a project's pages say of a model's inputs and outputs: a section of its README, and comments of its sketch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from export.interface.tensor_code import moves, summary, variable
+from export.interface.tensor_layout import TensorLayout
+from export.interface.tensor_meaning import conversion, meaning
+
+__all__ = ["comments", "readme_section"]
+
+
+def comments(name: str, layouts: Sequence[TensorLayout]) -> str:
+    """A ``//`` line for each tensor, without codes: what an application hands in and gets; no line feed at the end."""
+    if not layouts:
+        return f"// The order of the axes stands in {name}_quantization.h."
+    return "\n".join(
+        f"// {layout.title}, [{']['.join(map(str, layout.shape))}], last index fastest: {layout.order_in_words}."
+        for layout in layouts
+    )
+
+
+def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool) -> str:
+    """Axes, shape, scale and zero point of each tensor, and lines of code that bring values into that order.
+
+    Args:
+        name: the model's, an identifier.
+        layouts: of its inputs and outputs.
+        physical: whether the application takes real numbers, and quantizes them itself; else codes.
+    """
+    if not layouts:
+        return f"The order of the axes stands in `{name}_quantization.h`."
+    parts = [
+        "## What goes in and comes out",
+        "The order of the axes is the device's, last index fastest. The self-test can't notice another one: "
+        f"fill the input by these lines (`{name}_quantization.h` has their macros).",
+    ]
+    converts = conversion(name, layouts)
+    for layout in layouts:
+        parts.append(f"{layout.title}, `{summary(layout)}`:")
+        real = "samples" if layout.side == "input" else "values" if physical else "results"
+        flat = {"input": "physical", "output": "results"}[layout.side] if physical else variable(layout)
+        convert = (lambda element: element) if physical else converts(layout)
+        lines = [
+            each
+            for about, line in moves(name, layout, flat, real, convert, meaning(layout))
+            for each in (f"    // {'from' if layout.side == 'input' else 'into'} float {about}", f"    {line}")
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

@@ -1,0 +1,1 @@
+"""Figures of networks: by stage, by tensor, and what they say."""

@@ -1,0 +1,47 @@
+"""What an export does without where data are gone, in words: the keys of ``left_out`` in metrics.json, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from export.figures.stages import STAGES
+from export.lightning_run.real_inputs import RealInputs
+
+__all__ = ["in_sentences", "without_data"]
+
+#: What a person calls what is left out; stages have names of their own.
+_CALLED = {
+    "test": "test figures",
+    "interface": "names and scaling of inputs and outputs in the headers",
+    "predictions": "predictions",
+    "layers": "cost of each layer",
+}
+
+
+def without_data(inputs: RealInputs, *, arrays: bool = False) -> dict[str, str]:
+    """What beside test figures can't be made, by name, and why.
+
+    Args:
+        inputs: of the run.
+        arrays: whether the data module is one that says what inputs and outputs mean.
+    """
+    left = {}
+    if inputs.get("test") is None:
+        reason = inputs.why("test")
+        left = dict.fromkeys(("quantization_report.csv", "predictions", "layers"), reason)
+    if arrays and inputs.absent:
+        left["interface"] = f"no data: {next(iter(inputs.absent.values()))}"
+    return left
+
+
+def in_sentences(left_out: Mapping[str, str]) -> list[str]:
+    """One line for each reason.
+
+    Example:
+        >>> in_sentences({"test": "no test data: test.csv is gone", "predictions": "no test data: test.csv is gone"})
+        ['left out: test figures, predictions (no test data: test.csv is gone)']
+    """
+    by_reason: dict[str, list[str]] = {}
+    for what, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(_CALLED.get(what, STAGES.get(what, what)))
+    return [f"left out: {', '.join(names)} ({reason})" for reason, names in by_reason.items()]

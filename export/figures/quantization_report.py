@@ -1,0 +1,403 @@
+"""What quantization costs tensor by tensor: ``quantization_report.csv``, with what to do where it costs too much.
+
+Columns and meaning are those of TensorFlow's quantization debugger: every op is given the dequantized tensors that the
+device has at its inputs, computes them in float with float weights, and is compared with the dequantized codes that the
+device has at its output. So a row says what its own op loses, not what those before it lost. ``rmse/scale`` of a grid
+that fits is near ``1/sqrt(12) = 0.289``, the error of rounding alone. Where the debugger averages figures of single
+samples, these are of all samples together: ``max_abs_error`` is the largest there is.
+
+Rows of inputs (QUANTIZE against the data) and of constants (codes against the trained floats) come on top, and the
+columns ``snr_db``, ``saturation``, ``finding`` and ``advice``.
+
+Source: TensorFlow's ``lite/tools/optimize/debugging/python/debugger.py`` (the figures) and the numeric verifier of
+``compiler/mlir/lite/quantization/quantization_utils.h`` (what each op is compared with).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import fx
+
+from export.figures.quantization_advice import Evidence, advice
+from export.graph.encoding import stored
+from export.graph.interpret import interpret, real_reference
+from export.graph.ir import Graph, Node, Value
+from export.graph.lower import lower
+from export.graph.names import speaking_names
+from export.graph.passes.layout import layout
+from export.graph.passes.padding import padding
+from qtorch.capture.samples import Samples, taken
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Fixed, SymmetricWeight
+
+__all__ = ["COLUMNS", "TensorError", "csv_text", "findings", "float_constants", "network_report", "quantization_report"]
+
+#: Numbers of a graph's tensors that are held at a time, all samples together.
+_NUMBERS = 2_000_000
+
+#: Of the data that a network is judged on.
+_SAMPLES = 1_000
+
+#: Of the file, in order.
+COLUMNS = (
+    *("op_name", "tensor_idx", "num_elements", "stddev", "mean_error", "max_abs_error", "mean_squared_error"),
+    *("scale", "zero_point", "tensor_name", "range", "rmse/scale", "snr_db", "saturation", "finding", "advice"),
+)
+
+
+@dataclass(frozen=True)
+class TensorError:
+    """One quantized tensor; errors are dequantized minus float, in real units. Fields as :data:`COLUMNS`.
+
+    Attributes:
+        op_name: of the op that makes it or reads it, as TFLite calls it; QUANTIZE for an input.
+        tensor_idx: in the model file.
+        num_elements: of one sample, or of the constant.
+        stddev: of the errors.
+        mean_error: their mean.
+        max_abs_error: the largest magnitude.
+        mean_squared_error: mean of the squares.
+        scale: of the grid; the largest, of a grid per channel.
+        zero_point: of the grid.
+        tensor_name: as in a model file that has names.
+        range: real width of the grid: ``scale`` times the number of codes less one.
+        rmse_over_scale: root of the mean squared error in steps; per channel, in each channel's own.
+        snr_db: power of the float values over that of the errors, in decibels; infinite without errors.
+        saturation: share of values that lie more than half a step beyond the grid.
+        finding: what is wrong, in a word; empty if nothing is.
+        advice: what to do about it.
+    """
+
+    op_name: str
+    tensor_idx: int
+    num_elements: int
+    stddev: float
+    mean_error: float
+    max_abs_error: float
+    mean_squared_error: float
+    scale: float
+    zero_point: int
+    tensor_name: str
+    range: float
+    rmse_over_scale: float
+    snr_db: float
+    saturation: float
+    finding: str
+    advice: str
+
+
+assert len(COLUMNS) == len(fields(TensorError))
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What a tensor is made of, and whether it is what the network says.
+
+    Attributes:
+        weight: grid of the weights that make it.
+        output: whether it is an output of the network.
+        titles: of the network's outputs.
+    """
+
+    weight: QParams | None = None
+    output: bool = False
+    titles: tuple[str, ...] = ()
+
+
+class _Sums:
+    """Errors of one tensor, added up over samples, in double precision."""
+
+    def __init__(self, value: Value, node: Node | None, role: Literal["input", "output", "constant"]) -> None:
+        self.value, self.node, self.role = value, node, role
+        self.count = self.total = self.squares = self.steps = self.largest = self.power = 0.0
+        self.saturated = self.saturated_squares = self.end_squares = self.other_squares = self.far = 0.0
+        self.low: np.ndarray | None = None
+        self.high: np.ndarray | None = None
+        self.compared = False
+        #: By index along the last axis, of the float values: least, largest, sum, sum of squares.
+        self.real: tuple[np.ndarray, ...] = ()
+        # What a kernel's own grid stands for may end a step above its last code: 1 of a softmax is 255/256.
+        fixed = role == "output" and node is not None and isinstance(node.row.constraints["output"], Fixed)
+        self.room = 1.0 + 1e-6 if fixed else 0.5
+
+    def add(self, codes: np.ndarray, real: np.ndarray, other: np.ndarray | None = None) -> None:
+        """Codes against float values; ``other``: the float values that dequantized weights would give."""
+        qparams = self.value.qparams
+        assert qparams is not None
+        scale, zero = _along(self.value, codes.ndim)
+        wanted = real.astype(np.float64)
+        error = _dequantized(self.value, codes).astype(np.float64) - wanted
+        squares = error**2
+        low, high = qparams.code_range
+        position = wanted / scale + zero
+        beyond = (position > high + 0.5) | (position < low - 0.5)
+        self.count += error.size
+        self.total += float(error.sum())
+        self.squares += float(squares.sum())
+        self.steps += float((squares / scale**2).sum())
+        self.largest = max(self.largest, float(np.abs(error).max(initial=0.0)))
+        self.power += float((wanted**2).sum())
+        self.saturated += float(beyond.sum())
+        far = beyond if self.room == 0.5 else (position > high + self.room) | (position < low - self.room)
+        self.far += float(far.sum())
+        self.saturated_squares += float(squares[far].sum())
+        self.end_squares += float(squares[beyond & ~far].sum())
+        if other is not None:
+            self.compared = True
+            self.other_squares += float(((error + wanted - other) ** 2).sum())
+        flat = codes.reshape(-1, codes.shape[-1]) if codes.ndim else codes.reshape(1, 1)
+        lows, highs = flat.min(0).astype(np.int64), flat.max(0).astype(np.int64)
+        self.low = lows if self.low is None else np.minimum(self.low, lows)
+        self.high = highs if self.high is None else np.maximum(self.high, highs)
+        if self.role != "constant":
+            self._add_real(wanted.reshape(flat.shape))
+
+    def _add_real(self, wanted: np.ndarray) -> None:
+        found = (wanted.min(0), wanted.max(0), wanted.sum(0), (wanted**2).sum(0))
+        if self.real:
+            low, high, total, squares = self.real
+            found = (np.minimum(low, found[0]), np.maximum(high, found[1]), total + found[2], squares + found[3])
+        self.real = found
+
+    def evidence(self, weakest_channel: float | None, ends: _Ends) -> Evidence:
+        assert self.value.qparams is not None
+        assert self.low is not None
+        assert self.high is not None
+        share = 1 / self.squares if self.squares else 0.0
+        step, spans, spreads = self.value.qparams.scale[0], np.zeros(0), np.zeros(0)
+        if self.real:
+            low, high, total, squares = self.real
+            rows = self.count / len(low)
+            spans = (high - low) / step
+            # A variance as a difference of two sums: below their rounding it is none.
+            variance = squares / rows - (total / rows) ** 2
+            spreads = np.sqrt(np.where(variance > 1e-12 * squares / rows, variance, 0.0)) / step
+        return Evidence(
+            role=self.role,
+            node=self.node,
+            qparams=self.value.qparams,
+            rmse_over_scale=math.sqrt(self.steps / self.count),
+            snr_db=_decibels(self.power, self.squares),
+            rms_steps=math.sqrt(self.power / self.count) / step,
+            powerless=self.power == 0,
+            saturated_error=self.saturated_squares * share,
+            saturated_share=self.far / self.count,
+            end_error=self.end_squares * share,
+            weights_error=max(0.0, 1 - self.other_squares * share) if self.compared and self.squares else 0.0,
+            code_spans=tuple(int(n) for n in self.high - self.low),
+            real_spans=tuple(spans.tolist()),
+            same_code=int(self.low.min()) == int(self.high.max()),
+            weakest_channel_db=weakest_channel,
+            weight=ends.weight,
+            output_spreads=tuple(spreads.tolist()) if ends.output else (),
+            titles=ends.titles if ends.output else (),
+        )
+
+    def row(
+        self, op_name: str, index: int, name: str, weakest_channel: float | None = None, ends: _Ends = _Ends()
+    ) -> TensorError:
+        qparams = self.value.qparams
+        assert qparams is not None
+        low, high = qparams.code_range
+        mean, evidence = self.total / self.count, self.evidence(weakest_channel, ends)
+        finding, what_to_do = advice(evidence)
+        return TensorError(
+            op_name=op_name,
+            tensor_idx=index,
+            num_elements=int(np.prod(self.value.shape)),
+            stddev=math.sqrt(max(0.0, self.squares / self.count - mean**2)),
+            mean_error=mean,
+            max_abs_error=self.largest,
+            mean_squared_error=self.squares / self.count,
+            scale=max(qparams.scale),
+            zero_point=qparams.zero_point[0],
+            tensor_name=name,
+            range=max(qparams.scale) * (high - low),
+            rmse_over_scale=evidence.rmse_over_scale,
+            snr_db=evidence.snr_db,
+            saturation=self.saturated / self.count,
+            finding=finding,
+            advice=what_to_do,
+        )
+
+
+def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> dict[str, np.ndarray]:
+    """Weights and biases as they were trained, float32 by name, where and as the integer graph stores them.
+
+    Args:
+        network: prepared.
+        input_layout: of the integer graph.
+    """
+    graph = padding(layout(lower(network, real=True), input_layout))
+    return {name: value.data for name, value in graph.constants().items() if value.data is not None}
+
+
+def network_report(
+    network: fx.GraphModule,
+    graph: Graph,
+    x: Samples,
+    input_layout: Literal["nhwc", "nchw"] = "nhwc",
+    titles: tuple[str, ...] = (),
+) -> tuple[TensorError, ...]:
+    """:func:`quantization_report` of a network on the first thousand samples.
+
+    Args:
+        network: prepared and calibrated.
+        graph: what it became.
+        x: float32 ``[N, ...]`` as the network reads it, or a tuple of its several inputs.
+        input_layout: of the graph.
+        titles: see :func:`quantization_report`.
+    """
+    some = stored(graph, taken(x, slice(_SAMPLES)))
+    return quantization_report(graph, float_constants(network, input_layout), some, titles)
+
+
+@torch.no_grad()
+def quantization_report(
+    graph: Graph, floats: Mapping[str, np.ndarray], inputs: tuple[np.ndarray, ...], titles: tuple[str, ...] = ()
+) -> tuple[TensorError, ...]:
+    """Every quantized tensor of a graph on data: inputs, then what the ops make in their order, then constants.
+
+    Args:
+        graph: of integers; float layers in between are passed over.
+        floats: its constants before they were quantized, by name; a constant without has no row, and stands in the
+            float arithmetic as it was quantized.
+        inputs: real samples for each input as the device stores them, float32 ``[N, *shape[1:]]``.
+        titles: what the numbers of the network's one output are called.
+    """
+    index = {name: i for i, name in enumerate(graph.values)}
+    sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
+    made = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
+    sums |= {name: _Sums(graph.values[name], node, "output") for name, node in made.items()}
+    numbers = sum(int(np.prod(value.shape)) for value in graph.values.values() if value.data is None)
+    chunk = max(1, _NUMBERS // numbers)
+    for start in range(0, len(inputs[0]) if inputs else 0, chunk):
+        part = tuple(array[start : start + chunk] for array in inputs)
+        _add(graph, floats, part, sums)
+    called = speaking_names(graph)
+    rows = []
+    for name, found in sums.items():
+        output = name in graph.outputs
+        named = titles if output and len(titles) == graph.values[name].shape[-1] else ()
+        ends = _Ends(_weight_of(graph, made[name]) if name in made else None, output, named)
+        op_name = "QUANTIZE" if name in graph.inputs else made[name].op.upper()
+        rows.append(found.row(op_name, index[name], called[name], ends=ends))
+    return (*rows, *_constant_rows(graph, floats, index))
+
+
+def findings(rows: Sequence[TensorError]) -> list[dict[str, str]]:
+    """What is wrong with which tensor, and what to do about it; empty for a healthy network."""
+    return [{"tensor": row.tensor_name, "finding": row.finding, "advice": row.advice} for row in rows if row.finding]
+
+
+def csv_text(rows: Sequence[TensorError]) -> str:
+    """The file: figures with six digits, so that the same figures give the same bytes."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([f"{field:.6g}" if isinstance(field, float) else field for field in astuple(row)])
+    return out.getvalue()
+
+
+def _weight_of(graph: Graph, node: Node) -> QParams | None:
+    """The grid of an op's weights."""
+    for role, name in node.input_roles().items():
+        if isinstance(node.row.constraints.get(role), SymmetricWeight):
+            return graph.values[name].qparams
+    return None
+
+
+def _quantized(graph: Graph, name: str) -> bool:
+    return graph.values[name].qparams is not None
+
+
+def _add(
+    graph: Graph, floats: Mapping[str, np.ndarray], part: tuple[np.ndarray, ...], sums: Mapping[str, _Sums]
+) -> None:
+    stored = []
+    for name, real in zip(graph.inputs, part, strict=True):
+        qparams = graph.values[name].qparams
+        stored.append(real if qparams is None else qparams.quantize(real))
+        if name in sums:
+            sums[name].add(stored[-1], real)
+    codes = interpret(graph, tuple(stored), every=True)
+    plain = {
+        name: _dequantized(value, value.data) for name, value in graph.constants().items() if value.data is not None
+    }
+    for node in graph.nodes:
+        if not any(name in sums for name in node.outputs):
+            continue
+        tensors = {name: _dequantized(graph.values[name], codes[name]) for name in node.inputs if name in codes}
+        quantized = _float_outputs(node, {**plain, **tensors})
+        trained = {name: floats[name] for name in node.inputs if name in floats}
+        wanted = _float_outputs(node, {**plain, **trained, **tensors}) if trained else quantized
+        for name, real, other in zip(node.outputs, wanted, quantized, strict=True):
+            sums[name].add(codes[name], real, other if trained else None)
+
+
+def _float_outputs(node: Node, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """What the row's float function makes of float32 tensors."""
+    by_role = {role: torch.from_numpy(np.ascontiguousarray(tensors[name])) for role, name in node.input_roles().items()}
+    found = real_reference(node, by_role, {})
+    return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
+
+
+def _along(value: Value, axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point, float64, shaped to be applied to codes with that many axes."""
+    qparams = value.qparams
+    assert qparams is not None
+    shape = [1] * axes
+    if qparams.axis is not None:
+        shape[qparams.axis] = len(qparams.scale)
+    return np.array(qparams.scale).reshape(shape), np.array(qparams.zero_point, np.float64).reshape(shape)
+
+
+def _dequantized(value: Value, codes: np.ndarray) -> np.ndarray:
+    """float32 values of codes, per tensor or per channel; floats as they are."""
+    if value.qparams is None:
+        return codes.astype(np.float32)
+    scale, zero = _along(value, codes.ndim)
+    return ((codes.astype(np.float64) - zero) * scale).astype(np.float32)
+
+
+def _constant_rows(graph: Graph, floats: Mapping[str, np.ndarray], index: Mapping[str, int]) -> Iterator[TensorError]:
+    seen, called = set[str](), speaking_names(graph)
+    for node in graph.nodes:
+        for role, name in node.input_roles().items():
+            value = graph.values[name]
+            if value.data is None or value.qparams is None or name in seen or name not in floats:
+                continue
+            if floats[name].shape != value.shape:
+                continue
+            seen.add(name)
+            sums = _Sums(value, node, "constant")
+            sums.add(value.data, floats[name])
+            weakest = _weakest_channel(node, role, value, floats[name])
+            yield sums.row(node.op.upper(), index[name], called[name], weakest)
+
+
+def _weakest_channel(node: Node, role: str, value: Value, real: np.ndarray) -> float | None:
+    """The lowest signal-to-noise ratio among the output channels of a weight, in decibels."""
+    demand = node.row.constraints.get(role)
+    if not isinstance(demand, SymmetricWeight) or value.data is None:
+        return None
+    pair = (real.astype(np.float64), _dequantized(value, value.data).astype(np.float64))
+    wanted, got = (np.moveaxis(each, demand.axis, 0).reshape(value.shape[demand.axis], -1) for each in pair)
+    signal, noise = (wanted**2).sum(1), ((got - wanted) ** 2).sum(1)
+    return min((_decibels(s, n) for s, n in zip(signal, noise, strict=True) if s), default=math.inf)
+
+
+def _decibels(signal: float, noise: float) -> float:
+    """Infinite without noise, minus infinity without a signal."""
+    if not noise:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf

@@ -1,0 +1,1 @@
+"""The graph of integers, between networks and file formats."""

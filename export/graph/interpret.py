@@ -1,0 +1,83 @@
+"""Runs a graph through the rows' integer references: the living definition of what the device computes.
+
+Every op takes a whole batch of samples at once, so that it is fast enough to train against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.graph.ir import Graph, Node
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.functional import dequantize
+from qtorch.numbers.grid import Grid
+
+__all__ = ["interpret", "real_reference", "widened"]
+
+
+@torch.no_grad()
+def interpret(
+    graph: Graph, inputs: tuple[np.ndarray, ...], rounding: Rounding = Rounding.DOUBLE, *, every: bool = False
+) -> dict[str, np.ndarray]:
+    """The outputs by name, for samples stacked along the first axis.
+
+    Args:
+        graph: checked.
+        inputs: one array per graph input, ``[samples, *shape[1:]]``, integer codes or float32.
+        rounding: DOUBLE mirrors TFLM, SINGLE mirrors LiteRT's reference kernels.
+        every: give every run-time tensor, inputs included.
+
+    Returns: name to array of the value's dtype.
+    """
+    tensors: dict[str, Tensor] = {
+        name: widened(value.data) for name, value in graph.constants().items() if value.data is not None
+    }
+    tensors |= {name: widened(array) for name, array in zip(graph.inputs, inputs, strict=True)}
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    for index, node in enumerate(graph.nodes):
+        codes = {role: tensors[name] for role, name in node.input_roles().items()}
+        grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
+        if graph.is_real(node):
+            found = real_reference(node, codes, grids)
+        else:
+            found = node.row.reference(node.attrs, codes, grids, rounding)
+        tensors |= zip(node.outputs, (found,) if isinstance(found, Tensor) else found, strict=True)
+        if not every:
+            for name in {n for n in node.inputs if last_use[n] == index} - set(graph.outputs):
+                del tensors[name]
+    wanted = [n for n in tensors if graph.values[n].data is None] if every else graph.outputs
+    return {name: tensors[name].to(getattr(torch, graph.values[name].dtype)).numpy() for name in wanted}
+
+
+def widened(array: np.ndarray) -> Tensor:
+    """int64 for integers, so that no intermediate wraps; floats as float32."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+
+
+def real_reference(node: Node, tensors: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """What a float kernel computes, up to the order of its sums: the row's float function on the device's axes.
+
+    Args:
+        node: whose activations are float32.
+        tensors: by role; float32, an integer weight as int64.
+        grids: of an integer weight, else empty.
+    """
+    row = node.row
+    found = dict(tensors)
+    if "weight" in grids and node.op != "dequantize":
+        axis = row.constraints["weight"].axis  # type: ignore[attr-defined]
+        found["weight"] = dequantize(found["weight"], grids["weight"], axis)
+    for role, order in row.weight_order.items():
+        if role in found:
+            found[role] = found[role].permute([order.index(axis) for axis in range(len(order))])
+    if not row.channels_last:
+        result: Tensor = row.forward(node.attrs, found)
+        return result
+    images = set(row.input_roles(row.runtime))
+    found = {role: x.permute(0, 3, 1, 2) if role in images else x for role, x in found.items()}
+    return row.forward(node.attrs, found).permute(0, 2, 3, 1)

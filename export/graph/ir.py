@@ -1,0 +1,183 @@
+"""The graph of integers between a QAT network and every writer. It knows no file format and no torch module.
+
+A :class:`Graph` is frozen; passes return a new one. :func:`check` states what every graph must satisfy and runs between
+passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qtorch.numbers.qparams import QParams
+from qtorch.ops import ROWS
+from qtorch.row.row import Attrs, Row
+
+__all__ = ["Graph", "MalformedGraph", "Node", "Value", "View", "check"]
+
+
+class MalformedGraph(AssertionError):
+    """A graph breaks a rule that every graph satisfies: a defect of the pass or reader that made it."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tensor.
+
+    Attributes:
+        shape: static; the batch axis of a run-time tensor is 1.
+        qparams: ``None`` for a float32 tensor (or a float16 constant).
+        data: the codes of a constant, of the qparams' dtype, or its floats; ``None`` for a run-time tensor.
+    """
+
+    shape: tuple[int, ...]
+    qparams: QParams | None
+    data: np.ndarray | None = None
+
+    @property
+    def dtype(self) -> str:
+        """``"float32"``, ``"float16"``, or one of :data:`qtorch.numbers.grid.CODE_RANGE`."""
+        if self.qparams is not None:
+            return self.qparams.dtype
+        return "float16" if self.data is not None and self.data.dtype == np.float16 else "float32"
+
+    @property
+    def array_dtype(self) -> str:
+        """NumPy's type for the codes: int4 is held in int8."""
+        return "int8" if self.dtype == "int4" else self.dtype
+
+
+@dataclass(frozen=True)
+class View:
+    """How PyTorch's tensor of ``shape`` lies in a stored one: its axis ``i`` is the stored axis ``axes[i]``.
+
+    ``None`` stands for an axis of size 1 that the stored tensor lacks; stored axes not named have size 1.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int | None, ...]
+
+    @classmethod
+    def identity(cls, shape: tuple[int, ...]) -> View:
+        """Stored as it is."""
+        return cls(shape, tuple(range(len(shape))))
+
+    def store(self, array: np.ndarray, stored: tuple[int, ...]) -> np.ndarray:
+        """PyTorch's ``[samples, *shape[1:]]`` as the device stores it."""
+        order = sorted(range(len(self.axes)), key=lambda i: -1 if self.axes[i] is None else int(self.axes[i] or 0))
+        return np.ascontiguousarray(array.transpose([0, *(i for i in order if i)])).reshape(len(array), *stored[1:])
+
+    def restore(self, array: np.ndarray) -> np.ndarray:
+        """The opposite of :meth:`store`."""
+        named = [axis for axis in self.axes if axis is not None]
+        rest = [axis for axis in range(array.ndim) if axis not in named]
+        return np.ascontiguousarray(array.transpose([*named, *rest])).reshape(len(array), *self.shape[1:])
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op: its row's name, attributes, and the names of its tensors; inputs follow the row's roles."""
+
+    op: str
+    attrs: Attrs
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def row(self) -> Row:
+        """What is known of the op."""
+        return ROWS[self.op]
+
+    @property
+    def output(self) -> str:
+        """The first output, the only one of most ops."""
+        return self.outputs[0]
+
+    def input_roles(self) -> dict[str, str]:
+        """Tensor name by role; trailing roles may be absent."""
+        return dict(zip(self.row.input_roles(len(self.inputs)), self.inputs, strict=True))
+
+    def output_roles(self) -> dict[str, str]:
+        """Tensor name by role."""
+        return dict(zip(self.row.output_roles(len(self.outputs)), self.outputs, strict=True))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Values by name, nodes in the order of execution, the names of the inputs and outputs, and how these lie there.
+
+    ``views`` has the inputs and outputs whose order is not PyTorch's.
+    """
+
+    values: Mapping[str, Value]
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    views: Mapping[str, View] = field(default_factory=dict)
+
+    def view(self, name: str) -> View:
+        """How PyTorch's tensor lies in an input or output."""
+        return self.views.get(name, View.identity(self.values[name].shape))
+
+    def qparams(self, node: Node) -> dict[str, QParams | None]:
+        """The qparams of a node's tensors by role."""
+        return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
+
+    def is_real(self, node: Node) -> bool:
+        """Whether a node computes in float32; its weight may be integers all the same."""
+        qparams = self.qparams(node)
+        return all(q is None for role, q in qparams.items() if role != "weight")
+
+    @property
+    def has_real_nodes(self) -> bool:
+        """Whether any node computes in float32, so that results are not promised to the bit."""
+        return any(self.is_real(node) for node in self.nodes)
+
+    def renamed(self, called: Mapping[str, str]) -> Graph:
+        """The same graph with other names, all different; ``called`` has one for every value."""
+
+        def each(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(called[name] for name in names)
+
+        return Graph(
+            {called[name]: value for name, value in self.values.items()},
+            tuple(Node(node.op, node.attrs, each(node.inputs), each(node.outputs)) for node in self.nodes),
+            each(self.inputs),
+            each(self.outputs),
+            {called[name]: view for name, view in self.views.items()},
+        )
+
+    def constants(self) -> dict[str, Value]:
+        """The values that have data."""
+        return {name: value for name, value in self.values.items() if value.data is not None}
+
+
+def check(graph: Graph) -> Graph:
+    """``graph`` itself, if it is well formed: known ops, each value made once and before its use, every row's
+    constraints satisfied, constants of the shape and type they claim.
+
+    Raises:
+        MalformedGraph: it is not; the message names the node or value.
+    """
+    ready = set(graph.inputs) | set(graph.constants())
+    for name, value in graph.values.items():
+        if value.data is not None and (value.data.shape != value.shape or value.data.dtype.name != value.array_dtype):
+            raise MalformedGraph(
+                f"constant {name!r}: expected {value.dtype} {value.shape}, got {value.data.dtype} {value.data.shape}"
+            )
+    for index, node in enumerate(graph.nodes):
+        where = f"node {index} ({node.op})"
+        if node.op not in ROWS:
+            raise MalformedGraph(f"{where}: expected one of {sorted(ROWS)}")
+        missing = [name for name in node.inputs if name not in ready]
+        if missing or any(name in ready or name not in graph.values for name in node.outputs):
+            raise MalformedGraph(f"{where}: inputs {missing} are not ready, or one of {node.outputs} is made twice")
+        violations = node.row.violations(graph.qparams(node)) if not graph.is_real(node) else []
+        if violations:
+            raise MalformedGraph(f"{where}: {'; '.join(violations)}")
+        ready |= set(node.outputs)
+    if any(name not in ready for name in graph.outputs):
+        raise MalformedGraph(f"outputs {graph.outputs}: not all are computed")
+    return graph

@@ -1,0 +1,1 @@
+"""A network's inputs and outputs as firmware sees them."""

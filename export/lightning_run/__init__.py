@@ -1,0 +1,1 @@
+"""What an export asks of a trained Lightning run."""

@@ -1,0 +1,213 @@
+"""What a network reads of its run's data, and, of data that are gone or never were there, why there are none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from qtorch.capture.samples import Samples, joined, length
+from qtorch.errors import BadData, BadInput
+from qtorch.lightning.attached import attached
+from qtorch.lightning.batches import Order, batches_of, transferred
+from qtorch.lightning.callback import network_of
+from qtorch.lightning.checkpoint import Run
+from qtorch.lightning.data import ArrayDataModule
+from qtorch.lightning.received import NotCalled, Received, received_in
+
+__all__ = ["RealInputs", "in_mode_of", "in_words", "real_inputs"]
+
+Part: TypeAlias = Literal["train", "test"]
+
+#: What a person calls the parts, what Lightning calls their stages, how it goes through several loaders of one, and
+#: which steps show what the network gets of them, the first that there is.
+_PARTS: Mapping[Part, tuple[str, str, Order, tuple[str, ...]]] = {
+    "train": ("training", "fit", "max_size_cycle", ("training_step",)),
+    "test": ("test", "test", "sequential", ("test_step", "validation_step", "training_step")),
+}
+#: Samples of a foreign data module that stand for one of its parts; rows that are looked at first, and at a time.
+_ENOUGH, _LOOK, _CHUNK = 2048, 16, 512
+
+
+@dataclass(frozen=True)
+class RealInputs:
+    """The network's inputs by part of the data, ``"train"`` and ``"test"``.
+
+    Attributes:
+        parts: float32 ``[N, ...]`` each, or a tuple of several inputs, as far as they can be had.
+        absent: why the others can't be.
+        unread: those of the others whose batches are there, and do not reach the network.
+        remarks: what a reader should know of how they were found.
+    """
+
+    parts: Mapping[Part, Samples]
+    absent: Mapping[Part, str]
+    unread: frozenset[Part] = frozenset()
+    remarks: tuple[str, ...] = ()
+
+    def why(self, part: Part) -> str:
+        """A part can't be had, in words that tell data that are not there from those that do not reach the network."""
+        name = _PARTS[part][0]
+        if part in self.unread:
+            return f"the {name} data are there, and what the network gets of them is not known: {self.absent[part]}"
+        return f"no {name} data: {self.absent[part]}"
+
+    def get(self, part: Part) -> Samples | None:
+        """One part, if it can be had."""
+        return self.parts.get(part)
+
+    def __getitem__(self, part: Part) -> Samples:
+        """One part.
+
+        Raises:
+            BadData: it can't be had.
+        """
+        if part not in self.parts:
+            name = _PARTS[part][0]
+            raise BadData(
+                where=f"{name} data",
+                expected=f"the data module that the run was trained with, or a {part}_dataloader in the module, which "
+                f"gives the network's inputs",
+                got=self.absent[part],
+                remedy=f"bring the {name} data back, or leave out what is measured on them",
+            )
+        return self.parts[part]
+
+
+def real_inputs(run: Run) -> RealInputs:
+    """What the network is called with on a run's data, by the module's own steps; of foreign data some 2,000 samples.
+
+    Training data as the training step hands them on, in training mode, and test data as the test step does. Where the
+    run has no data module, the module's own ``train_dataloader`` and ``test_dataloader`` are asked.
+    """
+    found: dict[Part, Samples] = {}
+    absent: dict[Part, str] = {}
+    unread: set[Part] = set()
+    remarks = []
+    for part, (name, _, _, steps) in _PARTS.items():
+        received = Received(run.module, steps)
+        try:
+            # What is drawn to shuffle is nobody else's business.
+            with isolate_rng(), in_mode_of(run, part):
+                found[part] = _inputs(run, part, received)
+        except _Unread as error:
+            absent[part] = error.got
+            unread.add(part)
+        except NotCalled:
+            # Figures of it would be another network's.
+            if part == "test":
+                raise
+            absent[part] = f"{type(run.module).__name__} never calls self.net on them"
+        # A loader whose data are gone fails in whatever way its libraries do; the network is there all the same.
+        except Exception as error:
+            absent[part] = in_words(error)
+        if received.first_part:
+            remarks.append(
+                f"the first part of each batch stands for what the network gets of the {name} data, because "
+                f"{received.first_part}"
+            )
+    return RealInputs(found, absent, frozenset(unread), tuple(remarks))
+
+
+@contextmanager
+def in_mode_of(run: Run, part: Part) -> Iterator[None]:
+    """A run's module with a trainer, but not its network, in training for training data, else in evaluation."""
+    module = run.module
+    before = [(each, each.training) for each in module.modules()]
+    module.train(part == "train")
+    network_of(module).eval()
+    try:
+        with attached(module, run.data, part, run.progress):
+            yield
+    finally:
+        for each, training in before:
+            each.training = training
+
+
+def in_words(error: Exception) -> str:
+    """An error of a person's own code in one line; those of this project speak for themselves."""
+    said = " ".join(str(error).split())[:200]
+    return said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
+class _Missing(BadData):
+    """There is no such part, and nothing is broken."""
+
+    def __str__(self) -> str:
+        return self.got
+
+
+class _Unread(BadData):
+    """A batch is there, and a hook or a step fails over it."""
+
+
+def _missing(got: str) -> _Missing:
+    return _Missing(where="data", expected="a loader that gives batches", got=got, remedy="write it")
+
+
+def _inputs(run: Run, part: Part, received: Received) -> Samples:
+    _, stage, order, _ = _PARTS[part]
+    if isinstance(run.data, ArrayDataModule):
+        return _of_arrays(run.data, part, received)
+    owner: pl.LightningDataModule | pl.LightningModule = run.module if run.data is None else run.data
+    method = f"{part}_dataloader"
+    if run.data is None and run.data_absent:
+        raise _missing(f"the data module can't be made: {run.data_absent}")
+    if not is_overridden(method, owner):
+        kept = "the run has no data module, and " if run.data is None else ""
+        raise _missing(f"{kept}{type(owner).__name__} has no {method}")
+    owner.prepare_data()
+    owner.setup(stage)
+    loader = getattr(owner, method)()
+    return _received(received, run.data, batches_of(loader, order), f"{method} of {type(owner).__name__}", _ENOUGH)
+
+
+def _of_arrays(data: ArrayDataModule, part: Part, received: Received) -> Samples:
+    """All rows: as they lie there, where a look at some shows that they are what the network gets."""
+    arrays: tuple[Tensor, Tensor] = getattr(data.arrays, part)
+    some = _received(received, data, iter([((arrays[0][:_LOOK], arrays[1][:_LOOK]), 0, 0)]), "its arrays")
+    if isinstance(some, Tensor) and torch.equal(some, arrays[0][:_LOOK]):
+        return arrays[0]
+    parts = zip(arrays[0].split(_CHUNK), arrays[1].split(_CHUNK), strict=True)
+    return _received(received, data, ((batch, index, 0) for index, batch in enumerate(parts)), "its arrays")
+
+
+def _received(
+    received: Received,
+    data: pl.LightningDataModule | None,
+    batches: Iterator[tuple[Any, int, int]],
+    whose: str,
+    enough: float = math.inf,
+) -> Samples:
+    module, found, count = received.pl_module, [], 0
+    moved = ((_moved(batch, module, data, of), index, of) for batch, index, of in batches)
+    for samples in received_in(received, moved):
+        found.append(tree_map(lambda each: each.detach() if isinstance(each, Tensor) else each, samples))
+        count += length(samples)
+        if count >= enough:
+            break
+    if not found:
+        raise _missing(f"{whose} gives no batch")
+    return joined(found)
+
+
+def _moved(batch: Any, module: pl.LightningModule, data: pl.LightningDataModule | None, of: int) -> Any:
+    try:
+        return transferred(batch, module, data, module.device, of)
+    # A hook of somebody's own fails in whatever way it does.
+    except Exception as error:
+        raise _Unread(
+            where=f"a batch on its way to {type(module).__name__}",
+            expected="hooks that take it",
+            got=f"a hook on a batch's way to the device ends in {in_words(error)}",
+            remedy="correct the hook",
+        ) from error

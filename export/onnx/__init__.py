@@ -1,0 +1,1 @@
+"""ONNX files in QDQ form, and their proof."""

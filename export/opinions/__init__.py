@@ -1,0 +1,1 @@
+"""Second opinions: what other converters make of a network."""

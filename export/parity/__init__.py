@@ -1,0 +1,1 @@
+"""Proof that engines agree to the bit."""

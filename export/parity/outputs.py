@@ -1,0 +1,340 @@
+"""Parity, or no export: the file against the network, and the engines against the integer reference.
+
+Three comparisons. Every scale (as float32 bits), zero point, weight and bias of the file, read back, against the
+network's. TFLite Micro's outputs against the integer reference's: judged, exactly. LiteRT's and the QAT network's own
+outputs: reported, because LiteRT rounds differently and the network in FAKE mode computes in float.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_available
+from export.graph.interpret import interpret
+from export.graph.ir import Graph, Value
+from export.parity.nodes import node_parity
+from export.tflite.reader import read_tflite
+from qtorch.capture.call_form import tensors_in
+from qtorch.errors import ParityError
+from qtorch.network.calibration import in_mode
+from qtorch.network.quantizer import Mode
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.qparams import QParams
+from qtorch.surroundings import evaluating
+
+__all__ = [
+    "EngineParity",
+    "FileParity",
+    "NotRun",
+    "ParityReport",
+    "compare_file",
+    "compare_graphs",
+    "corner_codes",
+    "network_codes",
+    "parity",
+]
+
+
+@dataclass(frozen=True)
+class FileParity:
+    """How many tensors and constants were compared, and how many differ."""
+
+    tensors: int
+    tensor_mismatches: int
+    values: int
+    value_mismatches: int
+    first: str = ""
+
+
+@dataclass(frozen=True)
+class EngineParity:
+    """The outputs of an engine that ran against the integer reference's, in codes."""
+
+    version: str
+    inputs: int
+    outputs: int
+    mismatches: int
+    max_lsb: int
+
+    @property
+    def exact_share(self) -> float:
+        """Share of outputs that agree exactly; not a number where there was none to compare."""
+        return 1 - self.mismatches / self.outputs if self.outputs else float("nan")
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """An engine that could not run the model, of which there is nothing to compare."""
+
+    version: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All comparisons of one model; ``judges`` names the engines that had to agree exactly and did.
+
+    ``engines`` has those that ran, ``not_run`` those that could not.
+    """
+
+    file: FileParity
+    engines: dict[str, EngineParity]
+    judges: tuple[str, ...]
+    exhaustive: bool
+    not_run: dict[str, NotRun] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The contents of parity.json."""
+        return {
+            "qparams": {"tensors": self.file.tensors, "mismatches": self.file.tensor_mismatches},
+            "constants": {"values": self.file.values, "mismatches": self.file.value_mismatches},
+            "engines": {name: asdict(engine) for name, engine in self.engines.items()},
+            "not_run": {name: asdict(engine) for name, engine in self.not_run.items()},
+            "judges": list(self.judges),
+            "exhaustive": self.exhaustive,
+        }
+
+
+def _bits(qparams: QParams | None) -> tuple[Any, ...] | None:
+    if qparams is None:
+        return None
+    scales = np.asarray(qparams.scale, np.float32).view(np.uint32)
+    # One scale is the same thing with and without a channel axis: a file can't tell them apart.
+    axis = qparams.axis if len(qparams.scale) > 1 else None
+    return (qparams.dtype, axis, qparams.zero_point, tuple(int(b) for b in scales))
+
+
+def compare_graphs(graph: Graph, other: Graph) -> FileParity:
+    """Two graphs value by value in the order in which they stand; ``first`` says where they first differ."""
+    tensors = constants = tensor_mismatches = value_mismatches = 0
+    first = ""
+    wiring = [
+        [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, n.outputs)) for n in g.nodes] for g in (graph, other)
+    ]
+    ends = [(_indices(g, g.inputs), _indices(g, g.outputs), len(g.values)) for g in (graph, other)]
+    if wiring[0] != wiring[1] or ends[0] != ends[1]:
+        return FileParity(len(graph.values), len(graph.values), 0, 0, "the ops, their attributes or their order")
+    for (name, expected), got in zip(graph.values.items(), other.values.values(), strict=True):
+        tensors += 1
+        if _bits(expected.qparams) != _bits(got.qparams) or expected.shape != got.shape:
+            tensor_mismatches += 1
+            first = first or f"{name}: {_first_difference(expected, got)}"
+        if expected.data is None and got.data is None:
+            continue
+        if expected.data is None or got.data is None or expected.data.shape != got.data.shape:
+            value_mismatches += 1
+            first = first or f"{name}: constant in one, not in the other"
+            continue
+        constants += expected.data.size
+        wrong = np.argwhere(expected.data != got.data)
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            value_mismatches += len(wrong)
+            first = first or f"{name}{list(at)}: expected {expected.data[at]}, got {got.data[at]}"
+    return FileParity(tensors, tensor_mismatches, constants, value_mismatches, first)
+
+
+def _first_difference(expected: Value, got: Value) -> str:
+    """The first field in which two values' types differ, and both contents; of scales only the first that differs."""
+    if expected.shape != got.shape or expected.qparams is None or got.qparams is None:
+        return f"expected {expected.shape} {expected.dtype}, got {got.shape} {got.dtype}"
+    a, b = expected.qparams, got.qparams
+    for channel, pair in enumerate(zip(a.scale, b.scale, strict=False)):
+        if pair[0] != pair[1]:
+            return f"expected scale[{channel}] {pair[0]!r}, got {pair[1]!r}"
+    return f"expected {a.dtype} {a.zero_point} along {a.axis}, got {b.dtype} {b.zero_point} along {b.axis}"
+
+
+def _indices(graph: Graph, names: tuple[str, ...]) -> tuple[int, ...]:
+    order = list(graph.values)
+    return tuple(order.index(name) for name in names)
+
+
+def compare_file(graph: Graph, model: bytes) -> FileParity:
+    """A graph against a model file, read back with the schema.
+
+    Raises:
+        ParityError: they differ; names the first tensor, index and both values.
+    """
+    result = compare_graphs(graph, read_tflite(model))
+    if result.tensor_mismatches or result.value_mismatches:
+        raise ParityError(
+            f"the file is not the network: {result.tensor_mismatches} of {result.tensors} tensors and "
+            f"{result.value_mismatches} of {result.values} constants differ, first {result.first}"
+        )
+    return result
+
+
+def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Codes for each input of a graph, ``[samples, *shape[1:]]``: corners of the input box, and ``random`` others.
+
+    Every corner in the first 10 elements of the inputs, the rest at the middle of their range; of inputs with a single
+    element in all, every code there is.
+    """
+    values = [graph.values[name] for name in graph.inputs]
+    sizes = [int(np.prod(value.shape[1:])) for value in values]
+    limits = [value.qparams.code_range for value in values if value.qparams is not None]
+    if sum(sizes) == 1 and values[0].dtype == "int8":
+        return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
+    free = min(sum(sizes), 10)
+    bits = np.zeros((2**free, sum(sizes)), bool)
+    bits[:, :free] = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
+    rng, start, found = np.random.default_rng(seed), 0, []
+    for value, size, (low, high) in zip(values, sizes, limits, strict=True):
+        corners = np.where(bits[:, start : start + size], high, low)
+        corners[:, max(0, free - start) :] = (low + high) // 2
+        drawn = rng.integers(low, high, (random, size), endpoint=True)
+        found.append(np.concatenate([corners, drawn]).astype(value.dtype).reshape(-1, *value.shape[1:]))
+        start += size
+    return tuple(found)
+
+
+def parity(
+    graph: Graph,
+    model: bytes,
+    codes: tuple[np.ndarray, ...],
+    network: fx.GraphModule | None = None,
+    reported: tuple[Engine, ...] = (LITERT_REFERENCE, LITERT_DEFAULT),
+    judged: tuple[Engine, ...] = (),
+) -> ParityReport:
+    """Compare everything that can compute this model, on input ``codes``, ``[samples, ...]`` each.
+
+    Args:
+        graph: of the integer model.
+        model: its file, integers in and out.
+        codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
+        network: the QAT network, whose own outputs are then compared as well; left as it was.
+        reported: engines that are run and reported without judging.
+        judged: more engines that must equal the reference.
+
+    Where layers compute in float32, engines may round a sum to another code, and all that follows differs: then every
+    node is judged by itself, on what the engine had at its inputs, and the outputs of engines and network are reported.
+
+    Raises:
+        ParityError: the file differs from the graph, or TFLM (LiteRT's reference kernels where TFLM does not exist)
+            from the integer reference, or the network in EXACT mode from it.
+    """
+    file = compare_file(graph, model)
+    computed = interpret(graph, codes)
+    expected = tuple(computed[name] for name in graph.outputs)
+    engines: dict[str, EngineParity] = {}
+    not_run: dict[str, NotRun] = {}
+
+    def report(name: str, engine: Engine, wanted: tuple[np.ndarray, ...]) -> None:
+        found = _report(engine, model, codes, wanted)
+        if isinstance(found, NotRun):
+            not_run[name] = found
+        else:
+            engines[name] = found
+
+    judges, real = [], graph.has_real_nodes
+    if real:
+        judge = TFLM if tflm_available() else LITERT_REFERENCE
+        node_parity(graph, model, codes, judge)
+        judges.append(f"{judge.name}, node by node")
+        report(judge.name, judge, expected)
+    elif tflm_available():
+        engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
+        judges.append(TFLM.name)
+    else:
+        name, against = f"{LITERT_REFERENCE.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        single = tuple(against[output] for output in graph.outputs)
+        if _declares_differences(graph):
+            # What one node rounds otherwise runs through all that follow: each is judged by itself.
+            node_parity(graph, model, codes, LITERT_REFERENCE)
+            report(name, LITERT_REFERENCE, single)
+            judges.append(f"{name}, node by node")
+        else:
+            engines[name] = _judge(LITERT_REFERENCE, graph, model, codes, single)
+            judges.append(name)
+    for engine in judged:
+        engines[engine.name] = _judge(engine, graph, model, codes, expected)
+        judges.append(engine.name)
+    for engine in reported:
+        report(engine.name, engine, expected)
+    if network is not None:
+        for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
+            engines[name] = _compare(torch.__version__, network_codes(network, graph, codes, mode), expected)
+        exact = engines["qat_network_exact"]
+        if exact.mismatches and not real:
+            raise ParityError(f"the network in EXACT mode differs from the reference on {exact.mismatches} outputs")
+        judges += [] if real else ["qat_network_exact"]
+    one_input = len(codes) == 1 and codes[0].size == 256 and len(np.unique(codes[0])) == 256
+    return ParityReport(file, engines, tuple(judges), one_input, not_run)
+
+
+def _declares_differences(graph: Graph) -> bool:
+    """Whether LiteRT's kernel of a node may differ from its reference, as the node's row says."""
+    return any(graph.values[name].dtype in node.row.litert_lsb for node in graph.nodes for name in node.outputs)
+
+
+#: How many samples the network computes at a time: enough to be fast, few enough for an image's activations.
+_CHUNK = 256
+
+
+def network_codes(
+    network: fx.GraphModule, graph: Graph, codes: tuple[np.ndarray, ...], mode: Mode
+) -> tuple[np.ndarray, ...]:
+    """The QAT network's own output codes in ``mode`` for input codes, both as the device stores them.
+
+    The network is left in the mode in which it was.
+    """
+    ends = (graph.inputs, graph.outputs)
+    sources, sinks = ([(graph.view(name), graph.values[name]) for name in names] for names in ends)
+    parts = []
+    with torch.no_grad(), evaluating(network), in_mode(network, mode):
+        for start in range(0, len(codes[0]), _CHUNK):
+            real = []
+            for array, (view, value) in zip(codes, sources, strict=True):
+                assert value.qparams is not None
+                real.append(value.qparams.dequantize(view.restore(array[start : start + _CHUNK])))
+            parts.append(tensors_in(network(*(torch.from_numpy(x) for x in real))))
+    outputs = []
+    for tensors, (view, value) in zip(zip(*parts, strict=True), sinks, strict=True):
+        assert value.qparams is not None
+        outputs.append(view.store(value.qparams.quantize(torch.cat(tensors).numpy()), value.shape))
+    return tuple(outputs)
+
+
+def _judge(
+    engine: Engine, graph: Graph, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
+) -> EngineParity:
+    got = engine.run(model, codes)
+    result = _compare(engine.version, got, expected)
+    for name, outcome, wanted in zip(graph.outputs, got, expected, strict=True):
+        wrong = np.argwhere(outcome != wanted)
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            shown = [array[at[0]].ravel()[:16].tolist() for array in codes]
+            raise ParityError(
+                f"{engine.name} {engine.version} differs from the integer reference on {result.mismatches} of "
+                f"{result.outputs} outputs, by up to {result.max_lsb} LSB; first in {_producer(graph, name)} at sample "
+                f"{at[0]}, index {list(at[1:])}, input {shown}: reference {wanted[at]}, {engine.name} {outcome[at]}"
+            )
+    return result
+
+
+def _report(
+    engine: Engine, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
+) -> EngineParity | NotRun:
+    """What an engine that is no judge says; that it can't run a model is no reason not to export it."""
+    try:
+        return _compare(engine.version, engine.run(model, codes), expected)
+    except (RuntimeError, ValueError) as error:
+        return NotRun(engine.version, str(error).partition("\n")[0])
+
+
+def _producer(graph: Graph, name: str) -> str:
+    return next((f"{node.op} {name!r}" for node in graph.nodes if name in node.outputs), name)
+
+
+def _compare(version: str, got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> EngineParity:
+    pairs = zip(got, expected, strict=True)
+    difference = np.concatenate([np.abs(g.astype(np.int64) - e.astype(np.int64)).ravel() for g, e in pairs])
+    wrong = int((difference > 0).sum())
+    return EngineParity(version, len(expected[0]), int(difference.size), wrong, int(difference.max(initial=0)))

@@ -1,0 +1,111 @@
+"""The file that an export hands out: names, metadata, and the arena that this very file needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.c_language.names import c_identifier
+from export.engines import tflm_available
+from export.graph.ir import Graph
+from export.tflite.arena import LARGEST_ARENA, smallest_arena
+from export.tflite.metadata import ModelMetadata, class_names, entry, weights_hash
+from export.tflite.writer import write_tflite
+from qtorch.errors import BadConfiguration
+from qtorch.features import Interface
+
+__all__ = ["ModelFile", "model_file", "model_metadata", "require_file_options", "too_large"]
+
+#: A new arena size changes the text that stands in the file; it settles at once unless TFLM looks at that text.
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A finished file.
+
+    Attributes:
+        data: its bytes; no device pays for the tensors' names, so they are not in it.
+        named: the same with names, for people who look into it.
+        arena_bytes: measured on ``data``; 0 where TFLite Micro is absent.
+    """
+
+    data: bytes
+    named: bytes
+    arena_bytes: int
+
+
+def require_file_options(form: str, strip: bool, metadata: bool, version: str) -> None:
+    """Refuse options that an export would leave out.
+
+    Args:
+        form: of the export, ``"int8"`` or one with float activations.
+        strip: whether the file with names shall be left out.
+        metadata: whether there shall be metadata.
+        version: for the metadata.
+
+    Raises:
+        BadConfiguration: they contradict each other.
+    """
+    if form != "int8" and (metadata or strip):
+        raise BadConfiguration(
+            where="export.metadata, export.strip",
+            expected="format int8: float files have no names and no metadata",
+            got=f"format {form}",
+            remedy="leave the option out",
+        )
+    if version and not metadata:
+        raise BadConfiguration(
+            where="export.version",
+            expected="metadata, where the version stands",
+            got="no metadata",
+            remedy="set export.metadata, or leave export.version out",
+        )
+
+
+def model_metadata(name: str, version: str, graph: Graph, interface: Interface, classifies: bool) -> ModelMetadata:
+    """What a model's file says of itself.
+
+    Args:
+        name: of the model, any string.
+        version: of the model, any text.
+        graph: whose weights are hashed.
+        interface: what its numbers mean.
+        classifies: whether its outputs are classes.
+    """
+    names = class_names([feature.name for feature in interface.outputs]) if classifies else ()
+    return ModelMetadata(c_identifier(name), version, weights_hash(graph), names, interface)
+
+
+def model_file(graph: Graph, metadata: ModelMetadata | None = None) -> ModelFile:
+    """Write a graph, with metadata if there is any.
+
+    Raises:
+        BadConfiguration: TFLite Micro can't load it.
+        AssertionError: the arena that the metadata names is never the one that the file needs.
+    """
+    arena_bytes = 0
+    for _ in range(_ATTEMPTS):
+        data = write_tflite(graph, metadata=entry(metadata, arena_bytes))
+        found = _measured(data) if tflm_available() else 0
+        if metadata is None or found == arena_bytes:
+            named = write_tflite(graph, names=True, metadata=entry(metadata, arena_bytes))
+            return ModelFile(data, named, found)
+        arena_bytes = found
+    raise AssertionError(f"arena: expected the size that the metadata names to settle, got {arena_bytes} at last")
+
+
+def _measured(data: bytes) -> int:
+    try:
+        return smallest_arena(data)
+    except MemoryError as refused:
+        raise too_large(str(refused)) from refused
+
+
+def too_large(got: str) -> BadConfiguration:
+    """The refusal of a network that TFLite Micro does not load, because of what ``got`` says."""
+    return BadConfiguration(
+        where="arena",
+        expected=f"a network that TFLite Micro loads in at most {LARGEST_ARENA:,} bytes",
+        got=got,
+        remedy="make the tensors of its largest layer smaller: pool or stride earlier, or give it fewer channels",
+    )

@@ -1,0 +1,205 @@
+"""Graph to .tflite bytes, and nothing in them that the graph does not need.
+
+Written with the flatbuffers builder and the schema of ``ai_edge_litert``. Names and metadata come on request, equal
+vectors are stored once, and every constant starts at a multiple of 16 bytes, which optimized kernels on Cortex-M rely
+on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from export.graph.bytes import raw_bytes
+from export.graph.ir import Graph, Node
+from export.graph.names import speaking_names
+from qtorch.numbers.qparams import QParams
+from qtorch.ops import ROWS
+from qtorch.row.row import TFLite, Unsupported
+
+__all__ = ["ALIGNMENT", "IDENTIFIER", "tflite_cell", "write_tflite"]
+
+#: Of constant buffers, in bytes, from the beginning of the file.
+ALIGNMENT = 16
+IDENTIFIER = b"TFL3"
+_SCHEMA_VERSION = 3
+
+
+def tflite_cell(op: str) -> TFLite:
+    """The row's cell for this format.
+
+    Raises:
+        NotImplementedError: the op can't stand in a .tflite file; the message is the row's reason.
+    """
+    cell = ROWS[op].tflite
+    if isinstance(cell, Unsupported):
+        raise NotImplementedError(f"{op}: {cell.reason}")
+    return cell
+
+
+def write_tflite(graph: Graph, *, names: bool = False, metadata: Mapping[str, bytes] | None = None) -> bytes:
+    """The model file of a checked graph; the same arguments give the same bytes.
+
+    Args:
+        graph: to write.
+        names: whether tensors carry names, as viewers show them; nothing that is computed depends on it.
+        metadata: contents by name, for whoever looks for that name.
+    """
+    return _Writer(graph, names, metadata or {}).file()
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """One tensor of the file: a value of the graph, or an attribute that the format wants as a tensor."""
+
+    shape: tuple[int, ...]
+    kind: str
+    qparams: QParams | None
+    buffer: int
+    name: str = ""
+
+
+class _Writer:
+    """flatbuffers are built back to front: children first, then the tables that refer to them."""
+
+    def __init__(self, graph: Graph, names: bool, metadata: Mapping[str, bytes]) -> None:
+        self.graph = graph
+        called = speaking_names(graph) if names else {}
+        self.names = names
+        self.builder = flatbuffers.Builder(1024)
+        self.shared: dict[Hashable, int] = {}
+        # Buffer 0 is the empty one that all run-time tensors refer to; equal contents are stored once.
+        self.buffers: dict[bytes, int] = {b"": 0}
+        self.index = {name: i for i, name in enumerate(graph.values)}
+        self.tensors = [
+            _Tensor(
+                v.shape,
+                v.dtype,
+                v.qparams,
+                0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)),
+                called.get(name, ""),
+            )
+            for name, v in graph.values.items()
+        ]
+        self.operands: dict[_Tensor, int] = {}
+        self.metadata = {name: self._buffer_of(data) for name, data in metadata.items()}
+
+    def file(self) -> bytes:
+        graph = self.graph
+        ops = list(dict.fromkeys(node.op for node in graph.nodes))
+        # The order decides how much padding the aligned constants need; this one was the smallest of all 24.
+        operators = self._tables([self._operator(node, ops.index(node.op)) for node in graph.nodes])
+        tensors = self._tables([self._tensor(tensor) for tensor in (*self.tensors, *self.operands)])
+        opcodes = self._tables([self._opcode(op) for op in ops])
+        buffers = self._tables([self._buffer(data) for data in self.buffers])
+        inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
+        subgraph = self._table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators)
+        subgraphs = self._tables([subgraph])
+        fields = {"OperatorCodes": opcodes, "Subgraphs": subgraphs, "Buffers": buffers}
+        if self.metadata:
+            fields["Metadata"] = self._tables([self._entry(name, buffer) for name, buffer in self.metadata.items()])
+        model = self._table("Model", Version=_SCHEMA_VERSION, **fields)
+        self.builder.Finish(model, IDENTIFIER)
+        return bytes(self.builder.Output())
+
+    def _buffer_of(self, data: bytes) -> int:
+        return self.buffers.setdefault(data, len(self.buffers))
+
+    def _entry(self, name: str, buffer: int) -> int:
+        written = self.builder.CreateString(name)
+        return self._table("Metadata", Name=written, Buffer=buffer)
+
+    def _operand(self, attr: str, value: Any) -> int:
+        """Index of the constant int32 tensor that holds an attribute; equal ones are stored once."""
+        array = np.array(value, "<i4")
+        tensor = _Tensor(array.shape, "int32", None, self._buffer_of(array.tobytes()), attr if self.names else "")
+        return self.operands.setdefault(tensor, len(self.tensors) + len(self.operands))
+
+    def _table(self, name: str, **fields: Any) -> int:
+        """One table of the schema. Widest fields first, as flatc orders them, so that padding stays small."""
+        getattr(schema, f"{name}Start")(self.builder)
+        for field, value in fields.items():
+            getattr(schema, f"{name}Add{field}")(self.builder, value)
+        return int(getattr(schema, f"{name}End")(self.builder))
+
+    def _once(self, key: Hashable, build: Callable[[], int]) -> int:
+        if key not in self.shared:
+            self.shared[key] = build()
+        return self.shared[key]
+
+    def _vector(self, values: np.ndarray, alignment: int | None = None) -> int:
+        data = values.tobytes()
+        self.builder.StartVector(values.itemsize, values.size, alignment or values.itemsize)
+        self.builder.head = self.builder.Head() - len(data)
+        self.builder.Bytes[self.builder.Head() : self.builder.Head() + len(data)] = data
+        return int(self.builder.EndVector())
+
+    def _numbers(self, values: list[Any], dtype: str) -> int:
+        return self._once((dtype, tuple(values)), lambda: self._vector(np.array(values, dtype)))
+
+    def _ints(self, values: list[int]) -> int:
+        return self._numbers(values, "<i4")
+
+    def _tables(self, offsets: list[int]) -> int:
+        self.builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self.builder.PrependUOffsetTRelative(offset)
+        return int(self.builder.EndVector())
+
+    def _indices(self, names: tuple[str, ...]) -> list[int]:
+        return [self.index[name] for name in names]
+
+    def _buffer(self, data: bytes) -> int:
+        if not data:
+            return self._table("Buffer")
+        return self._table("Buffer", Data=self._vector(np.frombuffer(data, np.uint8), ALIGNMENT))
+
+    def _opcode(self, op: str) -> int:
+        cell = tflite_cell(op)
+        code = getattr(schema.BuiltinOperator, cell.operator)
+        # A newer version reads everything that an older one does, so the newest any node needs serves all of them.
+        version = max(cell.version(self.graph.qparams(node)) for node in self.graph.nodes if node.op == op)
+        # The one-byte field is what old readers see; 127 there says that the code is in the wide one.
+        return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
+
+    def _operator(self, node: Node, opcode: int) -> int:
+        cell = tflite_cell(node.op)
+        roles = node.input_roles()
+        indices = self._indices(tuple(roles[role] for role in cell.order or roles if role in roles))
+        for operand in cell.operands:
+            indices.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
+        inputs, outputs = self._ints(indices), self._ints(self._indices(node.outputs))
+        fields = {"OpcodeIndex": opcode, "Inputs": inputs, "Outputs": outputs}
+        if cell.options is not None:
+            kind = getattr(schema.BuiltinOptions, cell.options)
+            written = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
+            key = (cell.options, tuple(sorted(written.items())))
+            options = self._once(key, lambda: self._table(str(cell.options), **written))
+            fields |= {"BuiltinOptionsType": kind, "BuiltinOptions": options}
+        return self._table("Operator", **fields)
+
+    def _option(self, enum: str | None, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return self._ints(list(value))
+        return value if enum is None else getattr(getattr(schema, enum), str(value).upper())
+
+    def _tensor(self, tensor: _Tensor) -> int:
+        fields = {"Shape": self._ints(list(tensor.shape)), "Buffer": tensor.buffer}
+        if tensor.name:
+            fields["Name"] = self.builder.CreateString(tensor.name)
+        if tensor.qparams is not None:
+            qparams = tensor.qparams
+            fields["Quantization"] = self._once(qparams, lambda: self._quantization(qparams))
+        kind = getattr(schema.TensorType, tensor.kind.upper())
+        return self._table("Tensor", **fields, Type=kind)
+
+    def _quantization(self, qparams: QParams) -> int:
+        scale, zero_point = self._numbers(list(qparams.scale), "<f4"), self._numbers(list(qparams.zero_point), "<i8")
+        return self._table(
+            "QuantizationParameters", Scale=scale, ZeroPoint=zero_point, QuantizedDimension=qparams.axis or 0
+        )

@@ -1,0 +1,84 @@
+"""Sums of two int8 codes in 32 bits where TFLite Micro takes three products of 64, tried on every pair of codes.
+
+``code = clamp((x * a + y * b + addend) >> shift)``. For factors and a shift that are given, each pair of codes leaves
+the addend an interval. Halves of negative sums go away from zero as those of positive ones do: a factor one unit too
+great sees to that, far below what else it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+
+import numpy as np
+
+from qtorch.row.kernel_call import Argument
+
+__all__ = ["ShortSum", "short_sum"]
+
+_CODES = np.arange(-128, 128, dtype=np.int64)
+
+#: Units from the nearest that factors are tried at; upwards further, because greater ones take ties away from zero.
+_NUDGES = sorted(product(range(-3, 10), repeat=2), key=lambda pair: abs(pair[0]) + abs(pair[1]))
+
+#: Shifts are tried from the greatest that int32 may have room for down to so many less.
+_SHIFTS = 5
+
+
+@dataclass(frozen=True)
+class ShortSum:
+    """Numbers of ``firmware/c/add_short_s8.h``, named as its parameters."""
+
+    in_factor: int
+    other_factor: int
+    addend: int
+    shift: int
+
+    def sums(self) -> np.ndarray:
+        """What is shifted, of every pair of codes from -128 on, int64 ``[256, 256]``."""
+        return (_CODES * self.in_factor)[:, None] + _CODES * self.other_factor + self.addend
+
+    def codes(self, low: int, high: int) -> np.ndarray:
+        """What the kernel computes, int64 ``[256, 256]``."""
+        return (self.sums() >> self.shift).clip(low, high)
+
+    def fits(self) -> bool:
+        """Whether every intermediate result is an int32, without the addend too."""
+        sums = self.sums()
+        steps = (sums, sums - self.addend, _CODES * self.in_factor, _CODES * self.other_factor)
+        return all(int(np.abs(step).max()) < 2**31 for step in steps)
+
+    def arguments(self) -> dict[str, Argument]:
+        """By parameter."""
+        return dict(asdict(self))
+
+
+def short_sum(
+    exact: np.ndarray, factors: tuple[float, float], zero_points: tuple[int, int, int], limits: tuple[int, int]
+) -> ShortSum | None:
+    """The first short form that gives the exact codes of all pairs, ``None`` if none does.
+
+    Args:
+        exact: int64 ``[256, 256]``: the clamped code for every pair of codes from -128 on.
+        factors: of the operands in the output's steps; negative for what is subtracted.
+        zero_points: of the operands and the output.
+        limits: lowest and highest code.
+    """
+    for shift, nudge in product(_shifts(factors, zero_points), _NUDGES):
+        a, b = (round(factor * 2**shift) + n for factor, n in zip(factors, nudge, strict=True))
+        sums = ShortSum(a, b, 0, shift).sums()
+        # At the lowest and the highest code only one side matters.
+        least = np.where(exact > limits[0], (exact << shift) - sums, -(2**40)).max()
+        most = np.where(exact < limits[1], ((exact + 1) << shift) - sums - 1, 2**40).min()
+        found = ShortSum(a, b, int((least + most) // 2), shift)
+        if least <= most and found.fits() and np.array_equal(found.codes(*limits), exact):
+            return found
+    return None
+
+
+def _shifts(factors: tuple[float, float], zero_points: tuple[int, int, int]) -> Iterator[int]:
+    """From one more than what certainly fits, which does too where zero points lie inside."""
+    reach = 256 * (abs(factors[0]) + abs(factors[1])) + abs(zero_points[2]) + 1
+    most = min(int(np.floor(32 - np.log2(reach))), 28)
+    yield from range(most, max(most - _SHIFTS, 0), -1)

@@ -1,0 +1,1 @@
+"""What the user wrote, as a graph of calls, compared with the network itself."""

@@ -1,0 +1,266 @@
+"""A person's network, and how it becomes a graph that is another name for the same function.
+
+The graph is of the evaluation form. What only training does is in it as modules that act in training, and where the
+network keeps gradients out, so does the graph.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor, fx, nn
+
+from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
+from qtorch.capture.check import require_captured, require_repeatable
+from qtorch.capture.decompositions import decompose
+from qtorch.capture.reference import Reference, copied
+from qtorch.capture.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace
+from qtorch.capture.training_comparison import training_difference, training_trace
+from qtorch.capture.training_form import act_in_training, keep_training_form
+from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
+from qtorch.surroundings import evaluating, in_float32, undisturbed_random_numbers
+
+__all__ = ["Capture", "CapturedNetwork", "capture_of"]
+
+
+class CapturedNetwork(fx.GraphModule):
+    """A graph that is called as the network is that it was made of, or with its input tensors in a row.
+
+    Attributes:
+        form: how it is called.
+        outputs: how it returns its outputs, if not as a tensor or a tuple of them.
+    """
+
+    form: CallForm
+    outputs: OutputForm | None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Outputs as the network returns them.
+
+        Raises:
+            BadData: the call has another form than the example had.
+        """
+        return self.called(self.form.tensors(args, kwargs))
+
+    def called(self, tensors: tuple[Tensor, ...]) -> Any:
+        """Outputs as the network returns them, of its input tensors."""
+        found = super().__call__(*tensors)
+        return found if self.outputs is None else self.outputs.rebuilt(found)
+
+    def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
+        """The input tensors of a batch that is as the example was: a tensor, a tuple of arguments, a dict of them.
+
+        Raises:
+            BadData: the network is not called so.
+        """
+        call = arguments_of(self.form.signature, batch)
+        if isinstance(batch, tuple | list) and len(batch) == len(self.form.names) > len(call.args):
+            call = Arguments(tuple(batch), {})
+        return self.form.tensors(call.args, call.kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CapturedNetwork:
+        copied: CapturedNetwork = super().__deepcopy__(memo)  # type: ignore[assignment]
+        copied.form, copied.outputs = self.form, self.outputs
+        return copied
+
+
+Captured = TypeVar("Captured", bound=CapturedNetwork)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A network that is about to be captured.
+
+    Attributes:
+        net: it.
+        form: how it is called.
+        examples: float32, a tensor per input, a batch each.
+        reference: runs a copy of it; ``None`` where there are no values to compute with.
+    """
+
+    net: nn.Module
+    form: CallForm
+    examples: tuple[Tensor, ...]
+    reference: Reference | None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the examples, batch axis included."""
+        return tuple(tuple(each.shape) for each in self.examples)
+
+    @property
+    def acting(self) -> frozenset[tuple[str, int]]:
+        """Hooks of torch's own layers that change values, by layer and number."""
+        return frozenset() if self.reference is None else frozenset(self.reference.acting)
+
+    def traced(self, kind: type[Captured], *, decomposed: bool = True) -> tuple[Captured, str]:
+        """The network as a graph with the shape of every tensor, in evaluation mode.
+
+        Args:
+            kind: of graph.
+            decomposed: layers that the device has no kernel for are written as calls that it has.
+
+        Returns:
+            The graph; and in words what only the training form does and the graph does not, empty if nothing.
+
+        Raises:
+            UnsupportedLayer: code that a tracer can't follow.
+            BadConfiguration: the network does not run on the examples.
+        """
+        with undisturbed_random_numbers(), evaluating(self.net):
+            return self._traced(kind, decomposed)
+
+    def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
+        found = self._trace(self._inside(decomposed), kind, ())
+        if self.reference is None or not _has_own_code(self.net):
+            return self._finished(found), ""
+        captured, odd = self._with_training(found, decomposed)
+        if odd and found.identities:
+            # Of layers that do nothing in evaluation it does not matter what they do in training.
+            opaque = self._trace(self._inside(decomposed), kind, found.identities)
+            act_in_training(opaque.graph, opaque.opaque)
+            captured, odd = self._with_training(opaque, decomposed)
+        if odd:
+            # What is not what the network does in training had better do nothing.
+            captured = self._finished(self._trace(self._inside(decomposed), kind, ()))
+        return captured, odd
+
+    def _with_training(self, found: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
+        """A trace with what only training does, and in words what that is not."""
+        odd, differs = self._keep_training_form(found, decomposed)
+        captured = self._finished(found)
+        suspect = differs or found.opaque or found.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
+        if odd or not suspect:
+            return captured, odd
+        return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(found.opaque))
+
+    def _finished(self, found: Trace[Captured]) -> Captured:
+        detach_what_is_frozen(found.graph)
+        found.graph.form, found.graph.outputs = self.form, found.outputs
+        return found.graph.eval()
+
+    def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
+        try:
+            return trace(inside.eval(), self.form, self.examples, kind, opaque, self.acting)
+        except UnsupportedLayer as error:
+            looking = [name or "the network" for name, module in self.net.named_modules() if self._looks(name, module)]
+            if not looking:
+                raise
+            raise UnsupportedLayer(
+                where=error.where,
+                expected=error.expected,
+                got=f"{error.got} (hooks that keep what they are shown, as on {looking[0]!r}, are left out)",
+                remedy=f"{error.remedy}; return from forward what a hook was to keep",
+            ) from error
+
+    def _looks(self, name: str, module: nn.Module) -> bool:
+        numbers = (*module._forward_pre_hooks, *module._forward_hooks)
+        return any((name, number) not in self.acting for number in numbers)
+
+    def _keep_training_form(self, found: Trace[Captured], decomposed: bool) -> tuple[str, bool]:
+        # A trace of training may write, so it has tensors of its own, but for functions that know the network's.
+        replaced = any("forward" in vars(module) for module in self.net.modules())
+        apart = self._inside(decomposed, shared=replaced)
+        try:
+            trained = training_trace(apart.train(), self.form, found.opaque, self.acting)
+            return keep_training_form(found.graph, trained, lambda: self._inside(decomposed).train())
+        except BadInput as error:
+            return f"what can't be followed: {error}", True
+
+    def _inside(self, decomposed: bool, *, shared: bool = True) -> nn.Module:
+        """A copy of the network to be traced, over the same parameters and buffers if ``shared``."""
+        tensors = (*self.net.parameters(), *self.net.buffers()) if shared else ()
+        return _rooted(_without_looking(copied(self.net, tensors), self.acting), decomposed)
+
+    def require_same(self, captured: CapturedNetwork, odd: str) -> None:
+        """Refuse a graph, or what was made of it, that computes something else than the network.
+
+        Args:
+            captured: it.
+            odd: what it does otherwise in training, as :meth:`traced` says.
+
+        Raises:
+            UnsupportedLayer: so it does; names the first call that gives something else, and its line.
+            BadConfiguration: the network does not run on batches of another size than the example's.
+
+        Warns:
+            UserWarning: it does something else in training.
+        """
+        if self.reference is not None:
+            with undisturbed_random_numbers(), evaluating(self.net):
+                require_captured(captured, self.reference, self.examples, self._again)
+        if odd:
+            warnings.warn(
+                f"prepare: in training the network computes something else than in evaluation, by {odd}; what was "
+                "prepared computes in training what it does in evaluation. Remedy: let a module of its own, which "
+                "returns its input in evaluation, do what is for training alone, or do it in the training step",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _again(self) -> fx.GraphModule:
+        return self._trace(self._inside(True), fx.GraphModule, ()).graph
+
+
+def capture_of(net: nn.Module, example: Any) -> Capture:
+    """A network that computes the same for the same inputs, ready to be captured.
+
+    Args:
+        net: a plain module of float32 parameters.
+        example: one batch as it is called with it; see :func:`qtorch.prepare`.
+
+    Raises:
+        BadConfiguration: it does not run on the example, or has tensors that it computes from its parameters.
+        BadData: an example that is no tensor of real numbers.
+        UnsupportedLayer: its outputs hang on more than its inputs.
+    """
+    form, tensors = call_form(net, arguments_of(signature_of(net), example), {name for name, _ in net.named_modules()})
+    # As a captured network takes whatever comes in.
+    examples = tuple(in_float32(each) for each in tensors)
+    for name, each in zip(form.names, examples, strict=True):
+        if each.dim() and not len(each):
+            raise BadConfiguration(
+                where=f"example_input {name!r}",
+                expected="at least one sample",
+                got=f"shape {tuple(each.shape)}",
+                remedy="pass a batch that is not empty, for example x[:1]",
+            )
+    if any(each.is_meta for each in (*examples, *net.parameters())):
+        return Capture(net, form, examples, None)
+    reference = Reference(net, form)
+    with undisturbed_random_numbers(), evaluating(net):
+        require_repeatable(reference, examples)
+    return Capture(net, form, examples, reference)
+
+
+def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.Module:
+    """The network without those hooks that only looked at what they were shown."""
+    for name, module in net.named_modules():
+        for table in (module._forward_pre_hooks, module._forward_hooks):
+            for number in [each for each in table if (name, each) not in acting]:
+                del table[number]
+    return net
+
+
+def _rooted(inside: nn.Module, decomposed: bool) -> nn.Module:
+    # A tracer looks into its root; a lone layer must be seen as a layer.
+    rooted = nn.Sequential(inside) if is_leaf(inside) else inside
+    return decompose(rooted) if decomposed else rooted
+
+
+def _has_own_code(net: nn.Module) -> bool:
+    """Whether a network has code that could ask whether it trains, beside layers of torch in a row."""
+    plain = all(is_leaf(module) or type(module) is nn.Sequential for module in net.modules())
+    return not plain or _has_hooks(net) or _trains_otherwise(net)
+
+
+def _has_hooks(net: nn.Module) -> bool:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, table) for module in net.modules() for table in tables)
+
+
+def _trains_otherwise(net: nn.Module) -> bool:
+    """Whether a module says itself what ``train()`` means, as one that keeps its norms frozen."""
+    return any(type(module).train is not nn.Module.train for module in net.modules())

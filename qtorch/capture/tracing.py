@@ -1,0 +1,346 @@
+"""A network as a graph of calls: traced, with the shape of every tensor, and plain values for computed sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from qtorch.capture.call_form import CallForm, OutputForm, output_form
+from qtorch.capture.untraceable import Untraceable, is_own, untraceable
+from qtorch.errors import BadConfiguration
+from qtorch.normalization import Normalization
+
+__all__ = [
+    "Trace",
+    "detach_what_is_frozen",
+    "is_leaf",
+    "is_tensor",
+    "keeps_gradients",
+    "shape_of",
+    "source_line",
+    "trace",
+    "traced_calls",
+    "value_of",
+]
+
+#: Where a node's result is kept: a tensor's shape, or the plain value itself.
+_SHAPE, _VALUE = "shape", "value"
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
+#: Of a call that stood in a block without gradients.
+_NO_GRADIENT = "no_gradient"
+
+
+class _Tracer(fx.Tracer):
+    """Keeps where each call stands in the source; stops at torch's own modules and at :class:`Normalization`.
+
+    The network is called as a person calls it, so that its hooks, and a ``forward`` that was put in the place of its
+    own, are seen too.
+    """
+
+    record_stack_traces = True
+
+    def __init__(self, form: CallForm, opaque: Sequence[str], acting: Collection[tuple[str, int]]) -> None:
+        super().__init__()
+        self.form, self.opaque, self.acting = form, frozenset(opaque), acting
+        self.identities: list[str] = []
+        self.output_form: OutputForm | None = None
+        #: Whether a function with a gradient of its own was called.
+        self.own_gradients = False
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return is_leaf(m) or module_qualified_name in self.opaque
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        inputs = [self.create_proxy("placeholder", name, (), {}) for name in self.form.names]
+
+        def whole(*tensors: fx.Proxy) -> Any:
+            call = self.form.arguments(tensors)
+            self.output_form, outputs = output_form(self.root(*call.args, **call.kwargs))
+            return outputs
+
+        return whole, list(inputs)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        return "" if mod is self.root else super().path_of_module(mod)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if is_leaf(m):
+            return self._with_hooks(m, args, kwargs)
+        result = super().call_module(m, forward, args, kwargs)
+        if isinstance(result, fx.Proxy) and len(args) == 1 and result is args[0] and not kwargs:
+            self.identities.append(self.path_of_module(m))
+        return result
+
+    def _with_hooks(self, m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One of torch's layers, and what hooks that were seen to change values make of its inputs and its output."""
+        name = self.path_of_module(m)
+        for number, hook in m._forward_pre_hooks.items():
+            if (name, number) in self.acting and number in m._forward_pre_hooks_with_kwargs:
+                args, kwargs = hook(m, args, kwargs)
+            elif (name, number) in self.acting:
+                changed = hook(m, args)
+                args = changed if isinstance(changed, tuple) else (changed,)
+        result = super().call_module(m, m.forward, args, kwargs)
+        for number, hook in m._forward_hooks.items():
+            if (name, number) in self.acting:
+                named = number in m._forward_hooks_with_kwargs
+                result = hook(m, args, kwargs, result) if named else hook(m, args, result)
+        return result
+
+    def create_node(self, *arguments: Any, **named: Any) -> fx.Node:
+        node = super().create_node(*arguments, **named)
+        if not torch.is_grad_enabled():
+            node.meta[_NO_GRADIENT] = True
+        return node
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        raise Untraceable("an `if`, `while` or `assert` on", obj.node)
+
+    def iter(self, obj: fx.Proxy) -> Any:
+        raise Untraceable("a loop over, or an unpacking of,", obj.node)
+
+
+def is_leaf(net: nn.Module) -> bool:
+    """Whether a tracer sees a layer in ``net`` rather than a network to look into: torch's own, and normalizations."""
+    own = type(net).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(net, nn.Sequential)
+    # What was derived from a norm without another forward asks for sizes, as no user's code does.
+    own |= isinstance(net, _NORMS) and type(net).forward.__module__.startswith("torch.nn")
+    return (own or isinstance(net, Normalization)) and "forward" not in vars(net)
+
+
+Traced = TypeVar("Traced", bound=fx.GraphModule)
+
+
+@dataclass(frozen=True)
+class Trace(Generic[Traced]):
+    """A network that was traced.
+
+    Attributes:
+        graph: its calls.
+        outputs: how it returns its outputs, if not as a tensor or a tuple of them.
+        identities: names of layers of its own that handed on the very tensor that they got.
+        opaque: names of layers of its own that were not looked into.
+        own_gradients: whether it calls functions that say themselves what their gradient is.
+    """
+
+    graph: Traced
+    outputs: OutputForm | None
+    identities: tuple[str, ...]
+    opaque: tuple[str, ...]
+    own_gradients: bool
+
+
+def trace(
+    net: nn.Module,
+    form: CallForm,
+    examples: Sequence[Tensor],
+    kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
+    opaque: Sequence[str] = (),
+    acting: Collection[tuple[str, int]] = (),
+) -> Trace[Traced]:
+    """``net`` traced on ``examples``, float32 with a leading batch axis.
+
+    A batch of one is doubled, so that an axis that is the batch's can be told from one of size 1.
+
+    Args:
+        net: any module, in the mode whose calls are wanted; the trace is over its own parameters, buffers and layers.
+        form: how it is called.
+        examples: a tensor per input.
+        kind: class of the result.
+        opaque: names of layers that are not looked into.
+        acting: hooks of torch's own layers that change values, by layer and number; others are not called.
+
+    Raises:
+        UnsupportedLayer: code that a tracer can't follow.
+        BadConfiguration: the network does not run on the examples.
+    """
+    found = traced_calls(net, form, kind, opaque, acting)
+    traced = found.graph
+    examples = tuple(e.repeat(2, *[1] * (e.dim() - 1)) if e.dim() and len(e) == 1 else e for e in examples)
+    was_training = [(module, module.training) for module in traced.modules()]
+    traced.eval()
+    try:
+        with torch.no_grad():
+            _Recorder(traced).run(*examples)
+    except Exception as error:
+        raise BadConfiguration(
+            where="example_input",
+            expected="tensors that the network accepts, in batches of any size",
+            got=f"shapes {[tuple(e.shape) for e in examples]}, on which it fails: {str(error).splitlines()[0]}",
+            remedy="pass one example batch in the shape that the network is trained on, and keep the batch size out of "
+            "the network's code",
+        ) from error
+    for module, training in was_training:
+        module.training = training
+    return found
+
+
+def traced_calls(
+    net: nn.Module,
+    form: CallForm,
+    kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
+    opaque: Sequence[str] = (),
+    acting: Collection[tuple[str, int]] = (),
+) -> Trace[Traced]:
+    """``net`` as calls alone, without shapes; see :func:`trace`."""
+    try:
+        tracer = _Tracer(form, opaque, acting)
+        # A block without gradients is one of the network's own, not of whoever prepares it.
+        with torch.enable_grad(), _factories_traced(tracer), _functions_traced(tracer):
+            graph = tracer.trace(net)
+    except Exception as error:
+        raise untraceable(net, error) from error
+    made = kind(tracer.root, graph, kind.__name__)
+    for module in made.modules():
+        if is_leaf(module):
+            # What they do has become calls, or was seen to do nothing.
+            for hooks in (module._forward_pre_hooks, module._forward_hooks, module._backward_hooks):
+                hooks.clear()
+            module._backward_pre_hooks.clear()
+    return Trace(made, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque), tracer.own_gradients)
+
+
+#: Functions that draw numbers, which are drawn anew in every call; and those that make a tensor of a size.
+_DRAWING = ("rand", "randn", "randint", "randperm", "normal")
+_MAKING = ("zeros", "ones", "full", "empty", "arange")
+
+
+@contextmanager
+def _factories_traced(tracer: fx.Tracer) -> Iterator[None]:
+    """A block in which ``tracer`` sees functions that make tensors: those that draw numbers, or are given a size."""
+    plain = {name: getattr(torch, name) for name in (*_DRAWING, *_MAKING)}
+
+    def traceable(name: str, function: Any) -> Any:
+        def made(*args: Any, **kwargs: Any) -> Any:
+            sized = any(isinstance(each, fx.Proxy) for each in pytree.tree_leaves((args, kwargs)))
+            if sized or name in _DRAWING:
+                return tracer.create_proxy("call_function", function, args, kwargs)
+            return function(*args, **kwargs)
+
+        return made
+
+    for name, function in plain.items():
+        setattr(torch, name, traceable(name, function))
+    try:
+        yield
+    finally:
+        for name, function in plain.items():
+            setattr(torch, name, function)
+
+
+@contextmanager
+def _functions_traced(tracer: _Tracer) -> Iterator[None]:
+    """A block in which functions with a gradient of their own are traced as the calls that they make.
+
+    Torch runs them without gradients, which are theirs to give.
+    """
+    plain = torch.autograd.Function.__dict__["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        tracer.own_gradients = True
+        if cls.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context:
+            return cls.forward(*args, **kwargs)
+        return cls.forward(_NoContext(), *args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = plain  # type: ignore[method-assign]
+
+
+class _NoContext:
+    """Takes what a function keeps for its gradient."""
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Nothing is kept."""
+
+
+def detach_what_is_frozen(traced: fx.GraphModule) -> None:
+    """Where a block without gradients ends, let none go back into it."""
+    graph = traced.graph
+    for node in list(graph.nodes):
+        if _NO_GRADIENT not in node.meta or node.op in ("placeholder", "get_attr", "output"):
+            continue
+        if not is_tensor(node):
+            # Of several tensors each is looked at by itself.
+            for user in node.users:
+                user.meta[_NO_GRADIENT] = True
+            continue
+        readers = {user for user in node.users if _NO_GRADIENT not in user.meta}
+        if readers:
+            with graph.inserting_after(node):
+                detached = graph.call_method("detach", (node,))
+            detached.meta = {**node.meta}
+            detached.stack_trace = node.stack_trace
+            node.replace_all_uses_with(detached, delete_user_cb=readers.__contains__)
+            traced.recompile()
+
+
+class _Recorder(fx.Interpreter):
+    """Runs the graph once and keeps every result's shape or value."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta[_SHAPE] = tuple(result.shape)
+            n.meta["dtype"] = result.dtype
+        else:
+            n.meta[_VALUE] = fx.node.map_aggregate(result, _plain)
+        return result
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, Tensor) else value
+
+
+def keeps_gradients(node: fx.Node) -> bool:
+    """Whether a call stands in no block without gradients."""
+    return _NO_GRADIENT not in node.meta
+
+
+def is_tensor(node: Any) -> bool:
+    """Whether an argument is a node that computes a tensor."""
+    return isinstance(node, fx.Node) and _SHAPE in node.meta
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Of a tensor, batch axis included; of the first tensor where the node gives several."""
+    found = node.meta[_SHAPE] if _SHAPE in node.meta else node.meta[_VALUE][0]
+    return tuple(found)
+
+
+def value_of(argument: Any) -> Any:
+    """An argument with every node that computes a size replaced by that size."""
+    return fx.node.map_aggregate(
+        argument, lambda v: v.meta[_VALUE] if isinstance(v, fx.Node) and _VALUE in v.meta else v
+    )
+
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>(?!File ").*)')
+
+
+def source_line(node: fx.Node) -> str:
+    """``file.py:12: x = self.conv(x)`` of the call, or an empty string where it is not known."""
+    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if is_own(m["file"]) and m["code"]]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{Path(last['file']).name}:{last['line']}: {last['code'].strip()}"

@@ -1,0 +1,169 @@
+"""What a capture does in training is what the network does: outputs, gradients, what is written, by the same seeds."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from qtorch.capture.call_form import CallForm, tensors_in
+from qtorch.capture.reference import copied, probes, same_values
+from qtorch.capture.tracing import traced_calls
+from qtorch.capture.training_form import TrainingTrace
+
+__all__ = ["training_difference", "training_trace"]
+
+#: Samples of a step, and steps: what counts steps shows at the second, what draws at one of three.
+_SAMPLES, _STEPS = 8, 3
+#: Of the largest, by which outputs and gradients may differ; and by how many times what a change of the inputs in the
+#: last place of float32 makes.
+_NEAR, _TIMES = 1e-3, 64.0
+_DRAWN = "numbers that its own code draws, other than by torch"
+
+
+def training_trace(
+    net: nn.Module, form: CallForm, opaque: Sequence[str], acting: Collection[tuple[str, int]]
+) -> TrainingTrace:
+    """A network's training form, with what its code did while it was traced.
+
+    Args:
+        net: in training; it is written to as its code says.
+        form: how it is called.
+        opaque: layers that are not looked into.
+        acting: hooks that change values.
+
+    Raises:
+        UnsupportedLayer: code that a tracer can't follow.
+    """
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    drawn = _generators()
+    graph = traced_calls(net, form, fx.GraphModule, opaque, acting).graph
+    draws = _generators() != drawn
+    writes = [name for name, tensor in tensors.items() if not same_values(tensor, before[name])]
+    return TrainingTrace(graph, draws, tuple(writes))
+
+
+def _generators() -> Any:
+    """The states of Python's and NumPy's generators of random numbers."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return random.getstate(), kind, np.asarray(keys).tolist(), rest
+
+
+def training_difference(
+    captured: fx.GraphModule, net: nn.Module, form: CallForm, examples: Sequence[Tensor], *, draws: bool
+) -> str:
+    """In words what ``captured`` does otherwise in training than ``net``; empty where nothing is.
+
+    Both are copied before they run.
+
+    Args:
+        captured: over the parameters of ``net``, in float.
+        net: that it was made of.
+        form: how it is called.
+        examples: a tensor per input.
+        draws: layers that were not looked into may draw numbers otherwise than by torch; then nothing can be compared.
+    """
+    names = {id(tensor): name for name, tensor in (*captured.named_parameters(), *captured.named_buffers())}
+    pairs = {name: names.get(id(tensor)) for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+    # As calls alone: what a kind of graph says of itself comes later.
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(captured.graph, {}))
+    mine = copy.deepcopy(fx.GraphModule(captured, graph)).train()
+    theirs = copied(net, ()).train()
+    grads = [(parameter, parameter.grad) for parameter in net.parameters()]
+    for parameter, _ in grads:
+        # Functions that were put into the network may know its own parameters, whose gradients are not to be touched.
+        parameter.grad = None
+    try:
+        odd = _first_difference(mine, theirs, form, probes(examples, _SAMPLES), pairs)
+        return "" if odd == _DRAWN and draws else odd
+    finally:
+        for parameter, grad in grads:
+            parameter.grad = grad
+
+
+def _first_difference(
+    mine: nn.Module, theirs: nn.Module, form: CallForm, inputs: Sequence[Tensor], pairs: dict[str, str | None]
+) -> str:
+    for seed in range(_STEPS):
+        nudged = [x * (1 + 2**-22) for x in inputs]
+        try:
+            others = copied(theirs, ()), copied(theirs, ())
+            wanted, again = _step(theirs, form, inputs, seed), _step(others[0], form, inputs, seed)
+            moved = _step(others[1], form, nudged, seed)
+        except Exception:
+            return ""
+        if any(_far(*pair) for pair in zip(wanted.outputs, wanted.outputs, again.outputs, strict=False)):
+            return _DRAWN
+        try:
+            found = _step(mine, None, inputs, seed)
+        except Exception as error:
+            return f"a step that fails: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        odd = _different(wanted, moved, found, pairs)
+        if odd:
+            return odd
+    return ""
+
+
+class _Step:
+    """One step: outputs, gradients of parameters and values of buffers, by name, and what generators are at then."""
+
+    def __init__(self, outputs: tuple[Tensor, ...], tensors: dict[str, Tensor | None], generators: Any) -> None:
+        self.outputs, self.tensors, self.generators = outputs, tensors, generators
+
+
+def _step(net: nn.Module, form: CallForm | None, inputs: Sequence[Tensor], seed: int) -> _Step:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    net.zero_grad()
+    given = [each.clone() for each in inputs]
+    with torch.enable_grad():
+        if form is None:
+            outputs = tensors_in(net(*given))
+        else:
+            call = form.arguments(given)
+            outputs = tensors_in(net(*call.args, **call.kwargs))
+        generator = torch.Generator().manual_seed(seed)
+        loss = sum((y * torch.randn(y.shape, generator=generator).to(y.device)).sum() for y in outputs)
+        if isinstance(loss, Tensor) and loss.requires_grad:
+            loss.backward()
+    tensors: dict[str, Tensor | None] = {name: each.grad for name, each in net.named_parameters()}
+    tensors |= {name: each.detach().clone() for name, each in net.named_buffers()}
+    return _Step(tuple(each.detach() for each in outputs), tensors, _generators())
+
+
+def _different(wanted: _Step, moved: _Step, found: _Step, pairs: dict[str, str | None]) -> str:
+    if len(wanted.outputs) != len(found.outputs):
+        return f"{len(wanted.outputs)} outputs instead of {len(found.outputs)}"
+    for index, (a, b, c) in enumerate(zip(wanted.outputs, moved.outputs, found.outputs, strict=True)):
+        if _far(a, b, c):
+            return f"other values of output {index}"
+    for name, mine in pairs.items():
+        if mine is None:
+            # Nothing that was captured computes with it.
+            continue
+        three = wanted.tensors.get(name), moved.tensors.get(name), found.tensors.get(mine)
+        like = next((each for each in three if each is not None), None)
+        if like is not None and _far(*(torch.zeros_like(like) if each is None else each for each in three)):
+            return f"other gradients, or values, of {name!r}"
+    # Numbers of Python and NumPy are constants in what was traced.
+    return "" if wanted.generators == found.generators else _DRAWN
+
+
+def _far(wanted: Tensor, moved: Tensor, found: Tensor) -> bool:
+    if wanted.shape != found.shape:
+        return True
+    if not wanted.is_floating_point() or not wanted.numel():
+        return not torch.equal(wanted, found)
+    known = torch.isfinite(wanted) & torch.isfinite(moved)
+    size = torch.where(known, wanted, 0).abs().amax()
+    own = torch.where(known, wanted - moved, 0).abs().amax()
+    gap = torch.where(known, wanted - found, 0).abs().amax()
+    return not bool(gap <= _NEAR * size + _TIMES * own + 1e-12)

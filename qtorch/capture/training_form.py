@@ -1,0 +1,284 @@
+"""What a network computes in training alone: found by tracing both forms, kept in the form that a device gets.
+
+Layers of torch know themselves whether they train. What a network's own code asks ``self.training`` for (dropout by
+function, stochastic depth, noise) would be gone from a trace of the evaluation form. Both forms are traced and laid
+side by side; calls that only the training form has, and that end in a tensor that the evaluation form has one step
+earlier, become one module that acts in training only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from qtorch.capture.tracing import keeps_gradients, source_line
+from qtorch.capture.writing_calls import writing_calls, written_by
+
+__all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
+
+#: Functions that hand on their first argument where ``training`` is False.
+_DROPPING = re.compile("drop|stochastic_depth")
+
+
+class InTraining(nn.Module):
+    """What happens to a tensor in training, and not on the device.
+
+    Args:
+        part: maps the tensor, and others that it needs, to one of the same shape.
+    """
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Any, *others: Any) -> Any:
+        """``x`` in evaluation; in training what ``part`` makes of it."""
+        return self.part(x, *others) if self.training else x
+
+
+def act_in_training(evaluated: fx.GraphModule, names: Sequence[str]) -> None:
+    """Let layers that do nothing in evaluation be what they are in training only."""
+    for name in names:
+        evaluated.set_submodule(name, InTraining(evaluated.get_submodule(name)))
+
+
+@dataclass
+class _Alignment:
+    """Two traces side by side.
+
+    Attributes:
+        same: nodes of training by those of evaluation.
+        replaced: a node of the evaluation form and one of training whose value takes its place; with who reads it, and
+            which of the leaves of the reader's arguments it is.
+    """
+
+    same: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    replaced: dict[tuple[fx.Node, fx.Node], list[tuple[fx.Node, int]]] = field(default_factory=dict)
+    extra: set[fx.Node] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class TrainingTrace:
+    """A trace of a network's training form, on a copy of it that shares nothing.
+
+    Attributes:
+        graph: its calls.
+        draws: whether the network's own code drew numbers of Python or NumPy, which are constants in the trace.
+        writes: buffers and parameters that the network wrote while it was traced, by name.
+    """
+
+    graph: fx.GraphModule
+    draws: bool
+    writes: tuple[str, ...]
+
+
+def keep_training_form(
+    evaluated: fx.GraphModule, trained: TrainingTrace, make_root: Callable[[], nn.Module]
+) -> tuple[str, bool]:
+    """Put into ``evaluated`` what only the training form does, as modules that act in training.
+
+    Args:
+        evaluated: trace of the evaluation form; changed.
+        trained: the training form.
+        make_root: makes a copy of the network, over its own parameters and buffers, in training.
+
+    Returns:
+        The first thing, in words, that the forms differ by beyond that, empty where there is none; and whether they
+        differ at all.
+    """
+    _drop_what_does_nothing(evaluated)
+    if trained.writes:
+        return f"{trained.writes[0]!r}, which is written", True
+    if trained.draws:
+        return "numbers that its own code draws, by Python or NumPy", True
+    graph = trained.graph
+    for each in (evaluated, graph):
+        # What nothing reads is no part of either form, except what writes.
+        writing = frozenset(writing_calls(each))
+        each.graph.eliminate_dead_code(partial(_is_impure, writing))
+    found, odd = _aligned(evaluated, graph)
+    if odd:
+        return odd, True
+    root = make_root() if found.replaced else None
+    for (source, by), readers in found.replaced.items():
+        assert root is not None
+        part, outside = _part(found, graph, root, source, by)
+        if part is None:
+            return _described(by), True
+        name = _free_name(evaluated, "in_training")
+        evaluated.add_submodule(name, InTraining(part))
+        with evaluated.graph.inserting_before(readers[0][0]):
+            inserted = evaluated.graph.call_module(name, (source, *outside))
+        inserted.meta, inserted.stack_trace = dict(source.meta), by.stack_trace
+        for reader, place in readers:
+            reader.args, reader.kwargs = _put((reader.args, reader.kwargs), inserted, place, count())
+    if found.replaced:
+        evaluated.graph.lint()
+        evaluated.recompile()
+    return "", bool(found.extra)
+
+
+def _is_impure(writing: frozenset[fx.Node], node: fx.Node) -> bool:
+    return node.is_impure() or node in writing
+
+
+def _drop_what_does_nothing(evaluated: fx.GraphModule) -> None:
+    """Dropout by function, and the like, that was told that it is evaluation."""
+    for node in list(evaluated.graph.nodes):
+        if node.op == "call_function" and _DROPPING.search(getattr(node.target, "__name__", "")):
+            try:
+                given = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+            except (TypeError, ValueError):
+                continue
+            given.apply_defaults()
+            first = next(iter(given.arguments.values()))
+            if given.arguments.get("training") is False and isinstance(first, fx.Node):
+                node.replace_all_uses_with(first)
+                evaluated.graph.erase_node(node)
+
+
+def _described(node: fx.Node) -> str:
+    line = source_line(node)
+    return f"{node.name!r}" + (f" ({line})" if line else "")
+
+
+def _free_name(module: fx.GraphModule, stem: str) -> str:
+    index = 0
+    while hasattr(module, f"{stem}_{index}"):
+        index += 1
+    return f"{stem}_{index}"
+
+
+def _aligned(evaluated: fx.GraphModule, trained: fx.GraphModule) -> tuple[_Alignment, str]:
+    """Both traces side by side, and the first call of evaluation that training has nowhere."""
+    found, rest = _Alignment(), iter(trained.graph.nodes)
+    for node in evaluated.graph.nodes:
+        for other in rest:
+            readings = _readings(found, node, other)
+            if readings is None or not _same_place(evaluated, trained, node, other):
+                found.extra.add(other)
+                continue
+            found.same[node] = other
+            for place, source, by in readings:
+                found.replaced.setdefault((source, by), []).append((node, place))
+            break
+        else:
+            return found, _described(node)
+    return found, ""
+
+
+def _same_place(evaluated: fx.GraphModule, trained: fx.GraphModule, node: fx.Node, other: fx.Node) -> bool:
+    """Whether two calls are both in a block without gradients or both not, and what they read has the same values."""
+    if keeps_gradients(node) is not keeps_gradients(other):
+        return False
+    if node.op != "get_attr":
+        return True
+    a, b = _attribute(evaluated, node), _attribute(trained, other)
+    return not (isinstance(a, Tensor) and isinstance(b, Tensor)) or (a.shape == b.shape and torch.equal(a, b))
+
+
+def _attribute(module: fx.GraphModule, node: fx.Node) -> Any:
+    owner, _, name = str(node.target).rpartition(".")
+    return getattr(module.get_submodule(owner), name)
+
+
+def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[int, fx.Node, fx.Node]] | None:
+    """What ``other`` reads in place of what ``node`` does, if they are the same call but for that."""
+    if node.op != other.op or node.target != other.target:
+        return None
+    replaced = []
+    mine, theirs = (list(_leaves((each.args, each.kwargs))) for each in (node, other))
+    if len(mine) != len(theirs):
+        return None
+    for place, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+        if isinstance(a, fx.Node) and isinstance(b, fx.Node):
+            if found.same.get(a) is b:
+                continue
+            if b not in found.extra or found.same.get(a) not in _ancestors(found, b):
+                return None
+            replaced.append((place, a, b))
+        elif type(a) is not type(b) or a != b:
+            return None
+    return replaced
+
+
+def _leaves(argument: Any) -> Iterator[Any]:
+    if isinstance(argument, tuple | list):
+        yield type(argument)
+        for each in argument:
+            yield from _leaves(each)
+    elif isinstance(argument, dict):
+        for key, each in argument.items():
+            yield key
+            yield from _leaves(each)
+    else:
+        yield argument
+
+
+def _put(argument: Any, inserted: fx.Node, place: int, places: Iterator[int]) -> Any:
+    """An argument with ``inserted`` at one of its leaves, counted as :func:`_leaves` gives them."""
+    if isinstance(argument, tuple | list):
+        next(places)
+        return type(argument)([_put(each, inserted, place, places) for each in argument])
+    if isinstance(argument, dict):
+        found = {}
+        for key, each in argument.items():
+            next(places)
+            found[key] = _put(each, inserted, place, places)
+        return found
+    return inserted if next(places) == place else argument
+
+
+def _ancestors(found: _Alignment, node: fx.Node) -> set[fx.Node]:
+    """What a node is computed from, down to nodes that both forms have."""
+    seen: set[fx.Node] = set()
+    waiting = [node]
+    while waiting:
+        for each in waiting.pop().all_input_nodes:
+            if each not in seen:
+                seen.add(each)
+                waiting += [each] if each in found.extra else []
+    return seen
+
+
+def _part(
+    found: _Alignment, trained: fx.GraphModule, root: nn.Module, source: fx.Node, by: fx.Node
+) -> tuple[fx.GraphModule | None, list[fx.Node]]:
+    """The calls that make ``by`` of ``source``'s counterpart, as a module, and what else of evaluation they read."""
+    inside = {node for node in _ancestors(found, by) if node in found.extra} | {by}
+    for node in writing_calls(trained):
+        # What is written before it is read belongs to it, though nothing reads the call itself.
+        if node in found.extra and written_by(node) in inside:
+            inside |= {node} | {each for each in _ancestors(found, node) if each in found.extra}
+    back = {theirs: mine for mine, theirs in found.same.items()}
+    outside = [n for n in dict.fromkeys(i for node in inside for i in node.all_input_nodes) if n not in inside]
+    others = [n for n in outside if n is not found.same[source]]
+    if any(n not in back for n in others):
+        return None, []
+    graph, copied = fx.Graph(), {}
+    for node in (found.same[source], *others):
+        copied[node] = graph.placeholder(node.name)
+    for node in trained.graph.nodes:
+        if node in inside:
+            copied[node] = graph.node_copy(node, copied.__getitem__)
+            if node.op == "get_attr" and not _has(root, str(node.target)):
+                # A constant that the tracer put there.
+                setattr(root, str(node.target), _attribute(trained, node))
+    graph.output(copied[by])
+    return fx.GraphModule(root, graph), [back[n] for n in others]
+
+
+def _has(root: nn.Module, name: str) -> bool:
+    owner, _, last = name.rpartition(".")
+    try:
+        return hasattr(root.get_submodule(owner), last)
+    except AttributeError:
+        return False

@@ -1,0 +1,76 @@
+"""Calls that write into a tensor, and calls whose result is a view of one, in a traced graph."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from torch import fx
+
+from qtorch.capture.tracing import value_of
+
+__all__ = ["is_view", "writes", "writing_calls", "written_by"]
+
+_OPERATORS = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+
+#: Calls whose result may be a view of their first argument.
+_VIEWS = frozenset(
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "permute",
+        "transpose",
+        "swapaxes",
+        "movedim",
+        "narrow",
+        "chunk",
+        "split",
+        "getitem",
+        "contiguous",
+        "detach",
+        "select",
+        "expand",
+        "expand_as",
+        "view_as",
+        "ravel",
+        "unbind",
+        "diagonal",
+        "moveaxis",
+        "swapdims",
+        "t",
+    ]
+)
+
+
+def writing_calls(traced: fx.GraphModule) -> list[fx.Node]:
+    """The calls of a traced graph that write into their input."""
+    return [node for node in traced.graph.nodes if "out" in node.kwargs or (node.args and writes(traced, node))]
+
+
+def written_by(node: fx.Node) -> fx.Node | None:
+    """The tensor that a call writes into, behind views of it."""
+    source = node.kwargs.get("out", node.args[0] if node.args else None)
+    while isinstance(source, fx.Node) and is_view(source) and isinstance(source.args[0], fx.Node):
+        source = source.args[0]
+    return source if isinstance(source, fx.Node) else None
+
+
+def writes(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a call writes into its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
+    name = str(getattr(node.target, "__name__", node.target))
+    named = node.op in ("call_function", "call_method") and name.endswith("_") and not name.endswith("__")
+    return named or node.target in _OPERATORS or value_of(node.kwargs.get("inplace", False)) is True
+
+
+def is_view(node: fx.Node) -> bool:
+    """Whether the result of a call may be a view of its first argument."""
+    name: Any = getattr(node.target, "__name__", node.target)
+    if node.target is getattr:
+        return node.args[1] in ("data", "T", "mT", "H", "mH")
+    return node.op in ("call_function", "call_method") and name in _VIEWS

@@ -1,0 +1,1 @@
+"""Arithmetic and matching that several ops share, a family a file."""

@@ -1,0 +1,56 @@
+"""C cells of ops with weights on int16 activations: sums of 48 bits, one rounding, one kernel for all convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qtorch.families.accumulator import sum_multiplier
+from qtorch.numbers.fixedpoint import reduced_mantissa
+from qtorch.row.fused_activation import activation_limits
+from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, Table, TensorArgument
+
+__all__ = ["is_wide", "wide_arguments", "wide_convolution"]
+
+
+def is_wide(operands: Operands) -> bool:
+    """Whether the activations have 16 bits."""
+    return operands.grid("input").dtype == "int16"
+
+
+def wide_convolution(operands: Operands, sizes: Mapping[str, int], weight: np.ndarray, groups: int) -> KernelCall:
+    """The call for a weight ``[O, h, w, C / groups]``; ``sizes`` by the parameters' names."""
+    return KernelCall("conv_2d_s16", {**wide_arguments(operands, weight), **sizes, "groups": groups})
+
+
+def wide_arguments(operands: Operands, weight: np.ndarray) -> dict[str, Argument]:
+    """Tensors, biases, multipliers and limits, as ``firmware/c/wide.h`` describes them.
+
+    Args:
+        operands: of an op with a weight.
+        weight: as the kernel reads it, output channels first.
+
+    Raises:
+        NoKernel: a sum may leave 48 bits, or a factor is 128 or more.
+    """
+    bias = operands.constants.get("bias", np.zeros(len(weight))).astype(np.int64)
+    largest = np.abs(bias) + 2**15 * np.abs(weight.reshape(len(weight), -1).astype(np.int64)).sum(1)
+    grids = {role: operands.grid(role).grid for role in ("input", "weight", "output")}
+    multiplier = sum_multiplier(grids)
+    numbers = (reduced_mantissa(multiplier.mantissa), multiplier.shift)
+    reduced, shift = (number.expand(len(weight)).numpy() for number in numbers)
+    if int(largest.max()) >= 2**47 or int(shift.max()) > 7:
+        raise NoKernel(
+            f"sums of up to {int(largest.max())} and shifts of up to {int(shift.max())}, beyond 48 bits and 7"
+        )
+    words = np.stack([bias & 0xFFFFFFFF, bias >> 32, reduced, 15 - shift], 1)
+    low, high = activation_limits(operands.attrs["activation"], grids["output"])
+    return {
+        "in": TensorArgument("input"),
+        "weights": Table(np.ascontiguousarray(weight)),
+        "channels": Table(words.astype(np.uint32).astype(np.int32)),
+        "out": TensorArgument("output"),
+        "low": low,
+        "high": high,
+    }

@@ -1,0 +1,1 @@
+"""The quantized network: its quantizers and layers, its modes, its state."""

@@ -1,0 +1,282 @@
+"""A prepared network's modes and ranges: what it computes, measuring its activations, and what its grids can't hold."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qtorch.errors import BadConfiguration, BadData
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.ranges.observer import is_distributed
+from qtorch.surroundings import evaluating
+
+__all__ = [
+    "Saturation",
+    "calibrate",
+    "freeze_batch_norm",
+    "in_mode",
+    "observe_in_training",
+    "quantizers",
+    "saturation",
+    "set_mode",
+]
+
+#: A scale beyond which widening grids has no end.
+_COARSEST = 2.0**60
+
+#: One batch: what a network's example was, see :func:`qtorch.prepare`; or its input tensors in a tuple.
+Batch = Any
+
+
+def quantizers(net: nn.Module) -> dict[str, Quantizer]:
+    """Every activation quantizer of a prepared network, by its name in it."""
+    return {name: module for name, module in net.named_modules() if isinstance(module, Quantizer)}
+
+
+def set_mode(net: nn.Module, mode: Mode) -> None:
+    """What the network computes from now on; see :class:`Mode`.
+
+    Raises:
+        BadConfiguration: FAKE or EXACT was asked for before calibration, the network was not prepared, or ``mode`` is
+            no :class:`Mode`.
+        AccumulatorOverflow: EXACT, and a layer's sums could leave the device's integers for some input.
+        NotFinite: EXACT, and a constant is NaN.
+    """
+    if not isinstance(mode, Mode):
+        raise BadConfiguration(
+            where="set_mode",
+            expected=f"one of {', '.join(f'Mode.{each.name}' for each in Mode)}",
+            got=repr(mode),
+            remedy="pass the member itself, as in qtorch.Mode.EXACT",
+        )
+    if not quantizers(net):
+        raise BadConfiguration(
+            where="set_mode",
+            expected="a prepared network",
+            got=type(net).__name__,
+            remedy="call qtorch.prepare(net, example_input) first",
+        )
+    if mode in (Mode.FAKE, Mode.EXACT):
+        for name, quantizer in quantizers(net).items():
+            quantizer.qparams(name)
+    if mode is Mode.EXACT:
+        for name, module in net.named_modules():
+            if isinstance(module, QuantizedOp):
+                module.require_accumulator(name)
+    for part in _with_a_mode(net):
+        part.mode = mode
+
+
+def _with_a_mode(net: nn.Module) -> list[Quantizer | QuantizedOp]:
+    return [module for module in net.modules() if isinstance(module, Quantizer | QuantizedOp)]
+
+
+@contextmanager
+def in_mode(net: nn.Module, mode: Mode) -> Iterator[None]:
+    """The network in ``mode`` for a block, then every part of it in whichever it was, whatever happens.
+
+    Example:
+        >>> with in_mode(qat, Mode.EXACT):
+        ...     device_accuracy = accuracy(qat.eval(), test)
+
+    Raises:
+        BadInput: see :func:`set_mode`.
+    """
+    before = [(module, module.mode) for module in _with_a_mode(net)]
+    set_mode(net, mode)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.mode = was
+
+
+def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
+    """Whether folded batch norms use their running statistics in training too, as the device does.
+
+    Until then a batch norm in training mode normalizes by its batch and goes on measuring, in FLOAT and FAKE mode; in
+    EXACT mode and in evaluation its statistics are folded in any case.
+    """
+    for module in net.modules():
+        if isinstance(module, QuantizedOp) and module.norm is not None:
+            module.norm_frozen = frozen
+
+
+def observe_in_training(net: nn.Module, observing: bool) -> None:
+    """Whether ranges go on being measured, and follow, in FAKE mode's training steps."""
+    for quantizer in quantizers(net).values():
+        quantizer.observing = observing
+
+
+def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = False) -> None:
+    """Measure every activation's range on ``batches`` of float32 inputs, anew; leaves the network in FLOAT mode.
+
+    Args:
+        net: prepared.
+        batches: inputs, each as the network's example was: a tensor, a tuple of arguments, a dict of them.
+        together: every process of a distributed run calls this, each with as many batches of its own, and all come to
+            the same ranges; without one it changes nothing.
+
+    Raises:
+        NotFinite: data or activations hold NaN or infinity.
+        BadData: a batch is none that the network takes: of another form, or of samples of another shape.
+        BadConfiguration: there was no batch.
+
+    Warns:
+        UserWarning: scales that were learned since the last calibration are lost.
+    """
+    _require_batches(batches, "calibrate")
+    found = quantizers(net)
+    lost = [name for name, quantizer in found.items() if quantizer.has_learned]
+    if lost:
+        warnings.warn(
+            f"calibrate: the learned scales of {len(lost)} of {len(found)} tensors ({', '.join(lost[:3])}"
+            f"{', ...' if len(lost) > 3 else ''}) are replaced by measured ones",
+            UserWarning,
+            stacklevel=2,
+        )
+    for quantizer in found.values():
+        quantizer.observer.reset()
+        quantizer.together = together and is_distributed()
+    if together and is_distributed():
+        # Every process has its own batches' statistics in its batch norms; all must measure one network.
+        for buffer in net.buffers():
+            torch.distributed.broadcast(buffer, 0)
+    # What fails on the way leaves the network in the mode in which it was, and with the ranges that it had.
+    with torch.no_grad(), evaluating(net), in_mode(net, Mode.CALIBRATE):
+        count = sum(1 for batch in batches if _run(net, batch) is not None)
+    set_mode(net, Mode.FLOAT)
+    if not count:
+        raise BadConfiguration(
+            where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
+        )
+    for quantizer in found.values():
+        if quantizer.together and not quantizer.observer.in_step:
+            quantizer.observer.synchronize()
+        quantizer.settle()
+    ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]
+    for op in ops:
+        op.settle_weight()
+    # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
+    while sum(op.widen_output() for op in ops):
+        coarsest = max(float(quantizer.scale) for quantizer in found.values())
+        if coarsest > _COARSEST:
+            raise BadConfiguration(
+                where="calibrate",
+                expected="activations of a size that 32-bit kernels can multiply",
+                got=f"a tensor on the same grid as its own square: no scale up to {_COARSEST:.3g} will do",
+                remedy="normalize the inputs, or put a batch norm before the multiplication",
+            )
+
+
+def _require_batches(batches: Any, where: str) -> None:
+    if isinstance(batches, Tensor | np.ndarray | str):
+        raise BadData(
+            where=where,
+            expected="batches of inputs, one after the other",
+            got=f"a single {type(batches).__name__}",
+            remedy=f"pass a list of batches, as in {where}(network, [x])",
+        )
+
+
+def _run(net: nn.Module, batch: Batch) -> Any:
+    # A part of a network, as post-training steps have it, is called with tensors in a row.
+    inputs_of: Any = getattr(net, "inputs_of", None)
+    if inputs_of is not None:
+        return net(*inputs_of(batch))
+    return net(*batch) if isinstance(batch, tuple | list) else net(batch)
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Activations of one tensor that its grid can't hold.
+
+    Attributes:
+        name: of the quantizer.
+        share: of the values, in [0, 1], NaN included.
+        needed: lowest and highest value seen, NaN apart; infinities the wrong way round if nothing else was.
+        covered: lowest and highest value that the grid holds.
+        not_numbers: share of the values that are NaN, in [0, 1], for which no grid has a code.
+    """
+
+    name: str
+    share: float
+    needed: tuple[float, float]
+    covered: tuple[float, float]
+    not_numbers: float = 0.0
+
+    def __str__(self) -> str:
+        if self.not_numbers == self.share:
+            return f"{self.name}: {self.not_numbers:.2%} of the values are NaN"
+        also = f"; {self.not_numbers:.2%} are NaN" if self.not_numbers else ""
+        return (
+            f"{self.name}: {self.share:.2%} of the values lie outside "
+            f"[{self.covered[0]:.4g}, {self.covered[1]:.4g}]; seen [{self.needed[0]:.4g}, {self.needed[1]:.4g}]{also}"
+        )
+
+
+class _Watch:
+    """Counts one quantizer's values, those outside its grid and those that are none, and their limits."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        qparams = quantizer.qparams()
+        low, high = ((code - qparams.zero_point[0]) * qparams.scale[0] for code in qparams.code_range)
+        # A kernel's own grid may end a step below what it stands for: 1 of a softmax is 255/256, and is no fault.
+        self.covered, self.room = (low, high), qparams.scale[0] * (0.5 if quantizer.fixed is None else 1 + 1e-6)
+        self.count = self.outside = self.not_numbers = 0
+        self.needed = (float("inf"), -float("inf"))
+
+    def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        values = arguments[0].detach()
+        self.count += values.numel()
+        low, high = (float(v) for v in torch.aminmax(values))
+        if math.isnan(low):
+            numbers = values[~torch.isnan(values)]
+            self.not_numbers += values.numel() - numbers.numel()
+            if not numbers.numel():
+                return
+            values = numbers
+            low, high = (float(v) for v in torch.aminmax(values))
+        self.needed = (min(self.needed[0], low), max(self.needed[1], high))
+        below, above = self.covered[0] - self.room, self.covered[1] + self.room
+        if low < below or high > above:
+            self.outside += int(((values < below) | (values > above)).sum())
+
+
+def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
+    """Which activations saturate on ``batches``: those with values more than half a step outside their grid, or NaN.
+
+    Of a grid that a kernel fixes, as a softmax's, more than a step: there it ends below what the op gives at most.
+    """
+    _require_batches(batches, "saturation")
+    found = quantizers(net)
+    watches = {name: _Watch(quantizer) for name, quantizer in found.items()}
+    hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in found.items()]
+    try:
+        # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
+        with torch.no_grad(), evaluating(net), in_mode(net, Mode.FLOAT):
+            for batch in batches:
+                _run(net, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return tuple(
+        Saturation(
+            name,
+            (watch.outside + watch.not_numbers) / watch.count,
+            watch.needed,
+            watch.covered,
+            watch.not_numbers / watch.count,
+        )
+        for name, watch in watches.items()
+        if watch.outside or watch.not_numbers
+    )

@@ -1,0 +1,351 @@
+"""The quantizer of one activation tensor: an observer, a grid, and a fake quantization."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.compiler import is_compiling
+
+from qtorch.config import LayerConfig
+from qtorch.errors import BadCheckpoint, BadConfiguration
+from qtorch.numbers.functional import dequantize, range_to_grid
+from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.numbers.straight_through import (
+    Bounds,
+    fake_accumulator,
+    fake_quantize,
+    learned_step,
+    lsq_gradient_scale,
+    scale_gradient,
+)
+from qtorch.ranges.observer import is_distributed
+from qtorch.ranges.observers import make_observer
+from qtorch.surroundings import (
+    autocasts,
+    in_float32,
+    moved,
+    require_float32,
+    require_no_nan,
+    undisturbed,
+    without_autocast,
+)
+
+__all__ = ["Mode", "Quantizer"]
+
+
+class Mode(Enum):
+    """What a quantized network computes.
+
+    FLOAT: the float network it was prepared from. CALIBRATE: the same, while observers watch. FAKE: float arithmetic
+    on values rounded to their grids. EXACT: the device's own integers, with FAKE's gradients.
+    """
+
+    FLOAT = "float"
+    CALIBRATE = "calibrate"
+    FAKE = "fake"
+    EXACT = "exact"
+
+
+class Quantizer(nn.Module):
+    """Fake-quantizes one activation tensor of any shape.
+
+    Its figures follow the network to another device, and stay in float32 there. On the meta device, where nothing can
+    be read, the grid is the one from before.
+
+    Args:
+        config: how; of the layer that first computes the tensor.
+        rectified: whether the tensor is never negative, so that no code is spent below zero.
+        dtype: ``"int8"`` or ``"int16"``; the configuration's if ``None``.
+        fixed: the one grid that the kernel assumes; then nothing is measured.
+        smallest: the scale's lower bound.
+
+    Attributes:
+        measured: the scale, float32 ``[]``; 0 until calibrated. This and the next two are saved with the network, but
+            are no buffers: those get averaged with weights, and an averaged zero point is none.
+        zero_point: int32 ``[]``.
+        smallest: the scale's lower bound, float32 ``[]``.
+        log_scale: parameter, float32 ``[]``, where the scale is learned: its natural logarithm, because the optimizers
+            in use take steps of the size of the learning rate, whatever a parameter's own size.
+        zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
+            step of it is of the size of a step of ``log_scale``.
+        observing: whether ranges are measured and followed in FAKE mode's training too; those that are learned are not.
+        together: whether the processes of a distributed run calibrate together.
+    """
+
+    def __init__(
+        self,
+        config: LayerConfig | None = None,
+        *,
+        rectified: bool = False,
+        dtype: str | None = None,
+        fixed: QParams | None = None,
+        smallest: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.config = config or LayerConfig()
+        self.rectified, self.fixed = rectified, fixed
+        self.dtype = dtype or self.config.activations
+        self.mode = Mode.FLOAT
+        self.observing = self.together = False
+        low, high = CODE_RANGE[self.dtype]
+        self.observer = make_observer(self.config.observers[0], None, high - low + 1, self.dtype == "int16")
+        self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0], dtype=torch.float32)
+        self.zero_point = torch.tensor(0 if fixed is None else fixed.zero_point[0], dtype=torch.int32)
+        self.smallest = torch.tensor(smallest, dtype=torch.float32)
+        scales = self.config.scales if fixed is None else "measured"
+        # PACT learns where a rectified tensor is clipped; others keep their measured range.
+        self.learned = scales if scales in ("lsq", "lsq+") or (scales == "pact" and rectified) else "measured"
+        if self.learned != "measured":
+            self.log_scale = nn.Parameter(torch.zeros((), dtype=torch.float32))
+        if self.learned == "lsq+" and not rectified and self.dtype == "int8":
+            self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
+        self._known_step = (-1, 0.0)
+        self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
+        #: Of a network on the meta device: what it had before, if it was calibrated.
+        self._left_behind: QParams | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy's tensors count their changes anew, so what is known of these tensors may not be taken for theirs.
+        return {**self.__dict__, "_known": None, "_known_step": (-1, 0.0)}
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps beside parameters and the observer's buffers."""
+        return {"scale": self.measured, "zero_point": self.zero_point, "smallest": self.smallest}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """See :meth:`get_extra_state`.
+
+        Raises:
+            BadCheckpoint: they are no scale, or no zero point.
+        """
+        scale, zero_point = float(state["scale"]), int(state["zero_point"])
+        low, high = CODE_RANGE[self.dtype]
+        if not (0 <= scale < math.inf and 0 <= float(state["smallest"]) < math.inf and low <= zero_point <= high):
+            raise BadCheckpoint(
+                where="a quantizer's state",
+                expected=f"a scale that is finite and not negative, and a zero point from {low} to {high}",
+                got=f"scale {scale}, zero point {zero_point}",
+                remedy="load the state as it was saved",
+            )
+        self.measured.copy_(state["scale"])
+        self.zero_point.copy_(state["zero_point"])
+        self.smallest.copy_(state["smallest"])
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        measured = moved(self.measured, fn)
+        if not measured.is_meta:
+            self._left_behind = None
+        elif not self.measured.is_meta:
+            self._left_behind = self.qparams() if self.calibrated else None
+        self.measured, self.zero_point = measured, moved(self.zero_point, fn)
+        self.smallest = moved(self.smallest, fn)
+        # Other tensors, which count their changes anew.
+        self._known, self._known_step = None, (-1, 0.0)
+        return super()._apply(fn, recurse)
+
+    @property
+    def scale(self) -> Tensor:
+        """float32 ``[]``, without gradient; 0 before calibration."""
+        if self.learned == "measured" or not self.calibrated:
+            return self.measured
+        return torch.exp(self.log_scale.detach()).clamp_min(self.smallest)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid as tensors; ``scale`` is 0 before calibration."""
+        return Grid(self.scale, self._zero_point_now(), self.dtype)
+
+    def _zero_point_now(self) -> Tensor:
+        if not self._learns_zero or not self.calibrated:
+            return self.zero_point
+        low, high = CODE_RANGE[self.dtype]
+        return (self.zero_share.detach() * 256).round().clamp(low, high).to(torch.int32)
+
+    @property
+    def _learns_zero(self) -> bool:
+        return "zero_share" in self._parameters
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the range was measured, or is fixed."""
+        return self._left_behind is not None if self.measured.is_meta else bool(self.measured > 0)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether training has moved the scale, or the zero point, away from what was measured."""
+        if self.learned == "measured" or not self.calibrated or self.measured.is_meta:
+            return False
+        moved = float(self.log_scale.detach()) != _logarithm(self.measured)
+        return moved or (self._learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)
+
+    def qparams(self, name: str = "") -> QParams:
+        """The frozen record for export.
+
+        Args:
+            name: of the quantizer in its network, for the message.
+
+        Raises:
+            BadConfiguration: the range was never measured.
+        """
+        if not self.calibrated:
+            raise BadConfiguration(
+                where=f"quantizer {name!r}" if name else "quantizer",
+                expected="a calibrated range",
+                got="none",
+                remedy="call qtorch.calibrate(network, batches) before training with quantization or exporting",
+            )
+        return self._left_behind or QParams.of(self.grid)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Take the range that the observer saw, with the margin; from zero up where the tensor can't be negative."""
+        if self.fixed is not None:
+            return
+        low, high = self.observer.range()
+        more = self.config.margin * (high - low)
+        low = torch.zeros_like(low) if self.rectified else low - more
+        self._take(range_to_grid(low, high + more, self.dtype, float(self.smallest)))
+
+    @torch.no_grad()
+    def coarsen(self, scale: float) -> None:
+        """Take a coarser scale; zero keeps its code."""
+        self._take(Grid(torch.tensor(scale, dtype=torch.float32), self.zero_point, self.dtype))
+        torch.maximum(self.smallest, self.measured, out=self.smallest)
+
+    def _take(self, grid: Grid) -> None:
+        self.measured.copy_(grid.scale)
+        self.zero_point.copy_(grid.zero_point)
+        if self.learned != "measured":
+            self.log_scale.fill_(_logarithm(grid.scale))
+        if self._learns_zero:
+            self.zero_share.fill_(float(grid.zero_point) / 256)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Lowest and highest code less the zero point."""
+        low, high = CODE_RANGE[self.dtype]
+        known = self._left_behind
+        with unset_fake_temporarily():
+            zero_point = int(self._zero_point_now()) if known is None else known.zero_point[0]
+        return low - zero_point, high - zero_point
+
+    @property
+    def step(self) -> float:
+        """The scale as a Python number; read from its tensor only when that was written to."""
+        if self.learned != "measured":
+            return self._read_scale()
+        if self._known_step[0] != self.measured._version:
+            self._known_step = (self.measured._version, self._read_scale())
+        return self._known_step[1]
+
+    def _read_scale(self) -> float:
+        if self._left_behind is not None:
+            return self._left_behind.scale[0]
+        with unset_fake_temporarily():
+            return float(self.scale)
+
+    def bounds(self, rectified: bool) -> Bounds:
+        """Of the measured grid; worked out again only when one of its figures was written to."""
+        version = (self.measured._version, self.zero_point._version, rectified)
+        known = self._known
+        if known is None or known[0] is not self.measured or known[1] != version:
+            low, high = self.steps
+            self._known = known = (
+                self.measured,
+                version,
+                Bounds.of(self.measured, max(low, 0) if rectified else low, high, self.step),
+            )
+        return known[2]
+
+    def forward(self, x: Tensor, unit: Tensor | None = None, axis: int = -1, rectified: bool = False) -> Tensor:
+        """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape.
+
+        What comes in from outside in another type than float32 becomes that: exactly in half precision and from
+        integers up to 2**24, rounded from float64. But for FLOAT, autocast does not reach inside.
+
+        Args:
+            x: float32.
+            unit: of the accumulators that ``x`` is a sum of, which are then rounded twice as the device does: see
+                :func:`qtorch.numbers.straight_through.fake_accumulator`; ``x`` is then overwritten.
+            axis: of the channels, with ``unit``.
+            rectified: hold ``x`` at zero from below, as a fused ReLU does.
+
+        Raises:
+            NotFinite: EXACT, and a value is NaN.
+        """
+        if x.dtype is not torch.float32 and not self._keeps_type(x):
+            x = in_float32(x)
+        if self.mode is Mode.FLOAT:
+            # Said to depend on what it does not: processes that average gradients need one of every parameter.
+            return x + 0.0 * sum(self.parameters()) if self._parameters and torch.is_grad_enabled() else x
+        if undisturbed():
+            return self._on_grid(x, unit, axis, rectified)
+        if is_compiling():
+            return torch.compiler.disable(self._shielded)(x, unit, axis, rectified)
+        return self._shielded(x, unit, axis, rectified)
+
+    def _shielded(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
+        with without_autocast(x):
+            return self._on_grid(x, unit, axis, rectified)
+
+    def _keeps_type(self, x: Tensor) -> bool:
+        """Whether ``x`` is what a float layer gives under autocast, in the float network as it came."""
+        halves = x.dtype in (torch.float16, torch.bfloat16)
+        return halves and self.mode is Mode.FLOAT and autocasts()
+
+    def _on_grid(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
+        if self.mode is Mode.CALIBRATE:
+            if self.together and self.observer.in_step:
+                self.observer.observe_together(x)
+            else:
+                self.observer.observe(x)
+            return x
+        if self.mode is Mode.EXACT:
+            require_no_nan(x, "a tensor in EXACT mode")
+        if self.learned != "measured":
+            return self._learned(x)
+        if self.observing and self.training:
+            self._follow(x)
+        bounds = self.bounds(rectified)
+        if unit is not None:
+            return fake_accumulator(x, unit, self.measured, bounds, axis, self.config.gradient)
+        return fake_quantize(x, self.measured, bounds, self.config.gradient)
+
+    def _learned(self, x: Tensor) -> Tensor:
+        require_float32(self._parameters.items(), "learned-scale")
+        low, high = CODE_RANGE[self.dtype]
+        factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self.steps[1])
+        scale = torch.exp(self.log_scale).clamp_min(self.smallest)
+        zero = self.zero_point.to(torch.float32)
+        if self._learns_zero:
+            zero = scale_gradient(self.zero_share * 256, factor)
+        scale = scale_gradient(scale, factor) if self.learned != "pact" else scale
+        return learned_step(x, scale, zero, low, high, rounding=self.learned != "pact")
+
+    def _follow(self, x: Tensor) -> None:
+        """Observe, and move the grid along."""
+        if is_distributed():
+            self.observer.observe_together(x)
+        else:
+            self.observer.observe(x)
+        self.settle()
+
+    def dequantize(self, codes: Tensor) -> Tensor:
+        """float32 values of integer codes."""
+        return dequantize(codes, self.grid)
+
+    def extra_repr(self) -> str:
+        """Scale and zero point, for ``print(network)``."""
+        low, _ = self.steps
+        return f"{self.dtype}, scale={self.step:.6g}, zero_point={CODE_RANGE[self.dtype][0] - low}"
+
+
+def _logarithm(scale: Tensor) -> float:
+    """As a parameter, float32, holds it."""
+    return float(torch.tensor(math.log(float(scale)), dtype=torch.float32))

@@ -1,0 +1,135 @@
+"""Whether what is trained is what will be exported: optimizers that hold the network's parameters, and move them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from qtorch.errors import BadConfiguration
+from qtorch.network.calibration import quantizers, saturation
+from qtorch.network.quantized_network import is_calibration
+
+__all__ = ["checked_training", "follow", "held_parameters", "require_held", "require_moved", "snapshot"]
+
+
+def held_parameters(net: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
+    """The parameters of ``net`` that some optimizer will move, by name."""
+    held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    return {name: p for name, p in net.named_parameters() if p.requires_grad and id(p) in held}
+
+
+def follow(net: nn.Module, optimizers: Iterable[Optimizer]) -> list[str]:
+    """Hand the learned scales of ``net`` to the optimizers that hold its weights, and those that were made before.
+
+    Returns:
+        the names of the parameters that no optimizer had; each is now in the group of its layer's own parameters, or,
+        as that of an input, in the first group that has any parameter of the network.
+    """
+    optimizers = list(optimizers)
+    held = held_parameters(net, optimizers)
+    groups = {id(p): group for each in optimizers for group in each.param_groups for p in group["params"]}
+    new = [name for name, p in net.named_parameters() if is_calibration(name) and p.requires_grad and name not in held]
+    for name in new if held else ():
+        layer = name.split(".")
+        beside = next(
+            (other for n in range(len(layer) - 1, 0, -1) for other in held if other.split(".")[:n] == layer[:n]),
+            next(iter(held)),
+        )
+        groups[id(held[beside])]["params"].append(net.get_parameter(name))
+    return new if held else []
+
+
+def require_held(net: nn.Module, optimizers: Iterable[Optimizer], where: str) -> None:
+    """Refuse optimizers that hold nothing of ``net``.
+
+    Raises:
+        BadConfiguration: so it is, and ``net`` has something to train.
+    """
+    trainable = [name for name, p in net.named_parameters() if p.requires_grad]
+    if trainable and not held_parameters(net, optimizers):
+        raise BadConfiguration(
+            where=where,
+            expected="parameters of the network that will be exported",
+            got=f"none of its {len(trainable)} ({', '.join(trainable[:3])}{', ...' if len(trainable) > 3 else ''})",
+            remedy="make the optimizer from the parameters of the network that was prepared, or of the one it was "
+            "prepared from: they are the same",
+        )
+
+
+def snapshot(net: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
+    """Copies of the parameters of ``net`` that the optimizers hold, for :func:`require_moved`."""
+    return {name: p.detach().clone() for name, p in held_parameters(net, optimizers).items()}
+
+
+def require_moved(net: nn.Module, before: dict[str, Tensor], where: str) -> None:
+    """Refuse training that left every parameter as it was.
+
+    Args:
+        net: what was trained.
+        before: from :func:`snapshot`.
+        where: for the message.
+
+    Raises:
+        BadConfiguration: none has moved.
+    """
+    now = dict(net.named_parameters())
+    if before and all(torch.equal(now[name].detach().to(old.device), old) for name, old in before.items()):
+        raise BadConfiguration(
+            where=where,
+            expected="training that moves the weights of the network that will be exported",
+            got=f"all {len(before)} parameters as they were",
+            remedy="let the loss depend on this very network, call backward and the optimizer's step, and give a "
+            "learning rate above 0",
+        )
+
+
+@contextmanager
+def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
+    """A block that trains ``net``, in a loop of one's own: refused if what it trains is something else.
+
+    Scales that are learned are handed to the optimizers, which may have been made before the network was prepared.
+    At the end the last batch is looked at for activations that have outgrown their ranges, as those of a network do
+    that was calibrated before it was trained.
+
+    Example:
+        >>> with checked_training(qat, optimizer):
+        ...     for x, y in batches:
+        ...         optimizer.zero_grad()
+        ...         loss(qat(x), y).backward()
+        ...         optimizer.step()
+
+    Raises:
+        BadConfiguration: the optimizers hold no parameter of ``net``; or, at the end, none has moved.
+
+    Warns:
+        UserWarning: of every range that the last batch saturates.
+    """
+    follow(net, optimizers)
+    require_held(net, optimizers, "the optimizer")
+    before = snapshot(net, optimizers)
+    last: list[tuple[Any, ...]] = []
+
+    def remember(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        last[:] = [arguments]
+
+    hook = net.register_forward_pre_hook(remember)
+    try:
+        yield
+    finally:
+        hook.remove()
+    ranges = quantizers(net).values()
+    saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
+    for found in saturated:
+        warnings.warn(
+            f"saturated range: {found}. Remedy: train in Mode.FLOAT first, then calibrate and train on in Mode.FAKE",
+            UserWarning,
+            stacklevel=3,
+        )
+    if not saturated:
+        require_moved(net, before, "training")

@@ -1,0 +1,176 @@
+"""Pure functions of quantization: codes from reals, reals from codes, grids from ranges. No gradients.
+
+Activations round half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the generated C
+headers do, so that a value on a tie gets the same code in training, on the host and on the device. Constants round half
+to even, which costs one operation: weights and biases by :func:`whole_steps_` and nothing else, in training, in methods
+that look for a better rounding, and for the export.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qtorch.numbers.grid import CODE_RANGE, Grid
+
+__all__ = [
+    "WEIGHT_RANGE",
+    "along",
+    "bias_codes",
+    "bias_scale",
+    "codes_on_grid",
+    "constant_steps_",
+    "dequantize",
+    "largest_magnitude",
+    "quantize",
+    "range_to_grid",
+    "round_half_away",
+    "round_half_away_",
+    "weight_codes",
+    "whole_steps",
+    "whole_steps_",
+    "with_room_for_bias",
+]
+
+#: Codes of a symmetric weight: the lowest is left out, so that a weight and its negative are both representable.
+WEIGHT_RANGE = {"int4": (-7, 7), "int8": (-127, 127)}
+
+#: Biases stay below a quarter of int32, which leaves the accumulator room for the products.
+BIAS_LIMIT = 2**29
+
+#: Where a channel's weights and bias are all zero any scale will do; this one keeps s_in * s_w a normal float32.
+SMALLEST_WEIGHT_SCALE = 2.0**-40
+
+# As a tensor: PyTorch wraps a Python number anew at every call.
+_SMALLEST = torch.tensor(SMALLEST_WEIGHT_SCALE)
+
+#: The largest number below one half. Added to a number just below a tie it does not reach the next integer, where one
+#: half would; added to a tie it does, because the exact sum is no float32 (float64) and rounds up.
+_BELOW_HALF = {torch.float32: 0.5 - 2.0**-25, torch.float64: 0.5 - 2.0**-54}
+_ONE = torch.tensor(1.0)
+
+
+def round_half_away(x: Tensor) -> Tensor:
+    """Nearest integer, ties away from zero (C's ``round``); float32 or float64 of any size, infinity included."""
+    return round_half_away_(x.clone())
+
+
+def round_half_away_(x: Tensor) -> Tensor:
+    """:func:`round_half_away`, overwriting ``x``."""
+    # PyTorch's trunc is some ten times slower on a CPU than a division that truncates.
+    return x.add_(torch.sign(x), alpha=_BELOW_HALF[x.dtype]).div_(_ONE, rounding_mode="trunc")
+
+
+def whole_steps_(real: Tensor) -> Tensor:
+    """A constant in units of its grid's step, to the nearest whole step, half to even; overwrites ``real``."""
+    return real.round_()
+
+
+def whole_steps(real: Tensor) -> Tensor:
+    """:func:`whole_steps_` of what is needed afterwards."""
+    return whole_steps_(real.clone())
+
+
+def constant_steps_(x: Tensor, step: Tensor) -> Tensor:
+    """A constant in whole steps of its grid, float; overwrites ``x``, whose precision is the division's."""
+    return whole_steps_(x.div_(step))
+
+
+def along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
+    """``[]`` as it is; per-channel ``values [C]`` shaped to broadcast along ``axis`` of an ``ndim`` tensor."""
+    if axis is None or values.dim() == 0 or ndim == 1:
+        return values
+    if axis == 0 and ndim == 2:
+        return values.unsqueeze(1)
+    return values.reshape([-1 if d == axis else 1 for d in range(ndim)])
+
+
+def quantize(x: Tensor, grid: Grid, low: int, high: int) -> Tensor:
+    """Codes of float32 ``x``: ``clamp(round(x / scale) + zero_point, low, high)``; float32 division.
+
+    Values of any size, infinity included, saturate. TFLM's QUANTIZE kernel defines codes below 2**31 steps only: see
+    :mod:`qtorch.ops.quantize`.
+
+    Returns: int64 tensor of ``x``'s shape.
+    """
+    steps = round_half_away(x / grid.scale)
+    # Bounded before the conversion, because float to integer is undefined beyond the integer's range; NaN becomes the
+    # zero point, as in the generated headers.
+    steps = steps.nan_to_num(0.0).clamp(-(2.0**31), 2.0**31)
+    return (steps.to(torch.int64) + grid.zero_point).clamp(low, high)
+
+
+def codes_on_grid(x: Tensor, grid: Grid) -> Tensor:
+    """Codes of float32 ``x`` that lies on the grid, int64: no tie can occur, so any rounding will do."""
+    # Shifted and bounded while still float, where PyTorch is several times faster.
+    return torch.div(x, grid.scale).round_().add_(grid.zero_point).clamp_(*grid.limits).to(torch.int64)
+
+
+def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:
+    """float32 reals of integer ``codes``: the product taken in double and rounded once."""
+    scale = along(grid.scale, axis, codes.dim()).to(torch.float64)
+    return (scale * (codes - grid.zero_point)).to(torch.float32)
+
+
+def weight_codes(x: Tensor, grid: Grid, axis: int | None) -> Tensor:
+    """int64 codes of a symmetric constant, half to even, from :data:`WEIGHT_RANGE`."""
+    steps = constant_steps_(x.detach().clone(), along(grid.scale, axis, x.dim()))
+    return steps.clamp_(*WEIGHT_RANGE[grid.dtype]).to(torch.int64)
+
+
+def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: float = 0.0) -> Grid:
+    """The grid that covers ``[low, high]`` and zero: scale float32 ``[]``, zero point int32 ``[]``.
+
+    int8 is asymmetric: ``scale = (high - low) / 255`` after both ends were moved to include 0.0; the zero point is the
+    code nearest to 0.0, so 0.0 is exact. int16 has zero point 0: ``scale = max(|low|, |high|) / 32767``. A range that
+    is empty (a dead activation) is taken to span 1. A scale below ``smallest`` becomes that.
+    Source: Jacob et al. 2018, section 2.1 and 3.1; TFLite's 16x8 specification.
+    """
+    code_low, code_high = CODE_RANGE[dtype]
+    low64, high64 = low.to(torch.float64).clamp(max=0.0), high.to(torch.float64).clamp(min=0.0)
+    symmetric = dtype == "int16"
+    span = torch.maximum(-low64, high64) if symmetric else high64 - low64
+    steps = code_high if symmetric else code_high - code_low
+    scale = (torch.where(span > 2.0**-60, span, torch.ones_like(span)) / steps).to(torch.float32).clamp_min(smallest)
+    if symmetric:
+        return Grid(scale, torch.zeros((), dtype=torch.int32), dtype)
+    zero_point = round_half_away(code_low - low64 / scale.to(torch.float64)).clamp(code_low, code_high)
+    return Grid(scale, zero_point.to(torch.int32), dtype)
+
+
+def largest_magnitude(weight: Tensor, axis: int | None) -> Tensor:
+    """``max |w|``, float32: ``[C]`` along ``axis``, or ``[]``."""
+    magnitude = weight.detach().abs()
+    if axis is None:
+        return magnitude.amax()
+    if axis:
+        magnitude = magnitude.movedim(axis, 0)
+    return (magnitude if magnitude.dim() == 2 else magnitude.flatten(1)).amax(1)
+
+
+def with_room_for_bias(scale: Tensor, bias: Tensor | None, input_scale: float) -> Tensor:
+    """A weight's scale, float32 ``[C]`` or ``[]``, widened where the device could not add the bias in int32.
+
+    The bias, in units of ``input_scale * scale``, stays below 2**29. Recomputed wherever it is needed, in training and
+    at export alike.
+    """
+    if bias is None:
+        return torch.maximum(scale, _SMALLEST)
+    magnitude = bias.detach().abs()
+    needed = torch.add(_SMALLEST, magnitude if scale.dim() else magnitude.amax(), alpha=1 / (input_scale * BIAS_LIMIT))
+    return torch.maximum(scale, needed)
+
+
+def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:
+    """Scale of the accumulator and so of the bias: ``s_in * s_w``, rounded once to float32."""
+    return input_scale * weight_scale
+
+
+def bias_codes(bias: Tensor, grid: Grid) -> Tensor:
+    """Codes of a bias as float64 integers ``[C]``; double division, half to even.
+
+    double, because float32 can't hold every int32. An int64 bias keeps to 40 bits, which a double holds and the
+    16-bit kernels' requantization takes.
+    """
+    low, high = grid.limits if grid.dtype == "int32" else (-(2**40), 2**40)
+    return constant_steps_(bias.detach().to(torch.float64, copy=True), grid.scale.to(torch.float64)).clamp_(low, high)

@@ -1,0 +1,1 @@
+"""From a captured float network to a quantized one."""

@@ -1,0 +1,114 @@
+"""Puts planned ops into a traced network, each tensor's quantizer at the op that first computes onto its grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from qtorch.config import LayerConfig
+from qtorch.network.batch_norm import BatchNorm
+from qtorch.network.folded_normalization import FoldedNormalization
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.quantizer import Quantizer
+from qtorch.preparation.matching import Found
+from qtorch.preparation.sharing import Sharing
+from qtorch.row.row import Row
+
+__all__ = ["Assembly", "Plan"]
+
+
+@dataclass
+class Plan:
+    """An op to be: what was found at a node, and what the nodes behind it were folded into it."""
+
+    found: Found
+    name: str
+    config: LayerConfig
+    norm: BatchNorm | None = None
+    front: FoldedNormalization | None = None
+
+    @property
+    def row(self) -> Row:
+        """The op's row."""
+        return self.found.row
+
+
+class Assembly:
+    """Puts the planned ops into the network, each tensor's quantizer at the op that first computes onto its grid."""
+
+    def __init__(self, traced: fx.GraphModule, plans: dict[fx.Node, Plan], sharing: Sharing) -> None:
+        self.traced, self.plans, self.sharing = traced, plans, sharing
+        self.quantizer_of: dict[fx.Node, Quantizer] = {}
+        self.path_of: dict[fx.Node, str] = {}
+        self.built: dict[fx.Node, fx.Node] = {}
+
+    def run(self) -> None:
+        """Replace every planned node, in the order of execution."""
+        graph = self.traced.graph
+        for node in list(graph.nodes):
+            if node.op == "placeholder":
+                self._quantize_input(node)
+            elif node in self.plans:
+                self._build(node, self.plans[node])
+        graph.eliminate_dead_code()
+        graph.lint()
+        self._drop_unused_modules()
+        self.traced.recompile()
+
+    def _quantizer(self, node: fx.Node) -> Quantizer | None:
+        return self.quantizer_of.get(self.sharing.root(node))
+
+    def _new_quantizer(self, node: fx.Node) -> Quantizer:
+        grid = self.sharing.grid(node)
+        made = Quantizer(
+            grid.config, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed, smallest=grid.smallest
+        )
+        self.quantizer_of[self.sharing.root(node)] = made
+        return made
+
+    def _quantize_input(self, node: fx.Node) -> None:
+        root = self.sharing.root(node)
+        if self._quantizer(node) is None:
+            self.path_of[root] = f"{node.name}_quantizer"
+            self.traced.add_module(self.path_of[root], self._new_quantizer(node))
+        with self.traced.graph.inserting_after(node):
+            inserted = self.traced.graph.call_module(self.path_of[root], (node,))
+        inserted.meta = dict(node.meta)
+        node.replace_all_uses_with(inserted, delete_user_cb=lambda user: user is not inserted)
+        self.built[node] = inserted
+
+    def _build(self, node: fx.Node, plan: Plan) -> None:
+        sources = {role: self._quantizer(source) for role, source in plan.found.sources.items()}
+        output, owned = self._quantizer(node), False
+        if output is None:
+            output, owned = self._new_quantizer(node), True
+        op = QuantizedOp(
+            plan.row,
+            plan.found.attrs,
+            plan.found.constants,
+            {role: quantizer for role, quantizer in sources.items() if quantizer is not None},
+            plan.config,
+            output,
+            plan.norm,
+            plan.front,
+        )
+        if owned:
+            op.quantizer = output
+        self.traced.add_submodule(plan.name, op)
+        with self.traced.graph.inserting_after(node):
+            sources_now = tuple(self.built.get(source, source) for source in plan.found.sources.values())
+            built = self.traced.graph.call_module(plan.name, sources_now)
+        built.meta = dict(node.meta)
+        node.replace_all_uses_with(built)
+        self.traced.graph.erase_node(node)
+        self.built[node] = built
+
+    def _drop_unused_modules(self) -> None:
+        """Modules that nothing calls and that hold no parameters: activations that were absorbed."""
+        called = {str(node.target) for node in self.traced.graph.nodes if node.op == "call_module"}
+        used = {part for name in called for part in self.traced.get_submodule(name).modules()}
+        for name, module in list(self.traced.named_modules()):
+            holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
+            if name and module not in used and holds is None:
+                self.traced.delete_submodule(name)

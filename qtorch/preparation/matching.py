@@ -1,0 +1,264 @@
+"""From a node of a traced network to the row that stands for it: which tensors go in, with which attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from qtorch.capture.tracing import is_tensor, shape_of, source_line, value_of
+from qtorch.errors import UnsupportedLayer
+from qtorch.ops import ROWS
+from qtorch.preparation.remedies import SUPPORTED, asked, remedy
+from qtorch.row.row import Call, Match, Refused, Row
+
+__all__ = ["Found", "constant_of", "find_row", "refusal", "supported_names"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row at one node.
+
+    Attributes:
+        row: the op.
+        attrs: its attributes.
+        sources: nodes of the tensors that come in at run time, by role.
+        constants: parameters, buffers and numbers, by role.
+    """
+
+    row: Row
+    attrs: dict[str, Any]
+    sources: dict[str, fx.Node]
+    constants: dict[str, Tensor]
+
+
+def _all_matches() -> dict[tuple[str, Any], list[tuple[Row, Match]]]:
+    found: dict[tuple[str, Any], list[tuple[Row, Match]]] = {}
+    for row in ROWS.values():
+        for match in row.matches:
+            found.setdefault((match.kind, match.target), []).append((row, match))
+    return found
+
+
+_MATCHES = _all_matches()
+
+
+def supported_names() -> list[str]:
+    """What can be exported, as a person writes it."""
+    return sorted({target if kind == "method" else target.__name__ for kind, target in _MATCHES})
+
+
+_SUPPORTED = frozenset(supported_names())
+
+
+#: What stands in the place of a line whose file is not there: the next frame.
+_NO_SOURCE = ': File "'
+
+
+def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, remedy: str) -> UnsupportedLayer:
+    """The error for a call that can't be exported, with its name and its line of source."""
+    name = str(node.target) if node.op == "call_module" else node.name
+    line = source_line(node)
+    if _NO_SOURCE in line:
+        line = ""
+    return UnsupportedLayer(
+        where=f"layer {name!r}" + (f" ({line})" if line else ""), expected=expected, got=got, remedy=remedy
+    )
+
+
+def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
+    """The first row that stands for ``node``.
+
+    Raises:
+        UnsupportedLayer: none does, or not with these arguments.
+    """
+    module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    key = _key(node, module)
+    if key not in _MATCHES:
+        sources = [each for each in node.args if isinstance(each, fx.Node) and is_tensor(each)]
+        ask = asked(node, module, shape_of(sources[0]) if sources else ())
+        raise refusal(
+            traced,
+            node,
+            expected="a call that a row stands for",
+            got=ask.name,
+            remedy=remedy(ask, _SUPPORTED),
+        )
+    dtype = node.meta.get("dtype", torch.float32)
+    if dtype != torch.float32:
+        raise refusal(traced, node, expected="float32 tensors", got=str(dtype), remedy="compute in float32")
+    _require_batch_axis(traced, node)
+    for row, match in _MATCHES[key]:
+        tensors, arguments = _bind(traced, node, row, match, module)
+        shapes = {role: _shape(value) for role, value in tensors.items()}
+        try:
+            attrs = match.attrs(Call(module, arguments, shapes, shape_of(node)))
+        except Refused as why:
+            raise refusal(traced, node, expected=why.expected, got=why.got, remedy=why.remedy) from why
+        if attrs is not None:
+            return _found(traced, node, row, attrs, tensors)
+    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy=SUPPORTED)
+
+
+def _key(node: fx.Node, module: nn.Module | None) -> tuple[str, Any]:
+    if module is not None:
+        return ("module", type(module))
+    return ("function" if node.op == "call_function" else "method", node.target)
+
+
+def _bind(
+    traced: fx.GraphModule, node: fx.Node, row: Row, match: Match, module: nn.Module | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors by role (nodes, constants or numbers) and the other arguments by name."""
+    names = match.parameters
+    given: dict[str, Any] = dict(zip((n for n in names if not n.startswith("*")), node.args, strict=False))
+    if names and names[-1].startswith("*"):
+        surplus = node.args[len(names) - 1 :]
+        packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
+        given[names[-1][1:]] = tuple(packed)
+    given |= node.kwargs
+    _require_known(traced, node, names, given)
+    leading = [given.pop(name, None) for name in names[: match.tensors]]
+    if row.variadic:
+        leading = list(leading[0])
+    tensors = dict(zip(row.input_roles(len(leading)), leading, strict=True))
+    if module is not None:
+        tensors |= _own_tensors(traced, node, row, module)
+    arguments = {name: value_of(value) for name, value in given.items()}
+    return {r: _constant(traced, node, t) for r, t in tensors.items() if t is not None}, arguments
+
+
+def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Module) -> dict[str, Tensor]:
+    """Parameters of a layer, and what stands in their place as a buffer."""
+    found: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
+    found |= {role: tensor for role, tensor in module.named_buffers(recurse=False) if role in row.roles}
+    for role in row.roles:
+        if role not in found and isinstance(getattr(module, role, None), Tensor):
+            raise refusal(
+                traced,
+                node,
+                expected=f"a {role} that is a parameter or buffer",
+                got="a tensor that a hook computes from others, as torch.nn.utils.prune and weight_norm leave it",
+                remedy=f"make it permanent before the network is prepared: prune.remove(layer, {role!r}), "
+                "remove_weight_norm(layer)",
+            )
+    return found
+
+
+#: Arguments that change nothing here: in-place calls are looked at in :mod:`qtorch.preparation.aliasing`.
+_HARMLESS = frozenset({"inplace", "_stacklevel"})
+
+
+def _require_known(traced: fx.GraphModule, node: fx.Node, names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    """Refuse an argument that the match does not read, unless it is the default or of no consequence."""
+    if names and names[-1].startswith("*"):
+        return
+    known = {*names, *_HARMLESS, *(name for name in given if given[name] is None)}
+    known |= {"dtype"} if given.get("dtype") is torch.float32 else set()
+    strange = sorted(set(given) - known) + [f"{len(node.args)} positional ones"] * (len(node.args) > len(names))
+    if strange:
+        raise refusal(
+            traced,
+            node,
+            expected=f"no arguments but {', '.join(names)}",
+            got=", ".join(strange),
+            remedy="leave the others out, or write the call in its usual form",
+        )
+
+
+def _constant(traced: fx.GraphModule, node: fx.Node, value: Any) -> Any:
+    """A node that reads a parameter or buffer as that tensor; another node as it is; a number as a tensor."""
+    value = value_of(value)
+    if isinstance(value, fx.Node):
+        found = constant_of(traced, value)
+        return value if found is None else found
+    if not isinstance(value, Tensor | int | float):
+        raise refusal(
+            traced,
+            node,
+            expected="a tensor or a number",
+            got=f"{type(value).__name__} {value}",
+            remedy="name the tensors themselves, for example x.chunk(2, 1)[0] for what x.chunk(2, 1)[:1] has",
+        )
+    return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float32)
+
+
+def constant_of(traced: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The parameter or buffer that a node reads, if it does."""
+    if node.op != "get_attr":
+        return None
+    owner, _, name = str(node.target).rpartition(".")
+    found = getattr(traced.get_submodule(owner), name)
+    return found if isinstance(found, Tensor) else None
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return shape_of(value) if isinstance(value, fx.Node) else tuple(value.shape)
+
+
+def _found(
+    traced: fx.GraphModule, node: fx.Node, row: Row, attrs: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> Found:
+    sources = {role: t for role, t in tensors.items() if is_tensor(t)}
+    constants = {role: t for role, t in tensors.items() if role not in sources}
+    runtime = row.input_roles(len(tensors)) if row.variadic else row.roles[: row.runtime]
+    computed = [role for role in sources if role not in runtime]
+    if not sources:
+        raise refusal(
+            traced,
+            node,
+            expected=f"{row.name} of what is computed from the network's inputs",
+            got="parameters, buffers and numbers alone, of which the result is the same for every input",
+            remedy="compute it once, before the network is prepared, and make the result the parameter that is used: "
+            "for a mask, with torch.no_grad(): self.weight.mul_(mask)",
+        )
+    if computed:
+        raise refusal(
+            traced,
+            node,
+            expected=f"{row.name} with {', '.join(runtime)} computed at run time, the rest parameters or buffers",
+            got=f"{', '.join(computed)} computed from the network's inputs",
+            remedy="no form of it can be exported: weights stand in the file; x * y multiplies what is computed",
+        )
+    most = 4 if row.channels_last else row.most_axes
+    axes = max(len(shape_of(n)) for n in (node, *sources.values()))
+    if axes > most:
+        raise refusal(
+            traced,
+            node,
+            expected=f"tensors of at most {most} axes for {row.name}, which TFLite Micro has",
+            got=f"{axes}",
+            remedy="merge axes with reshape or flatten",
+        )
+    ranks = {len(shape_of(source)) for source in sources.values()}
+    constant_ranks = {constants[role].dim() for role in constants if role in runtime}
+    if len(ranks) > 1 or max(constant_ranks, default=0) > max(ranks):
+        raise refusal(
+            traced,
+            node,
+            expected="tensors of one rank, so that their batch axes are the same",
+            got=f"shapes {[shape_of(source) for source in sources.values()]}",
+            remedy="insert the missing axes with unsqueeze",
+        )
+    return Found(row, dict(attrs), sources, constants)
+
+
+def _require_batch_axis(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Without a batch axis PyTorch takes the first for the channels, and a row takes it for the batch."""
+    module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    target = _key(node, module)[1]
+    name = str(getattr(target, "__name__", target))
+    if not name.lower().endswith(("conv1d", "conv2d", "pool1d", "pool2d", "transpose1d", "transpose2d")):
+        return
+    axes, got = int(name[-2]) + 2, shape_of(node)
+    if len(got) != axes:
+        raise refusal(
+            traced,
+            node,
+            expected=f"{axes} axes, the first of them the batch's",
+            got=f"a result of shape {got}, from a tensor in which {name} sees no batch",
+            remedy="take the layer for one axis more or less, or insert the missing axis with unsqueeze",
+        )

@@ -1,0 +1,157 @@
+"""Float network to QAT network: trace, match rows, fold and fuse, and give every tensor a quantizer.
+
+The result is a ``torch.fx.GraphModule`` of :class:`Quantizer` (at the network's inputs) and :class:`QuantizedOp` nodes,
+with dropout where it was. Parameters stay the same objects and keep their names, so a float network's state dict loads
+into it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from qtorch.capture.capture import capture_of
+from qtorch.config import QuantizationConfig
+from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.network.batch_norm import BatchNorm
+from qtorch.network.calibration import freeze_batch_norm
+from qtorch.network.quantized_network import Origin, QuantizedNetwork
+from qtorch.network.quantizer import Quantizer
+from qtorch.preparation.preparation import Preparation
+from qtorch.preparation.sum_room import require_possible_sums
+from qtorch.preparation.unheard_settings import unheard
+
+__all__ = ["prepare", "unwrapped"]
+
+
+def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | None = None) -> QuantizedNetwork:
+    """A network over the weights of ``net`` that can be calibrated, trained with quantization, and exported.
+
+    Its parameters and buffers are the very objects that ``net`` has: an optimizer that was made before holds them, and
+    what is trained in one is trained in the other. Hand in ``copy.deepcopy(net)`` to keep a float network as it is.
+    Nothing else of ``net`` is changed.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
+        >>> qat = prepare(net, torch.zeros(1, 3, 8, 8))
+        >>> calibrate(qat, [torch.rand(100, 3, 8, 8)])
+        >>> set_mode(qat, Mode.FAKE)      # now train it like any module
+
+    Args:
+        net: a plain module; its layers and functions must stand in a row. Of a compiled, DataParallel or DDP-wrapped
+            one the module inside is prepared.
+        example_input: one batch as the network is called with it: a float32 tensor or NumPy array with a leading batch
+            axis; a tuple or list of arguments; a dict of arguments by name; or, where ``forward`` takes one, a dict or
+            list of tensors as the one argument. What it leaves out keeps its default; what is no tensor is a constant.
+        config: how to quantize.
+
+    Raises:
+        UnsupportedLayer: a layer, function, argument or control flow that can't be exported exactly; names it, its line
+            of source, and what to use instead.
+        NotFinite: a parameter holds NaN or infinity.
+        BadConfiguration: the network does not run on the example, is prepared already, or a layer is configured that it
+            does not have.
+        AccumulatorOverflow: a layer adds more codes than the device's sums hold, whatever range they have.
+
+    Warns:
+        UserWarning: of what the configuration asks for without effect.
+    """
+    net, config = unwrapped(net), config or QuantizationConfig()
+    if any(isinstance(module, Quantizer) for module in net.modules()):
+        raise BadConfiguration(
+            where="prepare",
+            expected="a float network",
+            got=f"{type(net).__name__} with quantizers in it, which is prepared already",
+            remedy="use it as it is; to quantize it otherwise, prepare the float network again",
+        )
+    _require_usable_parameters(net)
+    capture = capture_of(net, example_input)
+    prepared, odd = capture.traced(QuantizedNetwork)
+    preparation = Preparation(prepared, config)
+    preparation.run()
+    require_possible_sums(preparation.plans.values())
+    prepared.train(net.training)
+    _keep_frozen_norms(prepared, net)
+    prepared.finish(Origin(net, capture.shapes, config, prepare))
+    capture.require_same(prepared, odd)
+    for message in unheard(config, preparation.heard):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    return prepared
+
+
+def _keep_frozen_norms(prepared: nn.Module, net: nn.Module) -> None:
+    """Batch norms that are in evaluation while the network trains go on so, if all are.
+
+    Warns:
+        UserWarning: some are, and others are not.
+    """
+    norms = {name: module for name, module in net.named_modules() if isinstance(module, BatchNorm)}
+    frozen = [name for name, module in norms.items() if net.training and not module.training]
+    if frozen and len(frozen) == len(norms):
+        freeze_batch_norm(prepared)
+    elif frozen:
+        warnings.warn(
+            f"prepare: batch norm {frozen[0]!r} is in evaluation while the network trains, and will train in what was "
+            "prepared, as the others do. Remedy: freeze all, by qtorch.freeze_batch_norm(network)",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The module that was compiled, or wrapped for several devices; ``net`` itself where it was not.
+
+    Raises:
+        BadConfiguration: it was scripted, so that nothing is left of its layers.
+    """
+    while True:
+        if isinstance(net, torch.jit.ScriptModule):
+            raise BadConfiguration(
+                where="prepare",
+                expected="a module of Python",
+                got=f"{type(net).__name__}",
+                remedy="prepare the module that was handed to torch.jit.script or torch.jit.trace",
+            )
+        wrapped = isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        # A compiled module's class is not looked up: to import it takes as long as all the rest of torch.
+        inside: Any = net.module if wrapped else net._modules.get("_orig_mod")
+        if inside is None:
+            return net
+        net = inside
+
+
+def _require_usable_parameters(net: nn.Module) -> None:
+    for name, parameter in net.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise BadConfiguration(
+                where=f"parameter {name!r}",
+                expected="values",
+                got="none yet, as a lazy layer has before its first batch",
+                remedy="call the network once on a batch before it is prepared",
+            )
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise BadConfiguration(
+                where=f"parameter {name!r}",
+                expected="float32, in which a prepared network computes",
+                got=f"{parameter.dtype}",
+                remedy="call .float() on the network before it is prepared",
+            )
+        if not parameter.numel():
+            raise BadConfiguration(
+                where=f"parameter {name!r}",
+                expected="at least one number",
+                got=f"shape {tuple(parameter.shape)}",
+                remedy="leave that layer out, or make it wider",
+            )
+        # On no device there are no values to look at.
+        bad = 0 if parameter.is_meta else int((~torch.isfinite(parameter)).sum())
+        if bad:
+            raise NotFinite(
+                where=f"parameter {name!r}",
+                expected="finite values",
+                got=f"{bad} of {parameter.numel()} NaN or infinite",
+                remedy="lower the learning rate or check the data, and train the float network again",
+            )

@@ -1,0 +1,58 @@
+"""States that begin with zeros, one for each sample: ``x.new_zeros(x.shape[0], n)``, which is no constant.
+
+A device has no op that makes a tensor of the batch's size. A number of each sample times zeros is such a tensor, and
+its integers are those of zero, whatever the number is.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import torch
+from torch import fx
+
+from qtorch.capture.tracing import is_tensor, shape_of
+
+__all__ = ["write_out_zeros"]
+
+_FUNCTIONS, _METHODS = (torch.zeros, torch.zeros_like), ("new_zeros",)
+
+
+def write_out_zeros(traced: fx.GraphModule) -> None:
+    """Replace, in a traced network, every tensor of zeros that has the batch's size by a product with an input."""
+    inputs = [n for n in traced.graph.nodes if n.op == "placeholder" and is_tensor(n) and len(shape_of(n)) > 1]
+    batch = shape_of(inputs[0])[:1] if inputs else ()
+    found = [n for n in traced.graph.nodes if _is_zeros(n) and len(shape_of(n)) > 1 and shape_of(n)[:1] == batch]
+    for node in found:
+        _write_out(traced, node, inputs[0])
+    if found:
+        traced.graph.eliminate_dead_code()
+        traced.recompile()
+
+
+def _is_zeros(node: fx.Node) -> bool:
+    made = node.target in (_FUNCTIONS if node.op == "call_function" else _METHODS)
+    float32 = node.meta.get("dtype", torch.float32) == torch.float32
+    return node.op in ("call_function", "call_method") and made and is_tensor(node) and float32
+
+
+def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:
+    shape, graph = shape_of(node), traced.graph
+    batch, ones = shape[0], (1,) * (len(shape) - 1)
+    name = f"_{node.name}"
+    traced.register_buffer(name, torch.zeros(1, *shape[1:]), persistent=False)
+    with graph.inserting_before(node):
+        flat = _known(graph.call_method("flatten", (source, 1)), node, (batch, (math.prod(shape_of(source)[1:]),)))
+        first = _known(graph.call_function(operator.getitem, (flat, (slice(None), slice(0, 1)))), node, (batch, (1,)))
+        number = _known(graph.call_method("reshape", (first, -1, *ones)), node, (batch, ones))
+        zeros = _known(graph.get_attr(name), node, (1, shape[1:]))
+        product = _known(graph.call_function(operator.mul, (number, zeros)), node, (batch, shape[1:]))
+    node.replace_all_uses_with(product)
+    graph.erase_node(node)
+
+
+def _known(made: fx.Node, like: fx.Node, shape: tuple[int, tuple[int, ...]]) -> fx.Node:
+    made.meta = {**like.meta, "shape": (shape[0], *shape[1])}
+    made.stack_trace = like.stack_trace
+    return made

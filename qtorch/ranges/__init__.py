@@ -1,0 +1,1 @@
+"""Observers: how a tensor's range is measured."""

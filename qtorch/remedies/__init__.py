@@ -1,0 +1,1 @@
+"""Forms to write instead of a call that no row supports."""

@@ -1,0 +1,231 @@
+"""What an op demands of the quantization of its tensors, as frozen data with one check each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from qtorch.numbers.grid import CODE_RANGE
+from qtorch.numbers.qparams import QParams
+
+__all__ = [
+    "ACCUMULATED",
+    "RESCALED",
+    "AnyGrid",
+    "BiasFromAccumulator",
+    "CoarserThan",
+    "Constraint",
+    "Fixed",
+    "Free",
+    "InverseRoot",
+    "NotNegative",
+    "Real",
+    "SameAs",
+    "SymmetricWeight",
+]
+
+
+class Constraint(Protocol):
+    """A demand on one tensor of a node."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """What is wrong with the tensor in ``role``, or ``None``; ``qparams`` has every tensor of the node by role."""
+
+
+@dataclass(frozen=True)
+class Free:
+    """Any scale and zero point, per tensor, in one of the types; the first is the default.
+
+    ``smallest`` is a scale below which the kernel's arithmetic breaks down; ranges are widened so that none is.
+    ``largest`` is, by type, the scale above which it does.
+    """
+
+    dtypes: tuple[str, ...] = ("int8",)
+    smallest: float = 0.0
+    largest: Mapping[str, float] = field(default_factory=dict)
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        if got is None or got.dtype not in self.dtypes or got.axis is not None:
+            return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
+        largest = self.largest.get(got.dtype, math.inf)
+        if not self.smallest <= got.scale[0] <= largest:
+            return f"expected a scale from {self.smallest} to {largest}, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class AnyGrid:
+    """Any grid per tensor of one of the types, ``"float32"`` among them where none is allowed too."""
+
+    dtypes: tuple[str, ...]
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        dtype = "float32" if got is None else got.dtype
+        if dtype not in self.dtypes or (got is not None and got.axis is not None):
+            return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class NotNegative(Free):
+    """Any grid whose lowest code is that of zero."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        lowest = got is not None and got.zero_point[0] == got.code_range[0]
+        return super().violation(role, qparams) or (None if lowest else f"expected the lowest code as zero, got {got}")
+
+
+@dataclass(frozen=True)
+class InverseRoot(Free):
+    """Any grid by which the kernel need not shift ``1 / sqrt(input)`` by more than 31 bits either way."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, source = qparams[role], qparams["input"]
+        found = super().violation(role, qparams)
+        if found or got is None or source is None:
+            return found
+        root = math.sqrt(source.scale[0])
+        least, most = 2.0**-29 / root, 2.0**10 / root
+        return None if least < got.scale[0] < most else f"expected a scale from {least} to {most}, got {got.scale[0]}"
+
+
+@dataclass(frozen=True)
+class CoarserThan(Free):
+    """Any grid whose scale is above a factor times what other tensors' scales say.
+
+    Beyond it the kernels abort, or shift numbers to the left out of int32. Ranges are widened to satisfy it, which
+    loses nothing: it takes an output that is a tiny share of one step of its inputs to violate it.
+
+    Attributes:
+        others: roles of the other tensors.
+        factors: the factor by type of the tensor.
+        combine: the coarsest of their scales, its square, or their product.
+        also: another such demand.
+    """
+
+    others: tuple[str, ...] = ("input",)
+    factors: Mapping[str, float] = field(default_factory=dict)
+    combine: Literal["coarsest", "square", "product"] = "coarsest"
+    also: CoarserThan | None = None
+
+    def least(self, dtype: str, scales: Mapping[str, float]) -> float:
+        """The scale that must be exceeded, from the coarsest scale of each role."""
+        found = [scales[role] for role in self.others if role in scales]
+        combined = math.prod(found) if self.combine == "product" else max(found, default=0.0)
+        own = self.factors[dtype] * (combined**2 if self.combine == "square" else combined)
+        return own if self.also is None else max(own, self.also.least(dtype, scales))
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        found = super().violation(role, qparams)
+        if found or got is None:
+            return found
+        scales = {other: max(q.scale) for other, q in qparams.items() if q is not None}
+        least = self.least(got.dtype, scales)
+        return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None
+
+
+#: An output onto which accumulators are brought: a step of it is no small fraction of a step of theirs.
+ACCUMULATED = CoarserThan(
+    ("int8", "int16"), others=("input", "weight"), factors={"int8": 2.0**-6, "int16": 2.0**-6}, combine="product"
+)
+
+#: An output onto which codes, or a mean of codes, are brought by one factor.
+RESCALED = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-21, "int16": 2.0**-13})
+
+
+@dataclass(frozen=True)
+class SameAs:
+    """The very scale, zero point and type of another tensor of the node."""
+
+    other: str
+    dtypes: tuple[str, ...] = tuple(CODE_RANGE)
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, expected = qparams[role], qparams[self.other]
+        if got is not None and got.dtype not in self.dtypes:
+            return f"expected {' or '.join(self.dtypes)}, got {got}"
+        if got is None or expected is None or got.axis is not None or got != expected:
+            return f"expected {self.other}'s, {expected}, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The one scale and zero point that the kernel assumes, for each type that it has."""
+
+    grids: Mapping[str, tuple[float, int]]
+
+    def qparams(self, dtype: str) -> QParams:
+        """The record for one type."""
+        scale, zero_point = self.grids[dtype]
+        return QParams((scale,), (zero_point,), dtype)
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        if got is None or got.dtype not in self.grids or got != self.qparams(got.dtype):
+            return f"expected one of {[self.qparams(dtype) for dtype in self.grids]}, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class Real:
+    """float32, not quantized."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        return None if qparams[role] is None else f"expected float32 without quantization, got {qparams[role]}"
+
+
+@dataclass(frozen=True)
+class SymmetricWeight:
+    """Zero point 0, per tensor or per channel along ``axis`` of the constant as the device stores it.
+
+    ``per_tensor`` has the types that the kernel reads per tensor only.
+    """
+
+    axis: int
+    dtypes: tuple[str, ...] = ("int8",)
+    per_tensor: tuple[str, ...] = ()
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got = qparams[role]
+        axes = (None,) if got is not None and got.dtype in self.per_tensor else (None, self.axis)
+        if got is None or got.dtype not in self.dtypes or any(got.zero_point) or got.axis not in axes:
+            wanted = " or ".join(self.dtypes)
+            return f"expected {wanted} with zero point 0, per tensor or along axis {self.axis}, got {got}"
+        return None
+
+
+@dataclass(frozen=True)
+class BiasFromAccumulator:
+    """Zero point 0 and, channel by channel, the float32 product of two other scales; int32, int64 beside int16."""
+
+    input: str = "input"
+    weight: str = "weight"
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, source, weight = qparams[role], qparams[self.input], qparams[self.weight]
+        if source is None or weight is None:
+            return f"expected quantized {self.input} and {self.weight}, got {source} and {weight}"
+        dtype = "int64" if source.dtype == "int16" else "int32"
+        product = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
+        if got is None or got.dtype != dtype or got.scale != tuple(float(s) for s in product):
+            return f"expected {dtype} with scales {product.tolist()}, got {got}"
+        return None

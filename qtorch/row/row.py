@@ -1,0 +1,278 @@
+"""The type of a row: everything this project knows of one operator, on one screen.
+
+A row is read by the training layers, the interpreter, the passes, the writers and the tests. Rows live in
+:mod:`qtorch.ops`, one file each; nothing here knows a particular operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import Constraint
+from qtorch.row.kernel_call import KernelCell
+from qtorch.row.onnx_form import Onnx
+
+__all__ = [
+    "Attrs",
+    "Call",
+    "Match",
+    "Operand",
+    "OptionField",
+    "Reference",
+    "Refused",
+    "Row",
+    "Sample",
+    "TFLite",
+    "Unsupported",
+    "any_order",
+    "last_axis_stays",
+    "require_elements",
+]
+
+#: An op's attributes: plain values (numbers, strings, tuples of them), compared and written as they are.
+Attrs = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A cell that can't be filled, and why."""
+
+    reason: str
+
+
+class Refused(Exception):
+    """A match can't express this call exactly; ``prepare`` adds where it stands and raises UnsupportedLayer."""
+
+    def __init__(self, *, expected: str, got: str, remedy: str) -> None:
+        self.expected, self.got, self.remedy = expected, got, remedy
+        super().__init__(f"expected {expected}, got {got}. Remedy: {remedy}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call in a traced network, as a match reads it.
+
+    Attributes:
+        module: the called module, ``None`` for functions and methods.
+        arguments: what is no tensor, by parameter name, as far as it was given.
+        shapes: of the tensors that come in, by role, in PyTorch's order and with the batch axis.
+        output_shape: of the (first) result.
+    """
+
+    module: Any
+    arguments: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    output_shape: tuple[int, ...]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A module's attribute or a function's argument."""
+        return getattr(self.module, name, default) if self.module is not None else self.arguments.get(name, default)
+
+    def axis(self, index: int, role: str) -> int:
+        """A torch ``dim`` counted from the front.
+
+        Raises:
+            Refused: it is the batch axis, along which a device has one sample.
+        """
+        rank = len(self.shapes[role])
+        found = index + rank if index < 0 else index
+        if found == 0:
+            raise Refused(expected="an axis other than the batch's", got=f"dim={index}", remedy="keep samples apart")
+        return found
+
+
+def require_elements(call: Call) -> None:
+    """Refuse a call whose result is empty: it has no range, and the file no such tensor.
+
+    Raises:
+        Refused: an axis of the result has size 0.
+    """
+    if 0 in call.output_shape:
+        raise Refused(expected="at least one element", got=f"shape {call.output_shape}", remedy="leave the slice out")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A torch callable that a row stands for.
+
+    Attributes:
+        kind: how it appears in a traced graph.
+        target: the module class, the function, or the method's name.
+        attrs: reads the op's attributes; ``None`` if another row stands for this call; may raise :class:`Refused`.
+        parameters: names of the call's parameters in their order. A module's own parameters are not among them.
+        tensors: how many of these, from the first, are tensors (or numbers that stand for one); they fill the row's
+            roles in order. A list of tensors counts as one and fills the roles of a variadic row.
+    """
+
+    kind: Literal["module", "function", "method"]
+    target: type[nn.Module] | Callable[..., Any] | str
+    attrs: Callable[[Call], dict[str, Any] | None] = lambda call: {}
+    parameters: tuple[str, ...] = ("input",)
+    tensors: int = 1
+
+
+@dataclass(frozen=True)
+class OptionField:
+    """An attribute in the operator's options table: ``enum`` names the schema's enumeration where it is one.
+
+    A tuple becomes a vector of int32. A float must be exactly a float32.
+    """
+
+    attr: str
+    option: str
+    enum: str | None = None
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An attribute that the operator takes as a constant int32 tensor, at ``position`` among all its inputs.
+
+    An int becomes a scalar, nested tuples a tensor of their rank.
+    """
+
+    attr: str
+    position: int
+
+
+@dataclass(frozen=True)
+class TFLite:
+    """How the op stands in a .tflite file.
+
+    Attributes:
+        operator: member of the schema's BuiltinOperator.
+        resolver: method of TFLM's MicroMutableOpResolver.
+        version: of the kernel, from the qparams by role.
+        options: the options table, or ``None`` where the kernel reads none.
+        fields: that table's fields.
+        operands: attributes that are written as input tensors, by ascending position.
+        order: the row's roles in the operator's own order, where it is another.
+    """
+
+    operator: str
+    resolver: str
+    version: Callable[[Mapping[str, QParams | None]], int]
+    options: str | None = None
+    fields: tuple[OptionField, ...] = ()
+    operands: tuple[Operand, ...] = ()
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case for every backend: tensors as the device stores them, and their quantization, by role.
+
+    ``arrays`` has every input; those in ``constants`` (and every role that can only be a constant) stand in the file,
+    the others have the batch as their first axis. ``qparams`` has the output as well (``"output"``, or ``"output_0"``,
+    ... of an op with many). Two words in a label are read by the tests: "alike" says that the outputs are, on purpose;
+    "TFLM alone" that other engines' kernels compute something else here.
+    """
+
+    label: str
+    attrs: Attrs
+    arrays: Mapping[str, np.ndarray]
+    qparams: Mapping[str, QParams | None]
+    constants: frozenset[str] = frozenset()
+
+
+#: (attrs, codes by role, grids by role with the outputs', rounding) -> output codes, a tuple of them from an op with
+#: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
+Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
+
+
+def any_order(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
+    """Of an elementwise op: what it computes does not depend on where its axes lie."""
+    return attrs
+
+
+def last_axis_stays(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
+    """Of an op that works along the last axis and treats all others alike."""
+    return attrs if axes[-1] == rank - 1 else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operator.
+
+    Attributes:
+        name: the TFLite term in lower case; also the file's name.
+        roles: names of the inputs in TFLite's order; a variadic row has one, ``"input"``, for ``input_0``, ``input_1``.
+        runtime: how many of the roles, from the first, may be computed at run time; the others are constants.
+        variadic: any number of run-time inputs.
+        many: any number of outputs, ``output_0``, ``output_1``, ...
+        matches: what it stands for in a PyTorch network.
+        forward: the float function of training on PyTorch's axis order, ``(attrs, tensors by role) -> tensor``.
+        constraints: by role, ``"output"`` included; the role without its number where there are many.
+        reference: integers as TFLM's kernel computes them.
+        samples: cases from which the tests of every backend are generated.
+        onnx: the float operators that stand for it in an ONNX file, and how far its runtime may lie from ``reference``.
+        c: which kernel of ``firmware/c`` computes it, and with what.
+        fusable: activations that the kernel's own ``activation`` attribute can absorb.
+        selects: every output element is a copy of an input element, so nothing is rounded.
+        channels_last: the kernel wants ``[N, H, W, C]`` where PyTorch has ``[N, C, H, W]``; one-dimensional forms
+            ``[N, C, L]`` are then computed as ``[N, 1, L, C]``.
+        most_axes: how many axes a tensor may have, the batch's among them; more abort or refuse in TFLM's kernels.
+        weight_order: by role, PyTorch's axes in the order in which the device stores a constant.
+        transposed: attributes of the same op on tensors whose axis ``i`` is stored as axis ``axes[i]`` of ``rank``
+            (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
+            the op's tensors alike.
+        needs_bias: LiteRT's kernel takes no node without one, so a bias of zeros stands in for a missing one.
+        fake_exactly: FAKE mode too computes the device's integers for this op: its float form lands on ties or goes
+            through a table, and parts from them far more often than a sum of products does.
+        kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
+        litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
+            type; exact where nothing is said.
+        sums: where the kernel adds as many codes as the input's shape says: the least and the greatest integer that it
+            comes by, from the attributes, that shape in PyTorch's order, and the lowest and highest code less the zero
+            point.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    matches: tuple[Match, ...]
+    forward: Callable[[Attrs, Mapping[str, Tensor]], Any]
+    constraints: Mapping[str, Constraint]
+    reference: Reference
+    tflite: TFLite | Unsupported
+    samples: Callable[[], Iterable[Sample]]
+    onnx: Onnx | Unsupported = Unsupported("its ONNX cell is not written")
+    c: KernelCell | Unsupported = Unsupported("no C kernel computes it yet")
+    runtime: int = 1
+    variadic: bool = False
+    many: bool = False
+    fusable: frozenset[str] = field(default_factory=frozenset)
+    selects: bool = False
+    channels_last: bool = False
+    most_axes: int = 5
+    weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
+    fake_exactly: bool = False
+    kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
+    needs_bias: bool = False
+    litert_lsb: Mapping[str, int] = field(default_factory=dict)
+    sums: Callable[[Attrs, tuple[int, ...], int, int], tuple[int, int]] | None = None
+
+    def input_roles(self, count: int) -> tuple[str, ...]:
+        """Role of each of ``count`` inputs."""
+        return tuple(f"{self.roles[0]}_{i}" for i in range(count)) if self.variadic else self.roles[:count]
+
+    def output_roles(self, count: int) -> tuple[str, ...]:
+        """Role of each of ``count`` outputs."""
+        return tuple(f"output_{i}" for i in range(count)) if self.many else ("output",)
+
+    def constraint(self, role: str) -> Constraint:
+        """The demand on a role, numbered or not."""
+        stem, _, number = role.rpartition("_")
+        return self.constraints[stem if number.isdigit() else role]
+
+    def violations(self, qparams: Mapping[str, QParams | None]) -> list[str]:
+        """Every broken constraint of a node with these qparams, as ``role: what``."""
+        found = ((role, self.constraint(role).violation(role, qparams)) for role in qparams)
+        return [f"{role}: {what}" for role, what in found if what]
