@@ -128,7 +128,7 @@ _ARITHMETIC = (
         "qtorch/numbers/functional.py",
         "scale = along(grid.scale, axis, codes.dim()).to(torch.float64)",
         "scale = along(grid.scale, axis, codes.dim())",
-        _rows("dequantize"),
+        _FUNCTIONAL,
     ),
     Mutant(
         "qtorch/numbers/functional.py", "low.to(torch.float64).clamp(max=0.0)", "low.to(torch.float64)", _FUNCTIONAL
@@ -211,9 +211,7 @@ _FILES = (
         _tests("test_file_details"),
         equivalent="no operator of a row has a code of 128 or more",
     ),
-    Mutant(
-        "export/tflite/writer.py", "nibbles[0::2] | nibbles[1::2] << 4", "nibbles[1::2] | nibbles[0::2] << 4", _SUMS
-    ),
+    Mutant("export/graph/bytes.py", "nibbles[0::2] | nibbles[1::2] << 4", "nibbles[1::2] | nibbles[0::2] << 4", _SUMS),
     Mutant("export/tflite/reader.py", "if offset % ALIGNMENT:", "if False:", _tests("test_file_details")),
     Mutant("export/tflite/reader.py", "        if aligned:\n", "        if False:\n", _tests("test_file_details")),
     Mutant("export/tflite/reader.py", "code = max(opcode", "code = min(opcode", _tests("test_file_details")),
