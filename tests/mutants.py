@@ -231,7 +231,13 @@ _WRITER = (
     ),
     Mutant("export/c/memory_plan.py", "max((offset + buffer.size for", "max((offset for", _MEMORY),
     Mutant("export/c/network.py", "buffer.last <= index)", "True)", _C_NETWORKS),
-    Mutant("export/c/network.py", "size <= buffer.size and", "True and", _C_NETWORKS),
+    Mutant(
+        "export/c/network.py",
+        "size <= buffer.size and",
+        "True and",
+        _C_NETWORKS,
+        equivalent="every kernel that may work in place writes as many bytes as it reads",
+    ),
     Mutant("export/c/network.py", "max(found.last, until, index)", "index", _C_NETWORKS),
     Mutant(
         "export/c/network.py",
