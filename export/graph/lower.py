@@ -20,8 +20,8 @@ from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.numbers.qparams import QParams
-from qtorch.preparation.preparation import is_transparent
 from qtorch.preparation.sum_room import require_sum_room
+from qtorch.preparation.transparency import is_transparent
 
 __all__ = ["lower"]
 
