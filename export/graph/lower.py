@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from export.graph.ir import Graph, Node, Value, check
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp

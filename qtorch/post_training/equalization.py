@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.capture import CapturedNetwork
-from qtorch.capture.tracing import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.post_training.fold import fold_batch_norms
 from qtorch.preparation.matching import Found, constant_of, find_row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from qtorch.capture.tracing import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.preparation.transparency import source_of
 

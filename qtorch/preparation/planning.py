@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import fx
 
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.normalization import Normalization
 from qtorch.preparation.assembly import Plan

@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from qtorch.capture.tracing import is_tensor
+from qtorch.capture.nodes import is_tensor
 from qtorch.capture.training_form import InTraining
 
 __all__ = ["is_silent", "is_transparent", "readers", "source_of"]
