@@ -14,14 +14,14 @@ import torch
 from torch import fx
 
 from export.graph.ir import Graph, Node, Value, check
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.numbers.qparams import QParams
-from qtorch.preparation.preparation import is_transparent
 from qtorch.preparation.sum_room import require_sum_room
+from qtorch.preparation.transparency import is_transparent
 
 __all__ = ["lower"]
 

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
-from qtorch.capture.check import require_captured, require_repeatable
 from qtorch.capture.decompositions import decompose
+from qtorch.capture.evaluation_comparison import require_captured
+from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
-from qtorch.capture.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace
+from qtorch.capture.repeatability import require_repeatable
+from qtorch.capture.tracing import Trace, Traced, is_leaf, trace
 from qtorch.capture.training_comparison import training_difference, training_trace
 from qtorch.capture.training_form import act_in_training, keep_training_form
 from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer

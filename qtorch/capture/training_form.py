@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.tracing import keeps_gradients, source_line
+from qtorch.capture.nodes import keeps_gradients, source_line
 from qtorch.capture.writing_calls import writing_calls, written_by
 
 __all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]

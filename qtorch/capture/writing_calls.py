@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from qtorch.capture.tracing import value_of
+from qtorch.capture.nodes import value_of
 
 __all__ = ["is_view", "writes", "writing_calls", "written_by"]
 

@@ -18,9 +18,10 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from qtorch.errors import BadConfiguration, ParityError
-from qtorch.lightning.callback import KEY, QuantizationAwareTraining
+from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.changed_options import changed_options
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
+from qtorch.lightning.checkpoint_entry import KEY
 from qtorch.lightning.help_sections import SectionedParser, help_of_section
 from qtorch.lightning.notices import print_whatever, quiet_notices, tensorboard_absent
 from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options

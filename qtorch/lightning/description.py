@@ -23,9 +23,9 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from qtorch.errors import BadCheckpoint, BadInput
+from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
 
-__all__ = ["UntrustedName", "build", "describe", "load_plain", "unopenable"]
+__all__ = ["UntrustedName", "build", "describe", "load_plain", "require_openable"]
 
 _NUMBERS = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 #: What may stand in a checkpoint beside plain values and tensors: building one of them does nothing else.
@@ -186,18 +186,48 @@ def _enum(name: str, where: str) -> type[Enum]:
     return found
 
 
-def unopenable(
+def require_openable(
     module: pl.LightningModule,
     data: pl.LightningDataModule | None,
     require_same: Callable[[pl.LightningModule], None],
-) -> str:
-    """Why a checkpoint of this run could not be opened by itself; empty where it can.
+    needed: bool,
+) -> None:
+    """See that the checkpoints of a run can be opened by themselves.
 
     Args:
         module: as it is before training.
         data: the run's data module, if it has one; it is not built again.
         require_same: raises where a module that was built again is another one.
+        needed: whether a checkpoint is the run's only way out.
+
+    Raises:
+        BadConfiguration: they are needed, and can't be opened.
+
+    Warns:
+        UserWarning: they can't be opened, and are not needed.
     """
+    problem = _unopenable(module, data, require_same)
+    if not problem:
+        return
+    if needed:
+        raise BadConfiguration(
+            where=type(module).__name__,
+            expected="a module and data whose checkpoints can be opened again, which is what an export does",
+            got=problem.partition(" Remedy: ")[0],
+            remedy=problem.partition(" Remedy: ")[2] or "correct the hyperparameters",
+        )
+    rank_zero_warn(
+        f"this run's checkpoints can't be opened by python -m export or load_run: {problem} "
+        "Training goes on; the trained network can be exported in this process."
+    )
+
+
+def _unopenable(
+    module: pl.LightningModule,
+    data: pl.LightningDataModule | None,
+    require_same: Callable[[pl.LightningModule], None],
+) -> str:
+    """Why a checkpoint of this run could not be opened by itself; empty where it can."""
     try:
         for thing in (module, data):
             if thing is None:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.capture import CapturedNetwork
-from qtorch.capture.tracing import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.post_training.fold import fold_batch_norms
 from qtorch.preparation.matching import Found, constant_of, find_row
-from qtorch.preparation.preparation import is_transparent
+from qtorch.preparation.transparency import is_transparent
 
 __all__ = ["balance", "equalize", "input_ranges", "output_ranges"]
 

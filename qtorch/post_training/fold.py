@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from qtorch.capture.capture import CapturedNetwork, capture_of
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.network.batch_norm import BatchNorm, fold
 from qtorch.preparation.matching import constant_of
 

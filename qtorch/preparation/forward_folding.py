@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.config import LayerConfig
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.normalization import Normalization

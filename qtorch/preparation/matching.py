@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.tracing import is_tensor, shape_of, source_line, value_of
+from qtorch.capture.nodes import is_tensor, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
 from qtorch.preparation.remedies import SUPPORTED, asked, remedy

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from qtorch.capture.tracing import value_of
+from qtorch.capture.nodes import value_of
 from qtorch.remedies.asked import Asked, none
 from qtorch.remedies.forms import FORMS
 

@@ -12,7 +12,7 @@ import operator
 import torch
 from torch import fx
 
-from qtorch.capture.tracing import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, shape_of
 
 __all__ = ["write_out_zeros"]
 
