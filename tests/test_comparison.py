@@ -60,8 +60,7 @@ def with_input_scale(graph: Graph, scale: float) -> Graph:
     """The same with another scale at the input; written, never computed."""
     name = graph.inputs[0]
     value = graph.values[name]
-    assert value.qparams is not None
-    other = replace(value, qparams=replace(value.qparams, scale=(scale,)))
+    other = replace(value, qparams=replace(value.quantization, scale=(scale,)))
     return replace(graph, values={**graph.values, name: other})
 
 
@@ -72,8 +71,7 @@ def test_a_file_agrees_with_itself_and_a_scale_one_bit_off_is_seen(graph: Graph,
     assert own is not None
     # Input, convolution, pooling, sums, probabilities, and two weights.
     assert (own.tensors, own.equal, own.largest) == (7, 7, 0.0)
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
+    qparams = graph.values[graph.inputs[0]].quantization
     off = float(np.nextafter(np.float32(qparams.scale[0]), np.float32(9)))
     other = grid_agreement(model, write_tflite(with_input_scale(graph, off)))
     assert other is not None
@@ -96,8 +94,7 @@ def test_a_foreign_network_computes_what_the_device_does(graph: Graph) -> None:
     torch.testing.assert_close(found, DeviceNetwork(graph, model, LITERT_REFERENCE)(INPUTS), rtol=0, atol=0)
     assert len(found.unique()) > 3
     sources, sinks = ends(model)
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
+    qparams = graph.values[graph.inputs[0]].quantization
     assert (sources[0].scale, sinks[0].scale) == (qparams.scale, (1 / 256,))
 
 

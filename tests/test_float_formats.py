@@ -22,6 +22,7 @@ from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE, TFLM, Engine
 from export.figures.stages import DeviceNetwork
+from export.graph.encoding import stored
 from export.graph.interpret import real_reference
 from export.graph.ir import Graph, Node, Value, check
 from export.options import ExportOptions
@@ -160,13 +161,6 @@ def of_network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return net.eval(), inputs
 
 
-def stored(graph: Graph, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(
-        graph.view(name).store(x.numpy(), graph.values[name].shape)
-        for name, x in zip(graph.inputs, inputs, strict=True)
-    )
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_in_float_formats(name: str, kind: RealFormat) -> None:
@@ -222,9 +216,7 @@ def test_one_bit_of_a_float_weight_is_seen(bit: int) -> None:
     net, inputs = of_network("linear, softmax")
     graph = real_graph(net, inputs[0][:1], "float32", "nhwc")
     name = next(n for n, v in graph.values.items() if v.data is not None and v.data.ndim == 2)
-    data = graph.values[name].data
-    assert data is not None
-    data = data.copy()
+    data = graph.values[name].contents.copy()
     data.view(np.uint32).flat[np.abs(data).argmax()] ^= 1 << (23 - bit)
     model = write_tflite(replace(graph, values={**graph.values, name: replace(graph.values[name], data=data)}))
     with pytest.raises(ParityError, match="not the network"):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from export.c.memory_plan import Buffer, Plan, lower_bound, plan
 from export.c.targets import ADAPTATIONS
-from export.graph.ir import Graph, Node, Value
+from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
 from qtorch.row.row import Unsupported
@@ -153,10 +151,6 @@ def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
     return made if isinstance(made, tuple) else (made,)
 
 
-def _bytes(value: Value) -> int:
-    return int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
-
-
 def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str, Place], list[Buffer], dict[str, str]]:
     """Fixed places by tensor, buffers to be planned, and the buffer of every tensor that lies in one.
 
@@ -170,7 +164,7 @@ def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str
     names: dict[str, str] = {}
     for index, (node, made) in enumerate(zip(graph.nodes, calls, strict=True)):
         for name in node.outputs:
-            size, until = _bytes(graph.values[name]), last.get(name, index)
+            size, until = graph.values[name].bytes, last.get(name, index)
             if name in places:
                 continue
             taken = next(

@@ -77,11 +77,7 @@ def _verify_real(graph: Graph, model: bytes) -> None:
         return
     behind = tuple(readers[name].output for name in graph.inputs)
     codes = corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS)
-    inputs = []
-    for name, array in zip(behind, codes, strict=True):
-        qparams = graph.values[name].qparams
-        assert qparams is not None
-        inputs.append(qparams.dequantize(array))
+    inputs = [graph.values[name].dequantize(array) for name, array in zip(behind, codes, strict=True)]
     if graph.has_real_nodes:
         _verify_nodes(graph, model, tuple(inputs))
         return

@@ -33,9 +33,7 @@ def interpret(
 
     Returns: name to array of the value's dtype.
     """
-    tensors: dict[str, Tensor] = {
-        name: widened(value.data) for name, value in graph.constants().items() if value.data is not None
-    }
+    tensors: dict[str, Tensor] = {name: widened(data) for name, data in graph.contents().items()}
     tensors |= {name: widened(array) for name, array in zip(graph.inputs, inputs, strict=True)}
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for index, node in enumerate(graph.nodes):

@@ -5,6 +5,7 @@ Strict on purpose: a file that this project can't have written is refused before
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -175,7 +176,7 @@ def _data(buffer: Any, index: int, dtype: str, shape: tuple[int, ...]) -> np.nda
     raw = buffer.DataAsNumpy()
     if dtype == "int4":
         nibbles = np.stack([raw << 4, raw], -1).reshape(-1).view(np.int8) >> 4
-        return nibbles[: int(np.prod(shape))].reshape(shape)
+        return nibbles[: math.prod(shape)].reshape(shape)
     array: np.ndarray = np.frombuffer(raw.tobytes(), np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)
     return array
 
