@@ -13,11 +13,10 @@ from torch import nn
 
 import qtorch
 from export.__main__ import main as export_main
-from export.bundle.float_formats import real_graph
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE
 from export.figures.stages import DeviceNetwork
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
 from export.graph.ir import Graph
 from export.opinions import comparison
 from export.opinions import tensorflow as tensorflow_opinion
@@ -53,7 +52,7 @@ def graph(plain: nn.Module) -> Graph:
 
 
 def float_file(plain: nn.Module) -> bytes:
-    return write_tflite(real_graph(plain, INPUTS[:1], "float32", "nhwc"))
+    return write_tflite(float_graph(plain, INPUTS[:1], "float32", "nhwc"))
 
 
 def with_input_scale(graph: Graph, scale: float) -> Graph:

@@ -210,7 +210,7 @@ def test_ops_with_cases_that_have_no_form_may_stay_in_float() -> None:
 
     layers = {"gate": {"skip": True}, "norm*": {"skip": True}}
     graph = quantized(Float(), torch.randn(64, 6), layers=layers)
-    assert any(graph.is_real(node) for node in graph.nodes if node.op == "logistic")
+    assert any(graph.is_float(node) for node in graph.nodes if node.op == "logistic")
     found = onnx_parity(graph, write_onnx(graph), corner_codes(graph, random=100))
     assert {"fully_connected", "dequantize", "quantize"} <= set(found.largest)
     assert "logistic" not in found.largest

@@ -115,7 +115,7 @@ def test_layers_left_in_float(make: Callable[[], nn.Module], skipped: list[str],
     graph = integer_graph(qat)
     model = write_tflite(graph)
     compare_file(graph, model)
-    assert graph.has_real_nodes
+    assert graph.has_float_nodes
     assert all(graph.values[name].qparams is not None for name in (*graph.inputs, *graph.outputs))
     codes = tuple(array[-60:] for array in corner_codes(graph, 60))
     for engine in (TFLM, LITERT_REFERENCE):

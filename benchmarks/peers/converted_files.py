@@ -11,9 +11,8 @@ from torch import nn
 import qtorch
 from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.peers.serving import serve
-from export.bundle.float_formats import real_graph
 from export.engines import LITERT_REFERENCE
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
 from export.graph.encoding import codes_of, stored
 from export.graph.interpret import interpret
 from export.onnx.parity import onnx_parity
@@ -70,7 +69,7 @@ def _files(network: str) -> list[dict[str, Any]]:
 
     onnx = write_onnx(graph)
     by_onnx = onnx_parity(graph, onnx, codes)
-    plain = write_tflite(real_graph(net, x[:1], "float32", "nhwc"))
+    plain = write_tflite(float_graph(net, x[:1], "float32", "nhwc"))
     source, twin = (converted_by_litert_torch(net, graph, batch) for batch in (1, _SAMPLES))
     ranges = ranges_by_name(ours, source)
     quantized = quantized_by_ai_edge(source, twin, calibration, ranges)

@@ -142,7 +142,7 @@ def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
     cell, roles = node.row.c, node.input_roles() | node.output_roles()
     if isinstance(cell, Unsupported):
         raise NoKernel(cell.reason)
-    if graph.is_real(node):
+    if graph.is_float(node):
         raise NoKernel("computes in float32")
     values = {role: graph.values[name] for role, name in roles.items()}
     constants = {role: value.data for role, value in values.items() if value.data is not None}

@@ -27,13 +27,11 @@ import torch
 from torch import fx
 
 from export.figures.quantization_advice import Evidence, advice
+from export.graph.build import build
 from export.graph.encoding import stored
-from export.graph.interpret import interpret, real_reference
+from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value
-from export.graph.lower import lower
 from export.graph.names import speaking_names
-from export.graph.passes.layout import layout
-from export.graph.passes.padding import padding
 from qtorch.capture.samples import Samples, taken
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Fixed, SymmetricWeight
@@ -233,8 +231,7 @@ def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw
         network: prepared.
         input_layout: of the integer graph.
     """
-    graph = padding(layout(lower(network, real=True), input_layout))
-    return graph.contents()
+    return build(network, "float32", input_layout).contents()
 
 
 def network_report(
@@ -341,7 +338,7 @@ def _add(
 def _float_outputs(node: Node, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """What the row's float function makes of float32 tensors."""
     by_role = {role: torch.from_numpy(np.ascontiguousarray(tensors[name])) for role, name in node.input_roles().items()}
-    found = real_reference(node, by_role, {})
+    found = float_reference(node, by_role, {})
     return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
 
 

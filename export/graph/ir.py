@@ -180,15 +180,15 @@ class Graph:
         """The qparams of a node's tensors by role."""
         return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
 
-    def is_real(self, node: Node) -> bool:
+    def is_float(self, node: Node) -> bool:
         """Whether a node computes in float32; its weight may be integers all the same."""
         qparams = self.qparams(node)
         return all(q is None for role, q in qparams.items() if role != "weight")
 
     @property
-    def has_real_nodes(self) -> bool:
+    def has_float_nodes(self) -> bool:
         """Whether any node computes in float32, so that results are not promised to the bit."""
-        return any(self.is_real(node) for node in self.nodes)
+        return any(self.is_float(node) for node in self.nodes)
 
     def renamed(self, called: Mapping[str, str]) -> Graph:
         """The same graph with other names, all different; ``called`` has one for every value."""
@@ -237,7 +237,7 @@ def check(graph: Graph) -> Graph:
         missing = [name for name in node.inputs if name not in ready]
         if missing or any(name in ready or name not in graph.values for name in node.outputs):
             raise MalformedGraph(f"{where}: inputs {missing} are not ready, or one of {node.outputs} is made twice")
-        violations = node.row.violations(graph.qparams(node)) if not graph.is_real(node) else []
+        violations = node.row.violations(graph.qparams(node)) if not graph.is_float(node) else []
         if violations:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
         ready |= set(node.outputs)

@@ -8,12 +8,10 @@ from typing import Literal
 import numpy as np
 from torch import fx
 
+from export.graph.build import build
 from export.graph.encoding import codes_of, stored
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from export.graph.lower import lower
-from export.graph.passes.layout import layout
-from export.graph.passes.padding import padding
 from qtorch.capture.samples import Samples, taken
 
 __all__ = ["Distribution", "distributions"]
@@ -48,13 +46,13 @@ def distributions(
         x: float32 ``[N, ...]`` as the network reads it, or a tuple of its several inputs.
         input_layout: of the graph.
     """
-    real = padding(layout(lower(network, real=True), input_layout))
+    twin = build(network, "float32", input_layout)
     numbers = sum(value.elements for value in graph.running().values())
     samples = taken(x, slice(max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))))
     integers = interpret(graph, codes_of(graph, samples), every=True)
-    floats = interpret(real, stored(graph, samples), every=True)
+    floats = interpret(twin, stored(graph, samples), every=True)
     pairs = {each: (floats[each], integers[each]) for each in integers if each in floats}
-    trained = real.contents()
+    trained = twin.contents()
     pairs |= {each: (trained[each], codes) for each, codes in graph.contents().items() if each in trained}
     return {
         each: _distribution(wanted, qparams.unrounded(got), max(qparams.scale))

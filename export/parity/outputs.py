@@ -232,7 +232,7 @@ def parity(
         else:
             engines[name] = found
 
-    judges, real = [], graph.has_real_nodes
+    judges, real = [], graph.has_float_nodes
     if real:
         judge = TFLM if tflm_available() else LITERT_REFERENCE
         node_parity(graph, model, codes, judge)
