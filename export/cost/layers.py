@@ -6,10 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from export.cost.machines import LAYERS_WITH_WEIGHTS, multiply_accumulates, on_machine, products
-from export.graph.bytes import raw_bytes
 from export.graph.ir import Graph, Node
 from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
 from firmware.emulation import Machine
@@ -80,9 +77,9 @@ def graph_layer(
         name=node.output,
         output=graph.values[node.output].shape,
         macs=multiply_accumulates(graph, node),
-        parameters=sum(int(np.prod(value.shape)) for value in constants),
-        constant_bytes=sum(len(raw_bytes(value.data, value.dtype)) for value in constants if value.data is not None),
-        activation_bytes=sum(int(np.prod(v.shape)) * np.dtype(v.array_dtype).itemsize for v in running),
+        parameters=sum(value.elements for value in constants),
+        constant_bytes=sum(value.bytes for value in constants),
+        activation_bytes=sum(value.bytes for value in running),
         counted=counted,
     )
 
