@@ -271,7 +271,7 @@ class Preparation:
         self.plans[node] = Plan(found, name, self._layer(str(node.target), node))
 
     def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
-        has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)
+        has_channels = plan.row.norm_axis is not None
         # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
         features_last = plan.found.attrs.get("keep_num_dims", False)
         free = plan.norm is None and plan.found.attrs.get("activation") == "none" and len(producer.users) == 1
