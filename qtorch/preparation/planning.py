@@ -19,7 +19,6 @@ from qtorch.preparation.layer_settings import LayerSettings
 from qtorch.preparation.matching import find_row, refusal
 from qtorch.preparation.network_interface import require_outputs
 from qtorch.preparation.transparency import is_silent
-from qtorch.row.constraints import SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row
 
@@ -135,7 +134,7 @@ class Planning:
         self.plans[node] = Plan(scaling, name, self.settings.of(str(node.target), node))
 
     def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
-        has_channels = isinstance(plan.row.constraints.get("weight"), SymmetricWeight)
+        has_channels = plan.row.norm_axis is not None
         # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
         features_last = plan.found.attrs.get("keep_num_dims", False)
         free = plan.norm is None and plan.found.attrs.get("activation") == "none" and len(producer.users) == 1
