@@ -1,6 +1,7 @@
-"""``python -m docs`` writes ``docs/reference.md``: names, signatures and first lines, read from the sources.
+"""``python -m docs`` writes ``docs/reference.md``, names, signatures and first lines, and the README's support table.
 
-Sources are parsed, not imported, so that the page is the same under every version of Python and of the libraries.
+Of the reference, sources are parsed, not imported, so that the page is the same under every version of Python and of
+the libraries.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["PAGE", "reference"]
+__all__ = ["PAGE", "README", "reference", "with_support_table"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).with_name("reference.md")
+README = ROOT / "README.md"
 
 #: What a user calls, in the order of a run; modules that no one outside calls are left out.
 _CHAPTERS = {
@@ -172,5 +174,16 @@ def _argument(argument: ast.arg, default: ast.expr | None) -> str:
     return argument.arg if default is None else f"{argument.arg}={ast.unparse(default)}"
 
 
+def with_support_table(readme: str, table: str) -> str:
+    """The README with its table of what can be exported, the one with the same head, replaced."""
+    lines, head = readme.split("\n"), table.split("\n")[0]
+    start = lines.index(head)
+    end = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
+    return "\n".join([*lines[:start], table, *lines[end:]])
+
+
 if __name__ == "__main__":
+    from export.commands.support import support_table
+
     PAGE.write_text(reference(), encoding="utf-8")
+    README.write_text(with_support_table(README.read_text(encoding="utf-8"), support_table()), encoding="utf-8")
