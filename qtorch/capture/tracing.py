@@ -204,13 +204,13 @@ def _factories_traced(tracer: fx.Tracer) -> Iterator[None]:
     plain = {name: getattr(torch, name) for name in (*_DRAWING, *_MAKING)}
 
     def traceable(name: str, function: Any) -> Any:
-        def made(*args: Any, **kwargs: Any) -> Any:
+        def traced_or_plain(*args: Any, **kwargs: Any) -> Any:
             sized = any(isinstance(each, fx.Proxy) for each in pytree.tree_leaves((args, kwargs)))
             if sized or name in _DRAWING:
                 return tracer.create_proxy("call_function", function, args, kwargs)
             return function(*args, **kwargs)
 
-        return made
+        return traced_or_plain
 
     for name, function in plain.items():
         setattr(torch, name, traceable(name, function))

@@ -113,9 +113,9 @@ class QuantizationAwareTraining(pl.Callback):
 
     def afresh(self) -> QuantizationAwareTraining:
         """Another one with the same options, that has seen no run."""
-        made = QuantizationAwareTraining(**self.options())
-        made.given = self.given
-        return made
+        another = QuantizationAwareTraining(**self.options())
+        another.given = self.given
+        return another
 
     def options(self) -> dict[str, Any]:
         """The arguments that make the same callback, as plain values."""
@@ -296,9 +296,9 @@ class QuantizationAwareTraining(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's validation loss, if there is one."""
-        found = trainer.callback_metrics.get("val_loss")
-        if found is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.losses["validation"][trainer.current_epoch] = float(found)
+        loss = trainer.callback_metrics.get("val_loss")
+        if loss is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.losses["validation"][trainer.current_epoch] = float(loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's mean loss; say in the log and the progress bar what was trained."""

@@ -104,15 +104,15 @@ def build(described: Any, base: type, where: str) -> Any:
 def _named_class(class_path: Any, base: type, where: str) -> Any:
     """The class of that name, looked at and not called."""
     dotted = isinstance(class_path, str) and class_path.count(".") > 0 and all(class_path.split("."))
-    found = _imported(class_path, where) if dotted else None
-    if not (isinstance(found, type) and issubclass(found, base)):
+    named = _imported(class_path, where) if dotted else None
+    if not (isinstance(named, type) and issubclass(named, base)):
         raise UntrustedName(
             where=where,
             expected=f"the name of a {base.__name__}",
-            got=f"{class_path!r}" + ("" if found is None else f", which is a {type(found).__name__}"),
+            got=f"{class_path!r}" + ("" if named is None else f", which is a {type(named).__name__}"),
             remedy="open only checkpoints that you trust; nothing of this one was called",
         )
-    return found
+    return named
 
 
 def _imported(path: str, where: str) -> Any:
@@ -123,10 +123,10 @@ def _imported(path: str, where: str) -> Any:
         if module not in sys.modules:
             rank_zero_info(f"{where}: importing {module}, which it names")
         try:
-            found: Any = import_module(module)
+            named: Any = import_module(module)
             for part in parts[cut:]:
-                found = getattr(found, part)
-            return found
+                named = getattr(named, part)
+            return named
         except ModuleNotFoundError as error:
             problem = problem or str(error)
             if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
@@ -165,25 +165,25 @@ def load_plain(file: str | pathlib.Path | BinaryIO, where: str) -> Any:
 
 
 def _globals_in(file: str | pathlib.Path | BinaryIO) -> list[str]:
-    found: list[str] = get_unsafe_globals_in_checkpoint(file)
+    names: list[str] = get_unsafe_globals_in_checkpoint(file)
     if not isinstance(file, str | pathlib.Path):
         file.seek(0)
-    return found
+    return names
 
 
 def _enum(name: str, where: str) -> type[Enum]:
     try:
-        found = _imported(name, where) if not name.startswith("torch.") else None
+        named = _imported(name, where) if not name.startswith("torch.") else None
     except BadCheckpoint:
-        found = None
-    if not (isinstance(found, type) and issubclass(found, Enum)):
+        named = None
+    if not (isinstance(named, type) and issubclass(named, Enum)):
         raise BadCheckpoint(
             where=where,
             expected="plain values in it: numbers, strings, lists, dicts, paths, members of an Enum",
             got=f"an object of {name}",
             remedy="leave it out, as in self.save_hyperparameters(ignore=[...]), and make it from plain arguments",
         )
-    return found
+    return named
 
 
 def require_openable(
