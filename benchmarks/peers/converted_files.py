@@ -11,7 +11,7 @@ from torch import nn
 import qtorch
 from benchmarks.mlperf_networks import REFERENCES, codes_of
 from benchmarks.peers.serving import serve
-from export.bundle.float_formats import real_graph
+from export.bundle.float_formats import float_graph
 from export.engines import LITERT_REFERENCE
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
@@ -70,7 +70,7 @@ def _files(network: str) -> list[dict[str, Any]]:
 
     onnx = write_onnx(graph)
     by_onnx = onnx_parity(graph, onnx, codes)
-    plain = write_tflite(real_graph(net, x[:1], "float32", "nhwc"))
+    plain = write_tflite(float_graph(net, x[:1], "float32", "nhwc"))
     source, twin = (converted_by_litert_torch(net, graph, batch) for batch in (1, _SAMPLES))
     ranges = ranges_by_name(ours, source)
     quantized = quantized_by_ai_edge(source, twin, stored, ranges)
