@@ -33,7 +33,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.figures.stages import DeviceNetwork
+from export.figures.device_network import DeviceNetwork
 from export.graph.build import integer_graph
 from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig

@@ -47,6 +47,8 @@ _CHAPTERS = {
     "Operators": ("qtorch/row/row.py", "qtorch/row/constraints.py", "qtorch/row/kernel_call.py"),
     "Export": (
         "export/bundle/make.py",
+        "export/bundle/bundle.py",
+        "export/figures/subject.py",
         "export/bundle/folder.py",
         "export/bundle/manifest.py",
         "export/bundle/dry_run.py",
@@ -66,6 +68,7 @@ _CHAPTERS = {
         "export/c/compiled.py",
         "export/figures/sensitivity.py",
         "export/figures/quantization_report.py",
+        "export/figures/tensor_error.py",
         "export/cost/profile.py",
         "export/cost/layers.py",
         "export/cost/machines.py",

@@ -18,6 +18,7 @@ from export.commands.outcome_page import outcome_page, written_page
 from export.console.page import Line
 from export.console.progress import told
 from export.console.terminal import show
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
@@ -81,6 +82,11 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
     return run_command(lambda: _pipeline(module, data, config, arguments))
 
 
+def _try_export(run: Run, name: str, options: ExportOptions) -> None:
+    subject = subject_of(run)
+    dry_run(subject.networks, subject.inputs["train"], name, options)
+
+
 def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arguments: Sequence[str] | None) -> None:
     task: str = module.task  # type: ignore[attr-defined]
     cli = _PipelineCLI(
@@ -111,7 +117,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
     resumed = cli.checkpoint_to_resume
     with told("trying the export before anything is trained"):
-        dry_run(run, name, options)
+        _try_export(run, name, options)
     callbacks.append(KeepInterrupted(out, name, options))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
     cli.model.cpu().eval()
@@ -121,7 +127,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
         with temporary_files():
-            bundle = make_bundle(run, name, options, data_seconds, content, told)
+            bundle = make_bundle(subject_of(run, told, data_seconds), name, options, content, told)
         bundle.files[f"{bundle.name}.ckpt"] = content
         write_bundle(bundle, out, options.firmware)
     summary = arrays.summary

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main as export_main
+from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, write_bundle
-from export.bundle.make import Bundle
 from export.bundle.manifest import manifests_in
 from export.options import ExportOptions
 from qtorch.errors import Unwritable

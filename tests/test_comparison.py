@@ -15,9 +15,10 @@ import qtorch
 from export.__main__ import main as export_main
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE
-from export.figures.stages import DeviceNetwork
+from export.figures.device_network import DeviceNetwork
 from export.graph.build import float_graph, integer_graph
 from export.graph.ir import Graph
+from export.lightning_run.subject import subject_of
 from export.opinions import comparison
 from export.opinions import tensorflow as tensorflow_opinion
 from export.opinions.comparison import compare
@@ -102,7 +103,7 @@ OWN = ("qtorch", "tflm", "compiled_c", "network_exact", "qtorch_float32")
 
 @pytest.mark.tflm
 def test_what_has_to_be_exact_is(fuel_out: Path) -> None:
-    found = {each.name: each for each in compare(load_run(fuel_out / "fuel.ckpt"), OWN)}
+    found = {each.name: each for each in compare(subject_of(load_run(fuel_out / "fuel.ckpt")), OWN)}
     assert tuple(found) == OWN
     for name in OWN[:-1]:
         if not found[name].note.startswith("not installed"):
@@ -157,7 +158,7 @@ def test_one_that_fails_is_a_line_and_one_that_is_wrong_is_seen(
     off = replace(LITERT_REFERENCE, run=lambda model, x: tuple(y + 1 for y in LITERT_REFERENCE.run(model, x)))
     asked = (("broken", (), broken), ("off", (), comparison._engine(off)))
     monkeypatch.setattr(comparison, "_OPINIONS", asked)
-    first, second = compare(load_run(fuel_out / "fuel.ckpt"))
+    first, second = compare(subject_of(load_run(fuel_out / "fuel.ckpt")))
     assert capsys.readouterr().out == ""
     assert first.note == "failed: RuntimeError: no luck today"
     assert (second.exact_share or 0) < 0.1

@@ -20,11 +20,12 @@ from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE, TFLM, Engine
-from export.figures.stages import DeviceNetwork
+from export.figures.device_network import DeviceNetwork
 from export.graph.build import FloatFormat, float_graph
 from export.graph.encoding import stored
 from export.graph.interpret import float_reference
 from export.graph.ir import Graph, Node, Value, check
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_file
@@ -243,7 +244,7 @@ def partly_float() -> Run:
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
 def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path) -> None:
-    bundle = make_bundle(partly_float, "partly", ExportOptions(io=io))
+    bundle = make_bundle(subject_of(partly_float), "partly", ExportOptions(io=io))
     assert bundle.parity is not None
     assert bundle.parity.judges == ("tflm, node by node",)
     assert "must agree, node by node" in plain_text(outcome_page(bundle))
@@ -254,7 +255,7 @@ def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_float_model_is_verified(partly_float: Run, kind: Any, tmp_path: Path, capsys: Any) -> None:
-    write_bundle(make_bundle(partly_float, "partly", ExportOptions(format=kind)), tmp_path / "out")
+    write_bundle(make_bundle(subject_of(partly_float), "partly", ExportOptions(format=kind)), tmp_path / "out")
     capsys.readouterr()
     assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0
     printed = capsys.readouterr().out
@@ -284,5 +285,5 @@ class TwoOutputs(SmallModule):
 def test_a_bundle_of_two_outputs(kind: Any) -> None:
     qat, module, data = QuantizationAwareTraining(), TwoOutputs(), SmallData(rows=32)
     small_trainer(qat, max_epochs=2).fit(module, datamodule=data)
-    bundle = make_bundle(Run("two", module.eval(), data, qat), "two", ExportOptions(format=kind))
+    bundle = make_bundle(subject_of(Run("two", module.eval(), data, qat)), "two", ExportOptions(format=kind))
     assert "two.tflite" in bundle.files

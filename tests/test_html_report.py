@@ -18,15 +18,16 @@ import recipes
 from export.__main__ import main as export_main
 from export.boards import BOARDS
 from export.cost.board_cost import board_cost
-from export.figures.quantization_report import TensorError
 from export.figures.sensitivity import layer_costs
-from export.figures.stages import real_inputs
+from export.figures.tensor_error import TensorError
 from export.graph.build import integer_graph
 from export.html.facts import Column, Facts, Predictions, facts_of
 from export.html.markup import Markup, element, shown
 from export.html.page import page
 from export.html.prediction_sections import errors_of
 from export.html.summary_sections import compared, moved
+from export.lightning_run.network_inputs import network_inputs
+from export.lightning_run.subject import subject_of
 from firmware.emulation import MACHINES, available
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
@@ -184,7 +185,7 @@ def test_the_top_says_what_it_costs_and_which_layer_hurts(fuel_out: Path, fuel_p
         shown(figures["qat_int8"]["mse"]),
         f"{judged} ({shown(figures['float']['mse'])}); post-training int8: {shown(figures['ptq_int8']['mse'])}",
     )
-    costs = layer_costs(run.module.net, real_inputs(run)["test"])
+    costs = layer_costs(run.module.net, network_inputs(run)["test"])
     assert [cost.noise for cost in costs[1:-1]] == sorted((cost.noise for cost in costs[1:-1]), reverse=True)
     value, about = said["layer that costs most"]
     assert value == f"{100 * costs[1].noise ** 0.5:.2g} %"
@@ -278,8 +279,8 @@ def test_a_module_of_no_known_task_has_a_page(tmp_path: Path) -> None:
 def test_predictions_are_those_of_the_table(fuel_out: Path) -> None:
     run = load_run(fuel_out / "fuel.ckpt")
     metrics, parity = (json.loads((fuel_out / f"{name}.json").read_text()) for name in ("metrics", "parity"))
-    graph, tested = integer_graph(run.module.net), real_inputs(run)["test"]
-    facts = facts_of(run, "fuel", metrics, parity, graph, run.module.net, tested)
+    graph, tested = integer_graph(run.module.net), network_inputs(run)["test"]
+    facts = facts_of(subject_of(run), "fuel", metrics, parity, graph, run.module.net, tested)
     found = facts.predictions["test"]
     for stage, output in (("float", found.float_output), ("qat_int8", found.int8_output)):
         error = errors_of("regression", found, output)[1]

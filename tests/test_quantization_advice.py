@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 import qtorch
 from export.figures.quantization_advice import Evidence, advice
-from export.figures.quantization_report import TensorError, network_report
+from export.figures.quantization_report import network_report
+from export.figures.tensor_error import TensorError
 from export.graph.build import integer_graph
 from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
@@ -48,7 +49,7 @@ def coarse() -> Evidence:
     return Evidence(
         role="output", node=graph.nodes[0], qparams=INT8, rmse_over_scale=0.9, snr_db=30.0, rms_steps=40.0,
         powerless=False, saturated_error=0.1, saturated_share=0.0, end_error=0.0, weights_error=0.1, code_spans=(255,),
-        real_spans=(255.0,), same_code=False, weight=QParams((0.125,), (0,)),
+        float_spans=(255.0,), same_code=False, weight=QParams((0.125,), (0,)),
     )  # fmt: skip
 
 

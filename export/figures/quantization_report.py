@@ -19,7 +19,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ import torch
 from torch import fx
 
 from export.figures.quantization_advice import Evidence, advice
+from export.figures.tensor_error import COLUMNS, TensorError
 from export.graph.build import build
 from export.graph.encoding import stored
 from export.graph.interpret import float_reference, interpret
@@ -36,63 +37,13 @@ from qtorch.capture.samples import Samples, taken
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Fixed, SymmetricWeight
 
-__all__ = ["COLUMNS", "TensorError", "csv_text", "findings", "float_constants", "network_report", "quantization_report"]
+__all__ = ["csv_text", "findings", "float_constants", "network_report", "quantization_report"]
 
 #: Numbers of a graph's tensors that are held at a time, all samples together.
 _NUMBERS = 2_000_000
 
 #: Of the data that a network is judged on.
 _SAMPLES = 1_000
-
-#: Of the file, in order.
-COLUMNS = (
-    *("op_name", "tensor_idx", "num_elements", "stddev", "mean_error", "max_abs_error", "mean_squared_error"),
-    *("scale", "zero_point", "tensor_name", "range", "rmse/scale", "snr_db", "saturation", "finding", "advice"),
-)
-
-
-@dataclass(frozen=True)
-class TensorError:
-    """One quantized tensor; errors are dequantized minus float, in real units. Fields as :data:`COLUMNS`.
-
-    Attributes:
-        op_name: of the op that makes it or reads it, as TFLite calls it; QUANTIZE for an input.
-        tensor_idx: in the model file.
-        num_elements: of one sample, or of the constant.
-        stddev: of the errors.
-        mean_error: their mean.
-        max_abs_error: the largest magnitude.
-        mean_squared_error: mean of the squares.
-        scale: of the grid; the largest, of a grid per channel.
-        zero_point: of the grid.
-        tensor_name: as in a model file that has names.
-        range: real width of the grid: ``scale`` times the number of codes less one.
-        rmse_over_scale: root of the mean squared error in steps; per channel, in each channel's own.
-        snr_db: power of the float values over that of the errors, in decibels; infinite without errors.
-        saturation: share of values that lie more than half a step beyond the grid.
-        finding: what is wrong, in a word; empty if nothing is.
-        advice: what to do about it.
-    """
-
-    op_name: str
-    tensor_idx: int
-    num_elements: int
-    stddev: float
-    mean_error: float
-    max_abs_error: float
-    mean_squared_error: float
-    scale: float
-    zero_point: int
-    tensor_name: str
-    range: float
-    rmse_over_scale: float
-    snr_db: float
-    saturation: float
-    finding: str
-    advice: str
-
-
-assert len(COLUMNS) == len(fields(TensorError))
 
 
 @dataclass(frozen=True)
@@ -121,16 +72,16 @@ class _Sums:
         self.high: np.ndarray | None = None
         self.compared = False
         #: By index along the last axis, of the float values: least, largest, sum, sum of squares.
-        self.real: tuple[np.ndarray, ...] = ()
+        self.floats: tuple[np.ndarray, ...] = ()
         # What a kernel's own grid stands for may end a step above its last code: 1 of a softmax is 255/256.
         fixed = role == "output" and node is not None and isinstance(node.row.constraints["output"], Fixed)
         self.room = 1.0 + 1e-6 if fixed else 0.5
 
-    def add(self, codes: np.ndarray, real: np.ndarray, other: np.ndarray | None = None) -> None:
+    def add(self, codes: np.ndarray, floats: np.ndarray, other: np.ndarray | None = None) -> None:
         """Codes against float values; ``other``: the float values that dequantized weights would give."""
         qparams = self.value.quantization
         scale, zero = qparams.along(codes.ndim)
-        wanted = real.astype(np.float64)
+        wanted = floats.astype(np.float64)
         error = qparams.dequantize(codes).astype(np.float64) - wanted
         squares = error**2
         low, high = qparams.code_range
@@ -155,22 +106,22 @@ class _Sums:
         self.low = lows if self.low is None else np.minimum(self.low, lows)
         self.high = highs if self.high is None else np.maximum(self.high, highs)
         if self.role != "constant":
-            self._add_real(wanted.reshape(flat.shape))
+            self._add_floats(wanted.reshape(flat.shape))
 
-    def _add_real(self, wanted: np.ndarray) -> None:
+    def _add_floats(self, wanted: np.ndarray) -> None:
         found = (wanted.min(0), wanted.max(0), wanted.sum(0), (wanted**2).sum(0))
-        if self.real:
-            low, high, total, squares = self.real
+        if self.floats:
+            low, high, total, squares = self.floats
             found = (np.minimum(low, found[0]), np.maximum(high, found[1]), total + found[2], squares + found[3])
-        self.real = found
+        self.floats = found
 
     def evidence(self, weakest_channel: float | None, ends: _Ends) -> Evidence:
         assert self.low is not None
         assert self.high is not None
         share = 1 / self.squares if self.squares else 0.0
         step, spans, spreads = self.value.quantization.scale[0], np.zeros(0), np.zeros(0)
-        if self.real:
-            low, high, total, squares = self.real
+        if self.floats:
+            low, high, total, squares = self.floats
             rows = self.count / len(low)
             spans = (high - low) / step
             # A variance as a difference of two sums: below their rounding it is none.
@@ -189,7 +140,7 @@ class _Sums:
             end_error=self.end_squares * share,
             weights_error=max(0.0, 1 - self.other_squares * share) if self.compared and self.squares else 0.0,
             code_spans=tuple(int(n) for n in self.high - self.low),
-            real_spans=tuple(spans.tolist()),
+            float_spans=tuple(spans.tolist()),
             same_code=int(self.low.min()) == int(self.high.max()),
             weakest_channel_db=weakest_channel,
             weight=ends.weight,
@@ -318,10 +269,10 @@ def _add(
     graph: Graph, floats: Mapping[str, np.ndarray], part: tuple[np.ndarray, ...], sums: Mapping[str, _Sums]
 ) -> None:
     stored = []
-    for name, real in zip(graph.inputs, part, strict=True):
-        stored.append(graph.values[name].quantize(real))
+    for name, floats_in in zip(graph.inputs, part, strict=True):
+        stored.append(graph.values[name].quantize(floats_in))
         if name in sums:
-            sums[name].add(stored[-1], real)
+            sums[name].add(stored[-1], floats_in)
     codes = interpret(graph, tuple(stored), every=True)
     plain = {name: value.dequantize(value.contents).astype(np.float32) for name, value in graph.constants().items()}
     for node in graph.nodes:
@@ -331,8 +282,8 @@ def _add(
         quantized = _float_outputs(node, {**plain, **tensors})
         trained = {name: floats[name] for name in node.inputs if name in floats}
         wanted = _float_outputs(node, {**plain, **trained, **tensors}) if trained else quantized
-        for name, real, other in zip(node.outputs, wanted, quantized, strict=True):
-            sums[name].add(codes[name], real, other if trained else None)
+        for name, exact, other in zip(node.outputs, wanted, quantized, strict=True):
+            sums[name].add(codes[name], exact, other if trained else None)
 
 
 def _float_outputs(node: Node, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -358,12 +309,12 @@ def _constant_rows(graph: Graph, floats: Mapping[str, np.ndarray], index: Mappin
             yield sums.row(node.op.upper(), index[name], called[name], weakest)
 
 
-def _weakest_channel(node: Node, role: str, value: Value, real: np.ndarray) -> float | None:
+def _weakest_channel(node: Node, role: str, value: Value, trained: np.ndarray) -> float | None:
     """The lowest signal-to-noise ratio among the output channels of a weight, in decibels."""
     demand = node.row.constraints.get(role)
     if not isinstance(demand, SymmetricWeight) or value.data is None:
         return None
-    pair = (real.astype(np.float64), value.dequantize(value.data).astype(np.float64))
+    pair = (trained.astype(np.float64), value.dequantize(value.data).astype(np.float64))
     wanted, got = (np.moveaxis(each, demand.axis, 0).reshape(value.shape[demand.axis], -1) for each in pair)
     signal, noise = (wanted**2).sum(1), ((got - wanted) ** 2).sum(1)
     return min((_decibels(s, n) for s, n in zip(signal, noise, strict=True) if s), default=math.inf)

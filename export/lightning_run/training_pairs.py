@@ -10,7 +10,9 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from export.lightning_run.real_inputs import RealInputs, in_mode_of, in_words
+from export.figures.error_words import in_words
+from export.figures.network_inputs import NetworkInputs
+from export.lightning_run.network_inputs import in_mode_of
 from export.lightning_run.recorded_test import places_of
 from qtorch.lightning.batches import batches_of, transferred
 from qtorch.lightning.checkpoint import Run
@@ -28,7 +30,7 @@ class _Unknown(Exception):
 
 
 def training_pairs(
-    run: Run, inputs: RealInputs, place: str, row: tuple[int, ...], target: Tensor
+    run: Run, inputs: NetworkInputs, place: str, row: tuple[int, ...], target: Tensor
 ) -> tuple[Tensor, Tensor] | str:
     """What the network is called with in training ``[N, ...]`` and its targets ``[N, ...]``; or why there are none.
 

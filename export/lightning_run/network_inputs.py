@@ -1,12 +1,11 @@
-"""What a network reads of its run's data, and, of data that are gone or never were there, why there are none."""
+"""What a network reads of its run's data, as the module's own steps hand them on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -15,8 +14,10 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from export.figures.error_words import in_words
+from export.figures.network_inputs import PART_NAMES, NetworkInputs, Part
 from qtorch.capture.samples import Samples, joined, length
-from qtorch.errors import BadData, BadInput
+from qtorch.errors import BadData
 from qtorch.lightning.attached import attached
 from qtorch.lightning.batches import Order, batches_of, transferred
 from qtorch.lightning.callback import network_of
@@ -24,66 +25,19 @@ from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.received import NotCalled, Received, received_in
 
-__all__ = ["RealInputs", "in_mode_of", "in_words", "real_inputs"]
+__all__ = ["in_mode_of", "network_inputs"]
 
-Part: TypeAlias = Literal["train", "test"]
-
-#: What a person calls the parts, what Lightning calls their stages, how it goes through several loaders of one, and
-#: which steps show what the network gets of them, the first that there is.
-_PARTS: Mapping[Part, tuple[str, str, Order, tuple[str, ...]]] = {
-    "train": ("training", "fit", "max_size_cycle", ("training_step",)),
-    "test": ("test", "test", "sequential", ("test_step", "validation_step", "training_step")),
+#: What Lightning calls the stages of the parts, how it goes through several loaders of one, and which steps show what
+#: the network gets of them, the first that there is.
+_PARTS: Mapping[Part, tuple[str, Order, tuple[str, ...]]] = {
+    "train": ("fit", "max_size_cycle", ("training_step",)),
+    "test": ("test", "sequential", ("test_step", "validation_step", "training_step")),
 }
 #: Samples of a foreign data module that stand for one of its parts; rows that are looked at first, and at a time.
 _ENOUGH, _LOOK, _CHUNK = 2048, 16, 512
 
 
-@dataclass(frozen=True)
-class RealInputs:
-    """The network's inputs by part of the data, ``"train"`` and ``"test"``.
-
-    Attributes:
-        parts: float32 ``[N, ...]`` each, or a tuple of several inputs, as far as they can be had.
-        absent: why the others can't be.
-        unread: those of the others whose batches are there, and do not reach the network.
-        remarks: what a reader should know of how they were found.
-    """
-
-    parts: Mapping[Part, Samples]
-    absent: Mapping[Part, str]
-    unread: frozenset[Part] = frozenset()
-    remarks: tuple[str, ...] = ()
-
-    def why(self, part: Part) -> str:
-        """A part can't be had, in words that tell data that are not there from those that do not reach the network."""
-        name = _PARTS[part][0]
-        if part in self.unread:
-            return f"the {name} data are there, and what the network gets of them is not known: {self.absent[part]}"
-        return f"no {name} data: {self.absent[part]}"
-
-    def get(self, part: Part) -> Samples | None:
-        """One part, if it can be had."""
-        return self.parts.get(part)
-
-    def __getitem__(self, part: Part) -> Samples:
-        """One part.
-
-        Raises:
-            BadData: it can't be had.
-        """
-        if part not in self.parts:
-            name = _PARTS[part][0]
-            raise BadData(
-                where=f"{name} data",
-                expected=f"the data module that the run was trained with, or a {part}_dataloader in the module, which "
-                f"gives the network's inputs",
-                got=self.absent[part],
-                remedy=f"bring the {name} data back, or leave out what is measured on them",
-            )
-        return self.parts[part]
-
-
-def real_inputs(run: Run) -> RealInputs:
+def network_inputs(run: Run) -> NetworkInputs:
     """What the network is called with on a run's data, by the module's own steps; of foreign data some 2,000 samples.
 
     Training data as the training step hands them on, in training mode, and test data as the test step does. Where the
@@ -93,7 +47,7 @@ def real_inputs(run: Run) -> RealInputs:
     absent: dict[Part, str] = {}
     unread: set[Part] = set()
     remarks = []
-    for part, (name, _, _, steps) in _PARTS.items():
+    for part, (_, _, steps) in _PARTS.items():
         received = Received(run.module, steps)
         try:
             # What is drawn to shuffle is nobody else's business.
@@ -112,10 +66,10 @@ def real_inputs(run: Run) -> RealInputs:
             absent[part] = in_words(error)
         if received.first_part:
             remarks.append(
-                f"the first part of each batch stands for what the network gets of the {name} data, because "
-                f"{received.first_part}"
+                f"the first part of each batch stands for what the network gets of the {PART_NAMES[part]} data, "
+                f"because {received.first_part}"
             )
-    return RealInputs(found, absent, frozenset(unread), tuple(remarks))
+    return NetworkInputs(found, absent, frozenset(unread), tuple(remarks))
 
 
 @contextmanager
@@ -131,12 +85,6 @@ def in_mode_of(run: Run, part: Part) -> Iterator[None]:
     finally:
         for each, training in before:
             each.training = training
-
-
-def in_words(error: Exception) -> str:
-    """An error of a person's own code in one line; those of this project speak for themselves."""
-    said = " ".join(str(error).split())[:200]
-    return said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}".removesuffix(": ")
 
 
 class _Missing(BadData):
@@ -155,7 +103,7 @@ def _missing(got: str) -> _Missing:
 
 
 def _inputs(run: Run, part: Part, received: Received) -> Samples:
-    _, stage, order, _ = _PARTS[part]
+    stage, order, _ = _PARTS[part]
     if isinstance(run.data, ArrayDataModule):
         return _of_arrays(run.data, part, received)
     owner: pl.LightningDataModule | pl.LightningModule = run.module if run.data is None else run.data
