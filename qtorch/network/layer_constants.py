@@ -138,12 +138,12 @@ class LayerConstants:
         if self.weight_grid is None:
             return {role: _as_activation(*pair) for role, pair in self.with_grids().items()}, None
         # Said once more than in with_grids, because every training step comes through here.
-        folded = self.folded()
+        folded = self.own() if self.trained_as_they_are and not self.row.needs_bias else self.folded()
         weight, bias = folded["weight"], folded.get("bias")
-        source = self.sources["input"]
-        scale = self.weight_grid.scale(weight, bias, source.step, self.learned_scale)
+        source, learned = self.sources["input"], self.learned_scale
+        scale = self.weight_grid.scale(weight, bias, source.step, learned)
         unit = bias_scale(source.scale, scale)
-        weight, bias = self.weight_grid.fake(weight, bias, scale, unit, self.learned_scale)
+        weight, bias = self.weight_grid.fake(weight, bias, scale, unit, learned)
         return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}, unit
 
     def fake_scaled_weight(self) -> Tensor:
