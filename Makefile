@@ -1,7 +1,7 @@
 # make run    set up, then train, quantize, export and verify the fuel-consumption model
 # make test   set up, then run every test
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, and the core of the tests
-# make check  lint, types, and who may import whom
+# make check  lint, types, who may import whom, and how many lines there are
 # make bench  measure everything, and make the README's tables anew
 PYTHON ?= python3
 VENV := .venv
@@ -31,6 +31,7 @@ check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.house
 
 bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks

@@ -73,10 +73,10 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         config: the YAML with its defaults.
         arguments: of the command line.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     # What it is handed in a test, while the process has arguments of its own.
     warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
-    if any(argument in SUBCOMMANDS for argument in given[:1]):
+    if any(argument in SUBCOMMANDS for argument in words[:1]):
         return run_command(lambda: subcommand(module, data, config, arguments))
     return run_command(lambda: _pipeline(module, data, config, arguments))
 

@@ -13,11 +13,10 @@ from torch import nn
 
 import qtorch
 from export.__main__ import main as export_main
-from export.bundle.float_formats import real_graph
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE
 from export.figures.stages import DeviceNetwork
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
 from export.graph.ir import Graph
 from export.opinions import comparison
 from export.opinions import tensorflow as tensorflow_opinion
@@ -53,15 +52,14 @@ def graph(plain: nn.Module) -> Graph:
 
 
 def float_file(plain: nn.Module) -> bytes:
-    return write_tflite(real_graph(plain, INPUTS[:1], "float32", "nhwc"))
+    return write_tflite(float_graph(plain, INPUTS[:1], "float32", "nhwc"))
 
 
 def with_input_scale(graph: Graph, scale: float) -> Graph:
     """The same with another scale at the input; written, never computed."""
     name = graph.inputs[0]
     value = graph.values[name]
-    assert value.qparams is not None
-    other = replace(value, qparams=replace(value.qparams, scale=(scale,)))
+    other = replace(value, qparams=replace(value.quantization, scale=(scale,)))
     return replace(graph, values={**graph.values, name: other})
 
 
@@ -72,8 +70,7 @@ def test_a_file_agrees_with_itself_and_a_scale_one_bit_off_is_seen(graph: Graph,
     assert own is not None
     # Input, convolution, pooling, sums, probabilities, and two weights.
     assert (own.tensors, own.equal, own.largest) == (7, 7, 0.0)
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
+    qparams = graph.values[graph.inputs[0]].quantization
     off = float(np.nextafter(np.float32(qparams.scale[0]), np.float32(9)))
     other = grid_agreement(model, write_tflite(with_input_scale(graph, off)))
     assert other is not None
@@ -96,8 +93,7 @@ def test_a_foreign_network_computes_what_the_device_does(graph: Graph) -> None:
     torch.testing.assert_close(found, DeviceNetwork(graph, model, LITERT_REFERENCE)(INPUTS), rtol=0, atol=0)
     assert len(found.unique()) > 3
     sources, sinks = ends(model)
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
+    qparams = graph.values[graph.inputs[0]].quantization
     assert (sources[0].scale, sinks[0].scale) == (qparams.scale, (1 / 256,))
 
 

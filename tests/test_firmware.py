@@ -1,4 +1,7 @@
-"""The recipes' networks in plain C on emulated hardware: every output of at least 256 inputs is TFLite Micro's."""
+"""The recipes' networks in plain C on emulated hardware: every output of at least 256 inputs is TFLite Micro's.
+
+Those of images take seconds for a few inputs: 12 of them here, 256 with ``pytest -m sweep``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from export.c.source import c_source
 from export.device import headers
 from export.engines import TFLM
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
@@ -44,6 +48,8 @@ from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 
 SAMPLES = 256
+#: Of a network of images: so many show every kernel, and take seconds rather than minutes.
+FEW = 12
 RECIPES: dict[str, tuple[Any, Any]] = {
     "sine": (Sine, SineData),
     "fuel": (FuelConsumption, FuelData),
@@ -89,14 +95,12 @@ def recipe_case(name: str) -> Case:
     drawn = corner_codes(graph, SAMPLES)[0]
     if name == "sine":
         return case_of(graph, drawn)
-    value = graph.values[graph.inputs[0]]
-    assert value.qparams is not None
-    seen = graph.view(graph.inputs[0]).store(value.qparams.quantize(data.arrays.test[0].numpy()), value.shape)
+    (seen,) = codes_of(graph, data.arrays.test[0])
     return case_of(graph, np.concatenate([seen[: SAMPLES // 2], drawn[-SAMPLES // 2 :], drawn[:8]]))
 
 
 @cache
-def image_case(name: str) -> Case:
+def image_case(name: str, samples: int) -> Case:
     network, shape = IMAGES[name]
     torch.manual_seed(0)
     x, net = torch.randn(16, *shape), network()
@@ -108,10 +112,10 @@ def image_case(name: str) -> Case:
     qat = qtorch.prepare(net.eval(), x[:1])
     qtorch.calibrate(qat, [x])
     graph = integer_graph(qat)
-    return case_of(graph, corner_codes(graph, SAMPLES)[0][-SAMPLES:])
+    return case_of(graph, corner_codes(graph, samples)[0][-samples:])
 
 
-def run(case: Case, machine: Machine, speed: bool) -> np.ndarray:
+def run(case: Case, machine: Machine, speed: bool, samples: int = SAMPLES) -> np.ndarray:
     """The outputs that a machine computed; all must agree."""
     absent = available(machine)
     if absent:
@@ -122,7 +126,7 @@ def run(case: Case, machine: Machine, speed: bool) -> np.ndarray:
         machine, files, "net", case.codes.reshape(count, -1), case.expected.reshape(count, -1), Options(seconds=300)
     )
     assert found.mismatches == 0, found.first
-    assert found.samples >= SAMPLES
+    assert found.samples >= samples
     return found.outputs
 
 
@@ -139,8 +143,9 @@ def test_a_recipe_is_exact_on_a_machine(recipe: str, machine: Machine, speed: bo
 @pytest.mark.parametrize("speed", [False, True], ids=["size", "speed"])
 @pytest.mark.parametrize("machine", ["cortex_m4", "cortex_m55"])
 @pytest.mark.parametrize("network", IMAGES)
-def test_an_image_network_is_exact_on_a_machine(network: str, machine: str, speed: bool) -> None:
-    outputs = run(image_case(network), MACHINES[machine], speed)
+@pytest.mark.parametrize("samples", [FEW, pytest.param(SAMPLES, marks=pytest.mark.sweep)])
+def test_an_image_network_is_exact_on_a_machine(samples: int, network: str, machine: str, speed: bool) -> None:
+    outputs = run(image_case(network, samples), MACHINES[machine], speed, samples)
     assert len(np.unique(outputs)) > 10, "outputs that are alike show nothing"
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from qtorch import functional as F
-from qtorch import straight_through as S
+from qtorch.numbers import functional as F
+from qtorch.numbers import straight_through as S
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 

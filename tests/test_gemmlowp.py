@@ -45,3 +45,20 @@ def test_a_reciprocal_is_near() -> None:
     a = torch.linspace(0, 2**31 - 1, 5000, dtype=torch.float64).long()
     real = 2.0**31 / (1 + a.double() / 2**31)
     assert float((gemmlowp.one_over_one_plus(a).double() - real).abs().max()) < 2**31 * 2.0**-24
+
+
+@pytest.mark.parametrize("integer_bits", [0, 2, 4])
+def test_zero_is_exact(integer_bits: int) -> None:
+    """Where the series ends some units beside it: gemmlowp selects exp(0), one half and 0 by a mask of their own."""
+    zero = torch.zeros(1, dtype=torch.int64)
+    assert int(gemmlowp.exp_on_negative(zero, integer_bits)) == 2**31 - 1
+    assert int(gemmlowp.logistic(zero, integer_bits)) == 2**30
+    assert int(gemmlowp.tanh(zero, integer_bits)) == 0
+
+
+def test_the_inverse_root_of_one_is_the_largest_mantissa() -> None:
+    """Newton's steps pass the int32 there; TFLM's function returns before them."""
+    mantissa, shift = gemmlowp.inverse_square_root(torch.tensor([0, 1, 2]))
+    assert mantissa[:2].tolist() == [2**31 - 1] * 2
+    assert shift.tolist() == [0, 0, 0]
+    assert abs(int(mantissa[2]) / 2**31 - 2**-0.5) < 2**-20

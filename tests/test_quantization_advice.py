@@ -13,6 +13,7 @@ import qtorch
 from export.figures.quantization_advice import Evidence, advice
 from export.figures.quantization_report import TensorError, network_report
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from qtorch.numbers.qparams import QParams
@@ -248,14 +249,10 @@ SPANS = torch.tensor([100.0, 10.0, 1.0])
 def on_the_device(form: str, x: Tensor, **config: Any) -> tuple[Tensor, list[int], dict[str, TensorError]]:
     """Outputs ``[N, 3]`` in the targets' own units, how many values each has, and findings."""
     qat, graph = prepared(Three(form), x, **config)
-    source = graph.values[graph.inputs[0]].qparams
-    assert source is not None
-    codes = interpret(graph, (source.quantize(x.numpy()),))
+    codes = interpret(graph, codes_of(graph, x))
     parts, levels = [], []
     for name in graph.outputs:
-        qparams = graph.values[name].qparams
-        assert qparams is not None
-        parts.append(torch.from_numpy(qparams.dequantize(codes[name])))
+        parts.append(torch.from_numpy(graph.decode(name, codes[name])))
         levels += [len(column.unique()) for column in parts[-1].T]
     rows = {
         row.tensor_name: row for row in network_report(qat, graph, x, titles=("mass", "length", "time")) if row.finding

@@ -55,9 +55,9 @@ def test_figures_are_those_of_the_definition() -> None:
     qat, graph = prepared(net, x)
     rows = by_value(graph, network_report(qat, graph, x))
     source, hidden, output = graph.inputs[0], graph.nodes[0].output, graph.nodes[1].output
-    q = {name: graph.values[name].qparams for name in (source, hidden, output)}
-    codes = interpret(graph, (q[source].quantize(x.numpy()),), every=True)  # type: ignore[union-attr]
-    real = {name: np.float32(q[name].scale[0]) * (codes[name].astype(np.float32) - q[name].zero_point[0]) for name in q}  # type: ignore[union-attr]
+    q = {name: graph.values[name].quantization for name in (source, hidden, output)}
+    codes = interpret(graph, (q[source].quantize(x.numpy()),), every=True)
+    real = {name: np.float32(q[name].scale[0]) * (codes[name].astype(np.float32) - q[name].zero_point[0]) for name in q}
     weights = [p.detach().numpy().astype(np.float64) for p in net.parameters()]
     wanted = {
         source: x.numpy(),

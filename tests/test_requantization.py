@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import requantization as module
+from export.c import requantization as module
 from export.c.requantization import Channels, exact_codes, requantization, thresholds
 from qtorch.numbers.fixedpoint import quantize_multiplier
 from qtorch.row.kernel_call import Accumulators

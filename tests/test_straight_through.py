@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from qtorch import functional as F
-from qtorch import straight_through as S
+from qtorch.numbers import functional as F
+from qtorch.numbers import straight_through as S
 from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import qtorch
-from export.bundle.make import make as bundle
+from export.bundle import make as bundle
 from export.engines import TFLM
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret

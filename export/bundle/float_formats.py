@@ -13,12 +13,9 @@ from export.device import headers
 from export.engines import LITERT_REFERENCE, TFLM, Engine, tflm_available
 from export.figures.quantization_report import csv_text, quantization_report
 from export.figures.stages import DeviceNetwork, StageFigures, float_network, measured
+from export.graph.build import FloatFormat, float_graph
 from export.graph.encoding import stored as stored_samples
 from export.graph.ir import Graph
-from export.graph.lower import lower
-from export.graph.passes.layout import layout
-from export.graph.passes.padding import padding
-from export.graph.passes.weight_only import dynamic_range, half_weights
 from export.interface.tensor_layout import TensorLayout
 from export.lightning_run.real_inputs import RealInputs
 from export.lightning_run.run_layouts import run_layouts
@@ -30,28 +27,17 @@ from qtorch.capture.samples import Samples, called, taken
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.post_training import equalize
-from qtorch.preparation.prepare import prepare
-from qtorch.surroundings import evaluating
 
-__all__ = ["RealFormat", "real_files", "real_graph", "refusal"]
-
-RealFormat = Literal["float32", "float16", "dynamic_range"]
+__all__ = ["real_files", "refusal"]
 
 _SAMPLES = 200
-
-
-def real_graph(net: nn.Module, example: Any, kind: RealFormat, input_layout: Literal["nhwc", "nchw"]) -> Graph:
-    """A float network, in evaluation, as a graph of float kernels; see :mod:`export.graph.passes.weight_only`."""
-    with evaluating(net):
-        graph = padding(layout(lower(prepare(net, example), real=True), input_layout))
-    return {"float32": lambda g: g, "float16": half_weights, "dynamic_range": dynamic_range}[kind](graph)
 
 
 def real_files(
     run: Run,
     inputs: RealInputs,
     name: str,
-    kind: RealFormat,
+    kind: FloatFormat,
     input_layout: Literal["nhwc", "nchw"],
     equalized: bool = False,
 ) -> tuple[dict[str, bytes], StageFigures, dict[str, Any], tuple[TensorLayout, ...]]:
@@ -68,7 +54,7 @@ def real_files(
     net, example = float_network(run), run.module.example_input_array
     if equalized:
         net = equalize(net, example)
-    graph = real_graph(net, example, kind, input_layout)
+    graph = float_graph(net, example, kind, input_layout)
     model = write_tflite(graph)
     compare_file(graph, model)
     tested = inputs.get("test")
@@ -95,7 +81,7 @@ def real_files(
     if kind == "float32":
         texts[f"{name}_op_resolver.h"] = headers.op_resolver(name, methods)
     if kind == "dynamic_range":
-        floats = real_graph(net, example, "float32", input_layout).constants()
+        floats = float_graph(net, example, "float32", input_layout).constants()
         trained = {constant: value.data for constant, value in floats.items() if value.data is not None}
         texts["quantization_report.csv"] = csv_text(quantization_report(graph, trained, ()))
     return files | {file: text.encode() for file, text in texts.items()}, test, parity, layouts

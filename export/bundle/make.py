@@ -341,7 +341,7 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
         off = np.float32(qparams.scale[0]) * rng.uniform(-0.5, 0.5, array.shape).astype(np.float32)
         far = far_values(qparams.scale[0], (_FAR_INPUTS, *array.shape[1:]), rng)
         inputs.append(np.concatenate([qparams.dequantize(array) + off, far]))
-    if final.has_real_nodes:
+    if final.has_float_nodes:
         node_parity(final, model, tuple(inputs), TFLM)
         return
     expected = interpret(final, tuple(inputs))

@@ -19,10 +19,9 @@ from export.commands.summary import read_model
 from export.console.page import Line
 from export.console.terminal import show
 from export.engines import LITERT_REFERENCE, TFLM, tflm_absent, tflm_available
-from export.graph.build import integer_graph
+from export.graph.build import InputLayout, build
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from export.graph.passes.float_interface import float_interface
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, corner_codes, parity
 from export.tflite.reader import read_tflite
@@ -70,19 +69,15 @@ def verify_command(arguments: Sequence[str]) -> None:
 def _verify_real(graph: Graph, model: bytes) -> None:
     """A model with float32 inputs: node by node where it computes in float, else its outputs, exactly."""
     readers = {name: node for node in graph.nodes for name in node.inputs if name in graph.inputs}
-    if graph.has_real_nodes and any(node.op != "quantize" for node in readers.values()):
+    if graph.has_float_nodes and any(node.op != "quantize" for node in readers.values()):
         rng = np.random.default_rng(0)
         drawn = tuple(rng.normal(size=(_FLOAT_INPUTS, *graph.values[n].shape[1:])).astype("f4") for n in graph.inputs)
         _verify_nodes(graph, model, drawn)
         return
     behind = tuple(readers[name].output for name in graph.inputs)
     codes = corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS)
-    inputs = []
-    for name, array in zip(behind, codes, strict=True):
-        qparams = graph.values[name].qparams
-        assert qparams is not None
-        inputs.append(qparams.dequantize(array))
-    if graph.has_real_nodes:
+    inputs = [graph.values[name].dequantize(array) for name, array in zip(behind, codes, strict=True)]
+    if graph.has_float_nodes:
         _verify_nodes(graph, model, tuple(inputs))
         return
     if not tflm_available():
@@ -124,11 +119,10 @@ def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) ->
 def _require_same(found: Graph, network: fx.GraphModule) -> None:
     """Either way of storing the inputs is the checkpoint's."""
     results = []
-    layouts: tuple[Literal["nhwc", "nchw"], ...] = ("nhwc", "nchw")
+    io: Literal["int8", "float32"] = "float32" if found.values[found.inputs[0]].qparams is None else "int8"
+    layouts: tuple[InputLayout, ...] = ("nhwc", "nchw")
     for input_layout in layouts:
-        expected = integer_graph(network, input_layout)
-        if found.values[found.inputs[0]].qparams is None:
-            expected = float_interface(expected)
+        expected = build(network, "int8", input_layout, io)
         results.append(compare_graphs(expected, found).first)
     if all(results):
         raise ParityError(f"the file is not the checkpoint's: first difference {results[0]}")

@@ -27,13 +27,11 @@ import torch
 from torch import fx
 
 from export.figures.quantization_advice import Evidence, advice
+from export.graph.build import build
 from export.graph.encoding import stored
-from export.graph.interpret import interpret, real_reference
+from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value
-from export.graph.lower import lower
 from export.graph.names import speaking_names
-from export.graph.passes.layout import layout
-from export.graph.passes.padding import padding
 from qtorch.capture.samples import Samples, taken
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Fixed, SymmetricWeight
@@ -130,11 +128,10 @@ class _Sums:
 
     def add(self, codes: np.ndarray, real: np.ndarray, other: np.ndarray | None = None) -> None:
         """Codes against float values; ``other``: the float values that dequantized weights would give."""
-        qparams = self.value.qparams
-        assert qparams is not None
-        scale, zero = _along(self.value, codes.ndim)
+        qparams = self.value.quantization
+        scale, zero = qparams.along(codes.ndim)
         wanted = real.astype(np.float64)
-        error = _dequantized(self.value, codes).astype(np.float64) - wanted
+        error = qparams.dequantize(codes).astype(np.float64) - wanted
         squares = error**2
         low, high = qparams.code_range
         position = wanted / scale + zero
@@ -168,11 +165,10 @@ class _Sums:
         self.real = found
 
     def evidence(self, weakest_channel: float | None, ends: _Ends) -> Evidence:
-        assert self.value.qparams is not None
         assert self.low is not None
         assert self.high is not None
         share = 1 / self.squares if self.squares else 0.0
-        step, spans, spreads = self.value.qparams.scale[0], np.zeros(0), np.zeros(0)
+        step, spans, spreads = self.value.quantization.scale[0], np.zeros(0), np.zeros(0)
         if self.real:
             low, high, total, squares = self.real
             rows = self.count / len(low)
@@ -183,7 +179,7 @@ class _Sums:
         return Evidence(
             role=self.role,
             node=self.node,
-            qparams=self.value.qparams,
+            qparams=self.value.quantization,
             rmse_over_scale=math.sqrt(self.steps / self.count),
             snr_db=_decibels(self.power, self.squares),
             rms_steps=math.sqrt(self.power / self.count) / step,
@@ -204,15 +200,14 @@ class _Sums:
     def row(
         self, op_name: str, index: int, name: str, weakest_channel: float | None = None, ends: _Ends = _Ends()
     ) -> TensorError:
-        qparams = self.value.qparams
-        assert qparams is not None
+        qparams = self.value.quantization
         low, high = qparams.code_range
         mean, evidence = self.total / self.count, self.evidence(weakest_channel, ends)
         finding, what_to_do = advice(evidence)
         return TensorError(
             op_name=op_name,
             tensor_idx=index,
-            num_elements=int(np.prod(self.value.shape)),
+            num_elements=self.value.elements,
             stddev=math.sqrt(max(0.0, self.squares / self.count - mean**2)),
             mean_error=mean,
             max_abs_error=self.largest,
@@ -236,8 +231,7 @@ def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw
         network: prepared.
         input_layout: of the integer graph.
     """
-    graph = padding(layout(lower(network, real=True), input_layout))
-    return {name: value.data for name, value in graph.constants().items() if value.data is not None}
+    return build(network, "float32", input_layout).contents()
 
 
 def network_report(
@@ -277,7 +271,7 @@ def quantization_report(
     sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
     made = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
     sums |= {name: _Sums(graph.values[name], node, "output") for name, node in made.items()}
-    numbers = sum(int(np.prod(value.shape)) for value in graph.values.values() if value.data is None)
+    numbers = sum(value.elements for value in graph.running().values())
     chunk = max(1, _NUMBERS // numbers)
     for start in range(0, len(inputs[0]) if inputs else 0, chunk):
         part = tuple(array[start : start + chunk] for array in inputs)
@@ -325,18 +319,15 @@ def _add(
 ) -> None:
     stored = []
     for name, real in zip(graph.inputs, part, strict=True):
-        qparams = graph.values[name].qparams
-        stored.append(real if qparams is None else qparams.quantize(real))
+        stored.append(graph.values[name].quantize(real))
         if name in sums:
             sums[name].add(stored[-1], real)
     codes = interpret(graph, tuple(stored), every=True)
-    plain = {
-        name: _dequantized(value, value.data) for name, value in graph.constants().items() if value.data is not None
-    }
+    plain = {name: value.dequantize(value.contents).astype(np.float32) for name, value in graph.constants().items()}
     for node in graph.nodes:
         if not any(name in sums for name in node.outputs):
             continue
-        tensors = {name: _dequantized(graph.values[name], codes[name]) for name in node.inputs if name in codes}
+        tensors = {name: graph.values[name].dequantize(codes[name]) for name in node.inputs if name in codes}
         quantized = _float_outputs(node, {**plain, **tensors})
         trained = {name: floats[name] for name in node.inputs if name in floats}
         wanted = _float_outputs(node, {**plain, **trained, **tensors}) if trained else quantized
@@ -347,26 +338,8 @@ def _add(
 def _float_outputs(node: Node, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """What the row's float function makes of float32 tensors."""
     by_role = {role: torch.from_numpy(np.ascontiguousarray(tensors[name])) for role, name in node.input_roles().items()}
-    found = real_reference(node, by_role, {})
+    found = float_reference(node, by_role, {})
     return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
-
-
-def _along(value: Value, axes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point, float64, shaped to be applied to codes with that many axes."""
-    qparams = value.qparams
-    assert qparams is not None
-    shape = [1] * axes
-    if qparams.axis is not None:
-        shape[qparams.axis] = len(qparams.scale)
-    return np.array(qparams.scale).reshape(shape), np.array(qparams.zero_point, np.float64).reshape(shape)
-
-
-def _dequantized(value: Value, codes: np.ndarray) -> np.ndarray:
-    """float32 values of codes, per tensor or per channel; floats as they are."""
-    if value.qparams is None:
-        return codes.astype(np.float32)
-    scale, zero = _along(value, codes.ndim)
-    return ((codes.astype(np.float64) - zero) * scale).astype(np.float32)
 
 
 def _constant_rows(graph: Graph, floats: Mapping[str, np.ndarray], index: Mapping[str, int]) -> Iterator[TensorError]:
@@ -390,7 +363,7 @@ def _weakest_channel(node: Node, role: str, value: Value, real: np.ndarray) -> f
     demand = node.row.constraints.get(role)
     if not isinstance(demand, SymmetricWeight) or value.data is None:
         return None
-    pair = (real.astype(np.float64), _dequantized(value, value.data).astype(np.float64))
+    pair = (real.astype(np.float64), value.dequantize(value.data).astype(np.float64))
     wanted, got = (np.moveaxis(each, demand.axis, 0).reshape(value.shape[demand.axis], -1) for each in pair)
     signal, noise = (wanted**2).sum(1), ((got - wanted) ** 2).sum(1)
     return min((_decibels(s, n) for s, n in zip(signal, noise, strict=True) if s), default=math.inf)

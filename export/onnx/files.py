@@ -78,6 +78,4 @@ def _fed(graph: Graph, name: str, codes: np.ndarray) -> np.ndarray:
     if graph.values[name].qparams is not None:
         return codes
     behind = next(node.output for node in graph.nodes if name in node.inputs)
-    qparams = graph.values[behind].qparams
-    assert qparams is not None
-    return qparams.dequantize(codes)
+    return graph.values[behind].dequantize(codes)

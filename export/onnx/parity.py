@@ -136,7 +136,7 @@ def onnx_parity(graph: Graph, model: OnnxModel, inputs: tuple[np.ndarray, ...]) 
     largest: dict[str, int] = {}
     for tensors in onnx_tensors(model, inputs):
         for node in graph.nodes:
-            if not graph.is_real(node):
+            if not graph.is_float(node):
                 largest[node.op] = max(largest.get(node.op, 0), _distance(graph, node, tensors))
     expected = interpret(graph, inputs)
     got = ONNX_RUNTIME.run(model.file, inputs)

@@ -186,8 +186,7 @@ class _Writer:
             source, sink = node.inputs[0], node.output
             axes = orders[row.roles[0]]
             if self.graph.values[sink].qparams is None:
-                qparams = self.graph.values[source].qparams
-                assert qparams is not None
+                qparams = self.graph.values[source].quantization
                 self._dequantize(self._codes(source, axes), qparams, axes, self._result(sink, axes))
             else:
                 self._quantize(self._real(source, axes), sink, axes)
@@ -233,8 +232,7 @@ class _Writer:
         return tensor
 
     def _quantize(self, real: str, name: str, axes: tuple[int, ...]) -> None:
-        qparams = self.graph.values[name].qparams
-        assert qparams is not None
+        qparams = self.graph.values[name].quantization
         self._emit("QuantizeLinear", [real, *self._grid(qparams, name)], [self._result(name, axes)])
 
     def _orders(self, node: Node) -> dict[str, tuple[int, ...]]:
@@ -273,8 +271,7 @@ class _Writer:
 
 def _fitting(name: str, value: Value, axes: tuple[int, ...]) -> tuple[np.ndarray, str]:
     """A constant with these axes, and its type in ONNX."""
-    assert value.data is not None
-    data = np.ascontiguousarray(value.data.transpose(axes))
+    data = np.ascontiguousarray(value.contents.transpose(axes))
     if value.dtype != "int64":
         return data, value.dtype
     low, high = CODE_RANGE["int32"]

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from export.bundle.float_formats import real_graph
 from export.c.compiled import compiled_c
 from export.c.model import c_model
 from export.c_language.names import c_identifier
 from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_absent
 from export.figures.stages import DeviceNetwork, figures_of, float_network, real_inputs, weights_loaded
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.onnx.parity import compare_onnx
@@ -290,7 +289,7 @@ def _float(subject: _Subject, blank: Opinion) -> Opinion:
 
 def _float_file(subject: _Subject, net: nn.Module) -> bytes:
     example: Any = subject.run.module.example_input_array
-    return write_tflite(real_graph(net, example, "float32", "nhwc"))
+    return write_tflite(float_graph(net, example, "float32", "nhwc"))
 
 
 def _stored(subject: _Subject) -> tuple[np.ndarray, ...]:

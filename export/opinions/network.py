@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from export.graph.ir import Graph
-from export.opinions.grids import ForeignTensor, ends
+from export.opinions.grids import ends
+from export.tflite.contents import FileTensor
 from qtorch.numbers.qparams import QParams
 
 __all__ = ["ForeignNetwork"]
@@ -53,5 +54,5 @@ class ForeignNetwork(nn.Module):
         return tuple(real) if len(real) > 1 else real[0]
 
 
-def _grid(tensor: ForeignTensor) -> QParams | None:
+def _grid(tensor: FileTensor) -> QParams | None:
     return QParams(tensor.scale, tensor.zero_point) if tensor.scale else None

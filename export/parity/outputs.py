@@ -177,8 +177,8 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     element in all, every code there is.
     """
     values = [graph.values[name] for name in graph.inputs]
-    sizes = [int(np.prod(value.shape[1:])) for value in values]
-    limits = [value.qparams.code_range for value in values if value.qparams is not None]
+    sizes = [value.elements for value in values]
+    limits = [value.quantization.code_range for value in values]
     if sum(sizes) == 1 and values[0].dtype == "int8":
         return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
     free = min(sum(sizes), 10)
@@ -232,7 +232,7 @@ def parity(
         else:
             engines[name] = found
 
-    judges, real = [], graph.has_real_nodes
+    judges, real = [], graph.has_float_nodes
     if real:
         judge = TFLM if tflm_available() else LITERT_REFERENCE
         node_parity(graph, model, codes, judge)
@@ -284,21 +284,13 @@ def network_codes(
 
     The network is left in the mode in which it was.
     """
-    ends = (graph.inputs, graph.outputs)
-    sources, sinks = ([(graph.view(name), graph.values[name]) for name in names] for names in ends)
     parts = []
     with torch.no_grad(), evaluating(network), in_mode(network, mode):
         for start in range(0, len(codes[0]), _CHUNK):
-            real = []
-            for array, (view, value) in zip(codes, sources, strict=True):
-                assert value.qparams is not None
-                real.append(value.qparams.dequantize(view.restore(array[start : start + _CHUNK])))
-            parts.append(tensors_in(network(*(torch.from_numpy(x) for x in real))))
-    outputs = []
-    for tensors, (view, value) in zip(zip(*parts, strict=True), sinks, strict=True):
-        assert value.qparams is not None
-        outputs.append(view.store(value.qparams.quantize(torch.cat(tensors).numpy()), value.shape))
-    return tuple(outputs)
+            held = zip(graph.inputs, (array[start : start + _CHUNK] for array in codes), strict=True)
+            parts.append(tensors_in(network(*(torch.from_numpy(graph.decode(*each)) for each in held))))
+    outputs = zip(graph.outputs, zip(*parts, strict=True), strict=True)
+    return tuple(graph.encode(name, torch.cat(tensors).numpy()) for name, tensors in outputs)
 
 
 def _judge(

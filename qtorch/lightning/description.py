@@ -23,9 +23,9 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from qtorch.errors import BadCheckpoint, BadInput
+from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
 
-__all__ = ["UntrustedName", "build", "describe", "load_plain", "unopenable"]
+__all__ = ["UntrustedName", "build", "describe", "load_plain", "require_openable"]
 
 _NUMBERS = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 #: What may stand in a checkpoint beside plain values and tensors: building one of them does nothing else.
@@ -104,15 +104,15 @@ def build(described: Any, base: type, where: str) -> Any:
 def _named_class(class_path: Any, base: type, where: str) -> Any:
     """The class of that name, looked at and not called."""
     dotted = isinstance(class_path, str) and class_path.count(".") > 0 and all(class_path.split("."))
-    found = _imported(class_path, where) if dotted else None
-    if not (isinstance(found, type) and issubclass(found, base)):
+    named = _imported(class_path, where) if dotted else None
+    if not (isinstance(named, type) and issubclass(named, base)):
         raise UntrustedName(
             where=where,
             expected=f"the name of a {base.__name__}",
-            got=f"{class_path!r}" + ("" if found is None else f", which is a {type(found).__name__}"),
+            got=f"{class_path!r}" + ("" if named is None else f", which is a {type(named).__name__}"),
             remedy="open only checkpoints that you trust; nothing of this one was called",
         )
-    return found
+    return named
 
 
 def _imported(path: str, where: str) -> Any:
@@ -123,10 +123,10 @@ def _imported(path: str, where: str) -> Any:
         if module not in sys.modules:
             rank_zero_info(f"{where}: importing {module}, which it names")
         try:
-            found: Any = import_module(module)
+            named: Any = import_module(module)
             for part in parts[cut:]:
-                found = getattr(found, part)
-            return found
+                named = getattr(named, part)
+            return named
         except ModuleNotFoundError as error:
             problem = problem or str(error)
             if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
@@ -165,39 +165,69 @@ def load_plain(file: str | pathlib.Path | BinaryIO, where: str) -> Any:
 
 
 def _globals_in(file: str | pathlib.Path | BinaryIO) -> list[str]:
-    found: list[str] = get_unsafe_globals_in_checkpoint(file)
+    names: list[str] = get_unsafe_globals_in_checkpoint(file)
     if not isinstance(file, str | pathlib.Path):
         file.seek(0)
-    return found
+    return names
 
 
 def _enum(name: str, where: str) -> type[Enum]:
     try:
-        found = _imported(name, where) if not name.startswith("torch.") else None
+        named = _imported(name, where) if not name.startswith("torch.") else None
     except BadCheckpoint:
-        found = None
-    if not (isinstance(found, type) and issubclass(found, Enum)):
+        named = None
+    if not (isinstance(named, type) and issubclass(named, Enum)):
         raise BadCheckpoint(
             where=where,
             expected="plain values in it: numbers, strings, lists, dicts, paths, members of an Enum",
             got=f"an object of {name}",
             remedy="leave it out, as in self.save_hyperparameters(ignore=[...]), and make it from plain arguments",
         )
-    return found
+    return named
 
 
-def unopenable(
+def require_openable(
     module: pl.LightningModule,
     data: pl.LightningDataModule | None,
     require_same: Callable[[pl.LightningModule], None],
-) -> str:
-    """Why a checkpoint of this run could not be opened by itself; empty where it can.
+    needed: bool,
+) -> None:
+    """See that the checkpoints of a run can be opened by themselves.
 
     Args:
         module: as it is before training.
         data: the run's data module, if it has one; it is not built again.
         require_same: raises where a module that was built again is another one.
+        needed: whether a checkpoint is the run's only way out.
+
+    Raises:
+        BadConfiguration: they are needed, and can't be opened.
+
+    Warns:
+        UserWarning: they can't be opened, and are not needed.
     """
+    problem = _unopenable(module, data, require_same)
+    if not problem:
+        return
+    if needed:
+        raise BadConfiguration(
+            where=type(module).__name__,
+            expected="a module and data whose checkpoints can be opened again, which is what an export does",
+            got=problem.partition(" Remedy: ")[0],
+            remedy=problem.partition(" Remedy: ")[2] or "correct the hyperparameters",
+        )
+    rank_zero_warn(
+        f"this run's checkpoints can't be opened by python -m export or load_run: {problem} "
+        "Training goes on; the trained network can be exported in this process."
+    )
+
+
+def _unopenable(
+    module: pl.LightningModule,
+    data: pl.LightningDataModule | None,
+    require_same: Callable[[pl.LightningModule], None],
+) -> str:
+    """Why a checkpoint of this run could not be opened by itself; empty where it can."""
     try:
         for thing in (module, data):
             if thing is None:

@@ -58,14 +58,14 @@ class SectionedParser(LightningArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
         """See :func:`~qtorch.lightning.boolean_options.with_values`."""
-        given = sys.argv[1:] if args is None else args
+        words = sys.argv[1:] if args is None else args
         booleans = {
             option
             for action in self._actions
             if getattr(action, "_typehint", None) in (bool, bool | None, Optional[bool])  # noqa: UP045
             for option in action.option_strings
         }
-        return super().parse_args(with_values(given, booleans), *others, **options)
+        return super().parse_args(with_values(words, booleans), *others, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say it on stderr in a line, without hundreds of options before it, and leave.

@@ -64,5 +64,7 @@ def print_whatever() -> None:
 
 def tensorboard_absent() -> bool:
     """Whether a run that asks for the default log gets CSV files, because TensorBoard is not installed."""
-    found = (getattr(logger_connector, name, True) for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"))
-    return not any(found)
+    importable = (
+        getattr(logger_connector, name, True) for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE")
+    )
+    return not any(importable)

@@ -128,12 +128,12 @@ class Received:
                 getattr(self.pl_module, begin)()
         takes = inspect.signature(step).parameters
         anything = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in takes.values())
-        given = [batch]
+        arguments = [batch]
         if len(takes) > 1 or anything:
-            given.append(batch_idx)
+            arguments.append(batch_idx)
         if "dataloader_idx" in takes:
-            given.append(dataloader_idx)
-        step(*given)
+            arguments.append(dataloader_idx)
+        step(*arguments)
 
     def _first_part(self, batch: Any, why: str) -> list[Any]:
         """What there was in the place of a step: with a word about it, and only if it fits."""
@@ -244,12 +244,12 @@ def received_in(received: Received, batches: Iterator[tuple[Any, int, int]]) -> 
     Raises:
         NotCalled: no step of them all called the network.
     """
-    found = 0
+    calls = 0
     for batch in batches:
         for each in received(*batch):
-            found += 1
+            calls += 1
             yield each
-    if received.batches and not found:
+    if received.batches and not calls:
         raise NotCalled(
             where=f"{received.step} of {type(received.pl_module).__name__}",
             expected="calls of self.net",

@@ -37,14 +37,14 @@ def regression_contributions(prediction: Tensor, target: Tensor) -> dict[str, Te
     squares, spread = difference.square().mean(1), (t - t.mean()).square().mean(1)
     mse, variance = float(squares.mean()), float(spread.mean())
     root = math.sqrt(mse)
-    found = {
+    figures = {
         "mse": squares,
         "mae": difference.abs().mean(1),
         "rmse": root + (squares - mse) / (2 * root) if root else torch.zeros_like(squares),
     }
     if variance:
-        found["r2"] = 1 - squares / variance + mse / variance**2 * (spread - variance)
-    return found
+        figures["r2"] = 1 - squares / variance + mse / variance**2 * (spread - variance)
+    return figures
 
 
 def linear_regression(train: Part, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadCheckpoint
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode, Quantizer

@@ -7,6 +7,7 @@ Source: TFLM ``kernels/internal/reference/integer_ops/conv.h``, ``micro/kernels/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,11 +31,13 @@ from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, none
+from qtorch.remedies.images import windows
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.row.row import Attrs, Call, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -45,6 +48,12 @@ def attributes(call: Call) -> dict[str, Any] | None:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """Weight ``[O, h, w, C / groups]``."""
     return convolution_reference(attrs, codes, grids, channel_axis=0, kernel_order=(0, 3, 1, 2))
+
+
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Weight ``[O, h, w, C / groups]``: a window of them for each output."""
+    _, height, width, depth = shapes["weight"]
+    return height * width * depth * math.prod(shapes["output"])
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -150,4 +159,14 @@ ROW = Row(
     channels_last=True,
     needs_bias=True,
     weight_order={"weight": (0, 2, 3, 1)},
+    macs=macs,
+    takes_front=True,
+    hybrid=True,
+    remedies={
+        "unfold": windows,
+        **dict.fromkeys(
+            ("conv3d", "convtranspose3d", "convtbc"),
+            always(none("nothing has three dimensions; nn.Conv2d over two of the axes changes the network")),
+        ),
+    },
 )

@@ -6,6 +6,7 @@ Source: TFLM ``kernels/internal/reference/integer_ops/depthwise_conv.h``, ``micr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, Symme
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.row.row import Attrs, Call, OptionField, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, OptionField, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -47,6 +48,12 @@ def attributes(call: Call) -> dict[str, Any] | None:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """Weight ``[1, h, w, C * depth_multiplier]``."""
     return convolution_reference(attrs, codes, grids, channel_axis=3, kernel_order=(3, 0, 1, 2))
+
+
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Weight ``[1, h, w, O]``: a window of one channel for each output."""
+    _, height, width, _ = shapes["weight"]
+    return height * width * math.prod(shapes["output"])
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -145,4 +152,7 @@ ROW = Row(
     channels_last=True,
     needs_bias=True,
     weight_order={"weight": (1, 2, 3, 0)},
+    macs=macs,
+    takes_front=True,
+    hybrid=True,
 )

@@ -19,6 +19,7 @@ from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier,
 from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.elementwise import log_sigmoid, softplus
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
 from qtorch.row.onnx_form import one_operator
@@ -105,4 +106,8 @@ ROW = Row(
     c=kernel,
     fake_exactly=True,
     transposed=last_axis_stays,
+    remedies={
+        "softplus": softplus,
+        "logsigmoid": log_sigmoid,
+    },
 )

@@ -20,7 +20,18 @@ from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import (
+    Attrs,
+    Call,
+    Match,
+    Operand,
+    OptionField,
+    Refused,
+    Row,
+    Sample,
+    TFLite,
+    homogeneous_within_channels,
+)
 
 _ONE = 1 << 10
 
@@ -154,4 +165,5 @@ ROW = Row(
     c=kernel,
     fake_exactly=True,
     channels_last=True,
+    homogeneous=homogeneous_within_channels,
 )

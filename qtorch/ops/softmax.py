@@ -23,6 +23,8 @@ from qtorch.numbers.gemmlowp import multiply, one_over_one_plus, rounding_divide
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.lookup import interpolated, table_of
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, same
+from qtorch.remedies.axes import softmin
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
 from qtorch.row.onnx_form import one_operator
@@ -191,4 +193,8 @@ ROW = Row(
     fake_exactly=True,
     litert_lsb={"int16": 1},
     transposed=last_axis_stays,
+    remedies={
+        "softmin": softmin,
+        "softmax2d": always(same("F.softmax(x.movedim(1, -1), -1).movedim(-1, 1)")),
+    },
 )

@@ -1,34 +1,30 @@
 """What was captured is what the user wrote: the network and its capture compute the same, or the capture is refused.
 
-Both run on random inputs, in evaluation: the network twice, because what was captured does not change from call to
-call, and both on batches of several sizes. They may differ by the order of float32 sums; how much that is, is measured
-against the network in float64 where the first look does not suffice.
+Both run on random inputs, in evaluation, on batches of several sizes. They may differ by the order of float32 sums; how
+much that is, is measured against the network in float64 where the first look does not suffice.
 """
 
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules import module as _everywhere
 
 from qtorch.capture.call_form import tensors_in
-from qtorch.capture.recorded_calls import RecordedCall, first_difference, line_that, recorded_calls
+from qtorch.capture.nearness import NEAR, largest, same, within
+from qtorch.capture.nodes import source_line
+from qtorch.capture.not_running import not_running
+from qtorch.capture.recorded_calls import RecordedCall, first_difference, recorded_calls
 from qtorch.capture.reference import Reference, probes
-from qtorch.capture.tracing import source_line
-from qtorch.capture.untraceable import own_line
 from qtorch.capture.writing_calls import writing_calls
-from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
+from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import evaluating
 
-__all__ = ["difference", "require_captured", "require_repeatable"]
+__all__ = ["difference", "require_captured"]
 
-#: Share of a sample's largest output by which sums in another order differ at most, in networks that keep errors small.
-_NEAR = 1e-5
 #: Where errors grow: how many times the network's own error in float32.
 _TIMES = 32.0
 #: Where the network does not run in float64 either.
@@ -39,92 +35,6 @@ _WRITING = re.compile(r"__i[a-z]+__|[a-z][a-z0-9_]*[a-z0-9]_")
 #: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
 #: what a device has.
 _SAMPLES, _MOST, _NUMBERS = 3, 32, 2**11
-
-
-def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None:
-    """Refuse a network whose outputs hang on more than its inputs: on random numbers, on the call before, on a clock.
-
-    Args:
-        reference: that runs it.
-        examples: a tensor per input.
-
-    Raises:
-        BadConfiguration: it does not run on the example.
-        UnsupportedLayer: so they do; names the buffer that is written, or the first call that differs.
-    """
-    tensors = reference.tensors()
-    try:
-        first = reference.run_network(examples)
-    except BadInput:
-        raise
-    except Exception as error:
-        raise _failing(
-            examples,
-            error,
-            expected="an example that the network accepts in evaluation",
-            remedy="pass one example batch in the shape that the network is trained on",
-        ) from error
-    name = reference.written(tensors)
-    if name:
-        raise _writing(reference, examples, name)
-    second = reference.run_network(examples, seed=1)
-    if all(_same(*pair) for pair in zip(first, second, strict=True)):
-        return
-    attributes = reference.attributes()
-    alike = zip(*(reference.run_network(examples) for _ in range(2)), strict=True)
-    random = all(_same(*pair) for pair in alike)
-    one, other = (recorded_calls(reference.net, partial(reference.run_network, examples, seed)) for seed in (0, 1))
-    call = first_difference(one, other, _same)
-    moved = [key for key, value in reference.attributes().items() if not _unchanged(attributes.get(key), value)]
-    raise UnsupportedLayer(
-        where=type(reference.net).__name__,
-        expected="the same outputs for the same inputs in evaluation, every time",
-        got=f"others at the second call, first in {call}"
-        + (", which draws random numbers" if random else f"; attribute {moved[0]!r} has changed" if moved else ""),
-        remedy="draw random numbers in training only, by nn.Dropout, F.dropout(x, p, self.training) or `if "
-        "self.training:`"
-        if random
-        else "keep counters, clocks and earlier inputs outside the network, and pass in what it needs of them",
-    )
-
-
-def _unchanged(before: object, now: object) -> bool:
-    if isinstance(before, Tensor) and isinstance(now, Tensor):
-        return before.shape == now.shape and _same(before, now)
-    return type(before) is type(now) and before == now
-
-
-def _writing(reference: Reference, examples: Sequence[Tensor], name: str) -> UnsupportedLayer:
-    # Once more from the beginning: what was clipped once is clipped.
-    reference = Reference(reference.made_of, reference.form)
-    before = reference.tensors()
-    kind = "buffer" if name in dict(reference.net.named_buffers()) else "parameter"
-    line = line_that(lambda: reference.written(before) == name, lambda: reference.run_network(examples))
-    return UnsupportedLayer(
-        where=f"{kind} {name!r}" + (f" ({line})" if line else ""),
-        expected=f"a {kind} that forward only reads, since a device has it as a constant",
-        got="one that forward writes",
-        remedy="keep that state outside the network: pass it in as an input, and take its new value as an output",
-    )
-
-
-def _failing(inputs: Sequence[Tensor], error: Exception, *, expected: str, remedy: str) -> BadConfiguration:
-    line, first = own_line(error.__traceback__), (str(error).splitlines() or [""])[0]
-    if any(frame.name == "embedding" for frame in traceback.extract_tb(error.__traceback__)):
-        return BadConfiguration(
-            where="the network" + (f" ({line})" if line else ""),
-            expected="inputs that are numbers, float32",
-            got="integers that an embedding looks rows up with, and the device looks nothing up",
-            remedy="give it F.one_hot(index, count).float() as input, and let nn.Linear(count, size, bias=False) hold "
-            "the transposed table, which computes the same",
-        )
-    return BadConfiguration(
-        where="example_input",
-        expected=expected,
-        got=f"shapes {[tuple(each.shape) for each in inputs]}, on which it fails: {type(error).__name__}: {first}"
-        + (f" ({line})" if line else ""),
-        remedy=remedy,
-    )
 
 
 def require_captured(
@@ -151,7 +61,7 @@ def require_captured(
             # Of one sample a network may think that it is no batch.
             if count == 1:
                 return
-            raise _failing(
+            raise not_running(
                 inputs,
                 error,
                 expected="a network that accepts batches of any size",
@@ -183,17 +93,17 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
     shapes = [(tuple(e.shape), tuple(g.shape)) for e, g in zip(expected, got, strict=True) if e.shape != g.shape]
     if shapes:
         return f"an output of shape {shapes[0][1]} instead of {shapes[0][0]}"
-    if all(_within(e, g, _NEAR * _largest(e)) for e, g in zip(expected, got, strict=True)):
+    if all(within(e, g, NEAR * largest(e)) for e, g in zip(expected, got, strict=True)):
         return ""
     wide = _in_float64(reference, inputs)
     for index, (e, g) in enumerate(zip(expected, got, strict=True)):
-        bound = _FAR * _largest(e)
+        bound = _FAR * largest(e)
         if wide is not None:
-            bound = _NEAR * _largest(e) + _TIMES * _largest((e - wide[index]).to(e))
+            bound = NEAR * largest(e) + _TIMES * largest((e - wide[index]).to(e))
             e = torch.where(torch.isfinite(e), wide[index].to(e), e)
-        if not _within(e, g, bound):
+        if not within(e, g, bound):
             gap = torch.nan_to_num((e - g).abs(), posinf=float("inf"))
-            return f"output {index} off by up to {float(gap.max()):.3g} of {float(_largest(e).max()):.3g}"
+            return f"output {index} off by up to {float(gap.max()):.3g} of {float(largest(e).max()):.3g}"
     return ""
 
 
@@ -204,27 +114,12 @@ def _in_float64(reference: Reference, inputs: Sequence[Tensor]) -> tuple[Tensor,
         return None
 
 
-def _largest(values: Tensor) -> Tensor:
-    """Of each sample the largest absolute finite value, shaped to be compared with all of them."""
-    finite = torch.where(torch.isfinite(values), values, 0).abs()
-    return finite.amax(tuple(range(1, values.dim())), keepdim=True) if values.dim() > 1 and values.numel() else finite
-
-
-def _within(expected: Tensor, got: Tensor, bound: Tensor) -> bool:
-    near = ((expected - got).abs() <= bound) | (expected == got) | (torch.isnan(expected) & torch.isnan(got))
-    return bool(near.all())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and _within(a, b, _NEAR * (_largest(a) if a.is_floating_point() else torch.zeros(())))
-
-
 def _different(
     prepared: fx.GraphModule, reference: Reference, inputs: Sequence[Tensor], apart: str, traced: fx.GraphModule
 ) -> UnsupportedLayer:
     wanted = recorded_calls(reference.net, lambda: reference.run_network(inputs))
     captured = recorded_calls(traced, lambda: traced(*(each.clone() for each in inputs)))
-    call = first_difference(wanted, captured, _same)
+    call = first_difference(wanted, captured, same)
     hooked = [
         name or type(module).__name__
         for name, module in reference.net.named_modules()
@@ -280,12 +175,12 @@ def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Seque
 
     with torch.no_grad(), evaluating(prepared):
         _Keeping(traced).run(*inputs)
-        found: list[str] = []
+        other: list[str] = []
 
         def look(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, arguments: object, result: object) -> None:
-                if not all(any(_same(each, other) for other in known) for each in tensors_in(result)):
-                    found.append(name)
+                if not all(any(same(each, one) for one in known) for each in tensors_in(result)):
+                    other.append(name)
 
             return hook
 
@@ -298,4 +193,4 @@ def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Seque
         finally:
             for hook in hooks:
                 hook.remove()
-    return f"layer {found[0]!r}" if found else type(prepared).__name__
+    return f"layer {other[0]!r}" if other else type(prepared).__name__
