@@ -250,7 +250,7 @@ def test_standing_constants_stay_exact_whatever_the_configuration() -> None:
     qat = qtorch.prepare(net, x[:1], QuantizationConfig(**options)).eval()
     qtorch.calibrate(qat, [x])
     op = next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp) and m.row.name == STANDING)
-    weight = op.constants()["weight"]
+    weight = op.constants.integers()["weight"]
     torch.testing.assert_close(weight.grid.scale * weight.codes.flatten(), 1 / net[0].span, rtol=3e-7, atol=0)
     assert not list(op.parameters())
 

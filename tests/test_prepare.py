@@ -79,7 +79,7 @@ def test_fake_constants_are_the_exported_integers(network: fx.GraphModule) -> No
         )
         op(torch.zeros(1, op.weight.shape[1]))
         op.row = row
-        for role, constant in op.constants().items():
+        for role, constant in op.constants.integers().items():
             expected = dequantize(constant.codes, constant.grid, constant.axis)
             assert torch.allclose(probed[role], expected, rtol=1e-6, atol=0), role
             assert not torch.equal(probed[role], op.get_parameter(role)), role
@@ -89,7 +89,7 @@ def test_per_tensor_weights() -> None:
     qat = qtorch.prepare(nn.Linear(3, 4), torch.zeros(1, 3), qtorch.QuantizationConfig(weights="per_tensor"))
     qtorch.calibrate(qat, [torch.rand(9, 3)])
     op = next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp))
-    assert op.constants()["weight"].grid.scale.shape == ()
+    assert op.constants.integers()["weight"].grid.scale.shape == ()
 
 
 def test_margin_widens_ranges() -> None:
@@ -226,8 +226,8 @@ def test_configuration_by_layer() -> None:
     qat = qtorch.prepare(net, torch.zeros(1, 1, 6, 6), config)
     qtorch.calibrate(qat, [torch.randn(20, 1, 6, 6)])
     ops = {n: m for n, m in qat.named_modules() if isinstance(m, qtorch.QuantizedOp)}
-    assert ops["0"].constants()["weight"].qparams.dtype == "int4"
-    assert ops["2"].constants()["weight"].qparams.dtype == "int8"
+    assert ops["0"].constants.integers()["weight"].qparams.dtype == "int4"
+    assert ops["2"].constants.integers()["weight"].qparams.dtype == "int8"
     assert [(op.row.name, op.output.dtype) for op in ops.values()][-2:] == [
         ("fully_connected", "int16"),
         ("quantize", "int16"),
@@ -256,21 +256,22 @@ def test_pinned_weights_keep_their_codes(scales: str, weights: str) -> None:
     before = copy.deepcopy(other.state_dict())
     op = pinned.get_submodule("0")
     assert isinstance(op, qtorch.QuantizedOp)
-    step = 0.3 * op.constants()["weight"].grid.scale
+    step = 0.3 * op.constants.integers()["weight"].grid.scale
     codes = torch.randint(-127, 128, op.get_parameter("weight").shape)
     op.pin_weight(codes * (step[:, None] if step.dim() else step), step)
     other.load_state_dict(copy.deepcopy(pinned.state_dict()))
     for qat in qats:
         op = qat.get_submodule("0")
         assert isinstance(op, qtorch.QuantizedOp)
-        assert torch.equal(op.constants()["weight"].codes, codes)
-        assert torch.equal(op.constants()["weight"].grid.scale, step)
-        assert torch.allclose(op.rounded_constants()["weight"], op.get_parameter("weight"), rtol=1e-6, atol=0)
+        assert torch.equal(op.constants.integers()["weight"].codes, codes)
+        assert torch.equal(op.constants.integers()["weight"].grid.scale, step)
+        assert torch.allclose(op.constants.rounded()["weight"], op.get_parameter("weight"), rtol=1e-6, atol=0)
         qtorch.set_mode(qat, Mode.FAKE)
     with torch.no_grad():
         assert torch.equal(pinned(x), other(x))
     other.load_state_dict(before)
     fresh = other.get_submodule("0")
     assert isinstance(fresh, qtorch.QuantizedOp)
-    assert fresh.covering == (scales == "measured")
-    assert not torch.equal(fresh.constants()["weight"].codes, codes)
+    assert fresh.constants.weight_grid is not None
+    assert fresh.constants.weight_grid.covering == (scales == "measured")
+    assert not torch.equal(fresh.constants.integers()["weight"].codes, codes)

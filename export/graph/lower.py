@@ -184,7 +184,7 @@ class _Lowering:
         self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
 
     def _require_finite(self, name: str, op: QuantizedOp) -> None:
-        for role in op.constant_roles:
+        for role in op.constants.roles:
             if not torch.isfinite(getattr(op, role)).all():
                 raise NotFinite(
                     where=f"{role} of layer {name!r}",
@@ -196,7 +196,7 @@ class _Lowering:
     def _float_constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
         found = {}
-        for role, constant in op.float_constants().items():
+        for role, constant in op.constants.stored_floats().items():
             data = constant.detach().numpy().astype(np.float32)
             if role in op.row.roles[: op.row.runtime]:
                 data = data.reshape([1] * (rank - data.ndim) + list(data.shape))
@@ -207,7 +207,7 @@ class _Lowering:
     def _constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
         found = {}
-        for role, constant in op.constants().items():
+        for role, constant in op.constants.integers().items():
             qparams = constant.qparams
             codes = constant.codes.numpy()
             if role in op.row.roles[: op.row.runtime]:

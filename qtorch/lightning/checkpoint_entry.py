@@ -42,7 +42,7 @@ def put_entry(
     checkpoint[_RANDOM] = random_state()
     data: Any = getattr(trainer, "datamodule", None)
     network: Any = saved_network(trainer, network_of(pl_module))
-    answer = known_answer(network)
+    answer = known_answer(network, network.origin.samples)
     description = checkpoint["state_dict"].get(f"net.{EXTRA_STATE}")
     if isinstance(description, dict):
         # Whoever loads the state alone is asked too.
