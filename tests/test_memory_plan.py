@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.c.memory_plan import Buffer, Plan, lower_bound, plan
+from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
 
 
-def overlapping(buffers: list[Buffer], found: Plan) -> list[tuple[str, str]]:
+def overlapping(buffers: list[Buffer], found: MemoryPlan) -> list[tuple[str, str]]:
     return [
         (a.name, b.name)
         for i, a in enumerate(buffers)
@@ -48,5 +48,5 @@ def test_random_plans_are_sound(seed: int) -> None:
 
 
 def test_nothing_takes_nothing() -> None:
-    assert plan([]) == Plan({}, 0)
+    assert plan([]) == MemoryPlan({}, 0)
     assert lower_bound([]) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from export.c.memory_plan import Buffer, Plan, lower_bound, plan
+from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
 from export.c.targets import ADAPTATIONS
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
@@ -65,7 +65,7 @@ class CNetwork:
     graph: Graph
     steps: tuple[Step, ...]
     copies: Mapping[int, Place]
-    plan: Plan
+    plan: MemoryPlan
     bound: int
     needed: Mapping[int, int]
 

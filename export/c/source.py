@@ -19,7 +19,7 @@ from export.c_language.text import close_guard, open_guard
 from export.interface.tensor_code import described
 from export.interface.tensor_layout import TensorLayout, tensor_layouts
 from export.interface.tensor_meaning import conversion, meaning
-from qtorch.row.kernel_call import Accumulators, Rescaling, Table, TensorArgument
+from qtorch.row.kernel_call import Accumulators, ConstantTable, Rescaling, TensorArgument
 
 __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
 
@@ -107,7 +107,7 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
                 passed[parameter] = (ctype, _table(text, step.index, name, value.data))
             else:
                 passed[parameter] = (ctype, _address(step.places[argument.role], value.array_dtype, written, network))
-        elif isinstance(argument, Table):
+        elif isinstance(argument, ConstantTable):
             passed[parameter] = (_table_type(argument.data), _constant(text, step, parameter, argument.data))
         else:
             found = argument if isinstance(argument, Rescaling) else requantization(argument)

@@ -35,7 +35,7 @@ from qtorch.remedies.asked import always, none
 from qtorch.remedies.images import windows
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Row, Sample, Shape, TFLite
 
@@ -64,7 +64,7 @@ def kernel(operands: Operands) -> KernelCall:
         return wide_convolution(operands, sizes, operands.constants["weight"], sizes["in_c"] // depth)
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": Table(operands.constants["weight"]),
+        "weights": ConstantTable(operands.constants["weight"]),
         "channels": weighted_sums(operands, channel_axis=0),
         "out": TensorArgument("output"),
     }

@@ -22,7 +22,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import PRODUCT, Asked, always, none
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, last_axis_stays
 
@@ -66,7 +66,7 @@ def kernel(operands: Operands) -> KernelCall:
         return wide_convolution(operands, sizes, operands.constants["weight"], 1)
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": Table(operands.constants["weight"]),
+        "weights": ConstantTable(operands.constants["weight"]),
         "channels": weighted_sums(operands, channel_axis=0),
         "out": TensorArgument("output"),
         "rows": rows,
