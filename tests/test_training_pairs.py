@@ -18,9 +18,9 @@ from export.console.page import plain_text
 from export.lightning_run.real_inputs import real_inputs
 from export.lightning_run.training_pairs import training_pairs
 from export.options import ExportOptions
-from qtorch.lightning.attached import Progress, attached
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
+from qtorch.lightning.steps.attached import Progress, attached
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
 from tests.small_task import small_trainer
 

@@ -17,12 +17,12 @@ from torch.utils._pytree import tree_map
 
 from qtorch.capture.samples import Samples, joined, length
 from qtorch.errors import BadData, BadInput
-from qtorch.lightning.attached import attached
-from qtorch.lightning.batches import Order, batches_of, transferred
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.received import NotCalled, Received, received_in
+from qtorch.lightning.steps.attached import attached
+from qtorch.lightning.steps.batches import Order, batches_of, transferred
+from qtorch.lightning.steps.received import NotCalled, Received, received_in
 
 __all__ = ["RealInputs", "in_mode_of", "in_words", "real_inputs"]
 

@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from export.lightning_run.real_inputs import RealInputs, in_mode_of, in_words
 from export.lightning_run.recorded_test import places_of
-from qtorch.lightning.batches import batches_of, transferred
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.received import Received
+from qtorch.lightning.steps.batches import batches_of, transferred
+from qtorch.lightning.steps.received import Received
 
 __all__ = ["training_pairs"]
 
