@@ -23,7 +23,7 @@ from export.bundle.manifest import manifests_in
 from export.options import ExportOptions
 from qtorch.errors import Unwritable
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.resume import ResumePoint
+from qtorch.lightning.checkpointing.resume import ResumePoint
 from tests.conftest import run_fuel
 from tests.small_task import SmallData, SmallModule, small_trainer
 

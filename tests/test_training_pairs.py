@@ -19,9 +19,9 @@ from export.lightning_run.network_inputs import network_inputs
 from export.lightning_run.subject import subject_of
 from export.lightning_run.training_pairs import training_pairs
 from export.options import ExportOptions
-from qtorch.lightning.attached import Progress, attached
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
+from qtorch.lightning.steps.attached import Progress, attached
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
 from tests.small_task import small_trainer
 

@@ -18,12 +18,12 @@ from export.figures.error_words import in_words
 from export.figures.network_inputs import PART_NAMES, NetworkInputs, Part
 from qtorch.capture.samples import Samples, joined, length
 from qtorch.errors import BadData
-from qtorch.lightning.attached import attached
-from qtorch.lightning.batches import Order, batches_of, transferred
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.received import NotCalled, Received, received_in
+from qtorch.lightning.steps.attached import attached
+from qtorch.lightning.steps.batches import Order, batches_of, transferred
+from qtorch.lightning.steps.received import NotCalled, Received, received_in
 
 __all__ = ["in_mode_of", "network_inputs"]
 

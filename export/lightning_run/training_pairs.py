@@ -14,10 +14,10 @@ from export.figures.error_words import in_words
 from export.figures.network_inputs import NetworkInputs
 from export.lightning_run.network_inputs import in_mode_of
 from export.lightning_run.recorded_test import places_of
-from qtorch.lightning.batches import batches_of, transferred
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.received import Received
+from qtorch.lightning.steps.batches import batches_of, transferred
+from qtorch.lightning.steps.received import Received
 
 __all__ = ["training_pairs"]
 

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
-from qtorch.lightning.checkpoint_entry import draw_on, put_entry
-from qtorch.lightning.description import require_openable
-from qtorch.lightning.first_batch import FirstBatch
+from qtorch.lightning.checkpointing.description import require_openable
+from qtorch.lightning.checkpointing.entry import draw_on, put_entry
 from qtorch.lightning.monitors import forget_best, forget_patience
 from qtorch.lightning.networks import (
     adopting,
@@ -27,9 +26,9 @@ from qtorch.lightning.networks import (
     require_still_prepared,
 )
 from qtorch.lightning.phases import Epochs, Phases, Point
-from qtorch.lightning.refusals import require_batches
 from qtorch.lightning.replacing import replace_network
-from qtorch.lightning.training_inputs import training_inputs
+from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
+from qtorch.lightning.steps.training_inputs import training_inputs
 from qtorch.network.calibration import (
     calibrate,
     freeze_batch_norm,

@@ -19,13 +19,13 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.changed_options import changed_options
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
-from qtorch.lightning.checkpoint_entry import KEY
-from qtorch.lightning.help_sections import SectionedParser, help_of_section
-from qtorch.lightning.notices import print_whatever, quiet_notices, tensorboard_absent
-from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options
-from qtorch.lightning.resume import ResumePoint
+from qtorch.lightning.checkpointing.changed_options import changed_options
+from qtorch.lightning.checkpointing.entry import KEY
+from qtorch.lightning.checkpointing.resume import ResumePoint
+from qtorch.lightning.command_line.help_sections import SectionedParser, help_of_section
+from qtorch.lightning.command_line.notices import print_whatever, quiet_notices, tensorboard_absent
+from qtorch.lightning.command_line.refusals import end_broken_pipe, refusal_of, require_options
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
 

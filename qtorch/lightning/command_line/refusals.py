@@ -14,11 +14,10 @@ from types import TracebackType
 from typing import Any
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning import Trainer
 
 from qtorch.errors import BadConfiguration, BadInput
 
-__all__ = ["end_broken_pipe", "refusal_of", "require_batches", "require_options"]
+__all__ = ["end_broken_pipe", "refusal_of", "require_options"]
 
 #: Who reads options, and takes them; a file that is no YAML fails in its reader, with whatever exception comes first.
 _READERS = ("jsonargparse", "yaml", "pytorch_lightning.cli")
@@ -134,23 +133,6 @@ def require_options(options: Mapping[str, Any]) -> None:
             got=f"{threads}",
             remedy="try 1",
         )
-
-
-def require_batches(trainer: Trainer) -> None:
-    """See that a fit has batches to train and to measure ranges on, and counts in steps of at least one.
-
-    Raises:
-        BadConfiguration: the trainer is limited to none, or divides by none.
-    """
-    for name in ("limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch"):
-        count = getattr(trainer, name)
-        if count == 0:
-            raise BadConfiguration(
-                where=f"trainer.{name}",
-                expected="at least one: without a batch there is nothing to train on, and to measure ranges on",
-                got=f"{count}",
-                remedy="leave it out, or raise it",
-            )
 
 
 def end_broken_pipe(error: BrokenPipeError) -> int:

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from qtorch.lightning.batches import batches_of, transferred
-from qtorch.lightning.received import Received, received_in
+from qtorch.lightning.steps.batches import batches_of, transferred
+from qtorch.lightning.steps.received import Received, received_in
 
 __all__ = ["training_inputs"]
 

@@ -14,8 +14,8 @@ from typing import Any, NoReturn, Optional
 from pytorch_lightning.cli import LightningArgumentParser
 
 from qtorch.errors import BadConfiguration
-from qtorch.lightning.boolean_options import with_values
-from qtorch.lightning.option_errors import in_a_line
+from qtorch.lightning.command_line.boolean_options import with_values
+from qtorch.lightning.command_line.option_errors import in_a_line
 
 __all__ = ["SectionedParser", "help_of_section"]
 
@@ -57,7 +57,7 @@ class SectionedParser(LightningArgumentParser):
     """
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
-        """See :func:`~qtorch.lightning.boolean_options.with_values`."""
+        """See :func:`~qtorch.lightning.command_line.boolean_options.with_values`."""
         words = sys.argv[1:] if args is None else args
         booleans = {
             option

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from qtorch.errors import Unwritable
-from qtorch.lightning.saving import checkpoint_bytes, checkpoint_of, write_whole
+from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of, write_whole
 
 __all__ = ["ResumePoint"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from qtorch.lightning.averaging import saved_network
-from qtorch.lightning.changed_options import run_options
-from qtorch.lightning.description import describe
+from qtorch.lightning.checkpointing.changed_options import run_options
+from qtorch.lightning.checkpointing.description import describe
+from qtorch.lightning.checkpointing.randomness import random_state, restore_random_state
 from qtorch.lightning.networks import INSTANTIATOR, network_of
-from qtorch.lightning.randomness import random_state, restore_random_state
 from qtorch.network.known_answer import known_answer
 from qtorch.network.quantized_network import EXTRA_STATE
 

@@ -1,4 +1,4 @@
-"""What the first batch shows: that a training step calls the network as a whole, and with what ranges will see."""
+"""That there is a first batch, and what it shows: a step calls the network as a whole, with what ranges will see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,24 @@ from qtorch.errors import BadConfiguration
 from qtorch.lightning.networks import require_inputs
 from qtorch.lightning.replacing import Calls, counted_calls
 
-__all__ = ["FirstBatch"]
+__all__ = ["FirstBatch", "require_batches"]
+
+
+def require_batches(trainer: pl.Trainer) -> None:
+    """See that a fit has batches to train and to measure ranges on, and counts in steps of at least one.
+
+    Raises:
+        BadConfiguration: the trainer is limited to none, or divides by none.
+    """
+    for name in ("limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch"):
+        count = getattr(trainer, name)
+        if count == 0:
+            raise BadConfiguration(
+                where=f"trainer.{name}",
+                expected="at least one: without a batch there is nothing to train on, and to measure ranges on",
+                got=f"{count}",
+                remedy="leave it out, or raise it",
+            )
 
 
 class FirstBatch:

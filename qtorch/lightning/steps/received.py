@@ -18,7 +18,7 @@ from qtorch.capture.call_form import signature_of
 from qtorch.errors import BadConfiguration, BadInput
 from qtorch.lightning.networks import inputs_of, network_of
 from qtorch.lightning.replacing import network_replaced
-from qtorch.lightning.undone import undone
+from qtorch.lightning.steps.undone import undone
 from qtorch.network.calibration import set_mode
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Mode
