@@ -333,18 +333,27 @@ def test_a_layer_without_a_batch_is_refused_in_words(layer: nn.Module, shape: tu
 # Float activations with int8 weights -------------------------------------------------------------------------------
 
 
-@pytest.mark.litert
-@pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS.items() if row.hybrid])
-def test_litert_takes_int8_weights_where_a_row_says_so(row: Row) -> None:
-    """The weights are exact to half a step, the activations too as LiteRT quantizes them: 2 % of the range here."""
+def right_with_int8_weights(row: Row, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether LiteRT runs the op so. 2 % of the range are for the activations, which it quantizes as they come."""
+    monkeypatch.setitem(ROWS, row.name, replace(row, hybrid=True))
     sample = next(sample for sample in float_samples(row) if sample.label in ("per channel", "valid"))
     graph, inputs = float_graph(row, sample)
     narrow = dynamic_range(graph)
     assert narrow.values["weight"].dtype == "int8"
     assert narrow.values["weight"].data is not None
-    (got,) = LITERT_REFERENCE.run(write_tflite(narrow), inputs)
+    try:
+        (got,) = LITERT_REFERENCE.run(write_tflite(narrow), inputs)
+    except (RuntimeError, ValueError, BadInput):
+        return False
     expected = interpret(graph, inputs)["output"]
-    assert np.abs(got - expected).max() < 0.02 * np.abs(expected).max()
+    return bool(np.abs(got - expected).max() < 0.02 * np.abs(expected).max())
+
+
+@pytest.mark.litert
+@pytest.mark.parametrize("row", WITH_CHANNELS)
+def test_litert_takes_int8_weights_where_a_row_says_so(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a transposed convolution LiteRT takes them too; files of dynamic range have its weights in float32.
+    assert right_with_int8_weights(row, monkeypatch) == (row.hybrid or row.name == "transpose_conv")
 
 
 # Remedies ----------------------------------------------------------------------------------------------------------

@@ -268,7 +268,8 @@ class Row:
             ``[O, I / groups, ...]`` and its bias: a normalization in front, or what equalization takes out of the layer
             before.
         view: in PyTorch its result may share memory with its input, so that writing into one changes the other.
-        hybrid: LiteRT's kernel takes float activations with int8 weights, and quantizes the activations as they come.
+        hybrid: its weights are int8 in a file of dynamic range: LiteRT's kernel takes float activations with them, and
+            quantizes these as they come.
         remedies: calls that no row stands for and that this op is the nearest form of: what to write instead, by the
             call's name without underscores, in small letters.
     """
