@@ -1,5 +1,6 @@
 # make run    set up, then train, quantize, export and verify the fuel-consumption model
-# make test   set up, then run every test
+# make test   set up, then run every test but the sweeps
+# make sweep  set up, then the sweeps: ten thousand random networks, and other tests in larger numbers
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, and the core of the tests
 # make check  lint, types, who may import whom, and how many lines there are
 # make bench  measure everything, and make the README's tables anew
@@ -14,13 +15,16 @@ LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
 LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observers.py tests/test_requirements.py
 
-.PHONY: run test test-lowest check bench clean
+.PHONY: run test sweep test-lowest check bench clean
 
 run: $(VENV)/.core
 	$(BIN)/python -m recipes.fuel_qat
 
 test: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+sweep: $(VENV)/.test-$(EXTRAS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m sweep
 
 test-lowest: $(LOWEST)/.core
 	$(LOWEST)/bin/python -m recipes.sine_qat --trainer.max_epochs 4 --out $(LOWEST)/sine

@@ -44,11 +44,41 @@ REQUIRES = {
 ON_REQUEST = ("mutation", "sweep")
 
 
+#: Tests of some ten seconds and more, the longest first: begun late, one would keep a process busy when all others are
+#: done. A name stands for all cases, so that what a module prepares for them is prepared once.
+LONG = (
+    "test_distributed.py::test_ranks_agree_with_each_other_and_with_one_process",
+    "test_observing_together.py::test_two_processes_come_to_one_network",
+    "test_c_compilers.py::test_networks_side_by_side_stay_within_their_memory",
+    "test_mlperf_tiny.py::test_a_reference_network_is_exact",
+    "test_firmware.py::test_an_image_network_is_exact_on_a_machine",
+    "test_recipes.py::test_a_recipe_trains_and_exports",
+    "test_docs.py::test_every_block_runs",
+    "test_random_c.py::test_random_networks_are_exact_in_c",
+    "test_pipeline.py::test_subcommands_and_help",
+    "test_lightning.py::test_print_config_and_both_loggers",
+    "test_benchmarks.py::test_an_environment_is_installed_once",
+    "test_documented_commands.py::test_a_command_runs",
+    "test_resume.py::test_a_run_goes_on_from_the_middle_of_an_epoch",
+)
+
+
+def longest_first(names: list[str]) -> list[int]:
+    """The order in which to take tests of these node ids: :data:`LONG`, then the others as they stand."""
+
+    def place(index: int) -> int:
+        name = names[index].split("[")[0]
+        return next((rank for rank, long in enumerate(LONG) if name.endswith(long)), len(LONG))
+
+    return sorted(range(len(names)), key=place)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     asked = config.getoption("markexpr") or ""
     unasked = [item for item in items if any(mark in item.keywords and mark not in asked for mark in ON_REQUEST)]
     config.hook.pytest_deselected(items=unasked)
-    items[:] = [item for item in items if item not in unasked]
+    wanted = [item for item in items if item not in unasked]
+    items[:] = [wanted[index] for index in longest_first([item.nodeid for item in wanted])]
     for item in items:
         for marker, (available, reason) in REQUIRES.items():
             if marker in item.keywords and not available():

@@ -128,7 +128,7 @@ _ARITHMETIC = (
         "qtorch/numbers/functional.py",
         "scale = along(grid.scale, axis, codes.dim()).to(torch.float64)",
         "scale = along(grid.scale, axis, codes.dim())",
-        _rows("dequantize"),
+        _FUNCTIONAL,
     ),
     Mutant(
         "qtorch/numbers/functional.py", "low.to(torch.float64).clamp(max=0.0)", "low.to(torch.float64)", _FUNCTIONAL
@@ -233,7 +233,13 @@ _WRITER = (
     ),
     Mutant("export/c/memory_plan.py", "max((offset + buffer.size for", "max((offset for", _MEMORY),
     Mutant("export/c/network.py", "buffer.last <= index)", "True)", _C_NETWORKS),
-    Mutant("export/c/network.py", "size <= buffer.size and", "True and", _C_NETWORKS),
+    Mutant(
+        "export/c/network.py",
+        "size <= buffer.size and",
+        "True and",
+        _C_NETWORKS,
+        equivalent="every kernel that may work in place writes as many bytes as it reads",
+    ),
     Mutant("export/c/network.py", "max(found.last, until, index)", "index", _C_NETWORKS),
     Mutant(
         "export/c/network.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("runs")
     for words in (["alone"], ["ddp", "--trainer.strategy", "ddp", "--trainer.devices", "2"]):
-        command = ["-W", "ignore", "-m", "tests.test_distributed", str(folder), *words[1:]]
-        if words[0] == "alone":
-            done = warm_python(command, ROOT)
-        else:
-            done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = warm_python(["-W", "ignore", "-m", "tests.test_distributed", str(folder), *words[1:]], ROOT)
         assert done.returncode == 0, done.stderr[-2000:]
         for name in OPTIONS:
             (folder / name / "out" / "fuel.tflite").rename(folder / name / f"{words[0]}.tflite")

@@ -115,19 +115,26 @@ def image_case(name: str, samples: int) -> Case:
     return case_of(graph, corner_codes(graph, samples)[0][-samples:])
 
 
+#: What machines computed, by machine, C, and codes: what is asked for speed is often the same C as for size.
+_REPLAYED: dict[tuple[str, tuple[tuple[str, str], ...], bytes], np.ndarray] = {}
+
+
 def run(case: Case, machine: Machine, speed: bool, samples: int = SAMPLES) -> np.ndarray:
     """The outputs that a machine computed; all must agree."""
     absent = available(machine)
     if absent:
         pytest.skip(absent)
     files = c_source("net", c_network(case.graph, machine.cpu, speed)).files
-    count = len(case.codes)
-    found = replay(
-        machine, files, "net", case.codes.reshape(count, -1), case.expected.reshape(count, -1), Options(seconds=300)
-    )
-    assert found.mismatches == 0, found.first
-    assert found.samples >= samples
-    return found.outputs
+    key = (machine.name, tuple(sorted(files.items())), case.codes.tobytes())
+    if key not in _REPLAYED:
+        count = len(case.codes)
+        found = replay(
+            machine, files, "net", case.codes.reshape(count, -1), case.expected.reshape(count, -1), Options(seconds=300)
+        )
+        assert found.mismatches == 0, found.first
+        assert found.samples >= samples
+        _REPLAYED[key] = found.outputs
+    return _REPLAYED[key]
 
 
 @pytest.mark.tflm

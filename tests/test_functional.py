@@ -37,6 +37,14 @@ def test_fake_quantize_is_dequantized_quantize() -> None:
     assert torch.equal(S.fake_quantize(x, GRID.scale, BOUNDS), F.dequantize(codes, GRID))
 
 
+def test_dequantized_codes_of_32_bits_are_rounded_once() -> None:
+    """Beyond 2**24 a code is no float32 itself: it must not be rounded before the product is."""
+    scale, codes = torch.tensor(0.1), 2**24 + torch.arange(1, 2**15, 7)
+    exact = [Fraction(float(scale)) * (code - 3) for code in codes.tolist()]
+    found = F.dequantize(codes, Grid(scale, torch.tensor(3, dtype=torch.int32)))
+    assert found.tolist() == [float(np.float32(float(product))) for product in exact]
+
+
 def test_gradient_is_one_inside_and_zero_where_it_saturates() -> None:
     x = torch.tensor([-100.0, -65.0, 0.3, 61.9, 62.3, 90.0], requires_grad=True)
     S.fake_quantize(x, GRID.scale, BOUNDS).sum().backward()

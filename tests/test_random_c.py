@@ -1,7 +1,8 @@
 """Networks drawn at random, exported to C, compiled and compared with the integer reference: no mismatch, ever.
 
-``QTORCH_C_NETWORKS`` says how many are drawn, ``QTORCH_FURTHER_C_NETWORKS`` how many of those with windows that are no
-squares, a third of them of 16 bits; a failing one is shrunk and printed as code.
+The first 150 always, 300 with ``-m sweep``; ``QTORCH_C_NETWORKS`` says how many are drawn instead,
+``QTORCH_FURTHER_C_NETWORKS`` how many of those with windows that are no squares, a third of them of 16 bits. A failing
+one is shrunk and printed as code.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from qtorch.errors import BadInput, UnsupportedLayer
 from qtorch.ops import ROWS
 from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, Step, shrink
-from tests.test_random_networks import CONFIGURATIONS, a_dozen, configuration
+from tests.test_random_networks import CONFIGURATIONS, a_dozen, chunks, configuration
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:layers.* has no effect"),
@@ -36,6 +37,7 @@ pytestmark = [
 ]
 
 COUNT = int(os.environ.get("QTORCH_C_NETWORKS", "300"))
+ALWAYS = COUNT if "QTORCH_C_NETWORKS" in os.environ else 150
 FURTHER_COUNT = int(os.environ.get("QTORCH_FURTHER_C_NETWORKS", "50"))
 CHUNK = 50
 
@@ -127,9 +129,7 @@ def outcomes(programs: list[Program]) -> list[str]:
     return [m if isinstance(m, str) else compared(library, f"net_{i}", m.graph) for i, m in enumerate(made)]
 
 
-@pytest.mark.parametrize(
-    "first", [*range(0, COUNT, CHUNK), *range(FURTHER, FURTHER + FURTHER_COUNT, CHUNK)], ids=lambda seed: f"from {seed}"
-)
+@pytest.mark.parametrize("first", chunks(COUNT, FURTHER_COUNT, CHUNK, ALWAYS))
 def test_random_networks_are_exact_in_c(first: int) -> None:
     programs = [draw(seed) for seed in range(first, first + CHUNK)]
     found = outcomes(programs)

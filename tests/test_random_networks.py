@@ -1,7 +1,8 @@
 """Networks drawn at random, each compared with its module, exported and compared with TFLite Micro: no mismatch, ever.
 
-``QTORCH_NETWORKS`` says how many are drawn, ``QTORCH_FURTHER_NETWORKS`` how many of those that write
-into their inputs and have windows that are no squares; a failing one is shrunk and printed as code.
+The first 1,000 always, 2,000 with ``-m sweep``; ``QTORCH_NETWORKS`` says how many are drawn instead, and
+``QTORCH_FURTHER_NETWORKS`` how many of those that write into their inputs and have windows that are no squares. A
+failing one is shrunk and printed as code.
 ``python -m tests.module_oracle`` compares any number of them with their modules alone.
 """
 
@@ -30,8 +31,20 @@ from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
+#: Those beyond are no other kind of network: a sweep draws them, and whoever says how many.
+ALWAYS = COUNT if "QTORCH_NETWORKS" in os.environ else 1000
 FURTHER_COUNT = int(os.environ.get("QTORCH_FURTHER_NETWORKS", "200"))
 CHUNK = 25
+
+
+def chunks(count: int, further: int, size: int, always: int) -> list[Any]:
+    """Parameters: first seeds of so many networks and further ones; a sweep's beyond those that are always drawn."""
+    plain = [
+        pytest.param(first, id=f"from {first}", marks=[] if first < always else [pytest.mark.sweep])
+        for first in range(0, count, size)
+    ]
+    return plain + [pytest.param(first, id=f"from {first}") for first in range(FURTHER, FURTHER + further, size)]
+
 
 #: Mostly the default; every tenth network of a kind has another.
 CONFIGURATIONS = {
@@ -80,15 +93,14 @@ def wrong(program: Program) -> bool:
 
 
 @pytest.mark.sweep
-def test_ten_thousand_networks_are_their_modules() -> None:
-    assert module_oracle.main([]) == 0
+@pytest.mark.parametrize("first", range(FURTHER, FURTHER + 10_000, 2_500))
+def test_ten_thousand_networks_are_their_modules(first: int) -> None:
+    assert module_oracle.main(["--count", "2500", "--first", str(first)]) == 0
 
 
 @pytest.mark.tflm
 @pytest.mark.filterwarnings("ignore:layers.* has no effect")
-@pytest.mark.parametrize(
-    "first", [*range(0, COUNT, CHUNK), *range(FURTHER, FURTHER + FURTHER_COUNT, CHUNK)], ids=lambda seed: f"from {seed}"
-)
+@pytest.mark.parametrize("first", chunks(COUNT, FURTHER_COUNT, CHUNK, ALWAYS))
 def test_random_networks_are_exact(first: int) -> None:
     torch.set_num_threads(1)
     refused = 0
