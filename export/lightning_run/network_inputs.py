@@ -43,7 +43,7 @@ def network_inputs(run: Run) -> NetworkInputs:
     Training data as the training step hands them on, in training mode, and test data as the test step does. Where the
     run has no data module, the module's own ``train_dataloader`` and ``test_dataloader`` are asked.
     """
-    found: dict[Part, Samples] = {}
+    parts: dict[Part, Samples] = {}
     absent: dict[Part, str] = {}
     unread: set[Part] = set()
     remarks = []
@@ -52,7 +52,7 @@ def network_inputs(run: Run) -> NetworkInputs:
         try:
             # What is drawn to shuffle is nobody else's business.
             with isolate_rng(), in_mode_of(run, part):
-                found[part] = _inputs(run, part, received)
+                parts[part] = _inputs(run, part, received)
         except _Unread as error:
             absent[part] = error.got
             unread.add(part)
@@ -69,7 +69,7 @@ def network_inputs(run: Run) -> NetworkInputs:
                 f"the first part of each batch stands for what the network gets of the {PART_NAMES[part]} data, "
                 f"because {received.first_part}"
             )
-    return NetworkInputs(found, absent, frozenset(unread), tuple(remarks))
+    return NetworkInputs(parts, absent, frozenset(unread), tuple(remarks))
 
 
 @contextmanager
@@ -136,16 +136,16 @@ def _received(
     whose: str,
     enough: float = math.inf,
 ) -> Samples:
-    module, found, count = received.pl_module, [], 0
+    module, collected, count = received.pl_module, [], 0
     moved = ((_moved(batch, module, data, of), index, of) for batch, index, of in batches)
     for samples in received_in(received, moved):
-        found.append(tree_map(lambda each: each.detach() if isinstance(each, Tensor) else each, samples))
+        collected.append(tree_map(lambda each: each.detach() if isinstance(each, Tensor) else each, samples))
         count += length(samples)
         if count >= enough:
             break
-    if not found:
+    if not collected:
         raise _missing(f"{whose} gives no batch")
-    return joined(found)
+    return joined(collected)
 
 
 def _moved(batch: Any, module: pl.LightningModule, data: pl.LightningDataModule | None, of: int) -> Any:

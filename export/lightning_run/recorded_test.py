@@ -53,8 +53,8 @@ class TestRecorder(pl.Callback):
         """A batch comes."""
         self.batches += 1
         self._calls.clear()
-        found = places_of(batch)
-        self._places, self._leaves = tuple(found), [each.detach().cpu() for each in found.values()]
+        places = places_of(batch)
+        self._places, self._leaves = tuple(places), [each.detach().cpu() for each in places.values()]
         for each in self._leaves:
             self._digest.update(f"{each.dtype} {tuple(each.shape)}".encode())
             self._digest.update(bytes_of(each))
@@ -83,7 +83,7 @@ class TestRecorder(pl.Callback):
         places = set.intersection(*(set(others) for _, _, others in kept))
         others = {}
         for place in sorted(places):
-            rows = [found[place] for _, _, found in kept]
+            rows = [others_of_batch[place] for _, _, others_of_batch in kept]
             if len({each.shape[1:] for each in rows}) == 1:
                 others[place] = torch.cat(rows)
         inputs = [read for read, _, _ in kept if read is not None]
@@ -98,8 +98,8 @@ class TestRecorder(pl.Callback):
 
 def places_of(batch: Any) -> dict[str, Tensor]:
     """The tensors of a batch, in the order of traversal, by where they lie in it: ``"['x']"``, ``"[0]"``, ``".x"``."""
-    found, _ = tree_flatten_with_path(batch)
-    return {keystr(path): each for path, each in found if isinstance(each, Tensor)}
+    leaves, _ = tree_flatten_with_path(batch)
+    return {keystr(path): each for path, each in leaves if isinstance(each, Tensor)}
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
