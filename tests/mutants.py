@@ -246,9 +246,16 @@ _WRITER = (
         "scratch = max(call.scratch for call in made)",
         "scratch = min(call.scratch for call in made)",
         _C_NETWORKS,
+        equivalent="nodes of several calls fill and copy: none of them has working memory",
     ),
     Mutant("export/c/network.py", "frozenset.intersection(*(", "frozenset.union(*(", _C_NETWORKS),
-    Mutant("export/c/network.py", 'return places[source].kind == "in"', "return True", _C_NETWORKS),
+    Mutant(
+        "export/c/network.py",
+        'return places[source].kind == "in"',
+        "return True",
+        _C_NETWORKS,
+        equivalent="an output is written once and by no call in place: what copies it may as well be read there",
+    ),
     Mutant(
         "export/c/source.py",
         "value == -(2**31)",

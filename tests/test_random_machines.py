@@ -1,8 +1,8 @@
 """Networks drawn at random, exported to C and run on emulated processors: no output but the integer reference's, ever.
 
 Several networks share a program, because starting an emulator takes longer than they do: the first byte of an input
-says whose it is. ``QTORCH_MACHINE_NETWORKS`` says how many are run on each machine; a failing one is shrunk and printed
-as code.
+says whose it is. On each machine 17 are run, 34 with ``-m sweep``, or as many as ``QTORCH_MACHINE_NETWORKS`` says; a
+failing one is shrunk and printed as code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:layers.* has no effect"),
 ]
 
-COUNT = int(os.environ.get("QTORCH_MACHINE_NETWORKS", "34"))
+COUNT = int(os.environ.get("QTORCH_MACHINE_NETWORKS", "17"))
 
 #: Machine and ``speed``.
 BUILDS = {
@@ -207,14 +207,15 @@ def shrunk(program: Program, machine: Machine, speed: bool) -> str:
 @pytest.mark.parametrize(
     "build", [pytest.param(b, marks=pytest.mark.avr if "atmega" in b else pytest.mark.qemu) for b in BUILDS]
 )
-def test_random_networks_are_exact_on_a_machine(build: str) -> None:
+@pytest.mark.parametrize("wanted", [COUNT, pytest.param(2 * COUNT, marks=pytest.mark.sweep)])
+def test_random_networks_are_exact_on_a_machine(build: str, wanted: int) -> None:
     machine, speed = BUILDS[build]
     absent = available(machine)
     if absent:
         pytest.skip(absent)
     # Some with windows that are no squares before the others.
     programs = map(draw, chain(range(FURTHER, FURTHER + 12), count()))
-    kernels, wrong = run(programs, machine, speed, COUNT)
+    kernels, wrong = run(programs, machine, speed, wanted)
     if wrong is not None:
         pytest.fail(shrunk(wrong, machine, speed))
     # The kernels that are made for a processor are among those that ran.
@@ -237,7 +238,7 @@ def test_a_wrong_kernel_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert wrong("panel_avr") != source("panel_avr")
     monkeypatch.setattr(c_kernels, "_source", wrong)
-    _, found = run(map(draw, count()), machine, speed=False, wanted=COUNT)
+    _, found = run(map(draw, count()), machine, speed=False, wanted=2 * COUNT)
     assert found is not None
     said = shrunk(found, machine, speed=False)
     assert f": {machine.name} " in said
