@@ -13,13 +13,13 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx, nn
 
 import qtorch
-from export import profile as profiling
 from export.__main__ import main as export_main
 from export.boards import BOARDS
 from export.bundle.float_formats import float_graph
 from export.commands.profile import profile_page
 from export.console.page import plain_text
 from export.cost import machines as machine_profile
+from export.cost import profile as profiling
 from export.cost.board_estimate import estimates
 from export.cost.layers import graph_layer
 from export.cost.machines import all_machines, multiply_accumulates, on_machine
