@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_map
@@ -19,9 +18,8 @@ from export.c_language.names import c_identifier
 from export.device.firmware_project import require_int8_ends
 from export.engines import tflm_available
 from export.figures.subject import Networks
-from export.graph.build import integer_graph
+from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
-from export.graph.passes.float_interface import float_interface
 from export.onnx.writer import write_onnx
 from export.options import ExportOptions
 from export.tflite.arena import LARGEST_ARENA
@@ -66,7 +64,7 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
         fitting_source(c_identifier(name), graph, board(options.target), options.optimize == "speed")
     if options.firmware is not None:
         require_int8_ends(graph)
-    final = graph if options.io == "int8" else float_interface(graph)
+    final = with_ends(graph, options.io)
     if tflm_available():
         _require_arena(final)
     write_tflite(final)
@@ -129,6 +127,6 @@ def _require_arena(graph: Graph) -> None:
         if node.op == "reshape":
             continue
         values = [graph.values[name] for name in {*node.inputs, *node.outputs}]
-        needed = sum(prod(v.shape) * np.dtype(v.array_dtype).itemsize for v in values if v.data is None)
+        needed = sum(v.bytes for v in values if v.data is None)
         if needed > LARGEST_ARENA:
             raise too_large(f"{needed:,} bytes of tensors at {node.op} {node.output!r} alone")

@@ -11,9 +11,8 @@ from export.bundle.phases import Phases
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
 from export.figures.subject import Subject
-from export.graph.build import integer_graph
+from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
-from export.graph.passes.float_interface import float_interface
 from export.interface.network_layouts import network_interface, network_layouts
 from export.interface.tensor_layout import TensorLayout
 from export.options import ExportOptions
@@ -75,7 +74,7 @@ def int8_files(
         graph = integer_graph(network, options.input_layout)
         outputs = graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None
         titles = subject.ends.titles(outputs)
-        final = graph if options.io == "int8" else float_interface(graph)
+        final = with_ends(graph, options.io)
         layouts, c_layouts = (
             network_layouts(subject.networks.trained, each, subject.ends.interface) for each in (final, graph)
         )

@@ -14,13 +14,12 @@ from export.c.compiled import compiled_c
 from export.engines import TFLM, tflm_available
 from export.figures.network_inputs import NetworkInputs, Part
 from export.graph.encoding import codes_of
-from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.onnx.files import OnnxFiles, onnx_files
+from export.parity.float_ends import float_outputs_parity
 from export.parity.nodes import node_parity
 from export.parity.outputs import ParityReport, compare_file, corner_codes, parity
 from qtorch.capture.samples import taken
-from qtorch.errors import ParityError
 from qtorch.ops.quantize import far_values
 
 __all__ = ["Proof", "proof"]
@@ -109,8 +108,4 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
     if final.has_float_nodes:
         node_parity(final, model, tuple(inputs), TFLM)
         return
-    expected = interpret(final, tuple(inputs))
-    got = TFLM.run(model, tuple(inputs))
-    wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, final.outputs, strict=True))
-    if wrong:
-        raise ParityError(f"{TFLM.name} differs from the reference on {wrong} outputs of the float32 interface")
+    float_outputs_parity(final, model, tuple(inputs), "reference on {wrong} outputs of the float32 interface")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from export.engines import TFLM, Engine, tflm_available
-from export.graph.encoding import codes_of
+from export.graph.encoding import codes_of, decoded
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from qtorch.capture.call_form import tensors_in
@@ -48,10 +48,7 @@ class DeviceNetwork(nn.Module):
         else:
             computed = interpret(graph, codes)
             outputs = tuple(computed[name] for name in graph.outputs)
-        floats = []
-        for name, array in zip(graph.outputs, outputs, strict=True):
-            qparams, restored = graph.values[name].qparams, graph.view(name).restore(array)
-            floats.append(torch.from_numpy(restored if qparams is None else qparams.dequantize(restored)))
+        floats = [torch.from_numpy(array) for array in decoded(graph, outputs)]
         whole = tuple(floats) if len(floats) > 1 else floats[0]
         form = like.outputs if isinstance(like, CapturedNetwork) else None
         return whole if form is None else form.rebuilt(whole)

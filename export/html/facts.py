@@ -202,11 +202,7 @@ def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tenso
     # Of several outputs the first, as in the graph.
     floats = torch.cat([tensors_in(called(plain, part))[0] for part in chunks(x, _CHUNK)])
     sink = graph.outputs[0]
-    outgoing = graph.values[sink].qparams
-    integers = []
-    for part in chunks(x, _CHUNK):
-        restored = graph.view(sink).restore(interpret(graph, codes_of(graph, part))[sink])
-        integers.append(restored if outgoing is None else outgoing.dequantize(restored))
+    integers = [graph.decode(sink, interpret(graph, codes_of(graph, part))[sink]) for part in chunks(x, _CHUNK)]
     known = None if target is None else target.numpy()
     # Of several inputs all numbers side by side.
     shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in tensors_in(x)], 1)

@@ -24,6 +24,7 @@ from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_
 from export.figures.device_network import DeviceNetwork
 from export.figures.subject import Subject
 from export.graph.build import float_graph, integer_graph
+from export.graph.encoding import stored
 from export.onnx.parity import compare_onnx
 from export.onnx.runtime import ONNX_RUNTIME
 from export.onnx.writer import write_onnx
@@ -165,8 +166,7 @@ def _float_file(question: Question, net: nn.Module) -> bytes:
 
 def _stored(question: Question) -> tuple[np.ndarray, ...]:
     """Calibration data as the graph stores it."""
-    name = question.graph.inputs[0]
-    return (question.graph.view(name).store(question.calibration.numpy(), question.graph.values[name].shape),)
+    return stored(question.graph, question.calibration)
 
 
 def _tensorflow(trained: bool) -> Callable[[Question, Opinion], Opinion]:

@@ -41,7 +41,7 @@ class ForeignNetwork(nn.Module):
             array, grid = x.cpu().numpy(), _grid(source)
             if self.graph is not None:
                 name = self.graph.inputs[index]
-                array = self.graph.view(name).store(array, self.graph.values[name].shape)
+                array = self.graph.store(name, array)
             stored.append(array if grid is None else grid.quantize(array))
         floats = []
         for index, (sink, array) in enumerate(zip(self.sinks, self.run(self.model, tuple(stored)), strict=True)):
