@@ -2,7 +2,7 @@
 # make test   set up, then run every test but the sweeps
 # make sweep  set up, then the sweeps: ten thousand random networks, and other tests in larger numbers
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, and the core of the tests
-# make check  lint, types, and who may import whom
+# make check  lint, types, who may import whom, and how many lines there are
 # make bench  measure everything, and make the README's tables anew
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,7 @@ check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.house
 
 bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks

@@ -11,6 +11,8 @@ from torch import Tensor, fx
 from qtorch.network.calibration import in_mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode
+from qtorch.network.routes import exact_route, fake_route
+from qtorch.numbers.functional import codes_on_grid
 from qtorch.surroundings import evaluating
 
 __all__ = ["OpAgreement", "agreement"]
@@ -38,7 +40,7 @@ def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) ->
     found: dict[str, list[Tensor]] = {}
 
     def watch(name: str, op: QuantizedOp, inputs: tuple[Tensor, ...]) -> None:
-        found.setdefault(name, []).append(op.agreement(*inputs).abs().flatten())
+        found.setdefault(name, []).append(_distances(op, inputs).abs().flatten())
 
     hooks = [
         op.register_forward_pre_hook(lambda module, inputs, name=name: watch(name, module, inputs))
@@ -52,6 +54,13 @@ def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) ->
         for hook in hooks:
             hook.remove()
     return tuple(_summary(name, ops[name], torch.cat(parts)) for name, parts in found.items())
+
+
+def _distances(op: QuantizedOp, inputs: tuple[Tensor, ...]) -> Tensor:
+    """How many steps of the output's grid FAKE mode lies from the device's integers, int64."""
+    exact, grid = exact_route(op, *inputs), op.output.grid
+    fake = exact if op.row.fake_exactly else fake_route(op, *inputs)
+    return codes_on_grid(fake, grid) - codes_on_grid(exact, grid)
 
 
 def _summary(name: str, op: QuantizedOp, distances: Tensor) -> OpAgreement:

@@ -15,11 +15,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
+from export.graph.encoding import codes_of
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 
-__all__ = ["REFERENCES", "Reference", "codes_of", "judged_codes", "trained_a_little", "varied"]
+__all__ = ["REFERENCES", "Reference", "judged_codes", "trained_a_little", "varied"]
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,7 @@ def _loss(net: nn.Module, x: Tensor) -> Tensor:
     return F.nll_loss(torch.log(y + 1e-6), torch.arange(len(x)) % y.shape[1])
 
 
-def codes_of(graph: Graph, x: Tensor) -> np.ndarray:
-    """Real samples as a graph's one input stores them."""
-    (name,) = graph.inputs
-    value = graph.values[name]
-    assert value.qparams is not None
-    return graph.view(name).store(value.qparams.quantize(x.numpy()), value.shape)
-
-
 def judged_codes(graph: Graph, reference: Reference) -> tuple[np.ndarray]:
     """What a network is judged on: 100 samples of noise and 100 of random codes."""
-    data = codes_of(graph, varied(100, reference.shape))
+    (data,) = codes_of(graph, varied(100, reference.shape))
     return (np.concatenate([data, corner_codes(graph, 100)[0][-100:]]),)

@@ -22,10 +22,11 @@ from torch import nn
 import qtorch
 from benchmarks.environments import ROOT
 from benchmarks.epoch_clock import EpochClock
-from benchmarks.mlperf_networks import REFERENCES, codes_of
+from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.spread import Spread, cell, ratios, spread
 from benchmarks.suite import Suite, markdown_table
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.parity.outputs import compare_file
 from export.tflite.writer import write_tflite
@@ -118,7 +119,7 @@ def _reference() -> dict[str, Any]:
     qat = qtorch.prepare(net.eval(), x[:1])
     qtorch.calibrate(qat, [x])
     graph = integer_graph(qat)
-    codes = (codes_of(graph, x),)
+    codes = codes_of(graph, x)
     with torch.no_grad():
         return _ratios(_in_turn({"float": lambda: net(x), "reference": lambda: interpret(graph, codes)}, _TURNS))
 

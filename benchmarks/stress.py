@@ -22,7 +22,7 @@ from torch import nn
 from benchmarks.stress_cases import (
     QAT_EPOCHS,
     Case,
-    Row,
+    Way,
     accuracy,
     heavy_tailed,
     on_device,
@@ -47,13 +47,13 @@ _CORRECTED = replace(_EQUALIZED, correct_biases=True)
 _ROUNDED = replace(_CORRECTED, round_adaptively=True)
 
 
-def _after_training(name: str, steps: PostTraining = _PLAIN, **options: object) -> Row:
-    return Row(f"PTQ, {name}", QuantizationConfig(**options), steps)  # type: ignore[arg-type]
+def _after_training(name: str, steps: PostTraining = _PLAIN, **options: object) -> Way:
+    return Way(f"PTQ, {name}", QuantizationConfig(**options), steps)  # type: ignore[arg-type]
 
 
-def _in_training(name: str, follow: bool = False, steps: PostTraining = _PLAIN, **options: object) -> Row:
+def _in_training(name: str, follow: bool = False, steps: PostTraining = _PLAIN, **options: object) -> Way:
     config = QuantizationConfig(**options)  # type: ignore[arg-type]
-    return Row(f"QAT, {name}", config, steps, QAT_EPOCHS, follow)
+    return Way(f"QAT, {name}", config, steps, QAT_EPOCHS, follow)
 
 
 #: Ways to quantize to 8 bits.
@@ -91,7 +91,7 @@ def _right(net: nn.Module, data: Arrays) -> int:
     return round(accuracy(net, data) / 100 * len(data.test[0]))
 
 
-def _reached(row: Row, cases: Sequence[Case]) -> list[int]:
+def _reached(row: Way, cases: Sequence[Case]) -> list[int]:
     return [_right(on_device(quantized(case, row)), case.data) for case in cases]
 
 

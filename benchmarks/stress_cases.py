@@ -33,7 +33,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.figures.stages import DeviceNetwork
+from export.figures.device_network import DeviceNetwork
 from export.graph.build import integer_graph
 from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
@@ -46,7 +46,7 @@ from recipes.digits_qat.network import digits_network
 __all__ = [
     "QAT_EPOCHS",
     "Case",
-    "Row",
+    "Way",
     "accuracy",
     "heavy_tailed",
     "on_device",
@@ -79,7 +79,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
+class Way:
     """A way to quantize.
 
     Attributes:
@@ -154,7 +154,7 @@ def with_outlier(pictures: Tensor, seed: int, factor: float = 50.0) -> Tensor:
     return pictures
 
 
-def quantized(case: Case, row: Row) -> fx.GraphModule:
+def quantized(case: Case, row: Way) -> fx.GraphModule:
     """What a row makes of a case, ready for export."""
     if not row.epochs:
         return quantize_after_training(case.net, case.calibration, row.config, row.steps)

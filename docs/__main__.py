@@ -1,6 +1,7 @@
-"""``python -m docs`` writes ``docs/reference.md``: names, signatures and first lines, read from the sources.
+"""``python -m docs`` writes ``docs/reference.md``, names, signatures and first lines, and the README's support table.
 
-Sources are parsed, not imported, so that the page is the same under every version of Python and of the libraries.
+Of the reference and of the tables of rooms in ``docs/architecture.md``, which it makes too, sources are parsed, not
+imported, so that the pages are the same under every version of Python and of the libraries.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["PAGE", "reference"]
+from docs.rooms import PAGE as HOUSE
+from docs.rooms import first_paragraph, with_tables
+
+__all__ = ["PAGE", "README", "reference", "with_support_table"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).with_name("reference.md")
+README = ROOT / "README.md"
 
 #: What a user calls, in the order of a run; modules that no one outside calls are left out.
 _CHAPTERS = {
@@ -42,6 +47,8 @@ _CHAPTERS = {
     "Operators": ("qtorch/row/row.py", "qtorch/row/constraints.py", "qtorch/row/kernel_call.py"),
     "Export": (
         "export/bundle/make.py",
+        "export/bundle/bundle.py",
+        "export/figures/subject.py",
         "export/bundle/folder.py",
         "export/bundle/manifest.py",
         "export/bundle/dry_run.py",
@@ -61,6 +68,7 @@ _CHAPTERS = {
         "export/c/compiled.py",
         "export/figures/sensitivity.py",
         "export/figures/quantization_report.py",
+        "export/figures/tensor_error.py",
         "export/cost/profile.py",
         "export/cost/layers.py",
         "export/cost/machines.py",
@@ -92,16 +100,16 @@ def _module(file: Path) -> Iterator[str]:
     module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     yield f"### [`{module}`](../{file.as_posix()})\n"
-    yield _first_line(tree) + "\n"
+    yield first_paragraph(tree) + "\n"
     for name in _public(tree):
         found = _definition(tree, name)
         if found is None:
             continue
-        yield f"- `{_signature(found)}`: {_first_line(found)}"
+        yield f"- `{_signature(found)}`: {first_paragraph(found)}"
         if isinstance(found, ast.ClassDef):
             for method in found.body:
-                if isinstance(method, ast.FunctionDef) and not method.name.startswith("_") and _first_line(method):
-                    yield f"  - `{_signature(method)}`: {_first_line(method)}"
+                if isinstance(method, ast.FunctionDef) and not method.name.startswith("_") and first_paragraph(method):
+                    yield f"  - `{_signature(method)}`: {first_paragraph(method)}"
     yield ""
 
 
@@ -123,15 +131,6 @@ def _definition(tree: ast.Module, name: str) -> _Definition | None:
             if origin.exists():
                 return _definition(ast.parse(origin.read_text(encoding="utf-8")), name)
     return None
-
-
-def _first_line(node: ast.Module | _Definition) -> str:
-    """Of the docstring, up to the first blank line, on one line and without Sphinx's marks."""
-    paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
-    text = " ".join(paragraph.split()).replace("``", "`")
-    for mark in (":class:", ":func:", ":mod:", ":data:", ":meth:"):
-        text = text.replace(mark, "")
-    return text.replace("`~", "`")
 
 
 def _signature(node: _Definition) -> str:
@@ -172,5 +171,17 @@ def _argument(argument: ast.arg, default: ast.expr | None) -> str:
     return argument.arg if default is None else f"{argument.arg}={ast.unparse(default)}"
 
 
+def with_support_table(readme: str, table: str) -> str:
+    """The README with its table of what can be exported, the one with the same head, replaced."""
+    lines, head = readme.split("\n"), table.split("\n")[0]
+    start = lines.index(head)
+    end = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
+    return "\n".join([*lines[:start], table, *lines[end:]])
+
+
 if __name__ == "__main__":
+    from export.commands.support import support_table
+
     PAGE.write_text(reference(), encoding="utf-8")
+    README.write_text(with_support_table(README.read_text(encoding="utf-8"), support_table()), encoding="utf-8")
+    HOUSE.write_text(with_tables(HOUSE.read_text(encoding="utf-8")), encoding="utf-8")

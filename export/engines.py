@@ -107,16 +107,14 @@ def _tflm_tensors(model: bytes, inputs: tuple[np.ndarray, ...], count: int) -> I
         yield [np.array(interpreter.GetTensor(i, 0)["tensor_data"]) for i in range(count)]
 
 
+#: LiteRT's own name of all kernels that belong to no delegate.
+_WITHOUT_DELEGATES = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+
+
 def _litert_tensors(
     resolver: str, model: bytes, inputs: tuple[np.ndarray, ...], count: int
 ) -> Iterator[list[np.ndarray]]:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    kind: Any = getattr(OpResolverType, resolver)
-    interpreter = Interpreter(
-        model_content=model, experimental_op_resolver_type=kind, num_threads=1, experimental_preserve_all_tensors=True
-    )
-    interpreter.allocate_tensors()
+    interpreter = _litert_interpreter(resolver, model, experimental_preserve_all_tensors=True)
     sources = interpreter.get_input_details()
     for index in range(len(inputs[0])):
         for source, array in zip(sources, inputs, strict=True):
@@ -126,10 +124,28 @@ def _litert_tensors(
 
 
 def _run_litert(resolver: str, model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    return run_interpreter(_litert_interpreter(resolver, model), inputs)
+
+
+def _litert_interpreter(resolver: str, model: bytes, **options: Any) -> Any:
+    """LiteRT's interpreter of a model, ready to run.
+
+    Of ops that have a single kernel the resolver of reference kernels leaves some out, ELU among them: where one is
+    missing, the kernels are those that LiteRT has without delegates.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    kind: Any = getattr(OpResolverType, resolver)
-    return run_interpreter(Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1), inputs)
+    def ready(kind: Any) -> Any:
+        interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1, **options)
+        interpreter.allocate_tensors()
+        return interpreter
+
+    try:
+        return ready(getattr(OpResolverType, resolver))
+    except ValueError as error:
+        if "Didn't find op" not in str(error) or resolver == _WITHOUT_DELEGATES:
+            raise
+        return ready(getattr(OpResolverType, _WITHOUT_DELEGATES))
 
 
 def run_interpreter(interpreter: Any, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

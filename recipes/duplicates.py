@@ -36,14 +36,14 @@ def duplicates(
         classes: their names.
         what: the samples are.
     """  # noqa: E501
-    found = []
+    findings = []
     names = list(parts)
     for at, name in enumerate(names):
         for other in names[:at]:
             known = set(parts[other][0])
             count = sum(each in known for each in parts[name][0])
             if count:
-                found.append(
+                findings.append(
                     f"{count} of {len(parts[name][0])} {what} of the {name} part occur in the {other} part too: "
                     "its figures are better than the network is"
                 )
@@ -54,5 +54,5 @@ def duplicates(
     torn = [kinds for kinds in labels.values() if len(kinds) > 1]
     if torn:
         between = ", ".join(classes[kind] for kind in sorted(set().union(*torn)))
-        found.append(f"{len(torn)} {what} stand in more than one class, among {between}: one label of each is wrong")
-    return tuple(found)
+        findings.append(f"{len(torn)} {what} stand in more than one class, among {between}: one label of each is wrong")
+    return tuple(findings)

@@ -21,7 +21,7 @@ from export.c_language.names import c_identifier
 from export.options import ExportOptions
 from qtorch.errors import NotFinite, Unwritable
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.saving import checkpoint_bytes, checkpoint_of, write_whole
+from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of, write_whole
 
 __all__ = ["KeepInterrupted", "export_command", "keep", "kept_until_exported"]
 

@@ -18,12 +18,13 @@ from export.commands.outcome_page import outcome_page, written_page
 from export.console.page import Line
 from export.console.progress import told
 from export.console.terminal import show
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
+from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.task import Task
 from recipes.kept_training import KeepInterrupted, kept_until_exported
 
@@ -73,12 +74,17 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         config: the YAML with its defaults.
         arguments: of the command line.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     # What it is handed in a test, while the process has arguments of its own.
     warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
-    if any(argument in SUBCOMMANDS for argument in given[:1]):
+    if any(argument in SUBCOMMANDS for argument in words[:1]):
         return run_command(lambda: subcommand(module, data, config, arguments))
     return run_command(lambda: _pipeline(module, data, config, arguments))
+
+
+def _try_export(run: Run, name: str, options: ExportOptions) -> None:
+    subject = subject_of(run)
+    dry_run(subject.networks, subject.inputs["train"], name, options)
 
 
 def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arguments: Sequence[str] | None) -> None:
@@ -111,7 +117,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
     resumed = cli.checkpoint_to_resume
     with told("trying the export before anything is trained"):
-        dry_run(run, name, options)
+        _try_export(run, name, options)
     callbacks.append(KeepInterrupted(out, name, options))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
     cli.model.cpu().eval()
@@ -121,7 +127,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
         with temporary_files():
-            bundle = make_bundle(run, name, options, data_seconds, content, told)
+            bundle = make_bundle(subject_of(run, told, data_seconds), name, options, content, told)
         bundle.files[f"{bundle.name}.ckpt"] = content
         write_bundle(bundle, out, options.firmware)
     summary = arrays.summary

@@ -60,7 +60,7 @@ def _loop(name: str, graph: Graph) -> str:
         for i, tensor in enumerate(names):
             value, buffer = graph.values[tensor], f"{side}_{i}"
             ctype = f"{value.array_dtype}_t"
-            size = int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
+            size = value.bytes
             made.append(f"    {ctype} *{buffer} = ({ctype} *)malloc({size});")
             freed.append(f"    free({buffer});")
             arguments.append(buffer)

@@ -28,7 +28,6 @@ class Function(nn.Module):
 def negated(graph: Graph, name: str) -> Graph:
     """With the sign of a constant's largest element changed."""
     value = graph.values[name]
-    assert value.data is not None
-    data = value.data.copy()
+    data = value.contents.copy()
     data.flat[np.abs(data).argmax()] *= -1
     return replace(graph, values={**graph.values, name: replace(value, data=data)})

@@ -212,10 +212,12 @@ _FILES = (
         equivalent="no operator of a row has a code of 128 or more",
     ),
     Mutant("export/graph/bytes.py", "nibbles[0::2] | nibbles[1::2] << 4", "nibbles[1::2] | nibbles[0::2] << 4", _SUMS),
-    Mutant("export/tflite/reader.py", "if offset % ALIGNMENT:", "if False:", _tests("test_file_details")),
+    Mutant(
+        "export/tflite/reader.py", "if index and buffer.offset % ALIGNMENT:", "if False:", _tests("test_file_details")
+    ),
     Mutant("export/tflite/reader.py", "        if aligned:\n", "        if False:\n", _tests("test_file_details")),
-    Mutant("export/tflite/reader.py", "code = max(opcode", "code = min(opcode", _tests("test_file_details")),
-    Mutant("export/tflite/reader.py", "root.SubgraphsLength() != 1", "False", _tests("test_file_details")),
+    Mutant("export/tflite/contents.py", "number = max(code", "number = min(code", _tests("test_file_details")),
+    Mutant("export/tflite/reader.py", "len(contents.subgraphs) != 1", "False", _tests("test_file_details")),
 )
 
 _WRITER = (

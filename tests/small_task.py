@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from export.graph.build import integer_graph
 from export.tflite.writer import write_tflite
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.resume import ResumePoint
+from qtorch.lightning.checkpointing.resume import ResumePoint
 
 EPOCHS = 8
 

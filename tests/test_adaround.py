@@ -92,18 +92,19 @@ def test_learned_rounding_beats_the_nearest(case: Case) -> None:
     assert error < 0.9 * squared_error(corrected, case)
     assert all(r.learned <= r.nearest and not r.skipped for r in roundings)
     assert sum(r.moved > 0.05 for r in roundings) >= 4
-    moved = {name: op_of(original, name).constants()["weight"].codes for name in weights_of(original)}
+    moved = {name: op_of(original, name).constants.integers()["weight"].codes for name in weights_of(original)}
     for name, op in weights_of(qat).items():
-        codes, scale = op.constants()["weight"].codes, op.constants()["weight"].grid.scale
+        codes, scale = op.constants.integers()["weight"].codes, op.constants.integers()["weight"].grid.scale
         assert int((codes - moved[name]).abs().max()) <= 1, name
-        assert torch.equal(scale, op_of(original, name).constants()["weight"].grid.scale)
-        assert torch.allclose(op.rounded_constants()["weight"], op.get_parameter("weight"), rtol=1e-6, atol=0)
+        assert torch.equal(scale, op_of(original, name).constants.integers()["weight"].grid.scale)
+        assert torch.allclose(op.constants.rounded()["weight"], op.get_parameter("weight"), rtol=1e-6, atol=0)
     require_parity(qat)
     # A network prepared anew takes the learned codes from the state dict.
     again = qtorch.prepare(case.heavy, case.inputs[:1], QuantizationConfig(weight_bits=4))
     again.load_state_dict(copy.deepcopy(qat.state_dict()))
     for name, op in weights_of(again).items():
-        assert torch.equal(op.constants()["weight"].codes, op_of(qat, name).constants()["weight"].codes)
+        stored, expected = (each.constants.integers()["weight"] for each in (op, op_of(qat, name)))
+        assert torch.equal(stored.codes, expected.codes)
     for name, value in integer_graph(again).values.items():
         data = integer_graph(qat).values[name].data
         assert (value.data is None) == (data is None)
@@ -130,7 +131,7 @@ def test_learned_rounding_depends_on_the_seed_alone(case: Case) -> None:
         torch.manual_seed(len(codes))
         qat = prepared(copy.deepcopy(net), case.inputs[:64], weight_bits=4)
         round_adaptively(qat, [case.inputs[:64]], steps=30, seed=seed)
-        codes.append(torch.cat([op.constants()["weight"].codes.flatten() for op in weights_of(qat).values()]))
+        codes.append(torch.cat([op.constants.integers()["weight"].codes.flatten() for op in weights_of(qat).values()]))
     assert torch.equal(codes[0], codes[1])
     assert not torch.equal(codes[0], codes[2])
 

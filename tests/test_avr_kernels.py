@@ -43,7 +43,7 @@ def _replayed(
     optimize: str = "-Os",
 ) -> Replay:
     """Samples of a network with any number of int8 inputs and outputs, through a function with one of each."""
-    sizes = [[int(np.prod(graph.values[n].shape[1:])) for n in names] for names in (graph.inputs, graph.outputs)]
+    sizes = [[graph.values[n].elements for n in names] for names in (graph.inputs, graph.outputs)]
     pointers = [
         f"{side} + {sum(counts[:i])}"
         for side, counts in zip(("in", "out"), sizes, strict=True)
@@ -135,7 +135,7 @@ def _network(name: str) -> Graph:
 
 def _inputs(graph: Graph) -> np.ndarray:
     """All codes of one input; else 256 rows of random codes, the first ones at the ends."""
-    size = int(np.prod(graph.values[graph.inputs[0]].shape))
+    size = graph.values[graph.inputs[0]].elements
     if size == 1:
         return np.arange(-128, 128, dtype=np.int8)[:, None]
     found = np.random.default_rng(0).integers(-128, 128, (256, size), dtype=np.int8)

@@ -129,7 +129,7 @@ def _quantization(graph: Graph, final: Graph | None = None, interface: Interface
     inputs, outputs = (
         tuple(q for name in names if (q := graph.values[name].qparams)) for names in (graph.inputs, graph.outputs)
     )
-    sizes = tuple(int(np.prod(graph.values[names[0]].shape)) for names in (graph.inputs, graph.outputs))
+    sizes = tuple(graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
     interface = interface or Interface((Feature("value"),), (Feature("result"),))
     return headers.quantization("m", interface, inputs, outputs, (sizes[0], sizes[1]), tensor_layouts(final or graph))
 

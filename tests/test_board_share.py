@@ -13,6 +13,7 @@ from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.cost.board_share import board_shares, in_a_line
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from tests.plain_lightning import Plain, PlainData, calibrated_run
 
@@ -58,7 +59,7 @@ def test_without_a_board_some_known_ones() -> None:
 @pytest.mark.parametrize("board", ["nano33ble", "pico"])
 def test_a_project_in_tflite_micro_beside_plain_c_has_both_shares(tmp_path: Path, board: str) -> None:
     options = ExportOptions(c=True, target=board, firmware=tmp_path / "firmware")
-    bundle = make_bundle(calibrated_run(Plain, PlainData()), "it", options)
+    bundle = make_bundle(subject_of(calibrated_run(Plain, PlainData())), "it", options)
     assert any(path.endswith("_model_data.cpp") for path in bundle.firmware)
     file, arena = bundle.metrics["tflite_bytes"], bundle.arena_bytes
     for text in (plain_text(outcome_page(bundle)), bundle.files["report.html"].decode()):
@@ -74,11 +75,13 @@ def test_a_project_in_tflite_micro_beside_plain_c_has_both_shares(tmp_path: Path
 
 
 def test_an_export_says_it() -> None:
-    bundle = make_bundle(calibrated_run(Plain, PlainData()), "it", ExportOptions(c=True, target="nano33ble"))
+    bundle = make_bundle(
+        subject_of(calibrated_run(Plain, PlainData())), "it", ExportOptions(c=True, target="nano33ble")
+    )
     (share,) = board_shares(bundle.metrics, BOARDS["nano33ble"])
     assert bundle.metrics["shares"] == [share.as_json()]
     assert share.ram_bytes == bundle.metrics["c"]["scratch_bytes"] + 4 + 1
     for text in (plain_text(outcome_page(bundle)), bundle.files["report.html"].decode()):
         assert in_a_line([share]) in text
-    float_bundle = make_bundle(calibrated_run(Plain, PlainData()), "it", ExportOptions(format="float32"))
+    float_bundle = make_bundle(subject_of(calibrated_run(Plain, PlainData())), "it", ExportOptions(format="float32"))
     assert in_a_line(board_shares(float_bundle.metrics)) in plain_text(outcome_page(float_bundle))

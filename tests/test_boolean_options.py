@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import export.__main__ as command
+import export.commands.export as command
 from export.options import ExportOptions
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
@@ -39,14 +39,14 @@ def test_the_export_takes_either_form(
     option = [f"--export.{flag}", *said]
     rest = [str(tmp_path / "a.ckpt"), "--out", str(tmp_path)]
     with pytest.raises(Met):
-        command._export([*option, *rest] if first else [*rest, *option])
+        command.export_command([*option, *rest] if first else [*rest, *option])
     path, given = met[0]
     assert (path.name, given[flag]) == ("a.ckpt", expected)  # type: ignore[index]
 
 
 def test_another_word_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        command._export([str(tmp_path / "a.ckpt"), "--out", str(tmp_path), "--export.c=perhaps"])
+        command.export_command([str(tmp_path / "a.ckpt"), "--out", str(tmp_path), "--export.c=perhaps"])
     assert "expected true or false, got 'perhaps'" in capsys.readouterr().err
 
 

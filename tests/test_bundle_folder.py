@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main as export_main
+from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, write_bundle
-from export.bundle.make import Bundle
 from export.bundle.manifest import manifests_in
 from export.options import ExportOptions
 from qtorch.errors import Unwritable
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.resume import ResumePoint
+from qtorch.lightning.checkpointing.resume import ResumePoint
 from tests.conftest import run_fuel
 from tests.small_task import SmallData, SmallModule, small_trainer
 

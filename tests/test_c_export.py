@@ -12,7 +12,7 @@ from torch import nn
 
 import qtorch
 from export.boards import BOARDS, board
-from export.bundle import make as bundle
+from export.bundle import int8_files as bundle
 from export.c import model as c_bundle
 from export.c.compiled import c_compiler
 from export.c.kernels import kernel_text

@@ -8,17 +8,19 @@ import pytest
 import torch
 
 import qtorch
-from export.bundle.make import Bundle, make_bundle
+from export.bundle.bundle import Bundle
+from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.cost.choice_cost import ChoiceCost, Sizes, in_a_sentence, without
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from tests.plain_lightning import Plain, PlainData, calibrated_run
 
 
 def _exported(config: dict[str, Any], **options: Any) -> Bundle:
     torch.manual_seed(0)
-    return make_bundle(calibrated_run(Plain, PlainData(), **config), "it", ExportOptions(**options))
+    return make_bundle(subject_of(calibrated_run(Plain, PlainData(), **config)), "it", ExportOptions(**options))
 
 
 @pytest.fixture(scope="module")

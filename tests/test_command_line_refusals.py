@@ -20,7 +20,7 @@ from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.cli import run_command, subcommand
-from qtorch.lightning.refusals import refusal_of, require_options
+from qtorch.lightning.command_line.refusals import refusal_of, require_options
 from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine

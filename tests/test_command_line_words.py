@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.help_sections import SectionedParser
+from qtorch.lightning.command_line.help_sections import SectionedParser
 from tests.warm_python import warm_python
 
 #: ``qtorch``, with classes of a module as anyone writes it.

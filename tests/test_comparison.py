@@ -13,12 +13,12 @@ from torch import nn
 
 import qtorch
 from export.__main__ import main as export_main
-from export.bundle.float_formats import real_graph
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE
-from export.figures.stages import DeviceNetwork
-from export.graph.build import integer_graph
+from export.figures.device_network import DeviceNetwork
+from export.graph.build import float_graph, integer_graph
 from export.graph.ir import Graph
+from export.lightning_run.subject import subject_of
 from export.opinions import comparison
 from export.opinions import tensorflow as tensorflow_opinion
 from export.opinions.comparison import compare
@@ -53,15 +53,14 @@ def graph(plain: nn.Module) -> Graph:
 
 
 def float_file(plain: nn.Module) -> bytes:
-    return write_tflite(real_graph(plain, INPUTS[:1], "float32", "nhwc"))
+    return write_tflite(float_graph(plain, INPUTS[:1], "float32", "nhwc"))
 
 
 def with_input_scale(graph: Graph, scale: float) -> Graph:
     """The same with another scale at the input; written, never computed."""
     name = graph.inputs[0]
     value = graph.values[name]
-    assert value.qparams is not None
-    other = replace(value, qparams=replace(value.qparams, scale=(scale,)))
+    other = replace(value, qparams=replace(value.quantization, scale=(scale,)))
     return replace(graph, values={**graph.values, name: other})
 
 
@@ -72,8 +71,7 @@ def test_a_file_agrees_with_itself_and_a_scale_one_bit_off_is_seen(graph: Graph,
     assert own is not None
     # Input, convolution, pooling, sums, probabilities, and two weights.
     assert (own.tensors, own.equal, own.largest) == (7, 7, 0.0)
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
+    qparams = graph.values[graph.inputs[0]].quantization
     off = float(np.nextafter(np.float32(qparams.scale[0]), np.float32(9)))
     other = grid_agreement(model, write_tflite(with_input_scale(graph, off)))
     assert other is not None
@@ -96,8 +94,7 @@ def test_a_foreign_network_computes_what_the_device_does(graph: Graph) -> None:
     torch.testing.assert_close(found, DeviceNetwork(graph, model, LITERT_REFERENCE)(INPUTS), rtol=0, atol=0)
     assert len(found.unique()) > 3
     sources, sinks = ends(model)
-    qparams = graph.values[graph.inputs[0]].qparams
-    assert qparams is not None
+    qparams = graph.values[graph.inputs[0]].quantization
     assert (sources[0].scale, sinks[0].scale) == (qparams.scale, (1 / 256,))
 
 
@@ -106,7 +103,7 @@ OWN = ("qtorch", "tflm", "compiled_c", "network_exact", "qtorch_float32")
 
 @pytest.mark.tflm
 def test_what_has_to_be_exact_is(fuel_out: Path) -> None:
-    found = {each.name: each for each in compare(load_run(fuel_out / "fuel.ckpt"), OWN)}
+    found = {each.name: each for each in compare(subject_of(load_run(fuel_out / "fuel.ckpt")), OWN)}
     assert tuple(found) == OWN
     for name in OWN[:-1]:
         if not found[name].note.startswith("not installed"):
@@ -161,7 +158,7 @@ def test_one_that_fails_is_a_line_and_one_that_is_wrong_is_seen(
     off = replace(LITERT_REFERENCE, run=lambda model, x: tuple(y + 1 for y in LITERT_REFERENCE.run(model, x)))
     asked = (("broken", (), broken), ("off", (), comparison._engine(off)))
     monkeypatch.setattr(comparison, "_OPINIONS", asked)
-    first, second = compare(load_run(fuel_out / "fuel.ckpt"))
+    first, second = compare(subject_of(load_run(fuel_out / "fuel.ckpt")))
     assert capsys.readouterr().out == ""
     assert first.note == "failed: RuntimeError: no luck today"
     assert (second.exact_share or 0) < 0.1

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from export.__main__ import main as export_main
-from export.bundle.make import Bundle, make_bundle
+from export.bundle.bundle import Bundle
+from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.engines import TFLM
-from export.figures.stages import float_network
 from export.graph.build import integer_graph
-from export.lightning_run.real_inputs import real_inputs
+from export.lightning_run.network_inputs import network_inputs
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.parity.outputs import compare_file
 from export.tflite.reader import read_tflite
@@ -97,7 +98,7 @@ class OwnLoaders(Plain):
 @pytest.fixture(scope="module")
 def complete() -> Bundle:
     """An export with all that there is."""
-    return make_bundle(calibrated_run(Plain, PlainData()), "plain", ExportOptions())
+    return make_bundle(subject_of(calibrated_run(Plain, PlainData())), "plain", ExportOptions())
 
 
 ALL = {"test", "quantization_report.csv", "predictions", "layers", "ptq_int8"}
@@ -127,7 +128,7 @@ CASES: dict[str, tuple[type[Plain], type[PlainData] | None, int, set[str], str]]
 def test_what_needs_no_data_is_exported(case: str, complete: Bundle) -> None:
     module, data, stages, left_out, reason = CASES[case]
     run = calibrated_run(module, data and data())
-    bundle = make_bundle(run, "plain", ExportOptions())
+    bundle = make_bundle(subject_of(run), "plain", ExportOptions())
     # The file is the trained network's, whatever happened to the data.
     model = bundle.files["plain.tflite"]
     assert model == complete.files["plain.tflite"]
@@ -153,7 +154,7 @@ def test_what_needs_no_data_is_exported(case: str, complete: Bundle) -> None:
 
 @pytest.mark.tflm
 def test_vectors_without_data_are_the_devices() -> None:
-    bundle = make_bundle(calibrated_run(Plain, Gone()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Plain, Gone())), "plain", ExportOptions())
     text = bundle.files["plain_test_vectors.h"].decode()
     arrays = [np.array(re.findall(r"-?\d+", body), np.int8) for body in re.findall(r"=\s*\{(.*?)\};", text, re.DOTALL)]
     inputs, outputs = (array.reshape(-1, n) for array, n in zip(arrays[-2:], (4, 1), strict=True))
@@ -166,7 +167,7 @@ def test_vectors_without_data_are_the_devices() -> None:
 @pytest.mark.parametrize("kind", ["float32", "float16", "dynamic_range"])
 def test_float_formats_without_data(kind: Any) -> None:
     run = calibrated_run(Plain, Gone())
-    bundle = make_bundle(run, "plain", ExportOptions(format=kind))
+    bundle = make_bundle(subject_of(run), "plain", ExportOptions(format=kind))
     assert bundle.metrics["test"] == {}
     assert set(bundle.metrics["left_out"]) == {"test"}
     assert "left out: test figures (no test data: PermissionError" in plain_text(outcome_page(bundle))
@@ -176,7 +177,7 @@ def test_float_formats_without_data(kind: Any) -> None:
         graph = read_tflite(bundle.files["plain.tflite"])
         (got,) = TFLM.run(bundle.files["plain.tflite"], (X.numpy(),))
         with torch.no_grad():
-            assert np.allclose(got, float_network(run)(X).numpy(), atol=1e-4)
+            assert np.allclose(got, subject_of(run).networks.float_network()(X).numpy(), atol=1e-4)
         assert graph.values[graph.inputs[0]].qparams is None
 
 
@@ -184,9 +185,9 @@ def test_float_formats_without_data(kind: Any) -> None:
 def test_post_training_quantization_wants_training_data(steps: Any) -> None:
     options = ExportOptions(post_training=True, **steps)
     with pytest.raises(BadData, match=r"training data: .*got FileNotFoundError: train.csv is gone\. Remedy"):
-        make_bundle(calibrated_run(Plain, Gone()), "plain", options)
+        make_bundle(subject_of(calibrated_run(Plain, Gone())), "plain", options)
     # Those of the test are not needed.
-    bundle = make_bundle(calibrated_run(Plain, TestGone()), "plain", ExportOptions(post_training=True))
+    bundle = make_bundle(subject_of(calibrated_run(Plain, TestGone())), "plain", ExportOptions(post_training=True))
     assert set(bundle.metrics["left_out"]) == ALL - {"ptq_int8"}
 
 
@@ -203,7 +204,7 @@ def test_several_loaders_of_one_part() -> None:
             first: Tensor = batch[0] if isinstance(batch[0], Tensor) else batch[0][0]
             return first
 
-    found = real_inputs(calibrated_run(FirstOf, Several()))
+    found = network_inputs(calibrated_run(FirstOf, Several()))
     assert (len(found["train"]), len(found["test"])) == (64, 128)
 
 
@@ -216,11 +217,11 @@ class Foreign(Regression):
 
 def test_a_tasks_figures_go_by_their_names_on_foreign_data_too() -> None:
     run = calibrated_run(Foreign, PlainData())
-    bundle = make_bundle(run, "plain", ExportOptions())
+    bundle = make_bundle(subject_of(run), "plain", ExportOptions())
     columns = bundle.metrics["columns"]
     assert columns == list(Foreign.columns)
     with torch.no_grad():
-        (x, target), output = (X[TRAINED:], Y[TRAINED:]), float_network(run)(X[TRAINED:])
+        (x, target), output = (X[TRAINED:], Y[TRAINED:]), subject_of(run).networks.float_network()(X[TRAINED:])
     wanted = Foreign.metrics(run.module, x, output, target)  # type: ignore[arg-type]
     assert bundle.metrics["test"]["float"] == pytest.approx(wanted, rel=1e-5)
     assert plain_text(outcome_page(bundle)).startswith("test set")
@@ -231,7 +232,7 @@ class OtherColumns(Plain):
 
 
 def test_columns_that_no_test_step_logs_are_left_out() -> None:
-    bundle = make_bundle(calibrated_run(OtherColumns, PlainData()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(OtherColumns, PlainData())), "plain", ExportOptions())
     assert bundle.metrics["columns"] == ["mse"]
     assert plain_text(outcome_page(bundle)).startswith("test set")
 
@@ -241,7 +242,7 @@ def test_what_is_drawn_to_shuffle_is_nobody_elses() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    real_inputs(run)
+    network_inputs(run)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -318,7 +319,7 @@ def test_a_network_that_was_never_prepared_is_refused() -> None:
     run = calibrated_run(Plain, PlainData())
     run.module.net = run.qat.original
     with pytest.raises(BadConfiguration, match=r"callback has prepared, got Sequential.*--export.post_training"):
-        make_bundle(run, "plain", ExportOptions())
+        make_bundle(subject_of(run), "plain", ExportOptions())
 
 
 # Data modules in memory ----------------------------------------------------------------------------------------------
@@ -333,10 +334,10 @@ class LostArrays(ArrayDataModule):
 def test_a_recipe_without_its_table(fuel_out: Path) -> None:
     run = load_run(fuel_out / "fuel.ckpt")
     assert isinstance(run.data, ArrayDataModule)
-    expected, lost = make_bundle(run, "fuel", ExportOptions()), replace(run, data=LostArrays())
-    bundle = make_bundle(lost, "fuel", ExportOptions())
+    expected, lost = make_bundle(subject_of(run), "fuel", ExportOptions()), replace(run, data=LostArrays())
+    bundle = make_bundle(subject_of(lost), "fuel", ExportOptions())
     assert bundle.files["fuel.tflite"] == expected.files["fuel.tflite"]
     assert set(bundle.metrics["left_out"]) == (ALL - {"ptq_int8"}) | {"interface"}
     assert "names and scaling of inputs and outputs in the headers" in plain_text(outcome_page(bundle))
-    described = make_bundle(lost, "fuel", ExportOptions(metadata=True, c=True))
+    described = make_bundle(subject_of(lost), "fuel", ExportOptions(metadata=True, c=True))
     assert compare_file(integer_graph(run.module.net), described.files["fuel.tflite"]).value_mismatches == 0  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from export.c.source import c_source
 from export.device import headers
 from export.engines import TFLM
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
@@ -94,9 +95,7 @@ def recipe_case(name: str) -> Case:
     drawn = corner_codes(graph, SAMPLES)[0]
     if name == "sine":
         return case_of(graph, drawn)
-    value = graph.values[graph.inputs[0]]
-    assert value.qparams is not None
-    seen = graph.view(graph.inputs[0]).store(value.qparams.quantize(data.arrays.test[0].numpy()), value.shape)
+    (seen,) = codes_of(graph, data.arrays.test[0])
     return case_of(graph, np.concatenate([seen[: SAMPLES // 2], drawn[-SAMPLES // 2 :], drawn[:8]]))
 
 

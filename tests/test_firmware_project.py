@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from export.boards import BOARDS
+from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, write_bundle
-from export.bundle.make import Bundle
 from export.c_language.names import c_identifier
 from export.device.firmware_project import firmware_project
 from export.options import ExportOptions

@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.__main__ import main as export_main
-from export.bundle.float_formats import RealFormat, real_graph
 from export.bundle.folder import write_bundle
 from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE, TFLM, Engine
-from export.figures.stages import DeviceNetwork
-from export.graph.interpret import real_reference
+from export.figures.device_network import DeviceNetwork
+from export.graph.build import FloatFormat, float_graph
+from export.graph.encoding import stored
+from export.graph.interpret import float_reference
 from export.graph.ir import Graph, Node, Value, check
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_file
@@ -43,7 +45,7 @@ pytestmark = [
 ]
 
 ENGINES = (TFLM, LITERT_REFERENCE)
-FORMATS: tuple[RealFormat, ...] = ("float32", "float16", "dynamic_range")
+FORMATS: tuple[FloatFormat, ...] = ("float32", "float16", "dynamic_range")
 
 
 # Rows ------------------------------------------------------------------------------------------------------------
@@ -64,14 +66,14 @@ def int8_samples() -> list[Any]:
     return found
 
 
-def real_graph_of(row: Row, sample: Sample) -> tuple[Graph, tuple[np.ndarray, ...]]:
+def float_sample_of(row: Row, sample: Sample) -> tuple[Graph, tuple[np.ndarray, ...]]:
     """A sample's graph with its codes as the numbers that they stand for, and its run-time inputs."""
     arrays = {role: found for role, codes in sample.arrays.items() if (found := real(sample, role, codes)) is not None}
     roles = tuple(role for role in row.input_roles(len(arrays)) if role in arrays)
     fixed = sample.constants | set(() if row.variadic else row.roles[row.runtime :])
     outputs = tuple(role for role in sample.qparams if role.startswith("output"))
     node = Node(row.name, sample.attrs, roles, outputs)
-    result = real_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
+    result = float_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
     values = {r: Value(a.shape, None, a) if r in fixed else Value((1, *a.shape[1:]), None) for r, a in arrays.items()}
     for role, part in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
         values[role] = Value((1, *part.shape[1:]), None)
@@ -89,7 +91,7 @@ def real(sample: Sample, role: str, codes: np.ndarray) -> np.ndarray:
 def test_every_row_has_a_float_kernel_that_means_the_same(row: Row, sample: Sample, engine: Engine) -> None:
     if "cancelled" in sample.label:
         pytest.skip("terms of 2**24 that cancel leave nothing of a float32 sum to compare")
-    graph, inputs = real_graph_of(row, sample)
+    graph, inputs = float_sample_of(row, sample)
     found = node_parity(graph, write_tflite(graph), inputs, engine)
     assert found.float_outputs > 0
     assert found.integer_outputs == 0
@@ -160,21 +162,14 @@ def of_network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return net.eval(), inputs
 
 
-def stored(graph: Graph, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(
-        graph.view(name).store(x.numpy(), graph.values[name].shape)
-        for name, x in zip(graph.inputs, inputs, strict=True)
-    )
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_in_float_formats(name: str, kind: RealFormat) -> None:
+def test_networks_in_float_formats(name: str, kind: FloatFormat) -> None:
     net, inputs = of_network(name)
     with torch.no_grad():
         expected = net(*inputs)
     for layout in ("nhwc", "nchw"):
-        graph = real_graph(net, tuple(x[:1] for x in inputs), kind, layout)
+        graph = float_graph(net, tuple(x[:1] for x in inputs), kind, layout)
         model = write_tflite(graph)
         compare_file(graph, model)
         for engine in ENGINES if kind == "float32" else (LITERT_REFERENCE,):
@@ -194,16 +189,16 @@ def test_grouped_convolutions_with_int8_weights(seed: int) -> None:
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(*channels, kernel, int(rng.integers(1, 3)), groups=groups, bias=bool(seed % 2)))
     x = torch.randn(4, channels[0], 7, 7) + float(rng.normal())
-    graph = real_graph(net, x[:1], "dynamic_range", "nhwc")
+    graph = float_graph(net, x[:1], "dynamic_range", "nhwc")
     assert "int8" in {value.dtype for value in graph.values.values()}
     node_parity(graph, write_tflite(graph), stored(graph, (x,)), LITERT_REFERENCE)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("what", ["weight", "activation"])
-def test_a_wrong_float_model_is_caught(kind: RealFormat, what: str) -> None:
+def test_a_wrong_float_model_is_caught(kind: FloatFormat, what: str) -> None:
     net, inputs = of_network("conv, bn, relu")
-    graph = real_graph(net, inputs[0][:1], kind, "nhwc")
+    graph = float_graph(net, inputs[0][:1], kind, "nhwc")
     at = next(i for i, node in enumerate(graph.nodes) if node.op == "conv_2d")
     if what == "weight":
         name = next(n for n, v in graph.values.items() if v.data is not None and v.data.ndim == 4)
@@ -220,11 +215,9 @@ def test_a_wrong_float_model_is_caught(kind: RealFormat, what: str) -> None:
 def test_one_bit_of_a_float_weight_is_seen(bit: int) -> None:
     """Down to what the order of sums explains; whatever the file has that the graph has not, the file check sees."""
     net, inputs = of_network("linear, softmax")
-    graph = real_graph(net, inputs[0][:1], "float32", "nhwc")
+    graph = float_graph(net, inputs[0][:1], "float32", "nhwc")
     name = next(n for n, v in graph.values.items() if v.data is not None and v.data.ndim == 2)
-    data = graph.values[name].data
-    assert data is not None
-    data = data.copy()
+    data = graph.values[name].contents.copy()
     data.view(np.uint32).flat[np.abs(data).argmax()] ^= 1 << (23 - bit)
     model = write_tflite(replace(graph, values={**graph.values, name: replace(graph.values[name], data=data)}))
     with pytest.raises(ParityError, match="not the network"):
@@ -251,7 +244,7 @@ def partly_float() -> Run:
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
 def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path) -> None:
-    bundle = make_bundle(partly_float, "partly", ExportOptions(io=io))
+    bundle = make_bundle(subject_of(partly_float), "partly", ExportOptions(io=io))
     assert bundle.parity is not None
     assert bundle.parity.judges == ("tflm, node by node",)
     assert "must agree, node by node" in plain_text(outcome_page(bundle))
@@ -262,7 +255,7 @@ def test_a_bundle_with_a_float_layer(partly_float: Run, io: Any, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_float_model_is_verified(partly_float: Run, kind: Any, tmp_path: Path, capsys: Any) -> None:
-    write_bundle(make_bundle(partly_float, "partly", ExportOptions(format=kind)), tmp_path / "out")
+    write_bundle(make_bundle(subject_of(partly_float), "partly", ExportOptions(format=kind)), tmp_path / "out")
     capsys.readouterr()
     assert export_main(["verify", str(tmp_path / "out" / "partly.tflite")]) == 0
     printed = capsys.readouterr().out
@@ -292,5 +285,5 @@ class TwoOutputs(SmallModule):
 def test_a_bundle_of_two_outputs(kind: Any) -> None:
     qat, module, data = QuantizationAwareTraining(), TwoOutputs(), SmallData(rows=32)
     small_trainer(qat, max_epochs=2).fit(module, datamodule=data)
-    bundle = make_bundle(Run("two", module.eval(), data, qat), "two", ExportOptions(format=kind))
+    bundle = make_bundle(subject_of(Run("two", module.eval(), data, qat)), "two", ExportOptions(format=kind))
     assert "two.tflite" in bundle.files

@@ -12,7 +12,8 @@ import torch
 from qtorch.errors import BadConfiguration, BadData, NotFinite
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from qtorch.lightning.regression import linear_regression, regression_metrics
+from qtorch.lightning.regression import regression_metrics
+from qtorch.numbers.linear_regression import linear_regression
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.table import generate, read_csv
 

@@ -15,8 +15,8 @@ import qtorch
 from benchmarks.agreement import agreement
 from export.bundle.make import make_bundle
 from export.figures.sensitivity import layer_costs
-from export.figures.stages import float_network
 from export.graph.build import integer_graph
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.parity.outputs import corner_codes, network_codes, parity
 from export.tflite.writer import write_tflite
@@ -82,7 +82,7 @@ class TwoParts(PlainData):
 @pytest.mark.tflm
 @pytest.mark.parametrize("module", [Plain, Alias, Whole, InAList, Nested, Collecting])
 def test_the_tflm_figure_is_the_files(module: type[Plain]) -> None:
-    bundle = make_bundle(calibrated_run(module, PlainData()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(module, PlainData())), "plain", ExportOptions())
     figures = bundle.metrics["test"]
     assert figures["qat_int8"]["mse"] == pytest.approx(mse_in_tflm(bundle.files["plain.tflite"]), rel=1e-5)
     assert len({figures[stage]["mse"] for stage in ("float", "ptq_int8", "qat_int8")}) == 3
@@ -93,7 +93,7 @@ def test_the_tflm_figure_is_the_files(module: type[Plain]) -> None:
 def test_steps_by_another_name_train_and_test_what_is_exported() -> None:
     module, data, qat = Alias(), PlainData(), QuantizationAwareTraining(start=0.5)
     small_trainer(qat, max_epochs=10).fit(module, datamodule=data)
-    bundle = make_bundle(Run("plain", module.eval(), data, qat), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(Run("plain", module.eval(), data, qat)), "plain", ExportOptions())
     in_tflm = mse_in_tflm(bundle.files["plain.tflite"])
     assert in_tflm < float(Y[TRAINED:].var())
     assert bundle.metrics["test"]["qat_int8"]["mse"] == pytest.approx(in_tflm, rel=1e-5)
@@ -102,18 +102,18 @@ def test_steps_by_another_name_train_and_test_what_is_exported() -> None:
 @pytest.mark.tflm
 def test_the_float_and_post_training_figures_are_their_networks() -> None:
     run = calibrated_run(Alias, PlainData())
-    figures = make_bundle(run, "plain", ExportOptions()).metrics["test"]
+    figures = make_bundle(subject_of(run), "plain", ExportOptions()).metrics["test"]
     with torch.no_grad():
         error = float(mse_loss(run.qat.original.eval()(X[TRAINED:]), Y[TRAINED:]))
     assert figures["float"]["mse"] == pytest.approx(error, rel=1e-5)
-    bundle = make_bundle(run, "plain", ExportOptions(post_training=True))
+    bundle = make_bundle(subject_of(run), "plain", ExportOptions(post_training=True))
     in_tflm = mse_in_tflm(bundle.files["plain.tflite"])
     assert bundle.metrics["test"]["post_training_int8"]["mse"] == pytest.approx(in_tflm, rel=1e-5)
     assert figures["ptq_int8"]["mse"] == pytest.approx(in_tflm, rel=1e-5)
 
 
 def test_every_test_loader_has_its_figures() -> None:
-    figures = make_bundle(calibrated_run(TwoLoaders, TwoParts()), "plain", ExportOptions()).metrics["test"]
+    figures = make_bundle(subject_of(calibrated_run(TwoLoaders, TwoParts())), "plain", ExportOptions()).metrics["test"]
     assert set(figures["qat_int8"]) == {"mse/dataloader_idx_0", "mse/dataloader_idx_1"}
 
 
@@ -180,7 +180,7 @@ def test_figures_of_another_network_are_refused(module: type[Plain], got: str, k
     with pytest.raises(
         BadConfiguration, match=rf"test_step of {module.__name__}: .*{got}.* Remedy: call self.net\(x\)"
     ):
-        make_bundle(run, "plain", ExportOptions(format=kind))
+        make_bundle(subject_of(run), "plain", ExportOptions(format=kind))
 
 
 def test_a_module_is_as_before_its_figures() -> None:
@@ -190,7 +190,7 @@ def test_a_module_is_as_before_its_figures() -> None:
     module.train()
     next(module.net.children()).eval()
     flags = {name: each.training for name, each in module.named_modules()}
-    make_bundle(run, "plain", ExportOptions())
+    make_bundle(subject_of(run), "plain", ExportOptions())
     assert module.net is module.model is before
     assert {name: each.training for name, each in module.named_modules()} == flags
     assert all(torch.equal(t, state[n]) for n, t in module.state_dict().items() if isinstance(t, Tensor))
@@ -213,10 +213,10 @@ def test_an_unknown_float_network_is_refused(options: Any) -> None:
     qtorch.calibrate(module.net, [X])
     run = Run("plain", module, PlainData(), QuantizationAwareTraining())
     with pytest.raises(BadConfiguration, match=r"float network of Prepared: .*got Identity with no weights"):
-        make_bundle(run, "plain", ExportOptions(**options))
+        make_bundle(subject_of(run), "plain", ExportOptions(**options))
     run.qat.original = nn.Sequential(nn.Linear(4, 3))
     with pytest.raises(BadConfiguration, match=r"float network of Prepared: .*size mismatch"):
-        make_bundle(run, "plain", ExportOptions(**options))
+        make_bundle(subject_of(run), "plain", ExportOptions(**options))
 
 
 class OneLayer(Plain):
@@ -231,7 +231,7 @@ def test_a_lone_layers_float_weights_are_the_trained_ones(scales: str) -> None:
     expected = run.qat.float_parameters["0.weight"]
     with torch.no_grad():
         run.qat.original.weight.zero_()  # type: ignore[union-attr, operator]
-    assert torch.equal(float_network(run).weight, expected)  # type: ignore[arg-type]
+    assert torch.equal(subject_of(run).networks.float_network().weight, expected)  # type: ignore[arg-type]
 
 
 # Looking -------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import import_module
@@ -20,15 +18,16 @@ import recipes
 from export.__main__ import main as export_main
 from export.boards import BOARDS
 from export.cost.board_cost import board_cost
-from export.figures.quantization_report import TensorError
 from export.figures.sensitivity import layer_costs
-from export.figures.stages import real_inputs
+from export.figures.tensor_error import TensorError
 from export.graph.build import integer_graph
 from export.html.facts import Column, Facts, Predictions, facts_of
 from export.html.markup import Markup, element, shown
 from export.html.page import page
 from export.html.prediction_sections import errors_of
 from export.html.summary_sections import compared, moved
+from export.lightning_run.network_inputs import network_inputs
+from export.lightning_run.subject import subject_of
 from firmware.emulation import MACHINES, available
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
@@ -186,7 +185,7 @@ def test_the_top_says_what_it_costs_and_which_layer_hurts(fuel_out: Path, fuel_p
         shown(figures["qat_int8"]["mse"]),
         f"{judged} ({shown(figures['float']['mse'])}); post-training int8: {shown(figures['ptq_int8']['mse'])}",
     )
-    costs = layer_costs(run.module.net, real_inputs(run)["test"])
+    costs = layer_costs(run.module.net, network_inputs(run)["test"])
     assert [cost.noise for cost in costs[1:-1]] == sorted((cost.noise for cost in costs[1:-1]), reverse=True)
     value, about = said["layer that costs most"]
     assert value == f"{100 * costs[1].noise ** 0.5:.2g} %"
@@ -280,8 +279,8 @@ def test_a_module_of_no_known_task_has_a_page(tmp_path: Path) -> None:
 def test_predictions_are_those_of_the_table(fuel_out: Path) -> None:
     run = load_run(fuel_out / "fuel.ckpt")
     metrics, parity = (json.loads((fuel_out / f"{name}.json").read_text()) for name in ("metrics", "parity"))
-    graph, tested = integer_graph(run.module.net), real_inputs(run)["test"]
-    facts = facts_of(run, "fuel", metrics, parity, graph, run.module.net, tested)
+    graph, tested = integer_graph(run.module.net), network_inputs(run)["test"]
+    facts = facts_of(subject_of(run), "fuel", metrics, parity, graph, run.module.net, tested)
     found = facts.predictions["test"]
     for stage, output in (("float", found.float_output), ("qat_int8", found.int8_output)):
         error = errors_of("regression", found, output)[1]
@@ -369,46 +368,3 @@ def test_only_markup_is_markup() -> None:
     assert element("p", "<b>", Markup("<b>x</b>"), title='"') == '<p title="&quot;">&lt;b&gt;<b>x</b></p>'
     assert element("svg", viewBox="0 0 1 1", stroke_width=1.5) == '<svg viewBox="0 0 1 1" stroke-width="1.5"></svg>'
     assert element("line", x1=100, x2=10.0) == '<line x1="100" x2="10"/>'
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-#: Shows a page at a given width, which a headless window can't be made narrow enough for, and says how wide it is.
-_PROBE = """<!DOCTYPE html><html><body style="margin:0"><iframe id="page" src="{page}" width="{width}" height="900"
-style="border:0"></iframe><p id="said"></p><script>document.getElementById("page").onload=function(){{
-var d=this.contentDocument.documentElement,
-wide=[...this.contentDocument.querySelectorAll("body *")].filter(function(e){{
-return !e.closest(".scroll *") && e.getBoundingClientRect().right>d.clientWidth+1}}).length;
-document.getElementById("said").textContent="inner "+d.clientWidth+" scroll "+d.scrollWidth+" wide "+wide+
-" back "+getComputedStyle(this.contentDocument.body).backgroundColor}}</script></body></html>"""
-
-
-@pytest.fixture
-def chromium(tmp_path: Path) -> list[str]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium to look at the page with: apt-get install --no-install-recommends chromium")
-    return [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
-        "--allow-file-access-from-files",
-        "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000",
-    ]  # fmt: skip
-
-
-@pytest.mark.tflm
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_the_page(fuel_out: Path, chromium: list[str], tmp_path: Path, width: int, scheme: str) -> None:
-    probe = tmp_path / "probe.html"
-    probe.write_text(_PROBE.format(page=(fuel_out / "report.html").as_uri(), width=width))
-    preferred = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
-    command = [*chromium, preferred, "--virtual-time-budget=5000", "--dump-dom", probe.as_uri()]
-    shown_page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    said = re.search(r"inner (\d+) scroll (\d+) wide (\d+) back (rgb\([\d, ]+\))", shown_page.stdout)
-    assert said, shown_page.stderr[-2000:]
-    assert said.groups()[:3] == (str(width), str(width), "0")
-    assert said[4] == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 28)"}[scheme]
-    assert "CONSOLE" not in shown_page.stderr
-    picture = tmp_path / "page.png"
-    command = [*chromium, preferred, f"--screenshot={picture}", probe.as_uri()]
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
-    assert picture.stat().st_size > 10_000

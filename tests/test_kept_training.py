@@ -19,7 +19,9 @@ from torch import fx, nn
 
 from export.__main__ import main as export_main
 from export.bundle.dry_run import dry_run
+from export.figures.subject import Networks
 from export.graph.build import integer_graph
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.tflite.model_file import model_file
 from qtorch.errors import BadConfiguration, ParityError
@@ -179,10 +181,14 @@ def run_of(net: nn.Module, *shape: int, **quantization: Any) -> Run:
     return Run("small", module, SmallData(), QuantizationAwareTraining(**quantization))
 
 
+def networks_of(run: Run) -> Networks:
+    return subject_of(run).networks
+
+
 def test_sums_that_overflow_are_known_before_training() -> None:
     """A sum of so many products of which each can be 127 * 255 leaves 32 bits with any weights."""
     with pytest.raises(BadConfiguration, match="sums fit their integers"):
-        dry_run(run_of(nn.Sequential(nn.Linear(600_000, 1)), 600_000), "small", ExportOptions())
+        dry_run(networks_of(run_of(nn.Sequential(nn.Linear(600_000, 1)), 600_000)), None, "small", ExportOptions())
 
 
 def test_first_weights_that_overflow_are_no_sign_of_others() -> None:
@@ -194,7 +200,7 @@ def test_first_weights_that_overflow_are_no_sign_of_others() -> None:
     qat = copy.deepcopy(net)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.random.get_rng_state()
-    dry_run(run, "small", ExportOptions())
+    dry_run(networks_of(run), None, "small", ExportOptions())
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[name])
@@ -204,15 +210,15 @@ def test_first_weights_that_overflow_are_no_sign_of_others() -> None:
 def test_ends_that_no_application_takes_are_known_before_training(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(4, 3))
     run = run_of(net, 4, activations="int16")
-    dry_run(run, "small", ExportOptions())
+    dry_run(networks_of(run), None, "small", ExportOptions())
     with pytest.raises(BadConfiguration, match="int8 inputs and outputs"):
-        dry_run(run, "small", ExportOptions(firmware=tmp_path))
+        dry_run(networks_of(run), None, "small", ExportOptions(firmware=tmp_path))
 
 
 def test_an_arena_that_is_too_large_is_refused_in_words(network: fx.GraphModule, monkeypatch: Any) -> None:
     net = nn.Sequential(nn.Conv2d(1, 64, 1), nn.MaxPool2d(540), nn.Flatten())
     with pytest.raises(BadConfiguration, match=r"at most 16,777,216 bytes, got 18,954,000 bytes .* at conv_2d"):
-        dry_run(run_of(net, 1, 540, 540), "small", ExportOptions())
+        dry_run(networks_of(run_of(net, 1, 540, 540)), None, "small", ExportOptions())
     # What no arithmetic foresees is found by trying.
     monkeypatch.setattr("export.tflite.arena.LARGEST_ARENA", 1024)
     with pytest.raises(BadConfiguration, match=r"arena: expected a network that TFLite Micro loads"):

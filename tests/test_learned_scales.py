@@ -43,7 +43,7 @@ def calibrated(net: nn.Module, x: Tensor, **config: object) -> fx.GraphModule:
 def test_a_weight_s_scale_has_lsq_s_gradient(weights: str) -> None:
     qat = calibrated(nn.Linear(3, 4), torch.rand(50, 3), scales="lsq", weights=weights)
     op = next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp))
-    constants, _ = op._fake_constants()
+    constants, _ = op.constants.fake()
     constants["weight"].square().sum().backward()
     scale = op.log_weight_scale.detach().exp().requires_grad_()
     axis = 0 if weights == "per_channel" else None
@@ -73,10 +73,10 @@ def test_a_weight_observer_decides_what_the_highest_code_stands_for(name: str, w
     low, high = observer.range()
     largest = layer.weight.detach().abs().amax(() if axis is None else 1)
     expected = torch.minimum(torch.maximum(-low, high), largest) / 127
-    torch.testing.assert_close(only_op(qat).constants()["weight"].grid.scale, expected)
+    torch.testing.assert_close(only_op(qat).constants.integers()["weight"].grid.scale, expected)
     with torch.no_grad():
         only_op(qat).get_parameter("weight").mul_(3)
-    torch.testing.assert_close(only_op(qat).constants()["weight"].grid.scale, 3 * expected)
+    torch.testing.assert_close(only_op(qat).constants.integers()["weight"].grid.scale, 3 * expected)
 
 
 @pytest.mark.parametrize("config", [{"weight_observer": "percentile:90"}, {"scales": "lsq"}, {"scales": "lsq+"}])
@@ -84,14 +84,14 @@ def test_a_weight_observer_decides_what_the_highest_code_stands_for(name: str, w
 def test_what_training_multiplies_with_is_what_is_exported(weights: str, config: dict[str, str]) -> None:
     qat = calibrated(nn.Linear(400, 4), torch.rand(50, 400), weights=weights, **config)
     op = only_op(qat)
-    scale = op.constants()["weight"].grid.scale.flatten()[0]
+    scale = op.constants.integers()["weight"].grid.scale.flatten()[0]
     with torch.no_grad():
         # A small one on a tie, which does not change what the scale is.
         op.get_parameter("weight")[0, 0] = scale * 2.5
-    fake, _ = op._fake_constants()
-    for role, constant in op.constants().items():
+    fake, _ = op.constants.fake()
+    for role, constant in op.constants.integers().items():
         torch.testing.assert_close(fake[role].detach(), dequantize(constant.codes, constant.grid, constant.axis))
-    assert int(op.constants()["weight"].codes[0, 0]) == 2
+    assert int(op.constants.integers()["weight"].codes[0, 0]) == 2
 
 
 def test_pact_learns_the_upper_end_from_what_lies_beyond_it() -> None:

@@ -15,8 +15,8 @@ from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, Model
 
 import qtorch
 from export.bundle.make import make_bundle
-from export.figures.stages import float_network
 from export.graph.build import integer_graph
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
@@ -178,7 +178,7 @@ def test_best_checkpoint_predicts_tests_and_exports(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = torch.cat([run.module.net.eval()(x) for x, _ in SmallData().predict_dataloader()])
     assert torch.equal(torch.cat(predictions), expected)  # type: ignore[arg-type]
-    bundle = make_bundle(run, "small", ExportOptions())
+    bundle = make_bundle(subject_of(run), "small", ExportOptions())
     figures = bundle.metrics["test"]
     assert set(figures) == {"float", "ptq_int8", "qat_fake_quant", "qat_int8"}
     assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_fake_quant"]["error"], rel=1e-3)
@@ -191,13 +191,13 @@ def test_a_checkpoint_of_float_training_exports_what_was_trained(tmp_path: Path)
     run = load_run(next(tmp_path.glob("epoch=3*.ckpt")))
     assert run.qat.began is None
     with pytest.raises(BadConfiguration, match="calibrated range"):
-        make_bundle(run, "small", ExportOptions())
+        make_bundle(subject_of(run), "small", ExportOptions())
     x = SmallData().rows.tensors[0]
     with torch.no_grad():
         expected = run.module.net.eval()(x)
-        assert torch.allclose(float_network(run)(x), expected, atol=1e-5)
+        assert torch.allclose(subject_of(run).networks.float_network()(x), expected, atol=1e-5)
     for options in (ExportOptions(format="float32"), ExportOptions(post_training=True)):
-        figures = make_bundle(run, "small", options).metrics["test"]
+        figures = make_bundle(subject_of(run), "small", options).metrics["test"]
         assert figures["float"]["error"] == pytest.approx(
             float((expected - SmallData().rows.tensors[1]).square().mean())
         )

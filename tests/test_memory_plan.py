@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from torch import fx
 
-from export.c.memory_plan import Buffer, Plan, lower_bound, plan
+from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
 from export.c.network import c_network
 from export.c.source import c_source
 from export.graph.build import integer_graph
 
 
-def overlapping(buffers: list[Buffer], found: Plan) -> list[tuple[str, str]]:
+def overlapping(buffers: list[Buffer], found: MemoryPlan) -> list[tuple[str, str]]:
     return [
         (a.name, b.name)
         for i, a in enumerate(buffers)
@@ -52,7 +52,7 @@ def test_random_plans_are_sound(seed: int) -> None:
 
 
 def test_nothing_takes_nothing() -> None:
-    assert plan([]) == Plan({}, 0)
+    assert plan([]) == MemoryPlan({}, 0)
     assert lower_bound([]) == 0
 
 

@@ -31,7 +31,7 @@ def decided(qat: fx.GraphModule) -> list[float]:
     """Every scale and zero point of activations, and every weight's scale."""
     qparams = [q.qparams() for q in qtorch.quantizers(qat).values()]
     ops = [m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp) and m.has_weight]
-    weights = [op.constants()["weight"].qparams.scale for op in ops]
+    weights = [op.constants.integers()["weight"].qparams.scale for op in ops]
     return [number for q in qparams for number in (*q.scale, *q.zero_point)] + [s for scale in weights for s in scale]
 
 

@@ -59,8 +59,8 @@ def test_training_and_export_round_constants_alike(options: dict[str, str | int]
             continue
         assert op.weight is not None
         with torch.set_grad_enabled(gradients):
-            fake, unit = op._fake_constants()
-        stored = op.constants()
+            fake, unit = op.constants.fake()
+        stored = op.constants.integers()
         assert unit is not None
         for role, constant in stored.items():
             torch.testing.assert_close(
@@ -85,13 +85,14 @@ def test_learned_rounding_begins_and_ends_there() -> None:
     )  # fmt: skip
     assert found.tolist() == [[0.0, 1.0, 0.0]]
     qat, x = network()
-    before = {name: op.constants()["weight"].codes for name, op in qat.named_modules() if isinstance(op, QuantizedOp)}
+    ops = [(name, op) for name, op in qat.named_modules() if isinstance(op, QuantizedOp)]
+    before = {name: op.constants.integers()["weight"].codes for name, op in ops}
     learned = round_adaptively(qat, [x], steps=1)  # type: ignore[arg-type]
     for each in learned:
         if not each.moved:
             op = qat.get_submodule(each.name)
             assert isinstance(op, QuantizedOp)
-            assert torch.equal(op.constants()["weight"].codes, before[each.name])
+            assert torch.equal(op.constants.integers()["weight"].codes, before[each.name])
 
 
 def test_a_q15_mantissa_is_the_upper_half_of_a_q31_rounded() -> None:

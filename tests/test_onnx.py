@@ -16,6 +16,7 @@ import qtorch
 from benchmarks.mlperf_networks import varied
 from export import optional_packages as second_opinions
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
@@ -133,10 +134,7 @@ def test_a_reference_network(network: type[nn.Module], shape: tuple[int, ...]) -
     with torch.no_grad():
         last.weight *= 20  # an untrained network says the same of everything
     graph = quantized(net, varied(32, shape))
-    model, name = write_onnx(graph), graph.inputs[0]
-    qparams = graph.values[name].qparams
-    assert qparams is not None
-    codes = (graph.view(name).store(qparams.quantize(varied(40, shape).numpy()), graph.values[name].shape),)
+    model, codes = write_onnx(graph), codes_of(graph, varied(40, shape))
     found = onnx_parity(graph, model, codes)
     tensors = interpret(graph, codes, every=True)
     assert all(len(np.unique(tensors[node.output])) > 3 for node in graph.nodes if node.op != "softmax")
@@ -212,7 +210,7 @@ def test_ops_with_cases_that_have_no_form_may_stay_in_float() -> None:
 
     layers = {"gate": {"skip": True}, "norm*": {"skip": True}}
     graph = quantized(Float(), torch.randn(64, 6), layers=layers)
-    assert any(graph.is_real(node) for node in graph.nodes if node.op == "logistic")
+    assert any(graph.is_float(node) for node in graph.nodes if node.op == "logistic")
     found = onnx_parity(graph, write_onnx(graph), corner_codes(graph, random=100))
     assert {"fully_connected", "dequantize", "quantize"} <= set(found.largest)
     assert "logistic" not in found.largest

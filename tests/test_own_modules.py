@@ -19,6 +19,7 @@ from export.__main__ import main as export_main
 from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadConfiguration
@@ -128,7 +129,7 @@ def test_the_headline_is_ones_own(tmp_path: Path) -> None:
     from qtorch.lightning.checkpoint import load_run
 
     run = load_run(trained(OtherHeadline(), tmp_path / "g.ckpt"))
-    bundle = make_bundle(run, "g", ExportOptions())
+    bundle = make_bundle(subject_of(run), "g", ExportOptions())
     assert bundle.verdict is not None
     assert (bundle.verdict.figure, bundle.verdict.better) == ("loss", "lower")
     # The best that can be said without looking is how common each class is: its entropy.
@@ -146,7 +147,7 @@ def test_the_headline_is_ones_own(tmp_path: Path) -> None:
     ):
         setattr(run.module, attribute, wrong)
         with pytest.raises(BadConfiguration, match=said):
-            make_bundle(run, "g", ExportOptions())
+            make_bundle(subject_of(run), "g", ExportOptions())
         delattr(run.module, attribute)
 
 
@@ -154,7 +155,7 @@ def test_columns_that_nobody_logs_are_said() -> None:
     class Misspelt(Plain):
         columns = ("acuracy", "mse")
 
-    bundle = make_bundle(calibrated_run(Misspelt, PlainData()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Misspelt, PlainData())), "plain", ExportOptions())
     assert bundle.metrics["columns"] == ["mse"]
     assert "'acuracy'" in plain_text(outcome_page(bundle))
 
@@ -192,7 +193,7 @@ def test_every_output_has_figures_of_its_own() -> None:
     qtorch.set_mode(network, qtorch.Mode.FAKE)
     replace_network(module, network)
     run = Run("two", module.eval(), TwoTargets(), qat)
-    bundle = make_bundle(run, "two", ExportOptions())
+    bundle = make_bundle(subject_of(run), "two", ExportOptions())
     mass, time = bundle.metrics["outputs"]
     assert (mass["name"], time["name"]) == ("mass", "time")
     x, target = next(iter(DataLoader(TwoTargets().test_dataloader().dataset, batch_size=200)))

@@ -38,15 +38,12 @@ def flipped(graph: Graph, what: str) -> Graph:
     values = dict(graph.values)
     if what in ("weight", "bias"):
         name = f"0.{what}"
-        data = values[name].data
-        assert data is not None
-        data = data.copy()
+        data = values[name].contents.copy()
         data.flat[1] += -1 if data.flat[1] > 0 else 1
         values[name] = replace(values[name], data=data)
     else:
         name = graph.outputs[0]
-        qparams = values[name].qparams
-        assert qparams is not None
+        qparams = values[name].quantization
         if what == "scale":
             qparams = replace(qparams, scale=(float(np.nextafter(np.float32(qparams.scale[0]), np.float32(1))),))
         else:
@@ -187,8 +184,7 @@ def test_a_wrong_multiplier_is_caught(
 def test_a_wrong_layout_is_caught(convolutional: fx.GraphModule) -> None:
     graph = integer_graph(convolutional)
     weight = graph.values["0.weight"]
-    assert weight.data is not None
-    turned = replace(weight, data=np.ascontiguousarray(weight.data.swapaxes(1, 2)))
+    turned = replace(weight, data=np.ascontiguousarray(weight.contents.swapaxes(1, 2)))
     with pytest.raises(ParityError, match=r"0\.weight"):
         compare_file(graph, write_tflite(replace(graph, values={**graph.values, "0.weight": turned})))
     # Rows and columns exchanged at the input: the file is right in itself, but not the network.

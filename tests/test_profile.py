@@ -15,7 +15,6 @@ from torch import fx, nn
 import qtorch
 from export.__main__ import main as export_main
 from export.boards import BOARDS
-from export.bundle.float_formats import real_graph
 from export.commands.profile import profile_page
 from export.console.page import plain_text
 from export.cost import machines as machine_profile
@@ -24,7 +23,7 @@ from export.cost.board_estimate import estimates
 from export.cost.layers import graph_layer
 from export.cost.machines import all_machines, multiply_accumulates, on_machine
 from export.cost.profile import file_profile, profile
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.graph.passes.float_interface import float_interface
@@ -77,7 +76,7 @@ def test_layers_and_bytes(network: fx.GraphModule) -> None:
 def test_a_model_that_tflite_micro_does_not_run_is_profiled_without_an_arena() -> None:
     """Float activations with int8 weights: LiteRT's alone."""
     torch.manual_seed(0)
-    graph = real_graph(nn.Sequential(nn.Linear(4, 3)), torch.rand(1, 4), "dynamic_range", "nhwc")
+    graph = float_graph(nn.Sequential(nn.Linear(4, 3)), torch.rand(1, 4), "dynamic_range", "nhwc")
     found = profile(write_tflite(graph), graph, [])
     assert found.arena_bytes is None
     assert "no arena up to" in plain_text(profile_page(found))

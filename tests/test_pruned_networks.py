@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def pruned_codes(qat: fx.GraphModule, zeros: dict[str, Tensor]) -> dict[str, Tensor]:
     """The codes of those weights that were zero in the float network."""
     return {
-        name: op.constants()["weight"].codes.reshape(zeros[name].shape)[zeros[name]]
+        name: op.constants.integers()["weight"].codes.reshape(zeros[name].shape)[zeros[name]]
         for name, op in qat.named_modules()
         if isinstance(op, QuantizedOp) and name in zeros
     }

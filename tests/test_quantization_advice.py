@@ -11,8 +11,10 @@ from torch import Tensor, fx, nn
 
 import qtorch
 from export.figures.quantization_advice import Evidence, advice
-from export.figures.quantization_report import TensorError, network_report
+from export.figures.quantization_report import network_report
+from export.figures.tensor_error import TensorError
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from qtorch.numbers.qparams import QParams
@@ -47,7 +49,7 @@ def coarse() -> Evidence:
     return Evidence(
         role="output", node=graph.nodes[0], qparams=INT8, rmse_over_scale=0.9, snr_db=30.0, rms_steps=40.0,
         powerless=False, saturated_error=0.1, saturated_share=0.0, end_error=0.0, weights_error=0.1, code_spans=(255,),
-        real_spans=(255.0,), same_code=False, weight=QParams((0.125,), (0,)),
+        float_spans=(255.0,), same_code=False, weight=QParams((0.125,), (0,)),
     )  # fmt: skip
 
 
@@ -248,14 +250,10 @@ SPANS = torch.tensor([100.0, 10.0, 1.0])
 def on_the_device(form: str, x: Tensor, **config: Any) -> tuple[Tensor, list[int], dict[str, TensorError]]:
     """Outputs ``[N, 3]`` in the targets' own units, how many values each has, and findings."""
     qat, graph = prepared(Three(form), x, **config)
-    source = graph.values[graph.inputs[0]].qparams
-    assert source is not None
-    codes = interpret(graph, (source.quantize(x.numpy()),))
+    codes = interpret(graph, codes_of(graph, x))
     parts, levels = [], []
     for name in graph.outputs:
-        qparams = graph.values[name].qparams
-        assert qparams is not None
-        parts.append(torch.from_numpy(qparams.dequantize(codes[name])))
+        parts.append(torch.from_numpy(graph.decode(name, codes[name])))
         levels += [len(column.unique()) for column in parts[-1].T]
     rows = {
         row.tensor_name: row for row in network_report(qat, graph, x, titles=("mass", "length", "time")) if row.finding

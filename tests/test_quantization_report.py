@@ -15,7 +15,8 @@ from torch import fx, nn
 import qtorch
 from export.__main__ import main as export_main
 from export.figures.quantization_advice import Evidence, advice
-from export.figures.quantization_report import COLUMNS, TensorError, csv_text, findings, network_report
+from export.figures.quantization_report import csv_text, findings, network_report
+from export.figures.tensor_error import COLUMNS, TensorError
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
@@ -55,9 +56,9 @@ def test_figures_are_those_of_the_definition() -> None:
     qat, graph = prepared(net, x)
     rows = by_value(graph, network_report(qat, graph, x))
     source, hidden, output = graph.inputs[0], graph.nodes[0].output, graph.nodes[1].output
-    q = {name: graph.values[name].qparams for name in (source, hidden, output)}
-    codes = interpret(graph, (q[source].quantize(x.numpy()),), every=True)  # type: ignore[union-attr]
-    real = {name: np.float32(q[name].scale[0]) * (codes[name].astype(np.float32) - q[name].zero_point[0]) for name in q}  # type: ignore[union-attr]
+    q = {name: graph.values[name].quantization for name in (source, hidden, output)}
+    codes = interpret(graph, (q[source].quantize(x.numpy()),), every=True)
+    real = {name: np.float32(q[name].scale[0]) * (codes[name].astype(np.float32) - q[name].zero_point[0]) for name in q}
     weights = [p.detach().numpy().astype(np.float64) for p in net.parameters()]
     wanted = {
         source: x.numpy(),
@@ -174,7 +175,7 @@ def test_what_no_range_explains_is_left_to_16_bits() -> None:
     coarse = Evidence(
         role="output", node=graph.nodes[0], qparams=qparams, rmse_over_scale=0.9, snr_db=30.0, rms_steps=40.0,
         powerless=False, saturated_error=0.1, saturated_share=0.0, end_error=0.0, weights_error=0.1, code_spans=(255,),
-        real_spans=(255.0,), same_code=False,
+        float_spans=(255.0,), same_code=False,
     )  # fmt: skip
     assert advice(coarse)[0] == "coarse arithmetic"
     assert "int16" in advice(coarse)[1]

@@ -23,7 +23,7 @@ from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
 from qtorch.capture.capture import Capture
 from qtorch.errors import BadConfiguration, BadInput, ParityError
-from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network import routes
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
@@ -144,14 +144,14 @@ def test_a_wrong_reference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:layers.* has no effect")
 def test_a_computation_that_is_not_the_modules_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """What training, graph, file and device alike compute wrongly: here poolings of mirrored images."""
-    original = QuantizedOp._row_forward
+    original = routes.float_op
 
-    def mirrored(self: QuantizedOp, attrs: Any, tensors: Any) -> Any:
-        found = original(self, attrs, tensors)
-        return found.flip(-1) if self.row.name == "max_pool_2d" else found
+    def mirrored(layer: routes.Layer, attrs: Any, tensors: Any) -> Any:
+        found = original(layer, attrs, tensors)
+        return found.flip(-1) if layer.row.name == "max_pool_2d" else found
 
     programs = [p for p in map(draw, range(100)) if "MaxPool2d" in p.code() and verdict(p) == "same"]
-    monkeypatch.setattr(QuantizedOp, "_row_forward", mirrored)
+    monkeypatch.setattr(routes, "float_op", mirrored)
     assert any("fault of qtorch" in verdict(p) for p in programs)
     # By this comparison too, if `prepare` made none.
     monkeypatch.setattr(Capture, "require_same", lambda *arguments: None)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import qtorch
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
-from qtorch.lightning.received import Received
+from qtorch.lightning.steps.received import Received
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y
 from tests.small_task import small_trainer
 

@@ -102,8 +102,8 @@ def test_a_wrong_bias_scale_is_refused() -> None:
     row = ROWS["fully_connected"]
     graph = graph_of(row, next(iter(row.samples())))
     bias = graph.values["bias"]
-    assert bias.qparams is not None
-    wrong = replace(bias, qparams=replace(bias.qparams, scale=tuple(2 * s for s in bias.qparams.scale)))
+    qparams = bias.quantization
+    wrong = replace(bias, qparams=replace(qparams, scale=tuple(2 * s for s in qparams.scale)))
     with pytest.raises(MalformedGraph, match="bias"):
         check(replace(graph, values={**graph.values, "bias": wrong}))
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset
 
-from export.figures.stages import figures_of
-from export.lightning_run.real_inputs import real_inputs
+from export.lightning_run.network_inputs import network_inputs
+from export.lightning_run.subject import subject_of
 from qtorch.lightning.regression import Regression
 from recipes.sine_qat.data import SineData
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
@@ -63,9 +63,9 @@ class Looking(Plain):
 def test_stages_are_tested_on_the_same_samples() -> None:
     run = calibrated_run(Looking, Drawing())
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
-    figures, network = figures_of(run), run.module.net
+    figures, network = subject_of(run).evaluation.required(), run.module.net
     assert isinstance(network, nn.Module)
-    first, second, other = (figures(each) for each in (network, network, run.qat.original.eval()))
+    first, second, other = (figures(each)[0] for each in (network, network, run.qat.original.eval()))
     assert first == second
     assert first["sum"] == other["sum"]
     assert first["mse"] != other["mse"]
@@ -92,10 +92,10 @@ def test_inputs_of_arrays_are_what_the_network_gets() -> None:
     from dataclasses import replace
 
     run, data = calibrated_run(Plain, None), SineData(samples=60)
-    found = real_inputs(replace(run, module=Scaled(), data=data))
+    found = network_inputs(replace(run, module=Scaled(), data=data))
     (x, _), (test_x, _) = data.arrays.train, data.arrays.test
     assert torch.equal(found["train"], x * 10)
     assert torch.equal(found["test"], test_x * 100)
-    plain = real_inputs(replace(run, module=Regression(nn.Linear(1, 1), 1), data=data))
+    plain = network_inputs(replace(run, module=Regression(nn.Linear(1, 1), 1), data=data))
     assert plain["train"] is x
     assert plain["test"] is test_x

@@ -20,6 +20,7 @@ import qtorch
 from export.__main__ import main as export_main
 from export.bundle.make import make_bundle
 from export.graph.interpret import interpret
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadInput
@@ -120,7 +121,7 @@ def test_what_is_trained_on_two_inputs_is_exported(kind: type[Positional]) -> No
     from tflite_micro import runtime
 
     run, _ = trained(kind)
-    bundle = make_bundle(run, "two", ExportOptions())
+    bundle = make_bundle(subject_of(run), "two", ExportOptions())
     graph = read_tflite(bundle.files["two.tflite"])
     for name, real in zip(graph.inputs, (A, 2 * B), strict=True):
         low, high = limits(graph, name)
@@ -152,7 +153,7 @@ def test_a_call_by_place_and_name_is_measured() -> None:
 
 def test_the_vectors_of_the_header_hold_all_inputs() -> None:
     run, _ = trained(Positional)
-    bundle = make_bundle(run, "two", ExportOptions())
+    bundle = make_bundle(subject_of(run), "two", ExportOptions())
     graph = read_tflite(bundle.files["two.tflite"])
     text = bundle.files["two_test_vectors.h"].decode()
     rows = [list(map(int, row.split(","))) for row in re.findall(r"\{([-0-9, ]+)\},", text)]
@@ -165,7 +166,7 @@ def test_the_vectors_of_the_header_hold_all_inputs() -> None:
 @pytest.mark.parametrize("kind", ["float32", "dynamic_range"])
 def test_float_formats_of_two_inputs(kind: Any) -> None:
     run, _ = trained(Positional)
-    bundle = make_bundle(run, "two", ExportOptions(format=kind))
+    bundle = make_bundle(subject_of(run), "two", ExportOptions(format=kind))
     figures = bundle.metrics["test"]
     assert figures[kind]["mse"] == pytest.approx(figures["float"]["mse"], rel=0.2)
 
@@ -173,7 +174,7 @@ def test_float_formats_of_two_inputs(kind: Any) -> None:
 @pytest.mark.parametrize("options", [{}, {"equalize": True, "round_adaptively": True, "correct_biases": True}])
 def test_quantizing_two_inputs_after_training(options: Any) -> None:
     run, _ = trained(ByName)
-    bundle = make_bundle(run, "two", ExportOptions(post_training=True, c=True, io="float32", **options))
+    bundle = make_bundle(subject_of(run), "two", ExportOptions(post_training=True, c=True, io="float32", **options))
     assert bundle.metrics["test"]["post_training_int8"]["mse"] < 0.3 * float(Y[TRAINED:].var())
 
 
@@ -194,4 +195,4 @@ def test_commands_take_two_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_firmware_for_two_inputs_is_refused(tmp_path: Path) -> None:
     run, _ = trained(Positional)
     with pytest.raises(BadInput, match=r"export\.firmware: expected .*one input"):
-        make_bundle(run, "two", ExportOptions(firmware=tmp_path / "firmware"))
+        make_bundle(subject_of(run), "two", ExportOptions(firmware=tmp_path / "firmware"))

@@ -115,7 +115,7 @@ def test_layers_left_in_float(make: Callable[[], nn.Module], skipped: list[str],
     graph = integer_graph(qat)
     model = write_tflite(graph)
     compare_file(graph, model)
-    assert graph.has_real_nodes
+    assert graph.has_float_nodes
     assert all(graph.values[name].qparams is not None for name in (*graph.inputs, *graph.outputs))
     codes = tuple(array[-60:] for array in corner_codes(graph, 60))
     for engine in (TFLM, LITERT_REFERENCE):
@@ -186,8 +186,7 @@ def test_parity_sees_a_wrong_layer_beside_float_ones(layer: str, role: str, monk
 def test_a_wrong_scale_beside_float_layers_is_seen() -> None:
     graph = integer_graph(prepared(sequence, ["7"]))
     at = next(node.output for node in graph.nodes if node.op == "quantize")
-    qparams = graph.values[at].qparams
-    assert qparams is not None
+    qparams = graph.values[at].quantization
     changed = replace(qparams, scale=(float(np.float32(qparams.scale[0] * 1.01)),))
     other = replace(graph, values={**graph.values, at: replace(graph.values[at], qparams=changed)})
     with pytest.raises(ParityError, match="quantize"):

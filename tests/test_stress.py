@@ -11,7 +11,16 @@ import pytest
 import torch
 
 import qtorch
-from benchmarks.stress_cases import Case, Row, accuracy, heavy_tailed, on_device, quantized, trained, with_outlier
+from benchmarks.stress_cases import (
+    Case,
+    Way,
+    accuracy,
+    heavy_tailed,
+    on_device,
+    quantized,
+    trained,
+    with_outlier,
+)
 from qtorch import Mode, QuantizationConfig
 from qtorch.post_training.steps import PostTraining
 from recipes.digits_qat.data import DigitsData
@@ -30,7 +39,7 @@ def case() -> Iterator[Case]:
     torch.set_num_threads(threads)
 
 
-def reached(case: Case, row: Row) -> float:
+def reached(case: Case, row: Way) -> float:
     """Accuracy on the device, whose every output must be the EXACT network's."""
     qat = quantized(case, row)
     device = on_device(qat)
@@ -59,7 +68,7 @@ def test_stresses_leave_the_float_network_as_it_was(case: Case) -> None:
 @pytest.mark.parametrize("weights", ["per_tensor", "per_channel"])
 def test_plain_calibration_collapses(case: Case, weights: str) -> None:
     """To 9.5 to 10.6 per tensor, which is chance, and 8.1 to 17.3 per channel."""
-    row = Row(weights, QuantizationConfig(weights=weights))  # type: ignore[arg-type]
+    row = Way(weights, QuantizationConfig(weights=weights))  # type: ignore[arg-type]
     assert reached(case, row) < 40
 
 
@@ -67,21 +76,23 @@ def test_plain_calibration_collapses(case: Case, weights: str) -> None:
     ("row", "within"),
     [
         # 0 to 0.6 points below the float network.
-        pytest.param(Row("", QuantizationConfig(observer="percentile:99.9"), EQUALIZED), 2, id="percentile-equalized"),
+        pytest.param(Way("", QuantizationConfig(observer="percentile:99.9"), EQUALIZED), 2, id="percentile-equalized"),
         # 0 to 1.7.
-        pytest.param(Row("", QuantizationConfig(observer="mse"), EQUALIZED), 4, id="mse-equalized"),
+        pytest.param(Way("", QuantizationConfig(observer="mse"), EQUALIZED), 4, id="mse-equalized"),
         # 0.8 to 4.7.
-        pytest.param(Row("", QuantizationConfig(scales="lsq"), epochs=EPOCHS), 8, id="lsq"),
+        pytest.param(Way("", QuantizationConfig(scales="lsq"), epochs=EPOCHS), 8, id="lsq"),
         # 0 to 0.3.
         pytest.param(
-            Row("", QuantizationConfig(observer="moving_average:0.9"), EQUALIZED, EPOCHS, True), 2, id="followed"
+            Way("", QuantizationConfig(observer="moving_average:0.9"), EQUALIZED, EPOCHS, True),
+            2,
+            id="followed",
         ),
     ],
 )
-def test_what_recovers(case: Case, row: Row, within: float) -> None:
+def test_what_recovers(case: Case, row: Way, within: float) -> None:
     assert reached(case, row) > accuracy(case.net, case.data) - within
 
 
 def test_training_alone_does_not_recover(case: Case) -> None:
     """Ranges that min-max took from the outlier stay: 38 to 74."""
-    assert reached(case, Row("", QuantizationConfig(), epochs=EPOCHS)) < 90
+    assert reached(case, Way("", QuantizationConfig(), epochs=EPOCHS)) < 90

@@ -54,8 +54,7 @@ def graph_of(net: nn.Module, x: Tensor, activations: str = "int8") -> Graph:
 def ends(graph: Graph) -> np.ndarray:
     """A sample of lowest codes and one of highest."""
     value = graph.values[graph.inputs[0]]
-    assert value.qparams is not None
-    return np.stack([np.full(value.shape[1:], code, value.dtype) for code in value.qparams.code_range])
+    return np.stack([np.full(value.shape[1:], code, value.dtype) for code in value.quantization.code_range])
 
 
 def as_the_device(graph: Graph, codes: np.ndarray) -> bool:

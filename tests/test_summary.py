@@ -31,11 +31,10 @@ def test_an_own_file(network: fx.GraphModule) -> None:
     assert [op.op for op in only.ops] == ["FULLY_CONNECTED"] * 3
     assert [op.version for op in only.ops] == [12] * 3
     for tensor, value in zip(only.tensors, graph.values.values(), strict=True):
-        assert value.qparams is not None
         assert (tensor.shape, tensor.dtype) == (value.shape, value.dtype)
-        assert (tensor.scale, tensor.zero_point) == (value.qparams.scale, value.qparams.zero_point)
-        assert tensor.constant_bytes == (0 if value.data is None else value.data.nbytes)
-    assert found.constant_bytes == sum(v.data.nbytes for v in graph.values.values() if v.data is not None)
+        assert (tensor.scale, tensor.zero_point) == (value.quantization.scale, value.quantization.zero_point)
+        assert tensor.constant_bytes == (0 if value.data is None else value.bytes)
+    assert found.constant_bytes == sum(value.bytes for value in graph.constants().values())
     assert only.tensors[1].axis == 0
 
 

@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from export.bundle.make import make_bundle
 from export.commands.outcome_page import written_page
 from export.console.page import plain_text
-from export.lightning_run.real_inputs import real_inputs
+from export.lightning_run.network_inputs import network_inputs
+from export.lightning_run.subject import subject_of
 from export.lightning_run.training_pairs import training_pairs
 from export.options import ExportOptions
-from qtorch.lightning.attached import Progress, attached
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
+from qtorch.lightning.steps.attached import Progress, attached
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
 from tests.small_task import small_trainer
 
@@ -130,7 +131,7 @@ def line_of_numpy() -> float:
     ("kind", "data"), [(Scaled, PlainData), (Step, PlainData), (Third, ThirdData), (ByName, DictData)]
 )
 def test_the_line_of_a_verdict_is_that_of_least_squares(kind: type[Plain], data: type[PlainData]) -> None:
-    found = make_bundle(calibrated_run(kind, data()), "plain", ExportOptions()).verdict
+    found = make_bundle(subject_of(calibrated_run(kind, data())), "plain", ExportOptions()).verdict
     assert found is not None
     line = next(each for each in found.comparisons if each.against == "linear regression")
     assert line.figure == pytest.approx(line_of_numpy(), rel=1e-3)
@@ -141,7 +142,7 @@ def test_the_line_of_a_verdict_is_that_of_least_squares(kind: type[Plain], data:
 )
 def test_pairs_are_of_the_same_rows_or_none(kind: type[Plain], why: str) -> None:
     run = calibrated_run(kind, PlainData())
-    found = training_pairs(run, real_inputs(run), "[1]", (4,), Y[TRAINED:])
+    found = training_pairs(run, network_inputs(run), "[1]", (4,), Y[TRAINED:])
     if why:
         assert isinstance(found, str)
         assert why in found
@@ -154,7 +155,7 @@ def test_pairs_are_of_the_same_rows_or_none(kind: type[Plain], why: str) -> None
 
 
 def test_a_line_that_is_left_out_is_said() -> None:
-    bundle = make_bundle(calibrated_run(Shuffles, PlainData()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Shuffles, PlainData())), "plain", ExportOptions())
     assert bundle.verdict is not None
     assert not any(each.against == "linear regression" for each in bundle.verdict.comparisons)
     assert any("linear regression is not compared with" in remark for remark in bundle.verdict.remarks)
@@ -195,7 +196,7 @@ class Mine(Plain):
 
 def test_optimizers_and_trainer_of_a_module_that_is_looked_at() -> None:
     run = calibrated_run(Mine, PlainData())
-    found = real_inputs(run)
+    found = network_inputs(run)
     assert (dict(found.absent), found.remarks) == ({}, ())
     # The hook doubles, in training alone; the step takes the first rate four times.
     assert float(found["train"].max()) == pytest.approx(2 * float(X[:TRAINED].max()))
@@ -236,7 +237,7 @@ class Unread(Plain):
 
 @pytest.mark.filterwarnings("ignore:.*the first part of each batch stands for")
 def test_what_stands_for_a_step_is_said_everywhere(tmp_path: Any) -> None:
-    bundle = make_bundle(calibrated_run(Fails, PlainData()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Fails, PlainData())), "plain", ExportOptions())
     said = "the first part of each batch stands for what the network gets of the training data"
     assert said in plain_text(written_page(bundle, tmp_path, ExportOptions()))
     assert any(said in each for each in json.loads(bundle.files["metrics.json"])["verdict"]["remarks"])
@@ -244,6 +245,6 @@ def test_what_stands_for_a_step_is_said_everywhere(tmp_path: Any) -> None:
 
 
 def test_data_that_are_there_are_not_said_to_be_absent() -> None:
-    found = real_inputs(calibrated_run(Unread, PlainData()))
+    found = network_inputs(calibrated_run(Unread, PlainData()))
     assert "no test data" not in found.why("test")
     assert "LookupError: a table that is not there" in found.why("test")

@@ -18,8 +18,8 @@ from torch.nn.functional import mse_loss
 
 import qtorch
 from export.__main__ import main as export_main
-from export.figures.stages import float_network
 from export.graph.build import integer_graph
+from export.lightning_run.subject import subject_of
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -185,7 +185,7 @@ def test_a_module_that_prepares_itself_has_its_float_network_exported(
     rows = (re.fullmatch(r"(\S.*\(TFLM\)) +(\d\S*)", line) for line in capsys.readouterr().out.splitlines())
     lines = dict(row.groups() for row in rows if row is not None)
     figures = {name.strip(): float(figure) for name, figure in lines.items()}
-    network = float_network(load_run(path))
+    network = subject_of(load_run(path)).networks.float_network()
     (named,) = {"int8, as chosen (TFLM)", "float32 model (TFLM)"} & set(figures)
     assert figures[named] == pytest.approx(modules.error_of(network), rel=0.05)
     assert modules.error_of(network) < 0.3 * untrained_error(Plain)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from export.bundle.make import make_bundle
 from export.figures.figure_names import better_by_name
 from export.figures.verdict import Candidate, verdict
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.errors import BadData
 from recipes.keyword_qat.data import KeywordData
@@ -50,7 +51,7 @@ class Infinite(Holes):
 
 @pytest.mark.parametrize("data", [Holes, Infinite])
 def test_a_target_that_is_not_finite_is_named(data: type[Holes]) -> None:
-    bundle = make_bundle(calibrated_run(Plain, data()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Plain, data())), "plain", ExportOptions())
     assert bundle.verdict is not None
     assert bundle.verdict.answer == "no verdict"
     assert f"a target of test sample 7 is {data.value}" in bundle.verdict.reason
@@ -158,11 +159,11 @@ class Odd(Plain):
 
 
 def test_no_verdict_says_why() -> None:
-    found = make_bundle(calibrated_run(Roots, PlainData()), "plain", ExportOptions()).verdict
+    found = make_bundle(subject_of(calibrated_run(Roots, PlainData())), "plain", ExportOptions()).verdict
     assert found is not None
     assert "higher" not in found.reason
     assert "contributions" in found.reason
-    found = make_bundle(calibrated_run(Odd, PlainData()), "plain", ExportOptions()).verdict
+    found = make_bundle(subject_of(calibrated_run(Odd, PlainData())), "plain", ExportOptions()).verdict
     assert found is not None
     # Neither is put forward.
     assert "{'odd': 'higher'} or better = {'odd': 'lower'}" in found.reason

@@ -16,6 +16,7 @@ from export.bundle.make import make_bundle
 from export.commands.outcome_page import verdict_page, written_page
 from export.console.page import plain_text
 from export.figures.verdict import Candidate, Verdict, intervals, verdict
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.classification import Classification
@@ -140,7 +141,7 @@ def test_contributions_have_the_figures_as_means(task: Any, output: Tensor, targ
 
 @pytest.fixture(scope="module")
 def plain() -> Any:
-    return make_bundle(calibrated_run(Plain, PlainData()), "plain", ExportOptions(), checkpoint=b"kept")
+    return make_bundle(subject_of(calibrated_run(Plain, PlainData())), "plain", ExportOptions(), checkpoint=b"kept")
 
 
 def test_a_plain_modules_figure_is_recognized_and_judged(plain: Any) -> None:
@@ -206,10 +207,10 @@ class Shuffled(PlainData):
 
 
 def test_every_network_is_tested_on_the_same_samples_in_the_same_order() -> None:
-    bundle = make_bundle(calibrated_run(Plain, Shuffled()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Plain, Shuffled())), "plain", ExportOptions())
     assert bundle.verdict is not None
     assert bundle.verdict.samples == 64
-    other = make_bundle(calibrated_run(Plain, OtherSamples()), "plain", ExportOptions()).verdict
+    other = make_bundle(subject_of(calibrated_run(Plain, OtherSamples())), "plain", ExportOptions()).verdict
     assert other is not None
     assert other.samples == 64
     assert other.answer != "no verdict"
@@ -236,14 +237,14 @@ class Wrong(Told):
 
 
 def test_a_figure_that_is_not_known_says_what_is_missing() -> None:
-    found = make_bundle(calibrated_run(Unknown, PlainData()), "plain", ExportOptions()).verdict
+    found = make_bundle(subject_of(calibrated_run(Unknown, PlainData())), "plain", ExportOptions()).verdict
     assert found is not None
     assert (found.answer, "better = {'odd'" in found.reason) == ("no verdict", True)
-    told = make_bundle(calibrated_run(Told, PlainData()), "plain", ExportOptions()).verdict
+    told = make_bundle(subject_of(calibrated_run(Told, PlainData())), "plain", ExportOptions()).verdict
     assert told is not None
     assert (told.figure, told.samples) == ("odd", 64)
     with pytest.raises(BadConfiguration, match=r"Wrong.contributions: expected 64 numbers whose mean is odd"):
-        make_bundle(calibrated_run(Wrong, PlainData()), "plain", ExportOptions())
+        make_bundle(subject_of(calibrated_run(Wrong, PlainData())), "plain", ExportOptions())
 
 
 class Gone(PlainData):
@@ -252,7 +253,7 @@ class Gone(PlainData):
 
 
 def test_without_test_data_there_is_no_verdict() -> None:
-    bundle = make_bundle(calibrated_run(Plain, Gone()), "plain", ExportOptions())
+    bundle = make_bundle(subject_of(calibrated_run(Plain, Gone())), "plain", ExportOptions())
     assert bundle.verdict is not None
     assert (
         plain_text(verdict_page(bundle.verdict)).splitlines()[-1].startswith("verdict: no verdict: no test data: File")
@@ -260,7 +261,9 @@ def test_without_test_data_there_is_no_verdict() -> None:
 
 
 def test_a_float_format_is_judged_too() -> None:
-    found = make_bundle(calibrated_run(Plain, PlainData()), "plain", ExportOptions(format="float32")).verdict
+    found = make_bundle(
+        subject_of(calibrated_run(Plain, PlainData())), "plain", ExportOptions(format="float32")
+    ).verdict
     assert found is not None
     assert found.comparisons[0].worse_by == pytest.approx(0, abs=1e-6)
 
@@ -268,8 +271,20 @@ def test_a_float_format_is_judged_too() -> None:
 def test_a_network_that_had_not_begun_is_called_untrained() -> None:
     run = calibrated_run(Plain, PlainData())
     run.qat.began = 0
-    found = make_bundle(run, "plain", ExportOptions())
+    found = make_bundle(subject_of(run), "plain", ExportOptions())
     assert found.metrics["float_network"] == "untrained float network"
     run.qat.began, run.qat.losses = 3, {"training": dict.fromkeys(range(9), 1.0), "validation": {}}
-    again = make_bundle(replace(run), "plain", ExportOptions())
+    again = make_bundle(subject_of(replace(run)), "plain", ExportOptions())
     assert again.metrics["float_network"] == "half-trained float network, after 3 of 9 epochs"
+
+
+class OneDirection(Plain):
+    """Says of all its figures at once which way they are better."""
+
+    better = "lower"
+
+
+def test_one_direction_may_be_said_of_all_figures() -> None:
+    bundle = make_bundle(subject_of(calibrated_run(OneDirection, PlainData())), "plain", ExportOptions())
+    assert bundle.metrics["verdict"]["better"] == "lower"
+    assert "mse by stage; the lower the better" in bundle.files["report.html"].decode()

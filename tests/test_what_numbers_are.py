@@ -18,13 +18,15 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 import qtorch
-from export.bundle.make import Bundle, make_bundle
+from export.bundle.bundle import Bundle
+from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.interface.tensor_layout import tensor_layouts
 from export.interface.tensor_meaning import with_meaning
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.tflite.reader import read_tflite
 from qtorch.features import Feature, Interface
@@ -120,7 +122,7 @@ def _two() -> Run:
 
 @cache
 def _uno() -> Bundle:
-    return make_bundle(_recordings(), "m", ExportOptions(c=True, target="uno", firmware=Path("m")))
+    return make_bundle(subject_of(_recordings()), "m", ExportOptions(c=True, target="uno", firmware=Path("m")))
 
 
 def _documents(bundle: Bundle) -> dict[str, str]:
@@ -189,7 +191,7 @@ def test_the_line_of_every_document_gives_physical_values(tmp_path: Path, docume
 
 @pytest.mark.parametrize("document", ["m_quantization.h", "report.html"])
 def test_with_float_ends_the_lines_scale_and_plain_c_is_said_to_take_codes(tmp_path: Path, document: str) -> None:
-    bundle = make_bundle(_recordings(), "m", ExportOptions(c=True, io="float32"))
+    bundle = make_bundle(subject_of(_recordings()), "m", ExportOptions(c=True, io="float32"))
     text = _documents(bundle)[document]
     fill, first = _line(text, "samples[t][c]"), _line(text, "results[0]")
     body = (
@@ -212,14 +214,14 @@ def test_with_float_ends_the_lines_scale_and_plain_c_is_said_to_take_codes(tmp_p
 
 @pytest.mark.parametrize("kind", ["float32", "dynamic_range"])
 def test_a_float_model_takes_what_its_header_computes(kind: Any) -> None:
-    header = make_bundle(_recordings(), "m", ExportOptions(format=kind)).files["m_model_data.h"].decode()
+    header = make_bundle(subject_of(_recordings()), "m", ExportOptions(format=kind)).files["m_model_data.h"].decode()
     assert "in[M_INPUT_INDEX(t, c)] = (float)(((double)samples[t][c] - 0.0) / 127.0);" in header
     assert 'physical values, "acceleration" in "m/s^2"' in header
 
 
 @pytest.mark.parametrize("document", ["m_model.h", "m_quantization.h", "report.html"])
 def test_several_inputs_and_outputs_bear_the_networks_names(document: str) -> None:
-    bundle = make_bundle(_two(), "m", ExportOptions(c=True))
+    bundle = make_bundle(subject_of(_two()), "m", ExportOptions(c=True))
     text = _documents(bundle)[document]
     begin = "input" if document.endswith("html") else "Input"
     for said in (f"{begin} 0 (motion)", f"{begin} 1 (picture)"):
@@ -230,7 +232,7 @@ def test_several_inputs_and_outputs_bear_the_networks_names(document: str) -> No
 
 
 def test_each_of_several_has_a_size_functions_and_its_place_in_the_interpreter(tmp_path: Path) -> None:
-    bundle = make_bundle(_two(), "m", ExportOptions(c=True))
+    bundle = make_bundle(subject_of(_two()), "m", ExportOptions(c=True))
     header = bundle.files["m_quantization.h"].decode()
     for text in (header, bundle.files["m_model_data.h"].decode()):
         told = " ".join(text.replace("//", " ").split())

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 import qtorch
-from export.bundle import make as bundle
+from export.bundle import proof
 from export.engines import TFLM
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.graph.passes.float_interface import float_interface
+from export.parity import float_ends
 from export.parity.outputs import corner_codes
 from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
@@ -90,14 +91,14 @@ def test_parity_tries_floats_that_far_out(network: torch.fx.GraphModule, monkeyp
     graph = integer_graph(network)
     final = float_interface(graph)
     model, codes = write_tflite(final), corner_codes(graph, random=20)
-    bundle._verify_float_interface(graph, final, model, codes)
+    proof._verify_float_interface(graph, final, model, codes)
 
     def wrong(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         return interpret(graph, tuple(np.where(np.abs(x) > 2.0**20, -x, x) for x in inputs))
 
-    monkeypatch.setattr(bundle, "interpret", wrong)
+    monkeypatch.setattr(float_ends, "interpret", wrong)
     with pytest.raises(ParityError, match="float32 interface"):
-        bundle._verify_float_interface(graph, final, model, codes)
+        proof._verify_float_interface(graph, final, model, codes)
 
 
 def test_sums_that_could_overflow_are_refused_in_words() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 import qtorch
 from export.__main__ import main as export_main
 from export.engines import LITERT_DEFAULT, tflm_absent, tflm_available
-from export.figures.stages import stage_name
+from export.figures.stage_names import stage_name
 from export.graph.build import integer_graph
 from export.parity.outputs import EngineParity, NotRun, corner_codes, parity
 from export.tflite.writer import write_tflite

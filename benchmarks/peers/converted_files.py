@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 import qtorch
-from benchmarks.mlperf_networks import REFERENCES, codes_of
+from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.peers.serving import serve
-from export.bundle.float_formats import real_graph
 from export.engines import LITERT_REFERENCE
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
+from export.graph.encoding import codes_of, stored
 from export.graph.interpret import interpret
 from export.onnx.parity import onnx_parity
 from export.onnx.writer import write_onnx
@@ -50,8 +50,7 @@ def _files(network: str) -> list[dict[str, Any]]:
     qat = qtorch.prepare(net, x[:1])
     qtorch.calibrate(qat, [x])
     graph = integer_graph(qat.eval())
-    (name,) = graph.inputs
-    codes, stored = (codes_of(graph, y),), (graph.view(name).store(x.numpy(), graph.values[name].shape),)
+    codes, calibration = codes_of(graph, y), stored(graph, x)
     wanted, ours = interpret(graph, codes)[graph.outputs[0]], write_tflite(graph)
 
     def of(file: str, model: bytes, compared: bool = True) -> dict[str, Any]:
@@ -70,14 +69,14 @@ def _files(network: str) -> list[dict[str, Any]]:
 
     onnx = write_onnx(graph)
     by_onnx = onnx_parity(graph, onnx, codes)
-    plain = write_tflite(real_graph(net, x[:1], "float32", "nhwc"))
+    plain = write_tflite(float_graph(net, x[:1], "float32", "nhwc"))
     source, twin = (converted_by_litert_torch(net, graph, batch) for batch in (1, _SAMPLES))
     ranges = ranges_by_name(ours, source)
-    quantized = quantized_by_ai_edge(source, twin, stored, ranges)
+    quantized = quantized_by_ai_edge(source, twin, calibration, ranges)
     at_the_end = by_onnx.outputs
     return [
         of("qtorch_int8", ours),
-        of("tensorflow_int8", quantized_by_tensorflow(plain, stored), compared=False),
+        of("tensorflow_int8", quantized_by_tensorflow(plain, calibration), compared=False),
         # Without counterparts there is nothing to feed it, and its input's grid is its own too.
         of("ai_edge_int8", quantized, compared=bool(ranges)),
         {

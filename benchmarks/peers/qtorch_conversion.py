@@ -10,6 +10,7 @@ import qtorch
 from benchmarks.peers.conversions import SAMPLES, serve_conversions
 from benchmarks.peers.networks import NETWORKS
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.parity.outputs import compare_file, parity
 from export.tflite.writer import write_tflite
 
@@ -36,11 +37,7 @@ def conversion(task: str, verified: bool = False) -> Callable[[], bytes]:
         if not verified:
             compare_file(graph, model)
             return model
-        name = graph.inputs[0]
-        value = graph.values[name]
-        assert value.qparams is not None
-        codes = graph.view(name).store(value.qparams.quantize(x.numpy()), value.shape)
-        parity(graph, model, (codes,), qat)
+        parity(graph, model, codes_of(graph, x), qat)
         return model
 
     return convert

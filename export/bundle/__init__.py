@@ -1,1 +1,4 @@
-"""All files of an export: made in memory, verified, and written as a whole."""
+"""All files of an export: made in memory, verified, and written as a whole or not at all.
+
+In: a trained run and options. Out: a folder. For :mod:`export.commands` and whoever exports from a script.
+"""

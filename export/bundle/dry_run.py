@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 from math import prod
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_map
@@ -19,10 +17,9 @@ from export.c.model import fitting_source
 from export.c_language.names import c_identifier
 from export.device.firmware_project import require_int8_ends
 from export.engines import tflm_available
-from export.figures.stages import real_inputs
-from export.graph.build import integer_graph
+from export.figures.subject import Networks
+from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
-from export.graph.passes.float_interface import float_interface
 from export.onnx.writer import write_onnx
 from export.options import ExportOptions
 from export.tflite.arena import LARGEST_ARENA
@@ -31,9 +28,6 @@ from export.tflite.writer import write_tflite
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples, taken
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.lightning.callback import network_of
-from qtorch.lightning.checkpoint import Run
-from qtorch.lightning.data import ArrayDataModule
 from qtorch.network.calibration import calibrate
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.preparation.prepare import prepare
@@ -44,11 +38,13 @@ __all__ = ["dry_run"]
 _SAMPLES, _NUMBERS = 16, 2**18
 
 
-def dry_run(run: Run, name: str, options: ExportOptions) -> None:
-    """Refuse what an export of this run would refuse after training; the run and its random numbers stay as they are.
+def dry_run(networks: Networks, inputs: Samples | None, name: str, options: ExportOptions) -> None:
+    """Refuse what an export would refuse after training; networks and random numbers stay as they are.
 
     Args:
-        run: not yet trained.
+        networks: not yet trained.
+        inputs: what they will read in training, float32 ``[N, ...]``, or a tuple of a network's several; without any,
+            random ones are tried.
         name: of the model, any string.
         options: of the export.
 
@@ -57,19 +53,18 @@ def dry_run(run: Run, name: str, options: ExportOptions) -> None:
             nothing takes.
         UnsupportedLayer: an op has no form in what is to be written.
     """
-    inputs = real_inputs(run)["train"] if isinstance(run.data, ArrayDataModule) else None
     if options.format != "int8":
         return
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        graph = _lowered(run, inputs, options)
+        graph = _lowered(networks, inputs, options)
     if graph is None:
         return
     if options.writes_c:
         fitting_source(c_identifier(name), graph, board(options.target), options.optimize == "speed")
     if options.firmware is not None:
         require_int8_ends(graph)
-    final = graph if options.io == "int8" else float_interface(graph)
+    final = with_ends(graph, options.io)
     if tflm_available():
         _require_arena(final)
     write_tflite(final)
@@ -77,14 +72,13 @@ def dry_run(run: Run, name: str, options: ExportOptions) -> None:
         write_onnx(final, name)
 
 
-def _lowered(run: Run, inputs: Samples | None, options: ExportOptions) -> Graph | None:
+def _lowered(networks: Networks, inputs: Samples | None, options: ExportOptions) -> Graph | None:
     """Integers that the network stands for before training; ``None`` where its first weights are no sign of others.
 
     Raises:
         BadConfiguration: a sum overflows, with other weights too.
     """
-    network = _prepared(run)
-    example: Any = run.module.example_input_array
+    network, example = _prepared(networks), networks.example
     numbers = sum(prod(each.shape[1:]) for each in tensors_in(example))
     count = max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))
     random = tree_map(lambda each: torch.rand(count, *each.shape[1:]) if isinstance(each, Tensor) else each, example)
@@ -107,12 +101,9 @@ def _lowered(run: Run, inputs: Samples | None, options: ExportOptions) -> Graph 
         ) from error
 
 
-def _prepared(run: Run) -> fx.GraphModule:
-    net = copy.deepcopy(network_of(run.module)).cpu().eval()
-    if isinstance(net, QuantizedNetwork):
-        return net
-    example: Any = run.module.example_input_array
-    return prepare(net, example, run.qat.config).eval()
+def _prepared(networks: Networks) -> fx.GraphModule:
+    net = copy.deepcopy(networks.trained).cpu().eval()
+    return net if isinstance(net, QuantizedNetwork) else prepare(net, networks.example, networks.config).eval()
 
 
 def _integers(network: fx.GraphModule, batch: Samples, options: ExportOptions) -> Graph:
@@ -136,6 +127,6 @@ def _require_arena(graph: Graph) -> None:
         if node.op == "reshape":
             continue
         values = [graph.values[name] for name in {*node.inputs, *node.outputs}]
-        needed = sum(prod(v.shape) * np.dtype(v.array_dtype).itemsize for v in values if v.data is None)
+        needed = sum(v.bytes for v in values if v.data is None)
         if needed > LARGEST_ARENA:
             raise too_large(f"{needed:,} bytes of tensors at {node.op} {node.output!r} alone")

@@ -21,7 +21,7 @@ from export.options import ExportOptions
 from qtorch.errors import BadConfiguration, Unwritable
 
 if TYPE_CHECKING:
-    from export.bundle.make import Bundle
+    from export.bundle.bundle import Bundle
 
 __all__ = ["probe_export", "probe_writable", "temporary_files", "write_bundle"]
 

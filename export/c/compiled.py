@@ -62,7 +62,7 @@ def _emulated(
 ) -> tuple[np.ndarray, ...]:
     """Outputs of an emulated ATmega328P; the comparison is the caller's."""
     shape, codes = graph.values[graph.outputs[0]].shape[1:], inputs[0].reshape(len(inputs[0]), -1)
-    unknown = np.zeros((len(codes), int(np.prod(shape))), np.int8)
+    unknown = np.zeros((len(codes), graph.values[graph.outputs[0]].elements), np.int8)
     found = replay(_AVR, files, name, codes, unknown, Options(seconds=600))
     return (found.outputs.reshape(len(codes), *shape),)
 
@@ -136,7 +136,7 @@ def _loop(name: str, graph: Graph) -> str:
             value = graph.values[tensor]
             const = "const " if side == "in" else ""
             parameters.append(f"{const}{value.array_dtype}_t *{side}_{i}")
-            arguments.append(f"{side}_{i} + s * {int(np.prod(value.shape[1:]))}")
+            arguments.append(f"{side}_{i} + s * {value.elements}")
     return (
         f'#include "{name}_model.h"\n'
         f"void {name}_samples(long count, {', '.join(parameters)});\n"

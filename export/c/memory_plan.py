@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Buffer", "Plan", "lower_bound", "plan"]
+__all__ = ["Buffer", "MemoryPlan", "lower_bound", "plan"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """Byte offsets by the buffers' names, and the bytes that they take in all."""
 
     offsets: Mapping[str, int]
@@ -47,7 +47,7 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 )
 
 
-def plan(buffers: Sequence[Buffer], alignment: int = 4) -> Plan:
+def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
     """Places each buffer at the lowest address that is free as long as it is needed, in several orders.
 
     Args:
@@ -58,7 +58,7 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> Plan:
     return min(plans, key=lambda found: found.peak)
 
 
-def _placed(buffers: Sequence[Buffer], alignment: int) -> Plan:
+def _placed(buffers: Sequence[Buffer], alignment: int) -> MemoryPlan:
     placed: list[tuple[int, Buffer]] = []
     for buffer in buffers:
         start = 0
@@ -68,4 +68,4 @@ def _placed(buffers: Sequence[Buffer], alignment: int) -> Plan:
             start = max(start, -(-(offset + other.size) // alignment) * alignment)
         placed.append((start, buffer))
     peak = max((offset + buffer.size for offset, buffer in placed), default=0)
-    return Plan({buffer.name: offset for offset, buffer in placed}, peak)
+    return MemoryPlan({buffer.name: offset for offset, buffer in placed}, peak)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from export.boards import BOARDS, Board
 from export.c.network import CNetwork, c_network
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
@@ -157,9 +155,4 @@ def _node(graph: Graph, index: int) -> str:
 
 def _end_bytes(graph: Graph) -> int:
     """Of the inputs and outputs, which the caller keeps."""
-    return sum(_bytes(graph, name) for name in (*graph.inputs, *graph.outputs))
-
-
-def _bytes(graph: Graph, name: str) -> int:
-    value = graph.values[name]
-    return int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
+    return sum(graph.values[name].bytes for name in (*graph.inputs, *graph.outputs))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from export.c.memory_plan import Buffer, Plan, lower_bound, plan
+from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
 from export.c.targets import ADAPTATIONS
-from export.graph.ir import Graph, Node, Value
+from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
 from qtorch.row.row import Unsupported
@@ -67,7 +65,7 @@ class CNetwork:
     graph: Graph
     steps: tuple[Step, ...]
     copies: Mapping[int, Place]
-    plan: Plan
+    plan: MemoryPlan
     bound: int
     needed: Mapping[int, int]
 
@@ -144,17 +142,13 @@ def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
     cell, roles = node.row.c, node.input_roles() | node.output_roles()
     if isinstance(cell, Unsupported):
         raise NoKernel(cell.reason)
-    if graph.is_real(node):
+    if graph.is_float(node):
         raise NoKernel("computes in float32")
     values = {role: graph.values[name] for role, name in roles.items()}
     constants = {role: value.data for role, value in values.items() if value.data is not None}
     shapes = {role: value.shape for role, value in values.items()}
     made = cell(Operands(node.attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
     return made if isinstance(made, tuple) else (made,)
-
-
-def _bytes(value: Value) -> int:
-    return int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
 
 
 def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str, Place], list[Buffer], dict[str, str]]:
@@ -170,7 +164,7 @@ def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str
     names: dict[str, str] = {}
     for index, (node, made) in enumerate(zip(graph.nodes, calls, strict=True)):
         for name in node.outputs:
-            size, until = _bytes(graph.values[name]), last.get(name, index)
+            size, until = graph.values[name].bytes, last.get(name, index)
             if name in places:
                 continue
             taken = next(

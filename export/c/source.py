@@ -19,7 +19,7 @@ from export.c_language.text import close_guard, open_guard
 from export.interface.tensor_code import described
 from export.interface.tensor_layout import TensorLayout, tensor_layouts
 from export.interface.tensor_meaning import conversion, meaning
-from qtorch.row.kernel_call import Accumulators, Rescaling, Table, TensorArgument
+from qtorch.row.kernel_call import Accumulators, ConstantTable, Rescaling, TensorArgument
 
 __all__ = ["LARGEST_AVR_TABLE", "MOST_AVR_CONSTANTS", "CSource", "c_source"]
 
@@ -107,7 +107,7 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
                 passed[parameter] = (ctype, _table(text, step.index, name, value.data))
             else:
                 passed[parameter] = (ctype, _address(step.places[argument.role], value.array_dtype, written, network))
-        elif isinstance(argument, Table):
+        elif isinstance(argument, ConstantTable):
             passed[parameter] = (_table_type(argument.data), _constant(text, step, parameter, argument.data))
         else:
             found = argument if isinstance(argument, Rescaling) else requantization(argument)
@@ -208,13 +208,12 @@ def _arguments(network: CNetwork) -> dict[str, tuple[str, ...]]:
 
 def _write_copy(text: _Text, output: int, place: Place, network: CNetwork) -> None:
     value = network.graph.values[network.graph.outputs[output]]
-    size = int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
     target = _arguments(network)["out"][output]
     if value.data is None:
-        text.calls.append(f"  memcpy({target}, {_address(place, value.array_dtype, False, network)}, {size});")
+        text.calls.append(f"  memcpy({target}, {_address(place, value.array_dtype, False, network)}, {value.bytes});")
         return
     source = _table(text, -1 - output, f"output_{output}", value.data)
-    text.calls.append(f"  for (int i = 0; i < {size}; ++i) ((uint8_t *){target})[i] = "
+    text.calls.append(f"  for (int i = 0; i < {value.bytes}; ++i) ((uint8_t *){target})[i] = "
                       f"q_flash_u8((const uint8_t *){source} + i);")  # fmt: skip
 
 
@@ -232,7 +231,7 @@ def _header(name: str, network: CNetwork, scratch: int, constants: int, layouts:
     for side, names in (("INPUT", network.graph.inputs), ("OUTPUT", network.graph.outputs)):
         for i, tensor in enumerate(names):
             number = "" if len(names) == 1 else f"_{i}"
-            sizes.append(f"#define {macro}_{side}{number}_SIZE {int(np.prod(network.graph.values[tensor].shape))}")
+            sizes.append(f"#define {macro}_{side}{number}_SIZE {network.graph.values[tensor].elements}")
     return f"""\
 // The model as plain C: no interpreter, no heap, no float. Bit for bit what TFLite Micro computes.
 //

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from export.c.memory_plan import Buffer
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
@@ -24,7 +22,6 @@ def tensor_buffers(graph: Graph) -> tuple[Buffer, ...]:
     found = []
     for name, first in made.items():
         value = graph.values[name]
-        size = int(np.prod(value.shape)) * np.dtype(value.array_dtype).itemsize
         until = end if name in graph.outputs else last.get(name, first)
-        found.append(Buffer(called[name], size, first, max(first, until)))
+        found.append(Buffer(called[name], value.bytes, first, max(first, until)))
     return tuple(found)

@@ -1,1 +1,4 @@
-"""Names and literals of C and C++."""
+"""Names and literals of C and C++.
+
+For whoever writes C: :mod:`export.c`, :mod:`export.device`, :mod:`export.interface`.
+"""

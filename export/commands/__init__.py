@@ -1,1 +1,4 @@
-"""Commands of python -m export and the pages that they print."""
+"""The commands of ``python -m export``, a file each, and the pages that they print.
+
+For ``export/__main__.py`` alone.
+"""

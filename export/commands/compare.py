@@ -9,8 +9,10 @@ from pathlib import Path
 
 from export.commands.options import BOOLEAN, parsed
 from export.console.terminal import show
-from export.opinions.comparison import compare, first_figure
+from export.lightning_run.subject import subject_of
+from export.opinions.comparison import compare, require_names
 from export.opinions.opinion import as_json, comparison_table
+from export.opinions.question import first_figure
 from qtorch.lightning.checkpoint import load_run
 
 __all__ = ["compare_command"]
@@ -30,8 +32,10 @@ def compare_command(arguments: Sequence[str]) -> None:
     parser.add_argument("--only", nargs="+", default=(), help="names of the lines to print (default: all)")
     parser.add_argument("--json", **BOOLEAN, help="for machines")
     given = parsed(parser, arguments)
-    opinions = compare(run := load_run(given.checkpoint), given.only)
+    run = load_run(given.checkpoint)
+    require_names(given.only)
+    opinions = compare(subject := subject_of(run), given.only)
     if given.json:
         print(json.dumps(as_json(opinions), indent=2))
     else:
-        show([comparison_table(opinions, first_figure(run))])
+        show([comparison_table(opinions, first_figure(subject))])

@@ -16,6 +16,7 @@ from export.commands.options import BOOLEAN, folder, parsed
 from export.commands.outcome_page import outcome_page, written_page
 from export.console.progress import told
 from export.console.terminal import show
+from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import load_run
 
@@ -79,6 +80,6 @@ def export_command(arguments: Sequence[str]) -> None:
     probe_export(given.out, options, given.name or run.task)
     with temporary_files():
         content = given.checkpoint.read_bytes()
-        bundle = make_bundle(run, given.name or run.task, options, checkpoint=content, stage=told)
+        bundle = make_bundle(subject_of(run, told), given.name or run.task, options, checkpoint=content, stage=told)
     write_bundle(bundle, given.out, options.firmware, given.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, given.out, options)))

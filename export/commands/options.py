@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qtorch.lightning.boolean_options import TRUTHS, with_values
+from qtorch.lightning.command_line.boolean_options import TRUTHS, with_values
 
 __all__ = ["BOOLEAN", "folder", "parsed"]
 
@@ -24,7 +24,7 @@ BOOLEAN: dict[str, Any] = {"type": _truth, "nargs": "?", "const": True, "default
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of a command line; see :func:`~qtorch.lightning.boolean_options.with_values`."""
+    """The options of a command line; see :func:`~qtorch.lightning.command_line.boolean_options.with_values`."""
     booleans = {option for action in parser._actions if action.type is _truth for option in action.option_strings}
     return parser.parse_args(with_values(arguments, booleans))
 

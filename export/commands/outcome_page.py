@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.bundle.make import Bundle
+from export.bundle.bundle import Bundle
 from export.console.page import Block, Line, Table
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
@@ -15,7 +15,7 @@ from export.figures.left_out import in_sentences
 from export.figures.output_columns import column_table
 from export.figures.provenance import day
 from export.figures.quantization_advice import FEW_STEPS
-from export.figures.stages import stage_name
+from export.figures.stage_names import stage_name
 from export.figures.verdict import OUTCOMES, Verdict
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout

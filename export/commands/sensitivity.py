@@ -6,15 +6,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from export.commands.options import parsed
 from export.console.terminal import show
 from export.figures.sensitivity import layer_costs, sensitivity_table
-from export.figures.stages import float_network, real_inputs
+from export.lightning_run.subject import subject_of
 from qtorch.lightning.checkpoint import load_run
-from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.task import Task
 from qtorch.post_training.steps import quantize_after_training
 
 __all__ = ["sensitivity_command"]
@@ -35,16 +32,14 @@ def sensitivity_command(arguments: Sequence[str]) -> None:
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--bits", type=int, choices=(8, 4), help="of the weights (default: the checkpoint's)")
     given = parsed(parser, arguments)
-    run = load_run(given.checkpoint)
-    config = run.qat.config if given.bits is None else replace(run.qat.config, weight_bits=given.bits)
-    inputs = real_inputs(run)
+    subject = subject_of(load_run(given.checkpoint))
+    networks, inputs, evaluation = subject.networks, subject.inputs, subject.evaluation
+    config = networks.config if given.bits is None else replace(networks.config, weight_bits=given.bits)
     calibration, tested = inputs["train"], inputs["test"]
-    example: Any = run.module.example_input_array
-    network = quantize_after_training(float_network(run), calibration, config, example=example)
-    task, data = run.module, run.data
-    if isinstance(task, Task) and isinstance(data, ArrayDataModule):
-        x, target = data.arrays.test
-        costs, columns = layer_costs(network, x, lambda output: task.metrics(x, output, target)), task.columns
+    network = quantize_after_training(networks.float_network(), calibration, config, example=networks.example)
+    judged = evaluation.of_outputs
+    if judged is not None:
+        costs, columns = layer_costs(network, judged.inputs, judged.figures), evaluation.columns
     else:
         costs, columns = layer_costs(network, tested), ()
     show([sensitivity_table(costs, columns)])

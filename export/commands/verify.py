@@ -19,10 +19,9 @@ from export.commands.summary import read_model
 from export.console.page import Line
 from export.console.terminal import show
 from export.engines import LITERT_REFERENCE, TFLM, tflm_absent, tflm_available
-from export.graph.build import integer_graph
-from export.graph.interpret import interpret
+from export.graph.build import InputLayout, build
 from export.graph.ir import Graph
-from export.graph.passes.float_interface import float_interface
+from export.parity.float_ends import codes_behind, fed, float_outputs_parity
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, corner_codes, parity
 from export.tflite.reader import read_tflite
@@ -60,42 +59,28 @@ def verify_command(arguments: Sequence[str]) -> None:
         _require_same(graph, load_run(given.against).module.net)  # type: ignore[arg-type]
         show([Line(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")])
     if graph.values[graph.inputs[0]].qparams is None:
-        _verify_real(graph, model)
+        _verify_float(graph, model)
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
     found = parity(graph, model, codes)
     show([agreement_table(found.engines, found.judges, found.not_run), *_without_tflm()])
 
 
-def _verify_real(graph: Graph, model: bytes) -> None:
+def _verify_float(graph: Graph, model: bytes) -> None:
     """A model with float32 inputs: node by node where it computes in float, else its outputs, exactly."""
-    readers = {name: node for node in graph.nodes for name in node.inputs if name in graph.inputs}
-    if graph.has_real_nodes and any(node.op != "quantize" for node in readers.values()):
+    behind = codes_behind(graph)
+    if behind is None:
         rng = np.random.default_rng(0)
         drawn = tuple(rng.normal(size=(_FLOAT_INPUTS, *graph.values[n].shape[1:])).astype("f4") for n in graph.inputs)
         _verify_nodes(graph, model, drawn)
         return
-    behind = tuple(readers[name].output for name in graph.inputs)
-    codes = corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS)
-    inputs = []
-    for name, array in zip(behind, codes, strict=True):
-        qparams = graph.values[name].qparams
-        assert qparams is not None
-        inputs.append(qparams.dequantize(array))
-    if graph.has_real_nodes:
-        _verify_nodes(graph, model, tuple(inputs))
+    inputs = fed(graph, corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS))
+    # Without TFLite Micro node by node too, because some of LiteRT's kernels may differ from their reference by what
+    # their rows declare.
+    if graph.has_float_nodes or not tflm_available():
+        _verify_nodes(graph, model, inputs)
         return
-    if not tflm_available():
-        # Node by node, because some of its kernels may differ from their reference by what their rows declare.
-        _verify_nodes(graph, model, tuple(inputs))
-        return
-    expected = interpret(graph, tuple(inputs))
-    got = TFLM.run(model, tuple(inputs))
-    wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
-    if wrong:
-        raise ParityError(
-            f"{TFLM.name} differs from the integer reference on {wrong} outputs of {len(inputs[0])} inputs"
-        )
+    float_outputs_parity(graph, model, inputs, f"integer reference on {{wrong}} outputs of {len(inputs[0])} inputs")
     show([Line(f"{TFLM.name}: {len(inputs[0]):,} float32 inputs, all exact")])
 
 
@@ -124,11 +109,10 @@ def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) ->
 def _require_same(found: Graph, network: fx.GraphModule) -> None:
     """Either way of storing the inputs is the checkpoint's."""
     results = []
-    layouts: tuple[Literal["nhwc", "nchw"], ...] = ("nhwc", "nchw")
+    io: Literal["int8", "float32"] = "float32" if found.values[found.inputs[0]].qparams is None else "int8"
+    layouts: tuple[InputLayout, ...] = ("nhwc", "nchw")
     for input_layout in layouts:
-        expected = integer_graph(network, input_layout)
-        if found.values[found.inputs[0]].qparams is None:
-            expected = float_interface(expected)
+        expected = build(network, "int8", input_layout, io)
         results.append(compare_graphs(expected, found).first)
     if all(results):
         raise ParityError(f"the file is not the checkpoint's: first difference {results[0]}")

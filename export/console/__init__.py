@@ -1,1 +1,4 @@
-"""Lines and tables of a terminal."""
+"""Lines, tables and progress in a terminal, and as plain text in a pipe.
+
+For whoever prints. Knows nothing of networks.
+"""

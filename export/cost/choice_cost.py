@@ -20,9 +20,8 @@ from export.c.network import c_network
 from export.c.source import c_source
 from export.c.tensor_buffers import tensor_buffers
 from export.engines import tflm_available
-from export.graph.build import integer_graph
+from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
-from export.graph.passes.float_interface import float_interface
 from export.options import ExportOptions
 from export.tflite.arena import smallest_arena
 from export.tflite.writer import write_tflite
@@ -183,12 +182,12 @@ def _quantized_choices(graph: Graph) -> Iterator[tuple[str, str, object]]:
         yield "weights of 4 bits", "weight_bits", 8
     if "int16" in dtypes:
         yield "16-bit activations", "activations", "int8"
-    if graph.has_real_nodes:
+    if graph.has_float_nodes:
         yield "layers left in float32", "skip", False
 
 
 def _sizes(graph: Graph, options: ExportOptions, target: Board) -> Sizes:
-    final = graph if options.io == "int8" else float_interface(graph)
+    final = with_ends(graph, options.io)
     constants, memory = None, None
     if options.writes_c:
         # What has no form in C, or does not fit, has no figure.

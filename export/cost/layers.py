@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from export.cost.machines import LAYERS_WITH_WEIGHTS, multiply_accumulates, on_machine, products
-from export.graph.bytes import raw_bytes
+from export.cost.machines import multiply_accumulates, on_machine
 from export.graph.ir import Graph, Node
 from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
 from firmware.emulation import Machine
+from qtorch.ops import ROWS
+from qtorch.row.row import Row, TFLite
 
 __all__ = ["LayerProfile", "file_layers", "graph_layer"]
 
@@ -22,11 +21,13 @@ _BITS = {
     "uint32": 32, "float32": 32, "int64": 64, "uint64": 64, "float64": 64, "complex64": 64, "complex128": 128,
 }  # fmt: skip
 
-#: Ops that multiply matrices or call other subgraphs, for which there is no formula here; nor is there for custom ones.
+#: Ops without a row that multiply matrices or call other subgraphs, for which there is no formula here; nor is there
+#: for custom ones.
 _UNCOUNTED = frozenset({
     "BATCH_MATMUL", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CALL", "CALL_ONCE", "CONV_3D",
-    "CONV_3D_TRANSPOSE", "IF", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
-    "WHILE",
+    "CONV_3D_TRANSPOSE", "IF", "LSTM", "RNN", "STABLEHLO_CASE", "STABLEHLO_COMPOSITE", "STABLEHLO_CONVOLUTION",
+    "STABLEHLO_CUSTOM_CALL", "STABLEHLO_DOT_GENERAL", "STABLEHLO_WHILE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "UNIDIRECTIONAL_SEQUENCE_RNN", "WHILE",
 })  # fmt: skip
 
 
@@ -80,9 +81,9 @@ def graph_layer(
         name=node.output,
         output=graph.values[node.output].shape,
         macs=multiply_accumulates(graph, node),
-        parameters=sum(int(np.prod(value.shape)) for value in constants),
-        constant_bytes=sum(len(raw_bytes(value.data, value.dtype)) for value in constants if value.data is not None),
-        activation_bytes=sum(int(np.prod(v.shape)) * np.dtype(v.array_dtype).itemsize for v in running),
+        parameters=sum(value.elements for value in constants),
+        constant_bytes=sum(value.bytes for value in constants),
+        activation_bytes=sum(value.bytes for value in running),
         counted=counted,
     )
 
@@ -121,17 +122,26 @@ def _sizes(tensor: TensorSummary) -> tuple[int, ...]:
 
 
 def _file_macs(op: OpSummary, graph: SubgraphSummary) -> int | None:
-    if op.op in _UNCOUNTED or ":" in op.op:
-        return None
-    name = op.op.lower()
-    if name not in LAYERS_WITH_WEIGHTS:
+    row = _ROWS.get(op.op)
+    if row is None:
+        return None if op.op in _UNCOUNTED or ":" in op.op else 0
+    if row.macs is None:
         return 0
-    shapes = [_sizes(graph.tensors[i]) if i >= 0 else () for i in op.inputs]
-    weight = shapes[1] if len(shapes) > 1 else ()
-    if not op.outputs or len(weight) != (2 if op.op == "FULLY_CONNECTED" else 4):
+    try:
+        return row.macs(_shapes(row, op, graph))
+    except (KeyError, ValueError):  # of shapes that no such op has
         return None
-    # Inputs of a transposed convolution: the output's shape, the weights, the input.
-    at = 2 if name == "transpose_conv" else 0
-    if len(shapes) <= at:
-        return None
-    return products(name, weight, shapes[at], _sizes(graph.tensors[op.outputs[0]]))
+
+
+#: By the schema's names.
+_ROWS = {row.tflite.operator: row for row in ROWS.values() if isinstance(row.tflite, TFLite)}
+
+
+def _shapes(row: Row, op: OpSummary, graph: SubgraphSummary) -> dict[str, tuple[int, ...]]:
+    """By role, of the tensors that are there."""
+    assert isinstance(row.tflite, TFLite)
+    operands = {operand.position for operand in row.tflite.operands}
+    inputs = [index for position, index in enumerate(op.inputs) if position not in operands]
+    roles = zip(row.tflite.order or row.input_roles(len(inputs)), inputs, strict=False)
+    named = (*roles, *zip(row.output_roles(len(op.outputs)), op.outputs, strict=False))
+    return {role: _sizes(graph.tensors[index]) for role, index in named if index >= 0}

@@ -5,7 +5,6 @@ Nothing is guessed: a machine whose tools are absent, or that can't hold the net
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from export.c.network import c_network
@@ -17,18 +16,13 @@ from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, ava
 from qtorch.errors import ParityError, UnsupportedLayer
 
 __all__ = [
-    "LAYERS_WITH_WEIGHTS",
     "MachineProfile",
     "all_machines",
     "all_multiply_accumulates",
     "multiply_accumulates",
     "on_machine",
-    "products",
     "replayed",
 ]
-
-#: Rows whose work is counted in multiply-accumulates.
-LAYERS_WITH_WEIGHTS = ("fully_connected", "conv_2d", "depthwise_conv_2d", "transpose_conv")
 
 
 @dataclass(frozen=True)
@@ -66,25 +60,16 @@ def all_machines() -> tuple[Machine, ...]:
 
 
 def multiply_accumulates(graph: Graph, node: Node) -> int:
-    """Products that a layer with weights sums up, those with padding included; 0 of any other."""
-    if node.op not in LAYERS_WITH_WEIGHTS:
+    """Products that an op sums up, those with padding included; 0 of one that sums up none."""
+    if node.row.macs is None:
         return 0
-    roles = node.input_roles()
-    weight, source = graph.values[roles["weight"]].shape, graph.values[roles["input"]].shape
-    return products(node.op, weight, source, graph.values[node.output].shape)
+    roles = node.input_roles() | node.output_roles()
+    return node.row.macs({role: graph.values[name].shape for role, name in roles.items()})
 
 
 def all_multiply_accumulates(graph: Graph) -> int:
     """Those of all nodes."""
     return sum(multiply_accumulates(graph, node) for node in graph.nodes)
-
-
-def products(op: str, weight: tuple[int, ...], source: tuple[int, ...], output: tuple[int, ...]) -> int:
-    """Those of one of :data:`LAYERS_WITH_WEIGHTS`, from shapes as a .tflite file has them."""
-    if op == "transpose_conv":  # every input meets every weight of its channel, whatever is cut off later
-        return math.prod(source) * math.prod(weight[:3])
-    per_output = weight[1] * weight[2] if op == "depthwise_conv_2d" else math.prod(weight[1:])
-    return per_output * math.prod(output)
 
 
 def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:

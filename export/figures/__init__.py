@@ -1,1 +1,4 @@
-"""Figures of networks: by stage, by tensor, and what they say."""
+"""How good a network is: figures by stage, errors by tensor, and what is advised and judged from them.
+
+In: a trained network and its data. For bundles, reports and commands.
+"""

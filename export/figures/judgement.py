@@ -1,4 +1,4 @@
-"""The verdict on a run's export: by which figure, of which networks it is known, what simpler ones reach."""
+"""The verdict on an export: by which figure, of which networks it is known, what simpler ones reach."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.figures.error_words import in_words
+from export.figures.evaluation import Evaluation
 from export.figures.figure_names import better_by_name
+from export.figures.record import Record, target_of
 from export.figures.sample_figures import Composition, constant_output, recognized
-from export.figures.stages import StageFigures, float_name, stage_name
+from export.figures.stage_names import stage_name
+from export.figures.stages import StageFigures
+from export.figures.subject import Subject
 from export.figures.verdict import Candidate, Verdict, no_verdict, verdict
-from export.lightning_run.real_inputs import RealInputs, in_words
-from export.lightning_run.recorded_test import Record
-from export.lightning_run.training_pairs import training_pairs
 from qtorch.errors import BadConfiguration
-from qtorch.lightning.checkpoint import Run
-from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.regression import linear_regression
-from qtorch.lightning.task import Task
+from qtorch.numbers.linear_regression import linear_regression
 
-__all__ = ["judgement", "target_of"]
+__all__ = ["judgement"]
 
 #: Numbers of an input up to which a straight line is fitted to them.
 _FLAT = 64
@@ -33,39 +32,32 @@ _TOLERANCE = 1e-4
 #: What the device is compared with, by stage.
 _KINDS: Mapping[str, Literal["float", "quantized"]] = {"float": "float", "qat_float": "float", "ptq_int8": "quantized"}
 
+#: What a module says that samples contribute; see :class:`export.figures.evaluation.Evaluation`.
+_Method = Callable[[Any, Tensor, Tensor], Any]
 #: What outputs ``[N, ...]`` contribute to the figure, float64 ``[N]``.
 _Contributions = Callable[[Tensor], np.ndarray]
 
 
-def target_of(record: Record) -> Tensor | None:
-    """What the outputs of a test are to be: the one tensor of the batches that can be that, of several the second."""
-    if record.outputs is None:
-        return None
-    found = {i: each for i, each in record.others.items() if constant_output(record.outputs, each) is not None}
-    return next(iter(found.values())) if len(found) == 1 else found.get(1)
-
-
-def judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> Verdict:
+def judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
     """Ship, or not, or why there is no answer.
 
     Args:
-        run: trained.
+        subject: of the export.
         test: its figures.
         device: the stage that is exported.
-        inputs: the run's.
 
     Raises:
         BadConfiguration: the module's ``contributions`` are not what its figures are the means of, or its ``better``
             says something else than higher or lower.
     """
-    found = _judgement(run, test, device, inputs)
-    return replace(found, remarks=(*inputs.remarks, *found.remarks))
+    judged = _judgement(subject, test, device)
+    return replace(judged, remarks=(*subject.inputs.remarks, *judged.remarks))
 
 
-def _judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) -> Verdict:
+def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
     if not test.figures:
         return no_verdict(test.left_out.get("test", "no test figures"))
-    name = next(iter(test.columns(run.module) or test.figures[device]))
+    name = next(iter(test.columns or test.figures[device]))
     records = {stage: record for stage, record in test.records.items() if stage in _KINDS or stage == device}
     figures = {stage: {**test.figures, **test.beside}[stage][name] for stage in records}
     outputs = {stage: record.outputs for stage, record in records.items() if record.outputs is not None}
@@ -75,17 +67,17 @@ def _judgement(run: Run, test: StageFigures, device: str, inputs: RealInputs) ->
         return no_verdict("test_step does not call self.net once a batch with one tensor: samples can't be compared")
     if not all(map(math.isfinite, figures.values())):
         return no_verdict(f"{name} is not finite{_not_finite_in(records[device])}")
-    found = _composed(run, name, figures, outputs, records[device])
-    if isinstance(found, str):
-        return no_verdict(found)
-    of, better, target = found
-    called = {stage: stage_name(stage, float_name(run)) for stage in records}
+    composed = _composed(subject.evaluation, name, figures, outputs, records[device])
+    if isinstance(composed, str):
+        return no_verdict(composed)
+    of, better, target = composed
+    called = {stage: stage_name(stage, subject.networks.float_name) for stage in records}
     values = {stage: of(output) for stage, output in outputs.items()}
     others = [Candidate(called[stage], kind, values[stage]) for stage, kind in _KINDS.items() if stage in values]
     remarks: list[str] = []
     others += [
         Candidate(each, kind, of(output))
-        for each, kind, output in _simple(run, name, records[device], target, inputs, remarks)
+        for each, kind, output in _simple(subject.evaluation, name, records[device], target, remarks)
     ]
     if not any(each.kind == "constant" for each in others):
         return no_verdict(f"no constant answer is known that {name} could be compared with")
@@ -111,86 +103,88 @@ def _not_finite_in(record: Record) -> str:
 
 
 def _composed(
-    run: Run, name: str, figures: Mapping[str, float], outputs: Mapping[str, Tensor], record: Record
+    evaluation: Evaluation, name: str, figures: Mapping[str, float], outputs: Mapping[str, Tensor], record: Record
 ) -> tuple[_Contributions, Literal["higher", "lower"], Tensor] | str:
     """What samples contribute to a figure, which way it is better, and the target; or why that is not known."""
-    said = getattr(run.module, "better", {})
-    better = said.get(name) if isinstance(said, Mapping) else said
+    better = evaluation.direction(name)
     if better not in (None, "higher", "lower"):
         raise BadConfiguration(
-            where=f"better of {type(run.module).__name__}",
+            where=f"better of {evaluation.owner}",
             expected=f"'higher' or 'lower' for {name!r}",
             got=repr(better),
             remedy="correct it",
         )
     asked_for, better = better, better or better_by_name(name)
-    own: Any = getattr(run.module, "contributions", None)
+    own = evaluation.contributions
     target = target_of(record)
     if target is None and len(record.others) == 1:
         target = next(iter(record.others.values()))
-    asked = callable(own) and target is not None and record.inputs is not None
-    if asked and name in _asked(run, own, record.inputs, next(iter(outputs.values())), target):
-        assert target is not None
-        wanted = target
-        given = _as_said(run, own, name, record.inputs, wanted)
+    x = record.inputs
+    if (
+        own is not None
+        and target is not None
+        and x is not None
+        and name in _asked(evaluation.owner, own, x, next(iter(outputs.values())), target)
+    ):
+        said = _as_said(evaluation.owner, own, name, x, target)
         for stage, output in outputs.items():
-            if not math.isclose(float(given(output).mean()), figures[stage], rel_tol=_TOLERANCE, abs_tol=1e-9):
+            if not math.isclose(float(said(output).mean()), figures[stage], rel_tol=_TOLERANCE, abs_tol=1e-9):
                 raise BadConfiguration(
-                    where=f"{type(run.module).__name__}.contributions",
+                    where=f"{evaluation.owner}.contributions",
                     expected=f"{len(output)} numbers whose mean is {name}, {figures[stage]:.6g}",
-                    got=f"a mean of {float(given(output).mean()):.6g}",
+                    got=f"a mean of {float(said(output).mean()):.6g}",
                     remedy="return what each sample adds to the figure, times the number of samples where it is a sum",
                 )
-        return (given, better, wanted) if better else _undirected(run, name)
+        return (said, better, target) if better else _undirected(evaluation, name)
     for wanted in record.others.values():
         known = recognized(figures, outputs, wanted)
         if known is not None:
             return _numbers(known, wanted), asked_for or known.better, wanted
     if better is None:
-        return _undirected(run, name)
+        return _undirected(evaluation, name)
     return (
         f"what each test sample contributes to {name} is not known: it is no mean over samples that outputs and "
-        f"targets show, as where a root or a ratio is taken batch by batch; {_contributions_of(run)}"
+        f"targets show, as where a root or a ratio is taken batch by batch; {_contributions_of(evaluation)}"
     )
 
 
-def _contributions_of(run: Run) -> str:
-    return f"give {type(run.module).__name__} a method contributions(x, output, target)"
+def _contributions_of(evaluation: Evaluation) -> str:
+    return f"give {evaluation.owner} a method contributions(x, output, target)"
 
 
-def _undirected(run: Run, name: str) -> str:
+def _undirected(evaluation: Evaluation, name: str) -> str:
     said = f"better = {{{name!r}: 'higher'}} or better = {{{name!r}: 'lower'}}"
-    also = "" if callable(getattr(run.module, "contributions", None)) else f", and {_contributions_of(run)}"
-    return f"{name} may be better the higher or the lower; say in {type(run.module).__name__} which, {said}{also}"
+    also = "" if evaluation.contributions is not None else f", and {_contributions_of(evaluation)}"
+    return f"{name} may be better the higher or the lower; say in {evaluation.owner} which, {said}{also}"
 
 
-def _asked(run: Run, own: Any, *arguments: Tensor | None) -> Mapping[str, Any]:
+def _asked(owner: str, own: _Method, x: Tensor, output: Tensor, target: Tensor) -> Mapping[str, Any]:
     """What a module's method says; its errors are its author's."""
     try:
-        found = own(*arguments)
-        if not isinstance(found, Mapping):
-            raise TypeError(f"{type(found).__name__} returned, no dict")
+        contributed = own(x, output, target)
+        if not isinstance(contributed, Mapping):
+            raise TypeError(f"{type(contributed).__name__} returned, no dict")
     except Exception as error:
         raise BadConfiguration(
-            where=f"{type(run.module).__name__}.contributions",
+            where=f"{owner}.contributions",
             expected="a dict of tensors [N] by the figure's name, of x, output and target of all test samples",
             got=in_words(error),
             remedy="correct the method, or leave it out",
         ) from error
-    return found
+    return contributed
 
 
-def _as_said(run: Run, own: Any, name: str, x: Tensor | None, target: Tensor) -> _Contributions:
+def _as_said(owner: str, own: _Method, name: str, x: Tensor, target: Tensor) -> _Contributions:
     def of(output: Tensor) -> np.ndarray:
-        found = torch.as_tensor(_asked(run, own, x, output, target)[name]).detach()
-        if found.shape != (len(output),):
+        contributed = torch.as_tensor(_asked(owner, own, x, output, target)[name]).detach()
+        if contributed.shape != (len(output),):
             raise BadConfiguration(
-                where=f"{type(run.module).__name__}.contributions",
+                where=f"{owner}.contributions",
                 expected=f"one number for each of {len(output)} samples under {name!r}",
-                got=f"shape {tuple(found.shape)}",
+                got=f"shape {tuple(contributed.shape)}",
                 remedy="return a tensor [N]",
             )
-        return found.double().numpy()
+        return contributed.double().numpy()
 
     return of
 
@@ -202,14 +196,10 @@ def _numbers(known: Composition, target: Tensor) -> _Contributions:
 _Simple = tuple[str, Literal["constant", "baseline"], Tensor]
 
 
-def _simple(
-    run: Run, name: str, record: Record, target: Tensor, inputs: RealInputs, remarks: list[str]
-) -> Iterator[_Simple]:
+def _simple(evaluation: Evaluation, name: str, record: Record, target: Tensor, remarks: list[str]) -> Iterator[_Simple]:
     """Outputs of what is simpler than a network: a constant answer first, then what is to be beaten; what is left out
     is said in ``remarks``."""
-    module, data = run.module, run.data
-    arrays = data.arrays if isinstance(data, ArrayDataModule) else None
-    own = module.simple_outputs(name, arrays.train, arrays.test) if isinstance(module, Task) and arrays else {}
+    own = evaluation.simple_outputs(name)
     if own:
         for index, (each, output) in enumerate(own.items()):
             yield each, "baseline" if index else "constant", output
@@ -218,36 +208,21 @@ def _simple(
     constant = constant_output(record.outputs, target)
     if constant is not None:
         yield constant[0], "constant", constant[1]
-    line = _line(run, record, target, inputs)
+    line = _line(evaluation, record, target)
     if isinstance(line, str):
         remarks.append(f"linear regression is not compared with: {line}")
     elif line is not None:
         yield "linear regression", "baseline", line.reshape(record.outputs.shape)
 
 
-def _line(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> Tensor | str | None:
+def _line(evaluation: Evaluation, record: Record, target: Tensor) -> Tensor | str | None:
     """Least squares, of a regression on few numbers; why it is not known, where one was to be expected."""
     x = record.inputs
     if x is None or not target.is_floating_point() or x[0].numel() > _FLAT or not x.is_floating_point():
         return None
-    pairs = _training_pairs(run, record, target, inputs)
+    pairs = evaluation.training_pairs(record, target)
     if isinstance(pairs, str):
         return pairs
     if len(pairs[0]) <= x[0].numel() + 1:
         return f"{len(pairs[0])} training samples are too few for it"
     return linear_regression((pairs[0].flatten(1), pairs[1].reshape(len(pairs[1]), -1)), x.flatten(1))
-
-
-def _training_pairs(run: Run, record: Record, target: Tensor, inputs: RealInputs) -> tuple[Tensor, Tensor] | str:
-    """Inputs and targets of training samples, in the form in which the test has them."""
-    data, assumed = run.data, record.inputs
-    assert assumed is not None
-    if isinstance(data, ArrayDataModule):
-        pairs: tuple[Tensor, Tensor] = data.arrays.train
-        # As they lie there they are what the network gets.
-        if inputs.get("train") is pairs[0] and pairs[1].shape[1:] == target.shape[1:]:
-            return pairs
-    index = next((i for i, each in record.others.items() if each is target), None)
-    # A task's own figures are of its arrays, which have no names.
-    place = "[1]" if not record.places else "" if index is None else record.places[index]
-    return training_pairs(run, inputs, place, tuple(assumed.shape[1:]), target)

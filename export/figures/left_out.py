@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from export.figures.stages import STAGES
-from export.lightning_run.real_inputs import RealInputs
+from export.figures.stage_names import STAGES
+from export.figures.subject import Subject
 
 __all__ = ["in_sentences", "without_data"]
 
@@ -18,19 +18,13 @@ _CALLED = {
 }
 
 
-def without_data(inputs: RealInputs, *, arrays: bool = False) -> dict[str, str]:
-    """What beside test figures can't be made, by name, and why.
-
-    Args:
-        inputs: of the run.
-        arrays: whether the data module is one that says what inputs and outputs mean.
-    """
+def without_data(subject: Subject) -> dict[str, str]:
+    """What beside test figures can't be made of a subject, by name, and why."""
     left = {}
-    if inputs.get("test") is None:
-        reason = inputs.why("test")
-        left = dict.fromkeys(("quantization_report.csv", "predictions", "layers"), reason)
-    if arrays and inputs.absent:
-        left["interface"] = f"no data: {next(iter(inputs.absent.values()))}"
+    if subject.inputs.get("test") is None:
+        left = dict.fromkeys(("quantization_report.csv", "predictions", "layers"), subject.inputs.why("test"))
+    if subject.ends.absent:
+        left["interface"] = subject.ends.absent
     return left
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from export.console.page import Table
-from export.lightning_run.recorded_test import Record
+from export.figures.record import Record
 
 __all__ = ["MOST", "OutputColumn", "as_json", "column_table", "confusion", "output_columns", "output_figures"]
 
@@ -44,21 +44,21 @@ class OutputColumn:
 
 
 def output_columns(
-    device: Tensor, real: Tensor, target: Tensor | None, step: float, titles: Sequence[str]
+    device: Tensor, floats: Tensor, target: Tensor | None, step: float, titles: Sequence[str]
 ) -> tuple[OutputColumn, ...]:
     """One for each number of an output; none where there is one alone, or too many to read.
 
     Args:
         device: ``[N, T]``, dequantized.
-        real: the same of the float network.
+        floats: the same of the float network.
         target: likewise, if there is one of that shape.
         step: of the output's grid.
         titles: names, ``T`` of them, or none.
     """
-    if device.ndim != 2 or not 2 <= device.shape[1] <= MOST or real.shape != device.shape:
+    if device.ndim != 2 or not 2 <= device.shape[1] <= MOST or floats.shape != device.shape:
         return ()
     wanted = None if target is None or target.shape != device.shape else target.double().numpy()
-    got, plain = device.double().numpy(), real.double().numpy()
+    got, plain = device.double().numpy(), floats.double().numpy()
     found = []
     for i in range(got.shape[1]):
         spread = float(plain[:, i].std())

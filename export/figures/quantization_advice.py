@@ -52,7 +52,7 @@ class Evidence:
         end_error: share of the squared error that values within that step cause.
         weights_error: share of the squared error that would not be there with float weights, 0 to 1.
         code_spans: highest less lowest code, by index along the last axis.
-        real_spans: the same of the float values, in steps.
+        float_spans: the same of the float values, in steps.
         same_code: whether all codes are the same.
         weakest_channel_db: lowest signal-to-noise ratio of a weight's output channel; ``None`` for all else.
         weight: the grid of the weights that made it; ``None`` without.
@@ -73,7 +73,7 @@ class Evidence:
     end_error: float
     weights_error: float
     code_spans: tuple[int, ...]
-    real_spans: tuple[float, ...]
+    float_spans: tuple[float, ...]
     same_code: bool
     weakest_channel_db: float | None = None
     weight: QParams | None = None
@@ -93,7 +93,7 @@ def advice(evidence: Evidence) -> tuple[str, str]:
     if evidence.powerless or _fixed(evidence):
         return "", ""
     # What is the same in float too has lost nothing.
-    if evidence.same_code and max(evidence.real_spans, default=0.0) > 0:
+    if evidence.same_code and max(evidence.float_spans, default=0.0) > 0:
         return "constant", f"values that differ have one code: {_narrower(evidence)}"
     if evidence.snr_db < COARSE:
         if evidence.rms_steps < SMALL:
@@ -114,9 +114,9 @@ def _narrower(evidence: Evidence) -> str:
 
 def _of_features(evidence: Evidence) -> tuple[str, str] | None:
     """Columns of the input that share a grid with a much wider one."""
-    if evidence.role != "input" or len(evidence.real_spans) < 2 or evidence.qparams.dtype != "int8":
+    if evidence.role != "input" or len(evidence.float_spans) < 2 or evidence.qparams.dtype != "int8":
         return None
-    narrow = [i for i, span in enumerate(evidence.real_spans) if 0 < span < NARROW]
+    narrow = [i for i, span in enumerate(evidence.float_spans) if 0 < span < NARROW]
     if not narrow or max(evidence.code_spans) <= 128:
         return None
     return "unequal features", (

@@ -19,7 +19,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,74 +27,23 @@ import torch
 from torch import fx
 
 from export.figures.quantization_advice import Evidence, advice
+from export.figures.tensor_error import COLUMNS, TensorError
+from export.graph.build import build
 from export.graph.encoding import stored
-from export.graph.interpret import interpret, real_reference
+from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value
-from export.graph.lower import lower
 from export.graph.names import speaking_names
-from export.graph.passes.layout import layout
-from export.graph.passes.padding import padding
 from qtorch.capture.samples import Samples, taken
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Fixed, SymmetricWeight
 
-__all__ = ["COLUMNS", "TensorError", "csv_text", "findings", "float_constants", "network_report", "quantization_report"]
+__all__ = ["csv_text", "findings", "float_constants", "network_report", "quantization_report"]
 
 #: Numbers of a graph's tensors that are held at a time, all samples together.
 _NUMBERS = 2_000_000
 
 #: Of the data that a network is judged on.
 _SAMPLES = 1_000
-
-#: Of the file, in order.
-COLUMNS = (
-    *("op_name", "tensor_idx", "num_elements", "stddev", "mean_error", "max_abs_error", "mean_squared_error"),
-    *("scale", "zero_point", "tensor_name", "range", "rmse/scale", "snr_db", "saturation", "finding", "advice"),
-)
-
-
-@dataclass(frozen=True)
-class TensorError:
-    """One quantized tensor; errors are dequantized minus float, in real units. Fields as :data:`COLUMNS`.
-
-    Attributes:
-        op_name: of the op that makes it or reads it, as TFLite calls it; QUANTIZE for an input.
-        tensor_idx: in the model file.
-        num_elements: of one sample, or of the constant.
-        stddev: of the errors.
-        mean_error: their mean.
-        max_abs_error: the largest magnitude.
-        mean_squared_error: mean of the squares.
-        scale: of the grid; the largest, of a grid per channel.
-        zero_point: of the grid.
-        tensor_name: as in a model file that has names.
-        range: real width of the grid: ``scale`` times the number of codes less one.
-        rmse_over_scale: root of the mean squared error in steps; per channel, in each channel's own.
-        snr_db: power of the float values over that of the errors, in decibels; infinite without errors.
-        saturation: share of values that lie more than half a step beyond the grid.
-        finding: what is wrong, in a word; empty if nothing is.
-        advice: what to do about it.
-    """
-
-    op_name: str
-    tensor_idx: int
-    num_elements: int
-    stddev: float
-    mean_error: float
-    max_abs_error: float
-    mean_squared_error: float
-    scale: float
-    zero_point: int
-    tensor_name: str
-    range: float
-    rmse_over_scale: float
-    snr_db: float
-    saturation: float
-    finding: str
-    advice: str
-
-
-assert len(COLUMNS) == len(fields(TensorError))
 
 
 @dataclass(frozen=True)
@@ -123,18 +72,17 @@ class _Sums:
         self.high: np.ndarray | None = None
         self.compared = False
         #: By index along the last axis, of the float values: least, largest, sum, sum of squares.
-        self.real: tuple[np.ndarray, ...] = ()
+        self.floats: tuple[np.ndarray, ...] = ()
         # What a kernel's own grid stands for may end a step above its last code: 1 of a softmax is 255/256.
         fixed = role == "output" and node is not None and isinstance(node.row.constraints["output"], Fixed)
         self.room = 1.0 + 1e-6 if fixed else 0.5
 
-    def add(self, codes: np.ndarray, real: np.ndarray, other: np.ndarray | None = None) -> None:
+    def add(self, codes: np.ndarray, floats: np.ndarray, other: np.ndarray | None = None) -> None:
         """Codes against float values; ``other``: the float values that dequantized weights would give."""
-        qparams = self.value.qparams
-        assert qparams is not None
-        scale, zero = _along(self.value, codes.ndim)
-        wanted = real.astype(np.float64)
-        error = _dequantized(self.value, codes).astype(np.float64) - wanted
+        qparams = self.value.quantization
+        scale, zero = qparams.along(codes.ndim)
+        wanted = floats.astype(np.float64)
+        error = qparams.dequantize(codes).astype(np.float64) - wanted
         squares = error**2
         low, high = qparams.code_range
         position = wanted / scale + zero
@@ -158,23 +106,22 @@ class _Sums:
         self.low = lows if self.low is None else np.minimum(self.low, lows)
         self.high = highs if self.high is None else np.maximum(self.high, highs)
         if self.role != "constant":
-            self._add_real(wanted.reshape(flat.shape))
+            self._add_floats(wanted.reshape(flat.shape))
 
-    def _add_real(self, wanted: np.ndarray) -> None:
+    def _add_floats(self, wanted: np.ndarray) -> None:
         found = (wanted.min(0), wanted.max(0), wanted.sum(0), (wanted**2).sum(0))
-        if self.real:
-            low, high, total, squares = self.real
+        if self.floats:
+            low, high, total, squares = self.floats
             found = (np.minimum(low, found[0]), np.maximum(high, found[1]), total + found[2], squares + found[3])
-        self.real = found
+        self.floats = found
 
     def evidence(self, weakest_channel: float | None, ends: _Ends) -> Evidence:
-        assert self.value.qparams is not None
         assert self.low is not None
         assert self.high is not None
         share = 1 / self.squares if self.squares else 0.0
-        step, spans, spreads = self.value.qparams.scale[0], np.zeros(0), np.zeros(0)
-        if self.real:
-            low, high, total, squares = self.real
+        step, spans, spreads = self.value.quantization.scale[0], np.zeros(0), np.zeros(0)
+        if self.floats:
+            low, high, total, squares = self.floats
             rows = self.count / len(low)
             spans = (high - low) / step
             # A variance as a difference of two sums: below their rounding it is none.
@@ -183,7 +130,7 @@ class _Sums:
         return Evidence(
             role=self.role,
             node=self.node,
-            qparams=self.value.qparams,
+            qparams=self.value.quantization,
             rmse_over_scale=math.sqrt(self.steps / self.count),
             snr_db=_decibels(self.power, self.squares),
             rms_steps=math.sqrt(self.power / self.count) / step,
@@ -193,7 +140,7 @@ class _Sums:
             end_error=self.end_squares * share,
             weights_error=max(0.0, 1 - self.other_squares * share) if self.compared and self.squares else 0.0,
             code_spans=tuple(int(n) for n in self.high - self.low),
-            real_spans=tuple(spans.tolist()),
+            float_spans=tuple(spans.tolist()),
             same_code=int(self.low.min()) == int(self.high.max()),
             weakest_channel_db=weakest_channel,
             weight=ends.weight,
@@ -204,15 +151,14 @@ class _Sums:
     def row(
         self, op_name: str, index: int, name: str, weakest_channel: float | None = None, ends: _Ends = _Ends()
     ) -> TensorError:
-        qparams = self.value.qparams
-        assert qparams is not None
+        qparams = self.value.quantization
         low, high = qparams.code_range
         mean, evidence = self.total / self.count, self.evidence(weakest_channel, ends)
         finding, what_to_do = advice(evidence)
         return TensorError(
             op_name=op_name,
             tensor_idx=index,
-            num_elements=int(np.prod(self.value.shape)),
+            num_elements=self.value.elements,
             stddev=math.sqrt(max(0.0, self.squares / self.count - mean**2)),
             mean_error=mean,
             max_abs_error=self.largest,
@@ -236,8 +182,7 @@ def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw
         network: prepared.
         input_layout: of the integer graph.
     """
-    graph = padding(layout(lower(network, real=True), input_layout))
-    return {name: value.data for name, value in graph.constants().items() if value.data is not None}
+    return build(network, "float32", input_layout).contents()
 
 
 def network_report(
@@ -277,7 +222,7 @@ def quantization_report(
     sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
     made = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
     sums |= {name: _Sums(graph.values[name], node, "output") for name, node in made.items()}
-    numbers = sum(int(np.prod(value.shape)) for value in graph.values.values() if value.data is None)
+    numbers = sum(value.elements for value in graph.running().values())
     chunk = max(1, _NUMBERS // numbers)
     for start in range(0, len(inputs[0]) if inputs else 0, chunk):
         part = tuple(array[start : start + chunk] for array in inputs)
@@ -324,49 +269,28 @@ def _add(
     graph: Graph, floats: Mapping[str, np.ndarray], part: tuple[np.ndarray, ...], sums: Mapping[str, _Sums]
 ) -> None:
     stored = []
-    for name, real in zip(graph.inputs, part, strict=True):
-        qparams = graph.values[name].qparams
-        stored.append(real if qparams is None else qparams.quantize(real))
+    for name, floats_in in zip(graph.inputs, part, strict=True):
+        stored.append(graph.values[name].quantize(floats_in))
         if name in sums:
-            sums[name].add(stored[-1], real)
+            sums[name].add(stored[-1], floats_in)
     codes = interpret(graph, tuple(stored), every=True)
-    plain = {
-        name: _dequantized(value, value.data) for name, value in graph.constants().items() if value.data is not None
-    }
+    plain = {name: value.dequantize(value.contents).astype(np.float32) for name, value in graph.constants().items()}
     for node in graph.nodes:
         if not any(name in sums for name in node.outputs):
             continue
-        tensors = {name: _dequantized(graph.values[name], codes[name]) for name in node.inputs if name in codes}
+        tensors = {name: graph.values[name].dequantize(codes[name]) for name in node.inputs if name in codes}
         quantized = _float_outputs(node, {**plain, **tensors})
         trained = {name: floats[name] for name in node.inputs if name in floats}
         wanted = _float_outputs(node, {**plain, **trained, **tensors}) if trained else quantized
-        for name, real, other in zip(node.outputs, wanted, quantized, strict=True):
-            sums[name].add(codes[name], real, other if trained else None)
+        for name, exact, other in zip(node.outputs, wanted, quantized, strict=True):
+            sums[name].add(codes[name], exact, other if trained else None)
 
 
 def _float_outputs(node: Node, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """What the row's float function makes of float32 tensors."""
     by_role = {role: torch.from_numpy(np.ascontiguousarray(tensors[name])) for role, name in node.input_roles().items()}
-    found = real_reference(node, by_role, {})
+    found = float_reference(node, by_role, {})
     return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
-
-
-def _along(value: Value, axes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point, float64, shaped to be applied to codes with that many axes."""
-    qparams = value.qparams
-    assert qparams is not None
-    shape = [1] * axes
-    if qparams.axis is not None:
-        shape[qparams.axis] = len(qparams.scale)
-    return np.array(qparams.scale).reshape(shape), np.array(qparams.zero_point, np.float64).reshape(shape)
-
-
-def _dequantized(value: Value, codes: np.ndarray) -> np.ndarray:
-    """float32 values of codes, per tensor or per channel; floats as they are."""
-    if value.qparams is None:
-        return codes.astype(np.float32)
-    scale, zero = _along(value, codes.ndim)
-    return ((codes.astype(np.float64) - zero) * scale).astype(np.float32)
 
 
 def _constant_rows(graph: Graph, floats: Mapping[str, np.ndarray], index: Mapping[str, int]) -> Iterator[TensorError]:
@@ -385,12 +309,12 @@ def _constant_rows(graph: Graph, floats: Mapping[str, np.ndarray], index: Mappin
             yield sums.row(node.op.upper(), index[name], called[name], weakest)
 
 
-def _weakest_channel(node: Node, role: str, value: Value, real: np.ndarray) -> float | None:
+def _weakest_channel(node: Node, role: str, value: Value, trained: np.ndarray) -> float | None:
     """The lowest signal-to-noise ratio among the output channels of a weight, in decibels."""
     demand = node.row.constraints.get(role)
     if not isinstance(demand, SymmetricWeight) or value.data is None:
         return None
-    pair = (real.astype(np.float64), _dequantized(value, value.data).astype(np.float64))
+    pair = (trained.astype(np.float64), value.dequantize(value.data).astype(np.float64))
     wanted, got = (np.moveaxis(each, demand.axis, 0).reshape(value.shape[demand.axis], -1) for each in pair)
     signal, noise = (wanted**2).sum(1), ((got - wanted) ** 2).sum(1)
     return min((_decibels(s, n) for s, n in zip(signal, noise, strict=True) if s), default=math.inf)

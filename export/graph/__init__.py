@@ -1,1 +1,5 @@
-"""The graph of integers, between networks and file formats."""
+"""The graph of integers between networks and file formats: lowered, checked, rewritten, interpreted.
+
+In: a calibrated :class:`~qtorch.network.quantized_network.QuantizedNetwork`. Out: a frozen
+:class:`~export.graph.ir.Graph`. Everything that is written or measured is made of it.
+"""

@@ -16,7 +16,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import dequantize
 from qtorch.numbers.grid import Grid
 
-__all__ = ["interpret", "real_reference", "widened"]
+__all__ = ["float_reference", "interpret", "widened"]
 
 
 @torch.no_grad()
@@ -33,16 +33,14 @@ def interpret(
 
     Returns: name to array of the value's dtype.
     """
-    tensors: dict[str, Tensor] = {
-        name: widened(value.data) for name, value in graph.constants().items() if value.data is not None
-    }
+    tensors: dict[str, Tensor] = {name: widened(data) for name, data in graph.contents().items()}
     tensors |= {name: widened(array) for name, array in zip(graph.inputs, inputs, strict=True)}
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for index, node in enumerate(graph.nodes):
         codes = {role: tensors[name] for role, name in node.input_roles().items()}
         grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
-        if graph.is_real(node):
-            found = real_reference(node, codes, grids)
+        if graph.is_float(node):
+            found = float_reference(node, codes, grids)
         else:
             found = node.row.reference(node.attrs, codes, grids, rounding)
         tensors |= zip(node.outputs, (found,) if isinstance(found, Tensor) else found, strict=True)
@@ -59,7 +57,7 @@ def widened(array: np.ndarray) -> Tensor:
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
 
 
-def real_reference(node: Node, tensors: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+def float_reference(node: Node, tensors: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
     """What a float kernel computes, up to the order of its sums: the row's float function on the device's axes.
 
     Args:

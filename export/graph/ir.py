@@ -6,6 +6,7 @@ passes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -47,6 +48,48 @@ class Value:
     def array_dtype(self) -> str:
         """NumPy's type for the codes: int4 is held in int8."""
         return "int8" if self.dtype == "int4" else self.dtype
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it has; of a run-time tensor, one sample's."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """What files, flash and working memory hold of it; of int4, two elements to a byte."""
+        if self.dtype == "int4":
+            return -(-self.elements // 2)
+        return self.elements * np.dtype(self.dtype).itemsize
+
+    @property
+    def contents(self) -> np.ndarray:
+        """The data of a constant.
+
+        Raises:
+            MalformedGraph: a run-time tensor has none.
+        """
+        if self.data is None:
+            raise MalformedGraph(f"a tensor of {self.dtype} {self.shape}: expected a constant, got no data")
+        return self.data
+
+    @property
+    def quantization(self) -> QParams:
+        """The qparams of a tensor that has a grid.
+
+        Raises:
+            MalformedGraph: one of floats has none.
+        """
+        if self.qparams is None:
+            raise MalformedGraph(f"a tensor of {self.dtype} {self.shape}: expected integers on a grid")
+        return self.qparams
+
+    def quantize(self, real: np.ndarray) -> np.ndarray:
+        """float32 numbers as the tensor holds them: codes, or themselves where it has no grid."""
+        return real if self.qparams is None else self.qparams.quantize(real)
+
+    def dequantize(self, held: np.ndarray) -> np.ndarray:
+        """What the tensor's codes stand for, float32; without a grid, what it holds."""
+        return held if self.qparams is None else self.qparams.dequantize(held)
 
 
 @dataclass(frozen=True)
@@ -121,19 +164,31 @@ class Graph:
         """How PyTorch's tensor lies in an input or output."""
         return self.views.get(name, View.identity(self.values[name].shape))
 
+    def store(self, name: str, real: np.ndarray) -> np.ndarray:
+        """PyTorch's ``[samples, *shape[1:]]`` in the order of axes in which an input or output stores it."""
+        return self.view(name).store(real, self.values[name].shape)
+
+    def encode(self, name: str, real: np.ndarray) -> np.ndarray:
+        """PyTorch's float32 ``[samples, *shape[1:]]`` as an input or output holds it: stored, and as codes."""
+        return self.values[name].quantize(self.store(name, real))
+
+    def decode(self, name: str, held: np.ndarray) -> np.ndarray:
+        """The opposite of :meth:`encode`: float32 in PyTorch's order of axes."""
+        return self.values[name].dequantize(self.view(name).restore(held))
+
     def qparams(self, node: Node) -> dict[str, QParams | None]:
         """The qparams of a node's tensors by role."""
         return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
 
-    def is_real(self, node: Node) -> bool:
+    def is_float(self, node: Node) -> bool:
         """Whether a node computes in float32; its weight may be integers all the same."""
         qparams = self.qparams(node)
         return all(q is None for role, q in qparams.items() if role != "weight")
 
     @property
-    def has_real_nodes(self) -> bool:
+    def has_float_nodes(self) -> bool:
         """Whether any node computes in float32, so that results are not promised to the bit."""
-        return any(self.is_real(node) for node in self.nodes)
+        return any(self.is_float(node) for node in self.nodes)
 
     def renamed(self, called: Mapping[str, str]) -> Graph:
         """The same graph with other names, all different; ``called`` has one for every value."""
@@ -152,6 +207,14 @@ class Graph:
     def constants(self) -> dict[str, Value]:
         """The values that have data."""
         return {name: value for name, value in self.values.items() if value.data is not None}
+
+    def contents(self) -> dict[str, np.ndarray]:
+        """The data of the constants, by name."""
+        return {name: value.contents for name, value in self.constants().items()}
+
+    def running(self) -> dict[str, Value]:
+        """The values that are computed, inputs included."""
+        return {name: value for name, value in self.values.items() if value.data is None}
 
 
 def check(graph: Graph) -> Graph:
@@ -174,7 +237,7 @@ def check(graph: Graph) -> Graph:
         missing = [name for name in node.inputs if name not in ready]
         if missing or any(name in ready or name not in graph.values for name in node.outputs):
             raise MalformedGraph(f"{where}: inputs {missing} are not ready, or one of {node.outputs} is made twice")
-        violations = node.row.violations(graph.qparams(node)) if not graph.is_real(node) else []
+        violations = node.row.violations(graph.qparams(node)) if not graph.is_float(node) else []
         if violations:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
         ready |= set(node.outputs)

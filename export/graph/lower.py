@@ -14,28 +14,28 @@ import torch
 from torch import fx
 
 from export.graph.ir import Graph, Node, Value, check
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.numbers.qparams import QParams
-from qtorch.preparation.preparation import is_transparent
 from qtorch.preparation.sum_room import require_sum_room
+from qtorch.preparation.transparency import is_transparent
 
 __all__ = ["lower"]
 
 _TO_CHANNELS_LAST, _TO_CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def lower(network: fx.GraphModule, *, real: bool = False) -> Graph:
+def lower(network: fx.GraphModule, *, floats: bool = False) -> Graph:
     """The integers that a prepared and calibrated network stands for, one sample at a time.
 
     Layers that its configuration skips compute in float32, behind a DEQUANTIZE and before a QUANTIZE.
 
     Args:
-        network: prepared; calibrated unless ``real``.
-        real: all layers and tensors in float32.
+        network: prepared; calibrated unless ``floats``.
+        floats: all layers and tensors in float32.
 
     Raises:
         NotFinite: a parameter holds NaN or infinity.
@@ -44,12 +44,12 @@ def lower(network: fx.GraphModule, *, real: bool = False) -> Graph:
     """
     if isinstance(network, QuantizedNetwork):
         network.require_unchanged()
-    return _Lowering(network, real).graph()
+    return _Lowering(network, floats).graph()
 
 
 class _Lowering:
-    def __init__(self, network: fx.GraphModule, real: bool) -> None:
-        self.network, self.real = network, real
+    def __init__(self, network: fx.GraphModule, floats: bool) -> None:
+        self.network, self.floats = network, floats
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.names: dict[fx.Node, tuple[str, ...]] = {}
@@ -68,7 +68,7 @@ class _Lowering:
                 self._op(node, module)
             elif isinstance(module, Quantizer):
                 name = node.args[0].name
-                self.values[name] = Value(_sample(shape_of(node)), None if self.real else module.qparams())
+                self.values[name] = Value(_sample(shape_of(node)), None if self.floats else module.qparams())
                 self.names[node] = (name,)
                 inputs.append(name)
             elif node.target is operator.getitem:
@@ -81,21 +81,21 @@ class _Lowering:
         name = str(node.target)
         arguments: list[Any] = list(node.args)
         rank = len(shape_of(arguments[0]))
-        real = self.real or op.config.skip
+        in_float = self.floats or op.config.skip
         inputs = {
-            role: self._in_form(self.names[source][0], None if real else op.sources[role])
+            role: self._in_form(self.names[source][0], None if in_float else op.sources[role])
             for role, source in zip(op.sources, arguments, strict=True)
         }
         if op.row.channels_last:
             inputs = {role: self._channels_last(source) for role, source in inputs.items()}
-        inputs |= self._real_constants(name, op, rank) if real else self._constants(name, op, rank)
+        inputs |= self._float_constants(name, op, rank) if in_float else self._constants(name, op, rank)
         ordered = tuple(inputs[role] for role in op.row.input_roles(len(inputs)) if role in inputs)
         value: Any = node.meta.get("value")
         shapes = [_sample(shape) for shape in value] if value is not None else [_sample(shape_of(node))]
         names = tuple(f"{name}.{i}" for i in range(len(shapes))) if value is not None else (name,)
         self.names[node] = names
-        qparams = None if real else op.output.qparams()
-        if not real:
+        qparams = None if in_float else op.output.qparams()
+        if not in_float:
             given = {role: self.values[inputs[role]].qparams for role in inputs}
             self._require_constraints(name, op, given, len(names))
             source = given.get("input")
@@ -110,7 +110,7 @@ class _Lowering:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
             self.nodes.append(Node(op.row.name, dict(op.attrs), ordered, names))
-        if real and op.rounds_output and not self.real:
+        if in_float and op.rounds_output and not self.floats:
             self.names[node] = tuple(self._in_form(each, op.output) for each in names)
 
     def _in_form(self, name: str, quantizer: Quantizer | None) -> str:
@@ -184,7 +184,7 @@ class _Lowering:
         self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
 
     def _require_finite(self, name: str, op: QuantizedOp) -> None:
-        for role in op.constant_roles:
+        for role in op.constants.roles:
             if not torch.isfinite(getattr(op, role)).all():
                 raise NotFinite(
                     where=f"{role} of layer {name!r}",
@@ -193,10 +193,10 @@ class _Lowering:
                     remedy="lower the learning rate or check the data, and train again",
                 )
 
-    def _real_constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
+    def _float_constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
         found = {}
-        for role, constant in op.float_constants().items():
+        for role, constant in op.constants.stored_floats().items():
             data = constant.detach().numpy().astype(np.float32)
             if role in op.row.roles[: op.row.runtime]:
                 data = data.reshape([1] * (rank - data.ndim) + list(data.shape))
@@ -207,7 +207,7 @@ class _Lowering:
     def _constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
         found = {}
-        for role, constant in op.constants().items():
+        for role, constant in op.constants.integers().items():
             qparams = constant.qparams
             codes = constant.codes.numpy()
             if role in op.row.roles[: op.row.runtime]:

@@ -9,7 +9,6 @@ from export.c.tensor_buffers import tensor_buffers
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
 from export.cost.machines import all_multiply_accumulates, multiply_accumulates
-from export.graph.bytes import raw_bytes
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
 from export.html.charts import bar
@@ -79,7 +78,7 @@ def _ops(graph: Graph) -> Markup:
     rows: list[list[str | Markup]] = []
     for node, macs in zip(graph.nodes, work, strict=True):
         constants = [value for name in dict.fromkeys(node.inputs) if (value := graph.values[name]).data is not None]
-        size = sum(len(raw_bytes(value.data, value.dtype)) for value in constants if value.data is not None)
+        size = sum(value.bytes for value in constants)
         about = f"{shown(macs)} multiply-accumulates"
         rows.append([called[node.output], bar(macs / most, "float", about), shown(macs), shown(size), node.op.upper()])
     kinds: tuple[Literal["text", "number"], ...] = ("text", "text", "number", "number", "text")

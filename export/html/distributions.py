@@ -8,12 +8,10 @@ from typing import Literal
 import numpy as np
 from torch import fx
 
+from export.graph.build import build
 from export.graph.encoding import codes_of, stored
 from export.graph.interpret import interpret
-from export.graph.ir import Graph, Value
-from export.graph.lower import lower
-from export.graph.passes.layout import layout
-from export.graph.passes.padding import padding
+from export.graph.ir import Graph
 from qtorch.capture.samples import Samples, taken
 
 __all__ = ["Distribution", "distributions"]
@@ -48,32 +46,19 @@ def distributions(
         x: float32 ``[N, ...]`` as the network reads it, or a tuple of its several inputs.
         input_layout: of the graph.
     """
-    real = padding(layout(lower(network, real=True), input_layout))
-    numbers = sum(int(np.prod(value.shape)) for value in graph.values.values() if value.data is None)
+    twin = build(network, "float32", input_layout)
+    numbers = sum(value.elements for value in graph.running().values())
     samples = taken(x, slice(max(1, min(_SAMPLES, _NUMBERS // max(1, numbers)))))
     integers = interpret(graph, codes_of(graph, samples), every=True)
-    floats = interpret(real, stored(graph, samples), every=True)
+    floats = interpret(twin, stored(graph, samples), every=True)
     pairs = {each: (floats[each], integers[each]) for each in integers if each in floats}
-    for each, constant in graph.constants().items():
-        trained = real.values.get(each)
-        if trained is not None and trained.data is not None and constant.data is not None:
-            pairs[each] = (trained.data, constant.data)
+    trained = twin.contents()
+    pairs |= {each: (trained[each], codes) for each, codes in graph.contents().items() if each in trained}
     return {
-        each: _distribution(wanted, _dequantized(graph.values[each], got), max(qparams.scale))
+        each: _distribution(wanted, qparams.unrounded(got), max(qparams.scale))
         for each, (wanted, got) in pairs.items()
         if (qparams := graph.values[each].qparams) is not None
     }
-
-
-def _dequantized(value: Value, codes: np.ndarray) -> np.ndarray:
-    """float64 values of codes, per tensor or per channel."""
-    qparams = value.qparams
-    assert qparams is not None
-    shape = [1] * codes.ndim
-    if qparams.axis is not None:
-        shape[qparams.axis] = len(qparams.scale)
-    zero = np.array(qparams.zero_point, np.float64).reshape(shape)
-    return np.asarray((codes.astype(np.float64) - zero) * np.array(qparams.scale).reshape(shape))
 
 
 def _distribution(real: np.ndarray, quantized: np.ndarray, step: float) -> Distribution:

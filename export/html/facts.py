@@ -1,4 +1,4 @@
-"""What a report shows, as data: computed once from a run and its graph, before any of it is drawn."""
+"""What a report shows, as data: computed once from a subject and its graph, before any of it is drawn."""
 
 from __future__ import annotations
 
@@ -11,28 +11,20 @@ import torch
 from torch import fx, nn
 
 from export.cost.machines import all_multiply_accumulates
-from export.figures.judgement import target_of
 from export.figures.provenance import day
-from export.figures.quantization_report import TensorError
+from export.figures.record import Record, target_of
 from export.figures.sensitivity import LayerCost, layer_costs
-from export.figures.stages import float_network
+from export.figures.subject import Kind, Rows, Subject
+from export.figures.tensor_error import TensorError
 from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.html.distributions import Distribution, distributions
-from export.lightning_run.output_titles import output_titles
-from export.lightning_run.recorded_test import Record
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples, called, chunks, taken
-from qtorch.lightning.checkpoint import Run
-from qtorch.lightning.classification import Classification
-from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.reconstruction import Reconstruction
-from qtorch.lightning.regression import Regression
+from qtorch.features import Interface
 
 __all__ = ["Column", "Facts", "Predictions", "facts_of"]
-
-Kind = Literal["regression", "classification", "reconstruction", "other"]
 
 #: Of the training part, evenly spaced; the test part is shown whole, as the table's figures are of all of it.
 _TRAINING_SAMPLES = 2_000
@@ -116,14 +108,14 @@ class Facts:
 
 
 def facts_of(
-    run: Run, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
+    subject: Subject, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
     network: fx.GraphModule | None = None, tested: Samples | None = None, errors: tuple[TensorError, ...] = (),
     input_layout: Literal["nhwc", "nchw"] = "nhwc", records: Mapping[str, Record] = {},
 ) -> Facts:  # fmt: skip
     """The facts of one export.
 
     Args:
-        run: trained.
+        subject: of the export.
         name: of the model.
         metrics: see :class:`Facts`, like the next.
         parity: as above.
@@ -134,47 +126,52 @@ def facts_of(
         input_layout: of the graph.
         records: of the tests of the float network and of the exported one, by stage, the latter last.
     """
-    data, found, kind = run.data, {}, _kind(run)
+    rows, predictions, kind = subject.rows, {}, subject.kind
     drawn: Mapping[str, Distribution] = {}
     layers: tuple[LayerCost, ...] = ()
     if graph is not None and network is not None and tested is not None:
-        found = _predicted(run, graph, tested)
+        predictions = _predicted(subject, graph, tested)
         drawn = distributions(network, graph, tested, input_layout)
         layers = tuple(layer_costs(network, taken(tested, slice(_affordable(graph)))))
-    if not isinstance(data, ArrayDataModule) and records:
-        kind, found = _recorded(kind, records, found)
+    if rows is None and records:
+        kind, predictions = _recorded(kind, records, predictions)
     return Facts(
         name, kind, metrics, parity,
-        losses={part: dict(losses) for part, losses in run.qat.losses.items() if losses},
-        validated_on_training=isinstance(data, ArrayDataModule) and _same(data.arrays.train, data.arrays.validation),
-        began=run.qat.began,
-        better=dict(getattr(run.module, "better", {})),
-        outputs=output_titles(run),
-        predictions=found,
-        columns=_columns(data) if isinstance(data, ArrayDataModule) else (),
+        losses={part: dict(losses) for part, losses in subject.history.losses.items() if losses},
+        validated_on_training=rows is not None and _same(rows.train, rows.validation),
+        began=subject.history.began,
+        better=_directions(subject.evaluation.better, metrics["test"]),
+        outputs=subject.ends.titles(None),
+        predictions=predictions,
+        columns=() if rows is None else _columns(rows, subject.ends.interface),
         graph=graph, errors=errors, distributions=drawn, layers=layers, day=day(),
     )  # fmt: skip
 
 
-def _predicted(run: Run, graph: Graph, tested: Samples) -> dict[str, Predictions]:
+def _directions(better: Any, test: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """By the figure's name, where one word is said of all figures too."""
+    if isinstance(better, Mapping):
+        return dict(better)
+    return dict.fromkeys((name for figures in test.values() for name in figures), better)
+
+
+def _predicted(subject: Subject, graph: Graph, tested: Samples) -> dict[str, Predictions]:
     """Both parts of data in memory; of any other the test part's inputs alone."""
-    plain = float_network(run)
-    if not isinstance(run.data, ArrayDataModule):
+    plain, rows = subject.networks.float_network(), subject.rows
+    if rows is None:
         return {"test": _predictions(plain, graph, tested, None)}
-    return {
-        part: _predictions(plain, graph, *_thinned(getattr(run.data.arrays, part), most))
-        for part, most in (("train", _TRAINING_SAMPLES), ("test", None))
-    }
+    parts = (("train", rows.train, _TRAINING_SAMPLES), ("test", rows.test, None))
+    return {name: _predictions(plain, graph, *_thinned(part, most)) for name, part, most in parts}
 
 
 def _recorded(
-    kind: Kind, records: Mapping[str, Record], found: dict[str, Predictions]
+    kind: Kind, records: Mapping[str, Record], predictions: dict[str, Predictions]
 ) -> tuple[Kind, dict[str, Predictions]]:
     """What a module's own test met, where targets are classes or numbers of the outputs' shape."""
     plain, device = records.get("float"), list(records.values())[-1]
     target = target_of(device)
     if plain is None or plain.outputs is None or device.outputs is None or target is None or kind == "reconstruction":
-        return kind, found
+        return kind, predictions
     inputs = np.zeros((len(target), 0)) if device.inputs is None else device.inputs.numpy()
     shown = Predictions(inputs, target.numpy(), plain.outputs.numpy(), device.outputs.numpy())
     classes = not target.is_floating_point() and device.outputs.ndim == 2 and device.outputs.shape[1] > 1
@@ -191,13 +188,6 @@ def _same(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, tor
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _kind(run: Run) -> Kind:
-    kinds: tuple[tuple[type, Kind], ...] = (
-        (Regression, "regression"), (Classification, "classification"), (Reconstruction, "reconstruction"),
-    )  # fmt: skip
-    return next((kind for task, kind in kinds if isinstance(run.module, task)), "other")
-
-
 def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows evenly spaced; all of them without a limit."""
     count = len(part[0])
@@ -210,28 +200,23 @@ def _thinned(part: tuple[torch.Tensor, torch.Tensor], most: int | None) -> tuple
 @torch.no_grad()
 def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tensor | None) -> Predictions:
     # Of several outputs the first, as in the graph.
-    real = torch.cat([tensors_in(called(plain, part))[0] for part in chunks(x, _CHUNK)])
+    floats = torch.cat([tensors_in(called(plain, part))[0] for part in chunks(x, _CHUNK)])
     sink = graph.outputs[0]
-    outgoing = graph.values[sink].qparams
-    integers = []
-    for part in chunks(x, _CHUNK):
-        restored = graph.view(sink).restore(interpret(graph, codes_of(graph, part))[sink])
-        integers.append(restored if outgoing is None else outgoing.dequantize(restored))
+    integers = [graph.decode(sink, interpret(graph, codes_of(graph, part))[sink]) for part in chunks(x, _CHUNK)]
     known = None if target is None else target.numpy()
     # Of several inputs all numbers side by side.
     shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in tensors_in(x)], 1)
-    return Predictions(shown.numpy(), known, real.numpy(), np.concatenate(integers))
+    return Predictions(shown.numpy(), known, floats.numpy(), np.concatenate(integers))
 
 
-def _columns(data: ArrayDataModule) -> tuple[Column, ...]:
+def _columns(rows: Rows, interface: Interface | None) -> tuple[Column, ...]:
     """Inputs and targets in physical units, where each input has a name of its own and there are few."""
-    arrays = data.arrays
-    features = (*arrays.interface.inputs, *arrays.interface.outputs)
-    (x, y), (test_x, test_y) = arrays.train, arrays.test
-    named = x.ndim == y.ndim == 2 and (x.shape[1], y.shape[1]) == tuple(
-        len(side) for side in (arrays.interface.inputs, arrays.interface.outputs)
-    )
-    if not named or not y.is_floating_point() or len(features) > _MOST_COLUMNS:
+    (x, y), (test_x, test_y) = rows.train, rows.test
+    if interface is None or not x.ndim == y.ndim == 2 or not y.is_floating_point():
         return ()
-    rows = torch.cat([torch.cat([x, y], 1), torch.cat([test_x, test_y], 1)]).double().numpy()
-    return tuple(Column(f.name, f.unit, rows[:, i] * f.span + f.offset) for i, f in enumerate(features))
+    features = (*interface.inputs, *interface.outputs)
+    named = (x.shape[1], y.shape[1]) == (len(interface.inputs), len(interface.outputs))
+    if not named or len(features) > _MOST_COLUMNS:
+        return ()
+    numbers = torch.cat([torch.cat([x, y], 1), torch.cat([test_x, test_y], 1)]).double().numpy()
+    return tuple(Column(f.name, f.unit, numbers[:, i] * f.span + f.offset) for i, f in enumerate(features))

@@ -10,7 +10,7 @@ from export.graph.ir import Graph, Value
 from export.graph.names import speaking_names
 from export.html.markup import Markup, element, joined, shown
 
-__all__ = ["Box", "drawn_graph", "placed"]
+__all__ = ["NodeBox", "drawn_graph", "placed"]
 
 _WIDTH, _LINE, _PAD = 250.0, 15.0, 8.0
 _GAP_X, _GAP_Y = 24.0, 26.0
@@ -22,7 +22,7 @@ _TIMES = " \N{MULTIPLICATION SIGN} "
 
 
 @dataclass(frozen=True)
-class Box:
+class NodeBox:
     """One op, input or output: its lines of text and where it stands, in pixels."""
 
     key: str
@@ -33,7 +33,7 @@ class Box:
     height: float
 
 
-def placed(graph: Graph) -> tuple[dict[str, Box], list[list[str]]]:
+def placed(graph: Graph) -> tuple[dict[str, NodeBox], list[list[str]]]:
     """Boxes by key (``in 0``, ``op 0``, ``out 0``, ``lane ...``), and every line as the keys that it runs through."""
     texts = _texts(graph)
     parents = _parents(graph)
@@ -111,14 +111,14 @@ def _parents(graph: Graph) -> dict[str, list[str]]:
     return found | {f"out {i}": sources((name,)) for i, name in enumerate(graph.outputs)}
 
 
-def _boxes(rows: list[list[str]], texts: Mapping[str, tuple[str, ...]], routes: list[list[str]]) -> dict[str, Box]:
+def _boxes(rows: list[list[str]], texts: Mapping[str, tuple[str, ...]], routes: list[list[str]]) -> dict[str, NodeBox]:
     above: dict[str, list[str]] = {}
     for route in routes:
         for upper, lower in pairwise(route):
             above.setdefault(lower, []).append(upper)
     widths = {key: _WIDTH if key in texts else _LANE for row in rows for key in row}
     whole = max(sum(widths[key] + _GAP_X for key in row) - _GAP_X for row in rows)
-    boxes: dict[str, Box] = {}
+    boxes: dict[str, NodeBox] = {}
     y = 1.0
     for row in rows:
 
@@ -132,13 +132,13 @@ def _boxes(rows: list[list[str]], texts: Mapping[str, tuple[str, ...]], routes: 
         x = 1 + (whole - sum(widths[key] + _GAP_X for key in row) + _GAP_X) / 2
         for key in ordered:
             text = texts.get(key, ())
-            boxes[key] = Box(key, text, x, y, widths[key], _PAD * 2 + _LINE * len(text) if text else tallest)
+            boxes[key] = NodeBox(key, text, x, y, widths[key], _PAD * 2 + _LINE * len(text) if text else tallest)
             x += widths[key] + _GAP_X
         y += tallest + _GAP_Y
     return boxes
 
 
-def _route(boxes: list[Box]) -> str:
+def _route(boxes: list[NodeBox]) -> str:
     first = boxes[0]
     drawn = f"M{first.x + first.width / 2:.1f} {first.y + first.height:.1f}"
     end = first.y + first.height
@@ -152,7 +152,7 @@ def _route(boxes: list[Box]) -> str:
     return drawn
 
 
-def _drawn(box: Box) -> Markup:
+def _drawn(box: NodeBox) -> Markup:
     lines = [
         element(
             "text", line, x=box.x + box.width / 2, y=box.y + _PAD + _LINE * (index + 0.75), text_anchor="middle",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.c.memory_plan import Buffer, Plan, plan
+from export.c.memory_plan import Buffer, MemoryPlan, plan
 from export.html.markup import Markup, element, joined, shown
 
 __all__ = ["drawn_memory"]
@@ -13,7 +13,7 @@ _STEP = 60.0
 _LETTER = 5.6
 
 
-def drawn_memory(buffers: tuple[Buffer, ...], placed: Plan | None = None) -> Markup:
+def drawn_memory(buffers: tuple[Buffer, ...], placed: MemoryPlan | None = None) -> Markup:
     """One rectangle per tensor: steps to the right, addresses upwards."""
     found = placed or plan(buffers)
     steps = max(buffer.last for buffer in buffers) + 1

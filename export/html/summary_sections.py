@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from export.figures.left_out import in_sentences
-from export.figures.quantization_report import TensorError
 from export.figures.sensitivity import LayerCost
-from export.figures.stages import stage_name
+from export.figures.stage_names import stage_name
+from export.figures.tensor_error import TensorError
 from export.html.charts import bar, bars, figure, lines
 from export.html.cost_section import inference
 from export.html.facts import Facts

@@ -31,24 +31,24 @@ def output_titles(run: Run, outputs: int | None = None) -> tuple[str, ...]:
         BadConfiguration: names that are no text, or more or fewer than outputs.
     """
     if isinstance(run.data, ArrayDataModule):
-        names = [feature.name for feature in run.data.arrays.interface.outputs]
-        return class_names(names) if isinstance(run.module, Classification) else tuple(names)
+        titles = [feature.name for feature in run.data.arrays.interface.outputs]
+        return class_names(titles) if isinstance(run.module, Classification) else tuple(titles)
     for owner in (run.module, run.data):
         for attribute in _NAMED:
-            given: Any = getattr(owner, attribute, None)
-            if given is None or callable(given):
+            names: Any = getattr(owner, attribute, None)
+            if names is None or callable(names):
                 continue
-            if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(n, str) for n in given):
+            if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
                 raise BadConfiguration(
-                    where=f"{type(owner).__name__}.{attribute}", expected="a list of names", got=repr(given)[:80],
+                    where=f"{type(owner).__name__}.{attribute}", expected="a list of names", got=repr(names)[:80],
                     remedy="write one text for each output of the network",
                 )  # fmt: skip
-            if outputs is not None and len(given) != outputs:
+            if outputs is not None and len(names) != outputs:
                 raise BadConfiguration(
                     where=f"{type(owner).__name__}.{attribute}",
                     expected=f"{outputs} names, one for each output of the network",
-                    got=f"{len(given)}: {', '.join(given)[:80]}",
+                    got=f"{len(names)}: {', '.join(names)[:80]}",
                     remedy="name every output, in the order in which the network has them",
                 )
-            return tuple(given)
+            return tuple(names)
     return ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,32 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from export.figures.record import Record, bytes_of
 from qtorch.lightning.replacing import forward_through
 
-__all__ = ["Record", "TestRecorder", "places_of", "sha256_of"]
-
+__all__ = ["TestRecorder", "places_of"]
 
 #: Numbers of a sample's input beyond which inputs are not kept: a large test set would fill the memory.
 _KEPT = 4_096
-
-
-@dataclass(frozen=True)
-class Record:
-    """A test of one network.
-
-    Attributes:
-        samples: SHA-256 of everything that the batches held, in order.
-        inputs: what the network read, ``[N, ...]``; ``None`` where that is large, and where there are no outputs.
-        outputs: what it said, ``[N, ...]``; ``None`` where it was not called with one tensor, or not once a batch.
-        others: tensors of the batches with a row for each sample that the network did not read, by place in a batch.
-        places: names of all places, see :func:`places_of`.
-    """
-
-    samples: str
-    inputs: Tensor | None
-    outputs: Tensor | None
-    others: dict[int, Tensor]
-    places: tuple[str, ...] = ()
 
 
 class TestRecorder(pl.Callback):
@@ -73,11 +53,11 @@ class TestRecorder(pl.Callback):
         """A batch comes."""
         self.batches += 1
         self._calls.clear()
-        found = places_of(batch)
-        self._places, self._leaves = tuple(found), [each.detach().cpu() for each in found.values()]
+        places = places_of(batch)
+        self._places, self._leaves = tuple(places), [each.detach().cpu() for each in places.values()]
         for each in self._leaves:
             self._digest.update(f"{each.dtype} {tuple(each.shape)}".encode())
-            self._digest.update(_bytes(each))
+            self._digest.update(bytes_of(each))
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -103,7 +83,7 @@ class TestRecorder(pl.Callback):
         places = set.intersection(*(set(others) for _, _, others in kept))
         others = {}
         for place in sorted(places):
-            rows = [found[place] for _, _, found in kept]
+            rows = [others_of_batch[place] for _, _, others_of_batch in kept]
             if len({each.shape[1:] for each in rows}) == 1:
                 others[place] = torch.cat(rows)
         inputs = [read for read, _, _ in kept if read is not None]
@@ -118,21 +98,8 @@ class TestRecorder(pl.Callback):
 
 def places_of(batch: Any) -> dict[str, Tensor]:
     """The tensors of a batch, in the order of traversal, by where they lie in it: ``"['x']"``, ``"[0]"``, ``".x"``."""
-    found, _ = tree_flatten_with_path(batch)
-    return {keystr(path): each for path, each in found if isinstance(each, Tensor)}
-
-
-def sha256_of(*tensors: Tensor) -> str:
-    """SHA-256 of types, shapes and values, in hexadecimal."""
-    digest = hashlib.sha256()
-    for each in tensors:
-        digest.update(f"{each.dtype} {tuple(each.shape)}".encode())
-        digest.update(_bytes(each.detach().cpu()))
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    leaves, _ = tree_flatten_with_path(batch)
+    return {keystr(path): each for path, each in leaves if isinstance(each, Tensor)}
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -10,12 +10,14 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from export.lightning_run.real_inputs import RealInputs, in_mode_of, in_words
+from export.figures.error_words import in_words
+from export.figures.network_inputs import NetworkInputs
+from export.lightning_run.network_inputs import in_mode_of
 from export.lightning_run.recorded_test import places_of
-from qtorch.lightning.batches import batches_of, transferred
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
-from qtorch.lightning.received import Received
+from qtorch.lightning.steps.batches import batches_of, transferred
+from qtorch.lightning.steps.received import Received
 
 __all__ = ["training_pairs"]
 
@@ -28,7 +30,7 @@ class _Unknown(Exception):
 
 
 def training_pairs(
-    run: Run, inputs: RealInputs, place: str, row: tuple[int, ...], target: Tensor
+    run: Run, inputs: NetworkInputs, place: str, row: tuple[int, ...], target: Tensor
 ) -> tuple[Tensor, Tensor] | str:
     """What the network is called with in training ``[N, ...]`` and its targets ``[N, ...]``; or why there are none.
 
@@ -47,15 +49,15 @@ def training_pairs(
     try:
         # What is drawn to shuffle is nobody else's business.
         with isolate_rng(), in_mode_of(run, "train"):
-            found = _pairs(run, place, row, target)
+            pairs = _pairs(run, place, row, target)
     except _Unknown as unknown:
         return str(unknown)
     # A loader whose data are gone fails in whatever way its libraries do; then there is no line to compare with.
     except Exception as error:
         return in_words(error)
-    if not found:
+    if not pairs:
         return "no training batch reaches the network"
-    return torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])
+    return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
 
 
 def _batches(run: Run) -> Iterator[tuple[Any, int, int]]:
@@ -71,7 +73,7 @@ def _batches(run: Run) -> Iterator[tuple[Any, int, int]]:
 
 def _pairs(run: Run, place: str, row: tuple[int, ...], target: Tensor) -> list[tuple[Tensor, Tensor]]:
     received, count = Received(run.module, ("training_step",)), 0
-    found: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     for batch, index, of in _batches(run):
         moved = transferred(batch, run.module, run.data, run.module.device, of)
         x = _one_call(received, moved, index, of)
@@ -82,13 +84,13 @@ def _pairs(run: Run, place: str, row: tuple[int, ...], target: Tensor) -> list[t
             raise _Unknown("training batches have something else in the place of the target")
         if x.shape[1:] != row or len(x) != len(y):
             raise _Unknown("the network receives other shapes in training, or not a row for each target")
-        if not found and not _row_by_row(received, (moved, index, of), place, len(x)):
+        if not pairs and not _row_by_row(received, (moved, index, of), place, len(x)):
             raise _Unknown("the training step does not hand on a batch's rows one by one, in their order")
-        found.append((x, y.detach().cpu()))
+        pairs.append((x, y.detach().cpu()))
         count += len(x)
         if count >= _ENOUGH:
             break
-    return found
+    return pairs
 
 
 def _one_call(received: Received, batch: Any, index: int = 0, of: int = 0) -> Tensor | None:
@@ -109,16 +111,16 @@ def _row_by_row(received: Received, batch: tuple[Any, int, int], place: str, cou
     Rows are changed by half of them at a time, each time those with a one in another binary digit of their number: no
     two rows are changed at the same times.
     """
-    given, *which = batch
+    whole, *which = batch
     numbers = torch.arange(1, count + 1)
     for digit in range(count.bit_length()):
         chosen = (numbers >> digit) % 2 == 1
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            one = _one_call(received, given, *which)
+            one = _one_call(received, whole, *which)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            other = _one_call(received, _changed(given, chosen, place), *which)
+            other = _one_call(received, _changed(whole, chosen, place), *which)
         if one is None or other is None or one.shape != other.shape or len(one) != count:
             return False
         differs = (one != other).flatten(1).any(1)
@@ -131,10 +133,10 @@ def _changed(batch: Any, rows: Tensor, target: str) -> Any:
     """A batch with other values in some rows of every real tensor that has them, but for the target."""
     leaves, structure = tree_flatten(batch)
     kept = places_of(batch).get(target)
-    made = []
+    changed = []
     for leaf in leaves:
         if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf is not kept and leaf.ndim:
             where = rows.to(leaf.device).reshape(-1, *[1] * (leaf.ndim - 1))
             leaf = torch.where(where, leaf * 0.75 + 0.125, leaf) if len(leaf) == len(rows) else leaf
-        made.append(leaf)
-    return tree_unflatten(made, structure)
+        changed.append(leaf)
+    return tree_unflatten(changed, structure)

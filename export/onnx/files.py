@@ -13,6 +13,7 @@ from export.graph.names import speaking_names
 from export.onnx.parity import verified_onnx
 from export.onnx.runtime import ONNX_RUNTIME
 from export.optional_packages import require
+from export.parity.float_ends import fed
 from export.parity.outputs import EngineParity
 from qtorch.errors import BadConfiguration
 
@@ -66,18 +67,8 @@ def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> OnnxFi
         ParityError: the file is not the graph, or an op lies further off than its row declares.
     """
     step = -(-len(codes[0]) // _MOST)
-    inputs = tuple(_fed(graph, n, array[::step]) for n, array in zip(graph.inputs, codes, strict=True))
+    inputs = fed(graph, tuple(array[::step] for array in codes))
     file, found = verified_onnx(graph.renamed(speaking_names(graph)), name, inputs)
     return OnnxFiles(
         {f"{name}.onnx": file}, {ONNX_RUNTIME.name: found.outputs}, {"bytes": len(file), **found.as_json()}
     )
-
-
-def _fed(graph: Graph, name: str, codes: np.ndarray) -> np.ndarray:
-    """Codes as they are, or the real numbers that the QUANTIZE behind a float32 input makes them of."""
-    if graph.values[name].qparams is not None:
-        return codes
-    behind = next(node.output for node in graph.nodes if name in node.inputs)
-    qparams = graph.values[behind].qparams
-    assert qparams is not None
-    return qparams.dequantize(codes)

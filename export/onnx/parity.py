@@ -17,7 +17,7 @@ from export.graph.ir import Graph, Node
 from export.onnx.runtime import ONNX_RUNTIME, onnx_tensors
 from export.onnx.writer import OnnxModel, onnx_cell, stored_order, write_onnx
 from export.optional_packages import onnx_package
-from export.parity.outputs import EngineParity, FileParity
+from export.parity.outputs import EngineParity, FileParity, distances
 from qtorch.errors import ParityError
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.qparams import QParams
@@ -136,21 +136,12 @@ def onnx_parity(graph: Graph, model: OnnxModel, inputs: tuple[np.ndarray, ...]) 
     largest: dict[str, int] = {}
     for tensors in onnx_tensors(model, inputs):
         for node in graph.nodes:
-            if not graph.is_real(node):
+            if not graph.is_float(node):
                 largest[node.op] = max(largest.get(node.op, 0), _distance(graph, node, tensors))
     expected = interpret(graph, inputs)
     got = ONNX_RUNTIME.run(model.file, inputs)
-    apart = [_apart(o, expected[name]) for name, o in zip(graph.outputs, got, strict=True)]
-    difference = np.concatenate([array.ravel() for array in apart])
-    wrong = int((difference > 0).sum())
-    outputs = EngineParity(
-        ONNX_RUNTIME.version, len(inputs[0]), difference.size, wrong, int(np.ceil(difference.max(initial=0)))
-    )
+    outputs = EngineParity.of(ONNX_RUNTIME.version, got, tuple(expected[name] for name in graph.outputs))
     return OnnxParity(file, largest, outputs)
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.abs(a.astype(np.float64) - b.astype(np.float64))
 
 
 def _distance(graph: Graph, node: Node, tensors: Any) -> int:
@@ -162,7 +153,7 @@ def _distance(graph: Graph, node: Node, tensors: Any) -> int:
     reference = node.row.reference(node.attrs, codes, grids, Rounding.DOUBLE)
     worst = 0
     for name, wanted in zip(node.outputs, reference if isinstance(reference, tuple) else (reference,), strict=True):
-        apart = _apart(tensors[name], wanted.numpy())
+        apart = distances(tensors[name], wanted.numpy())
         allowed = onnx_cell(node.op).lsb.get(graph.values[name].dtype, 0)
         if apart.max(initial=0) > allowed:
             at = tuple(int(i) for i in np.argwhere(apart > allowed)[0])

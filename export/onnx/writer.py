@@ -93,7 +93,7 @@ class _Writer:
         self.initializers: dict[str, Any] = {}
         #: The file's tensor of each value in each order in which it exists.
         self.codes: dict[tuple[str, tuple[int, ...]], str] = {n: n[0] for n in map(self._stored, graph.inputs)}
-        self.reals: dict[str, str] = {}
+        self.floats: dict[str, str] = {}
         self.grids: dict[QParams, list[str]] = {}
 
     def model(self, name: str) -> OnnxModel:
@@ -164,15 +164,15 @@ class _Writer:
             self.codes[name, axes] = tensor
         return self.codes[name, axes]
 
-    def _real(self, name: str, axes: tuple[int, ...]) -> str:
+    def _in_float(self, name: str, axes: tuple[int, ...]) -> str:
         """The float32 tensor of a value with these axes."""
         tensor, qparams = self._codes(name, axes), self.graph.values[name].qparams
         if qparams is None:
             return tensor
-        if tensor not in self.reals:
-            self.reals[tensor] = f"{tensor}.dequantized"
+        if tensor not in self.floats:
+            self.floats[tensor] = f"{tensor}.dequantized"
             self._dequantize(tensor, qparams, axes, f"{tensor}.dequantized")
-        return self.reals[tensor]
+        return self.floats[tensor]
 
     def _dequantize(self, tensor: str, qparams: QParams, axes: tuple[int, ...], output: str) -> None:
         along = {} if qparams.axis is None else {"axis": axes.index(qparams.axis)}
@@ -186,11 +186,10 @@ class _Writer:
             source, sink = node.inputs[0], node.output
             axes = orders[row.roles[0]]
             if self.graph.values[sink].qparams is None:
-                qparams = self.graph.values[source].qparams
-                assert qparams is not None
+                qparams = self.graph.values[source].quantization
                 self._dequantize(self._codes(source, axes), qparams, axes, self._result(sink, axes))
             else:
-                self._quantize(self._real(source, axes), sink, axes)
+                self._quantize(self._in_float(source, axes), sink, axes)
             return
         for each in form:
             inputs, outputs = [], [self._unquantized(node, output, orders) for output in each.outputs]
@@ -198,7 +197,7 @@ class _Writer:
                 if not isinstance(operand, str):
                     inputs.append(self._constant(f"{outputs[0]}.{position}", np.asarray(operand)))
                 elif operand in orders:
-                    inputs.append(self._real(roles[operand], orders[operand]))
+                    inputs.append(self._in_float(roles[operand], orders[operand]))
                 else:
                     inputs.append(f"{node.output}.{operand}" if operand else "")
             self._emit(each.operator, inputs, outputs, **each.attributes)
@@ -232,10 +231,9 @@ class _Writer:
         self.codes[name, axes] = tensor
         return tensor
 
-    def _quantize(self, real: str, name: str, axes: tuple[int, ...]) -> None:
-        qparams = self.graph.values[name].qparams
-        assert qparams is not None
-        self._emit("QuantizeLinear", [real, *self._grid(qparams, name)], [self._result(name, axes)])
+    def _quantize(self, source: str, name: str, axes: tuple[int, ...]) -> None:
+        qparams = self.graph.values[name].quantization
+        self._emit("QuantizeLinear", [source, *self._grid(qparams, name)], [self._result(name, axes)])
 
     def _orders(self, node: Node) -> dict[str, tuple[int, ...]]:
         """In which order an op takes and gives each of its tensors, by role: stored axes in the file's order."""
@@ -273,8 +271,7 @@ class _Writer:
 
 def _fitting(name: str, value: Value, axes: tuple[int, ...]) -> tuple[np.ndarray, str]:
     """A constant with these axes, and its type in ONNX."""
-    assert value.data is not None
-    data = np.ascontiguousarray(value.data.transpose(axes))
+    data = np.ascontiguousarray(value.contents.transpose(axes))
     if value.dtype != "int64":
         return data, value.dtype
     low, high = CODE_RANGE["int32"]

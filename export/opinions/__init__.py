@@ -1,1 +1,4 @@
-"""Second opinions: what other converters make of a network."""
+"""Second opinions: what other engines and converters make of the same network.
+
+For ``python -m export compare``. Needs optional packages.
+"""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from export.graph.ir import Graph
-from export.opinions.grids import ForeignTensor, ends
+from export.opinions.grids import ends
+from export.tflite.contents import FileTensor
 from qtorch.numbers.qparams import QParams
 
 __all__ = ["ForeignNetwork"]
@@ -40,18 +41,18 @@ class ForeignNetwork(nn.Module):
             array, grid = x.cpu().numpy(), _grid(source)
             if self.graph is not None:
                 name = self.graph.inputs[index]
-                array = self.graph.view(name).store(array, self.graph.values[name].shape)
+                array = self.graph.store(name, array)
             stored.append(array if grid is None else grid.quantize(array))
-        real = []
+        floats = []
         for index, (sink, array) in enumerate(zip(self.sinks, self.run(self.model, tuple(stored)), strict=True)):
             grid = _grid(sink)
             found = array if grid is None else grid.dequantize(array)
             if self.graph is not None:
                 name = self.graph.outputs[index]
                 found = self.graph.view(name).restore(found.reshape(len(found), *self.graph.values[name].shape[1:]))
-            real.append(torch.from_numpy(found))
-        return tuple(real) if len(real) > 1 else real[0]
+            floats.append(torch.from_numpy(found))
+        return tuple(floats) if len(floats) > 1 else floats[0]
 
 
-def _grid(tensor: ForeignTensor) -> QParams | None:
+def _grid(tensor: FileTensor) -> QParams | None:
     return QParams(tensor.scale, tensor.zero_point) if tensor.scale else None

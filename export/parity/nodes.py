@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from export.engines import InspectableEngine
-from export.graph.interpret import real_reference, widened
+from export.graph.interpret import float_reference, widened
 from export.graph.ir import Graph, Node
 from qtorch.errors import ParityError
 from qtorch.numbers.fixedpoint import Rounding
@@ -105,10 +105,10 @@ def _reference(
     """What a node should have computed, each output with how far a float result may lie from it."""
     codes = {role: widened(tensors[name]) for role, name in node.input_roles().items()}
     grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
-    real = graph.is_real(node)
-    found = real_reference(node, codes, grids) if real else node.row.reference(node.attrs, codes, grids, rounding)
+    in_float = graph.is_float(node)
+    found = float_reference(node, codes, grids) if in_float else node.row.reference(node.attrs, codes, grids, rounding)
     arrays = [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
-    if not real and node.op != "dequantize":
+    if not in_float and node.op != "dequantize":
         return [(array, None) for array in arrays]
     return [(array, _allowed(node, array, codes, grids)) for array in arrays]
 

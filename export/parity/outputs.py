@@ -35,6 +35,7 @@ __all__ = [
     "compare_file",
     "compare_graphs",
     "corner_codes",
+    "distances",
     "network_codes",
     "parity",
 ]
@@ -61,10 +62,22 @@ class EngineParity:
     mismatches: int
     max_lsb: int
 
+    @classmethod
+    def of(cls, version: str, got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> EngineParity:
+        """The comparison of outputs, ``[samples, ...]`` each; distances between floats count as LSB, rounded up."""
+        apart = np.concatenate([distances(*pair).ravel() for pair in zip(got, expected, strict=True)])
+        wrong, largest = int((apart > 0).sum()), int(np.ceil(apart.max(initial=0)))
+        return cls(version, len(expected[0]), apart.size, wrong, largest)
+
     @property
     def exact_share(self) -> float:
         """Share of outputs that agree exactly; not a number where there was none to compare."""
         return 1 - self.mismatches / self.outputs if self.outputs else float("nan")
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far two arrays of codes, or of floats, lie apart: float64, which holds all differences of 32 bits."""
+    return np.abs(a.astype(np.float64) - b.astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -177,8 +190,8 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     element in all, every code there is.
     """
     values = [graph.values[name] for name in graph.inputs]
-    sizes = [int(np.prod(value.shape[1:])) for value in values]
-    limits = [value.qparams.code_range for value in values if value.qparams is not None]
+    sizes = [value.elements for value in values]
+    limits = [value.quantization.code_range for value in values]
     if sum(sizes) == 1 and values[0].dtype == "int8":
         return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
     free = min(sum(sizes), 10)
@@ -232,8 +245,8 @@ def parity(
         else:
             engines[name] = found
 
-    judges, real = [], graph.has_real_nodes
-    if real:
+    judges, in_float = [], graph.has_float_nodes
+    if in_float:
         judge = TFLM if tflm_available() else LITERT_REFERENCE
         node_parity(graph, model, codes, judge)
         judges.append(f"{judge.name}, node by node")
@@ -259,11 +272,11 @@ def parity(
         report(engine.name, engine, expected)
     if network is not None:
         for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
-            engines[name] = _compare(torch.__version__, network_codes(network, graph, codes, mode), expected)
+            engines[name] = EngineParity.of(torch.__version__, network_codes(network, graph, codes, mode), expected)
         exact = engines["qat_network_exact"]
-        if exact.mismatches and not real:
+        if exact.mismatches and not in_float:
             raise ParityError(f"the network in EXACT mode differs from the reference on {exact.mismatches} outputs")
-        judges += [] if real else ["qat_network_exact"]
+        judges += [] if in_float else ["qat_network_exact"]
     one_input = len(codes) == 1 and codes[0].size == 256 and len(np.unique(codes[0])) == 256
     return ParityReport(file, engines, tuple(judges), one_input, not_run)
 
@@ -284,28 +297,20 @@ def network_codes(
 
     The network is left in the mode in which it was.
     """
-    ends = (graph.inputs, graph.outputs)
-    sources, sinks = ([(graph.view(name), graph.values[name]) for name in names] for names in ends)
     parts = []
     with torch.no_grad(), evaluating(network), in_mode(network, mode):
         for start in range(0, len(codes[0]), _CHUNK):
-            real = []
-            for array, (view, value) in zip(codes, sources, strict=True):
-                assert value.qparams is not None
-                real.append(value.qparams.dequantize(view.restore(array[start : start + _CHUNK])))
-            parts.append(tensors_in(network(*(torch.from_numpy(x) for x in real))))
-    outputs = []
-    for tensors, (view, value) in zip(zip(*parts, strict=True), sinks, strict=True):
-        assert value.qparams is not None
-        outputs.append(view.store(value.qparams.quantize(torch.cat(tensors).numpy()), value.shape))
-    return tuple(outputs)
+            held = zip(graph.inputs, (array[start : start + _CHUNK] for array in codes), strict=True)
+            parts.append(tensors_in(network(*(torch.from_numpy(graph.decode(*each)) for each in held))))
+    outputs = zip(graph.outputs, zip(*parts, strict=True), strict=True)
+    return tuple(graph.encode(name, torch.cat(tensors).numpy()) for name, tensors in outputs)
 
 
 def _judge(
     engine: Engine, graph: Graph, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
 ) -> EngineParity:
     got = engine.run(model, codes)
-    result = _compare(engine.version, got, expected)
+    result = EngineParity.of(engine.version, got, expected)
     for name, outcome, wanted in zip(graph.outputs, got, expected, strict=True):
         wrong = np.argwhere(outcome != wanted)
         if len(wrong):
@@ -324,17 +329,10 @@ def _report(
 ) -> EngineParity | NotRun:
     """What an engine that is no judge says; that it can't run a model is no reason not to export it."""
     try:
-        return _compare(engine.version, engine.run(model, codes), expected)
+        return EngineParity.of(engine.version, engine.run(model, codes), expected)
     except (RuntimeError, ValueError) as error:
         return NotRun(engine.version, str(error).partition("\n")[0])
 
 
 def _producer(graph: Graph, name: str) -> str:
     return next((f"{node.op} {name!r}" for node in graph.nodes if name in node.outputs), name)
-
-
-def _compare(version: str, got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> EngineParity:
-    pairs = zip(got, expected, strict=True)
-    difference = np.concatenate([np.abs(g.astype(np.int64) - e.astype(np.int64)).ravel() for g, e in pairs])
-    wrong = int((difference > 0).sum())
-    return EngineParity(version, len(expected[0]), int(difference.size), wrong, int(difference.max(initial=0)))

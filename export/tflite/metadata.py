@@ -65,8 +65,7 @@ def weights_hash(graph: Graph) -> str:
     """SHA-256 in hexadecimal of all constants as they lie in a file, in the graph's order."""
     digest = hashlib.sha256()
     for value in graph.constants().values():
-        assert value.data is not None
-        digest.update(raw_bytes(value.data, value.dtype))
+        digest.update(raw_bytes(value.contents, value.dtype))
     return digest.hexdigest()
 
 

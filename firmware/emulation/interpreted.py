@@ -71,16 +71,16 @@ def interpreted(
     """
     check_samples(inputs, expected)
     options = options or Options()
-    with tempfile.TemporaryDirectory(prefix="interpreted-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="interpreted-") as temporary:
+        folder = Path(temporary)
         sizes = (inputs.shape[1], expected.shape[1])
         objects = _compile(library, {**sources, f"{name}_model.h": _model_header(name, sizes)}, name, folder, options)
         arena = _smallest_arena(library, Model(name, folder, (*objects, _arena(library, folder, _LARGEST))), options)
         model = Model(name, folder, (*objects, _arena(library, folder, arena)))
         machine = library.machine
         smallest = weigh(machine, (link(machine, model, (*machine.start, "tflm/smallest.c"), "smallest.elf"),))
-        found = replay_model(machine, model, inputs, expected, options)
-        return Interpreted(dataclasses.replace(found, firmware=smallest), arena)
+        replay = replay_model(machine, model, inputs, expected, options)
+        return Interpreted(dataclasses.replace(replay, firmware=smallest), arena)
 
 
 def _model_header(name: str, sizes: tuple[int, int]) -> str:

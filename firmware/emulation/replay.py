@@ -159,13 +159,13 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
             output=output,
         )
     ticks, outputs, figures = _results(machine, folder / "results.bin", expected)
-    found = _compared(machine, model.name, expected, outputs, figures, code)
+    mismatch = _compared(machine, model.name, expected, outputs, figures, code)
     cost, overhead = _cost(machine, ticks, figures[2])
     stack = figures[3] if machine.kind != "host" else None
     if machine.ram is not None and stack is not None:
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
-    return Replay(machine.name, len(inputs), mismatches, found, outputs, cost, overhead, stack, alone, firmware)
+    return Replay(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware)
 
 
 def check_samples(inputs: np.ndarray, expected: np.ndarray) -> None:

@@ -87,9 +87,9 @@ def build_sketch(folder: Path) -> Path:
     Raises:
         DidNotBuild: there is not exactly one ``.ino``, a source does not compile, or the sketch does not fit.
     """
-    found = sorted(path.name for path in folder.glob("*.ino"))
-    if len(found) != 1:
-        raise DidNotBuild(where=str(folder), expected="one .ino file", got=f"{found}")
+    sketches = sorted(path.name for path in folder.glob("*.ino"))
+    if len(sketches) != 1:
+        raise DidNotBuild(where=str(folder), expected="one .ino file", got=f"{sketches}")
     build = folder / "build"
     build.mkdir(exist_ok=True)
     objects = [
@@ -99,11 +99,11 @@ def build_sketch(folder: Path) -> Path:
     ]
     elf = build / "sketch.elf"
     flags = (*_COMMON, "-fuse-linker-plugin", "-Wl,--gc-sections")
-    run_tool(f"{found[0]}: link", ("avr-gcc", *flags, *objects, *_core(), "-lm", "-o", elf))
+    run_tool(f"{sketches[0]}: link", ("avr-gcc", *flags, *objects, *_core(), "-lm", "-o", elf))
     weighed = sketch_size(elf)
     if weighed.flash > _MOST_FLASH or weighed.ram > _MOST_RAM:
         raise DidNotBuild(
-            where=found[0],
+            where=sketches[0],
             expected=f"at most {_MOST_FLASH} bytes of flash and {_MOST_RAM} of RAM",
             got=f"{weighed.flash} and {weighed.ram}",
         )

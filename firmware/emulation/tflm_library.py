@@ -83,12 +83,12 @@ class Library:
 
 def libraries(root: Path) -> tuple[Library, ...]:
     """All libraries under ``root/gen`` for processors that a machine here has, in the order of their folders."""
-    found = []
+    present = []
     for file in sorted(root.glob(f"gen/*/lib/{_LIBRARY}")):
         named = _FOLDER.fullmatch(file.parents[1].name)
         if named is not None and named["arch"] in _ARCHS:
-            found.append(Library(root, file, named["arch"], named["build"], named["kernels"] or "reference"))
-    return tuple(found)
+            present.append(Library(root, file, named["arch"], named["build"], named["kernels"] or "reference"))
+    return tuple(present)
 
 
 def optimization(root: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from qtorch.c_cells.strides import bytes_each
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier
 from qtorch.numbers.grid import Grid
 from qtorch.row.fused_activation import activation_limits
-from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, NoKernel, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, KernelCell, NoKernel, Operands, TensorArgument
 from qtorch.row.row import Attrs, Reference
 
 __all__ = ["Factors", "by_table", "rescaling", "table_of_codes"]
@@ -48,7 +48,7 @@ def table_of_codes(reference: Reference, operands: Operands, role: str = "input"
     codes = reference(operands.attrs, {**given, role: every}, views, Rounding.DOUBLE).numpy().astype(np.int8)
     arguments: dict[str, Argument] = {
         "in": TensorArgument(role),
-        "table": Table(codes.reshape(-1)),
+        "table": ConstantTable(codes.reshape(-1)),
         "out": TensorArgument("output"),
         "size": operands.size(role),
     }

@@ -145,8 +145,8 @@ class CallForm(_Form):
         """The call with these tensors, one for each name; what has its default is left out."""
         whole = self._with(tensors)
         defaults = {name: each.default for name, each in self.signature.parameters.items()}
-        given = {name: value for name, value in whole.items() if value is not defaults[name]}
-        bound = inspect.BoundArguments(self.signature, given)
+        handed_in = {name: value for name, value in whole.items() if value is not defaults[name]}
+        bound = inspect.BoundArguments(self.signature, handed_in)
         return Arguments(bound.args, bound.kwargs)
 
     def tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -196,21 +196,21 @@ class CallForm(_Form):
         )
 
 
-def _in_order(example: Any, given: Any) -> Any:
+def _in_order(example: Any, value: Any) -> Any:
     """``given`` with the keys of every dict in the order that they have in ``example``."""
-    if isinstance(example, dict) and isinstance(given, dict) and example.keys() == given.keys():
-        return {key: _in_order(each, given[key]) for key, each in example.items()}
-    if type(example) is type(given) and type(given) in (list, tuple) and len(example) == len(given):
-        return type(given)(_in_order(*pair) for pair in zip(example, given, strict=True))
-    return given
+    if isinstance(example, dict) and isinstance(value, dict) and example.keys() == value.keys():
+        return {key: _in_order(each, value[key]) for key, each in example.items()}
+    if type(example) is type(value) and type(value) in (list, tuple) and len(example) == len(value):
+        return type(value)(_in_order(*pair) for pair in zip(example, value, strict=True))
+    return value
 
 
-def call_form(net: nn.Module, given: Arguments, taken: Collection[str] = ()) -> tuple[CallForm, list[Tensor]]:
+def call_form(net: nn.Module, arguments: Arguments, taken: Collection[str] = ()) -> tuple[CallForm, list[Tensor]]:
     """The form of a call, and its tensors.
 
     Args:
         net: that is called.
-        given: its arguments; NumPy arrays count as tensors.
+        arguments: its arguments; NumPy arrays count as tensors.
         taken: names that no input may have.
 
     Raises:
@@ -218,23 +218,23 @@ def call_form(net: nn.Module, given: Arguments, taken: Collection[str] = ()) -> 
     """
     signature = signature_of(net)
     try:
-        bound = signature.bind(*given.args, **given.kwargs)
+        bound = signature.bind(*arguments.args, **arguments.kwargs)
     except TypeError as error:
         raise BadConfiguration(
             where="example_input",
             expected=f"the arguments of {type(net).__name__}.forward{signature}",
-            got=f"{_described(given.args or given.kwargs)}: {error}",
+            got=f"{_described(arguments.args or arguments.kwargs)}: {error}",
             remedy="pass a tensor, a tuple with an argument in each place, or a dict of arguments by name",
         ) from None
     bound.apply_defaults()
-    found, spec = pytree.tree_flatten_with_path(dict(bound.arguments))
-    leaves = [torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf for _, leaf in found]
-    names = [_name(path) for (path, _), leaf in zip(found, leaves, strict=True) if isinstance(leaf, Tensor)]
+    paths, spec = pytree.tree_flatten_with_path(dict(bound.arguments))
+    leaves = [torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf for _, leaf in paths]
+    names = [_name(path) for (path, _), leaf in zip(paths, leaves, strict=True) if isinstance(leaf, Tensor)]
     if not names:
         raise BadConfiguration(
             where="example_input",
             expected="a tensor, or several in a tuple, list or dict",
-            got=_described(given.args or given.kwargs),
+            got=_described(arguments.args or arguments.kwargs),
             remedy="pass one batch as the network is called with it",
         )
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]

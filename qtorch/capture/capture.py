@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
-from qtorch.capture.check import require_captured, require_repeatable
 from qtorch.capture.decompositions import decompose
+from qtorch.capture.evaluation_comparison import require_captured
+from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
-from qtorch.capture.tracing import Trace, Traced, detach_what_is_frozen, is_leaf, trace
+from qtorch.capture.repeatability import require_repeatable
+from qtorch.capture.tracing import Trace, Traced, is_leaf, trace
 from qtorch.capture.training_comparison import training_difference, training_trace
 from qtorch.capture.training_form import act_in_training, keep_training_form
 from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
@@ -46,8 +48,8 @@ class CapturedNetwork(fx.GraphModule):
 
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the network returns them, of its input tensors."""
-        found = super().__call__(*tensors)
-        return found if self.outputs is None else self.outputs.rebuilt(found)
+        outputs = super().__call__(*tensors)
+        return outputs if self.outputs is None else self.outputs.rebuilt(outputs)
 
     def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
         """The input tensors of a batch that is as the example was: a tensor, a tuple of arguments, a dict of them.
@@ -113,13 +115,13 @@ class Capture:
             return self._traced(kind, decomposed)
 
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
-        found = self._trace(self._inside(decomposed), kind, ())
+        trace = self._trace(self._inside(decomposed), kind, ())
         if self.reference is None or not _has_own_code(self.net):
-            return self._finished(found), ""
-        captured, odd = self._with_training(found, decomposed)
-        if odd and found.identities:
+            return self._finished(trace), ""
+        captured, odd = self._with_training(trace, decomposed)
+        if odd and trace.identities:
             # Of layers that do nothing in evaluation it does not matter what they do in training.
-            opaque = self._trace(self._inside(decomposed), kind, found.identities)
+            opaque = self._trace(self._inside(decomposed), kind, trace.identities)
             act_in_training(opaque.graph, opaque.opaque)
             captured, odd = self._with_training(opaque, decomposed)
         if odd:
@@ -127,19 +129,19 @@ class Capture:
             captured = self._finished(self._trace(self._inside(decomposed), kind, ()))
         return captured, odd
 
-    def _with_training(self, found: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
+    def _with_training(self, trace: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
         """A trace with what only training does, and in words what that is not."""
-        odd, differs = self._keep_training_form(found, decomposed)
-        captured = self._finished(found)
-        suspect = differs or found.opaque or found.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
+        odd, differs = self._keep_training_form(trace, decomposed)
+        captured = self._finished(trace)
+        suspect = differs or trace.opaque or trace.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
         if odd or not suspect:
             return captured, odd
-        return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(found.opaque))
+        return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))
 
-    def _finished(self, found: Trace[Captured]) -> Captured:
-        detach_what_is_frozen(found.graph)
-        found.graph.form, found.graph.outputs = self.form, found.outputs
-        return found.graph.eval()
+    def _finished(self, trace: Trace[Captured]) -> Captured:
+        detach_what_is_frozen(trace.graph)
+        trace.graph.form, trace.graph.outputs = self.form, trace.outputs
+        return trace.graph.eval()
 
     def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
         try:
@@ -159,13 +161,13 @@ class Capture:
         numbers = (*module._forward_pre_hooks, *module._forward_hooks)
         return any((name, number) not in self.acting for number in numbers)
 
-    def _keep_training_form(self, found: Trace[Captured], decomposed: bool) -> tuple[str, bool]:
+    def _keep_training_form(self, trace: Trace[Captured], decomposed: bool) -> tuple[str, bool]:
         # A trace of training may write, so it has tensors of its own, but for functions that know the network's.
         replaced = any("forward" in vars(module) for module in self.net.modules())
         apart = self._inside(decomposed, shared=replaced)
         try:
-            trained = training_trace(apart.train(), self.form, found.opaque, self.acting)
-            return keep_training_form(found.graph, trained, lambda: self._inside(decomposed).train())
+            trained = training_trace(apart.train(), self.form, trace.opaque, self.acting)
+            return keep_training_form(trace.graph, trained, lambda: self._inside(decomposed).train())
         except BadInput as error:
             return f"what can't be followed: {error}", True
 

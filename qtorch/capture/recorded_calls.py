@@ -25,7 +25,7 @@ __all__ = ["RecordedCall", "first_difference", "line_that", "recorded_calls"]
 
 _OURS = Path(__file__).parent
 #: Files of this package that call networks.
-_RUNNING = frozenset(str(_OURS / name) for name in ("reference.py", "check.py"))
+_RUNNING = frozenset(str(_OURS / name) for name in ("reference.py", "repeatability.py", "evaluation_comparison.py"))
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ def line_that(changes: Callable[[], bool], run: Callable[[], Any]) -> str:
         changes: whether what is looked for has happened.
         run: runs that code.
     """
-    last, found = ["", ""], [""]
+    last, changing = ["", ""], [""]
 
     def watch(frame: Any, event: str, argument: Any) -> Any:
         if not is_own(frame.f_code.co_filename):
             return None
-        if not found[0] and last[0] and changes():
-            found[0] = last[0]
+        if not changing[0] and last[0] and changes():
+            changing[0] = last[0]
         if event == "line":
             last[0] = _line(frame.f_code.co_filename, frame.f_lineno)
         return watch
@@ -136,7 +136,7 @@ def line_that(changes: Callable[[], bool], run: Callable[[], Any]) -> str:
         run()
     finally:
         sys.settrace(before)
-    return found[0]
+    return changing[0]
 
 
 def first_difference(

@@ -157,10 +157,10 @@ def probes(examples: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
         count: of samples.
     """
     generator = torch.Generator().manual_seed(count)
-    found = []
+    inputs = []
     for example in examples:
         if not example.dim():
-            found.append(example)
+            inputs.append(example)
             continue
         values = torch.randn(count, *example.shape[1:], generator=generator)
         sizes = torch.tensor([_SIZES[index % len(_SIZES)] for index in range(count)])
@@ -168,5 +168,5 @@ def probes(examples: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
         values = values.to(example.device)
         if count > 1 and bool(torch.isfinite(example[:1]).all()):
             values[:1] = example[:1]
-        found.append(values)
-    return tuple(found)
+        inputs.append(values)
+    return tuple(inputs)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -14,28 +12,14 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
-from qtorch.capture.untraceable import Untraceable, is_own, untraceable
+from qtorch.capture.nodes import Recorder, keep_gradient_mode
+from qtorch.capture.untraceable import Untraceable, untraceable
 from qtorch.errors import BadConfiguration
 from qtorch.normalization import Normalization
 
-__all__ = [
-    "Trace",
-    "detach_what_is_frozen",
-    "is_leaf",
-    "is_tensor",
-    "keeps_gradients",
-    "shape_of",
-    "source_line",
-    "trace",
-    "traced_calls",
-    "value_of",
-]
+__all__ = ["Trace", "Traced", "is_leaf", "trace", "traced_calls"]
 
-#: Where a node's result is kept: a tensor's shape, or the plain value itself.
-_SHAPE, _VALUE = "shape", "value"
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
-#: Of a call that stood in a block without gradients.
-_NO_GRADIENT = "no_gradient"
 
 
 class _Tracer(fx.Tracer):
@@ -97,8 +81,7 @@ class _Tracer(fx.Tracer):
 
     def create_node(self, *arguments: Any, **named: Any) -> fx.Node:
         node = super().create_node(*arguments, **named)
-        if not torch.is_grad_enabled():
-            node.meta[_NO_GRADIENT] = True
+        keep_gradient_mode(node)
         return node
 
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -162,14 +145,14 @@ def trace(
         UnsupportedLayer: code that a tracer can't follow.
         BadConfiguration: the network does not run on the examples.
     """
-    found = traced_calls(net, form, kind, opaque, acting)
-    traced = found.graph
+    calls = traced_calls(net, form, kind, opaque, acting)
+    traced = calls.graph
     examples = tuple(e.repeat(2, *[1] * (e.dim() - 1)) if e.dim() and len(e) == 1 else e for e in examples)
     was_training = [(module, module.training) for module in traced.modules()]
     traced.eval()
     try:
         with torch.no_grad():
-            _Recorder(traced).run(*examples)
+            Recorder(traced).run(*examples)
     except Exception as error:
         raise BadConfiguration(
             where="example_input",
@@ -180,7 +163,7 @@ def trace(
         ) from error
     for module, training in was_training:
         module.training = training
-    return found
+    return calls
 
 
 def traced_calls(
@@ -198,14 +181,16 @@ def traced_calls(
             graph = tracer.trace(net)
     except Exception as error:
         raise untraceable(net, error) from error
-    made = kind(tracer.root, graph, kind.__name__)
-    for module in made.modules():
+    traced = kind(tracer.root, graph, kind.__name__)
+    for module in traced.modules():
         if is_leaf(module):
             # What they do has become calls, or was seen to do nothing.
             for hooks in (module._forward_pre_hooks, module._forward_hooks, module._backward_hooks):
                 hooks.clear()
             module._backward_pre_hooks.clear()
-    return Trace(made, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque), tracer.own_gradients)
+    return Trace(
+        traced, tracer.output_form, tuple(dict.fromkeys(tracer.identities)), tuple(opaque), tracer.own_gradients
+    )
 
 
 #: Functions that draw numbers, which are drawn anew in every call; and those that make a tensor of a size.
@@ -219,13 +204,13 @@ def _factories_traced(tracer: fx.Tracer) -> Iterator[None]:
     plain = {name: getattr(torch, name) for name in (*_DRAWING, *_MAKING)}
 
     def traceable(name: str, function: Any) -> Any:
-        def made(*args: Any, **kwargs: Any) -> Any:
+        def traced_or_plain(*args: Any, **kwargs: Any) -> Any:
             sized = any(isinstance(each, fx.Proxy) for each in pytree.tree_leaves((args, kwargs)))
             if sized or name in _DRAWING:
                 return tracer.create_proxy("call_function", function, args, kwargs)
             return function(*args, **kwargs)
 
-        return made
+        return traced_or_plain
 
     for name, function in plain.items():
         setattr(torch, name, traceable(name, function))
@@ -271,76 +256,3 @@ class _NoContext:
 
     def set_materialize_grads(self, value: bool) -> None:
         """Nothing is kept."""
-
-
-def detach_what_is_frozen(traced: fx.GraphModule) -> None:
-    """Where a block without gradients ends, let none go back into it."""
-    graph = traced.graph
-    for node in list(graph.nodes):
-        if _NO_GRADIENT not in node.meta or node.op in ("placeholder", "get_attr", "output"):
-            continue
-        if not is_tensor(node):
-            # Of several tensors each is looked at by itself.
-            for user in node.users:
-                user.meta[_NO_GRADIENT] = True
-            continue
-        readers = {user for user in node.users if _NO_GRADIENT not in user.meta}
-        if readers:
-            with graph.inserting_after(node):
-                detached = graph.call_method("detach", (node,))
-            detached.meta = {**node.meta}
-            detached.stack_trace = node.stack_trace
-            node.replace_all_uses_with(detached, delete_user_cb=readers.__contains__)
-            traced.recompile()
-
-
-class _Recorder(fx.Interpreter):
-    """Runs the graph once and keeps every result's shape or value."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            n.meta[_SHAPE] = tuple(result.shape)
-            n.meta["dtype"] = result.dtype
-        else:
-            n.meta[_VALUE] = fx.node.map_aggregate(result, _plain)
-        return result
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value.shape) if isinstance(value, Tensor) else value
-
-
-def keeps_gradients(node: fx.Node) -> bool:
-    """Whether a call stands in no block without gradients."""
-    return _NO_GRADIENT not in node.meta
-
-
-def is_tensor(node: Any) -> bool:
-    """Whether an argument is a node that computes a tensor."""
-    return isinstance(node, fx.Node) and _SHAPE in node.meta
-
-
-def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Of a tensor, batch axis included; of the first tensor where the node gives several."""
-    found = node.meta[_SHAPE] if _SHAPE in node.meta else node.meta[_VALUE][0]
-    return tuple(found)
-
-
-def value_of(argument: Any) -> Any:
-    """An argument with every node that computes a size replaced by that size."""
-    return fx.node.map_aggregate(
-        argument, lambda v: v.meta[_VALUE] if isinstance(v, fx.Node) and _VALUE in v.meta else v
-    )
-
-
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>(?!File ").*)')
-
-
-def source_line(node: fx.Node) -> str:
-    """``file.py:12: x = self.conv(x)`` of the call, or an empty string where it is not known."""
-    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if is_own(m["file"]) and m["code"]]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"{Path(last['file']).name}:{last['line']}: {last['code'].strip()}"

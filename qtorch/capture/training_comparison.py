@@ -102,10 +102,10 @@ def _first_difference(
         if any(_far(*pair) for pair in zip(wanted.outputs, wanted.outputs, again.outputs, strict=False)):
             return _DRAWN
         try:
-            found = _step(mine, None, inputs, seed)
+            ours = _step(mine, None, inputs, seed)
         except Exception as error:
             return f"a step that fails: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        odd = _different(wanted, moved, found, pairs)
+        odd = _different(wanted, moved, ours, pairs)
         if odd:
             return odd
     return ""
@@ -123,12 +123,12 @@ def _step(net: nn.Module, form: CallForm | None, inputs: Sequence[Tensor], seed:
     random.seed(seed)
     np.random.seed(seed)
     net.zero_grad()
-    given = [each.clone() for each in inputs]
+    copies = [each.clone() for each in inputs]
     with torch.enable_grad():
         if form is None:
-            outputs = tensors_in(net(*given))
+            outputs = tensors_in(net(*copies))
         else:
-            call = form.arguments(given)
+            call = form.arguments(copies)
             outputs = tensors_in(net(*call.args, **call.kwargs))
         generator = torch.Generator().manual_seed(seed)
         loss = sum((y * torch.randn(y.shape, generator=generator).to(y.device)).sum() for y in outputs)
@@ -139,31 +139,31 @@ def _step(net: nn.Module, form: CallForm | None, inputs: Sequence[Tensor], seed:
     return _Step(tuple(each.detach() for each in outputs), tensors, _generators())
 
 
-def _different(wanted: _Step, moved: _Step, found: _Step, pairs: dict[str, str | None]) -> str:
-    if len(wanted.outputs) != len(found.outputs):
-        return f"{len(wanted.outputs)} outputs instead of {len(found.outputs)}"
-    for index, (a, b, c) in enumerate(zip(wanted.outputs, moved.outputs, found.outputs, strict=True)):
+def _different(wanted: _Step, moved: _Step, ours: _Step, pairs: dict[str, str | None]) -> str:
+    if len(wanted.outputs) != len(ours.outputs):
+        return f"{len(wanted.outputs)} outputs instead of {len(ours.outputs)}"
+    for index, (a, b, c) in enumerate(zip(wanted.outputs, moved.outputs, ours.outputs, strict=True)):
         if _far(a, b, c):
             return f"other values of output {index}"
     for name, mine in pairs.items():
         if mine is None:
             # Nothing that was captured computes with it.
             continue
-        three = wanted.tensors.get(name), moved.tensors.get(name), found.tensors.get(mine)
+        three = wanted.tensors.get(name), moved.tensors.get(name), ours.tensors.get(mine)
         like = next((each for each in three if each is not None), None)
         if like is not None and _far(*(torch.zeros_like(like) if each is None else each for each in three)):
             return f"other gradients, or values, of {name!r}"
     # Numbers of Python and NumPy are constants in what was traced.
-    return "" if wanted.generators == found.generators else _DRAWN
+    return "" if wanted.generators == ours.generators else _DRAWN
 
 
-def _far(wanted: Tensor, moved: Tensor, found: Tensor) -> bool:
-    if wanted.shape != found.shape:
+def _far(wanted: Tensor, moved: Tensor, ours: Tensor) -> bool:
+    if wanted.shape != ours.shape:
         return True
     if not wanted.is_floating_point() or not wanted.numel():
-        return not torch.equal(wanted, found)
+        return not torch.equal(wanted, ours)
     known = torch.isfinite(wanted) & torch.isfinite(moved)
     size = torch.where(known, wanted, 0).abs().amax()
     own = torch.where(known, wanted - moved, 0).abs().amax()
-    gap = torch.where(known, wanted - found, 0).abs().amax()
+    gap = torch.where(known, wanted - ours, 0).abs().amax()
     return not bool(gap <= _NEAR * size + _TIMES * own + 1e-12)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.tracing import keeps_gradients, source_line
+from qtorch.capture.nodes import keeps_gradients, source_line
 from qtorch.capture.writing_calls import writing_calls, written_by
 
 __all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
@@ -104,13 +104,13 @@ def keep_training_form(
         # What nothing reads is no part of either form, except what writes.
         writing = frozenset(writing_calls(each))
         each.graph.eliminate_dead_code(partial(_is_impure, writing))
-    found, odd = _aligned(evaluated, graph)
+    alignment, odd = _aligned(evaluated, graph)
     if odd:
         return odd, True
-    root = make_root() if found.replaced else None
-    for (source, by), readers in found.replaced.items():
+    root = make_root() if alignment.replaced else None
+    for (source, by), readers in alignment.replaced.items():
         assert root is not None
-        part, outside = _part(found, graph, root, source, by)
+        part, outside = _part(alignment, graph, root, source, by)
         if part is None:
             return _described(by), True
         name = _free_name(evaluated, "in_training")
@@ -120,10 +120,10 @@ def keep_training_form(
         inserted.meta, inserted.stack_trace = dict(source.meta), by.stack_trace
         for reader, place in readers:
             reader.args, reader.kwargs = _put((reader.args, reader.kwargs), inserted, place, count())
-    if found.replaced:
+    if alignment.replaced:
         evaluated.graph.lint()
         evaluated.recompile()
-    return "", bool(found.extra)
+    return "", bool(alignment.extra)
 
 
 def _is_impure(writing: frozenset[fx.Node], node: fx.Node) -> bool:
@@ -135,12 +135,12 @@ def _drop_what_does_nothing(evaluated: fx.GraphModule) -> None:
     for node in list(evaluated.graph.nodes):
         if node.op == "call_function" and _DROPPING.search(getattr(node.target, "__name__", "")):
             try:
-                given = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+                bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)
             except (TypeError, ValueError):
                 continue
-            given.apply_defaults()
-            first = next(iter(given.arguments.values()))
-            if given.arguments.get("training") is False and isinstance(first, fx.Node):
+            bound.apply_defaults()
+            first = next(iter(bound.arguments.values()))
+            if bound.arguments.get("training") is False and isinstance(first, fx.Node):
                 node.replace_all_uses_with(first)
                 evaluated.graph.erase_node(node)
 
@@ -159,20 +159,20 @@ def _free_name(module: fx.GraphModule, stem: str) -> str:
 
 def _aligned(evaluated: fx.GraphModule, trained: fx.GraphModule) -> tuple[_Alignment, str]:
     """Both traces side by side, and the first call of evaluation that training has nowhere."""
-    found, rest = _Alignment(), iter(trained.graph.nodes)
+    alignment, rest = _Alignment(), iter(trained.graph.nodes)
     for node in evaluated.graph.nodes:
         for other in rest:
-            readings = _readings(found, node, other)
+            readings = _readings(alignment, node, other)
             if readings is None or not _same_place(evaluated, trained, node, other):
-                found.extra.add(other)
+                alignment.extra.add(other)
                 continue
-            found.same[node] = other
+            alignment.same[node] = other
             for place, source, by in readings:
-                found.replaced.setdefault((source, by), []).append((node, place))
+                alignment.replaced.setdefault((source, by), []).append((node, place))
             break
         else:
-            return found, _described(node)
-    return found, ""
+            return alignment, _described(node)
+    return alignment, ""
 
 
 def _same_place(evaluated: fx.GraphModule, trained: fx.GraphModule, node: fx.Node, other: fx.Node) -> bool:
@@ -190,7 +190,7 @@ def _attribute(module: fx.GraphModule, node: fx.Node) -> Any:
     return getattr(module.get_submodule(owner), name)
 
 
-def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[int, fx.Node, fx.Node]] | None:
+def _readings(alignment: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[int, fx.Node, fx.Node]] | None:
     """What ``other`` reads in place of what ``node`` does, if they are the same call but for that."""
     if node.op != other.op or node.target != other.target:
         return None
@@ -200,9 +200,9 @@ def _readings(found: _Alignment, node: fx.Node, other: fx.Node) -> list[tuple[in
         return None
     for place, (a, b) in enumerate(zip(mine, theirs, strict=True)):
         if isinstance(a, fx.Node) and isinstance(b, fx.Node):
-            if found.same.get(a) is b:
+            if alignment.same.get(a) is b:
                 continue
-            if b not in found.extra or found.same.get(a) not in _ancestors(found, b):
+            if b not in alignment.extra or alignment.same.get(a) not in _ancestors(alignment, b):
                 return None
             replaced.append((place, a, b))
         elif type(a) is not type(b) or a != b:
@@ -229,15 +229,15 @@ def _put(argument: Any, inserted: fx.Node, place: int, places: Iterator[int]) ->
         next(places)
         return type(argument)([_put(each, inserted, place, places) for each in argument])
     if isinstance(argument, dict):
-        found = {}
+        entries = {}
         for key, each in argument.items():
             next(places)
-            found[key] = _put(each, inserted, place, places)
-        return found
+            entries[key] = _put(each, inserted, place, places)
+        return entries
     return inserted if next(places) == place else argument
 
 
-def _ancestors(found: _Alignment, node: fx.Node) -> set[fx.Node]:
+def _ancestors(alignment: _Alignment, node: fx.Node) -> set[fx.Node]:
     """What a node is computed from, down to nodes that both forms have."""
     seen: set[fx.Node] = set()
     waiting = [node]
@@ -245,26 +245,26 @@ def _ancestors(found: _Alignment, node: fx.Node) -> set[fx.Node]:
         for each in waiting.pop().all_input_nodes:
             if each not in seen:
                 seen.add(each)
-                waiting += [each] if each in found.extra else []
+                waiting += [each] if each in alignment.extra else []
     return seen
 
 
 def _part(
-    found: _Alignment, trained: fx.GraphModule, root: nn.Module, source: fx.Node, by: fx.Node
+    alignment: _Alignment, trained: fx.GraphModule, root: nn.Module, source: fx.Node, by: fx.Node
 ) -> tuple[fx.GraphModule | None, list[fx.Node]]:
     """The calls that make ``by`` of ``source``'s counterpart, as a module, and what else of evaluation they read."""
-    inside = {node for node in _ancestors(found, by) if node in found.extra} | {by}
+    inside = {node for node in _ancestors(alignment, by) if node in alignment.extra} | {by}
     for node in writing_calls(trained):
         # What is written before it is read belongs to it, though nothing reads the call itself.
-        if node in found.extra and written_by(node) in inside:
-            inside |= {node} | {each for each in _ancestors(found, node) if each in found.extra}
-    back = {theirs: mine for mine, theirs in found.same.items()}
+        if node in alignment.extra and written_by(node) in inside:
+            inside |= {node} | {each for each in _ancestors(alignment, node) if each in alignment.extra}
+    back = {theirs: mine for mine, theirs in alignment.same.items()}
     outside = [n for n in dict.fromkeys(i for node in inside for i in node.all_input_nodes) if n not in inside]
-    others = [n for n in outside if n is not found.same[source]]
+    others = [n for n in outside if n is not alignment.same[source]]
     if any(n not in back for n in others):
         return None, []
     graph, copied = fx.Graph(), {}
-    for node in (found.same[source], *others):
+    for node in (alignment.same[source], *others):
         copied[node] = graph.placeholder(node.name)
     for node in trained.graph.nodes:
         if node in inside:

@@ -7,43 +7,22 @@ from typing import Any
 
 from torch import fx
 
-from qtorch.capture.tracing import value_of
+from qtorch.capture.nodes import value_of
+from qtorch.ops import ROWS
 
 __all__ = ["is_view", "writes", "writing_calls", "written_by"]
 
 _OPERATORS = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 
-#: Calls whose result may be a view of their first argument.
-_VIEWS = frozenset(
-    [
-        "view",
-        "reshape",
-        "flatten",
-        "unflatten",
-        "squeeze",
-        "unsqueeze",
-        "permute",
-        "transpose",
-        "swapaxes",
-        "movedim",
-        "narrow",
-        "chunk",
-        "split",
-        "getitem",
-        "contiguous",
-        "detach",
-        "select",
-        "expand",
-        "expand_as",
-        "view_as",
-        "ravel",
-        "unbind",
-        "diagonal",
-        "moveaxis",
-        "swapdims",
-        "t",
-    ]
-)
+#: Calls whose result may be a view of their first argument, of such as no row stands for or as leave no trace on the
+#: device. Those of rows say it themselves.
+_OTHER_VIEWS = frozenset({
+    "contiguous", "detach", "diagonal", "expand", "expand_as", "moveaxis", "ravel", "select", "swapdims", "t", "unbind",
+    "view_as",
+})  # fmt: skip
+_VIEWS = _OTHER_VIEWS | {
+    getattr(match.target, "__name__", match.target) for row in ROWS.values() if row.view for match in row.matches
+}
 
 
 def writing_calls(traced: fx.GraphModule) -> list[fx.Node]:

@@ -50,11 +50,11 @@ CONVOLUTION_FIELDS = (
 def convolution_matches(attributes: Callable[[Call], dict[str, Any] | None]) -> tuple[Match, ...]:
     """Modules and functions over one and two axes."""
     parameters = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    functions = (F.conv2d, F.conv1d)
+    functions = ((F.conv2d, 4), (F.conv1d, 3))
     return (
-        Match("module", nn.Conv2d, attributes),
-        Match("module", nn.Conv1d, attributes),
-        *(Match("function", function, attributes, parameters, tensors=3) for function in functions),
+        Match("module", nn.Conv2d, attributes, rank=4),
+        Match("module", nn.Conv1d, attributes, rank=3),
+        *(Match("function", function, attributes, parameters, tensors=3, rank=rank) for function, rank in functions),
     )
 
 

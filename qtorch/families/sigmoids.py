@@ -13,7 +13,7 @@ from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.gemmlowp import rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, KernelCell, Operands, TensorArgument
 from qtorch.row.row import Sample
 
 __all__ = [
@@ -119,7 +119,7 @@ def sigmoid_kernel(tangent: bool) -> KernelCell:
         factor, half, shift = _to_table(operands.grid("input").scale[0], powers)
         arguments: dict[str, Argument] = {
             "in": TensorArgument("input"), "out": TensorArgument("output"), "size": operands.size("input"),
-            "table": Table(_table().numpy().astype(np.uint16).view(np.int16)), "factor": factor, "half": half,
+            "table": ConstantTable(_table().numpy().astype(np.uint16).view(np.int16)), "factor": factor, "half": half,
             "shift": shift, "tangent": int(tangent),
         }  # fmt: skip
         return KernelCall("sigmoid_s16", arguments, in_place=frozenset({"input"}))

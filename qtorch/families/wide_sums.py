@@ -9,7 +9,7 @@ import numpy as np
 from qtorch.families.accumulator import sum_multiplier
 from qtorch.numbers.fixedpoint import reduced_mantissa
 from qtorch.row.fused_activation import activation_limits
-from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, NoKernel, Operands, TensorArgument
 
 __all__ = ["is_wide", "wide_arguments", "wide_convolution"]
 
@@ -48,8 +48,8 @@ def wide_arguments(operands: Operands, weight: np.ndarray) -> dict[str, Argument
     low, high = activation_limits(operands.attrs["activation"], grids["output"])
     return {
         "in": TensorArgument("input"),
-        "weights": Table(np.ascontiguousarray(weight)),
-        "channels": Table(words.astype(np.uint32).astype(np.int32)),
+        "weights": ConstantTable(np.ascontiguousarray(weight)),
+        "channels": ConstantTable(words.astype(np.uint32).astype(np.int32)),
         "out": TensorArgument("output"),
         "low": low,
         "high": high,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtorch.remedies.asked import NO_FORM
-from qtorch.remedies.forms import padded
+from qtorch.remedies.images import padded
 from qtorch.row.kernel_call import Operands
 from qtorch.row.row import Call, Refused
 

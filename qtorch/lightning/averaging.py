@@ -36,8 +36,8 @@ def saved_network(trainer: pl.Trainer, network: nn.Module) -> nn.Module:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         average = getattr(callback, "_average_model", None) if isinstance(callback, WeightAveraging) else None
         if average is not None:
-            found: nn.Module = average.module.net
-            return found
+            averaged: nn.Module = average.module.net
+            return averaged
     return network
 
 

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first, saved_network
-from qtorch.lightning.batches import batches_of, transferred
-from qtorch.lightning.changed_options import run_options
-from qtorch.lightning.description import describe, unopenable
+from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
+from qtorch.lightning.checkpointing.description import require_openable
+from qtorch.lightning.checkpointing.entry import draw_on, put_entry
 from qtorch.lightning.monitors import forget_best, forget_patience
 from qtorch.lightning.networks import (
-    INSTANTIATOR,
     adopting,
     example_of,
     inputs_of,
     network_of,
-    require_inputs,
     require_no_contradiction,
     require_still_prepared,
 )
 from qtorch.lightning.phases import Epochs, Phases, Point
-from qtorch.lightning.randomness import random_state, restore_random_state
-from qtorch.lightning.received import Received, received_in
-from qtorch.lightning.refusals import require_batches
-from qtorch.lightning.replacing import Calls, counted_calls, replace_network
+from qtorch.lightning.replacing import replace_network
+from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
+from qtorch.lightning.steps.training_inputs import training_inputs
 from qtorch.network.calibration import (
     calibrate,
     freeze_batch_norm,
@@ -45,18 +38,13 @@ from qtorch.network.calibration import (
     set_mode,
 )
 from qtorch.network.described_ops import require_same_ops
-from qtorch.network.known_answer import known_answer
-from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration
+from qtorch.network.quantized_network import QuantizedNetwork, is_calibration
 from qtorch.network.quantizer import Mode
 from qtorch.network.training_check import follow, require_held, require_moved, snapshot
 from qtorch.preparation.prepare import prepare
 
-__all__ = ["FORMAT", "KEY", "QuantizationAwareTraining", "inputs_of", "network_of"]
+__all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
 
-#: Where a checkpoint says what it belongs to, and in which form.
-KEY, FORMAT = "qtorch", 3
-#: Where a checkpoint keeps the state of the random generators.
-_RANDOM = "qtorch_random_state"
 #: How the log says what the network computes.
 _LOGGED = {Mode.FLOAT: 0.0, Mode.FAKE: 1.0, Mode.EXACT: 2.0}
 
@@ -119,16 +107,14 @@ class QuantizationAwareTraining(pl.Callback):
         self._since = 0.0
         self._min_epochs = 0
         self._loading: Any = None
-        #: The calls of the network in training, until the first batch has shown that there are some.
-        self._calls: Calls | None = None
-        self._counting = ExitStack()
+        self._first_batch = FirstBatch()
         self._at_start: tuple[int, dict[str, Tensor]] = (0, {})
 
     def afresh(self) -> QuantizationAwareTraining:
         """Another one with the same options, that has seen no run."""
-        made = QuantizationAwareTraining(**self.options())
-        made.given = self.given
-        return made
+        another = QuantizationAwareTraining(**self.options())
+        another.given = self.given
+        return another
 
     def options(self) -> dict[str, Any]:
         """The arguments that make the same callback, as plain values."""
@@ -160,7 +146,7 @@ class QuantizationAwareTraining(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave nothing of this run's in the module."""
-        self._counting.close()
+        self._first_batch.forget()
         if self._loading is not None:
             self._loading.remove()
             self._loading = None
@@ -216,30 +202,13 @@ class QuantizationAwareTraining(pl.Callback):
             described = network_of(again).get_extra_state()
             require_same_ops(described, network.ops, f"{type(again).__name__}, built again from its hyperparameters")
 
-        problem = unopenable(pl_module, getattr(trainer, "datamodule", None), require_same)
-        if not problem:
-            return
-        if self.needs_checkpoint:
-            raise BadConfiguration(
-                where=type(pl_module).__name__,
-                expected="a module and data whose checkpoints can be opened again, which is what an export does",
-                got=problem.partition(" Remedy: ")[0],
-                remedy=problem.partition(" Remedy: ")[2] or "correct the hyperparameters",
-            )
-        rank_zero_warn(
-            f"this run's checkpoints can't be opened by python -m export or load_run: {problem} "
-            "Training goes on; the trained network can be exported in this process."
-        )
+        require_openable(pl_module, getattr(trainer, "datamodule", None), require_same, self.needs_checkpoint)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on where a run was: of one that is resumed by the batch, the first epoch's start is not said again."""
         self._at_start = (trainer.global_step, snapshot(network_of(pl_module), trainer.optimizers))
-        self._count_calls(pl_module)
+        self._first_batch.watch(network_of(pl_module))
         self._enter_phase(trainer, pl_module)
-
-    def _count_calls(self, pl_module: pl.LightningModule) -> None:
-        self._counting.close()
-        self._calls = self._counting.enter_context(counted_calls(network_of(pl_module)))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Enter the phase that this epoch belongs to."""
@@ -258,7 +227,7 @@ class QuantizationAwareTraining(pl.Callback):
             rank_zero_info(f"epoch {epoch}: training on the device's own integers from here")
         quantized = self.mode is not Mode.FLOAT
         if quantized and before is Mode.FLOAT:
-            self._count_calls(pl_module)
+            self._first_batch.watch(network)
         set_mode(network, self.mode)
         observe_in_training(network, quantized and epoch < epochs.freeze_observers)
         if quantized and epoch == epochs.freeze_observers > self.first_quantized_epoch(trainer):
@@ -293,7 +262,7 @@ class QuantizationAwareTraining(pl.Callback):
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ranges of the network, which are those of its averages too."""
         network = network_of(pl_module)
-        with closing(_inputs(trainer, pl_module, self.calibration_batches)) as inputs:
+        with closing(training_inputs(trainer, pl_module, self.calibration_batches)) as inputs:
             calibrate(network, inputs, together=True)
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
@@ -311,8 +280,9 @@ class QuantizationAwareTraining(pl.Callback):
         """Stop at the first loss that is not a number, or not the network's; keep the others for the epoch's mean."""
         # Without one: a batch that the training step left out, or an optimization by hand that hands none out.
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if self._calls is not None and (self._calls.in_training or isinstance(loss, Tensor)):
-            self._require_called(pl_module, batch)
+        self._first_batch.require_called(
+            pl_module, batch, has_loss=isinstance(loss, Tensor), quantized=self.mode is not Mode.FLOAT
+        )
         if isinstance(loss, Tensor) and not torch.isfinite(loss):
             raise NotFinite(
                 where=f"training loss, epoch {trainer.current_epoch}, batch {batch_idx}",
@@ -323,26 +293,11 @@ class QuantizationAwareTraining(pl.Callback):
         if isinstance(loss, Tensor):
             self._batch_losses.append(loss.detach())
 
-    def _require_called(self, pl_module: pl.LightningModule, batch: Any) -> None:
-        calls, self._calls = self._calls, None
-        self._counting.close()
-        if calls is None:
-            return
-        if not calls.in_training:
-            raise BadConfiguration(
-                where=f"{type(pl_module).__name__}.training_step",
-                expected="a call of self.net, the network that is quantized and exported, with gradients",
-                got=f"none in the first {'batch' if self.mode is Mode.FLOAT else 'quantized batch'}",
-                remedy="call self.net(x) itself, not parts of it, a copy, or a method that was kept from before",
-            )
-        if hasattr(pl_module, "network_inputs"):
-            require_inputs(pl_module, batch, calls.arguments)
-
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's validation loss, if there is one."""
-        found = trainer.callback_metrics.get("val_loss")
-        if found is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.losses["validation"][trainer.current_epoch] = float(found)
+        loss = trainer.callback_metrics.get("val_loss")
+        if loss is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.losses["validation"][trainer.current_epoch] = float(loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the epoch's mean loss; say in the log and the progress bar what was trained."""
@@ -373,7 +328,7 @@ class QuantizationAwareTraining(pl.Callback):
             for each in (network, *averaged_networks(trainer)):
                 set_mode(each, self.mode)
         self._lap("qat")
-        with closing(_inputs(trainer, pl_module)) as inputs:
+        with closing(training_inputs(trainer, pl_module)) as inputs:
             saturated = saturation(network, inputs)
         for found in saturated:
             rank_zero_warn(f"saturated range: {found}", category=UserWarning)
@@ -382,34 +337,14 @@ class QuantizationAwareTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Say what the checkpoint belongs to, so that it can be opened by itself, and how to go on from it."""
-        checkpoint[_RANDOM] = random_state()
-        data: Any = getattr(trainer, "datamodule", None)
-        network: Any = saved_network(trainer, network_of(pl_module))
-        answer = known_answer(network)
-        description = checkpoint["state_dict"].get(f"net.{EXTRA_STATE}")
-        if isinstance(description, dict):
-            # Whoever loads the state alone is asked too.
-            checkpoint["state_dict"][f"net.{EXTRA_STATE}"] = {**description, "answer": answer}
-        checkpoint[KEY] = {
-            "format": FORMAT,
-            "task": getattr(pl_module, "task", type(pl_module).__name__.lower()),
-            "module": describe(pl_module),
-            "data": None if data is None else describe(data),
-            "qat": self.options(),
-            "state": self.state_dict(),
-            "answer": answer,
-            "run": run_options(trainer),
-        }
-        # So that Lightning's own load_from_checkpoint prepares the network before it loads it.
-        arguments = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY) or {}
-        checkpoint[pl_module.CHECKPOINT_HYPER_PARAMS_KEY] = {**arguments, "_instantiator": INSTANTIATOR}
+        put_entry(checkpoint, trainer, pl_module, self.options(), self.state_dict())
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Go on drawing random numbers where the saved run was."""
-        if trainer.state.fn == "fit" and _RANDOM in checkpoint:
-            restore_random_state(checkpoint[_RANDOM])
+        if trainer.state.fn == "fit":
+            draw_on(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """The float network that quantized training started from, when that was, the mode of the last epoch, losses."""
@@ -432,36 +367,3 @@ class QuantizationAwareTraining(pl.Callback):
         now = time.perf_counter()
         self.seconds[phase] += now - self._since
         self._since = now
-
-
-def _inputs(trainer: pl.Trainer, pl_module: pl.LightningModule, most: int | None = None) -> Generator[Any]:
-    """What the network is called with, of every training batch: by the training step, in the mode that it trains in.
-
-    A loader's shuffling and a step's own draws take nothing from the generators that training draws from, and are the
-    same in a resumed run.
-
-    Args:
-        trainer: of the run.
-        pl_module: as it is in training.
-        most: how many batches; ``None``: all of an epoch.
-    """
-    loader: Any = trainer.train_dataloader
-    sampler: Any = getattr(loader, "sampler", None)
-    if hasattr(sampler, "set_epoch"):
-        sampler.set_epoch(trainer.current_epoch)
-    received, data = Received(pl_module, ("training_step",)), getattr(trainer, "datamodule", None)
-    with isolate_rng(), trainer.precision_plugin.train_step_context():
-        torch.manual_seed(trainer.current_epoch)
-        batches = (
-            (transferred(trainer.precision_plugin.convert_input(batch), pl_module, data, pl_module.device), *numbers)
-            for batch, *numbers in itertools.islice(
-                batches_of(loader, "max_size_cycle"), most or _epoch_length(trainer)
-            )
-        )
-        yield from received_in(received, batches)
-
-
-def _epoch_length(trainer: pl.Trainer) -> int | None:
-    """Batches of an epoch of a loader that may have no end; ``None``: all that there are."""
-    loader, count = trainer.train_dataloader, trainer.num_training_batches
-    return None if hasattr(loader, "__len__") or isinstance(count, float) else count

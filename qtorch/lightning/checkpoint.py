@@ -13,10 +13,11 @@ from typing import Any
 import pytorch_lightning as pl
 
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadInput
-from qtorch.lightning.attached import Progress
-from qtorch.lightning.callback import FORMAT, KEY, QuantizationAwareTraining
-from qtorch.lightning.changed_options import written
-from qtorch.lightning.description import UntrustedName, build, load_plain
+from qtorch.lightning.callback import QuantizationAwareTraining
+from qtorch.lightning.checkpointing.changed_options import written
+from qtorch.lightning.checkpointing.description import UntrustedName, build, load_plain
+from qtorch.lightning.checkpointing.entry import FORMAT, KEY
+from qtorch.lightning.steps.attached import Progress
 from qtorch.network.known_answer import require_known_answer
 from qtorch.network.quantized_network import EXTRA_STATE
 

@@ -18,13 +18,14 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from qtorch.errors import BadConfiguration, ParityError
-from qtorch.lightning.callback import KEY, QuantizationAwareTraining
-from qtorch.lightning.changed_options import changed_options
+from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
-from qtorch.lightning.help_sections import SectionedParser, help_of_section
-from qtorch.lightning.notices import print_whatever, quiet_notices, tensorboard_absent
-from qtorch.lightning.refusals import end_broken_pipe, refusal_of, require_options
-from qtorch.lightning.resume import ResumePoint
+from qtorch.lightning.checkpointing.changed_options import changed_options
+from qtorch.lightning.checkpointing.entry import KEY
+from qtorch.lightning.checkpointing.resume import ResumePoint
+from qtorch.lightning.command_line.help_sections import SectionedParser, help_of_section
+from qtorch.lightning.command_line.notices import print_whatever, quiet_notices, tensorboard_absent
+from qtorch.lightning.command_line.refusals import end_broken_pipe, refusal_of, require_options
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
 
@@ -144,11 +145,11 @@ class QuantizationCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Go on where an earlier run was."""
-        found = self.checkpoint_to_resume
-        if found is None:
+        earlier = self.checkpoint_to_resume
+        if earlier is None:
             self._require_checkpoint()
         else:
-            self.config_init[self.subcommand]["ckpt_path"] = found
+            self.config_init[self.subcommand]["ckpt_path"] = earlier
 
     def before_validate(self) -> None:
         """See :meth:`_require_checkpoint`."""
@@ -164,10 +165,10 @@ class QuantizationCLI(LightningCLI):
 
     def _require_checkpoint(self) -> None:
         """See that what is in ``--ckpt_path`` fits this run."""
-        given = self.config_init[self.subcommand].get("ckpt_path")
-        if given is None and self.subcommand != "fit":
+        asked = self.config_init[self.subcommand].get("ckpt_path")
+        if asked is None and self.subcommand != "fit":
             rank_zero_warn(f"{self.subcommand} without --ckpt_path: the network is the one that its constructor makes")
-        if given == "last" and self.subcommand != "fit":
+        if asked == "last" and self.subcommand != "fit":
             raise BadConfiguration(
                 where="--ckpt_path",
                 expected="a file: nothing was trained in this process that could be the last",
@@ -186,10 +187,10 @@ class QuantizationCLI(LightningCLI):
             BadCheckpoint, BadConfiguration: this run can't go on from it.
         """
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
-        found = next((c.found for c in callbacks if isinstance(c, ResumePoint)), None)
-        if found is not None:
-            require_resumable(Path(found), self.model, self._qat, self._epochs)
-        return found
+        earlier = next((c.found for c in callbacks if isinstance(c, ResumePoint)), None)
+        if earlier is not None:
+            require_resumable(Path(earlier), self.model, self._qat, self._epochs)
+        return earlier
 
     @property
     def _qat(self) -> QuantizationAwareTraining:

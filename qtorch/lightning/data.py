@@ -45,8 +45,8 @@ class DataSummary:
 
     def figures(self) -> dict[str, Any]:
         """The attributes by name, for a file; findings only where there are some."""
-        found = {name: value for name, value in vars(self).items() if name != "findings"}
-        return {**found, "findings": list(self.findings)} if self.findings else found
+        entries = {name: value for name, value in vars(self).items() if name != "findings"}
+        return {**entries, "findings": list(self.findings)} if self.findings else entries
 
 
 @dataclass(frozen=True)

@@ -141,14 +141,14 @@ def require_inputs(pl_module: pl.LightningModule, batch: Any, received: tuple[An
     """
     taken = inputs_of(pl_module, batch)
     taken = tuple(taken) if isinstance(taken, list | tuple) else (taken,)
-    shapes, found = _shapes(received), _shapes(taken)
+    shapes, promised = _shapes(received), _shapes(taken)
     where = type(pl_module).__name__
     remedy = "mend the method network_inputs(batch), or leave it out: then ranges are measured on what reaches self.net"
-    if shapes != found:
+    if shapes != promised:
         raise BadConfiguration(
             where=where,
             expected=f"to find in a batch what self.net was called with, {shapes}",
-            got=f"{found} from network_inputs",
+            got=f"{promised} from network_inputs",
             remedy=remedy,
         )
     if not all(map(_alike, received, taken)):
@@ -169,20 +169,20 @@ def _alike(received: Any, taken: Any) -> bool:
 
 
 def require_no_contradiction(
-    asked: Mapping[str, Any], given: frozenset[str], found: QuantizationConfig, whose: str
+    asked: Mapping[str, Any], given: frozenset[str], there: QuantizationConfig, whose: str
 ) -> None:
     """Refuse options that were given and are not those that a network or a checkpoint has.
 
     Args:
         asked: options by name.
         given: names of those that somebody gave.
-        found: what there is.
+        there: what there is.
         whose: for the message.
 
     Raises:
         BadConfiguration: one is another; names it and both values.
     """
-    known = found.as_options()
+    known = there.as_options()
     for name in sorted(given):
         if asked[name] != known[name]:
             raise BadConfiguration(

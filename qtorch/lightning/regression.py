@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
 from qtorch.lightning.task import Part, Task
+from qtorch.numbers.linear_regression import linear_regression
 
-__all__ = ["Regression", "linear_regression", "regression_contributions", "regression_metrics"]
+__all__ = ["Regression", "regression_contributions", "regression_metrics"]
 
 
 def regression_metrics(prediction: Tensor, target: Tensor) -> dict[str, float]:
@@ -37,24 +38,14 @@ def regression_contributions(prediction: Tensor, target: Tensor) -> dict[str, Te
     squares, spread = difference.square().mean(1), (t - t.mean()).square().mean(1)
     mse, variance = float(squares.mean()), float(spread.mean())
     root = math.sqrt(mse)
-    found = {
+    figures = {
         "mse": squares,
         "mae": difference.abs().mean(1),
         "rmse": root + (squares - mse) / (2 * root) if root else torch.zeros_like(squares),
     }
     if variance:
-        found["r2"] = 1 - squares / variance + mse / variance**2 * (spread - variance)
-    return found
-
-
-def linear_regression(train: Part, x: Tensor) -> Tensor:
-    """Predictions for ``x [N, F]`` of least squares with an intercept, fitted on ``train``: the bar to clear."""
-
-    def design(inputs: Tensor) -> Tensor:
-        return torch.cat([inputs.to(torch.float64), torch.ones(len(inputs), 1, dtype=torch.float64)], 1)
-
-    solution = torch.linalg.lstsq(design(train[0]), train[1].to(torch.float64)).solution
-    return design(x) @ solution
+        figures["r2"] = 1 - squares / variance + mse / variance**2 * (spread - variance)
+    return figures
 
 
 class Regression(Task):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qtorch.bounds import shown
 from qtorch.errors import BadConfiguration
+from qtorch.lightning.callback import QuantizationAwareTraining
 
 __all__ = ["Task"]
 
@@ -142,11 +143,9 @@ class Task(pl.LightningModule):
         return self.qat_learning_rate / self.learning_rate * _half_cosine(epoch - start, epochs - start)
 
     def _first_quantized_epoch(self, epochs: int) -> int:
-        from qtorch.lightning.callback import QuantizationAwareTraining
-
         callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
-        found = [callback for callback in callbacks if isinstance(callback, QuantizationAwareTraining)]
-        return found[0].first_quantized_epoch(self.trainer) if found else epochs
+        quantizing = [callback for callback in callbacks if isinstance(callback, QuantizationAwareTraining)]
+        return quantizing[0].first_quantized_epoch(self.trainer) if quantizing else epochs
 
 
 def _half_cosine(step: int, steps: int) -> float:

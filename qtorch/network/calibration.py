@@ -22,7 +22,9 @@ from qtorch.surroundings import evaluating
 __all__ = [
     "Saturation",
     "calibrate",
+    "calibrated",
     "freeze_batch_norm",
+    "has_float_layers",
     "in_mode",
     "observe_in_training",
     "quantizers",
@@ -40,6 +42,16 @@ Batch = Any
 def quantizers(net: nn.Module) -> dict[str, Quantizer]:
     """Every activation quantizer of a prepared network, by its name in it."""
     return {name: module for name, module in net.named_modules() if isinstance(module, Quantizer)}
+
+
+def calibrated(net: nn.Module) -> bool:
+    """Whether every range of a prepared network was measured, or is fixed."""
+    return all(quantizer.calibrated for quantizer in quantizers(net).values())
+
+
+def has_float_layers(net: nn.Module) -> bool:
+    """Whether the configuration leaves a layer in float32, on the device too."""
+    return any(module.config.skip for module in net.modules() if isinstance(module, QuantizedOp))
 
 
 def set_mode(net: nn.Module, mode: Mode) -> None:
@@ -115,6 +127,9 @@ def observe_in_training(net: nn.Module, observing: bool) -> None:
     """Whether ranges go on being measured, and follow, in FAKE mode's training steps."""
     for quantizer in quantizers(net).values():
         quantizer.observing = observing
+    for module in net.modules():
+        if isinstance(module, QuantizedOp):
+            module.choose_route()
 
 
 def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = False) -> None:
@@ -165,7 +180,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         quantizer.settle()
     ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]
     for op in ops:
-        op.settle_weight()
+        op.constants.settle_weight()
     # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
     while sum(op.widen_output() for op in ops):
         coarsest = max(float(quantizer.scale) for quantizer in found.values())

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import fx
 
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadCheckpoint
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode, Quantizer
-from qtorch.row.constraints import SymmetricWeight
 
 __all__ = ["FORMAT", "described_ops", "require_same_ops"]
 
@@ -50,7 +49,7 @@ def described_ops(network: fx.GraphModule) -> tuple[str, ...]:
 def _of_op(node: fx.Node, op: QuantizedOp, reads: list[str], owners: dict[int, str]) -> str:
     attrs = ", ".join(f"{attr} {value}" for attr, value in sorted(op.attrs.items()))
     name = str(node.target)
-    held = {role: getattr(op, role) for role in sorted(op.constant_roles)}
+    held = {role: getattr(op, role) for role in sorted(op.constants.roles)}
     owned = {role: owners.setdefault(id(tensor), name) for role, tensor in held.items()}
     constants = ", ".join(
         f"{role} {list(tensor.shape)}" + ("" if owned[role] == name else f" of {owned[role]!r}")
@@ -64,9 +63,9 @@ def _of_op(node: fx.Node, op: QuantizedOp, reads: list[str], owners: dict[int, s
         f"batch norm {'none' if op.norm is None else f'eps {op.norm.eps}, affine {op.norm.affine}'}",
         f"{'float32' if op.config.skip else op.config.activations}",
     ]
-    weight = op.row.constraints.get("weight")
-    if op.has_weight and isinstance(weight, SymmetricWeight):
-        scales = "per tensor" if op.scale_axis is None else f"per channel along {op.scale_axis}"
+    grid = op.constants.weight_grid
+    if grid is not None:
+        scales = "per tensor" if grid.axis is None else f"per channel along {grid.axis}"
         follows = f"weight_observer {op.config.observers[1]}"
         learned = "learned" if "log_weight_scale" in op._parameters else "measured"
         parts.append(f"weights {op.config.weight_dtype} {scales}, {follows}, {learned}")

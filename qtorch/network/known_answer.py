@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import BadCheckpoint, BadInput
-from qtorch.network.calibration import in_mode, quantizers
+from qtorch.network.calibration import calibrated, has_float_layers, in_mode, quantizers
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode
 from qtorch.surroundings import evaluating
-
-if TYPE_CHECKING:
-    from qtorch.network.quantized_network import QuantizedNetwork
 
 __all__ = ["known_answer", "require_known_answer"]
 
@@ -33,21 +30,23 @@ _REMEDY = (
 )
 
 
-def known_answer(network: QuantizedNetwork) -> dict[str, Any] | None:
+def known_answer(network: nn.Module, shapes: Sequence[Sequence[int]]) -> dict[str, Any] | None:
     """Random inputs and the network's outputs: the device's own numbers where ranges are calibrated, with a digest of
     what every op makes of them; else the float network's.
 
     ``None`` where it has none, because its sums overflow.
+
+    Args:
+        network: prepared.
+        shapes: of one sample of each of its inputs.
     """
     generator = torch.Generator().manual_seed(0)
     grids = [each.grid for name, each in quantizers(network).items() if "." not in name and name.endswith("_quantizer")]
-    shapes = [shape[1:] for shape in network.origin.shapes]
     count = max(1, min(_SAMPLES, _NUMBERS // max(1, sum(map(prod, shapes)))))
-    if network.calibrated and len(grids) == len(shapes):
-        # On the grids' own range: beyond it all inputs are alike.
-        ends = [_ends(grid) for grid in grids]
-    else:
-        ends = [(-1.0, 1.0)] * len(shapes)
+    measured = calibrated(network)
+    # On the grids' own range: beyond it all inputs are alike.
+    ranged = measured and len(grids) == len(shapes)
+    ends = [_ends(grid) for grid in grids] if ranged else [(-1.0, 1.0)] * len(shapes)
     inputs = [
         torch.rand(count, *shape, generator=generator) * (high - low) + low
         for shape, (low, high) in zip(shapes, ends, strict=True)
@@ -56,10 +55,10 @@ def known_answer(network: QuantizedNetwork) -> dict[str, Any] | None:
         outputs, digests = _answer(network, inputs)
     except (BadInput, ArithmeticError):
         return None
-    return {"calibrated": network.calibrated, "inputs": inputs, "outputs": outputs, "digests": digests}
+    return {"calibrated": measured, "inputs": inputs, "outputs": outputs, "digests": digests}
 
 
-def require_known_answer(network: QuantizedNetwork, answer: dict[str, Any] | None, where: str) -> None:
+def require_known_answer(network: nn.Module, answer: dict[str, Any] | None, where: str) -> None:
     """Refuse a network that makes something else of the inputs of :func:`known_answer`.
 
     Raises:
@@ -67,14 +66,14 @@ def require_known_answer(network: QuantizedNetwork, answer: dict[str, Any] | Non
     """
     if answer is None:
         return
-    if answer["calibrated"] is not network.calibrated:
+    if answer["calibrated"] is not calibrated(network):
         raise BadCheckpoint(
             where=where,
             expected="a calibrated network" if answer["calibrated"] else "a network that is not calibrated",
             got="the other",
             remedy="pass the file as training wrote it",
         )
-    exact = answer["calibrated"] and not network.has_float_layers
+    exact = answer["calibrated"] and not has_float_layers(network)
     found, digests = _answer(network, answer["inputs"])
     for name, digest in answer["digests"].items() if exact else ():
         if digests.get(name) != digest:
@@ -101,10 +100,10 @@ def _ends(grid: Any) -> tuple[float, float]:
     return low, high
 
 
-def _answer(network: QuantizedNetwork, inputs: list[Tensor]) -> tuple[list[Tensor], dict[str, str]]:
+def _answer(network: nn.Module, inputs: list[Tensor]) -> tuple[list[Tensor], dict[str, str]]:
     """Outputs, and of a calibrated network a digest of each op's."""
     device = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
-    mode, digests = (Mode.EXACT if network.calibrated else Mode.FLOAT), {}
+    measured, digests = calibrated(network), {}
 
     def watch(name: str) -> Any:
         def note(module: nn.Module, arguments: Any, made: Any) -> None:
@@ -116,10 +115,10 @@ def _answer(network: QuantizedNetwork, inputs: list[Tensor]) -> tuple[list[Tenso
 
         return note
 
-    ops = network.named_modules() if network.calibrated else ()
+    ops = network.named_modules() if measured else ()
     hooks = [op.register_forward_hook(watch(name)) for name, op in ops if isinstance(op, QuantizedOp)]
     try:
-        with torch.no_grad(), evaluating(network), in_mode(network, mode):
+        with torch.no_grad(), evaluating(network), in_mode(network, Mode.EXACT if measured else Mode.FLOAT):
             found = network(*(each.to(device) for each in inputs))
     finally:
         for hook in hooks:
@@ -129,7 +128,7 @@ def _answer(network: QuantizedNetwork, inputs: list[Tensor]) -> tuple[list[Tenso
 
 def _integers(op: Any) -> Iterator[Tensor]:
     """What the device has of an op: its constants, their grids, its output's."""
-    for constant in op.constants().values():
+    for constant in op.constants.integers().values():
         yield from (constant.codes, constant.grid.scale, constant.grid.zero_point)
     yield from (op.output.grid.scale, op.output.grid.zero_point)
 

@@ -22,6 +22,7 @@ from qtorch.capture.capture import CapturedNetwork
 from qtorch.capture.reference import Reference
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadData
+from qtorch.network.calibration import calibrated, has_float_layers
 from qtorch.network.described_ops import FORMAT, described_ops, require_same_ops
 from qtorch.network.known_answer import require_known_answer
 from qtorch.network.quantized_op import QuantizedOp
@@ -167,7 +168,7 @@ class QuantizedNetwork(CapturedNetwork):
     @property
     def calibrated(self) -> bool:
         """Whether every range was measured, or is fixed."""
-        return all(module.calibrated for module in self.modules() if isinstance(module, Quantizer))
+        return calibrated(self)
 
     @property
     def norms_frozen(self) -> bool:
@@ -177,7 +178,7 @@ class QuantizedNetwork(CapturedNetwork):
     @property
     def has_float_layers(self) -> bool:
         """Whether the configuration leaves a layer in float32, on the device too."""
-        return any(module.config.skip for module in self.modules() if isinstance(module, QuantizedOp))
+        return has_float_layers(self)
 
     def extra_repr(self) -> str:
         """What the network computes, for ``print(network)``."""

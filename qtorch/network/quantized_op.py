@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.compiler import is_compiling
-from torch.nn import functional as F
 
 from qtorch.config import LayerConfig
 from qtorch.families.accumulator import require_room
-from qtorch.network.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
-from qtorch.network.op_constants import OpConstants
+from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
-from qtorch.numbers.fixedpoint import Rounding
-from qtorch.numbers.functional import codes_on_grid, dequantize, with_room_for_bias
-from qtorch.numbers.grid import Grid
-from qtorch.numbers.straight_through import fake_accumulator, fake_constants, fake_normalized, replace_value
+from qtorch.network.routes import float_op, route_of
+from qtorch.network.weight_grid import learns_scale
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
-from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
-from qtorch.surroundings import require_float32, require_no_nan, undisturbed, without_autocast, without_values
+from qtorch.surroundings import undisturbed, without_autocast, without_values
 
 __all__ = ["QuantizedOp"]
 
 
-class QuantizedOp(OpConstants):
+class QuantizedOp(nn.Module):
     """One op of a network that is being quantized.
 
     Example, a hand-written layer behind the quantizer of its input:
@@ -51,6 +45,12 @@ class QuantizedOp(OpConstants):
         output: the quantizer of the result, where it is another tensor's too; one of its own if ``None``.
         norm: a batch norm to fold; it is registered where it stands in the network, not here.
         front: a normalization of the input to fold; likewise.
+
+    Attributes:
+        constants: see :class:`qtorch.network.layer_constants.LayerConstants`. Their tensors are parameters and buffers
+            of this module, ``log_weight_scale`` among them where the weight's scale is learned.
+        rounds_output: of a layer left in float32, whether its result is brought onto a grid; not if only other such
+            layers read it.
     """
 
     def __init__(
@@ -64,34 +64,31 @@ class QuantizedOp(OpConstants):
         norm: BatchNorm | None = None,
         front: FoldedNormalization | None = None,
     ) -> None:
-        config = config or LayerConfig()
+        super().__init__()
+        self.row, self.config = row, config or LayerConfig()
+        self.attrs: Attrs = dict(attrs)
+        self.bare_attrs: Attrs = {**self.attrs, "activation": "none"}
+        # In a container that nn.Module does not look into: each quantizer is saved once, by its owner.
+        self.sources = dict(sources)
+        # In the kernel's order, whichever a module happens to have registered first.
+        order = {role: place for place, role in enumerate(row.roles)}
+        roles = sorted(constants, key=lambda role: order.get(role, len(order)))
+        for role in roles:
+            tensor = constants[role]
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(role, tensor)
+            else:
+                self.register_buffer(role, tensor.to(torch.float32))
         owned = output is None
         if output is None:
-            output = Quantizer(config)
-        super().__init__(row, constants, sources, config, output, norm, front)
-        self.attrs = dict(attrs)
-        self.mode = Mode.FLOAT
-        self.norm_frozen = False
-        #: Of a layer left in float32: whether its result is brought onto a grid; not if only other such layers read it.
+            output = Quantizer(self.config)
+        self.constants = LayerConstants(row, self, roles, self.config, self.sources, output, norm, front)
+        grid = self.constants.weight_grid
+        if grid is not None and learns_scale(self.config):
+            self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
         self.rounds_output = True
-        #: Whether the result's quantizer is nothing but bounds and a rounding.
-        self._plain_output = (
-            output.learned == "measured"
-            and output.config.gradient == "clipped"
-            and self.attrs.get("activation") in ("none", "relu")
-        )
-        #: Whether FAKE mode may take :meth:`_sum_of_products`.
-        self._direct = (
-            self._plain_output
-            and not config.skip
-            and self.has_weight
-            and norm is None
-            and front is None
-            and set(self._parameters) == set(self.constant_roles)
-            and config.activations == "int8"
-            and sources["input"].learned == "measured"
-        )
-        self._before_activation = {**self.attrs, "activation": "none"}
+        self._mode, self._norm_frozen = Mode.FLOAT, False
+        self.choose_route()
         if owned:
             self.quantizer = output
 
@@ -105,58 +102,54 @@ class QuantizedOp(OpConstants):
             NotFinite: EXACT, and a constant is NaN.
             AccumulatorOverflow: EXACT, and a sum leaves its integer type.
         """
-        if self.mode is Mode.FLOAT or undisturbed():
-            return self._computed(*inputs)
+        if self._mode is Mode.FLOAT or undisturbed():
+            return self.route(self, *inputs)
         if is_compiling():
             return torch.compiler.disable(self._shielded)(*inputs)
         return self._shielded(*inputs)
 
     def _shielded(self, *inputs: Tensor) -> Any:
         with without_autocast(inputs[0]):
-            return self._computed(*inputs)
+            return self.route(self, *inputs)
 
-    def _computed(self, *inputs: Tensor) -> Any:
-        if self.mode is Mode.FAKE and self._direct and not self.output.observing:
-            return self._sum_of_products(inputs[0])
-        require_float32(chain(self._parameters.items(), self._buffers.items()), self.row.name)
-        tensors = dict(zip(self.sources, inputs, strict=True))
-        if self.mode in (Mode.FLOAT, Mode.CALIBRATE):
-            return self._each(self._normalized(tensors, self._unrounded()), self.output)
-        if self.config.skip:
-            return self._real(tensors)
-        exactly = self.mode is Mode.EXACT or self.row.fake_exactly
-        if self.row.selects:
-            return self._selected(tensors)
-        if exactly and without_values(inputs[0]):
-            # Integers are values; of what has none, the shape is all there is to compute.
-            exactly = False
-        if exactly and not torch.is_grad_enabled():
-            return self._exact(tensors)
-        y = self._fake(tensors)
-        return replace_value(y, self._exact(tensors)) if exactly else y
+    def choose_route(self) -> None:
+        """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
+        self.route = route_of(self, self._mode)
 
     @property
-    def _normalizes_by_batch(self) -> bool:
-        return self.norm is not None and self.norm.training and not self.norm_frozen
+    def mode(self) -> Mode:
+        """What the layer computes."""
+        return self._mode
 
-    def _real(self, tensors: Mapping[str, Tensor]) -> Any:
-        """What a layer that is left in float32 computes, rounded where an integer layer reads it."""
-        if self._normalizes_by_batch:
-            y = self._normalized(tensors, self._raw())
-        else:
-            y = self._row_forward(self.attrs, {**tensors, **self._folded()})
-        return self._each(y, self.output) if self.rounds_output else y
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self.choose_route()
 
-    @torch.no_grad()
-    def agreement(self, *inputs: Tensor) -> Tensor:
-        """How many steps of the output's grid FAKE mode lies from the device's integers, int64.
+    @property
+    def norm_frozen(self) -> bool:
+        """Whether the batch norm uses its running statistics in training too, as the device does."""
+        return self._norm_frozen
 
-        For inputs on their grids, in evaluation; what :mod:`benchmarks.agreement` reports.
-        """
-        tensors = dict(zip(self.sources, inputs, strict=True))
-        grid, exact = self.output.grid, self._exact(tensors)
-        fake = exact if self.row.fake_exactly else self._fake(tensors)
-        return codes_on_grid(fake, grid) - codes_on_grid(exact, grid)
+    @norm_frozen.setter
+    def norm_frozen(self, frozen: bool) -> None:
+        self._norm_frozen = frozen
+        self.choose_route()
+
+    @property
+    def norm(self) -> BatchNorm | None:
+        """The batch norm that is folded into this op."""
+        return self.constants.norm
+
+    @property
+    def output(self) -> Quantizer:
+        """The quantizer of the result."""
+        return self.constants.output
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether the op makes sums of products with a weight."""
+        return self.constants.weight_grid is not None
 
     def compute(self, inputs: Sequence[Tensor], constants: Mapping[str, Tensor], activation: bool = True) -> Tensor:
         """The op's float arithmetic alone, on any constants: no batch norm and no grid.
@@ -166,16 +159,30 @@ class QuantizedOp(OpConstants):
             constants: float32 by role, in PyTorch's axis order.
             activation: whether a fused activation is applied.
         """
-        attrs = self.attrs if activation else self._before_activation
-        y: Tensor = self._row_forward(attrs, {**dict(zip(self.sources, inputs, strict=True)), **constants})
+        tensors = {**dict(zip(self.sources, inputs, strict=True)), **constants}
+        y: Tensor = float_op(self, self.attrs if activation else self.bare_attrs, tensors)
         return y
+
+    @torch.no_grad()
+    def pin_weight(self, weight: Tensor, scale: Tensor) -> None:
+        """Make ``weight`` the weight and ``scale`` its scale for good, as a rounding that was optimized needs it.
+
+        Args:
+            weight: float32, of the parameter's shape; with nothing folded into it.
+            scale: float32 ``[C]`` or ``[]``.
+        """
+        grid, front = self.constants.weight_grid, self.constants.front
+        assert grid is not None
+        self.constants.own()["weight"].copy_(weight if front is None else front.unfold(weight))
+        grid.pin(scale)
+        self.choose_route()
 
     def widen_output(self) -> bool:
         """Coarsen the output's grid if the kernel could not compute onto it; whether that was so."""
         demand = self.row.constraints["output"]
         if not isinstance(demand, CoarserThan) or not demand.factors:
             return False
-        constants = {role: grid for role, (_, grid) in self._folded_grids().items()}
+        constants = {role: grid for role, (_, grid) in self.constants.with_grids().items()}
         grids = constants | {role: source.grid for role, source in self.sources.items()}
         least = demand.least(self.output.dtype, {role: float(grid.scale.max()) for role, grid in grids.items()})
         if float(self.output.scale) > least:
@@ -183,76 +190,6 @@ class QuantizedOp(OpConstants):
         # Next to the bound a requantization factor rounds up to 1.
         self.output.coarsen(1.001 * least)
         return True
-
-    def _selected(self, tensors: Mapping[str, Tensor]) -> Any:
-        """What only picks elements keeps them on their grid."""
-        return self._row_forward(self.attrs, {**tensors, **self._fake_constants()[0]})
-
-    def _fake(self, tensors: Mapping[str, Tensor]) -> Any:
-        """Float arithmetic on rounded constants, its result rounded to the output's grid."""
-        if self._normalizes_by_batch and self.mode is Mode.FAKE:
-            assert self.norm is not None
-            constants = {**self._raw(), "weight": self._fake_scaled_weight()}
-            if not self._plain_output or self.output.observing:
-                return self.output(self._normalized(tensors, constants))
-            y = self.norm(self._row_forward(self._before_activation, {**tensors, **constants}))
-            bounds = self.output.bounds(self.attrs["activation"] == "relu")
-            return fake_normalized(y, self.output.measured, bounds)
-        fake, unit = self._fake_constants()
-        attrs = self.attrs
-        if unit is None or self.config.activations != "int8" or self.output.learned != "measured":
-            return self._each(self._row_forward(attrs, {**tensors, **fake}), self.output)
-        # The kernel brings sums of products onto the grid in two roundings (the 16-bit kernels in one), and a fused
-        # ReLU is nothing but a bound on the codes, if its gradient is that of a bound.
-        activation = attrs.get("activation", "none")
-        rectified = activation == "relu" and self.output.config.gradient != "plain"
-        y = self._row_forward(self._before_activation if rectified else attrs, {**tensors, **fake})
-        if activation != "none" and not rectified:
-            y = y.clone()
-        return self.output.forward(y, unit, 1 if self.row.channels_last else y.dim() - 1, rectified)
-
-    def _sum_of_products(self, x: Tensor) -> Tensor:
-        """:meth:`_fake` of the layers that most networks consist of, written for speed: small ones live off it."""
-        if not self.covering:
-            return self._fake({"input": x})
-        own: Any = self._parameters
-        weight, bias = own.get("weight"), own.get("bias")
-        if weight is None or weight.dtype is not torch.float32:
-            # Computed from other parameters, as pruning does it, or refused.
-            require_float32(own.items(), self.row.name)
-            return self._fake({"input": x})
-        source, output = self.sources["input"], self._output[0]
-        # A bias that widens the scale is some millions of times its channel's weights: training need not see that.
-        room = None if torch.is_grad_enabled() else bias
-        scale = with_room_for_bias(self._covering_scale(weight), room, source.step)
-        unit = torch.mul(source.measured, scale)
-        weight, bias = fake_constants(weight, bias, scale, unit, self.scale_axis)
-        constants = {"input": x, "weight": weight} if bias is None else {"input": x, "weight": weight, "bias": bias}
-        y = self._row_forward(self._before_activation, constants)
-        bounds = output.bounds(self.attrs["activation"] == "relu")
-        return fake_accumulator(y, unit, output.measured, bounds, 1 if self.row.channels_last else y.dim() - 1)
-
-    def _normalized(self, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
-        """The float op with its batch norm beside it, which then normalizes by the batch in training."""
-        if self.norm is None:
-            return self._row_forward(self.attrs, {**tensors, **constants})
-        y = self._row_forward(self._before_activation, {**tensors, **constants})
-        norm = self.norm
-        if self.norm_frozen:
-            y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        else:
-            y = norm(y)
-        return activate(self.attrs["activation"], y)
-
-    def _row_forward(self, attrs: Attrs, tensors: dict[str, Tensor]) -> Any:
-        if not self.row.channels_last:
-            return self.row.forward(attrs, tensors)
-        rank = tensors["input"].dim()
-        lifted = {r: to_image(t) if r in self.sources else lift_weight(t) for r, t in tensors.items()}
-        return from_image(self.row.forward(attrs, lifted), rank)
-
-    def _each(self, y: Any, quantizer: Quantizer) -> Any:
-        return tuple(quantizer(part) for part in y) if isinstance(y, tuple) else quantizer(y)
 
     @torch.no_grad()
     def require_accumulator(self, name: str) -> None:
@@ -266,33 +203,29 @@ class QuantizedOp(OpConstants):
         accumulates = isinstance(self.row.constraints.get("bias"), BiasFromAccumulator)
         if not accumulates or not isinstance(demand, SymmetricWeight) or self.config.skip:
             return
-        found = self._folded_grids()
-        if without_values(found["weight"][0]):
+        if without_values(self.constants.folded()["weight"]):
             return
-        self._require_numbers(found)
-        weight, bias = (self._stored(role, *found[role]) if role in found else None for role in ("weight", "bias"))
-        assert weight is not None
+        stored = self.constants.integers_of_numbers()
+        weight, bias = stored["weight"], stored.get("bias")
         grids = {"input": self.sources["input"].grid, "weight": weight.grid, "output": self.output.grid}
         require_room(f"layer {name!r}", weight.codes, demand.axis, None if bias is None else bias.codes, grids)
 
-    def _require_numbers(self, found: Mapping[str, tuple[Tensor, Grid]]) -> None:
-        for role, (tensor, _) in found.items():
-            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer in EXACT mode")
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps beside parameters and buffers."""
+        grid = self.constants.weight_grid
+        return {} if grid is None else grid.state()
 
-    @torch.no_grad()
-    def _exact(self, tensors: Mapping[str, Tensor]) -> Any:
-        channels_last = self.row.channels_last
-        codes, grids = {}, {"output": self.output.grid}
-        for role, x in tensors.items():
-            grid = self.sources[role].grid
-            codes[role], grids[role] = to_device(codes_on_grid(x, grid), channels_last), grid
-        folded = self._folded_grids()
-        self._require_numbers(folded)
-        for role, (tensor, grid) in folded.items():
-            codes[role], grids[role] = self._stored(role, tensor, grid).codes, grid
-        found = self.row.reference(self.attrs, codes, grids, Rounding.DOUBLE)
-        rank = next(iter(tensors.values())).dim()
-        return from_device(dequantize(found, self.output.grid), channels_last, rank)
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """See :meth:`get_extra_state`."""
+        grid = self.constants.weight_grid
+        if grid is not None:
+            grid.load(state)
+            self.choose_route()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        if self.constants.weight_grid is not None:
+            self.constants.weight_grid.move(fn)
+        return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
         """Row and attributes, for ``print(network)``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from qtorch.capture.check import difference
+from qtorch.capture.evaluation_comparison import difference
 from qtorch.capture.reference import Reference
 from qtorch.errors import BadData
 from qtorch.network.calibration import in_mode

@@ -1,1 +1,4 @@
-"""Exact arithmetic: grids, fixed point, rounding with straight-through gradients. Knows no op."""
+"""Exact arithmetic: grids, fixed point, rounding, and gradients straight through it. Knows no op.
+
+For everyone. What is computed here is what a device computes, to the bit.
+"""

@@ -91,11 +91,20 @@ class QParams:
         return codes.numpy().astype(self.dtype)
 
     def dequantize(self, codes: np.ndarray) -> np.ndarray:
-        """float32 values of codes as TFLM's DEQUANTIZE computes them: product in double, rounded once. Per tensor.
+        """float32 values of codes as TFLM's DEQUANTIZE computes them: product in double, rounded once.
 
         Source: ``reference_ops::Dequantize`` in TFLM's ``reference/dequantize.h``.
         """
-        real: np.ndarray = (np.float64(self.scale[0]) * (codes.astype(np.float64) - self.zero_point[0])).astype(
-            np.float32
-        )
-        return real
+        return self.unrounded(codes).astype(np.float32)
+
+    def unrounded(self, codes: np.ndarray) -> np.ndarray:
+        """What codes stand for in float64, per tensor or along the channel axis."""
+        scale, zero_point = self.along(codes.ndim)
+        return np.asarray((codes.astype(np.float64) - zero_point) * scale)
+
+    def along(self, axes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and zero point, float64, shaped to be applied to codes with that many axes."""
+        shape = [1] * axes
+        if self.axis is not None:
+            shape[self.axis] = len(self.scale)
+        return np.array(self.scale).reshape(shape), np.array(self.zero_point, np.float64).reshape(shape)

@@ -26,9 +26,11 @@ from qtorch.families.pooling import (
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
+from qtorch.remedies.asked import always, none
+from qtorch.remedies.images import pooled_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite, homogeneous_within_channels
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -102,10 +104,10 @@ ROW = Row(
     name="average_pool_2d",
     roles=("input",),
     matches=(
-        Match("module", nn.AvgPool2d, attributes),
-        Match("module", nn.AvgPool1d, attributes),
-        Match("module", nn.AdaptiveAvgPool2d, adaptive_attributes),
-        Match("module", nn.AdaptiveAvgPool1d, adaptive_attributes),
+        Match("module", nn.AvgPool2d, attributes, rank=4),
+        Match("module", nn.AvgPool1d, attributes, rank=3),
+        Match("module", nn.AdaptiveAvgPool2d, adaptive_attributes, rank=4),
+        Match("module", nn.AdaptiveAvgPool1d, adaptive_attributes, rank=3),
         Match(
             "function",
             F.avg_pool2d,
@@ -119,16 +121,18 @@ ROW = Row(
                 "count_include_pad",
                 "divisor_override",
             ),
+            rank=4,
         ),
         Match(
             "function",
             F.avg_pool1d,
             attributes,
             parameters=("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+            rank=3,
         ),
         *(
-            Match("function", function, adaptive_attributes, parameters=("input", "output_size"))
-            for function in (F.adaptive_avg_pool2d, F.adaptive_avg_pool1d)
+            Match("function", function, adaptive_attributes, parameters=("input", "output_size"), rank=rank)
+            for function, rank in ((F.adaptive_avg_pool2d, 4), (F.adaptive_avg_pool1d, 3))
         ),
     ),
     forward=forward,
@@ -147,4 +151,9 @@ ROW = Row(
     fake_exactly=True,
     channels_last=True,
     sums=sums,
+    homogeneous=homogeneous_within_channels,
+    remedies={
+        "avgpool3d": pooled_3d("avg_pool2d"),
+        **{f"lppool{n}d": always(none("it has a root; nn.AvgPool2d changes the network")) for n in (1, 2, 3)},
+    },
 )

@@ -7,6 +7,7 @@ Source: TFLM ``kernels/internal/reference/integer_ops/conv.h``, ``micro/kernels/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,11 +31,13 @@ from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, none
+from qtorch.remedies.images import windows
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.row.row import Attrs, Call, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -47,6 +50,12 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return convolution_reference(attrs, codes, grids, channel_axis=0, kernel_order=(0, 3, 1, 2))
 
 
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Weight ``[O, h, w, C / groups]``: a window of them for each output."""
+    _, height, width, depth = shapes["weight"]
+    return height * width * depth * math.prod(shapes["output"])
+
+
 def kernel(operands: Operands) -> KernelCall:
     """A matrix product per pixel; a window of more than one pixel is gathered first. Zero point in the biases."""
     sizes = convolution_sizes(operands)
@@ -55,7 +64,7 @@ def kernel(operands: Operands) -> KernelCall:
         return wide_convolution(operands, sizes, operands.constants["weight"], sizes["in_c"] // depth)
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": Table(operands.constants["weight"]),
+        "weights": ConstantTable(operands.constants["weight"]),
         "channels": weighted_sums(operands, channel_axis=0),
         "out": TensorArgument("output"),
     }
@@ -150,4 +159,14 @@ ROW = Row(
     channels_last=True,
     needs_bias=True,
     weight_order={"weight": (0, 2, 3, 1)},
+    macs=macs,
+    takes_front=True,
+    hybrid=True,
+    remedies={
+        "unfold": windows,
+        **dict.fromkeys(
+            ("conv3d", "convtranspose3d", "convtbc"),
+            always(none("nothing has three dimensions; nn.Conv2d over two of the axes changes the network")),
+        ),
+    },
 )

@@ -6,6 +6,7 @@ Source: TFLM ``kernels/internal/reference/integer_ops/depthwise_conv.h``, ``micr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,9 +32,9 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.row.row import Attrs, Call, OptionField, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, OptionField, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -49,6 +50,12 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return convolution_reference(attrs, codes, grids, channel_axis=3, kernel_order=(3, 0, 1, 2))
 
 
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Weight ``[1, h, w, O]``: a window of one channel for each output."""
+    _, height, width, _ = shapes["weight"]
+    return height * width * math.prod(shapes["output"])
+
+
 def kernel(operands: Operands) -> KernelCall:
     """The kernel subtracts the zero point, so that it can skip padding."""
     sizes = convolution_sizes(operands)
@@ -57,7 +64,7 @@ def kernel(operands: Operands) -> KernelCall:
     del sizes["out_c"]
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": Table(operands.constants["weight"]),
+        "weights": ConstantTable(operands.constants["weight"]),
         "channels": weighted_sums(operands, channel_axis=3, folded=False),
         "out": TensorArgument("output"),
         **sizes,
@@ -145,4 +152,7 @@ ROW = Row(
     channels_last=True,
     needs_bias=True,
     weight_order={"weight": (1, 2, 3, 0)},
+    macs=macs,
+    takes_front=True,
+    hybrid=True,
 )

@@ -6,6 +6,7 @@ Source: TFLM ``micro/kernels/fully_connected_common.cc`` (multipliers) and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -18,11 +19,12 @@ from qtorch.families.wide_sums import is_wide, wide_convolution
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import PRODUCT, Asked, always, none
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
+from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, last_axis_stays
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -47,6 +49,12 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return output_codes(accumulator, codes, attrs, grids, rounding)
 
 
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Weight ``[O, I]``: as many products as inputs, for each output."""
+    _, inputs = shapes["weight"]
+    return inputs * math.prod(shapes["output"])
+
+
 def kernel(operands: Operands) -> KernelCall:
     """Zero point folded into the biases."""
     outputs, inputs = operands.shapes["weight"]
@@ -58,7 +66,7 @@ def kernel(operands: Operands) -> KernelCall:
         return wide_convolution(operands, sizes, operands.constants["weight"], 1)
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": Table(operands.constants["weight"]),
+        "weights": ConstantTable(operands.constants["weight"]),
         "channels": weighted_sums(operands, channel_axis=0),
         "out": TensorArgument("output"),
         "rows": rows,
@@ -165,6 +173,17 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return activated(operands, columns, product, OnnxNode("Add", ("products", "bias")))
 
 
+def looked_up(ask: Asked) -> str:
+    """A table of rows is a layer without bias, of a vector of zeros and a one."""
+    count, size = ask.get("num_embeddings", 9, "rows"), ask.get("embedding_dim", 9, "columns")
+    return none(
+        "the device's inputs are numbers, no indices, and it looks nothing up. Make the index a vector of zeros and a "
+        f"one outside the network, F.one_hot(index, {count}).float(), and multiply with the table in it: "
+        f"nn.Linear({count}, {size}, bias=False), its weight being the table transposed. Or look the rows up in the "
+        "firmware, and make them the input"
+    )
+
+
 ROW = Row(
     name="fully_connected",
     roles=("input", "weight", "bias"),
@@ -196,4 +215,14 @@ ROW = Row(
     litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,
     transposed=last_axis_stays,
+    macs=macs,
+    takes_front=True,
+    hybrid=True,
+    remedies={
+        **dict.fromkeys(
+            ("matmul", "bmm", "mm", "einsum", "mv", "dot", "outer", "baddbmm", "addmm"),
+            always(PRODUCT + ", as of nn.Linear or F.linear(x, weight)"),
+        ),
+        **dict.fromkeys(("embedding", "embeddingbag", "onehot"), looked_up),
+    },
 )

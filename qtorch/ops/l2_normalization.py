@@ -18,7 +18,7 @@ from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import none, same
-from qtorch.remedies.axes import moved_last
+from qtorch.remedies.axes import moved_last, normalized_product
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
@@ -111,4 +111,7 @@ ROW = Row(
     fake_exactly=True,
     transposed=last_axis_stays,
     sums=sums,
+    remedies={
+        "cosinesimilarity": normalized_product,
+    },
 )

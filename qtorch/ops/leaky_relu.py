@@ -17,9 +17,21 @@ from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.elementwise import rectified
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.onnx_form import one_operator
-from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite, any_order
+from qtorch.row.row import (
+    Attrs,
+    Call,
+    Match,
+    OptionField,
+    Refused,
+    Row,
+    Sample,
+    TFLite,
+    any_order,
+    homogeneous_anywhere,
+)
 
 #: Steeper ones could shift numbers out of int32 on grids that are fine for the positive side.
 _STEEPEST = 2
@@ -105,4 +117,8 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, rescaling(factors)),
     transposed=any_order,
+    homogeneous=homogeneous_anywhere,
+    remedies={
+        "rrelu": rectified,
+    },
 )

@@ -19,8 +19,9 @@ from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier,
 from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.elementwise import log_sigmoid, softplus
 from qtorch.row.constraints import Fixed, Free
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, last_axis_stays
 
@@ -64,7 +65,7 @@ def kernel(operands: Operands) -> KernelCall:
     terms = int(np.count_nonzero(exponentials))
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"), "out": TensorArgument("output"), "rows": operands.size("input") // size,
-        "size": size, "exponentials": Table(exponentials[:terms].astype(np.int32)), "terms": terms,
+        "size": size, "exponentials": ConstantTable(exponentials[:terms].astype(np.int32)), "terms": terms,
         **multiplier_arguments({"": found.multiplier, "back": _inverse(found.multiplier)}), "smallest": found.smallest,
     }  # fmt: skip
     return KernelCall("log_softmax_s8", arguments, in_place=frozenset({"input"}))
@@ -105,4 +106,8 @@ ROW = Row(
     c=kernel,
     fake_exactly=True,
     transposed=last_axis_stays,
+    remedies={
+        "softplus": softplus,
+        "logsigmoid": log_sigmoid,
+    },
 )

@@ -25,6 +25,8 @@ from qtorch.families.sigmoids import (
 from qtorch.numbers import gemmlowp
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
+from qtorch.remedies.asked import CHANGES, always, same
+from qtorch.remedies.elementwise import gated
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.onnx_form import fine_enough, one_operator
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
@@ -68,4 +70,8 @@ ROW = Row(
     c=by_table(reference, sigmoid_kernel(tangent=False)),
     fake_exactly=True,
     transposed=any_order,
+    remedies={
+        "silu": always(same("x * torch.sigmoid(x)", f"in two ops; nn.Hardswish is one, {CHANGES}")),
+        "glu": gated,
+    },
 )

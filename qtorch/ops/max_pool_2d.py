@@ -24,9 +24,12 @@ from qtorch.families.pooling import (
 from qtorch.families.windows import explicit_padding, onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
+from qtorch.remedies.asked import RANDOM, always
+from qtorch.remedies.axes import largest
+from qtorch.remedies.images import adaptive_3d, pooled_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite, homogeneous_within_channels
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -64,22 +67,23 @@ ROW = Row(
     name="max_pool_2d",
     roles=("input",),
     matches=(
-        Match("module", nn.MaxPool2d, attributes),
-        Match("module", nn.MaxPool1d, attributes),
-        Match("module", nn.AdaptiveMaxPool2d, adaptive),
-        Match("module", nn.AdaptiveMaxPool1d, adaptive),
+        Match("module", nn.MaxPool2d, attributes, rank=4),
+        Match("module", nn.MaxPool1d, attributes, rank=3),
+        Match("module", nn.AdaptiveMaxPool2d, adaptive, rank=4),
+        Match("module", nn.AdaptiveMaxPool1d, adaptive, rank=3),
         *(
             Match(
                 "function",
                 function,
                 attributes,
                 parameters=("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+                rank=rank,
             )
-            for function in (F.max_pool2d, F.max_pool1d, torch.max_pool2d, torch.max_pool1d)
+            for function, rank in ((F.max_pool2d, 4), (F.max_pool1d, 3), (torch.max_pool2d, 4), (torch.max_pool1d, 3))
         ),
         *(
-            Match("function", function, adaptive, parameters=("input", "output_size", "return_indices"))
-            for function in (F.adaptive_max_pool2d, F.adaptive_max_pool1d)
+            Match("function", function, adaptive, parameters=("input", "output_size", "return_indices"), rank=rank)
+            for function, rank in ((F.adaptive_max_pool2d, 4), (F.adaptive_max_pool1d, 3))
         ),
     ),
     forward=forward,
@@ -97,4 +101,12 @@ ROW = Row(
     c=pooling_kernel("max_pool_2d_s8"),
     selects=True,
     channels_last=True,
+    homogeneous=homogeneous_within_channels,
+    remedies={
+        "maxpool3d": pooled_3d("max_pool2d"),
+        "adaptivemaxpool3d": adaptive_3d("max"),
+        **{f"fractionalmaxpool{n}d": always(RANDOM + "; nn.MaxPool2d changes the network") for n in (2, 3)},
+        "amax": largest(""),
+        "amin": largest(" * -1"),
+    },
 )

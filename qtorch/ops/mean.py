@@ -18,10 +18,12 @@ from qtorch.c_cells.strides import bytes_each, row_major, walk
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.axes import summed, variance
+from qtorch.remedies.images import adaptive_3d
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, Shape, TFLite
 
 _ROLES = ("input", "output")
 
@@ -72,6 +74,12 @@ def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int
     """Of codes less their zero point."""
     count = math.prod(shape[axis] for axis in attrs["axes"])
     return low * count, high * count
+
+
+def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Along the axes that are left."""
+    dropped = () if attrs["keep_dims"] else attrs["axes"]
+    return None if axis in attrs["axes"] else axis - sum(1 for each in dropped if each < axis)
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -158,4 +166,11 @@ ROW = Row(
     transposed=transposed,
     kept=lambda attrs: {**attrs, "keep_dims": True},
     sums=sums,
+    homogeneous=homogeneous,
+    remedies={
+        "sum": summed,
+        "var": variance(root=False),
+        "std": variance(root=True),
+        "adaptiveavgpool3d": adaptive_3d("avg"),
+    },
 )

@@ -17,6 +17,8 @@ from qtorch.families.arithmetic import binary_matches, binary_samples
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, same
+from qtorch.remedies.elementwise import divided, powered
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
 from qtorch.row.kernel_call import KernelCall, Operands
@@ -98,4 +100,10 @@ ROW = Row(
     litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,
+    remedies={
+        **dict.fromkeys(("truediv", "itruediv", "div", "divide", "truedivide"), divided),
+        **dict.fromkeys(("neg", "negative"), always(same("x * -1"))),
+        "square": always(same("x * x")),
+        "pow": powered,
+    },
 )

@@ -16,11 +16,12 @@ from qtorch.c_cells.movement import padding_kernel
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.forms import padded as padded_form
+from qtorch.remedies.images import padded as padded_form
+from qtorch.remedies.images import padded_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -66,17 +67,27 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return padded(codes["input"], attrs, int(grids["input"].zero_point))
 
 
+def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Zeros beside a channel are zeros whatever its factor; along the channels they would be others."""
+    return axis if attrs["paddings"][axis] == (0, 0) else None
+
+
 def kernel(operands: Operands) -> tuple[KernelCall, ...]:
     """The code of zero around a copy."""
     return padding_kernel(operands, operands.grid("input").zero_point[0])
 
 
 def samples() -> Iterable[Sample]:
-    """Several ranks, either end."""
+    """Several ranks, either end, and neither."""
     rng = np.random.default_rng(6)
     for dtype, zero_point in [("int8", 3), ("int8", -128), ("int8", 127), ("int16", 0)]:
         grid = QParams((0.5,), (zero_point,), dtype)
-        for paddings in [((0, 0), (1, 2)), ((0, 0), (0, 1), (2, 0)), ((0, 0), (1, 0), (0, 3), (1, 1))]:
+        for paddings in [
+            ((0, 0), (1, 2)),
+            ((0, 0), (0, 1), (2, 0)),
+            ((0, 0), (1, 0), (0, 3), (1, 1)),
+            ((0, 0), (0, 0), (2, 1)),
+        ]:
             codes = rng.integers(-100, 100, (2, *range(2, len(paddings) + 1)), dtype=dtype)
             attrs = {"paddings": paddings}
             yield Sample(f"{dtype}@{zero_point} {paddings}", attrs, {"input": codes}, {"input": grid, "output": grid})
@@ -113,4 +124,6 @@ ROW = Row(
     c=kernel,
     selects=True,
     transposed=transposed,
+    homogeneous=homogeneous,
+    remedies=dict.fromkeys(("constantpad3d", "zeropad3d"), padded_3d),
 )

@@ -19,7 +19,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import RESCALED, CoarserThan, Free
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Match, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, homogeneous_anywhere
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -106,4 +106,5 @@ ROW = Row(
     samples=samples,
     c=table_or(reference, kernel, "weight"),
     channels_last=True,
+    homogeneous=homogeneous_anywhere,
 )

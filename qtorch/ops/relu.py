@@ -17,10 +17,12 @@ from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, none
+from qtorch.remedies.elementwise import hard_shrunk, shrunk
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.fused_activation import activation_limits
 from qtorch.row.onnx_form import one_operator
-from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
+from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order, homogeneous_anywhere
 
 
 def clamped_from_zero(call: Call) -> dict[str, Any] | None:
@@ -102,4 +104,10 @@ ROW = Row(
     c=by_table(reference, rescaling(factors, "relu")),
     litert_lsb={"int16": 1},
     transposed=any_order,
+    homogeneous=homogeneous_anywhere,
+    remedies={
+        "softshrink": shrunk,
+        "hardshrink": hard_shrunk,
+        "threshold": always(none("it jumps; nn.ReLU does not, and changes the network")),
+    },
 )

@@ -16,7 +16,8 @@ from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.forms import clamped as clamped_form
+from qtorch.remedies.asked import always, same
+from qtorch.remedies.elementwise import clamped as clamped_form
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
 from qtorch.row.onnx_form import NEAREST, Onnx, clamped_to_6
@@ -81,4 +82,7 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, rescaling(lambda attrs, grids: (_ONE, _ONE), "relu6")),
     transposed=any_order,
+    remedies={
+        "hardsigmoid": always(same("F.relu6(x + 3) * (1 / 6)")),
+    },
 )

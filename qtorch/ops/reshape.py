@@ -18,7 +18,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -40,6 +40,12 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """As :func:`forward`."""
     return forward(attrs, codes)
+
+
+def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Where the axes before it stay and what it is merged with lies behind it."""
+    beside = after[:axis] == before[:axis] and len(after) > axis and after[axis] % before[axis] == 0
+    return axis if beside else None
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -96,4 +102,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
+    view=True,
+    homogeneous=homogeneous,
 )

@@ -18,9 +18,20 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import (
+    Attrs,
+    Call,
+    Match,
+    Operand,
+    OptionField,
+    Refused,
+    Row,
+    Sample,
+    TFLite,
+    homogeneous_within_channels,
+)
 
 _ONE = 1 << 10
 
@@ -85,7 +96,7 @@ def kernel(operands: Operands) -> KernelCall:
     """Neighbours and weights by table."""
     (_, in_h, in_w, depth), (out_h, out_w) = operands.shapes["input"], operands.attrs["size"]
     rows, columns = (
-        Table(torch.stack(_neighbours(operands.attrs, before, after), 1).numpy().astype(np.int16))
+        ConstantTable(torch.stack(_neighbours(operands.attrs, before, after), 1).numpy().astype(np.int16))
         for before, after in ((in_h, out_h), (in_w, out_w))
     )
     arguments: dict[str, Argument] = {"in": TensorArgument("input"), "out": TensorArgument("output"), "rows": rows}
@@ -154,4 +165,5 @@ ROW = Row(
     c=kernel,
     fake_exactly=True,
     channels_last=True,
+    homogeneous=homogeneous_within_channels,
 )

@@ -19,10 +19,22 @@ from qtorch.families.resizing import RESIZE_PARAMETERS, require_image, resized
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, none
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import (
+    Attrs,
+    Call,
+    Match,
+    Operand,
+    OptionField,
+    Refused,
+    Row,
+    Sample,
+    TFLite,
+    homogeneous_within_channels,
+)
 
 
 def indices(size: int, result: int, *, align_corners: bool, half_pixel_centers: bool) -> Tensor:
@@ -84,7 +96,8 @@ def kernel(operands: Operands) -> KernelCall:
         sizes = (out_h // down, down, out_w // across, across, depth)
         return copied(operands, sizes, Box((in_w * depth, 0, depth, 0, 1)), Box.inside(sizes))
     arguments: dict[str, Argument] = {"in": TensorArgument("input"), "out": TensorArgument("output"),
-        "rows": Table(rows.numpy().astype(np.int16)), "columns": Table(columns.numpy().astype(np.int16)),
+        "rows": ConstantTable(rows.numpy().astype(np.int16)),
+        "columns": ConstantTable(columns.numpy().astype(np.int16)),
         "in_w": in_w, "pixel": depth * bytes_each(operands.grid("input").dtype), "out_h": out_h, "out_w": out_w,
     }  # fmt: skip
     return KernelCall("resize_nearest_neighbor", arguments)
@@ -139,4 +152,8 @@ ROW = Row(
     c=kernel,
     selects=True,
     channels_last=True,
+    homogeneous=homogeneous_within_channels,
+    remedies={
+        **{f"maxunpool{n}d": always(none("there are no indices; nn.Upsample changes the network")) for n in (1, 2, 3)},
+    },
 )

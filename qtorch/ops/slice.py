@@ -101,4 +101,5 @@ ROW = Row(
     c=kernel,
     selects=True,
     transposed=transposed,
+    view=True,
 )

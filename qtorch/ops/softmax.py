@@ -23,8 +23,10 @@ from qtorch.numbers.gemmlowp import multiply, one_over_one_plus, rounding_divide
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.lookup import interpolated, table_of
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, same
+from qtorch.remedies.axes import softmin
 from qtorch.row.constraints import Fixed, Free
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
 
@@ -116,7 +118,7 @@ def kernel(operands: Operands) -> KernelCall:
     arguments["rows"] = operands.size("input") // size
     if source.dtype == "int16":
         tables = zip(("exponential", "reciprocal"), _tables(), strict=True)
-        arguments |= {name: Table(table.numpy().astype(np.int16)) for name, table in tables}
+        arguments |= {name: ConstantTable(table.numpy().astype(np.int16)) for name, table in tables}
         numbers = multiplier_arguments({"": _to_table(source.grid, operands.attrs["beta"])})
         return KernelCall("softmax_s16", {**arguments, **numbers, "size": size}, in_place=_SAME)
     if size == 2:
@@ -125,12 +127,12 @@ def kernel(operands: Operands) -> KernelCall:
         first = reference(operands.attrs, {"input": pairs}, grids, Rounding.DOUBLE)[:, 0].numpy().astype(np.int8)
         reach = next((d for d in range(256) if (first[255 + d :] == first[-1]).all() and
                       (first[: 256 - d] == first[0]).all()), 255)  # fmt: skip
-        table = Table(first[255 - reach : 256 + reach])
+        table = ConstantTable(first[255 - reach : 256 + reach])
         return KernelCall("softmax_pair_s8", {**arguments, "table": table, "reach": reach}, in_place=_SAME)
     falling = torch.arange(0, -256, -1)
     exponentials = Differences.of(falling, source.grid, operands.attrs["beta"]).exponentials().numpy()
     terms = int(np.count_nonzero(exponentials))
-    arguments |= {"exponentials": Table(exponentials[:terms].astype(np.int32)), "size": size, "terms": terms}
+    arguments |= {"exponentials": ConstantTable(exponentials[:terms].astype(np.int32)), "size": size, "terms": terms}
     return KernelCall("softmax_s8", arguments, in_place=_SAME)
 
 
@@ -191,4 +193,8 @@ ROW = Row(
     fake_exactly=True,
     litert_lsb={"int16": 1},
     transposed=last_axis_stays,
+    remedies={
+        "softmin": softmin,
+        "softmax2d": always(same("F.softmax(x.movedim(1, -1), -1).movedim(-1, 1)")),
+    },
 )

@@ -117,4 +117,5 @@ ROW = Row(
     c=kernel,
     selects=True,
     transposed=transposed,
+    view=True,
 )

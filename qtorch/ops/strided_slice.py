@@ -16,6 +16,7 @@ from qtorch.c_cells.movement import Box, copied
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.axes import unbound
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -143,4 +144,8 @@ ROW = Row(
     selects=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "shrink_axis_mask": 0},
+    view=True,
+    remedies={
+        "unbind": unbound,
+    },
 )

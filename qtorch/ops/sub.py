@@ -16,6 +16,7 @@ from qtorch.families.arithmetic import binary_matches, binary_samples, rescaled_
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, same
 from qtorch.row.constraints import Free
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.row.onnx_form import one_operator
@@ -66,4 +67,5 @@ ROW = Row(
     c=table_or(reference, sum_kernel(-1)),
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,
+    remedies=dict.fromkeys(("rsub", "rsubtract"), always(same("y - x"))),
 )

@@ -17,10 +17,11 @@ from qtorch.c_cells.strides import row_major
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.images import channel_shuffle, shuffled_down, shuffled_up
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
-from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite
 
 
 def _checked(perm: tuple[int, ...], call: Call) -> dict[str, Any]:
@@ -60,6 +61,11 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """As :func:`forward`."""
     return forward(attrs, codes)
+
+
+def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Where the axis goes."""
+    return int(attrs["perm"].index(axis))
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -104,4 +110,11 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
+    view=True,
+    homogeneous=homogeneous,
+    remedies={
+        "pixelshuffle": shuffled_up,
+        "pixelunshuffle": shuffled_down,
+        **dict.fromkeys(("channelshuffle", "nativechannelshuffle"), channel_shuffle),
+    },
 )

@@ -7,6 +7,7 @@ Source: TFLM ``kernels/internal/reference/integer_ops/transpose_conv.h``, ``micr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,11 +22,12 @@ from qtorch.families.windows import explicit_padding, pair
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, none
 from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
-from qtorch.row.kernel_call import Argument, KernelCall, Operands, Table, TensorArgument
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -85,6 +87,12 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return output_codes(accumulator, codes, attrs, grids, Rounding.DOUBLE)
 
 
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Weight ``[O, h, w, C]``: every input meets every weight of its channel, whatever is cut off later."""
+    outputs, height, width, _ = shapes["weight"]
+    return outputs * height * width * math.prod(shapes["input"])
+
+
 def kernel(operands: Operands) -> KernelCall:
     """The kernel subtracts the zero point: how many products a sum has depends on the pixel."""
     if is_wide(operands):
@@ -93,7 +101,7 @@ def kernel(operands: Operands) -> KernelCall:
         )
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": Table(operands.constants["weight"]),
+        "weights": ConstantTable(operands.constants["weight"]),
         "channels": weighted_sums(operands, channel_axis=0, folded=False),
         "out": TensorArgument("output"),
         **_sizes(operands),
@@ -174,8 +182,8 @@ ROW = Row(
     name="transpose_conv",
     roles=("input", "weight", "bias"),
     matches=(
-        Match("module", nn.ConvTranspose2d, attributes),
-        Match("module", nn.ConvTranspose1d, attributes),
+        Match("module", nn.ConvTranspose2d, attributes, rank=4),
+        Match("module", nn.ConvTranspose1d, attributes, rank=3),
         *(
             Match(
                 "function",
@@ -183,8 +191,9 @@ ROW = Row(
                 attributes,
                 parameters=("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
                 tensors=3,
+                rank=rank,
             )
-            for function in (F.conv_transpose2d, F.conv_transpose1d)
+            for function, rank in ((F.conv_transpose2d, 4), (F.conv_transpose1d, 3))
         ),
     ),
     forward=forward,
@@ -215,4 +224,8 @@ ROW = Row(
     fusable=FUSED_ACTIVATIONS,
     channels_last=True,
     weight_order={"weight": (1, 2, 3, 0)},
+    macs=macs,
+    remedies={
+        "fold": always(none("nn.ConvTranspose2d adds up windows as well, and has weights to learn")),
+    },
 )

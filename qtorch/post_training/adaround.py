@@ -149,7 +149,7 @@ def round_adaptively(
     Layer by layer in the order of execution: the inputs are the quantized network's, its weights rounded up to there;
     the targets are the float network's outputs after a fused activation (asymmetric reconstruction, equation 25).
     Scales stay as they are. Afterwards the weights lie on their grids, and plain rounding gives the learned codes
-    (:meth:`qtorch.network.op_constants.OpConstants.pin_weight`). Weights of exactly 0, as pruning leaves them, stay 0.
+    (:meth:`qtorch.network.quantized_op.QuantizedOp.pin_weight`). Weights of exactly 0, as pruning leaves them, stay 0.
     A rounding that turns out no better than to nearest on all the batches is not taken.
 
     Weights that several calls share are rounded to nearest, with a reason, as are those of a batch norm on its own.
@@ -197,9 +197,9 @@ def _round_layer(
     qat: CapturedNetwork, layer: Layer, steps: int, batch: int, strength: float, generator: torch.Generator
 ) -> LearnedRounding:
     op = layer.op
-    constants = op.rounded_constants()
+    constants = op.constants.rounded()
     inputs = torch.cat(layer.inputs)
-    real = layer.original.real_constants()
+    real = layer.original.constants.real()
     targets = torch.cat([layer.original.compute((x,), real) for x in layer.original_inputs])
 
     def error(weight: Tensor) -> float:
@@ -209,13 +209,15 @@ def _round_layer(
     weight, skipped = own_constant(qat, op, "weight")
     if op.norm is not None:
         skipped = "it is a batch norm on its own"
-    if op.front is not None and op.front.shifts:
+    front = op.constants.front
+    if front is not None and front.shifts:
         skipped = "a normalization is folded into its bias, which would change with the weights"
     if weight is None or skipped:
         return LearnedRounding(layer.name, nearest, nearest, 0.0, skipped)
-    weight = op.real_constants()["weight"]
-    scale, limit = op.constants()["weight"].grid.scale, WEIGHT_RANGE[op.config.weight_dtype][1]
-    step = along(scale, op.scale_axis, weight.dim())
+    weight = op.constants.real()["weight"]
+    scale, limit = op.constants.integers()["weight"].grid.scale, WEIGHT_RANGE[op.config.weight_dtype][1]
+    assert op.constants.weight_grid is not None
+    step = along(scale, op.constants.weight_grid.axis, weight.dim())
 
     def outputs(x: Tensor, in_steps: Tensor) -> Tensor:
         return op.compute((x,), {**constants, "weight": in_steps * step})

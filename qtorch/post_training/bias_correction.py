@@ -88,10 +88,10 @@ def correct_biases(
 def _shift(layer: Layer) -> Tensor:
     """Quantized less float mean of each channel before an activation, float64 ``[C]``."""
     # Its bias as it is, because the one that will be rounded is the corrected one.
-    constants = {role: t for role, t in layer.op.real_constants().items() if role == "bias"}
+    constants = {role: t for role, t in layer.op.constants.real().items() if role == "bias"}
     sides = (
-        (layer.op, layer.op.rounded_constants() | constants, layer.inputs),
-        (layer.original, layer.original.real_constants(), layer.original_inputs),
+        (layer.op, layer.op.constants.rounded() | constants, layer.inputs),
+        (layer.original, layer.original.constants.real(), layer.original_inputs),
     )
     axis = 1 if layer.op.row.channels_last else -1
     quantized, real = (

@@ -11,25 +11,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.capture import CapturedNetwork
-from qtorch.capture.tracing import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.post_training.fold import fold_batch_norms
 from qtorch.preparation.matching import Found, constant_of, find_row
-from qtorch.preparation.preparation import is_transparent
+from qtorch.preparation.transparency import is_transparent
 
 __all__ = ["balance", "equalize", "input_ranges", "output_ranges"]
-
-_LAYERS = frozenset({"conv_2d", "depthwise_conv_2d", "fully_connected"})
-#: Positively homogeneous element by element, whatever the axes. (ReLU6 and the sigmoids are not homogeneous.)
-_ELEMENTWISE = frozenset({"relu", "leaky_relu", "prelu"})
-#: Linear, or a maximum, within each channel's image: axes behind the channels'.
-_SPATIAL = frozenset({"average_pool_2d", "max_pool_2d", "resize_bilinear", "resize_nearest_neighbor"})
 
 #: Factors that change less than this in a round have converged; float32 holds no more of a product of many.
 _CONVERGED = 1e-6
@@ -154,7 +148,7 @@ def _pairs(traced: fx.GraphModule) -> list[_Pair]:
     uses = _uses(traced, found)
     own: dict[fx.Node, _Layer] = {}
     for node, row in found.items():
-        if row is not None and row.row.name in _LAYERS and all(uses[id(t)] == 1 for t in row.constants.values()):
+        if _is_layer(row) and all(uses[id(t)] == 1 for t in row.constants.values()):
             weight, bias = row.constants["weight"].detach(), row.constants.get("bias")
             bias = None if bias is None else bias.detach()
             # Contiguous, so that what is reshaped stays a view.
@@ -166,6 +160,11 @@ def _pairs(traced: fx.GraphModule) -> list[_Pair]:
         if reader in own:
             pairs.append(_Pair(layer, own[reader], layer.weight.shape[0]))
     return pairs
+
+
+def _is_layer(row: Found | None) -> TypeGuard[Found]:
+    """Whether factors go into the weight on either side: of what comes in, and of the output channels ``[O, ...]``."""
+    return row is not None and row.row.takes_front and row.row.norm_axis == 0
 
 
 def _found(traced: fx.GraphModule, node: fx.Node) -> Found | None:
@@ -199,9 +198,9 @@ def _reader(traced: fx.GraphModule, found: dict[fx.Node, Found | None], node: fx
         row = found.get(node)
         if row is not None and list(row.sources.values()) != [source]:
             return None
-        if row is not None and row.row.name in _LAYERS:
+        if _is_layer(row):
             # Only a linear layer's input may have several elements for each channel.
-            alike = row.row.name == "fully_connected" or shape_of(source)[axis] == channels
+            alike = not row.row.channels_last or shape_of(source)[axis] == channels
             return node if alike and axis == _channel_axis(row, source) else None
         axis = _passed(traced, row, source, node, axis)
     return None
@@ -215,29 +214,11 @@ def _readers(node: fx.Node) -> list[fx.Node]:
 
 def _channel_axis(row: Found | None, tensor: fx.Node) -> int:
     """Of what a layer reads or computes."""
-    return len(shape_of(tensor)) - 1 if row is not None and row.row.name == "fully_connected" else 1
+    return 1 if row is None or row.row.channels_last else len(shape_of(tensor)) - 1
 
 
 def _passed(traced: fx.GraphModule, row: Found | None, source: fx.Node, node: fx.Node, axis: int) -> int | None:
-    """Where the channels of ``source``, along ``axis``, lie in ``node``; ``None`` if a factor would not pass.
-
-    Channels that are merged with axes behind them stay beside one another: each is then several elements of the axis.
-    """
+    """Where the channels of ``source``, along ``axis``, lie in ``node``; ``None`` if a factor would not pass."""
     if row is None:
         return axis if is_transparent(traced, node) else None
-    name, before, after = row.row.name, shape_of(source), shape_of(node)
-    if name in _ELEMENTWISE:
-        return axis
-    if name in _SPATIAL:
-        return axis if axis == 1 and len(before) > 2 else None
-    if name == "pad":
-        return axis if row.attrs["paddings"][axis] == (0, 0) else None
-    if name == "transpose":
-        return int(row.attrs["perm"].index(axis))
-    if name == "mean":
-        dropped = () if row.attrs["keep_dims"] else row.attrs["axes"]
-        return None if axis in row.attrs["axes"] else axis - sum(1 for each in dropped if each < axis)
-    if name == "reshape":
-        beside = after[:axis] == before[:axis] and len(after) > axis and after[axis] % before[axis] == 0
-        return axis if beside else None
-    return None
+    return row.row.homogeneous(row.attrs, axis, shape_of(source), shape_of(node))

@@ -10,27 +10,21 @@ from collections import Counter
 from typing import Any
 
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from qtorch.capture.capture import CapturedNetwork, capture_of
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.network.batch_norm import BatchNorm, fold
+from qtorch.ops import ROWS
 from qtorch.preparation.matching import constant_of
 
 __all__ = ["fold_batch_norms", "traced_copy"]
 
-#: The axis of the weight's output channels, by layer.
-_CHANNEL_AXIS: dict[Any, int] = {
-    nn.Linear: 0,
-    nn.Conv1d: 0,
-    nn.Conv2d: 0,
-    nn.ConvTranspose1d: 1,
-    nn.ConvTranspose2d: 1,
-    F.linear: 0,
-    F.conv1d: 0,
-    F.conv2d: 0,
-    F.conv_transpose1d: 1,
-    F.conv_transpose2d: 1,
+#: The axis of the weight's output channels, and whether these are the last axis of what is computed, by layer.
+_CHANNELS: dict[Any, tuple[int, bool]] = {
+    match.target: (row.norm_axis, not row.channels_last)
+    for row in ROWS.values()
+    if row.norm_axis is not None
+    for match in row.matches
 }
 
 
@@ -95,11 +89,12 @@ def _takes(traced: fx.GraphModule, producer: fx.Node) -> bool:
         kind, groups = producer.target, _argument(producer, 6, "groups") or 1
         if producer.op == "call_function" and _weight_of(traced, producer) is None:
             return False
-    if kind not in _CHANNEL_AXIS or len(producer.users) != 1:
+    if kind not in _CHANNELS or len(producer.users) != 1:
         return False
+    axis, last = _CHANNELS[kind]
     # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
-    features_last = kind in (nn.Linear, F.linear) and len(shape_of(producer)) != 2
-    return not features_last and (_CHANNEL_AXIS[kind] == 0 or groups == 1)
+    features_last = last and len(shape_of(producer)) != 2
+    return not features_last and (axis == 0 or groups == 1)
 
 
 def _fold(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
@@ -114,7 +109,7 @@ def _fold(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
         traced.add_submodule(name, layer)
     found: Any = traced.get_submodule(name)
     # New parameters, because the old ones may be tied to another layer's.
-    for role, tensor in fold(norm, found.weight, found.bias, _CHANNEL_AXIS[type(found)]).items():
+    for role, tensor in fold(norm, found.weight, found.bias, _CHANNELS[type(found)][0]).items():
         setattr(found, role, nn.Parameter(tensor.detach()))
 
 
@@ -122,7 +117,7 @@ def _fold_into_call(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) 
     weight, bias = _weight_of(traced, producer), _argument(producer, 2, "bias")
     assert weight is not None
     given = None if bias is None else constant_of(traced, bias)
-    axis = _CHANNEL_AXIS[producer.target]
+    axis, _ = _CHANNELS[producer.target]
     nodes = []
     for role, tensor in fold(norm, weight, given, axis).items():
         name = _fresh(traced, f"{producer.name}_{role}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import fx
+from torch import fx, nn
 
 from qtorch.config import LayerConfig
 from qtorch.network.batch_norm import BatchNorm
@@ -13,6 +13,7 @@ from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.preparation.matching import Found
 from qtorch.preparation.sharing import Sharing
+from qtorch.preparation.transparency import readers
 from qtorch.row.row import Row
 
 __all__ = ["Assembly", "Plan"]
@@ -55,17 +56,18 @@ class Assembly:
         graph.lint()
         self._drop_unused_modules()
         self.traced.recompile()
+        _keep_float_between_skipped(self.traced)
 
     def _quantizer(self, node: fx.Node) -> Quantizer | None:
         return self.quantizer_of.get(self.sharing.root(node))
 
     def _new_quantizer(self, node: fx.Node) -> Quantizer:
         grid = self.sharing.grid(node)
-        made = Quantizer(
+        quantizer = Quantizer(
             grid.config, rectified=grid.rectified, dtype=grid.dtype, fixed=grid.fixed, smallest=grid.smallest
         )
-        self.quantizer_of[self.sharing.root(node)] = made
-        return made
+        self.quantizer_of[self.sharing.root(node)] = quantizer
+        return quantizer
 
     def _quantize_input(self, node: fx.Node) -> None:
         root = self.sharing.root(node)
@@ -112,3 +114,16 @@ class Assembly:
             holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
             if name and module not in used and holds is None:
                 self.traced.delete_submodule(name)
+
+
+def _keep_float_between_skipped(network: fx.GraphModule) -> None:
+    """What only layers left in float32 read is not rounded between them."""
+    for node in network.graph.nodes:
+        op = _called_module(network, node)
+        if isinstance(op, QuantizedOp) and op.config.skip:
+            reading = [_called_module(network, reader) for reader in readers(network, node)]
+            op.rounds_output = not all(isinstance(each, QuantizedOp) and each.config.skip for each in reading)
+
+
+def _called_module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None

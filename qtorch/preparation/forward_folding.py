@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.config import LayerConfig
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.normalization import Normalization
@@ -20,9 +20,6 @@ from qtorch.preparation.assembly import Plan
 from qtorch.preparation.matching import Found
 
 __all__ = ["fold_forwards", "one_pixel"]
-
-#: Rows that can take in a normalization of their input.
-_TAKERS = ("fully_connected", "conv_2d", "depthwise_conv_2d")
 
 
 def one_pixel(node: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Found:
@@ -79,10 +76,10 @@ def _takers(
     found: dict[fx.Node, FoldedNormalization] = {}
     for user in node.users:
         plan = plans.get(user)
-        name = None if plan is None else plan.row.name
-        if plan is None or plan.front is not None or name not in (*_TAKERS, "reshape"):
+        reshaped = plan is not None and plan.row.name == "reshape"
+        if plan is None or plan.front is not None or not (reshaped or plan.row.takes_front):
             return {}
-        if name == "reshape":
+        if reshaped:
             behind = _takers(plans, user, norm, channels.reshape(shape_of(user)[1:]))
         else:
             pads = plan.found.attrs.get("padding", "valid") not in ("valid", ((0, 0), (0, 0)))

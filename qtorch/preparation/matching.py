@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.tracing import is_tensor, shape_of, source_line, value_of
+from qtorch.capture.nodes import is_tensor, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
 from qtorch.preparation.remedies import SUPPORTED, asked, remedy
@@ -90,8 +90,8 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
     dtype = node.meta.get("dtype", torch.float32)
     if dtype != torch.float32:
         raise refusal(traced, node, expected="float32 tensors", got=str(dtype), remedy="compute in float32")
-    _require_batch_axis(traced, node)
     for row, match in _MATCHES[key]:
+        _require_batch_axis(traced, node, key[1], match)
         tensors, arguments = _bind(traced, node, row, match, module)
         shapes = {role: _shape(value) for role, value in tensors.items()}
         try:
@@ -246,19 +246,15 @@ def _found(
     return Found(row, dict(attrs), sources, constants)
 
 
-def _require_batch_axis(traced: fx.GraphModule, node: fx.Node) -> None:
+def _require_batch_axis(traced: fx.GraphModule, node: fx.Node, target: Any, match: Match) -> None:
     """Without a batch axis PyTorch takes the first for the channels, and a row takes it for the batch."""
-    module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-    target = _key(node, module)[1]
-    name = str(getattr(target, "__name__", target))
-    if not name.lower().endswith(("conv1d", "conv2d", "pool1d", "pool2d", "transpose1d", "transpose2d")):
-        return
-    axes, got = int(name[-2]) + 2, shape_of(node)
-    if len(got) != axes:
+    shape = shape_of(node)
+    if match.rank is not None and len(shape) != match.rank:
         raise refusal(
             traced,
             node,
-            expected=f"{axes} axes, the first of them the batch's",
-            got=f"a result of shape {got}, from a tensor in which {name} sees no batch",
+            expected=f"{match.rank} axes, the first of them the batch's",
+            got=f"a result of shape {shape}, from a tensor in which {getattr(target, '__name__', target)} sees no "
+            "batch",
             remedy="take the layer for one axis more or less, or insert the missing axis with unsqueeze",
         )

@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from qtorch.capture.capture import capture_of
 from qtorch.config import QuantizationConfig
@@ -20,7 +20,13 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.calibration import freeze_batch_norm
 from qtorch.network.quantized_network import Origin, QuantizedNetwork
 from qtorch.network.quantizer import Quantizer
-from qtorch.preparation.preparation import Preparation
+from qtorch.preparation.aliasing import require_no_aliasing, require_no_numbers
+from qtorch.preparation.assembly import Assembly
+from qtorch.preparation.grid_assignment import GridAssignment
+from qtorch.preparation.layer_settings import LayerSettings
+from qtorch.preparation.network_interface import require_inputs_read
+from qtorch.preparation.planning import OpNames, Planning
+from qtorch.preparation.start_states import write_out_zeros
 from qtorch.preparation.sum_room import require_possible_sums
 from qtorch.preparation.unheard_settings import unheard
 
@@ -70,16 +76,35 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     _require_usable_parameters(net)
     capture = capture_of(net, example_input)
     prepared, odd = capture.traced(QuantizedNetwork)
-    preparation = Preparation(prepared, config)
-    preparation.run()
-    require_possible_sums(preparation.plans.values())
+    heard = _put_ops(prepared, config)
     prepared.train(net.training)
     _keep_frozen_norms(prepared, net)
     prepared.finish(Origin(net, capture.shapes, config, prepare))
     capture.require_same(prepared, odd)
-    for message in unheard(config, preparation.heard):
+    for message in unheard(config, heard):
         warnings.warn(message, UserWarning, stacklevel=2)
     return prepared
+
+
+def _put_ops(traced: fx.GraphModule, config: QuantizationConfig) -> dict[str, frozenset[str]]:
+    """Turn a traced network into one of quantized ops, in place; by layer, the settings that have an effect on it."""
+    settings, names = LayerSettings(config), OpNames(traced)
+    require_no_aliasing(traced)
+    for node in traced.graph.find_nodes(op="call_function", target=torch._assert):
+        # It held for the example, whose size is the only one.
+        traced.graph.erase_node(node)
+    # What nothing reads needs no row: checks of sizes, what hooks only look at.
+    traced.graph.eliminate_dead_code()
+    require_no_numbers(traced)
+    write_out_zeros(traced)
+    plans = Planning(traced, settings, names).run()
+    require_inputs_read(traced)
+    sharing = GridAssignment(traced, plans, settings, names).run()
+    settings.require_known()
+    heard = settings.heard(plans, sharing)
+    Assembly(traced, plans, sharing).run()
+    require_possible_sums(plans.values())
+    return heard
 
 
 def _keep_frozen_norms(prepared: nn.Module, net: nn.Module) -> None:

@@ -10,14 +10,20 @@ from __future__ import annotations
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from qtorch.capture.tracing import value_of
-from qtorch.remedies.asked import Asked, none
-from qtorch.remedies.forms import FORMS
+from qtorch.capture.nodes import value_of
+from qtorch.ops import ROWS
+from qtorch.remedies.asked import Asked, Remedy, none
+from qtorch.remedies.without_row import WITHOUT_ROW
 
 __all__ = ["SUPPORTED", "asked", "remedy"]
 
 #: Where all that can be exported is listed.
 SUPPORTED = "what else there is: README.md, 'What can be exported', which `python -m export support` prints"
+
+#: Of every row, and of calls that no row is the nearest form of; what a row says goes first.
+_FORMS: dict[str, Remedy] = dict(WITHOUT_ROW)
+for _row in ROWS.values():
+    _FORMS |= _row.remedies
 
 _UNKNOWN = "no other form of it is known here: leave it out of the network, or compose it of what can be exported"
 
@@ -47,7 +53,7 @@ def _form(ask: Asked, supported: frozenset[str]) -> str:
     bare = ask.name.rstrip("_") if not ask.name.startswith("__") else ask.name.strip("_")
     if bare.endswith("with_indices"):
         return "leave the indices out: call it with return_indices=False"
-    found = FORMS.get(bare.replace("_", "").lower())
+    found = _FORMS.get(bare.replace("_", "").lower())
     if found is not None:
         return found(ask)
     if bare != ask.name and bare in supported:

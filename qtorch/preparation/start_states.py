@@ -12,7 +12,7 @@ import operator
 import torch
 from torch import fx
 
-from qtorch.capture.tracing import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, shape_of
 
 __all__ = ["write_out_zeros"]
 
@@ -23,18 +23,18 @@ def write_out_zeros(traced: fx.GraphModule) -> None:
     """Replace, in a traced network, every tensor of zeros that has the batch's size by a product with an input."""
     inputs = [n for n in traced.graph.nodes if n.op == "placeholder" and is_tensor(n) and len(shape_of(n)) > 1]
     batch = shape_of(inputs[0])[:1] if inputs else ()
-    found = [n for n in traced.graph.nodes if _is_zeros(n) and len(shape_of(n)) > 1 and shape_of(n)[:1] == batch]
-    for node in found:
+    zeros = [n for n in traced.graph.nodes if _is_zeros(n) and len(shape_of(n)) > 1 and shape_of(n)[:1] == batch]
+    for node in zeros:
         _write_out(traced, node, inputs[0])
-    if found:
+    if zeros:
         traced.graph.eliminate_dead_code()
         traced.recompile()
 
 
 def _is_zeros(node: fx.Node) -> bool:
-    made = node.target in (_FUNCTIONS if node.op == "call_function" else _METHODS)
+    makes_zeros = node.target in (_FUNCTIONS if node.op == "call_function" else _METHODS)
     float32 = node.meta.get("dtype", torch.float32) == torch.float32
-    return node.op in ("call_function", "call_method") and made and is_tensor(node) and float32
+    return node.op in ("call_function", "call_method") and makes_zeros and is_tensor(node) and float32
 
 
 def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:
@@ -52,7 +52,7 @@ def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:
     graph.erase_node(node)
 
 
-def _known(made: fx.Node, like: fx.Node, shape: tuple[int, tuple[int, ...]]) -> fx.Node:
-    made.meta = {**like.meta, "shape": (shape[0], *shape[1])}
-    made.stack_trace = like.stack_trace
-    return made
+def _known(product: fx.Node, like: fx.Node, shape: tuple[int, tuple[int, ...]]) -> fx.Node:
+    product.meta = {**like.meta, "shape": (shape[0], *shape[1])}
+    product.stack_trace = like.stack_trace
+    return product

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qtorch.capture.tracing import shape_of
+from qtorch.capture.nodes import shape_of
 from qtorch.errors import AccumulatorOverflow
 from qtorch.preparation.assembly import Plan
 from qtorch.row.row import Attrs, Row

@@ -22,21 +22,21 @@ def unheard(config: QuantizationConfig, heard: Mapping[str, frozenset[str]]) -> 
         config: of a network.
         heard: by layer, the fields that have an effect on it.
     """
-    found = []
+    sentences = []
     for pattern, changes in config.layers.items():
         matched = [name for name in heard if fnmatchcase(name, pattern)]
         if not matched:
-            found.append(
+            sentences.append(
                 f"layers[{pattern!r}] has no effect: no layer is called so, there are {_named(list(heard), 12)}"
             )
             continue
         for field in changes:
             if not any(field in heard[name] for name in matched):
-                found.append(
+                sentences.append(
                     f"layers[{pattern!r}]: {field} has no effect on {_named(matched, 3)}, "
                     + ("which has no weights" if field in WEIGHT_SETTINGS - GRID_SETTINGS else _WITHOUT_GRID)
                 )
-    return found
+    return sentences
 
 
 def _named(names: list[str], most: int) -> str:

@@ -40,8 +40,8 @@ class Histogram(NamedTuple):
         if keys.numel() < _MANY:
             return cls(*torch.unique(keys, return_counts=True))
         counts = torch.bincount(keys, minlength=_BUCKETS)
-        found = counts.nonzero().flatten()
-        return cls(found, counts[found])
+        bins = counts.nonzero().flatten()
+        return cls(bins, counts[bins])
 
     def plus(self, other: Histogram) -> Histogram:
         """Of what either has seen."""

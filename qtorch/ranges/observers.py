@@ -180,18 +180,18 @@ def make_observer(specification: str, axis: int | None = None, levels: int = 256
     Raises:
         BadConfiguration: no such observer, or parameters that it does not take.
     """
-    name, *given = str(specification).split(":")
+    name, *arguments = str(specification).split(":")
     if name not in OBSERVERS:
         raise BadConfiguration(
             where="observer", expected=f"one of {', '.join(OBSERVERS)}", got=repr(specification), remedy="choose one"
         )
     try:
-        parameters = [float(value) for value in given]
+        parameters = [float(value) for value in arguments]
     except ValueError:
         parameters = []
     most = _PARAMETERS.get(name, 0)
     least = 2 if name == "fixed" else 0
-    if len(parameters) != len(given) or not least <= len(given) <= most:
+    if len(parameters) != len(arguments) or not least <= len(arguments) <= most:
         raise BadConfiguration(
             where=f"observer {name!r}",
             expected=f"{most} number{'s' * (most != 1)} behind colons" if most else "no parameters",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-__all__ = ["NO_FORM", "Asked", "none", "same"]
+__all__ = ["CHANGES", "NO_FORM", "PRODUCT", "RANDOM", "Asked", "Remedy", "always", "none", "same"]
 
 #: How a remedy begins where there is none.
 NO_FORM = "no form of it can be exported"
+#: Of a form that is not exact.
+CHANGES = "which changes the network"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,15 @@ class Asked:
         return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
+#: A call that was refused to what to write instead of it.
+Remedy = Callable[[Asked], str]
+
+
+def always(text: str) -> Remedy:
+    """The same for whatever call."""
+    return lambda ask: text
+
+
 def same(form: str, note: str = "") -> str:
     """That a form computes the same."""
     return f"write `{form}`, which computes the same" + (f", {note}" if note else "")
@@ -53,3 +64,8 @@ def same(form: str, note: str = "") -> str:
 def none(why: str) -> str:
     """That there is no form, and why."""
     return f"{NO_FORM}: {why}"
+
+
+#: Reasons that several calls have.
+PRODUCT = none("the device multiplies computed tensors element by element only; of a product one side is a layer's")
+RANDOM = none("it is random, and a device computes the same for the same input")

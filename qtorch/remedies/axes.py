@@ -17,6 +17,7 @@ __all__ = [
     "repeated_elements",
     "rolled",
     "softmin",
+    "stacked",
     "summed",
     "unbound",
     "variance",
@@ -203,3 +204,13 @@ def normalized_product(ask: Asked) -> str:
         return same(f"(F.normalize(x, dim=-1) * F.normalize(y, dim=-1)).mean(-1) * {length}")
     x, y = (f"F.normalize({each}.movedim({dim}, -1), dim=-1)" for each in "xy")
     return same(f"({x} * {y}).mean(-1) * {length}")
+
+
+def stacked(ask: Asked) -> str:
+    """``stack``."""
+    axis = ask.get("dim", 1, 0)
+    if axis == 0:
+        return none("it makes an axis before the batch's; along another it can")
+    return same(
+        f"torch.cat([x.unsqueeze({axis}), y.unsqueeze({axis})], {axis})", "along an axis other than the batch's"
+    )

@@ -19,12 +19,12 @@ from qtorch.numbers.qparams import QParams
 __all__ = [
     "Accumulators",
     "Argument",
+    "ConstantTable",
     "KernelCall",
     "KernelCell",
     "NoKernel",
     "Operands",
     "Rescaling",
-    "Table",
     "TensorArgument",
 ]
 
@@ -73,7 +73,7 @@ class TensorArgument:
 
 
 @dataclass(frozen=True)
-class Table:
+class ConstantTable:
     """Constants in flash; int8, uint8, int16, uint16, int32 or uint32, written in C order."""
 
     data: np.ndarray
@@ -124,7 +124,7 @@ class Rescaling:
 
 
 #: A number becomes a constant expression, known when the kernel is compiled.
-Argument = TensorArgument | Table | Accumulators | Rescaling | int
+Argument = TensorArgument | ConstantTable | Accumulators | Rescaling | int
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.row.constraints import Constraint
+from qtorch.remedies.asked import Remedy
+from qtorch.row.constraints import Constraint, SymmetricWeight
 from qtorch.row.kernel_call import KernelCell
 from qtorch.row.onnx_form import Onnx
 
@@ -30,15 +31,22 @@ __all__ = [
     "Refused",
     "Row",
     "Sample",
+    "Shape",
     "TFLite",
     "Unsupported",
     "any_order",
+    "homogeneous_anywhere",
+    "homogeneous_nowhere",
+    "homogeneous_within_channels",
     "last_axis_stays",
     "require_elements",
 ]
 
 #: An op's attributes: plain values (numbers, strings, tuples of them), compared and written as they are.
 Attrs = Mapping[str, Any]
+
+#: Sizes of a tensor's axes.
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,8 @@ class Match:
         parameters: names of the call's parameters in their order. A module's own parameters are not among them.
         tensors: how many of these, from the first, are tensors (or numbers that stand for one); they fill the row's
             roles in order. A list of tensors counts as one and fills the roles of a variadic row.
+        rank: of the result, where PyTorch takes a tensor of one axis less for a sample without a batch, whose first
+            axis is the channels'; ``None`` where the first axis is the batch's whatever the rank.
     """
 
     kind: Literal["module", "function", "method"]
@@ -117,6 +127,7 @@ class Match:
     attrs: Callable[[Call], dict[str, Any] | None] = lambda call: {}
     parameters: tuple[str, ...] = ("input",)
     tensors: int = 1
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +208,21 @@ def last_axis_stays(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | N
     return attrs if axes[-1] == rank - 1 else None
 
 
+def homogeneous_nowhere(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Of an op through which factors do not pass, or of which nobody looked: nothing is moved across it."""
+    return None
+
+
+def homogeneous_anywhere(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Of an elementwise op with ``f(s x) = s f(x)`` for ``s > 0``."""
+    return axis
+
+
+def homogeneous_within_channels(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Of an op that is linear, or a maximum, within each channel's image: axes behind the channels'."""
+    return axis if axis == 1 and len(before) > 2 else None
+
+
 @dataclass(frozen=True)
 class Row:
     """One operator.
@@ -232,6 +258,20 @@ class Row:
         sums: where the kernel adds as many codes as the input's shape says: the least and the greatest integer that it
             comes by, from the attributes, that shape in PyTorch's order, and the lowest and highest code less the zero
             point.
+        macs: products that it sums up, those with padding included, from shapes by role as a .tflite file has them
+            (KeyError or ValueError of shapes that it can't have); ``None`` if it sums up none.
+        homogeneous: from the attributes, an axis of the input, its shape and the result's, both in PyTorch's order: the
+            axis of the result that has the same factors when what lies along the input's is multiplied by positive
+            ones; ``None`` where they do not pass. Channels that are merged with axes behind them stay beside one
+            another: each is then several elements of the axis.
+        takes_front: a factor and an offset for each channel of the input can go into its weight
+            ``[O, I / groups, ...]`` and its bias: a normalization in front, or what equalization takes out of the layer
+            before.
+        view: in PyTorch its result may share memory with its input, so that writing into one changes the other.
+        hybrid: its weights are int8 in a file of dynamic range: LiteRT's kernel takes float activations with them, and
+            quantizes these as they come.
+        remedies: calls that no row stands for and that this op is the nearest form of: what to write instead, by the
+            call's name without underscores, in small letters.
     """
 
     name: str
@@ -258,6 +298,22 @@ class Row:
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)
     sums: Callable[[Attrs, tuple[int, ...], int, int], tuple[int, int]] | None = None
+    macs: Callable[[Mapping[str, Shape]], int] | None = None
+    homogeneous: Callable[[Attrs, int, Shape, Shape], int | None] = homogeneous_nowhere
+    takes_front: bool = False
+    view: bool = False
+    hybrid: bool = False
+    remedies: Mapping[str, Remedy] = field(default_factory=dict)
+
+    @property
+    def norm_axis(self) -> int | None:
+        """PyTorch's axis of the weight's output channels, along which it takes in a batch norm behind the op; ``None``
+        without such channels."""
+        weight = self.constraints.get("weight")
+        if not isinstance(weight, SymmetricWeight):
+            return None
+        order = self.weight_order.get("weight")
+        return weight.axis if order is None else order[weight.axis]
 
     def input_roles(self, count: int) -> tuple[str, ...]:
         """Role of each of ``count`` inputs."""

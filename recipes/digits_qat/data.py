@@ -109,7 +109,7 @@ def _odd(folder: Path, training: Digits, test: Digits, held_out: int) -> tuple[s
     Raises:
         BadData: no picture of a part shows anything.
     """
-    found: list[str] = []
+    findings: list[str] = []
     for name, part in (("training", training), ("test", test)):
         empty = np.ptp(part.images.reshape(len(part.images), -1), axis=1) == 0
         if empty.all():
@@ -118,13 +118,13 @@ def _odd(folder: Path, training: Digits, test: Digits, held_out: int) -> tuple[s
                 remedy="take the files from the data set again",
             )  # fmt: skip
         if empty.any():
-            found.append(f"{int(empty.sum())} {name} pictures show nothing, first picture {int(empty.argmax())}")
+            findings.append(f"{int(empty.sum())} {name} pictures show nothing, first picture {int(empty.argmax())}")
         absent = sorted(set(range(CLASSES)) - set(part.labels.tolist()))
         if absent and len(part.labels) >= _MANY:
-            found.append(f"the {name} part has no picture of {', '.join(map(str, absent))}")
+            findings.append(f"the {name} part has no picture of {', '.join(map(str, absent))}")
     medians = [float(np.median(part.images.mean((1, 2)))) for part in (training, test)]
     if (medians[0] > _MIDDLE) != (medians[1] > _MIDDLE) and abs(medians[0] - medians[1]) > _MIDDLE / 2:
-        found.append(
+        findings.append(
             f"training pictures have a brightness of about {medians[0]:.0f}, test pictures of {medians[1]:.0f}: "
             "one part seems to be inverted"
         )
@@ -135,4 +135,4 @@ def _odd(folder: Path, training: Digits, test: Digits, held_out: int) -> tuple[s
         "validation": (rows[-held_out:], labels[-held_out:]),
         "test": ([digest(picture) for picture in test.images], test.labels.tolist()),
     }
-    return (*found, *duplicates(parts, [str(digit) for digit in range(CLASSES)], "pictures"))
+    return (*findings, *duplicates(parts, [str(digit) for digit in range(CLASSES)], "pictures"))

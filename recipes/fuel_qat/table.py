@@ -13,7 +13,7 @@ import numpy as np
 
 from qtorch.errors import BadData
 
-__all__ = ["COLUMNS", "TARGET", "Table", "generate", "read_csv"]
+__all__ = ["COLUMNS", "TARGET", "CarTable", "generate", "read_csv"]
 
 #: Inputs, in the network's order.
 COLUMNS = ("ENGINE SIZE", "CYLINDERS", "COEMISSIONS")
@@ -31,7 +31,7 @@ _RANGES = {
 
 
 @dataclass(frozen=True)
-class Table:
+class CarTable:
     """``values`` float64 ``[rows, 4]``: litres, cylinders, g CO2 per km, L/100 km."""
 
     values: np.ndarray
@@ -39,7 +39,7 @@ class Table:
     dropped: int
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path) -> CarTable:
     """Read a table with at least the four columns; others are ignored, except that whole rows are compared for
     duplicates. Rows with a missing value or fewer cells than the header, and repeated rows, are dropped, and counted on
     stderr.
@@ -86,7 +86,7 @@ def read_csv(path: Path) -> Table:
     )
     if len(kept) < 10:
         raise _bad(path, "at least 10 usable rows", f"{len(kept)}", "pass a larger table")
-    return Table(np.array(kept), path.name, missing + duplicates)
+    return CarTable(np.array(kept), path.name, missing + duplicates)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -145,7 +145,7 @@ def _bad(path: Path, expected: str, got: str, remedy: str) -> BadData:
     return BadData(where=str(path), expected=expected, got=got, remedy=remedy)
 
 
-def generate(rows: int, seed: int) -> Table:
+def generate(rows: int, seed: int) -> CarTable:
     """A synthetic table that resembles one model year of cars on sale; no row is a real car.
 
     Displacement is log-normal, cylinders follow it, consumption follows both with a spread for body and gearbox, and
@@ -165,4 +165,6 @@ def generate(rows: int, seed: int) -> Table:
     grams = np.where(diesel, 27.0, 23.0)
     # The published CO2 comes from another weighting of the test cycles than the consumption.
     co2 = consumption * 0.88 * grams * (1 + rng.normal(0, 0.03, rows))
-    return Table(np.stack([size, cylinders.astype(float), co2.round(), consumption.round(1)], axis=1), "synthetic", 0)
+    return CarTable(
+        np.stack([size, cylinders.astype(float), co2.round(), consumption.round(1)], axis=1), "synthetic", 0
+    )

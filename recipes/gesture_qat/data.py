@@ -92,5 +92,5 @@ _GENERATED = (("gravity", f"{GRAVITY:g} codes"), ("rate", f"any at which {SAMPLE
 def _recorded(read: Recordings) -> tuple[tuple[str, str], ...]:
     """What the files say of how they were recorded; nothing where they say nothing."""
     stated = {"unit": read.unit, "rate": None if read.rate is None else f"{read.rate:g} Hz"}
-    found = tuple((key, value) for key, value in stated.items() if value is not None)
-    return (*found, ("axes", ", ".join(AXES))) if found else ()
+    statements = tuple((key, value) for key, value in stated.items() if value is not None)
+    return (*statements, ("axes", ", ".join(AXES))) if statements else ()

@@ -39,7 +39,7 @@ def require_plausible(where: str, values: Mapping[str, np.ndarray], unit: str | 
 
 
 def _dead(where: str, values: Mapping[str, np.ndarray]) -> list[str]:
-    found = []
+    findings = []
     for name, recordings in values.items():
         still = np.ptp(recordings, axis=1) == 0  # [recordings, 3]
         if still.all():
@@ -49,13 +49,13 @@ def _dead(where: str, values: Mapping[str, np.ndarray]) -> list[str]:
                 got=f"none in any of {len(recordings)} recordings, first {recordings[0, 0].tolist()}",
                 remedy="see to the sensor, and record the class again",
             )
-        found += [
+        findings += [
             f"{axis} never changes within {int(count)} of {len(recordings)} recordings of {name}, "
             f"as of a dead sensor (first: recording {int(still[:, at].argmax()) + 1})"
             for at, (axis, count) in enumerate(zip(AXES, still.sum(0), strict=True))
             if count
         ]
-    return found
+    return findings
 
 
 def _strengths(recordings: np.ndarray) -> np.ndarray:
@@ -100,15 +100,15 @@ def _another_unit(values: Mapping[str, np.ndarray], unit: str | None) -> list[st
     gravity = _IN_UNIT.get(unit or "")
     if gravity is None:
         return []
-    found = []
+    findings = []
     for name, recordings in values.items():
         median = float(np.median(_strengths(recordings)))
         if not _SLOW * gravity <= median <= _FAST * gravity:
-            found.append(
+            findings.append(
                 f"{name} has accelerations of about {median:.3g} where its file states {unit}, in which gravity alone "
                 f"is {gravity:g}"
             )
-    return found
+    return findings
 
 
 def _turned(values: Mapping[str, np.ndarray]) -> list[str]:

@@ -102,28 +102,28 @@ def read_statements(where: str, lines: list[str]) -> Statements:
 def _statement(where: str, line: str) -> tuple[str, str]:
     """Key and value, either in the one form that is compared."""
     written, separator, value = line.lstrip("#").replace("=", ":", 1).partition(":")
-    found = [key for key, names in _KEYS.items() if " ".join(written.lower().split()) in names]
+    keys = [key for key, names in _KEYS.items() if " ".join(written.lower().split()) in names]
     value = value.strip()
-    if not separator or not found or not value:
+    if not separator or not keys or not value:
         raise _bad(
             where,
             "# unit: ..., # rate: ... Hz, # axes: aX,aY,aZ or # note: ...",
             repr(line),
             "correct the line, or begin it with '# note:' if it is a remark",
         )
-    if found[0] == "unit":
+    if keys[0] == "unit":
         return "unit", _unit(where, value)
-    if found[0] == "rate":
+    if keys[0] == "rate":
         match = _RATE.fullmatch(value)
         rate = float(match[1]) * (1000 if (match[2] or "").lower() == "khz" else 1) if match else 0.0
         if not 0 < rate <= 1e6:
             raise _bad(where, "a rate such as 50 Hz", repr(value), "write samples per second, with a decimal point")
         return "rate", f"{rate!r}"
-    if found[0] == "axes" and tuple(re.split(r"[\s,;]+", value)) != AXES:
+    if keys[0] == "axes" and tuple(re.split(r"[\s,;]+", value)) != AXES:
         raise _bad(
             where, f"the axes {','.join(AXES)}", repr(value), "write the columns in this order, in every file alike"
         )
-    return found[0], value
+    return keys[0], value
 
 
 def _unit(where: str, written: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from export.c.requantization import requantization
 from export.c.short_requantization import Short, short_requantization
 from export.c.targets.avr_immediates import immediates
-from qtorch.row.kernel_call import Accumulators, Argument, KernelCall, Table
+from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
 __all__ = ["adapted"]
 
@@ -36,7 +36,7 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
     if call.kernel not in _DENSE:
         return call
     table, accumulators = call.arguments["weights"], call.arguments["channels"]
-    assert isinstance(table, Table)
+    assert isinstance(table, ConstantTable)
     assert isinstance(accumulators, Accumulators)
     weights = table.data.reshape(len(table.data), -1).astype(np.int64)
     short = short_requantization(accumulators)
@@ -56,8 +56,8 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
         return call
     numbers, channels = _exact(moved) if short is None else _short(moved, short)
     given = {
-        "weights": Table(_panels(weights + 128 if shifted else weights, groups)),
-        "channels": Table(channels),
+        "weights": ConstantTable(_panels(weights + 128 if shifted else weights, groups)),
+        "channels": ConstantTable(channels),
         "zero_point": accumulators.zero_point,
         "low": accumulators.low,
         "high": accumulators.high,

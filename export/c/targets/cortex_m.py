@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.c.requantization import requantization
-from qtorch.row.kernel_call import Accumulators, Argument, KernelCall, Rescaling, Table
+from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
 __all__ = ["paired", "paired_in_depth"]
 
@@ -118,7 +118,7 @@ _ONE_PIXEL = {"window_h": 1, "window_w": 1, "padding_top": 0, "padding_left": 0,
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
     found = arguments[name]
-    assert isinstance(found, Table)
+    assert isinstance(found, ConstantTable)
     return found.data
 
 

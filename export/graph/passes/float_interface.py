@@ -17,15 +17,15 @@ def float_interface(graph: Graph) -> Graph:
     values = dict(graph.values)
     inputs, outputs, before, after = [], [], [], []
     for name in graph.inputs:
-        real = f"{name}.real"
-        values[real] = Value(values[name].shape, None)
-        before.append(Node("quantize", {}, (real,), (name,)))
-        inputs.append(real)
+        outer = f"{name}.real"
+        values[outer] = Value(values[name].shape, None)
+        before.append(Node("quantize", {}, (outer,), (name,)))
+        inputs.append(outer)
     for name in graph.outputs:
-        real = f"{name}.real"
-        values[real] = Value(values[name].shape, None)
-        after.append(Node("dequantize", {}, (name,), (real,)))
-        outputs.append(real)
+        outer = f"{name}.real"
+        values[outer] = Value(values[name].shape, None)
+        after.append(Node("dequantize", {}, (name,), (outer,)))
+        outputs.append(outer)
     nodes = (*before, *graph.nodes, *after)
     views = {f"{name}.real": view for name, view in graph.views.items()}
     return check(Graph(values, nodes, tuple(inputs), tuple(outputs), views))

@@ -138,10 +138,9 @@ class _Layout:
     def _fully_connected(self, node: Node) -> None:
         """Reads its input in whatever order it lies, and any rank: the columns of the weight follow."""
         source, weight = self.where[node.inputs[0]], self.naive.values[node.inputs[1]]
-        assert weight.data is not None
         inner = source.view.shape[1:] if source.flat else self._shape(node.inputs[0])[1:]
         axes = [(-1 if axis is None else axis, i) for i, axis in enumerate(source.view.axes[1:])]
-        columns = weight.data.reshape(-1, *inner).transpose([0, *(i + 1 for _, i in sorted(axes))])
+        columns = weight.contents.reshape(-1, *inner).transpose([0, *(i + 1 for _, i in sorted(axes))])
         data = np.ascontiguousarray(columns.reshape(weight.shape))
         self.values[node.inputs[1]] = replace(weight, data=data)
         for name in node.inputs[2:]:

@@ -60,8 +60,8 @@ def _legal(values: dict[str, Value], node: Node) -> list[Node]:
     pad = Node("pad", paddings, (source,), (padded,))
     if node.op == "max_pool_2d":
         qparams = values[source].qparams
-        real = np.array([np.finfo(np.float32).min], np.float32)
-        lowest = real if qparams is None else np.array([qparams.code_range[0]], qparams.dtype)
+        least = np.array([np.finfo(np.float32).min], np.float32)
+        lowest = least if qparams is None else np.array([qparams.code_range[0]], qparams.dtype)
         values[f"{padded}.value"] = Value((1,), qparams, lowest)
         pad = Node("padv2", paddings, (source, f"{padded}.value"), (padded,))
     inputs = tuple(padded if name == source else name for name in node.inputs)

@@ -17,18 +17,15 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import SymmetricWeight
 
-__all__ = ["HYBRID_OPS", "dynamic_range", "half_weights"]
-
-#: Ops whose LiteRT kernel takes float activations and int8 weights: it quantizes the activations as they come.
-HYBRID_OPS = frozenset({"fully_connected", "conv_2d", "depthwise_conv_2d"})
+__all__ = ["dynamic_range", "half_weights"]
 
 
 def dynamic_range(graph: Graph) -> Graph:
-    """The weights of :data:`HYBRID_OPS` as int8 with a scale per output channel, all else as it is."""
+    """The weights of ops with a hybrid kernel as int8 with a scale per output channel, all else as it is."""
     values = dict(graph.values)
     for node in graph.nodes:
         roles = node.input_roles()
-        if node.op not in HYBRID_OPS or "weight" not in roles:
+        if not node.row.hybrid or "weight" not in roles:
             continue
         value, demand = values[roles["weight"]], node.row.constraints["weight"]
         if value.data is None or value.qparams is not None:

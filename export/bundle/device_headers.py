@@ -1,0 +1,55 @@
+"""The headers that firmware includes: the model's bytes, its scaling, its ops, its arena, and vectors to test it by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.bundle.int8_files import Int8Files
+from export.device import headers
+from export.device.metadata_header import metadata_header
+from export.engines import TFLM
+from export.graph.interpret import interpret
+from export.interface.network_layouts import network_interface
+from export.tflite.writer import tflite_cell
+from qtorch.features import Interface
+
+__all__ = ["device_headers"]
+
+_TEST_VECTORS = 32
+
+
+def device_headers(
+    name: str, files: Int8Files, interface: Interface | None, codes: tuple[np.ndarray, ...]
+) -> dict[str, str]:
+    """Text by file name.
+
+    Args:
+        name: of the model, a C identifier.
+        files: what was written of it.
+        interface: what is known of its numbers.
+        codes: inputs as the device stores them, of which test vectors are made.
+    """
+    graph, model, arena_bytes = files.graph, files.file.data, files.file.arena_bytes
+    picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
+    chosen = tuple(array[picked] for array in codes)
+    outputs = interpret(graph, chosen)[graph.outputs[0]]
+    sources, sinks = (
+        tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
+    )
+    n_in, n_out = (graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
+    # Of several inputs one after another in a row, in the wider of their types.
+    rows = np.concatenate([array.reshape(len(picked), -1) for array in chosen], 1)
+    methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in files.final.nodes))
+    texts = {
+        **headers.model_data(name, model, files.layouts),
+        f"{name}_quantization.h": headers.quantization(
+            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), files.layouts
+        ),
+        f"{name}_op_resolver.h": headers.op_resolver(name, methods),
+        f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
+    }
+    if arena_bytes:
+        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)
+    if files.metadata is not None:
+        texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
+    return texts

@@ -1,0 +1,146 @@
+"""The bundle of an int8 network: quantized, written, proven, measured, described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx
+
+from export.boards import Board, board
+from export.bundle.bundle import Bundle
+from export.bundle.device_headers import device_headers
+from export.bundle.int8_files import Int8Files, int8_files
+from export.bundle.manifest import TIMINGS
+from export.bundle.metrics import Measured, int8_metrics, json_bytes
+from export.bundle.phases import Phases
+from export.bundle.proof import proof
+from export.console.progress import Stage
+from export.cost.board_cost import board_cost
+from export.cost.choice_cost import choice_costs
+from export.device.firmware_project import firmware_project
+from export.figures.judgement import judgement
+from export.figures.quantization_report import csv_text, network_report
+from export.figures.stages import stage_figures
+from export.figures.subject import Subject
+from export.html.facts import facts_of
+from export.html.page import page
+from export.options import ExportOptions
+from qtorch.errors import BadConfiguration
+from qtorch.network.calibration import quantizers
+from qtorch.post_training.steps import PostTraining, quantize_after_training
+
+__all__ = ["int8_bundle"]
+
+
+def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, stage: Stage) -> Bundle:
+    """Export a network as integers.
+
+    Args:
+        subject: what it is made of.
+        name: of the model, a C identifier.
+        options: how to export.
+        checkpoint: the file that the networks are kept in, if they are in one.
+        stage: told what is being done.
+
+    Raises:
+        ParityError: a comparison that must be exact is not.
+        NotFinite, BadConfiguration: the network can't be exported.
+        BadData: post-training quantization without training data.
+    """
+    target, phases = board(options.target), Phases(stage, dict(subject.history.seconds))
+    network = _quantized(subject, options, phases)
+    files = int8_files(subject, network, name, target, options, phases)
+    proven = proof(name, files, network, subject.inputs, target, options.onnx, phases)
+    measured = _measured(subject, network, files, target, options, phases)
+    metrics = int8_metrics(subject, files, proven, measured, target, options.firmware is not None, checkpoint)
+    texts = {**(files.c.files if files.c else {}), **device_headers(name, files, subject.ends.interface, proven.codes)}
+    contents = {
+        f"{name}.tflite": files.file.data,
+        **({} if options.strip else {f"{name}_named.tflite": files.file.named}),
+        **(proven.onnx.files if proven.onnx else {}),
+        **{file: text.encode() for file, text in texts.items()},
+        **({} if _tested(subject) is None else {"quantization_report.csv": csv_text(measured.errors).encode()}),
+        "metrics.json": json_bytes(metrics),
+        "parity.json": json_bytes(proven.report.as_json()),
+        # Of all files the one that differs from one export to the next.
+        TIMINGS: json_bytes({"seconds": {phase: round(spent, 3) for phase, spent in phases.seconds.items()}}),
+    }
+    with phases("writing the report, with what each layer costs"):
+        facts = facts_of(
+            subject, name, metrics, proven.report.as_json(), files.graph, network, _tested(subject), measured.errors,
+            options.input_layout, measured.records,
+        )  # fmt: skip
+        contents["report.html"] = page(facts).encode()
+    firmware = {} if options.firmware is None else firmware_project(name, contents, target, files.layouts)
+    return Bundle(name, contents, metrics, proven.report, files.file.arena_bytes, firmware, measured.verdict)
+
+
+def _tested(subject: Subject) -> Any:
+    return subject.inputs.get("test")
+
+
+def _quantized(subject: Subject, options: ExportOptions, phases: Phases) -> fx.GraphModule:
+    """The trained network, or the float one quantized without training."""
+    networks = subject.networks
+    if not options.post_training:
+        return _with_ranges(subject)
+    with phases("quantizing without training, on the training data", "post_training"):
+        steps = PostTraining(options.equalize, options.correct_biases, options.round_adaptively)
+        return quantize_after_training(
+            networks.float_network(), subject.inputs["train"], networks.config, steps, networks.example
+        )
+
+
+def _with_ranges(subject: Subject) -> fx.GraphModule:
+    """The trained network, seen that quantized training had begun, before anything takes time.
+
+    Raises:
+        BadConfiguration: the network has not been prepared, or its ranges were never measured.
+    """
+    network = subject.networks.trained
+    ranges = quantizers(network)
+    try:
+        for quantizer in ranges.values():
+            quantizer.qparams()
+    except BadConfiguration as error:
+        raise BadConfiguration(
+            where=subject.name,
+            expected="a network with a calibrated range for every tensor, as it has from the first epoch of quantized "
+            "training",
+            got="one of float training",
+            remedy="quantize it without training, by --export.post_training, or export a later checkpoint",
+        ) from error
+    if not ranges or not isinstance(network, fx.GraphModule):
+        raise BadConfiguration(
+            where=subject.name,
+            expected="a network that the QuantizationAwareTraining callback has prepared",
+            got=type(network).__name__,
+            remedy="train with the callback, or quantize without training, by --export.post_training",
+        )
+    return network
+
+
+def _measured(
+    subject: Subject, network: fx.GraphModule, files: Int8Files, target: Board, options: ExportOptions, phases: Phases
+) -> Measured:
+    """What the network takes on the board, what it loses on the data, and whether to ship it."""
+    counted: dict[str, Any] = {}
+    if files.c is not None and target.cpu != "host":
+        with phases(f"counting one inference on the processor of {target.name}", "counting"):
+            counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
+    tested = _tested(subject)
+    with phases("measuring what each tensor loses"):
+        errors = (
+            () if tested is None else network_report(network, files.graph, tested, options.input_layout, files.titles)
+        )
+    chosen = network if options.post_training else None
+    with phases("taking test figures: float, post-training, quantized, on the device"):
+        test = stage_figures(subject, files.graph, files.int8_model, chosen)
+    stage = "qat_int8" if chosen is None else "post_training_int8"
+    verdict, networks = judgement(subject, test, stage), subject.networks
+    with phases("comparing sizes with those of the default choices"):
+        choices = choice_costs(
+            files.graph, network, options, target, networks.config, networks.float_network, subject.inputs.get("train"),
+            networks.example,
+        )  # fmt: skip
+    return Measured(stage, test, verdict, errors, choices, counted)

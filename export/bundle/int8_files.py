@@ -1,0 +1,98 @@
+"""An int8 network as it is written: its integers, the .tflite file, plain C, and how inputs and outputs lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from export.boards import Board
+from export.bundle.phases import Phases
+from export.c.model import CModel, c_model
+from export.device.firmware_project import require_int8_ends
+from export.figures.subject import Subject
+from export.graph.build import integer_graph, with_ends
+from export.graph.ir import Graph
+from export.interface.network_layouts import network_interface, network_layouts
+from export.interface.tensor_layout import TensorLayout
+from export.options import ExportOptions
+from export.parity.outputs import compare_file
+from export.tflite.metadata import ModelMetadata
+from export.tflite.model_file import ModelFile, model_file, model_metadata
+from export.tflite.writer import write_tflite
+from qtorch.features import Feature, Interface
+
+__all__ = ["Int8Files", "int8_files"]
+
+
+@dataclass(frozen=True)
+class Int8Files:
+    """What is written of an int8 network; nothing of it is proven yet but that the files are the graphs.
+
+    Attributes:
+        graph: integers at its ends.
+        final: the same, with the ends that were asked for.
+        file: of ``final``.
+        int8_model: the file of ``graph``, without metadata.
+        c: plain C of ``graph``; ``None`` where none is written.
+        metadata: what the file says of itself; ``None`` where it says nothing.
+        titles: what the numbers of the one output are called; none where they have no names.
+        layouts: of the inputs and outputs of ``final``.
+        c_layouts: of those of ``graph``.
+    """
+
+    graph: Graph
+    final: Graph
+    file: ModelFile
+    int8_model: bytes
+    c: CModel | None
+    metadata: ModelMetadata | None
+    titles: tuple[str, ...]
+    layouts: tuple[TensorLayout, ...]
+    c_layouts: tuple[TensorLayout, ...]
+
+
+def int8_files(
+    subject: Subject, network: fx.GraphModule, name: str, target: Board, options: ExportOptions, phases: Phases
+) -> Int8Files:
+    """Write a network.
+
+    Args:
+        subject: of the export.
+        network: quantized and calibrated.
+        name: of the model, a C identifier.
+        target: whose processor plain C is made for.
+        options: of the export.
+        phases: of it.
+
+    Raises:
+        NotFinite, BadConfiguration: the network can't be exported.
+        ParityError: a file is not the graph that it was written of.
+    """
+    what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
+    with phases(f"writing {what}", "export"):
+        graph = integer_graph(network, options.input_layout)
+        outputs = graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None
+        titles = subject.ends.titles(outputs)
+        final = with_ends(graph, options.io)
+        layouts, c_layouts = (
+            network_layouts(subject.networks.trained, each, subject.ends.interface) for each in (final, graph)
+        )
+        speed = options.optimize == "speed"
+        c = c_model(name, graph, target, speed, c_layouts) if options.writes_c else None
+    metadata = _metadata(subject, name, graph, titles, options.version) if options.metadata else None
+    with phases("writing the file, and searching for the smallest arena in which it runs", "arena"):
+        file = model_file(final, metadata)
+    int8_model = file.data if final is graph else write_tflite(graph)
+    if options.firmware is not None:
+        require_int8_ends(graph)
+    compare_file(graph, int8_model)
+    compare_file(final, file.named)
+    return Int8Files(graph, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
+
+
+def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:
+    interface, classifies = network_interface(graph, subject.ends.interface), subject.ends.are_classes(titles)
+    if classifies and subject.rows is None:
+        interface = Interface(interface.inputs, tuple(map(Feature, titles)))
+    return model_metadata(name, version, graph, interface, classifies)

@@ -1,0 +1,35 @@
+"""What a person calls the stages at which a network is tested."""
+
+from __future__ import annotations
+
+from export.engines import tflm_available
+
+__all__ = ["STAGES", "stage_name"]
+
+#: Those of :func:`export.figures.stages.stage_figures`, and those of float formats.
+STAGES = {
+    "linear_regression": "linear regression",
+    "float": "float network",
+    "ptq_int8": "int8, post-training (TFLM)",
+    "qat_float": "QAT network's weights in float",
+    "qat_fake_quant": "QAT network",
+    "qat_int8": "int8, QAT (TFLM)",
+    "post_training_fake_quant": "post-training network",
+    "post_training_int8": "int8, as chosen (TFLM)",
+    "float32": "float32 model (TFLM)",
+    "float16": "float16 weights (LiteRT)",
+    "dynamic_range": "int8 weights (LiteRT)",
+}
+
+
+def stage_name(stage: str, float_name: str = STAGES["float"]) -> str:
+    """What a person calls a stage, with what computed it here.
+
+    Args:
+        stage: a key of :data:`STAGES`; another is its own name.
+        float_name: what a person calls the float network, see :class:`export.figures.subject.Networks`.
+    """
+    name = float_name if stage == "float" else STAGES.get(stage, stage)
+    if tflm_available():
+        return name
+    return name.replace("(TFLM)", "(LiteRT)" if stage == "float32" else "(reference)")

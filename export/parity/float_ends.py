@@ -1,0 +1,50 @@
+"""Graphs of integers behind float32 inputs and outputs: what they are fed, and that the device equals the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.engines import TFLM
+from export.graph.interpret import interpret
+from export.graph.ir import Graph, Node
+from qtorch.errors import ParityError
+
+__all__ = ["codes_behind", "fed", "float_outputs_parity"]
+
+
+def codes_behind(graph: Graph) -> tuple[str, ...] | None:
+    """The tensors of codes that QUANTIZE makes of the inputs; ``None`` if another op reads one of these."""
+    readers = [_reader(graph, name) for name in graph.inputs]
+    return tuple(node.output for node in readers) if all(node.op == "quantize" for node in readers) else None
+
+
+def fed(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Codes of each input as the graph takes them: where it is float32, the numbers of which QUANTIZE makes them."""
+    arrays = []
+    for name, array in zip(graph.inputs, codes, strict=True):
+        integers = graph.values[name].qparams is not None
+        arrays.append(array if integers else graph.values[_reader(graph, name).output].dequantize(array))
+    return tuple(arrays)
+
+
+def _reader(graph: Graph, name: str) -> Node:
+    return next(node for node in graph.nodes if name in node.inputs)
+
+
+def float_outputs_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], words: str) -> None:
+    """TFLite Micro's outputs against the integer reference's, exactly.
+
+    Args:
+        graph: with float32 ends and no op that computes in float.
+        model: its file.
+        inputs: float32 samples of each input, ``[N, *shape[1:]]``.
+        words: what differs in an error, with ``{wrong}`` for how many outputs.
+
+    Raises:
+        ParityError: an output differs.
+    """
+    expected = interpret(graph, inputs)
+    got = TFLM.run(model, inputs)
+    wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
+    if wrong:
+        raise ParityError(f"{TFLM.name} differs from the {words.format(wrong=wrong)}")

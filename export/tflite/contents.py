@@ -1,0 +1,369 @@
+"""A .tflite file as plain data, whoever wrote it: the one reader of its bytes.
+
+It takes what it finds: floats, dynamic shapes, several subgraphs, custom operators and those newer than the schema.
+Only what is no complete flatbuffer is refused. Whoever wants less (:mod:`export.tflite.reader`) refuses more, and
+whoever wants words (:mod:`export.tflite.summary`) makes them, of what is read here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from export.tflite.writer import IDENTIFIER
+from qtorch.errors import BadModelFile
+
+__all__ = [
+    "FileBuffer",
+    "FileContents",
+    "FileMetadata",
+    "FileOperator",
+    "FileSubgraph",
+    "FileTensor",
+    "Signature",
+    "member_names",
+    "read_contents",
+]
+
+_REMEDY = "copy or download the file again, and pass a .tflite model"
+
+
+@dataclass(frozen=True)
+class FileBuffer:
+    """Bytes of a constant or of metadata, and where in the file they begin; an empty one begins at 0."""
+
+    offset: int
+    data: memoryview
+
+
+@dataclass(frozen=True)
+class FileTensor:
+    """One tensor.
+
+    Attributes:
+        index: in its subgraph.
+        name: as written; empty if the file has none.
+        kind: the number of its type in the schema.
+        shape: as allocated; empty for a scalar, and where the file has none.
+        signature: the shape with -1 where a size is known at run time alone; empty if there is none.
+        ranked: whether the file says how many axes it has.
+        buffer: index of its buffer; 0 is every run-time tensor's.
+        constant_bytes: of that buffer.
+        scale: one, or one per channel; empty for what is not quantized.
+        zero_point: as many, in a sound file.
+        axis: the channel axis of several scales.
+        variable: whether it keeps its value from one run to the next.
+    """
+
+    index: int
+    name: str
+    kind: int
+    shape: tuple[int, ...]
+    signature: tuple[int, ...]
+    ranked: bool
+    buffer: int
+    constant_bytes: int
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None
+    variable: bool
+
+    @property
+    def dtype(self) -> str:
+        """The schema's name in lower case, or the type's number."""
+        return _TYPES.get(self.kind, str(self.kind))
+
+
+@dataclass(frozen=True)
+class FileOperator:
+    """One operator.
+
+    Attributes:
+        name: in the schema, or ``CUSTOM:name``, or ``UNKNOWN:code``.
+        version: of its kernel.
+        inputs: tensor indices, -1 for one that is left out.
+        outputs: tensor indices, -1 for none.
+        options_kind: the number of its table of options in the schema; 0 without one.
+        options: numbers, text and tuples of numbers by the schema's names; empty where the schema has no such table. A
+            vector that the file leaves out is left out.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options_kind: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FileSubgraph:
+    """One graph of the file; operators in the order of execution."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    tensors: tuple[FileTensor, ...]
+    operators: tuple[FileOperator, ...]
+
+
+@dataclass(frozen=True)
+class FileMetadata:
+    """One entry of the file's metadata."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named way to call a subgraph: names of inputs and outputs."""
+
+    key: str
+    subgraph: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileContents:
+    """The whole file: at least one subgraph, of which the first is the model's entry.
+
+    Attributes:
+        size: of the file, in bytes.
+        version: of the schema; 3 in all files of today.
+        description: whatever the writer said.
+        buffers: which tensors and metadata share.
+        subgraphs: each tensor's buffer and each operator's tensors are among those that there are.
+        metadata: in the file's order.
+        signatures: in the file's order.
+    """
+
+    size: int
+    version: int
+    description: str
+    buffers: tuple[FileBuffer, ...]
+    subgraphs: tuple[FileSubgraph, ...]
+    metadata: tuple[FileMetadata, ...]
+    signatures: tuple[Signature, ...]
+
+
+class _Bytes(bytearray):
+    """Bytes of which no slice is silently shorter than asked for."""
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice) and not 0 <= key.start <= key.stop <= len(self):
+            raise ValueError(f"bytes {key.start} to {key.stop} of {len(self)}")
+        return super().__getitem__(key)
+
+
+def read_contents(model: bytes, where: str = "model", remedy: str = _REMEDY) -> FileContents:
+    """What stands in a file.
+
+    Args:
+        model: the whole file.
+        where: what to call it in an error.
+        remedy: what an error proposes.
+
+    Raises:
+        BadModelFile: truncated, damaged, or no .tflite file.
+    """
+    if len(model) < 8 or model[4:8] != IDENTIFIER:
+        raise BadModelFile(
+            where=where,
+            expected=f"a .tflite file with identifier {IDENTIFIER!r}",
+            got=f"{len(model)} bytes with {model[4:8]!r} in its place",
+            remedy=remedy,
+        )
+    try:
+        return _Reader(model).contents()
+    except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise BadModelFile(
+            where=where, expected="a complete .tflite file", got=f"{len(model)} bytes: {error}", remedy=remedy
+        ) from error
+
+
+class _Reader:
+    """Reads one file; every vector is held against the file's size before anything counts up to its length."""
+
+    def __init__(self, model: bytes) -> None:
+        self.model = memoryview(model)
+        self.size = len(model)
+        # Vectors may be shared, so a sound file may be visited more often than it has bytes; a damaged one is not
+        # followed for hours.
+        self.budget = 8 * len(model) + 10_000
+        self.root = self._whole(schema.Model.GetRootAs(_Bytes(model)))
+
+    def contents(self) -> FileContents:
+        root = self.root
+        buffers = tuple(self._buffer(buffer) for buffer in self._tables(root, "Buffers"))
+        codes = [self._code(code) for code in self._tables(root, "OperatorCodes")]
+        subgraphs = tuple(self._subgraph(graph, codes, buffers) for graph in self._tables(root, "Subgraphs"))
+        if not subgraphs:
+            raise ValueError("no subgraph")
+        return FileContents(
+            size=self.size,
+            version=int(root.Version()),
+            description=_text(root.Description()),
+            buffers=buffers,
+            subgraphs=subgraphs,
+            metadata=tuple(self._metadata(entry, buffers) for entry in self._tables(root, "Metadata")),
+            signatures=tuple(self._signature(entry) for entry in self._tables(root, "SignatureDefs")),
+        )
+
+    def _visit(self, count: int) -> None:
+        self.budget -= count
+        if count > self.size or self.budget < 0:
+            raise ValueError(f"a vector of {count} elements, or vectors that overlap")
+
+    def _whole(self, table: Any) -> Any:
+        """A table whose every byte is in the file."""
+        tab = table._tab if hasattr(table, "_tab") else table
+        begin = tab.Pos
+        layout = begin - struct.unpack_from("<i", tab.Bytes, begin)[0]
+        if layout < 0:
+            raise ValueError(f"a table whose layout is at {layout}")
+        entries, extent = struct.unpack_from("<HH", tab.Bytes, layout)
+        if layout + entries > self.size or begin + extent > self.size:
+            raise ValueError(f"a table that ends at {max(layout + entries, begin + extent)}")
+        return table
+
+    def _tables(self, table: Any, field: str) -> list[Any]:
+        count = getattr(table, f"{field}Length")()
+        self._visit(count)
+        return [self._whole(getattr(table, field)(i)) for i in range(count)]
+
+    def _numbers(self, table: Any, field: str) -> tuple[Any, ...]:
+        count = getattr(table, f"{field}Length")()
+        self._visit(count)
+        return tuple(getattr(table, f"{field}AsNumpy")().tolist()) if count else ()
+
+    def _buffer(self, buffer: Any) -> FileBuffer:
+        count = int(buffer.DataLength())
+        if count:
+            offset = int(buffer._tab.Vector(buffer._tab.Offset(4)))
+        elif buffer.Offset() > 1:
+            # Of files above 2 GB constants lie behind the flatbuffer.
+            offset, count = int(buffer.Offset()), int(buffer.Size())
+        else:
+            return FileBuffer(0, self.model[:0])
+        if offset + count > self.size:
+            raise ValueError(f"a constant that ends at {offset + count}")
+        return FileBuffer(offset, self.model[offset : offset + count])
+
+    def _code(self, code: Any) -> tuple[str, int]:
+        # Old files have the narrow field alone; new ones have 127 there where the wide one counts.
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if number == schema.BuiltinOperator.CUSTOM:
+            return f"CUSTOM:{_text(code.CustomCode())}", int(code.Version())
+        return _OPERATORS.get(number, f"UNKNOWN:{number}"), int(code.Version())
+
+    def _subgraph(self, graph: Any, codes: list[tuple[str, int]], buffers: tuple[FileBuffer, ...]) -> FileSubgraph:
+        tensors = tuple(self._tensor(i, tensor, buffers) for i, tensor in enumerate(self._tables(graph, "Tensors")))
+        operators = []
+        for operator in self._tables(graph, "Operators"):
+            options = self._options(operator)
+            if operator.CustomOptionsLength():
+                operator.CustomOptionsAsNumpy()  # raises if they end behind the file
+            inputs, outputs = (self._indices(operator, field, len(tensors)) for field in ("Inputs", "Outputs"))
+            index = operator.OpcodeIndex()
+            if index >= len(codes):
+                raise ValueError(f"operator code {index} of {len(codes)}")
+            name, version = codes[index]
+            kind = int(operator.BuiltinOptionsType())
+            operators.append(FileOperator(name, version, inputs, outputs, kind, options))
+        inputs, outputs = (self._indices(graph, field, len(tensors)) for field in ("Inputs", "Outputs"))
+        return FileSubgraph(_text(graph.Name()), inputs, outputs, tensors, tuple(operators))
+
+    def _options(self, operator: Any) -> dict[str, Any]:
+        union = operator.BuiltinOptions()
+        if union is None:
+            return {}
+        self._whole(union)
+        kind = _OPTIONS.get(operator.BuiltinOptionsType())
+        if kind is None:
+            return {}
+        table = getattr(schema, kind)()
+        table.Init(union.Bytes, union.Pos)
+        scalars, vectors = _option_fields(kind)
+        options = {field: _option(getattr(table, field)()) for field in scalars}
+        present = (field for field in vectors if not getattr(table, f"{field}IsNone")())
+        return options | {field: self._numbers(table, field) for field in present}
+
+    def _indices(self, table: Any, field: str, count: int) -> tuple[int, ...]:
+        indices = self._numbers(table, field)
+        if any(not -1 <= index < count for index in indices):
+            raise ValueError(f"tensor indices {indices} of {count} tensors")
+        return indices
+
+    def _tensor(self, index: int, tensor: Any, buffers: tuple[FileBuffer, ...]) -> FileTensor:
+        shape, signature = self._numbers(tensor, "Shape"), self._numbers(tensor, "ShapeSignature")
+        scale: tuple[float, ...] = ()
+        zero_point: tuple[int, ...] = ()
+        axis = None
+        quantization = tensor.Quantization()
+        if quantization is not None:
+            self._whole(quantization)
+            scale, zero_point = self._numbers(quantization, "Scale"), self._numbers(quantization, "ZeroPoint")
+            axis = int(quantization.QuantizedDimension()) if len(scale) > 1 else None
+        if tensor.Buffer() >= max(1, len(buffers)):
+            raise ValueError(f"buffer {tensor.Buffer()} of {len(buffers)}")
+        return FileTensor(
+            index=index,
+            name=_text(tensor.Name()),
+            kind=int(tensor.Type()),
+            shape=shape,
+            signature=signature,
+            ranked=bool(tensor.HasRank()) or len(shape) > 0 or not tensor.ShapeIsNone(),
+            buffer=int(tensor.Buffer()),
+            constant_bytes=len(buffers[tensor.Buffer()].data) if buffers else 0,
+            scale=scale,
+            zero_point=zero_point,
+            axis=axis,
+            variable=bool(tensor.IsVariable()),
+        )
+
+    def _metadata(self, entry: Any, buffers: tuple[FileBuffer, ...]) -> FileMetadata:
+        index = entry.Buffer()
+        if index >= len(buffers):
+            raise ValueError(f"metadata in buffer {index} of {len(buffers)}")
+        return FileMetadata(_text(entry.Name()), bytes(buffers[index].data))
+
+    def _signature(self, entry: Any) -> Signature:
+        names = [tuple(_text(each.Name()) for each in self._tables(entry, side)) for side in ("Inputs", "Outputs")]
+        return Signature(_text(entry.SignatureKey()), int(entry.SubgraphIndex()), *names)
+
+
+def member_names(enumeration: str) -> dict[int, str]:
+    """Names of an enumeration of the schema, by their numbers."""
+    members = vars(getattr(schema, enumeration))
+    return {number: name for name, number in members.items() if not name.startswith("_")}
+
+
+_OPERATORS = member_names("BuiltinOperator")
+_TYPES = {number: name.lower() for number, name in member_names("TensorType").items()}
+_OPTIONS = {number: name for number, name in member_names("BuiltinOptions").items() if number}
+
+
+@cache
+def _option_fields(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Single numbers and vectors of numbers of a table of options."""
+    methods = [name for name in vars(getattr(schema, kind)) if name[0].isupper()]
+    vectors = tuple(name.removesuffix("AsNumpy") for name in methods if name.endswith("AsNumpy"))
+    made = {f"{name}{end}" for name in vectors for end in ("", "AsNumpy", "Length", "IsNone")}
+    made |= {"Init", "GetRootAs", f"GetRootAs{kind}", f"{kind}BufferHasIdentifier"}
+    return tuple(name for name in methods if name not in made), vectors
+
+
+def _option(value: Any) -> Any:
+    """A number as it is, a string as text."""
+    return value if isinstance(value, int | float) else _text(value)
+
+
+def _text(string: bytes | None) -> str:
+    return "" if string is None else string.decode("utf-8", "backslashreplace")

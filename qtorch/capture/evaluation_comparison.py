@@ -1,0 +1,196 @@
+"""What was captured is what the user wrote: the network and its capture compute the same, or the capture is refused.
+
+Both run on random inputs, in evaluation, on batches of several sizes. They may differ by the order of float32 sums; how
+much that is, is measured against the network in float64 where the first look does not suffice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules import module as _everywhere
+
+from qtorch.capture.call_form import tensors_in
+from qtorch.capture.nearness import NEAR, largest, same, within
+from qtorch.capture.nodes import source_line
+from qtorch.capture.not_running import not_running
+from qtorch.capture.recorded_calls import RecordedCall, first_difference, recorded_calls
+from qtorch.capture.reference import Reference, probes
+from qtorch.capture.writing_calls import writing_calls
+from qtorch.errors import UnsupportedLayer
+from qtorch.surroundings import evaluating
+
+__all__ = ["difference", "require_captured"]
+
+#: Where errors grow: how many times the network's own error in float32.
+_TIMES = 32.0
+#: Where the network does not run in float64 either.
+_FAR = 1e-3
+_IN_PLACE = "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor"
+#: Names of functions that write into their first argument; a tracer sees an `x += y` as a plain sum.
+_WRITING = re.compile(r"__i[a-z]+__|[a-z][a-z0-9_]*[a-z0-9]_")
+#: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
+#: what a device has.
+_SAMPLES, _MOST, _NUMBERS = 3, 32, 2**11
+
+
+def require_captured(
+    prepared: fx.GraphModule, reference: Reference, examples: Sequence[Tensor], traced: Callable[[], fx.GraphModule]
+) -> None:
+    """Refuse a prepared network that is another function than the one that was handed in.
+
+    Args:
+        prepared: in float.
+        reference: runs the network that it was made of.
+        examples: a tensor per input.
+        traced: makes the graph that was prepared anew, before anything of it was changed.
+
+    Raises:
+        UnsupportedLayer: so it is; names the first call that gives something else, and its line.
+        BadConfiguration: the network does not run on batches of another size than the example's.
+    """
+    numbers = sum(each[:1].numel() for each in examples)
+    for count in (max(_SAMPLES, min(_MOST, _NUMBERS // max(1, numbers))), 1):
+        inputs = probes(examples, count)
+        try:
+            expected = reference.run_network(inputs)
+        except Exception as error:
+            # Of one sample a network may think that it is no batch.
+            if count == 1:
+                return
+            raise not_running(
+                inputs,
+                error,
+                expected="a network that accepts batches of any size",
+                remedy="keep the batch size out of the network's code, and a leading batch axis in the example",
+            ) from error
+        apart = difference(prepared, reference, inputs, expected)
+        if apart:
+            raise _different(prepared, reference, inputs, apart, traced())
+
+
+def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
+    """In words by how much a prepared network's outputs in float differ from ``expected``; empty where they don't.
+
+    Args:
+        prepared: computes in float; compared in evaluation.
+        reference: for its outputs in float64, where they are needed.
+        inputs: a tensor per input.
+        expected: the network's own outputs.
+    """
+    with torch.no_grad(), evaluating(prepared):
+        try:
+            got = tensors_in(prepared(*(each.clone() for each in inputs)))
+        except Exception as error:
+            return f"a failure: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if len(got) != len(expected):
+        return f"{len(got)} outputs instead of {len(expected)}"
+    if len(inputs[0]) == 1:
+        got = tuple(g.reshape(e.shape) if g.numel() == e.numel() else g for g, e in zip(got, expected, strict=True))
+    shapes = [(tuple(e.shape), tuple(g.shape)) for e, g in zip(expected, got, strict=True) if e.shape != g.shape]
+    if shapes:
+        return f"an output of shape {shapes[0][1]} instead of {shapes[0][0]}"
+    if all(within(e, g, NEAR * largest(e)) for e, g in zip(expected, got, strict=True)):
+        return ""
+    wide = _in_float64(reference, inputs)
+    for index, (e, g) in enumerate(zip(expected, got, strict=True)):
+        bound = _FAR * largest(e)
+        if wide is not None:
+            bound = NEAR * largest(e) + _TIMES * largest((e - wide[index]).to(e))
+            e = torch.where(torch.isfinite(e), wide[index].to(e), e)
+        if not within(e, g, bound):
+            gap = torch.nan_to_num((e - g).abs(), posinf=float("inf"))
+            return f"output {index} off by up to {float(gap.max()):.3g} of {float(largest(e).max()):.3g}"
+    return ""
+
+
+def _in_float64(reference: Reference, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    try:
+        return Reference(reference.net, reference.form, torch.float64).run_network(inputs)
+    except Exception:
+        return None
+
+
+def _different(
+    prepared: fx.GraphModule, reference: Reference, inputs: Sequence[Tensor], apart: str, traced: fx.GraphModule
+) -> UnsupportedLayer:
+    wanted = recorded_calls(reference.net, lambda: reference.run_network(inputs))
+    captured = recorded_calls(traced, lambda: traced(*(each.clone() for each in inputs)))
+    call = first_difference(wanted, captured, same)
+    hooked = [
+        name or type(module).__name__
+        for name, module in reference.net.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks
+    ] + ["every module"] * bool(_everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks)
+    # Where a tracer sees the write, its graph says which; an `x += y` it sees as a plain sum.
+    traces = [str(_described_call(node)) for node in writing_calls(traced)]
+    writing = traces or [str(each) for each in wanted if _WRITING.fullmatch(each.function)]
+    if call is None and writing:
+        return UnsupportedLayer(
+            where=f"call {writing[0]}",
+            expected="an in-place call whose tensor nothing else sees",
+            got=f"{apart}, because what was captured does not write into tensors"
+            + (f"; the network does so in {len(writing)} calls, of which this is the first" if writing[1:] else ""),
+            remedy=_IN_PLACE,
+        )
+    if call is None and not hooked:
+        return UnsupportedLayer(
+            where=_first_other(prepared, traced, inputs),
+            expected="a prepared network that computes in float what the network does",
+            got=apart,
+            remedy="this is a fault of qtorch: please report it with the network, and write that layer otherwise",
+        )
+    return UnsupportedLayer(
+        where=type(reference.net).__name__ if call is None else f"call {call}",
+        expected="a prepared network that computes in float what the network does",
+        got=apart
+        + ("" if call is None else "; this is the first call that gives something else, or that was not captured")
+        + (f". There are hooks on {', '.join(map(repr, hooked[:3]))}" if hooked else ""),
+        remedy="let layers change values, not hooks"
+        if hooked
+        else _IN_PLACE
+        if writing
+        else "write that line so that it does the same whoever calls it: without autocast, without asking whether "
+        "something is a torch.Tensor, without branches on the size of the batch, and without hooks of all modules",
+    )
+
+
+def _described_call(node: fx.Node) -> RecordedCall:
+    layer = str(node.target) if node.op == "call_module" else ""
+    return RecordedCall(node.name, layer, source_line(node), ())
+
+
+def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Sequence[Tensor]) -> str:
+    """The first op whose result no call of the traced graph gives."""
+    known: list[Tensor] = []
+
+    class _Keeping(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> object:
+            result = super().run_node(n)
+            known.extend(tensors_in(result))
+            return result
+
+    with torch.no_grad(), evaluating(prepared):
+        _Keeping(traced).run(*inputs)
+        other: list[str] = []
+
+        def look(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, arguments: object, result: object) -> None:
+                if not all(any(same(each, one) for one in known) for each in tensors_in(result)):
+                    other.append(name)
+
+            return hook
+
+        called = [str(node.target) for node in prepared.graph.nodes if node.op == "call_module"]
+        hooks = [prepared.get_submodule(name).register_forward_hook(look(name)) for name in called]
+        try:
+            prepared(*inputs)
+        except Exception:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return f"layer {other[0]!r}" if other else type(prepared).__name__

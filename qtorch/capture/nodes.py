@@ -1,0 +1,107 @@
+"""What is known of a node of a traced network: its shape or plain value, its line of source, whether gradients pass."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from qtorch.capture.untraceable import is_own
+
+__all__ = [
+    "Recorder",
+    "detach_what_is_frozen",
+    "is_tensor",
+    "keep_gradient_mode",
+    "keeps_gradients",
+    "shape_of",
+    "source_line",
+    "value_of",
+]
+
+#: Where a node's result is kept: a tensor's shape, or the plain value itself.
+_SHAPE, _VALUE = "shape", "value"
+#: Of a call that stood in a block without gradients.
+_NO_GRADIENT = "no_gradient"
+
+
+class Recorder(fx.Interpreter):
+    """Runs the graph once and keeps every result's shape or value."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta[_SHAPE] = tuple(result.shape)
+            n.meta["dtype"] = result.dtype
+        else:
+            n.meta[_VALUE] = fx.node.map_aggregate(result, _plain)
+        return result
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, Tensor) else value
+
+
+def keep_gradient_mode(node: fx.Node) -> None:
+    """Remember of a call that is being traced whether it stands in a block without gradients."""
+    if not torch.is_grad_enabled():
+        node.meta[_NO_GRADIENT] = True
+
+
+def keeps_gradients(node: fx.Node) -> bool:
+    """Whether a call stands in no block without gradients."""
+    return _NO_GRADIENT not in node.meta
+
+
+def detach_what_is_frozen(traced: fx.GraphModule) -> None:
+    """Where a block without gradients ends, let none go back into it."""
+    graph = traced.graph
+    for node in list(graph.nodes):
+        if _NO_GRADIENT not in node.meta or node.op in ("placeholder", "get_attr", "output"):
+            continue
+        if not is_tensor(node):
+            # Of several tensors each is looked at by itself.
+            for user in node.users:
+                user.meta[_NO_GRADIENT] = True
+            continue
+        readers = {user for user in node.users if _NO_GRADIENT not in user.meta}
+        if readers:
+            with graph.inserting_after(node):
+                detached = graph.call_method("detach", (node,))
+            detached.meta = {**node.meta}
+            detached.stack_trace = node.stack_trace
+            node.replace_all_uses_with(detached, delete_user_cb=readers.__contains__)
+            traced.recompile()
+
+
+def is_tensor(node: Any) -> bool:
+    """Whether an argument is a node that computes a tensor."""
+    return isinstance(node, fx.Node) and _SHAPE in node.meta
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Of a tensor, batch axis included; of the first tensor where the node gives several."""
+    shape = node.meta[_SHAPE] if _SHAPE in node.meta else node.meta[_VALUE][0]
+    return tuple(shape)
+
+
+def value_of(argument: Any) -> Any:
+    """An argument with every node that computes a size replaced by that size."""
+    return fx.node.map_aggregate(
+        argument, lambda v: v.meta[_VALUE] if isinstance(v, fx.Node) and _VALUE in v.meta else v
+    )
+
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>(?!File ").*)')
+
+
+def source_line(node: fx.Node) -> str:
+    """``file.py:12: x = self.conv(x)`` of the call, or an empty string where it is not known."""
+    frames = [m for m in _FRAME.finditer(node.stack_trace or "") if is_own(m["file"]) and m["code"]]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{Path(last['file']).name}:{last['line']}: {last['code'].strip()}"

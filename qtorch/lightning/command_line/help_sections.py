@@ -1,0 +1,151 @@
+"""``--help`` of a command with hundreds of options: those that a run needs first; the others by section, or all."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn, Optional
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+from qtorch.errors import BadConfiguration
+from qtorch.lightning.command_line.boolean_options import with_values
+from qtorch.lightning.command_line.option_errors import in_a_line
+
+__all__ = ["SectionedParser", "help_of_section"]
+
+#: What a run needs first; of ``model`` and ``data`` a recipe's own are few, and all are shown.
+_FIRST = (
+    "help", "config", "print_config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
+    "trainer.max_epochs", "trainer.accelerator", "trainer.logger", "trainer.default_root_dir",
+    "qat.start", "qat.freeze_observers", "qat.freeze_batch_norm", "qat.exact_after", "qat.activations", "qat.weights",
+    "qat.weight_bits", "qat.observer", "qat.margin", "qat.layers",
+    "export.format", "export.io", "export.c", "export.target", "export.firmware", "export.onnx",
+)  # fmt: skip
+_WHOLE = ("model", "data")
+#: What asks for a section, and the name of all of them.
+_ASKING = re.compile(r"--help\.(\w+)")
+_ALL = "all"
+
+_section: ContextVar[str] = ContextVar("section", default="")
+
+
+def help_of_section(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The section whose help is asked for, empty if none is; and the arguments with plain ``--help`` in its place.
+
+    Example:
+        >>> help_of_section(["fit", "--help.qat"])
+        ('qat', ['fit', '--help'])
+
+    Args:
+        arguments: of the command line; the process's own if ``None``.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    asked = [match[1] for word in words if (match := _ASKING.fullmatch(word))]
+    return (asked[0] if asked else ""), ["--help" if _ASKING.fullmatch(word) else word for word in words]
+
+
+class SectionedParser(LightningArgumentParser):
+    """Shows the options that come first, or those of the section that :meth:`section_help` was asked for.
+
+    A boolean option without a value is true.
+    """
+
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
+        """See :func:`~qtorch.lightning.command_line.boolean_options.with_values`."""
+        words = sys.argv[1:] if args is None else args
+        booleans = {
+            option
+            for action in self._actions
+            if getattr(action, "_typehint", None) in (bool, bool | None, Optional[bool])  # noqa: UP045
+            for option in action.option_strings
+        }
+        return super().parse_args(with_values(words, booleans), *others, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say it on stderr in a line, without hundreds of options before it, and leave.
+
+        Raises:
+            SystemExit: with 2.
+        """
+        if not self.exit_on_error:
+            super().error(message, ex)
+        asked = getattr(ex, "subcommand_parser", None) or self
+        chosen = (each.choices.values() for each in self._actions if isinstance(each.choices, Mapping))
+        parsers = [self, asked, *(each for parsers in chosen for each in parsers)]
+        options = {option for each in parsers for action in each._actions for option in action.option_strings}
+        print(f"error: {in_a_line(message, options)}", file=sys.stderr)
+        self.exit(2)
+
+    def section_help(self, section: str, arguments: Sequence[str]) -> None:
+        """Print the help of one section, and leave.
+
+        Raises:
+            SystemExit: always.
+        """
+        token = _section.set(section)
+        try:
+            self.parse_args(list(arguments))
+        finally:
+            _section.reset(token)
+
+    def format_help(self, *arguments: Any) -> str:
+        """The text; the options that it leaves out are still taken."""
+        section, sections = _section.get(), Counter(_section_of(each) for each in self._shown())
+        if section == _ALL or "trainer" not in sections:
+            return str(super().format_help(*arguments))
+        if section and section not in sections:
+            raise BadConfiguration(
+                where="--help",
+                expected=f"one of the sections {', '.join(sorted(sections))}, or {_ALL}",
+                got=section,
+                remedy="--help alone lists them",
+            )
+        with self._narrowed(section):
+            text = str(super().format_help(*arguments))
+        if section:
+            return text
+        counted = [f"  --help.{name:<14}{count} options" for name, count in sorted(sections.items())]
+        return "\n".join([text.rstrip(), "", "more, by section:", *counted, f"  --help.{_ALL:<14}all of them", ""])
+
+    def _shown(self) -> Iterator[Any]:
+        return (each for each in self._actions if each.help != argparse.SUPPRESS and each.option_strings)
+
+    @contextmanager
+    def _narrowed(self, section: str) -> Iterator[None]:
+        """Without the options of other sections, and with the sections' names as headings."""
+        before = [(each, each.help) for each in self._actions]
+        groups = [(each, each.title, each.description) for each in self._action_groups]
+        try:
+            for action in self._shown():
+                if not _wanted(action, section):
+                    action.help = argparse.SUPPRESS
+            for group in self._action_groups:
+                names = {_section_of(each) for each in group._group_actions} - {"general"}
+                if len(names) == 1:
+                    group.title, group.description = names.pop(), None
+            yield
+        finally:
+            for action, said in before:
+                action.help = said
+            for each, title, description in groups:
+                each.title, each.description = title, description
+
+
+def _section_of(action: Any) -> str:
+    """The first part of an option's name, if it has others: ``--trainer.devices`` is of ``trainer``."""
+    option = max(action.option_strings, key=len).lstrip("-")
+    first, *rest = option.split(".")
+    return first if rest or first in ("trainer", "qat", "export", *_WHOLE, "optimizer", "lr_scheduler") else "general"
+
+
+def _wanted(action: Any, section: str) -> bool:
+    if section:
+        return _section_of(action) == section
+    name = max(action.option_strings, key=len).lstrip("-")
+    return name in _FIRST or _section_of(action) in _WHOLE

@@ -1,0 +1,274 @@
+"""A layer's constants: as they are trained, with what is folded into them, on their grids, and as the device has them.
+
+One function quantizes a weight, in training and at export alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qtorch.config import LayerConfig
+from qtorch.network.axis_order import lift_weight
+from qtorch.network.batch_norm import BatchNorm, fold, scaling
+from qtorch.network.folded_normalization import FoldedNormalization
+from qtorch.network.quantizer import Quantizer
+from qtorch.network.weight_grid import WeightGrid
+from qtorch.numbers.functional import (
+    bias_codes,
+    bias_scale,
+    quantize,
+    range_to_grid,
+    weight_codes,
+    with_room_for_bias,
+)
+from qtorch.numbers.grid import Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.numbers.straight_through import Bounds, fake_quantize
+from qtorch.row.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
+from qtorch.row.row import Row
+from qtorch.surroundings import require_float32, require_no_nan, without_values
+
+__all__ = ["Constant", "LayerConstants"]
+
+_ZERO = torch.zeros((), dtype=torch.int32)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant as the device stores it: integer ``codes`` (int64) and their quantization."""
+
+    codes: Tensor
+    grid: Grid
+    axis: int | None
+
+    @property
+    def qparams(self) -> QParams:
+        """The frozen record for export."""
+        return QParams.of(self.grid, self.axis)
+
+
+class LayerConstants:
+    """The constants of one layer, by role.
+
+    They are parameters and buffers of ``holder`` under their roles' names, and are looked up there at every use: an
+    optimizer, a checkpoint, pruning or a move to another device finds, and may replace, them where PyTorch has them.
+
+    Args:
+        row: the op.
+        holder: the module that has the constants, and ``log_weight_scale`` where the weight's scale is learned.
+        roles: of the constants, in the kernel's order.
+        config: how to quantize.
+        sources: the quantizers of the tensors that come in at run time, by role.
+        output: the quantizer of the result.
+        norm: a batch norm to fold; it is registered where it stands in the network.
+        front: a normalization of the input to fold; likewise.
+
+    Attributes:
+        weight_grid: of the weight, where there is one that sums of products are made with; else ``None``.
+        trained_as_they_are: whether all constants are parameters, and nothing is folded into them.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        holder: nn.Module,
+        roles: Sequence[str],
+        config: LayerConfig,
+        sources: Mapping[str, Quantizer],
+        output: Quantizer,
+        norm: BatchNorm | None,
+        front: FoldedNormalization | None,
+    ) -> None:
+        self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
+        self.sources, self.output, self.norm, self.front = sources, output, norm, front
+        bare = norm is None and front is None
+        self.trained_as_they_are = bare and all(role in holder._parameters for role in roles)
+        self.weight_grid: WeightGrid | None = None
+        demand = row.constraints.get("weight")
+        if isinstance(demand, SymmetricWeight) and "weight" in roles:
+            per_channel = config.weights == "per_channel" and config.weight_dtype not in demand.per_tensor
+            channels = self.own()["weight"].shape[self.channel_axis]
+            self.weight_grid = WeightGrid(config, self.channel_axis if per_channel else None, channels)
+
+    # What is trained, and what float arithmetic takes.
+
+    def own(self) -> dict[str, Tensor]:
+        """The constants as they are trained: parameters, what pruning computes of one, buffers."""
+        # nn.Module's own look-up takes several times as long, in every layer of every step.
+        parameters: Any = self.holder._parameters
+        return {role: parameters[role] if role in parameters else getattr(self.holder, role) for role in self.roles}
+
+    def unfolded(self) -> dict[str, Tensor]:
+        """The constants with nothing folded in but a normalization of the input."""
+        own = self.own()
+        return own if self.front is None else self.front.fold(own["weight"], own.get("bias"))
+
+    def unrounded(self) -> dict[str, Tensor]:
+        """:meth:`unfolded`, depending on every parameter as the quantizer's output does."""
+        constants = self.unfolded()
+        if self.learned_scale is not None and torch.is_grad_enabled():
+            constants["weight"] = constants["weight"] + 0.0 * self.learned_scale.sum()
+        return constants
+
+    def folded(self) -> dict[str, Tensor]:
+        """The constants with the batch norm's running statistics folded in, and a bias where the kernel needs one."""
+        constants = self.unfolded()
+        if self.norm is not None:
+            constants |= fold(self.norm, constants["weight"], constants.get("bias"), self.channel_axis)
+        elif self.row.needs_bias and "bias" not in constants:
+            weight = constants["weight"]
+            constants["bias"] = weight.new_zeros(weight.shape[self.channel_axis])
+        return constants
+
+    @torch.no_grad()
+    def real(self) -> dict[str, Tensor]:
+        """:meth:`folded`, without gradients."""
+        return {role: tensor.detach() for role, tensor in self.folded().items()}
+
+    # On their grids.
+
+    def fake(self) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The folded constants on their grids, and the accumulator's unit where there are sums of products."""
+        if self.weight_grid is None:
+            return {role: _as_activation(*pair) for role, pair in self.with_grids().items()}, None
+        # Said once more than in with_grids, because every training step comes through here.
+        folded = self.own() if self.trained_as_they_are and not self.row.needs_bias else self.folded()
+        weight, bias = folded["weight"], folded.get("bias")
+        source, learned = self.sources["input"], self.learned_scale
+        scale = self.weight_grid.scale(weight, bias, source.step, learned)
+        unit = bias_scale(source.scale, scale)
+        weight, bias = self.weight_grid.fake(weight, bias, scale, unit, learned)
+        return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}, unit
+
+    def fake_scaled_weight(self) -> Tensor:
+        """The unfolded weight, rounded as it is once the batch norm is folded in, and scaled back.
+
+        Rounding to a grid per channel commutes with scaling the channel, so this is what the frozen network will see.
+        """
+        grid = self.weight_grid
+        assert grid is not None
+        assert self.norm is not None
+        weight = self.unfolded()["weight"]
+        if grid.covering and grid.axis is not None:
+            # Then the factor cancels; that a large bias may widen the scale, it does not have to see.
+            scale = with_room_for_bias(grid.covering_scale(weight), None, 1.0)
+            return grid.fake(weight, None, scale, scale, None)[0]
+        factor = scaling(self.norm, weight.dim(), self.channel_axis)
+        folded = self.folded()
+        scale = grid.scale(folded["weight"], folded["bias"], self.sources["input"].step, self.learned_scale)
+        return grid.fake(weight * factor, None, scale, scale, self.learned_scale)[0] / factor
+
+    @torch.no_grad()
+    def rounded(self) -> dict[str, Tensor]:
+        """:meth:`real` on their grids: the real numbers that the device's integers stand for."""
+        return self.fake()[0]
+
+    def with_grids(self) -> dict[str, tuple[Tensor, Grid]]:
+        """Every folded constant with its grid; a weight's scale is ``[C]`` per channel, else ``[]``."""
+        pairs: dict[str, tuple[Tensor, Grid]] = {}
+        folded = self.folded()
+        # A bias lies on the weight's grid, so that has to be known.
+        for role in sorted(folded, key=lambda role: role == "bias"):
+            tensor, constraint = folded[role], self.row.constraint(role)
+            if isinstance(constraint, SymmetricWeight):
+                assert self.weight_grid is not None
+                source = self.sources["input"].step
+                scale = self.weight_grid.scale(tensor, folded.get("bias"), source, self.learned_scale)
+                grid = Grid(scale, _ZERO, self.config.weight_dtype)
+            elif isinstance(constraint, BiasFromAccumulator):
+                scale = bias_scale(self.sources["input"].scale, pairs["weight"][1].scale)
+                grid = Grid(scale, _ZERO, "int64" if self.config.activations == "int16" else "int32")
+            elif isinstance(constraint, SameAs):
+                grid = self.output.grid
+            else:
+                assert isinstance(constraint, Free)
+                own = self.config.activations in constraint.dtypes
+                dtype = self.config.activations if own else constraint.dtypes[0]
+                grid = range_to_grid(*torch.aminmax(tensor.detach()), dtype)
+            pairs[role] = (tensor, grid)
+        return pairs
+
+    # As the device has them.
+
+    def integers(self) -> dict[str, Constant]:
+        """The integers that the constants become on the device; the same code serves training and export."""
+        return {role: self._stored(role, *pair) for role, pair in self.with_grids().items()}
+
+    def integers_of_numbers(self) -> dict[str, Constant]:
+        """:meth:`integers`, for arithmetic on them.
+
+        Raises:
+            NotFinite: a constant is NaN, for which there is no integer.
+        """
+        pairs = self.with_grids()
+        for role, (tensor, _) in pairs.items():
+            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer in EXACT mode")
+        return {role: self._stored(role, *pair) for role, pair in pairs.items()}
+
+    @torch.no_grad()
+    def stored_floats(self) -> dict[str, Tensor]:
+        """:meth:`real` as a float file stores them."""
+        constants = self.real()
+        for role, order in self.row.weight_order.items():
+            if role in constants:
+                constants[role] = lift_weight(constants[role]).permute(order)
+        return constants
+
+    @torch.no_grad()
+    def settle_weight(self) -> None:
+        """Let the weight's observer decide what its scale covers, from the weight as it is now."""
+        if self.weight_grid is not None and not self.weight_grid.covering:
+            self.weight_grid.settle(self.folded()["weight"], self.learned_scale)
+
+    # What they are made of.
+
+    @property
+    def learned_scale(self) -> Tensor | None:
+        """The natural logarithm of the weight's scale, float32 ``[C]`` or ``[]``, where that is learned."""
+        return self.holder._parameters.get("log_weight_scale")
+
+    @property
+    def channel_axis(self) -> int:
+        """PyTorch's axis of the weight's output channels."""
+        constraint = self.row.constraints["weight"]
+        assert isinstance(constraint, SymmetricWeight)
+        order = self.row.weight_order.get("weight")
+        return constraint.axis if order is None else order[constraint.axis]
+
+    def require_float32(self) -> None:
+        """Refuse parameters of another type.
+
+        Raises:
+            BadConfiguration: one is not float32.
+        """
+        require_float32(chain(self.holder._parameters.items(), self.holder._buffers.items()), self.row.name)
+
+    def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:
+        constraint = self.row.constraint(role)
+        axis = None if grid.scale.dim() == 0 else 0
+        if isinstance(constraint, BiasFromAccumulator):
+            codes = bias_codes(tensor, grid).to(torch.int64)
+        elif isinstance(constraint, SymmetricWeight):
+            assert self.weight_grid is not None
+            codes = weight_codes(tensor, grid, self.weight_grid.axis)
+            axis = None if axis is None else constraint.axis
+        else:
+            codes = quantize(tensor.detach(), grid, *grid.limits)
+        order = self.row.weight_order.get(role)
+        if order is not None:
+            codes = lift_weight(codes).permute(order)
+        return Constant(codes, grid, axis)
+
+
+def _as_activation(tensor: Tensor, grid: Grid) -> Tensor:
+    """A constant of an op without weights, quantized as an activation is."""
+    if without_values(tensor):
+        return tensor.clone()
+    low, high = (code - int(grid.zero_point) for code in grid.limits)
+    return fake_quantize(tensor, grid.scale, Bounds.of(grid.scale, low, high))

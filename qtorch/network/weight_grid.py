@@ -1,0 +1,144 @@
+"""The grid of a weight: symmetric, and with a scale that follows the weight, is learned, or was pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from qtorch.config import LayerConfig
+from qtorch.numbers.functional import (
+    WEIGHT_RANGE,
+    constant_steps_,
+    largest_magnitude,
+    with_room_for_bias,
+)
+from qtorch.numbers.straight_through import (
+    fake_constants,
+    learned_step,
+    lsq_gradient_scale,
+    replace_value,
+    scale_gradient,
+)
+from qtorch.ranges.observers import make_observer
+from qtorch.surroundings import moved
+
+__all__ = ["WeightGrid", "learns_scale"]
+
+# As a tensor: PyTorch wraps a Python number anew at every call.
+_HIGHEST_CODE = {dtype: torch.tensor(float(high)) for dtype, (_, high) in WEIGHT_RANGE.items()}
+
+
+def learns_scale(config: LayerConfig) -> bool:
+    """Whether a weight's scale is a parameter."""
+    return config.scales in ("lsq", "lsq+")
+
+
+class WeightGrid:
+    """What of a weight's scale is not in the weight.
+
+    A learned scale is a parameter of the layer, so that it is trained and saved as one: it is handed in as ``learned``,
+    its natural logarithm, float32 ``[C]`` or ``[]``; ``None`` where the scale is not learned.
+
+    Args:
+        config: of the layer.
+        axis: PyTorch's, along which the weight has a scale each; ``None`` for one in all.
+        channels: how many scales there are, with ``axis``.
+
+    Attributes:
+        clip: float32 ``[C]`` or ``[]``: the share of a weight's largest magnitude that its highest code stands for;
+            1 but for observers that clip. This and the next are saved with the layer, but are no buffers: those get
+            averaged with weights.
+        step: float32 ``[C]`` or ``[]``: a scale that nothing moves any more, where one was pinned; else 0.
+        follows: whether the configuration lets the scale be the weight's largest magnitude's.
+        pinned: whether another scale was put in its place; read from ``step`` only when that is written to.
+    """
+
+    def __init__(self, config: LayerConfig, axis: int | None, channels: int) -> None:
+        self.config, self.axis = config, axis
+        self.limit = WEIGHT_RANGE[config.weight_dtype][1]
+        self.follows = config.observers[1] == "minmax" and not learns_scale(config)
+        self.shape = () if axis is None else (channels,)
+        self.clip, self.step = (torch.full(self.shape, value, dtype=torch.float32) for value in (1.0, 0.0))
+        self.pinned = False
+
+    @property
+    def covering(self) -> bool:
+        """Whether the scale is its weight's largest magnitude's, so that nothing saturates."""
+        return self.follows and not self.pinned
+
+    def covering_scale(self, weight: Tensor) -> Tensor:
+        """The scale at which the highest code stands for the weight's largest magnitude, ``[C]`` or ``[]``."""
+        return torch.div(largest_magnitude(weight, self.axis), _HIGHEST_CODE[self.config.weight_dtype])
+
+    def scale(self, weight: Tensor, bias: Tensor | None, source: float, learned: Tensor | None) -> Tensor:
+        """The scale as the device has it, ``[C]`` or ``[]``, without gradient.
+
+        Args:
+            weight: float32.
+            bias: float32 ``[C]``, or ``None``; one that is large beside its weights widens the scale.
+            source: the scale of the layer's input.
+            learned: see the class.
+        """
+        if self.covering:
+            return with_room_for_bias(self.covering_scale(weight), bias, source)
+        wanted = self.covering_scale(weight) * self.clip if learned is None else torch.exp(learned.detach())
+        return with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source)
+
+    def fake(
+        self, weight: Tensor, bias: Tensor | None, scale: Tensor, unit: Tensor, learned: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """A weight on the grid and a bias in units of the accumulator, with gradients.
+
+        Args:
+            weight: float32.
+            bias: float32 ``[C]``, or ``None``.
+            scale: from :meth:`scale`.
+            unit: the accumulator's.
+            learned: see the class; it gets a gradient, unless another scale was pinned.
+        """
+        if self.covering:
+            return fake_constants(weight, bias, scale, unit, self.axis)
+        if learned is not None and not self.pinned:
+            factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)
+            trained = scale_gradient(torch.exp(learned), factor)
+            # torch.maximum would give each of two equal ones half of the gradient.
+            scale = torch.where(trained < scale, scale, trained)
+        zero = torch.zeros((), device=weight.device)
+        clipped = learned_step(weight, scale, zero, -self.limit, self.limit, self.axis, even=True)
+        if bias is None:
+            return clipped, None
+        return clipped, replace_value(bias, constant_steps_(bias.detach().clone(), unit).mul_(unit))
+
+    @torch.no_grad()
+    def settle(self, weight: Tensor, learned: Tensor | None) -> None:
+        """Let the configuration's observer decide what the scale covers, from the weight as it is now."""
+        observer = make_observer(self.config.observers[1], self.axis, 2 * self.limit + 1, symmetric=True)
+        observer.observe(weight)
+        low, high = observer.range()
+        wanted = torch.maximum(-low, high).to(weight.device)
+        if learned is not None:
+            learned.copy_(torch.log(torch.clamp_min(wanted, 2.0**-30) / self.limit))
+            return
+        full = largest_magnitude(weight, self.axis)
+        self.clip.copy_(torch.where(full > 0, wanted / full.clamp_min(2.0**-120), 1.0).clamp(2.0**-20, 1.0))
+
+    def pin(self, scale: Tensor) -> None:
+        """Make ``scale``, ``[C]`` or ``[]``, the scale for good."""
+        self.step.copy_(scale)
+        self.pinned = True
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"clip": self.clip, "step": self.step}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """See :meth:`state`."""
+        self.clip.copy_(state["clip"])
+        self.step.copy_(state["step"])
+        self.pinned = bool((self.step > 0).any())
+
+    def move(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Follow the layer to another device."""
+        self.clip, self.step = moved(self.clip, fn), moved(self.step, fn)

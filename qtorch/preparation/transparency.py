@@ -1,0 +1,59 @@
+"""Nodes that pass values on: training uses them, or they take a network apart, and the device does not see them."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from qtorch.capture.nodes import is_tensor
+from qtorch.capture.training_form import InTraining
+
+__all__ = ["is_silent", "is_transparent", "readers", "source_of"]
+
+#: What training uses and the device does not see.
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining)
+_TRANSPARENT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout, torch.clone, torch.detach)
+_TRANSPARENT_METHODS = ("contiguous", "clone", "detach", "float")
+
+
+def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node passes its input's grid on: dropout, identity, one tensor out of several."""
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
+    return is_tensor(node) and (node.target in (*_TRANSPARENT_CALLS, *_TRANSPARENT_METHODS) or _picks_tensor(node))
+
+
+def _picks_tensor(node: fx.Node) -> bool:
+    return node.target is operator.getitem and isinstance(node.args[0], fx.Node) and not is_tensor(node.args[0])
+
+
+def is_silent(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the device does not compute a node: inputs, constants, sizes, dropout."""
+    computes = is_tensor(node) or _computes_tensors(node)
+    return node.op in ("get_attr", "placeholder") or not computes or is_transparent(traced, node)
+
+
+def source_of(traced: fx.GraphModule, node: fx.Node) -> fx.Node:
+    """Where a tensor comes from, before dropout and the like."""
+    while is_silent(traced, node) and node.args and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+    return node
+
+
+def readers(network: fx.GraphModule, node: fx.Node) -> list[fx.Node]:
+    """Who reads a node, behind what passes its values on."""
+    reading = []
+    for user in node.users:
+        reading += readers(network, user) if user.op != "output" and is_transparent(network, user) else [user]
+    return reading
+
+
+def _computes_tensors(node: fx.Node) -> bool:
+    """A call that gives a tuple of tensors, which the recorder kept as a tuple of shapes."""
+    value: Any = node.meta.get("value")
+    return isinstance(value, tuple) and bool(value) and all(isinstance(part, tuple) for part in value)
