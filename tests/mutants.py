@@ -248,7 +248,13 @@ _WRITER = (
         _C_NETWORKS,
         equivalent="nodes of several calls fill and copy: none of them has working memory",
     ),
-    Mutant("export/c/network.py", "frozenset.intersection(*(", "frozenset.union(*(", _C_NETWORKS),
+    Mutant(
+        "export/c/network.py",
+        "frozenset.intersection(*(",
+        "frozenset.union(*(",
+        _C_NETWORKS,
+        equivalent="nodes of several calls fill and copy boxes: none of them works in place",
+    ),
     Mutant(
         "export/c/network.py",
         'return places[source].kind == "in"',
@@ -269,7 +275,7 @@ _WRITER = (
         "(), tuple(types",
         _C_NETWORKS,
     ),
-    Mutant("export/c/source.py", "-(-network.plan.peak // 4) * 4", "network.plan.peak // 4 * 4", _C_NETWORKS),
+    Mutant("export/c/source.py", "-(-network.plan.peak // 4) * 4", "network.plan.peak // 4 * 4", _MEMORY),
     Mutant(
         "export/c/source.py", ">= MOST_AVR_CONSTANTS:", ">= 2 * MOST_AVR_CONSTANTS:", _tests("test_avr_kernels", "lpm")
     ),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch import fx
 
 from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
+from export.c.network import c_network
+from export.c.source import c_source
+from export.graph.build import integer_graph
 
 
 def overlapping(buffers: list[Buffer], found: MemoryPlan) -> list[tuple[str, str]]:
@@ -50,3 +54,11 @@ def test_random_plans_are_sound(seed: int) -> None:
 def test_nothing_takes_nothing() -> None:
     assert plan([]) == MemoryPlan({}, 0)
     assert lower_bound([]) == 0
+
+
+def test_a_program_has_room_for_the_whole_plan(network: fx.GraphModule) -> None:
+    """In words of four bytes, rounded upwards: here 6 and 4 bytes lie side by side."""
+    made = c_network(integer_graph(network))
+    source = c_source("net", made)
+    assert (made.plan.peak % 4, source.scratch_bytes) == (2, made.plan.peak + 2)
+    assert f"static uint32_t scratch[{source.scratch_bytes // 4}];" in source.files["net_model.c"]

@@ -123,3 +123,12 @@ def test_channels_of_few_sums_have_the_short_form_too() -> None:
                 np.testing.assert_array_equal(
                     computed(found, given, sums), exact_codes(given, sums).clip(zero_point, 127)
                 )
+
+
+def test_words_hold_32_bits_and_no_more() -> None:
+    """As signed ones or as unsigned ones, in which the largest are the smallest negative numbers."""
+    held = module._words(np.array([-(2**31), 2**31 - 1]), np.array([2**32 - 1, 0]))
+    assert held.tolist() == [[-(2**31), -1], [2**31 - 1, 0]]
+    for beyond in (2**32, -(2**31) - 1):
+        with pytest.raises(ValueError, match=r"expected numbers of 32 bits"):
+            module._words(np.array([0, beyond]))
