@@ -17,7 +17,7 @@ import qtorch
 from export.cost.layers import file_layers
 from export.cost.machines import multiply_accumulates
 from export.engines import LITERT_REFERENCE
-from export.graph.interpret import interpret, real_reference
+from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value, check
 from export.graph.passes.weight_only import dynamic_range
 from export.tflite.summary import summarize
@@ -30,7 +30,7 @@ from qtorch.remedies.asked import NO_FORM, Asked
 from qtorch.remedies.without_row import WITHOUT_ROW
 from qtorch.row.constraints import BiasFromAccumulator, SymmetricWeight
 from qtorch.row.row import Row, Sample, Unsupported, homogeneous_anywhere, homogeneous_nowhere
-from tests.test_remedies import Written
+from tests.remedy_judge import Written
 from tests.test_rows import graph_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,7 +70,7 @@ def float_graph(row: Row, sample: Sample) -> tuple[Graph, tuple[np.ndarray, ...]
     outputs = tuple(role for role in sample.qparams if role.startswith("output"))
     node = Node(row.name, sample.attrs, roles, outputs)
     arrays = {role: array if role in fixed else array[:1] for role, array in arrays.items()}
-    result = real_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
+    result = float_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
     values = {role: Value(array.shape, None, array if role in fixed else None) for role, array in arrays.items()}
     for role, part in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
         values[role] = Value(tuple(part.shape), None)
