@@ -21,7 +21,7 @@ __all__ = ["Assembly", "Plan"]
 
 @dataclass
 class Plan:
-    """An op to be: the call at a node, and what the nodes behind it were folded into it."""
+    """An op to be: the call at a node, and what of the nodes behind it was folded into it."""
 
     call: MatchedCall
     name: str

@@ -82,10 +82,10 @@ class Planning:
         elif self._normalization(node) is not None:
             self._plan_normalization(node)
         else:
-            match = find_row(self.traced, node)
-            if not self._absorb(node, match.row):
+            call = find_row(self.traced, node)
+            if not self._absorb(node, call.row):
                 name = self.names.of(node)
-                self.plans[node] = Plan(match, name, self.settings.of(name, node))
+                self.plans[node] = Plan(call, name, self.settings.of(name, node))
 
     def _is_batch_norm(self, node: fx.Node) -> bool:
         return node.op == "call_module" and isinstance(self.traced.get_submodule(str(node.target)), BatchNorm)
