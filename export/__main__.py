@@ -45,15 +45,15 @@ def _require_command(word: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 2 for bad input, 1 for failed parity."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    command = _COMMANDS.get(given[0]) if given else None
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = _COMMANDS.get(words[0]) if words else None
     if command is not None:
-        return run_command(lambda: command(given[1:]))
+        return run_command(lambda: command(words[1:]))
 
     def export() -> None:
-        for word in given[:1]:
+        for word in words[:1]:
             _require_command(word)
-        export_command(given)
+        export_command(words)
 
     return run_command(export)
 

@@ -37,8 +37,8 @@ _KIB, _MIB = 1024, 1024 * 1024
 
 #: Sizes from the data sheets of the microcontrollers.
 BOARDS = {
-    found.name: found
-    for found in (
+    each.name: each
+    for each in (
         Board("host", "this machine", "host", None, None, "cmake"),
         Board("uno", "Arduino Uno, ATmega328P at 16 MHz", "avr", 32 * _KIB - 512, 2 * _KIB, "arduino", tflm=False),
         Board("leonardo", "Arduino Leonardo, ATmega32U4", "avr", 28 * _KIB, 2560, "arduino", tflm=False),

@@ -93,9 +93,9 @@ class LayerConfig:
     def observers(self) -> tuple[str, str]:
         """Specifications of the observers of activations and of weights, learned scales' own starts included."""
         starts = _STARTS.get(self.scales, ("minmax", "minmax"))
-        given = (self.observer, self.weight_observer)
-        found = [start if each == "minmax" else each for each, start in zip(given, starts, strict=True)]
-        return found[0], found[1]
+        chosen = (self.observer, self.weight_observer)
+        specifications = [start if each == "minmax" else each for each, start in zip(chosen, starts, strict=True)]
+        return specifications[0], specifications[1]
 
     @property
     def weight_dtype(self) -> str:
@@ -147,9 +147,9 @@ class QuantizationConfig(LayerConfig):
     def layer(self, name: str) -> LayerConfig:
         """The choices for one layer."""
         changes: dict[str, Any] = {}
-        for pattern, given in self.layers.items():
+        for pattern, choices in self.layers.items():
             if fnmatchcase(name, pattern):
-                changes |= given
+                changes |= choices
         return self._default_layer(changes)
 
 

@@ -61,24 +61,24 @@ class Feature:
     @classmethod
     def scaled(cls, name: str, unit: str, values: Any) -> Feature:
         """``physical / largest magnitude`` of the values, into -1 to 1; of a constant, divided by it."""
-        found = _numbers(name, values)
-        return cls(name, unit, 0.0, _span(name, float(np.abs(found).max()), found, "values other than 0"))
+        numbers = _numbers(name, values)
+        return cls(name, unit, 0.0, _span(name, float(np.abs(numbers).max()), numbers, "values other than 0"))
 
     @classmethod
     def min_max(cls, name: str, unit: str, values: Any) -> Feature:
         """``(physical - min) / (max - min)`` of the values, into 0 to 1; of two constants, between them."""
-        found = _numbers(name, values)
-        low, high = float(found.min()), float(found.max())
-        return cls(name, unit, low, _span(name, high - low, found, "values that differ"))
+        numbers = _numbers(name, values)
+        low, high = float(numbers.min()), float(numbers.max())
+        return cls(name, unit, low, _span(name, high - low, numbers, "values that differ"))
 
     @classmethod
     def standardized(cls, name: str, unit: str, values: Any) -> Feature:
         """``(physical - mean) / deviation`` of the values, the deviation with N in the denominator, as Keras has it."""
-        found = _numbers(name, values)
+        numbers = _numbers(name, values)
         # Of equal values the deviation may come out as a rounding error.
-        differs = found.min() < found.max()
-        deviation = float(found.std()) if differs else 0.0
-        return cls(name, unit, float(found.mean()), _span(name, deviation, found, "values that differ"))
+        differs = numbers.min() < numbers.max()
+        deviation = float(numbers.std()) if differs else 0.0
+        return cls(name, unit, float(numbers.mean()), _span(name, deviation, numbers, "values that differ"))
 
     def network_values(self, physical: Any) -> Any:
         """``(physical - offset) / span`` of numbers, arrays or tensors alike."""
@@ -103,20 +103,20 @@ class Interface:
 
 def _numbers(name: str, values: Any) -> np.ndarray:
     """Float64, flat."""
-    found = np.asarray(values, dtype=np.float64).ravel()
-    bad = int((~np.isfinite(found)).sum())
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    bad = int((~np.isfinite(numbers)).sum())
     if bad:
         raise NotFinite(
             where=f"feature {name!r}",
             expected="finite values to measure",
-            got=f"{bad} of {found.size} NaN or infinite",
+            got=f"{bad} of {numbers.size} NaN or infinite",
             remedy="clean the data",
         )
-    if not found.size:
+    if not numbers.size:
         raise BadData(
             where=f"feature {name!r}", expected="values to measure", got="none", remedy="pass the training data"
         )
-    return found
+    return numbers
 
 
 def _span(name: str, span: float, values: np.ndarray, expected: str) -> float:

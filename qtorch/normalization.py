@@ -45,8 +45,8 @@ class Normalization(nn.Module):
         self, offset: float | Sequence[float] | Tensor = 0.0, span: float | Sequence[float] | Tensor = 1.0
     ) -> None:
         super().__init__()
-        given = (torch.as_tensor(each, dtype=torch.float32).detach().clone() for each in (offset, span))
-        shift, width = given
+        floats = (torch.as_tensor(each, dtype=torch.float32).detach().clone() for each in (offset, span))
+        shift, width = floats
         shape = shift.shape if shift.dim() else width.shape
         if len(shape) > 1 or 0 in shape or any(each.dim() and each.shape != shape for each in (shift, width)):
             raise _bad(

@@ -125,7 +125,7 @@ def main() -> None:
     point = ResumePoint(folder / "resume")
     trainer = small_trainer(qat, *([_Killer(*kill)] if kill else []), point)
     module = SmallModule()
-    trainer.fit(module, datamodule=SmallData(), ckpt_path=point.found)
+    trainer.fit(module, datamodule=SmallData(), ckpt_path=point.checkpoint)
     torch.save(module.state_dict(), folder / "weights.pt")
     (folder / "model.tflite").write_bytes(write_tflite(integer_graph(module.net.eval())))  # type: ignore[arg-type]
 

@@ -332,5 +332,5 @@ def test_a_resume_point_behind_a_link(tmp_path: Path, elsewhere: Path, monkeypat
     point = ResumePoint(tmp_path / "link")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
     small_trainer(QuantizationAwareTraining(), point, max_epochs=2).fit(SmallModule(), datamodule=SmallData())
-    assert point.found == str(elsewhere / "resume" / "resume.ckpt")
+    assert point.checkpoint == str(elsewhere / "resume" / "resume.ckpt")
     assert [path.name for path in (elsewhere / "resume").iterdir()] == ["resume.ckpt"]

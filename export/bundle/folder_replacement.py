@@ -39,9 +39,9 @@ def locked(folder: Path) -> Iterator[Path]:
         OSError: it can't be made.
     """
     real = Path(os.path.realpath(folder))
-    made: list[Path] = []
+    created: list[Path] = []
     for attempt in range(_ATTEMPTS):
-        made += [each for each in (real, *real.parents) if each not in made and not each.exists()]
+        created += [each for each in (real, *real.parents) if each not in created and not each.exists()]
         try:
             real.mkdir(parents=True, exist_ok=True)
             lock = os.open(real, os.O_RDONLY)
@@ -59,7 +59,7 @@ def locked(folder: Path) -> Iterator[Path]:
         yield real
     finally:
         with suppress(OSError):  # not empty
-            for each in sorted(made, key=lambda path: len(path.parts), reverse=True):
+            for each in sorted(created, key=lambda path: len(path.parts), reverse=True):
                 each.rmdir()
         os.close(lock)
 

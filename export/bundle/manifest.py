@@ -71,12 +71,12 @@ def manifest_of(name: str, files: Mapping[str, bytes]) -> Manifest:
 
 def manifests_in(folder: Path) -> dict[str, Manifest]:
     """The manifests of all bundles in a folder, by the bundles' names; what is none is left out."""
-    found = {}
+    manifests = {}
     for path in sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else ():
         manifest = _read(path)
         if manifest is not None and manifest.file == path.name:
-            found[manifest.name] = manifest
-    return found
+            manifests[manifest.name] = manifest
+    return manifests
 
 
 def _read(path: Path) -> Manifest | None:
@@ -122,14 +122,14 @@ def require_unchanged(model: Path) -> int:
                 raise BadModelFile(
                     where=str(model.parent / file),
                     expected=f"the file as {manifest.file} lists it" + (f", SHA-256 {proof[1]}" if proof else ""),
-                    got=_found(model.parent / file),
+                    got=_state_of(model.parent / file),
                     remedy=f"export again, or remove {manifest.file} if the change is wanted",
                 )
         return len(manifest.files)
     return 0
 
 
-def _found(path: Path) -> str:
+def _state_of(path: Path) -> str:
     try:
         return f"SHA-256 {_proof(path.read_bytes())[1]}"
     except OSError as error:

@@ -63,14 +63,14 @@ def _emulated(
     """Outputs of an emulated ATmega328P; the comparison is the caller's."""
     shape, codes = graph.values[graph.outputs[0]].shape[1:], inputs[0].reshape(len(inputs[0]), -1)
     unknown = np.zeros((len(codes), graph.values[graph.outputs[0]].elements), np.int8)
-    found = replay(_AVR, files, name, codes, unknown, Options(seconds=600))
-    return (found.outputs.reshape(len(codes), *shape),)
+    run = replay(_AVR, files, name, codes, unknown, Options(seconds=600))
+    return (run.outputs.reshape(len(codes), *shape),)
 
 
 def _version(compiler: str) -> str:
     """The compiler's own first line about itself."""
-    found = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
-    return found.stdout.splitlines()[0]
+    answer = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    return answer.stdout.splitlines()[0]
 
 
 def run_c(

@@ -22,9 +22,9 @@ def _source(name: str) -> str:
 @cache
 def kernel_parameters(kernel: str, text: str = "") -> tuple[str, ...]:
     """Names of the parameters of the function ``kernel`` in its own ``text``, or the file of that name, in order."""
-    found = re.search(rf"\b{kernel}\(([^)]*)\)\s*{{", text or _source(kernel))
-    assert found, f"{kernel}: expected a function of that name in its source"
-    return tuple(parameter.split()[-1].lstrip("*") for parameter in found.group(1).split(","))
+    declaration = re.search(rf"\b{kernel}\(([^)]*)\)\s*{{", text or _source(kernel))
+    assert declaration, f"{kernel}: expected a function of that name in its source"
+    return tuple(parameter.split()[-1].lstrip("*") for parameter in declaration.group(1).split(","))
 
 
 def kernel_files(kernels: Mapping[str, str]) -> tuple[str, ...]:

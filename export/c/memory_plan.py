@@ -55,7 +55,7 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
         alignment: of every offset, in bytes.
     """
     plans = (_placed(sorted(buffers, key=order), alignment) for order in _ORDERS)
-    return min(plans, key=lambda found: found.peak)
+    return min(plans, key=lambda candidate: candidate.peak)
 
 
 def _placed(buffers: Sequence[Buffer], alignment: int) -> MemoryPlan:

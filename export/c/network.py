@@ -83,22 +83,22 @@ def c_network(graph: Graph, cpu: str = "host", speed: bool = False) -> CNetwork:
     """
     calls = _calls(graph)
     if cpu in ADAPTATIONS:
-        calls = [tuple(ADAPTATIONS[cpu](call, speed) for call in made) for made in calls]
+        calls = [tuple(ADAPTATIONS[cpu](call, speed) for call in node_calls) for node_calls in calls]
     places, buffers, names = _memory(graph, calls)
     placed = plan(buffers)
 
     def place(name: str) -> Place:
-        found = places.get(name)
-        return found if found is not None else Place("scratch", placed.offsets[names[name]])
+        fixed = places.get(name)
+        return fixed if fixed is not None else Place("scratch", placed.offsets[names[name]])
 
     steps = []
-    for index, (node, made) in enumerate(zip(graph.nodes, calls, strict=True)):
+    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
         roles = node.input_roles() | node.output_roles()
         there = {role: place(name) for role, name in roles.items() if graph.values[name].data is None}
-        sources = {there[role] for role in _in_place(made) if role in there}
-        if _is_copy(made) and sources == {there[role] for role in node.output_roles()}:
+        sources = {there[role] for role in _in_place(node_calls) if role in there}
+        if _is_copy(node_calls) and sources == {there[role] for role in node.output_roles()}:
             continue
-        for part, call in enumerate(made):
+        for part, call in enumerate(node_calls):
             scratch = placed.offsets[f"scratch of {index}"] if call.scratch else None
             steps.append(Step(node, index, call, there, scratch, part))
     copies = {
@@ -147,8 +147,8 @@ def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
     values = {role: graph.values[name] for role, name in roles.items()}
     constants = {role: value.data for role, value in values.items() if value.data is not None}
     shapes = {role: value.shape for role, value in values.items()}
-    made = cell(Operands(node.attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
-    return made if isinstance(made, tuple) else (made,)
+    kernels = cell(Operands(node.attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
+    return kernels if isinstance(kernels, tuple) else (kernels,)
 
 
 def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str, Place], list[Buffer], dict[str, str]]:
@@ -162,23 +162,23 @@ def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str
     places = {name: Place("out", i) for i, name in reversed(list(enumerate(graph.outputs)))} | places
     buffers: dict[str, Buffer] = {}
     names: dict[str, str] = {}
-    for index, (node, made) in enumerate(zip(graph.nodes, calls, strict=True)):
+    for index, (node, kernels) in enumerate(zip(graph.nodes, calls, strict=True)):
         for name in node.outputs:
             size, until = graph.values[name].bytes, last.get(name, index)
             if name in places:
                 continue
             taken = next(
                 (source for role, source in node.input_roles().items()
-                 if role in _in_place(made) and _may_join(source, size, index, made, places, buffers, names)),
+                 if role in _in_place(kernels) and _may_join(source, size, index, kernels, places, buffers, names)),
                 None,
             )  # fmt: skip
             if taken in places:
                 places[name] = places[taken]
                 continue
             names[name] = name if taken is None else names[taken]
-            found = buffers.get(names[name], Buffer(name, size, index, index))
-            buffers[names[name]] = replace(found, last=max(found.last, until, index))
-        scratch = max(call.scratch for call in made)
+            buffer = buffers.get(names[name], Buffer(name, size, index, index))
+            buffers[names[name]] = replace(buffer, last=max(buffer.last, until, index))
+        scratch = max(call.scratch for call in kernels)
         if scratch:
             buffers[f"scratch of {index}"] = Buffer(f"scratch of {index}", scratch, index, index)
     return places, list(buffers.values()), names

@@ -100,8 +100,8 @@ def _positive(accumulators: Accumulators, ends_too: bool = False) -> tuple[np.nd
     nearest = np.rint(mantissa * 2.0 ** (shift + 1)).astype(np.int64)  # of a real multiplier in units of 2**-32
     if nearest.max(initial=0) >= 2**31 - 4:
         return None
-    found = thresholds(accumulators)
-    target = (found.codes - accumulators.zero_point) << 32
+    changes = thresholds(accumulators)
+    target = (changes.codes - accumulators.zero_point) << 32
     ends = np.stack([accumulators.least, accumulators.greatest], 1)
     limits = (accumulators.low, accumulators.high)
     at_ends = exact_codes(accumulators, ends)
@@ -109,10 +109,10 @@ def _positive(accumulators: Accumulators, ends_too: bool = False) -> tuple[np.nd
     missing = np.ones(len(nearest), bool)
     for nudge in (0, -1, 1, -2, 2, -3, 3):
         tried = np.maximum(nearest + nudge, 0)
-        products = found.sums * tried[:, None]
+        products = changes.sums * tried[:, None]
         # At the threshold the product and the fraction reach the code; one sum earlier they do not.
-        least = np.where(found.occurs, target - products, 0).max(1, initial=0)
-        most = np.where(found.occurs, target - (products - tried[:, None]) - 1, 2**32 - 1).min(1, initial=2**32 - 1)
+        least = np.where(changes.occurs, target - products, 0).max(1, initial=0)
+        most = np.where(changes.occurs, target - (products - tried[:, None]) - 1, 2**32 - 1).min(1, initial=2**32 - 1)
         if ends_too:
             level = (at_ends.clip(*limits) - accumulators.zero_point << 32) - ends * tried[:, None]
             least = np.where(at_ends > accumulators.low, level, 0).max(1, initial=0).clip(least)

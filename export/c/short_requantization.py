@@ -72,17 +72,19 @@ def _product(moved: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
 def short_requantization(accumulators: Accumulators) -> Short | None:
     """The short arithmetic that gives every channel's codes on every sum that can occur; ``None``: none was found."""
     for form in _FORMS:
-        found = _solved(accumulators, form)
-        if found is not None and agrees(accumulators, found):
-            return found
+        short = _solved(accumulators, form)
+        if short is not None and agrees(accumulators, short):
+            return short
     return None
 
 
 def agrees(accumulators: Accumulators, short: Short) -> bool:
     """Whether the short arithmetic is proven: equal where the code changes, around zero, and at the ends."""
-    found = thresholds(accumulators)
+    changes = thresholds(accumulators)
     ends = [accumulators.least[:, None], accumulators.greatest[:, None]]
-    points = np.concatenate([found.sums, found.sums - 1, np.zeros_like(ends[0]), np.full_like(ends[0], -1), *ends], 1)
+    points = np.concatenate(
+        [changes.sums, changes.sums - 1, np.zeros_like(ends[0]), np.full_like(ends[0], -1), *ends], 1
+    )
     # A point that does not occur stands for the nearest sum that does.
     points = points.clip(*ends)
     moved = points - short.origin[:, None]
@@ -100,17 +102,19 @@ def _solved(accumulators: Accumulators, form: Literal[16, 24, 32]) -> Short | No
     limit = 1 << (24 if form == 24 else 32)
     if real.min(initial=1.0) < 1 or real.max(initial=0.0) >= limit - 16:
         return None
-    found = thresholds(accumulators)
-    if not len(found.codes):  # one code for all
+    changes = thresholds(accumulators)
+    if not len(changes.codes):  # one code for all
         return None
     # The origin lies a quarter of a code before the first level, which is half a code above the lowest code's own sum.
     first = np.where(
-        found.occurs[:, 0], found.sums[:, 0], np.ceil((accumulators.low + 0.5 - accumulators.zero_point) / real * 2**32)
+        changes.occurs[:, 0],
+        changes.sums[:, 0],
+        np.ceil((accumulators.low + 0.5 - accumulators.zero_point) / real * 2**32),
     ).astype(np.int64)
     origin = first - 1 - np.floor(2.0**30 / real).astype(np.int64)
-    levels = (found.codes - accumulators.low) * _UNIT
-    reached, missed = found.sums - origin[:, None], found.sums - 1 - origin[:, None]
-    if (reached < 0)[found.occurs].any() or (form == 16 and (missed >= 1 << 16)[found.occurs].any()):
+    levels = (changes.codes - accumulators.low) * _UNIT
+    reached, missed = changes.sums - origin[:, None], changes.sums - 1 - origin[:, None]
+    if (reached < 0)[changes.occurs].any() or (form == 16 and (missed >= 1 << 16)[changes.occurs].any()):
         return None
     fits = form != 16 or reached < 1 << 16
     multiplier, above, below = (np.zeros_like(origin) for _ in range(3))
@@ -121,8 +125,8 @@ def _solved(accumulators: Accumulators, form: Literal[16, 24, 32]) -> Short | No
         allowed = levels - 1 - _product(missed, tried[:, None])
         bounds = []
         for side in (1, -1):
-            at = found.occurs & fits & ((found.sums >= 0) == (side > 0))
-            before = found.occurs & (missed >= 0) & ((found.sums - 1 >= 0) == (side > 0))
+            at = changes.occurs & fits & ((changes.sums >= 0) == (side > 0))
+            before = changes.occurs & (missed >= 0) & ((changes.sums - 1 >= 0) == (side > 0))
             least = np.where(at, needed, 0).max(1, initial=0)
             most = np.where(before, allowed, _UNIT - 1).min(1, initial=_UNIT - 1)
             bounds.append((least, most))

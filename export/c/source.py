@@ -110,10 +110,10 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
         elif isinstance(argument, ConstantTable):
             passed[parameter] = (_table_type(argument.data), _constant(text, step, parameter, argument.data))
         else:
-            found = argument if isinstance(argument, Rescaling) else requantization(argument)
-            text.forms[step.index] = found.form
-            passed[parameter] = ("const int32_t *", _constant(text, step, parameter, found.words))
-            resolved |= _channel_numbers(argument, found)
+            channels = argument if isinstance(argument, Rescaling) else requantization(argument)
+            text.forms[step.index] = channels.form
+            passed[parameter] = ("const int32_t *", _constant(text, step, parameter, channels.words))
+            resolved |= _channel_numbers(argument, channels)
     if step.scratch is not None:
         last = kernel_parameters(call.kernel, call.text)[-1]
         passed[last] = ("int8_t *", f"(int8_t *)scratch + {step.scratch}")
@@ -127,9 +127,9 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
     text.calls.append(f"  {function}({arguments});")
 
 
-def _channel_numbers(accumulators: Accumulators | Rescaling, found: Channels | Rescaling) -> dict[str, str]:
+def _channel_numbers(accumulators: Accumulators | Rescaling, channels: Channels | Rescaling) -> dict[str, str]:
     numbers = {"zero_point": accumulators.zero_point, "low": accumulators.low, "high": accumulators.high}
-    return {"form": found.form} | {name: _number(number) for name, number in numbers.items()}
+    return {"form": channels.form} | {name: _number(number) for name, number in numbers.items()}
 
 
 def _function(

@@ -15,13 +15,13 @@ def tensor_buffers(graph: Graph) -> tuple[Buffer, ...]:
     Inputs are there from the first step on, outputs until the last.
     """
     last = {name: step for step, node in enumerate(graph.nodes) for name in node.inputs}
-    made = dict.fromkeys(graph.inputs, 0)
-    made |= {name: step for step, node in enumerate(graph.nodes) for name in node.outputs}
+    firsts = dict.fromkeys(graph.inputs, 0)
+    firsts |= {name: step for step, node in enumerate(graph.nodes) for name in node.outputs}
     end = max(0, len(graph.nodes) - 1)
     called = speaking_names(graph)
-    found = []
-    for name, first in made.items():
+    buffers = []
+    for name, first in firsts.items():
         value = graph.values[name]
         until = end if name in graph.outputs else last.get(name, first)
-        found.append(Buffer(called[name], value.bytes, first, max(first, until)))
-    return tuple(found)
+        buffers.append(Buffer(called[name], value.bytes, first, max(first, until)))
+    return tuple(buffers)

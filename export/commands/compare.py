@@ -31,11 +31,11 @@ def compare_command(arguments: Sequence[str]) -> None:
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--only", nargs="+", default=(), help="names of the lines to print (default: all)")
     parser.add_argument("--json", **BOOLEAN, help="for machines")
-    given = parsed(parser, arguments)
-    run = load_run(given.checkpoint)
-    require_names(given.only)
-    opinions = compare(subject := subject_of(run), given.only)
-    if given.json:
+    asked = parsed(parser, arguments)
+    run = load_run(asked.checkpoint)
+    require_names(asked.only)
+    opinions = compare(subject := subject_of(run), asked.only)
+    if asked.json:
         print(json.dumps(as_json(opinions), indent=2))
     else:
         show([comparison_table(opinions, first_figure(subject))])

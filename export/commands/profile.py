@@ -32,43 +32,45 @@ def profile_command(arguments: Sequence[str]) -> None:
         BadConfiguration: an unknown machine or board, or half a supply.
         ParityError: a machine computed something else than the reference.
     """
-    given = _parser().parse_args(arguments)
-    machines = _chosen("--machine", given.machine, [machine.name for machine in all_machines()])
-    boards = _chosen("--board", given.board, list(CLOCKS))
-    if (given.milliamps is None) != (given.volts is None):
+    options = _parser().parse_args(arguments)
+    machines = _chosen("--machine", options.machine, [machine.name for machine in all_machines()])
+    boards = _chosen("--board", options.board, list(CLOCKS))
+    if (options.milliamps is None) != (options.volts is None):
         raise BadConfiguration(
-            where="--milliamps, --volts", expected="both or neither", got=f"{given.milliamps} mA, {given.volts} V",
+            where="--milliamps, --volts", expected="both or neither", got=f"{options.milliamps} mA, {options.volts} V",
             remedy="give the current and the voltage at which it was measured",
         )  # fmt: skip
-    model = read_model(given.model)
-    found = _profile(model, given, [MACHINES[name] for name in machines], [BOARDS[name] for name in boards])
-    if given.json:
-        print(as_json({"macs": found.macs, **asdict(found)}))
+    model = read_model(options.model)
+    counted = _profile(model, options, [MACHINES[name] for name in machines], [BOARDS[name] for name in boards])
+    if options.json:
+        print(as_json({"macs": counted.macs, **asdict(counted)}))
     else:
-        show(profile_page(found))
+        show(profile_page(counted))
 
 
-def _chosen(option: str, given: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def _chosen(option: str, asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:
     """What was asked for, each once; all if nothing was.
 
     Raises:
         BadConfiguration: one is not known.
     """
-    for name in given or ():
+    for name in asked or ():
         if name not in known:
             raise BadConfiguration(
                 where=option, expected=f"one of {', '.join(known)}", got=repr(name),
                 remedy="choose one, or leave the option out for all",
             )  # fmt: skip
-    return list(dict.fromkeys(given or known))
+    return list(dict.fromkeys(asked or known))
 
 
-def _profile(model: bytes, given: argparse.Namespace, machines: Sequence[Machine], boards: Sequence[Board]) -> Profile:
+def _profile(
+    model: bytes, options: argparse.Namespace, machines: Sequence[Machine], boards: Sequence[Board]
+) -> Profile:
     # First, so that what is cut off, or no model at all, is told apart from what is not supported.
-    summary = summarize(model, str(given.model))
-    require_stored_proof(model, summary, str(given.model))
+    summary = summarize(model, str(options.model))
+    require_stored_proof(model, summary, str(options.model))
     try:
-        graph = named(read_tflite(model, str(given.model), aligned=False), model)
+        graph = named(read_tflite(model, str(options.model), aligned=False), model)
     except BadModelFile as unknown:
         return file_profile(model, summary, f"no C of this file: {unknown.got}", machines, boards)
     return profile(
@@ -76,12 +78,12 @@ def _profile(model: bytes, given: argparse.Namespace, machines: Sequence[Machine
         graph,
         machines,
         boards,
-        samples=given.samples,
-        speed=given.optimize == "speed",
-        each_layer=given.layers,
-        supply=None if given.milliamps is None else Supply(given.milliamps, given.volts, None, "as given"),
-        clock_hz=None if given.mhz is None else round(given.mhz * 1e6),
-        cycles_per_instruction=given.cycles_per_instruction,
+        samples=options.samples,
+        speed=options.optimize == "speed",
+        each_layer=options.layers,
+        supply=None if options.milliamps is None else Supply(options.milliamps, options.volts, None, "as given"),
+        clock_hz=None if options.mhz is None else round(options.mhz * 1e6),
+        cycles_per_instruction=options.cycles_per_instruction,
     )
 
 
@@ -131,9 +133,9 @@ def named(graph: Graph, model: bytes) -> Graph:
     return graph if unclear else graph.renamed(called)
 
 
-def profile_page(found: Profile) -> Iterator[Block]:
+def profile_page(costs: Profile) -> Iterator[Block]:
     """Tables for people; what was not run is marked."""
-    machines = list(dict.fromkeys(name for layer in found.layers for name in layer.counted))
+    machines = list(dict.fromkeys(name for layer in costs.layers for name in layer.counted))
     head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *machines)
     rows = tuple(
         (
@@ -141,37 +143,37 @@ def profile_page(found: Profile) -> Iterator[Block]:
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
             *(f"{layer.counted[name]:,.0f}" if name in layer.counted else "" for name in machines),
         )
-        for layer in found.layers
+        for layer in costs.layers
     )
-    uncounted = [layer.op for layer in found.layers if layer.macs is None]
-    sums = [sum(getattr(layer, name) for layer in found.layers) for name in ("parameters", "constant_bytes")]
-    macs = f"{'>= ' if uncounted else ''}{found.macs:,}"
+    uncounted = [layer.op for layer in costs.layers if layer.macs is None]
+    sums = [sum(getattr(layer, name) for layer in costs.layers) for name in ("parameters", "constant_bytes")]
+    macs = f"{'>= ' if uncounted else ''}{costs.macs:,}"
     total = ("", "all", "", "", macs, *(f"{n:,}" for n in sums), *[""] * (1 + len(machines)))
     yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
     yield Line()
     if uncounted:
         yield Line(f"no formula for the MACs of {', '.join(dict.fromkeys(uncounted))}", "attention")
-    yield Line(f"{found.model_bytes:,} bytes of model file")
-    if found.arena_bytes is None:
-        yield Line(f"arena: {found.arena_absent}", "attention")
+    yield Line(f"{costs.model_bytes:,} bytes of model file")
+    if costs.arena_bytes is None:
+        yield Line(f"arena: {costs.arena_absent}", "attention")
     else:
-        yield Line(f"{found.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted")
-    counted = [machine for machine in found.machines if not machine.absent]
+        yield Line(f"{costs.arena_bytes:,} bytes of arena (64-bit, reference kernels), the smallest that is accepted")
+    counted = [machine for machine in costs.machines if not machine.absent]
     if counted:
         yield Line()
         yield Line("plain C, one inference, every output equal to the reference", "heading")
         head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
         yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
-    for absent in dict.fromkeys(machine.absent for machine in found.machines if machine.absent):
-        names = ", ".join(machine.machine for machine in found.machines if machine.absent == absent)
+    for absent in dict.fromkeys(machine.absent for machine in costs.machines if machine.absent):
+        names = ", ".join(machine.machine for machine in costs.machines if machine.absent == absent)
         yield Line(f"{names}: not run: {absent}", "attention")
-    if found.boards and counted:
+    if costs.boards and counted:
         yield Line()
         yield Table(
             ("board", "ms", "", "uJ", "assuming"),
             "lrlrl",
             tuple(
-                (b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in found.boards
+                (b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in costs.boards
             ),
             "estimates for boards",
         )

@@ -31,10 +31,10 @@ def sensitivity_command(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
     parser.add_argument("--bits", type=int, choices=(8, 4), help="of the weights (default: the checkpoint's)")
-    given = parsed(parser, arguments)
-    subject = subject_of(load_run(given.checkpoint))
+    asked = parsed(parser, arguments)
+    subject = subject_of(load_run(asked.checkpoint))
     networks, inputs, evaluation = subject.networks, subject.inputs, subject.evaluation
-    config = networks.config if given.bits is None else replace(networks.config, weight_bits=given.bits)
+    config = networks.config if asked.bits is None else replace(networks.config, weight_bits=asked.bits)
     calibration, tested = inputs["train"], inputs["test"]
     network = quantize_after_training(networks.float_network(), calibration, config, example=networks.example)
     judged = evaluation.of_outputs

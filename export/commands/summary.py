@@ -32,14 +32,14 @@ def summary_command(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--json", action="store_true", help="for machines")
-    given = parser.parse_args(arguments)
-    model = read_model(given.model)
-    found = summarize(model, str(given.model))
-    require_stored_proof(model, found, str(given.model))
-    if given.json:
-        print(as_json(asdict(found)))
+    options = parser.parse_args(arguments)
+    model = read_model(options.model)
+    summary = summarize(model, str(options.model))
+    require_stored_proof(model, summary, str(options.model))
+    if options.json:
+        print(as_json(asdict(summary)))
     else:
-        show(summary_page(found))
+        show(summary_page(summary))
 
 
 def as_json(figures: Any) -> str:

@@ -39,11 +39,11 @@ def _torch(row: Row) -> str:
 
 def _types(row: Row) -> str:
     demand = row.constraint(row.roles[0] if not row.variadic else f"{row.roles[0]}_0")
-    found = [dtype for dtype in getattr(demand, "dtypes", ()) if dtype in ("int8", "int16", "float32")]
+    types = [dtype for dtype in getattr(demand, "dtypes", ()) if dtype in ("int8", "int16", "float32")]
     weight = row.constraints.get("weight")
     if isinstance(weight, SymmetricWeight) and "int4" in weight.dtypes:
-        found.append("int4 weights" + (" per tensor" if "int4" in weight.per_tensor else ""))
-    return ", ".join(found)
+        types.append("int4 weights" + (" per tensor" if "int4" in weight.per_tensor else ""))
+    return ", ".join(types)
 
 
 def _grid(row: Row) -> str:

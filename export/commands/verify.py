@@ -48,22 +48,22 @@ def verify_command(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--against", type=Path, help="a checkpoint whose every scale, weight and bias must be in it")
-    given = parsed(parser, arguments)
-    model = read_model(given.model)
-    graph = read_tflite(model, str(given.model))
-    require_stored_proof(model, summarize(model, str(given.model)), str(given.model))
-    unchanged = require_unchanged(given.model)
+    options = parsed(parser, arguments)
+    model = read_model(options.model)
+    graph = read_tflite(model, str(options.model))
+    require_stored_proof(model, summarize(model, str(options.model)), str(options.model))
+    unchanged = require_unchanged(options.model)
     if unchanged:
-        show([Line(f"{given.model}: {unchanged} files are as the manifest beside it lists them")])
-    if given.against is not None:
-        _require_same(graph, load_run(given.against).module.net)  # type: ignore[arg-type]
-        show([Line(f"{given.model}: every scale, zero point, weight and bias is the checkpoint's")])
+        show([Line(f"{options.model}: {unchanged} files are as the manifest beside it lists them")])
+    if options.against is not None:
+        _require_same(graph, load_run(options.against).module.net)  # type: ignore[arg-type]
+        show([Line(f"{options.model}: every scale, zero point, weight and bias is the checkpoint's")])
     if graph.values[graph.inputs[0]].qparams is None:
         _verify_float(graph, model)
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
-    found = parity(graph, model, codes)
-    show([agreement_table(found.engines, found.judges, found.not_run), *_without_tflm()])
+    report = parity(graph, model, codes)
+    show([agreement_table(report.engines, report.judges, report.not_run), *_without_tflm()])
 
 
 def _verify_float(graph: Graph, model: bytes) -> None:
@@ -98,21 +98,21 @@ def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) ->
     if tflm_available() and not refusal(model, inputs):
         engines.append(TFLM)
     for engine in engines:
-        found = node_parity(graph, model, inputs, engine)
+        tally = node_parity(graph, model, inputs, engine)
         said = (
-            f"{found.inputs:,} inputs, {found.integer_outputs:,} integers exact, {found.float_outputs:,} float results"
+            f"{tally.inputs:,} inputs, {tally.integer_outputs:,} integers exact, {tally.float_outputs:,} float results"
         )
         show([Line(f"{engine.name}: {said} as their layers' functions")])
     show(_without_tflm())
 
 
-def _require_same(found: Graph, network: fx.GraphModule) -> None:
+def _require_same(stored: Graph, network: fx.GraphModule) -> None:
     """Either way of storing the inputs is the checkpoint's."""
     results = []
-    io: Literal["int8", "float32"] = "float32" if found.values[found.inputs[0]].qparams is None else "int8"
+    io: Literal["int8", "float32"] = "float32" if stored.values[stored.inputs[0]].qparams is None else "int8"
     layouts: tuple[InputLayout, ...] = ("nhwc", "nchw")
     for input_layout in layouts:
         expected = build(network, "int8", input_layout, io)
-        results.append(compare_graphs(expected, found).first)
+        results.append(compare_graphs(expected, stored).first)
     if all(results):
         raise ParityError(f"the file is not the checkpoint's: first difference {results[0]}")

@@ -96,7 +96,7 @@ def _rich_table(table: Table, head: list[str], rows: list[list[str]], widths: li
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    made = RichTable(
+    drawn = RichTable(
         box=box.SIMPLE_HEAD,
         # One space beside the divider's own.
         padding=(0, _GAP - 1, 0, 0),
@@ -106,13 +106,13 @@ def _rich_table(table: Table, head: list[str], rows: list[list[str]], widths: li
     )
     for name, side, width in zip(head, table.align, widths, strict=True):
         if side == "r":
-            made.add_column(Text(name), justify="right", width=width)
+            drawn.add_column(Text(name), justify="right", width=width)
         else:
-            made.add_column(Text(name), overflow="fold")
+            drawn.add_column(Text(name), overflow="fold")
     for index, row in enumerate(rows):
         style = _STYLES["attention" if index in table.attention else "plain"]
-        made.add_row(*(Text(cell, overflow="fold") for cell in row), style=style)
-    return made
+        drawn.add_row(*(Text(cell, overflow="fold") for cell in row), style=style)
+    return drawn
 
 
 def _show_paragraphs(table: Table, head: list[str], rows: list[list[str]], console: Console) -> None:

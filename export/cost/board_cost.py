@@ -35,17 +35,17 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
     machine = machine_of(board)
     if machine is None:
         return {"board": board.name, "absent": f"no emulated machine has its processor, {board.cpu}"}
-    found = on_machine(graph, machine, _SAMPLES, speed)
-    if found.absent:
-        return {"board": board.name, "absent": found.absent}
-    (estimate,) = estimates((found,), (board,))
+    counted = on_machine(graph, machine, _SAMPLES, speed)
+    if counted.absent:
+        return {"board": board.name, "absent": counted.absent}
+    (estimate,) = estimates((counted,), (board,))
     return {
         "board": board.name,
-        "machine": found.machine,
-        "unit": found.unit,
+        "machine": counted.machine,
+        "unit": counted.unit,
         "clock_hz": CLOCKS[board.name],
-        "median": found.median,
-        "stack_bytes": found.stack,
+        "median": counted.median,
+        "stack_bytes": counted.stack,
         "milliseconds": estimate.milliseconds,
         "time_is": estimate.time_is,
         "assumptions": estimate.assumptions,

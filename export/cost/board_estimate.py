@@ -89,11 +89,15 @@ def _names(board: Board, machine: str) -> bool:
 
 
 def _estimate(
-    machines: Sequence[MachineProfile], board: Board, given: Supply | None, clock_hz: int, per_instruction: float | None
+    machines: Sequence[MachineProfile],
+    board: Board,
+    measured: Supply | None,
+    clock_hz: int,
+    per_instruction: float | None,
 ) -> Estimate:
     same = sorted(
-        (found for found in machines if found.cpu == board.cpu),
-        key=lambda found: (bool(found.absent), not _names(board, found.machine)),
+        (machine for machine in machines if machine.cpu == board.cpu),
+        key=lambda machine: (bool(machine.absent), not _names(board, machine.machine)),
     )
     why = _without_time(same, board)
     if why:
@@ -102,7 +106,7 @@ def _estimate(
     time_is, said = _time_is(counted, board, per_instruction)
     seconds = counted.median * (1.0 if counted.unit == "cycles" else per_instruction or 1.0) / clock_hz
     said = f"{counted.unit} of {counted.machine} at {clock_hz / 1e6:g} MHz{said}"
-    supply = given or SUPPLIES.get(board.name)
+    supply = measured or SUPPLIES.get(board.name)
     if supply is None:
         why = WITHOUT_SUPPLY.get(board.name, "none is in export/boards.py")
         said += f"; no current: {why}; give --milliamps and --volts"

@@ -89,8 +89,8 @@ class ChoiceCost:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ChoiceCost:
         """The opposite of :meth:`as_json`."""
-        made = {key: Sizes(**entry[key]) if entry[key] else None for key in ("chosen", "other")}
-        return cls(**{**entry, **made})
+        sizes = {key: Sizes(**entry[key]) if entry[key] else None for key in ("chosen", "other")}
+        return cls(**{**entry, **sizes})
 
 
 def in_a_sentence(cost: ChoiceCost) -> str:
@@ -123,7 +123,8 @@ def in_a_sentence(cost: ChoiceCost) -> str:
 def without(config: QuantizationConfig, field: str, plain: object) -> QuantizationConfig:
     """The configuration with one field as ``plain`` in every layer."""
     layers = {
-        name: {key: value for key, value in given.items() if key != field} for name, given in config.layers.items()
+        name: {key: value for key, value in settings.items() if key != field}
+        for name, settings in config.layers.items()
     }
     changes: dict[str, Any] = {field: plain, "layers": layers}
     return replace(config, **changes)
@@ -151,28 +152,28 @@ def choice_costs(
         calibration: training inputs; ``None`` where they can't be had.
         example: an input of the network.
     """
-    found = []
+    choices = []
     for words, field, value in _quantized_choices(graph):
         other, unknown = None, "there are no training data to calibrate on"
         if calibration is not None:
             other_config = without(config, field, value)
             try:
-                made = quantize_after_training(plain(), calibration[:_SAMPLES], other_config, example=example)
-                other = _sizes(integer_graph(made, options.input_layout), options, target)
+                quantized = quantize_after_training(plain(), calibration[:_SAMPLES], other_config, example=example)
+                other = _sizes(integer_graph(quantized, options.input_layout), options, target)
             except (BadInput, OverflowError) as error:
                 unknown = " ".join(str(error).split())
         instead = "8 bits, calibrated and not trained"
-        found.append((words, instead, other, "" if other else unknown))
+        choices.append((words, instead, other, "" if other else unknown))
     if options.io != "int8":
-        found.append(("float32 inputs and outputs", "int8", _sizes(graph, replace(options, io="int8"), target), ""))
+        choices.append(("float32 inputs and outputs", "int8", _sizes(graph, replace(options, io="int8"), target), ""))
     if options.input_layout != "nhwc":
-        found.append(("input_layout nchw", "nhwc", _sizes(integer_graph(network), options, target), ""))
+        choices.append(("input_layout nchw", "nhwc", _sizes(integer_graph(network), options, target), ""))
     if options.optimize != "size" and options.writes_c:
-        found.append(("optimize speed", "size", _sizes(graph, replace(options, optimize="size"), target), ""))
-    if not found:
+        choices.append(("optimize speed", "size", _sizes(graph, replace(options, optimize="size"), target), ""))
+    if not choices:
         return ()
     chosen = _sizes(graph, options, target)
-    return tuple(ChoiceCost(words, instead, chosen, other, unknown) for words, instead, other, unknown in found)
+    return tuple(ChoiceCost(words, instead, chosen, other, unknown) for words, instead, other, unknown in choices)
 
 
 def _quantized_choices(graph: Graph) -> Iterator[tuple[str, str, object]]:

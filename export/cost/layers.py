@@ -72,9 +72,9 @@ def graph_layer(
     counted = {}
     alone = _alone(graph, node)
     for machine in machines:
-        found = on_machine(alone, machine, samples, speed) if alone is not None else None
-        if found is not None and not found.absent:
-            counted[machine.name] = found.median
+        profiled = on_machine(alone, machine, samples, speed) if alone is not None else None
+        if profiled is not None and not profiled.absent:
+            counted[machine.name] = profiled.median
     return LayerProfile(
         index=index,
         op=node.op,

@@ -84,21 +84,21 @@ def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> Machi
     codes = corner_codes(graph, samples)[0][-samples:]
     expected = interpret(graph, (codes,))[graph.outputs[0]]
     flat = [array.reshape(len(codes), -1) for array in (codes, expected)]
-    found = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
-    if found.first is not None:
-        raise ParityError(f"{machine.name} differs from the reference on {found.mismatches} samples: {found.first}")
-    assert found.cost is not None
+    run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
+    if run.first is not None:
+        raise ParityError(f"{machine.name} differs from the reference on {run.mismatches} samples: {run.first}")
+    assert run.cost is not None
     macs = all_multiply_accumulates(graph)
     return MachineProfile(
         machine=machine.name,
         cpu=machine.cpu,
-        unit=found.cost.unit,
-        median=found.cost.median,
-        most=found.cost.max,
-        per_mac=found.cost.median / macs if macs else None,
-        flash=found.firmware.flash if found.firmware else 0,
-        ram=found.firmware.ram if found.firmware else 0,
-        stack=found.stack or 0,
+        unit=run.cost.unit,
+        median=run.cost.median,
+        most=run.cost.max,
+        per_mac=run.cost.median / macs if macs else None,
+        flash=run.firmware.flash if run.firmware else 0,
+        ram=run.firmware.ram if run.firmware else 0,
+        stack=run.stack or 0,
     )
 
 

@@ -80,8 +80,8 @@ def profile(
     """
     counting = [machine for machine in machines if machine.unit is not None]
     core = _integer_core(graph)
-    found = tuple(on_machine(core, machine, samples, speed) for machine in counting)
-    running = [machine for machine, each in zip(counting, found, strict=True) if not each.absent]
+    counted = tuple(on_machine(core, machine, samples, speed) for machine in counting)
+    running = [machine for machine, each in zip(counting, counted, strict=True) if not each.absent]
     layers = tuple(
         graph_layer(graph, i, node, running if each_layer else [], samples, speed) for i, node in enumerate(graph.nodes)
     )
@@ -91,8 +91,8 @@ def profile(
         arena_bytes=arena_bytes,
         arena_absent=arena_absent,
         layers=layers,
-        machines=found,
-        boards=estimates(found, boards, supply, clock_hz, cycles_per_instruction),
+        machines=counted,
+        boards=estimates(counted, boards, supply, clock_hz, cycles_per_instruction),
     )
 
 
@@ -108,15 +108,15 @@ def file_profile(
         machines: of which that is said; those without a counter are passed over.
         boards: the same.
     """
-    found = tuple(MachineProfile(m.name, m.cpu, m.unit, absent=refused) for m in machines if m.unit is not None)
+    uncounted = tuple(MachineProfile(m.name, m.cpu, m.unit, absent=refused) for m in machines if m.unit is not None)
     arena_bytes, arena_absent = _arena(model)
     return Profile(
         model_bytes=len(model),
         arena_bytes=arena_bytes,
         arena_absent=arena_absent,
         layers=tuple(file_layers(summary.subgraphs[0])),
-        machines=found,
-        boards=estimates(found, boards),
+        machines=uncounted,
+        boards=estimates(uncounted, boards),
     )
 
 

@@ -152,7 +152,7 @@ def _cpp(file: str) -> str:
 def _template(path: str, words: Mapping[str, str]) -> str:
     """A text of ``firmware/tflm``, its placeholders replaced; an unknown one is a KeyError."""
     text = (resources.files("firmware") / "tflm").joinpath(*path.split("/")).read_text(encoding="utf-8")
-    return _PLACEHOLDER.sub(lambda found: words[found[1]], text)
+    return _PLACEHOLDER.sub(lambda placeholder: words[placeholder[1]], text)
 
 
 def _below(folder: str, files: Files) -> Files:

@@ -135,7 +135,7 @@ def _tensors(
     """All that the layouts tell of; without them the first of either side."""
     elements = sizes or (len(interface.inputs), len(interface.outputs))
     identifiers = element_names(layouts)
-    found = []
+    tensors = []
     for position, side in enumerate(("input", "output")):
         known = {layout.index: layout for layout in layouts if layout.side == side}
         count = len(records[position])
@@ -145,7 +145,7 @@ def _tensors(
                 break
             several = bool(known) and count > 1
             grid = tensor_macro(name, side, index, count)
-            found.append(
+            tensors.append(
                 _Tensor(
                     side,
                     index,
@@ -158,7 +158,7 @@ def _tensors(
                     identifiers[side, index] if known else distinct(feature.name for feature in features),
                 )
             )
-    return found
+    return tensors
 
 
 def _recorded(interface: Interface) -> str:

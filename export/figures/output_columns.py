@@ -59,18 +59,18 @@ def output_columns(
         return ()
     wanted = None if target is None or target.shape != device.shape else target.double().numpy()
     got, plain = device.double().numpy(), floats.double().numpy()
-    found = []
+    columns = []
     for i in range(got.shape[1]):
         spread = float(plain[:, i].std())
         named = titles[i] if len(titles) == got.shape[1] else f"output {i}"
-        found.append(
+        columns.append(
             OutputColumn(
                 named, len(np.unique(got[:, i])), step, spread, spread / step, _determined(got[:, i], plain[:, i]),
                 None if wanted is None else _determined(plain[:, i], wanted[:, i]),
                 None if wanted is None else _determined(got[:, i], wanted[:, i]),
             )
         )  # fmt: skip
-    return tuple(found)
+    return tuple(columns)
 
 
 def _determined(got: np.ndarray, wanted: np.ndarray) -> float | None:

@@ -17,11 +17,11 @@ def provenance(model: bytes, checkpoint: bytes | None, test: StageFigures) -> di
 
     The samples' is of types, shapes and values of all tensors of the test part, batch by batch as the test was run.
     """
-    found = {"tflite": hashlib.sha256(model).hexdigest()}
+    hashes = {"tflite": hashlib.sha256(model).hexdigest()}
     if checkpoint is not None:
-        found["checkpoint"] = hashlib.sha256(checkpoint).hexdigest()
+        hashes["checkpoint"] = hashlib.sha256(checkpoint).hexdigest()
     samples = {record.samples for record in test.records.values()}
-    return found | ({"test_samples": samples.pop()} if len(samples) == 1 else {})
+    return hashes | ({"test_samples": samples.pop()} if len(samples) == 1 else {})
 
 
 def day() -> str:
@@ -32,14 +32,14 @@ def day() -> str:
     Raises:
         BadConfiguration: it is no whole number.
     """
-    given = os.environ.get("SOURCE_DATE_EPOCH")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
-        seconds = time.time() if not given else int(given)
+        seconds = time.time() if not epoch else int(epoch)
         return time.strftime("%Y-%m-%d", time.gmtime(seconds))
     except (ValueError, OverflowError, OSError) as error:
         raise BadConfiguration(
             where="SOURCE_DATE_EPOCH",
             expected="seconds since 1970 as a whole number",
-            got=repr(given),
+            got=repr(epoch),
             remedy="unset it, or set it to the time of the last change, as git log -1 --format=%ct prints it",
         ) from error

@@ -87,9 +87,9 @@ def advice(evidence: Evidence) -> tuple[str, str]:
         return _of_constant(evidence)
     if evidence.rmse_over_scale > SUSPECT:
         return _of_large_error(evidence)
-    for found in (_of_features(evidence), _of_outputs(evidence)):
-        if found is not None:
-            return found
+    for finding in (_of_features(evidence), _of_outputs(evidence)):
+        if finding is not None:
+            return finding
     if evidence.powerless or _fixed(evidence):
         return "", ""
     # What is the same in float too has lost nothing.

@@ -109,11 +109,11 @@ class _Sums:
             self._add_floats(wanted.reshape(flat.shape))
 
     def _add_floats(self, wanted: np.ndarray) -> None:
-        found = (wanted.min(0), wanted.max(0), wanted.sum(0), (wanted**2).sum(0))
+        totals = (wanted.min(0), wanted.max(0), wanted.sum(0), (wanted**2).sum(0))
         if self.floats:
             low, high, total, squares = self.floats
-            found = (np.minimum(low, found[0]), np.maximum(high, found[1]), total + found[2], squares + found[3])
-        self.floats = found
+            totals = (np.minimum(low, totals[0]), np.maximum(high, totals[1]), total + totals[2], squares + totals[3])
+        self.floats = totals
 
     def evidence(self, weakest_channel: float | None, ends: _Ends) -> Evidence:
         assert self.low is not None
@@ -220,8 +220,8 @@ def quantization_report(
     """
     index = {name: i for i, name in enumerate(graph.values)}
     sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
-    made = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
-    sums |= {name: _Sums(graph.values[name], node, "output") for name, node in made.items()}
+    producers = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
+    sums |= {name: _Sums(graph.values[name], node, "output") for name, node in producers.items()}
     numbers = sum(value.elements for value in graph.running().values())
     chunk = max(1, _NUMBERS // numbers)
     for start in range(0, len(inputs[0]) if inputs else 0, chunk):
@@ -229,12 +229,12 @@ def quantization_report(
         _add(graph, floats, part, sums)
     called = speaking_names(graph)
     rows = []
-    for name, found in sums.items():
+    for name, tensor_sums in sums.items():
         output = name in graph.outputs
         named = titles if output and len(titles) == graph.values[name].shape[-1] else ()
-        ends = _Ends(_weight_of(graph, made[name]) if name in made else None, output, named)
-        op_name = "QUANTIZE" if name in graph.inputs else made[name].op.upper()
-        rows.append(found.row(op_name, index[name], called[name], ends=ends))
+        ends = _Ends(_weight_of(graph, producers[name]) if name in producers else None, output, named)
+        op_name = "QUANTIZE" if name in graph.inputs else producers[name].op.upper()
+        rows.append(tensor_sums.row(op_name, index[name], called[name], ends=ends))
     return (*rows, *_constant_rows(graph, floats, index))
 
 
@@ -289,8 +289,8 @@ def _add(
 def _float_outputs(node: Node, tensors: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """What the row's float function makes of float32 tensors."""
     by_role = {role: torch.from_numpy(np.ascontiguousarray(tensors[name])) for role, name in node.input_roles().items()}
-    found = float_reference(node, by_role, {})
-    return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
+    results = float_reference(node, by_role, {})
+    return [part.numpy() for part in (results if isinstance(results, tuple) else (results,))]
 
 
 def _constant_rows(graph: Graph, floats: Mapping[str, np.ndarray], index: Mapping[str, int]) -> Iterator[TensorError]:

@@ -82,15 +82,15 @@ def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict
         noise = float(((output.to(torch.float64) - plain) ** 2).mean()) / power
         return LayerCost(name, op, bits, noise, figures(output))
 
-    found = []
+    alone = []
     for name, module in network.named_modules():
         if isinstance(module, QuantizedOp) and module.has_weight and not module.config.skip:
             bits = f"w{module.config.weight_bits} a{module.config.activations.removeprefix('int')}"
             with _only(network, module):
-                found.append(cost(name, module.row.name, bits))
+                alone.append(cost(name, module.row.name, bits))
     none = LayerCost("(none)", "", "float", 0.0, figures(plain))
     set_mode(network, Mode.FAKE)
-    return [none, *sorted(found, key=lambda layer: -layer.noise), cost("(all)", "", "")]
+    return [none, *sorted(alone, key=lambda layer: -layer.noise), cost("(all)", "", "")]
 
 
 @torch.no_grad()

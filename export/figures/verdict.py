@@ -211,8 +211,8 @@ def verdict(
 
 def _step(device: Candidate, others: Sequence[Candidate]) -> float:
     """What one sample that turns from right to wrong changes; 0 of figures that are not counts."""
-    found = np.unique(np.concatenate([each.contributions for each in (device, *others) if each.kind != "constant"]))
-    return float(found[-1] - found[0]) if len(found) == 2 else 0.0
+    levels = np.unique(np.concatenate([each.contributions for each in (device, *others) if each.kind != "constant"]))
+    return float(levels[-1] - levels[0]) if len(levels) == 2 else 0.0
 
 
 def _with_unseen(losses: np.ndarray, step: float, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,19 +262,19 @@ def _answer(
 
 def _remarks(compared: Sequence[Comparison], device: Candidate) -> list[str]:
     """What beats the device, however little: a reader would not look for it."""
-    found = []
+    remarks = []
     for each in compared:
         if each.worse_by <= 0 or (each.kind == "float" and each.outcome == "met"):
             continue
         sure = "" if each.low > 0 else ", a difference that may be chance"
         by = f"{_shown(each.figure)} and {_shown(device.figure)}{sure}"
         if each.kind == "quantized":
-            found.append(f"{each.against} is better than {device.name} ({by}): export it by --export.post_training")
+            remarks.append(f"{each.against} is better than {device.name} ({by}): export it by --export.post_training")
         elif each.kind in ("baseline", "constant"):
-            found.append(f"{each.against} is better than {device.name} ({by}): no gain of the network shows")
+            remarks.append(f"{each.against} is better than {device.name} ({by}): no gain of the network shows")
         else:
-            found.append(f"{each.against} is better than {device.name} ({by}): what quantization costs")
-    return found
+            remarks.append(f"{each.against} is better than {device.name} ({by}): what quantization costs")
+    return remarks
 
 
 def _shown(value: float) -> str:

@@ -40,10 +40,10 @@ def interpret(
         codes = {role: tensors[name] for role, name in node.input_roles().items()}
         grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
         if graph.is_float(node):
-            found = float_reference(node, codes, grids)
+            results = float_reference(node, codes, grids)
         else:
-            found = node.row.reference(node.attrs, codes, grids, rounding)
-        tensors |= zip(node.outputs, (found,) if isinstance(found, Tensor) else found, strict=True)
+            results = node.row.reference(node.attrs, codes, grids, rounding)
+        tensors |= zip(node.outputs, (results,) if isinstance(results, Tensor) else results, strict=True)
         if not every:
             for name in {n for n in node.inputs if last_use[n] == index} - set(graph.outputs):
                 del tensors[name]
@@ -66,16 +66,16 @@ def float_reference(node: Node, tensors: Mapping[str, Tensor], grids: Mapping[st
         grids: of an integer weight, else empty.
     """
     row = node.row
-    found = dict(tensors)
+    operands = dict(tensors)
     if "weight" in grids and node.op != "dequantize":
         axis = row.constraints["weight"].axis  # type: ignore[attr-defined]
-        found["weight"] = dequantize(found["weight"], grids["weight"], axis)
+        operands["weight"] = dequantize(operands["weight"], grids["weight"], axis)
     for role, order in row.weight_order.items():
-        if role in found:
-            found[role] = found[role].permute([order.index(axis) for axis in range(len(order))])
+        if role in operands:
+            operands[role] = operands[role].permute([order.index(axis) for axis in range(len(order))])
     if not row.channels_last:
-        result: Tensor = row.forward(node.attrs, found)
+        result: Tensor = row.forward(node.attrs, operands)
         return result
     images = set(row.input_roles(row.runtime))
-    found = {role: x.permute(0, 3, 1, 2) if role in images else x for role, x in found.items()}
-    return row.forward(node.attrs, found).permute(0, 2, 3, 1)
+    operands = {role: x.permute(0, 3, 1, 2) if role in images else x for role, x in operands.items()}
+    return row.forward(node.attrs, operands).permute(0, 2, 3, 1)

@@ -96,9 +96,9 @@ class _Lowering:
         self.names[node] = names
         qparams = None if in_float else op.output.qparams()
         if not in_float:
-            given = {role: self.values[inputs[role]].qparams for role in inputs}
-            self._require_constraints(name, op, given, len(names))
-            source = given.get("input")
+            qparams_of = {role: self.values[inputs[role]].qparams for role in inputs}
+            self._require_constraints(name, op, qparams_of, len(names))
+            source = qparams_of.get("input")
             if source is not None:
                 reach = (code - source.zero_point[0] for code in source.code_range)
                 require_sum_room(name, op.row, op.attrs, shape_of(arguments[0]), *reach)
@@ -119,11 +119,11 @@ class _Lowering:
         if (value.qparams is None) == (quantizer is None):
             return name
         op, suffix = ("dequantize", "real") if quantizer is None else ("quantize", "codes")
-        made = f"{name}.{suffix}"
-        if made not in self.values:
-            self.values[made] = Value(value.shape, None if quantizer is None else quantizer.qparams())
-            self.nodes.append(Node(op, {}, (name,), (made,)))
-        return made
+        converted = f"{name}.{suffix}"
+        if converted not in self.values:
+            self.values[converted] = Value(value.shape, None if quantizer is None else quantizer.qparams())
+            self.nodes.append(Node(op, {}, (name,), (converted,)))
+        return converted
 
     def _require_constraints(
         self, name: str, op: QuantizedOp, qparams: dict[str, QParams | None], outputs: int
@@ -195,18 +195,18 @@ class _Lowering:
 
     def _float_constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
-        found = {}
+        names = {}
         for role, constant in op.constants.stored_floats().items():
             data = constant.detach().numpy().astype(np.float32)
             if role in op.row.roles[: op.row.runtime]:
                 data = data.reshape([1] * (rank - data.ndim) + list(data.shape))
             self.values[f"{name}.{role}"] = Value(data.shape, None, np.ascontiguousarray(data))
-            found[role] = f"{name}.{role}"
-        return found
+            names[role] = f"{name}.{role}"
+        return names
 
     def _constants(self, name: str, op: QuantizedOp, rank: int) -> dict[str, str]:
         self._require_finite(name, op)
-        found = {}
+        names = {}
         for role, constant in op.constants.integers().items():
             qparams = constant.qparams
             codes = constant.codes.numpy()
@@ -214,9 +214,9 @@ class _Lowering:
                 codes = codes.reshape([1] * (rank - codes.ndim) + list(codes.shape))
             data = codes.astype("int8" if qparams.dtype == "int4" else qparams.dtype)
             self.values[f"{name}.{role}"] = Value(data.shape, qparams, np.ascontiguousarray(data))
-            found[role] = f"{name}.{role}"
+            names[role] = f"{name}.{role}"
         op.require_accumulator(name)
-        return found
+        return names
 
 
 def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:

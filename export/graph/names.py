@@ -15,9 +15,9 @@ def speaking_names(graph: Graph) -> dict[str, str]:
     What the layout pass appended is left out. A name that would not be the only one of its kind stays as it is.
     """
     ops = {name: node.op for node in graph.nodes for name in node.outputs}
-    found = {}
+    paths = {}
     for name in graph.values:
         path = name.removesuffix(".channels_last")
-        found[name] = f"{path}.{ops[name]}" if path.split(".")[-1].isdigit() and name in ops else path
-    counts = Counter([*found.values(), *graph.values])
-    return {name: each if counts[each] == (1 + (each == name)) else name for name, each in found.items()}
+        paths[name] = f"{path}.{ops[name]}" if path.split(".")[-1].isdigit() and name in ops else path
+    counts = Counter([*paths.values(), *graph.values])
+    return {name: each if counts[each] == (1 + (each == name)) else name for name, each in paths.items()}

@@ -34,16 +34,16 @@ def cost_section(facts: Facts) -> Markup:
 
 def inference(facts: Facts) -> tuple[str, str] | None:
     """One inference on the board that was asked for, and what was assumed or why nothing was counted."""
-    found = facts.metrics.get("c", {}).get("inference")
-    if not found:
+    measured = facts.metrics.get("c", {}).get("inference")
+    if not measured:
         return None
-    if "absent" in found:
-        return "not counted", f"{found['board']}: {found['absent']}"
-    about = f"{found['board']}, plain C"
-    if found["milliseconds"] is not None:
-        counted = f"{found['unit']} of {found['machine']} at {found['clock_hz'] / 1e6:g} MHz"
-        about += f": {_BOUND[found['time_is']]}{shown(found['milliseconds'], 3)} ms, {counted}"
-    return f"{shown(round(found['median']))} {found['unit']}", about
+    if "absent" in measured:
+        return "not counted", f"{measured['board']}: {measured['absent']}"
+    about = f"{measured['board']}, plain C"
+    if measured["milliseconds"] is not None:
+        counted = f"{measured['unit']} of {measured['machine']} at {measured['clock_hz'] / 1e6:g} MHz"
+        about += f": {_BOUND[measured['time_is']]}{shown(measured['milliseconds'], 3)} ms, {counted}"
+    return f"{shown(round(measured['median']))} {measured['unit']}", about
 
 
 def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:

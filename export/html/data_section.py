@@ -94,9 +94,9 @@ def _bars(column: Column, x: float, y: float) -> Markup:
 
 
 def _correlations(columns: tuple[Column, ...]) -> Markup:
-    found = spearman(np.stack([column.values for column in columns], axis=1))
+    correlations = spearman(np.stack([column.values for column in columns], axis=1))
     rows = [
         [column.name, *("none: constant" if math.isnan(value) else f"{value:.3f}" for value in line.tolist())]
-        for column, line in zip(columns, found, strict=True)
+        for column, line in zip(columns, correlations, strict=True)
     ]
     return table("Spearman's rank correlations, all rows", ["column", *(column.name for column in columns)], rows)

@@ -71,7 +71,7 @@ def drawn_graph(graph: Graph) -> Markup:
 
 def _texts(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Keys in an order in which everything follows what it reads."""
-    found = {f"in {i}": ("input", *_described(graph.values[name])) for i, name in enumerate(graph.inputs)}
+    texts = {f"in {i}": ("input", *_described(graph.values[name])) for i, name in enumerate(graph.inputs)}
     called = speaking_names(graph)
     for index, node in enumerate(graph.nodes):
         constants = [
@@ -80,8 +80,8 @@ def _texts(graph: Graph) -> dict[str, tuple[str, ...]]:
             if graph.values[name].data is not None
         ]
         named = _fitting(called[node.output])
-        found[f"op {index}"] = (node.op.upper(), named, *constants, *_described(graph.values[node.output]))
-    return found | {f"out {i}": ("output", *_described(graph.values[n])[:1]) for i, n in enumerate(graph.outputs)}
+        texts[f"op {index}"] = (node.op.upper(), named, *constants, *_described(graph.values[node.output]))
+    return texts | {f"out {i}": ("output", *_described(graph.values[n])[:1]) for i, n in enumerate(graph.outputs)}
 
 
 def _fitting(name: str) -> str:
@@ -106,9 +106,9 @@ def _parents(graph: Graph) -> dict[str, list[str]]:
     def sources(names: tuple[str, ...]) -> list[str]:
         return list(dict.fromkeys(makers[name] for name in names if name in makers))
 
-    found: dict[str, list[str]] = {f"in {i}": [] for i in range(len(graph.inputs))}
-    found |= {f"op {i}": sources(node.inputs) for i, node in enumerate(graph.nodes)}
-    return found | {f"out {i}": sources((name,)) for i, name in enumerate(graph.outputs)}
+    parents: dict[str, list[str]] = {f"in {i}": [] for i in range(len(graph.inputs))}
+    parents |= {f"op {i}": sources(node.inputs) for i, node in enumerate(graph.nodes)}
+    return parents | {f"out {i}": sources((name,)) for i, name in enumerate(graph.outputs)}
 
 
 def _boxes(rows: list[list[str]], texts: Mapping[str, tuple[str, ...]], routes: list[list[str]]) -> dict[str, NodeBox]:

@@ -29,9 +29,9 @@ def element(name: str, /, *children: str | Markup, **attributes: str | float) ->
         children: plain strings are escaped.
         attributes: a trailing underscore is dropped, others become hyphens; numbers get two decimals at most.
     """
-    given = "".join(f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"' for key, value in attributes.items())
+    pairs = "".join(f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"' for key, value in attributes.items())
     inside = joined(*children)
-    return Markup(f"<{name}{given}>{inside}</{name}>" if inside or name not in _VOID else f"<{name}{given}/>")
+    return Markup(f"<{name}{pairs}>{inside}</{name}>" if inside or name not in _VOID else f"<{name}{pairs}/>")
 
 
 #: What has no end tag in HTML, and what SVG may close at once.

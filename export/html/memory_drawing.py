@@ -15,14 +15,14 @@ _LETTER = 5.6
 
 def drawn_memory(buffers: tuple[Buffer, ...], placed: MemoryPlan | None = None) -> Markup:
     """One rectangle per tensor: steps to the right, addresses upwards."""
-    found = placed or plan(buffers)
+    layout = placed or plan(buffers)
     steps = max(buffer.last for buffer in buffers) + 1
     width = max(_WIDTH, _LEFT + steps * _STEP + 10)
     each, high = (width - _LEFT - 10) / steps, _HEIGHT - _TOP - _BOTTOM
-    peak = max(1, found.peak)
+    peak = max(1, layout.peak)
     drawn = []
     for index, buffer in enumerate(buffers):
-        offset = found.offsets[buffer.name]
+        offset = layout.offsets[buffer.name]
         x, wide = _LEFT + buffer.first * each, (buffer.last - buffer.first + 1) * each
         top, tall = _TOP + (1 - (offset + buffer.size) / peak) * high, buffer.size / peak * high
         span = f"step {buffer.first}" if buffer.first == buffer.last else f"steps {buffer.first} to {buffer.last}"
@@ -39,10 +39,10 @@ def drawn_memory(buffers: tuple[Buffer, ...], placed: MemoryPlan | None = None) 
             if tall >= 13
         ]
         drawn.append(element("g", rectangle, *text))
-    title = f"{len(buffers)} tensors in {found.peak:,} bytes of working memory over {steps} steps"
+    title = f"{len(buffers)} tensors in {layout.peak:,} bytes of working memory over {steps} steps"
     axes = [
         element("line", x1=_LEFT, x2=width - 10, y1=_HEIGHT - _BOTTOM, y2=_HEIGHT - _BOTTOM, class_="axis"),
-        element("text", shown(found.peak), x=_LEFT - 5, y=_TOP + 9, text_anchor="end"),
+        element("text", shown(layout.peak), x=_LEFT - 5, y=_TOP + 9, text_anchor="end"),
         element("text", "0", x=_LEFT - 5, y=_HEIGHT - _BOTTOM, text_anchor="end"),
         element("text", "address", transform="translate(11 120) rotate(-90)", text_anchor="middle", class_="label"),
         element("text", "step", x=(_LEFT + width) / 2, y=_HEIGHT - 4, text_anchor="middle", class_="label"),

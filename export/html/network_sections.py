@@ -61,9 +61,9 @@ def _decibels(ratio: float) -> str:
     return "no error" if ratio > 0 else "no signal"
 
 
-def _spark(found: Distribution, name: str) -> Markup:
-    about = f"{name}: {shown(found.low, 3)} to {shown(found.high, 3)}"
-    return sparkline(found.float_counts, found.int8_counts, about)
+def _spark(distribution: Distribution, name: str) -> Markup:
+    about = f"{name}: {shown(distribution.low, 3)} to {shown(distribution.high, 3)}"
+    return sparkline(distribution.float_counts, distribution.int8_counts, about)
 
 
 def graph_section(facts: Facts) -> Markup:
@@ -76,17 +76,18 @@ def memory_section(facts: Facts) -> Markup:
     if facts.graph is None:
         return Markup()
     buffers = tensor_buffers(facts.graph)
-    found = plan(buffers)
+    placed = plan(buffers)
     about = (
-        f"The network's tensors for one sample, inputs and outputs included, in {shown(found.peak)} bytes; no plan can "
-        f"do with less than {shown(lower_bound(buffers))}. What interpreter and kernels need beside them is not in it."
+        f"The network's tensors for one sample, inputs and outputs included, in {shown(placed.peak)} bytes; no plan "
+        f"can do with less than {shown(lower_bound(buffers))}. What interpreter and kernels need beside them is not in "
+        "it."
     )
     rows = [
         [
-            buffer.name, shown(buffer.size), shown(found.offsets[buffer.name]),
+            buffer.name, shown(buffer.size), shown(placed.offsets[buffer.name]),
             f"{buffer.first}" if buffer.first == buffer.last else f"{buffer.first} to {buffer.last}",
         ]
         for buffer in buffers
     ]  # fmt: skip
     listed = table("the same in figures", ["tensor", "bytes", "address", "steps"], rows)
-    return joined(element("p", about), drawn_memory(buffers, found), listed)
+    return joined(element("p", about), drawn_memory(buffers, placed), listed)

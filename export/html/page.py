@@ -36,8 +36,8 @@ _SECTIONS = (
 
 def page(facts: Facts) -> str:
     """A complete HTML document that is well-formed XML too. The same facts, the day among them, give the same text."""
-    made = [(anchor, heading, section(facts)) for anchor, heading, section in _SECTIONS]
-    sections = [(anchor, heading, body) for anchor, heading, body in made if body]
+    drawn = [(anchor, heading, section(facts)) for anchor, heading, section in _SECTIONS]
+    sections = [(anchor, heading, body) for anchor, heading, body in drawn if body]
     title = f"{facts.name}: how good the quantized model is"
     head = element(
         "head",

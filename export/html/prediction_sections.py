@@ -26,16 +26,16 @@ _NETWORKS = {"float": "float network", "int8": "quantized, on the device"}
 _PARTS = {"train": "training part", "test": "test part"}
 
 
-def _outputs(found: Predictions) -> dict[str, np.ndarray]:
-    return {"float": found.float_output, "int8": found.int8_output}
+def _outputs(predictions: Predictions) -> dict[str, np.ndarray]:
+    return {"float": predictions.float_output, "int8": predictions.int8_output}
 
 
 def prediction_section(facts: Facts) -> Markup:
     """Predicted over actual, the confusion matrix, or the scores of normal samples and anomalies, of the test part."""
-    found = facts.predictions.get("test")
-    if found is None:
+    tested = facts.predictions.get("test")
+    if tested is None:
         return Markup()
-    return joined(_by_output(facts), _drawn(facts, found))
+    return joined(_by_output(facts), _drawn(facts, tested))
 
 
 def _by_output(facts: Facts) -> Markup:
@@ -56,19 +56,23 @@ def _by_output(facts: Facts) -> Markup:
     return table("each output by itself, test part", header, rows)
 
 
-def _drawn(facts: Facts, found: Predictions) -> Markup:
-    if found.target is None:
-        return _int8_over_float(found, facts.outputs)
+def _drawn(facts: Facts, predictions: Predictions) -> Markup:
+    if predictions.target is None:
+        return _int8_over_float(predictions, facts.outputs)
     if facts.kind == "regression":
-        return _predicted_over_actual(found, found.target, facts.outputs)
+        return _predicted_over_actual(predictions, predictions.target, facts.outputs)
     if facts.kind == "classification":
-        return _confusions(found, found.target, facts.outputs)
-    return _scores(found, found.target) if facts.kind == "reconstruction" else _int8_over_float(found, facts.outputs)
+        return _confusions(predictions, predictions.target, facts.outputs)
+    return (
+        _scores(predictions, predictions.target)
+        if facts.kind == "reconstruction"
+        else _int8_over_float(predictions, facts.outputs)
+    )
 
 
-def _int8_over_float(found: Predictions, titles: tuple[str, ...]) -> Markup:
+def _int8_over_float(predictions: Predictions, titles: tuple[str, ...]) -> Markup:
     """Of a task whose targets mean nothing to this page: how closely the device follows the float network."""
-    before, after = (output.reshape(len(output), -1).astype(np.float64) for output in _outputs(found).values())
+    before, after = (output.reshape(len(output), -1).astype(np.float64) for output in _outputs(predictions).values())
     at = np.unique(np.linspace(0, len(before) - 1, min(_POINTS, len(before))).round().astype(int))
     drawn = []
     for column in range(min(before.shape[1], _MOST_OUTPUTS)):
@@ -82,12 +86,14 @@ def _int8_over_float(found: Predictions, titles: tuple[str, ...]) -> Markup:
     return joined(element("div", *drawn, class_="charts"), element("p", text) if text else Markup())
 
 
-def _predicted_over_actual(found: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:
+def _predicted_over_actual(predictions: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:
     actual = target.reshape(len(target), -1).astype(np.float64)
     at = np.unique(np.linspace(0, len(actual) - 1, min(_POINTS, len(actual))).round().astype(int))
     drawn = []
     for column in range(min(actual.shape[1], _MOST_OUTPUTS)):
-        predicted = {n: o.reshape(len(actual), -1)[:, column].astype(np.float64) for n, o in _outputs(found).items()}
+        predicted = {
+            n: o.reshape(len(actual), -1)[:, column].astype(np.float64) for n, o in _outputs(predictions).items()
+        }
         every = np.concatenate([actual[:, column], *predicted.values()])
         limits = (float(every.min()), float(every.max()))
         title = titles[column] if column < len(titles) else f"output {column}"
@@ -98,16 +104,16 @@ def _predicted_over_actual(found: Predictions, target: np.ndarray, titles: tuple
     return element("div", *drawn, class_="charts")
 
 
-def _confusions(found: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:
-    classes = found.float_output.shape[1]
+def _confusions(predictions: Predictions, target: np.ndarray, titles: tuple[str, ...]) -> Markup:
+    classes = predictions.float_output.shape[1]
     if classes > _MOST_CLASSES:
         return element("p", f"{classes} classes are too many for a confusion matrix that can be read.")
     names = [titles[i] if len(titles) == classes else f"class {i}" for i in range(classes)]
     drawn = [
         _matrix(confusion(target, output), names, f"confusion matrix, {_NETWORKS[name]}")
-        for name, output in _outputs(found).items()
+        for name, output in _outputs(predictions).items()
     ]
-    same = int((found.float_output.argmax(1) == found.int8_output.argmax(1)).sum())
+    same = int((predictions.float_output.argmax(1) == predictions.int8_output.argmax(1)).sum())
     total = len(target)
     agreed = f"Both networks name the same class for {shown(same)} of {shown(total)} samples."
     return joined(element("p", agreed), *drawn)
@@ -128,10 +134,10 @@ def _matrix(counts: np.ndarray, names: list[str], caption: str) -> Markup:
     return element("div", table(what, ["true class", *names, "right"], rows), class_="matrix")
 
 
-def _scores(found: Predictions, target: np.ndarray) -> Markup:
+def _scores(predictions: Predictions, target: np.ndarray) -> Markup:
     drawn = []
-    for name, output in _outputs(found).items():
-        scores = _squared_error(found.inputs, output)
+    for name, output in _outputs(predictions).items():
+        scores = _squared_error(predictions.inputs, output)
         groups = {"normal": scores[target == 0], "anomaly": scores[target == 1]}
         about = f"anomaly score, {_NETWORKS[name]}"
         drawn.append(
@@ -145,23 +151,23 @@ def _squared_error(x: np.ndarray, output: np.ndarray) -> np.ndarray:
     return np.asarray((difference**2).mean(1))
 
 
-def errors_of(kind: str, found: Predictions, output: np.ndarray) -> tuple[str, np.ndarray]:
+def errors_of(kind: str, predictions: Predictions, output: np.ndarray) -> tuple[str, np.ndarray]:
     """What an error is for this kind of task, and the errors.
 
     Predicted minus actual; of a classifier, the true class's output less the largest of the others: below zero it is
     wrong; of an autoencoder, each sample's mean squared error.
     """
-    assert found.target is not None
+    assert predictions.target is not None
     if kind == "classification":
         flat = output.astype(np.float64)
         at = np.arange(len(flat))
-        true = flat[at, found.target]
+        true = flat[at, predictions.target]
         others = flat.copy()
-        others[at, found.target] = -np.inf
+        others[at, predictions.target] = -np.inf
         return "margin of the true class", true - others.max(1)
     if kind == "reconstruction":
-        return "mean squared error of a sample", _squared_error(found.inputs, output)
-    target = found.target.reshape(len(found.target), -1)
+        return "mean squared error of a sample", _squared_error(predictions.inputs, output)
+    target = predictions.target.reshape(len(predictions.target), -1)
     return "predicted minus actual", (output.reshape(target.shape).astype(np.float64) - target).ravel()
 
 
@@ -170,10 +176,10 @@ def error_section(facts: Facts) -> Markup:
     if facts.kind == "other" or not facts.predictions or facts.predictions["test"].target is None:
         return Markup()
     drawn, rows, what = [], [], ""
-    for part, found in facts.predictions.items():
+    for part, predictions in facts.predictions.items():
         series = {}
-        for name, output in _outputs(found).items():
-            what, series[name] = errors_of(facts.kind, found, output)
+        for name, output in _outputs(predictions).items():
+            what, series[name] = errors_of(facts.kind, predictions, output)
             rows.append(
                 [f"{_PARTS[part]}, {_NETWORKS[name]}", shown(len(series[name])), *map(shown, spread(series[name]))]
             )

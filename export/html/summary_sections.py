@@ -30,23 +30,25 @@ __all__ = [
 
 def tiles(facts: Facts) -> Markup:
     """How good it is on the device, who agrees, which layer costs most, and what it takes there."""
-    made = [_quality(facts), _agreement(facts.parity), _layer(facts), _attention(facts)]
+    drawn = [_quality(facts), _agreement(facts.parity), _layer(facts), _attention(facts)]
     about = "flash for the model file"
-    made.append(_tile("model", f"{shown(facts.metrics['tflite_bytes'])} bytes", about))
+    drawn.append(_tile("model", f"{shown(facts.metrics['tflite_bytes'])} bytes", about))
     if facts.metrics.get("arena_bytes"):
-        made.append(_tile("tensor arena", f"{shown(facts.metrics['arena_bytes'])} bytes", "RAM in TFLM, as on 64 bits"))
+        drawn.append(
+            _tile("tensor arena", f"{shown(facts.metrics['arena_bytes'])} bytes", "RAM in TFLM, as on 64 bits")
+        )
     c = facts.metrics.get("c")
     if c is not None:
         flash = c.get("program_flash_bytes", c["constant_bytes"])
         what = f"flash on {c['board']}" if "board" in c else "flash for constants"
         about = f"{what}; working memory {shown(c['scratch_bytes'])} bytes of RAM"
-        made.append(_tile("plain C", f"{shown(flash)} bytes", about))
+        drawn.append(_tile("plain C", f"{shown(flash)} bytes", about))
     counted = inference(facts)
     if counted is not None:
-        made.append(_tile("one inference", *counted))
+        drawn.append(_tile("one inference", *counted))
     elif "macs" in facts.metrics:
-        made.append(_tile("one inference", f"{shown(facts.metrics['macs'])} MAC", "multiply-accumulates"))
-    return element("dl", *(tile for tile in made if tile), class_="tiles")
+        drawn.append(_tile("one inference", f"{shown(facts.metrics['macs'])} MAC", "multiply-accumulates"))
+    return element("dl", *(tile for tile in drawn if tile), class_="tiles")
 
 
 def _quality(facts: Facts) -> Markup:
@@ -101,14 +103,14 @@ def _layer(facts: Facts) -> Markup:
 
 def _attention(facts: Facts) -> Markup:
     """The tensor that loses most, and whether there is something to do."""
-    found = weakest(facts.errors)
-    if found is None:
+    worst = weakest(facts.errors)
+    if worst is None:
         return Markup()
     findings = sum(bool(error.finding) for error in facts.errors)
     if not findings:
-        least = f"least signal over noise: {found.tensor_name}, {shown(found.snr_db, 3)} dB"
+        least = f"least signal over noise: {worst.tensor_name}, {shown(worst.snr_db, 3)} dB"
         return _tile("tensors that need attention", "none", least, "good")
-    about = f"worst: {found.tensor_name}, {found.finding}, {shown(found.snr_db, 3)} dB; "
+    about = f"worst: {worst.tensor_name}, {worst.finding}, {shown(worst.snr_db, 3)} dB; "
     # The section with the advice is of graphs.
     where = "see quantization_report.csv" if facts.graph is None else _ADVICE
     return _tile("tensors that need attention", f"{findings}", joined(about, where), "bad")
@@ -180,9 +182,9 @@ def _figures(facts: Facts) -> Markup:
     figures = table("test set", ["stage", *names], rows)
     first = _columns(facts)[0]
     drawn = [
-        (_called(facts, stage), _COLOURS.get(stage, "other"), found[first])
-        for stage, found in test.items()
-        if first in found and math.isfinite(found[first])
+        (_called(facts, stage), _COLOURS.get(stage, "other"), values[first])
+        for stage, values in test.items()
+        if first in values and math.isfinite(values[first])
     ]
     if not drawn:
         return figures
@@ -226,8 +228,8 @@ def parity_section(facts: Facts) -> Markup:
     """parity.json: which engines ran on how many inputs, and which of them had to agree."""
     judges = facts.parity["judges"]
     if isinstance(judges, Mapping):
-        names = list(dict.fromkeys(name for found in judges.values() for name in found))
-        rows = [[judge, *(_cell(found.get(name, "")) for name in names)] for judge, found in judges.items()]
+        names = list(dict.fromkeys(name for figures in judges.values() for name in figures))
+        rows = [[judge, *(_cell(figures.get(name, "")) for name in names)] for judge, figures in judges.items()]
         return table("every node judged by its float function", ["judge", *names], rows)
     rows = []
     for name, engine in facts.parity["engines"].items():
@@ -264,13 +266,13 @@ def _cell(value: object) -> str:
 
 def training_section(facts: Facts) -> Markup:
     """Loss by epoch, if any was recorded."""
-    losses = {part: found for part, found in facts.losses.items() if found}
+    losses = {part: curve for part, curve in facts.losses.items() if curve}
     if not losses:
         return Markup()
     names = {"training": "float", "validation": "int8"}
-    series = {names[part]: sorted(found.items()) for part, found in losses.items()}
+    series = {names[part]: sorted(curve.items()) for part, curve in losses.items()}
     began = facts.began
-    inside = began is not None and any(epoch >= began for found in losses.values() for epoch in found)
+    inside = began is not None and any(epoch >= began for curve in losses.values() for epoch in curve)
     drawing = lines(series, "loss by epoch", "epoch", "loss", float(began) if began is not None and inside else None)
     caption = "mean loss by epoch" + (f"; dashed: quantized training begins, epoch {began}" if inside else "")
     if "validation" not in losses:
@@ -278,9 +280,9 @@ def training_section(facts: Facts) -> Markup:
     elif facts.validated_on_training:
         caption += "; this data has no validation part: it is the training part in evaluation mode"
     rows = []
-    for part, found in losses.items():
-        first, last, best = min(found), max(found), min(found, key=lambda epoch: found[epoch])
-        rows.append([part, shown(len(found)), shown(found[first]), shown(found[last]), shown(found[best]), str(best)])
+    for part, curve in losses.items():
+        first, last, best = min(curve), max(curve), min(curve, key=lambda epoch: curve[epoch])
+        rows.append([part, shown(len(curve)), shown(curve[first]), shown(curve[last]), shown(curve[best]), str(best)])
     header = ["part", "epochs", "first", "last", "lowest", "in epoch"]
     shape = element("div", figure(drawing, caption, {names[part]: part for part in losses}), class_="charts")
     return joined(shape, table("loss", header, rows))

@@ -77,9 +77,9 @@ def moves(
     letters = _letters(layout)
     index = letters[0] if len(letters) == 1 else f"{_macro(name, layout)}_INDEX({', '.join(letters)})"
     place = f"{array}[{index}]"
-    found: dict[tuple[int, ...], tuple[str, str]] = {}
+    by_order: dict[tuple[int, ...], tuple[str, str]] = {}
     for order, which in orders:
-        if order in found:
+        if order in by_order:
             continue
         element = f"{real}{''.join(f'[{letters[i]}]' for i in order)}"
         loops = " ".join(f"for (int {letters[i]} = 0; {letters[i]} < {layout.shape[i]}; ++{letters[i]})" for i in order)
@@ -92,8 +92,8 @@ def moves(
         else:
             which = f", {which}"
         axes = ", ".join(layout.axes[i] for i in order)
-        found[order] = (f"{declared}{are}{which}: {axes}", f"{loops} {done}")
-    return tuple(found.values())
+        by_order[order] = (f"{declared}{are}{which}: {axes}", f"{loops} {done}")
+    return tuple(by_order.values())
 
 
 def generic_code(name: str, layout: TensorLayout) -> Callable[[str], str]:

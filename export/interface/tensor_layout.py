@@ -144,7 +144,7 @@ def _layout(graph: Graph, names: _Names, side: str, index: int, count: int, tens
     # An axis of size 1 that the stored tensor lacks lies behind all others: where it is named changes no address.
     absent = [axis for axis, stored in enumerate(view.axes) if stored is None and axis > 0]
     order = [*(kept[stored] for stored in sorted(kept)), *absent]
-    found = [*(names[stored] for stored in sorted(kept)), *(None for _ in absent)]
+    axis_names = [*(names[stored] for stored in sorted(kept)), *(None for _ in absent)]
     qparams = value.qparams
     return TensorLayout(
         side,
@@ -154,25 +154,25 @@ def _layout(graph: Graph, names: _Names, side: str, index: int, count: int, tens
         None if qparams is None else qparams.scale[0],
         None if qparams is None else qparams.zero_point[0],
         tuple(view.shape[axis] for axis in order) or (1,),
-        _said(found, order, len(view.shape)) or ("value",),
+        _said(axis_names, order, len(view.shape)) or ("value",),
         tuple(axis - 1 for axis in order) or (0,),
         view.shape[1:] or (1,),
     )
 
 
-def _said(found: list[str | None], order: list[int], rank: int) -> tuple[str, ...]:
+def _said(axis_names: list[str | None], order: list[int], rank: int) -> tuple[str, ...]:
     """Names as the network's rank has them; the axis' number in the network's tensor where there is none."""
     if rank == 2:
         return ("features",)
-    if rank == 4 and order == [2, 3, 1] and not any(found):
+    if rank == 4 and order == [2, 3, 1] and not any(axis_names):
         # Nothing tells but the export itself, which takes four axes for an image's.
         return ("height", "width", "channels")
-    spatial = [name for name in found if name in ("height", "width")]
-    if rank == 3 and len(spatial) == 1 and "channels" in found:
-        found = ["time" if name in spatial else name for name in found]
+    spatial = [name for name in axis_names if name in ("height", "width")]
+    if rank == 3 and len(spatial) == 1 and "channels" in axis_names:
+        axis_names = ["time" if name in spatial else name for name in axis_names]
     return tuple(
-        name if name is not None and found.count(name) == 1 else f"axis {axis}"
-        for name, axis in zip(found, order, strict=True)
+        name if name is not None and axis_names.count(name) == 1 else f"axis {axis}"
+        for name, axis in zip(axis_names, order, strict=True)
     )
 
 
@@ -211,7 +211,7 @@ def _carried(graph: Graph, node: Node) -> list[tuple[str, str, list[tuple[int, i
     if node.row.channels_last:
         return []
     sources = [name for name in node.inputs if graph.values[name].data is None]
-    found = []
+    pairs = []
     for source in sources:
         for output in node.outputs:
             mine, theirs = graph.values[source].shape, graph.values[output].shape
@@ -227,5 +227,5 @@ def _carried(graph: Graph, node: Node) -> list[tuple[str, str, list[tuple[int, i
                 axes = [(i, i) for i in range(len(mine) - 1)] if node.attrs["keep_num_dims"] else []
             else:
                 axes = [(i, i) for i in range(len(mine))]
-            found.append((source, output, [(i, j) for i, j in axes if i and j]))
-    return found
+            pairs.append((source, output, [(i, j) for i, j in axes if i and j]))
+    return pairs

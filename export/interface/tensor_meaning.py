@@ -41,15 +41,15 @@ def with_meaning(
         outputs: likewise; none where they have no names.
     """
     names, features = {"input": inputs, "output": outputs}, {"input": interface.inputs, "output": interface.outputs}
-    found = []
+    meant = []
     for layout in layouts:
         named = names[layout.side]
         name = named[layout.index] if len(named) == layout.count > 1 else layout.name
         quantities = layout.quantities or (() if layout.index else tuple(features[layout.side]))
         if not quantities and layout.count > 1:
             quantities = (Feature(name or f"{layout.side} {layout.index} value"),)
-        found.append(replace(layout, name=name, quantities=quantities, axes=_axes(layout, interface)))
-    return tuple(found)
+        meant.append(replace(layout, name=name, quantities=quantities, axes=_axes(layout, interface)))
+    return tuple(meant)
 
 
 def _axes(layout: TensorLayout, interface: Interface) -> tuple[str, ...]:
@@ -94,15 +94,15 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> tuple[str, ..
 
 def element_names(layouts: Sequence[TensorLayout]) -> dict[tuple[str, int], tuple[str, ...]]:
     """By side and index of a tensor: identifiers of its quantities, each once on a side."""
-    found: dict[tuple[str, int], tuple[str, ...]] = {}
+    names_of: dict[tuple[str, int], tuple[str, ...]] = {}
     for side in ("input", "output"):
         mine = [layout for layout in layouts if layout.side == side]
         wholes = {f"{side}_{layout.index}" for layout in mine} if len(mine) > 1 else set()
         names = [[feature.name for feature in layout.quantities] for layout in mine]
         identifiers = iter(distinct((name for each in names for name in each), wholes))
-        found |= {(side, layout.index): tuple(next(identifiers) for _ in each)
+        names_of |= {(side, layout.index): tuple(next(identifiers) for _ in each)
                   for layout, each in zip(mine, names, strict=True)}  # fmt: skip
-    return found
+    return names_of
 
 
 def whole_function(name: str, side: str, index: int, count: int) -> str:

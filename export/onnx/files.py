@@ -68,7 +68,7 @@ def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> OnnxFi
     """
     step = -(-len(codes[0]) // _MOST)
     inputs = fed(graph, tuple(array[::step] for array in codes))
-    file, found = verified_onnx(graph.renamed(speaking_names(graph)), name, inputs)
+    file, agreement = verified_onnx(graph.renamed(speaking_names(graph)), name, inputs)
     return OnnxFiles(
-        {f"{name}.onnx": file}, {ONNX_RUNTIME.name: found.outputs}, {"bytes": len(file), **found.as_json()}
+        {f"{name}.onnx": file}, {ONNX_RUNTIME.name: agreement.outputs}, {"bytes": len(file), **agreement.as_json()}
     )

@@ -70,7 +70,7 @@ def compare_onnx(graph: Graph, model: OnnxModel) -> FileParity:
     onnx = onnx_package()
     proto = onnx.ModelProto.FromString(model.file)
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in proto.graph.initializer}
-    found: dict[str, list[str]] = {}
+    tensors_of: dict[str, list[str]] = {}
     grids = values = wrong_grids = wrong_values = 0
     first = ""
     for node in proto.graph.node:
@@ -85,9 +85,9 @@ def compare_onnx(graph: Graph, model: OnnxModel) -> FileParity:
             if got != expected:
                 wrong_grids += 1
                 first = first or f"{node.op_type} of {name!r}: expected {expected}, got {got}"
-            found.setdefault(name, []).append(tensor)
+            tensors_of.setdefault(name, []).append(tensor)
     for name, value in graph.values.items():
-        if value.qparams is not None and name not in found:
+        if value.qparams is not None and name not in tensors_of:
             wrong_grids += 1
             first = first or f"{name!r}: expected a quantizer, got none"
         if value.data is None:
@@ -147,9 +147,9 @@ def onnx_parity(graph: Graph, model: OnnxModel, inputs: tuple[np.ndarray, ...]) 
 def _distance(graph: Graph, node: Node, tensors: Any) -> int:
     """How far a node's outputs lie from the integer reference of its inputs, in LSB."""
     names = node.input_roles()
-    found = {role: tensors.get(name, graph.values[name].data) for role, name in names.items()}
+    arrays = {role: tensors.get(name, graph.values[name].data) for role, name in names.items()}
     grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
-    codes = {role: widened(array) for role, array in found.items()}
+    codes = {role: widened(array) for role, array in arrays.items()}
     reference = node.row.reference(node.attrs, codes, grids, Rounding.DOUBLE)
     worst = 0
     for name, wanted in zip(node.outputs, reference if isinstance(reference, tuple) else (reference,), strict=True):

@@ -39,7 +39,7 @@ def _batches(session: Any, inputs: tuple[np.ndarray, ...]) -> Iterator[tuple[lis
 
 
 def _run(file: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    parts = [found for _, found in _batches(_session(file), inputs)]
+    parts = [results for _, results in _batches(_session(file), inputs)]
     return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
@@ -54,16 +54,16 @@ def onnx_tensors(model: OnnxModel, inputs: tuple[np.ndarray, ...]) -> Iterator[M
     """
     onnx = onnx_package()
     proto = onnx.ModelProto.FromString(model.file)
-    given = {each.name for each in (*proto.graph.initializer, *proto.graph.input)}
+    stored = {each.name for each in (*proto.graph.initializer, *proto.graph.input)}
     wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
     for tensor, (name, axes) in model.tensors.items():
-        if tensor not in given:
+        if tensor not in stored:
             wanted.setdefault(name, (tensor, axes))
     typed = onnx.shape_inference.infer_shapes(proto)
     known = {each.name: each for each in (*typed.graph.value_info, *typed.graph.output)}
     names = [each.name for each in proto.graph.input]
     del proto.graph.output[:]
     proto.graph.output.extend(known[tensor] for tensor, _ in wanted.values())
-    for fed, found in _batches(_session(proto.SerializeToString()), inputs):
-        computed = {n: stored_order(array, axes) for (n, (_, axes)), array in zip(wanted.items(), found, strict=True)}
+    for fed, outputs in _batches(_session(proto.SerializeToString()), inputs):
+        computed = {n: stored_order(array, axes) for (n, (_, axes)), array in zip(wanted.items(), outputs, strict=True)}
         yield dict(zip(names, fed, strict=True)) | computed

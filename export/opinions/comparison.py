@@ -186,13 +186,13 @@ def _tensorflow(trained: bool) -> Callable[[Question, Opinion], Opinion]:
 def _fake_quant(question: Question, blank: Opinion) -> Opinion:
     grids = {v.qparams for v in question.graph.values.values() if v.data is None and v.dtype == "int8"}
     started = time.perf_counter()
-    found = [fake_quantization(qparams) for qparams in sorted(filter(None, grids), key=lambda q: q.scale)]
-    codes, wrong = sum(each.codes for each in found), sum(each.wrong for each in found)
-    largest = max(each.largest for each in found)
-    ties, apart = sum(each.ties for each in found), sum(each.ties_apart for each in found)
+    agreements = [fake_quantization(qparams) for qparams in sorted(filter(None, grids), key=lambda q: q.scale)]
+    codes, wrong = sum(each.codes for each in agreements), sum(each.wrong for each in agreements)
+    largest = max(each.largest for each in agreements)
+    ties, apart = sum(each.ties for each in agreements), sum(each.ties_apart for each in agreements)
     return replace(
         blank,
-        grids=GridAgreement(len(found), sum(each.largest == 0 for each in found), largest),
+        grids=GridAgreement(len(agreements), sum(each.largest == 0 for each in agreements), largest),
         outputs=codes,
         exact_share=1 - wrong / codes,
         seconds=time.perf_counter() - started,

@@ -90,14 +90,14 @@ def counterparts(a: bytes, b: bytes) -> dict[str, FileTensor]:
     tensors = list(zip((t for end in ends(a) for t in end), (t for end in ends(b) for t in end), strict=True))
     for mine, other in zip(*pair, strict=True):
         tensors += [*zip(mine.inputs, other.inputs, strict=False), *zip(mine.outputs, other.outputs, strict=False)]
-    found: dict[str, FileTensor] = {}
+    counterpart_of: dict[str, FileTensor] = {}
     for first, second in tensors:
         if not first.constant_bytes and not second.constant_bytes:
-            found.setdefault(second.name, first)
+            counterpart_of.setdefault(second.name, first)
     for op in operators(b):
-        if op.name in _MOVING and op.inputs[0].name in found:
-            found.setdefault(op.outputs[0].name, found[op.inputs[0].name])
-    return found
+        if op.name in _MOVING and op.inputs[0].name in counterpart_of:
+            counterpart_of.setdefault(op.outputs[0].name, counterpart_of[op.inputs[0].name])
+    return counterpart_of
 
 
 def grid_agreement(ours: bytes, theirs: bytes) -> GridAgreement | None:

@@ -44,8 +44,8 @@ def converted_by_litert_torch(net: nn.Module, graph: Graph, batch: int = 1) -> b
 
 def ranges_by_name(ours: bytes, theirs: bytes) -> dict[str, QParams]:
     """For the names of their file's run-time tensors the grids of ours; empty if the ops differ."""
-    found = counterparts(ours, theirs)
-    return {name: QParams(mine.scale, mine.zero_point) for name, mine in found.items() if mine.scale}
+    ours_by_name = counterparts(ours, theirs)
+    return {name: QParams(mine.scale, mine.zero_point) for name, mine in ours_by_name.items() if mine.scale}
 
 
 def quantized_by_ai_edge(
@@ -70,9 +70,9 @@ def quantized_by_ai_edge(
     )
     of_batch = of_twin.calibrate({signature: [dict(zip(names, samples, strict=True))]}, num_threads=1)
     # The twin's tensors may have other names, because a reshape of one sample may be none of many.
-    found = {name: of_batch[tensor.name] for name, tensor in counterparts(twin, model).items()}
+    statistics = {name: of_batch[tensor.name] for name, tensor in counterparts(twin, model).items()}
     for name, qparams in ranges.items():
         low, high = qparams.dequantize(np.array(qparams.code_range)).tolist()
         ends_of = {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
-        found[name] = ends_of
-    return bytes(quantizer.quantize(found, enable_progress_report=False).quantized_model)
+        statistics[name] = ends_of
+    return bytes(quantizer.quantize(statistics, enable_progress_report=False).quantized_model)

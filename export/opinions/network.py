@@ -46,11 +46,11 @@ class ForeignNetwork(nn.Module):
         floats = []
         for index, (sink, array) in enumerate(zip(self.sinks, self.run(self.model, tuple(stored)), strict=True)):
             grid = _grid(sink)
-            found = array if grid is None else grid.dequantize(array)
+            output = array if grid is None else grid.dequantize(array)
             if self.graph is not None:
                 name = self.graph.outputs[index]
-                found = self.graph.view(name).restore(found.reshape(len(found), *self.graph.values[name].shape[1:]))
-            floats.append(torch.from_numpy(found))
+                output = self.graph.view(name).restore(output.reshape(len(output), *self.graph.values[name].shape[1:]))
+            floats.append(torch.from_numpy(output))
         return tuple(floats) if len(floats) > 1 else floats[0]
 
 

@@ -76,13 +76,13 @@ def fake_quantization(qparams: QParams, seed: int = 0) -> FakeQuantAgreement:
     halves = scale * (np.arange(low, high) + 0.5 - zero_point)
     real = np.concatenate([wide, halves, [-np.inf, np.inf]]).astype(np.float32)
     operator = tensorflow_package().quantization.fake_quant_with_min_max_vars
-    found = operator(real, ends[0], ends[1], num_bits=8, narrow_range=False).numpy().astype(np.float64)
-    nudged = found[-2:]
+    rounded = operator(real, ends[0], ends[1], num_bits=8, narrow_range=False).numpy().astype(np.float64)
+    nudged = rounded[-2:]
     apart = np.abs(nudged - ends) / (ends[1] - ends[0])
     steps = real[:-2].astype(np.float64) / scale
     # float32 divides by the scale with this error at most.
     tie = np.abs(np.abs(steps % 1) - 0.5) <= np.abs(steps) * 2.0**-22
-    differs = np.round(found[:-2] / scale) + zero_point != qparams.quantize(real[:-2])
+    differs = np.round(rounded[:-2] / scale) + zero_point != qparams.quantize(real[:-2])
     return FakeQuantAgreement(
         float(apart.max()), int((~tie).sum()), int(differs[~tie].sum()), int(tie.sum()), int(differs[tie].sum())
     )

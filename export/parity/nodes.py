@@ -67,8 +67,8 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
     worst = 0.0
     rounding = Rounding.DOUBLE if engine.name == "tflm" else Rounding.SINGLE
     alike = _same_for_all(graph)
-    found = engine.tensors(model, inputs, len(graph.values))
-    while chunk := list(itertools.islice(found, _CHUNK)):
+    samples_of_tensors = engine.tensors(model, inputs, len(graph.values))
+    while chunk := list(itertools.islice(samples_of_tensors, _CHUNK)):
         tensors = {
             name: np.concatenate(samples) if name not in alike else samples[0] if value.data is None else value.data
             for (name, value), samples in zip(graph.values.items(), zip(*chunk, strict=True), strict=True)
@@ -92,11 +92,11 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
 
 def _same_for_all(graph: Graph) -> set[str]:
     """Constants, and what is computed of them alone."""
-    found = set(graph.constants())
+    alike = set(graph.constants())
     for node in graph.nodes:
-        if found.issuperset(node.inputs):
-            found |= set(node.outputs)
-    return found
+        if alike.issuperset(node.inputs):
+            alike |= set(node.outputs)
+    return alike
 
 
 def _reference(
@@ -106,8 +106,10 @@ def _reference(
     codes = {role: widened(tensors[name]) for role, name in node.input_roles().items()}
     grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
     in_float = graph.is_float(node)
-    found = float_reference(node, codes, grids) if in_float else node.row.reference(node.attrs, codes, grids, rounding)
-    arrays = [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
+    results = (
+        float_reference(node, codes, grids) if in_float else node.row.reference(node.attrs, codes, grids, rounding)
+    )
+    arrays = [part.numpy() for part in (results if isinstance(results, tuple) else (results,))]
     if not in_float and node.op != "dequantize":
         return [(array, None) for array in arrays]
     return [(array, _allowed(node, array, codes, grids)) for array in arrays]

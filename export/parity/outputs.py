@@ -197,14 +197,14 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     free = min(sum(sizes), 10)
     bits = np.zeros((2**free, sum(sizes)), bool)
     bits[:, :free] = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
-    rng, start, found = np.random.default_rng(seed), 0, []
+    rng, start, codes = np.random.default_rng(seed), 0, []
     for value, size, (low, high) in zip(values, sizes, limits, strict=True):
         corners = np.where(bits[:, start : start + size], high, low)
         corners[:, max(0, free - start) :] = (low + high) // 2
         drawn = rng.integers(low, high, (random, size), endpoint=True)
-        found.append(np.concatenate([corners, drawn]).astype(value.dtype).reshape(-1, *value.shape[1:]))
+        codes.append(np.concatenate([corners, drawn]).astype(value.dtype).reshape(-1, *value.shape[1:]))
         start += size
-    return tuple(found)
+    return tuple(codes)
 
 
 def parity(
@@ -239,11 +239,11 @@ def parity(
     not_run: dict[str, NotRun] = {}
 
     def report(name: str, engine: Engine, wanted: tuple[np.ndarray, ...]) -> None:
-        found = _report(engine, model, codes, wanted)
-        if isinstance(found, NotRun):
-            not_run[name] = found
+        agreement = _report(engine, model, codes, wanted)
+        if isinstance(agreement, NotRun):
+            not_run[name] = agreement
         else:
-            engines[name] = found
+            engines[name] = agreement
 
     judges, in_float = [], graph.has_float_nodes
     if in_float:

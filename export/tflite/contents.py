@@ -355,9 +355,9 @@ def _option_fields(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Single numbers and vectors of numbers of a table of options."""
     methods = [name for name in vars(getattr(schema, kind)) if name[0].isupper()]
     vectors = tuple(name.removesuffix("AsNumpy") for name in methods if name.endswith("AsNumpy"))
-    made = {f"{name}{end}" for name in vectors for end in ("", "AsNumpy", "Length", "IsNone")}
-    made |= {"Init", "GetRootAs", f"GetRootAs{kind}", f"{kind}BufferHasIdentifier"}
-    return tuple(name for name in methods if name not in made), vectors
+    generated = {f"{name}{end}" for name in vectors for end in ("", "AsNumpy", "Length", "IsNone")}
+    generated |= {"Init", "GetRootAs", f"GetRootAs{kind}", f"{kind}BufferHasIdentifier"}
+    return tuple(name for name in methods if name not in generated), vectors
 
 
 def _option(value: Any) -> Any:

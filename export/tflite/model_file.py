@@ -86,11 +86,11 @@ def model_file(graph: Graph, metadata: ModelMetadata | None = None) -> ModelFile
     arena_bytes = 0
     for _ in range(_ATTEMPTS):
         data = write_tflite(graph, metadata=entry(metadata, arena_bytes))
-        found = _measured(data) if tflm_available() else 0
-        if metadata is None or found == arena_bytes:
+        needed = _measured(data) if tflm_available() else 0
+        if metadata is None or needed == arena_bytes:
             named = write_tflite(graph, names=True, metadata=entry(metadata, arena_bytes))
-            return ModelFile(data, named, found)
-        arena_bytes = found
+            return ModelFile(data, named, needed)
+        arena_bytes = needed
     raise AssertionError(f"arena: expected the size that the metadata names to settle, got {arena_bytes} at last")
 
 

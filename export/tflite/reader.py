@@ -57,7 +57,7 @@ def _graph(contents: FileContents) -> Graph:
     nodes, operands = [], set[int]()
     for operator in subgraph.operators:
         op = _op(operator)
-        indices = _complete(_given(operator.inputs))
+        indices = _complete(_without_absent(operator.inputs))
         attrs = _attrs(tflite_cell(op), operator)
         for operand in reversed(tflite_cell(op).operands):
             index = indices.pop(operand.position)
@@ -84,12 +84,12 @@ def _complete(indices: Sequence[int]) -> list[int]:
     return list(indices)
 
 
-def _given(indices: Sequence[int]) -> list[int]:
+def _without_absent(indices: Sequence[int]) -> list[int]:
     """Without the inputs that are left out at the end: TensorFlow's converter writes -1 for a bias of zeros."""
-    given = list(indices)
-    while given and given[-1] == -1:
-        given.pop()
-    return given
+    present = list(indices)
+    while present and present[-1] == -1:
+        present.pop()
+    return present
 
 
 def _require_roles(op: str, count: int) -> None:

@@ -35,11 +35,11 @@ def require_stored_proof(model: bytes, summary: ModelSummary, where: str = "mode
                 got=f"{entry.bytes} bytes without it",
                 remedy=_REMEDY,
             )
-        found = weights_hash(read_tflite(model, where, aligned=False))
-        if found != content[_FIELD]:
+        digest = weights_hash(read_tflite(model, where, aligned=False))
+        if digest != content[_FIELD]:
             raise BadModelFile(
                 where=where,
                 expected=f"the weights that its metadata names, SHA-256 {content[_FIELD]}",
-                got=f"weights with SHA-256 {found}",
+                got=f"weights with SHA-256 {digest}",
                 remedy=_REMEDY,
             )

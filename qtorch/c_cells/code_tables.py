@@ -44,8 +44,8 @@ def table_of_codes(reference: Reference, operands: Operands, role: str = "input"
     """The outputs for all 256 codes of ``role``, int8 to int8; the node's other inputs are constants of one element."""
     every = torch.arange(-128, 128).reshape(1, -1)
     views = {name: operands.grid(name).grid for name in operands.qparams}
-    given = {name: torch.from_numpy(a.astype(np.int64)).reshape(1, 1) for name, a in operands.constants.items()}
-    codes = reference(operands.attrs, {**given, role: every}, views, Rounding.DOUBLE).numpy().astype(np.int8)
+    constants = {name: torch.from_numpy(a.astype(np.int64)).reshape(1, 1) for name, a in operands.constants.items()}
+    codes = reference(operands.attrs, {**constants, role: every}, views, Rounding.DOUBLE).numpy().astype(np.int8)
     arguments: dict[str, Argument] = {
         "in": TensorArgument(role),
         "table": ConstantTable(codes.reshape(-1)),

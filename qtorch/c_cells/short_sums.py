@@ -71,9 +71,9 @@ def short_sum(
         # At the lowest and the highest code only one side matters.
         least = np.where(exact > limits[0], (exact << shift) - sums, -(2**40)).max()
         most = np.where(exact < limits[1], ((exact + 1) << shift) - sums - 1, 2**40).min()
-        found = ShortSum(a, b, int((least + most) // 2), shift)
-        if least <= most and found.fits() and np.array_equal(found.codes(*limits), exact):
-            return found
+        form = ShortSum(a, b, int((least + most) // 2), shift)
+        if least <= most and form.fits() and np.array_equal(form.codes(*limits), exact):
+            return form
     return None
 
 

@@ -68,11 +68,11 @@ def walk(sizes: Sequence[int], strides: Mapping[str, Sequence[int]], loops: int 
     Raises:
         NoKernel: more loops are needed.
     """
-    found = merged(sizes, strides)
-    missing = loops - len(found.sizes)
+    loop = merged(sizes, strides)
+    missing = loops - len(loop.sizes)
     if missing < 0:
-        raise NoKernel(f"{len(found.sizes)} axes that do not follow each other in memory, where {loops} are the most")
-    return Walk((1,) * missing + found.sizes, {name: (0,) * missing + each for name, each in found.strides.items()})
+        raise NoKernel(f"{len(loop.sizes)} axes that do not follow each other in memory, where {loops} are the most")
+    return Walk((1,) * missing + loop.sizes, {name: (0,) * missing + each for name, each in loop.strides.items()})
 
 
 def copied_box(
@@ -87,10 +87,10 @@ def copied_box(
         firsts: the box's first element in either.
         each: bytes of an element.
     """
-    found = merged(sizes, {"in": source, "out": target})
+    box = merged(sizes, {"in": source, "out": target})
     run = 1
-    if found.sizes and found.strides["in"][-1] == found.strides["out"][-1] == 1:
-        run, found = found.sizes[-1], Walk(found.sizes[:-1], {n: s[:-1] for n, s in found.strides.items()})
-    steps = {name: tuple(each * step for step in strides) for name, strides in found.strides.items()}
+    if box.sizes and box.strides["in"][-1] == box.strides["out"][-1] == 1:
+        run, box = box.sizes[-1], Walk(box.sizes[:-1], {n: s[:-1] for n, s in box.strides.items()})
+    steps = {name: tuple(each * step for step in strides) for name, strides in box.strides.items()}
     numbers = {"in_first": each * firsts[0], "out_first": each * firsts[1], "run": each * run}
-    return {**walk(found.sizes, steps).arguments(), **numbers}
+    return {**walk(box.sizes, steps).arguments(), **numbers}

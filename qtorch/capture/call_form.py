@@ -197,7 +197,7 @@ class CallForm(_Form):
 
 
 def _in_order(example: Any, value: Any) -> Any:
-    """``given`` with the keys of every dict in the order that they have in ``example``."""
+    """``value`` with the keys of every dict in the order that they have in ``example``."""
     if isinstance(example, dict) and isinstance(value, dict) and example.keys() == value.keys():
         return {key: _in_order(each, value[key]) for key, each in example.items()}
     if type(example) is type(value) and type(value) in (list, tuple) and len(example) == len(value):

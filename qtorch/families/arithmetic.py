@@ -47,17 +47,19 @@ def _attributes(call: Call) -> dict[str, Any]:
 
 def binary_matches(functions: Iterable[Callable[..., Any]], methods: Iterable[str]) -> tuple[Match, ...]:
     """Matches of ``f(input, other)``, either of which may be a number."""
-    found = [Match("function", f, _attributes, parameters=("input", "other", "alpha"), tensors=2) for f in functions]
-    found += [Match("method", name, _attributes, parameters=("input", "other", "alpha"), tensors=2) for name in methods]
-    return tuple(found)
+    matches = [Match("function", f, _attributes, parameters=("input", "other", "alpha"), tensors=2) for f in functions]
+    matches += [
+        Match("method", name, _attributes, parameters=("input", "other", "alpha"), tensors=2) for name in methods
+    ]
+    return tuple(matches)
 
 
 def extremum_matches(name: str, functions: Iterable[Callable[..., Any]]) -> tuple[Match, ...]:
     """Matches of the larger or smaller of two tensors: ``name`` and the same word's first three letters."""
     parameters = ("input", "other")
-    found = [Match("function", f, _of_two_tensors, parameters, tensors=2) for f in functions]
-    found += [Match("method", word, _of_two_tensors, parameters, tensors=2) for word in (name, name[:3])]
-    return tuple(found)
+    matches = [Match("function", f, _of_two_tensors, parameters, tensors=2) for f in functions]
+    matches += [Match("method", word, _of_two_tensors, parameters, tensors=2) for word in (name, name[:3])]
+    return tuple(matches)
 
 
 def _of_two_tensors(call: Call) -> dict[str, Any]:

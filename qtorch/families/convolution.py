@@ -247,14 +247,14 @@ def _with_weights(
     arrays: Mapping[str, np.ndarray], source: QParams, sink: QParams, scales: np.ndarray, axis: int | None, weights: str
 ) -> dict[str, QParams | None]:
     """Quantizations by role; of a bias, where there is one, by the products of the input's scale and the weights'."""
-    found: dict[str, QParams | None] = {
+    qparams: dict[str, QParams | None] = {
         "input": source,
         "weight": QParams(tuple(map(float, scales)), (0,) * len(scales), weights, axis),
         "output": sink,
     }
     if "bias" in arrays:
         products = np.float32(source.scale[0]) * scales
-        found["bias"] = QParams(
+        qparams["bias"] = QParams(
             tuple(map(float, products)), (0,) * len(scales), _WIDE[source.dtype], None if axis is None else 0
         )
-    return found
+    return qparams

@@ -59,8 +59,8 @@ def padding_name(
     if isinstance(padding, str):
         return padding
     for name in ("valid", "same"):
-        found = explicit_padding(name, size, window, stride)
-        axes = list(zip(padding, found, size, window, stride, strict=True))
+        amounts = explicit_padding(name, size, window, stride)
+        axes = list(zip(padding, amounts, size, window, stride, strict=True))
         if all(
             wanted[0] == got[0] and output_size(n, w, s, *wanted) == output_size(n, w, s, *got)
             for wanted, got, n, w, s in axes
@@ -71,7 +71,7 @@ def padding_name(
 
 def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
-    rows, columns = _given_padding(call, window)
+    rows, columns = _padding_of(call, window)
     mode = call.get("padding_mode", "zeros")
     if mode != "zeros" and any((*rows, *columns)):
         pad = columns if len(call.shapes["input"]) == 3 else (*columns, *rows)
@@ -84,16 +84,16 @@ def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int],
     return rows, columns
 
 
-def _given_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    given = call.get("padding", 0)
-    if given == "valid":
+def _padding_of(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    padding = call.get("padding", 0)
+    if padding == "valid":
         return ((0, 0), (0, 0))
-    if given == "same":
+    if padding == "same":
         # PyTorch puts the odd element after, at stride 1 only, as TFLite does.
         rows, columns = ((w - 1 - (w - 1) // 2, (w - 1) // 2) for w in window)
         return (rows[1], rows[0]), (columns[1], columns[0])
     one_dimensional = len(call.shapes["input"]) == 3
-    sizes = (0, pair(given)[1]) if one_dimensional else pair(given)
+    sizes = (0, pair(padding)[1]) if one_dimensional else pair(padding)
     return (sizes[0], sizes[0]), (sizes[1], sizes[1])
 
 
@@ -105,5 +105,5 @@ def onnx_window(operands: Operands) -> dict[str, Any]:
     kernel = (attrs["filter_h"], attrs["filter_w"]) if pooling else operands.shapes["weight"][1:3]
     covered = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
     (top, bottom), (left, right) = explicit_padding(attrs["padding"], (height, width), covered, stride)
-    found = {"strides": stride, "pads": (top, left, bottom, right), "kernel_shape": kernel}
-    return found if pooling else {**found, "dilations": dilation}
+    onnx_attrs = {"strides": stride, "pads": (top, left, bottom, right), "kernel_shape": kernel}
+    return onnx_attrs if pooling else {**onnx_attrs, "dilations": dilation}

@@ -91,7 +91,7 @@ class QuantizationAwareTraining(pl.Callback):
         self.calibration_batches = calibration_batches
         self.config = QuantizationConfig(**quantization)
         #: Options of the quantization that were asked for; others are whatever the network or checkpoint says.
-        self.given = frozenset(quantization)
+        self.chosen = frozenset(quantization)
         #: Whether a run whose checkpoints can't be opened by themselves is refused, as its only way out.
         self.needs_checkpoint = False
         self.float_parameters: dict[str, Tensor] = {}
@@ -113,7 +113,7 @@ class QuantizationAwareTraining(pl.Callback):
     def afresh(self) -> QuantizationAwareTraining:
         """Another one with the same options, that has seen no run."""
         another = QuantizationAwareTraining(**self.options())
-        another.given = self.given
+        another.chosen = self.chosen
         return another
 
     def options(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class QuantizationAwareTraining(pl.Callback):
                 self._forget()
         self.prepare_network(pl_module)
         if self._loading is None:
-            self._loading = pl_module.register_load_state_dict_pre_hook(adopting(self.given))
+            self._loading = pl_module.register_load_state_dict_pre_hook(adopting(self.chosen))
 
     def _forget(self) -> None:
         """What is known of an earlier run: this one has another network."""
@@ -159,7 +159,7 @@ class QuantizationAwareTraining(pl.Callback):
         """
         network = network_of(pl_module)
         if isinstance(network, QuantizedNetwork):
-            require_no_contradiction(self.config.as_options(), self.given, network.origin.config, "the network")
+            require_no_contradiction(self.config.as_options(), self.chosen, network.origin.config, "the network")
             if network.mode in (Mode.FAKE, Mode.EXACT):
                 self.mode = network.mode
         else:
@@ -330,8 +330,8 @@ class QuantizationAwareTraining(pl.Callback):
         self._lap("qat")
         with closing(training_inputs(trainer, pl_module)) as inputs:
             saturated = saturation(network, inputs)
-        for found in saturated:
-            rank_zero_warn(f"saturated range: {found}", category=UserWarning)
+        for tensor in saturated:
+            rank_zero_warn(f"saturated range: {tensor}", category=UserWarning)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -73,14 +73,14 @@ class QuantizationCLI(LightningCLI):
         if section:
             parser.section_help(section, plain)  # type: ignore[attr-defined]
         super().parse_arguments(parser, args)
-        require_options(self._given)
+        require_options(self._options)
         self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())
         path = self._first_checkpoint()
         if path is not None:
             checkpoint = read_checkpoint(path)
-            adopt_options(checkpoint, self._given, self._asked, str(path))
+            adopt_options(checkpoint, self._options, self._asked, str(path))
             if self.config.get("subcommand") in (None, "fit"):
-                for line in changed_options(checkpoint.get(KEY) or {}, self._given):
+                for line in changed_options(checkpoint.get(KEY) or {}, self._options):
                     rank_zero_info(f"going on from {path}: {line}")
 
     def _parse_ckpt_path(self) -> None:
@@ -92,18 +92,18 @@ class QuantizationCLI(LightningCLI):
 
     def _first_checkpoint(self) -> Path | None:
         """What the run goes on from, or looks at."""
-        resume = self._given.get("resume")
-        point = None if resume is None else ResumePoint(Path(resume)).found
-        return _plain_path(self._given) if point is None else Path(point)
+        resume = self._options.get("resume")
+        point = None if resume is None else ResumePoint(Path(resume)).checkpoint
+        return _plain_path(self._options) if point is None else Path(point)
 
     @property
-    def _given(self) -> Any:
+    def _options(self) -> Any:
         """The options, a subcommand's own if there is one."""
         return self._subcommands_own(self.config)
 
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""
-        threads = self._given.get("threads")
+        threads = self._options.get("threads")
         if threads is not None:
             torch.set_num_threads(threads)
 
@@ -113,8 +113,10 @@ class QuantizationCLI(LightningCLI):
         Raises:
             BadConfiguration: there is another one.
         """
-        given: Any = self._get(self._get(self.config_init, "trainer", default={}), "callbacks") or []
-        if any(isinstance(each, QuantizationAwareTraining) for each in (given if isinstance(given, list) else [given])):
+        chosen: Any = self._get(self._get(self.config_init, "trainer", default={}), "callbacks") or []
+        if any(
+            isinstance(each, QuantizationAwareTraining) for each in (chosen if isinstance(chosen, list) else [chosen])
+        ):
             raise BadConfiguration(
                 where="trainer.callbacks",
                 expected="no QuantizationAwareTraining: the command line has its own",
@@ -132,15 +134,15 @@ class QuantizationCLI(LightningCLI):
         for callback in callbacks:
             if isinstance(callback, QuantizationAwareTraining):
                 # The command line hands over every option, asked for or not.
-                callback.given = callback.given & frozenset(self._asked.get("qat") or ())
+                callback.chosen = callback.chosen & frozenset(self._asked.get("qat") or ())
                 callback.needs_checkpoint = True
         callbacks.sort(key=lambda callback: not isinstance(callback, QuantizationAwareTraining))
         for i, callback in enumerate(callbacks):
             if type(callback) is TQDMProgressBar and callback.refresh_rate == 1:
                 # To draw the bar at every step takes as long as a small network's step.
                 callbacks[i] = TQDMProgressBar(refresh_rate=_STEPS_PER_BAR)
-        if self._given.get("resume") is not None:
-            callbacks.append(ResumePoint(self._given["resume"]))
+        if self._options.get("resume") is not None:
+            callbacks.append(ResumePoint(self._options["resume"]))
         return trainer
 
     def before_fit(self) -> None:
@@ -187,7 +189,7 @@ class QuantizationCLI(LightningCLI):
             BadCheckpoint, BadConfiguration: this run can't go on from it.
         """
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
-        earlier = next((c.found for c in callbacks if isinstance(c, ResumePoint)), None)
+        earlier = next((c.checkpoint for c in callbacks if isinstance(c, ResumePoint)), None)
         if earlier is not None:
             require_resumable(Path(earlier), self.model, self._qat, self._epochs)
         return earlier

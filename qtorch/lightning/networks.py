@@ -56,17 +56,17 @@ def inputs_of(pl_module: pl.LightningModule, batch: Any) -> Any:
     return batch[0] if isinstance(batch, list | tuple) else batch
 
 
-def adopting(given: frozenset[str]) -> Callable[..., None]:
+def adopting(chosen: frozenset[str]) -> Callable[..., None]:
     """A hook for a module that is about to load a state: its network becomes quantized as the saved one was.
 
     A function that holds no more than names, because averaging callbacks copy the module with its hooks.
 
     Args:
-        given: options that somebody asked for, which the state must not contradict.
+        chosen: options that somebody asked for, which the state must not contradict.
     """
 
     def hook(module: Any, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        _adopt(module, state_dict, prefix, given)
+        _adopt(module, state_dict, prefix, chosen)
 
     return hook
 
@@ -98,7 +98,7 @@ def _adopt_all(module: Any, state_dict: dict[str, Any], prefix: str, *arguments:
     _adopt(module, state_dict, prefix, frozenset())
 
 
-def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, given: frozenset[str]) -> None:
+def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, chosen: frozenset[str]) -> None:
     described, network = state_dict.get(f"{prefix}net.{EXTRA_STATE}"), module.net
     if not isinstance(described, dict) or not isinstance(described.get("config"), dict):
         return
@@ -106,7 +106,7 @@ def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, given: frozense
     if not isinstance(network, QuantizedNetwork):
         replace_network(module, prepare(network, example_of(module), saved))
     elif saved != network.origin.config:
-        require_no_contradiction(network.origin.config.as_options(), given, saved, "the checkpoint")
+        require_no_contradiction(network.origin.config.as_options(), chosen, saved, "the checkpoint")
         replace_network(module, prepare(network.origin.net, example_of(module), saved))
 
 
@@ -169,13 +169,13 @@ def _alike(received: Any, taken: Any) -> bool:
 
 
 def require_no_contradiction(
-    asked: Mapping[str, Any], given: frozenset[str], there: QuantizationConfig, whose: str
+    asked: Mapping[str, Any], chosen: frozenset[str], there: QuantizationConfig, whose: str
 ) -> None:
     """Refuse options that were given and are not those that a network or a checkpoint has.
 
     Args:
         asked: options by name.
-        given: names of those that somebody gave.
+        chosen: names of those that somebody gave.
         there: what there is.
         whose: for the message.
 
@@ -183,7 +183,7 @@ def require_no_contradiction(
         BadConfiguration: one is another; names it and both values.
     """
     known = there.as_options()
-    for name in sorted(given):
+    for name in sorted(chosen):
         if asked[name] != known[name]:
             raise BadConfiguration(
                 where=f"qat.{name}",

@@ -150,16 +150,16 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         UserWarning: scales that were learned since the last calibration are lost.
     """
     _require_batches(batches, "calibrate")
-    found = quantizers(net)
-    lost = [name for name, quantizer in found.items() if quantizer.has_learned]
+    quantizer_of = quantizers(net)
+    lost = [name for name, quantizer in quantizer_of.items() if quantizer.has_learned]
     if lost:
         warnings.warn(
-            f"calibrate: the learned scales of {len(lost)} of {len(found)} tensors ({', '.join(lost[:3])}"
+            f"calibrate: the learned scales of {len(lost)} of {len(quantizer_of)} tensors ({', '.join(lost[:3])}"
             f"{', ...' if len(lost) > 3 else ''}) are replaced by measured ones",
             UserWarning,
             stacklevel=2,
         )
-    for quantizer in found.values():
+    for quantizer in quantizer_of.values():
         quantizer.observer.reset()
         quantizer.together = together and is_distributed()
     if together and is_distributed():
@@ -174,7 +174,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         raise BadConfiguration(
             where="calibrate", expected="at least one batch", got="none", remedy="pass batches of training inputs"
         )
-    for quantizer in found.values():
+    for quantizer in quantizer_of.values():
         if quantizer.together and not quantizer.observer.in_step:
             quantizer.observer.synchronize()
         quantizer.settle()
@@ -183,7 +183,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         op.constants.settle_weight()
     # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
     while sum(op.widen_output() for op in ops):
-        coarsest = max(float(quantizer.scale) for quantizer in found.values())
+        coarsest = max(float(quantizer.scale) for quantizer in quantizer_of.values())
         if coarsest > _COARSEST:
             raise BadConfiguration(
                 where="calibrate",
@@ -273,9 +273,9 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
     Of a grid that a kernel fixes, as a softmax's, more than a step: there it ends below what the op gives at most.
     """
     _require_batches(batches, "saturation")
-    found = quantizers(net)
-    watches = {name: _Watch(quantizer) for name, quantizer in found.items()}
-    hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in found.items()]
+    quantizer_of = quantizers(net)
+    watches = {name: _Watch(quantizer) for name, quantizer in quantizer_of.items()}
+    hooks = [quantizer.register_forward_pre_hook(watches[name]) for name, quantizer in quantizer_of.items()]
     try:
         # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
         with torch.no_grad(), evaluating(net), in_mode(net, Mode.FLOAT):

@@ -74,7 +74,7 @@ def require_known_answer(network: nn.Module, answer: dict[str, Any] | None, wher
             remedy="pass the file as training wrote it",
         )
     exact = answer["calibrated"] and not has_float_layers(network)
-    found, digests = _answer(network, answer["inputs"])
+    outputs, digests = _answer(network, answer["inputs"])
     for name, digest in answer["digests"].items() if exact else ():
         if digests.get(name) != digest:
             raise BadCheckpoint(
@@ -83,7 +83,7 @@ def require_known_answer(network: nn.Module, answer: dict[str, Any] | None, wher
                 got="other numbers from that layer on",
                 remedy=_REMEDY,
             )
-    for index, (expected, got) in enumerate(zip(answer["outputs"], found, strict=False)):
+    for index, (expected, got) in enumerate(zip(answer["outputs"], outputs, strict=False)):
         bound = 0.0 if exact else _FLOAT_TOLERANCE * float(expected.abs().max())
         if expected.shape != got.shape or not bool(((expected - got).abs() <= bound).all()):
             at = _first(expected, got, bound)
@@ -106,8 +106,8 @@ def _answer(network: nn.Module, inputs: list[Tensor]) -> tuple[list[Tensor], dic
     measured, digests = calibrated(network), {}
 
     def watch(name: str) -> Any:
-        def note(module: nn.Module, arguments: Any, made: Any) -> None:
-            parts = made if isinstance(made, tuple) else (made,)
+        def note(module: nn.Module, arguments: Any, result: Any) -> None:
+            parts = result if isinstance(result, tuple) else (result,)
             whole = hashlib.sha256()
             for tensor in (*parts, *_integers(module)):
                 whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -119,11 +119,11 @@ def _answer(network: nn.Module, inputs: list[Tensor]) -> tuple[list[Tensor], dic
     hooks = [op.register_forward_hook(watch(name)) for name, op in ops if isinstance(op, QuantizedOp)]
     try:
         with torch.no_grad(), evaluating(network), in_mode(network, Mode.EXACT if measured else Mode.FLOAT):
-            found = network(*(each.to(device) for each in inputs))
+            outputs = network(*(each.to(device) for each in inputs))
     finally:
         for hook in hooks:
             hook.remove()
-    return [each.cpu() for each in tensors_in(found)], digests
+    return [each.cpu() for each in tensors_in(outputs)], digests
 
 
 def _integers(op: Any) -> Iterator[Tensor]:

@@ -235,13 +235,13 @@ class QuantizedNetwork(CapturedNetwork):
 
     def _complete(self, state_dict: dict[str, Any], prefix: str, known: Mapping[str, Any]) -> None:
         """Make the float network's state this network's: ranges stay what they are, what was left out is not missed."""
-        given = {}
+        floats = {}
         for name in [n for n in state_dict if n.startswith(prefix)]:
             rest = name[len(prefix) :]
             spelled = rest if rest in self._names else _without_wrappers(rest)
             if spelled in self._names:
-                given[spelled] = state_dict.pop(name)
-        changed = self._changed_constant(given)
+                floats[spelled] = state_dict.pop(name)
+        changed = self._changed_constant(floats)
         if changed is not None:
             raise BadCheckpoint(
                 where=f"{changed!r} in the state dict",
@@ -249,7 +249,7 @@ class QuantizedNetwork(CapturedNetwork):
                 got="another",
                 remedy="load the state into the float network, and prepare that",
             )
-        moved = [own for name in given for own in self._names[name] if self._other(given[name], known[prefix + own])]
+        moved = [own for name in floats for own in self._names[name] if self._other(floats[name], known[prefix + own])]
         normalizing = [each for each, _ in self._normalizations()]
         if any(own.rpartition(".")[0] in normalizing for own in moved):
             raise BadCheckpoint(
@@ -265,7 +265,7 @@ class QuantizedNetwork(CapturedNetwork):
                 UserWarning,
                 stacklevel=2,
             )
-        for name, value in given.items():
+        for name, value in floats.items():
             state_dict.update(dict.fromkeys((prefix + own for own in self._names[name]), value))
         theirs = {prefix + own for names in self._names.values() for own in names}
         for name in known.keys() - theirs:

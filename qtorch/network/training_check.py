@@ -125,9 +125,9 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
         hook.remove()
     ranges = quantizers(net).values()
     saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
-    for found in saturated:
+    for tensor in saturated:
         warnings.warn(
-            f"saturated range: {found}. Remedy: train in Mode.FLOAT first, then calibrate and train on in Mode.FAKE",
+            f"saturated range: {tensor}. Remedy: train in Mode.FLOAT first, then calibrate and train on in Mode.FAKE",
             UserWarning,
             stacklevel=3,
         )

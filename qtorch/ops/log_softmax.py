@@ -49,24 +49,27 @@ def _inverse(multiplier: Multiplier) -> Multiplier:
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """Differences from the largest in Q5.26 less the logarithm of the sum of their exponentials."""
-    found = Differences.of(codes["input"], grids["input"], 1.0)
-    logarithm = log_of_at_least_one(found.total(), SUM_BITS)
+    differences = Differences.of(codes["input"], grids["input"], 1.0)
+    logarithm = log_of_at_least_one(differences.total(), SUM_BITS)
     # The lowest difference that Q5.26 holds after the subtraction, in codes again.
-    lowest = requantize(logarithm - 2**31, _inverse(found.multiplier), Rounding.DOUBLE).clamp_min(found.smallest - 1)
-    result = rounding_divide_by_power_of_two(found.fixed() - logarithm, 31 - DIFFERENCE_BITS - _OUTPUT_BITS) + 127
-    return torch.where(found.codes > lowest, result.clamp(-128, 127), -128)
+    lowest = requantize(logarithm - 2**31, _inverse(differences.multiplier), Rounding.DOUBLE).clamp_min(
+        differences.smallest - 1
+    )
+    result = rounding_divide_by_power_of_two(differences.fixed() - logarithm, 31 - DIFFERENCE_BITS - _OUTPUT_BITS) + 127
+    return torch.where(differences.codes > lowest, result.clamp(-128, 127), -128)
 
 
 def kernel(operands: Operands) -> KernelCall:
     """Exponentials by table, the logarithm of their sum computed."""
     size = operands.shapes["input"][-1]
-    found = Differences.of(torch.arange(0, -256, -1), operands.grid("input").grid, 1.0)
-    exponentials = found.exponentials().numpy()
+    differences = Differences.of(torch.arange(0, -256, -1), operands.grid("input").grid, 1.0)
+    exponentials = differences.exponentials().numpy()
     terms = int(np.count_nonzero(exponentials))
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"), "out": TensorArgument("output"), "rows": operands.size("input") // size,
         "size": size, "exponentials": ConstantTable(exponentials[:terms].astype(np.int32)), "terms": terms,
-        **multiplier_arguments({"": found.multiplier, "back": _inverse(found.multiplier)}), "smallest": found.smallest,
+        **multiplier_arguments({"": differences.multiplier, "back": _inverse(differences.multiplier)}),
+        "smallest": differences.smallest,
     }  # fmt: skip
     return KernelCall("log_softmax_s8", arguments, in_place=frozenset({"input"}))
 

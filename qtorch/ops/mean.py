@@ -30,14 +30,12 @@ _ROLES = ("input", "output")
 
 def attributes(call: Call) -> dict[str, Any]:
     """Axes counted from the front, in order."""
-    given = call.get("dim")
-    if given is None:
+    dim = call.get("dim")
+    if dim is None:
         raise Refused(expected="axes to take the mean over", got="dim=None", remedy="name every axis but the batch's")
-    axes = (given,) if isinstance(given, int) else tuple(given)
+    axes = (dim,) if isinstance(dim, int) else tuple(dim)
     if not axes:
-        raise Refused(
-            expected="axes to take the mean over", got=f"dim={given}", remedy="name every axis but the batch's"
-        )
+        raise Refused(expected="axes to take the mean over", got=f"dim={dim}", remedy="name every axis but the batch's")
     return {"axes": tuple(sorted(call.axis(a, "input") for a in axes)), "keep_dims": bool(call.get("keepdim", False))}
 
 
@@ -88,9 +86,9 @@ def kernel(operands: Operands) -> KernelCall:
     arguments: dict[str, Argument] = {"in": TensorArgument("input"), "out": TensorArgument("output")}
     for name, chosen in (("kept", [a for a in range(len(shape)) if a not in axes]), ("over", list(axes))):
         steps = row_major(shape)
-        found = walk([shape[a] for a in chosen], {"step": [steps[a] for a in chosen]}, 2)
-        arguments |= {f"{name}_{i}": n for i, n in enumerate(found.sizes)}
-        arguments |= {f"{name}_step_{i}": n for i, n in enumerate(found.strides["step"])}
+        loops = walk([shape[a] for a in chosen], {"step": [steps[a] for a in chosen]}, 2)
+        arguments |= {f"{name}_{i}": n for i, n in enumerate(loops.sizes)}
+        arguments |= {f"{name}_step_{i}": n for i, n in enumerate(loops.strides["step"])}
     count = math.prod(shape[a] for a in axes)
     reach = count * (source.code_range[1] - source.code_range[0])
     multiplier = _multiplier({role: operands.grid(role).grid for role in _ROLES}, count)

@@ -27,8 +27,8 @@ from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Sh
 def attributes(call: Call) -> dict[str, Any]:
     """Of ``F.pad`` and the padding modules: PyTorch's pairs begin at the last axis."""
     mode, value = call.get("mode", "constant"), call.get("value", 0.0)
-    given = call.get("padding") if call.module is not None else call.get("pad")
-    pairs = [(int(a), int(b)) for a, b in zip(given[0::2], given[1::2], strict=True)]
+    amounts = call.get("padding") if call.module is not None else call.get("pad")
+    pairs = [(int(a), int(b)) for a, b in zip(amounts[0::2], amounts[1::2], strict=True)]
     rank = len(call.shapes["input"])
     if mode != "constant" or value:
         raise Refused(
@@ -37,10 +37,10 @@ def attributes(call: Call) -> dict[str, Any]:
             remedy=padded_form(mode, tuple(n for pair in pairs for n in pair), value, call.shapes["input"]),
         )
     if any(n < 0 for pair in pairs for n in pair):
-        raise Refused(expected="padding of at least 0", got=f"{given}", remedy="cut with a slice")
+        raise Refused(expected="padding of at least 0", got=f"{amounts}", remedy="cut with a slice")
     paddings = ((0, 0),) * (rank - len(pairs)) + tuple(reversed(pairs))
     if paddings[0] != (0, 0):
-        raise Refused(expected="no padding of the batch axis", got=f"{given}", remedy="pad the other axes only")
+        raise Refused(expected="no padding of the batch axis", got=f"{amounts}", remedy="pad the other axes only")
     return {"paddings": paddings}
 
 

@@ -41,8 +41,8 @@ def far_values(scale: float, shape: tuple[int, ...], rng: np.random.Generator) -
     steps = np.where(rng.random(shape) < 0.1, FURTHEST, steps).astype(np.float32)
     x = np.where(rng.random(shape) < 0.5, steps, -steps) * step
     too_far = np.abs(x / step) > np.float32(FURTHEST)
-    found: np.ndarray = np.where(too_far, np.nextafter(x, np.float32(0)), x)
-    return found
+    values: np.ndarray = np.where(too_far, np.nextafter(x, np.float32(0)), x)
+    return values
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:

@@ -57,8 +57,8 @@ def attributes(call: Call) -> dict[str, Any] | None:
     columns = resized(call, torch.arange(image[1]).float()[None, :].expand(image))[0]
     for flags in ((False, False), (False, True)):
         options = {"align_corners": flags[0], "half_pixel_centers": flags[1]}
-        found = [indices(n, o, **options) for n, o in zip(image, result, strict=True)]
-        if torch.equal(found[0].float(), rows) and torch.equal(found[1].float(), columns):
+        picked = [indices(n, o, **options) for n, o in zip(image, result, strict=True)]
+        if torch.equal(picked[0].float(), rows) and torch.equal(picked[1].float(), columns):
             return {"size": result, **options}
     raise Refused(
         expected="a size at which TensorFlow Lite picks the same pixels",
@@ -91,7 +91,7 @@ def kernel(operands: Operands) -> KernelCall:
     rows, columns = indices(in_h, out_h, **flags), indices(in_w, out_w, **flags)
     down, across = max(out_h // in_h, 1), max(out_w // in_w, 1)
     if all(
-        torch.equal(found, torch.arange(len(found)) // factor) for found, factor in ((rows, down), (columns, across))
+        torch.equal(picked, torch.arange(len(picked)) // factor) for picked, factor in ((rows, down), (columns, across))
     ):
         sizes = (out_h // down, down, out_w // across, across, depth)
         return copied(operands, sizes, Box((in_w * depth, 0, depth, 0, 1)), Box.inside(sizes))

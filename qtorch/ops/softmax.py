@@ -94,8 +94,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """
     if grids["input"].dtype == "int16":
         return _int16_codes(codes["input"], grids["input"], attrs["beta"])
-    found = Differences.of(codes["input"], grids["input"], attrs["beta"])
-    total = found.total()
+    differences = Differences.of(codes["input"], grids["input"], attrs["beta"])
+    total = differences.total()
     if int(total.max()) >= (_MOST + 1) << (31 - SUM_BITS):
         raise AccumulatorOverflow(
             where="softmax",
@@ -107,8 +107,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     headroom = 32 - torch.frexp(total.to(torch.float64)).exponent.to(torch.int64)
     scale = one_over_one_plus((total << headroom) - 2**31)
     exponent = SUM_BITS - headroom + 31 - 8
-    result = rounding_divide_by_power_of_two(multiply(scale, found.exponentials()), exponent) - 128
-    return torch.where(found.codes < found.smallest, -128, result.clamp(-128, 127))
+    result = rounding_divide_by_power_of_two(multiply(scale, differences.exponentials()), exponent) - 128
+    return torch.where(differences.codes < differences.smallest, -128, result.clamp(-128, 127))
 
 
 def kernel(operands: Operands) -> KernelCall:

@@ -42,8 +42,8 @@ def chunked(call: Call) -> dict[str, Any]:
 def split(call: Call) -> dict[str, Any]:
     """Of ``split(size or sizes, dim)``."""
     axis = call.axis(call.get("dim", 0), "input")
-    size, given = call.shapes["input"][axis], call.get("split_size_or_sections", call.get("split_size"))
-    sizes = [given] if isinstance(given, int) else list(given)
+    size, parts = call.shapes["input"][axis], call.get("split_size_or_sections", call.get("split_size"))
+    sizes = [parts] if isinstance(parts, int) else list(parts)
     if len(set(sizes)) != 1 or size % sizes[0]:
         raise Refused(expected="parts of one size", got=f"{sizes}", remedy="cut the parts with slices, x[:, a:b]")
     return _equal(call, size // sizes[0])

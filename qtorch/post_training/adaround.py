@@ -173,13 +173,13 @@ def round_adaptively(
             raise BadConfiguration(where=name, expected="at least 1", got=str(number), remedy="raise it")
     _require_no_norms(qat)
     generator = torch.Generator().manual_seed(seed)
-    found: list[LearnedRounding] = []
+    roundings: list[LearnedRounding] = []
 
     def visit(layer: Layer) -> None:
-        found.append(_round_layer(qat, layer, steps, batch, strength, generator))
+        roundings.append(_round_layer(qat, layer, steps, batch, strength, generator))
 
     run_side_by_side(qat, batches, visit, original)
-    return tuple(found)
+    return tuple(roundings)
 
 
 def _require_no_norms(qat: CapturedNetwork) -> None:

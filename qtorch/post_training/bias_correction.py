@@ -72,17 +72,17 @@ def correct_biases(
         BadConfiguration: ``qat`` was not calibrated, or there was no batch, or ``original`` is another network.
         NotFinite: a batch holds NaN or infinity.
     """
-    found: list[Correction] = []
+    corrections: list[Correction] = []
 
     def visit(layer: Layer) -> None:
         shift = _shift(layer)
         target, skipped = _target(qat, layer.op)
         if target is not None:
             target.sub_(shift / _factor(layer.op))
-        found.append(Correction(layer.name, float(shift.abs().max()), skipped))
+        corrections.append(Correction(layer.name, float(shift.abs().max()), skipped))
 
     run_side_by_side(qat, batches, visit, original)
-    return tuple(found)
+    return tuple(corrections)
 
 
 def _shift(layer: Layer) -> Tensor:

@@ -20,7 +20,7 @@ from qtorch.capture.capture import CapturedNetwork
 from qtorch.capture.nodes import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.post_training.fold import fold_batch_norms
-from qtorch.preparation.matching import Found, constant_of, find_row
+from qtorch.preparation.matching import MatchedCall, constant_of, find_row
 from qtorch.preparation.transparency import is_transparent
 
 __all__ = ["balance", "equalize", "input_ranges", "output_ranges"]
@@ -144,30 +144,30 @@ def _equalize_pair(pair: _Pair) -> float:
 
 def _pairs(traced: fx.GraphModule) -> list[_Pair]:
     """In the order of execution."""
-    found = {node: _found(traced, node) for node in traced.graph.nodes}
-    uses = _uses(traced, found)
+    calls = {node: _call_at(traced, node) for node in traced.graph.nodes}
+    uses = _uses(traced, calls)
     own: dict[fx.Node, _Layer] = {}
-    for node, row in found.items():
-        if _is_layer(row) and all(uses[id(t)] == 1 for t in row.constants.values()):
-            weight, bias = row.constants["weight"].detach(), row.constants.get("bias")
+    for node, call in calls.items():
+        if _is_layer(call) and all(uses[id(t)] == 1 for t in call.constants.values()):
+            weight, bias = call.constants["weight"].detach(), call.constants.get("bias")
             bias = None if bias is None else bias.detach()
             # Contiguous, so that what is reshaped stays a view.
             copies = weight.double().contiguous(), None if bias is None else bias.double()
             own[node] = _Layer(*copies, originals=(weight, bias))
     pairs = []
     for node, layer in own.items():
-        reader = _reader(traced, found, node)
+        reader = _reader(traced, calls, node)
         if reader in own:
             pairs.append(_Pair(layer, own[reader], layer.weight.shape[0]))
     return pairs
 
 
-def _is_layer(row: Found | None) -> TypeGuard[Found]:
+def _is_layer(call: MatchedCall | None) -> TypeGuard[MatchedCall]:
     """Whether factors go into the weight on either side: of what comes in, and of the output channels ``[O, ...]``."""
-    return row is not None and row.row.takes_front and row.row.norm_axis == 0
+    return call is not None and call.row.takes_front and call.row.norm_axis == 0
 
 
-def _found(traced: fx.GraphModule, node: fx.Node) -> Found | None:
+def _call_at(traced: fx.GraphModule, node: fx.Node) -> MatchedCall | None:
     """The row that stands for a node, if any does."""
     if node.op not in ("call_module", "call_function", "call_method") or not is_tensor(node):
         return None
@@ -177,10 +177,10 @@ def _found(traced: fx.GraphModule, node: fx.Node) -> Found | None:
         return None
 
 
-def _uses(traced: fx.GraphModule, found: dict[fx.Node, Found | None]) -> Counter[int]:
+def _uses(traced: fx.GraphModule, calls: dict[fx.Node, MatchedCall | None]) -> Counter[int]:
     """How often each constant is read, by identity: a weight with two readers can't be scaled for one of them."""
     uses: Counter[int] = Counter()
-    for node in found:
+    for node in calls:
         if node.op == "call_module":
             module = traced.get_submodule(str(node.target))
             uses.update(id(t) for t in (*module.parameters(), *module.buffers()))
@@ -189,20 +189,20 @@ def _uses(traced: fx.GraphModule, found: dict[fx.Node, Found | None]) -> Counter
     return uses
 
 
-def _reader(traced: fx.GraphModule, found: dict[fx.Node, Found | None], node: fx.Node) -> fx.Node | None:
+def _reader(traced: fx.GraphModule, calls: dict[fx.Node, MatchedCall | None], node: fx.Node) -> fx.Node | None:
     """The layer that alone reads ``node``'s output channels as its input channels, if there is one."""
-    axis: int | None = _channel_axis(found[node], node)
+    axis: int | None = _channel_axis(calls[node], node)
     channels = shape_of(node)[-1 if axis is None else axis]
     while axis is not None and len(readers := _readers(node)) == 1:
         source, node = node, readers[0]
-        row = found.get(node)
-        if row is not None and list(row.sources.values()) != [source]:
+        call = calls.get(node)
+        if call is not None and list(call.sources.values()) != [source]:
             return None
-        if _is_layer(row):
+        if _is_layer(call):
             # Only a linear layer's input may have several elements for each channel.
-            alike = not row.row.channels_last or shape_of(source)[axis] == channels
-            return node if alike and axis == _channel_axis(row, source) else None
-        axis = _passed(traced, row, source, node, axis)
+            alike = not call.row.channels_last or shape_of(source)[axis] == channels
+            return node if alike and axis == _channel_axis(call, source) else None
+        axis = _passed(traced, call, source, node, axis)
     return None
 
 
@@ -212,13 +212,13 @@ def _readers(node: fx.Node) -> list[fx.Node]:
     return [user for user in node.users if user not in sizes]
 
 
-def _channel_axis(row: Found | None, tensor: fx.Node) -> int:
+def _channel_axis(call: MatchedCall | None, tensor: fx.Node) -> int:
     """Of what a layer reads or computes."""
-    return 1 if row is None or row.row.channels_last else len(shape_of(tensor)) - 1
+    return 1 if call is None or call.row.channels_last else len(shape_of(tensor)) - 1
 
 
-def _passed(traced: fx.GraphModule, row: Found | None, source: fx.Node, node: fx.Node, axis: int) -> int | None:
+def _passed(traced: fx.GraphModule, call: MatchedCall | None, source: fx.Node, node: fx.Node, axis: int) -> int | None:
     """Where the channels of ``source``, along ``axis``, lie in ``node``; ``None`` if a factor would not pass."""
-    if row is None:
+    if call is None:
         return axis if is_transparent(traced, node) else None
-    return row.row.homogeneous(row.attrs, axis, shape_of(source), shape_of(node))
+    return call.row.homogeneous(call.attrs, axis, shape_of(source), shape_of(node))

@@ -107,19 +107,19 @@ def _fold(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
         layer = copy.deepcopy(traced.get_submodule(name))
         producer.target = name = _fresh(traced, f"{producer.name}_folded")
         traced.add_submodule(name, layer)
-    found: Any = traced.get_submodule(name)
+    folded: Any = traced.get_submodule(name)
     # New parameters, because the old ones may be tied to another layer's.
-    for role, tensor in fold(norm, found.weight, found.bias, _CHANNELS[type(found)][0]).items():
-        setattr(found, role, nn.Parameter(tensor.detach()))
+    for role, tensor in fold(norm, folded.weight, folded.bias, _CHANNELS[type(folded)][0]).items():
+        setattr(folded, role, nn.Parameter(tensor.detach()))
 
 
 def _fold_into_call(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
     weight, bias = _weight_of(traced, producer), _argument(producer, 2, "bias")
     assert weight is not None
-    given = None if bias is None else constant_of(traced, bias)
+    old_bias = None if bias is None else constant_of(traced, bias)
     axis, _ = _CHANNELS[producer.target]
     nodes = []
-    for role, tensor in fold(norm, weight, given, axis).items():
+    for role, tensor in fold(norm, weight, old_bias, axis).items():
         name = _fresh(traced, f"{producer.name}_{role}")
         traced.register_parameter(name, nn.Parameter(tensor.detach()))
         with traced.graph.inserting_before(producer):
@@ -131,9 +131,9 @@ def _fold_into_call(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) 
 
 def _weight_of(traced: fx.GraphModule, node: fx.Node) -> Tensor | None:
     """The constant weight of a call of a function; ``None`` where it is computed, as the bias must not be either."""
-    found = [_argument(node, 1, "weight"), _argument(node, 2, "bias")]
-    tensors = [constant_of(traced, each) if isinstance(each, fx.Node) else None for each in found]
-    return None if found[1] is not None and tensors[1] is None else tensors[0]
+    arguments = [_argument(node, 1, "weight"), _argument(node, 2, "bias")]
+    tensors = [constant_of(traced, each) if isinstance(each, fx.Node) else None for each in arguments]
+    return None if arguments[1] is not None and tensors[1] is None else tensors[0]
 
 
 def _argument(node: fx.Node, position: int, name: str) -> Any:

@@ -62,8 +62,8 @@ def run_side_by_side(
         BadConfiguration: ``qat`` was not calibrated, or there was no batch, or ``original`` is another network.
         NotFinite: a batch holds NaN or infinity.
     """
-    given = [qat.inputs_of(batch) for batch in batches]
-    _require_batches(given)
+    inputs = [qat.inputs_of(batch) for batch in batches]
+    _require_batches(inputs)
     reference = copy.deepcopy(qat if original is None else original)
     nodes, others = list(qat.graph.nodes), list(reference.graph.nodes)
     if [node.name for node in nodes] != [node.name for node in others]:
@@ -74,7 +74,7 @@ def run_side_by_side(
             remedy="pass copy.deepcopy(qat), made before its weights were changed",
         )
     mode = next(iter(quantizers(qat).values())).mode
-    sides = _Side(qat, given), _Side(reference, given)
+    sides = _Side(qat, inputs), _Side(reference, inputs)
     set_mode(reference, Mode.FLOAT)
     set_mode(qat, Mode.FAKE)
     try:
@@ -95,11 +95,11 @@ def run_side_by_side(
 
 def own_constant(qat: CapturedNetwork, op: QuantizedOp, role: str) -> tuple[Tensor | None, str]:
     """An op's constant, if it can be changed for this op alone; else ``None``, and why not."""
-    found = getattr(op, role, None)
-    if not isinstance(found, Tensor):
+    constant = getattr(op, role, None)
+    if not isinstance(constant, Tensor):
         return None, f"it has no {role}"
-    readers = [m for m in qat.modules() if isinstance(m, QuantizedOp) and getattr(m, role, None) is found]
-    return (found, "") if len(readers) == 1 else (None, f"its {role} is another call's too")
+    readers = [m for m in qat.modules() if isinstance(m, QuantizedOp) and getattr(m, role, None) is constant]
+    return (constant, "") if len(readers) == 1 else (None, f"its {role} is another call's too")
 
 
 def _require_batches(batches: list[Any]) -> None:

@@ -11,7 +11,7 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
-from qtorch.preparation.matching import Found
+from qtorch.preparation.matching import MatchedCall
 from qtorch.preparation.sharing import Sharing
 from qtorch.preparation.transparency import readers
 from qtorch.row.row import Row
@@ -21,9 +21,9 @@ __all__ = ["Assembly", "Plan"]
 
 @dataclass
 class Plan:
-    """An op to be: what was found at a node, and what the nodes behind it were folded into it."""
+    """An op to be: the call at a node, and what of the nodes behind it was folded into it."""
 
-    found: Found
+    call: MatchedCall
     name: str
     config: LayerConfig
     norm: BatchNorm | None = None
@@ -32,7 +32,7 @@ class Plan:
     @property
     def row(self) -> Row:
         """The op's row."""
-        return self.found.row
+        return self.call.row
 
 
 class Assembly:
@@ -81,14 +81,14 @@ class Assembly:
         self.built[node] = inserted
 
     def _build(self, node: fx.Node, plan: Plan) -> None:
-        sources = {role: self._quantizer(source) for role, source in plan.found.sources.items()}
+        sources = {role: self._quantizer(source) for role, source in plan.call.sources.items()}
         output, owned = self._quantizer(node), False
         if output is None:
             output, owned = self._new_quantizer(node), True
         op = QuantizedOp(
             plan.row,
-            plan.found.attrs,
-            plan.found.constants,
+            plan.call.attrs,
+            plan.call.constants,
             {role: quantizer for role, quantizer in sources.items() if quantizer is not None},
             plan.config,
             output,
@@ -99,7 +99,7 @@ class Assembly:
             op.quantizer = output
         self.traced.add_submodule(plan.name, op)
         with self.traced.graph.inserting_after(node):
-            sources_now = tuple(self.built.get(source, source) for source in plan.found.sources.values())
+            sources_now = tuple(self.built.get(source, source) for source in plan.call.sources.values())
             built = self.traced.graph.call_module(plan.name, sources_now)
         built.meta = dict(node.meta)
         node.replace_all_uses_with(built)

@@ -17,18 +17,18 @@ from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.normalization import Normalization
 from qtorch.ops import ROWS
 from qtorch.preparation.assembly import Plan
-from qtorch.preparation.matching import Found
+from qtorch.preparation.matching import MatchedCall
 
 __all__ = ["fold_forwards", "one_pixel"]
 
 
-def one_pixel(node: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Found:
+def one_pixel(node: fx.Node, weight: Tensor, bias: Tensor | None = None) -> MatchedCall:
     """A depthwise convolution that multiplies each channel of a node's input by a weight ``[C]`` and adds a bias."""
     attrs = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid"}
     attrs |= {"activation": "none", "depth_multiplier": 1}
     constants = {"weight": weight.reshape(-1, 1, *[1] * max(1, len(shape_of(node)) - 2))}
     constants |= {} if bias is None else {"bias": bias}
-    return Found(ROWS["depthwise_conv_2d"], attrs, {"input": node.all_input_nodes[0]}, constants)
+    return MatchedCall(ROWS["depthwise_conv_2d"], attrs, {"input": node.all_input_nodes[0]}, constants)
 
 
 def fold_forwards(plans: dict[fx.Node, Plan], node: fx.Node, norm: Normalization, default: LayerConfig) -> bool:
@@ -45,7 +45,7 @@ def fold_forwards(plans: dict[fx.Node, Plan], node: fx.Node, norm: Normalization
     """
     plan, shape = plans[node], shape_of(node)
     takers = None
-    if plan.norm is None and plan.found.attrs["activation"] == "none":
+    if plan.norm is None and plan.call.attrs["activation"] == "none":
         channels = torch.arange(norm.offset.numel()).reshape(-1, *[1] * (len(shape) - 2)).expand(shape[1:])
         takers = _takers(plans, node, norm, channels)
     if not takers or any(plan.config not in (default, plans[taker].config) for taker in takers):
@@ -57,7 +57,7 @@ def fold_forwards(plans: dict[fx.Node, Plan], node: fx.Node, norm: Normalization
     for taker, front in takers.items():
         plans[taker].front = front
     for user in node.users:
-        plans[user].found = replace(plans[user].found, sources=plan.found.sources)
+        plans[user].call = replace(plans[user].call, sources=plan.call.sources)
     del plans[node]
     return True
 
@@ -73,7 +73,7 @@ def _takers(
         norm: what it was normalized by.
         channels: int64, one sample's shape: the channel that each element had there.
     """
-    found: dict[fx.Node, FoldedNormalization] = {}
+    takers: dict[fx.Node, FoldedNormalization] = {}
     for user in node.users:
         plan = plans.get(user)
         reshaped = plan is not None and plan.row.name == "reshape"
@@ -82,11 +82,11 @@ def _takers(
         if reshaped:
             behind = _takers(plans, user, norm, channels.reshape(shape_of(user)[1:]))
         else:
-            pads = plan.found.attrs.get("padding", "valid") not in ("valid", ((0, 0), (0, 0)))
-            weight = plan.found.constants["weight"]
+            pads = plan.call.attrs.get("padding", "valid") not in ("valid", ((0, 0), (0, 0)))
+            weight = plan.call.constants["weight"]
             front = FoldedNormalization.into(norm, channels, weight, pads=pads, config=plan.config)
             behind = {} if front is None else {user: front}
         if not behind:
             return {}
-        found |= behind
-    return found
+        takers |= behind
+    return takers

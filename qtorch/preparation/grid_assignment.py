@@ -14,7 +14,7 @@ from torch import fx
 from qtorch.ops import ROWS
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.layer_settings import LayerSettings
-from qtorch.preparation.matching import Found, refusal
+from qtorch.preparation.matching import MatchedCall, refusal
 from qtorch.preparation.planning import OpNames
 from qtorch.preparation.sharing import SharedGrid, Sharing
 from qtorch.preparation.transparency import is_transparent
@@ -57,7 +57,7 @@ class GridAssignment:
             self.sharing.join(node, node.args[0])  # type: ignore[arg-type]
 
     def _share_op(self, node: fx.Node, plan: Plan) -> None:
-        sources = plan.found.sources
+        sources = plan.call.sources
         if plan.row.selects and all(
             source in self.plans and self.plans[source].config.skip for source in sources.values()
         ):
@@ -71,7 +71,7 @@ class GridAssignment:
         for role, source in list(sources.items()):
             if self.sharing.grid(source).dtype != dtype:
                 self._requantize(node, plan, role, dtype)
-        for role, source in plan.found.sources.items():
+        for role, source in plan.call.sources.items():
             demand = plan.row.constraint(role)
             if isinstance(demand, Free):
                 grid = self.sharing.grid(source)
@@ -82,16 +82,16 @@ class GridAssignment:
             self._share_inputs(node, plan)
         output = plan.row.constraints["output"]
         if isinstance(output, SameAs):
-            self.sharing.join(node, next(iter(plan.found.sources.values())))
+            self.sharing.join(node, next(iter(plan.call.sources.values())))
             return
-        rectified = plan.row.name in FUSED_ACTIVATIONS or plan.found.attrs.get("activation", "none") != "none"
+        rectified = plan.row.name in FUSED_ACTIVATIONS or plan.call.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
-        smallest = SMALLEST_RELU6_SCALE if plan.found.attrs.get("activation") == "relu6" else 0.0
+        smallest = SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations
-        for demand in (plan.row.constraint(next(iter(plan.found.sources))), plan.row.constraints["output"]):
+        for demand in (plan.row.constraint(next(iter(plan.call.sources))), plan.row.constraints["output"]):
             known = (
                 demand.dtypes if isinstance(demand, Free) else tuple(demand.grids) if isinstance(demand, Fixed) else ()
             )
@@ -115,22 +115,22 @@ class GridAssignment:
 
     def _share_inputs(self, node: fx.Node, plan: Plan) -> None:
         """One grid for all inputs. One that a kernel fixed can't widen, so it is requantized unless all have it."""
-        fixed = [self.sharing.grid(source).fixed for source in plan.found.sources.values()]
+        fixed = [self.sharing.grid(source).fixed for source in plan.call.sources.values()]
         if any(grid != fixed[0] for grid in fixed):
-            for (role, _), grid in zip(list(plan.found.sources.items()), fixed, strict=True):
+            for (role, _), grid in zip(list(plan.call.sources.items()), fixed, strict=True):
                 if grid is not None:
                     self._requantize(node, plan, role, plan.config.activations)
-        first, *others = plan.found.sources.values()
+        first, *others = plan.call.sources.values()
         for other in others:
             self.sharing.join(other, first)
 
     def _requantize(self, node: fx.Node, plan: Plan, role: str, dtype: str) -> None:
         """Put a tensor onto another grid before ``node`` reads it; one result for all readers that want the same."""
-        source = plan.found.sources[role]
+        source = plan.call.sources[role]
         wanted = self._wanted(source, plan, role, dtype)
         known = next((result for tensor, of, result in self.requantized if tensor is source and of == wanted), None)
         if wanted and known is not None:
-            plan.found = replace(plan.found, sources={**plan.found.sources, role: known})
+            plan.call = replace(plan.call, sources={**plan.call.sources, role: known})
             return
         name = self.names.fresh(f"{source.name}_requantized")
         with self.traced.graph.inserting_before(node):
@@ -138,10 +138,10 @@ class GridAssignment:
         inserted.meta = dict(source.meta)
         # Integers become other integers: that the layer behind computes in float32 is no business of this op.
         config = replace(plan.config.with_activations(dtype), skip=False)
-        quantize = Found(ROWS["quantize"], {}, {"input": source}, {})
+        quantize = MatchedCall(ROWS["quantize"], {}, {"input": source}, {})
         self.plans[inserted] = Plan(quantize, name, config)
         self.sharing.add(inserted, SharedGrid(dtype, config, rectified=self.sharing.grid(source).rectified))
-        plan.found = replace(plan.found, sources={**plan.found.sources, role: inserted})
+        plan.call = replace(plan.call, sources={**plan.call.sources, role: inserted})
         self.requantized.append((source, wanted, inserted))
 
     def _wanted(self, source: fx.Node, plan: Plan, role: str, dtype: str) -> tuple[Any, ...]:

@@ -62,5 +62,5 @@ class LayerSettings:
         if not isinstance(plan.row.constraints["output"], SameAs):
             # The widest margin counts where several tensors share a grid.
             heard |= {"margin"}
-        follows = plan.row.selects and len(plan.found.sources) == 1
+        follows = plan.row.selects and len(plan.call.sources) == 1
         return heard | {"skip"} | (frozenset() if follows else {"activations"})

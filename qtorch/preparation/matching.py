@@ -15,12 +15,12 @@ from qtorch.ops import ROWS
 from qtorch.preparation.remedies import SUPPORTED, asked, remedy
 from qtorch.row.row import Call, Match, Refused, Row
 
-__all__ = ["Found", "constant_of", "find_row", "refusal", "supported_names"]
+__all__ = ["MatchedCall", "constant_of", "find_row", "refusal", "supported_names"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A row at one node.
+class MatchedCall:
+    """A call in the network, with the row that stands for it.
 
     Attributes:
         row: the op.
@@ -36,11 +36,11 @@ class Found:
 
 
 def _all_matches() -> dict[tuple[str, Any], list[tuple[Row, Match]]]:
-    found: dict[tuple[str, Any], list[tuple[Row, Match]]] = {}
+    matches: dict[tuple[str, Any], list[tuple[Row, Match]]] = {}
     for row in ROWS.values():
         for match in row.matches:
-            found.setdefault((match.kind, match.target), []).append((row, match))
-    return found
+            matches.setdefault((match.kind, match.target), []).append((row, match))
+    return matches
 
 
 _MATCHES = _all_matches()
@@ -69,7 +69,7 @@ def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, r
     )
 
 
-def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
+def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
     """The first row that stands for ``node``.
 
     Raises:
@@ -99,7 +99,7 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> Found:
         except Refused as why:
             raise refusal(traced, node, expected=why.expected, got=why.got, remedy=why.remedy) from why
         if attrs is not None:
-            return _found(traced, node, row, attrs, tensors)
+            return _matched_call(traced, node, row, attrs, tensors)
     raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy=SUPPORTED)
 
 
@@ -114,29 +114,29 @@ def _bind(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tensors by role (nodes, constants or numbers) and the other arguments by name."""
     names = match.parameters
-    given: dict[str, Any] = dict(zip((n for n in names if not n.startswith("*")), node.args, strict=False))
+    arguments: dict[str, Any] = dict(zip((n for n in names if not n.startswith("*")), node.args, strict=False))
     if names and names[-1].startswith("*"):
         surplus = node.args[len(names) - 1 :]
         packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
-        given[names[-1][1:]] = tuple(packed)
-    given |= node.kwargs
-    _require_known(traced, node, names, given)
-    leading = [given.pop(name, None) for name in names[: match.tensors]]
+        arguments[names[-1][1:]] = tuple(packed)
+    arguments |= node.kwargs
+    _require_known(traced, node, names, arguments)
+    leading = [arguments.pop(name, None) for name in names[: match.tensors]]
     if row.variadic:
         leading = list(leading[0])
     tensors = dict(zip(row.input_roles(len(leading)), leading, strict=True))
     if module is not None:
         tensors |= _own_tensors(traced, node, row, module)
-    arguments = {name: value_of(value) for name, value in given.items()}
-    return {r: _constant(traced, node, t) for r, t in tensors.items() if t is not None}, arguments
+    others = {name: value_of(value) for name, value in arguments.items()}
+    return {r: _constant(traced, node, t) for r, t in tensors.items() if t is not None}, others
 
 
 def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Module) -> dict[str, Tensor]:
     """Parameters of a layer, and what stands in their place as a buffer."""
-    found: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
-    found |= {role: tensor for role, tensor in module.named_buffers(recurse=False) if role in row.roles}
+    tensors: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
+    tensors |= {role: tensor for role, tensor in module.named_buffers(recurse=False) if role in row.roles}
     for role in row.roles:
-        if role not in found and isinstance(getattr(module, role, None), Tensor):
+        if role not in tensors and isinstance(getattr(module, role, None), Tensor):
             raise refusal(
                 traced,
                 node,
@@ -145,20 +145,20 @@ def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Mod
                 remedy=f"make it permanent before the network is prepared: prune.remove(layer, {role!r}), "
                 "remove_weight_norm(layer)",
             )
-    return found
+    return tensors
 
 
 #: Arguments that change nothing here: in-place calls are looked at in :mod:`qtorch.preparation.aliasing`.
 _HARMLESS = frozenset({"inplace", "_stacklevel"})
 
 
-def _require_known(traced: fx.GraphModule, node: fx.Node, names: tuple[str, ...], given: Mapping[str, Any]) -> None:
+def _require_known(traced: fx.GraphModule, node: fx.Node, names: tuple[str, ...], arguments: Mapping[str, Any]) -> None:
     """Refuse an argument that the match does not read, unless it is the default or of no consequence."""
     if names and names[-1].startswith("*"):
         return
-    known = {*names, *_HARMLESS, *(name for name in given if given[name] is None)}
-    known |= {"dtype"} if given.get("dtype") is torch.float32 else set()
-    strange = sorted(set(given) - known) + [f"{len(node.args)} positional ones"] * (len(node.args) > len(names))
+    known = {*names, *_HARMLESS, *(name for name in arguments if arguments[name] is None)}
+    known |= {"dtype"} if arguments.get("dtype") is torch.float32 else set()
+    strange = sorted(set(arguments) - known) + [f"{len(node.args)} positional ones"] * (len(node.args) > len(names))
     if strange:
         raise refusal(
             traced,
@@ -173,8 +173,8 @@ def _constant(traced: fx.GraphModule, node: fx.Node, value: Any) -> Any:
     """A node that reads a parameter or buffer as that tensor; another node as it is; a number as a tensor."""
     value = value_of(value)
     if isinstance(value, fx.Node):
-        found = constant_of(traced, value)
-        return value if found is None else found
+        constant = constant_of(traced, value)
+        return value if constant is None else constant
     if not isinstance(value, Tensor | int | float):
         raise refusal(
             traced,
@@ -191,17 +191,17 @@ def constant_of(traced: fx.GraphModule, node: fx.Node) -> Tensor | None:
     if node.op != "get_attr":
         return None
     owner, _, name = str(node.target).rpartition(".")
-    found = getattr(traced.get_submodule(owner), name)
-    return found if isinstance(found, Tensor) else None
+    value = getattr(traced.get_submodule(owner), name)
+    return value if isinstance(value, Tensor) else None
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     return shape_of(value) if isinstance(value, fx.Node) else tuple(value.shape)
 
 
-def _found(
+def _matched_call(
     traced: fx.GraphModule, node: fx.Node, row: Row, attrs: Mapping[str, Any], tensors: Mapping[str, Any]
-) -> Found:
+) -> MatchedCall:
     sources = {role: t for role, t in tensors.items() if is_tensor(t)}
     constants = {role: t for role, t in tensors.items() if role not in sources}
     runtime = row.input_roles(len(tensors)) if row.variadic else row.roles[: row.runtime]
@@ -243,7 +243,7 @@ def _found(
             got=f"shapes {[shape_of(source) for source in sources.values()]}",
             remedy="insert the missing axes with unsqueeze",
         )
-    return Found(row, dict(attrs), sources, constants)
+    return MatchedCall(row, dict(attrs), sources, constants)
 
 
 def _require_batch_axis(traced: fx.GraphModule, node: fx.Node, target: Any, match: Match) -> None:

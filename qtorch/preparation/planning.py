@@ -82,10 +82,10 @@ class Planning:
         elif self._normalization(node) is not None:
             self._plan_normalization(node)
         else:
-            match = find_row(self.traced, node)
-            if not self._absorb(node, match.row):
+            call = find_row(self.traced, node)
+            if not self._absorb(node, call.row):
                 name = self.names.of(node)
-                self.plans[node] = Plan(match, name, self.settings.of(name, node))
+                self.plans[node] = Plan(call, name, self.settings.of(name, node))
 
     def _is_batch_norm(self, node: fx.Node) -> bool:
         return node.op == "call_module" and isinstance(self.traced.get_submodule(str(node.target)), BatchNorm)
@@ -136,8 +136,8 @@ class Planning:
     def _takes_norm(self, plan: Plan, producer: fx.Node) -> bool:
         has_channels = plan.row.norm_axis is not None
         # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
-        features_last = plan.found.attrs.get("keep_num_dims", False)
-        free = plan.norm is None and plan.found.attrs.get("activation") == "none" and len(producer.users) == 1
+        features_last = plan.call.attrs.get("keep_num_dims", False)
+        free = plan.norm is None and plan.call.attrs.get("activation") == "none" and len(producer.users) == 1
         return has_channels and not features_last and free
 
     def _absorb(self, node: fx.Node, row: Row) -> bool:
@@ -146,12 +146,12 @@ class Planning:
             return False
         producer = node.args[0]
         plan = self.plans.get(producer) if isinstance(producer, fx.Node) else None
-        if plan is None or row.name not in plan.row.fusable or plan.found.attrs["activation"] != "none":
+        if plan is None or row.name not in plan.row.fusable or plan.call.attrs["activation"] != "none":
             return False
         assert isinstance(producer, fx.Node)
         if len(producer.users) != 1:
             return False
-        plan.found = replace(plan.found, attrs={**plan.found.attrs, "activation": row.name})
+        plan.call = replace(plan.call, attrs={**plan.call.attrs, "activation": row.name})
         self._merge(node, producer)
         return True
 

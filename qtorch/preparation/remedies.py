@@ -53,9 +53,9 @@ def _form(ask: Asked, supported: frozenset[str]) -> str:
     bare = ask.name.rstrip("_") if not ask.name.startswith("__") else ask.name.strip("_")
     if bare.endswith("with_indices"):
         return "leave the indices out: call it with return_indices=False"
-    found = _FORMS.get(bare.replace("_", "").lower())
-    if found is not None:
-        return found(ask)
+    form = _FORMS.get(bare.replace("_", "").lower())
+    if form is not None:
+        return form(ask)
     if bare != ask.name and bare in supported:
         return f"call it without the underscore, `{_called(bare)}`, which computes the same"
     if bare.lower().endswith(("loss", "entropy", "entropy_with_logits")):

@@ -52,7 +52,7 @@ def require_possible_sums(plans: Iterable[Plan]) -> None:
         AccumulatorOverflow: there is one.
     """
     for plan in plans:
-        source = plan.found.sources.get("input")
+        source = plan.call.sources.get("input")
         if source is not None and not plan.config.skip:
             reach = _ALWAYS_REACHED[plan.config.activations]
-            require_sum_room(plan.name, plan.row, plan.found.attrs, shape_of(source), *reach)
+            require_sum_room(plan.name, plan.row, plan.call.attrs, shape_of(source), *reach)

@@ -38,13 +38,13 @@ class Asked:
         """A module's attribute or a function's argument; the default where none was given."""
         if self.module is not None:
             return getattr(self.module, name, default)
-        found = self.kwargs.get(name, self.args[position] if position < len(self.args) else None)
-        return default if found is None else found
+        value = self.kwargs.get(name, self.args[position] if position < len(self.args) else None)
+        return default if value is None else value
 
     def pair(self, name: str, position: int, default: Any) -> tuple[int, ...]:
         """The same, of what may be one number for all axes."""
-        found = self.get(name, position, default)
-        return tuple(found) if isinstance(found, tuple | list) else (found,)
+        value = self.get(name, position, default)
+        return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 #: A call that was refused to what to write instead of it.

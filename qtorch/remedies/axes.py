@@ -35,13 +35,13 @@ def moved_last(call: str, axis: int, rank: int, x: str = "x") -> str:
     return f"{call.format(x=f'{x}.movedim({axis}, -1)')}.movedim(-1, {axis})"
 
 
-def _axes(given: object, rank: int) -> tuple[int, ...] | None:
+def _axes(dims: object, rank: int) -> tuple[int, ...] | None:
     """Counted from the front, in order; ``None`` where the batch's is among them or none is named."""
-    if isinstance(given, bool) or given is None or not rank:
+    if isinstance(dims, bool) or dims is None or not rank:
         return None
-    named = (given,) if isinstance(given, int) else tuple(given) if isinstance(given, Iterable) else ()
-    found = tuple(sorted(axis % rank for axis in named if isinstance(axis, int)))
-    return None if not found or found[0] == 0 else found
+    named = (dims,) if isinstance(dims, int) else tuple(dims) if isinstance(dims, Iterable) else ()
+    axes = tuple(sorted(axis % rank for axis in named if isinstance(axis, int)))
+    return None if not axes or axes[0] == 0 else axes
 
 
 def _in_steps(forms: Iterable[str]) -> str:
@@ -71,8 +71,8 @@ def picked(axis: int, indices: list[int], rank: int, buffer: str) -> str:
 def flipped(ask: Asked) -> str:
     """``flip``, ``fliplr`` and ``flipud``."""
     rank = len(ask.shape)
-    given = ask.kwargs.get("dims", ask.args[1] if len(ask.args) == 2 else ask.args[1:])
-    axes = _axes(1 if ask.name == "fliplr" else given, rank)
+    dims = ask.kwargs.get("dims", ask.args[1] if len(ask.args) == 2 else ask.args[1:])
+    axes = _axes(1 if ask.name == "fliplr" else dims, rank)
     if axes is None:
         return _SAMPLES
     sizes = {axis: ask.shape[axis] for axis in axes}
@@ -100,8 +100,8 @@ def rolled(ask: Asked) -> str:
 
 def repeated(ask: Asked) -> str:
     """``repeat`` and ``tile``."""
-    given = ask.kwargs.get("repeats", ask.kwargs.get("dims", ask.args[1] if len(ask.args) == 2 else ask.args[1:]))
-    counts = (given,) if isinstance(given, int) else tuple(given)
+    repeats = ask.kwargs.get("repeats", ask.kwargs.get("dims", ask.args[1] if len(ask.args) == 2 else ask.args[1:]))
+    counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
     counts = (1,) * (len(ask.shape) - len(counts)) + counts
     if len(counts) != len(ask.shape) or counts[0] != 1:
         return none(
@@ -131,18 +131,18 @@ def unbound(ask: Asked) -> str:
 
 def summed(ask: Asked) -> str:
     """``sum``."""
-    axes = _axes(given := ask.get("dim", 1, None), len(ask.shape))
+    axes = _axes(dims := ask.get("dim", 1, None), len(ask.shape))
     if axes is None:
         return _SAMPLES
     keep = ", keepdim=True" if ask.get("keepdim", 2, False) else ""
-    return same(f"x.mean({given}{keep}) * {math.prod(ask.shape[axis] for axis in axes)}")
+    return same(f"x.mean({dims}{keep}) * {math.prod(ask.shape[axis] for axis in axes)}")
 
 
 def variance(root: bool) -> Callable[[Asked], str]:
     """``var`` and ``std``, with Bessel's correction as it was asked for."""
 
-    def found(ask: Asked) -> str:
-        axes = _axes(given := ask.get("dim", 1, None), len(ask.shape))
+    def remedy(ask: Asked) -> str:
+        axes = _axes(dims := ask.get("dim", 1, None), len(ask.shape))
         if axes is None:
             return _SAMPLES
         correction = ask.kwargs.get("correction", 1)
@@ -153,19 +153,19 @@ def variance(root: bool) -> Callable[[Asked], str]:
             return none(f"of {count} numbers it has no value; leave the correction out")
         keep = ", keepdim=True" if ask.get("keepdim", 3, False) else ""
         scale = f" * ({count} / {count - less})" if less else ""
-        form = f"m = x - x.mean({given}, keepdim=True); "
-        square = f"(m * m).mean({given}{keep}){scale}"
+        form = f"m = x - x.mean({dims}, keepdim=True); "
+        square = f"(m * m).mean({dims}{keep}){scale}"
         if root:
             return same(f"{form}v = {square}; v * torch.rsqrt(v)", "where it is not 0")
         return same(form + square)
 
-    return found
+    return remedy
 
 
 def largest(sign: str) -> Callable[[Asked], str]:
     """``amax``, and with a factor of -1 ``amin``."""
 
-    def found(ask: Asked) -> str:
+    def remedy(ask: Asked) -> str:
         shape, rank = ask.shape, len(ask.shape)
         axes = _axes(ask.get("dim", 1, None), rank)
         if axes is None:
@@ -183,14 +183,14 @@ def largest(sign: str) -> Callable[[Asked], str]:
         tail = f".reshape({sizes})" if result else ".flatten()"
         return same(f"F.adaptive_max_pool1d({flat}{sign}, 1){tail}{sign}")
 
-    return found
+    return remedy
 
 
 def softmin(ask: Asked) -> str:
     """``softmin``; without an axis PyTorch takes that of :func:`qtorch.families.softmaxes.along_last_axis`."""
     rank = len(ask.shape)
-    given = ask.get("dim", 1, None)
-    axis = (0 if rank in (1, 3) else 1) if given is None else given
+    dim = ask.get("dim", 1, None)
+    axis = (0 if rank in (1, 3) else 1) if dim is None else dim
     if axis % rank == 0:
         return none("along the batch's axis it mixes samples; name another")
     return same(moved_last("F.softmax({x}, -1)", axis, rank, "(x * -1)"))

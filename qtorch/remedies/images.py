@@ -94,7 +94,7 @@ def channel_shuffle(ask: Asked) -> str:
 def pooled_3d(kind: str) -> Callable[[Asked], str]:
     """``avg_pool3d`` and ``max_pool3d``, by the pooling ``kind`` over two axes and one."""
 
-    def found(ask: Asked) -> str:
+    def remedy(ask: Asked) -> str:
         windows, shape = ask.pair("kernel_size", 1, 2), ask.shape
         strides = ask.pair("stride", 2, windows)
         plain = set(ask.pair("padding", 3, 0)) == {0} and strides == windows and len(shape) == 5
@@ -104,19 +104,19 @@ def pooled_3d(kind: str) -> Callable[[Asked], str]:
         image = f"F.{kind}(x.flatten(1, 2), ({height}, {width})).unflatten(1, ({shape[1]}, {shape[2]})).flatten(3)"
         return same(f"F.{kind}({image}, ({depth}, 1)).unflatten(3, {(shape[3] // height, shape[4] // width)})")
 
-    return found
+    return remedy
 
 
 def adaptive_3d(kind: str) -> Callable[[Asked], str]:
     """``adaptive_avg_pool3d`` and ``adaptive_max_pool3d``: to one value per channel."""
 
-    def found(ask: Asked) -> str:
+    def remedy(ask: Asked) -> str:
         if set(ask.pair("output_size", 1, 1)) != {1} or len(ask.shape) != 5:
             return none("nothing has three dimensions; to one value per channel it could be written")
         one = "x.mean((2, 3, 4), keepdim=True)" if kind == "avg" else ""
         return same(one or "F.adaptive_max_pool2d(x.flatten(3), 1).unsqueeze(-1)")
 
-    return found
+    return remedy
 
 
 def padded_3d(ask: Asked) -> str:

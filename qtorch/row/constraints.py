@@ -92,9 +92,9 @@ class InverseRoot(Free):
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got, source = qparams[role], qparams["input"]
-        found = super().violation(role, qparams)
-        if found or got is None or source is None:
-            return found
+        broken = super().violation(role, qparams)
+        if broken or got is None or source is None:
+            return broken
         root = math.sqrt(source.scale[0])
         least, most = 2.0**-29 / root, 2.0**10 / root
         return None if least < got.scale[0] < most else f"expected a scale from {least} to {most}, got {got.scale[0]}"
@@ -121,17 +121,17 @@ class CoarserThan(Free):
 
     def least(self, dtype: str, scales: Mapping[str, float]) -> float:
         """The scale that must be exceeded, from the coarsest scale of each role."""
-        found = [scales[role] for role in self.others if role in scales]
-        combined = math.prod(found) if self.combine == "product" else max(found, default=0.0)
+        coarsest = [scales[role] for role in self.others if role in scales]
+        combined = math.prod(coarsest) if self.combine == "product" else max(coarsest, default=0.0)
         own = self.factors[dtype] * (combined**2 if self.combine == "square" else combined)
         return own if self.also is None else max(own, self.also.least(dtype, scales))
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
-        found = super().violation(role, qparams)
-        if found or got is None:
-            return found
+        broken = super().violation(role, qparams)
+        if broken or got is None:
+            return broken
         scales = {other: max(q.scale) for other, q in qparams.items() if q is not None}
         least = self.least(got.dtype, scales)
         return f"expected a scale above {least}, got {got.scale[0]}" if got.scale[0] <= least else None

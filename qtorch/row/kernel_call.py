@@ -55,10 +55,10 @@ class Operands:
         Raises:
             NoKernel: it is float32.
         """
-        found = self.qparams[role]
-        if found is None:
+        grid = self.qparams[role]
+        if grid is None:
             raise NoKernel(f"{role} is float32")
-        return found
+        return grid
 
     def size(self, role: str) -> int:
         """Elements."""

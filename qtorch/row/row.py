@@ -91,10 +91,10 @@ class Call:
             Refused: it is the batch axis, along which a device has one sample.
         """
         rank = len(self.shapes[role])
-        found = index + rank if index < 0 else index
-        if found == 0:
+        axis = index + rank if index < 0 else index
+        if axis == 0:
             raise Refused(expected="an axis other than the batch's", got=f"dim={index}", remedy="keep samples apart")
-        return found
+        return axis
 
 
 def require_elements(call: Call) -> None:
@@ -330,5 +330,5 @@ class Row:
 
     def violations(self, qparams: Mapping[str, QParams | None]) -> list[str]:
         """Every broken constraint of a node with these qparams, as ``role: what``."""
-        found = ((role, self.constraint(role).violation(role, qparams)) for role in qparams)
-        return [f"{role}: {what}" for role, what in found if what]
+        broken = ((role, self.constraint(role).violation(role, qparams)) for role in qparams)
+        return [f"{role}: {what}" for role, what in broken if what]

@@ -41,10 +41,10 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
     weights = table.data.reshape(len(table.data), -1).astype(np.int64)
     short = short_requantization(accumulators)
     if speed and short is not None and call.kernel == "fully_connected_s8":
-        made = immediates(weights, accumulators, short, _number(call, "rows"))
-        if made.code_bytes <= _MOST_CODE_BYTES:
+        code = immediates(weights, accumulators, short, _number(call, "rows"))
+        if code.code_bytes <= _MOST_CODE_BYTES:
             arguments = {name: call.arguments[name] for name in ("in", "out")}
-            return replace(call, kernel=made.name, arguments=arguments, text=made.text)
+            return replace(call, kernel=code.name, arguments=arguments, text=code.text)
     groups = _number(call, "groups") if "groups" in call.arguments else 1
     shifted = len(weights) // groups >= _WIDEST
     largest = (255 if shifted else 128) * np.abs(weights).sum(1)
@@ -55,7 +55,7 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
     if short is None and np.abs(moved.bias).max() >= 2**31:
         return call
     numbers, channels = _exact(moved) if short is None else _short(moved, short)
-    given = {
+    prepared = {
         "weights": ConstantTable(_panels(weights + 128 if shifted else weights, groups)),
         "channels": ConstantTable(channels),
         "zero_point": accumulators.zero_point,
@@ -63,13 +63,13 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
         "high": accumulators.high,
         **numbers,
     }
-    return replace(call, kernel=_DENSE[call.kernel], arguments={**call.arguments, **given})
+    return replace(call, kernel=_DENSE[call.kernel], arguments={**call.arguments, **prepared})
 
 
 def _number(call: KernelCall, name: str) -> int:
-    found = call.arguments[name]
-    assert isinstance(found, int)
-    return found
+    number = call.arguments[name]
+    assert isinstance(number, int)
+    return number
 
 
 def _panels(weights: np.ndarray, groups: int) -> np.ndarray:
@@ -83,8 +83,8 @@ def _panels(weights: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _exact(accumulators: Accumulators) -> tuple[dict[str, Argument], np.ndarray]:
-    found = requantization(accumulators)
-    return {"form": _FORMS[found.form], "splits": 0}, found.words.astype("<i4").view(np.uint8)
+    rescaling = requantization(accumulators)
+    return {"form": _FORMS[rescaling.form], "splits": 0}, rescaling.words.astype("<i4").view(np.uint8)
 
 
 def _short(accumulators: Accumulators, short: Short) -> tuple[dict[str, Argument], np.ndarray]:

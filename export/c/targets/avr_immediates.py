@@ -71,8 +71,8 @@ def immediates(weights: np.ndarray, accumulators: Accumulators, short: Short, ro
     # Inputs are taken with 128 added, which the bias takes back.
     moved = (accumulators.bias - 128 * weights.sum(1) - short.origin) & _MASK
     candidates = [_passes(weights, moved, widest) for widest in range(3, len(_SUMS) + 1)]
-    passes = min(candidates, key=lambda tried: sum(found.cycles for found in tried))
-    body = [line for found in passes for line in _pass_text(found, short, accumulators.low, accumulators.high)]
+    passes = min(candidates, key=lambda tried: sum(each.cycles for each in tried))
+    body = [line for each in passes for line in _pass_text(each, short, accumulators.low, accumulators.high)]
     step = [f"    in += {weights.shape[1]};", f"    out += {len(weights)};"]
     lines = [f"  for (int row = 0; row < {rows}; ++row) {{", *body, *step, "  }"] if rows > 1 else ["  {", *body, "  }"]
     text = "\n".join(lines)
@@ -81,8 +81,8 @@ def immediates(weights: np.ndarray, accumulators: Accumulators, short: Short, ro
         f'#include "immediates_avr.h"\n\n// {weights.shape[1]} inputs, {len(weights)} outputs; weights as immediates.\n'
         f"Q_KERNEL void {name}(const int8_t *in, int8_t *out) {{"
     )
-    words = sum(found.words for found in passes)
-    return Immediates(name, f"{opening}\n{text}\n}}\n", sum(found.cycles for found in passes) * rows, 2 * words)
+    words = sum(each.words for each in passes)
+    return Immediates(name, f"{opening}\n{text}\n}}\n", sum(each.cycles for each in passes) * rows, 2 * words)
 
 
 def _passes(weights: np.ndarray, starts: np.ndarray, widest: int) -> list[_Pass]:
@@ -137,8 +137,8 @@ def _kept(wanted: Sequence[int], registers: Sequence[int]) -> Iterator[tuple[int
         yield held[number], loaded
 
 
-def _pass_text(found: _Pass, short: Short, low: int, high: int) -> Iterator[str]:
-    names = [f"sum_{i}" for i in range(found.width)]
+def _pass_text(planned: _Pass, short: Short, low: int, high: int) -> Iterator[str]:
+    names = [f"sum_{i}" for i in range(planned.width)]
     yield "    {"
     yield "      const int8_t *from = in;"
     for name, register in zip(names, _SUMS, strict=False):
@@ -146,14 +146,14 @@ def _pass_text(found: _Pass, short: Short, low: int, high: int) -> Iterator[str]
     yield "      __asm__ volatile("
     yield f'          "clr r{_ZERO}\\n\\t"'
     line = "         "
-    for call in found.calls:
+    for call in planned.calls:
         if len(line) + 1 + len(call) > 120:
             yield line
             line = "         "
         line += " " + call
     yield line
     outputs = ", ".join(f'"=r"({name})' for name in names)
-    clobbered = [_ZERO, 17, *_FREE, *(r + i for r in _SUMS[found.width :] if r > 16 for i in range(3))]
+    clobbered = [_ZERO, 17, *_FREE, *(r + i for r in _SUMS[planned.width :] if r > 16 for i in range(3))]
     yield '          "clr __zero_reg__"'
     yield f'          : "+x"(from), {outputs}'
     yield "          :"
@@ -161,10 +161,10 @@ def _pass_text(found: _Pass, short: Short, low: int, high: int) -> Iterator[str]
     # A call may overwrite registers that bear names, so the sums leave them first.
     for i, name in enumerate(names):
         yield f"      const __uint24 moved_{i} = {name};"
-    for i in range(found.width):
-        yield f"      const uint8_t level_{i} = {_level(f'moved_{i}', found.first + i, short)};"
-    for i in range(found.width):
-        yield f"      out[{found.first + i}] = q_code_of_level_avr(level_{i}, {low}, {high - low});"
+    for i in range(planned.width):
+        yield f"      const uint8_t level_{i} = {_level(f'moved_{i}', planned.first + i, short)};"
+    for i in range(planned.width):
+        yield f"      out[{planned.first + i}] = q_code_of_level_avr(level_{i}, {low}, {high - low});"
     yield "    }"
 
 

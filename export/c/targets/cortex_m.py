@@ -37,12 +37,12 @@ def paired_in_depth(call: KernelCall, speed: bool) -> KernelCall:
 
 
 def _convolution(call: KernelCall) -> KernelCall | None:
-    given = dict(call.arguments)
-    weights, sums = _table(given, "weights"), given["channels"]
+    original = dict(call.arguments)
+    weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
-    if given.get("dilation_h", 1) != 1 or given.get("dilation_w", 1) != 1 or given.get("groups", 1) != 1:
+    if original.get("dilation_h", 1) != 1 or original.get("dilation_w", 1) != 1 or original.get("groups", 1) != 1:
         return None
-    sizes = {name: number for name, number in given.items() if isinstance(number, int)}
+    sizes = {name: number for name, number in original.items() if isinstance(number, int)}
     for name, number in _ONE_PIXEL.items():
         sizes.setdefault(name, number)
     if "in_h" not in sizes:
@@ -58,9 +58,9 @@ def _convolution(call: KernelCall) -> KernelCall | None:
     offset = np.where(np.arange(len(matrix)) % 2, 0, _OFFSET * chunks)
     padded = bool(sizes["padding_top"] or sizes["padding_left"] or _reaches_beyond(sizes))
     arguments: dict[str, Argument] = {
-        "in": given["in"],
+        "in": original["in"],
         "channels": _stream(words, _started(sums, offset)),
-        "out": given["out"],
+        "out": original["out"],
         **{name: sizes[name] for name in _SIZES},
         "padded": int(padded),
         "chunks": chunks,
@@ -79,10 +79,10 @@ def _reaches_beyond(sizes: Mapping[str, int]) -> bool:
 
 
 def _depthwise(call: KernelCall) -> KernelCall | None:
-    given = dict(call.arguments)
-    weights, sums = _table(given, "weights"), given["channels"]
+    original = dict(call.arguments)
+    weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
-    sizes = {name: number for name, number in given.items() if isinstance(number, int)}
+    sizes = {name: number for name, number in original.items() if isinstance(number, int)}
     if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1 or sizes["multiplier"] != 1 or sizes["in_c"] < 2:
         return None
     # [C, columns, rows]; the kernel multiplies codes, so the zero point goes to the biases.
@@ -101,9 +101,9 @@ def _depthwise(call: KernelCall) -> KernelCall | None:
     plane_w = (sizes["out_w"] - 1) * sizes["stride_w"] + sizes["window_w"]
     sizes |= {"padding_code": sizes["in_zero_point"], "plane_h": plane_h, "plane_w": plane_w}
     arguments: dict[str, Argument] = {
-        "in": given["in"],
+        "in": original["in"],
         "channels": _stream(np.concatenate([_starts(np.zeros(len(first))), pairs], 1), rescaling),
-        "out": given["out"],
+        "out": original["out"],
         **{name: sizes[name] for name in (*_SIZES, "plane_h", "plane_w") if name != "out_c"},
     }
     return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * plane_h * plane_w)
@@ -117,9 +117,9 @@ _ONE_PIXEL = {"window_h": 1, "window_w": 1, "padding_top": 0, "padding_left": 0,
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
-    found = arguments[name]
-    assert isinstance(found, ConstantTable)
-    return found.data
+    table = arguments[name]
+    assert isinstance(table, ConstantTable)
+    return table.data
 
 
 def _chunks(matrix: np.ndarray) -> int | None:
@@ -169,12 +169,14 @@ def _int32(words: np.ndarray) -> np.ndarray:
 
 def _started(sums: Accumulators, offset: np.ndarray, order: np.ndarray | None = None) -> Rescaling:
     """The requantization of sums that come ``offset`` too large and without bias, of the channels in ``order``."""
-    found = requantization(sums)
-    words = found.words.astype(np.int64)
+    rescaling = requantization(sums)
+    words = rescaling.words.astype(np.int64)
     words = words if order is None else words[order]
     limits = (sums.zero_point, sums.low, sums.high)
-    if found.form != "Q_POSITIVE":
-        return Rescaling(found.form, _int32(np.concatenate([words[:, :1] - offset[:, None], words[:, 1:]], 1)), *limits)
+    if rescaling.form != "Q_POSITIVE":
+        return Rescaling(
+            rescaling.form, _int32(np.concatenate([words[:, :1] - offset[:, None], words[:, 1:]], 1)), *limits
+        )
     bias, multiplier, fraction = words.T
     start = (bias - offset) * multiplier + (fraction & 0xFFFFFFFF) + (sums.zero_point << 32)
     return Rescaling("Q_STARTED", _int32(np.stack([multiplier, start, start >> 32], 1)), *limits)

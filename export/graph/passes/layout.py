@@ -78,7 +78,7 @@ class _Layout:
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.where: dict[str, _Stored] = {}
-        self.made: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}
+        self.copies: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}
         for name, value in graph.values.items():
             if name in inputs:
                 self.values[name] = replace(value, shape=inputs[name][0])
@@ -126,14 +126,14 @@ class _Layout:
 
     def _unflattened(self, name: str) -> _Stored:
         """Where a value lies by its own axes: a flattening that nobody could absorb is written out."""
-        found = self.where[name]
-        if found.flat:
-            plain = self._arranged_view(found.name, found.view, tuple(range(len(found.view.shape))))
+        stored = self.where[name]
+        if stored.flat:
+            plain = self._arranged_view(stored.name, stored.view, tuple(range(len(stored.view.shape))))
             # An elementwise op may already have taken the name for what it computed before the flattening.
             flat = f"{name}.flat" if name in self.values else name
             self._emit_reshape(plain, flat, self._shape(name))
-            found = self.where[name] = _Stored(flat, View.identity(self._shape(name)))
-        return found
+            stored = self.where[name] = _Stored(flat, View.identity(self._shape(name)))
+        return stored
 
     def _fully_connected(self, node: Node) -> None:
         """Reads its input in whatever order it lies, and any rank: the columns of the weight follow."""
@@ -194,8 +194,8 @@ class _Layout:
         """The op's attributes in an arrangement, ``None`` if it has no such form."""
         if order == tuple(range(rank)):
             return dict(node.attrs)
-        found = node.row.transposed(node.attrs, tuple(order.index(axis) for axis in range(rank)), len(order))
-        return None if found is None else dict(found)
+        mapped = node.row.transposed(node.attrs, tuple(order.index(axis) for axis in range(rank)), len(order))
+        return None if mapped is None else dict(mapped)
 
     def _price(self, node: Node, runtime: list[str], order: _Order) -> tuple[int, int]:
         """Transposes and reshapes that an arrangement of an op's inputs costs."""
@@ -214,18 +214,18 @@ class _Layout:
             return name
         perm = _permutation(view, self.values[name].shape, order)
         key = (name, perm, shape)
-        if key not in self.made:
+        if key not in self.copies:
             turned = name
             if need == "transpose":
-                turned = f"{name}.turned{len(self.made)}"
+                turned = f"{name}.turned{len(self.copies)}"
                 value = self.values[name]
                 self.values[turned] = Value(tuple(value.shape[axis] for axis in perm), value.qparams)
                 self.nodes.append(Node("transpose", {"perm": perm}, (name,), (turned,)))
             if self.values[turned].shape != shape:
-                self._emit_reshape(turned, f"{name}.reshaped{len(self.made)}", shape)
-                turned = f"{name}.reshaped{len(self.made)}"
-            self.made[key] = turned
-        return self.made[key]
+                self._emit_reshape(turned, f"{name}.reshaped{len(self.copies)}", shape)
+                turned = f"{name}.reshaped{len(self.copies)}"
+            self.copies[key] = turned
+        return self.copies[key]
 
     def _emit_reshape(self, source: str, name: str, shape: tuple[int, ...]) -> None:
         # A reshape of a reshape is one of what that one had.
@@ -272,8 +272,8 @@ def _order(view: View, rank: int) -> _Order:
 
 def _stored_axes(view: View, stored: tuple[int, ...], order: _Order) -> list[int]:
     """The stored axes of more than one element (and the batch's) in the order in which an arrangement has them."""
-    found = [view.axes[axis] for axis in order if axis is not None]
-    return [axis for axis in found if axis is not None and (axis == 0 or stored[axis] > 1)]
+    axes = [view.axes[axis] for axis in order if axis is not None]
+    return [axis for axis in axes if axis is not None and (axis == 0 or stored[axis] > 1)]
 
 
 def _need(view: View, stored: tuple[int, ...], order: _Order) -> str | None:

@@ -30,7 +30,7 @@ class ResumePoint(pl.Callback):
         self.path = Path(os.path.realpath(folder)) / "resume.ckpt"
 
     @property
-    def found(self) -> str | None:
+    def checkpoint(self) -> str | None:
         """The checkpoint to go on from, if there is one."""
         return str(self.path) if os.path.isfile(self.path) else None
 

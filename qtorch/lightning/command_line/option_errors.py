@@ -25,7 +25,7 @@ def in_a_line(message: str, options: Collection[str]) -> str:
         message: of the reader of options.
         options: that there are.
     """
-    key = found[1] if (found := _KEY.search(message)) else ""
+    key = keyed[1] if (keyed := _KEY.search(message)) else ""
     if named := _CLASS.search(message):
         return f"--{key}: there is no class {named[1]} that fits: {named[2].strip()}"
     if _BOOLEAN.search(message):

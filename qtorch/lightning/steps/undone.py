@@ -97,8 +97,8 @@ class _Optimizers:
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         trainer: Any = self._pl_module._trainer
-        found = [None] if trainer is None else trainer.optimizers
-        return _Inert(found[0]) if len(found) == 1 else [_Inert(each) for each in found]
+        optimizers = [None] if trainer is None else trainer.optimizers
+        return _Inert(optimizers[0]) if len(optimizers) == 1 else [_Inert(each) for each in optimizers]
 
 
 class _Schedulers:
@@ -111,8 +111,8 @@ class _Schedulers:
         trainer: Any = self._pl_module._trainer
         if trainer is None:
             return _Inert()
-        found = [_Inert(each.scheduler) for each in trainer.lr_scheduler_configs]
-        return found if len(found) > 1 else next(iter(found), None)
+        schedulers = [_Inert(each.scheduler) for each in trainer.lr_scheduler_configs]
+        return schedulers if len(schedulers) > 1 else next(iter(schedulers), None)
 
 
 class _Kept:
