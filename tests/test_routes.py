@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import prune
 
 import qtorch
 from qtorch import Mode
@@ -110,3 +111,44 @@ def test_a_weight_s_grid_follows_to_another_device(options: dict[str, Any]) -> N
     qat, _ = calibrated(DENSE, **options)
     grid = op_of(qat.to("meta"), "0").constants.weight_grid
     assert {tensor.device.type for tensor in vars(grid).values() if isinstance(tensor, Tensor)} == {"meta"}
+
+
+@pytest.mark.parametrize("role", ["weight", "bias"])
+def test_a_constant_that_pruning_computes_is_not_left_out(role: str) -> None:
+    qat, x = calibrated(DENSE)
+    op = op_of(qat, "0")
+    with torch.no_grad():
+        op.bias.add_(1.0)
+    prune.random_unstructured(op, role, 1)
+    qtorch.set_mode(qat, Mode.EXACT)
+    exact = qat(x)
+    qtorch.set_mode(qat, Mode.FAKE)
+    apart = (qat(x) - exact).detach().abs()
+    assert float(apart.max()) <= 1.01 * float(op.output.scale)
+
+
+def test_a_range_is_followed_where_a_quantizer_itself_is_told_to() -> None:
+    qat, x = calibrated(DENSE)
+    qtorch.set_mode(qat, Mode.FAKE)
+    qat.train()
+    output = op_of(qat, "0").output
+    before = float(output.scale)
+    output.observing = True
+    qat(x * 30)
+    assert float(output.scale) > 2 * before
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_shallow_copy_computes_with_its_own_parameters(mode: Mode) -> None:
+    qat, x = calibrated(DENSE)
+    qtorch.set_mode(qat, mode)
+    op = op_of(qat, "0")
+    shallow, replica = copy.copy(op), op._replicate_for_data_parallel()
+    shallow._parameters = {name: nn.Parameter(0.5 * each.detach()) for name, each in op._parameters.items()}
+    for name, each in shallow._parameters.items():
+        setattr(replica, name, each.detach())
+    wanted = copy.deepcopy(op)
+    wanted.load_state_dict(shallow.state_dict())
+    assert not torch.equal(wanted(x), op(x))
+    assert torch.equal(shallow(x), wanted(x))
+    assert torch.equal(replica(x), wanted(x))

@@ -5,6 +5,7 @@ One function quantizes a weight, in training and at export alike.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -95,6 +96,14 @@ class LayerConstants:
             per_channel = config.weights == "per_channel" and config.weight_dtype not in demand.per_tensor
             channels = self.own()["weight"].shape[self.channel_axis]
             self.weight_grid = WeightGrid(config, self.channel_axis if per_channel else None, channels)
+
+    def held_by(self, holder: nn.Module) -> LayerConstants:
+        """The same constants of another module: of a copy that shares everything but the parameters themselves."""
+        if holder is self.holder:
+            return self
+        constants = copy.copy(self)
+        constants.holder = holder
+        return constants
 
     # What is trained, and what float arithmetic takes.
 

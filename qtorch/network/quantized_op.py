@@ -222,6 +222,16 @@ class QuantizedOp(nn.Module):
             grid.load(state)
             self.choose_route()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A shallow copy computes with its own parameters, as every module does.
+        super().__setstate__(state)
+        self.constants = self.constants.held_by(self)
+
+    def _replicate_for_data_parallel(self) -> QuantizedOp:
+        replica: QuantizedOp = super()._replicate_for_data_parallel()
+        replica.constants = self.constants.held_by(replica)
+        return replica
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.constants.weight_grid is not None:
             self.constants.weight_grid.move(fn)

@@ -132,12 +132,13 @@ def sum_of_products_route(layer: Layer, x: Tensor) -> Tensor:
     constants = layer.constants
     own: Any = constants.holder._parameters
     weight, bias = own.get("weight"), own.get("bias")
-    if weight is None or weight.dtype is not torch.float32:
-        # Computed from other parameters, as pruning does it, or refused.
+    source, output, grid = layer.sources["input"], layer.output, constants.weight_grid
+    computed = weight is None or (bias is None and "bias" in constants.roles)
+    if computed or weight.dtype is not torch.float32 or output.observing:
+        # Computed from other parameters, as pruning does it, or refused; or the range is to be followed.
         require_float32(own.items(), layer.row.name)
         y: Tensor = _fake(layer, {"input": x})
         return y
-    source, output, grid = layer.sources["input"], layer.output, constants.weight_grid
     assert grid is not None
     # A bias that widens the scale is some millions of times its channel's weights: training need not see that.
     room = None if torch.is_grad_enabled() else bias
