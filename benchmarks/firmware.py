@@ -12,6 +12,7 @@ from benchmarks.suite import Suite, markdown_table
 from export.c.network import c_network
 from export.cost import machines as machine_profile
 from export.cost import profile
+from export.cost.macs import all_multiply_accumulates
 from export.graph.ir import Graph
 from export.tflite.writer import write_tflite
 from firmware.emulation import MACHINES, Machine, available
@@ -81,7 +82,7 @@ def _limits(graph: Graph) -> dict[str, Any]:
     ``smlad`` is the count of Cortex-M4's widest multiplication, which forms two products; ``least_memory`` are bytes of
     the tensors that are needed at once, and ``memory`` those of the plan.
     """
-    products = machine_profile.all_multiply_accumulates(graph)
+    products = all_multiply_accumulates(graph)
     network = c_network(graph)
     return {
         "products": products,

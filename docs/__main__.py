@@ -72,6 +72,7 @@ _CHAPTERS = {
         "export/cost/profile.py",
         "export/cost/layers.py",
         "export/cost/machines.py",
+        "export/cost/macs.py",
         "export/cost/board_estimate.py",
         "export/console/page.py",
         "export/console/terminal.py",

@@ -21,6 +21,9 @@ __all__ = ["House", "circles", "floors", "house", "main"]
 
 ROOT = Path(__file__).parents[1]
 
+#: Imports that the message about a circle names.
+_SHOWN = 12
+
 
 @dataclass(frozen=True)
 class House:
@@ -30,8 +33,9 @@ class House:
         lines: of each file, by its path.
         budgets: lines that each package may have.
         longest: lines that a file may have.
-        rooms: of each package whose import contract names them.
-        imports: pairs of modules by dotted name, importer first. Imports for types alone are not run, and no pairs.
+        rooms: of each package, and of each room, whose import contract names them.
+        imports: by a pair of modules, importer first and both by dotted name, the file and line where the import stands
+            first. Imports for types alone are not run, and no pairs.
         exceptions: files that may be longer, each with its reason.
     """
 
@@ -39,7 +43,7 @@ class House:
     budgets: Mapping[str, int]
     longest: int
     rooms: Mapping[str, frozenset[str]]
-    imports: frozenset[tuple[str, str]]
+    imports: Mapping[tuple[str, str], str]
     exceptions: Mapping[str, str]
 
     def arrows(self, package: str) -> frozenset[tuple[str, str]]:
@@ -73,15 +77,33 @@ class House:
                     f"{package}: expected at most {budget:,} lines, got {count:,}. Remedy: write less, or raise the "
                     "budget in pyproject.toml on purpose"
                 )
-        for path in self.lines:
-            package, room = Path(path).parts[0], room_of(module_of(path))
-            if package in self.rooms and room not in self.rooms[package] | {"__init__"}:
-                faults.append(f"{path}: expected a room that the import contract of {package} names, got {room!r}")
+        return faults + self._strays() + self._circles()
+
+    def _strays(self) -> list[str]:
+        return [
+            f"{path}: expected a room that the import contract of {container} names, got "
+            f"{room_of(module_of(path), container)!r}. Remedy: put the file into one of {container}'s rooms, or write "
+            "the new one into `layers` of that contract in pyproject.toml, then run `python -m docs`, which makes the "
+            "tables of docs/architecture.md"
+            for path in self.lines
+            for container, rooms in self.rooms.items()
+            if module_of(path).startswith(f"{container}.") and room_of(module_of(path), container) not in rooms
+        ]
+
+    def _circles(self) -> list[str]:
+        faults = []
         for package in self.budgets:
             for circle in circles(self.arrows(package)):
-                faults.append(f"{package}: expected rooms that import one way, got a circle of {', '.join(circle)}")
-        for circle in circles(self.imports):
-            faults.append(f"expected files that import one way, got a circle of {', '.join(circle)}")
+                between = {
+                    (one, other): place
+                    for (one, other), place in self.imports.items()
+                    if one.startswith(f"{package}.") and other.startswith(f"{package}.")
+                    if room_of(one) != room_of(other) and {room_of(one), room_of(other)} <= {*circle}
+                }
+                faults.append(f"{package}: expected rooms that import one way, got a {_circle(circle, between)}")
+        for circle in circles(frozenset(self.imports)):
+            between = {pair: place for pair, place in self.imports.items() if {*pair} <= {*circle}}
+            faults.append(f"expected files that import one way, got a {_circle(circle, between)}")
         return faults
 
     def report(self) -> str:
@@ -105,7 +127,7 @@ class House:
         parts.append(f"{'together':<28}{total:>8,}  {sum(self.budgets.values()):>9,}")
         longest = sorted(self.lines.items(), key=lambda each: -each[1])[:5]
         parts.append(f"longest, of {self.longest} allowed: " + ", ".join(f"{path} {count}" for path, count in longest))
-        parts.append(f"circles of files: {len(circles(self.imports))}")
+        parts.append(f"circles of files: {len(circles(frozenset(self.imports)))}")
         return "\n".join(parts)
 
     def _by_package(self) -> dict[str, int]:
@@ -127,15 +149,13 @@ def house(root: Path = ROOT) -> House:
         rooms={
             package: frozenset(room for floor in order for room in floor) for package, order in floors(root).items()
         },
-        imports=frozenset(
-            (module, name) for module, path in modules.items() for name in _imported(files[path], module, modules)
-        ),
+        imports=_imports(files, modules),
         exceptions=settings["house"].get("longer", {}),
     )
 
 
 def floors(root: Path = ROOT) -> dict[str, list[tuple[str, ...]]]:
-    """By package the rooms that its import contract names, from the one that imports all others down."""
+    """By package, or room with a contract of its own, what stands in it, from what imports all else down."""
     settings: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     return {
         contract["containers"][0]: [tuple(name.strip() for name in floor.split("|")) for floor in contract["layers"]]
@@ -168,9 +188,9 @@ def _reached(name: str, following: Mapping[str, set[str]]) -> set[str]:
     return reached
 
 
-def room_of(module: str) -> str:
-    """The folder or file below its package in which a module stands."""
-    parts = module.split(".")
+def room_of(module: str, container: str = "") -> str:
+    """The folder or file below its package, or below another container, in which a module stands."""
+    parts = module.split(".")[container.count(".") :]
     return parts[1] if len(parts) > 1 else "__init__"
 
 
@@ -187,8 +207,32 @@ def _files(root: Path) -> Iterator[Path]:
             yield from folder.rglob("*.py")
 
 
-def _imported(text: str, module: str, modules: Mapping[str, str]) -> Iterator[str]:
-    """The modules that a file names in its imports, wherever they stand, but for types alone; not itself."""
+def _circle(circle: tuple[str, ...], between: Mapping[tuple[str, str], str]) -> str:
+    """A circle with the imports that close it: first those between rooms or files that have the fewest."""
+    count = Counter((room_of(one), room_of(other)) for one, other in between)
+    ordered = sorted(between.items(), key=lambda each: (count[room_of(each[0][0]), room_of(each[0][1])], each[1]))
+    arrows = [f"{place} -> {imported}" for (_, imported), place in ordered[:_SHOWN]]
+    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return (
+        f"circle of {', '.join(circle)}: {', '.join(arrows)}{more}. Remedy: move what both need into one that stands "
+        "below them, or hand it in as an argument"
+    )
+
+
+def _imports(files: Mapping[str, str], modules: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """See :attr:`House.imports`; ``files`` are texts by path, ``modules`` paths by dotted name."""
+    imports: dict[tuple[str, str], str] = {}
+    for module, path in modules.items():
+        # What a relative import begins from: the folder that the file stands in.
+        folder = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
+        for name, line in sorted(_imported(files[path], folder, modules), key=lambda each: each[1]):
+            if name != module:
+                imports.setdefault((module, name), f"{path}:{line}")
+    return imports
+
+
+def _imported(text: str, folder: str, modules: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """The modules that a file names in its imports, wherever they stand, but for types alone, each with its line."""
     waiting: list[ast.AST] = [ast.parse(text)]
     while waiting:
         node = waiting.pop()
@@ -197,12 +241,15 @@ def _imported(text: str, module: str, modules: Mapping[str, str]) -> Iterator[st
         waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in modules else node.module for name in inside]
+        elif isinstance(node, ast.ImportFrom):
+            # One dot is the folder itself, each further one the folder around it.
+            above = folder.split(".")[: folder.count(".") + 2 - node.level] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            inside = [f"{origin}.{alias.name}" for alias in node.names]
+            names = [name if name in modules else origin for name in inside]
         else:
             continue
-        yield from (name for name in names if name in modules and name != module)
+        yield from ((name, node.lineno) for name in names if name in modules)
 
 
 def main() -> int:

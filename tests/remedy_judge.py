@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import qtorch
 from qtorch.errors import UnsupportedLayer
-from qtorch.preparation.remedies import SUPPORTED
+from qtorch.preparation.refusal_remedy import SUPPORTED
 
 ROOT = Path(__file__).parents[1]
 #: What a form may speak of.

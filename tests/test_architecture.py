@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import tomllib
 
 from docs.house import floors
 from docs.rooms import PAGE, with_tables
+from export import __main__ as export_main
+from export.commands.export import export_command
+from export.html import page
+from tests.pass_cases import PASSES
 
 ROOT = Path(__file__).parents[1]
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -45,6 +50,40 @@ def test_packages_stand_in_the_contracts_order() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     packages = next(each for each in settings["contracts"] if "containers" not in each and each["type"] == "layers")
     assert "in the order " + ", ".join(f"`{each}`" for each in packages["layers"]) in TEXT
+
+
+def test_every_room_of_an_export_but_those_of_a_run_knows_nothing_of_training() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    contract = next(each for each in settings["contracts"] if each["name"].startswith("An export knows nothing"))
+    rooms = {f"export.{room}" for floor in floors()["export"] for room in floor}
+    assert set(contract["source_modules"]) == rooms - {"export.__main__", "export.commands", "export.lightning_run"}
+    assert "export.lightning_run" in contract["forbidden_modules"]
+
+
+def _public(folder: str) -> set[object]:
+    """What the files of a folder name in their ``__all__``."""
+    stems = [each.stem for each in (ROOT / folder).glob("*.py") if each.stem != "__init__"]
+    modules = [import_module(f"{folder.replace('/', '.')}.{stem}") for stem in stems]
+    return {getattr(module, name) for module in modules for name in module.__all__ if callable(getattr(module, name))}
+
+
+def test_every_rewrite_is_called_and_has_cases() -> None:
+    rewrites = _public("export/graph/passes")
+    calling = vars(import_module("export.graph.build")).values()
+    assert rewrites
+    assert {each for each in rewrites if each not in calling} == set()
+    shown = {name.partition(":")[0] for name in PASSES}
+    assert shown == {each.__name__ for each in rewrites}  # type: ignore[attr-defined]
+
+
+def test_every_section_stands_on_the_page() -> None:
+    sections = {each for each in _public("export/html") if getattr(each, "__name__", "").endswith("_section")}
+    assert {section for _, _, section in page._SECTIONS} == sections
+
+
+def test_every_command_can_be_called() -> None:
+    commands = {each for each in _public("export/commands") if getattr(each, "__name__", "").endswith("_command")}
+    assert {*export_main._COMMANDS.values(), export_command} == commands
 
 
 def test_what_it_names_exists() -> None:

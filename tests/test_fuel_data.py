@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from qtorch.baselines import linear_regression
 from qtorch.errors import BadConfiguration, BadData, NotFinite
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
 from qtorch.lightning.regression import regression_metrics
-from qtorch.numbers.linear_regression import linear_regression
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.table import generate, read_csv
 

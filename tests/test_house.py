@@ -18,6 +18,10 @@ two = 100
 name = "rooms of one"
 containers = ["one"]
 layers = ["up | beside", "down"]
+[[tool.importlinter.contracts]]
+name = "inside up"
+containers = ["one.up"]
+layers = ["first | third | fourth", "second"]
 """
 FILES = {
     "one/__init__.py": "",
@@ -69,15 +73,38 @@ def test_lines_and_arrows_are_counted(root: Path) -> None:
             "x = 1\n",
             "one/attic/things.py: expected a room that the import contract",
         ),
-        ("one/loose.py", "x = 1\n", "one/loose.py: expected a room that the import contract of one names, got 'loose'"),
+        (
+            "one/loose.py",
+            "x = 1\n",
+            "one/loose.py: expected a room that the import contract of one names, got 'loose'. Remedy: put the file "
+            "into one of one's rooms, or write the new one into `layers` of that contract in pyproject.toml, then run",
+        ),
+        (
+            "one/up/attic.py",
+            "x = 1\n",
+            "one/up/attic.py: expected a room that the import contract of one.up names, got 'attic'",
+        ),
         ("loose.py", "x = 1\n", "loose.py: expected a package with a budget"),
         ("three/__init__.py", "", "three: expected a package with a budget"),
         (
             "one/down/numbers.py",
             "import one.up.first\n",
-            "one: expected rooms that import one way, got a circle",
+            "one: expected rooms that import one way, got a circle of down, up: "
+            "one/down/numbers.py:1 -> one.up.first, one/up/first.py:1 -> one.down.numbers. Remedy: move what both need",
         ),
-        ("one/up/second.py", "from one.up import first\n", "got a circle of one.up.first, one.up.second"),
+        (
+            "one/up/second.py",
+            "\nfrom one.up import first\n",
+            "got a circle of one.up.first, one.up.second: "
+            "one/up/first.py:2 -> one.up.second, one/up/second.py:2 -> one.up.first. Remedy: move what both need",
+        ),
+        ("one/up/second.py", "from . import first\n", "got a circle of one.up.first, one.up.second"),
+        ("one/up/second.py", "from .first import first\n", "got a circle of one.up.first, one.up.second"),
+        ("one/down/numbers.py", "from ..up import first\n", "got a circle of one.down.numbers, one.up.first"),
+        ("one/down/numbers.py", "from ..up.first import x\n", "one: expected rooms that import one way, got a circle"),
+        ("one/down/__init__.py", "from . import numbers\nfrom .numbers import x\n", None),
+        ("one/down/__init__.py", "from ..up import first\n", "one: expected rooms that import one way, got a circle"),
+        ("one/up/__init__.py", "from .first import x\n", None),
     ],
 )
 def test_what_is_against_the_rules_is_named(root: Path, path: str, text: str, words: str | None) -> None:

@@ -24,6 +24,7 @@ from qtorch.network.calibration import observe_in_training
 from qtorch.numbers.functional import dequantize
 from qtorch.numbers.straight_through import learned_step, lsq_gradient_scale
 from qtorch.ranges.observers import make_observer
+from tests.observers import every_observer
 
 
 def perceptron() -> nn.Sequential:
@@ -236,7 +237,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "image": image_network,
     "branches": Branches,
 }
-OBSERVERS = ["minmax", "moving_average:0.8", "percentile:99", "mse", "entropy", "fixed:-4:4", "lsq", "lsq+"]
+OBSERVERS = every_observer(moving_average="0.8", percentile="99", fixed="-4:4")
 CONFIGS: list[dict[str, Any]] = [
     *({"scales": scales} for scales in ("lsq", "lsq+", "pact")),
     *({"scales": scales, "weights": "per_tensor", "weight_bits": 4} for scales in ("lsq", "lsq+", "pact")),

@@ -15,6 +15,7 @@ from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.ranges.histogram import Histogram
 from qtorch.ranges.observer import Observer
 from qtorch.ranges.observers import make_observer
+from tests.observers import every_observer
 
 
 def make_observer_of(
@@ -27,9 +28,7 @@ def make_observer_of(
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-@pytest.mark.parametrize(
-    "name", ["minmax", "moving_average", "percentile:99.9", "mse", "entropy", "fixed:-1:1", "lsq", "lsq+"]
-)
+@pytest.mark.parametrize("name", every_observer(percentile="99.9", fixed="-1:1"))
 def test_every_observer_calibrates_a_network(name: str, activations: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -137,7 +136,7 @@ def test_lsq_starts_a_positive_weight_and_a_wide_activation_at_its_step() -> Non
 
 
 #: Of every kind one, with parameters.
-EVERY = ["minmax", "moving_average:0.8", "percentile:98", "mse", "entropy", "fixed:-1:2", "lsq", "lsq+"]
+EVERY = every_observer(moving_average="0.8", percentile="98", fixed="-1:2")
 
 
 def ends(observer: Observer) -> list[np.ndarray]:

@@ -12,8 +12,9 @@ from torch import Tensor, fx, multiprocessing, nn
 import qtorch
 from qtorch import Mode
 from qtorch.network.calibration import observe_in_training
+from tests.observers import every_observer
 
-OBSERVERS = ("minmax", "moving_average", "percentile:99", "mse", "entropy", "fixed:-1:1", "lsq", "lsq+")
+OBSERVERS = every_observer(percentile="99", fixed="-1:1")
 
 
 def batch(rank: int) -> Tensor:

@@ -21,7 +21,8 @@ from export.cost import machines as machine_profile
 from export.cost import profile as profiling
 from export.cost.board_estimate import estimates
 from export.cost.layers import graph_layer
-from export.cost.machines import all_machines, multiply_accumulates, on_machine
+from export.cost.machines import all_machines, on_machine
+from export.cost.macs import multiply_accumulates
 from export.cost.profile import file_profile, profile
 from export.graph.build import float_graph, integer_graph
 from export.graph.interpret import interpret

@@ -20,7 +20,7 @@ import qtorch
 from export.commands.support import support_table
 from qtorch.errors import BadInput
 from qtorch.preparation.matching import supported_names
-from qtorch.preparation.remedies import SUPPORTED, remedy
+from qtorch.preparation.refusal_remedy import SUPPORTED, remedy
 from qtorch.remedies.asked import Asked
 from tests.remedy_judge import NAMES, ROOT, Called, agrees, form_of, judge, refusal
 

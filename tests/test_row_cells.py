@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import qtorch
 from export.cost.layers import file_layers
-from export.cost.machines import multiply_accumulates
+from export.cost.macs import multiply_accumulates
 from export.engines import LITERT_REFERENCE
 from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value, check
@@ -25,7 +25,7 @@ from export.tflite.writer import write_tflite
 from qtorch.capture import writing_calls
 from qtorch.errors import BadInput
 from qtorch.ops import ROWS
-from qtorch.preparation.remedies import remedy
+from qtorch.preparation.refusal_remedy import remedy
 from qtorch.remedies.asked import NO_FORM, Asked
 from qtorch.remedies.without_row import WITHOUT_ROW
 from qtorch.row.constraints import BiasFromAccumulator, SymmetricWeight

@@ -1,4 +1,7 @@
-"""The headers that firmware includes: the model's bytes, its scaling, its ops, its arena, and vectors to test it by."""
+"""The headers that firmware includes: the model's bytes, its scaling, its ops, its arena, and vectors to test it by.
+
+Which of them an export has and with what figures; how each is written is in :mod:`export.device.headers`.
+"""
 
 from __future__ import annotations
 

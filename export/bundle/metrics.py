@@ -14,7 +14,7 @@ from export.bundle.proof import Proof
 from export.c.compiled import not_run
 from export.cost.board_share import board_shares
 from export.cost.choice_cost import ChoiceCost
-from export.cost.machines import all_multiply_accumulates
+from export.cost.macs import all_multiply_accumulates
 from export.figures.left_out import without_data
 from export.figures.output_columns import output_figures
 from export.figures.provenance import provenance

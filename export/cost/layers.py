@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from export.cost.machines import multiply_accumulates, on_machine
+from export.cost.machines import on_machine
+from export.cost.macs import multiply_accumulates
 from export.graph.ir import Graph, Node
 from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
 from firmware.emulation import Machine

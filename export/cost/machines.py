@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from export.c.network import c_network
 from export.c.source import c_source
+from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret
-from export.graph.ir import Graph, Node
+from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
 from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
 from qtorch.errors import ParityError, UnsupportedLayer
@@ -18,8 +19,6 @@ from qtorch.errors import ParityError, UnsupportedLayer
 __all__ = [
     "MachineProfile",
     "all_machines",
-    "all_multiply_accumulates",
-    "multiply_accumulates",
     "on_machine",
     "replayed",
 ]
@@ -57,19 +56,6 @@ class MachineProfile:
 def all_machines() -> tuple[Machine, ...]:
     """Every machine that counts."""
     return tuple(machine for machine in MACHINES.values() if machine.unit is not None)
-
-
-def multiply_accumulates(graph: Graph, node: Node) -> int:
-    """Products that an op sums up, those with padding included; 0 of one that sums up none."""
-    if node.row.macs is None:
-        return 0
-    roles = node.input_roles() | node.output_roles()
-    return node.row.macs({role: graph.values[name].shape for role, name in roles.items()})
-
-
-def all_multiply_accumulates(graph: Graph) -> int:
-    """Those of all nodes."""
-    return sum(multiply_accumulates(graph, node) for node in graph.nodes)
 
 
 def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:

@@ -3,6 +3,8 @@
 Every header compiles without warnings as C99 and as C++11 or later. The same arguments give the same bytes: no date, no
 path, no version of the machine that wrote them. ``name`` may be any string; the files and symbols bear
 :func:`~export.c_language.names.c_identifier` of it, macros the same in upper case.
+
+What an export fills them with, :mod:`export.bundle.device_headers` says.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from export.figures.stage_names import stage_name
 from export.figures.stages import StageFigures
 from export.figures.subject import Subject
 from export.figures.verdict import Candidate, Verdict, no_verdict, verdict
+from qtorch.baselines import linear_regression
 from qtorch.errors import BadConfiguration
-from qtorch.numbers.linear_regression import linear_regression
 
 __all__ = ["judgement"]
 

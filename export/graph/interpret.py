@@ -1,6 +1,7 @@
 """Runs a graph through the rows' integer references: the living definition of what the device computes.
 
-Every op takes a whole batch of samples at once, so that it is fast enough to train against.
+Every op takes a whole batch of samples at once. Training does not come here: it has routes of its own,
+:mod:`qtorch.network.routes`, to the same integers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The graph of integers between a QAT network and every writer. It knows no file format and no torch module.
+"""The graph, of integers or in floats, between a network and every writer. It knows no file format and no torch module.
 
 A :class:`Graph` is frozen; passes return a new one. :func:`check` states what every graph must satisfy and runs between
 passes.

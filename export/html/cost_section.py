@@ -8,7 +8,7 @@ from export.c.memory_plan import plan
 from export.c.tensor_buffers import tensor_buffers
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
-from export.cost.machines import all_multiply_accumulates, multiply_accumulates
+from export.cost.macs import all_multiply_accumulates, multiply_accumulates
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
 from export.html.charts import bar

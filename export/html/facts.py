@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from export.cost.machines import all_multiply_accumulates
+from export.cost.macs import all_multiply_accumulates
 from export.figures.provenance import day
 from export.figures.record import Record, target_of
 from export.figures.sensitivity import LayerCost, layer_costs

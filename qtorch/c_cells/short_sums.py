@@ -2,7 +2,8 @@
 
 ``code = clamp((x * a + y * b + addend) >> shift)``. For factors and a shift that are given, each pair of codes leaves
 the addend an interval. Halves of negative sums go away from zero as those of positive ones do: a factor one unit too
-great sees to that, far below what else it changes.
+great sees to that, far below what else it changes. Sums of products on int16
+activations are in :mod:`qtorch.families.wide_sums`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""C cells of ops with weights on int16 activations: sums of 48 bits, one rounding, one kernel for all convolutions."""
+"""C cells of ops with weights on int16 activations: sums of 48 bits, one rounding, one kernel for all convolutions.
+
+Here and not in :mod:`qtorch.c_cells`, because they share a multiplier with :mod:`qtorch.families.accumulator`; sums of
+two codes in C are in :mod:`qtorch.c_cells.short_sums`.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
+from qtorch.baselines import linear_regression
 from qtorch.lightning.task import Part, Task
-from qtorch.numbers.linear_regression import linear_regression
 
 __all__ = ["Regression", "regression_contributions", "regression_metrics"]
 

@@ -1,4 +1,8 @@
-"""A known answer: one input of a prepared network and what it makes of it, kept to see whether another is the same."""
+"""A known answer: one input of a prepared network and what it makes of it, kept to see whether another is the same.
+
+A network that was loaded is compared here with the one that was saved: of a checkpoint by
+:mod:`qtorch.lightning.checkpoint`, of a state dict by :mod:`qtorch.network.quantized_network`.
+"""
 
 from __future__ import annotations
 

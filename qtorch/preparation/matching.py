@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from qtorch.capture.nodes import is_tensor, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
-from qtorch.preparation.remedies import SUPPORTED, asked, remedy
+from qtorch.preparation.refusal_remedy import SUPPORTED, asked, remedy
 from qtorch.row.row import Call, Match, Refused, Row
 
 __all__ = ["MatchedCall", "constant_of", "find_row", "refusal", "supported_names"]

@@ -1,4 +1,4 @@
-"""States that begin with zeros, one for each sample: ``x.new_zeros(x.shape[0], n)``, which is no constant.
+"""Start states of recurrent networks, zeros for each sample: ``x.new_zeros(x.shape[0], n)``, which is no constant.
 
 A device has no op that makes a tensor of the batch's size. A number of each sample times zeros is such a tensor, and
 its integers are those of zero, whatever the number is.

@@ -1,4 +1,4 @@
-"""Sums whose length the network's shapes decide: kernels keep them in int32, and say nothing when they leave it.
+"""Room for sums whose length the network's shapes decide: refused here where one could leave its kernel's int32.
 
 What sums of products with trained weights may reach, :func:`qtorch.families.accumulator.require_room` knows.
 """

@@ -1,4 +1,4 @@
-"""Nodes that pass values on: training uses them, or they take a network apart, and the device does not see them."""
+"""Nodes that pass values on, dropout and identity among them: the device does not see them."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
 
 import torch
 from torch import Tensor
@@ -119,9 +120,7 @@ class MovingAverageObserver(_Extrema):
 class FixedObserver(Observer):
     """``[low, high]`` as given: for inputs whose limits are known."""
 
-    def __init__(
-        self, axis: int | None = None, levels: int = 256, symmetric: bool = False, low: float = -1.0, high: float = 1.0
-    ) -> None:
+    def __init__(self, axis: int | None, levels: int, symmetric: bool, low: float, high: float) -> None:
         super().__init__(axis, levels, symmetric)
         # As float32, in which grids are made; the span too.
         holds = -math.inf < low <= high < math.inf and high - low <= torch.finfo(torch.float32).max
@@ -149,7 +148,8 @@ class FixedObserver(Observer):
         return ends if self.axis is None else (ends[0].repeat(self.channels), ends[1].repeat(self.channels))
 
 
-#: By name; a name's parameters follow behind colons. ``lsq`` and ``lsq+`` are what learned scales start from.
+#: By name; a name's parameters, the constructor's beyond those of every observer, follow behind colons. ``lsq`` and
+#: ``lsq+`` are what learned scales start from.
 OBSERVERS: dict[str, Callable[..., Observer]] = {
     "minmax": MinMaxObserver,
     "moving_average": MovingAverageObserver,
@@ -161,8 +161,11 @@ OBSERVERS: dict[str, Callable[..., Observer]] = {
     "lsq+": LSQPlusObserver,
 }
 
-#: How many parameters each takes; at most that many.
-_PARAMETERS = {"moving_average": 1, "percentile": 1, "fixed": 2}
+
+def _parameters(observer: Callable[..., Observer]) -> tuple[int, int]:
+    """How many an observer takes beyond those of all, at least and at most: what its constructor says."""
+    own = list(signature(observer).parameters.values())[len(signature(Observer).parameters) :]
+    return sum(each.default is Parameter.empty for each in own), len(own)
 
 
 def make_observer(specification: str, axis: int | None = None, levels: int = 256, symmetric: bool = False) -> Observer:
@@ -189,8 +192,7 @@ def make_observer(specification: str, axis: int | None = None, levels: int = 256
         parameters = [float(value) for value in arguments]
     except ValueError:
         parameters = []
-    most = _PARAMETERS.get(name, 0)
-    least = 2 if name == "fixed" else 0
+    least, most = _parameters(OBSERVERS[name])
     if len(parameters) != len(arguments) or not least <= len(arguments) <= most:
         raise BadConfiguration(
             where=f"observer {name!r}",

@@ -1,4 +1,7 @@
-"""Remedies for calls that work on each element by itself, in one op or a few."""
+"""Remedies for calls that work on each element by itself, as rows of elementwise ops say them.
+
+GELU, Mish and others that no one row is the nearest form of are in :mod:`qtorch.remedies.without_row`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Remedies for calls that no row is the nearest form of: several ops together, or none; the others stand in their rows.
 
-Exact forms come before such as change the network, and where there is none it is said. Tests build every layer and
-call every function of PyTorch that can be built and called alone, and try what is written here.
+GELU and Mish are here, several ops together; :mod:`qtorch.remedies.elementwise` has what rows of elementwise ops say.
+Exact forms come before such as change the network, and where there is none it is said. Tests build every layer and call
+every function of PyTorch that can be built and called alone, and try what is written here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A straight line through samples: what a network has to be better than."""
+"""Baselines: what a network has to be better than. So far a straight line through samples."""
 
 from __future__ import annotations
 

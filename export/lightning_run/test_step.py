@@ -1,4 +1,4 @@
-"""Test figures of a run's networks: a task's own of its arrays, or what any other module's own test step logs."""
+"""The test step as a measure of a run's networks: a task's own of its arrays, or what others log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to write instead of a call that no row stands for: the nearest form that can be exported, if there is one.
+"""What a refusal advises: the nearest form of a call that can be exported, of :mod:`qtorch.remedies` and of rows.
 
 A form stands in backticks and is what a person can write: a layer, or an expression of the call's own tensor ``x``,
 behind statements where it needs some. Layers that such statements make belong into ``__init__``; ``weight`` and
