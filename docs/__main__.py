@@ -58,7 +58,7 @@ _CHAPTERS = {
         "export/tflite/reader.py",
         "export/c/model.py",
         "export/device/headers.py",
-        "export/boards.py",
+        "export/boards/__init__.py",
         "export/device/firmware_project.py",
     ),
     "Checks and measurements": (

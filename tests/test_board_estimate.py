@@ -6,13 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from export.boards import BOARDS, CLOCKS, SUPPLIES, WITHOUT_SUPPLY, Supply
-from export.cost.board_estimate import Estimate, estimates
+from export.boards import BOARDS, Board, Supply, Zephyr
+from export.cost.board_estimate import Estimate, estimates, machine_of
 from export.cost.machines import MachineProfile
+from qtorch.errors import BadConfiguration
 
 
 def counted(cpu: str, unit: str, median: float, **more: object) -> MachineProfile:
     return replace(MachineProfile("machine", cpu, unit, median=median), **more)  # type: ignore[arg-type]
+
+
+def supply_of(board: str) -> Supply:
+    supply = BOARDS[board].supply
+    assert isinstance(supply, Supply)
+    return supply
 
 
 def only(board: str, *machines: MachineProfile, **options: object) -> Estimate:
@@ -28,9 +35,9 @@ def test_time_and_energy_are_the_products_that_they_say() -> None:
     assert uno.microjoules == pytest.approx(520)
     assert uno.time_is == "counted"
     assert "proportional to the clock" in uno.assumptions
-    assert SUPPLIES["uno"].source in uno.assumptions
+    assert supply_of("uno").source in uno.assumptions
     assert nano.milliseconds == pytest.approx(1)
-    assert nano.microjoules == pytest.approx(SUPPLIES["nano33ble"].milliamps * SUPPLIES["nano33ble"].volts)
+    assert nano.microjoules == pytest.approx(supply_of("nano33ble").milliamps * supply_of("nano33ble").volts)
     assert nano.time_is == "lower bound"
     assert "1 cycle per instruction, a lower bound" in nano.assumptions
     assert (esp.milliseconds, esp.time_is) == (None, "unknown")
@@ -48,7 +55,8 @@ def test_a_board_without_a_published_current_says_why() -> None:
     pico = only("pico", counted("cortex-m0", "instructions", 125_000))
     assert pico.milliseconds == pytest.approx(1)
     assert pico.microjoules is None
-    assert WITHOUT_SUPPLY["pico"] in pico.assumptions
+    assert "the RP2040 data sheet has the core's current" in str(BOARDS["pico"].supply)
+    assert str(BOARDS["pico"].supply) in pico.assumptions
     assert "--milliamps" in pico.assumptions
     assert only("pico", counted("cortex-m0", "instructions", 1), supply=Supply(1, 1, None, "s")).microjoules is not None
 
@@ -86,10 +94,47 @@ def test_a_board_is_estimated_from_its_own_microcontroller() -> None:
 
 
 def test_every_board_has_a_clock_and_a_current_or_a_reason() -> None:
-    assert set(CLOCKS) == set(BOARDS) - {"host"}
-    assert set(SUPPLIES) | set(WITHOUT_SUPPLY) == set(CLOCKS)
-    assert not set(SUPPLIES) & set(WITHOUT_SUPPLY)
-    for supply in SUPPLIES.values():  # a source names a document and its conditions
-        assert "data sheet" in supply.source or "product specification" in supply.source
-        assert 1 < supply.milliamps < 100
-        assert 1.8 <= supply.volts <= 5
+    assert {name for name, board in BOARDS.items() if board.clock_hz is None} == {"host"}
+    for board in BOARDS.values():
+        if isinstance(board.supply, Supply):  # a source names a document and its conditions
+            assert "data sheet" in board.supply.source or "product specification" in board.supply.source
+            assert 1 < board.supply.milliamps < 100
+            assert 1.8 <= board.supply.volts <= 5
+        else:
+            assert board.supply or board.name == "host"
+
+
+def test_a_board_names_the_machine_that_counts_for_it() -> None:
+    found = {name: machine.name for name, board in BOARDS.items() if (machine := machine_of(board)) is not None}
+    assert (found["uno"], found["leonardo"], found["mega2560"]) == ("atmega328p", "atmega32u4", "atmega328p")
+    assert found["bluepill"] == "cortex_m3"
+    assert found["esp32c3"] == "riscv32"
+    assert BOARDS.keys() - found.keys() == {"host", "esp32"}
+    # What is written for people decides nothing.
+    told = replace(BOARDS["leonardo"], description="not the ATmega328P")
+    assert getattr(machine_of(told), "name", "") == "atmega32u4"
+    machines = [counted("avr", "cycles", 16_000, machine=name) for name in ("atmega328p", "atmega32u4")]
+    (estimate,) = estimates(machines, [told])
+    assert "atmega32u4" in estimate.assumptions
+
+
+@pytest.mark.parametrize("machine", ["atmega644", "cortex_m3"])
+def test_a_machine_that_cannot_count_for_the_board_is_refused(machine: str) -> None:
+    wrong = replace(BOARDS["uno"], machine=machine)
+    with pytest.raises(BadConfiguration, match=f"board 'uno': machine: .*atmega328p, atmega32u4, got '{machine}'"):
+        machine_of(wrong)
+    with pytest.raises(BadConfiguration, match="board 'uno': machine"):
+        estimates([counted("avr", "cycles", 1, machine="atmega328p")], [wrong])
+
+
+def test_a_board_that_stands_in_the_list_alone_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    supply = Supply(8.0, 3.0, None, "a data sheet")
+    new = Board("new", "of no maker", "cortex-m0", 131_072, 36_864, Zephyr("new_there"), 64_000_000, supply)
+    monkeypatch.setitem(BOARDS, "new", new)
+    estimate = only("new", counted("cortex-m0", "instructions", 64_000))
+    assert estimate.milliseconds == pytest.approx(1)
+    assert estimate.microjoules == pytest.approx(24)
+    assert "64 MHz" in estimate.assumptions
+    assert "no current: none is in export/boards" in (
+        estimates([counted("cortex-m0", "instructions", 1)], [replace(new, supply="")])[0].assumptions
+    )

@@ -7,11 +7,12 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from export.boards import BOARDS
+from export.boards import BOARDS, Arduino, Board, CMake, CortexM, Ecosystem, EspIdf, PlatformIO, Zephyr
 from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, write_bundle
 from export.c_language.names import c_identifier
@@ -21,10 +22,17 @@ from qtorch.errors import BadConfiguration, Unwritable
 from tests.tflm_projects import TFLM_BOARDS, bundle_files, properties
 
 
+def text_project(board: str, name: str = "m") -> dict[str, str]:
+    return {path: text.decode() for path, text in firmware_project(name, bundle_files(name), BOARDS[board]).items()}
+
+
 @pytest.mark.parametrize("name", ["m", "B0", "größe 2"])
 @pytest.mark.parametrize("board", TFLM_BOARDS)
 def test_every_project_is_whole(board: str, name: str) -> None:
-    project = {path: text.decode() for path, text in firmware_project(name, bundle_files(name), BOARDS[board]).items()}
+    require_whole(text_project(board, name), name)
+
+
+def require_whole(project: dict[str, str], name: str) -> None:
     assert list(project) == sorted(project)
     readme = project.pop("README.md")
     assert not re.search(r"@\w+@", readme + "".join(project.values()))
@@ -41,6 +49,93 @@ def test_every_project_is_whole(board: str, name: str) -> None:
     listed = "".join(text for path, text in project.items() if path.endswith(("CMakeLists.txt", ".cmake")))
     if listed:
         assert all(path.rsplit("/", 1)[-1] in listed for path in project if path.endswith(".cpp"))
+
+
+#: By ecosystem: what a board is called there, and what must stand in which file of its project.
+_NEW = (
+    (
+        *("cortex-m3", CMake(CortexM("mps2-an511", "-mcpu=cortex-m3 -mfloat-abi=soft", 0x40_0000, 0x2040_0000))),
+        {
+            "cmake/cortex_m.cmake": ("-M mps2-an511 ", "-mcpu=cortex-m3 -mfloat-abi=soft ", "CLOCK_HZ=77000000u"),
+            "cortex_m/link.ld": ("0x400000", "0x20400000", "77824", "22528"),
+            "src/board_cortex_m.cpp": ("SysTick",),
+        },
+    ),
+    ("cortex-m4", Arduino(), {"src/board_arduino.cpp": ("Serial",)}),
+    (
+        *("riscv32", EspIdf("esp32c6")),
+        {
+            "README.md": ("idf.py set-target esp32c6\n",),
+            "sdkconfig.defaults": ('"esp32c6"',),
+            "main/idf_component.yml": ("- esp32c6\n",),
+        },
+    ),
+    (
+        *("cortex-m7", PlatformIO("teensy", "teensy41")),
+        {"platformio.ini": ("[env:teensy41]", "platform = teensy\n", "board = teensy41\n")},
+    ),
+    ("cortex-m0", Zephyr("nucleo_g071rb"), {"README.md": ("west build -b nucleo_g071rb ",)}),
+)
+
+
+@pytest.mark.parametrize(("cpu", "ecosystem", "expected"), _NEW, ids=[type(row[1]).__name__ for row in _NEW])
+def test_a_record_is_all_that_a_new_board_needs(
+    monkeypatch: pytest.MonkeyPatch, cpu: Any, ecosystem: Ecosystem, expected: dict[str, tuple[str, ...]]
+) -> None:
+    monkeypatch.setitem(BOARDS, "new", Board("new", "A board of tests", cpu, 77_824, 22_528, ecosystem, 77_000_000))
+    project = text_project("new")
+    for path, words in expected.items():
+        for word in words:
+            assert word in project[path]
+    assert "A board of tests" in project["README.md"]
+    require_whole(project, "m")
+
+
+_M3 = CortexM("mps2-an385", "-mcpu=cortex-m3 -mfloat-abi=soft")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        (
+            {"ecosystem": "zephyr"},
+            "ecosystem: expected one of CMake, Arduino, EspIdf, PlatformIO, Zephyr, got 'zephyr'",
+        ),
+        (
+            {"ecosystem": CMake()},
+            r"ecosystem\.cortex_m: expected the machine that a program for cortex-m3 is linked for",
+        ),
+        ({"flash": None}, "flash: expected bytes"),
+        ({"ram": None}, "ram: expected bytes"),
+        ({"clock_hz": None}, "clock_hz: expected Hz"),
+        ({"cpu": "riscv32"}, "cpu: expected a Cortex-M"),
+        ({"cpu": "host"}, "cpu: expected the processor of"),
+    ],
+)
+def test_a_record_without_what_its_ecosystem_needs_cannot_be_made(changes: dict[str, Any], field: str) -> None:
+    whole: dict[str, Any] = {
+        **{"name": "new", "description": "", "cpu": "cortex-m3", "flash": 1, "ram": 1},
+        **{"ecosystem": CMake(_M3), "clock_hz": 1},
+    }
+    assert Board(**whole).cpu == "cortex-m3"
+    with pytest.raises(BadConfiguration, match=f"board 'new': {field}"):
+        Board(**whole | changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "field"),
+    [
+        (EspIdf, ("",), "EspIdf.target"),
+        (PlatformIO, ("", "pico"), "PlatformIO.platform"),
+        (PlatformIO, ("raspberrypi", None), "PlatformIO.board"),
+        (Zephyr, ("two words",), "Zephyr.board"),
+        (CortexM, ("", "-mcpu=cortex-m3"), "CortexM.qemu"),
+        (CortexM, ("mps2-an385", " "), "CortexM.flags"),
+    ],
+)
+def test_an_ecosystem_without_a_name_cannot_be_made(kind: Any, names: tuple[Any, ...], field: str) -> None:
+    with pytest.raises(BadConfiguration, match=re.escape(field)):
+        kind(*names)
 
 
 def test_arduino_library() -> None:

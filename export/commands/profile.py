@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from export.boards import BOARDS, CLOCKS, Board, Supply
+from export.boards import BOARDS, Board, Supply
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table
 from export.console.terminal import show
@@ -34,7 +34,7 @@ def profile_command(arguments: Sequence[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     machines = _chosen("--machine", options.machine, [machine.name for machine in all_machines()])
-    boards = _chosen("--board", options.board, list(CLOCKS))
+    boards = _chosen("--board", options.board, _with_clock())
     if (options.milliamps is None) != (options.volts is None):
         raise BadConfiguration(
             where="--milliamps, --volts", expected="both or neither", got=f"{options.milliamps} mA, {options.volts} V",
@@ -61,6 +61,11 @@ def _chosen(option: str, asked: Sequence[str] | None, known: Sequence[str]) -> l
                 remedy="choose one, or leave the option out for all",
             )  # fmt: skip
     return list(dict.fromkeys(asked or known))
+
+
+def _with_clock() -> list[str]:
+    """Names of the boards that have a time: the host has none."""
+    return [name for name, board in BOARDS.items() if board.clock_hz is not None]
 
 
 def _profile(
@@ -95,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=Path, help="any .tflite file; the plain C takes the ops of this project")
     parser.add_argument("--machine", action="append", help="count on this one alone; may be given several times")
-    parser.add_argument("--board", action="append", help=f"estimate for this one alone: {', '.join(CLOCKS)}")
+    parser.add_argument("--board", action="append", help=f"estimate for this one alone: {', '.join(_with_clock())}")
     parser.add_argument("--layers", action="store_true", help="also count each layer by itself (slow)")
     parser.add_argument("--samples", type=_positive_int, default=8, help="that each machine computes")
     parser.add_argument("--optimize", choices=("size", "speed"), default="size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.boards import CLOCKS, Board
+from export.boards import Board
 from export.cost.board_estimate import estimates, machine_of
 from export.cost.machines import on_machine
 from export.graph.ir import Graph
@@ -43,7 +43,7 @@ def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any
         "board": board.name,
         "machine": counted.machine,
         "unit": counted.unit,
-        "clock_hz": CLOCKS[board.name],
+        "clock_hz": board.clock_hz,
         "median": counted.median,
         "stack_bytes": counted.stack,
         "milliseconds": estimate.milliseconds,

@@ -1,7 +1,7 @@
 """Milliseconds and microjoules of one inference on boards, from what emulated machines counted.
 
 Nothing is guessed: a time is cycles that were counted, or a bound with its reason beside it, or what the user assumes;
-an energy needs a published current (:data:`export.boards.SUPPLIES`) or the user's.
+an energy needs a published current (:class:`export.boards.Supply`) or the user's.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from export.boards import CLOCKS, SUPPLIES, WITHOUT_SUPPLY, Board, Supply
+from export.boards import Board, Supply
 from export.cost.machines import MachineProfile, all_machines
 from firmware.emulation import Machine
+from qtorch.errors import BadConfiguration
 
 __all__ = ["Estimate", "estimates", "machine_of"]
 
@@ -71,21 +72,29 @@ def estimates(
             that issues one at a time.
     """
     return tuple(
-        _estimate(machines, each, supply, clock_hz or CLOCKS[each.name], cycles_per_instruction)
+        _estimate(machines, each, supply, clock_hz or each.clock_hz, cycles_per_instruction)
         for each in boards
-        if each.name in CLOCKS
+        if each.clock_hz is not None
     )
 
 
 def machine_of(board: Board) -> Machine | None:
-    """The emulated machine that counts for a board: its own microcontroller first, then one with its processor."""
-    same = [machine for machine in all_machines() if machine.cpu == board.cpu]
-    return min(same, key=lambda machine: not _names(board, machine.name), default=None)
+    """The emulated machine that counts for a board: its own microcontroller first, then one with its processor.
 
-
-def _names(board: Board, machine: str) -> bool:
-    """Whether a machine is the board's very microcontroller; of a family several are emulated."""
-    return machine in board.description.lower()
+    Raises:
+        BadConfiguration: the board's record names a machine that is not there, or has another processor.
+    """
+    same = {machine.name: machine for machine in all_machines() if machine.cpu == board.cpu}
+    if board.machine is None:
+        return next(iter(same.values()), None)
+    if board.machine not in same:
+        raise BadConfiguration(
+            where=f"board {board.name!r}: machine",
+            expected=f"an emulated machine with its processor, {board.cpu}: {', '.join(same) or 'there is none'}",
+            got=repr(board.machine),
+            remedy="choose one, or leave the field out",
+        )
+    return same[board.machine]
 
 
 def _estimate(
@@ -97,18 +106,18 @@ def _estimate(
 ) -> Estimate:
     same = sorted(
         (machine for machine in machines if machine.cpu == board.cpu),
-        key=lambda machine: (bool(machine.absent), not _names(board, machine.machine)),
+        key=lambda machine: (bool(machine.absent), machine.machine != board.machine),
     )
-    why = _without_time(same, board)
+    why = _without_time(same, machine_of(board), board)
     if why:
         return Estimate(board.name, None, None, "unknown", why)
     counted = same[0]
     time_is, said = _time_is(counted, board, per_instruction)
     seconds = counted.median * (1.0 if counted.unit == "cycles" else per_instruction or 1.0) / clock_hz
     said = f"{counted.unit} of {counted.machine} at {clock_hz / 1e6:g} MHz{said}"
-    supply = measured or SUPPLIES.get(board.name)
-    if supply is None:
-        why = WITHOUT_SUPPLY.get(board.name, "none is in export/boards.py")
+    supply = measured or board.supply
+    if not isinstance(supply, Supply):
+        why = supply or "none is in export/boards"
         said += f"; no current: {why}; give --milliamps and --volts"
         return Estimate(board.name, 1e3 * seconds, None, time_is, said)
     published = supply.clock_hz or clock_hz
@@ -119,10 +128,9 @@ def _estimate(
     return Estimate(board.name, 1e3 * seconds, 1e6 * joules, time_is, said)
 
 
-def _without_time(same: Sequence[MachineProfile], board: Board) -> str:
+def _without_time(same: Sequence[MachineProfile], machine: Machine | None, board: Board) -> str:
     """Why a board's time is not known; empty if it is."""
     if not same:
-        machine = machine_of(board)
         if machine is not None:
             return f"its processor was left out: add --machine {machine.name}"
         return f"no emulated machine has its processor, {board.cpu}"

@@ -10,9 +10,6 @@ from export.boards import BOARDS, Board
 
 __all__ = ["BoardShare", "board_shares", "in_a_line", "in_lines"]
 
-#: Boards to speak of where none was asked for: small to large.
-_KNOWN = ("uno", "bluepill", "nano33ble", "pico", "esp32")
-
 #: What the bytes of flash are in TFLite Micro: of plain C they are program and constants, and all that computes.
 _FILE = "model file; interpreter and kernels come on top"
 
@@ -65,10 +62,15 @@ def board_shares(
         target: whose flash and RAM count.
         project: whether a project that runs the model is made for it.
     """
-    boards = [target] if target.flash is not None else [BOARDS[name] for name in _KNOWN]
+    boards = [target] if target.flash is not None else _well_known()
     c = metrics.get("c")
     forms = (None,) if c is None else (None, c) if project and target.tflm else (c,)
     return tuple(share for form in forms for board in boards if (share := _share(metrics, form, board)) is not None)
+
+
+def _well_known() -> list[Board]:
+    """Boards to speak of where none was asked for: small to large."""
+    return sorted((each for each in BOARDS.values() if each.well_known), key=lambda each: each.ram or 0)
 
 
 def _share(metrics: Mapping[str, Any], c: Mapping[str, Any] | None, board: Board) -> BoardShare | None:

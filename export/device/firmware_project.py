@@ -7,11 +7,10 @@ Pure: bundle files and a board in, files of a project out, by path. The texts ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from export.boards import Board
+from export.boards import Arduino, Board, CMake, CortexM, EspIdf, PlatformIO, Zephyr
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
 from export.device.firmware_words import comments, readme_section
@@ -45,38 +44,6 @@ _APP_FILES = (
 _PLACEHOLDER = re.compile(r"@([A-Za-z_]+)@")
 
 Files = dict[str, str]
-
-
-@dataclass(frozen=True)
-class _CortexM:
-    """What an Arm MPS board needs beyond what :class:`~export.boards.Board` says.
-
-    Attributes:
-        qemu: the machine's name in QEMU.
-        flags: of the compiler; those that upstream's Makefile uses for ``TARGET_ARCH`` of that name.
-        clock_hz: of SysTick.
-        flash_origin: where program and constants lie, among them the vector table.
-        ram_origin: where data lies.
-    """
-
-    qemu: str
-    flags: str
-    clock_hz: int
-    flash_origin: int = 0
-    ram_origin: int = 0x2000_0000
-
-
-#: From Arm's application notes of the FPGA images.
-_MPS = {
-    "mps2_an385": _CortexM("mps2-an385", "-mcpu=cortex-m3 -mfloat-abi=soft", 25_000_000),
-    "mps2_an386": _CortexM("mps2-an386", "-mcpu=cortex-m4+nofp -mfloat-abi=soft", 25_000_000),
-    "mps2_an500": _CortexM("mps2-an500", "-mcpu=cortex-m7+nofp -mfloat-abi=soft", 25_000_000),
-    "mps3_an547": _CortexM("mps3-an547", "-mcpu=cortex-m55 -mfloat-abi=hard", 32_000_000, ram_origin=0x2100_0000),
-}
-#: Platform and board in PlatformIO's registry.
-_PLATFORMIO = {"pico": ("raspberrypi", "pico"), "bluepill": ("ststm32", "bluepill_f103c8")}
-#: Names in Zephyr, where they differ from ours.
-_ZEPHYR = {"microbit": "bbc_microbit"}
 
 
 def require_int8_ends(graph: Graph) -> None:
@@ -140,8 +107,23 @@ def firmware_project(
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
     sources = dict(sorted(sources.items()))
-    project = _ECOSYSTEMS[board.ecosystem](board, words, sources)
+    project = _project(board, words, sources)
     return {path: text.encode() for path, text in sorted(project.items())}
+
+
+def _project(board: Board, words: dict[str, str], sources: Files) -> Files:
+    """In the layout of the board's ecosystem."""
+    match board.ecosystem:
+        case CMake(cortex_m):
+            return _cmake(board, cortex_m, words, sources)
+        case Arduino():
+            return _arduino(words, sources)
+        case EspIdf(target):
+            return _esp_idf(target, words, sources)
+        case PlatformIO() as names:
+            return _platformio(names, words, sources)
+        case Zephyr(zephyr_board):
+            return _zephyr(zephyr_board, words, sources)
 
 
 def _cpp(file: str) -> str:
@@ -164,9 +146,8 @@ def _listed(files: Files, indent: str, folder: str = "") -> str:
     return "\n".join(f"{indent}{folder}{file}" for file in files if file.endswith(".cpp"))
 
 
-def _cmake(board: Board, words: dict[str, str], sources: Files) -> Files:
+def _cmake(board: Board, machine: CortexM | None, words: dict[str, str], sources: Files) -> Files:
     """Plain CMake: the host, and boards that QEMU emulates."""
-    machine = _MPS.get(board.name)
     kind = "host" if machine is None else "cortex_m"
     sources = sources | {f"board_{kind}.cpp": _template(f"boards/board_{kind}.cc", words)}
     words = words | {"sources": _listed(sources, "  ", "src/")}
@@ -185,8 +166,6 @@ def _cmake(board: Board, words: dict[str, str], sources: Files) -> Files:
             "standard input,\nnumbers separated by blanks or commas; it prints a line of results for each.",
         }
     else:
-        assert board.flash is not None
-        assert board.ram is not None
         words |= {
             "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} ",
             "tflm_page": "tensorflow/lite/micro/cortex_m_generic/README.md",
@@ -205,7 +184,7 @@ def _cmake(board: Board, words: dict[str, str], sources: Files) -> Files:
             "board's. With\n`-DREAD_CONSOLE=ON` the program goes on to read samples from the semihosting console.\n\n"
             "A library built with `BUILD_TYPE=release` has no messages and makes a smaller program.",
             "cpu_flags": machine.flags,
-            "clock_hz": str(machine.clock_hz),
+            "clock_hz": str(board.clock_hz),
             "qemu": machine.qemu,
             "flash_origin": f"{machine.flash_origin:#x}",
             "flash_bytes": str(board.flash),
@@ -234,7 +213,7 @@ def _arduino_sources(words: dict[str, str], sources: Files) -> Files:
     }
 
 
-def _arduino(_board: Board, words: dict[str, str], sources: Files) -> Files:
+def _arduino(words: dict[str, str], sources: Files) -> Files:
     """A library in Arduino's format 1.5, with the application as its example."""
     words = words | {"sketch": words["name"].title().replace("_", "")}
     return {
@@ -245,10 +224,9 @@ def _arduino(_board: Board, words: dict[str, str], sources: Files) -> Files:
     }
 
 
-def _platformio(board: Board, words: dict[str, str], sources: Files) -> Files:
+def _platformio(names: PlatformIO, words: dict[str, str], sources: Files) -> Files:
     """A PlatformIO project with Arduino's framework; the model is a private library in ``lib``."""
-    platform, platformio_board = _PLATFORMIO[board.name]
-    words = words | {"platformio_platform": platform, "platformio_board": platformio_board}
+    words = words | {"platformio_platform": names.platform, "platformio_board": names.board}
     library = f"lib/qtorch_{words['name']}"
     return {
         "README.md": _template("projects/platformio/README.md", words),
@@ -259,10 +237,10 @@ def _platformio(board: Board, words: dict[str, str], sources: Files) -> Files:
     }
 
 
-def _esp_idf(board: Board, words: dict[str, str], sources: Files) -> Files:
+def _esp_idf(target: str, words: dict[str, str], sources: Files) -> Files:
     """An ESP-IDF project, whose component manager fetches TFLite Micro."""
     sources = sources | {"board_esp_idf.cpp": _template("boards/board_esp_idf.cc", words)}
-    words = words | {"idf_target": board.name, "sources": _listed(sources, "    ")}
+    words = words | {"idf_target": target, "sources": _listed(sources, "    ")}
     return {
         "CMakeLists.txt": _template("projects/esp_idf/CMakeLists.txt", words),
         "README.md": _template("projects/esp_idf/README.md", words),
@@ -273,23 +251,13 @@ def _esp_idf(board: Board, words: dict[str, str], sources: Files) -> Files:
     }
 
 
-def _zephyr(board: Board, words: dict[str, str], sources: Files) -> Files:
+def _zephyr(zephyr_board: str, words: dict[str, str], sources: Files) -> Files:
     """A Zephyr application, for the module tflite-micro."""
     sources = sources | {"board_zephyr.cpp": _template("boards/board_zephyr.cc", words)}
-    words = words | {"zephyr_board": _ZEPHYR.get(board.name, board.name), "sources": _listed(sources, "  ", "src/")}
+    words = words | {"zephyr_board": zephyr_board, "sources": _listed(sources, "  ", "src/")}
     return {
         "CMakeLists.txt": _template("projects/zephyr/CMakeLists.txt", words),
         "README.md": _template("projects/zephyr/README.md", words),
         "prj.conf": _template("projects/zephyr/prj.conf", words),
         **_below("src", sources),
     }
-
-
-#: Layout by ecosystem.
-_ECOSYSTEMS: dict[str, Callable[[Board, dict[str, str], Files], Files]] = {
-    "cmake": _cmake,
-    "arduino": _arduino,
-    "esp_idf": _esp_idf,
-    "platformio": _platformio,
-    "zephyr": _zephyr,
-}

@@ -1,0 +1,70 @@
+"""Boards whose project is an Arduino library; sizes from the data sheets of the microcontrollers."""
+
+from __future__ import annotations
+
+from export.boards.ecosystem import Arduino
+from export.boards.record import KIB, Board, Supply
+
+__all__ = ["BOARDS"]
+
+BOARDS = (
+    Board(
+        name="uno",
+        description="Arduino Uno, ATmega328P at 16 MHz",
+        cpu="avr",
+        flash=32 * KIB - 512,
+        ram=2 * KIB,
+        ecosystem=Arduino(),
+        clock_hz=16_000_000,  # Arduino's boards.txt: build.f_cpu, as of the two below
+        supply=Supply(
+            5.2, 5.0, 8_000_000, "ATmega328P data sheet (8271), DC characteristics: active, 8 MHz, 5 V, typical"
+        ),
+        machine="atmega328p",
+        tflm=False,
+        well_known=True,
+    ),
+    Board(
+        name="leonardo",
+        description="Arduino Leonardo, ATmega32U4",
+        cpu="avr",
+        flash=28 * KIB,
+        ram=2560,
+        ecosystem=Arduino(),
+        clock_hz=16_000_000,
+        supply=Supply(
+            10.0, 5.0, 8_000_000, "ATmega32U4 data sheet (7766), DC characteristics: active, 8 MHz, 5 V, typical"
+        ),
+        machine="atmega32u4",
+        tflm=False,
+    ),
+    Board(
+        name="mega2560",
+        description="Arduino Mega, ATmega2560",
+        cpu="avr",
+        flash=248 * KIB,
+        ram=8 * KIB,
+        ecosystem=Arduino(),
+        clock_hz=16_000_000,
+        supply=Supply(
+            10.0, 5.0, 8_000_000, "ATmega2560 data sheet (2549), DC characteristics: active, 8 MHz, 5 V, typical"
+        ),
+        tflm=False,
+    ),
+    Board(
+        name="nano33ble",
+        description="Arduino Nano 33 BLE, nRF52840",
+        cpu="cortex-m4",
+        flash=960 * KIB,
+        ram=256 * KIB,
+        ecosystem=Arduino(),
+        clock_hz=64_000_000,  # the nRF52840's only one
+        supply=Supply(
+            3.3,
+            3.3,
+            64_000_000,
+            "nRF52840 product specification as its users quote it, CPU running: CoreMark from flash, DC/DC converter "
+            "on, typical; the board's 3.3 V",
+        ),
+        well_known=True,
+    ),
+)

@@ -1,0 +1,40 @@
+"""Boards whose project is PlatformIO's; sizes from the data sheets of the microcontrollers."""
+
+from __future__ import annotations
+
+from export.boards.ecosystem import PlatformIO
+from export.boards.record import KIB, MIB, Board, Supply
+
+__all__ = ["BOARDS"]
+
+BOARDS = (
+    Board(
+        name="pico",
+        description="Raspberry Pi Pico, RP2040",
+        cpu="cortex-m0",
+        flash=2 * MIB,
+        ram=264 * KIB,
+        ecosystem=PlatformIO(platform="raspberrypi", board="pico"),
+        clock_hz=125_000_000,  # pico-sdk's clocks, which Arduino's core keeps: 12 MHz * 125 / 6 / 2
+        supply="the RP2040 data sheet has the core's current over its clock as a curve alone, of both cores at once "
+        "(5.7.2.1); its table is of a video player",
+        well_known=True,
+    ),
+    Board(
+        name="bluepill",
+        description="STM32F103C8",
+        cpu="cortex-m3",
+        flash=64 * KIB,
+        ram=20 * KIB,
+        ecosystem=PlatformIO(platform="ststm32", board="bluepill_f103c8"),
+        clock_hz=72_000_000,  # Arduino_Core_STM32's SystemClock_Config: 8 MHz * 9
+        supply=Supply(
+            27.0,
+            3.3,
+            72_000_000,
+            "STM32F103x8/xB data sheet, table 17: run mode from flash, external clock, prefetch, peripherals off, "
+            "3.3 V, typical",
+        ),
+        well_known=True,
+    ),
+)
