@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from export.boards import board
-from export.onnx.files import require_onnx
+from export.forms import FORMS
+from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
 from qtorch.errors import BadConfiguration
 
@@ -93,9 +94,14 @@ class ExportOptions:
                 got=f"format {self.format}",
                 remedy="leave export.c or export.format out",
             )
-        if self.onnx:
-            require_onnx(self.format)
+        for form in self.forms:
+            require_form(form, self)
         require_file_options(self.format, self.strip, self.metadata, self.version)
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Those of :data:`export.forms.FORMS` that are asked for."""
+        return tuple(form for form in FORMS.values() if getattr(self, form.option))
 
     @property
     def writes_c(self) -> bool:

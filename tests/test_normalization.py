@@ -14,11 +14,11 @@ from export.boards import BOARDS
 from export.c.compiled import c_compiler, run_c
 from export.c.network import c_network
 from export.c.source import c_source
+from export.forms.onnx.parity import onnx_parity
+from export.forms.onnx.writer import write_onnx
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from export.onnx.parity import onnx_parity
-from export.onnx.writer import write_onnx
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
 from qtorch import Feature, Mode, Normalization, QuantizationConfig

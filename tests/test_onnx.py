@@ -15,16 +15,16 @@ from torch import Tensor, nn
 import qtorch
 from benchmarks.mlperf_networks import varied
 from export import optional_packages as second_opinions
+from export.forms.onnx.form import onnx_files
+from export.forms.onnx.parity import compare_onnx, onnx_parity
+from export.forms.onnx.runtime import ONNX_RUNTIME
+from export.forms.onnx.writer import OnnxModel, write_onnx
 from export.graph.build import integer_graph
 from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
 from export.graph.passes.float_interface import float_interface
-from export.onnx.files import onnx_files
-from export.onnx.parity import compare_onnx, onnx_parity
-from export.onnx.runtime import ONNX_RUNTIME
-from export.onnx.writer import OnnxModel, write_onnx
 from export.options import ExportOptions
 from export.parity.outputs import corner_codes
 from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer

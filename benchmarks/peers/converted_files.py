@@ -12,11 +12,11 @@ import qtorch
 from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.peers.serving import serve
 from export.engines import LITERT_REFERENCE
+from export.forms.onnx.parity import onnx_parity
+from export.forms.onnx.writer import write_onnx
 from export.graph.build import float_graph, integer_graph
 from export.graph.encoding import codes_of, stored
 from export.graph.interpret import interpret
-from export.onnx.parity import onnx_parity
-from export.onnx.writer import write_onnx
 from export.opinions.grids import grid_agreement, operators
 from export.opinions.litert_torch import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
 from export.opinions.tensorflow import quantized_by_tensorflow

@@ -13,7 +13,10 @@ __all__ = ["Bundle"]
 
 @dataclass(frozen=True)
 class Bundle:
-    """The files of one export, and the figures that stand in two of them; a firmware project, if one was asked for."""
+    """The files of one export, and the figures that stand in two of them; a firmware project, if one was asked for.
+
+    ``form_lines`` are what its :mod:`export.forms` say of themselves.
+    """
 
     name: str
     files: dict[str, bytes]
@@ -22,3 +25,4 @@ class Bundle:
     arena_bytes: int
     firmware: dict[str, bytes] = field(default_factory=dict)
     verdict: Verdict | None = None
+    form_lines: tuple[str, ...] = ()

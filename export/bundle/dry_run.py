@@ -20,7 +20,6 @@ from export.engines import tflm_available
 from export.figures.subject import Networks
 from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
-from export.onnx.writer import write_onnx
 from export.options import ExportOptions
 from export.tflite.arena import LARGEST_ARENA
 from export.tflite.model_file import too_large
@@ -68,8 +67,8 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
     if tflm_available():
         _require_arena(final)
     write_tflite(final)
-    if options.onnx:
-        write_onnx(final, name)
+    for form in options.forms:
+        form.try_out(name, final)
 
 
 def _lowered(networks: Networks, inputs: Samples | None, options: ExportOptions) -> Graph | None:

@@ -50,14 +50,14 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
     target, phases = board(options.target), Phases(stage, dict(subject.history.seconds))
     network = _quantized(subject, options, phases)
     files = int8_files(subject, network, name, target, options, phases)
-    proven = proof(name, files, network, subject.inputs, target, options.onnx, phases)
+    proven = proof(name, files, network, subject.inputs, target, options.forms, phases)
     measured = _measured(subject, network, files, target, options, phases)
     metrics = int8_metrics(subject, files, proven, measured, target, options.firmware is not None, checkpoint)
     texts = {**(files.c.files if files.c else {}), **device_headers(name, files, subject.ends.interface, proven.codes)}
     contents = {
         f"{name}.tflite": files.file.data,
         **({} if options.strip else {f"{name}_named.tflite": files.file.named}),
-        **(proven.onnx.files if proven.onnx else {}),
+        **{file: content for form in proven.forms.values() for file, content in form.files.items()},
         **{file: text.encode() for file, text in texts.items()},
         **({} if _tested(subject) is None else {"quantization_report.csv": csv_text(measured.errors).encode()}),
         "metrics.json": json_bytes(metrics),
@@ -72,7 +72,8 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
         )  # fmt: skip
         contents["report.html"] = page(facts).encode()
     firmware = {} if options.firmware is None else firmware_project(name, contents, target, files.layouts)
-    return Bundle(name, contents, metrics, proven.report, files.file.arena_bytes, firmware, measured.verdict)
+    lines = tuple(form.line for form in proven.forms.values())
+    return Bundle(name, contents, metrics, proven.report, files.file.arena_bytes, firmware, measured.verdict, lines)
 
 
 def _tested(subject: Subject) -> Any:

@@ -93,7 +93,7 @@ def int8_metrics(
             {} if c is None else {"c": {**c.figures, "not_run": not_run(graph, target.cpu), **(measured.counted or {})}}
         ),
         **({"c_tensors": [layout.as_json() for layout in files.c_layouts]} if c and files.final is not graph else {}),
-        **({} if proof.onnx is None else {"onnx": dict(proof.onnx.figures)}),
+        **{option: dict(form.figures) for option, form in proof.forms.items()},
     }
     return metrics | {"shares": [share.as_json() for share in board_shares(metrics, target, project)]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +14,9 @@ from export.bundle.phases import Phases
 from export.c.compiled import compiled_c
 from export.engines import TFLM, tflm_available
 from export.figures.network_inputs import NetworkInputs, Part
+from export.forms.form import Form, FormFiles
 from export.graph.encoding import codes_of
 from export.graph.ir import Graph
-from export.onnx.files import OnnxFiles, onnx_files
 from export.parity.float_ends import float_outputs_parity
 from export.parity.nodes import node_parity
 from export.parity.outputs import ParityReport, compare_file, corner_codes, parity
@@ -42,17 +43,17 @@ class Proof:
     Attributes:
         report: who computed the same.
         codes: inputs ``[N, ...]`` as the device stores them, on which they were compared.
-        onnx: the files of the ONNX form, compared as well; ``None`` where it is not written.
+        forms: what was written in other forms, compared as well, by option.
     """
 
     report: ParityReport
     codes: tuple[np.ndarray, ...]
-    onnx: OnnxFiles | None
+    forms: Mapping[str, FormFiles]
 
 
 def proof(
-    name: str, files: Int8Files, network: fx.GraphModule, inputs: NetworkInputs, target: Board, onnx: bool,
-    phases: Phases,
+    name: str, files: Int8Files, network: fx.GraphModule, inputs: NetworkInputs, target: Board,
+    forms: Sequence[Form], phases: Phases,
 ) -> Proof:  # fmt: skip
     """Compare everything that computes the network, on the data and on drawn inputs.
 
@@ -62,12 +63,12 @@ def proof(
         network: that it was made of; left as it was.
         inputs: of the subject.
         target: whose processor plain C is made for.
-        onnx: whether ONNX is written too.
+        forms: in which it is written too.
         phases: of the export.
 
     Raises:
         ParityError: a comparison that must be exact is not.
-        UnsupportedLayer: an op has no form in ONNX.
+        UnsupportedLayer: one of the forms has none of an op.
     """
     graph, c = files.graph, files.c
     codes = _codes(graph, inputs)
@@ -77,10 +78,10 @@ def proof(
         report = parity(graph, files.int8_model, codes, network, judged=() if compiled is None else (compiled,))
         if files.final is not graph:
             _verify_float_interface(graph, files.final, files.file.data, codes)
-        second = onnx_files(name, files.final, codes) if onnx else None
-        if second is not None:
-            report = replace(report, engines={**report.engines, **second.engines})
-    return Proof(report, codes, second)
+        written = {form.option: form.write(name, files.final, codes) for form in forms}
+        for each in written.values():
+            report = replace(report, engines={**report.engines, **each.engines})
+    return Proof(report, codes, written)
 
 
 def _codes(graph: Graph, inputs: NetworkInputs) -> tuple[np.ndarray, ...]:

@@ -16,6 +16,7 @@ from export.commands.options import BOOLEAN, folder, parsed
 from export.commands.outcome_page import outcome_page, written_page
 from export.console.progress import told
 from export.console.terminal import show
+from export.forms import FORMS
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import load_run
@@ -70,7 +71,8 @@ def export_command(arguments: Sequence[str]) -> None:
         "--export.firmware", dest="firmware", type=Path, help="folder for a ready project for the target"
     )
     parser.add_argument("--export.target", dest="target", default="host", help=f"a board: {', '.join(BOARDS)}")
-    parser.add_argument("--export.onnx", dest="onnx", **BOOLEAN, help="also write ONNX: NAME.onnx")
+    for form in FORMS.values():
+        parser.add_argument(f"--export.{form.option}", dest=form.option, **BOOLEAN, help=form.help)
     asked = parsed(parser, arguments)
     with suppress(OSError):
         finish_interrupted(asked.checkpoint.parent)

@@ -61,10 +61,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         yield Line(model_bytes)
         yield Line(f"arena not measured: {tflm_absent()}", "attention")
     yield from _tensors(bundle.metrics)
-    if "onnx" in bundle.metrics:
-        yield Line(
-            f"{bundle.metrics['onnx']['bytes']:,} bytes of ONNX, every op within the steps that its row declares"
-        )
+    yield from map(Line, bundle.form_lines)
     for each in bundle.metrics["quantization"]["findings"]:
         yield Line(f"{each['tensor']}: {each['finding']}: {each['advice']}", "attention")
     if "c" in bundle.metrics:

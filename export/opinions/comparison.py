@@ -23,11 +23,11 @@ from export.c.model import c_model
 from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_absent
 from export.figures.device_network import DeviceNetwork
 from export.figures.subject import Subject
+from export.forms.onnx.parity import compare_onnx
+from export.forms.onnx.runtime import ONNX_RUNTIME
+from export.forms.onnx.writer import write_onnx
 from export.graph.build import float_graph, integer_graph
 from export.graph.encoding import stored
-from export.onnx.parity import compare_onnx
-from export.onnx.runtime import ONNX_RUNTIME
-from export.onnx.writer import write_onnx
 from export.opinions.grids import GridAgreement
 from export.opinions.litert_torch import (
     converted_by_litert_torch,

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from export.forms.onnx.runtime import ONNX_RUNTIME, onnx_tensors
+from export.forms.onnx.writer import OnnxModel, onnx_cell, stored_order, write_onnx
 from export.graph.interpret import interpret, widened
 from export.graph.ir import Graph, Node
-from export.onnx.runtime import ONNX_RUNTIME, onnx_tensors
-from export.onnx.writer import OnnxModel, onnx_cell, stored_order, write_onnx
 from export.optional_packages import onnx_package
 from export.parity.outputs import EngineParity, FileParity, distances
 from qtorch.errors import ParityError

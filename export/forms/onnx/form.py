@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
+from export.forms.form import Choices, Form, FormFiles
+from export.forms.onnx.parity import verified_onnx
+from export.forms.onnx.runtime import ONNX_RUNTIME
+from export.forms.onnx.writer import write_onnx
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
-from export.onnx.parity import verified_onnx
-from export.onnx.runtime import ONNX_RUNTIME
 from export.optional_packages import require
 from export.parity.float_ends import fed
-from export.parity.outputs import EngineParity
 from qtorch.errors import BadConfiguration
 
-__all__ = ["OnnxFiles", "onnx_files", "require_onnx"]
+__all__ = ["FORM", "onnx_files"]
 
 #: Inputs on which every op of a network is judged; of more, as many that are spread evenly.
 _MOST = 2_000
 
 
-@dataclass(frozen=True)
-class OnnxFiles:
-    """A network in ONNX.
-
-    Attributes:
-        files: bytes by file name.
-        engines: what ONNX Runtime computes, for the report.
-        figures: bytes, and the largest distance of each op.
-    """
-
-    files: Mapping[str, bytes]
-    engines: Mapping[str, EngineParity]
-    figures: Mapping[str, Any]
-
-
-def require_onnx(kind: str) -> None:
+def _require(options: Choices) -> None:
     """Fail before training where the export could not write ONNX.
 
     Raises:
         BadConfiguration: a package is absent, or the export is of floats.
     """
     require("export.onnx", "onnx", "onnxruntime")
-    if kind != "int8":
+    if options.format != "int8":
         raise BadConfiguration(
             where="export.onnx",
             expected="format int8: the file says how integers stand for real numbers",
-            got=f"format {kind}",
+            got=f"format {options.format}",
             remedy="leave export.onnx or export.format out; for floats, torch.onnx.export writes a file",
         )
 
 
-def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> OnnxFiles:
+def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> FormFiles:
     """A graph as ``<name>.onnx``, verified; its tensors are called as in ``<name>_named.tflite``.
 
     Args:
@@ -69,6 +51,16 @@ def onnx_files(name: str, graph: Graph, codes: tuple[np.ndarray, ...]) -> OnnxFi
     step = -(-len(codes[0]) // _MOST)
     inputs = fed(graph, tuple(array[::step] for array in codes))
     file, agreement = verified_onnx(graph.renamed(speaking_names(graph)), name, inputs)
-    return OnnxFiles(
-        {f"{name}.onnx": file}, {ONNX_RUNTIME.name: agreement.outputs}, {"bytes": len(file), **agreement.as_json()}
+    return FormFiles(
+        {f"{name}.onnx": file},
+        {ONNX_RUNTIME.name: agreement.outputs},
+        {"bytes": len(file), **agreement.as_json()},
+        f"{len(file):,} bytes of ONNX, every op within the steps that its row declares",
     )
+
+
+def _try_out(name: str, graph: Graph) -> None:
+    write_onnx(graph, name)
+
+
+FORM = Form(option="onnx", help="also write ONNX: NAME.onnx", require=_require, try_out=_try_out, write=onnx_files)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.engines import Engine
-from export.onnx.writer import OnnxModel, stored_order
+from export.forms.onnx.writer import OnnxModel, stored_order
 from export.optional_packages import onnx_package, onnxruntime_package
 
 __all__ = ["ONNX_RUNTIME", "onnx_tensors"]
