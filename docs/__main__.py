@@ -63,7 +63,8 @@ _CHAPTERS = {
     ),
     "Checks and measurements": (
         "export/graph/interpret.py",
-        "export/engines.py",
+        "export/engines/__init__.py",
+        "export/parity/judges.py",
         "export/parity/outputs.py",
         "export/c/compiled.py",
         "export/figures/sensitivity.py",

@@ -14,7 +14,8 @@ from torch import nn
 import qtorch
 from export.__main__ import main as export_main
 from export.console.page import plain_text
-from export.engines import LITERT_REFERENCE
+from export.engines import ENGINES, LITERT_REFERENCE
+from export.engines.tensorflow import TENSORFLOW
 from export.figures.device_network import DeviceNetwork
 from export.graph.build import float_graph, integer_graph
 from export.graph.ir import Graph
@@ -26,7 +27,7 @@ from export.opinions.grids import counterparts, ends, grid_agreement, operators
 from export.opinions.litert_torch import converted_by_litert_torch, quantized_by_ai_edge, ranges_by_name
 from export.opinions.network import ForeignNetwork
 from export.opinions.opinion import Opinion, comparison_table
-from export.opinions.tensorflow import TENSORFLOW, fake_quantization, quantized_by_tensorflow
+from export.opinions.tensorflow import fake_quantization, quantized_by_tensorflow
 from export.optional_packages import EXTRAS
 from export.parity.outputs import corner_codes
 from export.tflite.reader import read_tflite
@@ -136,14 +137,16 @@ def test_as_json(fuel_out: Path, capsys: pytest.CaptureFixture) -> None:
 def test_what_is_not_installed_is_said_with_the_remedy(
     fuel_out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(comparison, "missing", lambda *packages: packages)
+    for module in ("export.opinions.comparison", "export.engines.tensorflow"):
+        monkeypatch.setattr(f"{module}.missing", lambda *packages: packages)
     assert export_main(["compare", str(fuel_out / "fuel.ckpt")]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    needing = {name: packages for name, packages, _ in comparison._OPINIONS if packages}
+    asked = {name: packages for name, packages, _ in comparison._opinions()}
+    needing = {name: packages for name, packages in asked.items() if packages} | {"tensorflow": ("tensorflow",)}
     assert len(needing) == 8
     for name, packages in needing.items():
         assert f'not installed: pip install -e ".[{EXTRAS[packages[0]]}]" in the clone' in lines[name]
-    for name, _, _ in comparison._OPINIONS:
+    for name in asked:
         assert ("pip install" in lines[name]) == (name in needing)
 
 
@@ -157,7 +160,7 @@ def test_one_that_fails_is_a_line_and_one_that_is_wrong_is_seen(
 
     off = replace(LITERT_REFERENCE, run=lambda model, x: tuple(y + 1 for y in LITERT_REFERENCE.run(model, x)))
     asked = (("broken", (), broken), ("off", (), comparison._engine(off)))
-    monkeypatch.setattr(comparison, "_OPINIONS", asked)
+    monkeypatch.setattr(comparison, "_opinions", lambda: asked)
     first, second = compare(subject_of(load_run(fuel_out / "fuel.ckpt")))
     assert capsys.readouterr().out == ""
     assert first.note == "failed: RuntimeError: no luck today"
@@ -167,6 +170,22 @@ def test_one_that_fails_is_a_line_and_one_that_is_wrong_is_seen(
     text = plain_text([table])
     assert "no luck today" in text
     assert "mse" in text.splitlines()[0]
+
+
+@pytest.mark.tflm
+def test_a_new_engine_is_a_line(fuel_out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_kernel(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        raise RuntimeError("no kernel for it")
+
+    mine = replace(LITERT_REFERENCE, name="mine", version_of=lambda: "0.1", preference=None)
+    subject = subject_of(load_run(fuel_out / "fuel.ckpt"))
+    monkeypatch.setitem(ENGINES, "mine", mine)
+    known, new = compare(subject, ("litert_reference", "mine"))
+    assert replace(new, seconds=0.0) == replace(known, name="mine", version="0.1", seconds=0.0)
+    monkeypatch.setitem(ENGINES, "mine", replace(mine, run=no_kernel))
+    assert compare(subject, ("mine",)) == (Opinion("mine", "0.1", note="failed: RuntimeError: no kernel for it"),)
+    monkeypatch.setitem(ENGINES, "mine", replace(mine, absent=lambda: "bring it here"))
+    assert compare(subject, ("mine",)) == (Opinion("mine", note="not installed: bring it here"),)
 
 
 @pytest.mark.tflm

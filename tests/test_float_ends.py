@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import qtorch
+from export.engines import TFLM
 from export.graph.build import build, integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
@@ -50,7 +51,7 @@ def test_a_wrong_output_is_named_by_how_many_there_are(
 ) -> None:
     graph, outer = graphs
     model, inputs = write_tflite(outer), fed(outer, corner_codes(graph, 10))
-    float_outputs_parity(outer, model, inputs, "reference on {wrong} outputs")
+    float_outputs_parity(outer, model, inputs, "reference on {wrong} outputs", TFLM)
 
     def wrong(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         found = interpret(graph, inputs)
@@ -59,7 +60,7 @@ def test_a_wrong_output_is_named_by_how_many_there_are(
 
     monkeypatch.setattr(float_ends, "interpret", wrong)
     with pytest.raises(ParityError, match="tflm differs from the reference on 2 outputs"):
-        float_outputs_parity(outer, model, inputs, "reference on {wrong} outputs")
+        float_outputs_parity(outer, model, inputs, "reference on {wrong} outputs", TFLM)
 
 
 def test_outputs_are_counted_and_the_farthest_is_measured() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 import qtorch
-from export.engines import TFLM
+from export.engines import ENGINES, TFLM
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
@@ -75,7 +75,7 @@ def test_an_engine_that_is_off_by_one_is_caught(network: fx.GraphModule, monkeyp
         outputs[17] += np.int8(1)
         return (outputs,)
 
-    monkeypatch.setattr("export.parity.outputs.TFLM", replace(TFLM, run=wrong))
+    monkeypatch.setitem(ENGINES, "tflm", replace(TFLM, run=wrong))
     with pytest.raises(ParityError, match=r"on 1 of .* by up to 1 LSB.*sample 17"):
         parity(graph, write_tflite(graph), corner_codes(graph, 50))
 

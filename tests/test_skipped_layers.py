@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
-from export.engines import LITERT_REFERENCE, TFLM
+from export.engines import ENGINES, LITERT_REFERENCE, TFLM
 from export.graph.build import integer_graph
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_file, corner_codes, network_codes, parity
@@ -178,7 +178,7 @@ def test_parity_sees_a_wrong_layer_beside_float_ones(layer: str, role: str, monk
     graph = integer_graph(prepared(sequence, ["7"]))
     other = write_tflite(negated(graph, f"{layer}.{role}"))
     wrong = replace(TFLM, tensors=lambda model, inputs, count: TFLM.tensors(other, inputs, count))
-    monkeypatch.setattr("export.parity.outputs.TFLM", wrong)
+    monkeypatch.setitem(ENGINES, "tflm", wrong)
     with pytest.raises(ParityError, match=f"'{layer}"):
         parity(graph, write_tflite(graph), corner_codes(graph, 50))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 import qtorch
 from export.__main__ import main as export_main
-from export.engines import LITERT_DEFAULT, tflm_absent, tflm_available
+from export.engines import ENGINES, LITERT_DEFAULT, LITERT_REFERENCE, tflm_absent, tflm_available
 from export.figures.stage_names import stage_name
 from export.graph.build import integer_graph
 from export.parity.outputs import EngineParity, NotRun, corner_codes, parity
@@ -86,18 +87,14 @@ def test_the_judge_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = integer_graph(qat)
     model, codes = write_tflite(graph), corner_codes(graph, 100)
     assert parity(graph, model, codes).judges == (JUDGE,)
-    monkeypatch.setattr("export.parity.outputs.LITERT_REFERENCE", _Off())
+    monkeypatch.setitem(ENGINES, "litert_reference", replace(LITERT_REFERENCE, run=_off))
     with pytest.raises(qtorch.errors.ParityError, match="differs from the integer reference"):
         parity(graph, model, codes)
 
 
-class _Off:
+def _off(model: bytes, inputs: Any) -> Any:
     """LiteRT, the last bit of every output turned."""
-
-    name, version = "litert_reference", "off"
-
-    def run(self, model: bytes, inputs: Any) -> Any:
-        return tuple(array ^ 1 for array in LITERT_DEFAULT.run(model, inputs))
+    return tuple(array ^ 1 for array in LITERT_DEFAULT.run(model, inputs))
 
 
 class _Absent:

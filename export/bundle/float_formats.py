@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from export.device import headers
-from export.engines import LITERT_REFERENCE, TFLM, Engine, tflm_available
+from export.engines import Engine
 from export.figures.device_network import DeviceNetwork
 from export.figures.quantization_report import csv_text, quantization_report
 from export.figures.stages import StageFigures, measured
@@ -21,7 +21,8 @@ from export.graph.encoding import stored as stored_samples
 from export.graph.ir import Graph
 from export.interface.network_layouts import network_layouts
 from export.interface.tensor_layout import TensorLayout
-from export.parity.nodes import NodeParity, node_parity
+from export.parity.judges import judges_here, may_judge
+from export.parity.nodes import node_parity
 from export.parity.outputs import compare_file
 from export.tflite.writer import tflite_cell, write_tflite
 from qtorch.capture.call_form import tensors_in
@@ -55,8 +56,8 @@ def float_files(
 ) -> FloatFiles:
     """The float network that quantized training started from, written and compared.
 
-    What is compared are test inputs, or, without any, random ones. LiteRT's reference kernels judge every node; TFLite
-    Micro does too in float32, and what it says to the others is reported: it has no kernels for them.
+    What is compared are test inputs, or, without any, random ones. Every engine that may judge does so node by node, in
+    float32 and where it has the kernels; what the others say, TFLite Micro among them, is reported.
 
     Raises:
         ParityError: a node computes something else than its float function.
@@ -69,12 +70,14 @@ def float_files(
     compare_file(graph, model)
     tested = subject.inputs.get("test")
     samples = _random_inputs(graph) if tested is None else taken(tested, slice(_SAMPLES))
-    judged, runs_in_tflm = _judged(graph, model, kind, stored_samples(graph, samples))
-    engine = TFLM if TFLM.name in judged else LITERT_REFERENCE
+    narrow, stored = kind != "float32", stored_samples(graph, samples)
+    judging = judges_here(narrow_weights=narrow)
+    engine = judging[0]
+    judged = {each.name: node_parity(graph, model, stored, each) for each in reversed(judging)}
     test = measured(subject, {"float": net, kind: DeviceNetwork(graph, model, engine, subject.networks.trained)})
     parity = {
         "judges": {name: asdict(agreement) for name, agreement in judged.items()},
-        "tflm_cannot_run_it": runs_in_tflm,
+        **_refusals(model, stored, narrow),
         "float_network_max_difference": _difference(net, graph, model, samples, engine),
     }
     layouts = network_layouts(subject.networks.trained, graph, subject.ends.interface)
@@ -90,16 +93,13 @@ def float_files(
     return FloatFiles(files, test, parity, layouts)
 
 
-def _judged(
-    graph: Graph, model: bytes, kind: FloatFormat, stored: tuple[np.ndarray, ...]
-) -> tuple[dict[str, NodeParity], str]:
-    """What engines say of every node, by name; and why TFLite Micro can't run the model, if it can't."""
-    judged = {LITERT_REFERENCE.name: node_parity(graph, model, stored, LITERT_REFERENCE)}
-    if not tflm_available():
-        return judged, ""
-    if kind != "float32":
-        return judged, refusal(model, stored)
-    return judged | {TFLM.name: node_parity(graph, model, stored, TFLM)}, ""
+def _refusals(model: bytes, stored: tuple[np.ndarray, ...], narrow: bool) -> dict[str, str]:
+    """Why engines that lack kernels for narrow weights can't run the model; empty if they can, or aren't here."""
+    return {
+        f"{each.name}_cannot_run_it": refusal(each, model, stored) if narrow and not each.absent() else ""
+        for each in may_judge()
+        if not each.narrow_weights
+    }
 
 
 def _random_inputs(graph: Graph) -> Samples:
@@ -111,10 +111,10 @@ def _random_inputs(graph: Graph) -> Samples:
     return tuple(inputs) if len(inputs) > 1 else inputs[0]
 
 
-def refusal(model: bytes, stored: tuple[np.ndarray, ...]) -> str:
-    """Why TFLite Micro can't run a model; empty if it can."""
+def refusal(engine: Engine, model: bytes, stored: tuple[np.ndarray, ...]) -> str:
+    """Why an engine can't run a model; empty if it can."""
     try:
-        TFLM.run(model, tuple(array[:1] for array in stored))
+        engine.run(model, tuple(array[:1] for array in stored))
     except RuntimeError as error:
         return str(error).splitlines()[0]
     return ""

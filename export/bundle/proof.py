@@ -12,12 +12,12 @@ from export.boards import Board
 from export.bundle.int8_files import Int8Files
 from export.bundle.phases import Phases
 from export.c.compiled import compiled_c
-from export.engines import TFLM, tflm_available
 from export.figures.network_inputs import NetworkInputs, Part
 from export.forms.form import Form, FormFiles
 from export.graph.encoding import codes_of
 from export.graph.ir import Graph
 from export.parity.float_ends import float_outputs_parity
+from export.parity.judges import exact_judge
 from export.parity.nodes import node_parity
 from export.parity.outputs import ParityReport, compare_file, corner_codes, parity
 from qtorch.capture.samples import taken
@@ -97,7 +97,8 @@ def _codes(graph: Graph, inputs: NetworkInputs) -> tuple[np.ndarray, ...]:
 
 def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tuple[np.ndarray, ...]) -> None:
     compare_file(final, model)
-    if not tflm_available():
+    engine = exact_judge()
+    if engine is None:
         return
     rng, inputs = np.random.default_rng(0), []
     for name, array in zip(graph.inputs, codes, strict=True):
@@ -107,6 +108,6 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
         far = far_values(qparams.scale[0], (_FAR_INPUTS, *array.shape[1:]), rng)
         inputs.append(np.concatenate([qparams.dequantize(array) + off, far]))
     if final.has_float_nodes:
-        node_parity(final, model, tuple(inputs), TFLM)
+        node_parity(final, model, tuple(inputs), engine)
         return
-    float_outputs_parity(final, model, tuple(inputs), "reference on {wrong} outputs of the float32 interface")
+    float_outputs_parity(final, model, tuple(inputs), "reference on {wrong} outputs of the float32 interface", engine)

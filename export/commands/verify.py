@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,10 @@ from export.commands.outcome_page import agreement_table
 from export.commands.summary import read_model
 from export.console.page import Line
 from export.console.terminal import show
-from export.engines import LITERT_REFERENCE, TFLM, tflm_absent, tflm_available
 from export.graph.build import InputLayout, build
 from export.graph.ir import Graph
 from export.parity.float_ends import codes_behind, fed, float_outputs_parity
+from export.parity.judges import exact_judge, judge_here, judges_here, may_judge
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, corner_codes, parity
 from export.tflite.reader import read_tflite
@@ -63,7 +64,7 @@ def verify_command(arguments: Sequence[str]) -> None:
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
     report = parity(graph, model, codes)
-    show([agreement_table(report.engines, report.judges, report.not_run), *_without_tflm()])
+    show([agreement_table(report.engines, report.judges, report.not_run), *_in_whose_place()])
 
 
 def _verify_float(graph: Graph, model: bytes) -> None:
@@ -75,35 +76,37 @@ def _verify_float(graph: Graph, model: bytes) -> None:
         _verify_nodes(graph, model, drawn)
         return
     inputs = fed(graph, corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS))
-    # Without TFLite Micro node by node too, because some of LiteRT's kernels may differ from their reference by what
-    # their rows declare.
-    if graph.has_float_nodes or not tflm_available():
+    # Where the judge rounds once node by node too, because some of LiteRT's kernels may differ from their reference by
+    # what their rows declare.
+    engine = exact_judge()
+    if graph.has_float_nodes or engine is None:
         _verify_nodes(graph, model, inputs)
         return
-    float_outputs_parity(graph, model, inputs, f"integer reference on {{wrong}} outputs of {len(inputs[0])} inputs")
-    show([Line(f"{TFLM.name}: {len(inputs[0]):,} float32 inputs, all exact")])
+    words = f"integer reference on {{wrong}} outputs of {len(inputs[0])} inputs"
+    float_outputs_parity(graph, model, inputs, words, engine)
+    show([Line(f"{engine.name}: {len(inputs[0]):,} float32 inputs, all exact")])
 
 
-def _without_tflm() -> list[Line]:
-    """Who judged where TFLite Micro does not run; nothing where it does."""
-    absent = tflm_absent()
-    if not absent:
+def _in_whose_place() -> list[Line]:
+    """Who judged against single rounding, because one that rounds as the reference is absent; else nothing."""
+    engine = judge_here()
+    absent = "; ".join(filter(None, (each.absent() for each in itertools.takewhile(engine.__ne__, may_judge()))))
+    if not absent or exact_judge() is not None:
         return []
-    return [Line(f"{absent}: LiteRT's reference kernels judged, against single rounding", "attention")]
+    return [Line(f"{absent}: {engine.kernels or engine.name} judged, against single rounding", "attention")]
 
 
 def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> None:
-    """In LiteRT, and in TFLite Micro if it has the kernels."""
-    engines = [LITERT_REFERENCE]
-    if tflm_available() and not refusal(model, inputs):
-        engines.append(TFLM)
-    for engine in engines:
+    """In every engine that may judge and has the kernels, the preferred one last."""
+    for engine in reversed(judges_here()):
+        if not engine.narrow_weights and refusal(engine, model, inputs):
+            continue
         tally = node_parity(graph, model, inputs, engine)
         said = (
             f"{tally.inputs:,} inputs, {tally.integer_outputs:,} integers exact, {tally.float_outputs:,} float results"
         )
         show([Line(f"{engine.name}: {said} as their layers' functions")])
-    show(_without_tflm())
+    show(_in_whose_place())
 
 
 def _require_same(stored: Graph, network: fx.GraphModule) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from export.engines import TFLM, Engine, tflm_available
+from export.engines import Engine
 from export.graph.encoding import codes_of, decoded
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
+from export.parity.judges import exact_judge
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.capture import CapturedNetwork
 
@@ -18,7 +19,9 @@ __all__ = ["DeviceNetwork"]
 
 
 class DeviceNetwork(nn.Module):
-    """Float tensors in and out like any network; what lies between runs on TFLM, or the reference where that is absent.
+    """Float tensors in and out like any network; what lies between runs on the judge, or the reference.
+
+    On the reference where the judge rounds once, or there is none.
 
     Args:
         graph: of the model.
@@ -32,7 +35,7 @@ class DeviceNetwork(nn.Module):
         self.graph, self.model = graph, model
         # Not as a child: it is not a part of it.
         self.__dict__["like"] = like
-        self.engine = engine or (TFLM if tflm_available() else None)
+        self.engine = engine or exact_judge()
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Nothing: a module that compiles its network meets this one in its place, and there is nothing to compile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.engines import tflm_available
+from export.parity.judges import exact_judge, judge_here
 
 __all__ = ["STAGES", "stage_name"]
 
@@ -30,6 +30,7 @@ def stage_name(stage: str, float_name: str = STAGES["float"]) -> str:
         float_name: what a person calls the float network, see :class:`export.figures.subject.Networks`.
     """
     name = float_name if stage == "float" else STAGES.get(stage, stage)
-    if tflm_available():
+    if "(TFLM)" not in name:
         return name
-    return name.replace("(TFLM)", "(LiteRT)" if stage == "float32" else "(reference)")
+    engine = judge_here() if stage == "float32" else exact_judge()
+    return name.replace("(TFLM)", "(reference)" if engine is None else f"({engine.called or engine.name})")

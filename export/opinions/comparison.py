@@ -12,7 +12,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 
 from export.c.compiled import compiled_c
 from export.c.model import c_model
-from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_absent
+from export.engines import LITERT_REFERENCE, Engine
 from export.figures.device_network import DeviceNetwork
 from export.figures.subject import Subject
 from export.forms.onnx.parity import compare_onnx
@@ -38,14 +38,20 @@ from export.opinions.litert_torch import (
 from export.opinions.network import ForeignNetwork
 from export.opinions.opinion import FAILED, Opinion
 from export.opinions.question import Question, question_of
-from export.opinions.tensorflow import TENSORFLOW, fake_quantization, quantized_by_tensorflow
+from export.opinions.tensorflow import fake_quantization, quantized_by_tensorflow
 from export.optional_packages import EXTRAS, distribution_version, missing, onnx_package, remedy
+from export.parity.judges import all_engines
 from export.parity.outputs import network_codes
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.network.quantizer import Mode
 
 __all__ = ["compare", "require_names"]
+
+#: Takes a line with a name and a version, and fills it.
+_Ask: TypeAlias = Callable[[Question, Opinion], Opinion]
+#: Name, packages (the last one's version is shown), and how to ask.
+_Asked: TypeAlias = tuple[str, tuple[str, ...], _Ask]
 
 
 def compare(subject: Subject, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
@@ -62,7 +68,7 @@ def compare(subject: Subject, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
     require_names(only)
     question = question_of(subject)
     opinions = []
-    for name, packages, ask in _OPINIONS:
+    for name, packages, ask in _opinions():
         if only and name not in only:
             continue
         absent = missing(*(package for package in packages if package in EXTRAS))
@@ -72,13 +78,18 @@ def compare(subject: Subject, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
         blank = Opinion(name, distribution_version(packages[-1]) if packages else "")
         # Converters print their progress, which is not what a reader of the table asked for.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            try:
-                opinions.append(ask(question, blank))
-            # Foreign converters fail in whatever way they do; that is a line of the table, not the end of it.
-            except Exception as error:
-                words = (str(error).strip().splitlines() or [""])[0]
-                opinions.append(replace(blank, note=f"{FAILED}{type(error).__name__}: {words[:120]}"))
+            opinions.append(_answered(ask, question, blank))
     return tuple(opinions)
+
+
+def _answered(ask: _Ask, question: Question, blank: Opinion) -> Opinion:
+    """The answer, or that there was none."""
+    try:
+        return ask(question, blank)
+    # Foreign converters fail in whatever way they do; that is a line of the table, not the end of it.
+    except Exception as error:
+        words = (str(error).strip().splitlines() or [""])[0]
+        return replace(blank, note=f"{FAILED}{type(error).__name__}: {words[:120]}")
 
 
 def require_names(only: Sequence[str]) -> None:
@@ -87,7 +98,7 @@ def require_names(only: Sequence[str]) -> None:
     Raises:
         BadConfiguration: one is such.
     """
-    names = [name for name, _, _ in _OPINIONS]
+    names = [name for name, _, _ in _opinions()]
     unknown = [name for name in only if name not in names]
     if unknown:
         raise BadConfiguration(
@@ -103,21 +114,20 @@ def _own(question: Question, blank: Opinion) -> Opinion:
     return replace(question.own(question.outputs(blank, question.expected)), seconds=seconds, figure=figure)
 
 
-def _engine(engine: Engine) -> Callable[[Question, Opinion], Opinion]:
+def _engine(engine: Engine) -> _Ask:
     def ask(question: Question, blank: Opinion) -> Opinion:
+        if absent := engine.absent():
+            return replace(blank, note=f"not installed: {absent}")
+        return _answered(run, question, replace(blank, version=engine.version))
+
+    def run(question: Question, blank: Opinion) -> Opinion:
         engine.run(question.model, tuple(array[:1] for array in question.codes))  # its import
         started = time.perf_counter()
         got = engine.run(question.model, question.codes)
         seconds = time.perf_counter() - started
-        return replace(question.own(question.outputs(blank, got)), version=engine.version, seconds=seconds)
+        return replace(question.own(question.outputs(blank, got)), seconds=seconds)
 
     return ask
-
-
-def _tflm(question: Question, blank: Opinion) -> Opinion:
-    if absent := tflm_absent():
-        return replace(blank, note=f"not installed: {absent}")
-    return _engine(TFLM)(question, blank)
 
 
 def _compiled_c(question: Question, blank: Opinion) -> Opinion:
@@ -131,7 +141,7 @@ def _compiled_c(question: Question, blank: Opinion) -> Opinion:
     return replace(question.outputs(blank, got), version=version, seconds=seconds, note=note)
 
 
-def _network(mode: Mode) -> Callable[[Question, Opinion], Opinion]:
+def _network(mode: Mode) -> _Ask:
     def ask(question: Question, blank: Opinion) -> Opinion:
         started = time.perf_counter()
         got = network_codes(question.network, question.graph, question.codes, mode)
@@ -169,7 +179,7 @@ def _stored(question: Question) -> tuple[np.ndarray, ...]:
     return stored(question.graph, question.calibration)
 
 
-def _tensorflow(trained: bool) -> Callable[[Question, Opinion], Opinion]:
+def _tensorflow(trained: bool) -> _Ask:
     def ask(question: Question, blank: Opinion) -> Opinion:
         source = _float_file(question, question.plain if trained else question.networks.float_network())
         quantized_by_tensorflow(source, tuple(array[:1] for array in _stored(question)))  # its import
@@ -211,7 +221,7 @@ def _by_litert_torch(question: Question, model: bytes) -> ForeignNetwork:
     return ForeignNetwork(question.graph if keeps_order(question.graph) else None, model, LITERT_REFERENCE.run)
 
 
-def _ai_edge(own_ranges: bool) -> Callable[[Question, Opinion], Opinion]:
+def _ai_edge(own_ranges: bool) -> _Ask:
     def ask(question: Question, blank: Opinion) -> Opinion:
         samples = _stored(question) if keeps_order(question.graph) else (question.calibration.numpy(),)
         source, twin = (
@@ -228,13 +238,8 @@ def _ai_edge(own_ranges: bool) -> Callable[[Question, Opinion], Opinion]:
     return ask
 
 
-#: Name, packages (the last one's version is shown), and how to ask.
-_OPINIONS: tuple[tuple[str, tuple[str, ...], Callable[[Question, Opinion], Opinion]], ...] = (
-    ("qtorch", (), _own),
-    ("tflm", (), _tflm),
-    ("litert_reference", (), _engine(LITERT_REFERENCE)),
-    ("litert_default", (), _engine(LITERT_DEFAULT)),
-    ("tensorflow", ("tensorflow",), _engine(TENSORFLOW)),
+#: Of this project's own file, what no engine says of .tflite files; then of others' files.
+_OPINIONS: tuple[_Asked, ...] = (
     ("onnxruntime", ("onnx", "onnxruntime"), _onnx_runtime),
     ("compiled_c", (), _compiled_c),
     ("network_exact", (), _network(Mode.EXACT)),
@@ -247,3 +252,8 @@ _OPINIONS: tuple[tuple[str, tuple[str, ...], Callable[[Question, Opinion], Opini
     ("ai_edge_quantizer_ptq", ("litert_torch", "ai_edge_quantizer"), _ai_edge(False)),
     ("ai_edge_quantizer_our_ranges", ("litert_torch", "ai_edge_quantizer"), _ai_edge(True)),
 )
+
+
+def _opinions() -> tuple[_Asked, ...]:
+    """Every one: this project's own, the engines', the others'."""
+    return (("qtorch", (), _own), *((engine.name, (), _engine(engine)) for engine in all_engines()), *_OPINIONS)

@@ -1,32 +1,16 @@
-"""TensorFlow's opinion: its interpreter, its post-training quantization of the same weights, its fake quantization."""
+"""TensorFlow's opinion: its post-training quantization of the same weights, its fake quantization."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from importlib import metadata
 
 import numpy as np
 
-from export.engines import Engine, run_interpreter
 from export.optional_packages import tensorflow_calibrator, tensorflow_package
 from qtorch.numbers.qparams import QParams
 
-__all__ = ["TENSORFLOW", "FakeQuantAgreement", "fake_quantization", "quantized_by_tensorflow"]
-
-
-def _run(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    tensorflow = tensorflow_package()
-    with warnings.catch_warnings():
-        # It says that it will move to another package.
-        warnings.simplefilter("ignore")
-        return run_interpreter(tensorflow.lite.Interpreter(model_content=model, num_threads=1), inputs)
-
-
-#: Its own copy of the interpreter, which takes XNNPACK where it can.
-TENSORFLOW = Engine("tensorflow", partial(metadata.version, "tensorflow"), _run)
+__all__ = ["FakeQuantAgreement", "fake_quantization", "quantized_by_tensorflow"]
 
 
 def quantized_by_tensorflow(model: bytes, samples: tuple[np.ndarray, ...]) -> bytes:

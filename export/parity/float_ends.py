@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.engines import TFLM
+from export.engines import Engine
 from export.graph.interpret import interpret
 from export.graph.ir import Graph, Node
 from qtorch.errors import ParityError
@@ -31,20 +31,23 @@ def _reader(graph: Graph, name: str) -> Node:
     return next(node for node in graph.nodes if name in node.inputs)
 
 
-def float_outputs_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], words: str) -> None:
-    """TFLite Micro's outputs against the integer reference's, exactly.
+def float_outputs_parity(
+    graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], words: str, engine: Engine
+) -> None:
+    """An engine's outputs against the integer reference's, exactly.
 
     Args:
         graph: with float32 ends and no op that computes in float.
         model: its file.
         inputs: float32 samples of each input, ``[N, *shape[1:]]``.
         words: what differs in an error, with ``{wrong}`` for how many outputs.
+        engine: that computes what the reference does, see :func:`export.parity.judges.exact_judge`.
 
     Raises:
         ParityError: an output differs.
     """
     expected = interpret(graph, inputs)
-    got = TFLM.run(model, inputs)
+    got = engine.run(model, inputs)
     wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
     if wrong:
-        raise ParityError(f"{TFLM.name} differs from the {words.format(wrong=wrong)}")
+        raise ParityError(f"{engine.name} differs from the {words.format(wrong=wrong)}")

@@ -1,8 +1,8 @@
 """Parity where float arithmetic is involved: every node judged by itself, on the very tensors that an engine gave it.
 
-Integer nodes must be equal exactly (in LiteRT to what the row declares), so must QUANTIZE and what only picks elements.
-What float kernels compute may differ from the row's float function in the order of sums, and by what LiteRT's hybrid
-kernels lose by quantizing their input on the fly.
+Integer nodes must be equal exactly (in an engine that rounds once, as LiteRT does, to what the row declares), so must
+QUANTIZE and what only picks elements. What float kernels compute may differ from the row's float function in the order
+of sums, and by what LiteRT's hybrid kernels lose by quantizing their input on the fly.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
     """
     integers = floats = 0
     worst = 0.0
-    rounding = Rounding.DOUBLE if engine.name == "tflm" else Rounding.SINGLE
     alike = _same_for_all(graph)
     samples_of_tensors = engine.tensors(model, inputs, len(graph.values))
     while chunk := list(itertools.islice(samples_of_tensors, _CHUNK)):
@@ -74,7 +73,8 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
             for (name, value), samples in zip(graph.values.items(), zip(*chunk, strict=True), strict=True)
         }
         for node in graph.nodes:
-            for name, (wanted, allowed) in zip(node.outputs, _reference(graph, node, tensors, rounding), strict=True):
+            computed = _reference(graph, node, tensors, engine.rounding)
+            for name, (wanted, allowed) in zip(node.outputs, computed, strict=True):
                 got = tensors[name]
                 if allowed is None:
                     integers += got.size
@@ -154,7 +154,7 @@ def _error(got: np.ndarray, wanted: np.ndarray, allowed: np.ndarray) -> float:
 
 
 def _require_equal(node: Node, name: str, got: np.ndarray, wanted: np.ndarray, engine: InspectableEngine) -> None:
-    allowed = 0 if engine.name == "tflm" else node.row.litert_lsb.get(got.dtype.name, 0)
+    allowed = 0 if engine.rounding is Rounding.DOUBLE else node.row.litert_lsb.get(got.dtype.name, 0)
     wrong = np.argwhere(np.abs(got.astype(np.int64) - wanted) > allowed)
     if len(wrong):
         at = tuple(int(i) for i in wrong[0])

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import fx
 
-from export.engines import LITERT_DEFAULT, LITERT_REFERENCE, TFLM, Engine, tflm_available
+from export.engines import Engine
 from export.graph.interpret import interpret
 from export.graph.ir import Graph, Value
+from export.parity.judges import judge_here, reported_here
 from export.parity.nodes import node_parity
 from export.tflite.reader import read_tflite
 from qtorch.capture.call_form import tensors_in
@@ -212,7 +213,7 @@ def parity(
     model: bytes,
     codes: tuple[np.ndarray, ...],
     network: fx.GraphModule | None = None,
-    reported: tuple[Engine, ...] = (LITERT_REFERENCE, LITERT_DEFAULT),
+    reported: tuple[Engine, ...] | None = None,
     judged: tuple[Engine, ...] = (),
 ) -> ParityReport:
     """Compare everything that can compute this model, on input ``codes``, ``[samples, ...]`` each.
@@ -222,7 +223,7 @@ def parity(
         model: its file, integers in and out.
         codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
         network: the QAT network, whose own outputs are then compared as well; left as it was.
-        reported: engines that are run and reported without judging.
+        reported: engines that are run and reported without judging; by default those that ask for it and run here.
         judged: more engines that must equal the reference.
 
     Where layers compute in float32, engines may round a sum to another code, and all that follows differs: then every
@@ -245,30 +246,29 @@ def parity(
         else:
             engines[name] = agreement
 
-    judges, in_float = [], graph.has_float_nodes
+    judge, judges, in_float = judge_here(), [], graph.has_float_nodes
     if in_float:
-        judge = TFLM if tflm_available() else LITERT_REFERENCE
         node_parity(graph, model, codes, judge)
         judges.append(f"{judge.name}, node by node")
         report(judge.name, judge, expected)
-    elif tflm_available():
-        engines[TFLM.name] = _judge(TFLM, graph, model, codes, expected)
-        judges.append(TFLM.name)
+    elif judge.rounding is Rounding.DOUBLE:
+        engines[judge.name] = _judge(judge, graph, model, codes, expected)
+        judges.append(judge.name)
     else:
-        name, against = f"{LITERT_REFERENCE.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        name, against = f"{judge.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
         single = tuple(against[output] for output in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
-            node_parity(graph, model, codes, LITERT_REFERENCE)
-            report(name, LITERT_REFERENCE, single)
+            node_parity(graph, model, codes, judge)
+            report(name, judge, single)
             judges.append(f"{name}, node by node")
         else:
-            engines[name] = _judge(LITERT_REFERENCE, graph, model, codes, single)
+            engines[name] = _judge(judge, graph, model, codes, single)
             judges.append(name)
     for engine in judged:
         engines[engine.name] = _judge(engine, graph, model, codes, expected)
         judges.append(engine.name)
-    for engine in reported:
+    for engine in reported_here() if reported is None else reported:
         report(engine.name, engine, expected)
     if network is not None:
         for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
