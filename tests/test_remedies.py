@@ -6,8 +6,10 @@ said to compute the same is held against PyTorch's own layer.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +21,12 @@ from torch.nn.utils import parametrizations, prune
 import qtorch
 from export.commands.support import support_table
 from qtorch.errors import BadInput
+from qtorch.ops import ROWS
+from qtorch.preparation import matching
 from qtorch.preparation.matching import supported_names
 from qtorch.preparation.refusal_remedy import SUPPORTED, remedy
 from qtorch.remedies.asked import Asked
+from qtorch.row.row import Call, Match, Refused
 from tests.remedy_judge import NAMES, ROOT, Called, agrees, form_of, judge, refusal
 
 ROW, IMAGE, SOLID = (8,), (8, 4, 6), (3, 4, 6, 4)
@@ -216,9 +221,10 @@ def test_the_list_that_remedies_point_to() -> None:
     page, section, command = re.search(r"(\S+\.md), '(.*?)', which `(.*?)`", SUPPORTED).groups()  # type: ignore[union-attr]
     text = (ROOT / page).read_text()
     table = text[text.index(f"## {section}") :]
-    assert all(f"`{name}`" in table for name in supported_names())
+    missing = [name for name in supported_names() if f"`{name}`" not in table]
+    assert not missing, f"{page}, {section!r}: expected {missing} in the table; run `python -m docs`"
     assert command == "python -m export support"
-    assert support_table() in table
+    assert support_table() in table, f"{page}, {section!r}: expected what `{command}` prints; run `python -m docs`"
 
 
 @pytest.mark.parametrize("parametrized", [parametrizations.weight_norm, parametrizations.spectral_norm])
@@ -302,3 +308,91 @@ def test_weights_computed_from_the_input() -> None:
     assert refused is not None
     assert refused.got == "weight computed from the network's inputs"
     assert refused.remedy.startswith("no form of it can be exported")
+
+
+# A row that is new: what it stands for by now is told before any other form ------------------------------------------
+
+
+@pytest.fixture
+def row_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds a row of a made-up op with some matches."""
+
+    def add(*matches: Match) -> None:
+        monkeypatch.setitem(ROWS, "made_up", replace(ROWS["hard_swish"], name="made_up", matches=matches))
+        monkeypatch.setattr(matching, "_MATCHES", matching._all_matches())
+        monkeypatch.setattr(matching, "_SUPPORTED", frozenset(supported_names()))
+
+    return add
+
+
+def said_of(call: Callable[..., Any]) -> str:
+    refused = refusal(Called(call), torch.zeros(1, 4))
+    assert refused is not None
+    return refused.remedy.removesuffix(f"; {SUPPORTED}")
+
+
+_ELU = Match("function", F.elu, parameters=("input", "alpha", "inplace"))
+
+
+@pytest.mark.parametrize(
+    ("match", "call", "said"),
+    [
+        (_ELU, F.elu_, "call it without the underscore, `F.elu(x)`, which computes the same"),
+        (_ELU, lambda x: F.elu_(x, 0.5), "call it without the underscore, `F.elu(x, 0.5)`, which computes the same"),
+        (
+            Match("function", torch.abs),
+            lambda x: (x * 2).abs_(),
+            "call it without the underscore, `torch.abs(x)`, which computes the same",
+        ),
+        (Match("function", torch.abs), abs, "write `torch.abs(x)`, which computes the same"),
+        (Match("function", torch.abs), lambda x: x.abs(), "write `torch.abs(x)`, which computes the same"),
+        (Match("method", "abs"), abs, "write `x.abs()`, which computes the same"),
+        (
+            Match("method", "square"),
+            lambda x: torch.square(input=x * 2),
+            "write `x.square()`, which computes the same",
+        ),
+        # Nothing that a person should write instead: the form of before.
+        (Match("function", operator.abs), torch.abs, "write `torch.maximum(x, x * -1)`, which computes the same"),
+    ],
+)
+def test_what_a_new_row_stands_for_is_told_first(
+    row_of: Callable[..., None], match: Match, call: Callable[..., Any], said: str
+) -> None:
+    row_of(match)
+    assert said_of(call) == said
+
+
+def refuses_in_silence(call: Call) -> None:
+    raise Refused(expected="alpha=1", got=f"alpha={call.get('alpha', 1.0)}", remedy="")
+
+
+def refuses_in_words(call: Call) -> None:
+    raise Refused(expected="alpha=1", got=f"alpha={call.get('alpha', 1.0)}", remedy="leave it out")
+
+
+@pytest.mark.parametrize("attrs", [lambda call: None, refuses_in_silence])
+def test_arguments_that_a_new_row_refuses_have_the_form_of_before(
+    row_of: Callable[..., None], attrs: Callable[[Call], Any]
+) -> None:
+    torch.manual_seed(0)
+    row_of(replace(_ELU, attrs=attrs), Match("module", nn.ELU, attrs))
+    assert agrees(judge(Called(lambda x: F.elu(x, 0.5)), torch.randn(3, 8)), "same")
+    assert agrees(judge(nn.Sequential(nn.ELU(0.5)), torch.randn(3, 8)), "same")
+
+
+def test_what_a_row_says_of_its_arguments_goes_before_other_forms(row_of: Callable[..., None]) -> None:
+    row_of(replace(_ELU, attrs=refuses_in_words))
+    assert said_of(lambda x: F.elu(x, 0.5)) == "leave it out"
+
+
+def test_arguments_of_which_no_form_is_known(row_of: Callable[..., None]) -> None:
+    row_of(Match("function", torch.erf, lambda call: None))
+    assert said_of(torch.erf) == SUPPORTED
+
+
+def test_what_returns_something_else_under_a_supported_name() -> None:
+    """Torch's own has indices as well, so it is not said to compute the same as that of F."""
+    supported = frozenset(supported_names())
+    assert "adaptive_max_pool1d" in supported
+    assert "computes the same" not in remedy(Asked("adaptive_max_pool1d"), supported)

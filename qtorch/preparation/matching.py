@@ -12,7 +12,8 @@ from torch import Tensor, fx, nn
 from qtorch.capture.nodes import is_tensor, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
-from qtorch.preparation.refusal_remedy import SUPPORTED, asked, remedy
+from qtorch.preparation.refusal_remedy import asked, other_form, remedy
+from qtorch.remedies.asked import Asked
 from qtorch.row.row import Call, Match, Refused, Row
 
 __all__ = ["MatchedCall", "constant_of", "find_row", "refusal", "supported_names"]
@@ -78,8 +79,7 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
     module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
     key = _key(node, module)
     if key not in _MATCHES:
-        sources = [each for each in node.args if isinstance(each, fx.Node) and is_tensor(each)]
-        ask = asked(node, module, shape_of(sources[0]) if sources else ())
+        ask = _asked(node, module)
         raise refusal(
             traced,
             node,
@@ -97,10 +97,17 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
         try:
             attrs = match.attrs(Call(module, arguments, shapes, shape_of(node)))
         except Refused as why:
-            raise refusal(traced, node, expected=why.expected, got=why.got, remedy=why.remedy) from why
+            said = why.remedy or other_form(_asked(node, module))
+            raise refusal(traced, node, expected=why.expected, got=why.got, remedy=said) from why
         if attrs is not None:
             return _matched_call(traced, node, row, attrs, tensors)
-    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy=SUPPORTED)
+    said = other_form(_asked(node, module))
+    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy=said)
+
+
+def _asked(node: fx.Node, module: nn.Module | None) -> Asked:
+    sources = [each for each in node.args if isinstance(each, fx.Node) and is_tensor(each)]
+    return asked(node, module, shape_of(sources[0]) if sources else ())
 
 
 def _key(node: fx.Node, module: nn.Module | None) -> tuple[str, Any]:

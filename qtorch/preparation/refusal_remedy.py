@@ -7,15 +7,16 @@ behind statements where it needs some. Layers that such statements make belong i
 
 from __future__ import annotations
 
+import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from qtorch.capture.nodes import value_of
 from qtorch.ops import ROWS
-from qtorch.remedies.asked import Asked, Remedy, none
+from qtorch.remedies.asked import Asked, Remedy, none, same
 from qtorch.remedies.without_row import WITHOUT_ROW
 
-__all__ = ["SUPPORTED", "asked", "remedy"]
+__all__ = ["SUPPORTED", "asked", "other_form", "remedy"]
 
 #: Where all that can be exported is listed.
 SUPPORTED = "what else there is: README.md, 'What can be exported', which `python -m export support` prints"
@@ -24,6 +25,9 @@ SUPPORTED = "what else there is: README.md, 'What can be exported', which `pytho
 _FORMS: dict[str, Remedy] = dict(WITHOUT_ROW)
 for _row in ROWS.values():
     _FORMS |= _row.remedies
+
+#: What ``torch`` has under a name of ``F`` and returns something else: indices as well.
+_OTHER_IN_TORCH = frozenset({"adaptive_max_pool1d"})
 
 _UNKNOWN = "no other form of it is known here: leave it out of the network, or compose it of what can be exported"
 
@@ -45,27 +49,55 @@ def remedy(ask: Asked, supported: frozenset[str]) -> str:
     return f"{_form(ask, supported)}; {SUPPORTED}"
 
 
+def other_form(ask: Asked) -> str:
+    """The same of a call that a row stands for, but not with these arguments."""
+    form = _FORMS.get(_key(_bare(ask.name)))
+    return SUPPORTED if form is None else f"{form(ask)}; {SUPPORTED}"
+
+
 def _form(ask: Asked, supported: frozenset[str]) -> str:
     if ask.module is not None and parametrize.is_parametrized(ask.module):
         return _unparametrized(ask.module)
     if isinstance(ask.module, nn.modules.lazy.LazyModuleMixin):
         return "run the network on an example before it is prepared, which makes an ordinary layer of it"
-    bare = ask.name.rstrip("_") if not ask.name.startswith("__") else ask.name.strip("_")
+    bare = _bare(ask.name)
     if bare.endswith("with_indices"):
         return "leave the indices out: call it with return_indices=False"
-    form = _FORMS.get(bare.replace("_", "").lower())
+    supported_call = _called(bare, ask) if bare in supported and ask.module is None else None
+    if supported_call is not None and bare != ask.name:
+        return f"call it without the underscore, `{supported_call}`, which computes the same"
+    if supported_call is not None and bare not in _OTHER_IN_TORCH:
+        return same(supported_call)
+    form = _FORMS.get(_key(bare))
     if form is not None:
         return form(ask)
-    if bare != ask.name and bare in supported:
-        return f"call it without the underscore, `{_called(bare)}`, which computes the same"
     if bare.lower().endswith(("loss", "entropy", "entropy_with_logits")):
         return none("a loss belongs into the training step, behind the network")
     return _UNKNOWN
 
 
-def _called(name: str) -> str:
-    place = "F" if hasattr(nn.functional, name) else "torch"
-    return f"{place}.{name}(x)"
+def _bare(name: str) -> str:
+    """Without the underscore of calls in place, or those of Python's own methods."""
+    return name.strip("_") if name.startswith("__") else name.rstrip("_")
+
+
+def _key(bare: str) -> str:
+    return bare.replace("_", "").lower()
+
+
+def _called(name: str, ask: Asked) -> str | None:
+    """The call under a name, in the spelling for which a row has a match; ``None`` where that is no common one."""
+    targets = {(match.kind, match.target) for row in ROWS.values() for match in row.matches}
+    arguments = [_written(value) for value in ask.args[1:]]
+    arguments += [f"{key}={_written(value)}" for key, value in ask.kwargs.items() if key not in ("input", "inplace")]
+    for place, prefix in ((nn.functional, "F"), (torch, "torch")):
+        if ("function", getattr(place, name, None)) in targets:
+            return f"{prefix}.{name}({', '.join(['x', *arguments])})"
+    return f"x.{name}({', '.join(arguments)})" if ("method", name) in targets else None
+
+
+def _written(value: object) -> str:
+    return "y" if isinstance(value, fx.Node) else repr(value)
 
 
 def _unparametrized(layer: nn.Module) -> str:

@@ -57,7 +57,10 @@ class Unsupported:
 
 
 class Refused(Exception):
-    """A match can't express this call exactly; ``prepare`` adds where it stands and raises UnsupportedLayer."""
+    """A match can't express this call exactly; ``prepare`` adds where it stands and raises UnsupportedLayer.
+
+    An empty ``remedy`` stands for the form that is told of calls without a row, if there is one for this call.
+    """
 
     def __init__(self, *, expected: str, got: str, remedy: str) -> None:
         self.expected, self.got, self.remedy = expected, got, remedy
