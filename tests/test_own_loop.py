@@ -130,7 +130,7 @@ def test_a_float_network_alone_is_quantized_without_training() -> None:
         "alone", None, before, X[:TRAINED], test_inputs=X[TRAINED:], test_targets=Y[TRAINED:], test_figures=figures,
         config=qtorch.QuantizationConfig(weight_bits=4),
     )  # fmt: skip
-    with pytest.raises(BadConfiguration, match=r"or quantize without training, by --export\.post_training"):
+    with pytest.raises(BadConfiguration, match=r"network without training, by ExportOptions\(post_train"):
         make_bundle(subject, "alone", ExportOptions())
     bundle = make_bundle(subject, "alone", ExportOptions(post_training=True))
     assert list(bundle.metrics["test"]) == ["float", "ptq_int8", "post_training_fake_quant", "post_training_int8"]
@@ -145,8 +145,7 @@ def test_what_is_not_whole_is_refused() -> None:
     with pytest.raises(BadConfiguration, match=r"a network that qtorch\.prepare made, got Sequential"):
         subject_of_networks("x", before, before, X)  # type: ignore[arg-type]
     silent = subject_of_networks("x", network, before, X, None, X, Y, lambda x, output, target: None)  # type: ignore
-    with pytest.raises(BadConfiguration, match="test_figures of x: expected numbers by the figure's name, got Attrib"):
+    with pytest.raises(BadConfiguration, match="test_figures of x: expected numbers by the figure's name, got None"):
         make_bundle(silent, "x", ExportOptions())
-    named = subject_of_networks("x", network, before, X[:TRAINED], class_names=("one", "two"))
     with pytest.raises(BadConfiguration, match="1 names, one for each output of the network, got 2: one, two"):
-        make_bundle(named, "x", ExportOptions())
+        subject_of_networks("x", network, before, X[:TRAINED], class_names=("one", "two"))

@@ -104,20 +104,9 @@ def _with_ranges(subject: Subject) -> fx.GraphModule:
         for quantizer in ranges.values():
             quantizer.qparams()
     except BadConfiguration as error:
-        raise BadConfiguration(
-            where=subject.name,
-            expected="a network with a calibrated range for every tensor, as it has from the first epoch of quantized "
-            "training",
-            got="one of float training",
-            remedy="quantize it without training, by --export.post_training, or export a later checkpoint",
-        ) from error
+        raise subject.networks.uncalibrated from error
     if not ranges or not isinstance(network, fx.GraphModule):
-        raise BadConfiguration(
-            where=subject.name,
-            expected="a network that the QuantizationAwareTraining callback has prepared",
-            got=type(network).__name__,
-            remedy="train with the callback, or quantize without training, by --export.post_training",
-        )
+        raise subject.networks.unprepared
     return network
 
 

@@ -10,6 +10,7 @@ from export.bundle.float_bundle import float_bundle
 from export.bundle.int8_bundle import int8_bundle
 from export.c_language.names import c_identifier
 from export.console.progress import Stage, silent
+from export.figures.handed_over import task_name
 from export.figures.subject import Subject
 from export.options import ExportOptions
 
@@ -31,10 +32,10 @@ def make_bundle(
 
     Raises:
         ParityError: a comparison that must be exact is not.
-        NotFinite, BadConfiguration: the network can't be exported.
+        NotFinite, BadConfiguration: the network can't be exported, or the name is no text.
         BadData: post-training quantization without training data.
     """
-    name = c_identifier(name)
+    name = c_identifier(task_name(name))
     if options.format == "int8":
         return int8_bundle(subject, name, options, checkpoint, stage)
     return float_bundle(subject, name, options, options.format, checkpoint, stage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from qtorch.capture.samples import Samples
@@ -26,12 +26,14 @@ class NetworkInputs:
         absent: why the others can't be.
         unread: those of the others whose batches are there, and do not reach the network.
         remarks: what a reader should know of how they were found.
+        handed_over_as: by part, the argument that gives it; none where data come of a run's data module.
     """
 
     parts: Mapping[Part, Samples]
     absent: Mapping[Part, str]
     unread: frozenset[Part] = frozenset()
     remarks: tuple[str, ...] = ()
+    handed_over_as: Mapping[Part, str] = field(default_factory=dict)
 
     def why(self, part: Part) -> str:
         """A part can't be had, in words that tell data that are not there from those that do not reach the network."""
@@ -52,6 +54,13 @@ class NetworkInputs:
         """
         if part not in self.parts:
             name = PART_NAMES[part]
+            if part in self.handed_over_as:
+                raise BadData(
+                    where=self.handed_over_as[part],
+                    expected=f"{name} data",
+                    got=self.absent[part],
+                    remedy=f"pass {self.handed_over_as[part]}, or leave out what is measured on them",
+                )
             raise BadData(
                 where=f"{name} data",
                 expected=f"the data module that the run was trained with, or a {part}_dataloader in the module, which "

@@ -13,9 +13,22 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from export.figures.error_words import in_words
 from export.figures.evaluation import Evaluation, Measure, tested_on_rows
+from export.figures.figures_by_name import figures_by_name, ways_by_figure
 from export.figures.float_weights import weights_loaded
+from export.figures.handed_over import (
+    Shapes,
+    named_classes,
+    output_shapes,
+    require_float_network,
+    require_interface,
+    require_names,
+    require_same_outputs,
+    require_samples_alike,
+    samples_of,
+    targets_of,
+    task_name,
+)
 from export.figures.network_inputs import NetworkInputs, Part
 from export.figures.record import Record
 from export.figures.stage_names import STAGES
@@ -40,6 +53,8 @@ class Networks:
         config: how it is quantized, or would be.
         example: an input of it, for tracing.
         in_float: gives its weights in float.
+        unprepared: why ``trained`` can't be exported where it was never prepared, and what to do.
+        uncalibrated: the same where its ranges were never measured.
         before: gives the float network that quantized training started from; ``None`` where it did not start.
         float_name: what a person calls :meth:`float_network`.
     """
@@ -48,6 +63,8 @@ class Networks:
     config: QuantizationConfig
     example: Any
     in_float: Callable[[], nn.Module]
+    unprepared: BadConfiguration
+    uncalibrated: BadConfiguration
     before: Callable[[], nn.Module] | None = None
     float_name: str = STAGES["float"]
 
@@ -146,11 +163,11 @@ class Subject:
 def subject_of_networks(
     name: str,
     network: QuantizedNetwork | None,
-    float_network: nn.Module,
-    inputs: Samples,
-    targets: Tensor | None = None,
-    test_inputs: Samples | None = None,
-    test_targets: Tensor | None = None,
+    float_network: nn.Module | None,
+    inputs: Any,
+    targets: Any = None,
+    test_inputs: Any = None,
+    test_targets: Any = None,
     test_figures: Callable[[Any, Any, Tensor], Mapping[str, float]] | None = None,
     better: Mapping[str, Literal["higher", "lower"]] | None = None,
     interface: Interface | None = None,
@@ -164,8 +181,10 @@ def subject_of_networks(
         network: prepared, calibrated and trained; ``None`` where the float network alone is exported, in a float
             format or quantized without training.
         float_network: that it was prepared from, with the weights that it had when quantized training began: a copy
-            from then, since the prepared network trains the weights of the one that it was made of.
-        inputs: training inputs, float32 ``[N, ...]``, or a tuple of a network's several.
+            from then, since the prepared network trains the weights of the one that it was made of. ``None``: that
+            copy is gone, and the prepared network's weights in float stand in its place.
+        inputs: training inputs, float32 ``[N, ...]``, or a tuple of a network's several: tensors, NumPy arrays or lists
+            of numbers.
         targets: their targets ``[N, ...]``: a straight line is fitted to them where that can be compared with.
         test_inputs: of samples that were not trained on; without them there are no figures.
         test_targets: their targets.
@@ -177,50 +196,115 @@ def subject_of_networks(
         config: how to quantize without training, where there is no quantized network.
 
     Raises:
-        BadConfiguration: the network is not prepared, or what is to be tested on is not whole.
+        BadConfiguration: the network is not prepared, the float network is another one, what is to be tested on is not
+            whole, or names are not those of what there is.
+        BadData: inputs or targets are no numbers, none at all, not as many of each, or not of the network's shapes.
+        NotFinite: inputs hold NaN or infinity.
     """
+    name = task_name(name)
+    require_float_network(network, float_network)
+    inputs = samples_of("inputs", inputs)
+    networks = _networks(name, network, float_network, taken(inputs, slice(1)), config or QuantizationConfig())
+    outputs = _output_shapes(networks, inputs)
     parts: dict[Part, Samples] = {"train": inputs}
     if test_inputs is not None:
-        parts["test"] = test_inputs
+        parts["test"] = test_inputs = samples_of("test_inputs", test_inputs)
+        output_shapes(networks.trained, test_inputs, "test_inputs")
+        require_samples_alike(test_inputs, inputs)
+    targets = None if targets is None else targets_of("targets", targets, inputs, "inputs")
+    ways, classes = ways_by_figure(better), named_classes(class_names)
+    if interface is not None:
+        require_interface(interface, inputs, outputs)
+    # Other outputs are counted once it is known in which order a device has their axes.
+    _titles(classes, interface, outputs[0][0] if len(outputs) == 1 and len(outputs[0]) == 1 else None)
     return Subject(
         name,
-        _networks(name, network, float_network, taken(inputs, slice(1)), config or QuantizationConfig()),
-        NetworkInputs(parts, {} if "test" in parts else {"test": "none were handed over"}),
+        networks,
+        NetworkInputs(
+            parts, {} if "test" in parts else {"test": "none were handed over"}, handed_over_as={"test": "test_inputs"}
+        ),
         Evaluation(
-            measure=_measure(name, test_inputs, test_targets, test_figures),
+            measure=_measure(name, test_inputs, test_targets, test_figures, ways),
             owner=name,
             source=f"test_figures of {name}",
             remedy=_RETURN_THEM,
-            better=dict(better or {}),
+            better=ways,
             training_pairs=lambda record, target: _pairs(inputs, targets, record, target),
         ),
-        "classification" if class_names else "other",
+        "classification" if classes else "other",
         Ends(
             interface,
-            titles=lambda outputs: _titles(name, class_names, interface, outputs),
-            are_classes=lambda _: bool(class_names),
+            titles=lambda outputs: _titles(classes, interface, outputs),
+            are_classes=lambda _: bool(classes),
         ),
     )
 
 
 def _networks(
-    name: str, network: QuantizedNetwork | None, float_network: nn.Module, example: Samples, config: QuantizationConfig
-) -> Networks:
-    def before() -> nn.Module:
-        return copy.deepcopy(float_network).eval()
+    name: str, network: QuantizedNetwork | None, float_network: nn.Module | None, example: Samples,
+    config: QuantizationConfig,
+) -> Networks:  # fmt: skip
+    """Both networks, which belong together.
 
+    Raises:
+        BadConfiguration: one is not prepared, or the other is not what it was prepared from.
+    """
     if network is None:
-        return Networks(float_network, config, example, in_float=before)
+        assert float_network is not None
+        alone = float_network
+        return Networks(
+            alone, config, example, lambda: copy.deepcopy(alone).eval(), _unprepared("None"), _uncalibrated()
+        )
     if not isinstance(network, QuantizedNetwork):
-        raise BadConfiguration(
-            where=name, expected="a network that qtorch.prepare made", got=type(network).__name__,
-            remedy="prepare it, calibrate it, train it, and pass what that gave",
-        )  # fmt: skip
+        raise _unprepared(type(network).__name__)
+    original = network.origin.net if float_network is None else float_network
 
     def in_float() -> nn.Module:
-        return weights_loaded(float_network, network, network.state_dict(), name)
+        return weights_loaded(original, network, network.state_dict(), name)
 
-    return Networks(network, network.origin.config, example, in_float, before)
+    try:
+        in_float()
+    except BadConfiguration as error:
+        raise BadConfiguration(
+            where="float_network", expected=error.expected, got=error.got,
+            remedy="pass a copy of the network that was handed to qtorch.prepare, or None",
+        ) from error  # fmt: skip
+    unprepared, config = _unprepared(type(network).__name__), network.origin.config
+    if float_network is None:
+        return Networks(network, config, example, in_float, unprepared, _uncalibrated(), float_name=STAGES["qat_float"])
+    return Networks(
+        network, config, example, in_float, unprepared, _uncalibrated(), lambda: copy.deepcopy(original).eval()
+    )
+
+
+def _unprepared(got: str) -> BadConfiguration:
+    return BadConfiguration(
+        where="network", expected="a network that qtorch.prepare made", got=got,
+        remedy="prepare it, calibrate it, train it, and pass what that gave; or pass None, and quantize the float "
+        "network without training, by ExportOptions(post_training=True)",
+    )  # fmt: skip
+
+
+def _uncalibrated() -> BadConfiguration:
+    return BadConfiguration(
+        where="network", expected="a network with a calibrated range for every tensor",
+        got="ranges that were never measured",
+        remedy="call qtorch.calibrate(network, batches) and train it, or quantize the float network without training, "
+        "by ExportOptions(post_training=True)",
+    )  # fmt: skip
+
+
+def _output_shapes(networks: Networks, inputs: Samples) -> Shapes:
+    """Shapes of what the network makes of a sample, and its float network too.
+
+    Raises:
+        BadData: one of them does not take the inputs.
+        BadConfiguration: outputs differ.
+    """
+    outputs = output_shapes(networks.trained, inputs, "inputs")
+    if networks.before is not None:
+        require_same_outputs(outputs, output_shapes(networks.before(), inputs, "inputs"))
+    return outputs
 
 
 _RETURN_THEM = "pass a function of inputs, outputs and targets that returns figures by name, as in {'mse': ...}"
@@ -229,34 +313,34 @@ _RETURN_THEM = "pass a function of inputs, outputs and targets that returns figu
 def _measure(
     name: str,
     x: Samples | None,
-    targets: Tensor | None,
+    targets: Any,
     figures: Callable[[Any, Any, Tensor], Mapping[str, float]] | None,
+    better: Mapping[str, Any],
 ) -> Measure | BadConfiguration:
     """What tests a network; the error where nothing is there to do that.
 
     Raises:
         BadConfiguration: there is a function, and not what it needs; or not as many targets as inputs.
+        BadData: targets are no numbers.
     """
+    # Where figures are to be made of both, it is said below that both are needed.
+    known = x if figures is None else None
+    wanted = None if targets is None else targets_of("test_targets", targets, known, "test_inputs")
     if figures is None:
         return BadConfiguration(where=name, expected="test_figures", got="no test_figures", remedy=_RETURN_THEM)
-    if x is None or targets is None or length(x) != len(targets):
-        got = [f"{0 if each is None else length(each)} {what}" for each, what in ((x, "inputs"), (targets, "targets"))]
+    if not callable(figures):
         raise BadConfiguration(
-            where=name, expected="test_inputs and a target for each of them, to make test_figures of",
-            got=" and ".join(got), remedy="pass both, or leave test_figures out",
-        )  # fmt: skip
-
-    def named(inputs: Any, outputs: Any, wanted: Tensor) -> dict[str, float]:
-        try:
-            return {figure: float(value) for figure, value in figures(inputs, outputs, wanted).items()}
-        # A function of somebody's own fails in whatever way it does.
-        except Exception as error:
-            raise BadConfiguration(
-                where=f"test_figures of {name}", expected="numbers by the figure's name", got=in_words(error),
-                remedy=_RETURN_THEM,
-            ) from error  # fmt: skip
-
-    return tested_on_rows(x, targets, named)
+            where="test_figures", expected="a function", got=type(figures).__name__, remedy=_RETURN_THEM
+        )
+    if x is None or wanted is None or length(x) != len(wanted):
+        counts = ((0 if x is None else length(x), "inputs"), (0 if wanted is None else len(wanted), "targets"))
+        raise BadConfiguration(
+            where="test_inputs" if x is None else "test_targets",
+            expected="test_inputs and a target for each of them, to make test_figures of",
+            got=" and ".join(f"{count} {what}" for count, what in counts),
+            remedy="pass both, or leave test_figures out",
+        )
+    return tested_on_rows(x, wanted, figures_by_name(figures, f"test_figures of {name}", better, _RETURN_THEM))
 
 
 def _pairs(x: Samples, targets: Tensor | None, record: Record, target: Tensor) -> tuple[Tensor, Tensor] | str:
@@ -270,13 +354,7 @@ def _pairs(x: Samples, targets: Tensor | None, record: Record, target: Tensor) -
     return x, targets
 
 
-def _titles(name: str, class_names: Sequence[str], interface: Interface | None, outputs: int | None) -> tuple[str, ...]:
-    titles = tuple(class_names) or (() if interface is None else tuple(each.name for each in interface.outputs))
-    if titles and outputs is not None and len(titles) != outputs:
-        raise BadConfiguration(
-            where=name,
-            expected=f"{outputs} names, one for each output of the network",
-            got=f"{len(titles)}: {', '.join(titles)[:80]}",
-            remedy="name every output, in the order in which the network has them",
-        )
+def _titles(classes: tuple[str, ...], interface: Interface | None, outputs: int | None) -> tuple[str, ...]:
+    titles = classes or (() if interface is None else tuple(each.name for each in interface.outputs))
+    require_names("class_names" if classes else "interface.outputs", titles, outputs)
     return titles

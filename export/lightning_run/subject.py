@@ -20,6 +20,7 @@ from export.lightning_run.network_inputs import network_inputs
 from export.lightning_run.output_titles import output_titles
 from export.lightning_run.test_step import WRITE_IT, run_figures
 from export.lightning_run.training_pairs import training_pairs
+from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.classification import Classification
@@ -85,6 +86,19 @@ def _networks(run: Run) -> Networks:
         config=run.qat.config,
         example=example,
         in_float=lambda: with_weights(trained.state_dict()),
+        unprepared=BadConfiguration(
+            where=run.task,
+            expected="a network that the QuantizationAwareTraining callback has prepared",
+            got=type(trained).__name__,
+            remedy="train with the callback, or quantize without training, by --export.post_training",
+        ),
+        uncalibrated=BadConfiguration(
+            where=run.task,
+            expected="a network with a calibrated range for every tensor, as it has from the first epoch of quantized "
+            "training",
+            got="one of float training",
+            remedy="quantize it without training, by --export.post_training, or export a later checkpoint",
+        ),
         before=(lambda: with_weights(run.qat.float_parameters)) if run.qat.float_parameters else None,
         float_name=_float_name(run),
     )
