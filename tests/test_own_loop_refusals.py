@@ -104,8 +104,8 @@ REFUSED: dict[str, tuple[dict[str, Any], type[BadInput], str, str]] = {
     "a number as figures": ({"test_figures": 3}, BadConfiguration, "test_figures", "a function, got int"),
     "no network at all": ({"network": None, "float_network": None}, BadConfiguration, "float_network", "got None"),
     "another float network": ({"float_network": small(width=5)}, BadConfiguration, "float_network", "size mismatch"),
-    "other outputs": ({"float_network": nn.Sequential(*small(), nn.Flatten(0))}, BadConfiguration, "float_network",
-                      r"own outputs, \(2,\) of a sample, got \(\)"),
+    "other outputs": ({"float_network": nn.Sequential(*small().children(), nn.Flatten(0))}, BadConfiguration,
+                      "float_network", r"own outputs, \(2,\) of a sample, got \(\)"),
     "an interface of texts": ({"interface": "inputs"}, BadConfiguration, "interface", "an Interface, or None, got str"),
     "texts in an interface": ({"interface": Interface(("a", "b", "c"), ("d",))}, BadConfiguration,  # type: ignore[arg-type]
                               "interface.inputs", "a tuple of features"),
@@ -218,6 +218,13 @@ def test_handing_over_leaves_everything_as_it_was(whole: dict[str, Any]) -> None
     assert network.mode is drawn
     assert float_network.training
     assert not network.training
+
+
+def test_a_wrapped_float_network_is_the_one_inside(whole: dict[str, Any]) -> None:
+    wrapped = nn.DataParallel(whole["float_network"])
+    assert files_of(subject_of_networks(**(whole | {"float_network": wrapped}))) == files_of(
+        subject_of_networks(**whole)
+    )
 
 
 def test_a_float_network_that_is_gone_is_made_of_the_prepared_one(whole: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
 from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.preparation.prepare import unwrapped
 
 __all__ = ["Ends", "History", "Kind", "Networks", "Rows", "Subject", "subject_of_networks"]
 
@@ -203,6 +204,7 @@ def subject_of_networks(
     """
     name = task_name(name)
     require_float_network(network, float_network)
+    float_network = None if float_network is None else unwrapped(float_network)
     inputs = samples_of("inputs", inputs)
     networks = _networks(name, network, float_network, taken(inputs, slice(1)), config or QuantizationConfig())
     outputs = _output_shapes(networks, inputs)
