@@ -5,7 +5,7 @@ the same way. It runs as many samples at a time as the model's batch axis says, 
 all of its engines in ``ENGINES``; parity, ``verify`` and ``compare`` take them from here, see
 :mod:`export.parity.judges` for who judges and who is reported.
 
-Engines of other forms stand with these: ONNX Runtime in :mod:`export.onnx.runtime`, the compiled C in
+Engines of other forms stand with these: ONNX Runtime in :mod:`export.forms.onnx.runtime`, the compiled C in
 :mod:`export.c.compiled`.
 """
 

@@ -62,8 +62,7 @@ def _interpreter(resolver: str, model: bytes, **options: Any) -> Any:
 
 
 def run_interpreter(interpreter: Any, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Outputs of a LiteRT interpreter, or of TensorFlow's, which has the same methods."""
-    interpreter.allocate_tensors()
+    """Outputs of a LiteRT interpreter whose tensors are allocated, or of TensorFlow's, which has the same methods."""
     sources, sinks = interpreter.get_input_details(), interpreter.get_output_details()
 
     def one(samples: list[np.ndarray]) -> list[np.ndarray]:

@@ -25,7 +25,9 @@ def _run(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]
     with warnings.catch_warnings():
         # It says that it will move to another package.
         warnings.simplefilter("ignore")
-        return run_interpreter(tensorflow.lite.Interpreter(model_content=model, num_threads=1), inputs)
+        interpreter = tensorflow.lite.Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+        return run_interpreter(interpreter, inputs)
 
 
 #: It takes XNNPACK where it can. Its import takes seconds, so that parity does not report it.
