@@ -16,9 +16,9 @@ from export.figures.network_inputs import NetworkInputs
 from export.figures.record import Record
 from export.figures.stage_names import STAGES
 from export.figures.subject import Ends, History, Kind, Networks, Rows, Subject
+from export.lightning_run.measure_by_test_step import WRITE_IT, run_figures
 from export.lightning_run.network_inputs import network_inputs
 from export.lightning_run.output_titles import output_titles
-from export.lightning_run.test_step import WRITE_IT, run_figures
 from export.lightning_run.training_pairs import training_pairs
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import network_of

@@ -11,8 +11,8 @@ from torch import nn
 
 from export.figures.error_words import in_words
 from export.figures.evaluation import Measure, Tested, tested_on_rows
+from export.lightning_run.drawn_batches import drawn_alike, drawn_test_batches, served
 from export.lightning_run.recorded_test import TestRecorder
-from export.lightning_run.test_batches import drawn_alike, drawn_test_batches, served
 from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
