@@ -16,12 +16,12 @@ import qtorch
 from benchmarks.mlperf_networks import Reference
 from export.graph.build import integer_graph
 from export.graph.ir import Graph
+from export.pipeline import main as run_recipe
 from qtorch.lightning.checkpoint import load_run
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 from recipes.gesture_qat.data import GestureData
 from recipes.gesture_qat.model import Gesture
-from recipes.pipeline import main as run_recipe
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 

@@ -34,7 +34,7 @@ _CHAPTERS = {
         "qtorch/lightning/classification.py",
         "qtorch/lightning/reconstruction.py",
         "qtorch/lightning/checkpoint.py",
-        "recipes/pipeline.py",
+        "export/pipeline/run.py",
     ),
     "Arithmetic": (
         "qtorch/numbers/functional.py",

@@ -13,9 +13,9 @@ from torch import fx, nn
 import qtorch
 from export.engines import tflm_available
 from export.optional_packages import missing, remedy
+from export.pipeline import main
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
-from recipes.pipeline import main
 
 # On tensors as small as these, threads that wait for each other and for another worker's take longer than the sums; and
 # sums are the same ones however many cores there are. The commands that tests start follow.

@@ -8,9 +8,9 @@ import pytest
 
 import export.commands.export as command
 from export.options import ExportOptions
+from export.pipeline.run import _PipelineCLI
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
-from recipes.pipeline import _PipelineCLI
 
 _FLAGS = ("post_training", "c", "strip", "metadata", "onnx")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recipes.coloured_noise import coloured_noise
+from qtorch.data.coloured_noise import coloured_noise
 
 
 def test_power_follows_the_colour_at_variance_one() -> None:

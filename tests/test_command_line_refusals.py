@@ -16,12 +16,12 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from export.graph.build import integer_graph
+from export.pipeline import main
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.cli import run_command, subcommand
 from qtorch.lightning.command_line.refusals import refusal_of, require_options
-from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 from tests.small_task import SmallData, SmallModule, small_trainer

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from export.pipeline import main
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
-from recipes.pipeline import main
 from tests.conftest import FUEL_CONFIG
 from tests.warm_python import warm_python
 

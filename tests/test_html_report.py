@@ -28,6 +28,7 @@ from export.html.prediction_sections import errors_of
 from export.html.summary_sections import compared, moved
 from export.lightning_run.network_inputs import network_inputs
 from export.lightning_run.subject import subject_of
+from export.pipeline import main
 from firmware.emulation import MACHINES, available
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
@@ -37,7 +38,6 @@ from qtorch.lightning.reconstruction import Reconstruction
 from qtorch.lightning.regression import Regression
 from qtorch.lightning.task import Task
 from recipes.fuel_qat.data import FuelData
-from recipes.pipeline import main
 from tests.conftest import run_fuel
 from tests.small_task import SmallData, SmallModule, small_trainer
 from tests.test_recipes import SMALL, only

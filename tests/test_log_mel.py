@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from qtorch.data.log_mel import LogMel, log_mel, mel_filters
 from qtorch.errors import BadConfiguration
-from recipes.log_mel import LogMel, log_mel, mel_filters
 
 SETTINGS = LogMel(rate=16000, window=640, hop=320, fft=1024, bands=10, low=100, high=7600)
 

@@ -16,13 +16,13 @@ import torch
 import qtorch
 from export.__main__ import main as export_main
 from export.graph.passes.float_interface import float_interface
+from export.pipeline import main
 from export.tflite.arena import smallest_arena
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from qtorch.lightning.callback import QuantizationAwareTraining
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
-from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 from tests.conftest import FUEL_CONFIG, run_fuel

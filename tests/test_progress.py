@@ -14,8 +14,8 @@ import pytest
 from export import __main__ as export_command
 from export.console import progress
 from export.console.progress import Stage, told
+from export.pipeline import run as pipeline
 from qtorch.errors import ParityError
-from recipes import pipeline
 from tests.conftest import run_fuel
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import recipes
+from export.pipeline import main
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
-from recipes.pipeline import main
 from tests.conftest import onnx_available
 
 CONFIGS = sorted(Path(next(iter(recipes.__path__))).glob("*/config*.yaml"))

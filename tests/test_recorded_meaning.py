@@ -14,11 +14,12 @@ import recipes.gesture_qat
 from export.device import headers
 from export.html.data_section import data_section
 from export.html.facts import Facts
+from export.pipeline import main
+from qtorch.data.duplicates import duplicates, fingerprints
 from qtorch.errors import BadData
 from qtorch.lightning.data import DataSummary
 from qtorch.numbers.qparams import QParams
 from recipes.digits_qat.data import DigitsData
-from recipes.duplicates import duplicates, fingerprints
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.table import generate as cars
 from recipes.gesture_qat.data import GestureData
@@ -26,7 +27,6 @@ from recipes.gesture_qat.model import Gesture
 from recipes.gesture_qat.motions import generate
 from recipes.gesture_qat.recordings import read_folder, write_folder
 from recipes.keyword_qat.data import KeywordData
-from recipes.pipeline import main
 from tests.test_digits_qat_data import idx, mnist
 from tests.test_keyword_qat_data import record, speech
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qtorch.bounds import LARGEST_SEED, require_number, require_whole
+from qtorch.data.log_mel import LogMel, log_mel, mel_filters
 from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.lightning.data import ArrayDataModule
 from recipes.anomaly_qat.data import AnomalyData
@@ -24,7 +25,6 @@ from recipes.gesture_qat.data import GestureData
 from recipes.gesture_qat.model import Gesture
 from recipes.keyword_qat.data import KeywordData
 from recipes.keyword_qat.model import Keyword
-from recipes.log_mel import LogMel, log_mel, mel_filters
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from qtorch.data.stratified import stratified_split
 from qtorch.errors import BadData
-from recipes.stratified import stratified_split
 
 
 def test_every_index_stands_in_one_part_and_every_class_keeps_its_share() -> None:

@@ -22,11 +22,11 @@ from export.figures.figure_names import better_by_name
 from export.figures.verdict import Candidate, verdict
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
+from export.pipeline import main
 from qtorch.errors import BadData
 from recipes.keyword_qat.data import KeywordData
 from recipes.keyword_qat.model import Keyword
 from recipes.keyword_qat.speech import read_samples
-from recipes.pipeline import main
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")

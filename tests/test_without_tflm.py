@@ -18,8 +18,8 @@ from export.engines import ENGINES, LITERT_DEFAULT, LITERT_REFERENCE, tflm_absen
 from export.figures.stage_names import stage_name
 from export.graph.build import integer_graph
 from export.parity.outputs import EngineParity, NotRun, corner_codes, parity
+from export.pipeline import main
 from export.tflite.writer import write_tflite
-from recipes.pipeline import main
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 

@@ -60,7 +60,7 @@ def _server() -> subprocess.Popen[str]:
 
 def _serve() -> int:
     """Fork for every request; in a child, the exit code of its command."""
-    for module in ("export.__main__", "recipes.pipeline", "ai_edge_litert.interpreter", "tflite_micro"):
+    for module in ("export.__main__", "export.pipeline", "ai_edge_litert.interpreter", "tflite_micro"):
         # TFLite Micro is not everywhere.
         with contextlib.suppress(ImportError):
             import_module(module)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from qtorch.perceptron import perceptron
 from recipes.mlperf_tiny import DSCNN
-from recipes.perceptron import perceptron
 
 __all__ = ["NETWORKS"]
 

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from recipes.anomaly_qat.data import AnomalyData
-from recipes.anomaly_qat.model import Anomaly
-from recipes.pipeline import main
+from export.pipeline import main
+
+from .data import AnomalyData
+from .model import Anomaly
 
 if __name__ == "__main__":
     sys.exit(main(Anomaly, AnomalyData, Path(__file__).with_name("config.yaml")))

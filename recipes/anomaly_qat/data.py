@@ -8,7 +8,8 @@ import torch
 from qtorch.bounds import require_seed, require_whole
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.anomaly_qat.machine import FAULTS, machine_clips, machine_features
+
+from .machine import FAULTS, machine_clips, machine_features
 
 __all__ = ["AnomalyData"]
 

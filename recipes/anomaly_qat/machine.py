@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recipes.coloured_noise import coloured_noise
-from recipes.log_mel import LogMel, log_mel
+from qtorch.data.coloured_noise import coloured_noise
+from qtorch.data.log_mel import LogMel, log_mel
 
 __all__ = ["FAULTS", "SAMPLES", "SETTINGS", "machine_clips", "machine_features"]
 

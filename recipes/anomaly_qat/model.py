@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qtorch.lightning.reconstruction import Reconstruction
-from recipes.anomaly_qat.network import anomaly_network
-from recipes.widths import require_width
+from qtorch.widths import require_width
+
+from .network import anomaly_network
 
 __all__ = ["Anomaly"]
 

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from recipes.digits_qat.data import DigitsData
-from recipes.digits_qat.model import Digits
-from recipes.pipeline import main
+from export.pipeline import main
+
+from .data import DigitsData
+from .model import Digits
 
 if __name__ == "__main__":
     sys.exit(main(Digits, DigitsData, Path(__file__).with_name("config.yaml")))

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from qtorch.bounds import require_seed
+from qtorch.data.duplicates import digest, duplicates
+from qtorch.data.stratified import stratified_split
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.digits_qat.idx import Digits, read_digits
-from recipes.duplicates import digest, duplicates
-from recipes.stratified import stratified_split
+
+from .idx import Digits, read_digits
 
 __all__ = ["CLASSES", "DigitsData"]
 

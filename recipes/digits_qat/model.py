@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from qtorch.lightning.classification import Classification
-from recipes.digits_qat.network import digits_network
-from recipes.widths import require_classes, require_width, require_widths
+from qtorch.widths import require_classes, require_width, require_widths
+
+from .network import digits_network
 
 __all__ = ["Digits"]
 

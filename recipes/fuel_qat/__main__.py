@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from recipes.fuel_qat.data import FuelData
-from recipes.fuel_qat.model import FuelConsumption
-from recipes.pipeline import main
+from export.pipeline import main
+
+from .data import FuelData
+from .model import FuelConsumption
 
 if __name__ == "__main__":
     sys.exit(main(FuelConsumption, FuelData, Path(__file__).with_name("config.yaml")))

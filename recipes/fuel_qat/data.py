@@ -11,7 +11,8 @@ import torch
 from qtorch.bounds import require_seed, require_whole
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.fuel_qat.table import generate, read_csv
+
+from .table import generate, read_csv
 
 __all__ = ["FuelData"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from qtorch.lightning.regression import Regression
-from recipes.perceptron import perceptron
-from recipes.widths import require_widths
+from qtorch.perceptron import perceptron
+from qtorch.widths import require_widths
 
 __all__ = ["FuelConsumption"]
 

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from recipes.gesture_qat.data import GestureData
-from recipes.gesture_qat.model import Gesture
-from recipes.pipeline import main
+from export.pipeline import main
+
+from .data import GestureData
+from .model import Gesture
 
 if __name__ == "__main__":
     sys.exit(main(Gesture, GestureData, Path(__file__).with_name("config.yaml")))

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from qtorch.bounds import require_seed, require_whole
+from qtorch.data.duplicates import duplicates, fingerprints
+from qtorch.data.stratified import stratified_split
 from qtorch.errors import BadConfiguration
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.duplicates import duplicates, fingerprints
-from recipes.gesture_qat.motions import GRAVITY, generate
-from recipes.gesture_qat.recordings import AXES, LIMIT, SAMPLES, Recordings, read_folder
-from recipes.stratified import stratified_split
+
+from .motions import GRAVITY, generate
+from .recordings import AXES, LIMIT, SAMPLES, Recordings, read_folder
 
 __all__ = ["GestureData", "windows"]
 

@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 
 from qtorch.lightning.classification import Classification
-from recipes.gesture_qat.network import gesture_convolutions, gesture_perceptron
-from recipes.widths import require_classes
+from qtorch.widths import require_classes
+
+from .network import gesture_convolutions, gesture_perceptron
 
 __all__ = ["Gesture"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recipes.gesture_qat.recordings import LIMIT, SAMPLES
+from .recordings import LIMIT, SAMPLES
 
 __all__ = ["GRAVITY", "generate"]
 

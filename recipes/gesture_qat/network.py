@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from recipes.perceptron import perceptron
+from qtorch.perceptron import perceptron
 
 __all__ = ["gesture_convolutions", "gesture_perceptron"]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from qtorch.errors import BadData
-from recipes.gesture_qat.statements import AXES
+
+from .statements import AXES
 
 __all__ = ["require_plausible"]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from qtorch.errors import BadData, Unwritable
-from recipes.gesture_qat.plausibility import require_plausible
-from recipes.gesture_qat.sampling import measured_rate, require_same_rate
-from recipes.gesture_qat.statements import AXES, Statements, read_statements, stated_lines
+
+from .plausibility import require_plausible
+from .sampling import measured_rate, require_same_rate
+from .statements import AXES, Statements, read_statements, stated_lines
 
 __all__ = ["AXES", "LIMIT", "SAMPLES", "Recorded", "Recordings", "read_file", "read_folder", "read_recordings",
            "write_folder"]  # fmt: skip

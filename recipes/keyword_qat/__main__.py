@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from recipes.keyword_qat.data import KeywordData
-from recipes.keyword_qat.model import Keyword
-from recipes.pipeline import main
+from export.pipeline import main
+
+from .data import KeywordData
+from .model import Keyword
 
 if __name__ == "__main__":
     sys.exit(main(Keyword, KeywordData, Path(__file__).with_name("config.yaml")))

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from qtorch.bounds import require_seed, require_whole
+from qtorch.data.duplicates import digest, duplicates
+from qtorch.data.stratified import stratified_split
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.features import Feature, Interface
 from qtorch.lightning.data import ArrayDataModule, Arrays, DataSummary
-from recipes.duplicates import digest, duplicates
-from recipes.keyword_qat.features import RATE, keyword_features
-from recipes.keyword_qat.sounds import SOUNDS, synthesize
-from recipes.keyword_qat.speech import Part, Recording, find_recordings, found_words, one_second, read_samples
-from recipes.stratified import stratified_split
+
+from .features import RATE, keyword_features
+from .sounds import SOUNDS, synthesize
+from .speech import Part, Recording, find_recordings, found_words, one_second, read_samples
 
 __all__ = ["KeywordData"]
 

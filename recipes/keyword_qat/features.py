@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recipes.log_mel import LogMel, log_mel
+from qtorch.data.log_mel import LogMel, log_mel
 
 __all__ = ["RATE", "SETTINGS", "keyword_features"]
 

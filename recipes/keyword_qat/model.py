@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from qtorch.lightning.classification import Classification
-from recipes.keyword_qat.network import keyword_network
-from recipes.widths import require_classes, require_width
+from qtorch.widths import require_classes, require_width
+
+from .network import keyword_network
 
 __all__ = ["Keyword"]
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from recipes.coloured_noise import coloured_noise
-from recipes.keyword_qat.features import RATE
+from qtorch.data.coloured_noise import coloured_noise
+
+from .features import RATE
 
 __all__ = ["SOUNDS", "synthesize"]
 

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 
 from qtorch.errors import BadData
-from recipes.keyword_qat.features import RATE
+
+from .features import RATE
 
 __all__ = ["Part", "Recording", "find_recordings", "found_words", "one_second", "read_samples", "read_wav", "waves"]
 

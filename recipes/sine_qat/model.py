@@ -8,8 +8,8 @@ from typing import Literal
 from torch import nn
 
 from qtorch.lightning.regression import Regression
-from recipes.perceptron import perceptron, spread_kinks
-from recipes.widths import require_widths
+from qtorch.perceptron import perceptron, spread_kinks
+from qtorch.widths import require_widths
 
 __all__ = ["Sine"]
 

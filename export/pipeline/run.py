@@ -20,13 +20,13 @@ from export.console.progress import told
 from export.console.terminal import show
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
+from export.pipeline.kept_training import KeepInterrupted, kept_until_exported
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
-from recipes.kept_training import KeepInterrupted, kept_until_exported
 
 __all__ = ["epochs_between_validations", "main"]
 

@@ -1,4 +1,4 @@
-"""The widths of a recipe's network, as its options have them."""
+"""The widths of a network, held against what an option may say."""
 
 from __future__ import annotations
 
