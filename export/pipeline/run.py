@@ -21,6 +21,7 @@ from export.console.terminal import show
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.pipeline.kept_training import KeepInterrupted, kept_until_exported
+from export.pipeline.recipes import handed
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
@@ -74,12 +75,20 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         config: the YAML with its defaults.
         arguments: of the command line.
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = _words(arguments)
     # What it is handed in a test, while the process has arguments of its own.
     warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     if any(argument in SUBCOMMANDS for argument in words[:1]):
-        return run_command(lambda: subcommand(module, data, config, arguments))
-    return run_command(lambda: _pipeline(module, data, config, arguments))
+        return run_command(lambda: subcommand(module, data, config, words))
+    return run_command(lambda: _pipeline(module, data, config, words))
+
+
+def _words(arguments: Sequence[str] | None) -> list[str]:
+    """Those that it was given, those behind ``qtorch recipe NAME``, or the process's own."""
+    if arguments is not None:
+        return list(arguments)
+    behind = handed.get()
+    return sys.argv[1:] if behind is None else list(behind[1])
 
 
 def _try_export(run: Run, name: str, options: ExportOptions) -> None:
@@ -87,7 +96,7 @@ def _try_export(run: Run, name: str, options: ExportOptions) -> None:
     dry_run(subject.networks, subject.inputs["train"], name, options)
 
 
-def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arguments: Sequence[str] | None) -> None:
+def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, words: list[str]) -> None:
     task: str = module.task  # type: ignore[attr-defined]
     cli = _PipelineCLI(
         module,
@@ -103,7 +112,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
         },
-        args=None if arguments is None else list(arguments),
+        args=words,
     )
     out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
     options: ExportOptions = cli.config_init["export"]
