@@ -9,10 +9,10 @@ from pathlib import Path
 
 from export.boards import BOARDS
 from export.bundle.outcome_page import whole_page
-from export.calls.checkpoint import export_checkpoint
 from export.commands.options import BOOLEAN, folder, parsed
 from export.console.terminal import show
 from export.forms import FORMS
+from export.lightning_run.exported_checkpoint import export_checkpoint
 from export.options import ExportOptions
 
 __all__ = ["export_command"]
