@@ -23,6 +23,9 @@ from qtorch.normalization import Normalization
 from qtorch.numbers.qparams import QParams
 from qtorch.preparation.prepare import prepare
 
+#: Of the distribution, ``qtorch-tflm``.
+__version__ = "0.2.0"
+
 __all__ = [
     "Feature",
     "Interface",
