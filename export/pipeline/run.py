@@ -12,15 +12,15 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from export.bundle.dry_run import dry_run
-from export.bundle.folder import probe_export, temporary_files, write_bundle
-from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page, written_page
+from export.bundle.folder import probe_export
+from export.bundle.outcome_page import whole_page
 from export.console.page import Line
 from export.console.progress import told
 from export.console.terminal import show
+from export.lightning_run.exported_run import export_run
+from export.lightning_run.kept_training import KeepInterrupted, kept_until_exported
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
-from export.pipeline.kept_training import KeepInterrupted, kept_until_exported
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
@@ -126,11 +126,8 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
         return
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
-        with temporary_files():
-            bundle = make_bundle(subject_of(run, told, data_seconds), name, options, content, told)
-        bundle.files[f"{bundle.name}.ckpt"] = content
-        write_bundle(bundle, out, options.firmware)
+        bundle = export_run(run, content, out, name, options, told, data_seconds)
     summary = arrays.summary
     about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
     heading = (Line(), Line(about, "heading"), Line())
-    show((*heading, *outcome_page(bundle), *written_page(bundle, out, options)))
+    show((*heading, *whole_page(bundle)))
