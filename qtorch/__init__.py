@@ -21,6 +21,7 @@ from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.training_check import checked_training
 from qtorch.normalization import Normalization
 from qtorch.numbers.qparams import QParams
+from qtorch.ops import register
 from qtorch.preparation.prepare import prepare
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "in_mode",
     "prepare",
     "quantizers",
+    "register",
     "saturation",
     "set_mode",
 ]
