@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from export.bundle.outcome_page import whole_page
-from export.calls.checkpoint import export_checkpoint
 from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.terminal import show
+from export.lightning_run.exported_checkpoint import export_checkpoint
 from export.options import ExportOptions
 
 __all__ = ["ExportCommandOptions", "export_command"]
