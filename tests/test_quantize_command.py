@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import zipfile
 from pathlib import Path
@@ -107,6 +108,21 @@ def test_a_lightning_checkpoint_of_any_module_is_its_network(module: Any, tmp_pa
         float_network(tmp_path / "run.ckpt", None, {})
 
 
+@pytest.mark.parametrize("kind", ["names its class", "holds an object"])
+def test_what_else_a_lightning_checkpoint_holds(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained = _trained(Held(width=5), tmp_path / "run.ckpt")
+    content = torch.load(tmp_path / "run.ckpt", weights_only=False)
+    if kind == "names its class":
+        # As LightningCLI writes it of a class that was named on its command line.
+        content["hyper_parameters"] |= {"_class_path": f"{HERE}.Held", "_instantiator": "somebody's"}
+    else:
+        content["hyper_parameters"]["options"] = argparse.Namespace(depth=3)
+    torch.save(content, tmp_path / "run.ckpt")
+    model = None if kind == "names its class" else f"{HERE}.Held"
+    assert _same(float_network(tmp_path / "run.ckpt", model, {}).net, trained.net)
+
+
 def test_a_module_that_is_a_network_quantizes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     _trained(Itself(width=5), tmp_path / "run.ckpt")
@@ -152,6 +168,7 @@ _HEADS = {
     "a pickle that torch.save did not write": b"\x80\x04\x95" + bytes(40),
     "nothing": b"",
     "a file that begins with": b"hello, world",
+    "begins with b.": (2).to_bytes(8, "little") + bytes(40),
     "can't be read": b"PK\x03\x04" + bytes(40),
 }
 _KINDS = (
@@ -305,7 +322,30 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(
     assert "no such file" in refused("--data", tmp_path / "absent.npy").lower()
     assert "a folder" in refused("--data", tmp_path)
     assert "inputs and targets" in refused("--data", f"{HERE}:X", "--test", f"{HERE}:X")
+    np.savez(tmp_path / "short.npz", x=X.numpy(), y=Y.numpy()[:, [0, 0]])
+    assert "a target for each output, (160, 1), got (160, 2)" in refused(
+        "--data", f"{HERE}:X", "--test", tmp_path / "short.npz"
+    )
     assert "leave --model out" in refused("--data", f"{HERE}:X", "--model", f"{HERE}.Net")
+
+
+@pytest.mark.parametrize("shape", [(160,), (160, 1)])
+def test_whole_numbers_are_classes_of_a_network_with_several_outputs(
+    shape: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    torch.save(nn.Sequential(nn.Linear(3, 3)), tmp_path / "net.pt")
+    labels = X.argmax(1)
+    np.savez(tmp_path / "test.npz", x=X.numpy(), y=labels.numpy().reshape(shape))
+    np.save(tmp_path / "bytes.npy", (X * 255).to(torch.uint8).numpy())
+    words = [str(tmp_path / "net.pt"), "--test", str(tmp_path / "test.npz"), "--out", str(tmp_path / "out"), "--data"]
+    assert main(["quantize", *words, str(tmp_path / "bytes.npy")]) == 0
+    said = capsys.readouterr().out
+    assert "accuracy" in said
+    assert "inputs of type uint8 are taken as the numbers that they are" in said
+    np.savez(tmp_path / "test.npz", x=X.numpy(), y=labels.numpy() + 1)
+    assert main(["quantize", *words, f"{HERE}:X"]) == 2
+    assert "classes from 0 to 2, as the network has 3 outputs, got whole numbers from 1 to 3" in capsys.readouterr().err
 
 
 def test_options_below_a_name_are_its_arguments() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from export.calls.network import export_network
 from export.console.page import Line
 from export.console.progress import told
 from export.console.terminal import show
+from export.figures.handed_over import output_shapes, samples_of
 from export.float_networks.checkpoint import float_network
 from export.float_networks.data import Pair, data_of
 from export.float_networks.named import options_below
@@ -45,8 +47,11 @@ def quantize_command(arguments: Sequence[str]) -> None:
     with told("opening the checkpoint"):
         read = float_network(Path(asked.checkpoint), asked.model, below["model"])
     with told("reading the data"):
-        calibration = data_of("--data", asked.data, below["data"], read.net)
-        test = None if asked.test is None else _test(data_of("--test", asked.test, below["test"], read.net), asked.test)
+        calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
+        test = None
+        if asked.test is not None:
+            test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
+            _require_targets(test, asked.test)
     bundle = _exported(read.net, out, asked.name, calibration, test, config, options)
     notes = (*read.remarks, *calibration.remarks)
     show((Line(), *(Line(note, "attention") for note in notes), Line(), *whole_page(bundle)))
@@ -90,20 +95,30 @@ def _plain(asked: Any) -> dict[str, Any]:
     return dict(asked.as_dict()) if hasattr(asked, "as_dict") else dict(vars(asked))
 
 
-def _test(pair: Pair, path: str) -> Pair:
-    if pair.targets is None:
+def _fitting(option: str, pair: Pair, net: nn.Module) -> Pair:
+    """The same as tensors that the network takes.
+
+    Raises:
+        BadInput: it does not take them, or they are no finite numbers.
+    """
+    fitting = replace(pair, inputs=samples_of(option, pair.inputs))
+    output_shapes(net, fitting.inputs, option)
+    return fitting
+
+
+def _require_targets(test: Pair, path: str) -> None:
+    if test.targets is None:
         raise BadData(
             where=f"--test {path}", expected="inputs and targets, of which figures are made", got="inputs alone",
             remedy="write both: numpy.savez(path, x=inputs, y=targets)",
         )  # fmt: skip
-    return pair
 
 
 def _exported(
     net: nn.Module, out: Path, name: str | None, calibration: Pair, test: Pair | None, config: QuantizationConfig,
     options: ExportOptions,
 ) -> Bundle:  # fmt: skip
-    figures, better = (None, None) if test is None else _figures(test)
+    figures, better = (None, None) if test is None else _figures(net, test)
     return export_network(
         net, out, name=name, calibration=calibration.inputs,
         test=None if test is None else (test.inputs, test.targets), figures=figures, better=better, config=config,
@@ -111,11 +126,13 @@ def _exported(
     )  # fmt: skip
 
 
-def _figures(test: Pair) -> tuple[Callable[[Any, Any, Tensor], Mapping[str, float]], Mapping[str, Any]]:
-    """What a network is judged by: whole numbers, one a sample, are classes; all else is compared number by number."""
+def _figures(net: nn.Module, test: Pair) -> tuple[Callable[[Any, Any, Tensor], Mapping[str, float]], Mapping[str, Any]]:
+    """What a network is judged by: whole numbers, one for each sample of several outputs, are classes."""
     targets = test.targets
     assert targets is not None
-    if not targets.is_floating_point() and targets.dim() == 1:
+    outputs = output_shapes(net, test.inputs, "--test")
+    scores = len(outputs) == 1 and len(outputs[0]) == 1 and outputs[0][0] > 1
+    if scores and not targets.is_floating_point() and targets.numel() == len(targets):
         return _classes, Classification.better
     return _numbers, Regression.better
 
@@ -124,15 +141,16 @@ def _classes(_inputs: Any, output: Tensor, target: Tensor) -> Mapping[str, float
     """Figures of a classifier.
 
     Raises:
-        BadData: its outputs are no scores of classes, or a target is none of them.
+        BadData: a target is no class.
     """
-    if output.dim() != 2 or int(target.max()) >= output.shape[1] or int(target.min()) < 0:
+    classes = output.shape[1]
+    if not 0 <= int(target.min()) <= int(target.max()) < classes:
         raise BadData(
-            where="--test", expected=f"classes from 0, of the network's outputs {tuple(output.shape[1:])}",
+            where="--test", expected=f"classes from 0 to {classes - 1}, as the network has {classes} outputs",
             got=f"whole numbers from {int(target.min())} to {int(target.max())}",
             remedy="count classes from 0; write targets that are no classes as floats",
         )  # fmt: skip
-    return classification_metrics(output, target)
+    return classification_metrics(output, target.flatten())
 
 
 def _numbers(_inputs: Any, output: Tensor, target: Tensor) -> Mapping[str, float]:

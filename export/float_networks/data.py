@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,17 @@ _INPUTS, _TARGETS = ("inputs", "x", "input", "data"), ("targets", "y", "target",
 
 @dataclass(frozen=True)
 class Pair:
-    """Inputs of a network, and their targets where there are some."""
+    """Inputs of a network, and their targets where there are some.
+
+    Attributes:
+        inputs: as they lie in the file, or as they were given.
+        targets: whole numbers or floats, a row for each sample.
+        remarks: what was assumed, a sentence each.
+    """
 
     inputs: Samples
     targets: Tensor | None = None
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What was assumed of the inputs, a sentence each."""
-        whole = sorted({_type(each) for each in _arrays(self.inputs)} - {"float16", "float32", "float64", "bfloat16"})
-        return tuple(f"inputs of type {each} are taken as the numbers that they are" for each in whole)
+    remarks: tuple[str, ...] = ()
 
 
 def data_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module) -> Pair:
@@ -61,11 +62,11 @@ def data_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module
                 where=f"{option}.{next(iter(arguments))}", expected="a class or function that takes arguments",
                 got=f"the file {path}", remedy="leave it out",
             )  # fmt: skip
-        return _pair(path, data_in(Path(path)), net)
+        return _remarked(_pair(path, data_in(Path(path)), net))
     thing = named(option, path)
     made = called_with(option, thing, arguments) if callable(thing) else thing
     try:
-        return _pair(path, _in_memory(made, test=option == "--test"), net)
+        return _remarked(_pair(path, _in_memory(made, test=option == "--test"), net))
     except BadInput:
         raise
     # Data of somebody's own fail in whatever way they do.
@@ -75,6 +76,15 @@ def data_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module
             got=f"{type(error).__name__}: {' '.join(str(error).split())}",
             remedy="correct what it names, or pass a file of numbers: .npy, .npz, .pt or .csv",
         ) from error  # fmt: skip
+
+
+def _remarked(pair: Pair) -> Pair:
+    """Pixels of a byte are seldom what a network was trained on."""
+    arrays = [each for each in tree_leaves(pair.inputs) if isinstance(each, np.ndarray | Tensor)]
+    whole = sorted({_type(each) for each in arrays if "int" in _type(each)})
+    return replace(
+        pair, remarks=tuple(f"inputs of type {each} are taken as the numbers that they are" for each in whole)
+    )
 
 
 def _in_memory(made: Any, *, test: bool) -> Any:
@@ -127,10 +137,6 @@ def _pair(path: str, content: Any, net: nn.Module) -> Pair:
             got=f"{len(parts)} arrays", remedy="give as many as the network's forward takes",
         )  # fmt: skip
     return Pair(content)
-
-
-def _arrays(inputs: Any) -> list[Any]:
-    return [each for each in tree_leaves(inputs) if isinstance(each, np.ndarray | Tensor)]
 
 
 def _type(array: Any) -> str:
