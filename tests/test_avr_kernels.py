@@ -21,7 +21,7 @@ from export.c.targets.avr_immediates import immediates
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from export.row_parity import reference_outputs, runtime_arrays, sample_graph
+from export.rows import reference_outputs, runtime_arrays, sample_graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.errors import UnsupportedLayer
 from qtorch.numbers.qparams import QParams

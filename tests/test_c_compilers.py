@@ -20,7 +20,7 @@ from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
-from export.row_parity import CSample, reference_outputs, runtime_arrays
+from export.rows import CSample, reference_outputs, runtime_arrays
 from qtorch.ops import ROWS
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.c_programs import AVR, COMPILERS, SIMAVR, STRICT, avr_main, command, main_of, run_program, succeed, write

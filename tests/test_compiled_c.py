@@ -13,7 +13,7 @@ from export.c.source import c_source
 from export.graph.interpret import interpret
 from export.graph.ir import Graph, Node, Value, check
 from export.parity.outputs import corner_codes
-from export.row_parity import CSample, c_library, c_samples, require_c
+from export.rows import CSample, c_library, c_samples, require_c
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 

@@ -16,7 +16,7 @@ from export.c.source import c_source
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from export.row_parity import reference_outputs, runtime_arrays, sample_graph
+from export.rows import reference_outputs, runtime_arrays, sample_graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.errors import UnsupportedLayer
 from qtorch.families.convolution import weighted_sample

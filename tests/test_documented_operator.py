@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from export.row_parity import row_parity
+from export.rows import row_parity
 from qtorch.errors import ParityError
 from qtorch.row.row import Row
 from tests.test_docs import blocks

@@ -27,7 +27,7 @@ from export.graph.names import speaking_names
 from export.graph.passes.float_interface import float_interface
 from export.options import ExportOptions
 from export.parity.outputs import corner_codes
-from export.row_parity import batch_of, require_onnx, sample_graph
+from export.rows import batch_of, require_onnx, sample_graph
 from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS

@@ -20,7 +20,7 @@ from export.engines import LITERT_REFERENCE
 from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value, check
 from export.graph.passes.weight_only import dynamic_range
-from export.row_parity import sample_graph
+from export.rows import sample_graph
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
 from qtorch.capture import writing_calls

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.row_parity import report, row_parity
+from export.rows import report, row_parity
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import KernelCall, TensorArgument

@@ -10,7 +10,7 @@ import pytest
 
 from export.graph.bytes import raw_bytes
 from export.graph.ir import MalformedGraph, check
-from export.row_parity import (
+from export.rows import (
     reference_outputs,
     require_file,
     require_float,

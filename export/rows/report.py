@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from export.c.compiled import c_compiler
 from export.engines import LITERT_REFERENCE, TFLM
 from export.optional_packages import missing, remedy
-from export.row_parity.judges import (
+from export.rows.judges import (
     c_library,
     c_samples,
     require_c,

@@ -3,7 +3,7 @@
 In: a :class:`~qtorch.row.row.Row`, registered or not. Out: a :class:`RowParity`, or a ParityError.
 """
 
-from export.row_parity.judges import (
+from export.rows.judges import (
     CSample,
     c_library,
     c_samples,
@@ -14,8 +14,8 @@ from export.row_parity.judges import (
     require_onnx,
     require_tflm,
 )
-from export.row_parity.report import RowParity, row_parity
-from export.row_parity.samples import batch_of, reference_outputs, runtime_arrays, sample_graph
+from export.rows.report import RowParity, row_parity
+from export.rows.samples import batch_of, reference_outputs, runtime_arrays, sample_graph
 
 __all__ = [
     "CSample",

@@ -17,7 +17,7 @@ from export.forms.onnx.runtime import ONNX_RUNTIME
 from export.forms.onnx.writer import onnx_cell, write_onnx
 from export.graph.ir import Graph
 from export.parity.outputs import compare_file, distances
-from export.row_parity.samples import batch_of, float_outputs, reference_outputs, runtime_arrays, sample_graph
+from export.rows.samples import batch_of, float_outputs, reference_outputs, runtime_arrays, sample_graph
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from qtorch.errors import ParityError, UnsupportedLayer
