@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.boards import BOARDS, Board, Supply, board
+    from export.boards import BOARDS, Board, Supply, board, register_board
     from export.bundle.bundle import Bundle
     from export.calls.network import export_network
     from export.graph.build import integer_graph
@@ -35,6 +35,7 @@ __all__ = [
     "export_network",
     "integer_graph",
     "read_tflite",
+    "register_board",
     "row_parity",
     "write_tflite",
 ]
@@ -53,6 +54,7 @@ _HOMES = {
     "export_network": "export.calls.network",
     "integer_graph": "export.graph.build",
     "read_tflite": "export.tflite.reader",
+    "register_board": "export.boards",
     "row_parity": "export.rows",
     "write_tflite": "export.tflite.writer",
 }

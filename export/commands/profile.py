@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from export.boards import BOARDS, Board, Supply
+from export.boards import BOARDS, Board, Supply, board
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table
 from export.console.terminal import show
@@ -34,14 +34,14 @@ def profile_command(arguments: Sequence[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     machines = _chosen("--machine", options.machine, [machine.name for machine in all_machines()])
-    boards = _chosen("--board", options.board, _with_clock())
+    boards = [board(name, "--board", _with_clock()) for name in dict.fromkeys(options.board or _with_clock())]
     if (options.milliamps is None) != (options.volts is None):
         raise BadConfiguration(
             where="--milliamps, --volts", expected="both or neither", got=f"{options.milliamps} mA, {options.volts} V",
             remedy="give the current and the voltage at which it was measured",
         )  # fmt: skip
     model = read_model(options.model)
-    counted = _profile(model, options, [MACHINES[name] for name in machines], [BOARDS[name] for name in boards])
+    counted = _profile(model, options, [MACHINES[name] for name in machines], boards)
     if options.json:
         print(as_json({"macs": counted.macs, **asdict(counted)}))
     else:
@@ -65,7 +65,7 @@ def _chosen(option: str, asked: Sequence[str] | None, known: Sequence[str]) -> l
 
 def _with_clock() -> list[str]:
     """Names of the boards that have a time: the host has none."""
-    return [name for name, board in BOARDS.items() if board.clock_hz is not None]
+    return [name for name, each in BOARDS.items() if each.clock_hz is not None]
 
 
 def _profile(
