@@ -9,7 +9,6 @@ from export.bundle.bundle import Bundle
 from export.bundle.float_bundle import float_bundle
 from export.bundle.int8_bundle import int8_bundle
 from export.c_language.names import c_identifier
-from export.console.progress import Stage, silent
 from export.figures.handed_over import task_name
 from export.figures.subject import Subject
 from export.options import ExportOptions
@@ -17,9 +16,7 @@ from export.options import ExportOptions
 __all__ = ["make_bundle"]
 
 
-def make_bundle(
-    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None, stage: Stage = silent
-) -> Bundle:
+def make_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None) -> Bundle:
     """Export a trained network and verify it.
 
     Args:
@@ -28,7 +25,6 @@ def make_bundle(
         name: of the model; becomes a C identifier.
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one: the report has its hash.
-        stage: told what is being done; see :func:`export.console.progress.told`.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -37,5 +33,5 @@ def make_bundle(
     """
     name = c_identifier(task_name(name))
     if options.format == "int8":
-        return int8_bundle(subject, name, options, checkpoint, stage)
-    return float_bundle(subject, name, options, options.format, checkpoint, stage)
+        return int8_bundle(subject, name, options, checkpoint)
+    return float_bundle(subject, name, options, options.format, checkpoint)

@@ -22,6 +22,7 @@ from export.parity.nodes import node_parity
 from export.parity.outputs import ParityReport, compare_file, corner_codes, parity
 from qtorch.capture.samples import taken
 from qtorch.ops.quantize import far_values
+from qtorch.progress import stage
 
 __all__ = ["Proof", "proof"]
 
@@ -78,7 +79,10 @@ def proof(
         report = parity(graph, files.int8_model, codes, network, judged=() if compiled is None else (compiled,))
         if files.final is not graph:
             _verify_float_interface(graph, files.final, files.file.data, codes)
-        written = {form.option: form.write(name, files.final, codes) for form in forms}
+        written = {}
+        for form in forms:
+            with stage(f"--export.{form.option}"):
+                written[form.option] = form.write(name, files.final, codes)
         for each in written.values():
             report = replace(report, engines={**report.engines, **each.engines})
     return Proof(report, codes, written)

@@ -14,12 +14,12 @@ from export.bundle.folder_replacement import finish_interrupted
 from export.bundle.make import make_bundle
 from export.commands.options import BOOLEAN, folder, parsed
 from export.commands.outcome_page import outcome_page, written_page
-from export.console.progress import told
 from export.console.terminal import show
 from export.forms import FORMS
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import load_run
+from qtorch.progress import in_lines, stage
 
 __all__ = ["export_command"]
 
@@ -76,12 +76,12 @@ def export_command(arguments: Sequence[str]) -> None:
     asked = parsed(parser, arguments)
     with suppress(OSError):
         finish_interrupted(asked.checkpoint.parent)
-    with told("opening the checkpoint"):
+    with in_lines(), stage("opening the checkpoint"):
         run = load_run(asked.checkpoint)
     options = ExportOptions(**{field.name: getattr(asked, field.name) for field in fields(ExportOptions)})
     probe_export(asked.out, options, asked.name or run.task)
-    with temporary_files():
+    with in_lines(), temporary_files():
         content = asked.checkpoint.read_bytes()
-        bundle = make_bundle(subject_of(run, told), asked.name or run.task, options, checkpoint=content, stage=told)
+        bundle = make_bundle(subject_of(run), asked.name or run.task, options, checkpoint=content)
     write_bundle(bundle, asked.out, options.firmware, asked.checkpoint)
     show((*outcome_page(bundle), *written_page(bundle, asked.out, options)))

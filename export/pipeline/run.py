@@ -16,7 +16,6 @@ from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.commands.outcome_page import outcome_page, written_page
 from export.console.page import Line
-from export.console.progress import told
 from export.console.terminal import show
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
@@ -27,6 +26,7 @@ from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_o
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
+from qtorch.progress import in_lines, stage
 
 __all__ = ["epochs_between_validations", "main"]
 
@@ -110,13 +110,13 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
     options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
     probe_export(out, options, name)
     started = time.perf_counter()
-    with told("loading the data"):
+    with in_lines(), stage("loading the data"):
         arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
     callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
     run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
     resumed = cli.checkpoint_to_resume
-    with told("trying the export before anything is trained"):
+    with in_lines(), stage("trying the export before anything is trained"):
         _try_export(run, name, options)
     callbacks.append(KeepInterrupted(out, name, options))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
@@ -126,8 +126,8 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
         return
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
-        with temporary_files():
-            bundle = make_bundle(subject_of(run, told, data_seconds), name, options, content, told)
+        with in_lines(), temporary_files():
+            bundle = make_bundle(subject_of(run, data_seconds), name, options, content)
         bundle.files[f"{bundle.name}.ckpt"] = content
         write_bundle(bundle, out, options.firmware)
     summary = arrays.summary
