@@ -120,7 +120,7 @@ def test_what_is_printed_stands_above_the_bar(opened: Callable[[], Terminal]) ->
         # No bar stands behind a line that has no end yet.
         assert terminal.getvalue()[length:] == ""
         print(" a line", file=sys.stderr)
-        assert _waited(terminal, f"{_CLEARED}half a line\n\x1b[?25lworking")
+        assert _waited(terminal, f"{_CLEARED}half a line\n\x1b[?25l")
         with hidden():
             assert terminal.getvalue().endswith(_CLEARED)
             length = len(terminal.getvalue())
@@ -142,6 +142,7 @@ def test_a_row_is_never_wider_than_the_terminal(
         surface.erase()
         assert len(drawn) == 2
         assert max(map(len, drawn)) <= columns
+        assert [(" 50%    0:00" in line, " 1:01:40" in line) for line in drawn] == [(True, False), (False, True)]
     assert "[31m" not in terminal.getvalue().replace("?[31m?", "")
 
 

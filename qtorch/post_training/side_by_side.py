@@ -89,7 +89,7 @@ def run_side_by_side(
                 if op is not None:
                     twin = reference.get_submodule(str(other.target))
                     assert isinstance(twin, QuantizedOp)
-                    with stage(str(node.target)):
+                    with stage(f"layer {node.target}"):
                         visit(Layer(str(node.target), op, twin, sides[0].read(node), sides[1].read(other)))
                     progress.advance()
                 sides[0].compute(node)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from qtorch.progress.rows import Row
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
 __all__ = ["LineSurface", "NotebookSurface", "Surface", "TerminalSurface", "is_notebook", "is_terminal"]
 
-#: Columns of a bar.
-_BAR = 24
+#: Columns of a bar, of a share and of a time, and between them.
+_BAR, _SHARE, _TIME, _GAP = 24, 4, 7, 1
 
 
 class Surface(Protocol):
@@ -70,6 +71,7 @@ class TerminalSurface:
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
+        self._console: Console | None = None
         self._live: Live | None = None
 
     def draw(self, rows: Sequence[Row]) -> None:
@@ -77,13 +79,15 @@ class TerminalSurface:
         from rich.console import Console
         from rich.live import Live
 
-        table = self._table(rows)
+        if self._console is None:
+            self._console = Console(file=self.file, force_terminal=True, force_interactive=True, force_jupyter=False)
+        table = self._table(rows, self._console.width)
         if self._live is None:
-            console = Console(file=self.file, force_terminal=True, force_interactive=True, force_jupyter=False)
             # What is printed meanwhile goes where it went: the display sees to it by itself.
             self._live = Live(
-                table, console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
+                table, console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
+                redirect_stderr=False,
+            )  # fmt: skip
             self._live.start()
         self._live.update(table, refresh=True)
         self.file.flush()
@@ -97,22 +101,23 @@ class TerminalSurface:
             self._live = None
             self.file.flush()
 
-    def _table(self, rows: Sequence[Row]) -> Table:
+    def _table(self, rows: Sequence[Row], width: int) -> Table:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 1), expand=False)
-        table.add_column(no_wrap=True, overflow="crop")
-        for width in (_BAR, 4, 7):
-            table.add_column(width=width, justify="right", no_wrap=True)
+        figures = _SHARE + _TIME + 3 * _GAP
+        bar = min(_BAR, max(1, width - figures - 1))
+        # Words last, so that what comes and goes in them moves no bar.
+        table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+        for column in (bar, _SHARE, _TIME):
+            table.add_column(width=column, justify="right", no_wrap=True)
+        table.add_column(no_wrap=True)
         for depth, row in enumerate(rows):
-            table.add_row(
-                Text("  " * depth + _encodable(row.words, self.file)),
-                ProgressBar(total=row.total, completed=row.done, width=_BAR, pulse=row.total is None),
-                Text(row.percent),
-                Text(_time(row.seconds)),
-            )
+            words = Text("  " * depth + _encodable(row.words, self.file))
+            words.truncate(max(1, width - bar - figures), overflow="crop")
+            shown = ProgressBar(total=row.total, completed=row.done, width=bar, pulse=row.total is None)
+            table.add_row(shown, row.percent, _time(row.seconds), words)
         return table
 
 
