@@ -3,7 +3,8 @@
 # make sweep  set up, then the sweeps: ten thousand random networks, and other tests in larger numbers
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, and the core of the tests
 # make check  lint, types, who may import whom, and how many lines there are
-# make bench  measure everything, and make the README's tables anew
+# make docs   build the site with these pages into build/site, and open it
+# make bench  measure everything, and make the documentation's tables anew
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
 LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observers.py tests/test_requirements.py
 
-.PHONY: run test sweep test-lowest check bench clean
+.PHONY: run test sweep test-lowest check docs bench clean
 
 run: $(VENV)/.core
 	$(BIN)/python -m recipes.fuel_qat
@@ -37,6 +38,12 @@ check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.house
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -f docs/site/mkdocs.yml
+	@echo "build/site/index.html"
+	@if [ -t 1 ] && [ -z "$$CI" ] && [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	  $(BIN)/python -m webbrowser -t "file://$(CURDIR)/build/site/index.html"; fi
+
 bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks
 
@@ -56,4 +63,8 @@ $(LOWEST)/.core: pyproject.toml constraints-lowest.txt
 
 $(VENV)/.test-$(EXTRAS): $(VENV)/.core
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[$(EXTRAS)]
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[docs]
 	touch $@

@@ -19,7 +19,7 @@ from qtorch.remedies.without_row import WITHOUT_ROW
 __all__ = ["SUPPORTED", "asked", "other_form", "remedy"]
 
 #: Where all that can be exported is listed.
-SUPPORTED = "what else there is: README.md, 'What can be exported', which `python -m export support` prints"
+SUPPORTED = "what else there is: the table that `python -m export support` prints"
 
 #: Of every row, and of calls that no row is the nearest form of; what a row says goes first.
 _FORMS: dict[str, Remedy] = dict(WITHOUT_ROW)
