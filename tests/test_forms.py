@@ -16,7 +16,7 @@ from export import forms
 from export.__main__ import main
 from export.bundle.bundle import Bundle
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import Line
 from export.forms import FORMS
 from export.forms.form import Choices, Form, FormFiles

@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx
 
 from export.boards import Board, board
+from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.device_headers import device_headers
 from export.bundle.int8_files import Int8Files, int8_files
@@ -32,7 +33,9 @@ from qtorch.post_training.steps import PostTraining, quantize_after_training
 __all__ = ["int8_bundle"]
 
 
-def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, stage: Stage) -> Bundle:
+def int8_bundle(
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, stage: Stage, attempted: Attempted
+) -> Bundle:
     """Export a network as integers.
 
     Args:
@@ -41,6 +44,7 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one.
         stage: told what is being done.
+        attempted: what nobody asked for by name.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -49,10 +53,11 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
     """
     target, phases = board(options.target), Phases(stage, dict(subject.history.seconds))
     network = _quantized(subject, options, phases)
-    files = int8_files(subject, network, name, target, options, phases)
-    proven = proof(name, files, network, subject.inputs, target, options.forms, phases)
+    files = int8_files(subject, network, name, target, options, phases, attempted)
+    proven = proof(name, files, network, subject.inputs, target, options.forms, phases, attempted)
     measured = _measured(subject, network, files, target, options, phases)
-    metrics = int8_metrics(subject, files, proven, measured, target, options.firmware is not None, checkpoint)
+    project = options.firmware is not None and "firmware" not in attempted.left_out
+    metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
     texts = {**(files.c.files if files.c else {}), **device_headers(name, files, subject.ends.interface, proven.codes)}
     contents = {
         f"{name}.tflite": files.file.data,
@@ -71,9 +76,19 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
             options.input_layout, measured.records,
         )  # fmt: skip
         contents["report.html"] = page(facts).encode()
-    firmware = {} if options.firmware is None else firmware_project(name, contents, target, files.layouts)
+    firmware = firmware_project(name, contents, target, files.layouts) if project else {}
     lines = tuple(form.line for form in proven.forms.values())
-    return Bundle(name, contents, metrics, proven.report, files.file.arena_bytes, firmware, measured.verdict, lines)
+    return Bundle(
+        name,
+        contents,
+        metrics,
+        proven.report,
+        files.file.arena_bytes,
+        firmware,
+        measured.verdict,
+        lines,
+        options=options,
+    )
 
 
 def _tested(subject: Subject) -> Any:

@@ -5,6 +5,7 @@ A bundle is a mapping from file name to bytes. Nothing touches the output folder
 
 from __future__ import annotations
 
+from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.float_bundle import float_bundle
 from export.bundle.int8_bundle import int8_bundle
@@ -18,8 +19,9 @@ __all__ = ["make_bundle"]
 
 
 def make_bundle(
-    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None, stage: Stage = silent
-) -> Bundle:
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None, stage: Stage = silent,
+    attempted: Attempted | None = None,
+) -> Bundle:  # fmt: skip
     """Export a trained network and verify it.
 
     Args:
@@ -29,6 +31,7 @@ def make_bundle(
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one: the report has its hash.
         stage: told what is being done; see :func:`export.console.progress.told`.
+        attempted: what of the options nobody asked for by name; ``None``: all was asked for.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -37,5 +40,5 @@ def make_bundle(
     """
     name = c_identifier(task_name(name))
     if options.format == "int8":
-        return int8_bundle(subject, name, options, checkpoint, stage)
-    return float_bundle(subject, name, options, options.format, checkpoint, stage)
+        return int8_bundle(subject, name, options, checkpoint, stage, attempted or Attempted())
+    return float_bundle(subject, name, options, options.format, checkpoint, stage, attempted or Attempted())

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 from export.boards import BOARDS
-from export.bundle.folder import probe_export, temporary_files, write_bundle
-from export.bundle.folder_replacement import finish_interrupted
-from export.bundle.make import make_bundle
+from export.bundle.outcome_page import whole_page
+from export.calls.checkpoint import export_checkpoint
 from export.commands.options import BOOLEAN, folder, parsed
-from export.commands.outcome_page import outcome_page, written_page
-from export.console.progress import told
 from export.console.terminal import show
 from export.forms import FORMS
-from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
-from qtorch.lightning.checkpoint import load_run
 
 __all__ = ["export_command"]
 
@@ -74,14 +68,5 @@ def export_command(arguments: Sequence[str]) -> None:
     for form in FORMS.values():
         parser.add_argument(f"--export.{form.option}", dest=form.option, **BOOLEAN, help=form.help)
     asked = parsed(parser, arguments)
-    with suppress(OSError):
-        finish_interrupted(asked.checkpoint.parent)
-    with told("opening the checkpoint"):
-        run = load_run(asked.checkpoint)
     options = ExportOptions(**{field.name: getattr(asked, field.name) for field in fields(ExportOptions)})
-    probe_export(asked.out, options, asked.name or run.task)
-    with temporary_files():
-        content = asked.checkpoint.read_bytes()
-        bundle = make_bundle(subject_of(run, told), asked.name or run.task, options, checkpoint=content, stage=told)
-    write_bundle(bundle, asked.out, options.firmware, asked.checkpoint)
-    show((*outcome_page(bundle), *written_page(bundle, asked.out, options)))
+    show(whole_page(export_checkpoint(asked.checkpoint, asked.out, name=asked.name, options=options)))

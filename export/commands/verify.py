@@ -14,8 +14,8 @@ from torch import fx
 
 from export.bundle.float_formats import refusal
 from export.bundle.manifest import require_unchanged
+from export.bundle.outcome_page import agreement_table
 from export.commands.options import parsed
-from export.commands.outcome_page import agreement_table
 from export.commands.summary import read_model
 from export.console.page import Line
 from export.console.terminal import show

@@ -12,15 +12,16 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from export.bundle.dry_run import dry_run
-from export.bundle.folder import probe_export, temporary_files, write_bundle
-from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page, written_page
+from export.bundle.folder import probe_export
+from export.bundle.outcome_page import whole_page
 from export.console.page import Line
 from export.console.progress import told
 from export.console.terminal import show
+from export.lightning_run.exported_run import export_run
+from export.lightning_run.kept_training import KeepInterrupted, kept_until_exported
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
-from export.pipeline.kept_training import KeepInterrupted, kept_until_exported
+from export.pipeline.recipes import handed
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
@@ -74,12 +75,20 @@ def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None =
         config: the YAML with its defaults.
         arguments: of the command line.
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = _words(arguments)
     # What it is handed in a test, while the process has arguments of its own.
     warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     if any(argument in SUBCOMMANDS for argument in words[:1]):
-        return run_command(lambda: subcommand(module, data, config, arguments))
-    return run_command(lambda: _pipeline(module, data, config, arguments))
+        return run_command(lambda: subcommand(module, data, config, words))
+    return run_command(lambda: _pipeline(module, data, config, words))
+
+
+def _words(arguments: Sequence[str] | None) -> list[str]:
+    """Those that it was given, those behind ``qtorch recipe NAME``, or the process's own."""
+    if arguments is not None:
+        return list(arguments)
+    behind = handed.get()
+    return sys.argv[1:] if behind is None else list(behind[1])
 
 
 def _try_export(run: Run, name: str, options: ExportOptions) -> None:
@@ -87,7 +96,7 @@ def _try_export(run: Run, name: str, options: ExportOptions) -> None:
     dry_run(subject.networks, subject.inputs["train"], name, options)
 
 
-def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arguments: Sequence[str] | None) -> None:
+def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, words: list[str]) -> None:
     task: str = module.task  # type: ignore[attr-defined]
     cli = _PipelineCLI(
         module,
@@ -103,7 +112,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
         },
-        args=None if arguments is None else list(arguments),
+        args=words,
     )
     out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
     options: ExportOptions = cli.config_init["export"]
@@ -126,11 +135,8 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
         return
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
-        with temporary_files():
-            bundle = make_bundle(subject_of(run, told, data_seconds), name, options, content, told)
-        bundle.files[f"{bundle.name}.ckpt"] = content
-        write_bundle(bundle, out, options.firmware)
+        bundle = export_run(run, content, out, name, options, told, data_seconds)
     summary = arrays.summary
     about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
     heading = (Line(), Line(about, "heading"), Line())
-    show((*heading, *outcome_page(bundle), *written_page(bundle, out, options)))
+    show((*heading, *whole_page(bundle)))
