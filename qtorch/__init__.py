@@ -25,6 +25,9 @@ from qtorch.numbers.qparams import QParams
 from qtorch.post_training.quantized import quantize
 from qtorch.preparation.prepare import prepare
 
+#: Of the distribution, ``qtorch-tflm``.
+__version__ = "0.2.0"
+
 __all__ = [
     "Feature",
     "Interface",
