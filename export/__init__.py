@@ -1,0 +1,67 @@
+"""A trained network as files that firmware is built from, each proven to compute the network's own integers.
+
+:func:`export_network` exports a network of any loop, :func:`export_checkpoint` what Lightning trained. What is named
+here is public, and imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.boards import BOARDS, Board, Supply, board
+    from export.bundle.bundle import Bundle
+    from export.calls.network import export_network
+    from export.graph.build import integer_graph
+    from export.lightning_run.export_bundle import ExportBundle
+    from export.lightning_run.exported_checkpoint import export_checkpoint
+    from export.options import ExportOptions
+    from export.parity.outputs import corner_codes
+    from export.tflite.reader import read_tflite
+    from export.tflite.writer import write_tflite
+
+__all__ = [
+    "BOARDS",
+    "Board",
+    "Bundle",
+    "ExportBundle",
+    "ExportOptions",
+    "Supply",
+    "board",
+    "corner_codes",
+    "export_checkpoint",
+    "export_network",
+    "integer_graph",
+    "read_tflite",
+    "write_tflite",
+]
+
+#: Where each name is at home.
+_HOMES = {
+    "BOARDS": "export.boards",
+    "Board": "export.boards",
+    "Bundle": "export.bundle.bundle",
+    "ExportBundle": "export.lightning_run.export_bundle",
+    "ExportOptions": "export.options",
+    "Supply": "export.boards",
+    "board": "export.boards",
+    "corner_codes": "export.parity.outputs",
+    "export_checkpoint": "export.lightning_run.exported_checkpoint",
+    "export_network": "export.calls.network",
+    "integer_graph": "export.graph.build",
+    "read_tflite": "export.tflite.reader",
+    "write_tflite": "export.tflite.writer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

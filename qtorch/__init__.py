@@ -1,7 +1,8 @@
 """Quantization-aware training whose numbers are the device's numbers.
 
 ``prepare`` a plain ``nn.Module``, ``calibrate`` it on data, ``set_mode`` to FAKE or EXACT, train, and hand it to
-``export``. Training loops for Lightning stand in :mod:`qtorch.lightning`, which this package does not import.
+``export``; ``quantize`` does without training. Training loops for Lightning stand in :mod:`qtorch.lightning`, which
+this package does not import.
 """
 
 from qtorch.config import LayerConfig, QuantizationConfig
@@ -21,7 +22,12 @@ from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.training_check import checked_training
 from qtorch.normalization import Normalization
 from qtorch.numbers.qparams import QParams
+from qtorch.ops import register
+from qtorch.post_training.quantized import quantize
 from qtorch.preparation.prepare import prepare
+
+#: Of the distribution, ``qtorch-tflm``.
+__version__ = "0.2.0"
 
 __all__ = [
     "Feature",
@@ -40,7 +46,9 @@ __all__ = [
     "freeze_batch_norm",
     "in_mode",
     "prepare",
+    "quantize",
     "quantizers",
+    "register",
     "saturation",
     "set_mode",
 ]

@@ -15,6 +15,7 @@ __all__ = [
     "BadModelFile",
     "NotFinite",
     "ParityError",
+    "UnknownArgument",
     "UnsupportedLayer",
     "Unwritable",
 ]
@@ -45,6 +46,10 @@ class BadConfiguration(BadInput):
 
 class AccumulatorOverflow(BadConfiguration, OverflowError):
     """A sum may leave the integers that the device has for it."""
+
+
+class UnknownArgument(BadConfiguration, TypeError):
+    """A function is called with an argument that it does not take."""
 
 
 class NotFinite(BadInput):

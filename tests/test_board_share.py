@@ -10,7 +10,7 @@ import pytest
 
 from export.boards import BOARDS
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.cost.board_share import board_shares, in_a_line
 from export.lightning_run.subject import subject_of

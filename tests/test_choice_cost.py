@@ -10,7 +10,7 @@ import torch
 import qtorch
 from export.bundle.bundle import Bundle
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.cost.choice_cost import ChoiceCost, Sizes, in_a_sentence, without
 from export.lightning_run.subject import subject_of

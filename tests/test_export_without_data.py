@@ -17,7 +17,7 @@ from torch import Tensor
 from export.__main__ import main as export_main
 from export.bundle.bundle import Bundle
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.engines import TFLM
 from export.graph.build import integer_graph

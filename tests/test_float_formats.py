@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from export.__main__ import main as export_main
 from export.bundle.folder import write_bundle
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.engines import LITERT_REFERENCE, TFLM, Engine
 from export.figures.device_network import DeviceNetwork

@@ -16,7 +16,7 @@ from export import forms
 from export.__main__ import main
 from export.bundle.bundle import Bundle
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import Line
 from export.forms import FORMS
 from export.forms.form import Choices, Form, FormFiles
@@ -71,7 +71,7 @@ Known = Callable[[Form], None]
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Known:
     """A function that puts a form into the registry, and its option where options are read."""
-    for module in ("export.pipeline.run", "export.commands.export"):
+    for module in ("export.pipeline.run", "export.pipeline.training", "export.commands.export"):
         monkeypatch.setattr(f"{module}.ExportOptions", Options)
     return lambda form: monkeypatch.setitem(FORMS, form.option, form)
 

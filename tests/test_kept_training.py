@@ -85,7 +85,7 @@ def test_a_run_keeps_its_checkpoint_whatever_the_export_says(
 ) -> None:  # fmt: skip
     out = tmp_path / "some out"
     with monkeypatch.context() as patched:
-        patched.setattr("export.pipeline.run.make_bundle", failing(error))
+        patched.setattr("export.lightning_run.exported_run.make_bundle", failing(error))
         if code is None:
             with pytest.raises(type(error)):
                 sine(out)
@@ -106,7 +106,7 @@ def test_a_whole_bundle_stays_whole_beside_what_could_not_be_exported(
     out = tmp_path / "out"
     shutil.copytree(sine_out, out)
     with monkeypatch.context() as patched:
-        patched.setattr("export.pipeline.run.make_bundle", failing(BAD))
+        patched.setattr("export.lightning_run.exported_run.make_bundle", failing(BAD))
         assert sine(out, "--seed_everything", 1) == 2
     checkpoint, _ = kept_by(capsys.readouterr().err)
     assert export_main(["verify", str(out / "sine.tflite"), "--against", str(out / "sine.ckpt")]) == 0
@@ -126,7 +126,7 @@ def test_where_the_folder_can_not_be_written_any_more(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
     monkeypatch.setattr("tests.test_kept_training.Vandal", Vandal, raising=False)
-    monkeypatch.setattr("export.pipeline.run.make_bundle", failing(BAD))
+    monkeypatch.setattr("export.lightning_run.exported_run.make_bundle", failing(BAD))
     assert sine(tmp_path / "out", "--trainer.callbacks+", "tests.test_kept_training.Vandal") == 2
     checkpoint, _ = kept_by(capsys.readouterr().err)
     assert checkpoint.is_relative_to(tmp_path / "elsewhere")

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import qtorch
 from export.__main__ import main as export_main
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main as export_main
-from export.commands.outcome_page import agreement_table
+from export.bundle.outcome_page import agreement_table
 from export.commands.summary_page import summary_page
 from export.console.page import Line, Table, plain_text, printable
 from export.console.terminal import show

@@ -13,7 +13,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import written_page
+from export.bundle.outcome_page import written_page
 from export.console.page import plain_text
 from export.lightning_run.network_inputs import network_inputs
 from export.lightning_run.subject import subject_of

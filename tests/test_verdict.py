@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import verdict_page, written_page
+from export.bundle.outcome_page import verdict_page, written_page
 from export.console.page import plain_text
 from export.figures.verdict import Candidate, Verdict, intervals, verdict
 from export.lightning_run.subject import subject_of

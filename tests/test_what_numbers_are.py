@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import qtorch
 from export.bundle.bundle import Bundle
 from export.bundle.make import make_bundle
-from export.commands.outcome_page import outcome_page
+from export.bundle.outcome_page import outcome_page
 from export.console.page import plain_text
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret

@@ -5,6 +5,8 @@ A file for each ecosystem holds their records, and all that is known of a board 
 
 from __future__ import annotations
 
+import difflib
+
 from export.boards import arduino, cmake, esp_idf, platformio, zephyr
 from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, PlatformIO, Zephyr
 from export.boards.record import Board, Supply
@@ -49,6 +51,8 @@ def board(name: str) -> Board:
             where="export.target",
             expected=f"one of {', '.join(BOARDS)}",
             got=repr(name),
-            remedy="choose the board with the same microcontroller, or leave the option out",
+            remedy=f"{alike[0]}, or leave the option out"
+            if (alike := difflib.get_close_matches(name, BOARDS, 1, 0.5))
+            else "choose the board with the same microcontroller, or leave the option out",
         )
     return BOARDS[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from export.boards import board
+from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.float_formats import float_files
 from export.bundle.metrics import Measured, float_metrics, json_bytes
@@ -18,8 +19,9 @@ __all__ = ["float_bundle"]
 
 
 def float_bundle(
-    subject: Subject, name: str, options: ExportOptions, kind: FloatFormat, checkpoint: bytes | None
-) -> Bundle:
+    subject: Subject, name: str, options: ExportOptions, kind: FloatFormat, checkpoint: bytes | None,
+    attempted: Attempted,
+) -> Bundle:  # fmt: skip
     """Export the float network in a float format.
 
     Args:
@@ -28,6 +30,7 @@ def float_bundle(
         options: how to export.
         kind: their format.
         checkpoint: the file that the networks are kept in, if they are in one.
+        attempted: what nobody asked for by name.
 
     Raises:
         ParityError: a node computes something else than its float function.
@@ -37,9 +40,11 @@ def float_bundle(
         written = float_files(subject, name, kind, options.input_layout, options.equalize)
     files, test, model = dict(written.files), written.test, written.files[f"{name}.tflite"]
     measured = Measured(kind, test, judgement(subject, test, kind))
-    metrics = float_metrics(subject, kind, model, written.layouts, measured, board(options.target), checkpoint)
+    metrics = float_metrics(
+        subject, kind, model, written.layouts, measured, board(options.target), checkpoint, attempted
+    )
     report = page(facts_of(subject, name, metrics, written.parity, records=measured.records)).encode()
     files |= {
         "metrics.json": json_bytes(metrics), "parity.json": json_bytes(written.parity), "report.html": report,
     }  # fmt: skip
-    return Bundle(name, files, metrics, None, 0, verdict=measured.verdict)
+    return Bundle(name, files, metrics, None, 0, verdict=measured.verdict, options=options)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx
 
 from export.boards import Board, board
+from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.device_headers import device_headers
 from export.bundle.int8_files import Int8Files, int8_files
@@ -31,7 +32,9 @@ from qtorch.post_training.steps import PostTraining, quantize_after_training
 __all__ = ["int8_bundle"]
 
 
-def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None) -> Bundle:
+def int8_bundle(
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, attempted: Attempted
+) -> Bundle:
     """Export a network as integers.
 
     Args:
@@ -39,6 +42,7 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
         name: of the model, a C identifier.
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one.
+        attempted: what nobody asked for by name.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -48,7 +52,7 @@ def int8_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
     target = board(options.target)
     phases = Phases(_phase_count(options, target), dict(subject.history.seconds))
     with phases.together():
-        return _bundle(subject, name, options, checkpoint, target, phases)
+        return _bundle(subject, name, options, checkpoint, attempted, target, phases)
 
 
 def _phase_count(options: ExportOptions, target: Board) -> int:
@@ -56,28 +60,28 @@ def _phase_count(options: ExportOptions, target: Board) -> int:
 
 
 def _counts(options: ExportOptions, target: Board) -> bool:
-    """Whether one inference is counted on an emulated machine."""
+    """Whether one inference is to be counted on an emulated machine."""
     return options.writes_c and target.cpu != "host"
 
 
 def _bundle(
-    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, target: Board, phases: Phases
-) -> Bundle:
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, attempted: Attempted, target: Board,
+    phases: Phases,
+) -> Bundle:  # fmt: skip
     network = _quantized(subject, options, phases)
-    files = int8_files(subject, network, name, target, options, phases)
-    proven = proof(name, files, network, subject.inputs, target, options.forms, phases)
+    files = int8_files(subject, network, name, target, options, phases, attempted)
+    proven = proof(name, files, network, subject.inputs, target, options.forms, phases, attempted)
     measured = _measured(subject, network, files, target, options, phases)
-    metrics = int8_metrics(subject, files, proven, measured, target, options.firmware is not None, checkpoint)
+    project = options.firmware is not None and "firmware" not in attempted.left_out
+    metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
     with phases("writing the report, with what each layer costs"):
-        texts = {
-            **(files.c.files if files.c else {}),
-            **device_headers(name, files, subject.ends.interface, proven.codes),
-        }
+        headers = device_headers(name, files, subject.ends.interface, proven.codes)
         facts = facts_of(
             subject, name, metrics, proven.report.as_json(), files.graph, network, _tested(subject), measured.errors,
             options.input_layout, measured.records,
         )  # fmt: skip
         report = page(facts).encode()
+    texts = {**(files.c.files if files.c else {}), **headers}
     contents = {
         f"{name}.tflite": files.file.data,
         **({} if options.strip else {f"{name}_named.tflite": files.file.named}),
@@ -90,9 +94,19 @@ def _bundle(
         TIMINGS: json_bytes({"seconds": {phase: round(spent, 3) for phase, spent in phases.seconds.items()}}),
         "report.html": report,
     }
-    firmware = {} if options.firmware is None else firmware_project(name, contents, target, files.layouts)
+    firmware = firmware_project(name, contents, target, files.layouts) if project else {}
     lines = tuple(form.line for form in proven.forms.values())
-    return Bundle(name, contents, metrics, proven.report, files.file.arena_bytes, firmware, measured.verdict, lines)
+    return Bundle(
+        name,
+        contents,
+        metrics,
+        proven.report,
+        files.file.arena_bytes,
+        firmware,
+        measured.verdict,
+        lines,
+        options=options,
+    )
 
 
 def _tested(subject: Subject) -> Any:
@@ -136,7 +150,8 @@ def _measured(
     counted: dict[str, Any] = {}
     if _counts(options, target):
         with phases(f"counting one inference on the processor of {target.name}", "counting"):
-            counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
+            if files.c is not None:
+                counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
     tested = _tested(subject)
     with phases("measuring what each tensor loses"):
         errors = (

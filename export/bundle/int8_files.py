@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from export.boards import Board
+from export.bundle.attempted import Attempted
 from export.bundle.phases import Phases
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
@@ -53,8 +54,9 @@ class Int8Files:
 
 
 def int8_files(
-    subject: Subject, network: fx.GraphModule, name: str, target: Board, options: ExportOptions, phases: Phases
-) -> Int8Files:
+    subject: Subject, network: fx.GraphModule, name: str, target: Board, options: ExportOptions, phases: Phases,
+    attempted: Attempted,
+) -> Int8Files:  # fmt: skip
     """Write a network.
 
     Args:
@@ -64,6 +66,7 @@ def int8_files(
         target: whose processor plain C is made for.
         options: of the export.
         phases: of it.
+        attempted: what nobody asked for by name.
 
     Raises:
         NotFinite, BadConfiguration: the network can't be exported.
@@ -79,13 +82,17 @@ def int8_files(
             network_layouts(subject.networks.trained, each, subject.ends.interface) for each in (final, graph)
         )
         speed = options.optimize == "speed"
-        c = c_model(name, graph, target, speed, c_layouts) if options.writes_c else None
+        c = None
+        if options.writes_c:
+            with attempted("c"):
+                c = c_model(name, graph, target, speed, c_layouts)
     metadata = _metadata(subject, name, graph, titles, options.version) if options.metadata else None
     with phases("writing the file, and searching for the smallest arena in which it runs", "arena"):
         file = model_file(final, metadata)
     int8_model = file.data if final is graph else write_tflite(graph)
     if options.firmware is not None:
-        require_int8_ends(graph)
+        with attempted("firmware"):
+            require_int8_ends(graph)
     compare_file(graph, int8_model)
     compare_file(final, file.named)
     return Int8Files(graph, final, file, int8_model, c, metadata, titles, layouts, c_layouts)

@@ -5,6 +5,7 @@ A bundle is a mapping from file name to bytes. Nothing touches the output folder
 
 from __future__ import annotations
 
+from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.float_bundle import float_bundle
 from export.bundle.int8_bundle import int8_bundle
@@ -16,7 +17,10 @@ from export.options import ExportOptions
 __all__ = ["make_bundle"]
 
 
-def make_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None) -> Bundle:
+def make_bundle(
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None,
+    attempted: Attempted | None = None,
+) -> Bundle:  # fmt: skip
     """Export a trained network and verify it.
 
     Args:
@@ -25,6 +29,7 @@ def make_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
         name: of the model; becomes a C identifier.
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one: the report has its hash.
+        attempted: what of the options nobody asked for by name; ``None``: all was asked for.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -33,5 +38,5 @@ def make_bundle(subject: Subject, name: str, options: ExportOptions, checkpoint:
     """
     name = c_identifier(task_name(name))
     if options.format == "int8":
-        return int8_bundle(subject, name, options, checkpoint)
-    return float_bundle(subject, name, options, options.format, checkpoint)
+        return int8_bundle(subject, name, options, checkpoint, attempted or Attempted())
+    return float_bundle(subject, name, options, options.format, checkpoint, attempted or Attempted())

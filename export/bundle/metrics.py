@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.boards import Board
+from export.bundle.attempted import Attempted
 from export.bundle.int8_files import Int8Files
 from export.bundle.proof import Proof
 from export.c.compiled import not_run
@@ -58,7 +59,7 @@ class Measured:
 
 def int8_metrics(
     subject: Subject, files: Int8Files, proof: Proof, measured: Measured, target: Board, project: bool,
-    checkpoint: bytes | None,
+    checkpoint: bytes | None, attempted: Attempted,
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of an int8 network.
 
@@ -70,11 +71,12 @@ def int8_metrics(
         target: the board.
         project: whether a firmware project is made.
         checkpoint: the file that the networks are kept in, if they are in one.
+        attempted: what nobody asked for by name.
     """
     # Labels of anomalies are no classes of an autoencoder's outputs.
     samples = None if subject.kind == "reconstruction" else measured.records.get(measured.stage)
     target_rows = None if samples is None else target_of(samples)
-    left_out = measured.test.left_out | without_data(subject)
+    left_out = measured.test.left_out | without_data(subject) | attempted.left_out
     graph, c, model = files.graph, files.c, files.file.data
     metrics = {
         "task": subject.name,
@@ -100,7 +102,7 @@ def int8_metrics(
 
 def float_metrics(
     subject: Subject, kind: str, model: bytes, layouts: tuple[TensorLayout, ...], measured: Measured, target: Board,
-    checkpoint: bytes | None,
+    checkpoint: bytes | None, attempted: Attempted,
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of a network in a float format.
 
@@ -111,14 +113,16 @@ def float_metrics(
         layouts: of its inputs and outputs.
         measured: on the data.
         target: the board.
-        checkpoint: see :func:`int8_metrics`.
+        checkpoint: see :func:`int8_metrics`, like the next.
+        attempted: as above.
     """
+    left_out = measured.test.left_out | attempted.left_out
     metrics = {
         "task": subject.name,
         "format": kind,
         **_tested(subject, measured),
         "sha256": provenance(model, checkpoint, measured.test),
-        **({"left_out": measured.test.left_out} if measured.test.left_out else {}),
+        **({"left_out": left_out} if left_out else {}),
         "tflite_bytes": len(model),
         "tensors": [layout.as_json() for layout in layouts],
     }

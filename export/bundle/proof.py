@@ -9,6 +9,7 @@ import numpy as np
 from torch import fx
 
 from export.boards import Board
+from export.bundle.attempted import Attempted
 from export.bundle.int8_files import Int8Files
 from export.bundle.phases import Phases
 from export.c.compiled import compiled_c
@@ -54,7 +55,7 @@ class Proof:
 
 def proof(
     name: str, files: Int8Files, network: fx.GraphModule, inputs: NetworkInputs, target: Board,
-    forms: Sequence[Form], phases: Phases,
+    forms: Sequence[Form], phases: Phases, attempted: Attempted,
 ) -> Proof:  # fmt: skip
     """Compare everything that computes the network, on the data and on drawn inputs.
 
@@ -66,6 +67,7 @@ def proof(
         target: whose processor plain C is made for.
         forms: in which it is written too.
         phases: of the export.
+        attempted: what nobody asked for by name.
 
     Raises:
         ParityError: a comparison that must be exact is not.
@@ -79,9 +81,9 @@ def proof(
         report = parity(graph, files.int8_model, codes, network, judged=() if compiled is None else (compiled,))
         if files.final is not graph:
             _verify_float_interface(graph, files.final, files.file.data, codes)
-        written = {}
+        written: dict[str, FormFiles] = {}
         for form in forms:
-            with stage(f"--export.{form.option}"):
+            with attempted(form.option), stage(f"--export.{form.option}"):
                 written[form.option] = form.write(name, files.final, codes)
         for each in written.values():
             report = replace(report, engines={**report.engines, **each.engines})

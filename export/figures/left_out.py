@@ -15,6 +15,9 @@ _CALLED = {
     "interface": "names and scaling of inputs and outputs in the headers",
     "predictions": "predictions",
     "layers": "cost of each layer",
+    "c": "plain C",
+    "firmware": "the firmware project",
+    "onnx": "ONNX",
 }
 
 

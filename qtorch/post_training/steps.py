@@ -6,11 +6,12 @@ import copy
 from dataclasses import dataclass, replace
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from qtorch.capture.samples import Samples, chunks, taken
 from qtorch.config import QuantizationConfig
 from qtorch.network.calibration import calibrate
+from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.post_training import correct_biases, equalize, fold_batch_norms, round_adaptively
 from qtorch.preparation.prepare import prepare
 
@@ -41,7 +42,7 @@ def quantize_after_training(
     config: QuantizationConfig,
     steps: PostTraining = PostTraining(),
     example: Samples | None = None,
-) -> fx.GraphModule:
+) -> QuantizedNetwork:
     """A calibrated network, ready for :func:`export.graph.build.integer_graph`. ``net`` is left as it was.
 
     Args:

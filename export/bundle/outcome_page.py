@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from export.bundle.bundle import Bundle
 from export.console.page import Block, Line, Table
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
@@ -22,7 +21,16 @@ from export.interface.tensor_layout import TensorLayout
 from export.options import ExportOptions
 from export.parity.outputs import EngineParity, NotRun
 
-__all__ = ["agreement_table", "outcome_page", "verdict_page", "written_page"]
+if TYPE_CHECKING:
+    from export.bundle.bundle import Bundle
+
+__all__ = ["agreement_table", "outcome_page", "verdict_page", "whole_page", "written_page"]
+
+
+def whole_page(bundle: Bundle) -> Iterator[Block]:
+    """All that is said of an export: what it reaches, where it was written, if it was, and whether to ship it."""
+    yield from outcome_page(bundle)
+    yield from written_page(bundle, bundle.out, bundle.options)
 
 
 def outcome_page(bundle: Bundle) -> Iterator[Block]:
@@ -125,11 +133,12 @@ def agreement_table(
     )
 
 
-def written_page(bundle: Bundle, out: Path, options: ExportOptions) -> Iterator[Block]:
+def written_page(bundle: Bundle, out: Path | None, options: ExportOptions) -> Iterator[Block]:
     """What lies where, behind an empty line; then what it is of, and at the end whether to ship it."""
     yield Line()
-    yield Line(f"written to {out}/: {', '.join(bundle.files)}")
-    if options.firmware is not None:
+    if out is not None:
+        yield Line(f"written to {out}/: {', '.join(bundle.files)}")
+    if out is not None and options.firmware is not None and bundle.firmware:
         yield Line(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
     hashes = bundle.metrics.get("sha256", {})
     if hashes:

@@ -1,0 +1,104 @@
+"""A network that any loop trained, or none, exported by one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from export.bundle.attempted import Attempted
+from export.bundle.bundle import Bundle
+from export.bundle.folder import probe_export, temporary_files, write_bundle
+from export.bundle.make import make_bundle
+from export.calls.choices import Choice, everything, options_of
+from export.figures.handed_over import task_name
+from export.figures.subject import subject_of_networks
+from export.options import ExportOptions
+from qtorch.config import QuantizationConfig
+from qtorch.features import Interface
+from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.progress import in_lines
+
+__all__ = ["export_network"]
+
+#: Of a model that nobody named, nor its folder.
+_UNNAMED = "model"
+
+
+def export_network(
+    network: nn.Module,
+    out: str | PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    calibration: Any,
+    test: Any = None,
+    figures: Callable[[Any, Any, Tensor], Mapping[str, float]] | None = None,
+    better: Mapping[str, Literal["higher", "lower"]] | None = None,
+    float_network: nn.Module | None = None,
+    interface: Interface | None = None,
+    class_names: Sequence[str] = (),
+    config: QuantizationConfig | None = None,
+    target: str = "host",
+    options: ExportOptions | None = None,
+    **choices: Any,
+) -> Bundle:
+    """The whole bundle of a network: model, headers, plain C, ONNX, firmware project, report; verified, and written.
+
+    Example:
+        >>> bundle = export.export_network(
+        ...     qat, "build/kws", calibration=x, test=(x_test, y_test), target="nano33ble"
+        ... )
+        >>> bundle.verdict.answer, len(bundle.model)
+        ('ship', 24576)
+
+    Without ``options`` everything is made: plain C, ONNX where its packages are installed, a project for ``target`` in
+    ``out/project``. What of that can't be had is left out, and ``bundle.left_out`` says why; what is named in
+    ``choices`` and can't be had is refused.
+
+    Args:
+        network: prepared, calibrated, and trained by any loop; or what :func:`qtorch.quantize` gave; or a float
+            network, which is quantized without training. Left as it is.
+        out: folder for the files, made if need be; ``None``: they are made in memory alone.
+        name: of the model and its files; the last part of ``out`` if ``None``.
+        calibration: training inputs.
+        test: inputs and targets that were not trained on.
+        figures: of test inputs, the network's outputs and the targets, all samples together: figures by name, the most
+            telling first.
+        better: which of them are better the higher, and which the lower.
+        float_network: that ``network`` was prepared from, as a copy from before quantized training.
+        interface: names, units and scaling of inputs and outputs.
+        class_names: of a classifier, one for each output.
+        config: how to quantize a float network.
+        target: a board of :data:`export.BOARDS`; ``host`` stands for any.
+        options: of the export, in place of everything.
+        choices: fields of :class:`~export.options.ExportOptions`.
+
+    Raises:
+        UnknownArgument: a choice is no field; names the nearest.
+        BadInput: the network, the data, the options or the folder are no good.
+        ParityError: a comparison that must be exact is not; nothing is written.
+    """
+    folder = None if out is None else Path(out)
+    called = task_name(name if name is not None else _UNNAMED if folder is None else folder.absolute().name)
+    prepared = network if isinstance(network, QuantizedNetwork) else None
+    named = ({} if target == "host" else {"target": target}) | choices
+    if prepared is None and named.get("format", "int8") == "int8" and options is None:
+        named = {"post_training": True} | named
+    choice = everything(folder, named) if options is None else Choice(options_of(options, named), Attempted())
+    if folder is not None:
+        probe_export(folder, choice.options, called)
+    test_inputs, test_targets = (None, None) if test is None else test
+    subject = subject_of_networks(
+        called, prepared, network if prepared is None else float_network, calibration, None,
+        test_inputs, test_targets, figures, better, interface, class_names, config,
+    )  # fmt: skip
+    with in_lines(), temporary_files():
+        bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
+    if folder is None:
+        return bundle
+    write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)
+    return replace(bundle, out=folder)
