@@ -46,6 +46,7 @@ class ExportBundle(pl.Callback):
         self.out, self.name = Path(out), name
         self.options = ExportOptions() if options is None else options
         self.bundle: Bundle | None = None
+        self._trained = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Try the export.
@@ -53,7 +54,7 @@ class ExportBundle(pl.Callback):
         Raises:
             BadInput: it could not be made or written, whatever is learned; or nothing quantizes the network.
         """
-        self.bundle, run = None, self._run(trainer, pl_module)
+        self.bundle, self._trained, run = None, False, self._run(trainer, pl_module)
         if not trainer.is_global_zero:
             return
         name = self.name or run.task
@@ -69,7 +70,7 @@ class ExportBundle(pl.Callback):
             ParityError: a comparison that must be exact is not.
             BadInput: the network can't be exported, or the folder can't be written.
         """
-        checkpoint = checkpoint_of(trainer)
+        self._trained, checkpoint = True, checkpoint_of(trainer)
         if not trainer.is_global_zero:
             return
         run, content = self._run(trainer, pl_module), checkpoint_bytes(checkpoint)
@@ -79,6 +80,9 @@ class ExportBundle(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Keep what was trained; see :class:`~export.lightning_run.kept_training.KeepInterrupted`."""
+        # What fails over an export has its checkpoint already.
+        if self._trained:
+            return
         name = self.name or _task_of(pl_module)
         KeepInterrupted(self.out, name, self.options).on_exception(trainer, pl_module, exception)
 
