@@ -182,8 +182,8 @@ def test_a_module_of_ones_own_with_loaders_in_the_call(tmp_path: Path) -> None:
 
 def test_a_configuration_names_the_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run.yaml").write_text(
-        "seed_everything: 0\ntrainer:\n  max_epochs: 1\n  callbacks:\n    - class_path: export.ExportBundle\n      init_args:\n"
-        "        out: build/x\n        options:\n          c: true\n"
+        "seed_everything: 0\ntrainer:\n  max_epochs: 1\n  callbacks:\n    - class_path: export.ExportBundle\n"
+        "      init_args:\n        out: build/x\n        options:\n          c: true\n"
     )
     monkeypatch.setattr(sys, "argv", ["qtorch", "--config", str(tmp_path / "run.yaml")])
     cli = QuantizationCLI(Sine, SineData, run=False, save_config_callback=None)
