@@ -13,7 +13,7 @@ from qtorch.lightning.command_line.help_sections import SectionedParser
 from tests.warm_python import warm_python
 
 #: ``qtorch``, with classes of a module as anyone writes it.
-QTORCH = "from qtorch.lightning.cli import main; raise SystemExit(main())"
+QTORCH = "from export.command_line import main; raise SystemExit(main())"
 RUN = """
 model: {class_path: tests.plain_lightning.Plain}
 data: {class_path: tests.plain_lightning.PlainData}

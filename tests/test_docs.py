@@ -39,7 +39,7 @@ _NEED_TFLM = {"add_an_operator.md", "add_a_board.md", "tutorial.md"}
 _QUICK = {"train.py": ("--trainer.max_epochs", "40", "--trainer.enable_progress_bar", "false")}
 
 #: What the package installs under the name ``qtorch``, in a folder of its own.
-_CONSOLE_SCRIPT = "import sys; from qtorch.lightning.cli import main; sys.exit(main())"
+_CONSOLE_SCRIPT = "import sys; from export.command_line import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from torch import nn
 
 import qtorch
 from benchmarks.suites import SUITES
+from export.command_line import main as console_script
 from qtorch.config import QuantizationConfig
 from qtorch.errors import UnsupportedLayer
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
-from qtorch.lightning.cli import main as console_script
 from tests import module_oracle
 from tests.test_docs import DOCS, README, ROOT, TFLM_PAGE, blocks
 

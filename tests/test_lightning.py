@@ -232,7 +232,7 @@ def test_processes_share_the_batches_of_one() -> None:
 
 
 def test_the_console_script_takes_classes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qtorch.lightning.cli import main
+    from export.command_line import main
 
     config = tmp_path / "run.yaml"
     config.write_text(

@@ -18,13 +18,13 @@ from torch.nn.functional import mse_loss
 
 import qtorch
 from export.__main__ import main as export_main
+from export.command_line import main as qtorch_main
 from export.graph.build import integer_graph
 from export.lightning_run.subject import subject_of
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run
-from qtorch.lightning.cli import main as qtorch_main
 from qtorch.network.training_check import checked_training
 from tests import trained_modules as modules
 from tests.plain_lightning import Alias, Plain, PlainData

@@ -52,7 +52,7 @@ def profile(
     model: bytes,
     graph: Graph,
     machines: Sequence[Machine],
-    boards: Sequence[Board] = tuple(BOARDS.values()),
+    boards: Sequence[Board] | None = None,
     *,
     samples: int = 8,
     speed: bool = False,
@@ -67,7 +67,7 @@ def profile(
         model: the file.
         graph: what it holds, with names to show.
         machines: to count on; those without a counter are passed over.
-        boards: to estimate.
+        boards: to estimate; all if ``None``.
         samples: that each machine computes; random codes.
         speed: build the C for speed rather than size.
         each_layer: also count every layer by itself, which takes a build and a run for each.
@@ -86,13 +86,14 @@ def profile(
         graph_layer(graph, i, node, running if each_layer else [], samples, speed) for i, node in enumerate(graph.nodes)
     )
     arena_bytes, arena_absent = _arena(model)
+    wanted = tuple(BOARDS.values()) if boards is None else boards
     return Profile(
         model_bytes=len(model),
         arena_bytes=arena_bytes,
         arena_absent=arena_absent,
         layers=layers,
         machines=counted,
-        boards=estimates(counted, boards, supply, clock_hz, cycles_per_instruction),
+        boards=estimates(counted, wanted, supply, clock_hz, cycles_per_instruction),
     )
 
 

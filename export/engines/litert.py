@@ -18,7 +18,7 @@ __all__ = ["ENGINES", "LITERT_DEFAULT", "LITERT_REFERENCE", "run_interpreter"]
 
 def _absent() -> str:
     if find_spec("ai_edge_litert") is None:
-        return "LiteRT's Python package is absent; pip install -c constraints.txt ai-edge-litert"
+        return "LiteRT's Python package is absent; pip install qtorch-tflm brings it"
     return ""
 
 

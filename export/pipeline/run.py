@@ -1,4 +1,7 @@
-"""What ``python -m recipes.<task>`` does without a subcommand: data, float, QAT, export, parity, headers, report."""
+"""A task from its data to its files in one command: data, float training, QAT, export, parity, headers, report.
+
+``main`` makes that command of anybody's task: of a shipped recipe, of a copy of one, of a script with two classes.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +24,28 @@ from export.lightning_run.exported_run import export_run
 from export.lightning_run.kept_training import KeepInterrupted, kept_until_exported
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
+from export.pipeline.recipes import handed
+from export.pipeline.training import TrainingCLI, add_export_options
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
+from qtorch.lightning.command_line.option_errors import nearest
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 
-__all__ = ["epochs_between_validations", "main"]
+__all__ = ["PipelineCLI", "epochs_between_validations", "main"]
 
 #: Of a run, at least: points enough for a curve.
 _VALIDATIONS = 10
 
 
-class _PipelineCLI(QuantizationCLI):
-    """The same options as the subcommands, plus where and how to export, and validation now and then."""
+class PipelineCLI(QuantizationCLI):
+    """The options of ``fit``, where ``--out`` has a default, and validation now and then."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--out", type=Path, help="folder for the artefacts (default: build/<task>)")
-        parser.add_argument("--name", type=str, help="name of the model and its files (default: the task's)")
-        parser.add_class_arguments(ExportOptions, "export")
+        add_export_options(parser, "build/<task> if it is not said")
 
     def before_instantiate_classes(self) -> None:
         """Say when to validate, unless the command line does."""
@@ -66,20 +70,50 @@ def epochs_between_validations(epochs: int) -> int:
 
 
 def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None = None) -> int:
-    """Entry point of a recipe; returns the exit code.
+    """Entry point of a task's command; returns the exit code.
 
     Args:
-        module: the recipe's LightningModule class, with its ``task``.
+        module: the task's LightningModule class, with its ``task``.
         data: its data module class.
         config: the YAML with its defaults.
         arguments: of the command line.
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    # What it is handed in a test, while the process has arguments of its own.
-    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
-    if any(argument in SUBCOMMANDS for argument in words[:1]):
-        return run_command(lambda: subcommand(module, data, config, arguments))
-    return run_command(lambda: _pipeline(module, data, config, arguments))
+    words = _words(arguments)
+    for word in words[:1]:
+        _require_subcommand(word)
+    if any(word in SUBCOMMANDS for word in words[:1]):
+        return run_command(lambda: subcommand(module, data, config, words, TrainingCLI, _program()))
+    return run_command(lambda: _pipeline(module, data, config, words))
+
+
+def _require_subcommand(word: str) -> None:
+    """Leave where the first word is neither an option nor a subcommand.
+
+    Raises:
+        SystemExit: with 2.
+    """
+    if word in SUBCOMMANDS or word.startswith("-"):
+        return
+    meant = f"; did you mean {alike}?" if (alike := nearest(word, SUBCOMMANDS)) else ""
+    print(f"error: expected an option, or one of {', '.join(SUBCOMMANDS)}, got {word!r}{meant}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _words(arguments: Sequence[str] | None) -> list[str]:
+    """Those that it was given, those behind ``qtorch recipe NAME``, or the process's own."""
+    if arguments is not None:
+        return list(arguments)
+    behind = handed.get()
+    return sys.argv[1:] if behind is None else list(behind[1])
+
+
+def _program() -> str:
+    """What a person types to get here."""
+    behind = handed.get()
+    if behind is not None:
+        return behind[0]
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python {Path(sys.argv[0]).name}" if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
 
 
 def _try_export(run: Run, name: str, options: ExportOptions) -> None:
@@ -87,9 +121,10 @@ def _try_export(run: Run, name: str, options: ExportOptions) -> None:
     dry_run(subject.networks, subject.inputs["train"], name, options)
 
 
-def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arguments: Sequence[str] | None) -> None:
+def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, words: list[str]) -> None:
     task: str = module.task  # type: ignore[attr-defined]
-    cli = _PipelineCLI(
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
+    cli = PipelineCLI(
         module,
         data,
         run=False,
@@ -97,13 +132,15 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, arg
         save_config_callback=None,
         trainer_defaults={"check_val_every_n_epoch": None, "num_sanity_val_steps": 0},
         parser_kwargs={
+            "prog": _program(),
             "default_config_files": [str(config)],
             "description": (
                 f"Train, quantize, export and verify the {task} model. "
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
+            "epilog": "%(prog)s --trainer.max_epochs 4 --export.c",
         },
-        args=None if arguments is None else list(arguments),
+        args=words,
     )
     out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
     options: ExportOptions = cli.config_init["export"]

@@ -1,13 +1,13 @@
 """LightningCLI with quantization: ``fit``, ``validate``, ``test``, ``predict``, all from one commented YAML.
 
-A recipe calls :func:`subcommand` with its own classes. The console script ``qtorch`` takes the classes, yours or the
-shipped ones, from the configuration: ``qtorch fit --config run.yaml`` with ``model: {class_path: ...}``.
+A recipe calls :func:`subcommand` with its own classes. The command ``qtorch`` takes the classes, yours or the shipped
+ones, from the configuration: ``qtorch fit --config run.yaml`` with ``model: {class_path: ...}``.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
-from qtorch.errors import BadConfiguration, ParityError
+from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
 from qtorch.lightning.checkpointing.changed_options import changed_options
 from qtorch.lightning.checkpointing.entry import KEY
 from qtorch.lightning.checkpointing.resume import ResumePoint
 from qtorch.lightning.command_line.help_sections import SectionedParser, help_of_section
-from qtorch.lightning.command_line.notices import print_whatever, quiet_notices, tensorboard_absent
-from qtorch.lightning.command_line.refusals import end_broken_pipe, refusal_of, require_options
+from qtorch.lightning.command_line.notices import tensorboard_absent
+from qtorch.lightning.command_line.outcome import run_command
+from qtorch.lightning.command_line.refusals import require_options
 
-__all__ = ["SUBCOMMANDS", "QuantizationCLI", "main", "run_command", "subcommand"]
+__all__ = ["SUBCOMMANDS", "QuantizationCLI", "run_command", "subcommand"]
 
 #: Steps after which the progress bar is drawn anew.
 _STEPS_PER_BAR = 50
@@ -216,6 +217,8 @@ def subcommand(
     data: type[LightningDataModule] | None,
     config: Path | None,
     arguments: Sequence[str] | None,
+    cli: type[QuantizationCLI] = QuantizationCLI,
+    program: str | None = None,
 ) -> None:
     """Run one LightningCLI subcommand.
 
@@ -224,46 +227,19 @@ def subcommand(
         data: the data module's class, or ``None``.
         config: the default configuration file, or ``None``.
         arguments: of the command line; the process's own if ``None``.
+        cli: that reads them.
+        program: as it was called, for lines of usage; ``None`` for the process's own name.
     """
+    # What it is handed, while the process has arguments of its own.
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     defaults: dict[str, Any] = {name: {"default_config_files": [str(config)]} for name in SUBCOMMANDS} if config else {}
-    QuantizationCLI(
+    cli(
         module,
         data,
         seed_everything_default=0,
         save_config_callback=None,
         subclass_mode_model=module is None,
         subclass_mode_data=data is None,
-        parser_kwargs=defaults,
+        parser_kwargs={**defaults, "prog": program},
         args=None if arguments is None else list(arguments),
     )
-
-
-def run_command(command: Callable[[], None]) -> int:
-    """Exit code of a command: 0, 2 for bad input, 1 for failed parity; both say why on stderr, without a traceback.
-
-    Where the reader of stdout has gone it ends silently, with 141. A defect keeps its traceback.
-    """
-    quiet_notices()
-    print_whatever()
-    try:
-        command()
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        return end_broken_pipe(error)
-    except ParityError as error:
-        print(f"no export: {error}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        refused = refusal_of(error)
-        if refused is None:
-            raise
-        print(f"error: {refused}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def main() -> int:
-    """The console script ``qtorch``; like ``python -m`` it finds modules in the folder where it is called."""
-    # There lie the classes that a configuration names; an installed script looks beside itself instead.
-    sys.path.insert(0, str(Path.cwd()))
-    return run_command(lambda: subcommand(None, None, None, None))

@@ -23,5 +23,5 @@ def with_values(arguments: Sequence[str], booleans: Collection[str]) -> list[str
     behind = [*arguments[1:], ""]
     return [
         f"{word}=true" if word in booleans and value.lower() not in TRUTHS else word
-        for word, value in zip(arguments, behind, strict=True)
+        for word, value in zip(arguments, behind, strict=False)
     ]

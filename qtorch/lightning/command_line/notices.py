@@ -7,8 +7,6 @@ import logging
 import sys
 import warnings
 
-from pytorch_lightning.trainer.connectors.logger_connector import logger_connector
-
 __all__ = ["print_whatever", "quiet_notices", "tensorboard_absent"]
 
 _LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
@@ -64,6 +62,9 @@ def print_whatever() -> None:
 
 def tensorboard_absent() -> bool:
     """Whether a run that asks for the default log gets CSV files, because TensorBoard is not installed."""
+    # Only a command that trains gets here; the others do without Lightning.
+    from pytorch_lightning.trainer.connectors.logger_connector import logger_connector
+
     importable = (
         getattr(logger_connector, name, True) for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE")
     )

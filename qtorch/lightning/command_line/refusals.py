@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-
 from qtorch.errors import BadConfiguration, BadInput
 
 __all__ = ["end_broken_pipe", "refusal_of", "require_options"]
@@ -54,7 +52,7 @@ def refusal_of(error: BaseException) -> BadInput | None:
     modules = [name for name in _modules(error.__traceback__) if name.partition(".")[0] not in sys.stdlib_module_names]
     innermost = modules[-1] if modules else ""
     foreign = [name for name in modules if not _within(name, (*_OWN, *_READERS, *_TAKERS, "__main__", "tests"))]
-    if isinstance(error, MisconfigurationException):
+    if _is_misuse(error):
         where = "the options, as Lightning was given them" if not foreign else f"Lightning, as called in {foreign[-1]}"
     elif foreign:
         return None
@@ -70,6 +68,12 @@ def refusal_of(error: BaseException) -> BadInput | None:
         got=" ".join(str(error).split()).rstrip(".") or type(error).__name__,
         remedy="mend that option, or leave it out; --help lists them all",
     )
+
+
+def _is_misuse(error: BaseException) -> bool:
+    """Whether it is Lightning's own exception for that, which nobody raised who has not imported it."""
+    lightning = sys.modules.get("lightning_fabric.utilities.exceptions")
+    return lightning is not None and isinstance(error, lightning.MisconfigurationException)
 
 
 def _modules(trace: TracebackType | None) -> list[str]:
