@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,24 @@ def test_without_quantization_the_callback_refuses_before_training(tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_without_the_quantizing_callback_a_fit_is_quantized_after_training(tmp_path: Path) -> None:
+    callback = export.ExportBundle(tmp_path / "out", options=export.ExportOptions(post_training=True))
+    trainer = fitted(callback, epochs=2)
+    bundle = callback.bundle
+    assert bundle is not None
+    assert list(bundle.metrics["test"])[-1] == "post_training_int8"
+    assert "sine.ckpt" not in bundle.files
+    data = SineData().arrays
+    alone = export.export_network(
+        trainer.lightning_module.net,
+        calibration=data.train[0],
+        c=False,
+        onnx=False,
+        firmware=None,  # type: ignore[arg-type]
+    )
+    assert alone.model == bundle.model
+
+
 def test_a_folder_that_can_not_be_written_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     began: list[int] = []
@@ -190,6 +209,25 @@ def test_a_configuration_names_the_callback(tmp_path: Path, monkeypatch: pytest.
     callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
     (made,) = [each for each in callbacks if isinstance(each, export.ExportBundle)]
     assert (made.out, made.options) == (Path("build/x"), export.ExportOptions(c=True))
+
+
+#: What an earlier README named: the module, its name, and the one that is meant.
+EARLIER = [
+    ("export.integers", "integer_graph", "export.integer_graph"),
+    ("export.interpret", "interpret", "export.graph.interpret.interpret"),
+    ("recipes.pipeline", "main", "export.pipeline.main"),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "now"), EARLIER)
+def test_earlier_names_work_and_name_the_new_one(module: str, name: str, now: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{now} now; the earlier name goes in 0.3") as warned:
+        value = getattr(import_module(module), name)
+    home, _, last = now.rpartition(".")
+    assert value is getattr(import_module(home), last)
+    assert warned[0].filename == __file__
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = import_module(module).no_such
 
 
 HEAVY = ("pytorch_lightning", "lightning", "rich", "jsonargparse", "onnx", "onnxruntime", "tensorflow", "torchmetrics")
