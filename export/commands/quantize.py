@@ -14,13 +14,14 @@ from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
 from export.console.page import Line
 from export.console.terminal import show
-from export.figures.handed_over import output_shapes, samples_of
+from export.figures.handed_over import output_shapes
 from export.float_networks.checkpoint import float_network
 from export.float_networks.data import Pair, data_of
 from export.float_networks.named import options_below
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, BadData
+from qtorch.handed_over.tensors import samples_of
 from qtorch.lightning.classification import Classification, classification_metrics
 from qtorch.lightning.command_line.help_sections import SectionedParser
 from qtorch.lightning.regression import Regression, regression_metrics
