@@ -129,9 +129,10 @@ def _definition(tree: ast.Module, name: str) -> _Definition | None:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
             return statement
         if isinstance(statement, ast.ImportFrom) and any(alias.name == name for alias in statement.names):
-            origin = (ROOT / Path(*(statement.module or "").split("."))).with_suffix(".py")
-            if origin.exists():
-                return _definition(ast.parse(origin.read_text(encoding="utf-8")), name)
+            origin = ROOT / Path(*(statement.module or "").split("."))
+            for file in (origin.with_suffix(".py"), origin / "__init__.py"):
+                if file.exists():
+                    return _definition(ast.parse(file.read_text(encoding="utf-8")), name)
     return None
 
 

@@ -41,8 +41,8 @@ EXTRAS = {
 
 
 def remedy(package: str) -> str:
-    """The command, typed in the clone, that installs a package: PyPI's own ``qtorch`` is another project."""
-    return f'pip install -e ".[{EXTRAS[package]}]" in the clone'
+    """The command that installs a package, whether this one is a clone or was installed."""
+    return f'pip install "qtorch-tflm[{EXTRAS[package]}]"'
 
 
 def missing(*packages: str) -> tuple[str, ...]:

@@ -22,8 +22,12 @@ from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.training_check import checked_training
 from qtorch.normalization import Normalization
 from qtorch.numbers.qparams import QParams
+from qtorch.ops import register
 from qtorch.post_training.quantized import quantize
 from qtorch.preparation.prepare import prepare
+
+#: Of the distribution, ``qtorch-tflm``.
+__version__ = "0.2.0"
 
 __all__ = [
     "Feature",
@@ -44,6 +48,7 @@ __all__ = [
     "prepare",
     "quantize",
     "quantizers",
+    "register",
     "saturation",
     "set_mode",
 ]

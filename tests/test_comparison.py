@@ -145,7 +145,7 @@ def test_what_is_not_installed_is_said_with_the_remedy(
     needing = {name: packages for name, packages in asked.items() if packages} | {"tensorflow": ("tensorflow",)}
     assert len(needing) == 8
     for name, packages in needing.items():
-        assert f'not installed: pip install -e ".[{EXTRAS[packages[0]]}]" in the clone' in lines[name]
+        assert f'not installed: pip install "qtorch-tflm[{EXTRAS[packages[0]]}]"' in lines[name]
     for name in asked:
         assert ("pip install" in lines[name]) == (name in needing)
 

@@ -76,7 +76,7 @@ def test_the_bundled_pictures_are_all_there_and_the_seed_decides_where() -> None
 
 def test_without_scikit_learn_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(BadConfiguration, match=r'pip install -e "\.\[recipes\]"'):
+    with pytest.raises(BadConfiguration, match=r'pip install "qtorch-tflm\[recipes\]"'):
         DigitsData().load()
 
 

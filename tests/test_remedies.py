@@ -22,7 +22,6 @@ import qtorch
 from export.commands.support import support_table
 from qtorch.errors import BadInput
 from qtorch.ops import ROWS
-from qtorch.preparation import matching
 from qtorch.preparation.matching import supported_names
 from qtorch.preparation.refusal_remedy import SUPPORTED, remedy
 from qtorch.remedies.asked import Asked
@@ -319,8 +318,6 @@ def row_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def add(*matches: Match) -> None:
         monkeypatch.setitem(ROWS, "made_up", replace(ROWS["hard_swish"], name="made_up", matches=matches))
-        monkeypatch.setattr(matching, "_MATCHES", matching._all_matches())
-        monkeypatch.setattr(matching, "_SUPPORTED", frozenset(supported_names()))
 
     return add
 

@@ -26,10 +26,12 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without")
 def test_an_option_that_needs_one_says_so() -> None:
-    with pytest.raises(BadConfiguration, match=r'export.onnx: expected the package onnx.*pip install -e "\.\[onnx\]"'):
+    with pytest.raises(
+        BadConfiguration, match=r'export.onnx: expected the package onnx.*pip install "qtorch-tflm\[onnx\]"'
+    ):
         ExportOptions(onnx=True)
     for package in (second_opinions.onnx_package, second_opinions.onnxruntime_package):
-        with pytest.raises(BadConfiguration, match=r'pip install -e "\.\[onnx\]"'):
+        with pytest.raises(BadConfiguration, match=r'pip install "qtorch-tflm\[onnx\]"'):
             package()
 
 
@@ -37,5 +39,5 @@ def test_an_option_that_needs_one_says_so() -> None:
 def test_before_training(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run_fuel("--out", tmp_path / "out", "--export.onnx", "true") == 2
     found = capsys.readouterr()
-    assert 'Remedy: pip install -e ".[onnx]" in the clone.' in found.err
+    assert 'Remedy: pip install "qtorch-tflm[onnx]".' in found.err
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from export.cost.macs import multiply_accumulates
 from export.graph.ir import Graph, Node
 from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
 from firmware.emulation import Machine
-from qtorch.ops import ROWS
+from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite
 
 __all__ = ["LayerProfile", "file_layers", "graph_layer"]
@@ -123,7 +123,7 @@ def _sizes(tensor: TensorSummary) -> tuple[int, ...]:
 
 
 def _file_macs(op: OpSummary, graph: SubgraphSummary) -> int | None:
-    row = _ROWS.get(op.op)
+    row = _rows_by_operator().get(op.op)
     if row is None:
         return None if op.op in _UNCOUNTED or ":" in op.op else 0
     if row.macs is None:
@@ -134,8 +134,10 @@ def _file_macs(op: OpSummary, graph: SubgraphSummary) -> int | None:
         return None
 
 
-#: By the schema's names.
-_ROWS = {row.tflite.operator: row for row in ROWS.values() if isinstance(row.tflite, TFLite)}
+@of_rows
+def _rows_by_operator(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """By the schema's names."""
+    return {row.tflite.operator: row for row in rows.values() if isinstance(row.tflite, TFLite)}
 
 
 def _shapes(row: Row, op: OpSummary, graph: SubgraphSummary) -> dict[str, tuple[int, ...]]:

@@ -12,13 +12,14 @@ import numpy as np
 
 from export.engines.engine import InspectableEngine, in_batches
 from qtorch.numbers.fixedpoint import Rounding
+from qtorch.progress import hidden
 
 __all__ = ["ENGINES", "LITERT_DEFAULT", "LITERT_REFERENCE", "run_interpreter"]
 
 
 def _absent() -> str:
     if find_spec("ai_edge_litert") is None:
-        return "LiteRT's Python package is absent; pip install -c constraints.txt ai-edge-litert"
+        return "LiteRT's Python package is absent; pip install qtorch-tflm brings it"
     return ""
 
 
@@ -49,8 +50,10 @@ def _interpreter(resolver: str, model: bytes, **options: Any) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     def ready(kind: Any) -> Any:
-        interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1, **options)
-        interpreter.allocate_tensors()
+        # It says by itself which kernels it takes.
+        with hidden():
+            interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1, **options)
+            interpreter.allocate_tensors()
         return interpreter
 
     try:

@@ -28,7 +28,7 @@ def tflm_absent() -> str:
     try:
         from tflite_micro import runtime  # noqa: F401
     except ImportError as error:
-        return f"TFLite Micro's Python package is absent ({error}); pip install -c constraints.txt tflite-micro"
+        return f"TFLite Micro's Python package is absent ({error}); pip install qtorch-tflm brings it"
     return ""
 
 

@@ -6,8 +6,7 @@ Strict on purpose: a file that this project can't have written is refused before
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import QParams
-from qtorch.ops import ROWS
-from qtorch.row.row import TFLite
+from qtorch.ops import ROWS, of_rows
+from qtorch.row.row import Row, TFLite
 
 __all__ = ["read_tflite"]
 
@@ -151,10 +150,10 @@ def _data(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> np.ndarray | Non
     return array
 
 
-@cache
-def _ops() -> dict[str, str]:
+@of_rows
+def _ops(rows: Mapping[str, Row]) -> dict[str, str]:
     """The row of each operator of the schema that has one."""
-    return {row.tflite.operator: name for name, row in ROWS.items() if isinstance(row.tflite, TFLite)}
+    return {row.tflite.operator: name for name, row in rows.items() if isinstance(row.tflite, TFLite)}
 
 
 def _op(operator: FileOperator) -> str:

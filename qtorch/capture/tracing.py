@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,6 +16,8 @@ from qtorch.capture.nodes import Recorder, keep_gradient_mode
 from qtorch.capture.untraceable import Untraceable, untraceable
 from qtorch.errors import BadConfiguration
 from qtorch.normalization import Normalization
+from qtorch.ops import of_rows
+from qtorch.row.row import Row
 
 __all__ = ["Trace", "Traced", "is_leaf", "trace", "traced_calls"]
 
@@ -92,11 +94,17 @@ class _Tracer(fx.Tracer):
 
 
 def is_leaf(net: nn.Module) -> bool:
-    """Whether a tracer sees a layer in ``net`` rather than a network to look into: torch's own, and normalizations."""
+    """Whether a tracer sees a layer in ``net`` rather than a network to look into: torch's own, and rows'."""
     own = type(net).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(net, nn.Sequential)
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
     own |= isinstance(net, _NORMS) and type(net).forward.__module__.startswith("torch.nn")
-    return (own or isinstance(net, Normalization)) and "forward" not in vars(net)
+    return (own or isinstance(net, Normalization) or type(net) in _layers_of_rows()) and "forward" not in vars(net)
+
+
+@of_rows
+def _layers_of_rows(rows: Mapping[str, Row]) -> frozenset[Any]:
+    """The module classes that rows stand for: those of registered rows may be anybody's."""
+    return frozenset(match.target for row in rows.values() for match in row.matches if match.kind == "module")
 
 
 Traced = TypeVar("Traced", bound=fx.GraphModule)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx
 
 from qtorch.capture.nodes import value_of
-from qtorch.ops import ROWS
+from qtorch.ops import of_rows
+from qtorch.row.row import Row
 
 __all__ = ["is_view", "writes", "writing_calls", "written_by"]
 
@@ -20,9 +22,13 @@ _OTHER_VIEWS = frozenset({
     "contiguous", "detach", "diagonal", "expand", "expand_as", "moveaxis", "ravel", "select", "swapdims", "t", "unbind",
     "view_as",
 })  # fmt: skip
-_VIEWS = _OTHER_VIEWS | {
-    getattr(match.target, "__name__", match.target) for row in ROWS.values() if row.view for match in row.matches
-}
+
+
+@of_rows
+def _views(rows: Mapping[str, Row]) -> frozenset[Any]:
+    return _OTHER_VIEWS | {
+        getattr(match.target, "__name__", match.target) for row in rows.values() if row.view for match in row.matches
+    }
 
 
 def writing_calls(traced: fx.GraphModule) -> list[fx.Node]:
@@ -52,4 +58,4 @@ def is_view(node: fx.Node) -> bool:
     name: Any = getattr(node.target, "__name__", node.target)
     if node.target is getattr:
         return node.args[1] in ("data", "T", "mT", "H", "mH")
-    return node.op in ("call_function", "call_method") and name in _VIEWS
+    return node.op in ("call_function", "call_method") and name in _views()

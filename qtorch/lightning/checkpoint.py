@@ -18,6 +18,7 @@ from qtorch.lightning.checkpointing.changed_options import written
 from qtorch.lightning.checkpointing.description import UntrustedName, build, load_plain
 from qtorch.lightning.checkpointing.entry import FORMAT, KEY
 from qtorch.lightning.steps.attached import Progress
+from qtorch.network.described_ops import require_rows
 from qtorch.network.known_answer import require_known_answer
 from qtorch.network.quantized_network import EXTRA_STATE
 
@@ -221,6 +222,7 @@ def _require_answer(path: Path, checkpoint: Mapping[str, Any], network: Any) -> 
 def _load_weights(
     path: Path, checkpoint: Mapping[str, Any], module: pl.LightningModule, qat: QuantizationAwareTraining
 ) -> None:
+    require_rows(checkpoint["state_dict"].get(f"net.{EXTRA_STATE}"), str(path))
     qat.setup(None, module, "test")  # type: ignore[arg-type]
     try:
         module.load_state_dict(checkpoint["state_dict"])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.replacing import replace_network
+from qtorch.network.described_ops import require_rows
 from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork
 from qtorch.preparation.prepare import prepare
 
@@ -102,6 +103,7 @@ def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, chosen: frozens
     described, network = state_dict.get(f"{prefix}net.{EXTRA_STATE}"), module.net
     if not isinstance(described, dict) or not isinstance(described.get("config"), dict):
         return
+    require_rows(described, "the checkpoint")
     saved = QuantizationConfig(**described["config"])
     if not isinstance(network, QuantizedNetwork):
         replace_network(module, prepare(network, example_of(module), saved))

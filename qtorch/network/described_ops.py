@@ -11,8 +11,9 @@ from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadCheckpoint
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.ops import GROUP, ROWS
 
-__all__ = ["FORMAT", "described_ops", "require_same_ops"]
+__all__ = ["FORMAT", "described_ops", "registered_rows", "require_rows", "require_same_ops"]
 
 #: Of what a prepared network's extra state says.
 FORMAT = 1
@@ -83,6 +84,38 @@ def _of_grid(quantizer: Quantizer) -> str:
 def _sample(node: fx.Node) -> str:
     """The shape of a tensor, whatever the batch."""
     return f"[{', '.join(('*', *map(str, shape_of(node)[1:])))}]"
+
+
+def registered_rows(network: fx.GraphModule) -> dict[str, str]:
+    """The rows of other packages that a network's ops are of, each with the module that it stands in."""
+    modules = ROWS.added()
+    used = {op.row.name for op in network.modules() if isinstance(op, QuantizedOp)}
+    return {name: modules[name] for name in sorted(used & modules.keys())}
+
+
+def require_rows(described: Any, where: str) -> None:
+    """Refuse a state whose network has ops of rows that nobody registered in this process.
+
+    Args:
+        described: a prepared network's extra state, or whatever stands in its place, which others refuse.
+        where: the state comes from.
+
+    Raises:
+        BadCheckpoint: so it is; names the rows and what to import.
+    """
+    rows = described.get("rows") if isinstance(described, dict) else None
+    missing = {name: module for name, module in rows.items() if name not in ROWS} if isinstance(rows, dict) else {}
+    if missing:
+        modules = [module for module in dict.fromkeys(missing.values()) if module != "__main__"]
+        imports = "; ".join(f"import {module}" for module in modules) or "qtorch.register(ROW)"
+        raise BadCheckpoint(
+            where=where,
+            expected=", ".join(f"row {name!r} of {module}" for name, module in missing.items())
+            + ", which the network was trained with",
+            got="no row of that name" if len(missing) == 1 else "no rows of those names",
+            remedy=f"register it before: `{imports}`; an entry point of the group {GROUP} in that package's "
+            "pyproject.toml does it in every process",
+        )
 
 
 def require_same_ops(described: Any, ops: tuple[str, ...], where: str) -> None:

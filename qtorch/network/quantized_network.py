@@ -23,7 +23,7 @@ from qtorch.capture.reference import Reference
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadData
 from qtorch.network.calibration import calibrated, has_float_layers
-from qtorch.network.described_ops import FORMAT, described_ops, require_same_ops
+from qtorch.network.described_ops import FORMAT, described_ops, registered_rows, require_same_ops
 from qtorch.network.known_answer import require_known_answer
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode, Quantizer
@@ -189,12 +189,14 @@ class QuantizedNetwork(CapturedNetwork):
         """What a state dict says of the network: which it is, how it is quantized, what it computes; plain values."""
         # Nothing is loaded in the middle of a calibration.
         mode = Mode.FLOAT if self.mode is Mode.CALIBRATE else self.mode
+        rows = registered_rows(self)
         return {
             "format": FORMAT,
             "ops": list(self.ops),
             "config": self.origin.config.as_options(),
             "mode": mode.value,
             "norms_frozen": self.norms_frozen,
+            **({"rows": rows} if rows else {}),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:

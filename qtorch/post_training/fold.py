@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -14,18 +15,22 @@ from torch import Tensor, fx, nn
 from qtorch.capture.capture import CapturedNetwork, capture_of
 from qtorch.capture.nodes import shape_of
 from qtorch.network.batch_norm import BatchNorm, fold
-from qtorch.ops import ROWS
+from qtorch.ops import of_rows
 from qtorch.preparation.matching import constant_of
+from qtorch.row.row import Row
 
 __all__ = ["fold_batch_norms", "traced_copy"]
 
-#: The axis of the weight's output channels, and whether these are the last axis of what is computed, by layer.
-_CHANNELS: dict[Any, tuple[int, bool]] = {
-    match.target: (row.norm_axis, not row.channels_last)
-    for row in ROWS.values()
-    if row.norm_axis is not None
-    for match in row.matches
-}
+
+@of_rows
+def _channels(rows: Mapping[str, Row]) -> dict[Any, tuple[int, bool]]:
+    """The axis of the weight's output channels, and whether these are the last axis of what is computed, by layer."""
+    return {
+        match.target: (row.norm_axis, not row.channels_last)
+        for row in rows.values()
+        if row.norm_axis is not None
+        for match in row.matches
+    }
 
 
 def fold_batch_norms(net: nn.Module, example: Any) -> CapturedNetwork:
@@ -89,9 +94,9 @@ def _takes(traced: fx.GraphModule, producer: fx.Node) -> bool:
         kind, groups = producer.target, _argument(producer, 6, "groups") or 1
         if producer.op == "call_function" and _weight_of(traced, producer) is None:
             return False
-    if kind not in _CHANNELS or len(producer.users) != 1:
+    if kind not in _channels() or len(producer.users) != 1:
         return False
-    axis, last = _CHANNELS[kind]
+    axis, last = _channels()[kind]
     # A linear layer on sequences has its features last, and a batch norm behind it normalizes another axis.
     features_last = last and len(shape_of(producer)) != 2
     return not features_last and (axis == 0 or groups == 1)
@@ -109,7 +114,7 @@ def _fold(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) -> None:
         traced.add_submodule(name, layer)
     folded: Any = traced.get_submodule(name)
     # New parameters, because the old ones may be tied to another layer's.
-    for role, tensor in fold(norm, folded.weight, folded.bias, _CHANNELS[type(folded)][0]).items():
+    for role, tensor in fold(norm, folded.weight, folded.bias, _channels()[type(folded)][0]).items():
         setattr(folded, role, nn.Parameter(tensor.detach()))
 
 
@@ -117,7 +122,7 @@ def _fold_into_call(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) 
     weight, bias = _weight_of(traced, producer), _argument(producer, 2, "bias")
     assert weight is not None
     old_bias = None if bias is None else constant_of(traced, bias)
-    axis, _ = _CHANNELS[producer.target]
+    axis, _ = _channels()[producer.target]
     nodes = []
     for role, tensor in fold(norm, weight, old_bias, axis).items():
         name = _fresh(traced, f"{producer.name}_{role}")

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.nodes import is_tensor, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
-from qtorch.ops import ROWS
+from qtorch.ops import of_rows
 from qtorch.preparation.refusal_remedy import asked, other_form, remedy
 from qtorch.remedies.asked import Asked
 from qtorch.row.row import Call, Match, Refused, Row
@@ -36,23 +36,18 @@ class MatchedCall:
     constants: dict[str, Tensor]
 
 
-def _all_matches() -> dict[tuple[str, Any], list[tuple[Row, Match]]]:
+@of_rows
+def _matches(rows: Mapping[str, Row]) -> dict[tuple[str, Any], list[tuple[Row, Match]]]:
     matches: dict[tuple[str, Any], list[tuple[Row, Match]]] = {}
-    for row in ROWS.values():
+    for row in rows.values():
         for match in row.matches:
             matches.setdefault((match.kind, match.target), []).append((row, match))
     return matches
 
 
-_MATCHES = _all_matches()
-
-
 def supported_names() -> list[str]:
     """What can be exported, as a person writes it."""
-    return sorted({target if kind == "method" else target.__name__ for kind, target in _MATCHES})
-
-
-_SUPPORTED = frozenset(supported_names())
+    return sorted({target if kind == "method" else target.__name__ for kind, target in _matches()})
 
 
 #: What stands in the place of a line whose file is not there: the next frame.
@@ -77,20 +72,20 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
         UnsupportedLayer: none does, or not with these arguments.
     """
     module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-    key = _key(node, module)
-    if key not in _MATCHES:
+    key, matches = _key(node, module), _matches()
+    if key not in matches:
         ask = _asked(node, module)
         raise refusal(
             traced,
             node,
             expected="a call that a row stands for",
             got=ask.name,
-            remedy=remedy(ask, _SUPPORTED),
+            remedy=remedy(ask, frozenset(supported_names())),
         )
     dtype = node.meta.get("dtype", torch.float32)
     if dtype != torch.float32:
         raise refusal(traced, node, expected="float32 tensors", got=str(dtype), remedy="compute in float32")
-    for row, match in _MATCHES[key]:
+    for row, match in matches[key]:
         _require_batch_axis(traced, node, key[1], match)
         tensors, arguments = _bind(traced, node, row, match, module)
         shapes = {role: _shape(value) for role, value in tensors.items()}

@@ -7,24 +7,32 @@ behind statements where it needs some. Layers that such statements make belong i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from qtorch.capture.nodes import value_of
-from qtorch.ops import ROWS
+from qtorch.ops import ROWS, of_rows
 from qtorch.remedies.asked import Asked, Remedy, none, same
 from qtorch.remedies.without_row import WITHOUT_ROW
+from qtorch.row.row import Row
 
 __all__ = ["SUPPORTED", "asked", "other_form", "remedy"]
 
 #: Where all that can be exported is listed.
 SUPPORTED = "what else there is: README.md, 'What can be exported', which `python -m export support` prints"
 
-#: Of every row, and of calls that no row is the nearest form of; what a row says goes first.
-_FORMS: dict[str, Remedy] = dict(WITHOUT_ROW)
-for _row in ROWS.values():
-    _FORMS |= _row.remedies
+
+@of_rows
+def _forms(rows: Mapping[str, Row]) -> dict[str, Remedy]:
+    """Of every row, and of calls that no row is the nearest form of; what a row says goes first."""
+    forms = dict(WITHOUT_ROW)
+    for row in rows.values():
+        forms |= row.remedies
+    return forms
+
 
 #: What ``torch`` has under a name of ``F`` and returns something else: indices as well.
 _OTHER_IN_TORCH = frozenset({"adaptive_max_pool1d"})
@@ -51,7 +59,7 @@ def remedy(ask: Asked, supported: frozenset[str]) -> str:
 
 def other_form(ask: Asked) -> str:
     """The same of a call that a row stands for, but not with these arguments."""
-    form = _FORMS.get(_key(_bare(ask.name)))
+    form = _forms().get(_key(_bare(ask.name)))
     return SUPPORTED if form is None else f"{form(ask)}; {SUPPORTED}"
 
 
@@ -68,7 +76,7 @@ def _form(ask: Asked, supported: frozenset[str]) -> str:
         return f"call it without the underscore, `{supported_call}`, which computes the same"
     if supported_call is not None and bare not in _OTHER_IN_TORCH:
         return same(supported_call)
-    form = _FORMS.get(_key(bare))
+    form = _forms().get(_key(bare))
     if form is not None:
         return form(ask)
     if bare.lower().endswith(("loss", "entropy", "entropy_with_logits")):

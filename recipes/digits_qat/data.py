@@ -58,7 +58,7 @@ class DigitsData(ArrayDataModule):
                 where="data.idx_folder",
                 expected="scikit-learn for the bundled digits, or a folder with MNIST",
                 got=f"neither: {error}",
-                remedy='pip install -e ".[recipes]" in the clone, or pass --data.idx_folder',
+                remedy='pip install "qtorch-tflm[recipes]", or pass --data.idx_folder',
             ) from error
         pictures, digits = load_digits(return_X_y=True)
         x, y = _tensors(pictures.reshape(-1, 8, 8), digits, 16.0)
