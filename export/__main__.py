@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_command = first in COMMANDS or first in ("-h", "--help")
     if is_command or (alike(first) and not Path(first).exists()):
         return any_command(words, _PROGRAM)
-    return called("export", words)
+    return called("export", words, _PROGRAM)
 
 
 if __name__ == "__main__":

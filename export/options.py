@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from export.boards import board
+from export.boards import BOARDS, board
 from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
@@ -20,26 +20,29 @@ class ExportOptions:
     """Choices of an export.
 
     Attributes:
-        format: ``int8`` (or whatever the layers' configurations say); or, of the float network that quantized training
-            started from, ``float32``, ``float16`` (weights) and ``dynamic_range`` (int8 weights, float activations);
-            the last two run in LiteRT, not in TFLite Micro.
+        format: of the model's numbers; ``int8`` stands for whatever the layers' configurations say, the others are of
+            the float network that quantized training started from: ``float32``, ``float16`` (weights) and
+            ``dynamic_range`` (int8 weights, float activations), of which the last two run in LiteRT, not in TFLite
+            Micro.
         io: type of the model's input and output; ``float32`` puts QUANTIZE and DEQUANTIZE at the ends, for inputs up to
             2**31 steps of the input's grid from zero.
-        input_layout: ``nhwc`` stores images with their channels last; ``nchw`` keeps PyTorch's order at the input.
-        post_training: export the float network that quantized training started from, calibrated, not the trained one.
-        equalize: see :class:`qtorch.post_training.steps.PostTraining`, like the next two.
-        correct_biases: as above.
-        round_adaptively: as above.
-        c: also write the network as plain C, which needs no interpreter: ``<name>_model.h`` and ``<name>_model.c``.
-        target: a board of :data:`export.boards.BOARDS`, whose processor the C is made for and whose memory has to
-            hold it; ``host`` stands for any.
-        optimize: ``speed`` lets the C take more flash where that saves time.
-        strip: leave out ``<name>_named.tflite``, the same model with names of its tensors for those who look into it.
-        metadata: put :mod:`export.tflite.metadata` into the file, and beside it ``<name>_metadata.h``.
+        input_layout: order of the axes of images; ``nhwc`` stores the channels last, ``nchw`` keeps PyTorch's order at
+            the input.
+        post_training: export the float network that training began with, calibrated; not the trained one.
+        equalize: with that, or with a float format, even out the sizes of channels between layers; see
+            :class:`qtorch.post_training.steps.PostTraining`, like the next two.
+        correct_biases: with it, take the mean error of each layer's outputs off its biases.
+        round_adaptively: with it, choose for each weight whether it is rounded up or down; AdaRound.
+        c: also write the network as plain C; ``<name>_model.h`` and ``<name>_model.c``, which need no interpreter.
+        target: the board that has to hold it; its processor is what the C is made for, and ``host`` stands for any.
+        optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
+        strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.
+        metadata: say in the file what it is, and beside it in ``<name>_metadata.h``; see
+            :mod:`export.tflite.metadata`.
         version: of the model, for the metadata.
-        firmware: folder for a ready project that runs the model on ``target``, in TFLite Micro, or in plain C where
-            that does not exist; ``None``: no project.
-        onnx: also write the network as ONNX in QDQ form, ``<name>.onnx``, and compare ONNX Runtime with the integers.
+        firmware: folder for a ready project that runs the model on ``target``; in TFLite Micro, or in plain C where
+            that does not exist. Without it there is none.
+        onnx: also write the network as ONNX in QDQ form; ``<name>.onnx``, and compare ONNX Runtime with the integers.
 
     Raises:
         BadConfiguration: options that contradict each other, or an unknown board.
@@ -53,7 +56,7 @@ class ExportOptions:
     correct_biases: bool = False
     round_adaptively: bool = False
     c: bool = False
-    target: str = "host"
+    target: str = field(default="host", metadata={"choices": BOARDS})
     optimize: Literal["size", "speed"] = "size"
     strip: bool = False
     metadata: bool = False

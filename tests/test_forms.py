@@ -71,7 +71,7 @@ Known = Callable[[Form], None]
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Known:
     """A function that puts a form into the registry, and its option where options are read."""
-    for module in ("export.pipeline.run", "export.commands.export"):
+    for module in ("export.pipeline.run", "export.pipeline.training", "export.commands.export"):
         monkeypatch.setattr(f"{module}.ExportOptions", Options)
     return lambda form: monkeypatch.setitem(FORMS, form.option, form)
 

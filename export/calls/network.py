@@ -15,13 +15,13 @@ from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.calls.choices import Choice, everything, options_of
-from export.console.progress import told
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
 from qtorch.features import Interface
 from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.progress import in_lines
 
 __all__ = ["export_network"]
 
@@ -96,8 +96,8 @@ def export_network(
         called, prepared, network if prepared is None else float_network, calibration, None,
         test_inputs, test_targets, figures, better, interface, class_names, config,
     )  # fmt: skip
-    with temporary_files():
-        bundle = make_bundle(subject, called, choice.options, stage=told, attempted=choice.attempted)
+    with in_lines(), temporary_files():
+        bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle
     write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from export.command_line.invocation import called_as
 from export.command_line.own_packages import foreign, open_working_folder
 from export.command_line.table import COMMANDS, commands_page
 
@@ -32,22 +33,24 @@ def main(arguments: Sequence[str] | None = None, program: str = "qtorch") -> int
         return 0
     if first not in COMMANDS:
         return _refuse(program, first)
-    return called(first, rest)
+    return called(first, rest, program)
 
 
-def called(name: str, words: Sequence[str]) -> int:
+def called(name: str, words: Sequence[str], program: str) -> int:
     """Exit code of a command.
 
     Args:
         name: of :data:`~export.command_line.table.COMMANDS`.
         words: those behind it.
+        program: as it was called.
     """
     open_working_folder()
     if other := foreign():
         return _say(f"{other} has the name of a package of qtorch's, and was loaded in its place. Remedy: rename it.")
     from qtorch.lightning.command_line.outcome import run_command
 
-    return run_command(lambda: COMMANDS[name].load()(words))
+    with called_as(program):
+        return run_command(lambda: COMMANDS[name].load()(words))
 
 
 def alike(word: str) -> str:

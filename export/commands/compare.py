@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from export.commands.options import BOOLEAN, parsed
+from export.command_line.reader import POSITIONAL, read_options
 from export.console.terminal import show
 from export.lightning_run.subject import subject_of
 from export.opinions.comparison import compare, require_names
@@ -15,7 +16,26 @@ from export.opinions.opinion import as_json, comparison_table
 from export.opinions.question import first_figure
 from qtorch.lightning.checkpoint import load_run
 
-__all__ = ["compare_command"]
+__all__ = ["CompareOptions", "compare_command"]
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Ask every engine and converter that is installed about a checkpoint: sizes, scales, outputs.
+
+    Example:
+        qtorch compare build/kws/kws.ckpt
+        qtorch compare build/kws/kws.ckpt --only LiteRT --json
+
+    Attributes:
+        checkpoint: written by training; its classes are imported, so trust it.
+        only: names of the lines to print, instead of all.
+        json: for machines.
+    """
+
+    checkpoint: Annotated[Path, POSITIONAL]
+    only: tuple[str, ...] = ()
+    json: bool = False
 
 
 def compare_command(arguments: Sequence[str]) -> None:
@@ -24,14 +44,7 @@ def compare_command(arguments: Sequence[str]) -> None:
     Raises:
         BadInput: the checkpoint can't be read, or a name of a line is none.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m export compare",
-        description="Ask every engine and converter that is installed about a checkpoint: sizes, scales, outputs.",
-    )
-    parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
-    parser.add_argument("--only", nargs="+", default=(), help="names of the lines to print (default: all)")
-    parser.add_argument("--json", **BOOLEAN, help="for machines")
-    asked = parsed(parser, arguments)
+    asked = read_options(CompareOptions, arguments, "compare")
     run = load_run(asked.checkpoint)
     require_names(asked.only)
     opinions = compare(subject := subject_of(run), asked.only)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from export.boards import BOARDS, Board, Supply, board
+from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table
 from export.console.terminal import show
@@ -20,8 +20,59 @@ from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from firmware.emulation import MACHINES, Machine
 from qtorch.errors import BadConfiguration, BadModelFile
+from qtorch.lightning.command_line.option_errors import nearest
 
-__all__ = ["named", "profile_command", "profile_page"]
+__all__ = ["ProfileOptions", "named", "profile_command", "profile_page"]
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """MACs, parameters, bytes, arena; instructions or cycles of the plain C on emulated machines; estimated time and
+    energy on boards, with every assumption beside it.
+
+    Example:
+        qtorch profile build/kws/kws.tflite
+        qtorch profile build/kws/kws.tflite --board nano33ble --layers
+        qtorch profile build/kws/kws.tflite --machine cortex-m4 --samples 2 --json
+
+    Attributes:
+        model: any .tflite file; the plain C takes the ops of this project.
+        machine: count on these alone.
+        board: estimate for these alone.
+        layers: also count each layer by itself (slow).
+        samples: that each machine computes.
+        optimize: what the C is chosen for.
+        mhz: clock of all boards, instead of their own.
+        milliamps: current of all boards at that clock, with --volts.
+        volts: at which it was measured.
+        cycles_per_instruction: where instructions are counted, instead of the bound of 1.
+        json: for machines.
+
+    Raises:
+        BadConfiguration: an unknown machine or board, or half a supply.
+    """
+
+    model: Annotated[Path, POSITIONAL]
+    machine: tuple[str, ...] = ()
+    board: tuple[str, ...] = ()
+    layers: bool = False
+    samples: Annotated[int, POSITIVE] = 8
+    optimize: Literal["size", "speed"] = "size"
+    mhz: Annotated[float, POSITIVE] | None = None
+    milliamps: Annotated[float, POSITIVE] | None = None
+    volts: Annotated[float, POSITIVE] | None = None
+    cycles_per_instruction: Annotated[float, POSITIVE] | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        _require_known("--machine", self.machine, _counting())
+        for name in self.board:
+            board(name, "--board", _with_clock())
+        if (self.milliamps is None) != (self.volts is None):
+            raise BadConfiguration(
+                where="--milliamps, --volts", expected="both or neither", got=f"{self.milliamps} mA, {self.volts} V",
+                remedy="give the current and the voltage at which it was measured",
+            )  # fmt: skip
 
 
 def profile_command(arguments: Sequence[str]) -> None:
@@ -32,14 +83,9 @@ def profile_command(arguments: Sequence[str]) -> None:
         BadConfiguration: an unknown machine or board, or half a supply.
         ParityError: a machine computed something else than the reference.
     """
-    options = _parser().parse_args(arguments)
-    machines = _chosen("--machine", options.machine, [machine.name for machine in all_machines()])
+    options = read_options(ProfileOptions, arguments, "profile")
+    machines = dict.fromkeys(options.machine or _counting())
     boards = [board(name, "--board", _with_clock()) for name in dict.fromkeys(options.board or _with_clock())]
-    if (options.milliamps is None) != (options.volts is None):
-        raise BadConfiguration(
-            where="--milliamps, --volts", expected="both or neither", got=f"{options.milliamps} mA, {options.volts} V",
-            remedy="give the current and the voltage at which it was measured",
-        )  # fmt: skip
     model = read_model(options.model)
     counted = _profile(model, options, [MACHINES[name] for name in machines], boards)
     if options.json:
@@ -48,19 +94,20 @@ def profile_command(arguments: Sequence[str]) -> None:
         show(profile_page(counted))
 
 
-def _chosen(option: str, asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """What was asked for, each once; all if nothing was.
-
-    Raises:
-        BadConfiguration: one is not known.
-    """
-    for name in asked or ():
+def _require_known(option: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    for name in asked:
         if name not in known:
+            alike = nearest(name, known, 0.5)
             raise BadConfiguration(
                 where=option, expected=f"one of {', '.join(known)}", got=repr(name),
-                remedy="choose one, or leave the option out for all",
+                remedy=f"{alike}, or leave the option out for all" if alike else
+                "choose one, or leave the option out for all",
             )  # fmt: skip
-    return list(dict.fromkeys(asked or known))
+
+
+def _counting() -> list[str]:
+    """Names of the machines that count."""
+    return [machine.name for machine in all_machines()]
 
 
 def _with_clock() -> list[str]:
@@ -68,9 +115,7 @@ def _with_clock() -> list[str]:
     return [name for name, each in BOARDS.items() if each.clock_hz is not None]
 
 
-def _profile(
-    model: bytes, options: argparse.Namespace, machines: Sequence[Machine], boards: Sequence[Board]
-) -> Profile:
+def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine], boards: Sequence[Board]) -> Profile:
     # First, so that what is cut off, or no model at all, is told apart from what is not supported.
     summary = summarize(model, str(options.model))
     require_stored_proof(model, summary, str(options.model))
@@ -86,48 +131,12 @@ def _profile(
         samples=options.samples,
         speed=options.optimize == "speed",
         each_layer=options.layers,
-        supply=None if options.milliamps is None else Supply(options.milliamps, options.volts, None, "as given"),
+        supply=None
+        if options.milliamps is None or options.volts is None
+        else Supply(options.milliamps, options.volts, None, "as given"),
         clock_hz=None if options.mhz is None else round(options.mhz * 1e6),
         cycles_per_instruction=options.cycles_per_instruction,
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m export profile",
-        description="MACs, parameters, bytes, arena; instructions or cycles of the plain C on emulated machines; "
-        "estimated time and energy on boards, with every assumption beside it.",
-    )
-    parser.add_argument("model", type=Path, help="any .tflite file; the plain C takes the ops of this project")
-    parser.add_argument("--machine", action="append", help="count on this one alone; may be given several times")
-    parser.add_argument("--board", action="append", help=f"estimate for this one alone: {', '.join(_with_clock())}")
-    parser.add_argument("--layers", action="store_true", help="also count each layer by itself (slow)")
-    parser.add_argument("--samples", type=_positive_int, default=8, help="that each machine computes")
-    parser.add_argument("--optimize", choices=("size", "speed"), default="size")
-    parser.add_argument("--mhz", type=_positive, help="clock of all boards, instead of their own")
-    parser.add_argument("--milliamps", type=_positive, help="current of all boards at that clock, with --volts")
-    parser.add_argument("--volts", type=_positive)
-    parser.add_argument(
-        "--cycles-per-instruction", type=_positive, help="where instructions are counted, instead of the bound of 1"
-    )
-    parser.add_argument("--json", action="store_true", help="for machines")
-    return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
-    return value
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def named(graph: Graph, model: bytes) -> Graph:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
-from export.commands.options import parsed
+from export.command_line.reader import POSITIONAL, read_options
 from export.console.terminal import show
 from export.figures.sensitivity import layer_costs, sensitivity_table
 from export.lightning_run.subject import subject_of
 from qtorch.lightning.checkpoint import load_run
 from qtorch.post_training.steps import quantize_after_training
 
-__all__ = ["sensitivity_command"]
+__all__ = ["SensitivityOptions", "sensitivity_command"]
+
+
+@dataclass(frozen=True)
+class SensitivityOptions:
+    """Quantize the float network of a checkpoint one layer at a time, calibrated and not trained, and print what each
+    layer costs. To spare a layer, set --qat.layers in training, for example to {"NAME": {"activations": "int16"}} or
+    {"NAME": {"skip": true}}.
+
+    Example:
+        qtorch sensitivity build/kws/kws.ckpt
+        qtorch sensitivity build/kws/kws.ckpt --bits 4
+
+    Attributes:
+        checkpoint: written by training; its classes are imported, so trust it.
+        bits: of the weights, instead of the checkpoint's.
+    """
+
+    checkpoint: Annotated[Path, POSITIONAL]
+    bits: Literal[8, 4] | None = None
 
 
 def sensitivity_command(arguments: Sequence[str]) -> None:
@@ -23,15 +42,7 @@ def sensitivity_command(arguments: Sequence[str]) -> None:
     Raises:
         BadInput: the checkpoint can't be read, or its data are gone.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m export sensitivity",
-        description="Quantize the float network of a checkpoint one layer at a time, calibrated and not trained, and "
-        "print what each layer costs. To spare a layer, set --qat.layers in training, for example to "
-        '{"NAME": {"activations": "int16"}} or {"NAME": {"skip": true}}.',
-    )
-    parser.add_argument("checkpoint", type=Path, help="written by training; its classes are imported, so trust it")
-    parser.add_argument("--bits", type=int, choices=(8, 4), help="of the weights (default: the checkpoint's)")
-    asked = parsed(parser, arguments)
+    asked = read_options(SensitivityOptions, arguments, "sensitivity")
     subject = subject_of(load_run(asked.checkpoint))
     networks, inputs, evaluation = subject.networks, subject.inputs, subject.evaluation
     config = networks.config if asked.bits is None else replace(networks.config, weight_bits=asked.bits)

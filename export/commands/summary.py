@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from export.bundle.folder_replacement import finish_interrupted
+from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary_page import summary_page
 from export.console.terminal import show
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from qtorch.errors import BadModelFile
 
-__all__ = ["as_json", "read_model", "summary_command"]
+__all__ = ["SummaryOptions", "as_json", "read_model", "summary_command"]
+
+
+@dataclass(frozen=True)
+class SummaryOptions:
+    """Ops, tensors, quantization, sizes and metadata of a .tflite file, whoever wrote it.
+
+    Example:
+        qtorch summary build/kws/kws.tflite
+
+    Attributes:
+        model: any .tflite file.
+        json: for machines.
+    """
+
+    model: Annotated[Path, POSITIONAL]
+    json: bool = False
 
 
 def summary_command(arguments: Sequence[str]) -> None:
@@ -26,13 +42,7 @@ def summary_command(arguments: Sequence[str]) -> None:
     Raises:
         BadModelFile: the file can't be read, is no .tflite file, or has other weights than its metadata names.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m export summary",
-        description="Ops, tensors, quantization, sizes and metadata of a .tflite file, whoever wrote it.",
-    )
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--json", action="store_true", help="for machines")
-    options = parser.parse_args(arguments)
+    options = read_options(SummaryOptions, arguments, "summary")
     model = read_model(options.model)
     summary = summarize(model, str(options.model))
     require_stored_proof(model, summary, str(options.model))

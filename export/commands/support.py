@@ -1,21 +1,31 @@
-"""The table of what can be exported, made from the rows: the README's copy of it is checked by a test."""
+"""The table of what can be exported, made from the rows: the copy in docs/operators.md is checked by a test."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from export.command_line.reader import read_options
 from qtorch.ops import ROWS
 from qtorch.preparation.matching import supported_names
 from qtorch.row.constraints import Fixed, SameAs, SymmetricWeight
 from qtorch.row.row import Row, Unsupported
 
-__all__ = ["support_command", "support_table"]
+__all__ = ["SupportOptions", "support_command", "support_table"]
+
+
+@dataclass(frozen=True)
+class SupportOptions:
+    """What can be exported: a table in Markdown, a line for each operator.
+
+    Example:
+        qtorch support
+    """
 
 
 def support_command(arguments: Sequence[str]) -> None:
     """Print the table."""
-    argparse.ArgumentParser(prog="python -m export support", description="What can be exported.").parse_args(arguments)
+    read_options(SupportOptions, arguments, "support")
     print(support_table())
 
 

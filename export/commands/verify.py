@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from torch import fx
@@ -15,7 +14,7 @@ from torch import fx
 from export.bundle.float_formats import refusal
 from export.bundle.manifest import require_unchanged
 from export.bundle.outcome_page import agreement_table
-from export.commands.options import parsed
+from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary import read_model
 from export.console.page import Line
 from export.console.terminal import show
@@ -30,11 +29,29 @@ from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from qtorch.errors import ParityError
 from qtorch.lightning.checkpoint import load_run
+from qtorch.progress import stage
 
-__all__ = ["verify_command"]
+__all__ = ["VerifyOptions", "verify_command"]
 
 _RANDOM_INPUTS = 10_000
 _FLOAT_INPUTS = 200
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Repeat the parity check of a model file, and of the files that lie beside it.
+
+    Example:
+        qtorch verify build/kws/kws.tflite
+        qtorch verify build/kws/kws.tflite --against build/kws/kws.ckpt
+
+    Attributes:
+        model: a .tflite file that an export wrote.
+        against: a checkpoint whose every scale, weight and bias must be in it.
+    """
+
+    model: Annotated[Path, POSITIONAL]
+    against: Path | None = None
 
 
 def verify_command(arguments: Sequence[str]) -> None:
@@ -44,12 +61,7 @@ def verify_command(arguments: Sequence[str]) -> None:
         BadInput: no file, or one that is no model.
         ParityError: an engine computes something else, or the file is another network's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m export verify", description="Repeat the parity check of a model file."
-    )
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--against", type=Path, help="a checkpoint whose every scale, weight and bias must be in it")
-    options = parsed(parser, arguments)
+    options = read_options(VerifyOptions, arguments, "verify")
     model = read_model(options.model)
     graph = read_tflite(model, str(options.model))
     require_stored_proof(model, summarize(model, str(options.model)), str(options.model))
@@ -63,7 +75,8 @@ def verify_command(arguments: Sequence[str]) -> None:
         _verify_float(graph, model)
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
-    report = parity(graph, model, codes)
+    with stage(f"comparing {len(codes[0]):,} inputs in every engine with the integers"):
+        report = parity(graph, model, codes)
     show([agreement_table(report.engines, report.judges, report.not_run), *_in_whose_place()])
 
 

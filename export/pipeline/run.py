@@ -1,4 +1,7 @@
-"""What ``python -m recipes.<task>`` does without a subcommand: data, float, QAT, export, parity, headers, report."""
+"""A task from its data to its files in one command: data, float training, QAT, export, parity, headers, report.
+
+``main`` makes that command of anybody's task: of a shipped recipe, of a copy of one, of a script with two classes.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +18,34 @@ from export.bundle.dry_run import dry_run
 from export.bundle.folder import probe_export
 from export.bundle.outcome_page import whole_page
 from export.console.page import Line
-from export.console.progress import told
 from export.console.terminal import show
 from export.lightning_run.exported_run import export_run
 from export.lightning_run.kept_training import KeepInterrupted, kept_until_exported
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.pipeline.recipes import handed
+from export.pipeline.training import TrainingCLI, add_export_options
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
+from qtorch.lightning.command_line.option_errors import nearest
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
+from qtorch.progress import in_lines, stage
 
-__all__ = ["epochs_between_validations", "main"]
+__all__ = ["PipelineCLI", "epochs_between_validations", "main"]
 
 #: Of a run, at least: points enough for a curve.
 _VALIDATIONS = 10
 
 
-class _PipelineCLI(QuantizationCLI):
-    """The same options as the subcommands, plus where and how to export, and validation now and then."""
+class PipelineCLI(QuantizationCLI):
+    """The options of ``fit``, where ``--out`` has a default, and validation now and then."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--out", type=Path, help="folder for the artefacts (default: build/<task>)")
-        parser.add_argument("--name", type=str, help="name of the model and its files (default: the task's)")
-        parser.add_class_arguments(ExportOptions, "export")
+        add_export_options(parser, "build/<task> if it is not said")
 
     def before_instantiate_classes(self) -> None:
         """Say when to validate, unless the command line does."""
@@ -67,20 +70,33 @@ def epochs_between_validations(epochs: int) -> int:
 
 
 def main(module: Any, data: Any, config: Path, arguments: Sequence[str] | None = None) -> int:
-    """Entry point of a recipe; returns the exit code.
+    """Entry point of a task's command; returns the exit code.
 
     Args:
-        module: the recipe's LightningModule class, with its ``task``.
+        module: the task's LightningModule class, with its ``task``.
         data: its data module class.
         config: the YAML with its defaults.
         arguments: of the command line.
     """
     words = _words(arguments)
-    # What it is handed in a test, while the process has arguments of its own.
-    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
-    if any(argument in SUBCOMMANDS for argument in words[:1]):
-        return run_command(lambda: subcommand(module, data, config, words))
+    for word in words[:1]:
+        _require_subcommand(word)
+    if any(word in SUBCOMMANDS for word in words[:1]):
+        return run_command(lambda: subcommand(module, data, config, words, TrainingCLI, _program()))
     return run_command(lambda: _pipeline(module, data, config, words))
+
+
+def _require_subcommand(word: str) -> None:
+    """Leave where the first word is neither an option nor a subcommand.
+
+    Raises:
+        SystemExit: with 2.
+    """
+    if word in SUBCOMMANDS or word.startswith("-"):
+        return
+    meant = f"; did you mean {alike}?" if (alike := nearest(word, SUBCOMMANDS)) else ""
+    print(f"error: expected an option, or one of {', '.join(SUBCOMMANDS)}, got {word!r}{meant}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _words(arguments: Sequence[str] | None) -> list[str]:
@@ -91,6 +107,15 @@ def _words(arguments: Sequence[str] | None) -> list[str]:
     return sys.argv[1:] if behind is None else list(behind[1])
 
 
+def _program() -> str:
+    """What a person types to get here."""
+    behind = handed.get()
+    if behind is not None:
+        return behind[0]
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python {Path(sys.argv[0]).name}" if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
+
+
 def _try_export(run: Run, name: str, options: ExportOptions) -> None:
     subject = subject_of(run)
     dry_run(subject.networks, subject.inputs["train"], name, options)
@@ -98,7 +123,8 @@ def _try_export(run: Run, name: str, options: ExportOptions) -> None:
 
 def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, words: list[str]) -> None:
     task: str = module.task  # type: ignore[attr-defined]
-    cli = _PipelineCLI(
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
+    cli = PipelineCLI(
         module,
         data,
         run=False,
@@ -106,11 +132,13 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
         save_config_callback=None,
         trainer_defaults={"check_val_every_n_epoch": None, "num_sanity_val_steps": 0},
         parser_kwargs={
+            "prog": _program(),
             "default_config_files": [str(config)],
             "description": (
                 f"Train, quantize, export and verify the {task} model. "
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
+            "epilog": "%(prog)s --trainer.max_epochs 4 --export.c",
         },
         args=words,
     )
@@ -119,13 +147,13 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
     options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
     probe_export(out, options, name)
     started = time.perf_counter()
-    with told("loading the data"):
+    with in_lines(), stage("loading the data"):
         arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
     callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
     run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
     resumed = cli.checkpoint_to_resume
-    with told("trying the export before anything is trained"):
+    with in_lines(), stage("trying the export before anything is trained"):
         _try_export(run, name, options)
     callbacks.append(KeepInterrupted(out, name, options))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
@@ -135,7 +163,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
         return
     content = checkpoint_bytes(checkpoint)
     with kept_until_exported(content, out, name, options):
-        bundle = export_run(run, content, out, name, options, told, data_seconds)
+        bundle = export_run(run, content, out, name, options, data_seconds)
     summary = arrays.summary
     about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
     heading = (Line(), Line(about, "heading"), Line())

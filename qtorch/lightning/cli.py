@@ -6,6 +6,7 @@ ones, from the configuration: ``qtorch fit --config run.yaml`` with ``model: {cl
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,8 @@ def subcommand(
     data: type[LightningDataModule] | None,
     config: Path | None,
     arguments: Sequence[str] | None,
+    cli: type[QuantizationCLI] = QuantizationCLI,
+    program: str | None = None,
 ) -> None:
     """Run one LightningCLI subcommand.
 
@@ -224,15 +227,19 @@ def subcommand(
         data: the data module's class, or ``None``.
         config: the default configuration file, or ``None``.
         arguments: of the command line; the process's own if ``None``.
+        cli: that reads them.
+        program: as it was called, for lines of usage; ``None`` for the process's own name.
     """
+    # What it is handed, while the process has arguments of its own.
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
     defaults: dict[str, Any] = {name: {"default_config_files": [str(config)]} for name in SUBCOMMANDS} if config else {}
-    QuantizationCLI(
+    cli(
         module,
         data,
         seed_everything_default=0,
         save_config_callback=None,
         subclass_mode_model=module is None,
         subclass_mode_data=data is None,
-        parser_kwargs=defaults,
+        parser_kwargs={**defaults, "prog": program},
         args=None if arguments is None else list(arguments),
     )

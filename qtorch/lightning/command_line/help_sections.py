@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,15 @@ __all__ = ["SectionedParser", "help_of_section"]
 
 #: What a run needs first; of ``model`` and ``data`` a recipe's own are few, and all are shown.
 _FIRST = (
-    "help", "config", "print_config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
-    "trainer.max_epochs", "trainer.accelerator", "trainer.logger", "trainer.default_root_dir",
-    "qat.start", "qat.freeze_observers", "qat.freeze_batch_norm", "qat.exact_after", "qat.activations", "qat.weights",
-    "qat.weight_bits", "qat.observer", "qat.margin", "qat.layers",
-    "export.format", "export.io", "export.c", "export.target", "export.firmware", "export.onnx",
+    "config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
+    "trainer.max_epochs", "trainer.accelerator",
+    "qat.start", "qat.exact_after", "qat.activations", "qat.weights", "qat.weight_bits", "qat.observer", "qat.layers",
+    "export.format", "export.c", "export.target", "export.firmware", "export.onnx",
 )  # fmt: skip
 _WHOLE = ("model", "data")
+#: Columns of the short page, and of the names in it.
+_WIDE, _NAMES = 100, 34
+_ROLE = re.compile(r":\w+:`~?([\w.]+)`")
 #: What asks for a section, and the name of all of them.
 _ASKING = re.compile(r"--help\.(\w+)")
 _ALL = "all"
@@ -56,9 +59,13 @@ class SectionedParser(LightningArgumentParser):
     A boolean option without a value is true.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # An option that is named in part would be another one when a longer name comes to begin like it.
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
+
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
         """See :func:`~qtorch.lightning.command_line.boolean_options.with_values`."""
-        words = sys.argv[1:] if args is None else args
+        words = _with_underscores(sys.argv[1:] if args is None else args)
         booleans = {
             option
             for action in self._actions
@@ -106,15 +113,26 @@ class SectionedParser(LightningArgumentParser):
                 got=section,
                 remedy="--help alone lists them",
             )
-        with self._narrowed(section):
-            text = str(super().format_help(*arguments))
         if section:
-            return text
+            with self._narrowed(section):
+                return str(super().format_help(*arguments))
+        first = [each for each in self._shown() if _wanted(each, "") and _name(each) not in self._of_classes()]
         counted = [f"  --help.{name:<14}{count} options" for name, count in sorted(sections.items())]
-        return "\n".join([text.rstrip(), "", "more, by section:", *counted, f"  --help.{_ALL:<14}all of them", ""])
+        usage = f"usage: {self.prog.replace(' [options]', '')} [options]"
+        about = [*textwrap.wrap(self.description, _WIDE), ""] if self.description else []
+        more = ["", "more, by section:", *counted, f"  --help.{_ALL:<14}all of them", ""]
+        if self.epilog:
+            more += [f"example: {self.epilog.replace('%(prog)s', self.prog.replace(' [options]', ''))}", ""]
+        return "\n".join([usage, "", *about, *map(_line, first), *more])
 
     def _shown(self) -> Iterator[Any]:
         return (each for each in self._actions if each.help != argparse.SUPPRESS and each.option_strings)
+
+    def _of_classes(self) -> set[str]:
+        """Options about a class: its help, and a file for all of its options where those are known."""
+        names = {_name(each) for each in self._shown()}
+        about = {f"{group}.help" for group in _WHOLE}
+        return about | {group for group in _WHOLE if {each for each in names if each.startswith(f"{group}.")} - about}
 
     @contextmanager
     def _narrowed(self, section: str) -> Iterator[None]:
@@ -137,15 +155,34 @@ class SectionedParser(LightningArgumentParser):
                 each.title, each.description = title, description
 
 
+def _with_underscores(words: Sequence[str]) -> list[str]:
+    """The words, with underscores for hyphens in the names of options."""
+    parts = ((word, *word.partition("=")) for word in words)
+    return [
+        f"--{name[2:].replace('-', '_')}{equals}{value}" if word.startswith("--") else word
+        for word, name, equals, value in parts
+    ]
+
+
 def _section_of(action: Any) -> str:
     """The first part of an option's name, if it has others: ``--trainer.devices`` is of ``trainer``."""
-    option = max(action.option_strings, key=len).lstrip("-")
-    first, *rest = option.split(".")
+    first, *rest = _name(action).split(".")
     return first if rest or first in ("trainer", "qat", "export", *_WHOLE, "optimizer", "lr_scheduler") else "general"
+
+
+def _name(action: Any) -> str:
+    return str(max(action.option_strings, key=len)).lstrip("-")
+
+
+def _line(action: Any) -> str:
+    """An option in one line: as much of its help as fits."""
+    name = f"--{_name(action)}"
+    said = _ROLE.sub(lambda role: role[1].rpartition(".")[2], str(action.help)).replace("``", "").replace("%%", "%")
+    room = _WIDE - max(_NAMES, len(name) + 4)
+    return f"  {name:<{_NAMES - 2}}  {textwrap.shorten(said, room - 2, placeholder=' ...')}"
 
 
 def _wanted(action: Any, section: str) -> bool:
     if section:
         return _section_of(action) == section
-    name = max(action.option_strings, key=len).lstrip("-")
-    return name in _FIRST or _section_of(action) in _WHOLE
+    return _name(action) in _FIRST or _section_of(action) in _WHOLE

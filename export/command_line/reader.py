@@ -1,0 +1,242 @@
+"""The words of a command line to a frozen dataclass of options, by one grammar for every command.
+
+``--name value`` and ``--name=value``; ``--group.name`` for a dataclass in a dataclass; a boolean stands alone or before
+``true`` or ``false``; a tuple takes several words, and may be repeated; underscores and hyphens in names are the same;
+no name is abbreviated. What a mistake ends in is a line on stderr, and exit code 2.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from qtorch.lightning.command_line.boolean_options import TRUTHS
+from qtorch.lightning.command_line.option_errors import no_choice, no_option
+
+__all__ = ["FOLDER", "POSITIONAL", "POSITIVE", "Option", "options_of", "read_options", "with_choices"]
+
+Options = TypeVar("Options")
+
+#: Beside a field's type in ``Annotated``: a number above zero, a value that stands without a name, a folder.
+POSITIVE, POSITIONAL, FOLDER = "positive", "positional", "folder"
+_HELP = ("-h", "--help")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of an option before a value is given.
+
+    Attributes:
+        name: with the names of the dataclasses around it, as in ``export.c``.
+        kind: type of a value.
+        choices: the values that there are; empty for any.
+        many: takes several words.
+        marks: of :data:`POSITIVE`, :data:`POSITIONAL` and :data:`FOLDER`.
+        required: has no default.
+    """
+
+    name: str
+    kind: type
+    choices: tuple[Any, ...]
+    many: bool
+    marks: frozenset[str]
+    required: bool
+
+    @property
+    def positional(self) -> bool:
+        """Whether its value stands without a name."""
+        return POSITIONAL in self.marks
+
+    @property
+    def written(self) -> str:
+        """As on a command line."""
+        return self.name.upper() if self.positional else f"--{self.name}"
+
+
+def options_of(kind: type, prefix: str = "") -> Iterator[Option]:
+    """The options that a dataclass declares, in its order.
+
+    Args:
+        kind: a dataclass.
+        prefix: of their names.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            yield from options_of(hints[each.name], f"{prefix}{each.name}.")
+        else:
+            yield _option(each, hints[each.name], prefix)
+
+
+def _option(declared: Field[Any], hint: Any, prefix: str) -> Option:
+    hint = _without_none(hint)
+    beside = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    hint = _without_none(get_args(hint)[0]) if beside else hint
+    many = get_origin(hint) is tuple
+    hint = get_args(hint)[0] if many else hint
+    literal = get_args(hint) if get_origin(hint) is Literal else ()
+    return Option(
+        prefix + declared.name,
+        type(literal[0]) if literal else hint,
+        literal or tuple(declared.metadata.get("choices", ())),
+        many,
+        frozenset(beside),
+        declared.default is MISSING and declared.default_factory is MISSING,
+    )
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (each for each in get_args(hint) if each is not type(None))
+    return hint
+
+
+def with_choices(parser: Any, kind: type, group: str) -> None:
+    """Say in the help of another reader's parser what values there are, where a type does not.
+
+    Args:
+        parser: one that has the options of the dataclass already.
+        kind: the dataclass.
+        group: the name that they stand under.
+    """
+    for option in options_of(kind, f"{group}."):
+        for action in parser._actions:
+            if option.choices and option.kind is str and action.dest == option.name and action.choices is None:
+                action.help = f"{action.help} One of {', '.join(option.choices)}."
+
+
+def read_options(kind: type[Options], words: Sequence[str], name: str) -> Options:
+    """The options of a command.
+
+    Args:
+        kind: the dataclass that declares them.
+        words: behind the command's name.
+        name: of the command.
+
+    Raises:
+        SystemExit: 0 after ``--help``, 2 after a line that says what is wrong.
+        BadInput: of the dataclass, about values that contradict each other.
+    """
+    from export.command_line.help_page import help_page
+
+    for word in words:
+        if word in _HELP or word.startswith("--help."):
+            print(help_page(kind, name, word.partition(".")[2]))
+            raise SystemExit(0)
+    return _built(kind, _values(list(options_of(kind)), words), "")
+
+
+def _built(kind: type[Options], values: dict[str, Any], prefix: str) -> Options:
+    hints = get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        full = prefix + each.name
+        if is_dataclass(hints[each.name]):
+            arguments[each.name] = _built(hints[each.name], values, f"{full}.")
+        elif full in values:
+            arguments[each.name] = values[full]
+    return kind(**arguments)
+
+
+def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
+    by_name = {each.name: each for each in options if not each.positional}
+    places = [each for each in options if each.positional]
+    values: dict[str, Any] = {}
+    #: Words without a name, and those that a list has taken but may have to give back.
+    loose: list[str] = []
+    taken: dict[str, list[str]] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not _is_name(word):
+            loose.append(word)
+            continue
+        written, equals, value = word.partition("=")
+        option = by_name.get(written.removeprefix("--").replace("-", "_")) if written.startswith("--") else None
+        if option is None:
+            _refuse(no_option(written, [each.written for each in by_name.values()]))
+        if option.kind is bool:
+            follows = not equals and bool(rest) and rest[0].lower() in TRUTHS
+            said = rest.pop(0) if follows else value if equals else "true"
+            values[option.name] = _converted(option, said)
+            continue
+        if not equals:
+            if not rest or _is_name(rest[0]):
+                _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
+            value = rest.pop(0)
+        if option.many:
+            taken.setdefault(option.name, []).append(value)
+            while not equals and rest and not _is_name(rest[0]):
+                taken[option.name].append(rest.pop(0))
+        else:
+            values[option.name] = _converted(option, value)
+    _place(places, loose, taken, values)
+    values |= {name: tuple(_converted(by_name[name], each) for each in said) for name, said in taken.items()}
+    for option in options:
+        if option.required and option.name not in values:
+            _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
+    return values
+
+
+def _place(places: Sequence[Option], loose: list[str], taken: dict[str, list[str]], values: dict[str, Any]) -> None:
+    """Words without a name to where they belong; a list that stood before them has taken them too."""
+    while len(loose) < len(places) and taken:
+        longest = list(taken.values())[-1]
+        if len(longest) < 2:
+            break
+        loose.append(longest.pop())
+    if len(loose) > len(places):
+        _refuse(f"there is no place for {loose[len(places)]!r}; --help says what is taken")
+    for option, word in zip(places, loose, strict=False):
+        values[option.name] = _converted(option, word)
+
+
+def _is_name(word: str) -> bool:
+    """Whether it begins as an option does: a number below zero does not."""
+    return word.startswith("-") and len(word) > 1 and not word[1].isdigit() and word[1] != "."
+
+
+def _converted(option: Option, word: str) -> Any:
+    if option.kind is bool:
+        if word.lower() not in TRUTHS:
+            _refuse(f"{option.written}: expected true or false, got {word!r}")
+        return TRUTHS[word.lower()]
+    if option.choices:
+        chosen = [each for each in option.choices if str(each) == word]
+        if not chosen:
+            _refuse(no_choice(option.written, word, [str(each) for each in option.choices]))
+        return chosen[0]
+    if option.kind is Path:
+        if not word.strip():
+            _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
+        return Path(word)
+    try:
+        value = option.kind(word)
+    except ValueError:
+        value = math.nan
+    if option.kind in (int, float) and not (0 if POSITIVE in option.marks else -math.inf) < value < math.inf:
+        _refuse(f"{option.written}: expected {_kind(option)}, got {word!r}")
+    return value
+
+
+def _kind(option: Option) -> str:
+    """What a value is, in words."""
+    if option.choices:
+        return f"one of {', '.join(map(str, option.choices))}"
+    if option.kind is Path:
+        return "the name of a folder" if FOLDER in option.marks else "the name of a file"
+    if option.kind is int:
+        return f"a whole number{' of at least 1' if POSITIVE in option.marks else ''}"
+    if option.kind is float:
+        return f"a {'positive ' if POSITIVE in option.marks else ''}number"
+    return "a value"
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
