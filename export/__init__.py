@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.boards import BOARDS, Board, Supply, board
+    from export.boards import BOARDS, Board, Supply, board, register_board
     from export.bundle.bundle import Bundle
     from export.calls.network import export_network
     from export.graph.build import integer_graph
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from export.lightning_run.exported_checkpoint import export_checkpoint
     from export.options import ExportOptions
     from export.parity.outputs import corner_codes
+    from export.rows import row_parity
     from export.tflite.reader import read_tflite
     from export.tflite.writer import write_tflite
 
@@ -34,6 +35,8 @@ __all__ = [
     "export_network",
     "integer_graph",
     "read_tflite",
+    "register_board",
+    "row_parity",
     "write_tflite",
 ]
 
@@ -51,6 +54,8 @@ _HOMES = {
     "export_network": "export.calls.network",
     "integer_graph": "export.graph.build",
     "read_tflite": "export.tflite.reader",
+    "register_board": "export.boards",
+    "row_parity": "export.rows",
     "write_tflite": "export.tflite.writer",
 }
 

@@ -14,7 +14,6 @@ from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
 from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.page import Line
-from export.console.progress import told
 from export.console.terminal import show
 from export.figures.handed_over import output_shapes, samples_of
 from export.float_networks.checkpoint import float_network
@@ -25,6 +24,7 @@ from qtorch.config import QuantizationConfig
 from qtorch.errors import BadData
 from qtorch.lightning.classification import Classification, classification_metrics
 from qtorch.lightning.regression import Regression, regression_metrics
+from qtorch.progress import in_lines, stage
 
 __all__ = ["QuantizeExportOptions", "QuantizeOptions", "quantize_command"]
 
@@ -89,15 +89,16 @@ def quantize_command(arguments: Sequence[str]) -> None:
     """
     words, below = options_below(arguments, _WITH_ARGUMENTS)
     asked = read_options(QuantizeOptions, words, "quantize")
-    with told("opening the checkpoint"):
-        read = float_network(asked.checkpoint, asked.model, below["model"])
-    with told("reading the data"):
-        calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
-        test = None
-        if asked.test is not None:
-            test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
-            _require_targets(test, asked.test)
-    bundle = _exported(read.net, asked, calibration, test)
+    with in_lines():
+        with stage("opening the checkpoint"):
+            read = float_network(asked.checkpoint, asked.model, below["model"])
+        with stage("reading the data"):
+            calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
+            test = None
+            if asked.test is not None:
+                test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
+                _require_targets(test, asked.test)
+        bundle = _exported(read.net, asked, calibration, test)
     notes = (*read.remarks, *calibration.remarks)
     show((Line(), *(Line(note, "attention") for note in notes), *whole_page(bundle)))
 
