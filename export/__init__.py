@@ -10,14 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.boards import BOARDS, Board, Supply, board
+    from export.boards import BOARDS, Board, Supply, board, register_board
     from export.bundle.bundle import Bundle
-    from export.calls.checkpoint import export_checkpoint
     from export.calls.network import export_network
     from export.graph.build import integer_graph
     from export.lightning_run.export_bundle import ExportBundle
+    from export.lightning_run.exported_checkpoint import export_checkpoint
     from export.options import ExportOptions
     from export.parity.outputs import corner_codes
+    from export.rows import row_parity
     from export.tflite.reader import read_tflite
     from export.tflite.writer import write_tflite
 
@@ -34,6 +35,8 @@ __all__ = [
     "export_network",
     "integer_graph",
     "read_tflite",
+    "register_board",
+    "row_parity",
     "write_tflite",
 ]
 
@@ -47,10 +50,12 @@ _HOMES = {
     "Supply": "export.boards",
     "board": "export.boards",
     "corner_codes": "export.parity.outputs",
-    "export_checkpoint": "export.calls.checkpoint",
+    "export_checkpoint": "export.lightning_run.exported_checkpoint",
     "export_network": "export.calls.network",
     "integer_graph": "export.graph.build",
     "read_tflite": "export.tflite.reader",
+    "register_board": "export.boards",
+    "row_parity": "export.rows",
     "write_tflite": "export.tflite.writer",
 }
 

@@ -66,9 +66,10 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         self._check_steps()
-        board(self.target)
+        target = board(self.target)
         if self.firmware is None:
             return
+        target.require_project()
         if self.format != "int8" or self.io != "int8":
             raise BadConfiguration(
                 where="export.firmware",

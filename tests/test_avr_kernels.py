@@ -21,13 +21,13 @@ from export.c.targets.avr_immediates import immediates
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
+from export.rows import reference_outputs, runtime_arrays, sample_graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.errors import UnsupportedLayer
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import Accumulators
 from qtorch.row.row import Sample
-from tests.test_rows import graph_of, run_reference, runtime_arrays
 
 UNO = MACHINES["atmega328p"]
 _MISSING = available(UNO)
@@ -104,12 +104,12 @@ class TestRandomLayers:
         rng = np.random.default_rng(seed)
         row = ROWS["fully_connected"]
         sample = _layer(rng, int(rng.choice([1, 2, rng.integers(3, 201)])), 1 + seed % 17)
-        graph = graph_of(row, sample)
+        graph = sample_graph(row, sample)
         try:
             network = c_network(graph, "avr", speed)
         except UnsupportedLayer as error:
             pytest.skip(str(error))
-        found = _replayed(graph, c_source("net", network), (sample.arrays["input"],), run_reference(row, sample))
+        found = _replayed(graph, c_source("net", network), (sample.arrays["input"],), reference_outputs(row, sample))
         assert found.mismatches == 0, found.first
 
 
@@ -186,9 +186,9 @@ class TestRows:
     pytestmark = on_avr
 
     def test_every_kernel_computes_the_same_where_int_has_16_bits(self, row, sample) -> None:
-        graph = graph_of(row, sample)
+        graph = sample_graph(row, sample)
         source = c_source("net", c_network(graph, "avr"))
-        found = _replayed(graph, source, runtime_arrays(graph, sample), run_reference(row, sample))
+        found = _replayed(graph, source, runtime_arrays(graph, sample), reference_outputs(row, sample))
         assert found.mismatches == 0, found.first
 
 
@@ -282,12 +282,12 @@ class TestLayers:
 
 
 def _speedy(sample: Sample) -> CNetwork:
-    return c_network(graph_of(ROWS["fully_connected"], sample), "avr", speed=True)
+    return c_network(sample_graph(ROWS["fully_connected"], sample), "avr", speed=True)
 
 
 def test_constants_beyond_the_reach_of_lpm_do_not_compile_on_avr() -> None:
     for inputs, refused in ((300, False), (400, True)):
-        graph = graph_of(ROWS["fully_connected"], _layer(np.random.default_rng(0), inputs, 180))
+        graph = sample_graph(ROWS["fully_connected"], _layer(np.random.default_rng(0), inputs, 180))
         text = c_source("net", c_network(graph, "avr")).files["net_model.c"]
         assert ('#error "expected less than 64512 bytes of constants on AVR' in text) == refused
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
+from export.rows import CSample, reference_outputs, runtime_arrays
 from qtorch.ops import ROWS
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.c_programs import AVR, COMPILERS, SIMAVR, STRICT, avr_main, command, main_of, run_program, succeed, write
-from tests.test_compiled_c import Case, written
-from tests.test_rows import run_reference, runtime_arrays
+from tests.test_compiled_c import written
 
 NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "ds_cnn": (DSCNN, (1, 49, 10)),
@@ -51,7 +52,7 @@ def source_of_network(name: str) -> Mapping[str, str]:
 
 
 @cache
-def a_case_of_each_kernel() -> dict[str, Case]:
+def a_case_of_each_kernel() -> dict[str, CSample]:
     """By a model's name: the first sample of each row with a kernel, or kinds of tensors for it, not seen before."""
     seen, chosen = set(), {}
     for op in ROWS:
@@ -60,7 +61,7 @@ def a_case_of_each_kernel() -> dict[str, Case]:
             if kind not in seen:
                 seen.add(kind)
                 name = f"{op}_{len(chosen)}"
-                chosen[name] = Case(case.sample, case.graph, c_source(name, c_network(case.graph)).files, case.kernels)
+                chosen[name] = replace(case, files=c_source(name, c_network(case.graph)).files)
     return chosen
 
 
@@ -100,7 +101,7 @@ def test_kernels_compute_alike_with_16_bit_integers(tmp_path: Path) -> None:
     wrong, ran = [], 0
     for name, case in a_case_of_each_kernel().items():
         inputs = [array[:1] for array in runtime_arrays(case.graph, case.sample)]
-        outputs = [array[:1] for array in run_reference(ROWS[case.graph.nodes[0].op], case.sample)]
+        outputs = [array[:1] for array in reference_outputs(ROWS[case.graph.nodes[0].op], case.sample)]
         if sum(array.nbytes for array in inputs) + sum(array.size * 2 for array in outputs) > 3000:
             continue
         write(tmp_path, {name: case.files}, avr_main(name, case.graph, inputs, outputs))
@@ -123,7 +124,7 @@ def test_kernels_stay_within_their_memory(tmp_path: Path) -> None:
     for name, case in cases.items():
         inputs = [array[:20] for array in runtime_arrays(case.graph, case.sample)]
         got = run_program(tmp_path / "program", name, case.graph, inputs)
-        for expected, outcome in zip(run_reference(ROWS[case.graph.nodes[0].op], case.sample), got, strict=True):
+        for expected, outcome in zip(reference_outputs(ROWS[case.graph.nodes[0].op], case.sample), got, strict=True):
             np.testing.assert_array_equal(outcome, expected[:20], err_msg=f"{name}: {case.sample.label}")
 
 
@@ -180,4 +181,4 @@ def test_odd_names_compile(compiler: str, tmp_path: Path) -> None:
     inputs = runtime_arrays(cell.graph, cell.sample)
     for model in models:
         (got,) = run_program(tmp_path / "program", model, cell.graph, inputs)
-        np.testing.assert_array_equal(got, run_reference(ROWS["add"], cell.sample)[0])
+        np.testing.assert_array_equal(got, reference_outputs(ROWS["add"], cell.sample)[0])

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
 
-from export.c.compiled import COMPILE, build_c, c_compiler, run_built, run_c
+from export.c.compiled import c_compiler, run_c
 from export.c.network import c_network
 from export.c.source import c_source
 from export.graph.interpret import interpret
 from export.graph.ir import Graph, Node, Value, check
 from export.parity.outputs import corner_codes
-from qtorch.errors import UnsupportedLayer
+from export.rows import CSample, c_library, c_samples, require_c
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
-from qtorch.row.row import Sample
-from tests.test_rows import graph_of, run_reference, runtime_arrays
 
 needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc (apt install gcc)")
 
@@ -34,37 +29,11 @@ WITHOUT_KERNEL = {
 WITHOUT_ANY = {"dequantize"}
 
 
-@dataclass(frozen=True)
-class Case:
-    """A sample of a row, as a graph and as C."""
-
-    sample: Sample
-    graph: Graph
-    files: Mapping[str, str]
-    kernels: tuple[str, ...]
-
-
 @cache
-def written(op: str) -> tuple[dict[str, Case], set[tuple[str, str]]]:
+def written(op: str) -> tuple[dict[str, CSample], set[tuple[str, str]]]:
     """A row's samples as C, by the names of their models, and why others have none."""
-    cases, missing = {}, set()
-    for number, sample in enumerate(ROWS[op].samples()):
-        graph, name = graph_of(ROWS[op], sample), f"case_{number}"
-        try:
-            network = c_network(graph)
-        except UnsupportedLayer as error:
-            missing.add((op, error.got.removeprefix(f"{op} (node 0: ").removesuffix(")")))
-            continue
-        kernels = tuple(step.call.kernel for step in network.steps)
-        cases[name] = Case(sample, graph, c_source(name, network).files, kernels)
-    return cases, missing
-
-
-@cache
-def library(op: str) -> ctypes.CDLL:
-    """All cases of a row, compiled at once."""
-    models = {name: (case.files, case.graph) for name, case in written(op)[0].items()}
-    return build_c(models, (*COMPILE, "-O1"))
+    cases, missing = c_samples(ROWS[op])
+    return cases, {(op, why) for why in missing.values()}
 
 
 def test_only_what_is_listed_has_no_kernel() -> None:
@@ -76,10 +45,8 @@ def test_only_what_is_listed_has_no_kernel() -> None:
 @needs_compiler
 @pytest.mark.parametrize("op", [op for op in ROWS if op not in WITHOUT_ANY])
 def test_a_kernel_is_the_reference(op: str) -> None:
-    for name, case in written(op)[0].items():
-        got = run_built(library(op), name, case.graph, runtime_arrays(case.graph, case.sample))
-        for expected, outcome in zip(run_reference(ROWS[op], case.sample), got, strict=True):
-            np.testing.assert_array_equal(outcome, expected, err_msg=f"{op}: {case.sample.label}")
+    cases = written(op)[0]
+    assert require_c(ROWS[op], cases, c_library(cases)) > 0
 
 
 def test_a_constant_number_makes_an_op_a_table() -> None:

@@ -16,13 +16,13 @@ from export.c.source import c_source
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
+from export.rows import reference_outputs, runtime_arrays, sample_graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.errors import UnsupportedLayer
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
-from tests.test_rows import graph_of, run_reference, runtime_arrays
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
@@ -92,7 +92,7 @@ def _layer(label: str) -> tuple[Graph, Sample, np.ndarray]:
     attrs = {"depth_multiplier": 1, **attrs} if depthwise else attrs
     sample = weighted_sample(rng, label, attrs, image, weights, channel_axis=3 if depthwise else 0, **options)
     sample.arrays["input"][0] = rng.choice(np.array([-128, 127], np.int8), image[1:])
-    return graph_of(row, sample), sample, run_reference(row, sample)[0]
+    return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
 def _dense(inputs: int, outputs: int) -> tuple[Graph, Sample, np.ndarray]:
@@ -100,7 +100,7 @@ def _dense(inputs: int, outputs: int) -> tuple[Graph, Sample, np.ndarray]:
     attrs = {"activation": "relu", "keep_num_dims": False}
     sample = weighted_sample(rng, "", attrs, (4, inputs), (outputs, inputs), channel_axis=0, output=(0.2, -128))
     row = ROWS["fully_connected"]
-    return graph_of(row, sample), sample, run_reference(row, sample)[0]
+    return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
 def _replayed(
@@ -163,7 +163,10 @@ def test_dense_layer_on_any_processor(inputs: int, outputs: int, machine: str) -
     ],
 )
 def test_averages_on_a_processor(sample: Sample) -> None:
-    graph, expected = graph_of(ROWS["average_pool_2d"], sample), run_reference(ROWS["average_pool_2d"], sample)[0]
+    graph, expected = (
+        sample_graph(ROWS["average_pool_2d"], sample),
+        reference_outputs(ROWS["average_pool_2d"], sample)[0],
+    )
     assert _replayed("cortex_m3", c_network(graph), sample.arrays["input"], expected).first is None
 
 
@@ -179,7 +182,7 @@ def test_largest_sums_fit_their_fields(machine: str) -> None:
     signs = sample.arrays["weight"].reshape(8, 96) > 0
     sample.arrays["input"][0] = np.where(signs, 127, -128).reshape(2, 4, 96)
     sample.arrays["input"][1] = np.where(signs, -128, 127).reshape(2, 4, 96)
-    graph, expected = graph_of(ROWS["conv_2d"], sample), run_reference(ROWS["conv_2d"], sample)[0]
+    graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert np.abs(expected).max() > 64
     network = c_network(graph, "cortex-m4", speed=True)
     assert _replayed(machine, network, sample.arrays["input"], expected).first is None
@@ -194,7 +197,7 @@ def test_biases_near_the_ends_of_their_type(limit: int, machine: str) -> None:
     rng = np.random.default_rng(0)
     sample = weighted_sample(rng, "", SAME, (2, 4, 4, 2), (3, 1, 1, 2), channel_axis=0, output=(1e6, 3))
     sample.arrays["bias"][:] = limit + rng.integers(-1000, 1000, 3)
-    graph, expected = graph_of(ROWS["conv_2d"], sample), run_reference(ROWS["conv_2d"], sample)[0]
+    graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert 0 < np.abs(expected).max() < 128
     assert _replayed(machine, c_network(graph, "cortex-m4", speed=True), sample.arrays["input"], expected).first is None
 
@@ -208,13 +211,13 @@ def test_biases_near_the_ends_of_their_type(limit: int, machine: str) -> None:
     ],
 )
 def test_samples_of_the_rows(row: Any, sample: Sample) -> None:
-    graph = graph_of(row, sample)
+    graph = sample_graph(row, sample)
     try:
         network = c_network(graph, "cortex-m4", speed=True)
     except UnsupportedLayer:
         return  # for any processor
     got = run_c("one_op", c_source("one_op", network).files, graph, runtime_arrays(graph, sample))
-    np.testing.assert_array_equal(got[0], run_reference(row, sample)[0])
+    np.testing.assert_array_equal(got[0], reference_outputs(row, sample)[0])
 
 
 def test_without_speed_every_call_stays() -> None:
@@ -283,7 +286,7 @@ def test_a_pooling_whose_sums_pass_16_bits_is_exact() -> None:
     """Up to 257 pixels are summed two channels to a word; here are 289."""
     row = ROWS["average_pool_2d"]
     sample = next(sample for sample in row.samples() if sample.label == "wide, high")
-    graph = graph_of(row, sample)
-    expected = run_reference(row, sample)[0]
+    graph = sample_graph(row, sample)
+    expected = reference_outputs(row, sample)[0]
     found = _replayed("cortex_m4", c_network(graph, "cortex-m4"), runtime_arrays(graph, sample)[0], expected)
     np.testing.assert_array_equal(found.outputs, expected.reshape(len(expected), -1))

@@ -27,6 +27,7 @@ from export.graph.names import speaking_names
 from export.graph.passes.float_interface import float_interface
 from export.options import ExportOptions
 from export.parity.outputs import corner_codes
+from export.rows import batch_of, require_onnx, sample_graph
 from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
@@ -35,7 +36,7 @@ from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.conftest import run_fuel
 from tests.random_drawing import draw
 from tests.test_random_networks import CHUNK, CONFIGURATIONS, a_dozen, chunks
-from tests.test_rows import CASES, batch_of, graph_of, run_reference, runtime_arrays
+from tests.test_rows import CASES
 from tests.warm_python import warm_python
 
 pytestmark = [pytest.mark.onnx, pytest.mark.filterwarnings("ignore:layers.* has no effect")]
@@ -63,7 +64,7 @@ def operators(model: OnnxModel) -> Counter[str]:
 @pytest.mark.parametrize(("row", "sample"), CASES)
 def test_onnx_runtime_computes_what_the_row_says(row: Row, sample: Sample) -> None:
     """Within what the row declares; scales, zero points and constants exactly."""
-    graph = graph_of(row, sample)
+    graph = sample_graph(row, sample)
     if row.name in ("squared_difference", "logistic", "tanh") and "TFLM alone" in sample.label:
         with pytest.raises(UnsupportedLayer, match="expected a case of it that ONNX says as the device computes it"):
             write_onnx(graph)
@@ -78,12 +79,7 @@ def test_onnx_runtime_computes_what_the_row_says(row: Row, sample: Sample) -> No
     assert (
         compare_onnx(graph, model).tensors == operators(model)["QuantizeLinear"] + operators(model)["DequantizeLinear"]
     )
-    assert not isinstance(row.onnx, Unsupported)
-    got = ONNX_RUNTIME.run(model.file, runtime_arrays(graph, sample))
-    for name, expected, outcome in zip(graph.outputs, run_reference(row, sample), got, strict=True):
-        assert outcome.dtype.name == graph.values[name].dtype
-        allowed = row.onnx.lsb.get(outcome.dtype.name, 0)
-        np.testing.assert_allclose(outcome.astype(np.float64), expected, rtol=0, atol=allowed)
+    assert require_onnx(row, sample) > 0
 
 
 def test_a_row_without_a_tolerance_of_its_own_is_exact() -> None:
@@ -97,7 +93,7 @@ def test_a_mean_on_a_grid_beyond_float32_is_refused() -> None:
     sample = next(iter(ROWS["mean"].samples()))
     finer = QParams((float(np.float32(1e-7)),), (0,))
     with pytest.raises(UnsupportedLayer, match=r"mean 'output'.*float32 sums are coarser.*Remedy"):
-        write_onnx(graph_of(ROWS["mean"], replace(sample, qparams={**sample.qparams, "output": finer})))
+        write_onnx(sample_graph(ROWS["mean"], replace(sample, qparams={**sample.qparams, "output": finer})))
 
 
 RANDOM = 200
@@ -230,8 +226,8 @@ def test_a_batch_of_any_size_gives_the_same() -> None:
 def test_a_joined_constant_fixes_the_batch() -> None:
     row = ROWS["concatenation"]
     sample = next(s for s in row.samples() if s.constants)
-    proto = second_opinions.onnx_package().ModelProto.FromString(write_onnx(graph_of(row, sample)).file)
-    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1 == batch_of(row, sample)
+    proto = second_opinions.onnx_package().ModelProto.FromString(write_onnx(sample_graph(row, sample)).file)
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1 == batch_of(sample)
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +340,7 @@ def test_a_bias_beyond_32_bits_is_refused() -> None:
     sample = next(s for s in row.samples() if s.label.startswith("int16"))
     bias = sample.arrays["bias"].copy()
     bias[0] = 2**31
-    graph = graph_of(row, replace(sample, arrays={**sample.arrays, "bias": bias}))
+    graph = sample_graph(row, replace(sample, arrays={**sample.arrays, "bias": bias}))
     with pytest.raises(UnsupportedLayer, match=f"32 bits.*{2**31}"):
         write_onnx(graph)
 
@@ -378,7 +374,7 @@ def test_qparams_of_one_channel_keep_their_axis() -> None:
     row = ROWS["fully_connected"]
     sample = next(s for s in row.samples() if s.label == "one output channel")
     assert sample.qparams["weight"] == QParams(sample.qparams["weight"].scale, (0,), axis=0)  # type: ignore[union-attr]
-    compare_onnx(graph_of(row, sample), write_onnx(graph_of(row, sample)))
+    compare_onnx(sample_graph(row, sample), write_onnx(sample_graph(row, sample)))
 
 
 def test_exported_tensors_speak(small: tuple[Graph, OnnxModel, tuple[np.ndarray, ...]]) -> None:

@@ -20,6 +20,7 @@ from export.engines import LITERT_REFERENCE
 from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value, check
 from export.graph.passes.weight_only import dynamic_range
+from export.rows import sample_graph
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
 from qtorch.capture import writing_calls
@@ -31,7 +32,6 @@ from qtorch.remedies.without_row import WITHOUT_ROW
 from qtorch.row.constraints import BiasFromAccumulator, SymmetricWeight
 from qtorch.row.row import Row, Sample, Unsupported, homogeneous_anywhere, homogeneous_nowhere
 from tests.remedy_judge import Written
-from tests.test_rows import graph_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,7 +143,7 @@ def test_a_file_counts_as_its_graph_does(row: Row) -> None:
     sample = next(iter(row.samples()))
     if isinstance(row.tflite, Unsupported):
         pytest.skip(row.tflite.reason)
-    graph = graph_of(row, sample)
+    graph = sample_graph(row, sample)
     (layer,) = file_layers(summarize(write_tflite(graph)).subgraphs[0])
     assert layer.macs == multiply_accumulates(graph, graph.nodes[0])
 

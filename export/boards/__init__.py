@@ -1,19 +1,28 @@
 """Boards that an export can be made for: what they compute with, what they hold, and whose build system they use.
 
-A file for each ecosystem holds their records, and all that is known of a board stands in its record.
+A file for each ecosystem holds their records, and all that is known of a board stands in its record. Boards of other
+packages join them: by :func:`register_board`, or by entry points of the group ``qtorch.boards``.
 """
 
 from __future__ import annotations
 
 import difflib
+import sys
+from collections.abc import Collection
+from importlib import import_module
+from pathlib import Path
 
 from export.boards import arduino, cmake, esp_idf, platformio, zephyr
 from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, PlatformIO, Zephyr
+from export.boards.machine import machine_of
 from export.boards.record import Board, Supply
+from export.boards.registration import require_board
+from qtorch.discovery import Registry
 from qtorch.errors import BadConfiguration
 
 __all__ = [
     "BOARDS",
+    "HOST",
     "Arduino",
     "Board",
     "CMake",
@@ -24,13 +33,17 @@ __all__ = [
     "Supply",
     "Zephyr",
     "board",
+    "machine_of",
+    "register_board",
 ]
 
-#: By name; :data:`export.boards.cmake.HOST` is what an export is made for where nobody names a board.
-BOARDS = {
+#: What an export is made for where nobody names a board.
+HOST = cmake.HOST
+
+_OWN = {
     each.name: each
     for each in (
-        cmake.HOST,
+        HOST,
         *arduino.BOARDS,
         *platformio.BOARDS,
         *zephyr.BOARDS,
@@ -39,20 +52,79 @@ BOARDS = {
     )
 }
 
+#: By name. Entry points of the group name a board, or a module whose ``BOARD`` is one.
+BOARDS: Registry[Board] = Registry(
+    _OWN, __name__, kind=Board, group="qtorch.boards", cell="BOARD", require=require_board
+)
 
-def board(name: str) -> Board:
-    """The board of that name.
+
+def register_board(board: Board) -> Board:
+    """A board of one's own among the others: what ``--export.target`` takes, weighs and writes projects for.
+
+    Example:
+        >>> mine = Board("mine", "a board", "cortex-m4", 2**18, 2**15, Zephyr("mine"), 64_000_000, "not measured")
+        >>> register_board(mine).name
+        'mine'
+
+    The same board is registered once, by a module that an entry point of the group ``qtorch.boards`` names too for
+    example; one that the same module made before gives way to its new edition.
 
     Raises:
-        BadConfiguration: there is none.
+        BadConfiguration: it is no :class:`Board`, says nothing of its supply, or another has its name.
     """
-    if name not in BOARDS:
+    BOARDS.add(board, str(sys._getframe(1).f_globals.get("__name__", "")))
+    return board
+
+
+def board(name: str, where: str = "export.target", among: Collection[str] | None = None) -> Board:
+    """The board of that name.
+
+    Args:
+        name: of a board that is registered; or ``module:NAME``, a board of a module that can be imported, from the
+            working folder too.
+        where: the name was given, for the message.
+        among: names of those that serve there; all if ``None``.
+
+    Raises:
+        BadConfiguration: there is none; says which is called alike.
+    """
+    known = BOARDS if among is None else among
+    if name in known:
+        return BOARDS[name]
+    if ":" in name:
+        return _imported(name, where)
+    alike = difflib.get_close_matches(name.lower(), known, 1)
+    other = "choose the board with the same microcontroller, or leave the option out"
+    raise BadConfiguration(
+        where=where,
+        expected=f"one of {', '.join(known)}, or module:NAME of a board of your own",
+        got=repr(name),
+        remedy=f"{where} {alike[0]}" if alike else other,
+    )
+
+
+def _imported(name: str, where: str) -> Board:
+    """A board of somebody's module, registered under the name that it bears."""
+    module, _, attribute = name.partition(":")
+    here, problem, stated = str(Path.cwd()), "", None
+    absent = here not in sys.path
+    if absent:
+        # The last, so that no file of the working folder takes the place of an installed module.
+        sys.path.append(here)
+    try:
+        stated = getattr(import_module(module), attribute, None)
+    # Whatever a module of somebody else's does when it is imported; a name of an empty part is a ValueError.
+    except Exception as error:
+        problem = f", and importing {module!r} ends in {type(error).__name__}: {error}"
+    finally:
+        if absent and here in sys.path:
+            sys.path.remove(here)
+    if not isinstance(stated, Board):
         raise BadConfiguration(
-            where="export.target",
-            expected=f"one of {', '.join(BOARDS)}",
-            got=repr(name),
-            remedy=f"{alike[0]}, or leave the option out"
-            if (alike := difflib.get_close_matches(name, BOARDS, 1, 0.5))
-            else "choose the board with the same microcontroller, or leave the option out",
+            where=where,
+            expected="a Board of export.boards by the name of its module and its own, module:NAME",
+            got=repr(name) + (problem or f", which is {stated!r:.80}"),
+            remedy="run where the module can be imported, and write BOARD = Board(...) there",
         )
-    return BOARDS[name]
+    BOARDS.add(stated, module)
+    return stated

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from export.boards.ecosystem import CMake, Ecosystem
+from export.boards.ecosystem import Arduino, CMake, Ecosystem
 from qtorch.errors import BadConfiguration
 
 __all__ = ["KIB", "MIB", "Board", "Supply"]
@@ -73,6 +73,20 @@ class Board:
             raise self._lacks("clock_hz", "Hz of the processor", "give what the ecosystem's start-up code sets")
         if isinstance(self.ecosystem, CMake):
             self._require_linkable(self.ecosystem)
+
+    def require_project(self) -> None:
+        """See that a firmware project can be written for the board.
+
+        Raises:
+            BadConfiguration: TFLite Micro does not run there, and its ecosystem has no project in plain C.
+        """
+        if not self.tflm and not isinstance(self.ecosystem, Arduino):
+            raise BadConfiguration(
+                where="export.firmware",
+                expected="a board that runs TFLite Micro, or one of Arduino's, whose project in plain C there is",
+                got=f"{self.name}, with tflm=False and a project of {type(self.ecosystem).__name__}",
+                remedy="leave export.firmware out, and put <name>_model.c and .h of export.c into a project of yours",
+            )
 
     def _require_linkable(self, ecosystem: CMake) -> None:
         """CMake has no list of boards: what is not told here would be the project of the machine that compiles."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.boards import BOARDS, Board
+from export.boards import HOST, Board, machine_of
 from export.c.network import CNetwork, c_network
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
-from firmware.emulation import MACHINES, Footprint, Options
+from firmware.emulation import Footprint, Options
 from firmware.emulation.build import compile_model, weigh
 from qtorch.errors import BadConfiguration
 
@@ -39,7 +39,7 @@ class CModel:
 def c_model(
     name: str,
     graph: Graph,
-    board: Board = BOARDS["host"],
+    board: Board = HOST,
     speed: bool = False,
     layouts: Sequence[TensorLayout] = (),
 ) -> CModel:
@@ -85,8 +85,8 @@ def fitting_source(
 
 def _compiled(board: Board, name: str, source: CSource) -> Footprint | None:
     """What the board's compiler makes of the model; ``None`` where it is not installed."""
-    machine = next((machine for machine in MACHINES.values() if machine.cpu == board.cpu), None)
-    if machine is None or machine.kind == "host" or shutil.which(machine.compiler) is None:
+    machine = machine_of(board)
+    if machine is None or shutil.which(machine.compiler) is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         return weigh(machine, compile_model(machine, source.files, name, Path(folder), Options()).objects)

@@ -1,4 +1,4 @@
-"""An export as one call: a network or a checkpoint in, a :class:`~export.bundle.bundle.Bundle` out.
+"""An export as one call: a network that any loop trained in, a :class:`~export.bundle.bundle.Bundle` out.
 
-:mod:`export` gives these functions by their names.
+In: a network, data in whatever form they come, choices by name. For :mod:`export`, which gives its function by name.
 """

@@ -15,7 +15,6 @@ from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.calls.choices import Choice, everything, options_of
-from export.console.progress import told
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
@@ -97,7 +96,7 @@ def export_network(
         test_inputs, test_targets, figures, better, interface, class_names, config,
     )  # fmt: skip
     with temporary_files():
-        bundle = make_bundle(subject, called, choice.options, stage=told, attempted=choice.attempted)
+        bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle
     write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)

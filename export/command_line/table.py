@@ -39,6 +39,11 @@ COMMANDS: Mapping[str, Command] = {
         Command("test", "figures on the test data", "export.pipeline.training:test_command"),
         Command("predict", "outputs for data of one's own", "export.pipeline.training:predict_command"),
         Command("export", "a checkpoint to the files of a device", "export.commands.export:export_command"),
+        Command(
+            "quantize",
+            "a float checkpoint from elsewhere, without training",
+            "export.commands.quantize:quantize_command",
+        ),
         Command("verify", "repeat the parity check of a model file", "export.commands.verify:verify_command"),
         Command("profile", "what an inference takes, layer by layer", "export.commands.profile:profile_command"),
         Command("summary", "what stands in a .tflite file", "export.commands.summary:summary_command"),

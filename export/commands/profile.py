@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from export.boards import BOARDS, Board, Supply
+from export.boards import BOARDS, Board, Supply, board
 from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table
@@ -66,7 +66,8 @@ class ProfileOptions:
 
     def __post_init__(self) -> None:
         _require_known("--machine", self.machine, _counting())
-        _require_known("--board", self.board, _with_clock())
+        for name in self.board:
+            board(name, "--board", _with_clock())
         if (self.milliamps is None) != (self.volts is None):
             raise BadConfiguration(
                 where="--milliamps, --volts", expected="both or neither", got=f"{self.milliamps} mA, {self.volts} V",
@@ -84,9 +85,9 @@ def profile_command(arguments: Sequence[str]) -> None:
     """
     options = read_options(ProfileOptions, arguments, "profile")
     machines = dict.fromkeys(options.machine or _counting())
-    boards = dict.fromkeys(options.board or _with_clock())
+    boards = [board(name, "--board", _with_clock()) for name in dict.fromkeys(options.board or _with_clock())]
     model = read_model(options.model)
-    counted = _profile(model, options, [MACHINES[name] for name in machines], [BOARDS[name] for name in boards])
+    counted = _profile(model, options, [MACHINES[name] for name in machines], boards)
     if options.json:
         print(as_json({"macs": counted.macs, **asdict(counted)}))
     else:
@@ -111,7 +112,7 @@ def _counting() -> list[str]:
 
 def _with_clock() -> list[str]:
     """Names of the boards that have a time: the host has none."""
-    return [name for name, board in BOARDS.items() if board.clock_hz is not None]
+    return [name for name, each in BOARDS.items() if each.clock_hz is not None]
 
 
 def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine], boards: Sequence[Board]) -> Profile:

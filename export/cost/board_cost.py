@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.boards import Board
-from export.cost.board_estimate import estimates, machine_of
+from export.boards import Board, machine_of
+from export.cost.board_estimate import estimates
 from export.cost.machines import on_machine
 from export.graph.ir import Graph
 

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from export.boards import Board, Supply
-from export.cost.machines import MachineProfile, all_machines
+from export.boards import Board, Supply, machine_of
+from export.cost.machines import MachineProfile
 from firmware.emulation import Machine
-from qtorch.errors import BadConfiguration
 
-__all__ = ["Estimate", "estimates", "machine_of"]
+__all__ = ["Estimate", "estimates"]
 
 #: What one cycle for each instruction leaves out, by processor, where that makes it the least: cycles without waiting
 #: for memory, from Arm's technical reference manuals. How often each runs is not counted. (The Cortex-M3 and M4 may
@@ -76,25 +75,6 @@ def estimates(
         for each in boards
         if each.clock_hz is not None
     )
-
-
-def machine_of(board: Board) -> Machine | None:
-    """The emulated machine that counts for a board: its own microcontroller first, then one with its processor.
-
-    Raises:
-        BadConfiguration: the board's record names a machine that is not there, or has another processor.
-    """
-    same = {machine.name: machine for machine in all_machines() if machine.cpu == board.cpu}
-    if board.machine is None:
-        return next(iter(same.values()), None)
-    if board.machine not in same:
-        raise BadConfiguration(
-            where=f"board {board.name!r}: machine",
-            expected=f"an emulated machine with its processor, {board.cpu}: {', '.join(same) or 'there is none'}",
-            got=repr(board.machine),
-            remedy="choose one, or leave the field out",
-        )
-    return same[board.machine]
 
 
 def _estimate(

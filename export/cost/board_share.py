@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from export.boards import BOARDS, Board
+from export.boards import BOARDS, HOST, Board
 
 __all__ = ["BoardShare", "board_shares", "in_a_line", "in_lines"]
 
@@ -49,9 +49,7 @@ class BoardShare:
         return asdict(self)
 
 
-def board_shares(
-    metrics: Mapping[str, Any], target: Board = BOARDS["host"], project: bool = False
-) -> tuple[BoardShare, ...]:
+def board_shares(metrics: Mapping[str, Any], target: Board = HOST, project: bool = False) -> tuple[BoardShare, ...]:
     """Of the board that an export is made for; of some well-known ones where that is the host.
 
     Plain C where it was written; else the file in TFLite Micro, on boards that run it. Both where a project is made,

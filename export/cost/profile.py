@@ -18,6 +18,7 @@ from export.graph.ir import Graph
 from export.tflite.arena import smallest_arena
 from export.tflite.summary import ModelSummary
 from firmware.emulation import Machine
+from qtorch.progress import steps
 
 __all__ = ["Profile", "file_profile", "profile"]
 
@@ -52,7 +53,7 @@ def profile(
     model: bytes,
     graph: Graph,
     machines: Sequence[Machine],
-    boards: Sequence[Board] = tuple(BOARDS.values()),
+    boards: Sequence[Board] | None = None,
     *,
     samples: int = 8,
     speed: bool = False,
@@ -67,7 +68,7 @@ def profile(
         model: the file.
         graph: what it holds, with names to show.
         machines: to count on; those without a counter are passed over.
-        boards: to estimate.
+        boards: to estimate; all if ``None``.
         samples: that each machine computes; random codes.
         speed: build the C for speed rather than size.
         each_layer: also count every layer by itself, which takes a build and a run for each.
@@ -80,19 +81,23 @@ def profile(
     """
     counting = [machine for machine in machines if machine.unit is not None]
     core = _integer_core(graph)
-    counted = tuple(on_machine(core, machine, samples, speed) for machine in counting)
+    counted = tuple(
+        on_machine(core, machine, samples, speed) for machine in steps(counting, "counting on emulated machines")
+    )
     running = [machine for machine, each in zip(counting, counted, strict=True) if not each.absent]
     layers = tuple(
-        graph_layer(graph, i, node, running if each_layer else [], samples, speed) for i, node in enumerate(graph.nodes)
+        graph_layer(graph, i, node, running if each_layer else [], samples, speed)
+        for i, node in enumerate(steps(graph.nodes, "counting each layer by itself"))
     )
     arena_bytes, arena_absent = _arena(model)
+    wanted = tuple(BOARDS.values()) if boards is None else boards
     return Profile(
         model_bytes=len(model),
         arena_bytes=arena_bytes,
         arena_absent=arena_absent,
         layers=layers,
         machines=counted,
-        boards=estimates(counted, boards, supply, clock_hz, cycles_per_instruction),
+        boards=estimates(counted, wanted, supply, clock_hz, cycles_per_instruction),
     )
 
 

@@ -81,9 +81,11 @@ def firmware_project(
         layouts: of the model's inputs and outputs, which README and sketch then speak of.
 
     Raises:
-        BadConfiguration: the bundle lacks a file: plain C where TFLite Micro does not run on the board; else what
-            exports with float inputs and those made without TFLite Micro's Python package lack.
+        BadConfiguration: there is no project for such a board. Or the bundle lacks a file: plain C where TFLite Micro
+            does not run on the board; else what exports with float inputs and those made without TFLite Micro's Python
+            package lack.
     """
+    board.require_project()
     name = c_identifier(name)
     needed = [f"{name}{suffix}" for suffix in (_MODEL_FILES if board.tflm else C_MODEL_FILES)]
     missing = [file for file in needed if file not in files]

@@ -88,7 +88,7 @@ def _sample(node: fx.Node) -> str:
 
 def registered_rows(network: fx.GraphModule) -> dict[str, str]:
     """The rows of other packages that a network's ops are of, each with the module that it stands in."""
-    modules = ROWS.registered()
+    modules = ROWS.added()
     used = {op.row.name for op in network.modules() if isinstance(op, QuantizedOp)}
     return {name: modules[name] for name in sorted(used & modules.keys())}
 

@@ -7,81 +7,21 @@ from all rows is made of :data:`ROWS` when it is asked for, by :func:`of_rows`, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TypeVar
 
-from qtorch.discovery import left_out, stated_by_distributions
-from qtorch.errors import BadConfiguration
+from qtorch.discovery import Registry
 from qtorch.row.registration import require_registrable
 from qtorch.row.row import Row
 
-__all__ = ["GROUP", "ROWS", "Rows", "of_rows", "register"]
+__all__ = ["GROUP", "ROWS", "of_rows", "register"]
 
 #: Of the entry points that name a row, or a module whose ``ROW`` is one.
 GROUP = "qtorch.rows"
 
 T = TypeVar("T")
-
-
-class Rows(MutableMapping[str, Row]):
-    """The rows by name, those of installed distributions among them from the first look on.
-
-    They are not loaded earlier, because a package that states a row may itself be what imports this one, and have none
-    yet. Nor is time lost on them before something is prepared.
-
-    Attributes:
-        owners: the module of each row.
-    """
-
-    def __init__(self, own: Mapping[str, Row], owner: str) -> None:
-        self._rows = dict(own)
-        self.owners = dict.fromkeys(own, owner)
-        self._built_in = frozenset(own)
-        self._looked = False
-
-    def __getitem__(self, name: str) -> Row:
-        return self.all()[name]
-
-    def __setitem__(self, name: str, row: Row) -> None:
-        self._rows[name] = row
-        self.owners.setdefault(name, row.reference.__module__)
-
-    def __delitem__(self, name: str) -> None:
-        del self._rows[name], self.owners[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.all())
-
-    def __len__(self) -> int:
-        return len(self.all())
-
-    def all(self) -> Mapping[str, Row]:
-        """Every row."""
-        if not self._looked:
-            # First, because a package that is loaded may look at the rows.
-            self._looked = True
-            for stated in stated_by_distributions(GROUP, Row, "ROW"):
-                try:
-                    self.add(stated.what, stated.module)
-                except BadConfiguration as error:
-                    left_out(stated.where, str(error))
-        return self._rows
-
-    def add(self, row: Row, owner: str) -> None:
-        """See :func:`register`; ``owner`` is the module that the row stands in."""
-        if isinstance(row, Row) and self._rows.get(row.name) is row:
-            return
-        edition = getattr(row, "name", None)
-        earlier = edition not in self._built_in and self.owners.get(str(edition)) == owner
-        others = {name: other for name, other in self._rows.items() if not (earlier and name == edition)}
-        row = require_registrable(row, others, self.owners)
-        self._rows[row.name], self.owners[row.name] = row, owner
-
-    def registered(self) -> dict[str, str]:
-        """The module of each row that is not of this project."""
-        return {name: self.owners[name] for name in self.all() if name not in self._built_in}
 
 
 def _discover() -> dict[str, Row]:
@@ -98,7 +38,7 @@ def _discover() -> dict[str, Row]:
 
 
 #: Every row by name.
-ROWS = Rows(_discover(), __name__)
+ROWS: Registry[Row] = Registry(_discover(), __name__, kind=Row, group=GROUP, cell="ROW", require=require_registrable)
 
 
 def register(row: Row) -> Row:

@@ -185,8 +185,9 @@ class Sample:
 
     ``arrays`` has every input; those in ``constants`` (and every role that can only be a constant) stand in the file,
     the others have the batch as their first axis. ``qparams`` has the output as well (``"output"``, or ``"output_0"``,
-    ... of an op with many). Two words in a label are read by the tests: "alike" says that the outputs are, on purpose;
-    "TFLM alone" that other engines' kernels compute something else here.
+    ... of an op with many). Words in a label are read by ``export.row_parity``: "alike" says that the outputs are, on
+    purpose; "TFLM alone" that other engines' kernels compute something else here, and so does the float function;
+    "cancelled" that sums cancel, of which float32 keeps nothing; "no float form" that no call of PyTorch computes it.
     """
 
     label: str

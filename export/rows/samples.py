@@ -1,0 +1,72 @@
+"""A row's sample as a graph of one op, and what the row's own functions compute of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.graph.interpret import float_reference, widened
+from export.graph.ir import Graph, Node, Value, check
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.row.row import Row, Sample
+
+__all__ = ["batch_of", "float_outputs", "reference_outputs", "runtime_arrays", "sample_graph"]
+
+
+def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
+    """The graph of one op, for ``batch`` samples at a time; values are named as their roles.
+
+    Raises:
+        MalformedGraph: the sample's grids are none that the row's constraints allow.
+    """
+    values = {}
+    roles = _roles(row, sample)
+    fixed = sample.constants | set(() if row.variadic else row.roles[row.runtime :])
+    for role in roles:
+        array = sample.arrays[role]
+        shape = array.shape if role in fixed else (batch, *array.shape[1:])
+        values[role] = Value(shape, sample.qparams[role], array if role in fixed else None)
+    outputs = _outputs(sample)
+    for role, array in zip(outputs, reference_outputs(row, sample), strict=True):
+        values[role] = Value((batch, *array.shape[1:]), sample.qparams[role])
+    node = Node(row.name, sample.attrs, roles, outputs)
+    return check(Graph(values, (node,), tuple(role for role in roles if role not in fixed), outputs))
+
+
+def _roles(row: Row, sample: Sample) -> tuple[str, ...]:
+    return tuple(role for role in row.input_roles(len(sample.arrays)) if role in sample.arrays)
+
+
+def _outputs(sample: Sample) -> tuple[str, ...]:
+    return tuple(role for role in sample.qparams if role.startswith("output"))
+
+
+def reference_outputs(row: Row, sample: Sample, rounding: Rounding = Rounding.DOUBLE) -> tuple[np.ndarray, ...]:
+    """The outputs' codes for the sample's batch, as the row's integer reference has them."""
+    codes = {role: widened(array) for role, array in sample.arrays.items()}
+    grids = {role: q.grid for role, q in sample.qparams.items() if q is not None}
+    computed = row.reference(sample.attrs, codes, grids, rounding)
+    return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
+
+
+@torch.no_grad()
+def float_outputs(row: Row, sample: Sample) -> tuple[np.ndarray, ...]:
+    """What the row's float function makes of the numbers that the sample's codes stand for."""
+    numbers = {
+        role: torch.from_numpy(np.ascontiguousarray(a if (q := sample.qparams[role]) is None else q.dequantize(a)))
+        for role, a in sample.arrays.items()
+    }
+    node = Node(row.name, sample.attrs, _roles(row, sample), _outputs(sample))
+    computed = float_reference(node, {role: tensor.to(torch.float32) for role, tensor in numbers.items()}, {})
+    return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
+
+
+def batch_of(sample: Sample) -> int:
+    """How many samples the case has."""
+    return len(next(array for role, array in sample.arrays.items() if role not in sample.constants))
+
+
+def runtime_arrays(graph: Graph, sample: Sample) -> tuple[np.ndarray, ...]:
+    """What :func:`sample_graph` is fed with."""
+    return tuple(sample.arrays[role] for role in graph.inputs)
