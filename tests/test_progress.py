@@ -112,7 +112,7 @@ def test_an_export_of_a_checkpoint_names_them_on_stderr(
             time.sleep(0.5)
         raise ParityError("far enough")
 
-    monkeypatch.setattr("export.commands.export.make_bundle", slow)
+    monkeypatch.setattr("export.lightning_run.exported_run.make_bundle", slow)
     assert export_command.main([str(fuel_out / "fuel.ckpt"), "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr()
     assert "working ...\n" in printed.err

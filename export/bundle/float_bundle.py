@@ -19,13 +19,9 @@ __all__ = ["float_bundle"]
 
 
 def float_bundle(
-    subject: Subject,
-    name: str,
-    options: ExportOptions,
-    kind: FloatFormat,
-    checkpoint: bytes | None,
+    subject: Subject, name: str, options: ExportOptions, kind: FloatFormat, checkpoint: bytes | None,
     attempted: Attempted,
-) -> Bundle:
+) -> Bundle:  # fmt: skip
     """Export the float network in a float format.
 
     Args:

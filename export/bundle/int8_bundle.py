@@ -52,7 +52,7 @@ def int8_bundle(
     target = board(options.target)
     phases = Phases(_phase_count(options, target), dict(subject.history.seconds))
     with phases.together():
-        return _bundle(subject, name, options, checkpoint, target, phases, attempted)
+        return _bundle(subject, name, options, checkpoint, attempted, target, phases)
 
 
 def _phase_count(options: ExportOptions, target: Board) -> int:
@@ -60,13 +60,13 @@ def _phase_count(options: ExportOptions, target: Board) -> int:
 
 
 def _counts(options: ExportOptions, target: Board) -> bool:
-    """Whether one inference is counted on an emulated machine."""
+    """Whether one inference is to be counted on an emulated machine."""
     return options.writes_c and target.cpu != "host"
 
 
 def _bundle(
-    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, target: Board, phases: Phases,
-    attempted: Attempted,
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, attempted: Attempted, target: Board,
+    phases: Phases,
 ) -> Bundle:  # fmt: skip
     network = _quantized(subject, options, phases)
     files = int8_files(subject, network, name, target, options, phases, attempted)
@@ -75,15 +75,13 @@ def _bundle(
     project = options.firmware is not None and "firmware" not in attempted.left_out
     metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
     with phases("writing the report, with what each layer costs"):
-        texts = {
-            **(files.c.files if files.c else {}),
-            **device_headers(name, files, subject.ends.interface, proven.codes),
-        }
+        headers = device_headers(name, files, subject.ends.interface, proven.codes)
         facts = facts_of(
             subject, name, metrics, proven.report.as_json(), files.graph, network, _tested(subject), measured.errors,
             options.input_layout, measured.records,
         )  # fmt: skip
         report = page(facts).encode()
+    texts = {**(files.c.files if files.c else {}), **headers}
     contents = {
         f"{name}.tflite": files.file.data,
         **({} if options.strip else {f"{name}_named.tflite": files.file.named}),
@@ -152,7 +150,8 @@ def _measured(
     counted: dict[str, Any] = {}
     if _counts(options, target):
         with phases(f"counting one inference on the processor of {target.name}", "counting"):
-            counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
+            if files.c is not None:
+                counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
     tested = _tested(subject)
     with phases("measuring what each tensor loses"):
         errors = (

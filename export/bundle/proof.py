@@ -83,7 +83,7 @@ def proof(
             _verify_float_interface(graph, files.final, files.file.data, codes)
         written: dict[str, FormFiles] = {}
         for form in forms:
-            with stage(f"--export.{form.option}"), attempted(form.option):
+            with attempted(form.option), stage(f"--export.{form.option}"):
                 written[form.option] = form.write(name, files.final, codes)
         for each in written.values():
             report = replace(report, engines={**report.engines, **each.engines})

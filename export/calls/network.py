@@ -21,6 +21,7 @@ from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
 from qtorch.features import Interface
 from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.progress import in_lines
 
 __all__ = ["export_network"]
 
@@ -95,7 +96,7 @@ def export_network(
         called, prepared, network if prepared is None else float_network, calibration, None,
         test_inputs, test_targets, figures, better, interface, class_names, config,
     )  # fmt: skip
-    with temporary_files():
+    with in_lines(), temporary_files():
         bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle

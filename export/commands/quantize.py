@@ -52,8 +52,7 @@ def quantize_command(arguments: Sequence[str]) -> None:
         if asked.test is not None:
             test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
             _require_targets(test, asked.test)
-    with in_lines():
-        bundle = _exported(read.net, out, asked.name, calibration, test, config, options)
+    bundle = _exported(read.net, out, asked.name, calibration, test, config, options)
     notes = (*read.remarks, *calibration.remarks)
     show((Line(), *(Line(note, "attention") for note in notes), Line(), *whole_page(bundle)))
 

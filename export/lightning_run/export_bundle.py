@@ -19,7 +19,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
-from qtorch.progress import stage
+from qtorch.progress import in_lines, stage
 
 __all__ = ["ExportBundle"]
 
@@ -58,7 +58,7 @@ class ExportBundle(pl.Callback):
             return
         name = self.name or run.task
         probe_export(self.out, self.options, name)
-        with stage("trying the export before anything is trained"):
+        with in_lines(), stage("trying the export before anything is trained"):
             subject = subject_of(run)
             dry_run(subject.networks, subject.inputs.get("train"), name, self.options)
 
@@ -72,6 +72,9 @@ class ExportBundle(pl.Callback):
         checkpoint = checkpoint_of(trainer)
         if not trainer.is_global_zero:
             return
+        if trainer.progress_bar_callback is not None:
+            # Training is over, and with it its bar, which some would go on drawing until all hooks are.
+            trainer.progress_bar_callback.teardown(trainer, pl_module, "fit")
         run, content = self._run(trainer, pl_module), checkpoint_bytes(checkpoint)
         name = self.name or run.task
         with kept_until_exported(content, self.out, name, self.options):

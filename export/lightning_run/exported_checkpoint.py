@@ -14,7 +14,7 @@ from export.calls.choices import options_of
 from export.lightning_run.exported_run import export_run
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import load_run
-from qtorch.progress import stage
+from qtorch.progress import in_lines, stage
 
 __all__ = ["export_checkpoint"]
 
@@ -50,7 +50,7 @@ def export_checkpoint(
     asked = options_of(options, choices)
     with suppress(OSError):
         finish_interrupted(path.parent)
-    with stage("opening the checkpoint"):
+    with in_lines(), stage("opening the checkpoint"):
         run = load_run(path)
     called = name or run.task
     probe_export(folder, asked, called)

@@ -11,6 +11,7 @@ from export.bundle.make import make_bundle
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import Run
+from qtorch.progress import in_lines
 
 __all__ = ["export_run"]
 
@@ -34,7 +35,7 @@ def export_run(
         ParityError: a comparison that must be exact is not.
         BadInput: the network can't be exported, or a folder can't be written.
     """
-    with temporary_files():
+    with in_lines(), temporary_files():
         bundle = make_bundle(subject_of(run, data_seconds), name, options, content)
     if checkpoint is None:
         bundle.files[f"{bundle.name}.ckpt"] = content

@@ -162,7 +162,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
     if not cli.trainer.is_global_zero:
         return
     content = checkpoint_bytes(checkpoint)
-    with kept_until_exported(content, out, name, options), in_lines():
+    with kept_until_exported(content, out, name, options):
         bundle = export_run(run, content, out, name, options, data_seconds)
     summary = arrays.summary
     about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
