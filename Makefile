@@ -4,7 +4,8 @@
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, the core of the tests, the wheel
 # make wheel  what is published, wheel and source distribution, in dist
 # make check  lint, types, who may import whom, and how many lines there are
-# make bench  measure everything, and make the README's tables anew
+# make docs   build the site with these pages into build/site, and open it
+# make bench  measure everything, and make the documentation's tables anew
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observe
 # TensorBoard, which one of two loggers writes for, is an extra.
 LOWEST_WITHOUT := tests/test_lightning.py::test_print_config_and_both_loggers
 
-.PHONY: run test sweep test-lowest check bench wheel clean
+.PHONY: run test sweep test-lowest check docs bench wheel clean
 
 run: $(VENV)/.core
 	$(BIN)/python -m recipes.fuel_qat
@@ -40,6 +41,12 @@ check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.house
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -f docs/site/mkdocs.yml
+	@echo "build/site/index.html"
+	@if [ -t 1 ] && [ -z "$$CI" ] && [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	  $(BIN)/python -m webbrowser -t "file://$(CURDIR)/build/site/index.html"; fi
 
 # The wheel is built from the source distribution, in a folder of its own: what an earlier build left is not in it.
 wheel: $(VENV)/.test-$(EXTRAS)
@@ -65,4 +72,8 @@ $(LOWEST)/.core: pyproject.toml constraints-lowest.txt
 
 $(VENV)/.test-$(EXTRAS): $(VENV)/.core
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[$(EXTRAS)]
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[docs]
 	touch $@

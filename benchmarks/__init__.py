@@ -1,1 +1,1 @@
-"""What things cost and reach, measured: ``make bench`` writes ``benchmarks/results`` and the README's tables."""
+"""What things cost and reach, measured: ``make bench`` writes ``benchmarks/results`` and the documentation's tables."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [SUITE ...]``: measure, write ``benchmarks/results``, and make the README's tables anew."""
+"""``python -m benchmarks [SUITE ...]``: measure, write ``benchmarks/results``, make the documentation's tables anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-from benchmarks.results import README, measured, save, with_tables
+from benchmarks.results import measured, save, write_tables
 from benchmarks.suites import SUITES
 from qtorch.errors import BadConfiguration
 
@@ -48,9 +48,9 @@ def main() -> None:
         save(suite, found)
         print(f"{suite.name}, measured in {time.perf_counter() - started:.0f} s", *suite.table(found), "", sep="\n")
         sys.stdout.flush()
-        README.write_text(with_tables(README.read_text(), [suite]))
+        write_tables([suite])
     if given.tables:
-        README.write_text(with_tables(README.read_text(), chosen))
+        write_tables(chosen)
     if given.suite and refused:
         raise SystemExit(2)
 

@@ -1,4 +1,4 @@
-"""Results as JSON files, and the README's tables made from them."""
+"""Results as JSON files, and the tables of the documentation made from them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from benchmarks.suite import Suite
 
-__all__ = ["README", "RESULTS", "load", "measured", "save", "with_tables"]
+__all__ = ["PAGES", "RESULTS", "load", "measured", "save", "write_tables"]
 
-README = Path(__file__).parents[1] / "README.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+#: Where tables stand, each suite's in one of them.
+PAGES = (_DOCS / "benchmarks.md", _DOCS / "devices.md")
 RESULTS = Path(__file__).parent / "results"
 #: More than a table shows, so that what it shows is rounded once.
 _DIGITS = 6
@@ -44,22 +46,28 @@ def measured(suites: Iterable[Suite]) -> list[Suite]:
     return [suite for suite in suites if (RESULTS / f"{suite.name}.json").exists()]
 
 
-def with_tables(readme: str, suites: Iterable[Suite]) -> str:
-    """The text with each suite's table, between its two comments, made anew from its file.
+def write_tables(suites: Iterable[Suite], pages: Sequence[Path] = PAGES) -> None:
+    """Each suite's table, between its two comments on the one page that has them, made anew from its file.
 
     Raises:
-        ValueError: a suite has no place, or several.
+        ValueError: a suite has no place, or several; then no page is written.
     """
+    texts = {page: page.read_text() for page in pages}
     for suite in suites:
         begin, end = f"<!-- python -m benchmarks {suite.name} -->\n", f"<!-- end of {suite.name} -->\n"
         place = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
-        if len(place.findall(readme)) != 1:
+        places = [page for page, text in texts.items() for _ in place.findall(text)]
+        if len(places) != 1:
             raise ValueError(
-                f"README.md: expected {begin.strip()} and {end.strip()} once, got {readme.count(begin)} times"
+                f"{', '.join(page.name for page in pages)}: expected {begin.strip()} and {end.strip()} once, got "
+                f"{len(places)} times"
             )
         body = "\n".join(suite.table(load(suite)))
-        readme = place.sub(lambda _, text=f"{begin}{body}\n{end}": text, readme)  # type: ignore[misc]
-    return readme
+        table = f"{begin}{body}\n{end}"
+        texts[places[0]] = place.sub(lambda _, table=table: table, texts[places[0]])  # type: ignore[misc]
+    for page, text in texts.items():
+        if text != page.read_text():
+            page.write_text(text)
 
 
 def _rounded(found: Any) -> Any:

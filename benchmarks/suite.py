@@ -1,4 +1,4 @@
-"""A benchmark: what measures, and how what it found reads in the README."""
+"""A benchmark: what measures, and how what it found reads in the documentation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Suite:
     """One of the tables.
 
     Attributes:
-        name: on the command line, of its JSON file and of its place in the README.
+        name: on the command line, of its JSON file and of its place in ``docs``.
         purpose: a sentence for ``--help``.
         measure: takes minutes; returns a JSON object.
         table: of such an object, the Markdown lines.

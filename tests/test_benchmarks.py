@@ -1,8 +1,9 @@
-"""Failing workers are reported, environments are whole or absent, the README's tables are those of the JSON."""
+"""Failing workers are reported, environments are whole or absent, the documentation's tables are those of the JSON."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,21 +91,32 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     suite = Suite("mine", "Mine.", dict, lambda found: markdown_table(["a", "b"], found["rows"]))
     results.save(suite, {"rows": [[1, 2 / 3]]})
-    readme = "before\n<!-- python -m benchmarks mine -->\nold\n<!-- end of mine -->\nafter\n"
-    made = results.with_tables(readme, [suite])
-    assert made == readme.replace("old", "| a | b |\n|---|---|\n| 1 | 0.666667 |")
-    assert results.with_tables(made, [suite]) == made
-    with pytest.raises(ValueError, match=r"README.md: expected .* got 0 times"):
-        results.with_tables("", [suite])
+    text = "before\n<!-- python -m benchmarks mine -->\nold\n<!-- end of mine -->\nafter\n"
+    first, second = pages = (tmp_path / "first.md", tmp_path / "second.md")
+    first.write_text("none here\n")
+    second.write_text(text)
+    for _ in range(2):
+        results.write_tables([suite], pages)
+        assert second.read_text() == text.replace("old", "| a | b |\n|---|---|\n| 1 | 0.666667 |")
+        assert first.read_text() == "none here\n"
+    with pytest.raises(ValueError, match=r"first.md: expected .* got 0 times"):
+        results.write_tables([suite], [first])
+    first.write_text(text)
+    with pytest.raises(ValueError, match=r"first.md, second.md: expected .* got 2 times"):
+        results.write_tables([suite], pages)
+    assert first.read_text() == text
 
 
-def test_the_readme_has_the_tables_of_the_results() -> None:
-    readme = results.README.read_text()
+def test_the_pages_have_the_tables_of_the_results(tmp_path: Path) -> None:
     suites = results.measured(SUITES.values())
-    assert suites
-    assert results.with_tables(readme, suites) == readme, "run python -m benchmarks --tables"
-    named = re.findall(r"<!-- python -m benchmarks (\w+) -->", readme)
-    assert set(named) <= SUITES.keys()
+    assert {suite.name for suite in suites} == SUITES.keys()
+    copies = [Path(shutil.copy(page, tmp_path)) for page in results.PAGES]
+    results.write_tables(suites, copies)
+    assert [copy.read_text() for copy in copies] == [page.read_text() for page in results.PAGES], (
+        "run python -m benchmarks --tables"
+    )
+    named = re.findall(r"<!-- python -m benchmarks (\w+) -->", "".join(page.read_text() for page in copies))
+    assert sorted(named) == sorted(SUITES)
 
 
 def test_what_is_less_than_all_is_not_said_to_be_all() -> None:
@@ -210,11 +222,12 @@ def test_a_suite_that_lacks_something_keeps_its_results(
     working = Suite("working", "Works.", lambda: {"word": "new"}, lambda found: [found["word"]])
     monkeypatch.setattr(benchmarks_main, "SUITES", {"lacking": lacking, "working": working})
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(benchmarks_main, "README", tmp_path / "README.md")
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(benchmarks_main, "write_tables", lambda suites: results.write_tables(suites, [page]))
     places = "".join(
         f"<!-- python -m benchmarks {name} -->\nold\n<!-- end of {name} -->\n" for name in ("lacking", "working")
     )
-    (tmp_path / "README.md").write_text(places)
+    page.write_text(places)
     results.save(lacking, {"word": "measured"})
     before = (tmp_path / "results" / "lacking.json").read_text()
     monkeypatch.setattr(sys, "argv", ["benchmarks"])
@@ -225,7 +238,7 @@ def test_a_suite_that_lacks_something_keeps_its_results(
         in said.err
     )
     assert "new" in said.out
-    assert (tmp_path / "README.md").read_text() == places.replace("working -->\nold", "working -->\nnew")
+    assert page.read_text() == places.replace("working -->\nold", "working -->\nnew")
     assert (tmp_path / "results" / "lacking.json").read_text() == before
     # Whoever asks for it by name gets an exit code.
     monkeypatch.setattr(sys, "argv", ["benchmarks", "lacking"])

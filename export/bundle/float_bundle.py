@@ -7,21 +7,25 @@ from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.float_formats import float_files
 from export.bundle.metrics import Measured, float_metrics, json_bytes
-from export.console.progress import Stage
 from export.figures.judgement import judgement
 from export.figures.subject import Subject
 from export.graph.build import FloatFormat
 from export.html.facts import facts_of
 from export.html.page import page
 from export.options import ExportOptions
+from qtorch.progress import stage
 
 __all__ = ["float_bundle"]
 
 
 def float_bundle(
-    subject: Subject, name: str, options: ExportOptions, kind: FloatFormat, checkpoint: bytes | None, stage: Stage,
+    subject: Subject,
+    name: str,
+    options: ExportOptions,
+    kind: FloatFormat,
+    checkpoint: bytes | None,
     attempted: Attempted,
-) -> Bundle:  # fmt: skip
+) -> Bundle:
     """Export the float network in a float format.
 
     Args:
@@ -30,7 +34,6 @@ def float_bundle(
         options: how to export.
         kind: their format.
         checkpoint: the file that the networks are kept in, if they are in one.
-        stage: told what is being done.
         attempted: what nobody asked for by name.
 
     Raises:

@@ -15,7 +15,6 @@ from export.bundle.manifest import TIMINGS
 from export.bundle.metrics import Measured, int8_metrics, json_bytes
 from export.bundle.phases import Phases
 from export.bundle.proof import proof
-from export.console.progress import Stage
 from export.cost.board_cost import board_cost
 from export.cost.choice_cost import choice_costs
 from export.device.firmware_project import firmware_project
@@ -34,7 +33,7 @@ __all__ = ["int8_bundle"]
 
 
 def int8_bundle(
-    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, stage: Stage, attempted: Attempted
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, attempted: Attempted
 ) -> Bundle:
     """Export a network as integers.
 
@@ -43,7 +42,6 @@ def int8_bundle(
         name: of the model, a C identifier.
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one.
-        stage: told what is being done.
         attempted: what nobody asked for by name.
 
     Raises:
@@ -51,14 +49,41 @@ def int8_bundle(
         NotFinite, BadConfiguration: the network can't be exported.
         BadData: post-training quantization without training data.
     """
-    target, phases = board(options.target), Phases(stage, dict(subject.history.seconds))
+    target = board(options.target)
+    phases = Phases(_phase_count(options, target), dict(subject.history.seconds))
+    with phases.together():
+        return _bundle(subject, name, options, checkpoint, target, phases, attempted)
+
+
+def _phase_count(options: ExportOptions, target: Board) -> int:
+    return 7 + options.post_training + _counts(options, target)
+
+
+def _counts(options: ExportOptions, target: Board) -> bool:
+    """Whether one inference is counted on an emulated machine."""
+    return options.writes_c and target.cpu != "host"
+
+
+def _bundle(
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None, target: Board, phases: Phases,
+    attempted: Attempted,
+) -> Bundle:  # fmt: skip
     network = _quantized(subject, options, phases)
     files = int8_files(subject, network, name, target, options, phases, attempted)
     proven = proof(name, files, network, subject.inputs, target, options.forms, phases, attempted)
     measured = _measured(subject, network, files, target, options, phases)
     project = options.firmware is not None and "firmware" not in attempted.left_out
     metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
-    texts = {**(files.c.files if files.c else {}), **device_headers(name, files, subject.ends.interface, proven.codes)}
+    with phases("writing the report, with what each layer costs"):
+        texts = {
+            **(files.c.files if files.c else {}),
+            **device_headers(name, files, subject.ends.interface, proven.codes),
+        }
+        facts = facts_of(
+            subject, name, metrics, proven.report.as_json(), files.graph, network, _tested(subject), measured.errors,
+            options.input_layout, measured.records,
+        )  # fmt: skip
+        report = page(facts).encode()
     contents = {
         f"{name}.tflite": files.file.data,
         **({} if options.strip else {f"{name}_named.tflite": files.file.named}),
@@ -69,13 +94,8 @@ def int8_bundle(
         "parity.json": json_bytes(proven.report.as_json()),
         # Of all files the one that differs from one export to the next.
         TIMINGS: json_bytes({"seconds": {phase: round(spent, 3) for phase, spent in phases.seconds.items()}}),
+        "report.html": report,
     }
-    with phases("writing the report, with what each layer costs"):
-        facts = facts_of(
-            subject, name, metrics, proven.report.as_json(), files.graph, network, _tested(subject), measured.errors,
-            options.input_layout, measured.records,
-        )  # fmt: skip
-        contents["report.html"] = page(facts).encode()
     firmware = firmware_project(name, contents, target, files.layouts) if project else {}
     lines = tuple(form.line for form in proven.forms.values())
     return Bundle(
@@ -130,7 +150,7 @@ def _measured(
 ) -> Measured:
     """What the network takes on the board, what it loses on the data, and whether to ship it."""
     counted: dict[str, Any] = {}
-    if files.c is not None and target.cpu != "host":
+    if _counts(options, target):
         with phases(f"counting one inference on the processor of {target.name}", "counting"):
             counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
     tested = _tested(subject)

@@ -10,7 +10,6 @@ from export.bundle.bundle import Bundle
 from export.bundle.float_bundle import float_bundle
 from export.bundle.int8_bundle import int8_bundle
 from export.c_language.names import c_identifier
-from export.console.progress import Stage, silent
 from export.figures.handed_over import task_name
 from export.figures.subject import Subject
 from export.options import ExportOptions
@@ -19,7 +18,7 @@ __all__ = ["make_bundle"]
 
 
 def make_bundle(
-    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None, stage: Stage = silent,
+    subject: Subject, name: str, options: ExportOptions, checkpoint: bytes | None = None,
     attempted: Attempted | None = None,
 ) -> Bundle:  # fmt: skip
     """Export a trained network and verify it.
@@ -30,7 +29,6 @@ def make_bundle(
         name: of the model; becomes a C identifier.
         options: how to export.
         checkpoint: the file that the networks are kept in, if they are in one: the report has its hash.
-        stage: told what is being done; see :func:`export.console.progress.told`.
         attempted: what of the options nobody asked for by name; ``None``: all was asked for.
 
     Raises:
@@ -40,5 +38,5 @@ def make_bundle(
     """
     name = c_identifier(task_name(name))
     if options.format == "int8":
-        return int8_bundle(subject, name, options, checkpoint, stage, attempted or Attempted())
-    return float_bundle(subject, name, options, options.format, checkpoint, stage, attempted or Attempted())
+        return int8_bundle(subject, name, options, checkpoint, attempted or Attempted())
+    return float_bundle(subject, name, options, options.format, checkpoint, attempted or Attempted())

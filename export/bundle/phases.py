@@ -1,4 +1,4 @@
-"""What an export is doing, as somebody is told, and how long it takes."""
+"""What an export is doing, as is shown while it does it, and how long it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from export.console.progress import Stage
+from qtorch.progress import Stage, numbered, stage
 
 __all__ = ["Phases"]
 
@@ -17,12 +17,16 @@ class Phases:
     """The phases of one export.
 
     Attributes:
-        stage: told of each; see :func:`export.console.progress.told`.
+        count: of them.
         seconds: by name, of those that are timed.
     """
 
-    stage: Stage
+    count: int
     seconds: dict[str, float]
+
+    def together(self) -> Stage:
+        """A block that all of them lie directly in, so that each is shown with its number."""
+        return numbered("exporting", self.count)
 
     @contextmanager
     def __call__(self, words: str, timed: str = "") -> Iterator[None]:
@@ -33,7 +37,7 @@ class Phases:
             timed: adds its seconds under this name.
         """
         started = time.perf_counter()
-        with self.stage(words):
+        with stage(words):
             yield
         if timed:
             self.seconds[timed] = self.seconds.get(timed, 0.0) + time.perf_counter() - started

@@ -23,6 +23,7 @@ from export.parity.nodes import node_parity
 from export.parity.outputs import ParityReport, compare_file, corner_codes, parity
 from qtorch.capture.samples import taken
 from qtorch.ops.quantize import far_values
+from qtorch.progress import stage
 
 __all__ = ["Proof", "proof"]
 
@@ -82,7 +83,7 @@ def proof(
             _verify_float_interface(graph, files.final, files.file.data, codes)
         written: dict[str, FormFiles] = {}
         for form in forms:
-            with attempted(form.option):
+            with stage(f"--export.{form.option}"), attempted(form.option):
                 written[form.option] = form.write(name, files.final, codes)
         for each in written.values():
             report = replace(report, engines={**report.engines, **each.engines})

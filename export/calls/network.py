@@ -18,7 +18,6 @@ from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.calls.choices import Choice, everything, options_of
 from export.calls.network_forms import copied, network_of_call
-from export.console.progress import told
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
@@ -27,6 +26,7 @@ from qtorch.errors import BadInput
 from qtorch.features import Interface
 from qtorch.handed_over.data import Data, data_of, inputs_taken
 from qtorch.network.quantized_network import QuantizedNetwork
+from qtorch.progress import stage
 
 __all__ = ["export_network"]
 
@@ -101,7 +101,7 @@ def export_network(
         probe_export(folder, choice.options, called)
     takes = inputs_taken(net)
     before = net if prepared is None else None if float_network is None else copied("float_network", float_network)
-    with told("reading the data"):
+    with stage("reading the data"):
         training = data_of("calibration", calibration, takes)
         tested = Data(None, None) if test is None else data_of("test", test, takes)
     with _in_terms_of_the_call():
@@ -112,7 +112,7 @@ def export_network(
     remarks = tuple(filter(None, (training.remark, tested.remark)))
     subject = replace(subject, inputs=replace(subject.inputs, remarks=remarks))
     with temporary_files():
-        bundle = make_bundle(subject, called, choice.options, stage=told, attempted=choice.attempted)
+        bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle
     write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)

@@ -12,6 +12,7 @@ from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.terminal import show
 from export.lightning_run.exported_checkpoint import export_checkpoint
 from export.options import ExportOptions
+from qtorch.progress import in_lines
 
 __all__ = ["ExportCommandOptions", "export_command"]
 
@@ -46,4 +47,6 @@ def export_command(arguments: Sequence[str]) -> None:
         ParityError: a comparison that must be exact is not.
     """
     asked = read_options(ExportCommandOptions, arguments, "export")
-    show(whole_page(export_checkpoint(asked.checkpoint, asked.out, name=asked.name, options=asked.export)))
+    with in_lines():
+        bundle = export_checkpoint(asked.checkpoint, asked.out, name=asked.name, options=asked.export)
+    show(whole_page(bundle))

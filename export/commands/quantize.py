@@ -13,7 +13,6 @@ from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
 from export.console.page import Line
-from export.console.progress import told
 from export.console.terminal import show
 from export.figures.handed_over import output_shapes
 from export.float_networks.checkpoint import float_network
@@ -26,6 +25,7 @@ from qtorch.handed_over.tensors import samples_of
 from qtorch.lightning.classification import Classification, classification_metrics
 from qtorch.lightning.command_line.help_sections import SectionedParser
 from qtorch.lightning.regression import Regression, regression_metrics
+from qtorch.progress import in_lines, stage
 
 __all__ = ["quantize_command"]
 
@@ -45,15 +45,16 @@ def quantize_command(arguments: Sequence[str]) -> None:
     out = _folder(asked.out)
     options = _options(asked.export)
     config = QuantizationConfig(**_plain(asked.qat))
-    with told("opening the checkpoint"):
+    with in_lines(), stage("opening the checkpoint"):
         read = float_network(Path(asked.checkpoint), asked.model, below["model"])
-    with told("reading the data"):
+    with in_lines(), stage("reading the data"):
         calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
         test = None
         if asked.test is not None:
             test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
             _require_targets(test, asked.test)
-    bundle = _exported(read.net, out, asked.name, calibration, test, config, options)
+    with in_lines():
+        bundle = _exported(read.net, out, asked.name, calibration, test, config, options)
     notes = (*read.remarks, *calibration.remarks)
     show((Line(), *(Line(note, "attention") for note in notes), Line(), *whole_page(bundle)))
 

@@ -1,4 +1,4 @@
-"""The table of what can be exported, made from the rows: the README's copy of it is checked by a test."""
+"""The table of what can be exported, made from the rows: the copy in docs/operators.md is checked by a test."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from qtorch.errors import ParityError
 from qtorch.lightning.checkpoint import load_run
+from qtorch.progress import stage
 
 __all__ = ["VerifyOptions", "verify_command"]
 
@@ -74,7 +75,8 @@ def verify_command(arguments: Sequence[str]) -> None:
         _verify_float(graph, model)
         return
     codes = corner_codes(graph, _RANDOM_INPUTS)
-    report = parity(graph, model, codes)
+    with stage(f"comparing {len(codes[0]):,} inputs in every engine with the integers"):
+        report = parity(graph, model, codes)
     show([agreement_table(report.engines, report.judges, report.not_run), *_in_whose_place()])
 
 

@@ -1,4 +1,4 @@
-"""Lines, tables and progress in a terminal, and as plain text in a pipe.
+"""Lines and tables in a terminal, and as plain text in a pipe.
 
 For whoever prints. Knows nothing of networks.
 """

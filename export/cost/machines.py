@@ -15,6 +15,7 @@ from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
 from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
 from qtorch.errors import ParityError, UnsupportedLayer
+from qtorch.progress import stage
 
 __all__ = [
     "MachineProfile",
@@ -97,7 +98,8 @@ def on_machine(graph: Graph, machine: Machine, samples: int, speed: bool) -> Mac
     absent = available(machine) or _refusal(graph)
     if absent is None:
         try:
-            return replayed(graph, machine, samples, speed)
+            with stage(f"plain C on {machine.name}"):
+                return replayed(graph, machine, samples, speed)
         except EmulationFailure as error:
             absent = error.reason
         except UnsupportedLayer as error:

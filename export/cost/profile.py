@@ -18,6 +18,7 @@ from export.graph.ir import Graph
 from export.tflite.arena import smallest_arena
 from export.tflite.summary import ModelSummary
 from firmware.emulation import Machine
+from qtorch.progress import steps
 
 __all__ = ["Profile", "file_profile", "profile"]
 
@@ -80,10 +81,13 @@ def profile(
     """
     counting = [machine for machine in machines if machine.unit is not None]
     core = _integer_core(graph)
-    counted = tuple(on_machine(core, machine, samples, speed) for machine in counting)
+    counted = tuple(
+        on_machine(core, machine, samples, speed) for machine in steps(counting, "counting on emulated machines")
+    )
     running = [machine for machine, each in zip(counting, counted, strict=True) if not each.absent]
     layers = tuple(
-        graph_layer(graph, i, node, running if each_layer else [], samples, speed) for i, node in enumerate(graph.nodes)
+        graph_layer(graph, i, node, running if each_layer else [], samples, speed)
+        for i, node in enumerate(steps(graph.nodes, "counting each layer by itself"))
     )
     arena_bytes, arena_absent = _arena(model)
     wanted = tuple(BOARDS.values()) if boards is None else boards

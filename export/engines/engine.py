@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qtorch.numbers.fixedpoint import Rounding
+from qtorch.progress import stage
 
 __all__ = ["Engine", "InspectableEngine", "in_batches"]
+
+
+#: Runs after which an engine says how far it is: one of a small model takes microseconds.
+_RUNS = 64
 
 
 def _here() -> str:
@@ -65,5 +70,10 @@ def in_batches(
     one: Callable[[list[np.ndarray]], list[np.ndarray]], inputs: tuple[np.ndarray, ...], batch: int
 ) -> tuple[np.ndarray, ...]:
     """Outputs ``[samples, ...]`` of a function that takes ``batch`` samples of each input at a time."""
-    parts = [one([array[i : i + batch] for array in inputs]) for i in range(0, len(inputs[0]), batch)]
+    count, parts, together = len(inputs[0]), [], batch * _RUNS
+    with stage("inputs", count) as progress:
+        for start in range(0, count, together):
+            places = range(start, min(start + together, count), batch)
+            parts += [one([array[i : i + batch] for array in inputs]) for i in places]
+            progress.advance(together)
     return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 
 from export.engines.engine import InspectableEngine, in_batches
 from qtorch.numbers.fixedpoint import Rounding
+from qtorch.progress import hidden
 
 __all__ = ["ENGINES", "LITERT_DEFAULT", "LITERT_REFERENCE", "run_interpreter"]
 
@@ -49,8 +50,10 @@ def _interpreter(resolver: str, model: bytes, **options: Any) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     def ready(kind: Any) -> Any:
-        interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1, **options)
-        interpreter.allocate_tensors()
+        # It says by itself which kernels it takes.
+        with hidden():
+            interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kind, num_threads=1, **options)
+            interpreter.allocate_tensors()
         return interpreter
 
     try:

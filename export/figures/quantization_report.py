@@ -35,6 +35,7 @@ from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
 from qtorch.capture.samples import Samples, taken
 from qtorch.numbers.qparams import QParams
+from qtorch.progress import steps
 from qtorch.row.constraints import Fixed, SymmetricWeight
 
 __all__ = ["csv_text", "findings", "float_constants", "network_report", "quantization_report"]
@@ -224,7 +225,7 @@ def quantization_report(
     sums |= {name: _Sums(graph.values[name], node, "output") for name, node in producers.items()}
     numbers = sum(value.elements for value in graph.running().values())
     chunk = max(1, _NUMBERS // numbers)
-    for start in range(0, len(inputs[0]) if inputs else 0, chunk):
+    for start in steps(range(0, len(inputs[0]) if inputs else 0, chunk), "samples"):
         part = tuple(array[start : start + chunk] for array in inputs)
         _add(graph, floats, part, sums)
     called = speaking_names(graph)

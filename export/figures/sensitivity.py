@@ -16,6 +16,7 @@ from qtorch.capture.samples import Samples, called, chunks
 from qtorch.network.calibration import in_mode, set_mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode
+from qtorch.progress import steps
 from qtorch.surroundings import evaluating
 
 __all__ = ["LayerCost", "layer_costs", "sensitivity_table"]
@@ -83,11 +84,15 @@ def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict
         return LayerCost(name, op, bits, noise, figures(output))
 
     alone = []
-    for name, module in network.named_modules():
-        if isinstance(module, QuantizedOp) and module.has_weight and not module.config.skip:
-            bits = f"w{module.config.weight_bits} a{module.config.activations.removeprefix('int')}"
-            with _only(network, module):
-                alone.append(cost(name, module.row.name, bits))
+    layers = [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, QuantizedOp) and module.has_weight and not module.config.skip
+    ]
+    for name, module in steps(layers, "quantizing one layer at a time"):
+        bits = f"w{module.config.weight_bits} a{module.config.activations.removeprefix('int')}"
+        with _only(network, module):
+            alone.append(cost(name, module.row.name, bits))
     none = LayerCost("(none)", "", "float", 0.0, figures(plain))
     set_mode(network, Mode.FAKE)
     return [none, *sorted(alone, key=lambda layer: -layer.noise), cost("(all)", "", "")]

@@ -18,6 +18,7 @@ from qtorch.handed_over.words import in_words
 from qtorch.network.calibration import in_mode
 from qtorch.network.quantizer import Mode
 from qtorch.post_training.steps import quantize_after_training
+from qtorch.progress import steps
 from qtorch.surroundings import evaluating
 
 __all__ = ["StageFigures", "measured", "stage_figures"]
@@ -110,7 +111,7 @@ def measured(subject: Subject, stages: Mapping[str, nn.Module]) -> StageFigures:
         return _untested(subject, inputs.why("test"))
     figures: dict[str, dict[str, float]] = {}
     records: dict[str, Record] = {}
-    for stage, net in stages.items():
+    for stage, net in steps(stages.items(), "testing one network after the other"):
         try:
             figures[stage], record = measure(net)
             first = next(iter(records.values()), record)

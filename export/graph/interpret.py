@@ -16,6 +16,7 @@ from export.graph.ir import Graph, Node
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import dequantize
 from qtorch.numbers.grid import Grid
+from qtorch.progress import steps
 
 __all__ = ["float_reference", "interpret", "widened"]
 
@@ -37,7 +38,7 @@ def interpret(
     tensors: dict[str, Tensor] = {name: widened(data) for name, data in graph.contents().items()}
     tensors |= {name: widened(array) for name, array in zip(graph.inputs, inputs, strict=True)}
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    for index, node in enumerate(graph.nodes):
+    for index, node in enumerate(steps(graph.nodes, "layers of the integer reference")):
         codes = {role: tensors[name] for role, name in node.input_roles().items()}
         grids = {role: q.grid for role, q in graph.qparams(node).items() if q is not None}
         if graph.is_float(node):

@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 from export.bundle.bundle import Bundle
 from export.bundle.dry_run import dry_run
 from export.bundle.folder import probe_export
-from export.console.progress import told
 from export.lightning_run.exported_run import export_run
 from export.lightning_run.kept_training import KeepInterrupted, kept_until_exported
 from export.lightning_run.subject import subject_of
@@ -21,6 +20,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining, network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
+from qtorch.progress import stage
 
 __all__ = ["ExportBundle"]
 
@@ -61,7 +61,7 @@ class ExportBundle(pl.Callback):
             return
         name = self.name or run.task
         probe_export(self.out, self.options, name)
-        with told("trying the export before anything is trained"):
+        with stage("trying the export before anything is trained"):
             subject = subject_of(run)
             dry_run(subject.networks, subject.inputs.get("train"), name, self.options)
 
@@ -79,11 +79,11 @@ class ExportBundle(pl.Callback):
         name = self.name or run.task
         if run.qat not in trainer.callbacks:  # type: ignore[attr-defined]
             # Nothing says in its checkpoint how to open it.
-            self.bundle = export_run(run, None, self.out, name, self.options, told)
+            self.bundle = export_run(run, None, self.out, name, self.options)
             return
         content = checkpoint_bytes(checkpoint)
         with kept_until_exported(content, self.out, name, self.options):
-            self.bundle = export_run(run, content, self.out, name, self.options, told)
+            self.bundle = export_run(run, content, self.out, name, self.options)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Keep what was trained; see :class:`~export.lightning_run.kept_training.KeepInterrupted`."""

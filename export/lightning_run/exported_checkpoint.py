@@ -11,10 +11,10 @@ from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export
 from export.bundle.folder_replacement import finish_interrupted
 from export.calls.choices import options_of
-from export.console.progress import told
 from export.lightning_run.exported_run import export_run
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import load_run
+from qtorch.progress import stage
 
 __all__ = ["export_checkpoint"]
 
@@ -50,8 +50,8 @@ def export_checkpoint(
     asked = options_of(options, choices)
     with suppress(OSError):
         finish_interrupted(path.parent)
-    with told("opening the checkpoint"):
+    with stage("opening the checkpoint"):
         run = load_run(path)
     called = name or run.task
     probe_export(folder, asked, called)
-    return export_run(run, path.read_bytes(), folder, called, asked, told, checkpoint=path)
+    return export_run(run, path.read_bytes(), folder, called, asked, checkpoint=path)

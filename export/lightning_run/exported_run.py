@@ -8,7 +8,6 @@ from pathlib import Path
 from export.bundle.bundle import Bundle
 from export.bundle.folder import temporary_files, write_bundle
 from export.bundle.make import make_bundle
-from export.console.progress import Stage, silent
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import Run
@@ -17,8 +16,8 @@ __all__ = ["export_run"]
 
 
 def export_run(
-    run: Run, content: bytes | None, out: Path, name: str, options: ExportOptions, stage: Stage = silent,
-    data_seconds: float = 0.0, checkpoint: Path | None = None,
+    run: Run, content: bytes | None, out: Path, name: str, options: ExportOptions, data_seconds: float = 0.0,
+    checkpoint: Path | None = None,
 ) -> Bundle:  # fmt: skip
     """The bundle of a run, verified and written.
 
@@ -28,7 +27,6 @@ def export_run(
         out: folder for the files.
         name: of the model, any string.
         options: of the export.
-        stage: told what is being done; see :func:`export.console.progress.told`.
         data_seconds: what loading the data took, where that was measured before.
         checkpoint: where ``content`` lies; ``None``: nowhere yet, and it becomes a file of the bundle, ``<name>.ckpt``.
 
@@ -37,7 +35,7 @@ def export_run(
         BadInput: the network can't be exported, or a folder can't be written.
     """
     with temporary_files():
-        bundle = make_bundle(subject_of(run, stage, data_seconds), name, options, content, stage)
+        bundle = make_bundle(subject_of(run, data_seconds), name, options, content)
     if checkpoint is None and content is not None:
         bundle.files[f"{bundle.name}.ckpt"] = content
     write_bundle(bundle, out, options.firmware, checkpoint)

@@ -18,6 +18,7 @@ from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.replacing import counted_calls, network_replaced
 from qtorch.lightning.task import Task
+from qtorch.progress import hidden
 from qtorch.surroundings import evaluating
 
 __all__ = ["WRITE_IT", "run_figures"]
@@ -70,10 +71,12 @@ def _logged_figures(run: Run) -> Measure:
     def figures(net: nn.Module) -> Tested:
         # Each network meets a module that has tested no other: one may keep outputs from batch to batch.
         recorder, module = TestRecorder(), copy.deepcopy(run.module)
-        trainer = pl.Trainer(
-            accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
-            enable_model_summary=False, callbacks=[recorder],
-        )  # fmt: skip
+        # It logs what the machine has.
+        with hidden():
+            trainer = pl.Trainer(
+                accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, barebones=False,
+                enable_model_summary=False, callbacks=[recorder],
+            )  # fmt: skip
         owner = module if run.data is None else run.data
         if not drawn:
             try:

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from export.console.progress import Stage, silent
 from export.figures.evaluation import Evaluation, OutputFigures
 from export.figures.float_weights import weights_loaded
 from export.figures.network_inputs import NetworkInputs
@@ -28,6 +27,7 @@ from qtorch.lightning.data import ArrayDataModule, Arrays
 from qtorch.lightning.reconstruction import Reconstruction
 from qtorch.lightning.regression import Regression
 from qtorch.lightning.task import Task
+from qtorch.progress import stage
 
 __all__ = ["subject_of"]
 
@@ -37,12 +37,11 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
 )  # fmt: skip
 
 
-def subject_of(run: Run, stage: Stage = silent, data_seconds: float = 0.0) -> Subject:
+def subject_of(run: Run, data_seconds: float = 0.0) -> Subject:
     """What an export of this run is made of; its data are loaded here.
 
     Args:
         run: trained, or about to be.
-        stage: told what is being done; see :func:`export.console.progress.told`.
         data_seconds: what loading the data took, where that was measured before.
 
     Raises:

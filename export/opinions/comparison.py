@@ -45,6 +45,7 @@ from export.parity.outputs import network_codes
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.network.quantizer import Mode
+from qtorch.progress import stage, steps
 
 __all__ = ["compare", "require_names"]
 
@@ -68,16 +69,15 @@ def compare(subject: Subject, only: Sequence[str] = ()) -> tuple[Opinion, ...]:
     require_names(only)
     question = question_of(subject)
     opinions = []
-    for name, packages, ask in _opinions():
-        if only and name not in only:
-            continue
+    asked = [opinion for opinion in _opinions() if not only or opinion[0] in only]
+    for name, packages, ask in steps(asked, "asking for opinions"):
         absent = missing(*(package for package in packages if package in EXTRAS))
         if absent:
             opinions.append(Opinion(name, note=f"not installed: {remedy(absent[0])}"))
             continue
         blank = Opinion(name, distribution_version(packages[-1]) if packages else "")
         # Converters print their progress, which is not what a reader of the table asked for.
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with stage(name), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             opinions.append(_answered(ask, question, blank))
     return tuple(opinions)
 

@@ -8,7 +8,7 @@ of sums, and by what LiteRT's hybrid kernels lose by quantizing their input on t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from export.graph.ir import Graph, Node
 from qtorch.errors import ParityError
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
+from qtorch.progress import stage
 from qtorch.row.constraints import SymmetricWeight
 
 __all__ = ["NodeParity", "node_parity"]
@@ -66,8 +67,7 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
     integers = floats = 0
     worst = 0.0
     alike = _same_for_all(graph)
-    samples_of_tensors = engine.tensors(model, inputs, len(graph.values))
-    while chunk := list(itertools.islice(samples_of_tensors, _CHUNK)):
+    for chunk in _chunks(graph, model, inputs, engine):
         tensors = {
             name: np.concatenate(samples) if name not in alike else samples[0] if value.data is None else value.data
             for (name, value), samples in zip(graph.values.items(), zip(*chunk, strict=True), strict=True)
@@ -88,6 +88,17 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
                             "the order of sums explains"
                         )
     return NodeParity(engine.name, len(inputs[0]), integers, floats, worst)
+
+
+def _chunks(
+    graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engine: InspectableEngine
+) -> Iterator[list[list[np.ndarray]]]:
+    """Every tensor of some samples at a time, as the engine has them."""
+    samples_of_tensors = engine.tensors(model, inputs, len(graph.values))
+    with stage(f"{engine.name}, node by node", len(inputs[0])) as progress:
+        while chunk := list(itertools.islice(samples_of_tensors, _CHUNK)):
+            yield chunk
+            progress.advance(len(chunk))
 
 
 def _same_for_all(graph: Graph) -> set[str]:

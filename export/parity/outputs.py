@@ -26,6 +26,7 @@ from qtorch.network.calibration import in_mode
 from qtorch.network.quantizer import Mode
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.qparams import QParams
+from qtorch.progress import stage, steps
 from qtorch.surroundings import evaluating
 
 __all__ = [
@@ -299,7 +300,7 @@ def network_codes(
     """
     parts = []
     with torch.no_grad(), evaluating(network), in_mode(network, mode):
-        for start in range(0, len(codes[0]), _CHUNK):
+        for start in steps(range(0, len(codes[0]), _CHUNK), f"the network in {mode.name} mode"):
             held = zip(graph.inputs, (array[start : start + _CHUNK] for array in codes), strict=True)
             parts.append(tensors_in(network(*(torch.from_numpy(graph.decode(*each)) for each in held))))
     outputs = zip(graph.outputs, zip(*parts, strict=True), strict=True)
@@ -309,7 +310,8 @@ def network_codes(
 def _judge(
     engine: Engine, graph: Graph, model: bytes, codes: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
 ) -> EngineParity:
-    got = engine.run(model, codes)
+    with stage(engine.name):
+        got = engine.run(model, codes)
     result = EngineParity.of(engine.version, got, expected)
     for name, outcome, wanted in zip(graph.outputs, got, expected, strict=True):
         wrong = np.argwhere(outcome != wanted)
@@ -329,7 +331,9 @@ def _report(
 ) -> EngineParity | NotRun:
     """What an engine that is no judge says; that it can't run a model is no reason not to export it."""
     try:
-        return EngineParity.of(engine.version, engine.run(model, codes), expected)
+        with stage(engine.name):
+            got = engine.run(model, codes)
+        return EngineParity.of(engine.version, got, expected)
     except (RuntimeError, ValueError) as error:
         return NotRun(engine.version, str(error).partition("\n")[0])
 

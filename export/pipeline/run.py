@@ -18,7 +18,6 @@ from export.bundle.dry_run import dry_run
 from export.bundle.folder import probe_export
 from export.bundle.outcome_page import whole_page
 from export.console.page import Line
-from export.console.progress import told
 from export.console.terminal import show
 from export.lightning_run.exported_run import export_run
 from export.lightning_run.kept_training import KeepInterrupted, kept_until_exported
@@ -33,6 +32,7 @@ from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subc
 from qtorch.lightning.command_line.option_errors import nearest
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
+from qtorch.progress import in_lines, stage
 
 __all__ = ["PipelineCLI", "epochs_between_validations", "main"]
 
@@ -147,13 +147,13 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
     options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
     probe_export(out, options, name)
     started = time.perf_counter()
-    with told("loading the data"):
+    with in_lines(), stage("loading the data"):
         arrays = cli.datamodule.arrays
     data_seconds = time.perf_counter() - started
     callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
     run = Run(task, cli.model, cli.datamodule, next(c for c in callbacks if isinstance(c, QuantizationAwareTraining)))
     resumed = cli.checkpoint_to_resume
-    with told("trying the export before anything is trained"):
+    with in_lines(), stage("trying the export before anything is trained"):
         _try_export(run, name, options)
     callbacks.append(KeepInterrupted(out, name, options))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed)
@@ -162,8 +162,8 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
     if not cli.trainer.is_global_zero:
         return
     content = checkpoint_bytes(checkpoint)
-    with kept_until_exported(content, out, name, options):
-        bundle = export_run(run, content, out, name, options, told, data_seconds)
+    with kept_until_exported(content, out, name, options), in_lines():
+        bundle = export_run(run, content, out, name, options, data_seconds)
     summary = arrays.summary
     about = f"{task}: {summary.train} training and {summary.test} test samples, {summary.source}"
     heading = (Line(), Line(about, "heading"), Line())

@@ -6,10 +6,13 @@ process down with it, so the attempts run in another one; an attempt that kills 
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from qtorch.progress import Stage, stage
 
 __all__ = ["LARGEST_ARENA", "smallest_arena"]
 
@@ -80,20 +83,28 @@ def smallest_arena(model: bytes) -> int:
     Raises:
         MemoryError: not even 16 MiB are enough, or the model can't be loaded at all.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, stage("trying arenas") as progress:
         path = Path(folder) / "model.tflite"
         path.write_bytes(model)
         probe = _Probe(path)
         try:
-            high = 1024
-            while not probe.accepts(high):
-                high *= 2
-                if high > LARGEST_ARENA:
-                    raise MemoryError(f"no arena up to {LARGEST_ARENA} bytes lets TFLite Micro load the model")
-            low = high // 2 if high > 1024 else 0
-            while high - low > STEP:
-                middle = (low + high) // 2 // STEP * STEP
-                low, high = (low, middle) if probe.accepts(middle) else (middle, high)
-            return high
+            return _searched(probe, progress)
         finally:
             probe.close()
+
+
+def _searched(probe: _Probe, progress: Stage) -> int:
+    """See :func:`smallest_arena`."""
+    high = 1024
+    while not probe.accepts(high):
+        high *= 2
+        if high > LARGEST_ARENA:
+            raise MemoryError(f"no arena up to {LARGEST_ARENA} bytes lets TFLite Micro load the model")
+    low = high // 2 if high > 1024 else 0
+    # From here on each try halves what is left.
+    progress.total = math.ceil(math.log2((high - low) / STEP))
+    while high - low > STEP:
+        middle = (low + high) // 2 // STEP * STEP
+        low, high = (low, middle) if probe.accepts(middle) else (middle, high)
+        progress.advance()
+    return high

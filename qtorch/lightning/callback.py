@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.lightning.averaging import averaged_networks, averages_weights, require_first
+from qtorch.lightning.bars import quiet_beside
 from qtorch.lightning.checkpointing.description import require_openable
 from qtorch.lightning.checkpointing.entry import draw_on, put_entry
 from qtorch.lightning.monitors import forget_best, forget_patience
@@ -262,7 +263,7 @@ class QuantizationAwareTraining(pl.Callback):
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ranges of the network, which are those of its averages too."""
         network = network_of(pl_module)
-        with closing(training_inputs(trainer, pl_module, self.calibration_batches)) as inputs:
+        with quiet_beside(trainer), closing(training_inputs(trainer, pl_module, self.calibration_batches)) as inputs:
             calibrate(network, inputs, together=True)
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
@@ -328,7 +329,7 @@ class QuantizationAwareTraining(pl.Callback):
             for each in (network, *averaged_networks(trainer)):
                 set_mode(each, self.mode)
         self._lap("qat")
-        with closing(training_inputs(trainer, pl_module)) as inputs:
+        with quiet_beside(trainer), closing(training_inputs(trainer, pl_module)) as inputs:
             saturated = saturation(network, inputs)
         for tensor in saturated:
             rank_zero_warn(f"saturated range: {tensor}", category=UserWarning)

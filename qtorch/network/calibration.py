@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.progress import steps
 from qtorch.ranges.observer import is_distributed
 from qtorch.surroundings import evaluating
 
@@ -168,7 +169,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
             torch.distributed.broadcast(buffer, 0)
     # What fails on the way leaves the network in the mode in which it was, and with the ranges that it had.
     with torch.no_grad(), evaluating(net), in_mode(net, Mode.CALIBRATE):
-        count = sum(1 for batch in batches if _run(net, batch) is not None)
+        count = sum(1 for batch in steps(batches, "calibrating") if _run(net, batch) is not None)
     set_mode(net, Mode.FLOAT)
     if not count:
         raise BadConfiguration(
@@ -279,7 +280,7 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
     try:
         # In float every tensor passes its quantizer as it is; elsewhere integers may bypass it.
         with torch.no_grad(), evaluating(net), in_mode(net, Mode.FLOAT):
-            for batch in batches:
+            for batch in steps(batches, "looking for saturated ranges"):
                 _run(net, batch)
     finally:
         for hook in hooks:

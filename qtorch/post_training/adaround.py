@@ -20,6 +20,7 @@ from qtorch.network.calibration import Batch
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.numbers.functional import WEIGHT_RANGE, along, whole_steps
 from qtorch.post_training.side_by_side import Layer, own_constant, run_side_by_side
+from qtorch.progress import steps as steps_of
 
 __all__ = ["LearnedRounding", "learn_steps", "rectified_sigmoid", "round_adaptively", "rounding_penalty"]
 
@@ -112,7 +113,7 @@ def learn_steps(
     if unit == 0:
         return nearest
     optimizer = torch.optim.Adam([v], lr=_WAY / iterations, eps=1e-12)
-    for iteration in range(iterations):
+    for iteration in steps_of(range(iterations), "steps"):
         drawn = torch.randint(len(inputs), (min(batch, len(inputs)),), generator=generator)
         # A weight that is 0 has no neighbour to become, nor a gradient.
         share = rectified_sigmoid(v).masked_fill(pruned, 0.0)
@@ -178,7 +179,7 @@ def round_adaptively(
     def visit(layer: Layer) -> None:
         roundings.append(_round_layer(qat, layer, steps, batch, strength, generator))
 
-    run_side_by_side(qat, batches, visit, original)
+    run_side_by_side(qat, batches, visit, original, "learning how to round weights")
     return tuple(roundings)
 
 

@@ -81,7 +81,7 @@ def correct_biases(
             target.sub_(shift / _factor(layer.op))
         corrections.append(Correction(layer.name, float(shift.abs().max()), skipped))
 
-    run_side_by_side(qat, batches, visit, original)
+    run_side_by_side(qat, batches, visit, original, "correcting biases")
     return tuple(corrections)
 
 

@@ -22,6 +22,7 @@ from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.post_training.fold import fold_batch_norms
 from qtorch.preparation.matching import MatchedCall, constant_of, find_row
 from qtorch.preparation.transparency import is_transparent
+from qtorch.progress import stage
 
 __all__ = ["balance", "equalize", "input_ranges", "output_ranges"]
 
@@ -113,7 +114,7 @@ def equalize(net: nn.Module, example: Any, iterations: int = 200) -> CapturedNet
         )
     traced = fold_batch_norms(net, example)
     pairs = _pairs(traced)
-    with torch.no_grad():
+    with torch.no_grad(), stage("equalizing channels"):
         for _ in range(iterations):
             if max((_equalize_pair(pair) for pair in pairs), default=0.0) < _CONVERGED:
                 break

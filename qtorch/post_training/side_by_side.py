@@ -15,6 +15,7 @@ from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.calibration import Batch, quantizers, set_mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode
+from qtorch.progress import stage
 from qtorch.surroundings import evaluating
 
 __all__ = ["Layer", "own_constant", "run_side_by_side"]
@@ -45,6 +46,7 @@ def run_side_by_side(
     batches: Iterable[Batch],
     visit: Callable[[Layer], None],
     original: fx.GraphModule | None = None,
+    words: str = "going through the layers",
 ) -> None:
     """Run both networks node by node on all batches, and show ``visit`` every op with weights in order of execution.
 
@@ -57,6 +59,7 @@ def run_side_by_side(
         visit: called once per call of an op with weights.
         original: a copy of ``qat`` made before anything changed its weights or biases; ``qat`` as it is now if
             ``None``.
+        words: what ``visit`` does, for whoever waits for it.
 
     Raises:
         BadConfiguration: ``qat`` was not calibrated, or there was no batch, or ``original`` is another network.
@@ -78,19 +81,28 @@ def run_side_by_side(
     set_mode(reference, Mode.FLOAT)
     set_mode(qat, Mode.FAKE)
     try:
-        with evaluating(qat), evaluating(reference):
+        visited = sum(_visited(qat, node) is not None for node in nodes)
+        with evaluating(qat), evaluating(reference), stage(words, visited) as progress:
             for node, other in zip(nodes, others, strict=True):
                 sides[1].compute(other)
-                op = qat.get_submodule(str(node.target)) if node.op == "call_module" else None
-                if isinstance(op, QuantizedOp) and op.has_weight:
+                op = _visited(qat, node)
+                if op is not None:
                     twin = reference.get_submodule(str(other.target))
                     assert isinstance(twin, QuantizedOp)
-                    visit(Layer(str(node.target), op, twin, sides[0].read(node), sides[1].read(other)))
+                    with stage(f"layer {node.target}"):
+                        visit(Layer(str(node.target), op, twin, sides[0].read(node), sides[1].read(other)))
+                    progress.advance()
                 sides[0].compute(node)
                 for side, done in zip(sides, (node, other), strict=True):
                     side.forget(done)
     finally:
         set_mode(qat, mode)
+
+
+def _visited(qat: CapturedNetwork, node: fx.Node) -> QuantizedOp | None:
+    """The op with weights that a node calls."""
+    op = qat.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return op if isinstance(op, QuantizedOp) and op.has_weight else None
 
 
 def own_constant(qat: CapturedNetwork, op: QuantizedOp, role: str) -> tuple[Tensor | None, str]:

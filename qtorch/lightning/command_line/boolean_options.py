@@ -20,7 +20,7 @@ def with_values(arguments: Sequence[str], booleans: Collection[str]) -> list[str
         arguments: of a command line.
         booleans: its options that are true or false.
     """
-    behind = [*arguments[1:], ""]
+    behind = [*arguments, ""][1:]
     return [
         f"{word}=true" if word in booleans and value.lower() not in TRUTHS else word
         for word, value in zip(arguments, behind, strict=False)

@@ -1,0 +1,52 @@
+"""Tables of the documentation are true: of what can be exported, made from the rows; of other libraries, measured."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from docs.__main__ import OPERATORS, with_support_table
+from export.commands.support import support_table
+from tests.test_docs import README, ROOT, anchors
+
+PAGE = OPERATORS.read_text(encoding="utf-8")
+_NUMBER = re.compile(r"(?<![\w.])(?:\d[\d,]*)?\d(?:\.\d+)?(?![\w-])")
+_BESIDE_OTHERS = README.read_text().split("## Beside others")[1].split("\n## ")[0]
+_ROWS = [line for line in _BESIDE_OTHERS.splitlines() if line.startswith("|")][2:]
+
+
+def test_the_support_table_is_made_from_the_rows() -> None:
+    assert with_support_table(PAGE, support_table()) == PAGE, "run `python -m docs`"
+
+
+def test_the_support_table_is_made_anew() -> None:
+    """Whatever rows stand in it: one more, or fewer."""
+    head, rule, first, *others = support_table().split("\n")
+    for rows in ([first, "| ABS | `abs` | int8 |  | measured |", *others], [first]):
+        written = with_support_table(PAGE, "\n".join([head, rule, *rows]))
+        assert written != PAGE
+        assert with_support_table(written, support_table()) == PAGE
+
+
+def section(page: str, anchor: str) -> str:
+    """What stands under the heading that ``#anchor`` leads to, its smaller headings included."""
+    lines = (ROOT / page).read_text().splitlines()
+    assert anchor in anchors(ROOT / page)
+    starts = [
+        i for i, line in enumerate(lines) if re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-") == anchor
+    ]
+    (start,) = (i for i in starts if lines[i].startswith("#"))
+    depth = lines[start].split()[0]
+    ends = (i for i in range(start + 1, len(lines)) if re.match(rf"#{{1,{len(depth)}}} ", lines[i]))
+    return "\n".join(lines[start : next(ends, len(lines))])
+
+
+@pytest.mark.parametrize("row", _ROWS, ids=lambda row: row.split("|")[1].strip()[:40])
+def test_what_the_readme_says_of_others_was_measured(row: str) -> None:
+    text, _, source = row.rpartition("](")
+    measured = section(*source.split(")")[0].split("#"))
+    numbers = _NUMBER.findall(re.sub(r"\w+-\w+", "", text))
+    assert len(numbers) >= 2
+    for number in numbers:
+        assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d,]|\.\d)", measured), f"{number} of {row}"
