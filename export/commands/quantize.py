@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
+from export.command_line.declared import with_listed
+from export.command_line.invocation import program
 from export.console.page import Line
 from export.console.terminal import show
 from export.figures.handed_over import output_shapes, samples_of
@@ -68,12 +70,14 @@ def _folder(written: str) -> Path:
 
 def _parser() -> SectionedParser:
     parser = SectionedParser(
-        prog="qtorch quantize",
+        prog=program("quantize"),
         description="Quantize a float network that was trained elsewhere, without training, and export it.",
         epilog="""CKPT: a Lightning checkpoint of any module; torch.save of a network, of its state_dict, or of a dict
 with either; SafeTensors. What it and --model name is imported, so trust it.
-DATA: numbers in .npy, .npz (x and y), .pt or .csv; my_package.MyData, a LightningDataModule or Dataset; or
-my_package:function. Arguments of a class or function stand below its option: --model.width 8.""",
+DATA: numbers in .npy, .npz (x and y), .pt or .csv; my_package.MyData, a LightningDataModule or
+Dataset; or my_package:function. Arguments of a class or function stand below its option, as in
+--model.width 8.
+example: %(prog)s net.pt --data train.npz --test test.npz --out build/net --export.c""",
     )
     parser.add_argument("checkpoint", type=str, metavar="CKPT", help="file of the float network")
     parser.add_argument("--data", type=str, required=True, metavar="DATA", help="inputs like those of training")
@@ -84,6 +88,7 @@ my_package:function. Arguments of a class or function stand below its option: --
     parser.add_class_arguments(QuantizationConfig, "qat")
     # Nothing else is done here.
     parser.add_class_arguments(ExportOptions, "export", skip={"post_training"})
+    with_listed(parser, ExportOptions, "export")
     return parser
 
 
