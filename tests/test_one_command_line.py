@@ -14,8 +14,9 @@ from torch import fx
 
 from export.boards import BOARDS
 from export.command_line import main
+from export.command_line.declared import options_of
 from export.command_line.help_page import attributes
-from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, options_of, read_options
+from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, read_options
 from export.command_line.table import COMMANDS
 from export.graph.build import integer_graph
 from export.options import ExportOptions
@@ -27,8 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*LightningCLI's args parameter.
 
 ROOT = Path(__file__).parents[1]
 TRAINING = ("fit", "validate", "test", "predict")
-#: Commands whose options are of one dataclass; a recipe's and those of training are of classes that a run names.
-READ_HERE = [name for name in COMMANDS if name not in (*TRAINING, "recipe")]
 RUN = """
 model: {class_path: recipes.sine_qat.model.Sine}
 data: {class_path: recipes.sine_qat.data.SineData, init_args: {samples: 100}}
@@ -87,7 +86,9 @@ def test_a_section_says_more(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean" not in refusal("export --help.exprt", capsys)
 
 
-@pytest.mark.parametrize("words", ["export --help", "fit --help.export", "recipe sine --help.export"])
+@pytest.mark.parametrize(
+    "words", ["export --help", "fit --help.export", "recipe sine --help.export", "quantize --help.export"]
+)
 def test_the_boards_are_listed(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     page = " ".join(said(words, capsys)[1].split())
     assert all(board in page for board in BOARDS)
@@ -107,6 +108,7 @@ def test_what_help_says_of_an_export_is_one_text(capsys: pytest.CaptureFixture[s
 WRONG_OPTION = {
     **dict.fromkeys(TRAINING, ("--trainer.max_epchs=3", "--trainer.max_epochs")),
     "export": ("--export.taget", "--export.target"),
+    "quantize": ("--qat.weigths=per_tensor", "--qat.weights"),
     "verify": ("--agianst", "--against"),
     "profile": ("--bord", "--board"),
     "summary": ("--jsn", "--json"),
@@ -138,14 +140,17 @@ def test_an_option_of_another_command_is_refused(name: str, capsys: pytest.Captu
 def test_a_missing_value_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     option = {
         "export": "a.ckpt --out", "verify": "--against", "profile": "--board", "compare": "--only",
-        "sensitivity": "--bits", "summary": "", "recipe": "sine --out",
+        "sensitivity": "--bits", "summary": "", "recipe": "sine --out", "quantize": "a.pt --data x.npy --out",
     }.get(name, "--config run.yaml --trainer.max_epochs")  # fmt: skip
     line = refusal(f"{name} {option}", capsys)
     assert f"{option.split()[-1] if option else 'MODEL'}: expected " in line
     assert line.endswith("got nothing")
 
 
-@pytest.mark.parametrize("command", ["export a.ckpt --out o", "fit --config run.yaml --out o", "recipe sine"])
+@pytest.mark.parametrize(
+    "command",
+    ["export a.ckpt --out o", "fit --config run.yaml --out o", "recipe sine", "quantize a.pt --data x.npy --out o"],
+)
 @pytest.mark.parametrize(
     ("wrong", "meant"),
     [
@@ -207,7 +212,7 @@ def test_nothing_is_abbreviated(words: str, meant: str, capsys: pytest.CaptureFi
         ("fit --config run.yaml extra", "'extra'"),
         ("summary a b", "'b'"),
         ("fit", "--model"),
-        ("profile x.tflite --board unoo", "Remedy: uno"),
+        ("profile x.tflite --board unoo", "Remedy: --board uno"),
     ],
 )
 def test_a_wrong_word_names_the_nearest(words: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:

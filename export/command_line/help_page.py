@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
+from export.command_line.declared import FOLDER, Option, options_of
 from export.command_line.invocation import program
-from export.command_line.reader import FOLDER, Option, options_of
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.command_line.option_errors import nearest
 
@@ -110,8 +110,8 @@ def _lines(option: Option, text: str) -> list[str]:
     many = " ..." if option.many else ""
     head = f"  {option.written}" if option.positional else f"  {option.written} {_value(option)}".rstrip() + many
     words = text.rstrip(".")
-    if option.choices:
-        words += f" ({', '.join(map(str, option.choices))})"
+    if values := option.choices or option.listed:
+        words += f" ({', '.join(map(str, values))})"
     wrapped = textwrap.wrap(words, _WIDE - _NAMES)
     if len(head) > _NAMES - 1:
         return [head, *(" " * _NAMES + line for line in wrapped)]

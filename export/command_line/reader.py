@@ -9,107 +9,23 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
 
+from export.command_line.declared import FOLDER, POSITIONAL, POSITIVE, Option, options_of
+from export.command_line.help_page import help_page
 from qtorch.lightning.command_line.boolean_options import TRUTHS
 from qtorch.lightning.command_line.option_errors import no_choice, no_option
 
-__all__ = ["FOLDER", "POSITIONAL", "POSITIVE", "Option", "options_of", "read_options", "with_choices"]
+__all__ = ["FOLDER", "POSITIONAL", "POSITIVE", "read_options"]
 
 Options = TypeVar("Options")
 
-#: Beside a field's type in ``Annotated``: a number above zero, a value that stands without a name, a folder.
-POSITIVE, POSITIONAL, FOLDER = "positive", "positional", "folder"
 _HELP = ("-h", "--help")
-
-
-@dataclass(frozen=True)
-class Option:
-    """What is known of an option before a value is given.
-
-    Attributes:
-        name: with the names of the dataclasses around it, as in ``export.c``.
-        kind: type of a value.
-        choices: the values that there are; empty for any.
-        many: takes several words.
-        marks: of :data:`POSITIVE`, :data:`POSITIONAL` and :data:`FOLDER`.
-        required: has no default.
-    """
-
-    name: str
-    kind: type
-    choices: tuple[Any, ...]
-    many: bool
-    marks: frozenset[str]
-    required: bool
-
-    @property
-    def positional(self) -> bool:
-        """Whether its value stands without a name."""
-        return POSITIONAL in self.marks
-
-    @property
-    def written(self) -> str:
-        """As on a command line."""
-        return self.name.upper() if self.positional else f"--{self.name}"
-
-
-def options_of(kind: type, prefix: str = "") -> Iterator[Option]:
-    """The options that a dataclass declares, in its order.
-
-    Args:
-        kind: a dataclass.
-        prefix: of their names.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    for each in fields(kind):
-        if is_dataclass(hints[each.name]):
-            yield from options_of(hints[each.name], f"{prefix}{each.name}.")
-        else:
-            yield _option(each, hints[each.name], prefix)
-
-
-def _option(declared: Field[Any], hint: Any, prefix: str) -> Option:
-    hint = _without_none(hint)
-    beside = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    hint = _without_none(get_args(hint)[0]) if beside else hint
-    many = get_origin(hint) is tuple
-    hint = get_args(hint)[0] if many else hint
-    literal = get_args(hint) if get_origin(hint) is Literal else ()
-    return Option(
-        prefix + declared.name,
-        type(literal[0]) if literal else hint,
-        literal or tuple(declared.metadata.get("choices", ())),
-        many,
-        frozenset(beside),
-        declared.default is MISSING and declared.default_factory is MISSING,
-    )
-
-
-def _without_none(hint: Any) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        (hint,) = (each for each in get_args(hint) if each is not type(None))
-    return hint
-
-
-def with_choices(parser: Any, kind: type, group: str) -> None:
-    """Say in the help of another reader's parser what values there are, where a type does not.
-
-    Args:
-        parser: one that has the options of the dataclass already.
-        kind: the dataclass.
-        group: the name that they stand under.
-    """
-    for option in options_of(kind, f"{group}."):
-        for action in parser._actions:
-            if option.choices and option.kind is str and action.dest == option.name and action.choices is None:
-                action.help = f"{action.help} One of {', '.join(option.choices)}."
 
 
 def read_options(kind: type[Options], words: Sequence[str], name: str) -> Options:
@@ -124,8 +40,6 @@ def read_options(kind: type[Options], words: Sequence[str], name: str) -> Option
         SystemExit: 0 after ``--help``, 2 after a line that says what is wrong.
         BadInput: of the dataclass, about values that contradict each other.
     """
-    from export.command_line.help_page import help_page
-
     for word in words:
         if word in _HELP or word.startswith("--help."):
             print(help_page(kind, name, word.partition(".")[2]))

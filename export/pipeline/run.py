@@ -138,7 +138,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
                 f"Train, quantize, export and verify the {task} model. "
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
-            "epilog": "%(prog)s --trainer.max_epochs 4 --export.c",
+            "epilog": "example: %(prog)s --trainer.max_epochs 4 --export.c",
         },
         args=words,
     )
