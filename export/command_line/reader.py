@@ -38,6 +38,7 @@ class Option:
         many: takes several words.
         marks: of :data:`POSITIVE`, :data:`POSITIONAL` and :data:`FOLDER`.
         required: has no default.
+        by_module: takes ``module:NAME`` too, which stands for a value of somebody's own.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Option:
     many: bool
     marks: frozenset[str]
     required: bool
+    by_module: bool = False
 
     @property
     def positional(self) -> bool:
@@ -87,6 +89,7 @@ def _option(declared: Field[Any], hint: Any, prefix: str) -> Option:
         many,
         frozenset(beside),
         declared.default is MISSING and declared.default_factory is MISSING,
+        bool(declared.metadata.get("by_module")),
     )
 
 
@@ -206,7 +209,7 @@ def _converted(option: Option, word: str) -> Any:
         if word.lower() not in TRUTHS:
             _refuse(f"{option.written}: expected true or false, got {word!r}")
         return TRUTHS[word.lower()]
-    if option.choices:
+    if option.choices and not (option.by_module and ":" in word):
         chosen = [each for each in option.choices if str(each) == word]
         if not chosen:
             _refuse(no_choice(option.written, word, [str(each) for each in option.choices]))
