@@ -90,7 +90,7 @@ def _shell(folder: Path, scripts: Path, text: str, in_a_copy: bool) -> str:
     return printed
 
 
-def _alike(said: str, wanted: str) -> bool:
+def alike(said: str, wanted: str) -> bool:
     """Equal but for spaces, and for the last digits of decimal fractions: processors add in different orders."""
     one, other = ((_NUMBER.sub("#", " ".join(text.split())), _NUMBER.findall(text)) for text in (said, wanted))
     near = all(float(a) == pytest.approx(float(b), rel=0.02, abs=1e-6) for a, b in zip(one[1], other[1], strict=False))
@@ -138,7 +138,7 @@ def test_every_block_runs(page: Path, folder: Path, tmp_path_factory: pytest.Tem
             printed = _shell(folder, tmp_path_factory.mktemp("scripts"), block.text, page.name in _IN_A_COPY)
         elif block.kind == "text":
             said, wanted = printed.splitlines(), block.text.splitlines()
-            same = len(said) == len(wanted) and all(map(_alike, said, wanted))
+            same = len(said) == len(wanted) and all(map(alike, said, wanted))
             assert same, f"{where}: expected\n{block.text}\ngot\n{printed}"
         else:
             raise AssertionError(f"{where}: a block of {block.kind} that is neither saved nor run")

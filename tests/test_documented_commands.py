@@ -7,8 +7,9 @@ import io
 import re
 import runpy
 import shlex
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,8 @@ from torch import nn
 import qtorch
 from benchmarks.suites import SUITES
 from export.command_line import main as console_script
+from export.command_line.table import COMMANDS
+from firmware.emulation import build_sketch, run_sketch, sketch_available
 from qtorch.config import QuantizationConfig
 from qtorch.errors import UnsupportedLayer
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -35,8 +38,16 @@ PAGES = [README, TFLM_PAGE, *sorted(DOCS.glob("*.md"))]
 #: What a reader puts for the words in capitals; ``CHECKPOINT`` and ``MODEL.tflite`` are a short run's.
 _GIVEN = {"DIR": "out", "NAME": "tflm", "VERSION": "1.2"}
 _QUICK = ("--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false")
+#: Lines that are not run here, by their first word, and why not.
+_NOT_RUN = {
+    "make": "its targets are commands of their own, which the tests and continuous integration run",
+    "pip": "tests/test_wheel.py installs what is published",
+    "cmake": "tests/test_tflm_application.py builds these projects",
+    "ctest": "tests/test_tflm_application.py runs them",
+    "arduino-cli": "a sketch is compiled with Arduino's core and flags by test_a_sketch_compiles_and_agrees",
+}
 #: Commands of others: their options are not ours.
-_FOREIGN = re.compile(r"^(?:cmake|ctest|pip|cc|apt-get)\b.*|`(?:pip|apt-get) [^`]*`")
+_FOREIGN = re.compile(r"^(?:cmake|ctest|pip|cc|apt-get|arduino-cli)\b.*|`(?:pip|apt-get) [^`]*`")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w.]*(?<!\.)(?:-\w+)*")
 _FILE = re.compile(r"`((?:qtorch|export|recipes|firmware|tests|benchmarks)/[\w/]*[\w.]+)`")
 _RECIPES = ("fuel", "sine", "gesture", "digits", "keyword", "anomaly")
@@ -44,22 +55,25 @@ _COMMANDS = {
     **dict.fromkeys((f"recipes.{task}_qat" for task in _RECIPES), ()),
     "recipes.sine_qat": ("test",),
     "benchmarks": (),
-    "export": ("verify", "sensitivity", "summary", "profile", "compare"),
+    "qtorch": tuple(name for name in COMMANDS if name not in ("recipe", "support")),
 }
 
 
 def commands(page: Path) -> list[str]:
-    """Lines of a page's shell blocks that run a module, without their comments."""
+    """Lines of a page's shell blocks that are run, without their comments and the path of a virtual environment."""
     lines = [line for block in blocks(page) if block.kind == "sh" for line in block.text.splitlines()]
-    return [line.split("#")[0].strip() for line in lines if line.startswith("python -m ")]
+    typed = [line.split("#")[0].strip().removeprefix(".venv/bin/") for line in lines]
+    return [line for line in typed if line and line.split()[0] not in _NOT_RUN]
 
 
 def run(module: str, *arguments: str) -> int:
-    """``python -m module arguments``, in this process; the exit code."""
+    """``python -m module arguments``, or ``qtorch arguments``, in this process; the exit code."""
     before, sys.argv = sys.argv, [module, *arguments]
     # Another test may have imported it, which runpy warns of.
     imported = sys.modules.pop(f"{module}.__main__", None)
     try:
+        if module == "qtorch":
+            return console_script()
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return int(end.code or 0)
@@ -76,7 +90,9 @@ def typed(line: str, given: Mapping[str, str]) -> list[str]:
 
 
 #: Of the pages that are not run from top to bottom.
-_TYPED = [line for page in (README, TFLM_PAGE, *LOOKED_UP) for line in commands(page)]
+_TYPED = sorted({line for page in (README, TFLM_PAGE, *LOOKED_UP) for line in commands(page)})
+#: What trains, and says how well: all of a pipeline.
+_PIPELINE = re.compile(r"^(?:python -m recipes\.\w+|qtorch recipe (?!copy)\w+)")
 
 
 def table_of_cars(path: Path) -> str:
@@ -85,32 +101,80 @@ def table_of_cars(path: Path) -> str:
     return str(path)
 
 
+def own_package(folder: Path) -> None:
+    """The module and data that pages call ``my_package``, and ``run.yaml``, which names them."""
+    page = next(block.text for block in blocks(DOCS / "bring_your_data.md") if "save as my_package.py" in block.text)
+    (folder / "my_package.py").write_text(page)
+    (folder / "run.yaml").write_text(yaml.safe_dump(configuration("lightning.md")))
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty one, in which commands are given; modules that lie there are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    sys.modules.pop("my_package", None)
+
+
 @pytest.mark.tflm
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("line", _TYPED, ids=str)
 def test_a_command_runs(
-    line: str, fuel_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    line: str, fuel_out: Path, working_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     checkpoint, model = str(fuel_out / "fuel.ckpt"), str(fuel_out / "fuel.tflite")
-    made = {"CHECKPOINT": checkpoint, "fuel.ckpt": checkpoint, "MODEL.tflite": model}
-    _, _, module, *arguments = typed(line, {**_GIVEN, **made, "cars.csv": table_of_cars(tmp_path / "cars.csv")})
-    if module.startswith("recipes."):
+    if "run.yaml" in line:
+        own_package(working_folder)
+        if "CHECKPOINT" in line:
+            assert run("qtorch", "fit", "--config", "run.yaml", *_QUICK) == 0
+            (trained,) = working_folder.rglob("*.ckpt")
+            checkpoint = str(trained)
+    made = dict.fromkeys(("CHECKPOINT", "fuel.ckpt", "build/fuel/fuel.ckpt"), checkpoint) | {"MODEL.tflite": model}
+    cars = table_of_cars(working_folder / "cars.csv")
+    program, *arguments = typed(line.removeprefix("python -m "), {**_GIVEN, **made, "cars.csv": cars})
+    trains = _PIPELINE.match(line) is not None or arguments[:1] == ["fit"]
+    if trains and "--help" not in arguments:
         arguments += _QUICK
-    assert run(module, *arguments) == 0, capsys.readouterr().err
-    if module.startswith("recipes.") and not {"--help", "fit"} & set(arguments):
-        (trained,) = tmp_path.rglob("*.ckpt")
+    assert run(program, *arguments) == 0, capsys.readouterr().err
+    if _PIPELINE.match(line) and not {"--help", "fit"} & set(arguments):
+        (trained,) = working_folder.rglob("*.ckpt")
         losses = list(load_run(trained).qat.losses["training"].values())
         assert losses[-1] < losses[0]
     for option, file in (("--out", "*.tflite"), ("--export.firmware", "README.md")):
         if option in arguments:
-            assert list((tmp_path / arguments[arguments.index(option) + 1]).glob(file))
+            assert list((working_folder / arguments[arguments.index(option) + 1]).glob(file))
 
 
-def test_every_kind_of_command_is_tried() -> None:
-    tried = {" ".join(line.split()[2:4]) for line in _TYPED}
-    assert {"recipes.fuel_qat fit", "export support", *(f"export {name}" for name in _COMMANDS["export"])} <= tried
+def test_every_command_is_tried() -> None:
+    tried = {tuple(line.split()[:2]) for line in _TYPED if line.startswith("qtorch ")}
+    assert {("qtorch", name) for name in COMMANDS} - tried <= {("qtorch", "validate"), ("qtorch", "predict")}
+
+
+def test_what_is_not_run_has_its_reason() -> None:
+    """And what :command:`make` is told to make is there."""
+    lines = [line for page in PAGES for block in blocks(page) if block.kind == "sh" for line in block.text.splitlines()]
+    made = {line.split()[1] for line in lines if line.startswith("make ")}
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"run", "test"} <= made <= set(targets.split())
+    named = {reason for reasons in _NOT_RUN.values() for reason in re.findall(r"tests/\w+\.py", reasons)}
+    assert all((ROOT / file).is_file() for file in named)
+
+
+@pytest.mark.avr
+@pytest.mark.tflm
+def test_a_sketch_compiles_and_agrees(fuel_out: Path, working_folder: Path) -> None:
+    """The README's way from a checkpoint to an Arduino, by its own command."""
+    if absent := sketch_available():
+        pytest.skip(absent)
+    (line,) = (line for line in commands(README) if "--export.target uno" in line)
+    assert "arduino-cli compile --fqbn arduino:avr:uno --library build/fuel_sketch" in README.read_text()
+    assert run(*typed(line, {"build/fuel/fuel.ckpt": str(fuel_out / "fuel.ckpt")})) == 0
+    library, sketch = Path("build/fuel_sketch"), working_folder / "Fuel"
+    shutil.copytree(library / "examples" / "Fuel", sketch)
+    shutil.copytree(library / "src", sketch, dirs_exist_ok=True)
+    assert "32 of 32 vectors agree" in run_sketch(build_sketch(sketch), until="vectors agree")
 
 
 def test_a_command_may_have_no_options() -> None:
@@ -191,22 +255,14 @@ def test_what_the_comments_offer_is_accepted() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_file_of_a_whole_run_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = next(block.text for block in blocks(DOCS / "bring_your_data.md") if "save as my_package.py" in block.text)
-    (tmp_path / "my_package.py").write_text(page)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(configuration("lightning.md")))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_the_file_of_a_whole_run_trains(working_folder: Path) -> None:
+    own_package(working_folder)
     # As it stands there, its hundred epochs of four batches included: what learned nothing is no run.
     quiet = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false")
-    monkeypatch.setattr(sys, "argv", ["qtorch", "fit", "--config", "run.yaml", *quiet])
-    try:
-        assert console_script() == 0
-        assert list((tmp_path / "logs").rglob("metrics.csv"))
-        (checkpoint,) = (tmp_path / "logs").rglob("*.ckpt")
-        losses = list(load_run(checkpoint).qat.losses["training"].values())
-    finally:
-        sys.modules.pop("my_package", None)
+    assert run("qtorch", "fit", "--config", "run.yaml", *quiet) == 0
+    assert list((working_folder / "logs").rglob("metrics.csv"))
+    (checkpoint,) = (working_folder / "logs").rglob("*.ckpt")
+    losses = list(load_run(checkpoint).qat.losses["training"].values())
     assert losses[-1] < 0.5 * losses[0]
 
 

@@ -35,7 +35,7 @@ def in_place_view(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("net", "words"),
     [
-        (nn.GELU(), ["'0'", "GELU", "torch.tanh", "Hardswish", "python -m export support"]),
+        (nn.GELU(), ["'0'", "GELU", "torch.tanh", "Hardswish", "qtorch support"]),
         (nn.Softplus(), ["Softplus", "nn.ReLU"]),
         (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), ["reflect", "zeros"]),
         (nn.ConvTranspose2d(4, 4, 3, groups=2), ["groups=2", "nn.Upsample"]),

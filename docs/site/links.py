@@ -19,6 +19,9 @@ PAGES = {
     "README.md": "index.md",
     "docs/README.md": "documentation.md",
     "firmware/tflm/README.md": "firmware_tflm.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
 }
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _IMAGE = re.compile(r'(?P<before>!\[[^\]]*\]\(|<img src=")(?P<file>[^)"\s]+)')

@@ -88,7 +88,7 @@ def _plain(text: str) -> str:
 
 def _said(kind: type, prefix: str = "") -> Iterator[tuple[str, str]]:
     hints: dict[str, Any] = get_type_hints(kind)
-    texts = attributes(kind)
+    texts = {name: text for base in reversed(kind.__mro__) for name, text in attributes(base).items()}
     for each in fields(kind):
         if is_dataclass(hints[each.name]):
             yield from _said(hints[each.name], f"{prefix}{each.name}.")

@@ -1,19 +1,21 @@
 """The words of a command line to a frozen dataclass of options, by one grammar for every command.
 
 ``--name value`` and ``--name=value``; ``--group.name`` for a dataclass in a dataclass; a boolean stands alone or before
-``true`` or ``false``; a tuple takes several words, and may be repeated; underscores and hyphens in names are the same;
-no name is abbreviated. What a mistake ends in is a line on stderr, and exit code 2.
+``true`` or ``false``; a tuple takes several words, and may be repeated; a mapping is YAML; underscores and hyphens in
+names are the same; no name is abbreviated. What a mistake ends in is a line on stderr, and exit code 2.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml  # type: ignore[import-untyped]
 
 from qtorch.lightning.command_line.boolean_options import TRUTHS
 from qtorch.lightning.command_line.option_errors import no_choice, no_option
@@ -214,6 +216,8 @@ def _converted(option: Option, word: str) -> Any:
         if not chosen:
             _refuse(no_choice(option.written, word, [str(each) for each in option.choices]))
         return chosen[0]
+    if get_origin(option.kind) is Mapping:
+        return _mapping(option, word)
     if option.kind is Path:
         if not word.strip():
             _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
@@ -227,8 +231,20 @@ def _converted(option: Option, word: str) -> Any:
     return value
 
 
+def _mapping(option: Option, word: str) -> Mapping[str, Any]:
+    try:
+        value = yaml.safe_load(word)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value):
+        _refuse(f"{option.written}: expected {_kind(option)}, got {word!r}")
+    return value
+
+
 def _kind(option: Option) -> str:
     """What a value is, in words."""
+    if get_origin(option.kind) is Mapping:
+        return "values by name, as '{name: {name: value}}'"
     if option.choices:
         return f"one of {', '.join(map(str, option.choices))}"
     if option.kind is Path:

@@ -22,7 +22,7 @@ from qtorch.row.row import Row
 __all__ = ["SUPPORTED", "asked", "other_form", "remedy"]
 
 #: Where all that can be exported is listed.
-SUPPORTED = "what else there is: the table that `python -m export support` prints"
+SUPPORTED = "what else there is: the table that `qtorch support` prints"
 
 
 @of_rows
