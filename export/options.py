@@ -14,6 +14,9 @@ from qtorch.errors import BadConfiguration
 
 __all__ = ["ExportOptions"]
 
+#: Of a field: among a command's options it comes before those that an export seldom needs.
+_FIRST = {"first": True}
+
 
 @dataclass(frozen=True)
 class ExportOptions:
@@ -48,21 +51,21 @@ class ExportOptions:
         BadConfiguration: options that contradict each other, or an unknown board.
     """
 
-    format: Literal["int8", "float32", "float16", "dynamic_range"] = "int8"
+    format: Literal["int8", "float32", "float16", "dynamic_range"] = field(default="int8", metadata=_FIRST)
     io: Literal["int8", "float32"] = "int8"
     input_layout: Literal["nhwc", "nchw"] = "nhwc"
     post_training: bool = False
     equalize: bool = False
     correct_biases: bool = False
     round_adaptively: bool = False
-    c: bool = False
-    target: str = field(default="host", metadata={"listed": BOARDS})
+    c: bool = field(default=False, metadata=_FIRST)
+    target: str = field(default="host", metadata={"listed": BOARDS, **_FIRST})
     optimize: Literal["size", "speed"] = "size"
     strip: bool = False
     metadata: bool = False
     version: str = ""
-    firmware: Path | None = None
-    onnx: bool = False
+    firmware: Path | None = field(default=None, metadata=_FIRST)
+    onnx: bool = field(default=False, metadata=_FIRST)
 
     def __post_init__(self) -> None:
         self._check_steps()

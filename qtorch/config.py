@@ -22,6 +22,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "skip": (False, True),
 }
 
+#: Of a field: among a command's options it comes before those that a run seldom needs.
+_FIRST = {"first": True}
+
 #: Where each kind of learned scale starts: the observer of activations and that of weights.
 _STARTS = {"lsq": ("lsq", "lsq"), "lsq+": ("mse", "lsq+"), "pact": ("minmax", "minmax")}
 
@@ -54,11 +57,11 @@ class LayerConfig:
         BadConfiguration: a value outside its range.
     """
 
-    weights: Literal["per_channel", "per_tensor"] = "per_channel"
+    weights: Literal["per_channel", "per_tensor"] = field(default="per_channel", metadata=_FIRST)
     margin: float = 0.0
-    activations: Literal["int8", "int16"] = "int8"
-    weight_bits: Literal[8, 4] = 8
-    observer: str = "minmax"
+    activations: Literal["int8", "int16"] = field(default="int8", metadata=_FIRST)
+    weight_bits: Literal[8, 4] = field(default=8, metadata=_FIRST)
+    observer: str = field(default="minmax", metadata=_FIRST)
     weight_observer: str = "minmax"
     scales: Literal["measured", "lsq", "lsq+", "pact"] = "measured"
     gradient: Estimator = "clipped"
@@ -116,7 +119,7 @@ class QuantizationConfig(LayerConfig):
         >>> QuantizationConfig(layers={"classifier": {"activations": "int16"}, "conv*": {"weight_bits": 4}})
     """
 
-    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=_FIRST)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,9 +18,12 @@ from export.command_line.declared import options_of
 from export.command_line.help_page import attributes
 from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, read_options
 from export.command_line.table import COMMANDS
+from export.commands.quantize import QuantizeExportOptions
 from export.graph.build import integer_graph
 from export.options import ExportOptions
+from export.pipeline.recipes import recipes
 from export.tflite.writer import write_tflite
+from qtorch.config import QuantizationConfig
 from qtorch.lightning.command_line.option_errors import nearest
 
 #: Handed in here, while the test run has arguments of its own.
@@ -70,6 +73,27 @@ def test_help_of_every_command_fits_a_screen_and_has_an_example(name: str, capsy
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 120 if name == "recipe" else max(map(len, lines)) <= 100
     assert f"qtorch {name} " in page.replace("\n", " ").partition("example")[2] or name == "recipe"
+
+
+@pytest.mark.parametrize("words", ["fit --help", *(f"recipe {name} --help" for name in recipes())])
+def test_a_run_s_first_options_fit_a_screen(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(words, capsys)[1].splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+
+
+def test_fields_that_come_first_do_so_on_every_page(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, choices in (
+        ("quantize --help", QuantizeExportOptions), ("fit --help", ExportOptions), ("recipe sine --help", ExportOptions)
+    ):  # fmt: skip
+        page = said(words, capsys)[1]
+        for group, kind in (("qat", QuantizationConfig), ("export", choices)):
+            first = {each.name for each in fields(kind) if each.metadata.get("first")}
+            assert 4 < len(first) < len(fields(kind))
+            shown = set(re.findall(rf"^  --{group}\.(\w+)", page, re.MULTILINE))
+            assert shown - {"start", "exact_after"} == first
+            more = f"{len(fields(kind)) - len(first)} more --{group} options"
+            assert (more in page) == words.startswith("quantize")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

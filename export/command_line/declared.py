@@ -25,6 +25,7 @@ class Option:
         many: takes several words.
         marks: of :data:`POSITIVE`, :data:`POSITIONAL` and :data:`FOLDER`.
         required: has no default.
+        first: is shown where a page has no room for all.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Option:
     many: bool
     marks: frozenset[str]
     required: bool
+    first: bool
 
     @property
     def positional(self) -> bool:
@@ -76,6 +78,7 @@ def _option(declared: Field[Any], hint: Any, prefix: str) -> Option:
         many,
         frozenset(beside),
         declared.default is MISSING and declared.default_factory is MISSING,
+        bool(declared.metadata.get("first")),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -18,12 +19,16 @@ __all__ = ["attributes", "help_page"]
 
 #: Columns of a page, and of the names of options.
 _WIDE, _NAMES = 100, 30
+#: Lines that a page has room for.
+_SCREEN = 40
 _ATTRIBUTE = re.compile(r"^(\w+): ", re.MULTILINE)
 _ROLE = re.compile(r":\w+:`~?([\w.]+)`")
 
 
 def help_page(kind: type, name: str, section: str = "") -> str:
     """What a command says of itself: its options in a line or two each; those of a section at length.
+
+    Where the page would be longer than a screen, sections show only the options that come first.
 
     Args:
         kind: the dataclass of its options.
@@ -49,14 +54,25 @@ def help_page(kind: type, name: str, section: str = "") -> str:
     places = " ".join(each.written for each in options if each.positional)
     required = " ".join(f"{each.written} {_value(each)}" for each in options if each.required and not each.positional)
     usage = " ".join(filter(None, (f"usage: {program(name)}", places, required, "[options]" if len(options) else "")))
-    lines = [usage, "", *textwrap.wrap(about, _WIDE), *([""] if options else [])]
-    for each in options:
-        text = said[each.name]
-        lines += _lines(each, _first_clause(text) if "." in each.name else text)
-    lines += [f"{f'  --help.{each}':<{_NAMES}}more of each --{each} option" for each in sections]
-    if example:
-        lines += ["", "examples:", *(f"  {line}" for line in example.splitlines())]
-    return "\n".join(lines)
+    head = [usage, "", *textwrap.wrap(about, _WIDE), *([""] if options else [])]
+    examples = ["", "examples:", *(f"  {line}" for line in example.splitlines())] if example else []
+    whole = [*head, *_short(options, said), *(_more(each, 0) for each in sections), *examples]
+    if len(whole) <= _SCREEN or not sections:
+        return "\n".join(whole)
+    first = [each for each in options if each.first or "." not in each.name]
+    hidden = Counter(each.name.partition(".")[0] for each in options if each not in first)
+    return "\n".join([*head, *_short(first, said), *(_more(each, hidden[each]) for each in sections), *examples])
+
+
+def _short(options: Sequence[Option], said: Mapping[str, str]) -> list[str]:
+    """Lines of options; of those in a section, only what comes first of their help."""
+    texts = {name: _first_clause(text) if "." in name else text for name, text in said.items()}
+    return [line for each in options for line in _lines(each, texts[each.name])]
+
+
+def _more(section: str, hidden: int) -> str:
+    others = f"{hidden} more --{section} options, and " if hidden else ""
+    return f"{f'  --help.{section}':<{_NAMES}}{others}more of each"
 
 
 def attributes(kind: type) -> Mapping[str, str]:

@@ -39,9 +39,12 @@ class QuantizeExportOptions(ExportOptions):
 
     Attributes:
         post_training: always so here, of int8; a float format has no need of it.
+        equalize: even out the sizes of channels between layers.
     """
 
     post_training: bool = True
+    # Where nothing trains, it is what is tried first.
+    equalize: bool = field(default=False, metadata={"first": True})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "post_training", self.format == "int8")
@@ -54,8 +57,8 @@ class QuantizeOptions:
 
     Example:
         qtorch quantize net.pt --data x.npy --out build/net
-        qtorch quantize net.pt --model my_package.MyNet --model.width 8 --data x.npz --test t.npz --out build/net
-        qtorch quantize run.ckpt --model my_package.MyModule --data my_package.MyData --data.count 500 --out build/run
+        qtorch quantize net.pt --model my_package.Net --model.width 8 --data x.npz --out build/net
+        qtorch quantize run.ckpt --model my_package.Net --data x.npz --test t.npz --out build/run
 
     Attributes:
         checkpoint: a Lightning checkpoint of any module; torch.save of a network, of its state_dict, or of a dict with

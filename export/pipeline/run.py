@@ -135,8 +135,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
             "prog": _program(),
             "default_config_files": [str(config)],
             "description": (
-                f"Train, quantize, export and verify the {task} model. "
-                f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
+                f"Train, quantize, export and verify the {task} model. Subcommands: {', '.join(SUBCOMMANDS)}."
             ),
             "epilog": "example: %(prog)s --trainer.max_epochs 4 --export.c",
         },

@@ -21,6 +21,7 @@ from export.lightning_run.export_bundle import ExportBundle
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.cli import QuantizationCLI, subcommand
+from qtorch.lightning.command_line.help_sections import SectionedParser
 
 __all__ = ["TrainingCLI", "add_export_options", "fit_command", "predict_command", "test_command", "validate_command"]
 
@@ -47,6 +48,8 @@ def add_export_options(parser: LightningArgumentParser, unless: str) -> None:
     )
     parser.add_class_arguments(ExportOptions, "export")
     with_listed(parser, ExportOptions, "export")
+    if isinstance(parser, SectionedParser):
+        parser.show_first(ExportOptions, "export")
 
 
 class TrainingCLI(QuantizationCLI):

@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
+from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_resumable
@@ -49,6 +50,8 @@ class QuantizationCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``--qat...``, ``--threads`` and ``--resume``."""
         parser.add_lightning_class_args(QuantizationAwareTraining, "qat")
+        if isinstance(parser, SectionedParser):
+            parser.show_first(QuantizationConfig, "qat")
         parser.add_argument(
             "--threads",
             type=int | None,

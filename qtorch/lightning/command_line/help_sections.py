@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import fields
 from typing import Any, NoReturn, Optional
 
 from pytorch_lightning.cli import LightningArgumentParser
@@ -20,13 +21,12 @@ from qtorch.lightning.command_line.option_errors import in_a_line
 
 __all__ = ["SectionedParser", "help_of_section"]
 
-#: What a run needs first; of ``model`` and ``data`` a recipe's own are few, and all are shown.
-_FIRST = (
+#: What a run needs first, beside the fields that say so of themselves; see :meth:`SectionedParser.show_first`. Of
+#: ``model`` and ``data`` a recipe's own are few, and all are shown.
+_FIRST = frozenset({
     "test", "config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
-    "trainer.max_epochs", "trainer.accelerator",
-    "qat.start", "qat.exact_after", "qat.activations", "qat.weights", "qat.weight_bits", "qat.observer", "qat.layers",
-    "export.format", "export.c", "export.target", "export.firmware", "export.onnx",
-)  # fmt: skip
+    "trainer.max_epochs", "trainer.accelerator", "qat.start", "qat.exact_after",
+})  # fmt: skip
 _WHOLE = ("model", "data")
 #: Columns of the short page, and of the names in it.
 _WIDE, _NAMES = 100, 34
@@ -62,6 +62,16 @@ class SectionedParser(LightningArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # An option that is named in part would be another one when a longer name comes to begin like it.
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
+        self._first = _FIRST
+
+    def show_first(self, kind: type, group: str) -> None:
+        """Show those fields of a dataclass in the short page whose metadata say that they come first.
+
+        Args:
+            kind: a dataclass whose fields are options here; ``field(metadata={"first": True})``.
+            group: the name that they stand under.
+        """
+        self._first |= {f"{group}.{each.name}" for each in fields(kind) if each.metadata.get("first")}
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
         """See :func:`~qtorch.lightning.command_line.boolean_options.with_values`."""
@@ -119,18 +129,21 @@ class SectionedParser(LightningArgumentParser):
         if section:
             with self._narrowed(section):
                 return str(super().format_help(*arguments))
-        first = [each for each in self._shown() if _wanted(each, "") and _name(each) not in self._of_classes()]
-        counted = [f"  --help.{name:<14}{count} options" for name, count in sorted(sections.items())]
+        first = [each for each in self._shown() if self._comes_first(each) and _name(each) not in self._of_classes()]
+        counted = _in_columns([f"--help.{name} {count} options" for name, count in sorted(sections.items())])
         places = [str(each.metavar or each.dest.upper()) for each in self._actions if not each.option_strings]
         usage = " ".join(["usage:", self.prog.replace(" [options]", ""), *places, "[options]"])
         about = [*textwrap.wrap(self.description, _WIDE), ""] if self.description else []
-        more = ["", "more, by section:", *counted, f"  --help.{_ALL:<14}all of them", ""]
+        more = ["", f"more, by section; --help.{_ALL}: all of them", *counted, ""]
         if self.epilog:
             more += [self.epilog.replace("%(prog)s", self.prog.replace(" [options]", "")), ""]
         return "\n".join([usage, "", *about, *map(_line, first), *more])
 
     def _shown(self) -> Iterator[Any]:
         return (each for each in self._actions if each.help != argparse.SUPPRESS and each.option_strings)
+
+    def _comes_first(self, action: Any) -> bool:
+        return _name(action) in self._first or _section_of(action) in _WHOLE
 
     def _of_classes(self) -> set[str]:
         """Options about a class: its help, and a file for all of its options where those are known."""
@@ -145,7 +158,7 @@ class SectionedParser(LightningArgumentParser):
         groups = [(each, each.title, each.description) for each in self._action_groups]
         try:
             for action in self._shown():
-                if not _wanted(action, section):
+                if _section_of(action) != section:
                     action.help = argparse.SUPPRESS
             for group in self._action_groups:
                 names = {_section_of(each) for each in group._group_actions} - {"general"}
@@ -188,7 +201,9 @@ def _line(action: Any) -> str:
     return f"  {name:<{_NAMES - 2}}  {textwrap.shorten(said, room - 2, placeholder=' ...')}"
 
 
-def _wanted(action: Any, section: str) -> bool:
-    if section:
-        return _section_of(action) == section
-    return _name(action) in _FIRST or _section_of(action) in _WHOLE
+def _in_columns(words: Sequence[str]) -> list[str]:
+    """Lines of them, as many beside each other as there is room for."""
+    width = max(map(len, words)) + 2
+    each = max(1, (_WIDE - 2) // width)
+    lines = (words[start : start + each] for start in range(0, len(words), each))
+    return [f"  {''.join(f'{word:<{width}}' for word in line)}".rstrip() for line in lines]
