@@ -27,6 +27,7 @@ from export.html.page import page
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration
 from qtorch.network.calibration import quantizers
+from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.post_training.steps import PostTraining, quantize_after_training
 
 __all__ = ["int8_bundle"]
@@ -157,7 +158,8 @@ def _measured(
         errors = (
             () if tested is None else network_report(network, files.graph, tested, options.input_layout, files.titles)
         )
-    chosen = network if options.post_training else None
+    # What was quantized without training is told so, whether here or before it was handed over.
+    chosen = network if isinstance(network, QuantizedNetwork) and network.post_training else None
     with phases("taking test figures: float, post-training, quantized, on the device"):
         test = stage_figures(subject, files.graph, files.int8_model, chosen)
     stage = "qat_int8" if chosen is None else "post_training_int8"

@@ -32,6 +32,10 @@ _TOLERANCE = 1e-4
 #: What the device is compared with, by stage.
 _KINDS: Mapping[str, Literal["float", "quantized"]] = {"float": "float", "qat_float": "float", "ptq_int8": "quantized"}
 
+#: What to do where quantization by nothing but calibration is better, by stage of the device.
+_WITHOUT_TRAINING = "export it by --export.post_training"
+_INSTEAD = {"post_training_int8": "quantize it by calibration on the training data alone"}
+
 #: What a module says that samples contribute; see :class:`export.figures.evaluation.Evaluation`.
 _Method = Callable[[Any, Tensor, Tensor], Any]
 #: What outputs ``[N, ...]`` contribute to the figure, float64 ``[N]``.
@@ -85,7 +89,8 @@ def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
         remarks.append(
             f"no float network was trained for all epochs: {called['float']}, may be far from what floats can reach"
         )
-    return verdict(name, better, Candidate(called[device], "device", values[device]), others, remarks)
+    candidate = Candidate(called[device], "device", values[device])
+    return verdict(name, better, candidate, others, remarks, _INSTEAD.get(device, _WITHOUT_TRAINING))
 
 
 def _not_finite_in(record: Record) -> str:

@@ -14,6 +14,7 @@ STAGES = {
     "qat_float": "QAT network's weights in float",
     "qat_fake_quant": "QAT network",
     "qat_int8": "int8, QAT (TFLM)",
+    "post_training_float": "post-training network's weights in float",
     "post_training_fake_quant": "post-training network",
     "post_training_int8": "int8, as chosen (TFLM)",
     "float32": "float32 model (TFLM)",

@@ -68,8 +68,8 @@ def stage_figures(
         subject: of the export.
         graph: what is exported.
         model: its file.
-        post_training: the network that it was made from, if that was not the trained one: then the last two stages are
-            ``post_training_fake_quant`` and ``post_training_int8``.
+        post_training: the network that it was made from, if that was quantized without training: then the last two
+            stages are ``post_training_fake_quant`` and ``post_training_int8``.
 
     Raises:
         BadConfiguration: a test fails; see :class:`export.figures.evaluation.Evaluation`.

@@ -274,7 +274,8 @@ def _networks(
         ) from error  # fmt: skip
     unprepared, config = _unprepared(type(network).__name__), network.origin.config
     if float_network is None:
-        return Networks(network, config, example, in_float, unprepared, _uncalibrated(), float_name=STAGES["qat_float"])
+        weights = STAGES["post_training_float" if network.post_training else "qat_float"]
+        return Networks(network, config, example, in_float, unprepared, _uncalibrated(), float_name=weights)
     return Networks(
         network, config, example, in_float, unprepared, _uncalibrated(), lambda: copy.deepcopy(original).eval()
     )

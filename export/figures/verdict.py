@@ -156,8 +156,9 @@ def intervals(columns: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 def verdict(
-    name: str, better: Better, device: Candidate, others: Sequence[Candidate], remarks: Sequence[str] = ()
-) -> Verdict:
+    name: str, better: Better, device: Candidate, others: Sequence[Candidate], remarks: Sequence[str] = (),
+    instead: str = "export the other one",
+) -> Verdict:  # fmt: skip
     """Judge the device.
 
     To ship, the device has to lose less than :data:`ALLOWED` of what the best float network gains over a constant
@@ -170,6 +171,7 @@ def verdict(
         device: what is exported, on the device.
         others: at least one float network, and one ``"constant"``.
         remarks: to stand before those that follow from the figures.
+        instead: what to do where another quantization is better.
 
     Raises:
         ValueError: there is no float network or no constant answer, or candidates have other samples.
@@ -205,7 +207,7 @@ def verdict(
     )
     return Verdict(
         answer, reason, criterion, name, better, samples, device.figure, float(low[-1]), float(high[-1]), compared,
-        (*remarks, *_remarks(compared, device)),
+        (*remarks, *_remarks(compared, device, instead)),
     )  # fmt: skip
 
 
@@ -260,7 +262,7 @@ def _answer(
     return "ship", f"{device.name} {kept}, on {samples:,} test samples"
 
 
-def _remarks(compared: Sequence[Comparison], device: Candidate) -> list[str]:
+def _remarks(compared: Sequence[Comparison], device: Candidate, instead: str) -> list[str]:
     """What beats the device, however little: a reader would not look for it."""
     remarks = []
     for each in compared:
@@ -269,7 +271,7 @@ def _remarks(compared: Sequence[Comparison], device: Candidate) -> list[str]:
         sure = "" if each.low > 0 else ", a difference that may be chance"
         by = f"{_shown(each.figure)} and {_shown(device.figure)}{sure}"
         if each.kind == "quantized":
-            remarks.append(f"{each.against} is better than {device.name} ({by}): export it by --export.post_training")
+            remarks.append(f"{each.against} is better than {device.name} ({by}): {instead}")
         elif each.kind in ("baseline", "constant"):
             remarks.append(f"{each.against} is better than {device.name} ({by}): no gain of the network shows")
         else:

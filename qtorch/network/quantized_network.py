@@ -8,9 +8,10 @@ network that it was made of is taken too; then ranges stay as they are.
 from __future__ import annotations
 
 import copy
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,12 +51,14 @@ class Origin:
         shapes: of the example inputs, batch axis included.
         config: how it is quantized.
         made_by: makes the same network from ``net``, an example call and ``config``.
+        post_training: digest of the weights that quantization without training left; empty where there was none.
     """
 
     net: nn.Module
     shapes: tuple[tuple[int, ...], ...]
     config: QuantizationConfig
     made_by: Callable[[nn.Module, Any, QuantizationConfig], QuantizedNetwork]
+    post_training: str = ""
 
     @property
     def samples(self) -> tuple[tuple[int, ...], ...]:
@@ -171,6 +174,23 @@ class QuantizedNetwork(CapturedNetwork):
         return calibrated(self)
 
     @property
+    def post_training(self) -> bool:
+        """Whether it was quantized without training, and not trained since."""
+        return bool(self.origin.post_training) and self.origin.post_training == self._weights_digest()
+
+    def say_post_training(self) -> None:
+        """Say that the weights, as they are now, are those of quantization without training."""
+        self.origin = replace(self.origin, post_training=self._weights_digest())
+
+    def _weights_digest(self) -> str:
+        """Of parameters alone, because they are what a step of an optimizer moves: new ranges are no training."""
+        digest = hashlib.sha256()
+        for name, parameter in sorted(self.named_parameters()):
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    @property
     def norms_frozen(self) -> bool:
         """Whether folded batch norms use their running statistics in training too."""
         return any(module.norm_frozen for module in self.modules() if isinstance(module, QuantizedOp))
@@ -197,12 +217,14 @@ class QuantizedNetwork(CapturedNetwork):
             "mode": mode.value,
             "norms_frozen": self.norms_frozen,
             **({"rows": rows} if rows else {}),
+            **({"post_training": self.origin.post_training} if self.origin.post_training else {}),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Compute what the saved network computed; its ranges follow, so they can't be looked at here."""
         mode = Mode(state["mode"])
         self._expected_answer = state.get("answer")
+        self.origin = replace(self.origin, post_training=str(state.get("post_training", "")))
         for module in self.modules():
             if isinstance(module, Quantizer | QuantizedOp):
                 module.mode = mode

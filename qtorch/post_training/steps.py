@@ -75,4 +75,5 @@ def quantize_after_training(
             round_adaptively(qat, some)
         if steps.correct_biases:
             correct_biases(qat, some, original)
+    qat.say_post_training()
     return qat
