@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+from collections.abc import Hashable
+from dataclasses import Field, dataclass, field, fields
+from functools import cache
+from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from export.boards import BOARDS, board
 from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
 from qtorch.errors import BadConfiguration
+from qtorch.handed_over.words import shown
 
 __all__ = ["ExportOptions"]
 
 #: Of a field: among a command's options it comes before those that an export seldom needs.
 _FIRST = {"first": True}
+
+#: What else than true and false somebody may write for them.
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, 1: True, 0: False}
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ class ExportOptions:
         onnx: also write the network as ONNX in QDQ form; ``<name>.onnx``, and compare ONNX Runtime with the integers.
 
     Raises:
-        BadConfiguration: options that contradict each other, or an unknown board.
+        BadConfiguration: a value of another kind than the field's, options that contradict each other, or an unknown
+            board.
     """
 
     format: Literal["int8", "float32", "float16", "dynamic_range"] = field(default="int8", metadata=_FIRST)
@@ -68,6 +77,8 @@ class ExportOptions:
     onnx: bool = field(default=False, metadata=_FIRST)
 
     def __post_init__(self) -> None:
+        for each in fields(ExportOptions):
+            object.__setattr__(self, each.name, _valid(each, getattr(self, each.name)))
         self._check_steps()
         target = board(self.target)
         if self.firmware is None:
@@ -114,3 +125,40 @@ class ExportOptions:
     def writes_c(self) -> bool:
         """Whether plain C is asked for, or needed for the project."""
         return self.c or (self.firmware is not None and not board(self.target).tflm)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(ExportOptions)
+
+
+def _valid(option: Field[Any], value: Any) -> Any:
+    """A value that is one of those that its field's annotation allows.
+
+    Raises:
+        BadConfiguration: it is another; names the nearest.
+    """
+    hint = _hints()[option.name]
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        if isinstance(value, str) and value in choices:
+            return value
+        alike = difflib.get_close_matches(str(value).lower(), choices, 1, 0.4)
+        expected, meant = f"one of {', '.join(choices)}", alike[0] if alike else option.default
+    elif hint is bool:
+        if isinstance(value, bool):
+            return value
+        said = value.lower() if isinstance(value, str) else value
+        known = _TRUTHS.get(said) if isinstance(said, Hashable) else None
+        expected, meant = "True or False", option.default if known is None else known
+    elif hint is str:
+        if isinstance(value, str):
+            return value
+        expected, meant = "a text", option.default
+    else:
+        if value is None or (isinstance(value, str | PathLike) and str(value).strip()):
+            return None if value is None else Path(value)
+        expected, meant = "a folder, or None", option.default
+    raise BadConfiguration(
+        where=f"export.{option.name}", expected=expected, got=shown(value), remedy=f"write {option.name}={meant!r}"
+    )

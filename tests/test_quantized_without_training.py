@@ -78,13 +78,14 @@ def exported(network: QuantizedNetwork) -> tuple[Any, str]:
 
 @pytest.mark.tflm
 def test_an_export_calls_it_what_it_is() -> None:
-    network = qtorch.quantize(net(), X[:300], equalize=True)
+    network = qtorch.quantize(net(), X[:300], correct_biases=True)
     metrics, report = exported(network)
     assert list(metrics["test"])[-2:] == ["post_training_fake_quant", "post_training_int8"]
     assert metrics["float_network"] == "post-training network's weights in float"
     told = str(metrics["verdict"])
     assert "QAT" not in told
     assert "--export.post_training" not in told
+    assert "quantize it by calibration on the training data alone" in told
     assert "int8, as chosen" in told
     assert "QAT network" not in report
     step(network)

@@ -34,7 +34,7 @@ def options_of(options: ExportOptions | None, choices: Mapping[str, Any]) -> Exp
 
     Raises:
         UnknownArgument: a choice is no field; names the nearest.
-        BadConfiguration: they contradict each other, or ``options`` are none.
+        BadConfiguration: they contradict each other or are of no such value, or ``options`` are none.
     """
     known = [field.name for field in fields(ExportOptions)]
     for name in choices:
@@ -49,12 +49,7 @@ def options_of(options: ExportOptions | None, choices: Mapping[str, Any]) -> Exp
             where="options", expected="an ExportOptions, or None", got=type(options).__name__,
             remedy="pass export.ExportOptions(...), or its fields as arguments of their own",
         )  # fmt: skip
-    asked: dict[str, Any] = {name: _folder(value) if name == "firmware" else value for name, value in choices.items()}
-    return replace(options or ExportOptions(), **asked)
-
-
-def _folder(value: Any) -> Path | None:
-    return None if value is None else Path(value)
+    return replace(options or ExportOptions(), **choices)
 
 
 def everything(out: Path | None, choices: Mapping[str, Any]) -> Choice:
