@@ -318,7 +318,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], type[BadInput], str, str]
     "too few targets": (lambda: {"test": (X, Y[:3])}, BadData, "targets of test", "96, one for each sample of test"),
     "NaN": (lambda: {"calibration": X.clone().fill_(torch.nan)}, NotFinite, "calibration", "in sample 0"),
     "NaN in targets": (lambda: {"test": (X, Y / 0)}, NotFinite, "targets of test", "sample 0"),
-    "a class too many": (lambda: {"test": (X, CLASSES + 1)}, BadData, "targets of test", "classes 0 to 1.*got 1 to 2"),
+    "a class too many": (lambda: {"test": (X, CLASSES + 1)}, BadData, "targets of test", "from 0 to 1,.*from 1 to 2"),
     "a loader that breaks": (lambda: {"test": (1 / 0 for _ in range(2))}, BadData, "test", "ZeroDivisionError"),
     "targets now and then": (lambda: {"calibration": [(X, Y), X]}, BadData, "calibration", "1 of 2 with targets"),
 }  # fmt: skip

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -18,11 +16,11 @@ from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.calls.choices import Choice, everything, options_of
 from export.calls.network_forms import copied, network_of_call
+from export.calls.terms import in_terms_of
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
-from qtorch.errors import BadInput
 from qtorch.features import Interface
 from qtorch.handed_over.data import Data, data_of, inputs_taken
 from qtorch.network.quantized_network import QuantizedNetwork
@@ -104,7 +102,7 @@ def export_network(
     with in_lines(), stage("reading the data"):
         training = data_of("calibration", calibration, takes)
         tested = Data(None, None) if test is None else data_of("test", test, takes)
-    with _in_terms_of_the_call():
+    with in_terms_of(_TERMS, _SPOKEN):
         subject = subject_of_networks(
             called, prepared, before, training.inputs, training.targets, tested.inputs, tested.targets, figures,
             better, interface, class_names, config,
@@ -127,17 +125,4 @@ _TERMS = {
     "test_targets": "targets of test",
     "test_figures": "figures",
 }
-
-
-@contextmanager
-def _in_terms_of_the_call() -> Iterator[None]:
-    """Errors over what a subject is made of, with the arguments of this call in them."""
-    try:
-        yield
-    except BadInput as error:
-        if error.where not in _TERMS:
-            raise
-        known = re.compile(r"\b(test_inputs|test_targets|test_figures|(?<=of )inputs|(?<=in )inputs)\b")
-        words = (known.sub(lambda match: _TERMS[match[0]], said) for said in (error.expected, error.got, error.remedy))
-        expected, got, remedy = words
-        raise type(error)(where=_TERMS[error.where], expected=expected, got=got, remedy=remedy) from error
+_SPOKEN = r"\b(test_inputs|test_targets|test_figures|(?<=of )inputs|(?<=in )inputs)\b"

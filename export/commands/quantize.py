@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
+from export.calls.terms import in_terms_of
 from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.page import Line
 from export.console.terminal import show
@@ -22,9 +24,8 @@ from export.float_networks.named import options_below
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadData
+from qtorch.handed_over.data import inputs_taken
 from qtorch.handed_over.tensors import samples_of
-from qtorch.lightning.classification import Classification, classification_metrics
-from qtorch.lightning.regression import Regression, regression_metrics
 from qtorch.progress import in_lines, stage
 
 __all__ = ["QuantizeExportOptions", "QuantizeOptions", "quantize_command"]
@@ -101,10 +102,15 @@ def quantize_command(arguments: Sequence[str]) -> None:
             test = None
             if asked.test is not None:
                 test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
-                _require_targets(test, asked.test)
+                _require_targets(test, asked.test, read.net)
         bundle = _exported(read.net, asked, calibration, test)
     notes = (*read.remarks, *calibration.remarks)
     show((Line(), *(Line(note, "attention") for note in notes), *whole_page(bundle)))
+
+
+#: What the call's arguments are called here, and where they stand in what it says.
+_TERMS = {"calibration": "--data", "targets of calibration": "--data", "test": "--test", "targets of test": "--test"}
+_SPOKEN = r"\btargets of (?:calibration|test)\b|(?<=\bof )calibration\b|(?<=\bin )calibration\b"
 
 
 def _fitting(option: str, pair: Pair, net: nn.Module) -> Pair:
@@ -118,59 +124,38 @@ def _fitting(option: str, pair: Pair, net: nn.Module) -> Pair:
     return fitting
 
 
-def _require_targets(test: Pair, path: str) -> None:
+def _require_targets(test: Pair, path: str, net: nn.Module) -> None:
+    """Refuse a test without targets, or with more or fewer of them than the network has outputs.
+
+    Raises:
+        BadData: so it is.
+    """
     if test.targets is None:
         raise BadData(
             where=f"--test {path}", expected="inputs and targets, of which figures are made", got="inputs alone",
             remedy="write both: numpy.savez(path, x=inputs, y=targets)",
         )  # fmt: skip
+    outputs = output_shapes(net, test.inputs, "--test")
+    if len(outputs) == 1 and test.targets[0].numel() not in (1, math.prod(outputs[0])):
+        raise BadData(
+            where="--test", expected=f"a target for each output, {(len(test.targets), *outputs[0])}",
+            got=f"{tuple(test.targets.shape)}",
+            remedy="give targets of that shape; of a classifier, whole numbers, one a sample",
+        )  # fmt: skip
 
 
 def _exported(net: nn.Module, asked: QuantizeOptions, calibration: Pair, test: Pair | None) -> Bundle:
-    figures, better = (None, None) if test is None else _figures(net, test)
-    return export_network(
-        net, asked.out, name=asked.name, calibration=calibration.inputs,
-        test=None if test is None else (test.inputs, test.targets), figures=figures, better=better, config=asked.qat,
-        options=asked.export,
-    )  # fmt: skip
-
-
-def _figures(net: nn.Module, test: Pair) -> tuple[Callable[[Any, Any, Tensor], Mapping[str, float]], Mapping[str, Any]]:
-    """What a network is judged by: whole numbers, one for each sample of several outputs, are classes."""
-    targets = test.targets
-    assert targets is not None
-    outputs = output_shapes(net, test.inputs, "--test")
-    scores = len(outputs) == 1 and len(outputs[0]) == 1 and outputs[0][0] > 1
-    if scores and not targets.is_floating_point() and targets.numel() == len(targets):
-        return _classes, Classification.better
-    return _numbers, Regression.better
-
-
-def _classes(_inputs: Any, output: Tensor, target: Tensor) -> Mapping[str, float]:
-    """Figures of a classifier.
-
-    Raises:
-        BadData: a target is no class.
-    """
-    classes = output.shape[1]
-    if not 0 <= int(target.min()) <= int(target.max()) < classes:
-        raise BadData(
-            where="--test", expected=f"classes from 0 to {classes - 1}, as the network has {classes} outputs",
-            got=f"whole numbers from {int(target.min())} to {int(target.max())}",
-            remedy="count classes from 0; write targets that are no classes as floats",
+    takes = inputs_taken(net)
+    with in_terms_of(_TERMS, _SPOKEN):
+        return export_network(
+            net, asked.out, name=asked.name, calibration=_handed_over(calibration, takes),
+            test=None if test is None else _handed_over(test, takes), config=asked.qat, options=asked.export,
         )  # fmt: skip
-    return classification_metrics(output, target.flatten())
 
 
-def _numbers(_inputs: Any, output: Tensor, target: Tensor) -> Mapping[str, float]:
-    """Figures of numbers.
-
-    Raises:
-        BadData: there are more or fewer targets than outputs.
-    """
-    if output.numel() != target.numel():
-        raise BadData(
-            where="--test", expected=f"a target for each output, {tuple(output.shape)}", got=f"{tuple(target.shape)}",
-            remedy="give targets of that shape; of a classifier, whole numbers, one a sample",
-        )  # fmt: skip
-    return regression_metrics(output, target)
+def _handed_over(pair: Pair, takes: int | None) -> Any:
+    """Inputs, and beside them targets: in a way in which one can't be taken for the other."""
+    if pair.targets is None:
+        return pair.inputs
+    alone = takes is None and isinstance(pair.inputs, Tensor)
+    return (pair.inputs,) if alone else pair.inputs, pair.targets

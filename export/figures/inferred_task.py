@@ -61,8 +61,9 @@ def _classes(where: str, targets: Tensor, count: int) -> Tensor:
     low, high = int(classes.min()), int(classes.max())
     if low < 0 or high >= count:
         raise BadData(
-            where=where, expected=f"classes 0 to {count - 1}, one for each of the network's {count} outputs",
-            got=f"{low} to {high}", remedy="count classes from 0, or give the network an output for each",
+            where=where, expected=f"classes from 0 to {count - 1}, as the network has {count} outputs",
+            got=f"whole numbers from {low} to {high}",
+            remedy="count classes from 0, or give the network an output for each; write what are no classes as floats",
         )  # fmt: skip
     return classes
 
