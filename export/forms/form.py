@@ -56,7 +56,6 @@ class Form:
     Attributes:
         option: ``--export.<option>`` asks for it: a field of :class:`export.options.ExportOptions` that is false unless
             said otherwise.
-        help: what ``python -m export --help`` says of it.
         require: raises BadConfiguration where options contradict it, or a package that it needs is absent.
         try_out: of a model's name and its graph, before training: raises what an export would raise whatever the
             weights are.
@@ -65,7 +64,6 @@ class Form:
     """
 
     option: str
-    help: str
     require: Callable[[Choices], None]
     try_out: Callable[[str, Graph], None]
     write: Callable[[str, Graph, tuple[np.ndarray, ...]], FormFiles]

@@ -187,7 +187,7 @@ class QuantizedNetwork(CapturedNetwork):
         digest = hashlib.sha256()
         for name, parameter in sorted(self.named_parameters()):
             digest.update(name.encode())
-            digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     @property

@@ -63,4 +63,4 @@ def _try_out(name: str, graph: Graph) -> None:
     write_onnx(graph, name)
 
 
-FORM = Form(option="onnx", help="also write ONNX: NAME.onnx", require=_require, try_out=_try_out, write=onnx_files)
+FORM = Form(option="onnx", require=_require, try_out=_try_out, write=onnx_files)
