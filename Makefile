@@ -16,7 +16,8 @@ EXTRAS ?= recipes,logging,test
 LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
 LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observers.py tests/test_requirements.py \
-  tests/test_prepare.py tests/test_own_loop.py tests/test_lightning.py tests/test_resume.py tests/test_wheel.py
+  tests/test_prepare.py tests/test_own_loop.py tests/test_lightning.py tests/test_resume.py tests/test_wheel.py \
+  tests/test_quantize_command.py
 # TensorBoard, which one of two loggers writes for, is an extra.
 LOWEST_WITHOUT := tests/test_lightning.py::test_print_config_and_both_loggers
 

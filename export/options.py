@@ -56,7 +56,7 @@ class ExportOptions:
     correct_biases: bool = False
     round_adaptively: bool = False
     c: bool = False
-    target: str = field(default="host", metadata={"choices": BOARDS})
+    target: str = field(default="host", metadata={"listed": BOARDS})
     optimize: Literal["size", "speed"] = "size"
     strip: bool = False
     metadata: bool = False

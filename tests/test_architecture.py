@@ -55,8 +55,8 @@ def test_every_room_of_an_export_but_those_of_a_run_knows_nothing_of_training() 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     contract = next(each for each in settings["contracts"] if each["name"].startswith("An export knows nothing"))
     rooms = {f"export.{room}" for floor in floors()["export"] for room in floor}
-    of_runs = {"export.command_line", "export.commands", "export.lightning_run", "export.pipeline", "export.__main__"}
-    assert set(contract["source_modules"]) == rooms - of_runs
+    of_runs = {"__main__", "command_line", "commands", "float_networks", "lightning_run", "pipeline"}
+    assert set(contract["source_modules"]) == rooms - {f"export.{room}" for room in of_runs}
     assert "export.lightning_run" in contract["forbidden_modules"]
 
 
@@ -94,4 +94,4 @@ def test_what_it_names_exists() -> None:
 
 
 def test_it_is_short() -> None:
-    assert TEXT.count("\n") < 150
+    assert TEXT.count("\n") < 170

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from export.engines import tflm_available
+from tests.own_packages import installed
 from tests.warm_python import warm_python
 
 ROOT = Path(__file__).parents[1]
@@ -61,12 +62,14 @@ def blocks(page: Path) -> list[Block]:
 
 
 def _shell(folder: Path, scripts: Path, text: str, in_a_copy: bool) -> str:
-    """What the commands print, one after another; installing is the reader's, and not repeated here."""
+    """What the commands print, one after another; installing from an index is the reader's."""
     printed = ""
     # As for a person who has installed the package: nothing but that is found from everywhere.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
+        if words[:2] == ["pip", "install"] and words[2].startswith("./"):
+            installed(folder / words[2], folder)
         if not words or words[0] == "pip":
             continue
         if words[0] == "python":
@@ -110,7 +113,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in LOOKED_UP], ids=lambda page: page.name)
 def test_every_block_runs(page: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     found = blocks(page)
-    assert {block.kind for block in found} <= {"python", "sh", "text", "yaml", "c", "cpp"}
+    assert {block.kind for block in found} <= {"python", "sh", "text", "yaml", "toml", "c", "cpp"}
     if page.name in _NEED_TFLM and not tflm_available():
         pytest.skip("tflite-micro has wheels for Linux x86-64 only; run this test there")
     if page.name in _IN_A_COPY:

@@ -348,6 +348,44 @@ def test_whole_numbers_are_classes_of_a_network_with_several_outputs(
     assert "classes from 0 to 2, as the network has 3 outputs, got whole numbers from 1 to 3" in capsys.readouterr().err
 
 
+def test_layers_are_a_mapping(tmp_path: Path, net: nn.Module, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(net, tmp_path / "net.pt")
+    words = [
+        "quantize",
+        str(tmp_path / "net.pt"),
+        "--data",
+        f"{HERE}:X",
+        "--out",
+        str(tmp_path / "out"),
+        "--qat.layers",
+    ]
+    assert main([*words, "{head: {weight_bits: 4}}"]) == 0
+    four_bits = qtorch.quantize(net, X, qtorch.QuantizationConfig(layers={"head": {"weight_bits": 4}}))
+    called = export_network(four_bits, name="out", calibration=X, options=ExportOptions())
+    assert (tmp_path / "out" / "out.tflite").read_bytes() == called.model
+    for word in ("[head]", "{1: 2}", "{"):
+        with pytest.raises(SystemExit):
+            main([*words, word])
+        assert "--qat.layers: expected values by name" in capsys.readouterr().err
+
+
+def test_a_float_format_is_exported_too(tmp_path: Path, net: nn.Module) -> None:
+    torch.save(net, tmp_path / "net.pt")
+    words = ["quantize", str(tmp_path / "net.pt"), "--data", f"{HERE}:X", "--out", str(tmp_path / "out")]
+    assert main([*words, "--export.format", "float32"]) == 0
+    called = export_network(net, name="out", calibration=X, options=ExportOptions(format="float32"))
+    assert (tmp_path / "out" / "out.tflite").read_bytes() == called.model
+
+
+def test_help_says_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        quantize_command(["--help"])
+    page = capsys.readouterr().out
+    assert end.value.code == 0
+    for option in ("CHECKPOINT", "--data", "--model.width", "--qat.observer", "--qat.layers", "--export.equalize"):
+        assert option in page
+
+
 def test_options_below_a_name_are_its_arguments() -> None:
     words, below = options_below(
         ["a", "--model", "b", "--model.w=[1, 2]", "--model.r", "1e-3", "--data.k", "-4"], ["model", "data"]

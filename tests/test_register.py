@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import qtorch
+from export.c.model import c_model
 from export.commands.support import support_table
 from export.cost.layers import file_layers
 from export.graph.build import integer_graph
@@ -26,6 +27,7 @@ from qtorch.network.described_ops import require_rows
 from qtorch.ops import ROWS, of_rows
 from qtorch.preparation.matching import supported_names
 from qtorch.row.constraints import Free
+from qtorch.row.kernel_call import KernelCall, Operands, TensorArgument
 from qtorch.row.row import Match, OptionField, Row, Unsupported
 from tests.test_docs import blocks
 
@@ -167,6 +169,36 @@ def test_a_row_without_a_file_needs_no_operator() -> None:
     qtorch.register(row)
     assert ROWS["abs"] is row
     del ROWS["abs"]
+
+
+KERNEL = """#include "kernel.h"
+
+Q_KERNEL void my_abs_s8(const int8_t *in, int8_t *out, int32_t size) {
+  for (int32_t i = 0; i < size; ++i) out[i] = (int8_t)(in[i] < 0 ? -in[i] - 1 : in[i]);
+}
+"""
+
+
+def own_kernel(name: str, text: str = KERNEL) -> Callable[[Operands], KernelCall]:
+    def cell(operands: Operands) -> KernelCall:
+        arguments = {"in": TensorArgument("input"), "out": TensorArgument("output"), "size": operands.size("output")}
+        return KernelCall(name, arguments, text=text.replace("my_abs_s8", name))
+
+    return cell
+
+
+def test_a_kernel_comes_with_its_row(absolute: Row) -> None:
+    """Beside those of this project, and each under a name of its own."""
+    ROWS["abs"] = replace(absolute, c=own_kernel("my_abs_s8"))
+    graph = integer_graph(calibrated(Rectifier()))
+    text = c_model("m", graph).files["m_model.c"]
+    assert text.count("void my_abs_s8(") == 1
+    assert "fully_connected_s8(" in text
+    assert "#include" not in text[text.index("my_abs_s8") :]
+    for taken in ("fully_connected_s8", "kernel"):
+        ROWS["abs"] = replace(absolute, c=own_kernel(taken))
+        with pytest.raises(UnsupportedLayer, match=f"kernel '{taken}': expected a source of its own for each name"):
+            c_model("m", graph)
 
 
 def test_a_state_names_the_rows_that_it_needs(absolute: Row) -> None:

@@ -171,3 +171,11 @@ def test_a_board_is_weighed_as_its_own_microcontroller(monkeypatch: pytest.Monke
     for name in ("leonardo", "uno", "mega2560", "host"):
         model._compiled(BOARDS[name], "m", CSource({}, {}, 0, {}, {}))
     assert asked == ["atmega32u4", "atmega328p", "atmega328p"]
+
+
+def test_the_command_takes_it(module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The board is looked up before the checkpoint, which there is none of."""
+    absent = str(tmp_path / "none.ckpt")
+    for target, said in ((f"{module}:BOARD", "none.ckpt"), (f"{module}:OTHER", "which is 1")):
+        assert export_main([absent, "--out", str(tmp_path / "out"), "--export.target", target]) == 2
+        assert said in capsys.readouterr().err

@@ -34,10 +34,14 @@ def typed(*words):
     except SystemExit as end:
         assert not end.code, words
 
-typed("recipes.sine_qat", "--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false", "--out", "o")
+typed("qtorch", "recipe", "sine", "--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false", "--out", "o")
 for board in {_PROJECTS!r}:
     words = "--export.c", "--export.target", board, "--export.firmware", f"p/{{board}}/project"
     typed("export", "o/sine.ckpt", "--out", f"p/{{board}}", *words)
+import numpy, torch
+torch.save(torch.nn.Sequential(torch.nn.Linear(3, 2)), "net.pt")
+numpy.save("x.npy", numpy.random.default_rng(0).random((50, 3), numpy.float32))
+typed("qtorch", "quantize", "net.pt", "--data", "x.npy", "--out", "p/float")
 typed("export", "verify", "p/uno/sine.tflite", "--against", "o/sine.ckpt")
 ours = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in {PACKAGES!r}]
 assert ours and all(file.startswith(sys.prefix) for file in ours), ours

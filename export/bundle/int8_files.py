@@ -100,6 +100,6 @@ def int8_files(
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:
     interface, classifies = network_interface(graph, subject.ends.interface), subject.ends.are_classes(titles)
-    if classifies and subject.rows is None:
+    if classifies and (subject.rows is None or subject.ends.interface is None):
         interface = Interface(interface.inputs, tuple(map(Feature, titles)))
     return model_metadata(name, version, graph, interface, classifies)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 
-__all__ = ["kernel_files", "kernel_parameters", "kernel_text"]
+from qtorch.errors import UnsupportedLayer
+from qtorch.row.kernel_call import KernelCall
+
+__all__ = ["kernel_files", "kernel_parameters", "kernel_sources", "kernel_text"]
 
 _LOCAL_INCLUDE = re.compile(r'^#include "([a-z0-9_]+)\.h"\n', re.MULTILINE)
 _SYSTEM_INCLUDE = re.compile(r"^#include <[a-z0-9_./]+>\n", re.MULTILINE)
@@ -17,6 +20,25 @@ _GUARD = re.compile(r"^#(ifndef|define) QTORCH_[A-Z0-9_]+_H_\n|^#endif  // QTORC
 @cache
 def _source(name: str) -> str:
     return (resources.files("firmware") / "c" / f"{name}.h").read_text()
+
+
+def kernel_sources(calls: Iterable[KernelCall]) -> dict[str, str]:
+    """The kernels that calls need: text by name, empty for those that ``firmware/c`` has.
+
+    Raises:
+        UnsupportedLayer: a call brings a kernel of a name that another kernel has.
+    """
+    sources: dict[str, str] = {}
+    for call in calls:
+        other = sources.setdefault(call.kernel, call.text) != call.text
+        if other or (call.text and (resources.files("firmware") / "c" / f"{call.kernel}.h").is_file()):
+            raise UnsupportedLayer(
+                where=f"kernel {call.kernel!r}",
+                expected="a source of its own for each name",
+                got="another one for the same name" if other else f"that of firmware/c/{call.kernel}.h",
+                remedy="name the kernel in the row's C cell, and the function in its text, otherwise",
+            )
+    return sources
 
 
 @cache

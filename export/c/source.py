@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from export.c.kernels import kernel_files, kernel_parameters, kernel_text
+from export.c.kernels import kernel_files, kernel_parameters, kernel_sources, kernel_text
 from export.c.network import CNetwork, Place, Step
 from export.c.requantization import Channels, requantization
 from export.c_language.names import c_identifier
@@ -80,7 +80,7 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ())
         _write_step(text, step, network)
     for output, place in network.copies.items():
         _write_copy(text, output, place, network)
-    kernels = {step.call.kernel: step.call.text for step in network.steps}
+    kernels = kernel_sources(step.call for step in network.steps)
     scratch = -(-network.plan.peak // 4) * 4
     header = _header(text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
     only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))

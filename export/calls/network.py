@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -15,13 +17,16 @@ from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.calls.choices import Choice, everything, options_of
+from export.calls.network_forms import copied, network_of_call
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
+from qtorch.errors import BadInput
 from qtorch.features import Interface
+from qtorch.handed_over.data import Data, data_of, inputs_taken
 from qtorch.network.quantized_network import QuantizedNetwork
-from qtorch.progress import in_lines
+from qtorch.progress import in_lines, stage
 
 __all__ = ["export_network"]
 
@@ -64,10 +69,12 @@ def export_network(
             network, which is quantized without training. Left as it is.
         out: folder for the files, made if need be; ``None``: they are made in memory alone.
         name: of the model and its files; the last part of ``out`` if ``None``.
-        calibration: training inputs.
-        test: inputs and targets that were not trained on.
+        calibration: training inputs: a tensor, an array, a tuple of a network's several, a list of batches, a
+            DataLoader or Dataset. With targets, as in ``(x, y)`` or in a loader's batches, a straight line is compared.
+        test: inputs and targets that were not trained on, in the same forms.
         figures: of test inputs, the network's outputs and the targets, all samples together: figures by name, the most
-            telling first.
+            telling first. ``None``: accuracy where targets are classes, errors and R2 where they are of the outputs'
+            shape.
         better: which of them are better the higher, and which the lower.
         float_network: that ``network`` was prepared from, as a copy from before quantized training.
         interface: names, units and scaling of inputs and outputs.
@@ -84,21 +91,53 @@ def export_network(
     """
     folder = None if out is None else Path(out)
     called = task_name(name if name is not None else _UNNAMED if folder is None else folder.absolute().name)
-    prepared = network if isinstance(network, QuantizedNetwork) else None
+    net = network_of_call(network, float_network, config)
+    prepared = net if isinstance(net, QuantizedNetwork) else None
     named = ({} if target == "host" else {"target": target}) | choices
-    if prepared is None and named.get("format", "int8") == "int8" and options is None:
+    if prepared is None and options is None and named.get("format", "int8") == "int8":
         named = {"post_training": True} | named
     choice = everything(folder, named) if options is None else Choice(options_of(options, named), Attempted())
     if folder is not None:
         probe_export(folder, choice.options, called)
-    test_inputs, test_targets = (None, None) if test is None else test
-    subject = subject_of_networks(
-        called, prepared, network if prepared is None else float_network, calibration, None,
-        test_inputs, test_targets, figures, better, interface, class_names, config,
-    )  # fmt: skip
+    takes = inputs_taken(net)
+    before = net if prepared is None else None if float_network is None else copied("float_network", float_network)
+    with in_lines(), stage("reading the data"):
+        training = data_of("calibration", calibration, takes)
+        tested = Data(None, None) if test is None else data_of("test", test, takes)
+    with _in_terms_of_the_call():
+        subject = subject_of_networks(
+            called, prepared, before, training.inputs, training.targets, tested.inputs, tested.targets, figures,
+            better, interface, class_names, config,
+        )  # fmt: skip
+    remarks = tuple(filter(None, (training.remark, tested.remark)))
+    subject = replace(subject, inputs=replace(subject.inputs, remarks=remarks))
     with in_lines(), temporary_files():
         bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle
     write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)
     return replace(bundle, out=folder)
+
+
+#: What arguments of :func:`export.figures.subject.subject_of_networks` are called here.
+_TERMS = {
+    "inputs": "calibration",
+    "targets": "targets of calibration",
+    "test_inputs": "test",
+    "test_targets": "targets of test",
+    "test_figures": "figures",
+}
+
+
+@contextmanager
+def _in_terms_of_the_call() -> Iterator[None]:
+    """Errors over what a subject is made of, with the arguments of this call in them."""
+    try:
+        yield
+    except BadInput as error:
+        if error.where not in _TERMS:
+            raise
+        known = re.compile(r"\b(test_inputs|test_targets|test_figures|(?<=of )inputs|(?<=in )inputs)\b")
+        words = (known.sub(lambda match: _TERMS[match[0]], said) for said in (error.expected, error.got, error.remedy))
+        expected, got, remedy = words
+        raise type(error)(where=_TERMS[error.where], expected=expected, got=got, remedy=remedy) from error

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
+from export.command_line.declared import FOLDER, Option, options_of
 from export.command_line.invocation import program
-from export.command_line.reader import FOLDER, Option, options_of
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.command_line.option_errors import nearest
 
@@ -88,7 +88,7 @@ def _plain(text: str) -> str:
 
 def _said(kind: type, prefix: str = "") -> Iterator[tuple[str, str]]:
     hints: dict[str, Any] = get_type_hints(kind)
-    texts = attributes(kind)
+    texts = {name: text for base in reversed(kind.__mro__) for name, text in attributes(base).items()}
     for each in fields(kind):
         if is_dataclass(hints[each.name]):
             yield from _said(hints[each.name], f"{prefix}{each.name}.")
@@ -110,8 +110,8 @@ def _lines(option: Option, text: str) -> list[str]:
     many = " ..." if option.many else ""
     head = f"  {option.written}" if option.positional else f"  {option.written} {_value(option)}".rstrip() + many
     words = text.rstrip(".")
-    if option.choices:
-        words += f" ({', '.join(map(str, option.choices))})"
+    if values := option.choices or option.listed:
+        words += f" ({', '.join(map(str, values))})"
     wrapped = textwrap.wrap(words, _WIDE - _NAMES)
     if len(head) > _NAMES - 1:
         return [head, *(" " * _NAMES + line for line in wrapped)]

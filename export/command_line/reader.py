@@ -1,113 +1,31 @@
 """The words of a command line to a frozen dataclass of options, by one grammar for every command.
 
 ``--name value`` and ``--name=value``; ``--group.name`` for a dataclass in a dataclass; a boolean stands alone or before
-``true`` or ``false``; a tuple takes several words, and may be repeated; underscores and hyphens in names are the same;
-no name is abbreviated. What a mistake ends in is a line on stderr, and exit code 2.
+``true`` or ``false``; a tuple takes several words, and may be repeated; a mapping is YAML; underscores and hyphens in
+names are the same; no name is abbreviated. What a mistake ends in is a line on stderr, and exit code 2.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
+import yaml  # type: ignore[import-untyped]
+
+from export.command_line.declared import FOLDER, POSITIONAL, POSITIVE, Option, options_of
+from export.command_line.help_page import help_page
 from qtorch.lightning.command_line.boolean_options import TRUTHS
 from qtorch.lightning.command_line.option_errors import no_choice, no_option
 
-__all__ = ["FOLDER", "POSITIONAL", "POSITIVE", "Option", "options_of", "read_options", "with_choices"]
+__all__ = ["FOLDER", "POSITIONAL", "POSITIVE", "read_options"]
 
 Options = TypeVar("Options")
 
-#: Beside a field's type in ``Annotated``: a number above zero, a value that stands without a name, a folder.
-POSITIVE, POSITIONAL, FOLDER = "positive", "positional", "folder"
 _HELP = ("-h", "--help")
-
-
-@dataclass(frozen=True)
-class Option:
-    """What is known of an option before a value is given.
-
-    Attributes:
-        name: with the names of the dataclasses around it, as in ``export.c``.
-        kind: type of a value.
-        choices: the values that there are; empty for any.
-        many: takes several words.
-        marks: of :data:`POSITIVE`, :data:`POSITIONAL` and :data:`FOLDER`.
-        required: has no default.
-    """
-
-    name: str
-    kind: type
-    choices: tuple[Any, ...]
-    many: bool
-    marks: frozenset[str]
-    required: bool
-
-    @property
-    def positional(self) -> bool:
-        """Whether its value stands without a name."""
-        return POSITIONAL in self.marks
-
-    @property
-    def written(self) -> str:
-        """As on a command line."""
-        return self.name.upper() if self.positional else f"--{self.name}"
-
-
-def options_of(kind: type, prefix: str = "") -> Iterator[Option]:
-    """The options that a dataclass declares, in its order.
-
-    Args:
-        kind: a dataclass.
-        prefix: of their names.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    for each in fields(kind):
-        if is_dataclass(hints[each.name]):
-            yield from options_of(hints[each.name], f"{prefix}{each.name}.")
-        else:
-            yield _option(each, hints[each.name], prefix)
-
-
-def _option(declared: Field[Any], hint: Any, prefix: str) -> Option:
-    hint = _without_none(hint)
-    beside = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    hint = _without_none(get_args(hint)[0]) if beside else hint
-    many = get_origin(hint) is tuple
-    hint = get_args(hint)[0] if many else hint
-    literal = get_args(hint) if get_origin(hint) is Literal else ()
-    return Option(
-        prefix + declared.name,
-        type(literal[0]) if literal else hint,
-        literal or tuple(declared.metadata.get("choices", ())),
-        many,
-        frozenset(beside),
-        declared.default is MISSING and declared.default_factory is MISSING,
-    )
-
-
-def _without_none(hint: Any) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        (hint,) = (each for each in get_args(hint) if each is not type(None))
-    return hint
-
-
-def with_choices(parser: Any, kind: type, group: str) -> None:
-    """Say in the help of another reader's parser what values there are, where a type does not.
-
-    Args:
-        parser: one that has the options of the dataclass already.
-        kind: the dataclass.
-        group: the name that they stand under.
-    """
-    for option in options_of(kind, f"{group}."):
-        for action in parser._actions:
-            if option.choices and option.kind is str and action.dest == option.name and action.choices is None:
-                action.help = f"{action.help} One of {', '.join(option.choices)}."
 
 
 def read_options(kind: type[Options], words: Sequence[str], name: str) -> Options:
@@ -122,8 +40,6 @@ def read_options(kind: type[Options], words: Sequence[str], name: str) -> Option
         SystemExit: 0 after ``--help``, 2 after a line that says what is wrong.
         BadInput: of the dataclass, about values that contradict each other.
     """
-    from export.command_line.help_page import help_page
-
     for word in words:
         if word in _HELP or word.startswith("--help."):
             print(help_page(kind, name, word.partition(".")[2]))
@@ -211,6 +127,8 @@ def _converted(option: Option, word: str) -> Any:
         if not chosen:
             _refuse(no_choice(option.written, word, [str(each) for each in option.choices]))
         return chosen[0]
+    if get_origin(option.kind) is Mapping:
+        return _mapping(option, word)
     if option.kind is Path:
         if not word.strip():
             _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
@@ -224,8 +142,20 @@ def _converted(option: Option, word: str) -> Any:
     return value
 
 
+def _mapping(option: Option, word: str) -> Mapping[str, Any]:
+    try:
+        value = yaml.safe_load(word)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value):
+        _refuse(f"{option.written}: expected {_kind(option)}, got {word!r}")
+    return value
+
+
 def _kind(option: Option) -> str:
     """What a value is, in words."""
+    if get_origin(option.kind) is Mapping:
+        return "values by name, as '{name: {name: value}}'"
     if option.choices:
         return f"one of {', '.join(map(str, option.choices))}"
     if option.kind is Path:

@@ -3,33 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
+from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.page import Line
 from export.console.terminal import show
-from export.figures.handed_over import output_shapes, samples_of
+from export.figures.handed_over import output_shapes
 from export.float_networks.checkpoint import float_network
 from export.float_networks.data import Pair, data_of
 from export.float_networks.named import options_below
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
-from qtorch.errors import BadConfiguration, BadData
+from qtorch.errors import BadData
+from qtorch.handed_over.tensors import samples_of
 from qtorch.lightning.classification import Classification, classification_metrics
-from qtorch.lightning.command_line.help_sections import SectionedParser
 from qtorch.lightning.regression import Regression, regression_metrics
 from qtorch.progress import in_lines, stage
 
-__all__ = ["quantize_command"]
+__all__ = ["QuantizeExportOptions", "QuantizeOptions", "quantize_command"]
 
 #: Options that have others below them, which are arguments of what they name.
 _WITH_ARGUMENTS = ("model", "data", "test")
+
+
+@dataclass(frozen=True)
+class QuantizeExportOptions(ExportOptions):
+    """Options of an export without training.
+
+    Attributes:
+        post_training: always so here, of int8; a float format has no need of it.
+    """
+
+    post_training: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "post_training", self.format == "int8")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Quantize a float network that was trained elsewhere, without training, and export it.
+
+    Example:
+        qtorch quantize net.pt --data x.npy --out build/net
+        qtorch quantize net.pt --model my_package.MyNet --model.width 8 --data x.npz --test t.npz --out build/net
+        qtorch quantize run.ckpt --model my_package.MyModule --data my_package.MyData --data.count 500 --out build/run
+
+    Attributes:
+        checkpoint: a Lightning checkpoint of any module; torch.save of a network, of its state_dict, or of a dict with
+            either; SafeTensors. What it names is imported, so trust it.
+        data: inputs like those of training: numbers in .npy, .npz (x and y), .pt or .csv; my_package.MyData, a
+            LightningDataModule or Dataset; or my_package:function.
+        out: folder for the files.
+        test: the same of inputs and targets that were not trained on.
+        model: class of the network or LightningModule, or my_package:function that makes it, where the file has
+            weights alone; its arguments stand below it, as in --model.width 8.
+        name: of the model and its files, instead of the last part of the folder's.
+        qat: how it is quantized.
+        export: what is exported, and how.
+    """
+
+    checkpoint: Annotated[Path, POSITIONAL]
+    data: str
+    out: Annotated[Path, FOLDER]
+    test: str | None = None
+    model: str | None = None
+    name: str | None = None
+    qat: QuantizationConfig = field(default_factory=QuantizationConfig)
+    export: QuantizeExportOptions = field(default_factory=QuantizeExportOptions)
 
 
 def quantize_command(arguments: Sequence[str]) -> None:
@@ -40,59 +89,19 @@ def quantize_command(arguments: Sequence[str]) -> None:
         ParityError: a comparison that must be exact is not.
     """
     words, below = options_below(arguments, _WITH_ARGUMENTS)
-    asked = _parser().parse_args(words)
-    out = _folder(asked.out)
-    options = _options(asked.export)
-    config = QuantizationConfig(**_plain(asked.qat))
-    with in_lines(), stage("opening the checkpoint"):
-        read = float_network(Path(asked.checkpoint), asked.model, below["model"])
-    with in_lines(), stage("reading the data"):
-        calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
-        test = None
-        if asked.test is not None:
-            test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
-            _require_targets(test, asked.test)
-    bundle = _exported(read.net, out, asked.name, calibration, test, config, options)
+    asked = read_options(QuantizeOptions, words, "quantize")
+    with in_lines():
+        with stage("opening the checkpoint"):
+            read = float_network(asked.checkpoint, asked.model, below["model"])
+        with stage("reading the data"):
+            calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
+            test = None
+            if asked.test is not None:
+                test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
+                _require_targets(test, asked.test)
+        bundle = _exported(read.net, asked, calibration, test)
     notes = (*read.remarks, *calibration.remarks)
-    show((Line(), *(Line(note, "attention") for note in notes), Line(), *whole_page(bundle)))
-
-
-def _folder(written: str) -> Path:
-    if not written.strip():
-        raise BadConfiguration(
-            where="--out", expected="the name of a folder", got="nothing", remedy="say where the files shall lie"
-        )
-    return Path(written)
-
-
-def _parser() -> SectionedParser:
-    parser = SectionedParser(
-        prog="qtorch quantize",
-        description="Quantize a float network that was trained elsewhere, without training, and export it.",
-        epilog="""CKPT: a Lightning checkpoint of any module; torch.save of a network, of its state_dict, or of a dict
-with either; SafeTensors. What it and --model name is imported, so trust it.
-DATA: numbers in .npy, .npz (x and y), .pt or .csv; my_package.MyData, a LightningDataModule or Dataset; or
-my_package:function. Arguments of a class or function stand below its option: --model.width 8.""",
-    )
-    parser.add_argument("checkpoint", type=str, metavar="CKPT", help="file of the float network")
-    parser.add_argument("--data", type=str, required=True, metavar="DATA", help="inputs like those of training")
-    parser.add_argument("--test", type=str | None, metavar="DATA", help="inputs and targets that nobody trained on")
-    parser.add_argument("--model", type=str | None, metavar="CLASS", help="of the network, where the file has weights")
-    parser.add_argument("--out", type=str, required=True, metavar="DIR", help="folder for the artefacts")
-    parser.add_argument("--name", type=str | None, help="of the model and its files (default: the last part of --out)")
-    parser.add_class_arguments(QuantizationConfig, "qat")
-    # Nothing else is done here.
-    parser.add_class_arguments(ExportOptions, "export", skip={"post_training"})
-    return parser
-
-
-def _options(asked: Any) -> ExportOptions:
-    chosen = _plain(asked)
-    return ExportOptions(**chosen, post_training=chosen["format"] == "int8")
-
-
-def _plain(asked: Any) -> dict[str, Any]:
-    return dict(asked.as_dict()) if hasattr(asked, "as_dict") else dict(vars(asked))
+    show((Line(), *(Line(note, "attention") for note in notes), *whole_page(bundle)))
 
 
 def _fitting(option: str, pair: Pair, net: nn.Module) -> Pair:
@@ -114,15 +123,12 @@ def _require_targets(test: Pair, path: str) -> None:
         )  # fmt: skip
 
 
-def _exported(
-    net: nn.Module, out: Path, name: str | None, calibration: Pair, test: Pair | None, config: QuantizationConfig,
-    options: ExportOptions,
-) -> Bundle:  # fmt: skip
+def _exported(net: nn.Module, asked: QuantizeOptions, calibration: Pair, test: Pair | None) -> Bundle:
     figures, better = (None, None) if test is None else _figures(net, test)
     return export_network(
-        net, out, name=name, calibration=calibration.inputs,
-        test=None if test is None else (test.inputs, test.targets), figures=figures, better=better, config=config,
-        options=options,
+        net, asked.out, name=asked.name, calibration=calibration.inputs,
+        test=None if test is None else (test.inputs, test.targets), figures=figures, better=better, config=asked.qat,
+        options=asked.export,
     )  # fmt: skip
 
 

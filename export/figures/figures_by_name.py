@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from export.figures.error_words import in_words, shown
 from qtorch.errors import BadConfiguration
+from qtorch.handed_over.words import in_words, shown
 
 __all__ = ["figures_by_name", "ways_by_figure"]
 

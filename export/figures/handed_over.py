@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch import nn
 
-from export.figures.error_words import in_words, shown
 from qtorch.capture.call_form import arguments_of, signature_of, tensors_in
-from qtorch.capture.samples import Samples, called, length, taken
-from qtorch.errors import BadConfiguration, BadData, BadInput, NotFinite
+from qtorch.capture.samples import Samples, called, taken
+from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.features import Feature, Interface
+from qtorch.handed_over.words import in_words, shown
 from qtorch.network.calibration import in_mode, quantizers
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Mode
-from qtorch.surroundings import evaluating, require_values, undisturbed_random_numbers
+from qtorch.surroundings import evaluating, undisturbed_random_numbers
 
 __all__ = [
     "named_classes",
@@ -34,15 +32,11 @@ __all__ = [
     "require_names",
     "require_same_outputs",
     "require_samples_alike",
-    "samples_of",
-    "targets_of",
     "task_name",
 ]
 
 #: Of one sample, each tensor's.
 Shapes = tuple[tuple[int, ...], ...]
-
-_PASS_NUMBERS = "pass a float32 tensor or NumPy array with a row for each sample, or a tuple of a network's several"
 
 
 def task_name(name: Any) -> str:
@@ -57,117 +51,6 @@ def task_name(name: Any) -> str:
         where="name", expected="a text, which the files are called by", got=repr(name),
         remedy="say what the network is for, as in 'gestures'",
     )  # fmt: skip
-
-
-def samples_of(where: str, samples: Any) -> Samples:
-    """A network's inputs, at least one sample: arrays and lists of numbers as tensors, all tensors in float32.
-
-    Args:
-        where: the argument that they were handed over as.
-        samples: a tensor, array or list of rows; or several in a tuple, list or dict.
-
-    Raises:
-        BadData: no tensor is among them, or they have no rows, none at all or not as many each.
-        NotFinite: NaN or infinity is among them.
-    """
-    found = _with_tensors(where, samples)
-    tensors = tensors_in(found)
-    lengths = {len(each) if each.dim() else None for each in tensors}
-    if len(lengths) != 1 or lengths & {None, 0}:
-        raise BadData(
-            where=where, expected="samples along the first axis, at least one, and of several inputs as many of each",
-            got=shown(samples), remedy=_PASS_NUMBERS,
-        )  # fmt: skip
-    for each in tensors:
-        bad = int((~each.isfinite()).sum())
-        if bad:
-            rows = (~each.isfinite()).reshape(len(each), -1).any(1).nonzero().flatten().tolist()
-            raise NotFinite(
-                where=where, expected="finite numbers",
-                got=f"{bad} of {each.numel()} NaN or infinite, the first in sample {rows[0]}, counted from 0",
-                remedy="correct or leave out the samples that have them",
-            )  # fmt: skip
-    return found
-
-
-def targets_of(where: str, targets: Any, inputs: Samples | None, of: str) -> Tensor:
-    """Targets as a tensor of as many rows as there are samples; a tensor as it is.
-
-    Args:
-        where: the argument that they were handed over as.
-        targets: a tensor, an array or a list of numbers.
-        inputs: the samples, if they are there.
-        of: the argument that those were handed over as.
-
-    Raises:
-        BadData: they are no numbers, or more or fewer than the samples.
-    """
-    if isinstance(targets, list | np.ndarray):
-        found = torch.tensor(_array(where, targets))
-        targets = found.float() if found.is_floating_point() else found
-    if not isinstance(targets, Tensor) or not targets.dim():
-        raise BadData(
-            where=where, expected="a tensor, NumPy array or list with a target for each sample", got=shown(targets),
-            remedy="pass such, or leave them out",
-        )  # fmt: skip
-    if inputs is not None and len(targets) != length(inputs):
-        raise BadData(
-            where=where, expected=f"{length(inputs)}, one for each sample of {of}",
-            got=f"{len(targets)}, of shape {tuple(targets.shape)}",
-            remedy="pass inputs and targets of the same samples",
-        )  # fmt: skip
-    return targets
-
-
-def _with_tensors(where: str, samples: Any) -> Samples:
-    """The same with tensors in the place of arrays and of lists of rows."""
-
-    def whole(value: Any, *, inside: bool) -> Any:
-        # Inside a call a row of numbers may be a constant.
-        if isinstance(value, list) and _is_numbers(value) and not (inside and not _is_rows(value)):
-            return torch.tensor(_array(where, value)).float()
-        if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-            return type(value)(whole(each, inside=True) for each in value)
-        return {key: whole(each, inside=True) for key, each in value.items()} if type(value) is dict else value
-
-    def leaf(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            return torch.tensor(_array(where, value)).float()
-        return _in_float32(where, value) if isinstance(value, Tensor) else value
-
-    found = tree_map(leaf, whole(samples, inside=False))
-    if not tensors_in(found):
-        raise BadData(where=where, expected="numbers", got=shown(samples), remedy=_PASS_NUMBERS)
-    return found
-
-
-def _in_float32(where: str, x: Tensor) -> Tensor:
-    if x.is_complex() or x.is_quantized or x.layout is not torch.strided:
-        raise BadData(where=where, expected="real numbers, all of them", got=shown(x), remedy=_PASS_NUMBERS)
-    require_values(x, where)
-    return x.detach().to(torch.float32) if x.requires_grad else x.to(torch.float32)
-
-
-def _is_numbers(value: Any) -> bool:
-    return all(map(_is_numbers, value)) if isinstance(value, list | tuple) else isinstance(value, Real)
-
-
-def _is_rows(value: Sequence[Any]) -> bool:
-    return bool(value) and isinstance(value[0], list | tuple)
-
-
-def _array(where: str, values: Any) -> np.ndarray:
-    """Real numbers in order, in memory of their own."""
-    try:
-        array = np.array(values, order="C")
-    # NumPy of rows that are not equally long.
-    except ValueError:
-        array = np.array(None)
-    if array.dtype.kind not in "biuf":
-        raise BadData(where=where, expected="real numbers in rows of one length", got=shown(values),
-                      remedy=_PASS_NUMBERS)  # fmt: skip
-    # Types that PyTorch has not: of other byte orders, and wider ones.
-    return array.astype({"f": np.float32, "u": np.int64}.get(array.dtype.kind, array.dtype.newbyteorder("=")))
 
 
 def require_float_network(network: Any, float_network: Any) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.figures.error_words import in_words
 from export.figures.evaluation import Evaluation
 from export.figures.figure_names import better_by_name
 from export.figures.record import Record, target_of
@@ -22,6 +21,7 @@ from export.figures.subject import Subject
 from export.figures.verdict import Candidate, Verdict, no_verdict, verdict
 from qtorch.baselines import linear_regression
 from qtorch.errors import BadConfiguration
+from qtorch.handed_over.words import in_words
 
 __all__ = ["judgement"]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from torch import fx, nn
 
 from export.figures.device_network import DeviceNetwork
-from export.figures.error_words import in_words
 from export.figures.record import Record
 from export.figures.subject import Subject
 from export.graph.build import integer_graph
 from export.graph.ir import Graph
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration, BadData
+from qtorch.handed_over.words import in_words
 from qtorch.network.calibration import in_mode
 from qtorch.network.quantizer import Mode
 from qtorch.post_training.steps import quantize_after_training

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from export.figures.evaluation import Evaluation, Measure, tested_on_rows
-from export.figures.figures_by_name import figures_by_name, ways_by_figure
+from export.figures.evaluation import Evaluation
+from export.figures.figures_by_name import ways_by_figure
 from export.figures.float_weights import weights_loaded
 from export.figures.handed_over import (
     Shapes,
@@ -25,17 +25,16 @@ from export.figures.handed_over import (
     require_names,
     require_same_outputs,
     require_samples_alike,
-    samples_of,
-    targets_of,
     task_name,
 )
 from export.figures.network_inputs import NetworkInputs, Part
-from export.figures.record import Record
+from export.figures.own_evaluation import tested_by
 from export.figures.stage_names import STAGES
-from qtorch.capture.samples import Samples, length, taken
+from qtorch.capture.samples import Samples, taken
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
+from qtorch.handed_over.tensors import samples_of, targets_of
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.preparation.prepare import unwrapped
 
@@ -190,7 +189,8 @@ def subject_of_networks(
         test_inputs: of samples that were not trained on; without them there are no figures.
         test_targets: their targets.
         test_figures: of test inputs, the network's outputs and the targets, all samples together: figures by name, the
-            most telling first.
+            most telling first. ``None``: where targets are classes, or numbers of the outputs' shape, those of
+            :mod:`qtorch.task_figures`.
         better: which of them are better the higher, and which the lower.
         interface: names, units and scaling of inputs and outputs.
         class_names: of a classifier, one for each output.
@@ -219,27 +219,28 @@ def subject_of_networks(
         require_interface(interface, inputs, outputs)
     # Other outputs are counted once it is known in which order a device has their axes.
     _titles(classes, interface, outputs[0][0] if len(outputs) == 1 and len(outputs[0]) == 1 else None)
+    tested = tested_by(name, inputs, targets, test_inputs, test_targets, test_figures, ways, outputs)
+    kind: Kind = "classification" if classes else "other"
     return Subject(
         name,
         networks,
         NetworkInputs(
             parts, {} if "test" in parts else {"test": "none were handed over"}, handed_over_as={"test": "test_inputs"}
         ),
-        Evaluation(
-            measure=_measure(name, test_inputs, test_targets, test_figures, ways),
-            owner=name,
-            source=f"test_figures of {name}",
-            remedy=_RETURN_THEM,
-            better=ways,
-            training_pairs=lambda record, target: _pairs(inputs, targets, record, target),
-        ),
-        "classification" if classes else "other",
+        tested.evaluation,
+        kind if tested.task is None else tested.task.kind,
         Ends(
             interface,
             titles=lambda outputs: _titles(classes, interface, outputs),
             are_classes=lambda _: bool(classes),
         ),
+        rows=None if tested.pairs is None else _rows(*tested.pairs),
     )
+
+
+def _rows(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Rows:
+    counts = {"rows": len(train[0]) + len(test[0]), "dropped": 0, "train": len(train[0]), "test": len(test[0])}
+    return Rows(train, train, test, {"source": "handed over", **counts})
 
 
 def _networks(
@@ -307,53 +308,6 @@ def _output_shapes(networks: Networks, inputs: Samples) -> Shapes:
     if networks.before is not None:
         require_same_outputs(outputs, output_shapes(networks.before(), inputs, "inputs"))
     return outputs
-
-
-_RETURN_THEM = "pass a function of inputs, outputs and targets that returns figures by name, as in {'mse': ...}"
-
-
-def _measure(
-    name: str,
-    x: Samples | None,
-    targets: Any,
-    figures: Callable[[Any, Any, Tensor], Mapping[str, float]] | None,
-    better: Mapping[str, Any],
-) -> Measure | BadConfiguration:
-    """What tests a network; the error where nothing is there to do that.
-
-    Raises:
-        BadConfiguration: there is a function, and not what it needs; or not as many targets as inputs.
-        BadData: targets are no numbers.
-    """
-    # Where figures are to be made of both, it is said below that both are needed.
-    known = x if figures is None else None
-    wanted = None if targets is None else targets_of("test_targets", targets, known, "test_inputs")
-    if figures is None:
-        return BadConfiguration(where=name, expected="test_figures", got="no test_figures", remedy=_RETURN_THEM)
-    if not callable(figures):
-        raise BadConfiguration(
-            where="test_figures", expected="a function", got=type(figures).__name__, remedy=_RETURN_THEM
-        )
-    if x is None or wanted is None or length(x) != len(wanted):
-        counts = ((0 if x is None else length(x), "inputs"), (0 if wanted is None else len(wanted), "targets"))
-        raise BadConfiguration(
-            where="test_inputs" if x is None else "test_targets",
-            expected="test_inputs and a target for each of them, to make test_figures of",
-            got=" and ".join(f"{count} {what}" for count, what in counts),
-            remedy="pass both, or leave test_figures out",
-        )
-    return tested_on_rows(x, wanted, figures_by_name(figures, f"test_figures of {name}", better, _RETURN_THEM))
-
-
-def _pairs(x: Samples, targets: Tensor | None, record: Record, target: Tensor) -> tuple[Tensor, Tensor] | str:
-    """Training samples, if they are what the test is made of."""
-    if targets is None:
-        return "no training targets were handed over"
-    read = record.inputs
-    alike = isinstance(x, Tensor) and read is not None and x.shape[1:] == read.shape[1:] and len(x) == len(targets)
-    if not alike or targets.shape[1:] != target.shape[1:]:
-        return "training inputs and targets have other shapes than those of the test"
-    return x, targets
 
 
 def _titles(classes: tuple[str, ...], interface: Interface | None, outputs: int | None) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def export_checkpoint(
     """The bundle of a checkpoint that training with Lightning left, written to ``out``: what ``qtorch export`` does.
 
     Example:
-        >>> bundle = export.export_checkpoint("build/fuel/fuel.ckpt", "build/fuel_c", c=True, target="uno_r3")
+        >>> bundle = export.export_checkpoint("build/fuel/fuel.ckpt", "build/fuel_c", c=True, target="uno")
         >>> bundle.verdict.answer
         'ship'
 

@@ -17,14 +17,14 @@ __all__ = ["export_run"]
 
 
 def export_run(
-    run: Run, content: bytes, out: Path, name: str, options: ExportOptions, data_seconds: float = 0.0,
+    run: Run, content: bytes | None, out: Path, name: str, options: ExportOptions, data_seconds: float = 0.0,
     checkpoint: Path | None = None,
 ) -> Bundle:  # fmt: skip
     """The bundle of a run, verified and written.
 
     Args:
         run: trained.
-        content: its checkpoint.
+        content: its checkpoint; ``None`` where none could be opened again.
         out: folder for the files.
         name: of the model, any string.
         options: of the export.
@@ -37,7 +37,7 @@ def export_run(
     """
     with in_lines(), temporary_files():
         bundle = make_bundle(subject_of(run, data_seconds), name, options, content)
-    if checkpoint is None:
+    if checkpoint is None and content is not None:
         bundle.files[f"{bundle.name}.ckpt"] = content
     write_bundle(bundle, out, options.firmware, checkpoint)
     return replace(bundle, out=out)

@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
-from export.figures.error_words import in_words
 from export.figures.evaluation import Measure, Tested, tested_on_rows
 from export.lightning_run.drawn_batches import drawn_alike, drawn_test_batches, served
 from export.lightning_run.recorded_test import TestRecorder
 from qtorch.errors import BadConfiguration, BadData, BadInput
+from qtorch.handed_over.words import in_words
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.replacing import counted_calls, network_replaced

@@ -14,10 +14,10 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from export.figures.error_words import in_words
 from export.figures.network_inputs import PART_NAMES, NetworkInputs, Part
 from qtorch.capture.samples import Samples, joined, length
 from qtorch.errors import BadData
+from qtorch.handed_over.words import in_words
 from qtorch.lightning.callback import network_of
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule

@@ -10,10 +10,10 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from export.figures.error_words import in_words
 from export.figures.network_inputs import NetworkInputs
 from export.lightning_run.network_inputs import in_mode_of
 from export.lightning_run.recorded_test import places_of
+from qtorch.handed_over.words import in_words
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.steps.batches import batches_of, transferred

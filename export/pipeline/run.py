@@ -94,7 +94,7 @@ def _require_subcommand(word: str) -> None:
     """
     if word in SUBCOMMANDS or word.startswith("-"):
         return
-    meant = f"; did you mean {alike}?" if (alike := nearest(word, SUBCOMMANDS)) else ""
+    meant = f"; did you mean {alike}?" if (alike := nearest(word, SUBCOMMANDS, 0.5)) else ""
     print(f"error: expected an option, or one of {', '.join(SUBCOMMANDS)}, got {word!r}{meant}", file=sys.stderr)
     sys.exit(2)
 
@@ -138,7 +138,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
                 f"Train, quantize, export and verify the {task} model. "
                 f"Subcommands of LightningCLI: {', '.join(SUBCOMMANDS)}."
             ),
-            "epilog": "%(prog)s --trainer.max_epochs 4 --export.c",
+            "epilog": "example: %(prog)s --trainer.max_epochs 4 --export.c",
         },
         args=words,
     )

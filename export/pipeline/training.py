@@ -13,8 +13,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 
 from export.bundle.outcome_page import whole_page
+from export.command_line.declared import with_listed
 from export.command_line.invocation import program
-from export.command_line.reader import with_choices
 from export.command_line.table import COMMANDS
 from export.console.terminal import show
 from export.lightning_run.export_bundle import ExportBundle
@@ -46,7 +46,7 @@ def add_export_options(parser: LightningArgumentParser, unless: str) -> None:
         "--name", type=str | None, default=None, help="name of the model and its files (default: the task's)"
     )
     parser.add_class_arguments(ExportOptions, "export")
-    with_choices(parser, ExportOptions, "export")
+    with_listed(parser, ExportOptions, "export")
 
 
 class TrainingCLI(QuantizationCLI):
@@ -56,7 +56,7 @@ class TrainingCLI(QuantizationCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.description, parser.epilog = (
             _sentence(COMMANDS[subcommand].help),
-            f"%(prog)s {_EXAMPLES[subcommand]}",
+            f"example: %(prog)s {_EXAMPLES[subcommand]}",
         )
         if subcommand == "fit":
             add_export_options(parser, "without it nothing is exported")

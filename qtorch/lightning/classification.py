@@ -12,22 +12,12 @@ from torch.nn import functional as F
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
+from qtorch.task_figures import CLASSIFICATION, classification_contributions, classification_metrics
 
 __all__ = ["Classification", "classification_metrics"]
 
 #: Half a step of SOFTMAX's output grid: on it a probability may be 0, whose logarithm has no gradient.
 _SMALLEST_PROBABILITY = 2.0**-9
-
-
-def classification_metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-    """Share of samples whose largest output is the target's, and the number of those whose is not.
-
-    Args:
-        output: ``[N, classes]``; of equal ones the first counts, as on a device that looks for the largest code.
-        target: int64 ``[N]``.
-    """
-    right = int((output.argmax(1) == target).sum())
-    return {"accuracy": right / max(len(target), 1), "errors": float(len(target) - right)}
 
 
 class Classification(Task):
@@ -41,8 +31,8 @@ class Classification(Task):
         qat_learning_rate: at the start of quantized training.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("accuracy", "errors")
-    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {"accuracy": "higher", "errors": "lower"}
+    columns: ClassVar[tuple[str, ...]] = CLASSIFICATION.columns
+    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = CLASSIFICATION.better
 
     def __init__(
         self,
@@ -89,5 +79,4 @@ class Classification(Task):
 
     def contributions(self, x: Tensor, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """1 for each sample that is right; of the number of errors, the number of samples for each that is wrong."""
-        right = (output.argmax(1) == target).to(torch.float64)
-        return {"accuracy": right, "errors": len(target) * (1 - right)}
+        return classification_contributions(output, target)

@@ -23,7 +23,7 @@ from qtorch.lightning.checkpoint import adopt_options, read_checkpoint, require_
 from qtorch.lightning.checkpointing.changed_options import changed_options
 from qtorch.lightning.checkpointing.entry import KEY
 from qtorch.lightning.checkpointing.resume import ResumePoint
-from qtorch.lightning.command_line.help_sections import SectionedParser, help_of_section
+from qtorch.lightning.command_line.help_sections import SectionedParser
 from qtorch.lightning.command_line.notices import tensorboard_absent
 from qtorch.lightning.command_line.outcome import run_command
 from qtorch.lightning.command_line.refusals import require_options
@@ -70,9 +70,6 @@ class QuantizationCLI(LightningCLI):
             BadCheckpoint: it can't be read.
             BadConfiguration: an option that was given is another than the checkpoint's.
         """
-        section, plain = help_of_section(args)
-        if section:
-            parser.section_help(section, plain)  # type: ignore[attr-defined]
         super().parse_arguments(parser, args)
         require_options(self._options)
         self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())

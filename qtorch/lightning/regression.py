@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
-from qtorch.baselines import linear_regression
 from qtorch.lightning.task import Part, Task
+from qtorch.task_figures import REGRESSION, line_figures, regression_contributions, regression_metrics
 
 __all__ = ["Regression", "regression_contributions", "regression_metrics"]
-
-
-def regression_metrics(prediction: Tensor, target: Tensor) -> dict[str, float]:
-    """Mean squared and absolute error, root of the former, and R2; any shape, in double precision."""
-    p, t = prediction.to(torch.float64).flatten(), target.to(torch.float64).flatten()
-    mse = float(mean_squared_error(p, t))
-    return {
-        "mse": mse,
-        "mae": float(mean_absolute_error(p, t)),
-        "rmse": math.sqrt(mse),
-        "r2": float(r2_score(p, t)),
-    }
-
-
-def regression_contributions(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """What each sample contributes to :func:`regression_metrics`: float64 ``[N]``, in the mean the figures.
-
-    R2 and the root of the mean squared error are functions of means: a sample contributes by the first derivative.
-    """
-    t = target.to(torch.float64).reshape(len(target), -1)
-    difference = prediction.to(torch.float64).reshape(len(t), -1) - t
-    squares, spread = difference.square().mean(1), (t - t.mean()).square().mean(1)
-    mse, variance = float(squares.mean()), float(spread.mean())
-    root = math.sqrt(mse)
-    figures = {
-        "mse": squares,
-        "mae": difference.abs().mean(1),
-        "rmse": root + (squares - mse) / (2 * root) if root else torch.zeros_like(squares),
-    }
-    if variance:
-        figures["r2"] = 1 - squares / variance + mse / variance**2 * (spread - variance)
-    return figures
 
 
 class Regression(Task):
@@ -59,10 +25,8 @@ class Regression(Task):
         qat_learning_rate: at the start of quantized training.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
-    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {
-        "mse": "lower", "mae": "lower", "rmse": "lower", "r2": "higher",
-    }  # fmt: skip
+    columns: ClassVar[tuple[str, ...]] = REGRESSION.columns
+    better: ClassVar[Mapping[str, Literal["higher", "lower"]]] = REGRESSION.better
 
     def __init__(
         self,
@@ -90,4 +54,4 @@ class Regression(Task):
 
     def baseline(self, train: Part, test: Part) -> dict[str, dict[str, float]]:
         """A straight line."""
-        return {"linear_regression": regression_metrics(linear_regression(train, test[0]), test[1])}
+        return line_figures(train, test)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 from torch import nn
 
-from qtorch.capture.samples import Samples
 from qtorch.config import QuantizationConfig
+from qtorch.handed_over.data import data_of, inputs_taken
 from qtorch.network.calibration import set_mode
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Mode
 from qtorch.post_training.steps import PostTraining, quantize_after_training
+from qtorch.preparation.prepare import unwrapped
 
 __all__ = ["quantize"]
 
 
 def quantize(
     net: nn.Module,
-    calibration: Samples,
+    calibration: Any,
     config: QuantizationConfig | None = None,
     *,
     equalize: bool = False,
@@ -31,19 +35,22 @@ def quantize(
 
     Args:
         net: float, trained.
-        calibration: inputs like those that it will see, float32 ``[N, ...]``, or a tuple of a network's several.
+        calibration: inputs like those that it will see: a tensor, an array, a tuple of a network's several, a list of
+            batches, a DataLoader; targets in it are not looked at.
         config: how to quantize.
         equalize: even out the sizes of channels between layers.
         correct_biases: take the mean error of each layer's outputs off its biases.
         round_adaptively: choose for each weight whether it is rounded up or down (AdaRound).
 
     Returns:
-        In evaluation, in EXACT mode.
+        In evaluation, in EXACT mode, on the CPU.
 
     Raises:
         BadInput: the network can't be quantized, or the data are not its inputs.
     """
+    float_network = copy.deepcopy(unwrapped(net)).cpu().eval()
+    inputs = data_of("calibration", calibration, inputs_taken(float_network)).inputs
     steps = PostTraining(equalize, correct_biases, round_adaptively)
-    network = quantize_after_training(net, calibration, config or QuantizationConfig(), steps)
+    network = quantize_after_training(float_network, inputs, config or QuantizationConfig(), steps)
     set_mode(network, Mode.EXACT)
     return network.eval()

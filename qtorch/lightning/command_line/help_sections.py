@@ -22,7 +22,7 @@ __all__ = ["SectionedParser", "help_of_section"]
 
 #: What a run needs first; of ``model`` and ``data`` a recipe's own are few, and all are shown.
 _FIRST = (
-    "config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
+    "test", "config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
     "trainer.max_epochs", "trainer.accelerator",
     "qat.start", "qat.exact_after", "qat.activations", "qat.weights", "qat.weight_bits", "qat.observer", "qat.layers",
     "export.format", "export.c", "export.target", "export.firmware", "export.onnx",
@@ -65,7 +65,10 @@ class SectionedParser(LightningArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
         """See :func:`~qtorch.lightning.command_line.boolean_options.with_values`."""
-        words = _with_underscores(sys.argv[1:] if args is None else args)
+        section, plain = help_of_section(args)
+        if section:
+            self.section_help(section, plain)
+        words = _with_underscores(plain)
         booleans = {
             option
             for action in self._actions
@@ -104,7 +107,7 @@ class SectionedParser(LightningArgumentParser):
     def format_help(self, *arguments: Any) -> str:
         """The text; the options that it leaves out are still taken."""
         section, sections = _section.get(), Counter(_section_of(each) for each in self._shown())
-        if section == _ALL or "trainer" not in sections:
+        if section == _ALL or len(sections) < 2:
             return str(super().format_help(*arguments))
         if section and section not in sections:
             raise BadConfiguration(
@@ -118,11 +121,12 @@ class SectionedParser(LightningArgumentParser):
                 return str(super().format_help(*arguments))
         first = [each for each in self._shown() if _wanted(each, "") and _name(each) not in self._of_classes()]
         counted = [f"  --help.{name:<14}{count} options" for name, count in sorted(sections.items())]
-        usage = f"usage: {self.prog.replace(' [options]', '')} [options]"
+        places = [str(each.metavar or each.dest.upper()) for each in self._actions if not each.option_strings]
+        usage = " ".join(["usage:", self.prog.replace(" [options]", ""), *places, "[options]"])
         about = [*textwrap.wrap(self.description, _WIDE), ""] if self.description else []
         more = ["", "more, by section:", *counted, f"  --help.{_ALL:<14}all of them", ""]
         if self.epilog:
-            more += [f"example: {self.epilog.replace('%(prog)s', self.prog.replace(' [options]', ''))}", ""]
+            more += [self.epilog.replace("%(prog)s", self.prog.replace(" [options]", "")), ""]
         return "\n".join([usage, "", *about, *map(_line, first), *more])
 
     def _shown(self) -> Iterator[Any]:
@@ -166,6 +170,8 @@ def _with_underscores(words: Sequence[str]) -> list[str]:
 
 def _section_of(action: Any) -> str:
     """The first part of an option's name, if it has others: ``--trainer.devices`` is of ``trainer``."""
+    if not action.option_strings:
+        return "general"
     first, *rest = _name(action).split(".")
     return first if rest or first in ("trainer", "qat", "export", *_WHOLE, "optimizer", "lr_scheduler") else "general"
 

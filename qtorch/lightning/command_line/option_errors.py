@@ -22,6 +22,7 @@ _KEY_OF_GROUP = re.compile(r"does not accept option '([\w.]+)'")
 _PLACE = re.compile(r"[Uu]nrecognized arguments?: ([^-]\S*)")
 _REQUIRED = re.compile(r"arguments are required: ([\w.]+)")
 _TYPED = re.compile(r"Subtypes: \[((?:<class '[\w.]+'>(?:, )?)+)\].*Given value: ([^\n]*)", re.DOTALL)
+_ONE_TYPE = re.compile(r"Expected a <class '(\w+)'>\. Got value: ([^\n]*)")
 _ARGUMENT = re.compile(r"Option '([\w.]+)' is not accepted")
 #: What the reader of options puts before the name of a subcommand's option.
 _GROUPING = ("fit", "validate", "test", "predict")
@@ -67,6 +68,8 @@ def in_a_line(message: str, options: Collection[str]) -> str:
     if typed := _TYPED.search(message):
         kinds = [_KINDS.get(kind, kind) for kind in re.findall(r"<class '([\w.]+)'>", typed[1])]
         return f"--{key}: expected {' or '.join(kinds)}, got {typed[2].strip()!r}"
+    if typed := _ONE_TYPE.search(message):
+        return f"--{key}: expected {_KINDS.get(typed[1], typed[1])}, got {typed[2].strip()!r}"
     return " ".join(_KEY.sub(r"--\1", message).split())
 
 
