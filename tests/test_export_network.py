@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import export
 import qtorch
 from export.bundle.bundle import Bundle
-from qtorch.errors import BadConfiguration, BadData, BadInput, NotFinite, ParityError, UnknownArgument, UnsupportedLayer
+from qtorch.errors import BadConfiguration, BadData, BadInput, NotFinite, UnknownArgument, UnsupportedLayer
 from qtorch.lightning.regression import Regression
 from qtorch.network.quantized_network import QuantizedNetwork
-from qtorch.numbers.fixedpoint import Multiplier, quantize_multiplier
 
 pytestmark = pytest.mark.tflm
 
@@ -335,23 +334,6 @@ def test_what_can_not_be_exported_is_refused_in_words(case: str, tmp_path: Path)
     assert refused.value.where == where
     assert refused.value.remedy
     assert not (tmp_path / "out").exists()
-
-
-def test_an_export_that_differs_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither in its folders, nor where it works, nor among temporary files."""
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-
-    def wrong(real: Tensor) -> Multiplier:
-        mantissa, shift = quantize_multiplier(real)
-        return Multiplier(mantissa, shift + 1)
-
-    monkeypatch.setattr("qtorch.families.accumulator.quantize_multiplier", wrong)
-    for out in (None, "build/out"):
-        with pytest.raises(ParityError, match="differ"):
-            export.export_network(prepared(), out, name="small", calibration=X, test=(X, Y), target="uno", onnx=False)
-    assert [*tmp_path.rglob("*")] == [tmp_path / "temporary"]
 
 
 def test_an_unknown_choice_is_a_type_error_too() -> None:
