@@ -43,8 +43,9 @@ check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.house
 
+# Without -q, which would keep warnings from those who count them, and a broken link would pass.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -f docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -f docs/site/mkdocs.yml
 	@echo "build/site/index.html"
 	@if [ -t 1 ] && [ -z "$$CI" ] && [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
 	  $(BIN)/python -m webbrowser -t "file://$(CURDIR)/build/site/index.html"; fi

@@ -40,8 +40,6 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 _IN_A_COPY = {"add_an_operator.md"}
 #: Firmware projects carry the arena's size, and a new row is judged by TFLite Micro.
 _NEED_TFLM = {"add_an_operator.md", "add_a_board.md", "tutorial.md"}
-#: Makes a command quick without changing what it does; the page says what a person types.
-_QUICK = {"train.py": ("--trainer.max_epochs", "40", "--trainer.enable_progress_bar", "false")}
 
 #: What the package installs under the name ``qtorch``, in a folder of its own.
 _CONSOLE_SCRIPT = "import sys; from export.command_line import main; sys.exit(main())"
@@ -73,7 +71,7 @@ def _shell(folder: Path, scripts: Path, text: str, in_a_copy: bool) -> str:
         if not words or words[0] == "pip":
             continue
         if words[0] == "python":
-            words = [sys.executable, *words[1:], *_QUICK.get(words[1], ())]
+            words = [sys.executable, *words[1:]]
         elif words[0] == "qtorch":
             (scripts / "qtorch").write_text(_CONSOLE_SCRIPT)
             words = [sys.executable, str(scripts / "qtorch"), *words[1:]]

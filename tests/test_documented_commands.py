@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -108,6 +109,17 @@ def own_package(folder: Path) -> None:
     (folder / "run.yaml").write_text(yaml.safe_dump(configuration("lightning.md")))
 
 
+def foreign_network(folder: Path) -> None:
+    """What pages call ``NET.pt``, its weights as those of ``my_package.MyModule`` in ``STATE.pt``, and data."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    torch.save(net, folder / "NET.pt")
+    torch.save({f"net.{name}": values for name, values in net.state_dict().items()}, folder / "STATE.pt")
+    x = torch.rand(100, 2)
+    np.save(folder / "INPUTS.npy", x.numpy())
+    np.savez(folder / "TEST.npz", x=x.numpy(), y=x.sum(1, keepdim=True).numpy())
+
+
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty one, in which commands are given; modules that lie there are forgotten afterwards."""
@@ -125,7 +137,9 @@ def test_a_command_runs(
     line: str, fuel_out: Path, working_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     checkpoint, model = str(fuel_out / "fuel.ckpt"), str(fuel_out / "fuel.tflite")
-    if "run.yaml" in line:
+    if line.startswith("qtorch quantize"):
+        foreign_network(working_folder)
+    if "run.yaml" in line or "my_package" in line:
         own_package(working_folder)
         if "CHECKPOINT" in line:
             assert run("qtorch", "fit", "--config", "run.yaml", *_QUICK) == 0

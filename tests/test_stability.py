@@ -7,7 +7,8 @@ from importlib import import_module
 
 import pytest
 
-from tests.test_docs import DOCS
+from export.command_line.own_packages import OWN
+from tests.test_docs import DOCS, ROOT
 
 PAGE = (DOCS / "stability.md").read_text()
 REFERENCE = (DOCS / "reference.md").read_text()
@@ -23,6 +24,17 @@ def test_the_page_has_the_names_that_a_package_calls_public(module: str) -> None
 def test_the_reference_has_them(module: str) -> None:
     names = re.findall(rf"^::: {module}\.(\w+)$", REFERENCE, re.MULTILINE)
     assert [name for name in names if name != "errors"] == import_module(module).__all__
+
+
+def test_what_is_deprecated_is_what_warns() -> None:
+    table = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \| ([\d.]+) \|$", PAGE, re.MULTILINE)
+    raised = {path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] in OWN}
+    warning = {path for path in raised if "DeprecationWarning" in path.read_text()}
+    assert {ROOT.joinpath(*old.split(".")[:-1]).with_suffix(".py") for old, _, _ in table} == warning
+    for old, new, gone in table:
+        (module, name), (home, now) = old.rsplit(".", 1), new.rsplit(".", 1)
+        with pytest.warns(DeprecationWarning, match=rf"^{re.escape(old)} is {re.escape(new)} now; .* {gone}$"):
+            assert getattr(import_module(module), name) is getattr(import_module(home), now)
 
 
 def test_classes_for_lightning_are_where_the_page_says() -> None:
