@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from export.__main__ import main as export_main
 from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, write_bundle
 from export.bundle.manifest import manifests_in
+from export.bundle.outcome_page import written_page
+from export.console.page import plain_text
 from export.options import ExportOptions
 from qtorch.errors import Unwritable
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -125,6 +128,61 @@ def test_a_bundle_replaces_a_bundle_and_keeps_the_rest(tmp_path: Path) -> None:
     assert not (tmp_path / "sub").exists()
 
 
+def test_what_no_export_wrote_is_kept_beside(tmp_path: Path) -> None:
+    out, project = tmp_path / "out", tmp_path / "fw"
+    made = bundle(word="old", firmware={"README.md": b"ours", "examples/M/M.ino": b"old sketch"})
+    project.mkdir()
+    (project / "README.md").write_bytes(b"of one's own")
+    assert write_bundle(made, out, project) == (project / "README.md.before",)
+    assert write_bundle(made, out, project) == ()
+    for turn, word in enumerate(("first", "second")):
+        (project / "examples/M/M.ino").write_text(f"edited {turn}")
+        (out / "report.html").write_text(f"noted {turn}")
+        (out / "m.ckpt").write_text(f"trained {turn}")
+        made = bundle(word=word, firmware={"README.md": b"ours", "examples/M/M.ino": word.encode()})
+        kept = write_bundle(made, out, project)
+        number = "" if turn == 0 else "2"
+        assert kept == (out / f"report.html.before{number}", project / f"examples/M/M.ino.before{number}")
+        assert [path.read_text() for path in kept] == [f"noted {turn}", f"edited {turn}"]
+        require_whole(out)
+        require_whole(project)
+    assert contents(project) == {
+        **made.firmware,
+        "README.md.before": b"of one's own",
+        "examples/M/M.ino.before": b"edited 0",
+        "examples/M/M.ino.before2": b"edited 1",
+        "m_manifest.json": (project / "m_manifest.json").read_bytes(),
+    }
+    listed = {file for folder in (out, project) for file in manifests_in(folder)["m"].files}
+    assert not {file for file in listed if ".before" in file}
+
+
+def test_the_page_says_what_was_kept(tmp_path: Path) -> None:
+    kept = (tmp_path / "README.md.before2",)
+    page = plain_text(written_page(replace(bundle(), kept=kept), tmp_path, ExportOptions()))
+    assert f"what was README.md is kept as {kept[0]}" in page
+
+
+def test_what_is_the_same_or_not_of_the_bundle_is_not_kept_twice(tmp_path: Path) -> None:
+    made = bundle()
+    made.files["timings.json"] = b"1 s"
+    (tmp_path / "metrics.json").write_bytes(made.files["metrics.json"])
+    assert write_bundle(made, tmp_path) == ()
+    made.files["timings.json"] = b"2 s"
+    assert write_bundle(made, tmp_path) == ()
+    assert contents(tmp_path).keys() == {*made.files, "m_manifest.json"}
+
+
+def test_a_failed_move_takes_back_what_was_kept(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    (tmp_path / "z.txt").mkdir()
+    (tmp_path / "z.txt" / "mine").touch()
+    before = contents(tmp_path)
+    with pytest.raises(Unwritable, match=r"--out.*z\.txt"):
+        write_bundle(bundle("m", "new", "z.txt"), tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_a_checkpoint_in_the_folder_belongs_to_what_was_made_of_it(tmp_path: Path) -> None:
     write_bundle(bundle(), tmp_path)
     again = bundle()
@@ -169,11 +227,12 @@ from export.bundle.folder_replacement import Replacement, finish_interrupted, lo
 
 folder = Path(sys.argv[1])
 old = {"a": b"old a", "b": b"old b", "gone/c": b"old c", "manifest": b"old"}
+kept = {"b": "b.before"}
 new = {"a": b"new a", "b": b"new b", "more/d": b"new d", "manifest": b"new"}
 
-def replace(files, stale):
+def replace(files, stale, kept=None):
     with locked(folder) as held:
-        replacement = Replacement(held, files, stale)
+        replacement = Replacement(held, files, stale, kept)
         replacement.stage()
         replacement.commit()
         replacement.apply()
@@ -197,7 +256,7 @@ for last in range(1, 200):
                     os._exit(9)
                 return usual(*arguments, **options)
             setattr(os, name, dying)
-        replace(new, ("gone/c",))
+        replace(new, ("gone/c",), kept)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if last % 2:
@@ -206,7 +265,7 @@ for last in range(1, 200):
     else:
         replace({"other": b"of the next"}, ())
         seen = {file: content for file, content in found().items() if file != "other"}
-    outcomes.append("old" if seen == old else "new" if seen == new else f"neither: {seen}")
+    outcomes.append("old" if seen == old else "new" if seen == {**new, "b.before": b"old b"} else f"neither: {seen}")
     if status == 0:
         break
 print(len(outcomes), *dict.fromkeys(outcomes), sep="\\n")

@@ -16,6 +16,7 @@ from export.boards import BOARDS, Arduino, Board, CMake, CortexM, Ecosystem, Esp
 from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, write_bundle
 from export.c_language.names import c_identifier
+from export.device.c_project import C_MODEL_FILES
 from export.device.firmware_project import firmware_project
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration, Unwritable
@@ -136,6 +137,19 @@ def test_a_record_without_what_its_ecosystem_needs_cannot_be_made(changes: dict[
 def test_an_ecosystem_without_a_name_cannot_be_made(kind: Any, names: tuple[Any, ...], field: str) -> None:
     with pytest.raises(BadConfiguration, match=re.escape(field)):
         kind(*names)
+
+
+def test_a_readme_says_which_board_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Install the board package *Arduino Mbed OS Nano Boards* with" in text_project("nano33ble")["README.md"]
+    monkeypatch.setitem(BOARDS, "new", replace(BOARDS["nano33ble"], ecosystem=Arduino()))
+    assert "Install the board package that knows your board with" in text_project("new")["README.md"]
+
+
+@pytest.mark.parametrize(("cpu", "architectures"), [("avr", "avr"), ("cortex-m0", "*")])
+def test_a_library_in_plain_c_says_for_which_processors(cpu: Any, architectures: str) -> None:
+    files = {f"m{suffix}": b"" for suffix in C_MODEL_FILES}
+    library = firmware_project("m", files, replace(BOARDS["uno"], cpu=cpu))["library.properties"].decode()
+    assert properties(library)["architectures"] == architectures
 
 
 def test_arduino_library() -> None:

@@ -105,6 +105,28 @@ def test_the_nearest_name_is_told() -> None:
         board("zzz")
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("nano", "export.target uno (Arduino Uno or Nano, ATmega328P at 16 MHz) or nano33ble (Arduino Nano 33 BLE, "),
+        ("Arduino Uno", "export.target uno (Arduino Uno or Nano, ATmega328P at 16 MHz)."),
+        ("ATmega2560", "export.target mega2560 ("),
+        ("esp32-c3", "export.target esp32c3 ("),
+        ("nano33", "export.target nano33ble."),
+        ("Nano V3 clone", "choose the board with the same microcontroller, maybe uno (Arduino Uno or Nano, "),
+    ],
+)
+def test_boards_are_told_by_what_is_printed_on_them(name: str, remedy: str) -> None:
+    with pytest.raises(BadConfiguration) as error:
+        board(name)
+    assert f"Remedy: {remedy}" in str(error.value)
+
+
+def test_only_boards_that_serve_there_are_told() -> None:
+    with pytest.raises(BadConfiguration, match=r"Remedy: --board nano33ble \(Arduino Nano 33 BLE, nRF52840\)\."):
+        board("nano", "--board", ["nano33ble", "pico"])
+
+
 TEXT = """
 from export.boards import Board, Zephyr
 

@@ -143,6 +143,22 @@ def test_other_frameworks_compile_test_and_predict(tmp_path: Path, board: str, p
     assert "1.750000" not in done.stdout
 
 
+def test_on_a_battery_no_monitor_is_waited_for(tmp_path: Path) -> None:
+    done = run(build(write_project(tmp_path, "nano33ble"), "arduino", defines=("-DNO_MONITOR",)))
+    assert "0 of 3 codes differ: passed" in done.stdout
+
+
+@pytest.mark.parametrize(("board", "program"), [("nano33ble", "examples/M/M.ino"), ("pico", "src/main.cpp")])
+def test_a_program_of_ones_own_as_the_readme_has_it(tmp_path: Path, board: str, program: str) -> None:
+    project = write_project(tmp_path, board)
+    (own,) = re.findall(r"```cpp\n(.*?)```", (project / "README.md").read_text(), re.DOTALL)
+    own = own.replace("  // Fill physical with", "  physical[0] = 2.25f, physical[1] = 9.5f;\n  // Fill physical with")
+    own = own.replace("    // Use results.\n", '    printf("%.6f", double(results[0]));\n    exit(0);\n')
+    (project / program).write_text(own)
+    # It is itself alone: the self-test is not run.
+    assert run(build(project, "arduino")).stdout == "1.750000"
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Looks like TFLite Micro's source tree with its library built for the host and two Cortex-M."""

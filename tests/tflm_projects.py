@@ -65,7 +65,9 @@ def write_project(folder: Path, board: str, name: str = "m", model: bytes | None
     return folder
 
 
-def build(project: Path, platform: str = "", compiler: str = "g++", standard: str = "c++17") -> Path:
+def build(
+    project: Path, platform: str = "", compiler: str = "g++", standard: str = "c++17", defines: tuple[str, ...] = ()
+) -> Path:
     """All sources of a project, under strict warnings, with stand-ins for TFLite Micro and the framework."""
     require(compiler)
     sources = [path for path in sorted(project.rglob("*.cpp")) if "cortex_m" not in path.parts]
@@ -76,7 +78,7 @@ def build(project: Path, platform: str = "", compiler: str = "g++", standard: st
     # Arduino's builder puts this line in front of a sketch.
     sketches = [word for sketch in project.rglob("*.ino") for word in ("-include", "Arduino.h", "-x", "c++", sketch)]
     program = project / "program"
-    command = [compiler, f"-std={standard}", *STRICT, "-O1", *includes, f"-isystem{STAND_IN}", "-o", program]
+    command = [compiler, f"-std={standard}", *STRICT, "-O1", *defines, *includes, f"-isystem{STAND_IN}", "-o", program]
     done = run(*command, *sources, *sketches)
     assert done.returncode == 0, done.stderr
     return program

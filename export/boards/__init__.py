@@ -7,6 +7,7 @@ packages join them: by :func:`register_board`, or by entry points of the group `
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Collection
 from importlib import import_module
@@ -86,21 +87,39 @@ def board(name: str, where: str = "export.target", among: Collection[str] | None
         among: names of those that serve there; all if ``None``.
 
     Raises:
-        BadConfiguration: there is none; says which is called alike.
+        BadConfiguration: there is none; says which are described by these words, or else called alike.
     """
     known = BOARDS if among is None else among
     if name in known:
         return BOARDS[name]
     if ":" in name:
         return _imported(name, where)
-    alike = difflib.get_close_matches(name.lower(), known, 1)
-    other = "choose the board with the same microcontroller, or leave the option out"
     raise BadConfiguration(
         where=where,
         expected=f"one of {', '.join(known)}, or module:NAME of a board of your own",
         got=repr(name),
-        remedy=f"{where} {alike[0]}" if alike else other,
+        remedy=_remedy(name, where, known),
     )
+
+
+def _remedy(name: str, where: str, known: Collection[str]) -> str:
+    """What to choose instead of a name that is none: boards are known by what is printed on them."""
+    same = [each for each in known if each.lower() == name.lower()]
+    if same:
+        return f"{where} {same[0]}"
+    asked = _words(name)
+    shared = {each: len(asked & _words(BOARDS[each].description)) for each in known}
+    described = [each for each, words in shared.items() if words and words == max(shared.values())]
+    listed = " or ".join(f"{each} ({BOARDS[each].description})" for each in described)
+    by_chip = "choose the board with the same microcontroller"
+    if described:
+        return f"{where} {listed}" if shared[described[0]] == len(asked) else f"{by_chip}, maybe {listed}"
+    alike = difflib.get_close_matches(name.lower(), known, 1)
+    return f"{where} {alike[0]}" if alike else f"{by_chip}, or leave the option out"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def _imported(name: str, where: str) -> Board:

@@ -10,11 +10,11 @@ __all__ = ["BOARDS"]
 BOARDS = (
     Board(
         name="uno",
-        description="Arduino Uno, ATmega328P at 16 MHz",
+        description="Arduino Uno or Nano, ATmega328P at 16 MHz",
         cpu="avr",
         flash=32 * KIB - 512,
         ram=2 * KIB,
-        ecosystem=Arduino(),
+        ecosystem=Arduino("Arduino AVR Boards"),
         clock_hz=16_000_000,  # Arduino's boards.txt: build.f_cpu, as of the two below
         supply=Supply(
             5.2, 5.0, 8_000_000, "ATmega328P data sheet (8271), DC characteristics: active, 8 MHz, 5 V, typical"
@@ -29,7 +29,7 @@ BOARDS = (
         cpu="avr",
         flash=28 * KIB,
         ram=2560,
-        ecosystem=Arduino(),
+        ecosystem=Arduino("Arduino AVR Boards"),
         clock_hz=16_000_000,
         supply=Supply(
             10.0, 5.0, 8_000_000, "ATmega32U4 data sheet (7766), DC characteristics: active, 8 MHz, 5 V, typical"
@@ -43,7 +43,7 @@ BOARDS = (
         cpu="avr",
         flash=248 * KIB,
         ram=8 * KIB,
-        ecosystem=Arduino(),
+        ecosystem=Arduino("Arduino AVR Boards"),
         clock_hz=16_000_000,
         supply=Supply(
             10.0, 5.0, 8_000_000, "ATmega2560 data sheet (2549), DC characteristics: active, 8 MHz, 5 V, typical"
@@ -56,7 +56,7 @@ BOARDS = (
         cpu="cortex-m4",
         flash=960 * KIB,
         ram=256 * KIB,
-        ecosystem=Arduino(),
+        ecosystem=Arduino("Arduino Mbed OS Nano Boards"),
         clock_hz=64_000_000,  # the nRF52840's only one
         supply=Supply(
             3.3,

@@ -61,7 +61,13 @@ class CMake:
 
 @dataclass(frozen=True)
 class Arduino:
-    """A board in an Arduino library, which holds no name of it: that is chosen where the sketch is compiled."""
+    """A board in an Arduino library, which holds no name of it: that is chosen where the sketch is compiled.
+
+    Attributes:
+        package: of the board, as the Boards Manager of Arduino's IDE lists it; empty: the README names none.
+    """
+
+    package: str = ""
 
 
 @dataclass(frozen=True)

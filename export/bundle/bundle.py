@@ -36,6 +36,7 @@ class Bundle:
         verdict: whether to ship it.
         form_lines: what its :mod:`export.forms` say of themselves.
         out: the folder in which the files lie; ``None`` where they were not written.
+        kept: files that were in the way and no export had written as they were, as they are called now.
         options: of the export.
     """
 
@@ -48,6 +49,7 @@ class Bundle:
     verdict: Verdict | None = None
     form_lines: tuple[str, ...] = ()
     out: Path | None = None
+    kept: tuple[Path, ...] = ()
     options: ExportOptions = field(default_factory=ExportOptions)
 
     @property

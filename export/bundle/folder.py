@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ __all__ = ["probe_export", "probe_writable", "temporary_files", "write_bundle"]
 _LONGEST = "_quantization.h.export"
 #: Files of every bundle, whatever its name.
 _SHARED = ("metrics.json", "parity.json", "report.html")
+_CHECKPOINT = ".ckpt"
 _REMEDY = "choose another folder"
 #: What an export needs at least beside its results: a model, generated C.
 _TEMPORARY_BYTES = 2**18
@@ -100,17 +102,22 @@ class _Target:
     files: Mapping[str, bytes]
 
 
-def write_bundle(bundle: Bundle, out: Path, firmware: Path | None = None, checkpoint: Path | None = None) -> None:
+def write_bundle(
+    bundle: Bundle, out: Path, firmware: Path | None = None, checkpoint: Path | None = None
+) -> tuple[Path, ...]:
     """Write a verified bundle, and its project to ``firmware`` if it has one, each with a manifest.
 
     What the last bundle of this name wrote and this one does not is removed, unless somebody has changed it since, or
-    it is a checkpoint; other files stay.
+    it is a checkpoint; other files stay. What is in the way and nobody's, or changed since, is kept beside.
 
     Args:
         bundle: to be written.
         out: its folder.
         firmware: the project's.
         checkpoint: that the bundle was made from; in ``out``, it belongs to it.
+
+    Returns:
+        What was kept: ``NAME.before``, or ``NAME.before2`` and so on where there is one already.
 
     Raises:
         Unwritable: a folder can't be written, or holds the bundle of another name; what was there before is unchanged.
@@ -139,6 +146,7 @@ def write_bundle(bundle: Bundle, out: Path, firmware: Path | None = None, checkp
             raise
         for replacement in replacements:
             replacement.discard()
+        return tuple(each.folder / beside for each in replacements for beside in each.kept.values())
 
 
 def _targets(bundle: Bundle, out: Path, firmware: Path | None) -> Sequence[_Target]:
@@ -167,9 +175,25 @@ def _replacement(name: str, target: _Target, checkpoint: Path | None) -> Replace
         file
         for file in before.files
         # Training can't be repeated as an export can.
-        if file not in manifest.files and not file.endswith(".ckpt") and before.unchanged(folder, file)
+        if file not in manifest.files and not file.endswith(_CHECKPOINT) and before.unchanged(folder, file)
     )
+    replacement.kept = _kept(folder, replacement.files, before)
     return replacement
+
+
+def _kept(folder: Path, files: Mapping[str, bytes], before: Manifest) -> dict[str, str]:
+    """By name, how a file is called from now on that no export wrote as it is, and that a new one would replace."""
+    kept: dict[str, str] = {}
+    for file, content in files.items():
+        path = folder / file
+        # A checkpoint is the training's own to replace.
+        if file == before.file or file.endswith(_CHECKPOINT) or not path.is_file():
+            continue
+        if path.read_bytes() == content or (file in before.files and before.unchanged(folder, file)):
+            continue
+        numbered = (f"{file}.before{n if n > 1 else ''}" for n in count(1))
+        kept[file] = next(each for each in numbered if each not in files and not os.path.lexists(folder / each))
+    return kept
 
 
 def _require_own(folder: Path, where: str, name: str, files: Sequence[str]) -> None:

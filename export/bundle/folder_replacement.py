@@ -87,14 +87,17 @@ class Replacement:
         folder: where; what an earlier process left unfinished is finished.
         files: content by path, ``/`` between folders; the last is moved last.
         stale: files that are removed.
+        kept: new names of files that would be replaced and shall be there still, by the old names.
 
     Raises:
         OSError: of every method: it could not be done, and :meth:`undo` has to be called.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, bytes], stale: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, files: Mapping[str, bytes], stale: Sequence[str] = (), kept: Mapping[str, str] | None = None
+    ) -> None:
         _finish(folder)
-        self.folder, self.files, self.stale = folder, files, tuple(stale)
+        self.folder, self.files, self.stale, self.kept = folder, files, tuple(stale), dict(kept or {})
 
     def stage(self) -> None:
         """Write the new files beside the old ones."""
@@ -104,10 +107,13 @@ class Replacement:
             staged = staging / "new" / file
             staged.parent.mkdir(parents=True, exist_ok=True)
             staged.write_bytes(content)
+        for file, beside in self.kept.items():
+            _link(self.folder / file, staging / "new" / beside)
         had = [file for file in (*self.files, *self.stale) if os.path.lexists(self.folder / file)]
         for file in had:
             _link(self.folder / file, staging / "old" / file)
-        plan = {"files": list(self.files), "stale": list(self.stale), "had": had}
+        # Before its replacement: at no moment is what is kept to be had under neither name.
+        plan = {"files": [*self.kept.values(), *self.files], "stale": list(self.stale), "had": had}
         (staging / _PLAN).write_text(json.dumps(plan))
 
     def commit(self) -> None:

@@ -140,6 +140,8 @@ def written_page(bundle: Bundle, out: Path | None, options: ExportOptions) -> It
         yield Line(f"written to {out}/: {', '.join(bundle.files)}")
     if out is not None and options.firmware is not None and bundle.firmware:
         yield Line(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
+    for path in bundle.kept:
+        yield Line(f"not of the last export, or changed since: what was {path.stem} is kept as {path}", "attention")
     hashes = bundle.metrics.get("sha256", {})
     if hashes:
         said = ", ".join(f"{what.replace('_', ' ')} {digest}" for what, digest in hashes.items())

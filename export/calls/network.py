@@ -113,8 +113,8 @@ def export_network(
         bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle
-    write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)
-    return replace(bundle, out=folder)
+    kept = write_bundle(bundle, folder, choice.options.firmware if bundle.firmware else None)
+    return replace(bundle, out=folder, kept=kept)
 
 
 #: What arguments of :func:`export.figures.subject.subject_of_networks` are called here.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from export.boards import Board
-from export.device.firmware_words import comments, readme_section
+from export.device.firmware_words import board_package, comments, readme_section
 from export.interface.tensor_layout import TensorLayout
 
 __all__ = ["C_MODEL_FILES", "c_project"]
@@ -32,6 +32,8 @@ def c_project(
         "NAME": name.upper(),
         "description": board.description,
         "sketch": sketch,
+        "package": board_package(board),
+        "architectures": "avr" if board.cpu == "avr" else "*",
         "tensors": readme_section(name, layouts, physical=False),
     }
     return {

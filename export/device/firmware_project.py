@@ -13,7 +13,7 @@ from importlib import resources
 from export.boards import Arduino, Board, CMake, CortexM, EspIdf, PlatformIO, Zephyr
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
-from export.device.firmware_words import comments, readme_section
+from export.device.firmware_words import board_package, comments, readme_section
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from qtorch.errors import BadConfiguration
@@ -105,6 +105,7 @@ def firmware_project(
         "cpu": board.cpu,
         "tensors": readme_section(name, layouts, physical=True),
         "axes": comments(name, layouts),
+        "package": board_package(board),
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
@@ -217,7 +218,10 @@ def _arduino_sources(words: dict[str, str], sources: Files) -> Files:
 
 def _arduino(words: dict[str, str], sources: Files) -> Files:
     """A library in Arduino's format 1.5, with the application as its example."""
-    words = words | {"sketch": words["name"].title().replace("_", "")}
+    words = words | {
+        "sketch": words["name"].title().replace("_", ""),
+        "own_sketch": _template("projects/arduino/own_sketch.md", words),
+    }
     return {
         "README.md": _template("projects/arduino/README.md", words),
         "library.properties": _template("projects/arduino/library.properties", words),
@@ -228,7 +232,11 @@ def _arduino(words: dict[str, str], sources: Files) -> Files:
 
 def _platformio(names: PlatformIO, words: dict[str, str], sources: Files) -> Files:
     """A PlatformIO project with Arduino's framework; the model is a private library in ``lib``."""
-    words = words | {"platformio_platform": names.platform, "platformio_board": names.board}
+    words = words | {
+        "platformio_platform": names.platform,
+        "platformio_board": names.board,
+        "own_sketch": _template("projects/arduino/own_sketch.md", words),
+    }
     library = f"lib/qtorch_{words['name']}"
     return {
         "README.md": _template("projects/platformio/README.md", words),

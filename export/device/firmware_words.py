@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from export.boards import Arduino, Board
 from export.interface.tensor_code import moves, summary, variable
 from export.interface.tensor_layout import TensorLayout
 from export.interface.tensor_meaning import conversion, meaning
 
-__all__ = ["comments", "readme_section"]
+__all__ = ["board_package", "comments", "readme_section"]
+
+
+def board_package(board: Board) -> str:
+    """A sentence: what Arduino's IDE needs to know the board."""
+    package = board.ecosystem.package if isinstance(board.ecosystem, Arduino) else ""
+    named = f"*{package}*" if package else "that knows your board"
+    return f"Install the board package {named} with the Boards Manager (*Tools > Board > Boards Manager*)."
 
 
 def comments(name: str, layouts: Sequence[TensorLayout]) -> str:

@@ -39,5 +39,5 @@ def export_run(
         bundle = make_bundle(subject_of(run, data_seconds), name, options, content)
     if checkpoint is None and content is not None:
         bundle.files[f"{bundle.name}.ckpt"] = content
-    write_bundle(bundle, out, options.firmware, checkpoint)
-    return replace(bundle, out=out)
+    kept = write_bundle(bundle, out, options.firmware, checkpoint)
+    return replace(bundle, out=out, kept=kept)

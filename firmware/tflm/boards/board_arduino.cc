@@ -7,8 +7,10 @@ namespace board {
 
 void begin() {
   Serial.begin(115200);
-  // Boards with USB of their own lose what is printed before the monitor is there; others don't wait.
-  while (!Serial) delay(10);
+  // Boards with USB of their own lose what is printed before the monitor is there; others don't wait. On a battery there
+  // is never one.
+  const unsigned long started = millis();
+  while (!Serial && millis() - started < 3000) delay(10);
 }
 
 void print(const char* text) { Serial.print(text); }
