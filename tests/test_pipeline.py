@@ -226,8 +226,9 @@ def test_subcommands_and_help(tmp_path: Path) -> None:
         return done.stdout
 
     listed = fuel("--help")
-    for option in ("--out", "--name", "--export.io", "--data.csv", "--model.loss", "--trainer.max_epochs", "fit"):
+    for option in ("--out", "--name", "--export.c", "--data.csv", "--model.loss", "--trainer.max_epochs", "fit"):
         assert option in listed
+    assert "--export.io" in fuel("--help.export")
     quick = ["--trainer.max_epochs", "2", "--trainer.default_root_dir", str(tmp_path)]
     fuel("fit", *quick, "--trainer.enable_checkpointing", "true")
     (checkpoint,) = tmp_path.rglob("*.ckpt")

@@ -73,8 +73,11 @@ class TrainingCLI(QuantizationCLI):
         """
         super().parse_arguments(parser, args)
         if self._options.get("out") is None:
-            for option in ("name", "export"):
-                if self._asked.get(option):
+            asked = self._asked.get("export") or {}
+            # What --print_config writes names every default, and asks for nothing.
+            chosen = {name for name, value in dict(asked).items() if value != getattr(ExportOptions(), name)}
+            for option, said in (("name", self._asked.get("name")), ("export", chosen)):
+                if said:
                     raise BadConfiguration(
                         where=f"--{option}",
                         expected="--out beside it: without it nothing is exported",
