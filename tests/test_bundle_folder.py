@@ -155,12 +155,8 @@ def test_what_no_export_wrote_is_kept_beside(tmp_path: Path) -> None:
     }
     listed = {file for folder in (out, project) for file in manifests_in(folder)["m"].files}
     assert not {file for file in listed if ".before" in file}
-
-
-def test_the_page_says_what_was_kept(tmp_path: Path) -> None:
-    kept = (tmp_path / "README.md.before2",)
-    page = plain_text(written_page(replace(bundle(), kept=kept), tmp_path, ExportOptions()))
-    assert f"what was README.md is kept as {kept[0]}" in page
+    page = plain_text(written_page(replace(made, kept=kept), out, ExportOptions()))
+    assert f"what was M.ino is kept as {kept[1]}" in page
 
 
 def test_what_is_the_same_or_not_of_the_bundle_is_not_kept_twice(tmp_path: Path) -> None:
