@@ -7,7 +7,6 @@ import io
 import re
 import runpy
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -25,7 +24,7 @@ import qtorch
 from benchmarks.suites import SUITES
 from export.command_line import main as console_script
 from export.command_line.table import COMMANDS
-from firmware.emulation import build_sketch, run_sketch, sketch_available
+from firmware.emulation import sketch_available
 from qtorch.config import QuantizationConfig
 from qtorch.errors import UnsupportedLayer
 from qtorch.lightning.callback import QuantizationAwareTraining
@@ -56,6 +55,7 @@ _COMMANDS = {
     **dict.fromkeys((f"recipes.{task}_qat" for task in _RECIPES), ()),
     "recipes.sine_qat": ("test",),
     "benchmarks": (),
+    "firmware.emulation": (),
     "qtorch": tuple(name for name in COMMANDS if name not in ("recipe", "support")),
 }
 
@@ -90,8 +90,11 @@ def typed(line: str, given: Mapping[str, str]) -> list[str]:
     return [given.get(word, word) for word in shlex.split(re.sub(r"[][]| \.\.\.", "", line))]
 
 
-#: Of the pages that are not run from top to bottom.
-_TYPED = sorted({line for page in (README, TFLM_PAGE, *LOOKED_UP) for line in commands(page)})
+_SKETCH = "python -m firmware.emulation "
+#: Of the pages that are not run from top to bottom; a sketch is run where it is exported.
+_TYPED = sorted(
+    {line for page in (README, TFLM_PAGE, *LOOKED_UP) for line in commands(page) if not line.startswith(_SKETCH)}
+)
 #: What trains, and says how well: all of a pipeline.
 _PIPELINE = re.compile(r"^(?:python -m recipes\.\w+|qtorch recipe (?!copy)\w+)")
 
@@ -178,17 +181,16 @@ def test_what_is_not_run_has_its_reason() -> None:
 
 @pytest.mark.avr
 @pytest.mark.tflm
-def test_a_sketch_compiles_and_agrees(fuel_out: Path, working_folder: Path) -> None:
-    """The README's way from a checkpoint to an Arduino, by its own command."""
+def test_a_sketch_compiles_and_agrees(fuel_out: Path, working_folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """The README's way from a checkpoint to an Arduino, by its own command, and the emulated board's."""
     if absent := sketch_available():
         pytest.skip(absent)
     (line,) = (line for line in commands(README) if "--export.target uno" in line)
     assert "arduino-cli compile --fqbn arduino:avr:uno --library build/fuel_sketch" in README.read_text()
     assert run(*typed(line, {"build/fuel/fuel.ckpt": str(fuel_out / "fuel.ckpt")})) == 0
-    library, sketch = Path("build/fuel_sketch"), working_folder / "Fuel"
-    shutil.copytree(library / "examples" / "Fuel", sketch)
-    shutil.copytree(library / "src", sketch, dirs_exist_ok=True)
-    assert "32 of 32 vectors agree" in run_sketch(build_sketch(sketch), until="vectors agree")
+    (line,) = (line for line in commands(DOCS / "devices.md") if line.startswith(_SKETCH))
+    assert run(*typed(line.removeprefix("python -m "), {"project": "build/fuel_sketch"})) == 0
+    assert "32 of 32 vectors agree" in capsys.readouterr().out
 
 
 def test_a_command_may_have_no_options() -> None:

@@ -21,6 +21,7 @@ from firmware.emulation import (
     sketch_size,
     sketch_source,
 )
+from firmware.emulation.__main__ import main as sketch_command
 from tests.c_models import dense, dense_samples
 
 pytestmark = pytest.mark.avr
@@ -80,5 +81,71 @@ def test_sketch_that_ends_itself(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_sketch(tmp_path: Path) -> None:
-    with pytest.raises(DidNotBuild, match=r"expected one .ino file, got \[\]"):
+    with pytest.raises(DidNotBuild, match=r"expected one .ino file, .*, got \[\]"):
         build_sketch(tmp_path)
+
+
+_LIBRARY = {
+    "library.properties": "name=three\nincludes=three.h\n",
+    "src/three.h": 'extern "C" int three(void);\n',
+    "src/three.c": "int three(void) { return 3; }\n",
+    "src/deep/same.cpp": "int one() { return 1; }\n",
+    "examples/Say/same.cpp": "int two() { return 2; }\n",
+    "examples/Say/Say.ino": "#include <three.h>\nint one();\nint two();\nvoid setup() {\n  Serial.begin(115200);\n"
+    "  Serial.println(100 * three() + 10 * two() + one());\n}\nvoid loop() {}\n",
+    "extras/not_compiled.c": "this is no C\n",
+}
+
+
+def _write(folder: Path, files: dict[str, str]) -> Path:
+    if (reason := sketch_available()) is not None:
+        pytest.skip(reason)
+    for file, text in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("given", [".", "examples/Say"])
+def test_a_library_is_built_with_its_example(tmp_path: Path, given: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """By the command, which leaves the folder as it is."""
+    library = _write(tmp_path, _LIBRARY)
+    assert sketch_command([str(library / given), "--seconds", "0.1"]) == 0
+    assert capfd.readouterr().out == "321\n"
+    assert {path.relative_to(library).as_posix() for path in library.rglob("*") if path.is_file()} == _LIBRARY.keys()
+
+
+def test_a_sketch_with_sources_of_its_own_below(tmp_path: Path) -> None:
+    sketch = {file.removeprefix("examples/Say/"): text for file, text in _LIBRARY.items() if "properties" not in file}
+    assert run_sketch(build_sketch(_write(tmp_path, sketch)), "321") == "321\n"
+
+
+def test_which_sketch_is_not_guessed(tmp_path: Path) -> None:
+    library = _write(tmp_path, {**_LIBRARY, "examples/Other/Other.ino": ""})
+    with pytest.raises(DidNotBuild, match=r"got \['Other.ino', 'Say.ino'\]"):
+        build_sketch(library)
+
+
+def test_a_library_that_takes_another_is_refused(tmp_path: Path) -> None:
+    library = _write(tmp_path, {**_LIBRARY, "library.properties": "name=three\ndepends=TensorFlow\n"})
+    with pytest.raises(DidNotBuild, match=r"needs no other.*got depends=TensorFlow"):
+        build_sketch(library)
+
+
+def test_the_command_refuses_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong, words in (
+        (["nowhere"], "expected the folder of a sketch or of a library, got 'nowhere'"),
+        ([str(tmp_path), "--seconds", "nan"], "expected more than 0 and at most 3600, got nan"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            sketch_command(wrong)
+        assert ended.value.code == 2
+        assert words in capsys.readouterr().err
+    monkeypatch.setattr("firmware.emulation.machines.Need.met", lambda need: need.package != "gcc-avr")
+    assert sketch_command([str(tmp_path)]) == 2
+    assert "apt-get install gcc-avr." in capsys.readouterr().err
+    monkeypatch.setattr("firmware.emulation.machines.Need.met", lambda need: True)
+    assert sketch_command([str(tmp_path)]) == 2
+    assert "error: " in capsys.readouterr().err

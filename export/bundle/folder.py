@@ -31,6 +31,7 @@ _LONGEST = "_quantization.h.export"
 #: Files of every bundle, whatever its name.
 _SHARED = ("metrics.json", "parity.json", "report.html")
 _CHECKPOINT = ".ckpt"
+_PROBE = ".probe"
 _REMEDY = "choose another folder"
 #: What an export needs at least beside its results: a model, generated C.
 _TEMPORARY_BYTES = 2**18
@@ -84,7 +85,7 @@ def probe_writable(out: Path, where: str = "--out", name: str | None = None) -> 
     with _or_unwritable(where, out):
         real = Path(os.path.realpath(out))
         existing = next(each for each in (real, *real.parents) if os.path.exists(each))
-        probe = Path(tempfile.mkdtemp(dir=existing, prefix=".probe"))
+        probe = Path(tempfile.mkdtemp(dir=existing, prefix=_PROBE))
         try:
             within = probe / real.relative_to(existing)
             within.mkdir(parents=True, exist_ok=True)
@@ -219,8 +220,17 @@ def _or_unwritable(where: str, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Unwritable(
-            where=where, expected="a folder that can be made or written", got=f"{folder}: {error}", remedy=_REMEDY
+            where=where,
+            expected="a folder that can be made or written",
+            got=f"{folder}: {_in_words(error)}",
+            remedy=_REMEDY,
         ) from error
+
+
+def _in_words(error: OSError) -> str:
+    """The system's words; without a path that was there for the moment of a probe."""
+    probed = any(part.startswith(_PROBE) for part in Path(os.fsdecode(error.filename or "")).parts)
+    return error.strerror if probed and error.strerror else str(error)
 
 
 @contextmanager

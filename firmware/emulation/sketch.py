@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -73,37 +74,56 @@ def _core() -> tuple[Path, ...]:
     return tuple(_compile("Arduino's core", source, folder / f"{source.name}.o", "-w") for source in sources)
 
 
-def build_sketch(folder: Path) -> Path:
+def _sources(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The ``.ino`` and all that is compiled with it, as Arduino's IDE has it; and the folders of headers."""
+    around = folder.absolute().parent.parent
+    library = around if (around / "library.properties").is_file() else None
+    sketches = sorted(folder.glob("*.ino"))
+    if not sketches and (folder / "src").is_dir():
+        library, sketches = folder, sorted(folder.glob("examples/*/*.ino"))
+    if len(sketches) != 1:
+        expected = "one .ino file, there or in a library's examples/NAME"
+        raise DidNotBuild(where=str(folder), expected=expected, got=f"{[path.name for path in sketches]}")
+    properties = library / "library.properties" if library else folder
+    text = properties.read_text(encoding="utf-8") if properties.is_file() else ""
+    if needed := re.search(r"^depends=.*\S.*$", text, re.MULTILINE):
+        raise DidNotBuild(where=str(properties), expected="a library that needs no other", got=needed[0])
+    own = sketches[0].parent
+    below = [each / "src" for each in (own, library) if each]
+    beside = [*own.iterdir(), *(path for each in below for path in each.rglob("*"))]
+    return [*sketches, *sorted(path for path in beside if path.suffix in (".c", ".cpp", ".S"))], [own, *below]
+
+
+def build_sketch(folder: Path, build: Path | None = None) -> Path:
     """Compile the sketch in ``folder`` for an Arduino Uno, with Arduino's core and flags.
 
     Like Arduino's IDE, except that functions must be declared before they are used.
 
     Args:
-        folder: holds one ``.ino`` and what it takes: headers, ``.c``, ``.cpp``.
+        folder: holds one ``.ino`` and what it takes: headers, ``.c``, ``.cpp``. Or that of a library, as an export for
+            an Uno writes it, with one example; or of such an example.
+        build: a folder for the results, made if need be; ``folder/build`` if ``None``.
 
     Returns:
-        ``folder/build/sketch.elf``.
+        ``build/sketch.elf``.
 
     Raises:
         DidNotBuild: there is not exactly one ``.ino``, a source does not compile, or the sketch does not fit.
     """
-    sketches = sorted(path.name for path in folder.glob("*.ino"))
-    if len(sketches) != 1:
-        raise DidNotBuild(where=str(folder), expected="one .ino file", got=f"{sketches}")
-    build = folder / "build"
+    sources, headers = _sources(folder)
+    name = sources[0].name
+    build = build or folder / "build"
     build.mkdir(exist_ok=True)
-    objects = [
-        _compile(source.name, source, build / f"{source.name}.o", "-Wall", "-Wextra", f"-I{folder}")
-        for source in sorted(folder.iterdir())
-        if source.suffix in (".ino", ".c", ".cpp", ".S")
-    ]
+    flags = ("-Wall", "-Wextra", *(f"-I{each}" for each in headers))
+    # Numbered: a library's source may be called as the sketch's own.
+    objects = [_compile(each.name, each, build / f"{n}_{each.name}.o", *flags) for n, each in enumerate(sources)]
     elf = build / "sketch.elf"
-    flags = (*_COMMON, "-fuse-linker-plugin", "-Wl,--gc-sections")
-    run_tool(f"{sketches[0]}: link", ("avr-gcc", *flags, *objects, *_core(), "-lm", "-o", elf))
+    linked = (*_COMMON, "-fuse-linker-plugin", "-Wl,--gc-sections")
+    run_tool(f"{name}: link", ("avr-gcc", *linked, *objects, *_core(), "-lm", "-o", elf))
     weighed = sketch_size(elf)
     if weighed.flash > _MOST_FLASH or weighed.ram > _MOST_RAM:
         raise DidNotBuild(
-            where=sketches[0],
+            where=name,
             expected=f"at most {_MOST_FLASH} bytes of flash and {_MOST_RAM} of RAM",
             got=f"{weighed.flash} and {weighed.ram}",
         )
@@ -115,12 +135,12 @@ def sketch_size(elf: Path) -> Footprint:
     return weigh(MACHINES[_MCU], (elf,))
 
 
-def run_sketch(elf: Path, until: str = _LAST_LINE, cycles: int = 1_600_000_000, seconds: float = 120.0) -> str:
+def run_sketch(elf: Path, until: str | None = _LAST_LINE, cycles: int = 1_600_000_000, seconds: float = 120.0) -> str:
     """What a sketch sends over Serial, until it has sent a line that contains ``until``.
 
     Args:
         elf: from :func:`build_sketch`.
-        until: part of the last line wanted.
+        until: part of the last line wanted; ``None``: what comes within ``cycles``.
         cycles: at most; 16 million are a second on the board.
         seconds: of wall time, at most.
 
@@ -128,13 +148,17 @@ def run_sketch(elf: Path, until: str = _LAST_LINE, cycles: int = 1_600_000_000, 
         DidNotEnd: the line did not come within these limits; the message has what came.
         EmulationFailure: the processor stopped.
     """
-    command = [str(runner()), "serial", _MCU, _CLOCK, str(elf), str(cycles), "0", until]
-    expected = f"a line with {until!r}"
+    command = [str(runner()), "serial", _MCU, _CLOCK, str(elf), str(cycles), "0"]
+    # No line has two ends: then time alone is up.
+    command.append("\n\n" if until is None else until)
+    expected = "a sketch that goes on" if until is None else f"a line with {until!r}"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as late:
         raise DidNotEnd(where=elf.name, expected=expected, got=f"none after {seconds:g} s") from late
     said = done.stdout.replace("\r\n", "\n")
+    if done.returncode == _CYCLE_LIMIT and until is None:
+        return said
     if done.returncode == _CYCLE_LIMIT:
         raise DidNotEnd(where=elf.name, expected=expected, got=f"none in {cycles:,} cycles", output=said)
     if done.returncode != 0:
