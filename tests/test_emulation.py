@@ -22,7 +22,7 @@ from firmware.emulation import (
     footprints,
     replay,
 )
-from firmware.emulation.build import STRICT, TARGETS, compile_model, link
+from firmware.emulation.build import STRICT, TARGETS, compile_model, link, names_of
 from firmware.emulation.machines import Need
 from firmware.emulation.replay import _compared, run_program
 from tests.c_models import WEIGHTS, copying, dense, dense_samples, header
@@ -119,6 +119,19 @@ def test_samples_that_end_within_one_are_no_agreement(name: str, tmp_path: Path)
 def test_verdict_that_contradicts_the_outputs_is_refused(figures: tuple[int, ...], code: int) -> None:
     with pytest.raises(EmulationFailure, match=r"expected 300 samples, 0 of which differ, exit code 0"):
         _compared(MACHINES["host"], "dense", EXPECTED, EXPECTED, figures, code)
+
+
+@pytest.mark.parametrize("machine", _params("host", "cortex_m3", "atmega328p"))
+def test_a_model_may_be_called_as_anything_in_a_rig_is(machine: str, tmp_path: Path) -> None:
+    """``AVR`` is a macro of the compiler's; the others are names, or parts of names, of the rigs' sources."""
+    one = np.concatenate([INPUTS[:1], EXPECTED[:1]], axis=1)
+    for name in ("model", "model_upper", "avr", "arm", "rig", "rig_names", "targets", "interpreted", "smallest", "out"):
+        sources = {
+            file.replace("dense", name): text.replace("dense", name).replace("DENSE", name.upper())
+            for file, text in dense().items()
+        }
+        made = replay(_machine(machine), sources, name, one[:, :4], one[:, 4:])
+        assert made.mismatches == 0, name
 
 
 # Instructions that are known to be so many --------------------------------------------------------------------------
@@ -377,6 +390,6 @@ def test_clang_finds_nothing_either(target: tuple[str, ...], files: list[str], t
         pytest.skip("a second compiler needs clang: apt-get install clang")
     (tmp_path / "dense_model.h").write_text(header("dense", 4, 3))
     for file in files:
-        flags = ("-std=c99", *STRICT, *target, "-DMODEL=dense", "-DMODEL_UPPER=DENSE", f"-I{tmp_path}", f"-I{TARGETS}")
+        flags = ("-std=c99", *STRICT, *target, *names_of("dense"), f"-I{tmp_path}", f"-I{TARGETS}")
         done = subprocess.run(["clang", *flags, "-fsyntax-only", str(TARGETS / file)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

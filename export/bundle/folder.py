@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.boards import board
-from export.bundle.folder_replacement import Replacement, locked
+from export.bundle.folder_replacement import Replacement, locked, require_followable
 from export.bundle.manifest import Manifest, manifest_of, manifests_in
+from export.bundle.paths_inside import stays_inside
 from export.c_language.names import c_identifier
 from export.engines import tflm_absent
 from export.options import ExportOptions
@@ -46,8 +47,8 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
         name: of the model, any string, if it is known.
 
     Raises:
-        Unwritable: a folder can't be made or written, or holds the bundle of another name; or there is no room for
-            temporary files.
+        Unwritable: a folder can't be made or written, or holds the bundle of another name, or what no export
+            has left there; or there is no room for temporary files.
         BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs.
     """
     try:
@@ -60,6 +61,7 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
         folders.append(("--export.firmware", options.firmware))
     for where, folder in folders:
         probe_writable(folder, where, name)
+        require_followable(Path(os.path.realpath(folder)))
     if name is not None:
         _require_own(Path(os.path.realpath(out)), "--out", c_identifier(name), _SHARED)
     if options.firmware is not None and board(options.target).tflm and tflm_absent():
@@ -176,7 +178,10 @@ def _replacement(name: str, target: _Target, checkpoint: Path | None) -> Replace
         file
         for file in before.files
         # Training can't be repeated as an export can.
-        if file not in manifest.files and not file.endswith(_CHECKPOINT) and before.unchanged(folder, file)
+        if file not in manifest.files
+        and not file.endswith(_CHECKPOINT)
+        and stays_inside(folder, file)
+        and before.unchanged(folder, file)
     )
     replacement.kept = _kept(folder, replacement.files, before)
     return replacement

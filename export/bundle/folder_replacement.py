@@ -19,10 +19,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-__all__ = ["Replacement", "finish_interrupted", "locked"]
+from export.bundle.paths_inside import stays_inside
+from qtorch.errors import Unwritable
+
+__all__ = ["Replacement", "finish_interrupted", "locked", "require_followable"]
 
 _STAGING, _COMMITTED, _ABANDONED = ".export-staging", ".export-committed", ".export-abandoned"
 _PLAN = "plan.json"
@@ -80,6 +83,15 @@ def _is(folder: Path, lock: int) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Paths in the folder: new files, the last of them moved last; files that go; and which of both were there."""
+
+    files: tuple[str, ...]
+    stale: tuple[str, ...] = ()
+    had: tuple[str, ...] = ()
+
+
 class Replacement:
     """New files for a folder that :func:`locked` holds, and files that go.
 
@@ -91,6 +103,7 @@ class Replacement:
 
     Raises:
         OSError: of every method: it could not be done, and :meth:`undo` has to be called.
+        Unwritable: what an earlier process left there can't be one of this kind's.
     """
 
     def __init__(
@@ -109,12 +122,12 @@ class Replacement:
             staged.write_bytes(content)
         for file, beside in self.kept.items():
             _link(self.folder / file, staging / "new" / beside)
-        had = [file for file in (*self.files, *self.stale) if os.path.lexists(self.folder / file)]
+        had = tuple(file for file in (*self.files, *self.stale) if os.path.lexists(self.folder / file))
         for file in had:
             _link(self.folder / file, staging / "old" / file)
         # Before its replacement: at no moment is what is kept to be had under neither name.
-        plan = {"files": [*self.kept.values(), *self.files], "stale": list(self.stale), "had": had}
-        (staging / _PLAN).write_text(json.dumps(plan))
+        self._plan = _Plan((*self.kept.values(), *self.files), self.stale, had)
+        (staging / _PLAN).write_text(json.dumps(asdict(self._plan)))
 
     def commit(self) -> None:
         """From here on a kill leaves the new files: whoever comes next moves them."""
@@ -122,13 +135,13 @@ class Replacement:
 
     def apply(self) -> None:
         """Move the new files into place, and remove the stale ones."""
-        _forward(self.folder)
+        _forward(self.folder, self._plan)
 
     def undo(self) -> None:
         """The folder as it was, however far this has come."""
         if (self.folder / _COMMITTED).exists():
             os.rename(self.folder / _COMMITTED, self.folder / _ABANDONED)
-            _backward(self.folder)
+            _backward(self.folder, self._plan)
         self.discard()
 
     def discard(self) -> None:
@@ -141,36 +154,48 @@ def finish_interrupted(folder: Path) -> None:
 
     Raises:
         OSError: it can't be finished.
+        Unwritable: no process of this kind began it.
     """
     if any((folder / name).exists() for name in (_COMMITTED, _ABANDONED)):
         with locked(folder) as held:
             _finish(held)
 
 
+def require_followable(folder: Path) -> None:
+    """Refuse a folder in which something looks like what a killed process left, and is not.
+
+    Raises:
+        Unwritable: a plan can't be read, or names files outside the folder.
+    """
+    for name in (_COMMITTED, _ABANDONED):
+        _found_plan(folder, name)
+
+
 def _finish(folder: Path) -> None:
-    if (folder / _COMMITTED / _PLAN).exists():
-        _forward(folder)
-    elif (folder / _ABANDONED / _PLAN).exists():
-        _backward(folder)
+    committed, abandoned = (_found_plan(folder, name) for name in (_COMMITTED, _ABANDONED))
+    if committed is not None:
+        _forward(folder, committed)
+    elif abandoned is not None:
+        _backward(folder, abandoned)
     _discard(folder)
 
 
-def _forward(folder: Path) -> None:
-    plan, new = _plan(folder / _COMMITTED), folder / _COMMITTED / "new"
-    *files, last = plan["files"]
+def _forward(folder: Path, plan: _Plan) -> None:
+    new = folder / _COMMITTED / "new"
+    *files, last = plan.files
     for file in files:
         _move(new / file, folder / file)
-    for file in plan["stale"]:
+    for file in plan.stale:
         _remove(folder, file)
     _move(new / last, folder / last)
 
 
-def _backward(folder: Path) -> None:
-    plan, new, old = _plan(folder / _ABANDONED), folder / _ABANDONED / "new", folder / _ABANDONED / "old"
-    for file in plan["had"]:
+def _backward(folder: Path, plan: _Plan) -> None:
+    new, old = folder / _ABANDONED / "new", folder / _ABANDONED / "old"
+    for file in plan.had:
         _move(old / file, folder / file)
-    for file in plan["files"]:
-        if file not in plan["had"] and not os.path.lexists(new / file):
+    for file in plan.files:
+        if file not in plan.had and not os.path.lexists(new / file):
             _remove(folder, file)
 
 
@@ -184,8 +209,40 @@ def _discard(folder: Path) -> None:
         shutil.rmtree(folder / _STAGING)
 
 
-def _plan(at: Path) -> Any:
-    return json.loads((at / _PLAN).read_text())
+def _found_plan(folder: Path, name: str) -> _Plan | None:
+    """The plan that lies in a folder; ``None`` where there is none. Anybody may have put it there.
+
+    Raises:
+        Unwritable: it can't be read, or a path in it leads out of the folder.
+    """
+    at = folder / name
+    try:
+        written = json.loads((at / _PLAN).read_bytes())
+        plan = _Plan(**{key: tuple(written[key]) for key in ("files", "stale", "had")})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _unfollowable(at, "the plan of an export that was interrupted", f"{type(error).__name__}") from error
+    # Files are moved from beside the plan, so those must not lie elsewhere either.
+    for file in (*plan.files, *plan.stale, *plan.had):
+        if at.is_symlink() or not all(stays_inside(*each) for each in _followed(folder, at, file)):
+            raise _unfollowable(at, "files inside the folder", f"{file!r}")
+    if not plan.files:
+        raise _unfollowable(at, "the plan of an export that was interrupted", "one without files")
+    return plan
+
+
+def _followed(folder: Path, at: Path, file: object) -> tuple[tuple[Path, object], ...]:
+    return ((folder, file), *((at, f"{side}/{file}") for side in ("new", "old")))
+
+
+def _unfollowable(at: Path, expected: str, got: str) -> Unwritable:
+    return Unwritable(
+        where=str(at / _PLAN),
+        expected=expected,
+        got=" ".join(got.split())[:200],
+        remedy=f"remove {at}, and export again",
+    )
 
 
 def _link(source: Path, target: Path) -> None:

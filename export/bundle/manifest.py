@@ -12,9 +12,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from export.bundle.paths_inside import is_inside
 from qtorch.errors import BadModelFile
 
 __all__ = ["TIMINGS", "Manifest", "manifest_of", "manifests_in", "require_unchanged"]
@@ -99,8 +100,7 @@ def _inside(file: str) -> str:
     Raises:
         ValueError: it is not.
     """
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in file:
+    if not is_inside(file):
         raise ValueError(f"{file!r} lies outside")
     return file
 

@@ -13,7 +13,19 @@ from pathlib import Path
 from firmware.emulation.failure import DidNotBuild, DidNotEnd
 from firmware.emulation.machines import FREESTANDING, Machine
 
-__all__ = ["STRICT", "TARGETS", "Footprint", "Model", "Options", "compile_model", "link", "run_tool", "runner", "weigh"]
+__all__ = [
+    "STRICT",
+    "TARGETS",
+    "Footprint",
+    "Model",
+    "Options",
+    "compile_model",
+    "link",
+    "names_of",
+    "run_tool",
+    "runner",
+    "weigh",
+]
 
 #: The C sources of the rigs.
 TARGETS = Path(__file__).parents[1] / "targets"
@@ -106,6 +118,26 @@ def compile_model(
     return Model(name, folder, tuple(objects))
 
 
+def names_of(name: str) -> tuple[str, ...]:
+    """Flags that tell ``targets/model.h`` what a model's header, function and sizes are called.
+
+    Args:
+        name: the model's, an identifier.
+    """
+    macro = name.upper()
+    names = {
+        "HEADER": f'"{name}_model.h"',
+        "CALL": f"{name}_invoke",
+        "INPUTS": f"{macro}_INPUT_SIZE",
+        "OUTPUTS": f"{macro}_OUTPUT_SIZE",
+        # Of an interpreted model.
+        "DATA": f"{name}_model_data",
+        "OPS": f"{name}_op_count",
+        "REGISTER": f"{name}_register_ops",
+    }
+    return tuple(f"-DRIG_{meaning}={called}" for meaning, called in names.items())
+
+
 def link(machine: Machine, model: Model, rig: Sequence[str], program: str) -> Path:
     """Link ``model`` with sources under firmware/targets to a program in the model's folder.
 
@@ -115,7 +147,7 @@ def link(machine: Machine, model: Model, rig: Sequence[str], program: str) -> Pa
     elf = model.folder / program
     freestanding = FREESTANDING if "-nostdlib" in machine.link else ()
     flags = (*machine.flags, "-O2", "-ffunction-sections", "-fdata-sections", *STRICT, *freestanding)
-    names = (f"-DMODEL={model.name}", f"-DMODEL_UPPER={model.name.upper()}", f"-I{model.folder}", f"-I{TARGETS}")
+    names = (*names_of(model.name), f"-I{model.folder}", f"-I{TARGETS}")
     placed = [part.format(targets=TARGETS) for part in machine.link]
     alike = (machine.compiler, *flags, *(part for part in placed if not part.startswith("-l")))
     sources = [TARGETS / part if _knows_the_model(part) else _rig_object(machine.name, alike, part) for part in rig]
@@ -130,7 +162,7 @@ def link(machine: Machine, model: Model, rig: Sequence[str], program: str) -> Pa
 def _knows_the_model(source: str) -> bool:
     """Whether a source under firmware/targets is another program's with another model."""
     text = (TARGETS / source).read_text()
-    return any(header in text for header in ('model.h"', 'interpreted.h"', "MODEL"))
+    return any(header in text for header in ('model.h"', 'interpreted.h"'))
 
 
 @functools.cache

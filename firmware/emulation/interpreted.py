@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firmware.emulation.build import STRICT, TARGETS, Model, Options, link, run_tool, weigh
+from firmware.emulation.build import STRICT, TARGETS, Model, Options, link, names_of, run_tool, weigh
 from firmware.emulation.failure import DidNotBuild
 from firmware.emulation.replay import Replay, check_samples, replay_model, run_program
 from firmware.emulation.tflm_library import Library
@@ -106,7 +106,7 @@ def _compile(
         (folder / file).write_text(text, encoding="utf-8")
     machine = library.machine
     cpu = [flag for flag in machine.flags if flag.startswith("-m")]
-    names = (f"-DMODEL={name}", f"-DMODEL_UPPER={name.upper()}", f"-I{folder}", f"-I{TARGETS}", f"-I{TARGETS / 'tflm'}")
+    names = (*names_of(name), f"-I{folder}", f"-I{TARGETS}", f"-I{TARGETS / 'tflm'}")
     objects = []
     for source in (TARGETS / "tflm" / "interpreted.cc", folder / f"{name}_model_data.cc"):
         target = folder / f"{source.name}.o"

@@ -1,21 +1,13 @@
-/* The generated model under names that do not depend on it. Compile with -DMODEL=fuel -DMODEL_UPPER=FUEL. */
-#ifndef TARGETS_MODEL_H
-#define TARGETS_MODEL_H
+/* The generated model. Its names are told whole, as -DRIG_CALL=fuel_invoke: a name alone, such as AVR or MODEL, may be a
+ * macro of the compiler's. And none of a rig's own names ends as those of a model do, whatever the model is called. */
+#ifndef RIG_NAMES
+#define RIG_NAMES
 
-#if !defined(MODEL) || !defined(MODEL_UPPER)
-#error "expected -DMODEL=<name> and -DMODEL_UPPER=<NAME>, the name that the export was given"
+#if !defined(RIG_HEADER) || !defined(RIG_CALL) || !defined(RIG_INPUTS) || !defined(RIG_OUTPUTS)
+#error "expected the model's names: -DRIG_HEADER=\"<name>_model.h\" -DRIG_CALL=<name>_invoke \
+-DRIG_INPUTS=<NAME>_INPUT_SIZE -DRIG_OUTPUTS=<NAME>_OUTPUT_SIZE"
 #endif
 
-#define MODEL_JOIN_(left, right) left##right
-#define MODEL_JOIN(left, right) MODEL_JOIN_(left, right)
-#define MODEL_TEXT_(tokens) #tokens
-#define MODEL_TEXT(tokens) MODEL_TEXT_(tokens)
-
-#include MODEL_TEXT(MODEL_JOIN(MODEL, _model.h))
-
-/* Elements, each an int8. */
-#define MODEL_INPUT_SIZE MODEL_JOIN(MODEL_UPPER, _INPUT_SIZE)
-#define MODEL_OUTPUT_SIZE MODEL_JOIN(MODEL_UPPER, _OUTPUT_SIZE)
-#define MODEL_INVOKE MODEL_JOIN(MODEL, _invoke)
+#include RIG_HEADER
 
 #endif

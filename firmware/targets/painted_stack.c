@@ -5,7 +5,7 @@
 extern uint32_t rig_stack_limit[];
 
 /* Not inlined, so that the stack pointer read here is the one that `invoke` starts with. */
-__attribute__((noinline)) static uint32_t depth(uint32_t paint, rig_invoke *invoke, const int8_t *in,
+__attribute__((noinline)) static uint32_t depth(uint32_t paint, rig_function *invoke, const int8_t *in,
                                                 int8_t *out) {
   uintptr_t top;
   volatile uint32_t *word = rig_stack_limit;
@@ -28,7 +28,7 @@ __attribute__((noinline)) static uint32_t depth(uint32_t paint, rig_invoke *invo
   return (uint32_t)(top - (uintptr_t)word);
 }
 
-uint32_t rig_stack_bytes(rig_invoke *invoke, const int8_t *in, int8_t *out) {
+uint32_t rig_stack_bytes(rig_function *invoke, const int8_t *in, int8_t *out) {
   /* What the call leaves there may look like paint, but not like both. */
   const uint32_t first = depth(0xA5A5A5A5u, invoke, in, out);
   const uint32_t second = depth(0x5A5A5A5Au, invoke, in, out);

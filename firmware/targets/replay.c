@@ -8,10 +8,10 @@
 #include "rig.h"
 
 static struct {
-  int8_t in[MODEL_INPUT_SIZE];
-  int8_t expected[MODEL_OUTPUT_SIZE];
+  int8_t in[RIG_INPUTS];
+  int8_t expected[RIG_OUTPUTS];
 } sample;
-static int8_t out[MODEL_OUTPUT_SIZE];
+static int8_t out[RIG_OUTPUTS];
 
 static void nothing(const int8_t *unused_in, int8_t *unused_out) {
   (void)unused_in;
@@ -19,10 +19,10 @@ static void nothing(const int8_t *unused_in, int8_t *unused_out) {
 }
 
 /* The compiler may not know which of them is called: it would adapt `measure` to each, and measure them differently. */
-static rig_invoke *volatile measured[2] = {nothing, MODEL_INVOKE};
+static rig_function *volatile measured[2] = {nothing, RIG_CALL};
 
 /* Marks, arguments and call are the same for both, down to the instruction. */
-__attribute__((noinline)) static uint64_t measure(rig_invoke *invoke) {
+__attribute__((noinline)) static uint64_t measure(rig_function *invoke) {
   rig_count_start();
   invoke(sample.in, out);
   return rig_count_stop();
@@ -53,10 +53,10 @@ int main(void) {
       rig_exit(RIG_NO_FILE);
     }
     if (figures[0] == 0) {
-      figures[3] = rig_stack_bytes(MODEL_INVOKE, sample.in, out);
+      figures[3] = rig_stack_bytes(RIG_CALL, sample.in, out);
     }
     ticks = measure(measured[1]);
-    for (uint32_t i = 0; i < MODEL_OUTPUT_SIZE; ++i) {
+    for (uint32_t i = 0; i < RIG_OUTPUTS; ++i) {
       differs |= out[i] != sample.expected[i];
     }
     figures[0] += 1;

@@ -22,7 +22,7 @@ void rig_close(int32_t handle);
 
 __attribute__((noreturn)) void rig_exit(int code);
 
-typedef void rig_invoke(const int8_t *in, int8_t *out);
+typedef void rig_function(const int8_t *in, int8_t *out);
 
 /* Ticks between the two calls, in the target's own unit; never both running twice. */
 void rig_count_start(void);
@@ -30,6 +30,6 @@ uint64_t rig_count_stop(void);
 
 /* Bytes of stack that one call takes below its caller's frame; 0 where nothing measures it.
    Ends the program with RIG_NO_STACK where the stack was too small. */
-uint32_t rig_stack_bytes(rig_invoke *invoke, const int8_t *in, int8_t *out);
+uint32_t rig_stack_bytes(rig_function *invoke, const int8_t *in, int8_t *out);
 
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ __all__ = ["Trace", "Traced", "is_leaf", "trace", "traced_calls"]
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 
+#: One trace at a time: each patches what the others do, and puts back what it found.
+_TRACING = threading.RLock()
+
+
 class _Tracer(fx.Tracer):
     """Keeps where each call stands in the source; stops at torch's own modules and at :class:`Normalization`.
 
@@ -40,6 +45,13 @@ class _Tracer(fx.Tracer):
         self.output_form: OutputForm | None = None
         #: Whether a function with a gradient of its own was called.
         self.own_gradients = False
+        #: What is patched for the trace is patched for everybody; what others call meanwhile is not traced.
+        self.thread = threading.get_ident()
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a call comes from another thread than the trace's."""
+        return threading.get_ident() != self.thread
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_leaf(m) or module_qualified_name in self.opaque
@@ -58,6 +70,8 @@ class _Tracer(fx.Tracer):
         return "" if mod is self.root else super().path_of_module(mod)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.elsewhere:
+            return forward(*args, **kwargs)
         if is_leaf(m):
             return self._with_hooks(m, args, kwargs)
         result = super().call_module(m, forward, args, kwargs)
@@ -185,7 +199,7 @@ def traced_calls(
     try:
         tracer = _Tracer(form, opaque, acting)
         # A block without gradients is one of the network's own, not of whoever prepares it.
-        with torch.enable_grad(), _factories_traced(tracer), _functions_traced(tracer):
+        with _TRACING, torch.enable_grad(), _factories_traced(tracer), _functions_traced(tracer):
             graph = tracer.trace(net)
     except Exception as error:
         raise untraceable(net, error) from error
@@ -207,14 +221,14 @@ _MAKING = ("zeros", "ones", "full", "empty", "arange")
 
 
 @contextmanager
-def _factories_traced(tracer: fx.Tracer) -> Iterator[None]:
+def _factories_traced(tracer: _Tracer) -> Iterator[None]:
     """A block in which ``tracer`` sees functions that make tensors: those that draw numbers, or are given a size."""
     plain = {name: getattr(torch, name) for name in (*_DRAWING, *_MAKING)}
 
     def traceable(name: str, function: Any) -> Any:
         def traced_or_plain(*args: Any, **kwargs: Any) -> Any:
             sized = any(isinstance(each, fx.Proxy) for each in pytree.tree_leaves((args, kwargs)))
-            if sized or name in _DRAWING:
+            if (sized or name in _DRAWING) and not tracer.elsewhere:
                 return tracer.create_proxy("call_function", function, args, kwargs)
             return function(*args, **kwargs)
 
@@ -238,6 +252,8 @@ def _functions_traced(tracer: _Tracer) -> Iterator[None]:
     plain = torch.autograd.Function.__dict__["apply"]
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if tracer.elsewhere:
+            return plain.__get__(None, cls)(*args, **kwargs)
         tracer.own_gradients = True
         if cls.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context:
             return cls.forward(*args, **kwargs)

@@ -6,8 +6,8 @@
 #include "../model.h"
 #include "../rig.h"
 
-int8_t rig_in[MODEL_INPUT_SIZE];
-int8_t rig_out[MODEL_OUTPUT_SIZE];
+int8_t rig_in[RIG_INPUTS];
+int8_t rig_out[RIG_OUTPUTS];
 
 #define WRITE_ZERO(io_register) __asm__ volatile("out %0, __zero_reg__" ::"I"(_SFR_IO_ADDR(io_register)) : "memory")
 #define MARK() WRITE_ZERO(GPIOR0)        /* the measurement begins, or ends */
@@ -19,9 +19,9 @@ static void nothing(const int8_t *unused_in, int8_t *unused_out) {
 }
 
 /* As in ../replay.c: both are measured by the same instructions. */
-static rig_invoke *volatile measured[2] = {nothing, MODEL_INVOKE};
+static rig_function *volatile measured[2] = {nothing, RIG_CALL};
 
-__attribute__((noinline)) static void measure(rig_invoke *invoke) {
+__attribute__((noinline)) static void measure(rig_function *invoke) {
   MARK();
   invoke(rig_in, rig_out);
   MARK();

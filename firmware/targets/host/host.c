@@ -34,7 +34,7 @@ void rig_count_start(void) {}
 
 uint64_t rig_count_stop(void) { return 0; }
 
-uint32_t rig_stack_bytes(rig_invoke *invoke, const int8_t *in, int8_t *out) {
+uint32_t rig_stack_bytes(rig_function *invoke, const int8_t *in, int8_t *out) {
   (void)invoke;
   (void)in;
   (void)out;

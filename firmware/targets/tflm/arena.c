@@ -2,4 +2,4 @@
 #include "interpreted.h"
 
 __attribute__((aligned(16))) uint8_t interpreted_arena[ARENA_BYTES];
-const uint32_t interpreted_arena_bytes = ARENA_BYTES;
+const uint32_t interpreted_arena_size = ARENA_BYTES;

@@ -11,7 +11,7 @@
 
 namespace {
 
-using Resolver = tflite::MicroMutableOpResolver<MODEL_JOIN(MODEL, _op_count)>;
+using Resolver = tflite::MicroMutableOpResolver<RIG_OPS>;
 
 // Built when they are needed and never destroyed: the start-up code runs no constructors.
 alignas(Resolver) unsigned char resolver_storage[sizeof(Resolver)];
@@ -27,26 +27,26 @@ bool fits(const TfLiteTensor* tensor, size_t elements) {
 }  // namespace
 
 extern "C" int interpreted_begin(uint32_t bytes) {
-  const tflite::Model* model = tflite::GetModel(MODEL_JOIN(MODEL, _model_data));
+  const tflite::Model* model = tflite::GetModel(RIG_DATA);
   if (model->version() != TFLITE_SCHEMA_VERSION) return 0;
   Resolver& resolver = *::new (resolver_storage) Resolver;
-  if (MODEL_JOIN(MODEL, _register_ops)(resolver) != kTfLiteOk) return 0;
+  if (RIG_REGISTER(resolver) != kTfLiteOk) return 0;
   tflite::MicroInterpreter* made =
       ::new (interpreter_storage) tflite::MicroInterpreter(model, resolver, interpreted_arena, bytes);
   if (made->initialization_status() != kTfLiteOk || made->AllocateTensors() != kTfLiteOk) return 0;
-  if (!fits(made->input(0), MODEL_INPUT_SIZE) || !fits(made->output(0), MODEL_OUTPUT_SIZE)) return 0;
+  if (!fits(made->input(0), RIG_INPUTS) || !fits(made->output(0), RIG_OUTPUTS)) return 0;
   input_codes = made->input(0)->data.int8;
   output_codes = made->output(0)->data.int8;
   interpreter = made;
   return 1;
 }
 
-extern "C" int interpreted_invoke(void) { return interpreter->Invoke() == kTfLiteOk; }
+extern "C" int interpreted_run(void) { return interpreter->Invoke() == kTfLiteOk; }
 
 // The first call also sets up, because plain C has nothing that a rig could call before; a trap says that it failed.
-extern "C" void MODEL_INVOKE(const int8_t* in, int8_t* out) {
-  if (interpreter == nullptr && interpreted_begin(interpreted_arena_bytes) == 0) __builtin_trap();
-  memcpy(input_codes, in, MODEL_INPUT_SIZE);
-  if (interpreted_invoke() == 0) __builtin_trap();
-  memcpy(out, output_codes, MODEL_OUTPUT_SIZE);
+extern "C" void RIG_CALL(const int8_t* in, int8_t* out) {
+  if (interpreter == nullptr && interpreted_begin(interpreted_arena_size) == 0) __builtin_trap();
+  memcpy(input_codes, in, RIG_INPUTS);
+  if (interpreted_run() == 0) __builtin_trap();
+  memcpy(out, output_codes, RIG_OUTPUTS);
 }

@@ -9,13 +9,13 @@ extern "C" {
 #endif
 
 extern uint8_t interpreted_arena[];
-extern const uint32_t interpreted_arena_bytes;
+extern const uint32_t interpreted_arena_size;
 
 /* Loads the model and allocates its tensors in the first `bytes` of the arena. 1 if that worked, else 0. Call once. */
 int interpreted_begin(uint32_t bytes);
 
 /* One inference, from and to the interpreter's own tensors. 1 if that worked, else 0. */
-int interpreted_invoke(void);
+int interpreted_run(void);
 
 #ifdef __cplusplus
 }

@@ -3,8 +3,8 @@
 #include "interpreted.h"
 
 int main(void) {
-  (void)interpreted_begin(interpreted_arena_bytes);
+  (void)interpreted_begin(interpreted_arena_size);
   for (;;) {
-    (void)interpreted_invoke();
+    (void)interpreted_run();
   }
 }
