@@ -19,7 +19,7 @@ from export.figures.verdict import OUTCOMES, Verdict
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout
 from export.options import ExportOptions
-from export.parity.outputs import EngineParity, NotRun
+from export.parity.outputs import EngineParity, NotRun, shown_share
 
 if TYPE_CHECKING:
     from export.bundle.bundle import Bundle
@@ -121,7 +121,7 @@ def agreement_table(
     for name, engine in engines.items():
         how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
         judged = "" if how is None else f"must agree{how}"
-        rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
+        rows.append((name, engine.inputs, shown_share(engine.exact_share), engine.max_lsb, judged))
     apart = {i for i, engine in enumerate(engines.values()) if engine.mismatches}
     rows += [(name, "", "", "", f"not run: {absent.error}") for name, absent in (not_run or {}).items()]
     return Table(
