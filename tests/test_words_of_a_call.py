@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ import export
 import qtorch
 from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import agreement_table
+from export.calls.terms import on_a_command_line
 from export.parity.outputs import EngineParity
+from qtorch.errors import BadConfiguration, Unwritable
 from qtorch.network.quantized_network import QuantizedNetwork
 
 pytestmark = pytest.mark.tflm
@@ -53,6 +57,29 @@ def test_weights_from_after_training_are_called_so() -> None:
     assert "int8, post-training" in str(known)
     assert "anew" not in str(known) + known.report
     assert "nothing says" not in remarks(known)
+
+
+@pytest.mark.parametrize("package", [export, qtorch])
+def test_a_package_shows_its_public_names_alone(package: Any) -> None:
+    shown = [name for name in dir(package) if not name.startswith("__")]
+    assert shown == sorted(package.__all__)
+    assert {"__all__", "__doc__", "__name__"} <= set(dir(package))
+
+
+def test_a_call_speaks_of_arguments(tmp_path: Path) -> None:
+    network, _ = networks()
+    with pytest.raises(BadConfiguration, match=r"^target: expected .*Remedy: target='uno'\.$"):
+        export.export_network(network, calibration=X, target="unno")
+    with pytest.raises(BadConfiguration, match=r"^c: expected .*Remedy: leave c or format out\.$"):
+        export.export_network(network, calibration=X, c=True, format="float32")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unwritable, match=r"^out: "):
+        export.export_network(network, tmp_path / "file", calibration=X)
+    with pytest.raises(BadConfiguration, match=r"set metadata=True, or leave version out"):
+        export.export_checkpoint(tmp_path / "file", tmp_path / "out", version="1")
+    # A command's options are called as errors call them.
+    with on_a_command_line(), pytest.raises(BadConfiguration, match=r"^export\.target: .*export\.target uno\.$"):
+        export.export_network(network, calibration=X, target="unno")
 
 
 def test_all_is_said_of_all_alone() -> None:

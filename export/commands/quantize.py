@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
-from export.calls.terms import in_terms_of
+from export.calls.terms import in_terms_of, on_a_command_line
 from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.page import Line
 from export.console.terminal import show
@@ -174,7 +174,7 @@ def _require_targets(test: Pair, path: str, net: nn.Module) -> None:
 
 def _exported(net: nn.Module, asked: QuantizeOptions, calibration: Pair, test: Pair | None) -> Bundle:
     takes = inputs_taken(net)
-    with in_terms_of(_TERMS, _SPOKEN):
+    with in_terms_of(_TERMS, _SPOKEN), on_a_command_line():
         return export_network(
             net, asked.out, name=asked.name, calibration=_handed_over(calibration, takes),
             test=None if test is None else _handed_over(test, takes), config=asked.qat, options=asked.export,

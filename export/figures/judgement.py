@@ -33,7 +33,7 @@ _TOLERANCE = 1e-4
 _KINDS: Mapping[str, Literal["float", "quantized"]] = {"float": "float", "qat_float": "float", "ptq_int8": "quantized"}
 
 #: What to do where quantization by nothing but calibration is better, by stage of the device.
-_WITHOUT_TRAINING = "export it by --export.post_training"
+_WITHOUT_TRAINING = "export that one, by post_training"
 _INSTEAD = {"post_training_int8": "quantize it by calibration on the training data alone"}
 
 _NONE_FROM_BEFORE = (
