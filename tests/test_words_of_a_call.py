@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ def test_a_call_speaks_of_arguments(tmp_path: Path) -> None:
     # A command's options are called as errors call them.
     with on_a_command_line(), pytest.raises(BadConfiguration, match=r"^export\.target: .*export\.target uno\.$"):
         export.export_network(network, calibration=X, target="unno")
+
+
+def test_each_advice_is_said_once_and_every_file_is_listed(tmp_path: Path) -> None:
+    network, _ = networks()
+    bundle = export.export_network(network, tmp_path / "n", calibration=X, **BARE)
+    listed = next(line for line in str(bundle).splitlines() if line.startswith("written to")).split(": ")[1]
+    assert sorted(listed.split(", ")) == sorted(path.name for path in (tmp_path / "n").iterdir())
+    found = [{"tensor": name, "finding": "saturated", "advice": "more data"} for name in ("one", "other")]
+    found.append({"tensor": "third", "finding": "saturated", "advice": "less"})
+    page = str(replace(bundle, metrics=bundle.metrics | {"quantization": {"tensors": 9, "findings": found}}))
+    assert "one, other: saturated: more data" in page
+    assert page.count("more data") == 1
+    assert "third: saturated: less" in page
 
 
 def test_all_is_said_of_all_alone() -> None:
