@@ -69,4 +69,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """Public names and those of Python itself: rooms and what this file imports are nobody's."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -52,3 +52,8 @@ __all__ = [
     "saturation",
     "set_mode",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names and those of Python itself: rooms are nobody's."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -93,7 +93,7 @@ def test_without_test_data_what_needs_them_is_left_out() -> None:
     bundle = make_bundle(subject_of_networks("bare", network, before, X[:TRAINED]), "bare", ExportOptions())
     assert bundle.files["bare.tflite"] == write_tflite(integer_graph(network))
     assert bundle.metrics["test"] == {}
-    assert bundle.metrics["left_out"]["test"].startswith("no test_figures; pass a function of inputs")
+    assert bundle.metrics["left_out"]["test"].startswith("no test data; hand over inputs and targets")
     assert bundle.metrics["left_out"]["predictions"] == "no test data: none were handed over"
     with pytest.raises(BadConfiguration, match="test_figures"):
         compare(subject_of_networks("bare", network, before, X[:TRAINED], test_inputs=X[TRAINED:]), ["qtorch"])

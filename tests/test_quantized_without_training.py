@@ -84,7 +84,7 @@ def test_an_export_calls_it_what_it_is() -> None:
     assert metrics["float_network"] == "post-training network's weights in float"
     told = str(metrics["verdict"])
     assert "QAT" not in told
-    assert "--export.post_training" not in told
+    assert "by post_training" not in told
     assert "quantize it by calibration on the training data alone" in told
     assert "int8, as chosen" in told
     assert "QAT network" not in report

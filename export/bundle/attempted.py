@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from export.bundle.arguments import as_arguments
 from qtorch.errors import BadInput
 
 __all__ = ["Attempted", "reason"]
@@ -42,5 +43,7 @@ class Attempted:
 
 
 def reason(error: BadInput) -> str:
-    """Why a part is not there, and what to do, in one sentence."""
-    return f"{error.where}: expected {error.expected}, got {error.got}; {error.remedy.rstrip('.')}"
+    """Why a part is not there, and what to do, in one sentence of a call: a command tries nothing unasked."""
+    said = error.where, error.expected, error.got, error.remedy.rstrip(".")
+    where, expected, got, remedy = map(as_arguments, said)
+    return f"{where}: expected {expected}, got {got}; {remedy}"

@@ -18,7 +18,7 @@ from typing import Any
 from export.bundle.paths_inside import is_inside
 from qtorch.errors import BadModelFile
 
-__all__ = ["TIMINGS", "Manifest", "manifest_of", "manifests_in", "require_unchanged"]
+__all__ = ["TIMINGS", "Manifest", "manifest_file", "manifest_of", "manifests_in", "require_unchanged"]
 
 #: How long things took: of all files the only one that is not the same every time.
 TIMINGS = "timings.json"
@@ -41,7 +41,7 @@ class Manifest:
     @property
     def file(self) -> str:
         """What it is called in the folder."""
-        return f"{self.name}{_SUFFIX}"
+        return manifest_file(self.name)
 
     def content(self) -> bytes:
         """The file's bytes."""
@@ -59,6 +59,11 @@ class Manifest:
             return (folder / file).is_file() if proof is None else _proof((folder / file).read_bytes()) == proof
         except OSError:
             return False
+
+
+def manifest_file(name: str) -> str:
+    """What the manifest of a bundle of that name is called."""
+    return f"{name}{_SUFFIX}"
 
 
 def _proof(content: bytes) -> tuple[int, str]:

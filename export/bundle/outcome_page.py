@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.bundle.manifest import manifest_file
 from export.console.page import Block, Line, Table
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
@@ -19,7 +20,7 @@ from export.figures.verdict import OUTCOMES, Verdict
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout
 from export.options import ExportOptions
-from export.parity.outputs import EngineParity, NotRun
+from export.parity.outputs import EngineParity, NotRun, shown_share
 
 if TYPE_CHECKING:
     from export.bundle.bundle import Bundle
@@ -70,8 +71,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         yield Line(f"arena not measured: {tflm_absent()}", "attention")
     yield from _tensors(bundle.metrics)
     yield from map(Line, bundle.form_lines)
-    for each in bundle.metrics["quantization"]["findings"]:
-        yield Line(f"{each['tensor']}: {each['finding']}: {each['advice']}", "attention")
+    yield from _findings(bundle.metrics["quantization"]["findings"])
     if "c" in bundle.metrics:
         figures = bundle.metrics["c"]
         yield Line(
@@ -90,6 +90,15 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         sentence = in_a_sentence(ChoiceCost.from_json(entry))
         if sentence:
             yield Line(sentence, "attention")
+
+
+def _findings(findings: Sequence[Mapping[str, str]]) -> Iterator[Line]:
+    """Each advice once, with the tensors that it is for."""
+    tensors: dict[tuple[str, str], list[str]] = {}
+    for each in findings:
+        tensors.setdefault((each["finding"], each["advice"]), []).append(each["tensor"])
+    for (finding, advice), names in tensors.items():
+        yield Line(f"{', '.join(names)}: {finding}: {advice}", "attention")
 
 
 def _tensors(metrics: Mapping[str, Any]) -> Iterator[Line]:
@@ -121,7 +130,7 @@ def agreement_table(
     for name, engine in engines.items():
         how = next((judge[len(name) :] for judge in judges if judge.split(",")[0] == name), None)
         judged = "" if how is None else f"must agree{how}"
-        rows.append((name, engine.inputs, f"{engine.exact_share:.2%}", engine.max_lsb, judged))
+        rows.append((name, engine.inputs, shown_share(engine.exact_share), engine.max_lsb, judged))
     apart = {i for i, engine in enumerate(engines.values()) if engine.mismatches}
     rows += [(name, "", "", "", f"not run: {absent.error}") for name, absent in (not_run or {}).items()]
     return Table(
@@ -137,7 +146,7 @@ def written_page(bundle: Bundle, out: Path | None, options: ExportOptions) -> It
     """What lies where, behind an empty line; then what it is of, and at the end whether to ship it."""
     yield Line()
     if out is not None:
-        yield Line(f"written to {out}/: {', '.join(bundle.files)}")
+        yield Line(f"written to {out}/: {', '.join((*bundle.files, manifest_file(bundle.name)))}")
     if out is not None and options.firmware is not None and bundle.firmware:
         yield Line(f"project for {options.target} written to {options.firmware}/: begin with its README.md")
     for path in bundle.kept:

@@ -16,7 +16,7 @@ from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
 from export.calls.choices import Choice, everything, options_of
 from export.calls.network_forms import copied, network_of_call
-from export.calls.terms import in_terms_of
+from export.calls.terms import in_arguments, in_terms_of
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
@@ -32,6 +32,7 @@ __all__ = ["export_network"]
 _UNNAMED = "model"
 
 
+@in_arguments()
 def export_network(
     network: nn.Module,
     out: str | PathLike[str] | None = None,

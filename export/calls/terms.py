@@ -5,10 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 
+from export.bundle.arguments import as_arguments
 from qtorch.errors import BadInput
 
-__all__ = ["in_terms_of"]
+__all__ = ["in_arguments", "in_terms_of", "on_a_command_line"]
+
+#: Whoever asks is a command, whose options have the names that errors say.
+_COMMAND = ContextVar("_COMMAND", default=False)
+
+
+@contextmanager
+def on_a_command_line() -> Iterator[None]:
+    """A call that a command makes: :func:`in_arguments` leaves its errors as they are."""
+    token = _COMMAND.set(True)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
+
+
+@contextmanager
+def in_arguments() -> Iterator[None]:
+    """Errors over options in the words of a call; see :func:`export.bundle.arguments.as_arguments`."""
+    try:
+        yield
+    except BadInput as error:
+        said = error.where, error.expected, error.got, error.remedy
+        where, expected, got, remedy = map(as_arguments, said)
+        if _COMMAND.get() or (where, expected, got, remedy) == said:
+            raise
+        raise type(error)(where=where, expected=expected, got=got, remedy=remedy) from error
 
 
 @contextmanager

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor, nn
 
 from export.bundle.bundle import Bundle
 from export.bundle.outcome_page import whole_page
 from export.calls.network import export_network
-from export.calls.terms import in_terms_of
+from export.calls.terms import in_terms_of, on_a_command_line
 from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.page import Line
 from export.console.terminal import show
 from export.figures.handed_over import output_shapes
 from export.float_networks.checkpoint import float_network
-from export.float_networks.data import Pair, data_of
+from export.float_networks.data import Pair, data_of, parts_of
 from export.float_networks.named import options_below
 from export.options import ExportOptions
+from qtorch.capture.call_form import tensors_in
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadData
 from qtorch.handed_over.data import inputs_taken
@@ -67,7 +69,7 @@ class QuantizeOptions:
         data: inputs like those of training: numbers in .npy, .npz (x and y), .pt or .csv; my_package.MyData, a
             LightningDataModule or Dataset; or my_package:function.
         out: folder for the files.
-        test: the same of inputs and targets that were not trained on.
+        test: the same of inputs and targets that were not trained on; a LightningDataModule of --data gives its own.
         model: class of the network or LightningModule, or my_package:function that makes it, where the file has
             weights alone; its arguments stand below it, as in --model.width 8.
         name: of the model and its files, instead of the last part of the folder's.
@@ -98,14 +100,40 @@ def quantize_command(arguments: Sequence[str]) -> None:
         with stage("opening the checkpoint"):
             read = float_network(asked.checkpoint, asked.model, below["model"])
         with stage("reading the data"):
-            calibration = _fitting("--data", data_of("--data", asked.data, below["data"], read.net), read.net)
-            test = None
+            parts = parts_of("--data", asked.data, below["data"], read.net, tested=asked.test is None)
+            calibration = _fitting("--data", parts.pair, read.net)
+            test = parts.test
             if asked.test is not None:
-                test = _fitting("--test", data_of("--test", asked.test, below["test"], read.net), read.net)
-                _require_targets(test, asked.test, read.net)
+                test = data_of("--test", asked.test, below["test"], read.net)
+            if test is not None:
+                test = _fitting("--test", test, read.net)
+                _require_targets(test, asked.test or asked.data, read.net)
         bundle = _exported(read.net, asked, calibration, test)
-    notes = (*read.remarks, *calibration.remarks)
+    notes = (*read.remarks, *calibration.remarks, *_of_the_test(asked, below, calibration, test))
     show((Line(), *(Line(note, "attention") for note in notes), *whole_page(bundle)))
+
+
+def _of_the_test(
+    asked: QuantizeOptions, below: Mapping[str, Mapping[str, Any]], calibration: Pair, test: Pair | None
+) -> Iterator[str]:
+    """Where the test data came from, if nobody said so, and whether they are what was calibrated on."""
+    if test is None:
+        return
+    yield from (f"test: {each}" for each in test.remarks if each not in calibration.remarks)
+    if asked.test is None:
+        yield f"tested on the test part of {asked.data}; --test DATA names other data"
+    elif _one_file(asked.data, asked.test) and below["data"] == below["test"] and _equal(calibration, test):
+        yield "the test data are the calibration data: figures on others may be worse; --test DATA names others"
+
+
+def _one_file(data: str, test: str) -> bool:
+    return data == test or (Path(data).exists() and Path(test).exists() and Path(data).samefile(test))
+
+
+def _equal(calibration: Pair, test: Pair) -> bool:
+    """Of a class, one name may give other data for each option."""
+    of_both = (tensors_in(each.inputs) for each in (calibration, test))
+    return all(torch.equal(one, other) for one, other in zip(*of_both, strict=True))
 
 
 #: What the call's arguments are called here, and where they stand in what it says.
@@ -146,7 +174,7 @@ def _require_targets(test: Pair, path: str, net: nn.Module) -> None:
 
 def _exported(net: nn.Module, asked: QuantizeOptions, calibration: Pair, test: Pair | None) -> Bundle:
     takes = inputs_taken(net)
-    with in_terms_of(_TERMS, _SPOKEN):
+    with in_terms_of(_TERMS, _SPOKEN), on_a_command_line():
         return export_network(
             net, asked.out, name=asked.name, calibration=_handed_over(calibration, takes),
             test=None if test is None else _handed_over(test, takes), config=asked.qat, options=asked.export,

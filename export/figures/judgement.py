@@ -15,7 +15,7 @@ from export.figures.evaluation import Evaluation
 from export.figures.figure_names import better_by_name
 from export.figures.record import Record, target_of
 from export.figures.sample_figures import Composition, constant_output, recognized
-from export.figures.stage_names import stage_name
+from export.figures.stage_names import STAGES, stage_name
 from export.figures.stages import StageFigures
 from export.figures.subject import Subject
 from export.figures.verdict import Candidate, Verdict, no_verdict, verdict
@@ -33,8 +33,13 @@ _TOLERANCE = 1e-4
 _KINDS: Mapping[str, Literal["float", "quantized"]] = {"float": "float", "qat_float": "float", "ptq_int8": "quantized"}
 
 #: What to do where quantization by nothing but calibration is better, by stage of the device.
-_WITHOUT_TRAINING = "export it by --export.post_training"
+_WITHOUT_TRAINING = "export that one, by post_training"
 _INSTEAD = {"post_training_int8": "quantize it by calibration on the training data alone"}
+
+_NONE_FROM_BEFORE = (
+    "no float network from before quantized training was handed over (float_network=copy.deepcopy(net), made before "
+    "qtorch.prepare), so nothing says what quantized training cost"
+)
 
 #: What a module says that samples contribute; see :class:`export.figures.evaluation.Evaluation`.
 _Method = Callable[[Any, Tensor, Tensor], Any]
@@ -89,6 +94,8 @@ def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
         remarks.append(
             f"no float network was trained for all epochs: {called['float']}, may be far from what floats can reach"
         )
+    if called.get("float") == STAGES["qat_float"]:
+        remarks.append(_NONE_FROM_BEFORE)
     candidate = Candidate(called[device], "device", values[device])
     return verdict(name, better, candidate, others, remarks, _INSTEAD.get(device, _WITHOUT_TRAINING))
 

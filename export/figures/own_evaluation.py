@@ -105,6 +105,8 @@ def _inferred(
     return TestedBy(evaluation, task, (train, test))
 
 
+#: Of a call, and of a command.
+_HAND_OVER = "hand over inputs and targets that were not trained on: test=(inputs, targets), or --test DATA"
 _RETURN_THEM = "pass a function of inputs, outputs and targets that returns figures by name, as in {'mse': ...}"
 
 
@@ -125,6 +127,11 @@ def _measure(
     # Where figures are to be made of both, it is said below that both are needed.
     known = x if figures is None else None
     wanted = None if targets is None else targets_of("test_targets", targets, known, "test_inputs")
+    if figures is None and (x is None or wanted is None):
+        lacking = "no test data" if x is None else "no targets of the test data"
+        return BadConfiguration(
+            where=name, expected="inputs and targets, for test_figures", got=lacking, remedy=_HAND_OVER
+        )
     if figures is None:
         return BadConfiguration(where=name, expected="test_figures", got=inferred, remedy=_RETURN_THEM)
     if not callable(figures):

@@ -109,7 +109,7 @@ def _narrower(evidence: Evidence) -> str:
             "ranges were measured on wider data: observer percentile:99.9 or mse, margin 0, or calibration data that "
             "resembles this; else activations: int16 for the input"
         )
-    return "observer percentile:99.9 or mse, margin 0, or --export.equalize; else activations: int16"
+    return "observer percentile:99.9 or mse, margin 0, or equalize: true; else activations: int16"
 
 
 def _of_features(evidence: Evidence) -> tuple[str, str] | None:
@@ -193,7 +193,7 @@ def _of_arithmetic(evidence: Evidence) -> tuple[str, str]:
             *(["weight_bits: 8"] if evidence.weight.dtype == "int4" else []),
             *(["weights: per_channel"] if evidence.weight.axis is None else []),
             "weight_observer: mse",
-            "--export.round_adaptively",
+            "round_adaptively: true",
         ]
         return "weights", f"rounded weights cause most of it: {', or '.join(open_to)}"
     if evidence.qparams.dtype == "int8":
@@ -215,8 +215,8 @@ def _of_constant(evidence: Evidence) -> tuple[str, str]:
             also = "weight_bits: 8, or " if evidence.qparams.dtype == "int4" else ""
             return (
                 "weak channel",
-                f"one scale does not fit all output channels: weights: per_channel, or {also}--export.equalize",
+                f"one scale does not fit all output channels: weights: per_channel, or {also}equalize: true",
             )
         if evidence.qparams.dtype == "int4":
-            return "few bits", "weight_bits: 8 for this layer, weight_observer: mse, or --export.round_adaptively"
+            return "few bits", "weight_bits: 8 for this layer, weight_observer: mse, or round_adaptively: true"
     return "", ""

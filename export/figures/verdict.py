@@ -157,7 +157,7 @@ def intervals(columns: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 def verdict(
     name: str, better: Better, device: Candidate, others: Sequence[Candidate], remarks: Sequence[str] = (),
-    instead: str = "export the other one",
+    instead: str = "export that one, by post_training",
 ) -> Verdict:  # fmt: skip
     """Judge the device.
 

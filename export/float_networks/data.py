@@ -20,7 +20,7 @@ from qtorch.capture.call_form import signature_of, tensors_in
 from qtorch.capture.samples import Samples, joined
 from qtorch.errors import BadConfiguration, BadData, BadInput
 
-__all__ = ["Pair", "data_of"]
+__all__ = ["Pair", "Parts", "data_of", "parts_of"]
 
 #: Of data that come in batches, as many samples as measure ranges well.
 _ENOUGH = 2048
@@ -42,8 +42,26 @@ class Pair:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What one name gives.
+
+    Attributes:
+        pair: that it was named for.
+        test: the test part of a LightningDataModule that has one with targets.
+    """
+
+    pair: Pair
+    test: Pair | None = None
+
+
 def data_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module) -> Pair:
-    """What an option names.
+    """What an option names; see :func:`parts_of`."""
+    return parts_of(option, path, arguments, net).pair
+
+
+def parts_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module, *, tested: bool = False) -> Parts:
+    """What an option names, and what there is beside it to test on.
 
     Args:
         option: ``--data``, of which calibration inputs are taken, or ``--test``.
@@ -51,6 +69,7 @@ def data_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module
             returns arrays, a pair of inputs and targets, a Dataset or a DataLoader.
         arguments: of the class or function.
         net: whose inputs they are: of a network of several, two arrays are inputs, else inputs and targets.
+        tested: the test part is asked for too.
 
     Raises:
         BadData: there is no such file, or it holds no numbers.
@@ -62,11 +81,12 @@ def data_of(option: str, path: str, arguments: Mapping[str, Any], net: nn.Module
                 where=f"{option}.{next(iter(arguments))}", expected="a class or function that takes arguments",
                 got=f"the file {path}", remedy="leave it out",
             )  # fmt: skip
-        return _remarked(_pair(path, data_in(Path(path)), net))
+        return Parts(_remarked(_pair(path, data_in(Path(path)), net)))
     thing = named(option, path)
     made = called_with(option, thing, arguments) if callable(thing) else thing
     try:
-        return _remarked(_pair(path, _in_memory(made, test=option == "--test"), net))
+        pair = _remarked(_pair(path, _in_memory(made, test=option == "--test"), net))
+        return Parts(pair, _test_part(path, made, net) if tested else None)
     except BadInput:
         raise
     # Data of somebody's own fail in whatever way they do.
@@ -85,6 +105,18 @@ def _remarked(pair: Pair) -> Pair:
     return replace(
         pair, remarks=tuple(f"inputs of type {each} are taken as the numbers that they are" for each in whole)
     )
+
+
+def _test_part(path: str, made: Any, net: nn.Module) -> Pair | None:
+    """Of the module that gave the calibration data, so that a split that it draws is the same."""
+    if not isinstance(made, pl.LightningDataModule) or type(made).test_dataloader is _NO_TEST:
+        return None
+    pair = _remarked(_pair(path, _in_memory(made, test=True), net))
+    return None if pair.targets is None else pair
+
+
+#: That of a module which says nothing of its test data.
+_NO_TEST = pl.LightningDataModule.test_dataloader
 
 
 def _in_memory(made: Any, *, test: bool) -> Any:

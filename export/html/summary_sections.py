@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from export.figures.left_out import in_sentences
 from export.figures.sensitivity import LayerCost
-from export.figures.stage_names import stage_name
+from export.figures.stage_names import QUANTIZED_WEIGHTS, stage_name
 from export.figures.tensor_error import TensorError
 from export.html.charts import bar, bars, figure, lines
 from export.html.cost_section import inference
 from export.html.facts import Facts
 from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
+from export.parity.outputs import shown_share
 
 __all__ = [
     "compared",
@@ -67,7 +68,9 @@ def _quality(facts: Facts) -> Markup:
     words, good = compared(before, after, better, called)
     about = f"{words} ({shown(before)})"
     if "ptq_int8" in test and last != "ptq_int8":
-        about += f"; post-training int8: {shown(test['ptq_int8'][column])}"
+        anew = facts.metrics.get("float_network") in QUANTIZED_WEIGHTS
+        named = _called(facts, "ptq_int8") if anew else "post-training int8"
+        about += f"; {named}: {shown(test['ptq_int8'][column])}"
     return _tile(f"{column} on the test set, {stage_name(last)}", shown(after), about, "good" if good else "")
 
 
@@ -152,14 +155,13 @@ def _agreement(parity: Mapping[str, Any]) -> Markup:
     about = f"judged by {', '.join(judges)}"
     others = [_exact(e) for name, e in parity["engines"].items() if name not in called]
     if others:
-        about += f"; others equal on at least {min(others):.2%} of outputs"
+        about += f"; others equal on at least {shown_share(min(others))} of outputs"
     return _tile("bit for bit equal", f"{shown(inputs)} inputs", about, "good")
 
 
 def _exact(engine: Mapping[str, Any]) -> float:
-    """Share of outputs; short of all of them it is never rounded up to all."""
-    share = 1 - engine["mismatches"] / max(1, engine["outputs"])
-    return min(share, 0.9999) if engine["mismatches"] else 1.0
+    """Share of outputs."""
+    return 1 - engine["mismatches"] / max(1, engine["outputs"])
 
 
 def _columns(facts: Facts) -> list[str]:
@@ -236,7 +238,7 @@ def parity_section(facts: Facts) -> Markup:
         judged = next((judge for judge in judges if judge.split(",")[0] == name), None)
         verdict = "" if judged is None else "had to agree, and did" + judged[len(name) :]
         rows.append([
-            name, f"{_exact(engine):.2%}", shown(engine["max_lsb"]), verdict or "reported",
+            name, shown_share(_exact(engine)), shown(engine["max_lsb"]), verdict or "reported",
             shown(engine["inputs"]), shown(engine["outputs"]), engine["version"],
         ])  # fmt: skip
     for name, absent in facts.parity["not_run"].items():

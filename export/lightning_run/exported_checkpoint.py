@@ -11,6 +11,7 @@ from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export
 from export.bundle.folder_replacement import finish_interrupted
 from export.calls.choices import options_of
+from export.calls.terms import in_arguments
 from export.lightning_run.exported_run import export_run
 from export.options import ExportOptions
 from qtorch.lightning.checkpoint import load_run
@@ -19,6 +20,7 @@ from qtorch.progress import in_lines, stage
 __all__ = ["export_checkpoint"]
 
 
+@in_arguments()
 def export_checkpoint(
     checkpoint: str | PathLike[str],
     out: str | PathLike[str],

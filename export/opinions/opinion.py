@@ -8,6 +8,7 @@ from typing import Any
 
 from export.console.page import Table
 from export.opinions.grids import GridAgreement
+from export.parity.outputs import shown_share
 
 __all__ = ["FAILED", "Opinion", "as_json", "comparison_table"]
 
@@ -65,7 +66,8 @@ def _row(each: Opinion) -> tuple[object, ...]:
         largest = f"{each.grids.largest:.1e}" if each.grids.largest else ""
     return (
         *(each.name, each.version, _cell(each.bytes, ","), _cell(each.ops, ""), grids, largest),
-        *("" if each.seconds is None else f"{each.outputs:,}", _cell(each.exact_share, ".2%")),
+        "" if each.seconds is None else f"{each.outputs:,}",
+        "" if each.exact_share is None else shown_share(each.exact_share),
         *(_cell(each.max_lsb, ".4g"), _cell(each.figure, ".4g"), _cell(each.seconds, ".3f"), each.note),
     )
 

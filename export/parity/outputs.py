@@ -40,6 +40,7 @@ __all__ = [
     "distances",
     "network_codes",
     "parity",
+    "shown_share",
 ]
 
 
@@ -75,6 +76,16 @@ class EngineParity:
     def exact_share(self) -> float:
         """Share of outputs that agree exactly; not a number where there was none to compare."""
         return 1 - self.mismatches / self.outputs if self.outputs else float("nan")
+
+
+def shown_share(share: float) -> str:
+    """A share of equal outputs, in percent; "100.00%" is kept for all of them.
+
+    >>> shown_share(1.0), shown_share(0.99999), shown_share(0.5)
+    ('100.00%', '99.99%', '50.00%')
+    """
+    said = f"{share:.2%}"
+    return "99.99%" if share < 1 and said == "100.00%" else said
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
