@@ -41,17 +41,14 @@ WRONG: list[tuple[str, Any, str, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "expected", "remedy"), WRONG)
 def test_a_value_that_there_is_not_is_refused(name: str, value: Any, expected: str, remedy: str) -> None:
-    said = []
-    for ask in (
-        lambda: ExportOptions(**{name: value}),
-        lambda: export.export_network(nn.Linear(2, 1), calibration=torch.zeros(4, 2), **{name: value}),
+    for where, ask in (
+        (f"export.{name}", lambda: ExportOptions(**{name: value})),
+        (name, lambda: export.export_network(nn.Linear(2, 1), calibration=torch.zeros(4, 2), **{name: value})),
     ):
         with pytest.raises(BadConfiguration) as refused:
             ask()
-        said.append(str(refused.value))
-    for text in said:
-        assert f"export.{name}: expected {expected}" in text
-        assert f"write {remedy}" in text
+        assert str(refused.value).startswith(f"{where}: expected {expected}")
+        assert f"write {remedy}" in str(refused.value)
 
 
 def test_every_field_has_wrong_values() -> None:
