@@ -133,7 +133,10 @@ def test_a_board_too_small_for_tflm_gets_an_arduino_library(tmp_path: Path) -> N
     described = {"README.md", "library.properties", "my_model_manifest.json"}
     assert found == sources | described | {"examples/MyModel/MyModel.ino"}
     assert "name=qtorch_my_model\n" in (project / "library.properties").read_text()
-    assert "@" not in (project / "README.md").read_text()
+    readme, c = (project / "README.md").read_text(), json.loads((tmp_path / "out" / "metrics.json").read_text())["c"]
+    assert "@" not in readme
+    assert f"({c['program_flash_bytes']:,} bytes: program and constants)" in readme
+    assert f": {round(c['inference']['median']):,} cycles of " in readme
     absent = sketch_available()
     if absent:
         pytest.skip(absent)

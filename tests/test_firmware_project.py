@@ -163,6 +163,8 @@ def test_arduino_library() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
     assert manifest["category"] == "Data Processing"
     assert f"src/{manifest['includes']}" in project
+    # Feature b: 10 + (code + 4) / 4.
+    assert b"from -21 to 42.75: what lies beyond saturates" in project[f"src/{c_identifier('größe 2')}_quantization.h"]
     (sketch,) = [path for path in project if path.endswith(".ino")]
     folder, file = sketch.split("/")[1:]
     # Arduino opens a sketch only if it is named for its folder.

@@ -15,7 +15,8 @@ from export.bundle.manifest import TIMINGS
 from export.bundle.metrics import Measured, int8_metrics, json_bytes
 from export.bundle.phases import Phases
 from export.bundle.proof import proof
-from export.cost.board_cost import board_cost
+from export.cost.board_cost import board_cost, counted_in_words
+from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import choice_costs
 from export.device.firmware_project import firmware_project
 from export.figures.judgement import judgement
@@ -95,7 +96,11 @@ def _bundle(
         TIMINGS: json_bytes({"seconds": {phase: round(spent, 3) for phase, spent in phases.seconds.items()}}),
         "report.html": report,
     }
-    firmware = firmware_project(name, contents, target, files.layouts) if project else {}
+    figures = (
+        *in_lines([BoardShare(**share) for share in metrics["shares"]]),
+        counted_in_words((measured.counted or {}).get("inference", {})),
+    )
+    firmware = firmware_project(name, contents, target, files.layouts, figures) if project else {}
     lines = tuple(form.line for form in proven.forms.values())
     return Bundle(
         name,

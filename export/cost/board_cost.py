@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from export.boards import Board, machine_of
@@ -9,10 +10,30 @@ from export.cost.board_estimate import estimates
 from export.cost.machines import on_machine
 from export.graph.ir import Graph
 
-__all__ = ["board_cost"]
+__all__ = ["TIME_BOUND", "board_cost", "counted_in_words"]
 
 #: Random inputs that are run: what a network costs hardly depends on them.
 _SAMPLES = 2
+
+
+#: What stands before a time, by what it is.
+TIME_BOUND = {
+    "counted": "",
+    "lower bound": "at least ",
+    "no bound": "at one cycle for each instruction ",
+    "assumed": "",
+}
+
+
+def counted_in_words(counted: Mapping[str, Any]) -> str:
+    """A sentence on what :func:`board_cost` gave; empty where nothing was counted."""
+    if counted.get("median") is None:
+        return ""
+    sentence = f"One inference of the plain C: {round(counted['median']):,} {counted['unit']} of {counted['machine']}"
+    if counted["milliseconds"] is None:
+        return sentence
+    clock = f"at {counted['clock_hz'] / 1e6:g} MHz"
+    return f"{sentence}, {TIME_BOUND[counted['time_is']]}{counted['milliseconds']:.3g} ms {clock}"
 
 
 def board_cost(graph: Graph, board: Board, speed: bool = False) -> dict[str, Any]:

@@ -16,8 +16,9 @@ C_MODEL_FILES = ("_model.c", "_model.h", "_quantization.h", "_test_vectors.h")
 
 
 def c_project(
-    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = ()
-) -> dict[str, str]:
+    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = (),
+    figures: Sequence[str] = (),
+) -> dict[str, str]:  # fmt: skip
     """Text by path, in Arduino's library format 1.5.
 
     Args:
@@ -25,6 +26,7 @@ def c_project(
         files: of the export's bundle, all of :data:`C_MODEL_FILES` among them.
         board: where it shall run.
         layouts: of the model's inputs and outputs.
+        figures: what it takes of the board, a sentence each.
     """
     sketch = name.title().replace("_", "")
     words = {
@@ -34,7 +36,7 @@ def c_project(
         "sketch": sketch,
         "package": board_package(board),
         "architectures": "avr" if board.cpu == "avr" else "*",
-        "tensors": readme_section(name, layouts, physical=False),
+        "tensors": readme_section(name, layouts, physical=False, figures=figures),
     }
     return {
         "README.md": _template("library/README.md", words),

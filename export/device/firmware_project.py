@@ -70,8 +70,9 @@ def require_int8_ends(graph: Graph) -> None:
 
 
 def firmware_project(
-    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = ()
-) -> dict[str, bytes]:
+    name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = (),
+    figures: Sequence[str] = (),
+) -> dict[str, bytes]:  # fmt: skip
     """A project that runs the model on ``board``: content by path, ``/`` between folders.
 
     Args:
@@ -79,6 +80,7 @@ def firmware_project(
         files: of the export's bundle; those named ``<name>_*`` are used.
         board: where it shall run; decides the layout of the project.
         layouts: of the model's inputs and outputs, which README and sketch then speak of.
+        figures: what the model takes of the board, a sentence each, for the README.
 
     Raises:
         BadConfiguration: there is no project for such a board. Or the bundle lacks a file: plain C where TFLite Micro
@@ -97,13 +99,13 @@ def firmware_project(
             remedy="export with format int8, where the tflite-micro Python package is installed (Linux on x86-64)",
         )
     if not board.tflm:
-        return {path: text.encode() for path, text in sorted(c_project(name, files, board, layouts).items())}
+        return {path: text.encode() for path, text in sorted(c_project(name, files, board, layouts, figures).items())}
     words = {
         "name": name,
         "NAME": name.upper(),
         "description": board.description,
         "cpu": board.cpu,
-        "tensors": readme_section(name, layouts, physical=True),
+        "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
         "package": board_package(board),
     }

@@ -29,17 +29,21 @@ def comments(name: str, layouts: Sequence[TensorLayout]) -> str:
     )
 
 
-def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool) -> str:
-    """Axes, shape, scale and zero point of each tensor, and lines of code that bring values into that order.
+def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool, figures: Sequence[str] = ()) -> str:
+    """What the model takes; axes, shape, scale and zero point of each tensor, and lines of code for that order.
 
     Args:
         name: the model's, an identifier.
         layouts: of its inputs and outputs.
         physical: whether the application takes real numbers, and quantizes them itself; else codes.
+        figures: a sentence each.
     """
+    listed = [f"- {each}" for each in figures if each]
+    takes = ["## What it takes", "\n".join(listed)] if listed else []
     if not layouts:
-        return f"The order of the axes stands in `{name}_quantization.h`."
+        return "\n\n".join([*takes, f"The order of the axes stands in `{name}_quantization.h`."])
     parts = [
+        *takes,
         "## What goes in and comes out",
         "The order of the axes is the device's, last index fastest. The self-test can't notice another one: "
         f"fill the input by these lines (`{name}_quantization.h` has their macros).",

@@ -189,6 +189,7 @@ def _order(name: str, layouts: Sequence[TensorLayout]) -> str:
 def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QParams, ...]) -> str:
     """Macros: scale and zero point of each tensor of one side, offset and span of each feature."""
     features = [feature for tensor in tensors for feature in tensor.features]
+    grids = [records[tensor.index] for tensor in tensors for _ in tensor.features]
     identifiers = [identifier for tensor in tensors for identifier in tensor.identifiers]
     if not records:
         raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
@@ -203,11 +204,15 @@ def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QP
             low, high = (code - record.zero_point[0] for code in record.code_range)
             lines.append(f"// The code of a whole number from {low} to {high} is that number plus the zero point.")
     lines += ["", f"#define {name.upper()}_{side.upper()}_FEATURES {len(features)}"]
-    for feature, identifier in zip(features, identifiers, strict=True):
+    for feature, identifier, grid in zip(features, identifiers, grids, strict=True):
         macro = f"{name.upper()}_{side.upper()}_{identifier.upper()}"
+        reals = (grid.scale[0] * (code - grid.zero_point[0]) for code in grid.code_range)
+        least, most = (feature.offset + feature.span * real for real in reals)
+        beyond = "what lies beyond saturates" if side == "input" else "no result lies beyond"
         unit = f"in {quoted(feature.unit)}" if feature.unit else "no unit stated"
         lines += [
             f"// {quoted(feature.name)}, {unit}: network value = (physical value - offset) / span.",
+            f"// Its codes reach from {least:.6g} to {most:.6g}: {beyond}.",
             f"#define {macro}_OFFSET {double_literal(feature.offset)}",
             f"#define {macro}_SPAN {double_literal(feature.span)}",
         ]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from export.c.memory_plan import plan
 from export.c.tensor_buffers import tensor_buffers
+from export.cost.board_cost import TIME_BOUND
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
@@ -17,9 +18,6 @@ from export.html.markup import Markup, element, joined, shown
 from export.html.tables import table
 
 __all__ = ["cost_section", "inference"]
-
-#: What stands before a time, by what it is.
-_BOUND = {"counted": "", "lower bound": "at least ", "no bound": "at one cycle for each instruction ", "assumed": ""}
 
 
 def cost_section(facts: Facts) -> Markup:
@@ -42,7 +40,7 @@ def inference(facts: Facts) -> tuple[str, str] | None:
     about = f"{measured['board']}, plain C"
     if measured["milliseconds"] is not None:
         counted = f"{measured['unit']} of {measured['machine']} at {measured['clock_hz'] / 1e6:g} MHz"
-        about += f": {_BOUND[measured['time_is']]}{shown(measured['milliseconds'], 3)} ms, {counted}"
+        about += f": {TIME_BOUND[measured['time_is']]}{shown(measured['milliseconds'], 3)} ms, {counted}"
     return f"{shown(round(measured['median']))} {measured['unit']}", about
 
 
