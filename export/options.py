@@ -15,6 +15,7 @@ from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
 from qtorch.errors import BadConfiguration
+from qtorch.handed_over.named_folder import named_folder
 from qtorch.handed_over.words import shown
 
 __all__ = ["ExportOptions"]
@@ -157,7 +158,7 @@ def _valid(option: Field[Any], value: Any) -> Any:
         expected, meant = "a text", option.default
     else:
         if value is None or (isinstance(value, str | PathLike) and str(value).strip()):
-            return None if value is None else Path(value)
+            return None if value is None else named_folder(f"export.{option.name}", value)
         expected, meant = "a folder, or None", option.default
     raise BadConfiguration(
         where=f"export.{option.name}", expected=expected, got=shown(value), remedy=f"write {option.name}={meant!r}"

@@ -11,7 +11,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.numbers.straight_through import Estimator
 from qtorch.ranges.observers import make_observer
 
-__all__ = ["LayerConfig", "QuantizationConfig"]
+__all__ = ["LayerConfig", "QuantizationConfig", "require_config"]
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("per_channel", "per_tensor"),
@@ -159,3 +159,21 @@ class QuantizationConfig(LayerConfig):
 def _plain(value: Any) -> Any:
     """Mappings as dicts, so that a checkpoint holds nothing that has to be imported."""
     return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def require_config(config: Any) -> QuantizationConfig:
+    """The configuration that was handed over; the usual one in the place of ``None``.
+
+    Raises:
+        BadConfiguration: it is another thing.
+    """
+    if config is None:
+        return QuantizationConfig()
+    if isinstance(config, QuantizationConfig):
+        return config
+    raise BadConfiguration(
+        where="config",
+        expected="a QuantizationConfig, or None",
+        got=f"{type(config).__name__} {config!r:.60}",
+        remedy="pass qtorch.QuantizationConfig(...) with what is to differ",
+    )

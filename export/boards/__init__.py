@@ -20,6 +20,7 @@ from export.boards.record import Board, Supply
 from export.boards.registration import require_board
 from qtorch.discovery import Registry
 from qtorch.errors import BadConfiguration
+from qtorch.handed_over.words import shown
 
 __all__ = [
     "BOARDS",
@@ -90,6 +91,11 @@ def board(name: str, where: str = "export.target", among: Collection[str] | None
         BadConfiguration: there is none; says which are described by these words, or else called alike.
     """
     known = BOARDS if among is None else among
+    if not isinstance(name, str):
+        raise BadConfiguration(
+            where=where, expected="the name of a board, a text", got=shown(name),
+            remedy="write it as in 'uno'",
+        )  # fmt: skip
     if name in known:
         return BOARDS[name]
     if ":" in name:

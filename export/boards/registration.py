@@ -45,12 +45,40 @@ def require_board(board: object, others: Mapping[str, Board], owners: Mapping[st
             got=f"that of a board of {owners[board.name]}",
             remedy="name it otherwise",
         )
-    if not isinstance(board.supply, Supply) and not board.supply.strip():
+    _require_fields(board, where)
+    if not isinstance(board.supply, Supply) and not (isinstance(board.supply, str) and board.supply.strip()):
         raise BadConfiguration(
             where=f"{where}: supply",
             expected="a Supply, or in words why there is none",
-            got=repr(board.supply),
+            got=f"{board.supply!r:.80}",
             remedy="take current and voltage from the data sheet of its microcontroller",
         )
     machine_of(board)
     return board
+
+
+def _require_fields(board: Board, where: str) -> None:
+    """Refuse values of other kinds than the record declares.
+
+    Raises:
+        BadConfiguration: a field has one.
+    """
+    expected = {
+        "description": "a text, for people",
+        **dict.fromkeys(("flash", "ram"), "bytes, a whole number above 0, or None where no limit is worth checking"),
+        "clock_hz": "Hz, a whole number above 0, or None of the host",
+        **dict.fromkeys(("tflm", "well_known"), "True or False"),
+    }
+    for field, meant in expected.items():
+        value = getattr(board, field)
+        if field == "description":
+            fits = isinstance(value, str) and bool(value.strip())
+        elif field in ("tflm", "well_known"):
+            fits = isinstance(value, bool)
+        else:
+            fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+        if not fits:
+            raise BadConfiguration(
+                where=f"{where}: {field}", expected=meant, got=f"{value!r:.80}", remedy="take it from the data sheet"
+                if field in ("flash", "ram", "clock_hz") else "give such",
+            )  # fmt: skip

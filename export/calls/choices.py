@@ -15,7 +15,7 @@ from export.forms import FORMS
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration, UnknownArgument
 
-__all__ = ["Choice", "everything", "options_of"]
+__all__ = ["Choice", "everything", "names_of_choices", "options_of"]
 
 #: Of a project that nobody named a folder for, below the bundle's.
 _PROJECT = "project"
@@ -29,6 +29,11 @@ class Choice:
     attempted: Attempted
 
 
+def names_of_choices() -> tuple[str, ...]:
+    """What a call may name beside its own arguments."""
+    return tuple(field.name for field in fields(ExportOptions))
+
+
 def options_of(options: ExportOptions | None, choices: Mapping[str, Any]) -> ExportOptions:
     """Options with named fields put into them.
 
@@ -36,7 +41,7 @@ def options_of(options: ExportOptions | None, choices: Mapping[str, Any]) -> Exp
         UnknownArgument: a choice is no field; names the nearest.
         BadConfiguration: they contradict each other or are of no such value, or ``options`` are none.
     """
-    known = [field.name for field in fields(ExportOptions)]
+    known = names_of_choices()
     for name in choices:
         if name not in known:
             alike = difflib.get_close_matches(name, known, 1)

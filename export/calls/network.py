@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export, temporary_files, write_bundle
 from export.bundle.make import make_bundle
-from export.calls.choices import Choice, everything, options_of
+from export.calls.choices import Choice, everything, names_of_choices, options_of
 from export.calls.network_forms import copied, network_of_call
 from export.calls.terms import in_arguments, in_terms_of
 from export.figures.handed_over import task_name
@@ -22,7 +21,9 @@ from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
 from qtorch.features import Interface
+from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import Data, data_of, inputs_taken
+from qtorch.handed_over.named_folder import named_folder
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.progress import in_lines, stage
 
@@ -33,6 +34,7 @@ _UNNAMED = "model"
 
 
 @in_arguments()
+@spelt(names_of_choices)
 def export_network(
     network: nn.Module,
     out: str | PathLike[str] | None = None,
@@ -84,11 +86,11 @@ def export_network(
         choices: fields of :class:`~export.options.ExportOptions`.
 
     Raises:
-        UnknownArgument: a choice is no field; names the nearest.
+        UnknownArgument: an argument or a choice is unknown, or one is missing; names the nearest.
         BadInput: the network, the data, the options or the folder are no good.
         ParityError: a comparison that must be exact is not; nothing is written.
     """
-    folder = None if out is None else Path(out)
+    folder = None if out is None else named_folder("out", out)
     called = task_name(name if name is not None else _UNNAMED if folder is None else folder.absolute().name)
     net = network_of_call(network, float_network, config)
     prepared = net if isinstance(net, QuantizedNetwork) else None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from qtorch.config import require_config
 from qtorch.errors import BadConfiguration
 from qtorch.handed_over.words import in_words, shown
 from qtorch.network.calibration import quantizers
@@ -30,6 +31,7 @@ def network_of_call(network: Any, float_network: Any, config: Any) -> nn.Module:
             belongs to the other kind of network was handed over beside it.
     """
     bare = _bare("network", network)
+    require_config(config)
     if isinstance(bare, QuantizedNetwork):
         if not bare.calibrated:
             raise BadConfiguration(

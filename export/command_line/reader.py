@@ -8,6 +8,7 @@ names are the same; no name is abbreviated. What a mistake ends in is a line on 
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -132,7 +133,7 @@ def _converted(option: Option, word: str) -> Any:
     if option.kind is Path:
         if not word.strip():
             _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
-        return Path(word)
+        return Path(os.path.expanduser(word))
     try:
         value = option.kind(word)
     except ValueError:

@@ -38,14 +38,22 @@ __all__ = [
 #: Of one sample, each tensor's.
 Shapes = tuple[tuple[int, ...], ...]
 
+#: Files and folders have at most 255 bytes, and the longest ending of a project's takes some of them.
+_LONGEST_NAME = 200
+
 
 def task_name(name: Any) -> str:
     """A text that is a name.
 
     Raises:
-        BadConfiguration: it is none, or empty.
+        BadConfiguration: it is none, empty, or too long for files.
     """
     if isinstance(name, str) and name.strip():
+        if len(name) > _LONGEST_NAME:
+            raise BadConfiguration(
+                where="name", expected=f"at most {_LONGEST_NAME} characters: files are called so, with endings",
+                got=f"{len(name)}: {name[:40]!r} and so on", remedy="give a shorter one",
+            )  # fmt: skip
         return name
     raise BadConfiguration(
         where="name", expected="a text, which the files are called by", got=repr(name),

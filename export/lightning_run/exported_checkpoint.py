@@ -10,10 +10,12 @@ from typing import Any
 from export.bundle.bundle import Bundle
 from export.bundle.folder import probe_export
 from export.bundle.folder_replacement import finish_interrupted
-from export.calls.choices import options_of
+from export.calls.choices import names_of_choices, options_of
 from export.calls.terms import in_arguments
 from export.lightning_run.exported_run import export_run
 from export.options import ExportOptions
+from qtorch.handed_over.arguments import spelt
+from qtorch.handed_over.named_folder import named_folder
 from qtorch.lightning.checkpoint import load_run
 from qtorch.progress import in_lines, stage
 
@@ -21,6 +23,7 @@ __all__ = ["export_checkpoint"]
 
 
 @in_arguments()
+@spelt(names_of_choices)
 def export_checkpoint(
     checkpoint: str | PathLike[str],
     out: str | PathLike[str],
@@ -44,11 +47,11 @@ def export_checkpoint(
         choices: fields of :class:`~export.options.ExportOptions`, in place of those of ``options``.
 
     Raises:
-        UnknownArgument: a choice is no field.
+        UnknownArgument: an argument or a choice is unknown, or one is missing.
         BadInput: the checkpoint, the options or the folders are no good.
         ParityError: a comparison that must be exact is not; nothing is written.
     """
-    path, folder = Path(checkpoint), Path(out)
+    path, folder = Path(checkpoint), named_folder("out", out)
     asked = options_of(options, choices)
     with suppress(OSError):
         finish_interrupted(path.parent)

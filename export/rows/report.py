@@ -19,7 +19,7 @@ from export.rows.judges import (
     require_onnx,
     require_tflm,
 )
-from qtorch.errors import ParityError, UnsupportedLayer
+from qtorch.errors import BadConfiguration, ParityError, UnsupportedLayer
 from qtorch.ops import ROWS
 from qtorch.row.registration import require_registrable
 from qtorch.row.row import Row, Sample, TFLite, Unsupported
@@ -72,6 +72,11 @@ def row_parity(row: Row) -> RowParity:
             TFLite Micro nor LiteRT is here to judge.
         BadConfiguration: it is no row that could be registered; see :func:`qtorch.register`.
     """
+    if not isinstance(row, Row):
+        raise BadConfiguration(
+            where="export.row_parity", expected="a Row of qtorch.row.row", got=f"{type(row).__name__} {row!r:.60}",
+            remedy="pass the record itself, of a registered one qtorch.ops.ROWS[name]",
+        )  # fmt: skip
     with _among_rows(row):
         samples = list(row.samples())
         tally = _Tally({}, {})

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from qtorch.config import QuantizationConfig
+from qtorch.config import QuantizationConfig, require_config
+from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import data_of, inputs_taken
 from qtorch.network.calibration import set_mode
 from qtorch.network.quantized_network import QuantizedNetwork
@@ -18,6 +19,7 @@ from qtorch.preparation.prepare import unwrapped
 __all__ = ["quantize"]
 
 
+@spelt()
 def quantize(
     net: nn.Module,
     calibration: Any,
@@ -46,11 +48,13 @@ def quantize(
         In evaluation, in EXACT mode, on the CPU.
 
     Raises:
+        UnknownArgument: an argument is unknown, or one is missing; names the nearest.
         BadInput: the network can't be quantized, or the data are not its inputs.
     """
+    config = require_config(config)
     float_network = copy.deepcopy(unwrapped(net)).cpu().eval()
     inputs = data_of("calibration", calibration, inputs_taken(float_network)).inputs
     steps = PostTraining(equalize, correct_biases, round_adaptively)
-    network = quantize_after_training(float_network, inputs, config or QuantizationConfig(), steps)
+    network = quantize_after_training(float_network, inputs, config, steps)
     set_mode(network, Mode.EXACT)
     return network.eval()

@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from qtorch.capture.capture import capture_of
-from qtorch.config import QuantizationConfig
+from qtorch.config import QuantizationConfig, require_config
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.calibration import freeze_batch_norm
@@ -65,7 +65,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     Warns:
         UserWarning: of what the configuration asks for without effect.
     """
-    net, config = unwrapped(net), config or QuantizationConfig()
+    net, config = unwrapped(net), require_config(config)
     if any(isinstance(module, Quantizer) for module in net.modules()):
         raise BadConfiguration(
             where="prepare",
