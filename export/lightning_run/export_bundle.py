@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_info
 
 from export.bundle.bundle import Bundle
 from export.bundle.dry_run import dry_run
@@ -63,6 +64,9 @@ class ExportBundle(pl.Callback):
         probe_export(self.out, self.options, name)
         with in_lines(), stage("trying the export before anything is trained"):
             subject = subject_of(run)
+            measure = subject.evaluation.measure
+            if isinstance(measure, BadConfiguration):
+                rank_zero_info(f"the export will have no test figures: {measure.got}; {measure.remedy}")
             dry_run(subject.networks, subject.inputs.get("train"), name, self.options)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -28,6 +28,8 @@ from qtorch.lightning.command_line.help_sections import SectionedParser
 from qtorch.lightning.command_line.notices import tensorboard_absent
 from qtorch.lightning.command_line.outcome import run_command
 from qtorch.lightning.command_line.refusals import require_options
+from qtorch.lightning.networks import example_of, network_of
+from qtorch.network.quantized_network import QuantizedNetwork
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "run_command", "subcommand"]
 
@@ -147,7 +149,13 @@ class QuantizationCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Go on where an earlier run was."""
+        """Go on where an earlier run was; what the network is prepared with is asked for before data are loaded.
+
+        Raises:
+            BadConfiguration: there is no example of an input.
+        """
+        if not isinstance(network_of(self.model), QuantizedNetwork):
+            example_of(self.model)
         earlier = self.checkpoint_to_resume
         if earlier is None:
             self._require_checkpoint()
