@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import export
 import qtorch
 from export.command_line.reader import read_options
 from export.commands.summary import SummaryOptions
-from qtorch.errors import BadConfiguration, UnknownArgument
+from export.figures.inferred_task import inferred_task
+from qtorch.errors import BadConfiguration, BadInput, UnknownArgument
 
 X = torch.linspace(-1, 1, 256).reshape(64, 4)
 NET = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -108,3 +111,81 @@ def test_a_board_with_a_field_of_another_kind_does_not_join(field: str, value: A
 def test_a_proof_is_of_a_row(row: Any) -> None:
     with pytest.raises(BadConfiguration, match=r"export.row_parity: expected a Row"):
         export.row_parity(row)
+
+
+Y = torch.arange(64) % 2
+
+
+def of_targets(targets: Any) -> Callable[[], object]:
+    return lambda: export.export_network(NET, calibration=X, test=(X, targets))
+
+
+def of_network(network: nn.Module, call: str) -> Callable[[], object]:
+    calls = {
+        "quantize": lambda: qtorch.quantize(network, X),
+        "export": lambda: export.export_network(network, calibration=X),
+    }
+    return calls[call]
+
+
+def pruned() -> nn.Module:
+    layer = prune.l1_unstructured(nn.Linear(4, 2), "weight", 0.5)
+    layer(X)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: qtorch.quantize(NET, np.ma.masked_greater(X.numpy(), 0)), r"MaskedArray.*128 masked.*filled\(0\)"),
+        (of_targets(np.ma.masked_greater(Y.numpy(), 0)), "MaskedArray"),
+        (of_targets(torch.ones(64, 2, dtype=torch.complex64)), "real numbers"),
+        (of_targets(Y.to_sparse()), r"sparse.*to_dense\(\)"),
+        (of_targets(Y.to("meta")), "without any, on device meta"),
+        (of_targets(["a", "b"] * 32), "Remedy: pass numbers; of classes"),
+        (lambda: qtorch.quantize(NET, X.to_sparse()), "sparse"),
+        (lambda: qtorch.quantize(NET, X.to("meta")), "calibration: .*device meta"),
+        (of_network(nn.Linear(4, 2, device="meta"), "quantize"), r"device meta.*to_empty"),
+        (of_network(nn.Linear(4, 2, device="meta"), "export"), r"device meta.*to_empty"),
+        (of_network(nn.Linear(4, 2, dtype=torch.float16), "export"), r"float16. Remedy: call .float\(\)"),
+        (of_network(pruned(), "quantize"), "prune.remove"),
+        (of_network(pruned(), "export"), "prune.remove"),
+        (lambda: export.export_network(NET, calibration=[{"x": X, "y": Y}]), "Remedy: pass tuples of inputs and"),
+        (lambda: export.export_network(NET, calibration=X, options=export.ExportOptions()), "pass post_training=True"),
+        (lambda: export.export_network(NET, calibration=X, post_training=False), "pass post_training=True"),
+        (lambda: export.export_network(NET, calibration=X, test=(X, Y), figures=3), "figures: .*a function of inputs,"),
+    ],
+)  # fmt: skip
+def test_data_and_networks_without_numbers_to_use(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(BadInput, match=said) as refused:
+        call()
+    assert "\n" not in str(refused.value)
+
+
+def test_figures_of_a_call_are_called_as_its_argument_is() -> None:
+    for figures, better, said in (
+        (lambda *_: {}, {}, "^figures of model: expected numbers by the figure's name, got dict {}"),
+        (lambda *_: {"a": 1.0}, {"b": "lower"}, "^better: expected figures that figures returns, some of a, got b"),
+    ):
+        with pytest.raises(BadConfiguration, match=said):
+            export.export_network(
+                NET, calibration=X, test=(X, Y), figures=figures, better=better, c=False, onnx=False, firmware=None
+            )
+
+
+def test_one_hot_rows_are_classes() -> None:
+    one_hot = nn.functional.one_hot(Y, 2)
+    task, classes = inferred_task("test", one_hot, ((2,),))
+    assert (task.kind, classes.tolist()) == ("classification", Y.tolist())
+    assert isinstance(inferred_task("test", torch.ones(64, 2, dtype=torch.int64), ((2,),)), str)
+    said = inferred_task("test", torch.rand(64, 5), ((2,),))
+    assert (
+        said
+        == "figures go without saying of classes [N], or numbers of the outputs' shape, [N, 2], and targets are [N, 5]"
+    )
+
+
+def test_a_word_behind_a_boolean_is_said_where(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        read_options(SummaryOptions, ["m.tflite", "--json", "maybe"], "summary")
+    assert "error: --json: expected true or false, got 'maybe'" in capsys.readouterr().err

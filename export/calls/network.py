@@ -20,6 +20,7 @@ from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
 from qtorch.config import QuantizationConfig
+from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
 from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import Data, data_of, inputs_taken
@@ -98,6 +99,12 @@ def export_network(
     if prepared is None and options is None and named.get("format", "int8") == "int8":
         named = {"post_training": True} | named
     choice = everything(folder, named) if options is None else Choice(options_of(options, named), Attempted())
+    if prepared is None and choice.options.format == "int8" and not choice.options.post_training:
+        raise BadConfiguration(
+            where="post_training", expected="True of a float network, which is quantized without training",
+            got="False" if options is None else "options without it",
+            remedy="pass post_training=True, or prepare the network, train it, and pass that",
+        )  # fmt: skip
     if folder is not None:
         probe_export(folder, choice.options, called)
     takes = inputs_taken(net)
@@ -112,7 +119,7 @@ def export_network(
         )  # fmt: skip
     remarks = tuple(filter(None, (training.remark, tested.remark)))
     subject = replace(subject, inputs=replace(subject.inputs, remarks=remarks))
-    with in_lines(), temporary_files():
+    with in_lines(), temporary_files(), in_terms_of(_TERMS, _SPOKEN):
         bundle = make_bundle(subject, called, choice.options, attempted=choice.attempted)
     if folder is None:
         return bundle
@@ -127,5 +134,6 @@ _TERMS = {
     "test_inputs": "test",
     "test_targets": "targets of test",
     "test_figures": "figures",
+    "better": "better",
 }
-_SPOKEN = r"\b(test_inputs|test_targets|test_figures|(?<=of )inputs|(?<=in )inputs)\b"
+_SPOKEN = r"\b(test_inputs|test_targets|test_figures|(?<=sample of )inputs|(?<=in )inputs)\b"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from torch import nn
@@ -10,7 +9,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from qtorch.config import require_config
 from qtorch.errors import BadConfiguration
-from qtorch.handed_over.words import in_words, shown
+from qtorch.handed_over.network_copy import network_copy, require_float32
+from qtorch.handed_over.words import shown
 from qtorch.network.calibration import quantizers
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.preparation.prepare import unwrapped
@@ -27,8 +27,8 @@ def network_of_call(network: Any, float_network: Any, config: Any) -> nn.Module:
         config: how to quantize a float network.
 
     Raises:
-        BadConfiguration: it is no network, only part of it was prepared, its ranges were never measured; or what
-            belongs to the other kind of network was handed over beside it.
+        BadConfiguration: it is no network, or one in another precision than float32; only part of it was prepared, its
+            ranges were never measured; or what belongs to the other kind of network was handed over beside it.
     """
     bare = _bare("network", network)
     require_config(config)
@@ -57,6 +57,7 @@ def network_of_call(network: Any, float_network: Any, config: Any) -> nn.Module:
             where="float_network", expected="None beside a network that was not prepared",
             got=shown(type(float_network).__name__), remedy="pass the prepared network as network, or leave it out",
         )  # fmt: skip
+    require_float32("network", bare)
     return copied("network", bare)
 
 
@@ -79,11 +80,4 @@ def copied(where: str, network: nn.Module) -> nn.Module:
     Raises:
         BadConfiguration: it can't be copied.
     """
-    try:
-        return copy.deepcopy(_bare(where, network)).cpu().eval()
-    # What a module of somebody's own holds can be anything.
-    except Exception as error:
-        raise BadConfiguration(
-            where=where, expected="a module that copy.deepcopy copies", got=in_words(error),
-            remedy="take out of it what can't be copied: open files, results with gradients, hooks that hold them",
-        ) from error  # fmt: skip
+    return network_copy(where, _bare(where, network))

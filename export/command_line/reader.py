@@ -67,6 +67,8 @@ def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
     #: Words without a name, and those that a list has taken but may have to give back.
     loose: list[str] = []
     taken: dict[str, list[str]] = {}
+    #: Of words that stand right behind a boolean, that one.
+    behind: dict[str, Option] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -79,6 +81,8 @@ def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
             _refuse(no_option(written, [each.written for each in by_name.values()]))
         if option.kind is bool:
             follows = not equals and bool(rest) and rest[0].lower() in TRUTHS
+            if not equals and not follows and rest and not _is_name(rest[0]):
+                behind[rest[0]] = option
             said = rest.pop(0) if follows else value if equals else "true"
             values[option.name] = _converted(option, said)
             continue
@@ -92,7 +96,7 @@ def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
                 taken[option.name].append(rest.pop(0))
         else:
             values[option.name] = _converted(option, value)
-    _place(places, loose, taken, values)
+    _place(places, loose, taken, values, behind)
     values |= {name: tuple(_converted(by_name[name], each) for each in said) for name, said in taken.items()}
     for option in options:
         if option.required and option.name not in values:
@@ -100,7 +104,13 @@ def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _place(places: Sequence[Option], loose: list[str], taken: dict[str, list[str]], values: dict[str, Any]) -> None:
+def _place(
+    places: Sequence[Option],
+    loose: list[str],
+    taken: dict[str, list[str]],
+    values: dict[str, Any],
+    behind: Mapping[str, Option],
+) -> None:
     """Words without a name to where they belong; a list that stood before them has taken them too."""
     while len(loose) < len(places) and taken:
         longest = list(taken.values())[-1]
@@ -108,6 +118,9 @@ def _place(places: Sequence[Option], loose: list[str], taken: dict[str, list[str
             break
         loose.append(longest.pop())
     if len(loose) > len(places):
+        for word in loose:
+            if word in behind:
+                _refuse(f"{behind[word].written}: expected true or false, got {word!r}")
         _refuse(f"there is no place for {loose[len(places)]!r}; --help says what is taken")
     for option, word in zip(places, loose, strict=False):
         values[option.name] = _converted(option, word)

@@ -56,7 +56,7 @@ def figures_by_name(
         # A function of somebody's own fails in whatever way it does.
         except Exception as error:
             raise refused(expected, in_words(error)) from error
-        if not isinstance(said, Mapping):
+        if not isinstance(said, Mapping) or not said:
             raise refused(expected, shown(said))
         values = {figure: _number(value) for figure, value in said.items()}
         for figure, value in values.items():

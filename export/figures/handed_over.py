@@ -110,11 +110,18 @@ def output_shapes(net: nn.Module, samples: Samples, where: str) -> Shapes:
             raise
         raise BadData(
             where=where, expected=expected, got=f"{shown(samples)}: {in_words(error)}",
-            remedy="pass inputs as the network is called with them, a tuple where it takes several",
+            remedy=_NO_DICT if isinstance(samples, dict) else _AS_CALLED,
         ) from error  # fmt: skip
 
 
 _PREPARED = "pass inputs of the shape that the network was prepared with, or prepare it with an example of this shape"
+
+
+_AS_CALLED = "pass inputs as the network is called with them, a tuple where it takes several"
+_NO_DICT = (
+    "pass tuples of inputs and targets in place of dicts, as in [(batch['x'], batch['y']) for batch in loader]; or a "
+    "dict that the network itself is called with"
+)
 
 
 def _called_with_one(net: nn.Module, samples: Samples) -> Shapes:

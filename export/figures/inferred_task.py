@@ -18,7 +18,8 @@ InferredTask = tuple[TaskFigures, Tensor]
 def inferred_task(where: str, targets: Tensor, outputs: Shapes) -> InferredTask | str:
     """Classification, regression, or why it is neither.
 
-    Whole numbers ``[N]`` or ``[N, 1]`` beside outputs ``[N, C]``, C at least 2, are classes; numbers of the outputs'
+    Whole numbers ``[N]`` or ``[N, 1]`` beside outputs ``[N, C]``, C at least 2, are classes, and so
+    are whole numbers ``[N, C]`` with one 1 in each row; numbers of the outputs'
     shape are what the outputs are to be.
 
     Args:
@@ -47,13 +48,30 @@ def inferred_task(where: str, targets: Tensor, outputs: Shapes) -> InferredTask 
         if not whole:
             return f"one fraction for each sample, beside {shape[0]} outputs, is no class"
         return CLASSIFICATION, _classes(where, targets, shape[0])
+    if own == shape and len(shape) == 1 and shape[0] >= 2 and _is_one_hot(targets):
+        return CLASSIFICATION, targets.argmax(1)
     if own == shape or (own in ((), (1,)) and shape in ((), (1,))):
         single = shape in ((), (1,))
         if (single or not targets.is_floating_point()) and bool(((targets == 0) | (targets == 1)).all()):
             beside = "a single output" if single else "as many outputs"
             return f"0 and 1 beside {beside} may be classes, and where one ends and the other begins is not known"
         return REGRESSION, targets.reshape(len(targets), *shape).float()
-    return f"targets of shape {own} and outputs of shape {shape} of a sample have no figures that go without saying"
+    classes = "classes [N], or " if len(shape) == 1 and shape[0] >= 2 else ""
+    return (
+        f"figures go without saying of {classes}numbers of the outputs' shape, {_rows(shape)}, and targets are "
+        f"{_rows(own)}"
+    )
+
+
+def _rows(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(('N', *map(str, shape)))}]"
+
+
+def _is_one_hot(targets: Tensor) -> bool:
+    """Whether whole numbers have one 1 in each row, and else 0."""
+    return not targets.is_floating_point() and bool(
+        ((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all()
+    )
 
 
 def _classes(where: str, targets: Tensor, count: int) -> Tensor:

@@ -104,8 +104,8 @@ def _holds_arrays(value: Any) -> bool:
 
 def _split(where: str, batch: Any, takes: int | None) -> Data:
     inputs, targets = _told_apart(where, batch, takes)
-    read = tree_map(_on_cpu, samples_of(where, tree_map(_on_cpu, inputs)))
-    wanted = None if targets is None else targets_of(f"targets of {where}", _on_cpu(targets), read, where)
+    read = tree_map(_on_cpu, samples_of(where, inputs))
+    wanted = None if targets is None else _on_cpu(targets_of(f"targets of {where}", targets, read, where))
     return Data(read, wanted)
 
 

@@ -25,6 +25,8 @@ __all__ = ["PASS_NUMBERS", "samples_of", "targets_of"]
 #: What to do where there are no numbers.
 PASS_NUMBERS = "pass a float32 tensor or NumPy array with a row for each sample, or a tuple of a network's several"
 
+_PASS_TARGETS = "pass numbers; of classes their number, counted from 0, as in [names.index(each) for each in targets]"
+
 
 def samples_of(where: str, samples: Any) -> Samples:
     """A network's inputs, at least one sample: arrays and lists of numbers as tensors, all tensors in float32.
@@ -70,13 +72,14 @@ def targets_of(where: str, targets: Any, inputs: Samples | None, of: str) -> Ten
         BadData: they are no numbers, or more or fewer than the samples.
     """
     if isinstance(targets, list | np.ndarray):
-        found = torch.tensor(_array(where, targets))
+        found = torch.tensor(_array(where, targets, _PASS_TARGETS))
         targets = found.float() if found.is_floating_point() else found
     if not isinstance(targets, Tensor) or not targets.dim():
         raise BadData(
             where=where, expected="a tensor, NumPy array or list with a target for each sample", got=shown(targets),
             remedy="pass such, or leave them out",
         )  # fmt: skip
+    _require_plain(where, targets)
     if inputs is not None and len(targets) != length(inputs):
         raise BadData(
             where=where, expected=f"{length(inputs)}, one for each sample of {of}",
@@ -108,10 +111,18 @@ def _with_tensors(where: str, samples: Any) -> Samples:
     return found
 
 
-def _in_float32(where: str, x: Tensor) -> Tensor:
+def _require_plain(where: str, x: Tensor) -> None:
     if x.is_complex() or x.is_quantized or x.layout is not torch.strided:
-        raise BadData(where=where, expected="real numbers, all of them", got=shown(x), remedy=PASS_NUMBERS)
+        sparse = x.layout is not torch.strided
+        raise BadData(
+            where=where, expected="real numbers, all of them", got=f"{'sparse ' if sparse else ''}{shown(x)}",
+            remedy="call .to_dense() on it" if sparse else PASS_NUMBERS,
+        )  # fmt: skip
     require_values(x, where)
+
+
+def _in_float32(where: str, x: Tensor) -> Tensor:
+    _require_plain(where, x)
     return x.detach().to(torch.float32) if x.requires_grad else x.to(torch.float32)
 
 
@@ -123,15 +134,19 @@ def _is_rows(value: Sequence[Any]) -> bool:
     return bool(value) and isinstance(value[0], list | tuple)
 
 
-def _array(where: str, values: Any) -> np.ndarray:
+def _array(where: str, values: Any, remedy: str = PASS_NUMBERS) -> np.ndarray:
     """Real numbers in order, in memory of their own."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise BadData(
+            where=where, expected="numbers, all of them", got=f"{shown(values)}, {np.ma.count_masked(values)} masked",
+            remedy="fill what is masked, as in array.filled(0), or leave out the samples that have it",
+        )  # fmt: skip
     try:
         array = np.array(values, order="C")
     # NumPy of rows that are not equally long.
     except ValueError:
         array = np.array(None)
     if array.dtype.kind not in "biuf":
-        raise BadData(where=where, expected="real numbers in rows of one length", got=shown(values),
-                      remedy=PASS_NUMBERS)  # fmt: skip
+        raise BadData(where=where, expected="real numbers in rows of one length", got=shown(values), remedy=remedy)
     # Types that PyTorch has not: of other byte orders, and wider ones.
     return array.astype({"f": np.float32, "u": np.int64}.get(array.dtype.kind, array.dtype.newbyteorder("=")))

@@ -22,6 +22,8 @@ def shown(value: Any) -> str:
     """A value by its type, and by its shape if it has one."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}"
+    if isinstance(value, dict) and value:
+        return "dict of " + ", ".join(f"{key!r}: {shown(each)}" for key, each in value.items())[:200]
     if isinstance(value, tuple | list) and any(isinstance(each, Tensor | np.ndarray) for each in value):
         return " and ".join(map(shown, value))
-    return "None" if value is None else f"{type(value).__name__} {value!r:.60}"
+    return "None" if value is None else f"{type(value).__name__} {' '.join(repr(value).split()):.60}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from torch import nn
@@ -10,6 +9,7 @@ from torch import nn
 from qtorch.config import QuantizationConfig, require_config
 from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import data_of, inputs_taken
+from qtorch.handed_over.network_copy import network_copy
 from qtorch.network.calibration import set_mode
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Mode
@@ -52,7 +52,7 @@ def quantize(
         BadInput: the network can't be quantized, or the data are not its inputs.
     """
     config = require_config(config)
-    float_network = copy.deepcopy(unwrapped(net)).cpu().eval()
+    float_network = network_copy("net", unwrapped(net))
     inputs = data_of("calibration", calibration, inputs_taken(float_network)).inputs
     steps = PostTraining(equalize, correct_biases, round_adaptively)
     network = quantize_after_training(float_network, inputs, config, steps)
