@@ -36,7 +36,7 @@ def test_a_network_without_an_example_is_refused_before_data_are_loaded(capsys: 
 
 
 def test_figures_that_there_will_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    words = ["fit", "--model", f"{HERE}.Nameless", "--model.known", "true", "--data", "tests.plain_lightning.PlainData"]
+    words = f"fit --model {HERE}.Nameless --model.known true --data tests.plain_lightning.PlainData --out".split()
     with pytest.raises(ValueError, match="training has begun"):
-        main([*words, "--out", str(tmp_path / "out")])
+        main([*words, str(tmp_path / "out")])
     assert "no test figures: Nameless has no test_step; write a test_step" in caplog.text

@@ -58,7 +58,6 @@ def test_weights_from_after_training_are_called_so() -> None:
 def test_a_package_shows_its_public_names_alone(package: Any) -> None:
     shown = [name for name in dir(package) if not name.startswith("__")]
     assert shown == sorted(package.__all__)
-    assert {"__all__", "__doc__", "__name__"} <= set(dir(package))
 
 
 def test_a_call_speaks_of_arguments(tmp_path: Path) -> None:
@@ -82,8 +81,8 @@ def test_each_advice_is_said_once_and_every_file_is_listed(tmp_path: Path) -> No
     bundle = export.export_network(network, tmp_path / "n", calibration=X, **BARE)
     listed = next(line for line in str(bundle).splitlines() if line.startswith("written to")).split(": ")[1]
     assert sorted(listed.split(", ")) == sorted(path.name for path in (tmp_path / "n").iterdir())
-    found = [{"tensor": name, "finding": "saturated", "advice": "more data"} for name in ("one", "other")]
-    found.append({"tensor": "third", "finding": "saturated", "advice": "less"})
+    said = {"one": "more data", "third": "less", "other": "more data"}
+    found = [{"tensor": name, "finding": "saturated", "advice": advice} for name, advice in said.items()]
     page = str(replace(bundle, metrics=bundle.metrics | {"quantization": {"tensors": 9, "findings": found}}))
     assert "one, other: saturated: more data" in page
     assert page.count("more data") == 1

@@ -10,11 +10,9 @@ from typing import Annotated
 
 from export.command_line.reader import POSITIONAL, read_options
 from export.console.terminal import show
-from export.lightning_run.subject import subject_of
 from export.opinions.comparison import compare, require_names
 from export.opinions.opinion import as_json, comparison_table
 from export.opinions.question import first_figure
-from qtorch.lightning.checkpoint import load_run
 
 __all__ = ["CompareOptions", "compare_command"]
 
@@ -45,6 +43,10 @@ def compare_command(arguments: Sequence[str]) -> None:
         BadInput: the checkpoint can't be read, or a name of a line is none.
     """
     asked = read_options(CompareOptions, arguments, "compare")
+    # Lightning takes seconds to import, which the help has no need of.
+    from export.lightning_run.subject import subject_of
+    from qtorch.lightning.checkpoint import load_run
+
     run = load_run(asked.checkpoint)
     require_names(asked.only)
     opinions = compare(subject := subject_of(run), asked.only)

@@ -11,7 +11,6 @@ from export.bundle.outcome_page import whole_page
 from export.calls.terms import on_a_command_line
 from export.command_line.reader import FOLDER, POSITIONAL, read_options
 from export.console.terminal import show
-from export.lightning_run.exported_checkpoint import export_checkpoint
 from export.options import ExportOptions
 
 __all__ = ["ExportCommandOptions", "export_command"]
@@ -47,6 +46,9 @@ def export_command(arguments: Sequence[str]) -> None:
         ParityError: a comparison that must be exact is not.
     """
     asked = read_options(ExportCommandOptions, arguments, "export")
+    # Lightning takes seconds to import, which the help has no need of.
+    from export.lightning_run.exported_checkpoint import export_checkpoint
+
     with on_a_command_line():
         bundle = export_checkpoint(asked.checkpoint, asked.out, name=asked.name, options=asked.export)
     show(whole_page(bundle))

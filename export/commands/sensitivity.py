@@ -10,8 +10,6 @@ from typing import Annotated, Literal
 from export.command_line.reader import POSITIONAL, read_options
 from export.console.terminal import show
 from export.figures.sensitivity import layer_costs, sensitivity_table
-from export.lightning_run.subject import subject_of
-from qtorch.lightning.checkpoint import load_run
 from qtorch.post_training.steps import quantize_after_training
 
 __all__ = ["SensitivityOptions", "sensitivity_command"]
@@ -43,6 +41,10 @@ def sensitivity_command(arguments: Sequence[str]) -> None:
         BadInput: the checkpoint can't be read, or its data are gone.
     """
     asked = read_options(SensitivityOptions, arguments, "sensitivity")
+    # Lightning takes seconds to import, which the help has no need of.
+    from export.lightning_run.subject import subject_of
+    from qtorch.lightning.checkpoint import load_run
+
     subject = subject_of(load_run(asked.checkpoint))
     networks, inputs, evaluation = subject.networks, subject.inputs, subject.evaluation
     config = networks.config if asked.bits is None else replace(networks.config, weight_bits=asked.bits)

@@ -28,7 +28,6 @@ from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from qtorch.errors import ParityError
-from qtorch.lightning.checkpoint import load_run
 from qtorch.progress import stage
 
 __all__ = ["VerifyOptions", "verify_command"]
@@ -69,6 +68,9 @@ def verify_command(arguments: Sequence[str]) -> None:
     if unchanged:
         show([Line(f"{options.model}: {unchanged} files are as the manifest beside it lists them")])
     if options.against is not None:
+        # Lightning takes seconds to import, which a check of the file alone has no need of.
+        from qtorch.lightning.checkpoint import load_run
+
         _require_same(graph, load_run(options.against).module.net)  # type: ignore[arg-type]
         show([Line(f"{options.model}: every scale, zero point, weight and bias is the checkpoint's")])
     if graph.values[graph.inputs[0]].qparams is None:
