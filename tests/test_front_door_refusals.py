@@ -28,7 +28,7 @@ NET = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 def test_a_board_is_named_by_a_text(name: Any) -> None:
     with pytest.raises(BadConfiguration, match=r"export.target: expected the name of a board, a text, got"):
         export.board(name)
-    with pytest.raises(BadConfiguration, match=r"export.target: expected a text, got"):
+    with pytest.raises(BadConfiguration, match=r"^target: expected a text, got"):
         export.export_network(NET, calibration=X, target=name)
 
 

@@ -292,8 +292,10 @@ def _run_in_terminal(code: str, at: str = "", send: signal.Signals | None = None
     pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system; run this test on Linux or macOS")
     main, side = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    # Where the tests were started in the background, Ctrl-C is ignored, which a process inherits.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", "import qtorch.progress as p, time; p.rows.MOMENT = 0.05\n" + code],
+        [sys.executable, "-c", f"{heard}import qtorch.progress as p, time; p.rows.MOMENT = 0.05\n{code}"],
         cwd=ROOT, stdout=side, stderr=side, env=environment,
     )  # fmt: skip
     os.close(side)

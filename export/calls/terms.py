@@ -51,7 +51,7 @@ def in_terms_of(terms: Mapping[str, str], spoken: str) -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        argument, of, whose = error.where.partition(" of ")
+        argument, of, whose = (error.where, "", "") if error.where in terms else error.where.partition(" of ")
         if argument not in terms:
             raise
         known = re.compile(spoken)
