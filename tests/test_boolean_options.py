@@ -32,7 +32,7 @@ def test_the_export_takes_either_form(
 
     # Some that the export knows contradict others: which those are is not what is asked here.
     monkeypatch.setattr(ExportOptions, "__post_init__", lambda self: None)
-    monkeypatch.setattr(command, "export_checkpoint", export_checkpoint)
+    monkeypatch.setattr("export.lightning_run.exported_checkpoint.export_checkpoint", export_checkpoint)
     option = [f"--export.{flag}", *said]
     rest = [str(tmp_path / "a.ckpt"), "--out", str(tmp_path)]
     with pytest.raises(Met):
