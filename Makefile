@@ -1,6 +1,6 @@
 # make run    set up, then train, quantize, export and verify the fuel-consumption model
 # make test   set up, then run every test but the sweeps
-# make sweep  set up, then the sweeps: ten thousand random networks, and other tests in larger numbers
+# make sweep  set up, then the sweeps: ten thousand random networks, other tests in larger numbers, the wheel, the site
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, the core of the tests, the wheel
 # make wheel  what is published, wheel and source distribution, in dist
 # make check  lint, types, who may import whom, and how many lines there are
@@ -16,7 +16,7 @@ EXTRAS ?= recipes,logging,test
 LOWEST := .venv-lowest
 LOWEST_PYTHON ?= $(shell python3.10 -c "" 2>/dev/null && echo python3.10 || echo $(PYTHON))
 LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observers.py tests/test_requirements.py \
-  tests/test_prepare.py tests/test_own_loop.py tests/test_lightning.py tests/test_resume.py tests/test_wheel.py \
+  tests/test_prepare.py tests/test_own_loop.py tests/test_lightning.py tests/test_resume.py \
   tests/test_quantize_command.py
 # TensorBoard, which one of two loggers writes for, is an extra.
 LOWEST_WITHOUT := tests/test_lightning.py::test_print_config_and_both_loggers
@@ -35,6 +35,7 @@ sweep: $(VENV)/.test-$(EXTRAS)
 test-lowest: $(LOWEST)/.core
 	$(LOWEST)/bin/python -m recipes.sine_qat --trainer.max_epochs 4 --out $(LOWEST)/sine
 	$(LOWEST)/bin/python -m pytest -q $(LOWEST_TESTS) --deselect $(LOWEST_WITHOUT)
+	$(LOWEST)/bin/python -m pytest -q -m sweep tests/test_wheel.py
 
 check: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff check .

@@ -53,7 +53,6 @@ LONG = (
     "test_mlperf_tiny.py::test_a_reference_network_is_exact",
     "test_firmware.py::test_an_image_network_is_exact_on_a_machine",
     "test_recipes.py::test_a_recipe_trains_and_exports",
-    "test_wheel.py::test_the_wheel_trains_exports_and_verifies_from_an_empty_folder",
     "test_docs.py::test_every_block_runs",
     "test_random_c.py::test_random_networks_are_exact_in_c",
     "test_pipeline.py::test_subcommands_and_help",

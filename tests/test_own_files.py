@@ -55,6 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return here
 
 
+@pytest.mark.sweep
 @pytest.mark.tflm
 def test_the_command_is_ours_and_the_classes_are_mine(script: str, folder: Path) -> None:
     """Lightning calls the command again for each process of a run."""

@@ -88,7 +88,7 @@ def _built(folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
     for package in ("material", "mkdocstrings", "nbclient", "ipykernel"):
         pytest.importorskip(package, reason="make test installs it")

@@ -17,6 +17,8 @@ import pytest
 import qtorch
 from export.boards import BOARDS
 
+pytestmark = pytest.mark.sweep
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("qtorch", "export", "recipes", "firmware")
 _CACHES = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build", "dist")

@@ -69,9 +69,9 @@ class QuantizeOptions:
         data: inputs like those of training: numbers in .npy, .npz (x and y), .pt or .csv; my_package.MyData, a
             LightningDataModule or Dataset; or my_package:function.
         out: folder for the files.
-        test: the same of inputs and targets that were not trained on; a LightningDataModule of --data gives its own.
+        test: the same and targets, not trained on; a DataModule gives its own.
         model: class of the network or LightningModule, or my_package:function that makes it, where the file has
-            weights alone; its arguments stand below it, as in --model.width 8.
+            weights alone; arguments stand below it, as in --model.width 8.
         name: of the model and its files, instead of the last part of the folder's.
         qat: how it is quantized.
         export: what is exported, and how.
