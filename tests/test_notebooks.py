@@ -26,8 +26,8 @@ def shown(content: Any) -> list[str]:
 
 
 def run(name: str, folder: Path) -> Any:
-    pytest.importorskip("nbclient", reason="make test installs it")
-    pytest.importorskip("ipykernel", reason="make test installs it")
+    pytest.importorskip("nbclient", reason="make docs installs it")
+    pytest.importorskip("ipykernel", reason="make docs installs it")
     return executed(DOCS / name, folder)
 
 

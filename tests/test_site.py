@@ -91,7 +91,7 @@ def _built(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.sweep
 def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
     for package in ("material", "mkdocstrings", "nbclient", "ipykernel"):
-        pytest.importorskip(package, reason="make test installs it")
+        pytest.importorskip(package, reason="make docs installs it")
     page = _copy(tmp_path) / "docs" / "call.md"
     done = _built(tmp_path)
     assert done.returncode == 0, done.stderr
