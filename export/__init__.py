@@ -6,8 +6,9 @@ here is public, and imported when it is first asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from export.public_names import public_names
 
 if TYPE_CHECKING:
     from export.boards import BOARDS, Board, Supply, board, register_board
@@ -59,15 +60,4 @@ _HOMES = {
     "write_tflite": "export.tflite.writer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Public names and those of Python itself: rooms and what this file imports are nobody's."""
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+__getattr__, __dir__ = public_names(__name__, _HOMES)

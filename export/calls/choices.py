@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from export.bundle.attempted import Attempted, reason
 from export.engines import tflm_absent
 from export.forms import FORMS
 from export.options import ExportOptions
-from qtorch.errors import BadConfiguration, UnknownArgument
+from qtorch.errors import BadConfiguration
 
 __all__ = ["Choice", "everything", "names_of_choices", "options_of"]
 
@@ -35,20 +34,11 @@ def names_of_choices() -> tuple[str, ...]:
 
 
 def options_of(options: ExportOptions | None, choices: Mapping[str, Any]) -> ExportOptions:
-    """Options with named fields put into them.
+    """Options with named fields put into them; that they are fields, the call itself has seen to.
 
     Raises:
-        UnknownArgument: a choice is no field; names the nearest.
         BadConfiguration: they contradict each other or are of no such value, or ``options`` are none.
     """
-    known = names_of_choices()
-    for name in choices:
-        if name not in known:
-            alike = difflib.get_close_matches(name, known, 1)
-            raise UnknownArgument(
-                where=f"argument {name!r}", expected=f"fields of ExportOptions: {', '.join(known)}", got=repr(name),
-                remedy=f"write {alike[0]}" if alike else "leave it out",
-            )  # fmt: skip
     if options is not None and not isinstance(options, ExportOptions):
         raise BadConfiguration(
             where="options", expected="an ExportOptions, or None", got=type(options).__name__,

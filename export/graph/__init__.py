@@ -6,8 +6,9 @@ In: a calibrated :class:`~qtorch.network.quantized_network.QuantizedNetwork`. Ou
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from export.public_names import public_names
 
 if TYPE_CHECKING:
     from export.graph.build import integer_graph
@@ -15,15 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "integer_graph"]
 
-#: Where each name is at home: a package of functions imports none before it is asked for.
+#: Where each name is at home.
 _HOMES = {"Graph": "export.graph.ir", "integer_graph": "export.graph.build"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = public_names(__name__, _HOMES)

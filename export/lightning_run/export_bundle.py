@@ -20,6 +20,7 @@ from export.options import ExportOptions
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining, network_of
 from qtorch.lightning.checkpoint import Run
+from qtorch.lightning.checkpointing.entry import task_of
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
 from qtorch.progress import in_lines, stage
 
@@ -97,7 +98,7 @@ class ExportBundle(pl.Callback):
         # What fails over an export has its checkpoint already.
         if self._trained:
             return
-        name = self.name or _task_of(pl_module)
+        name = self.name or str(task_of(pl_module))
         KeepInterrupted(self.out, name, self.options).on_exception(trainer, pl_module, exception)
 
     def _run(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Run:
@@ -114,8 +115,4 @@ class ExportBundle(pl.Callback):
                 "quantize without training, by options=ExportOptions(post_training=True)",
             )  # fmt: skip
         data: Any = getattr(trainer, "datamodule", None)
-        return Run(_task_of(pl_module), pl_module, data, qat)
-
-
-def _task_of(pl_module: pl.LightningModule) -> str:
-    return str(getattr(pl_module, "task", type(pl_module).__name__.lower()))
+        return Run(str(task_of(pl_module)), pl_module, data, qat)

@@ -24,7 +24,7 @@ from export.lightning_run.kept_training import KeepInterrupted, kept_until_expor
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.pipeline.recipes import handed
-from export.pipeline.training import TrainingCLI, add_export_options
+from export.pipeline.training import TrainingCLI, add_export_options, read_export_options
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
@@ -142,8 +142,7 @@ def _pipeline(module: type[Task], data: type[ArrayDataModule], config: Path, wor
         args=words,
     )
     out, name = cli.config["out"] or Path("build") / task, cli.config["name"] or task
-    options: ExportOptions = cli.config_init["export"]
-    options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
+    options = read_export_options(cli.config_init)
     probe_export(out, options, name)
     started = time.perf_counter()
     with in_lines(), stage("loading the data"):

@@ -23,7 +23,15 @@ from qtorch.errors import BadConfiguration
 from qtorch.lightning.cli import QuantizationCLI, subcommand
 from qtorch.lightning.command_line.help_sections import SectionedParser
 
-__all__ = ["TrainingCLI", "add_export_options", "fit_command", "predict_command", "test_command", "validate_command"]
+__all__ = [
+    "TrainingCLI",
+    "add_export_options",
+    "fit_command",
+    "predict_command",
+    "read_export_options",
+    "test_command",
+    "validate_command",
+]
 
 
 #: What follows the command in the example of its help.
@@ -50,6 +58,12 @@ def add_export_options(parser: LightningArgumentParser, unless: str) -> None:
     with_listed(parser, ExportOptions, "export")
     if isinstance(parser, SectionedParser):
         parser.show_first(ExportOptions, "export")
+
+
+def read_export_options(config: Any) -> ExportOptions:
+    """What a command line says of the export, which its reader gives as a plain namespace or as the options."""
+    options = config["export"]
+    return options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
 
 
 class TrainingCLI(QuantizationCLI):
@@ -89,8 +103,7 @@ class TrainingCLI(QuantizationCLI):
         """With the callback that exports, if that is asked for."""
         trainer = super().instantiate_trainer(**kwargs)
         if self._options.get("out") is not None:
-            options = self.config_init["fit"]["export"]
-            options = options if isinstance(options, ExportOptions) else ExportOptions(**vars(options))
+            options = read_export_options(self.config_init["fit"])
             callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
             callbacks.append(ExportBundle(self._options["out"], self._options["name"], options))
         return trainer

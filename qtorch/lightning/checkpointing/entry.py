@@ -15,12 +15,17 @@ from qtorch.lightning.networks import INSTANTIATOR, network_of
 from qtorch.network.known_answer import known_answer
 from qtorch.network.quantized_network import EXTRA_STATE
 
-__all__ = ["FORMAT", "KEY", "draw_on", "put_entry"]
+__all__ = ["FORMAT", "KEY", "draw_on", "put_entry", "task_of"]
 
 #: Where a checkpoint says what it belongs to, and in which form.
 KEY, FORMAT = "qtorch", 3
 #: Where a checkpoint keeps the state of the random generators.
 _RANDOM = "qtorch_random_state"
+
+
+def task_of(pl_module: pl.LightningModule) -> Any:
+    """What the task of a module is called: its own word for it, or its class's name in small letters."""
+    return getattr(pl_module, "task", type(pl_module).__name__.lower())
 
 
 def put_entry(
@@ -49,7 +54,7 @@ def put_entry(
         checkpoint["state_dict"][f"net.{EXTRA_STATE}"] = {**description, "answer": answer}
     checkpoint[KEY] = {
         "format": FORMAT,
-        "task": getattr(pl_module, "task", type(pl_module).__name__.lower()),
+        "task": task_of(pl_module),
         "module": describe(pl_module),
         "data": None if data is None else describe(data),
         "qat": options,
