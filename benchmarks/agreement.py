@@ -47,7 +47,7 @@ def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) ->
         for name, op in ops.items()
     ]
     try:
-        with torch.no_grad(), evaluating(network), in_mode(network, Mode.EXACT):
+        with torch.no_grad(), evaluating(network), in_mode(network, Mode.QUANTIZED):
             for batch in batches:
                 network(*batch)
     finally:

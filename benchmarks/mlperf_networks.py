@@ -84,7 +84,7 @@ def trained_a_little(reference: Reference, seed: int = 0) -> tuple[fx.GraphModul
         for _ in range(20):  # until the running statistics are those of the data, so that outputs vary
             qat(x)
     qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
     steps(2)
     qtorch.freeze_batch_norm(qat)
     steps(1)

@@ -162,7 +162,7 @@ def quantized(case: Case, row: Way) -> fx.GraphModule:
     net = equalize(case.net, example) if row.steps.equalize else copy.deepcopy(case.net)
     qat = qtorch.prepare(net, example, row.config)
     qtorch.calibrate(qat, case.calibration.split(256))
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for name, parameter in qat.named_parameters():
         groups[name.endswith(_LEARNED)].append(parameter)

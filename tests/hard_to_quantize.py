@@ -99,7 +99,7 @@ def prepared(net: nn.Module, inputs: Tensor, **options: object) -> fx.GraphModul
     """Prepared, calibrated, in FAKE mode and evaluation."""
     qat = qtorch.prepare(net, inputs[:1], QuantizationConfig(**options)).eval()  # type: ignore[arg-type]
     qtorch.calibrate(qat, [inputs])
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     return qat
 
 

@@ -100,9 +100,9 @@ def calibrated_run(kind: Callable[[], pl.LightningModule], data: pl.LightningDat
     replace_network(module, network)
     qat.float_parameters = {n: t.clone() for n, t in network.state_dict().items() if isinstance(t, Tensor)}
     qtorch.calibrate(network, [X[:TRAINED]])
-    qtorch.set_mode(network, qtorch.Mode.FAKE)
+    qtorch.set_mode(network, qtorch.Mode.QUANTIZED)
     _train(network, 20, 0.002)
-    qat.began, qat.mode = 1, qtorch.Mode.FAKE
+    qat.began, qat.mode = 1, qtorch.Mode.QUANTIZED
     return Run("plain", module.eval(), data, qat)
 
 

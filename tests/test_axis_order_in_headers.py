@@ -117,7 +117,7 @@ def _exported(make: Callable[[], nn.Module], shapes: Sequence[tuple[int, ...]], 
     config = qtorch.QuantizationConfig(**{k: v for k, v in options.items() if k == "activations"})
     network = qtorch.prepare(net, tuple(x[:1] for x in inputs), config).eval()
     qtorch.calibrate(network, [inputs if len(inputs) > 1 else inputs[0]])
-    qtorch.set_mode(network, Mode.EXACT)
+    qtorch.set_mode(network, Mode.QUANTIZED)
     with torch.no_grad():
         found = network(*inputs)
     outputs = found if isinstance(found, tuple) else (found,)
@@ -288,7 +288,7 @@ def test_lines_take_physical_values_where_features_say_what_they_are(tmp_path: P
     torch.manual_seed(0)
     prepared = qtorch.prepare(_conv1d(), found.inputs[0][:1]).eval()
     qtorch.calibrate(prepared, [found.inputs[0]])
-    qtorch.set_mode(prepared, Mode.EXACT)
+    qtorch.set_mode(prepared, Mode.QUANTIZED)
     with torch.no_grad():
         expected = prepared(torch.from_numpy(network.astype(np.float32))).numpy()
     (got,) = _outputs(_run(program, [_as_recorded(physical)]), [expected])

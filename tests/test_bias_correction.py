@@ -55,12 +55,12 @@ def test_bias_correction_beside_batch_norms_that_were_not_folded(case: Case, aff
     net(case.inputs * 3 + 1)
     qat = prepared(net.eval(), case.inputs, weight_bits=4)
     original = copy.deepcopy(qat)
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     first = correct_biases(qat, [case.inputs])
     second = correct_biases(qat, [case.inputs], original)
     for a, b in zip(first, second, strict=True):
         assert b.largest < 0.01 * a.largest
-    assert {q.mode for q in qtorch.quantizers(qat).values()} == {Mode.EXACT}
+    assert {q.mode for q in qtorch.quantizers(qat).values()} == {Mode.QUANTIZED}
     changed = {n for n, p in qat.named_parameters() if not torch.equal(p, original.get_parameter(n))}
     assert changed == ({"1.bias", "3.bias"} if affine else {"0.bias", "3.bias"})
 

@@ -97,7 +97,7 @@ def test_a_prepared_network_is_called_as_the_network(net: nn.Module, example: An
         assert torch.allclose(qat(*flat), net(*args, **kwargs), atol=1e-6)
     qtorch.calibrate(qat, [example])
     qtorch.calibrate(qat, [args if args else kwargs])
-    qtorch.set_mode(qat.eval(), qtorch.Mode.EXACT)
+    qtorch.set_mode(qat.eval(), qtorch.Mode.QUANTIZED)
     graph = integer_graph(qat)
     model = write_tflite(graph)
     inputs = qat.inputs_of(args if args else kwargs)
@@ -120,7 +120,7 @@ def test_outputs_come_as_the_network_returns_them() -> None:
         assert torch.allclose(found["logits"], wanted["logits"], atol=1e-6)
         assert torch.allclose(found["both"][1][0], wanted["both"][1][0], atol=1e-6)
     qtorch.calibrate(qat, [X])
-    qtorch.set_mode(qat.eval(), qtorch.Mode.EXACT)
+    qtorch.set_mode(qat.eval(), qtorch.Mode.QUANTIZED)
     codes = qtorch.quantizers(qat)["x_quantizer"].qparams().quantize(X.numpy())
     assert len(TFLM.run(write_tflite(integer_graph(qat)), (codes,))) == 3
 

@@ -255,7 +255,7 @@ def test_what_gets_no_gradient_in_the_network_gets_none_when_it_is_prepared(func
     net = Frozen(function)
     qat = qtorch.prepare(net, X[:1])
     qtorch.calibrate(qat, [X])
-    for mode in (qtorch.Mode.FLOAT, qtorch.Mode.FAKE):
+    for mode in (qtorch.Mode.FLOAT, qtorch.Mode.QUANTIZED):
         qtorch.set_mode(qat, mode)
         net.zero_grad()
         qat(X).sum().backward()

@@ -84,7 +84,7 @@ def test_options_of_the_checkpoint_hold_and_contradictions_are_refused(
     (figures,) = trainer.test(fresh, datamodule=PlainData(), ckpt_path=path, verbose=False)
     assert figures["mse"] == pytest.approx(expected, rel=1e-5)
     assert fresh.net.ops == module.net.ops
-    assert fresh.net.mode is Mode.FAKE
+    assert fresh.net.mode is Mode.QUANTIZED
     opened = load_run(path)
     assert modules.error_of(opened.module.net) == expected  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def test_the_mode_is_opened_too(tmp_path: Path) -> None:
     with qtorch.in_mode(module.net, Mode.FLOAT):
         assert modules.error_of(module.net) != quantized
     run = load_run(path)
-    assert run.module.net.mode is Mode.FAKE
+    assert run.module.net.mode is Mode.QUANTIZED
     assert run.module.net.norms_frozen
     assert modules.error_of(run.module.net) == quantized  # type: ignore[arg-type]
     # A trainer and a callback that were not there when it was trained.
@@ -336,7 +336,7 @@ def test_every_way_to_open_asks_for_the_answer(averaging: Any, tmp_path: Path) -
     trainer.fit(module, datamodule=PlainData())
     trainer.save_checkpoint(path, weights_only=False)
     run = load_run(path)
-    assert run.module.net.mode is Mode.FAKE
+    assert run.module.net.mode is Mode.QUANTIZED
     assert modules.error_of(run.module.net) == modules.error_of(module.net)  # type: ignore[arg-type]
 
     def negated(entries: dict[str, Any]) -> None:
@@ -358,5 +358,5 @@ def test_lightnings_own_way_to_load_gives_the_network_that_was_trained(kind: Any
     path = fitted(module, tmp_path / "it.ckpt", **({} if kind is modules.Prepared else {"weight_bits": 4}))
     again = kind.load_from_checkpoint(path, weights_only=True)
     assert again.net.ops == module.net.ops
-    assert again.net.mode is Mode.FAKE
+    assert again.net.mode is Mode.QUANTIZED
     assert modules.error_of(again) == modules.error_of(module)

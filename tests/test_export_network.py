@@ -185,7 +185,7 @@ def test_figures_of_a_regression_are_those_of_lightnings(bare: Bundle) -> None:
     assert bare.metrics["columns"] == list(Regression.columns)
     network = prepared()
     task = Regression(small(), 3)
-    with torch.no_grad(), qtorch.in_mode(network, qtorch.Mode.EXACT):
+    with torch.no_grad(), qtorch.in_mode(network, qtorch.Mode.QUANTIZED):
         said = network.eval()(X)
     assert bare.metrics["test"]["qat_int8"] == task.metrics(X, said, Y)
     assert "predicted over" in bare.report
@@ -247,7 +247,7 @@ def test_a_float_network_is_quantized_without_training() -> None:
 def test_what_quantize_gives_computes_the_devices_numbers() -> None:
     net = small()
     network = qtorch.quantize(net, DataLoader(TensorDataset(X, Y), batch_size=40), equalize=True)
-    assert (network.mode, network.training, net.training) == (qtorch.Mode.EXACT, False, True)
+    assert (network.mode, network.training, net.training) == (qtorch.Mode.QUANTIZED, False, True)
     graph = export.integer_graph(network)
     report = export_bare(network).parity
     assert report is not None
@@ -264,7 +264,7 @@ def states(network: QuantizedNetwork) -> Any:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", [qtorch.Mode.FLOAT, qtorch.Mode.FAKE, qtorch.Mode.EXACT])
+@pytest.mark.parametrize("mode", [qtorch.Mode.FLOAT, qtorch.Mode.QUANTIZED])
 @pytest.mark.parametrize("training", [True, False])
 def test_a_network_in_any_state_stays_in_it(mode: qtorch.Mode, training: bool, bare: Bundle) -> None:
     network = prepared().train(training)

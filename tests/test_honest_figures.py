@@ -245,7 +245,7 @@ def state(network: fx.GraphModule) -> list[Any]:
 
 LOOKS: dict[str, Any] = {
     "parity": lambda q, g: parity(g, write_tflite(g), corner_codes(g, random=10), q),
-    "network_codes": lambda q, g: network_codes(q, g, corner_codes(g, random=10), qtorch.Mode.EXACT),
+    "network_codes": lambda q, g: network_codes(q, g, corner_codes(g, random=10), qtorch.Mode.QUANTIZED),
     "layer_costs": lambda q, g: layer_costs(q, torch.rand(8, 3)),
     "agreement": lambda q, g: agreement(q, [(torch.rand(8, 3),)]),
     "integer_graph": lambda q, g: integer_graph(q),
@@ -253,7 +253,7 @@ LOOKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("mode", [qtorch.Mode.FLOAT, qtorch.Mode.FAKE, qtorch.Mode.EXACT])
+@pytest.mark.parametrize("mode", [qtorch.Mode.FLOAT, qtorch.Mode.QUANTIZED])
 def test_a_look_changes_nothing(network: fx.GraphModule, look: str, mode: qtorch.Mode) -> None:
     graph = integer_graph(network)
     qtorch.set_mode(network.train(), mode)
@@ -266,7 +266,7 @@ def test_a_look_changes_nothing(network: fx.GraphModule, look: str, mode: qtorch
 @pytest.mark.parametrize("look", ["network_codes", "layer_costs", "agreement"])
 def test_a_look_that_fails_changes_nothing(network: fx.GraphModule, look: str, monkeypatch: Any) -> None:
     graph = integer_graph(network)
-    qtorch.set_mode(network.train(), qtorch.Mode.FAKE)
+    qtorch.set_mode(network.train(), qtorch.Mode.QUANTIZED)
     before = state(network)
     monkeypatch.setattr(type(network), "forward", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):

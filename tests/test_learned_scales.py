@@ -100,7 +100,7 @@ def test_pact_learns_the_upper_end_from_what_lies_beyond_it() -> None:
     layer = nn.Linear(1, 1, bias=False)
     nn.init.ones_(layer.weight)
     qat = calibrated(nn.Sequential(layer, nn.ReLU()), torch.tensor([[-9.0], [2.0]]), scales="pact")
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     quantizer = qtorch.quantizers(qat)["0.quantizer"]
     for inputs, beyond in ([[-3.0], [0.31], [1.7]], 0), ([[-3.0], [0.31], [8.0], [9.0]], 2):
         qat.zero_grad()
@@ -114,7 +114,7 @@ def test_pact_learns_the_upper_end_from_what_lies_beyond_it() -> None:
 
 
 @pytest.mark.parametrize("scales", ["lsq", "lsq+", "pact"])
-@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.FAKE, Mode.EXACT])
+@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.QUANTIZED])
 def test_every_parameter_gets_a_gradient(scales: str, mode: Mode) -> None:
     """In float training too: processes that average gradients wait for one of every parameter."""
     x = torch.rand(64, 3)
@@ -130,7 +130,7 @@ def test_every_parameter_gets_a_gradient(scales: str, mode: Mode) -> None:
 def test_learned_scales_do_not_follow_the_observer(scales: str, moves: bool) -> None:
     x = torch.rand(64, 3)
     qat = calibrated(perceptron(), x, scales=scales)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     observe_in_training(qat, True)
     before = [float(q.scale) for q in qtorch.quantizers(qat).values()]
     qat.train()(5 * x)
@@ -148,7 +148,7 @@ def test_the_estimator_is_that_of_layers_with_weights_too(
     nn.init.constant_(layer.weight, 1.27)
     config = {"layers": {"input_1": {"observer": "fixed:-9:9", "gradient": "plain"}}, "gradient": gradient}
     qat = calibrated(nn.Sequential(layer, activation), torch.tensor([[0.0], [2.07]]), **config)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     x = torch.tensor([[-1.0], [1.0], [4.0]], requires_grad=True)
     qat(x).sum().backward()
     assert x.grad is not None
@@ -196,12 +196,12 @@ def test_a_copy_has_grids_of_its_own() -> None:
     x = torch.rand(64, 3)
     qat = calibrated(perceptron(), x)
     qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     qat(x)
     copied, anew = copy.deepcopy(qat), calibrated(perceptron(), 9 * x)
     qtorch.calibrate(copied, [9 * x])
     for net in (copied, anew):
-        qtorch.set_mode(net, Mode.FAKE)
+        qtorch.set_mode(net, Mode.QUANTIZED)
     assert torch.equal(copied(9 * x), anew(9 * x))
 
 
@@ -293,7 +293,7 @@ def test_training_export_and_checkpoint(network: str, config: dict[str, Any]) ->
     net = NETWORKS[network]()
     x, target = example(net)
     qat = calibrated(net, x, **config).train()
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     before = activation_scales(qat)
     losses = train(qat, x, target, 30)
     assert losses[-1] < 0.8 * losses[0]
@@ -301,7 +301,7 @@ def test_training_export_and_checkpoint(network: str, config: dict[str, Any]) ->
         assert (scale != before[name][1]) == learned, name
     assert any(learned for learned, _ in before.values()) == ("scales" in config)
     qtorch.freeze_batch_norm(qat)
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     assert_finite_gradients(qat, x)
     graph = integer_graph(qat.eval())
     model = write_tflite(graph)

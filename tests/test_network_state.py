@@ -45,7 +45,7 @@ def prepared(net: nn.Module | None = None, **quantization: Any) -> qtorch.Quanti
 
 
 def exact(qat: qtorch.QuantizedNetwork) -> Tensor:
-    with torch.no_grad(), qtorch.in_mode(qat, Mode.EXACT):
+    with torch.no_grad(), qtorch.in_mode(qat, Mode.QUANTIZED):
         return qat(X)
 
 
@@ -65,10 +65,10 @@ def test_a_state_opens_as_what_it_was(quantization: str) -> None:
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.mul_(0.9)
-    qtorch.set_mode(theirs, Mode.EXACT)
+    qtorch.set_mode(theirs, Mode.QUANTIZED)
     own = qtorch.prepare(layers(), X[:1], QuantizationConfig(**QUANTIZATIONS[quantization]))
     own.load_state_dict(theirs.state_dict())
-    assert own.mode is Mode.EXACT
+    assert own.mode is Mode.QUANTIZED
     with torch.no_grad():
         assert torch.equal(own.eval()(X), theirs(X))
 
@@ -174,12 +174,12 @@ def test_pickled_and_copied_networks_compute_the_same(quantization: str) -> None
     with torch.no_grad():
         for parameter in qat.parameters():
             parameter.mul_(0.95)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     file = io.BytesIO()
     torch.save(qat, file)
     file.seek(0)
     for again in (torch.load(file, weights_only=False), pickle.loads(pickle.dumps(qat)), copy.deepcopy(qat)):
-        assert again.mode is Mode.FAKE
+        assert again.mode is Mode.QUANTIZED
         assert not again.training
         assert again.ops == qat.ops
         assert torch.equal(exact(again), exact(qat))
@@ -193,24 +193,24 @@ def test_pickled_and_copied_networks_compute_the_same(quantization: str) -> None
 @pytest.mark.parametrize("mode", ["float", "exact", None, 3, True])
 def test_what_is_no_mode_is_refused(mode: Any) -> None:
     qat = prepared()
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     with pytest.raises(BadConfiguration, match=r"set_mode: expected one of Mode\.FLOAT"):
         qtorch.set_mode(qat, mode)
-    assert qat.mode is Mode.EXACT
+    assert qat.mode is Mode.QUANTIZED
 
 
 def test_a_mode_for_a_block_is_put_back_whatever_happens() -> None:
     qat = prepared()
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
 
     def interrupted() -> None:
-        with qtorch.in_mode(qat, Mode.EXACT):
-            assert qat.mode is Mode.EXACT
+        with qtorch.in_mode(qat, Mode.QUANTIZED):
+            assert qat.mode is Mode.QUANTIZED
             raise KeyError
 
     with pytest.raises(KeyError):
         interrupted()
-    assert {module.mode for module in qat.modules() if hasattr(module, "mode")} == {Mode.FAKE}
+    assert {module.mode for module in qat.modules() if hasattr(module, "mode")} == {Mode.QUANTIZED}
     assert "mode=FAKE, calibrated" in str(qat)
 
 
@@ -219,7 +219,7 @@ def test_frozen_batch_norms_are_saved() -> None:
         return prepared(nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)))
 
     theirs, own = network(), network()
-    qtorch.set_mode(theirs, Mode.FAKE)
+    qtorch.set_mode(theirs, Mode.QUANTIZED)
     qtorch.freeze_batch_norm(theirs)
     own.load_state_dict(theirs.state_dict())
     assert "batch norms frozen" in str(own)
@@ -298,7 +298,7 @@ def test_a_state_that_was_edited_is_refused_in_words(entry: str, value: dict[str
 
 def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
     qat = prepared()
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     before = exact(qat)
 
     def batches() -> Iterator[Tensor]:
@@ -307,10 +307,10 @@ def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
 
     with pytest.raises(KeyError):
         qtorch.calibrate(qat, batches())
-    assert qat.mode is Mode.EXACT
+    assert qat.mode is Mode.QUANTIZED
     assert torch.equal(exact(qat), before)
     with pytest.raises(BadConfiguration, match=r"quantizer '0\.quantizer': expected a calibrated range"):
-        qtorch.set_mode(qtorch.prepare(layers(), X[:1]), Mode.FAKE)
+        qtorch.set_mode(qtorch.prepare(layers(), X[:1]), Mode.QUANTIZED)
 
 
 def test_a_scales_lower_bound_is_kept() -> None:

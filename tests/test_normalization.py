@@ -127,7 +127,7 @@ def test_the_prepared_network_is_the_float_network(case: str) -> None:
         expected = net(x)
         size = float(expected.abs().max())
         assert float((qat(x) - expected).abs().max()) < 2e-6 * size
-        qtorch.set_mode(qat, Mode.EXACT)
+        qtorch.set_mode(qat, Mode.QUANTIZED)
         assert float((qat(x) - expected).abs().mean()) < (0.15 if case == "unequal spans" else 0.02) * size
 
 
@@ -194,7 +194,7 @@ def test_folding_is_normalizing_first() -> None:
     assert set(fold(weight, None, None, span)) == {"weight"}
 
 
-@pytest.mark.parametrize("mode", [Mode.FAKE, Mode.EXACT])
+@pytest.mark.parametrize("mode", [Mode.QUANTIZED])
 @pytest.mark.parametrize("case", ["dense, per feature", "batch norm behind", "unequal spans"])
 def test_training_goes_through_it_and_leaves_it_alone(case: str, mode: Mode) -> None:
     """The parameters that the float network has learn, at the pace that they would with inputs normalized outside."""
@@ -292,7 +292,7 @@ def test_a_checkpoint_holds_it(case: str) -> None:
         tensor.data = tensor.data + 1
     assert not torch.equal(other(x), qat(x))
     other.load_state_dict(qat.state_dict())
-    for mode in (Mode.FLOAT, Mode.EXACT):
+    for mode in (Mode.FLOAT, Mode.QUANTIZED):
         for network in (qat, other):
             qtorch.set_mode(network, mode)
         assert torch.equal(other(x), qat(x))
@@ -316,13 +316,13 @@ def test_post_training_steps_take_it() -> None:
             torch.testing.assert_close(equalize(net, x[:1])(x), expected, rtol=1e-4, atol=1e-5)
         qat = qtorch.prepare(net, x[:1], QuantizationConfig(weight_bits=4)).eval()
         qtorch.calibrate(qat, [x])
-        qtorch.set_mode(qat, Mode.EXACT)
+        qtorch.set_mode(qat, Mode.QUANTIZED)
         before = (qat(x) - expected).square().mean().item()
         rounded = round_adaptively(qat, [x], steps=200)
         assert (rounded[0].skipped == "") == (not norm.offset.any())
         assert rounded[0].learned <= rounded[0].nearest
         correct_biases(qat, [x])
-        qtorch.set_mode(qat, Mode.EXACT)
+        qtorch.set_mode(qat, Mode.QUANTIZED)
         assert (qat(x) - expected).square().mean().item() < before
         assert ops(integer_graph(qat)) == ["conv_2d", "conv_2d"]
 

@@ -35,7 +35,7 @@ def test_every_observer_calibrates_a_network(name: str, activations: str) -> Non
     config = qtorch.QuantizationConfig(observer=name, weight_observer=name, activations=activations)  # type: ignore[arg-type]
     qat, x = qtorch.prepare(net, torch.zeros(1, 3), config), torch.rand(500, 3) * 2 - 1
     qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     with torch.no_grad():
         error = (qat(x) - net(x)).pow(2).mean() / net(x).pow(2).mean()
     assert float(error) < 0.01

@@ -47,7 +47,7 @@ def measure(rank: int, meeting: str) -> None:
             qat(batch(rank))
             qtorch.calibrate(qat, [batch(rank)], together=True)
             results = [decided(qat)]
-            qtorch.set_mode(qat, Mode.FAKE)
+            qtorch.set_mode(qat, Mode.QUANTIZED)
             observe_in_training(qat, True)
             with torch.no_grad():
                 qat(3 * batch(rank))

@@ -62,7 +62,7 @@ def _exported(net: nn.Module, layers: Mapping[str, Mapping[str, Any]]) -> tuple[
     x = torch.randn(200, 4, generator=torch.Generator().manual_seed(1))
     network = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(layers=layers)).eval()
     qtorch.calibrate(network, [x])
-    qtorch.set_mode(network, Mode.EXACT)
+    qtorch.set_mode(network, Mode.QUANTIZED)
     return integer_graph(network), x
 
 

@@ -39,7 +39,7 @@ def trained(net: nn.Module, loss: Any, y: Tensor) -> tuple[QuantizedNetwork, nn.
     before = copy.deepcopy(net).eval()
     network = qtorch.prepare(net, X[:1])
     qtorch.calibrate(network, [X[:TRAINED]])
-    qtorch.set_mode(network, qtorch.Mode.FAKE)
+    qtorch.set_mode(network, qtorch.Mode.QUANTIZED)
     train(network, 20, 0.002)
     return network.eval(), before
 

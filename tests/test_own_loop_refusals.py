@@ -33,7 +33,7 @@ def prepared(net: nn.Module, *inputs: Tensor, calibrated: bool = True) -> tuple[
     network = qtorch.prepare(net, tuple(each[:1] for each in inputs))
     if calibrated:
         qtorch.calibrate(network, [inputs])
-        qtorch.set_mode(network, qtorch.Mode.FAKE)
+        qtorch.set_mode(network, qtorch.Mode.QUANTIZED)
     return network.eval(), before
 
 

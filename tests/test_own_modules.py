@@ -190,7 +190,7 @@ def test_every_output_has_figures_of_its_own() -> None:
     qat.original = copy.deepcopy(module.net)
     network = qtorch.prepare(module.net, module.example_input_array, qat.config)
     qtorch.calibrate(network, [X])
-    qtorch.set_mode(network, qtorch.Mode.FAKE)
+    qtorch.set_mode(network, qtorch.Mode.QUANTIZED)
     replace_network(module, network)
     run = Run("two", module.eval(), TwoTargets(), qat)
     bundle = make_bundle(subject_of(run), "two", ExportOptions())

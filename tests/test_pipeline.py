@@ -247,7 +247,7 @@ def test_a_restored_checkpoint_computes_quantized(fuel_out: Path) -> None:
     stages = json.loads((fuel_out / "metrics.json").read_text())["test"]
     assert figures["test_mse"] == pytest.approx(stages["qat_fake_quant"]["mse"], rel=1e-5)
     assert figures["test_mse"] != pytest.approx(stages["float"]["mse"], rel=1e-5)
-    assert {quantizer.mode for quantizer in qtorch.quantizers(module).values()} == {qtorch.Mode.FAKE}
+    assert {quantizer.mode for quantizer in qtorch.quantizers(module).values()} == {qtorch.Mode.QUANTIZED}
 
 
 def test_sine_is_checked_on_every_input(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_adaptive_poolings(call: Any, dimensions: int, activations: str) -> None
         assert all(array.dtype == np.dtype(activations) for array in codes)
         report = parity(graph, write_tflite(graph), codes, qat)
     assert report.engines["qat_network_exact"].mismatches == 0
-    qtorch.set_mode(qat, qtorch.Mode.EXACT)
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
     with torch.no_grad():
         wrong = (qat(x) - net(x)).abs().max()
     assert float(wrong) < 0.1

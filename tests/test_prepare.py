@@ -37,7 +37,7 @@ def test_float_mode_is_the_float_network_and_leaves_it_alone() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-@pytest.mark.parametrize("mode", [Mode.FAKE, Mode.EXACT])
+@pytest.mark.parametrize("mode", [Mode.QUANTIZED])
 def test_quantized_modes_stay_near_the_float_network(mode: Mode) -> None:
     torch.manual_seed(0)
     net = Functional()
@@ -70,7 +70,7 @@ def test_every_parameter_gets_a_gradient_in_every_mode(network: fx.GraphModule) 
 
 def test_fake_constants_are_the_exported_integers(network: fx.GraphModule) -> None:
     """Of weights and biases alike: what FAKE multiplies with is what the file will hold, on its grid."""
-    qtorch.set_mode(network, Mode.FAKE)
+    qtorch.set_mode(network, Mode.QUANTIZED)
     for op in (m for m in network.modules() if isinstance(m, qtorch.QuantizedOp)):
         probed: dict[str, Tensor] = {}
         row = op.row
@@ -135,7 +135,7 @@ def test_batch_norm_is_folded(
     # Training statistics are measured, in float and in FAKE mode alike, as in the network it was made from.
     assert torch.allclose(qat(x), net.train()(x), atol=1e-5)
     qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     before = qat.get_buffer("1.running_mean").clone()
     by_batch = qat(x)
     assert not torch.equal(before, qat.get_buffer("1.running_mean"))
@@ -195,7 +195,7 @@ def test_shared_modules_and_grids() -> None:
     x, y = torch.randn(9, 3, 4, 4), 5 * torch.randn(9, 3, 4, 4)
     qat = qtorch.prepare(net, (x[:1], y[:1]))
     qtorch.calibrate(qat, [(x, y)])
-    for mode in (Mode.FLOAT, Mode.FAKE, Mode.EXACT):
+    for mode in (Mode.FLOAT, Mode.QUANTIZED):
         qtorch.set_mode(qat, mode)
         for got, expected in zip(qat(x, y), net(x, y), strict=True):
             assert float((got - expected).detach().abs().max()) < 0.06 * float(expected.detach().abs().max())
@@ -214,7 +214,7 @@ def test_layer_norm_is_taken_apart() -> None:
     qat = qtorch.prepare(net, x[:1])
     assert torch.allclose(qat(x), net(x), atol=1e-5)
     qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     with torch.no_grad():
         error = (qat(x) - net(x)).pow(2).mean() / net(x).var()
     assert float(error) < 0.003
@@ -266,7 +266,7 @@ def test_pinned_weights_keep_their_codes(scales: str, weights: str) -> None:
         assert torch.equal(op.constants.integers()["weight"].codes, codes)
         assert torch.equal(op.constants.integers()["weight"].grid.scale, step)
         assert torch.allclose(op.constants.rounded()["weight"], op.get_parameter("weight"), rtol=1e-6, atol=0)
-        qtorch.set_mode(qat, Mode.FAKE)
+        qtorch.set_mode(qat, Mode.QUANTIZED)
     with torch.no_grad():
         assert torch.equal(pinned(x), other(x))
     other.load_state_dict(before)

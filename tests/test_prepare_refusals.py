@@ -142,9 +142,9 @@ def test_bad_inputs() -> None:
     with pytest.raises(BadConfiguration, match=r"\(1, 5\)"):
         qtorch.prepare(net, torch.zeros(1, 5))
     with pytest.raises(BadConfiguration, match="calibrate"):
-        qtorch.set_mode(qtorch.prepare(net, torch.zeros(1, 2)), Mode.FAKE)
+        qtorch.set_mode(qtorch.prepare(net, torch.zeros(1, 2)), Mode.QUANTIZED)
     with pytest.raises(BadConfiguration, match="prepare"):
-        qtorch.set_mode(net, Mode.FAKE)
+        qtorch.set_mode(net, Mode.QUANTIZED)
     with pytest.raises(BadConfiguration, match="batch"):
         qtorch.calibrate(qtorch.prepare(net, torch.zeros(1, 2)), [])
     with pytest.raises(NotFinite, match="calibration"):

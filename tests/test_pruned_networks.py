@@ -87,7 +87,7 @@ def test_no_order_of_parameters_matters(name: str) -> None:
         qat = qtorch.prepare(each.eval(), x[:1], config)
         qtorch.calibrate(qat, [x])
         outputs = []
-        for mode in (Mode.FAKE, Mode.EXACT):
+        for mode in (Mode.QUANTIZED,):
             qtorch.set_mode(qat, mode)
             outputs.append(qat(x))
         found.append((outputs, write_tflite(integer_graph(qat))))
@@ -105,7 +105,7 @@ def test_a_prepared_network_can_be_pruned() -> None:
     qtorch.calibrate(qat, [x])
     layer = qat.get_submodule("0")
     prune.l1_unstructured(layer, "weight", amount=0.5)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     optimizer = torch.optim.SGD(qat.parameters(), 0.01)
     for _ in range(3):
         optimizer.zero_grad()

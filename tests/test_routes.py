@@ -47,7 +47,7 @@ def calibrated(build: Callable[[], nn.Module], **options: Any) -> tuple[fx.Graph
 def test_a_mode_is_a_route(build: Callable[[], nn.Module], options: dict[str, Any], fake: str, exact: str) -> None:
     qat, _ = calibrated(build, **options)
     op = next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp))
-    names = {Mode.FLOAT: "float", Mode.CALIBRATE: "float", Mode.FAKE: fake, Mode.EXACT: exact}
+    names = {Mode.FLOAT: "float", Mode.CALIBRATE: "float", Mode.QUANTIZED: fake, Mode.QUANTIZED: exact}
     for mode, name in names.items():
         qtorch.set_mode(qat, mode)
         assert op.route is getattr(routes, f"{name}_route")
@@ -57,7 +57,7 @@ def test_a_mode_is_a_route(build: Callable[[], nn.Module], options: dict[str, An
 def test_a_flag_chooses_anew() -> None:
     qat, _ = calibrated(lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2)))
     normalized, plain = op_of(qat, "0"), op_of(qat, "3")
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     qtorch.freeze_batch_norm(qat)
     assert normalized.route is routes.fake_route
     qtorch.freeze_batch_norm(qat, False)
@@ -73,7 +73,7 @@ def test_a_scale_that_was_pinned_or_loaded_chooses_anew() -> None:
     (pinned, x), (other, _) = calibrated(DENSE), calibrated(DENSE)
     before = copy.deepcopy(other.state_dict())
     for qat in (pinned, other):
-        qtorch.set_mode(qat, Mode.FAKE)
+        qtorch.set_mode(qat, Mode.QUANTIZED)
     op, scale = op_of(pinned, "0"), op_of(pinned, "0").constants.integers()["weight"].grid.scale
     op.pin_weight(op.get_parameter("weight").detach(), 0.5 * scale)
     assert op.route is routes.fake_route
@@ -82,14 +82,14 @@ def test_a_scale_that_was_pinned_or_loaded_chooses_anew() -> None:
     with torch.no_grad():
         assert torch.equal(other(x), pinned(x))
     other.load_state_dict(before)
-    qtorch.set_mode(other, Mode.FAKE)
+    qtorch.set_mode(other, Mode.QUANTIZED)
     assert op_of(other, "0").route is routes.sum_of_products_route
 
 
 def test_the_routes_of_one_layer_agree() -> None:
     """Without gradients the fast one gives what the general one does, to the bit."""
     qat, x = calibrated(lambda: nn.Sequential(nn.Linear(4, 30), nn.ReLU()))
-    qtorch.set_mode(qat.eval(), Mode.FAKE)
+    qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
     op = op_of(qat, "0")
     with torch.no_grad():
         x = qat.get_submodule("input_1_quantizer")(x)
@@ -120,16 +120,16 @@ def test_a_constant_that_pruning_computes_is_not_left_out(role: str) -> None:
     with torch.no_grad():
         op.bias.add_(1.0)
     prune.random_unstructured(op, role, 1)
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     exact = qat(x)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     apart = (qat(x) - exact).detach().abs()
     assert float(apart.max()) <= 1.01 * float(op.output.scale)
 
 
 def test_a_range_is_followed_where_a_quantizer_itself_is_told_to() -> None:
     qat, x = calibrated(DENSE)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     qat.train()
     output = op_of(qat, "0").output
     before = float(output.scale)

@@ -33,7 +33,7 @@ def test_the_layer_with_coarse_weights_costs_most() -> None:
         assert by_name["(none)"].figures["mean"] == float(net(x).mean())
         # Looked at in float, the mode in which it was left; quantized it is what all layers cost.
         assert by_name["(none)"].figures["mean"] == float(qat(x).mean())
-        qtorch.set_mode(qat, qtorch.Mode.FAKE)
+        qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
         assert by_name["(all)"].figures["mean"] == float(qat(x).mean())
     # One at a time: what a layer costs by itself is what quantizing it alone costs.
     alone = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(layers={name: {"skip": True} for name in "04"} | {
@@ -41,7 +41,7 @@ def test_the_layer_with_coarse_weights_costs_most() -> None:
     qtorch.calibrate(alone, [x])
     for name in ("0", "4"):
         alone.get_submodule(name).rounds_output = name == "0"  # type: ignore[assignment]
-    qtorch.set_mode(alone, qtorch.Mode.FAKE)
+    qtorch.set_mode(alone, qtorch.Mode.QUANTIZED)
     alone.get_submodule("input_1_quantizer").mode = qtorch.Mode.FLOAT  # type: ignore[assignment]
     with torch.no_grad():
         assert by_name["2"].figures["mean"] == pytest.approx(float(alone.eval()(x).mean()), abs=1e-6)

@@ -123,14 +123,14 @@ def test_layers_left_in_float(make: Callable[[], nn.Module], skipped: list[str],
         assert found.integer_outputs > 0
         assert found.float_outputs > 0
     device = TFLM.run(model, codes)
-    for mode in (qtorch.Mode.FAKE, qtorch.Mode.EXACT):
+    for mode in (qtorch.Mode.QUANTIZED,):
         off = np.concatenate(
             [
                 np.abs(got.astype(np.int64) - wanted).ravel()
                 for got, wanted in zip(network_codes(qat, graph, codes, mode), device, strict=True)
             ]
         )
-        if mode is qtorch.Mode.EXACT:
+        if mode is qtorch.Mode.QUANTIZED:
             assert off.max() <= (1 if activations == "int8" else 2)
             assert np.count_nonzero(off) <= moved_by_the_order_of_sums(activations, off.size, samples=60)
         elif activations == "int8":
@@ -157,7 +157,7 @@ def test_a_tensor_brought_onto_another_grid_is_so_in_fake_mode_too() -> None:
     qat = prepared(fixed_grid, [])
     graph = integer_graph(qat)
     codes = corner_codes(graph, 300)
-    (device,), (fake,) = TFLM.run(write_tflite(graph), codes), network_codes(qat, graph, codes, qtorch.Mode.FAKE)
+    (device,), (fake,) = TFLM.run(write_tflite(graph), codes), network_codes(qat, graph, codes, qtorch.Mode.QUANTIZED)
     assert (device != fake).mean() < 0.01
 
 

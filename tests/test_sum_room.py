@@ -108,6 +108,6 @@ def test_a_layer_with_very_many_inputs_works_as_long_as_its_sums_fit() -> None:
         layer.weight.fill_(0.01)
     qat = qtorch.prepare(layer, x[:1]).eval()
     qtorch.calibrate(qat, [x])
-    for ask in (integer_graph, lambda net: qtorch.set_mode(net, qtorch.Mode.EXACT)):
+    for ask in (integer_graph, lambda net: qtorch.set_mode(net, qtorch.Mode.QUANTIZED)):
         with pytest.raises(AccumulatorOverflow, match=r"layer '0': .*fewer inputs"):
             ask(qat)

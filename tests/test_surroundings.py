@@ -79,7 +79,7 @@ def gradients(qat: nn.Module, y: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("mode", [Mode.FAKE, Mode.EXACT])
+@pytest.mark.parametrize("mode", [Mode.QUANTIZED])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_autocast_changes_nothing(name: str, mode: Mode, training: bool) -> None:
     qat, x = prepared(name)
@@ -110,7 +110,7 @@ def test_ranges_are_measured_without_autocast(name: str) -> None:
 @pytest.mark.parametrize("name", ["perceptron", "sigmoid", "softmax"])
 def test_exact_under_autocast_is_what_the_device_computes(name: str) -> None:
     qat, x = prepared(name)
-    qtorch.set_mode(qat.eval(), Mode.EXACT)
+    qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
     graph = integer_graph(qat)
     source, sink = (graph.values[names[0]].qparams for names in (graph.inputs, graph.outputs))
     assert source is not None
@@ -132,7 +132,7 @@ def test_a_float_network_keeps_its_autocast() -> None:
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.FAKE, Mode.EXACT])
+@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.QUANTIZED])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.float16, torch.bfloat16, torch.float64])
 def test_inputs_of_other_types_become_float32(dtype: torch.dtype, mode: Mode) -> None:
     torch.manual_seed(0)
@@ -153,7 +153,7 @@ def test_complex_inputs_are_refused() -> None:
         qat(x.to(torch.complex64))
 
 
-@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.CALIBRATE, Mode.FAKE, Mode.EXACT])
+@pytest.mark.parametrize("mode", [Mode.FLOAT, Mode.CALIBRATE, Mode.QUANTIZED])
 @pytest.mark.parametrize("name", ["perceptron", "image", "image, learned", "left in float"])
 def test_parameters_of_other_types_are_refused_in_words(name: str, mode: Mode) -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
@@ -169,14 +169,14 @@ def test_parameters_of_other_types_are_refused_in_words(name: str, mode: Mode) -
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_figure_follows_to_another_device(name: str) -> None:
     qat, x = prepared(name)
-    qtorch.set_mode(qat, Mode.FAKE)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     shape, records = qat(x).shape, {n: q.qparams() for n, q in qtorch.quantizers(qat).items()}
     qat.to("meta")
     for module in qat.modules():
         tensors = {k: v for k, v in vars(module).items() if isinstance(v, Tensor)}
         if not isinstance(module, Observer):
             assert {v.device.type for v in tensors.values()} <= {"meta"}, (module, tensors)
-    for mode in (Mode.FLOAT, Mode.FAKE, Mode.EXACT):
+    for mode in (Mode.FLOAT, Mode.QUANTIZED):
         qtorch.set_mode(qat, mode)
         for training in (False, True):
             y = qat.train(training)(x.to("meta").requires_grad_())
@@ -199,7 +199,7 @@ def test_random_networks_mix_no_devices() -> None:
         except BadInput:
             continue
         qat.to("meta")
-        for mode in (Mode.FLOAT, Mode.FAKE):
+        for mode in (Mode.FLOAT, Mode.QUANTIZED):
             qtorch.set_mode(qat, mode)
             found = qat(*(x.to("meta").requires_grad_() for x in data))
             outputs = found if isinstance(found, tuple) else (found,)
@@ -213,7 +213,7 @@ def test_random_networks_mix_no_devices() -> None:
 def test_what_is_known_of_a_grid_is_known_anew_after_a_move(name: str) -> None:
     """As on a device of its own: other tensors, which count their changes anew."""
     qat, x = prepared(name)
-    qtorch.set_mode(qat.eval(), Mode.FAKE)
+    qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
     before = qat(x)
     qat._apply(torch.clone)
     assert torch.equal(qat(x), before)
@@ -221,10 +221,10 @@ def test_what_is_known_of_a_grid_is_known_anew_after_a_move(name: str) -> None:
     for each in (qat, other):
         each._apply(torch.clone)
         qtorch.calibrate(each, [3 * x])
-        qtorch.set_mode(each, Mode.FAKE)
+        qtorch.set_mode(each, Mode.QUANTIZED)
     expected = qtorch.prepare(NETWORKS[name][0](), x[:1], NETWORKS[name][2]).eval()
     expected.load_state_dict(other.state_dict())
-    qtorch.set_mode(expected, Mode.FAKE)
+    qtorch.set_mode(expected, Mode.QUANTIZED)
     assert torch.equal(qat(x), other(x))
     assert torch.equal(qat(x), expected(x))
     assert not torch.equal(qat(x), before)
@@ -240,7 +240,7 @@ def test_a_compiled_network_computes_the_same(backend: str) -> None:
     qtorch.calibrate(qat, [x])
     torch._dynamo.reset()
     compiled = torch.compile(qat, backend=backend)
-    for mode in (Mode.FAKE, Mode.EXACT):
+    for mode in (Mode.QUANTIZED,):
         qtorch.set_mode(qat, mode)
         expected = qat(x)
         wanted = gradients(qat, expected)
@@ -254,7 +254,7 @@ def test_a_compiled_network_computes_the_same(backend: str) -> None:
 @pytest.mark.parametrize("name", ["perceptron", "sigmoid", "image"])
 def test_shapes_alone_pass_through(name: str) -> None:
     qat, x = prepared(name)
-    for mode in (Mode.FLOAT, Mode.FAKE, Mode.EXACT):
+    for mode in (Mode.FLOAT, Mode.QUANTIZED):
         qtorch.set_mode(qat, mode)
         with FakeTensorMode(allow_non_fake_inputs=True) as fake:
             found = qat(fake.from_tensor(x))
@@ -264,7 +264,7 @@ def test_shapes_alone_pass_through(name: str) -> None:
 @pytest.mark.parametrize("name", ["perceptron", "image", "image, int16", "image, learned"])
 def test_defaults_of_pytorch_change_nothing(name: str) -> None:
     qat, x = prepared(name)
-    qtorch.set_mode(qat.eval(), Mode.EXACT)
+    qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
     expected, records = qat(x), {n: q.qparams() for n, q in qtorch.quantizers(qat).items()}
     for switch, value, usual in (
         (torch.set_default_dtype, torch.float64, torch.float32),
@@ -275,7 +275,7 @@ def test_defaults_of_pytorch_change_nothing(name: str) -> None:
         try:
             again = qtorch.prepare(NETWORKS[name][0]().float(), x[:1], NETWORKS[name][2]).eval()
             again.load_state_dict(copy.deepcopy(qat.state_dict()))
-            qtorch.set_mode(again, Mode.EXACT)
+            qtorch.set_mode(again, Mode.QUANTIZED)
             assert torch.equal(again(x), expected)
             if value != "medium":
                 qtorch.calibrate(again, [x])

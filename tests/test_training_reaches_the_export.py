@@ -78,7 +78,7 @@ def train(qat: qtorch.QuantizedNetwork, optimizer: torch.optim.Optimizer, called
     x, y = modules.TRAIN
     qtorch.calibrate(qat, [x])
     with checked_training(qat, optimizer):
-        for mode, steps in ((qtorch.Mode.FLOAT, 60), (qtorch.Mode.FAKE, 20)):
+        for mode, steps in ((qtorch.Mode.FLOAT, 60), (qtorch.Mode.QUANTIZED, 20)):
             qtorch.calibrate(qat, [x])
             qtorch.set_mode(qat, mode)
             for _ in range(steps):
@@ -92,7 +92,7 @@ def by_callback(kind: Any) -> Any:
         torch.manual_seed(0)
         module = kind()
         path = fitted(module, folder)
-        with qtorch.in_mode(module.net, qtorch.Mode.EXACT):
+        with qtorch.in_mode(module.net, qtorch.Mode.QUANTIZED):
             return path, modules.error_of(module.net)
 
     return train
@@ -111,7 +111,7 @@ def by_command(*options: str) -> Any:
         assert command("fit", "--config", folder / "run.yaml", *options) == 0
         (path,) = folder.rglob("*.ckpt")
         run = load_run(path)
-        with qtorch.in_mode(run.module.net, qtorch.Mode.EXACT):  # type: ignore[arg-type]
+        with qtorch.in_mode(run.module.net, qtorch.Mode.QUANTIZED):  # type: ignore[arg-type]
             return path, modules.error_of(run.module.net)  # type: ignore[arg-type]
 
     return train
@@ -144,7 +144,7 @@ def test_an_optimizer_made_before_the_network_was_prepared_trains_it() -> None:
     optimizer = torch.optim.Adam(net.parameters(), 0.02)
     qat = qtorch.prepare(net, torch.zeros(1, 4))
     train(qat, optimizer, qat)
-    with qtorch.in_mode(qat, qtorch.Mode.EXACT):
+    with qtorch.in_mode(qat, qtorch.Mode.QUANTIZED):
         exact = modules.error_of(qat)
     assert exact < 0.2 * untrained_error(Plain)
     assert device_error(write_tflite(integer_graph(qat))) == pytest.approx(exact, rel=1e-4)
@@ -169,7 +169,7 @@ def test_a_network_in_ddp_trains_what_is_exported() -> None:
     again = qtorch.prepare(Plain().net, torch.zeros(1, 4))
     again.load_state_dict(wrapped.state_dict())
     assert modules.error_of(again) == modules.error_of(qat)
-    with qtorch.in_mode(again, qtorch.Mode.EXACT):
+    with qtorch.in_mode(again, qtorch.Mode.QUANTIZED):
         exact = modules.error_of(again)
     assert exact < 0.2 * untrained_error(Plain)
     assert device_error(write_tflite(integer_graph(again))) == pytest.approx(exact, rel=1e-4)
@@ -208,7 +208,7 @@ def test_every_way_in_and_out_is_one_network(way: str, tmp_path: Path, capsys: p
     fresh = type(run.module)()
     trainer = small_trainer(QuantizationAwareTraining())
     (figures,) = trainer.test(fresh, datamodule=PlainData(), ckpt_path=path, verbose=False)
-    with qtorch.in_mode(run.module.net, qtorch.Mode.FAKE):  # type: ignore[arg-type]
+    with qtorch.in_mode(run.module.net, qtorch.Mode.QUANTIZED):  # type: ignore[arg-type]
         assert figures["mse"] == pytest.approx(modules.error_of(run.module.net), rel=1e-5)  # type: ignore[arg-type]
     # Going on from there: no worse than it was.
     again = type(run.module)()
@@ -361,7 +361,7 @@ def test_learned_scales_are_trained_by_an_optimizer_from_before() -> None:
     first, second = torch.optim.Adam(net[0].parameters(), 0.01), torch.optim.Adam(net[3].parameters(), 0.01)
     qat = qtorch.prepare(net, torch.zeros(1, 4), qtorch.QuantizationConfig(scales="lsq"))
     qtorch.calibrate(qat, [modules.TRAIN[0]])
-    qtorch.set_mode(qat, qtorch.Mode.FAKE)
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
     before = {name: p.detach().clone() for name, p in qat.named_parameters() if name.endswith("scale")}
     with checked_training(qat, first, second):
         mse_loss(qat(modules.TRAIN[0]), modules.TRAIN[1]).backward()

@@ -34,7 +34,7 @@ def small(x: torch.Tensor) -> torch.fx.GraphModule:
 def test_exact_names_nan() -> None:
     x = torch.rand(8, 2)
     qat = small(x)
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     for grad in (False, True):
         with torch.set_grad_enabled(grad), pytest.raises(NotFinite, match="1 of 2 values NaN"):
             qat(torch.tensor([[NAN, 0.0]]))
@@ -45,12 +45,12 @@ def test_exact_names_nan() -> None:
     with pytest.raises(NotFinite, match="NaN"):
         qat(x)
     with pytest.raises(NotFinite, match="'bias' of a fully_connected layer"):
-        qtorch.set_mode(qat, Mode.EXACT)
+        qtorch.set_mode(qat, Mode.QUANTIZED)
 
 
 def test_exact_saturates_infinity() -> None:
     qat = small(torch.tensor([[-1.0, 2.0], [3.0, -4.0]]))
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     assert torch.equal(qat(torch.tensor([[INFINITY, -INFINITY]])), qat(torch.tensor([[1e9, -1e9]])))
 
 
@@ -74,7 +74,7 @@ def test_saturation_names_nan_and_infinity() -> None:
 def test_floats_as_far_out_as_the_kernel_is_defined(observer: str) -> None:
     qat = qtorch.prepare(nn.Sequential(nn.Flatten()), torch.zeros(1, 1, 1), QuantizationConfig(observer=observer))
     qtorch.calibrate(qat, [torch.zeros(2, 1, 1)])
-    qtorch.set_mode(qat.eval(), Mode.EXACT)
+    qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
     graph = float_interface(integer_graph(qat))
     qparams = qtorch.quantizers(qat)["input_1_quantizer"].qparams()
     x = far_values(qparams.scale[0], (300, 1, 1), np.random.default_rng(0))
@@ -110,7 +110,7 @@ def test_sums_that_could_overflow_are_refused_in_words() -> None:
     qat = qtorch.prepare(layer, x[:1]).eval()
     qtorch.calibrate(qat, [x])
     # 255 * 127 * 70,000 is 2,266,950,000.
-    for refuse in (lambda: integer_graph(qat), lambda: qtorch.set_mode(qat, Mode.EXACT)):
+    for refuse in (lambda: integer_graph(qat), lambda: qtorch.set_mode(qat, Mode.QUANTIZED)):
         with pytest.raises(AccumulatorOverflow, match="layer '0': expected accumulators up to 2147483647") as caught:
             refuse()
         assert isinstance(caught.value, BadInput)
@@ -121,7 +121,7 @@ def test_a_sum_that_overflows_is_refused_in_words() -> None:
     x = torch.rand(4, 70000)
     qat = qtorch.prepare(nn.Linear(70000, 1), x[:1]).eval()
     qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat, Mode.EXACT)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     with torch.no_grad():
         qat.get_parameter("0.weight").fill_(1.0)
     with pytest.raises(AccumulatorOverflow, match="accumulator: expected int32 values"):

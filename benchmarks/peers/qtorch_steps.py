@@ -23,4 +23,4 @@ def _prepare(mode: qtorch.Mode) -> Prepare:
 
 
 if __name__ == "__main__":
-    serve_steps({"QAT": _prepare(qtorch.Mode.FAKE), "exact": _prepare(qtorch.Mode.EXACT)})
+    serve_steps({"QAT": _prepare(qtorch.Mode.QUANTIZED)})

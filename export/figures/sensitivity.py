@@ -49,7 +49,7 @@ def _only(network: fx.GraphModule, op: QuantizedOp) -> Iterator[None]:
     """One op, what it reads and what it gives, as quantized; the rest as float, as it is before and behind."""
     own: list[nn.Module] = [op, op.output, *op.sources.values()]
     for module in own:
-        module.mode = Mode.FAKE  # type: ignore[assignment]
+        module.mode = Mode.QUANTIZED  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -94,7 +94,7 @@ def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict
         with _only(network, module):
             alone.append(cost(name, module.row.name, bits))
     none = LayerCost("(none)", "", "float", 0.0, figures(plain))
-    set_mode(network, Mode.FAKE)
+    set_mode(network, Mode.QUANTIZED)
     return [none, *sorted(alone, key=lambda layer: -layer.noise), cost("(all)", "", "")]
 
 

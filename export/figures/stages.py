@@ -86,7 +86,7 @@ def stage_figures(
     stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model, like=networks.trained)}
     if post_training is None and networks.before is not None:
         stages["qat_float"] = networks.in_float()
-    with evaluating(network), in_mode(network, Mode.FAKE):
+    with evaluating(network), in_mode(network, Mode.QUANTIZED):
         test = measured(subject, stages)
     figures = dict(test.figures)
     beside = {name: figures.pop(name) for name in ("qat_float",) if name in figures}

@@ -242,8 +242,8 @@ def _ai_edge(own_ranges: bool) -> _Ask:
 _OPINIONS: tuple[_Asked, ...] = (
     ("onnxruntime", ("onnx", "onnxruntime"), _onnx_runtime),
     ("compiled_c", (), _compiled_c),
-    ("network_exact", (), _network(Mode.EXACT)),
-    ("network_fake", (), _network(Mode.FAKE)),
+    ("network_exact", (), _network(Mode.QUANTIZED)),
+    ("network_fake", (), _network(Mode.QUANTIZED)),
     ("tensorflow_fake_quant", ("tensorflow",), _fake_quant),
     ("qtorch_float32", (), _float),
     ("litert_torch_float32", ("litert_torch",), _litert_torch),

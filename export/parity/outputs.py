@@ -283,7 +283,7 @@ def parity(
     for engine in reported_here() if reported is None else reported:
         report(engine.name, engine, expected)
     if network is not None:
-        for name, mode in (("qat_network", Mode.FAKE), ("qat_network_exact", Mode.EXACT)):
+        for name, mode in (("qat_network_exact", Mode.QUANTIZED),):
             engines[name] = EngineParity.of(torch.__version__, network_codes(network, graph, codes, mode), expected)
         exact = engines["qat_network_exact"]
         if exact.mismatches and not in_float:

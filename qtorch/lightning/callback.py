@@ -47,7 +47,7 @@ from qtorch.preparation.prepare import prepare
 __all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
 
 #: How the log says what the network computes.
-_LOGGED = {Mode.FLOAT: 0.0, Mode.FAKE: 1.0, Mode.EXACT: 2.0}
+_LOGGED = {Mode.FLOAT: 0.0, Mode.QUANTIZED: 1.0}
 
 
 class QuantizationAwareTraining(pl.Callback):
@@ -161,7 +161,7 @@ class QuantizationAwareTraining(pl.Callback):
         network = network_of(pl_module)
         if isinstance(network, QuantizedNetwork):
             require_no_contradiction(self.config.as_options(), self.chosen, network.origin.config, "the network")
-            if network.mode in (Mode.FAKE, Mode.EXACT):
+            if network.mode is Mode.QUANTIZED:
                 self.mode = network.mode
         else:
             network = prepare(network, example_of(pl_module), self.config)
@@ -224,7 +224,7 @@ class QuantizationAwareTraining(pl.Callback):
             self._calibrate(trainer, pl_module)
             rank_zero_info(f"epoch {epoch}: ranges calibrated, training quantized from here")
         before, self.mode = self.mode, self.mode_of(epoch, epochs)
-        if self.mode is Mode.EXACT and before is not Mode.EXACT:
+        if self.mode is Mode.QUANTIZED and before is not Mode.QUANTIZED:
             rank_zero_info(f"epoch {epoch}: training on the device's own integers from here")
         quantized = self.mode is not Mode.FLOAT
         if quantized and before is Mode.FLOAT:
@@ -273,7 +273,7 @@ class QuantizationAwareTraining(pl.Callback):
         """The mode of one epoch, as far as the run has come."""
         if self.began is None:
             return Mode.FLOAT
-        return Mode.EXACT if epochs.exact_after is not None and epoch >= epochs.exact_after else Mode.FAKE
+        return Mode.QUANTIZED
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -320,7 +320,7 @@ class QuantizationAwareTraining(pl.Callback):
             require_moved(network, before, f"training of {type(pl_module).__name__}")
         if self.began is None:
             rank_zero_warn("training ended before quantized training began: its ranges are calibrated, no more")
-            self.began, self.mode = trainer.current_epoch, Mode.FAKE
+            self.began, self.mode = trainer.current_epoch, Mode.QUANTIZED
             self._calibrate(trainer, pl_module)
             set_mode(network, self.mode)
         elif averages_weights(trainer) and all(q.learned == "measured" for q in quantizers(network).values()):

@@ -69,7 +69,7 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
             where="set_mode",
             expected=f"one of {', '.join(f'Mode.{each.name}' for each in Mode)}",
             got=repr(mode),
-            remedy="pass the member itself, as in qtorch.Mode.EXACT",
+            remedy="pass the member itself, as in qtorch.Mode.QUANTIZED",
         )
     if not quantizers(net):
         raise BadConfiguration(
@@ -78,10 +78,9 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
             got=type(net).__name__,
             remedy="call qtorch.prepare(net, example_input) first",
         )
-    if mode in (Mode.FAKE, Mode.EXACT):
+    if mode is Mode.QUANTIZED:
         for name, quantizer in quantizers(net).items():
             quantizer.qparams(name)
-    if mode is Mode.EXACT:
         for name, module in net.named_modules():
             if isinstance(module, QuantizedOp):
                 module.require_accumulator(name)
@@ -98,7 +97,7 @@ def in_mode(net: nn.Module, mode: Mode) -> Iterator[None]:
     """The network in ``mode`` for a block, then every part of it in whichever it was, whatever happens.
 
     Example:
-        >>> with in_mode(qat, Mode.EXACT):
+        >>> with in_mode(qat, Mode.QUANTIZED):
         ...     device_accuracy = accuracy(qat.eval(), test)
 
     Raises:

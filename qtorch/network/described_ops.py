@@ -155,7 +155,7 @@ def _is_description(described: Any) -> bool:
     return (
         isinstance(ops, list)
         and all(isinstance(line, str) for line in ops)
-        and mode in (Mode.FLOAT.value, Mode.FAKE.value, Mode.EXACT.value)
+        and mode in (Mode.FLOAT.value, Mode.QUANTIZED.value, "fake", "exact")
         and isinstance(described.get("norms_frozen"), bool)
         and isinstance(described.get("config"), dict)
     )

@@ -122,7 +122,7 @@ def _answer(network: nn.Module, inputs: list[Tensor]) -> tuple[list[Tensor], dic
     ops = network.named_modules() if measured else ()
     hooks = [op.register_forward_hook(watch(name)) for name, op in ops if isinstance(op, QuantizedOp)]
     try:
-        with torch.no_grad(), evaluating(network), in_mode(network, Mode.EXACT if measured else Mode.FLOAT):
+        with torch.no_grad(), evaluating(network), in_mode(network, Mode.QUANTIZED if measured else Mode.FLOAT):
             outputs = network(*(each.to(device) for each in inputs))
     finally:
         for hook in hooks:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
+import warnings
+from enum import Enum, EnumMeta
 from typing import Any
 
 import torch
@@ -39,17 +40,35 @@ from qtorch.surroundings import (
 __all__ = ["Mode", "Quantizer"]
 
 
-class Mode(Enum):
+class _EarlierNames(EnumMeta):
+    """Says what to write for a mode of an earlier version, and gives that."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name not in ("FAKE", "EXACT"):
+            raise AttributeError(f"Mode has no member {name!r}; it has FLOAT, CALIBRATE and QUANTIZED")
+        warnings.warn(
+            f"Mode.{name} is Mode.QUANTIZED now, the device's own integers; the earlier name goes in 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return cls["QUANTIZED"]
+
+
+class Mode(Enum, metaclass=_EarlierNames):
     """What a quantized network computes.
 
-    FLOAT: the float network it was prepared from. CALIBRATE: the same, while observers watch. FAKE: float arithmetic
-    on values rounded to their grids. EXACT: the device's own integers, with FAKE's gradients.
+    FLOAT: the float network it was prepared from. CALIBRATE: the same, while observers watch. QUANTIZED: the device's
+    own integers, with straight-through gradients.
     """
 
     FLOAT = "float"
     CALIBRATE = "calibrate"
-    FAKE = "fake"
-    EXACT = "exact"
+    QUANTIZED = "quantized"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Mode | None:
+        """What states that earlier versions saved call it."""
+        return cls.QUANTIZED if value in ("fake", "exact") else None
 
 
 class Quantizer(nn.Module):
@@ -306,7 +325,7 @@ class Quantizer(nn.Module):
             else:
                 self.observer.observe(x)
             return x
-        if self.mode is Mode.EXACT:
+        if self.mode is Mode.QUANTIZED:
             require_no_nan(x, "a tensor in EXACT mode")
         if self.learned != "measured":
             return self._learned(x)

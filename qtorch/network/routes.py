@@ -67,11 +67,9 @@ def route_of(layer: Layer, mode: Mode) -> Route:
         return skipped_route
     if layer.row.selects:
         return selecting_route
-    if mode is Mode.EXACT or layer.row.fake_exactly:
-        return exact_route
     if layer.norm is not None and not layer.norm_frozen:
         return normalizing_route
-    return sum_of_products_route if _is_sum_of_products(layer) else fake_route
+    return exact_route
 
 
 def float_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -117,7 +115,7 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     """:func:`fake_route` with a batch norm that, while it is in training, normalizes by the batch."""
     tensors = _by_role(layer, inputs)
     if not _normalizes_by_batch(layer):
-        return _fake(layer, tensors)
+        return exact_route(layer, *inputs)
     constants = {**layer.constants.unfolded(), "weight": layer.constants.fake_scaled_weight()}
     output, norm = layer.output, layer.norm
     if not _is_rounding(layer) or output.observing:

@@ -127,7 +127,7 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
     for tensor in saturated:
         warnings.warn(
-            f"saturated range: {tensor}. Remedy: train in Mode.FLOAT first, then calibrate and train on in Mode.FAKE",
+            f"saturated range: {tensor}. Remedy: train in Mode.FLOAT first, then calibrate and train in QUANTIZED",
             UserWarning,
             stacklevel=3,
         )

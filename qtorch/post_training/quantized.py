@@ -56,5 +56,5 @@ def quantize(
     inputs = data_of("calibration", calibration, inputs_taken(float_network)).inputs
     steps = PostTraining(equalize, correct_biases, round_adaptively)
     network = quantize_after_training(float_network, inputs, config, steps)
-    set_mode(network, Mode.EXACT)
+    set_mode(network, Mode.QUANTIZED)
     return network.eval()

@@ -79,7 +79,7 @@ def run_side_by_side(
     mode = next(iter(quantizers(qat).values())).mode
     sides = _Side(qat, inputs), _Side(reference, inputs)
     set_mode(reference, Mode.FLOAT)
-    set_mode(qat, Mode.FAKE)
+    set_mode(qat, Mode.QUANTIZED)
     try:
         visited = sum(_visited(qat, node) is not None for node in nodes)
         with evaluating(qat), evaluating(reference), stage(words, visited) as progress:

@@ -44,7 +44,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
         >>> qat = prepare(net, torch.zeros(1, 3, 8, 8))
         >>> calibrate(qat, [torch.rand(100, 3, 8, 8)])
-        >>> set_mode(qat, Mode.FAKE)      # now train it like any module
+        >>> set_mode(qat, Mode.QUANTIZED)      # now train it like any module
 
     Args:
         net: a plain module; its layers and functions must stand in a row. Of a compiled, DataParallel or DDP-wrapped
