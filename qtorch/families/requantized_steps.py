@@ -26,24 +26,25 @@ from qtorch.numbers.fixedpoint import Multiplier
 from qtorch.numbers.grid import Grid
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 
-__all__ = ["EXACT_AT_ONCE", "requantized", "step_limits", "within"]
+__all__ = ["EXACT_AT_ONCE", "half_away", "requantized", "rounded", "step_limits", "within"]
 
 #: Below it a whole number's product with any factor of 31 bits, and what is added to round it, is exact in float64.
 EXACT_AT_ONCE = 2**21
 
 
-def requantized(x: Tensor, multiplier: Multiplier, reach: int) -> Tensor:
+def requantized(x: Tensor, multiplier: Multiplier, at_once: bool) -> Tensor:
     """:func:`qtorch.numbers.fixedpoint.requantize` with two roundings, float64; no gradient.
 
     Args:
-        x: whole numbers, float32 or float64.
+        x: whole numbers below 2**31, float32 or float64.
         multiplier: broadcast against ``x``, on its device.
-        reach: no ``x`` is further from zero; below 2**31.
+        at_once: whether every ``x`` is below :data:`EXACT_AT_ONCE`, or such a number times a power of two that is at
+            most 2**20.
     """
     mantissa, shift = multiplier.mantissa.to(torch.float64), multiplier.shift
     x, exponent = x.to(torch.float64), (-shift).clamp_min(0)
     nudge = _power_of_two(-1 - exponent) * (exponent > 0)
-    if reach < EXACT_AT_ONCE:
+    if at_once:
         p = x * (mantissa * _power_of_two(shift - 31))
     else:
         upper = torch.floor(mantissa * 2.0**-15)
@@ -77,27 +78,49 @@ def step_limits(activation: str, grid: Grid) -> tuple[Tensor, Tensor]:
 
 class _Within(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, steps: Tensor, low: Tensor, high: Tensor, factor: Tensor) -> Tensor:
+    def forward(ctx: Any, real: Tensor, steps: Tensor, low: Tensor, high: Tensor) -> Tensor:
         held = steps.clamp(low, high)
-        ctx.save_for_backward(held == steps, factor)
+        ctx.save_for_backward(held == steps)
         return held.to(torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        inside, factor = ctx.saved_tensors
-        return grad * inside * factor, None, None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return grad * ctx.saved_tensors[0], None, None, None
 
 
-def within(x: Tensor, steps: Tensor, limits: tuple[Tensor, Tensor], factor: Tensor) -> Tensor:
-    """``steps`` between ``limits``, float32, with a gradient for the ``x`` that they were computed from.
-
-    It is ``factor`` where a step lies between the limits before it is held there, and else zero.
+def within(real: Tensor, steps: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
+    """``steps`` between ``limits``, float32, with the gradient of ``real``, and none where they are held there.
 
     Args:
-        x: of the result's shape.
+        real: what the steps were rounded from, in the output's steps and differentiable; nobody reads its values.
         steps: whole numbers, float64.
         limits: float64 ``[]``.
-        factor: float32, broadcast.
     """
-    y: Tensor = _Within.apply(x, steps, *limits, factor)
+    y: Tensor = _Within.apply(real, steps, *limits)
     return y
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, real: Tensor, steps: Tensor) -> Tensor:
+        return steps.to(torch.float32, copy=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def rounded(real: Tensor, steps: Tensor) -> Tensor:
+    """:func:`within` for what can't leave its grid, a mean or what lies between two numbers."""
+    y: Tensor = _Rounded.apply(real, steps)
+    return y
+
+
+def half_away(magnitude_of: Tensor, divisor: Tensor) -> Tensor:
+    """``magnitude_of / divisor`` to the nearest whole number, ties away from zero; of whole numbers, same type.
+
+    Exact where the type holds the numbers and the quotient lies 1 / divisor away from any whole number that it is not:
+    ``divisor * quotient`` below 2**24 (float32) or 2**53.
+    """
+    halves = torch.floor(divisor * 0.5)
+    return magnitude_of.abs().add_(halves).div_(divisor).floor_().mul_(torch.sign(magnitude_of))

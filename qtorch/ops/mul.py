@@ -52,15 +52,13 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
-    """``reference`` in float64: int8 steps have products below 2**16, int16 codes of at most 2**30."""
+    """``reference`` in floating point: products of int8 steps stay below 2**16, those of int16 codes up to 2**30."""
     factor, output = _factor(grids), grids["output"]
-    if output.dtype == "int8":
-        products, reach = steps["input"] * steps["other"], 2**16
-    else:
-        products, reach = steps["input"].to(torch.float64) * steps["other"], 2**30
+    narrow = output.dtype == "int8"
+    products = (steps["input"] if narrow else steps["input"].to(torch.float64)) * steps["other"]
     with torch.no_grad():
-        scaled = requantized(products, quantize_multiplier(factor), reach)
-    return within(products, scaled, step_limits(attrs["activation"], output), factor.to(torch.float32))
+        scaled = requantized(products, quantize_multiplier(factor), at_once=narrow)
+    return within(products * factor.to(torch.float32), scaled, step_limits(attrs["activation"], output))
 
 
 def kernel(operands: Operands) -> KernelCall:
