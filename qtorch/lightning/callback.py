@@ -1,4 +1,4 @@
-"""Quantization-aware training as a Lightning callback: float first, then calibration, fake quantization, exact mode."""
+"""Quantization-aware training as a Lightning callback: float first, then calibration, then the device's integers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qtorch.lightning.networks import (
     require_no_contradiction,
     require_still_prepared,
 )
-from qtorch.lightning.phases import Epochs, Phases, Point
+from qtorch.lightning.phases import Epochs, Phases, Point, forget_exact_after
 from qtorch.lightning.replacing import replace_network
 from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
 from qtorch.lightning.steps.training_inputs import training_inputs
@@ -55,8 +55,7 @@ class QuantizationAwareTraining(pl.Callback):
 
     The network is prepared before the optimizer is made and keeps its parameters, so nothing is swapped in the middle
     of a fit. At the first quantized epoch the ranges are measured on all training data. Early stopping in float
-    training begins quantized training early instead of ending the run. The log has ``qat_mode``: 0 float, 1 fake
-    quantization, 2 the device's own integers.
+    training begins quantized training early instead of ending the run. The log has ``qat_mode``: 0 float, 1 quantized.
 
     Points in time are epochs (whole numbers) or shares of all epochs (0.0 to 1.0).
 
@@ -64,7 +63,6 @@ class QuantizationAwareTraining(pl.Callback):
         start: when float training ends.
         freeze_observers: until when ranges go on following the activations; ``None``: they stay as calibrated.
         freeze_batch_norm: from when batch norms use their running statistics as the device does; ``None``: never.
-        exact_after: from when the forward pass computes the device's own integers; ``None``: never in training.
         calibration_batches: how many batches of training data ranges are measured on; ``None``: all.
         quantization: see :class:`qtorch.QuantizationConfig`.
 
@@ -77,11 +75,12 @@ class QuantizationAwareTraining(pl.Callback):
         start: Point = 0.6,
         freeze_observers: Point | None = None,
         freeze_batch_norm: Point | None = 0.8,
-        exact_after: Point | None = None,
+        *,
         calibration_batches: int | None = None,
         **quantization: Any,
     ) -> None:
-        self.phases = Phases(start, freeze_observers, freeze_batch_norm, exact_after)
+        forget_exact_after(quantization, stacklevel=2)
+        self.phases = Phases(start, freeze_observers, freeze_batch_norm)
         if calibration_batches is not None and calibration_batches < 1:
             raise BadConfiguration(
                 where="qat.calibration_batches",
@@ -223,10 +222,8 @@ class QuantizationAwareTraining(pl.Callback):
             self._end_float_training(trainer)
             self._calibrate(trainer, pl_module)
             rank_zero_info(f"epoch {epoch}: ranges calibrated, training quantized from here")
-        before, self.mode = self.mode, self.mode_of(epoch, epochs)
-        if self.mode is Mode.QUANTIZED and before is not Mode.QUANTIZED:
-            rank_zero_info(f"epoch {epoch}: training on the device's own integers from here")
-        quantized = self.mode is not Mode.FLOAT
+        before, self.mode = self.mode, Mode.FLOAT if self.began is None else Mode.QUANTIZED
+        quantized = self.mode is Mode.QUANTIZED
         if quantized and before is Mode.FLOAT:
             self._first_batch.watch(network)
         set_mode(network, self.mode)
@@ -268,12 +265,6 @@ class QuantizationAwareTraining(pl.Callback):
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
-
-    def mode_of(self, epoch: int, epochs: Epochs) -> Mode:
-        """The mode of one epoch, as far as the run has come."""
-        if self.began is None:
-            return Mode.FLOAT
-        return Mode.QUANTIZED
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
