@@ -25,7 +25,8 @@ class Phases:
     Attributes:
         start: float training ends, ranges are calibrated, quantized training begins.
         freeze_observers: ranges stop following the activations; ``None``: at the start, where they were calibrated.
-        freeze_batch_norm: batch norms use their running statistics, as the device does; ``None``: never in training.
+        freeze_batch_norm: batch norms use their running statistics, as the device does, and every value in training is
+            the device's from here on; ``None``: never in training. A share leaves the last epoch to this at least.
 
     Raises:
         BadConfiguration: a share outside [0, 1], a negative epoch, or points that contradict each other as far as can
@@ -96,7 +97,10 @@ class Phases:
             epoch = later[name] = None if point is None else resolve(point)
             if epoch is not None and epoch < start and isinstance(point, int):
                 self._contradiction(name, f"epoch {epoch}", f"epoch {start}")
-        return Epochs(start, later["freeze_observers"] or start, later["freeze_batch_norm"])
+        frozen = later["freeze_batch_norm"]
+        if frozen is not None and isinstance(self.freeze_batch_norm, float):
+            frozen = max(start, min(frozen, total - 1))
+        return Epochs(start, later["freeze_observers"] or start, frozen)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,27 @@ class Epochs:
     start: int
     freeze_observers: int
     freeze_batch_norm: int | None
+
+    def said_of_quantized(self, epoch: int, normalized: bool) -> str:
+        """What quantized training computes, which begins in ``epoch``; ``normalized``: the network has batch norms."""
+        if not normalized:
+            return "every value is the device's"
+        if self.freeze_batch_norm is None:
+            return (
+                "batch norms normalize by the batch to the end (qat.freeze_batch_norm: null), which no device does: "
+                "values in training are not the device's, those in validation, test and export are"
+            )
+        if epoch >= self.freeze_batch_norm:
+            return "batch norms freeze at once"
+        return f"until epoch {self.freeze_batch_norm}, batch norms are not frozen and normalize by the batch"
+
+    def said_of_early_end(self) -> str:
+        """What training was that ended in quantized training, with batch norms that were to be frozen later."""
+        return (
+            f"training ended before epoch {self.freeze_batch_norm}, in which batch norms were to freeze: they "
+            "normalized by the batch, and no value in training was the device's. Remedy: more epochs, or a lower "
+            "qat.freeze_batch_norm"
+        )
 
 
 def said_of_exact_after(value: Any) -> str:
