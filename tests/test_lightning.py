@@ -178,8 +178,8 @@ def test_best_checkpoint_predicts_tests_and_exports(tmp_path: Path) -> None:
     assert torch.equal(torch.cat(predictions), expected)  # type: ignore[arg-type]
     bundle = make_bundle(subject_of(run), "small", ExportOptions())
     figures = bundle.metrics["test"]
-    assert set(figures) == {"float", "ptq_int8", "qat_fake_quant", "qat_int8"}
-    assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_fake_quant"]["error"], rel=1e-3)
+    assert set(figures) == {"float", "ptq_int8", "qat_network", "qat_int8"}
+    assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_network"]["error"], rel=1e-3)
     assert figures["qat_int8"]["error"] != figures["float"]["error"]
 
 

@@ -53,7 +53,7 @@ def test_artefacts_and_figures(fuel_out: Path) -> None:
     assert {p.name for p in fuel_out.iterdir()} == FILES
     metrics = json.loads((fuel_out / "metrics.json").read_text())
     assert metrics["data"] == {"source": "synthetic", "rows": 638, "dropped": 0, "train": 446, "test": 192}
-    stages = ["linear_regression", "float", "ptq_int8", "qat_fake_quant", "qat_int8"]
+    stages = ["linear_regression", "float", "ptq_int8", "qat_network", "qat_int8"]
     assert list(metrics["test"]) == stages
     for figures in metrics["test"].values():
         assert set(figures) == {"mse", "mae", "rmse", "r2"}
@@ -243,7 +243,7 @@ def test_a_restored_checkpoint_computes_quantized(fuel_out: Path) -> None:
     )
     (figures,) = trainer.test(module, datamodule=FuelData(), ckpt_path=fuel_out / "fuel.ckpt", verbose=False)
     stages = json.loads((fuel_out / "metrics.json").read_text())["test"]
-    assert figures["test_mse"] == pytest.approx(stages["qat_fake_quant"]["mse"], rel=1e-5)
+    assert figures["test_mse"] == pytest.approx(stages["qat_network"]["mse"], rel=1e-5)
     assert figures["test_mse"] != pytest.approx(stages["float"]["mse"], rel=1e-5)
     assert {quantizer.mode for quantizer in qtorch.quantizers(module).values()} == {qtorch.Mode.QUANTIZED}
 

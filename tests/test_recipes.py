@@ -51,9 +51,9 @@ def test_a_recipe_trains_and_exports(config: Path, tmp_path: Path) -> None:
     arguments += ["--export.onnx", str(second).lower()]
     assert main(task, data, config, [*arguments, *small, "--out", str(out)]) == 0
     parity = json.loads((out / "parity.json").read_text())
-    assert {"tflm", "qat_network_exact"} <= set(parity["judges"])
-    assert parity["engines"]["qat_network_exact"]["mismatches"] == parity["engines"]["tflm"]["mismatches"] == 0
+    assert {"tflm", "qat_network"} <= set(parity["judges"])
+    assert parity["engines"]["qat_network"]["mismatches"] == parity["engines"]["tflm"]["mismatches"] == 0
     assert ("onnxruntime" in parity["engines"]) == second
     test = json.loads((out / "metrics.json").read_text())["test"]
-    assert {"float", "ptq_int8", "qat_fake_quant", "qat_int8"} <= set(test)
+    assert {"float", "ptq_int8", "qat_network", "qat_int8"} <= set(test)
     assert set(test["qat_int8"]) >= set(task.columns)
