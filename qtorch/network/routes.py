@@ -196,7 +196,10 @@ def _on_grid(layer: Layer, y: Any) -> Any:
 
 def _normalizes_by_batch(layer: Layer) -> bool:
     # Read at every call: training loops put single batch norms into evaluation, which their layers are not told.
-    return layer.norm is not None and layer.norm.training and not layer.norm_frozen
+    if layer.norm is None or not layer.norm.training or layer.norm_frozen:
+        return False
+    layer.constants.normalized_by_batch = True
+    return True
 
 
 def _normalized(layer: Layer, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
