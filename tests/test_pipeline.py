@@ -78,9 +78,7 @@ def test_the_same_seed_gives_the_same_bytes(fuel_out: Path, tmp_path: Path) -> N
 
 
 def test_name_and_float_interface(tmp_path: Path) -> None:
-    assert (
-        run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32", "--qat.exact_after", "0.8") == 0
-    )
+    assert run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32") == 0
     names = {p.name for p in (tmp_path / "o").iterdir()}
     assert "class_model.tflite" in names
     assert "AddQuantize" in (tmp_path / "o" / "class_model_op_resolver.h").read_text()

@@ -46,7 +46,7 @@ def test_a_recipe_trains_and_exports(config: Path, tmp_path: Path) -> None:
     data, task = (only(config.parent.name, name, base) for name, base in (("data", ArrayDataModule), ("model", Task)))
     accepted = inspect.signature(data).parameters
     small = [part for name, n in SMALL.items() if name in accepted for part in (f"--data.{name}", str(n))]
-    arguments = ["--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false", "--qat.exact_after", "3"]
+    arguments = ["--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false"]
     out, second = tmp_path / "out", onnx_available()
     arguments += ["--export.onnx", str(second).lower()]
     assert main(task, data, config, [*arguments, *small, "--out", str(out)]) == 0

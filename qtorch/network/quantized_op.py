@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.families.accumulator import require_room
@@ -51,6 +50,7 @@ class QuantizedOp(nn.Module):
             of this module, ``log_weight_scale`` among them where the weight's scale is learned.
         rounds_output: of a layer left in float32, whether its result is brought onto a grid; not if only other such
             layers read it.
+        takes_reals: of such a layer, which inputs are on no grid either, by role.
     """
 
     def __init__(
@@ -86,29 +86,22 @@ class QuantizedOp(nn.Module):
         grid = self.constants.weight_grid
         if grid is not None and learns_scale(self.config):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
-        self.rounds_output = True
+        self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
         self.choose_route()
         if owned:
             self.quantizer = output
 
     def forward(self, *inputs: Tensor) -> Any:
-        """The op on real tensors whose values, in FAKE and EXACT, lie on their quantizers' grids.
+        """The op on real tensors (FLOAT, CALIBRATE), or on tensors in steps of their quantizers' grids (QUANTIZED).
 
-        But for FLOAT, autocast does not reach inside, and a compiler leaves the arithmetic as it is.
+        But for FLOAT, autocast does not reach inside.
 
         Raises:
             BadConfiguration: a parameter is not float32.
-            NotFinite: EXACT, and a constant is NaN.
-            AccumulatorOverflow: EXACT, and a sum leaves its integer type.
         """
         if self._mode is Mode.FLOAT or undisturbed():
             return self.route(self, *inputs)
-        if is_compiling():
-            return torch.compiler.disable(self._shielded)(*inputs)
-        return self._shielded(*inputs)
-
-    def _shielded(self, *inputs: Tensor) -> Any:
         with without_autocast(inputs[0]):
             return self.route(self, *inputs)
 
