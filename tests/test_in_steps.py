@@ -8,10 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import qtorch
 from qtorch.network.axis_order import from_device
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.routes import twice_route
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.ops import ROWS
@@ -166,3 +169,20 @@ def test_tables_without_numbers_have_their_shapes(name: str) -> None:
     tables = tables_of(ROWS[name], {"alpha": 0.1}, grid, grid)
     assert [t.shape for t in tables] == [(257,), (257,)]
     assert looked_up(torch.ones(3, 2, device="meta"), tables, grid.zero_point).shape == (3, 2)
+
+
+@pytest.mark.parametrize("layer", [nn.AvgPool1d(2), nn.PReLU(4)])
+def test_rows_of_images_take_lines(layer: nn.Module) -> None:
+    """As a network has them: ``[N, C, L]``."""
+    torch.manual_seed(0)
+    x = torch.randn(8, 4, 6)
+    net = qtorch.prepare(nn.Sequential(nn.Conv1d(4, 4, 1), layer), x)
+    qtorch.calibrate(net, [x])
+    qtorch.set_mode(net, qtorch.Mode.QUANTIZED)
+    trained = net(x)
+    assert trained.requires_grad
+    for module in net.modules():
+        if isinstance(module, QuantizedOp) and module.row.in_steps:
+            module.route = twice_route
+    with torch.no_grad():
+        assert torch.equal(trained, net(x))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -202,9 +202,15 @@ class Sample:
 #: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
 Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
 
-#: (attrs, steps by role, grids by role with the output's) -> the output's steps, with gradients. Steps are codes less
-#: the zero point, float32 whole numbers within their grid, axes as ``Row.forward`` has them.
-InSteps = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid]], Tensor]
+
+class InSteps(Protocol):
+    """What quantized training computes on steps, with gradients."""
+
+    def __call__(self, attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+        """The output's steps, from steps by role, and grids by role with the output's.
+
+        Steps are codes less the zero point, float32 whole numbers within their grid, axes as ``Row.forward`` has them.
+        """
 
 
 def any_order(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
