@@ -24,7 +24,8 @@ def rescaling_by(multiplier: Multiplier) -> Rescaling:
     """Of an integer multiplier, any shape, whose mantissa need not have 31 bits."""
     mantissa, shift = multiplier
     inner = _power_of_two(shift - 1) * (shift < 0)
-    return Rescaling(mantissa.to(torch.float64) * _power_of_two(shift - 31), inner, inner + 0.5)
+    factor = mantissa.to(torch.float64) * _power_of_two(shift - 31)
+    return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
 
 
 def _power_of_two(exponent: Tensor) -> Tensor:

@@ -165,7 +165,6 @@ ROW = Row(
     samples=lambda: pooling_samples(4),
     c=pooling_kernel("average_pool_2d_s8"),
     in_steps=in_steps,
-    fake_exactly=True,
     channels_last=True,
     sums=sums,
     homogeneous=homogeneous_within_channels,

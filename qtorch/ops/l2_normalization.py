@@ -122,7 +122,6 @@ ROW = Row(
     c=kernel,
     in_steps=in_steps,
     most_axes=4,
-    fake_exactly=True,
     transposed=last_axis_stays,
     sums=sums,
     remedies={

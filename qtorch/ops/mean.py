@@ -173,7 +173,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     in_steps=in_steps,
-    fake_exactly=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "keep_dims": True},
     sums=sums,

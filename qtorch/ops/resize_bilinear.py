@@ -187,7 +187,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     in_steps=in_steps,
-    fake_exactly=True,
     channels_last=True,
     homogeneous=homogeneous_within_channels,
 )
