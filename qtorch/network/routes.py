@@ -7,6 +7,7 @@ FLOAT and CALIBRATE a route takes and gives real tensors; in QUANTIZED tensors i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -167,7 +168,9 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
     steps, grids = layer.constants.in_steps()
     grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
     assert layer.row.in_steps is not None
-    return layer.row.in_steps(layer.attrs, {**_by_role(layer, inputs), **steps}, grids)
+    arithmetic = partial(layer.row.in_steps, layer.attrs, grids=grids)
+    y: Tensor = _on_images(layer, arithmetic, {**_by_role(layer, inputs), **steps})
+    return y
 
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -185,11 +188,16 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
     """The op's float arithmetic alone, on PyTorch's axis order: no batch norm and no grid."""
+    return _on_images(layer, partial(layer.row.forward, attrs), tensors)
+
+
+def _on_images(layer: Layer, arithmetic: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor]) -> Any:
+    """``arithmetic`` on tensors of the rank that the row wants."""
     if not layer.row.channels_last:
-        return layer.row.forward(attrs, tensors)
+        return arithmetic(tensors)
     rank = tensors["input"].dim()
     lifted = {r: to_image(t) if r in layer.sources else lift_weight(t) for r, t in tensors.items()}
-    return from_image(layer.row.forward(attrs, lifted), rank)
+    return from_image(arithmetic(lifted), rank)
 
 
 def _by_role(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
