@@ -75,6 +75,7 @@ class LayerConstants:
     Attributes:
         weight_grid: of the weight, where there is one that sums of products are made with; else ``None``.
         trained_as_they_are: whether all constants are parameters, and nothing is folded into them.
+        normalized_by_batch: whether the batch norm has normalized by a batch in quantized training.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class LayerConstants:
     ) -> None:
         self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
         self.sources, self.output, self.norm, self.front = sources, output, norm, front
+        self.normalized_by_batch = False
         bare = norm is None and front is None
         self.trained_as_they_are = bare and all(role in holder._parameters for role in roles)
         self.weight_grid: WeightGrid | None = None
