@@ -157,8 +157,10 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
         return twice_route(layer, *inputs)
     steps, grids = layer.constants.in_steps()
     grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
-    assert layer.row.in_steps is not None
-    return layer.row.in_steps(layer.attrs, {**_by_role(layer, inputs), **steps}, grids)
+    in_steps = layer.row.in_steps
+    assert in_steps is not None
+    y: Tensor = _as_image(layer, {**_by_role(layer, inputs), **steps}, lambda t: in_steps(layer.attrs, t, grids))
+    return y
 
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -176,11 +178,16 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
     """The op's float arithmetic alone, on PyTorch's axis order: no batch norm and no grid."""
+    return _as_image(layer, tensors, lambda each: layer.row.forward(attrs, each))
+
+
+def _as_image(layer: Layer, tensors: Mapping[str, Tensor], function: Callable[[Mapping[str, Tensor]], Any]) -> Any:
+    """A function of tensors by role, which of rows of images are given to it as such, whatever their rank."""
     if not layer.row.channels_last:
-        return layer.row.forward(attrs, tensors)
+        return function(tensors)
     rank = tensors["input"].dim()
     lifted = {r: to_image(t) if r in layer.sources else lift_weight(t) for r, t in tensors.items()}
-    return from_image(layer.row.forward(attrs, lifted), rank)
+    return from_image(function(lifted), rank)
 
 
 def _by_role(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
