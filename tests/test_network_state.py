@@ -187,6 +187,8 @@ def test_pickled_and_copied_networks_compute_the_same(quantization: str) -> None
         assert not again.training
         assert again.ops == qat.ops
         assert torch.equal(quantized(again), quantized(qat))
+        # Recorded for a gradient too, where the figures of all layers are worked out at once.
+        assert torch.equal(again(X), qat(X))
         # None of its weights is another's.
         with torch.no_grad():
             next(again.parameters()).zero_()
