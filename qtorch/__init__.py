@@ -1,7 +1,7 @@
 """Quantization-aware training whose numbers are the device's numbers.
 
-``prepare`` a plain ``nn.Module``, ``calibrate`` it on data, ``set_mode`` to FAKE or EXACT, train, and hand it to
-``export``; ``quantize`` does without training. Training loops for Lightning stand in :mod:`qtorch.lightning`, which
+``prepare`` a plain ``nn.Module``, ``calibrate`` it on data, ``set_mode`` to QUANTIZED, train, freeze its batch norms, train
+on, and hand it to ``export``; ``quantize`` does without training. Training loops for Lightning stand in :mod:`qtorch.lightning`, which
 this package does not import.
 """
 
