@@ -16,8 +16,10 @@ from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.routes import float_op, route_of
 from qtorch.network.weight_grid import learns_scale
+from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
+from qtorch.row.steps_by_table import StepTables, tables_of
 from qtorch.surroundings import undisturbed, without_autocast, without_values
 
 __all__ = ["QuantizedOp"]
@@ -88,6 +90,7 @@ class QuantizedOp(nn.Module):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
         self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
+        self._tables: tuple[tuple[Grid, Grid], tuple[int, ...], StepTables] | None = None
         self.choose_route()
         if owned:
             self.quantizer = output
@@ -104,6 +107,17 @@ class QuantizedOp(nn.Module):
             return self.route(self, *inputs)
         with without_autocast(inputs[0]):
             return self.route(self, *inputs)
+
+    def tables(self) -> StepTables:
+        """Values and slopes of a function of one code; made again when a grid has changed."""
+        grids = (self.sources["input"].grid, self.output.grid)
+        versions = tuple(figure._version for grid in grids for figure in (grid.scale, grid.zero_point))
+        same = self._tables is not None and all(
+            a is b for x, y in zip(self._tables[0], grids, strict=True) for a, b in zip(x[:2], y[:2], strict=True)
+        )
+        if self._tables is None or not same or self._tables[1] != versions:
+            self._tables = (grids, versions, tables_of(self.row, self.attrs, *grids))
+        return self._tables[2]
 
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
@@ -218,6 +232,8 @@ class QuantizedOp(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
+        # Tensors of a copy count their changes anew.
+        self._tables = None
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

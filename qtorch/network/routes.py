@@ -26,6 +26,7 @@ from qtorch.numbers.rescaling import rescaling, rescaling_of_16_bits
 from qtorch.numbers.straight_through import replace_value
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
+from qtorch.row.steps_by_table import StepTables, looked_up
 from qtorch.surroundings import without_values
 
 __all__ = ["Layer", "Route", "float_op", "route_of"]
@@ -44,6 +45,9 @@ class Layer(Protocol):
     constants: LayerConstants
     rounds_output: bool
     takes_reals: frozenset[str]
+
+    def tables(self) -> StepTables:
+        """Values and slopes of a function of one code."""
 
     @property
     def output(self) -> Quantizer:
@@ -72,7 +76,14 @@ def route_of(layer: Layer, mode: Mode) -> Route:
         return selecting_route
     if layer.constants.weight_grid is not None:
         return sums_route if layer.norm is None or layer.norm_frozen else normalizing_route
-    return twice_route
+    if _is_plain(layer) and layer.row.by_table and layer.sources["input"].learned == "measured":
+        return looked_up_route
+    return stepwise_route if _is_plain(layer) and layer.row.in_steps is not None else twice_route
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether rounding to the output's grid has the gradient that rows know of."""
+    return layer.output.learned == "measured" and layer.output.config.gradient == "clipped"
 
 
 def float_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -135,29 +146,32 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
 
 def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
     """What depends on one code alone, from a table."""
-    return layer.tables().looked_up(x)
+    if layer.output.follows or without_values(x):
+        return twice_route(layer, x)
+    return looked_up(x, layer.tables(), layer.sources["input"].zero_point)
 
 
-def stepwise_route(layer: Layer, *inputs: Tensor) -> Any:
+def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
     """The row's own arithmetic on steps."""
+    if layer.output.follows:
+        return twice_route(layer, *inputs)
     steps, grids = layer.constants.in_steps()
-    tensors = {**_by_role(layer, inputs), **steps}
     grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
     assert layer.row.in_steps is not None
-    return layer.row.in_steps(layer.attrs, tensors, grids)
+    return layer.row.in_steps(layer.attrs, {**_by_role(layer, inputs), **steps}, grids)
 
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
     """The integers of the row's reference, with the gradients of its float arithmetic: both are computed."""
     if without_values(inputs[0]):
+        # Integers are values; of what has none, the shape is all there is to compute.
         return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})
-    integers = _integers(layer, _by_role(layer, inputs))
-    if not torch.is_grad_enabled():
-        return integers
+    if not (torch.is_grad_enabled() or layer.output.follows):
+        return _integers(layer, _by_role(layer, inputs))
     steps, grids = layer.constants.in_steps()
     constants = {role: each * grids[role].scale for role, each in steps.items()}
     y = _each(layer.output.steps_of, float_op(layer, layer.attrs, {**_reals(layer, inputs), **constants}))
-    return replace_value(y, integers)
+    return replace_value(y, _integers(layer, _by_role(layer, inputs)))
 
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
