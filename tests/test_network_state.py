@@ -204,14 +204,14 @@ def test_a_mode_for_a_block_is_put_back_whatever_happens() -> None:
     qtorch.set_mode(qat, Mode.QUANTIZED)
 
     def interrupted() -> None:
-        with qtorch.in_mode(qat, Mode.QUANTIZED):
-            assert qat.mode is Mode.QUANTIZED
+        with qtorch.in_mode(qat, Mode.FLOAT):
+            assert qat.mode is Mode.FLOAT
             raise KeyError
 
     with pytest.raises(KeyError):
         interrupted()
     assert {module.mode for module in qat.modules() if hasattr(module, "mode")} == {Mode.QUANTIZED}
-    assert "mode=FAKE, calibrated" in str(qat)
+    assert "mode=QUANTIZED, calibrated" in str(qat)
 
 
 def test_frozen_batch_norms_are_saved() -> None:
