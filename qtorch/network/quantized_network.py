@@ -108,6 +108,7 @@ class QuantizedNetwork(CapturedNetwork):
         self.register_load_state_dict_post_hook(_require_answer)
 
     def _find_sums(self) -> None:
+        """A copy's are its own."""
         self._sum_ops = tuple(op for op in self.modules() if isinstance(op, QuantizedOp) and op.has_weight)
         self._together = Together(())
 
@@ -369,8 +370,8 @@ class QuantizedNetwork(CapturedNetwork):
         copied._expected_answer = None
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
-        copied._find_sums()
         copied._constant_buffers = self._constant_buffers
+        copied._find_sums()
         return copied
 
     def __reduce__(self) -> Any:
