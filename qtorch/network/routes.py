@@ -18,10 +18,11 @@ from qtorch.network.axis_order import from_device, from_image, lift_weight, to_d
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
-from qtorch.network.sum_constants import SumConstants, rescaled_anew, sum_constants
+from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
 from qtorch.network.summing import require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
+from qtorch.numbers.linear_in_steps import SharedFigures, linear_in_steps
 from qtorch.numbers.straight_through import replace_value
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
@@ -45,7 +46,9 @@ class Layer(Protocol):
     rounds_output: bool
     takes_reals: frozenset[str]
     #: What sums of products are made with in this step, where the network has worked it out.
-    made_constants: SumConstants | None
+    figures: SharedFigures | None
+    #: Whether the op is nothing but a matrix product whose rounding has the usual gradient.
+    is_linear: bool
 
     def tables(self) -> StepTables:
         """Values and slopes of a function of one code."""
@@ -119,14 +122,21 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
     """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
-    made, activation, output = layer.made_constants, layer.attrs["activation"], layer.output
-    if made is None:
+    figures, activation, output = layer.figures, layer.attrs["activation"], layer.output
+    if figures is None:
         layer.constants.require_float32()
         if not torch.is_grad_enabled():
             layer.constants.require_numbers()
         made = sum_constants(layer, x)
+    elif layer.is_linear:
+        folded = layer.constants.folded()
+        return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
+    else:
+        made = from_figures(figures, layer)
     dtype, with_bias = made.summing.dtype, made.summing.with_bias
-    tensors = {"input": x.to(dtype), "weight": made.weight.to(dtype)}
+    tensors = {"input": x, "weight": made.weight}
+    if dtype is not torch.float32:
+        tensors = {role: each.to(dtype) for role, each in tensors.items()}
     if made.bias is not None and with_bias:
         tensors["bias"] = made.bias
     sums = float_op(layer, layer.bare_attrs, tensors)
