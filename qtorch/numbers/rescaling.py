@@ -53,8 +53,11 @@ class Rescaling(NamedTuple):
     factor32: Tensor
 
     def along(self, axis: int, ndim: int) -> Rescaling:
-        """Shaped to broadcast along ``axis`` of a tensor of ``ndim`` axes, if there is a factor per channel."""
-        if self.factor.dim() == 0 or axis == ndim - 1:
+        """Shaped to broadcast along ``axis`` of a tensor of ``ndim`` axes, one factor for all channels likewise.
+
+        A float64 tensor without axes would leave its product with float32 sums in float32.
+        """
+        if self.factor.dim() == 1 and axis == ndim - 1:
             return self
         shape = [-1 if d == axis else 1 for d in range(ndim)]
         return Rescaling(*(each.reshape(shape) for each in self))
