@@ -310,12 +310,13 @@ def network_codes(
     The network is left in the mode in which it was.
     """
     parts = []
+    device = next((tensor.device for tensor in network.state_dict().values() if isinstance(tensor, torch.Tensor)), None)
     with torch.no_grad(), evaluating(network), in_mode(network, mode):
         for start in steps(range(0, len(codes[0]), _CHUNK), f"the network in {mode.name} mode"):
             held = zip(graph.inputs, (array[start : start + _CHUNK] for array in codes), strict=True)
-            parts.append(tensors_in(network(*(torch.from_numpy(graph.decode(*each)) for each in held))))
+            parts.append(tensors_in(network(*(torch.from_numpy(graph.decode(*each)).to(device) for each in held))))
     outputs = zip(graph.outputs, zip(*parts, strict=True), strict=True)
-    return tuple(graph.encode(name, torch.cat(tensors).numpy()) for name, tensors in outputs)
+    return tuple(graph.encode(name, torch.cat(tensors).cpu().numpy()) for name, tensors in outputs)
 
 
 def _judge(

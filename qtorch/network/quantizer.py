@@ -14,7 +14,7 @@ from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
-from qtorch.numbers.functional import dequantize, range_to_grid
+from qtorch.numbers.functional import dequantize, exponential, range_to_grid
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.straight_through import (
@@ -173,7 +173,7 @@ class Quantizer(nn.Module):
         """float32 ``[]``, without gradient; 0 before calibration."""
         if self.learned == "measured" or not self.calibrated:
             return self.measured
-        return torch.exp(self.log_scale.detach()).clamp_min(self.smallest)
+        return exponential(self.log_scale.detach()).clamp_min(self.smallest)
 
     @property
     def grid(self) -> Grid:
@@ -340,7 +340,7 @@ class Quantizer(nn.Module):
         require_float32(self._parameters.items(), "learned-scale")
         low, high = CODE_RANGE[self.dtype]
         factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self.steps[1])
-        scale = torch.exp(self.log_scale).clamp_min(self.smallest)
+        scale = exponential(self.log_scale).clamp_min(self.smallest)
         zero = self.zero_point.to(torch.float32)
         if self._learns_zero:
             zero = scale_gradient(self.zero_share * 256, factor)

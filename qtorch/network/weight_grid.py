@@ -11,6 +11,7 @@ from qtorch.config import LayerConfig
 from qtorch.numbers.functional import (
     WEIGHT_RANGE,
     constant_steps_,
+    exponential,
     largest_magnitude,
     with_room_for_bias,
 )
@@ -25,9 +26,6 @@ from qtorch.ranges.observers import make_observer
 from qtorch.surroundings import moved
 
 __all__ = ["WeightGrid", "learns_scale"]
-
-# As a tensor: PyTorch wraps a Python number anew at every call.
-_HIGHEST_CODE = {dtype: torch.tensor(float(high)) for dtype, (_, high) in WEIGHT_RANGE.items()}
 
 
 def learns_scale(config: LayerConfig) -> bool:
@@ -53,6 +51,7 @@ class WeightGrid:
         step: float32 ``[C]`` or ``[]``: a scale that nothing moves any more, where one was pinned; else 0.
         follows: whether the configuration lets the scale be the weight's largest magnitude's.
         pinned: whether another scale was put in its place; read from ``step`` only when that is written to.
+        highest: the highest code, float32 ``[]``, where the weight is.
     """
 
     def __init__(self, config: LayerConfig, axis: int | None, channels: int) -> None:
@@ -62,6 +61,8 @@ class WeightGrid:
         self.shape = () if axis is None else (channels,)
         self.clip, self.step = (torch.full(self.shape, value, dtype=torch.float32) for value in (1.0, 0.0))
         self.pinned = False
+        # A tensor, and where the weight is: a GPU divides by a number of the host by multiplying with its reciprocal.
+        self.highest = torch.tensor(float(self.limit), dtype=torch.float32)
 
     @property
     def covering(self) -> bool:
@@ -70,7 +71,7 @@ class WeightGrid:
 
     def covering_scale(self, weight: Tensor) -> Tensor:
         """The scale at which the highest code stands for the weight's largest magnitude, ``[C]`` or ``[]``."""
-        return torch.div(largest_magnitude(weight, self.axis), _HIGHEST_CODE[self.config.weight_dtype])
+        return torch.div(largest_magnitude(weight, self.axis), self.highest)
 
     def scale(self, weight: Tensor, bias: Tensor | None, source: float, learned: Tensor | None) -> Tensor:
         """The scale as the device has it, ``[C]`` or ``[]``, without gradient.
@@ -83,7 +84,7 @@ class WeightGrid:
         """
         if self.covering:
             return with_room_for_bias(self.covering_scale(weight), bias, source)
-        wanted = self.covering_scale(weight) * self.clip if learned is None else torch.exp(learned.detach())
+        wanted = self.covering_scale(weight) * self.clip if learned is None else exponential(learned.detach())
         return with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source)
 
     def fake(
@@ -102,7 +103,7 @@ class WeightGrid:
             return fake_constants(weight, bias, scale, unit, self.axis)
         if learned is not None and not self.pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)
-            trained = scale_gradient(torch.exp(learned), factor)
+            trained = scale_gradient(exponential(learned), factor)
             # torch.maximum would give each of two equal ones half of the gradient.
             scale = torch.where(trained < scale, scale, trained)
         zero = torch.zeros((), device=weight.device)
@@ -141,4 +142,4 @@ class WeightGrid:
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Follow the layer to another device."""
-        self.clip, self.step = moved(self.clip, fn), moved(self.step, fn)
+        self.clip, self.step, self.highest = (moved(tensor, fn) for tensor in (self.clip, self.step, self.highest))
