@@ -34,7 +34,7 @@ def fold(weight: Tensor, bias: Tensor | None, offset: Tensor | None, span: Tenso
     if offset is None:
         return {"weight": narrowed} if bias is None else {"weight": narrowed, "bias": bias}
     # In double and rounded once, because devices add up in different orders.
-    shift = (narrowed * offset).flatten(1).sum(1, dtype=torch.float64).to(torch.float32)
+    shift = (narrowed * offset).flatten(1).sum(1, dtype=torch.float64).to(weight.dtype)
     return {"weight": narrowed, "bias": -shift if bias is None else bias - shift}
 
 
