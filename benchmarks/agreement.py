@@ -1,68 +1,79 @@
-"""Where float arithmetic parts from the device's integers: every op alone, on the inputs that the device gives it."""
+"""Whether a step of training computes the codes that the exported file gives in TFLite Micro."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
+import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import fx, nn
 
-from qtorch.network.calibration import in_mode
+from benchmarks.suite import share
+from export.engines import TFLM
+from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
+from export.parity.outputs import EngineParity
+from export.tflite.writer import write_tflite
+from qtorch.capture.call_form import tensors_in
+from qtorch.capture.samples import Samples
+from qtorch.network.calibration import freeze_batch_norm, in_mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode
-from qtorch.network.routes import exact_route, fake_route
-from qtorch.numbers.functional import codes_on_grid
-from qtorch.surroundings import evaluating
+from qtorch.network.quantizer import Mode, Quantizer
 
-__all__ = ["OpAgreement", "agreement"]
+__all__ = ["agreement", "equal_in_training", "recorded"]
 
-
-@dataclass(frozen=True)
-class OpAgreement:
-    """One op: the share of its outputs that float arithmetic rounds to the device's code, and the largest distance."""
-
-    layer: str
-    op: str
-    outputs: int
-    exact_share: float
-    max_lsb: int
+#: Samples that are computed at a time.
+_CHUNK = 256
 
 
-def agreement(network: fx.GraphModule, batches: Iterable[tuple[Tensor, ...]]) -> tuple[OpAgreement, ...]:
-    """Every op that rounds, in the order of execution.
+def agreement(network: fx.GraphModule, samples: Samples) -> EngineParity:
+    """The output codes of training's forward pass, recorded for the gradient, beside the file's in TFLite Micro.
 
     Args:
-        network: prepared and calibrated; left as it was.
-        batches: float32 inputs.
+        network: prepared and calibrated, its ranges at rest; left as it was. Its batch norms count as frozen, and
+            dropout as switched off, which no device has.
+        samples: float32, ``[N, ...]`` each; both sides get what of them lies on the grids of the network's inputs.
     """
-    ops = {n: m for n, m in network.named_modules() if isinstance(m, QuantizedOp) and not m.row.selects}
-    found: dict[str, list[Tensor]] = {}
+    graph = integer_graph(network)
+    codes = codes_of(graph, samples)
+    expected = TFLM.run(write_tflite(graph), codes)
+    parts = []
+    with torch.enable_grad(), _training(network), in_mode(network, Mode.QUANTIZED):
+        for start in range(0, len(codes[0]), _CHUNK):
+            held = zip(graph.inputs, (array[start : start + _CHUNK] for array in codes), strict=True)
+            outputs = tensors_in(network(*(torch.from_numpy(graph.decode(*each)) for each in held)))
+            parts.append([tensor.detach().numpy() for tensor in outputs])
+    by_name = zip(graph.outputs, zip(*parts, strict=True), strict=True)
+    got = tuple(graph.encode(name, np.concatenate(arrays)) for name, arrays in by_name)
+    return EngineParity.of(TFLM.version, got, expected)
 
-    def watch(name: str, op: QuantizedOp, inputs: tuple[Tensor, ...]) -> None:
-        found.setdefault(name, []).append(_distances(op, inputs).abs().flatten())
 
-    hooks = [
-        op.register_forward_pre_hook(lambda module, inputs, name=name: watch(name, module, inputs))
-        for name, op in ops.items()
-    ]
+def recorded(found: EngineParity) -> dict[str, int]:
+    """What :func:`equal_in_training` reads, for a JSON file."""
+    return {"outputs": found.outputs, "mismatches": found.mismatches}
+
+
+def equal_in_training(runs: Iterable[Mapping[str, int]]) -> str:
+    """The share of equal outputs of the worst of what :func:`agreement` found, run by run; nothing without a run."""
+    worst = max(runs, key=lambda run: run["mismatches"] / run["outputs"], default=None)
+    return "" if worst is None else share(worst["mismatches"], worst["outputs"])
+
+
+@contextmanager
+def _training(network: nn.Module) -> Iterator[None]:
+    """Quantizers and quantized ops in training for a block, batch norms frozen; then each back to what it was."""
+    before = [(module, module.training) for module in network.modules()]
+    ops = [(module, module.norm_frozen) for module in network.modules() if isinstance(module, QuantizedOp)]
     try:
-        with torch.no_grad(), evaluating(network), in_mode(network, Mode.QUANTIZED):
-            for batch in batches:
-                network(*batch)
+        network.eval()
+        for module in network.modules():
+            if isinstance(module, QuantizedOp | Quantizer):
+                module.train()
+        freeze_batch_norm(network)
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
-    return tuple(_summary(name, ops[name], torch.cat(parts)) for name, parts in found.items())
-
-
-def _distances(op: QuantizedOp, inputs: tuple[Tensor, ...]) -> Tensor:
-    """How many steps of the output's grid FAKE mode lies from the device's integers, int64."""
-    exact, grid = exact_route(op, *inputs), op.output.grid
-    fake = exact if op.row.fake_exactly else fake_route(op, *inputs)
-    return codes_on_grid(fake, grid) - codes_on_grid(exact, grid)
-
-
-def _summary(name: str, op: QuantizedOp, distances: Tensor) -> OpAgreement:
-    share = float((distances == 0).double().mean())
-    return OpAgreement(name, op.row.name, distances.numel(), share, int(distances.max()))
+        for module, training in before:
+            module.training = training
+        for op, frozen in ops:
+            op.norm_frozen = frozen

@@ -60,7 +60,7 @@ def varied(samples: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def trained_a_little(reference: Reference, seed: int = 0) -> tuple[fx.GraphModule, Tensor]:
-    """The network after a few steps on noise, float then FAKE, in evaluation; and the noise, 32 samples.
+    """The network after a few steps on noise, float then quantized, in evaluation; and the noise, 32 samples.
 
     The last layer is made 20 times larger, because an untrained network says the same of everything.
     """

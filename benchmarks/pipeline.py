@@ -41,7 +41,7 @@ def _qtorch(folder: Path, seed: int) -> dict[str, float]:
     quiet = ["--trainer.enable_progress_bar", "false", "--out", str(folder / "out")]
     _output([sys.executable, "-W", "ignore", "-m", "recipes.fuel_qat", "--seed_everything", f"{seed}", *quiet])
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
-    errors = {"float_mse": "float", "qat_mse": "qat_fake_quant", "int8_mse": "qat_int8"}
+    errors = {"float_mse": "float", "qat_mse": "qat_network", "int8_mse": "qat_int8"}
     return {
         **{name: metrics["test"][stage]["mse"] for name, stage in errors.items()},
         "bytes": metrics["tflite_bytes"],

@@ -74,8 +74,8 @@ def _run(recipe: _Recipe, seed: int) -> dict[str, Any]:
         **{stage: metrics["test"][stage][recipe.figure] for stage in _STAGES},
         "bytes": metrics["tflite_bytes"],
         "outputs": engines["qat_network"]["outputs"],
-        "exact_mismatches": max(engines[name]["mismatches"] for name in ("tflm", "qat_network_exact")),
-        "fake_mismatches": engines["qat_network"]["mismatches"],
+        # The network's own are by the forward pass that training takes.
+        "exact_mismatches": max(engines[name]["mismatches"] for name in ("tflm", "qat_network")),
         **({"everywhere": everywhere} if everywhere else {}),
     }
 
@@ -107,12 +107,11 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
                 {"mse": "MSE", "auc": "AUC"}.get(figure, figure),
                 *(_shown(figure, [run[stage] for run in runs]) for stage in _STAGES),
                 f"{max(run['bytes'] for run in runs):,}",
-                "NOT" if any(run["exact_mismatches"] for run in runs) else "all",
-                share(*max(((run["fake_mismatches"], run["outputs"]) for run in runs), key=lambda of: of[0] / of[1])),
+                share(*max(((run["exact_mismatches"], run["outputs"]) for run in runs), key=lambda of: of[0] / of[1])),
             ]
         )
     return [
-        *markdown_table(["recipe", "figure", *_STAGES.values(), "bytes, at most", "EXACT", "FAKE"], rows),
+        *markdown_table(["recipe", "figure", *_STAGES.values(), "bytes, at most", "equal to TFLM"], rows),
         "",
         *_sine_lines(found),
     ]

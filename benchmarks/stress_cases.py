@@ -14,10 +14,10 @@ Settings:
 - Float: 20 epochs, batches of 32, Adam from 3e-3 along half a cosine to 0; then batch norms are folded.
 - Calibration: all training pictures, outlier included, in batches of 256. Bias correction and AdaRound, with 1,000
   steps of 32 pictures for each layer, look at the first 1,024.
-- QAT: calibrated like the others, then 10 epochs in FAKE mode, Adam from 5e-4, learned scales from 1e-2, along half a
-  cosine to 0. Of 2e-4, 5e-4, 1e-3 and 2e-3, this had the best mean over the rows on the validation pictures of the
-  seeds 3 to 5, under both stresses. Moving averages and LSQ alone would be less than a point better with 2e-3, LSQ+
-  15 points better with 2e-4.
+- QAT: calibrated like the others, then 10 epochs of quantized training, Adam from 5e-4, learned scales from 1e-2,
+  along half a cosine to 0. Of 2e-4, 5e-4, 1e-3 and 2e-3, this had the best mean over the rows on the validation
+  pictures of the seeds 3 to 5, under both stresses. Moving averages and LSQ alone would be less than a point better
+  with 2e-3, LSQ+ 15 points better with 2e-4.
 - Moving averages follow for 8 epochs and rest for 2. PACT's clipping levels are held down by 1e-4 times the sum of
   their squares in the loss, which belongs to the method.
 """

@@ -118,7 +118,6 @@ def main() -> None:
         start=3,
         freeze_observers=5,
         freeze_batch_norm=6,
-        exact_after=7,
         observer="moving_average:0.9",
         scales="measured",
     )

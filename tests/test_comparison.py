@@ -99,7 +99,7 @@ def test_a_foreign_network_computes_what_the_device_does(graph: Graph) -> None:
     assert (sources[0].scale, sinks[0].scale) == (qparams.scale, (1 / 256,))
 
 
-OWN = ("qtorch", "tflm", "compiled_c", "network_exact", "qtorch_float32")
+OWN = ("qtorch", "tflm", "compiled_c", "qat_network", "qtorch_float32")
 
 
 @pytest.mark.tflm

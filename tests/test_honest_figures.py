@@ -245,9 +245,9 @@ def state(network: fx.GraphModule) -> list[Any]:
 
 LOOKS: dict[str, Any] = {
     "parity": lambda q, g: parity(g, write_tflite(g), corner_codes(g, random=10), q),
-    "network_codes": lambda q, g: network_codes(q, g, corner_codes(g, random=10), qtorch.Mode.QUANTIZED),
+    "network_codes": lambda q, g: network_codes(q, g, corner_codes(g, random=10)),
     "layer_costs": lambda q, g: layer_costs(q, torch.rand(8, 3)),
-    "agreement": lambda q, g: agreement(q, [(torch.rand(8, 3),)]),
+    "agreement": lambda q, g: agreement(q, torch.rand(8, 3)),
     "integer_graph": lambda q, g: integer_graph(q),
 }
 

@@ -306,11 +306,7 @@ def test_training_export_and_checkpoint(network: str, config: dict[str, Any]) ->
     graph = integer_graph(qat.eval())
     model = write_tflite(graph)
     engines = parity(graph, model, corner_codes(graph, 500), qat, reported=()).engines
-    assert engines["tflm"].mismatches == 0
-    # Learned grids are not rounded onto twice, and a step of 4 or 16 bits hides less than one of 8.
-    plain = network != "branches" and "scales" not in config
-    assert engines["qat_network"].exact_share > (0.995 if plain else 0.6)
-    assert engines["qat_network"].max_lsb <= (1 if plain else 6)
+    assert engines["tflm"].mismatches == engines["qat_network"].mismatches == 0
     again = qtorch.prepare(NETWORKS[network](), x[:1], qtorch.QuantizationConfig(**config)).eval()
     again.load_state_dict(copy.deepcopy(qat.state_dict()))
     assert write_tflite(integer_graph(again)) == model

@@ -63,22 +63,20 @@ def require_exact(module: SmallModule) -> None:
 def test_phases_by_epoch() -> None:
     modes = Modes()
     module, trainer = fit(
-        QuantizationAwareTraining(
-            start=2, freeze_observers=4, freeze_batch_norm=5, exact_after=6, observer="moving_average"
-        ),
+        QuantizationAwareTraining(start=2, freeze_observers=4, freeze_batch_norm=5, observer="moving_average"),
         modes,
     )
     assert modes.seen == [
-        ("float", False, False), ("float", False, False), ("fake", True, False), ("fake", True, False),
-        ("fake", False, False), ("fake", False, True), ("exact", False, True), ("exact", False, True),
+        ("float", False, False), ("float", False, False), ("quantized", True, False), ("quantized", True, False),
+        ("quantized", False, False), ("quantized", False, True), ("quantized", False, True), ("quantized", False, True),
     ]  # fmt: skip
-    assert trainer.logged_metrics["qat_mode"] == 2
+    assert trainer.logged_metrics["qat_mode"] == 1
     require_exact(module)
 
 
 def test_shares_of_the_run() -> None:
-    epochs = Phases(0.5, 0.75, 0.8, 0.9).epochs(40)
-    assert (epochs.start, epochs.freeze_observers, epochs.freeze_batch_norm, epochs.exact_after) == (20, 30, 32, 36)
+    epochs = Phases(0.5, 0.75, 0.8).epochs(40)
+    assert (epochs.start, epochs.freeze_observers, epochs.freeze_batch_norm) == (20, 30, 32)
     assert Phases(1 / 3).epochs(1).start == 0
     assert Phases(0, freeze_batch_norm=None).epochs(-1).start == 0
 
@@ -88,7 +86,7 @@ def test_shares_of_the_run() -> None:
     [
         ({"start": 1.5}, "qat.start"),
         ({"start": -1}, "qat.start"),
-        ({"start": 0.8, "exact_after": 0.5}, "qat.exact_after"),
+        ({"start": 0.8, "freeze_observers": 0.5}, "qat.freeze_observers"),
         ({"start": 6, "freeze_batch_norm": 3}, "qat.freeze_batch_norm"),
         ({"calibration_batches": 0}, "calibration_batches"),
         ({"observer": "middle"}, "observer"),
@@ -110,7 +108,7 @@ def test_bad_configuration_is_refused_at_once(arguments: dict[str, Any], words: 
     [
         ({"start": 8}, {}, "before the last"),
         ({"start": 1.0, "freeze_batch_norm": None}, {}, "before the last"),
-        ({"start": 2, "exact_after": 1, "freeze_batch_norm": None}, {}, "exact_after"),
+        ({"start": 0.5, "freeze_observers": 1, "freeze_batch_norm": None}, {}, "freeze_observers"),
         ({"start": 0.5}, {"max_epochs": -1, "max_steps": 5}, "max_epochs"),
     ],
 )
@@ -127,7 +125,7 @@ def test_an_early_stop_of_float_training_begins_quantized_training() -> None:
     stopping = EarlyStopping("val_loss", patience=1, min_delta=1e6)
     qat = QuantizationAwareTraining(start=6, freeze_batch_norm=None)
     module, _ = fit(qat, modes, stopping)
-    assert [mode for mode, _, _ in modes.seen] == ["float", "float", "fake", "fake"]
+    assert [mode for mode, _, _ in modes.seen] == ["float", "float", "quantized", "quantized"]
     assert qat.began == 2
     require_exact(module)
 
@@ -180,8 +178,8 @@ def test_best_checkpoint_predicts_tests_and_exports(tmp_path: Path) -> None:
     assert torch.equal(torch.cat(predictions), expected)  # type: ignore[arg-type]
     bundle = make_bundle(subject_of(run), "small", ExportOptions())
     figures = bundle.metrics["test"]
-    assert set(figures) == {"float", "ptq_int8", "qat_fake_quant", "qat_int8"}
-    assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_fake_quant"]["error"], rel=1e-3)
+    assert set(figures) == {"float", "ptq_int8", "qat_network", "qat_int8"}
+    assert figures["qat_int8"]["error"] == pytest.approx(figures["qat_network"]["error"], rel=1e-3)
     assert figures["qat_int8"]["error"] != figures["float"]["error"]
 
 

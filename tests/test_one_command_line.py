@@ -91,7 +91,7 @@ def test_fields_that_come_first_do_so_on_every_page(capsys: pytest.CaptureFixtur
             first = {each.name for each in fields(kind) if each.metadata.get("first")}
             assert 4 < len(first) < len(fields(kind))
             shown = set(re.findall(rf"^  --{group}\.(\w+)", page, re.MULTILINE))
-            assert shown - {"start", "exact_after"} == first
+            assert shown - {"start"} == first
             more = f"{len(fields(kind)) - len(first)} more --{group} options"
             assert (more in page) == words.startswith("quantize")
 

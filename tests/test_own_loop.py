@@ -74,7 +74,7 @@ def test_a_plain_loop_gets_everything(tmp_path: Path) -> None:
     assert set(bundle.files) == expected
     assert bundle.firmware
     test = bundle.metrics["test"]
-    assert list(test) == ["float", "ptq_int8", "qat_fake_quant", "qat_int8"]
+    assert list(test) == ["float", "ptq_int8", "qat_network", "qat_int8"]
     assert test["float"] == figures(X, subject.networks.float_network()(X[TRAINED:]).detach(), Y[TRAINED:])
     floats = figures(X, subject.networks.in_float()(X[TRAINED:]).detach(), Y[TRAINED:])
     assert floats != test["float"]
@@ -117,7 +117,7 @@ def test_classes_have_names_and_a_float_format_is_of_the_float_network() -> None
     bundle = make_bundle(subject, "sides", ExportOptions(metadata=True))
     assert '"below"' in bundle.files["sides_metadata.h"].decode()
     assert bundle.metrics["verdict"]["better"] == "higher"
-    opinions = compare(subject, ["qtorch", "network_exact", "qtorch_float32"])
+    opinions = compare(subject, ["qtorch", "qat_network", "qtorch_float32"])
     assert [each.max_lsb for each in opinions[:2]] == [0, 0]
     assert opinions[0].figure == bundle.metrics["test"]["qat_int8"]["accuracy"]
     floats = make_bundle(subject, "sides", ExportOptions(format="float32"))
@@ -133,7 +133,7 @@ def test_a_float_network_alone_is_quantized_without_training() -> None:
     with pytest.raises(BadConfiguration, match=r"network without training, by ExportOptions\(post_train"):
         make_bundle(subject, "alone", ExportOptions())
     bundle = make_bundle(subject, "alone", ExportOptions(post_training=True))
-    assert list(bundle.metrics["test"]) == ["float", "ptq_int8", "post_training_fake_quant", "post_training_int8"]
+    assert list(bundle.metrics["test"]) == ["float", "ptq_int8", "post_training_network", "post_training_int8"]
     dtypes = {value.dtype for value in read_tflite(bundle.files["alone.tflite"]).values.values()}
     assert "int4" in dtypes
 

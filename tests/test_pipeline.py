@@ -53,7 +53,7 @@ def test_artefacts_and_figures(fuel_out: Path) -> None:
     assert {p.name for p in fuel_out.iterdir()} == FILES
     metrics = json.loads((fuel_out / "metrics.json").read_text())
     assert metrics["data"] == {"source": "synthetic", "rows": 638, "dropped": 0, "train": 446, "test": 192}
-    stages = ["linear_regression", "float", "ptq_int8", "qat_fake_quant", "qat_int8"]
+    stages = ["linear_regression", "float", "ptq_int8", "qat_network", "qat_int8"]
     assert list(metrics["test"]) == stages
     for figures in metrics["test"].values():
         assert set(figures) == {"mse", "mae", "rmse", "r2"}
@@ -78,9 +78,7 @@ def test_the_same_seed_gives_the_same_bytes(fuel_out: Path, tmp_path: Path) -> N
 
 
 def test_name_and_float_interface(tmp_path: Path) -> None:
-    assert (
-        run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32", "--qat.exact_after", "0.8") == 0
-    )
+    assert run_fuel("--out", tmp_path / "o", "--name", "class", "--export.io", "float32") == 0
     names = {p.name for p in (tmp_path / "o").iterdir()}
     assert "class_model.tflite" in names
     assert "AddQuantize" in (tmp_path / "o" / "class_model_op_resolver.h").read_text()
@@ -245,7 +243,7 @@ def test_a_restored_checkpoint_computes_quantized(fuel_out: Path) -> None:
     )
     (figures,) = trainer.test(module, datamodule=FuelData(), ckpt_path=fuel_out / "fuel.ckpt", verbose=False)
     stages = json.loads((fuel_out / "metrics.json").read_text())["test"]
-    assert figures["test_mse"] == pytest.approx(stages["qat_fake_quant"]["mse"], rel=1e-5)
+    assert figures["test_mse"] == pytest.approx(stages["qat_network"]["mse"], rel=1e-5)
     assert figures["test_mse"] != pytest.approx(stages["float"]["mse"], rel=1e-5)
     assert {quantizer.mode for quantizer in qtorch.quantizers(module).values()} == {qtorch.Mode.QUANTIZED}
 

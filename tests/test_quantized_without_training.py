@@ -80,7 +80,7 @@ def exported(network: QuantizedNetwork) -> tuple[Any, str]:
 def test_an_export_calls_it_what_it_is() -> None:
     network = qtorch.quantize(net(), X[:300], correct_biases=True)
     metrics, report = exported(network)
-    assert list(metrics["test"])[-2:] == ["post_training_fake_quant", "post_training_int8"]
+    assert list(metrics["test"])[-2:] == ["post_training_network", "post_training_int8"]
     assert metrics["float_network"] == "post-training network's weights in float"
     told = str(metrics["verdict"])
     assert "QAT" not in told
@@ -90,7 +90,7 @@ def test_an_export_calls_it_what_it_is() -> None:
     assert "QAT network" not in report
     step(network)
     metrics, report = exported(network)
-    assert list(metrics["test"])[-2:] == ["qat_fake_quant", "qat_int8"]
+    assert list(metrics["test"])[-2:] == ["qat_network", "qat_int8"]
     assert "QAT network" in report
 
 

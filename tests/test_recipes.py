@@ -46,14 +46,14 @@ def test_a_recipe_trains_and_exports(config: Path, tmp_path: Path) -> None:
     data, task = (only(config.parent.name, name, base) for name, base in (("data", ArrayDataModule), ("model", Task)))
     accepted = inspect.signature(data).parameters
     small = [part for name, n in SMALL.items() if name in accepted for part in (f"--data.{name}", str(n))]
-    arguments = ["--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false", "--qat.exact_after", "3"]
+    arguments = ["--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false"]
     out, second = tmp_path / "out", onnx_available()
     arguments += ["--export.onnx", str(second).lower()]
     assert main(task, data, config, [*arguments, *small, "--out", str(out)]) == 0
     parity = json.loads((out / "parity.json").read_text())
-    assert {"tflm", "qat_network_exact"} <= set(parity["judges"])
-    assert parity["engines"]["qat_network_exact"]["mismatches"] == parity["engines"]["tflm"]["mismatches"] == 0
+    assert {"tflm", "qat_network"} <= set(parity["judges"])
+    assert parity["engines"]["qat_network"]["mismatches"] == parity["engines"]["tflm"]["mismatches"] == 0
     assert ("onnxruntime" in parity["engines"]) == second
     test = json.loads((out / "metrics.json").read_text())["test"]
-    assert {"float", "ptq_int8", "qat_fake_quant", "qat_int8"} <= set(test)
+    assert {"float", "ptq_int8", "qat_network", "qat_int8"} <= set(test)
     assert set(test["qat_int8"]) >= set(task.columns)

@@ -42,7 +42,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# In float training, in the epoch that calibrates, while ranges follow, with batch norms frozen, in exact mode.
+# In float training, in the epoch that calibrates, while ranges follow, with batch norms frozen, in the last batch.
 @pytest.mark.parametrize("kill", [((1, 2),), ((3, 0),), ((4, 5), (4, 3), (6, 1)), ((EPOCHS - 1, 5),)])
 def test_a_killed_run_ends_as_an_uninterrupted_one(
     uninterrupted: Path, tmp_path: Path, kill: tuple[tuple[int, int], ...]
@@ -70,9 +70,7 @@ class MemoryData(SmallData):
 
 
 def phases() -> QuantizationAwareTraining:
-    return QuantizationAwareTraining(
-        start=3, freeze_observers=5, freeze_batch_norm=6, exact_after=7, observer="moving_average:0.9"
-    )
+    return QuantizationAwareTraining(start=3, freeze_observers=5, freeze_batch_norm=6, observer="moving_average:0.9")
 
 
 # Batches to a step, and how many steps lie between checkpoints: within epochs of 6 batches, and behind their last.

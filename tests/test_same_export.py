@@ -99,7 +99,7 @@ def test_the_network_alone_gives_the_same_device(by_callback: export.ExportBundl
     for file in set(ours) - about:
         assert ours[file] == trained[file], file
     figures = by_callback.bundle.metrics["test"]  # type: ignore[union-attr]
-    for stage in ("linear_regression", "qat_fake_quant", "qat_int8"):
+    for stage in ("linear_regression", "qat_network", "qat_int8"):
         assert bundle.metrics["test"][stage] == figures[stage]
     shown = {each for each in bundle.metrics if each not in ("sha256", "verdict", "data", "test", "float_network")}
     for name in shown:

@@ -139,10 +139,10 @@ def test_what_is_trained_on_two_inputs_is_exported(kind: type[Positional]) -> No
     figures = bundle.metrics["test"]
     assert figures["qat_int8"]["mse"] == pytest.approx(float(np.mean(errors)), rel=1e-5)
     assert figures["qat_int8"]["mse"] < 0.3 * float(Y[TRAINED:].var())
-    assert set(figures) == {"float", "ptq_int8", "qat_fake_quant", "qat_int8"}
+    assert set(figures) == {"float", "ptq_int8", "qat_network", "qat_int8"}
     assert "left_out" not in bundle.metrics
     assert bundle.parity is not None
-    assert all(bundle.parity.engines[name].exact_share == 1 for name in ("tflm", "qat_network", "qat_network_exact"))
+    assert all(bundle.parity.engines[name].exact_share == 1 for name in ("tflm", "qat_network"))
 
 
 def test_a_call_by_place_and_name_is_measured() -> None:

@@ -60,7 +60,7 @@ class StageFigures:
 def stage_figures(
     subject: Subject, graph: Graph, model: bytes, post_training: fx.GraphModule | None = None
 ) -> StageFigures:
-    """Figures by stage: baselines, ``float``, ``ptq_int8``, ``qat_fake_quant``, ``qat_int8``, int8 from the device.
+    """Figures by stage: baselines, ``float``, ``ptq_int8``, ``qat_network``, ``qat_int8``, int8 from the device.
 
     Networks are left in the mode in which they are.
 
@@ -69,7 +69,7 @@ def stage_figures(
         graph: what is exported.
         model: its file.
         post_training: the network that it was made from, if that was quantized without training: then the last two
-            stages are ``post_training_fake_quant`` and ``post_training_int8``.
+            stages are ``post_training_network`` and ``post_training_int8``.
 
     Raises:
         BadConfiguration: a test fails; see :class:`export.figures.evaluation.Evaluation`.
@@ -83,7 +83,7 @@ def stage_figures(
         left_out["ptq_int8"] = inputs.why("train")
     elif inputs.get("test") is not None:
         stages["ptq_int8"] = _calibrated_only(subject, plain)
-    stages |= {f"{kind}_fake_quant": network, f"{kind}_int8": DeviceNetwork(graph, model, like=networks.trained)}
+    stages |= {f"{kind}_network": network, f"{kind}_int8": DeviceNetwork(graph, model, like=networks.trained)}
     if post_training is None and networks.before is not None:
         stages["qat_float"] = networks.in_float()
     with evaluating(network), in_mode(network, Mode.QUANTIZED):

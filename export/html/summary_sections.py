@@ -256,9 +256,10 @@ def parity_section(facts: Facts) -> Markup:
     others = [name for name, engine in facts.parity["engines"].items() if engine["mismatches"]]
     if others:
         text += (
-            f" {', '.join(others)}: reported, no defect. Some of LiteRT's kernels round once where TFLM rounds twice, "
-            "and training's fake quantization computes in floating point."
+            f" {', '.join(others)}: reported, no defect. Some of LiteRT's kernels round once where TFLM rounds twice."
         )
+        if "qat_network" in others:
+            text += " Layers that are left in float32 add in an order of their own."
     return joined(table("outputs against the integer reference, in codes", header, rows, kinds), element("p", text))
 
 

@@ -44,7 +44,6 @@ from export.parity.judges import all_engines
 from export.parity.outputs import network_codes
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
-from qtorch.network.quantizer import Mode
 from qtorch.progress import stage, steps
 
 __all__ = ["compare", "require_names"]
@@ -141,14 +140,11 @@ def _compiled_c(question: Question, blank: Opinion) -> Opinion:
     return replace(question.outputs(blank, got), version=version, seconds=seconds, note=note)
 
 
-def _network(mode: Mode) -> _Ask:
-    def ask(question: Question, blank: Opinion) -> Opinion:
-        started = time.perf_counter()
-        got = network_codes(question.network, question.graph, question.codes, mode)
-        seconds = time.perf_counter() - started
-        return replace(question.outputs(blank, got), version=torch.__version__, seconds=seconds)
-
-    return ask
+def _network(question: Question, blank: Opinion) -> Opinion:
+    started = time.perf_counter()
+    got = network_codes(question.network, question.graph, question.codes)
+    seconds = time.perf_counter() - started
+    return replace(question.outputs(blank, got), version=torch.__version__, seconds=seconds)
 
 
 def _onnx_runtime(question: Question, blank: Opinion) -> Opinion:
@@ -242,8 +238,7 @@ def _ai_edge(own_ranges: bool) -> _Ask:
 _OPINIONS: tuple[_Asked, ...] = (
     ("onnxruntime", ("onnx", "onnxruntime"), _onnx_runtime),
     ("compiled_c", (), _compiled_c),
-    ("network_exact", (), _network(Mode.QUANTIZED)),
-    ("network_fake", (), _network(Mode.QUANTIZED)),
+    ("qat_network", (), _network),
     ("tensorflow_fake_quant", ("tensorflow",), _fake_quant),
     ("qtorch_float32", (), _float),
     ("litert_torch_float32", ("litert_torch",), _litert_torch),

@@ -19,7 +19,7 @@ from qtorch.row.fused_activation import activation_limits
 from qtorch.row.kernel_call import Accumulators, NoKernel, Operands
 from qtorch.row.row import Attrs
 
-__all__ = ["exact_products", "output_codes", "require_room", "sum_multiplier", "weighted_sums"]
+__all__ = ["exact_products", "output_codes", "require_room", "sum_factor", "sum_multiplier", "weighted_sums"]
 
 #: By type of the activations: how far a code may lie from its zero point, and the largest number an accumulator holds
 #: (16-bit kernels requantize 48 bits).
@@ -109,8 +109,12 @@ def require_room(layer: str, weight: Tensor, channel_axis: int, bias: Tensor | N
 
 def sum_multiplier(grids: Mapping[str, Grid]) -> Multiplier:
     """From the accumulator's grid to the output's, ``[]`` or one per channel."""
-    source, weight, output = (grids[role].scale.to(torch.float64) for role in ("input", "weight", "output"))
-    return quantize_multiplier(source * weight / output)
+    return quantize_multiplier(sum_factor(*(grids[role].scale for role in ("input", "weight", "output"))))
+
+
+def sum_factor(source: Tensor, weight: Tensor, output: Tensor) -> Tensor:
+    """From the accumulator to the output's steps, float64 ``[]`` or ``[C]``, of scales: float32."""
+    return source.to(torch.float64) * weight.to(torch.float64) / output.to(torch.float64)
 
 
 def weighted_sums(operands: Operands, channel_axis: int, *, folded: bool = True) -> Accumulators:

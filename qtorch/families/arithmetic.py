@@ -11,13 +11,14 @@ from torch import Tensor, fx
 
 from qtorch.c_cells.broadcasting import all_int8, call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.c_cells.short_sums import ShortSum, short_sum
+from qtorch.families.requantized_steps import requantized, step_limits, within
 from qtorch.numbers.fixedpoint import Multiplier, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import CoarserThan
 from qtorch.row.fused_activation import activation_limits
 from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, Operands
-from qtorch.row.row import Attrs, Call, Match, Reference, Refused, Sample
+from qtorch.row.row import Attrs, Call, InSteps, Match, Reference, Refused, Sample
 
 __all__ = [
     "binary_matches",
@@ -27,6 +28,7 @@ __all__ = [
     "rescaled_sum",
     "shared_grid_samples",
     "squared_difference",
+    "sum_in_steps",
     "sum_kernel",
     "sum_output",
     "summand_shift",
@@ -111,6 +113,33 @@ def _multipliers(grids: Mapping[str, Grid]) -> dict[str, Multiplier]:
     shift = summand_shift(grids["output"].dtype)
     factors = {"input": s_input / twice, "other": s_other / twice, "output": twice / (2**shift * s_output)}
     return {role: quantize_multiplier(factor) for role, factor in factors.items()}
+
+
+def sum_in_steps(sign: int) -> InSteps:
+    """:func:`rescaled_sum` in floating point.
+
+    The finer summands are whole numbers of 8 (16) bits times 2**20 (2**15), and stay below 2**28 (2**30) once they are
+    brought to half of the coarser's grid or less; their sum is below 2**29 (2**31).
+    """
+
+    def cell(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+        output = grids["output"]
+        a, b = (steps[role] * _to_output(grids, role) for role in ("input", "other"))
+        with torch.no_grad():
+            multipliers, shift = _multipliers(grids), summand_shift(output.dtype)
+            finer = (
+                requantized(steps[role] * float(1 << shift), multipliers[role], at_once=True)
+                for role in ("input", "other")
+            )
+            scaled = requantized(next(finer) + sign * next(finer), multipliers["output"], at_once=False)
+        return within(a + b if sign > 0 else a - b, scaled, step_limits(attrs["activation"], output))
+
+    return cell
+
+
+def _to_output(grids: Mapping[str, Grid], role: str) -> Tensor:
+    """How many steps of the output one of ``role`` is, float32."""
+    return (grids[role].scale.to(torch.float64) / grids["output"].scale.to(torch.float64)).to(torch.float32)
 
 
 def sum_kernel(sign: int) -> KernelCell:

@@ -1,4 +1,4 @@
-"""Quantization-aware training as a Lightning callback: float first, then calibration, fake quantization, exact mode."""
+"""Quantization-aware training as a Lightning callback: float first, then calibration, then the device's integers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qtorch.lightning.networks import (
     require_no_contradiction,
     require_still_prepared,
 )
-from qtorch.lightning.phases import Epochs, Phases, Point
+from qtorch.lightning.phases import Epochs, Phases, Point, forget_exact_after
 from qtorch.lightning.replacing import replace_network
 from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
 from qtorch.lightning.steps.training_inputs import training_inputs
@@ -37,6 +37,7 @@ from qtorch.network.calibration import (
     quantizers,
     saturation,
     set_mode,
+    unfrozen_batch_norms,
 )
 from qtorch.network.described_ops import require_same_ops
 from qtorch.network.quantized_network import QuantizedNetwork, is_calibration
@@ -55,16 +56,18 @@ class QuantizationAwareTraining(pl.Callback):
 
     The network is prepared before the optimizer is made and keeps its parameters, so nothing is swapped in the middle
     of a fit. At the first quantized epoch the ranges are measured on all training data. Early stopping in float
-    training begins quantized training early instead of ending the run. The log has ``qat_mode``: 0 float, 1 fake
-    quantization, 2 the device's own integers.
+    training begins quantized training early instead of ending the run; in quantized training it freezes batch norms
+    early. From their freezing on, or from ``start`` where there are none, every value in training is the device's.
+    Until then they normalize by the batch, on rounded weights and ranges. The log has ``qat_mode``: 0 float, 1
+    quantized.
 
     Points in time are epochs (whole numbers) or shares of all epochs (0.0 to 1.0).
 
     Args:
         start: when float training ends.
         freeze_observers: until when ranges go on following the activations; ``None``: they stay as calibrated.
-        freeze_batch_norm: from when batch norms use their running statistics as the device does; ``None``: never.
-        exact_after: from when the forward pass computes the device's own integers; ``None``: never in training.
+        freeze_batch_norm: from when batch norms use their running statistics as the device does; ``None``: never, so
+            that no value in training is the device's.
         calibration_batches: how many batches of training data ranges are measured on; ``None``: all.
         quantization: see :class:`qtorch.QuantizationConfig`.
 
@@ -77,11 +80,12 @@ class QuantizationAwareTraining(pl.Callback):
         start: Point = 0.6,
         freeze_observers: Point | None = None,
         freeze_batch_norm: Point | None = 0.8,
-        exact_after: Point | None = None,
+        *,
         calibration_batches: int | None = None,
         **quantization: Any,
     ) -> None:
-        self.phases = Phases(start, freeze_observers, freeze_batch_norm, exact_after)
+        forget_exact_after(quantization, stacklevel=2)
+        self.phases = Phases(start, freeze_observers, freeze_batch_norm)
         if calibration_batches is not None and calibration_batches < 1:
             raise BadConfiguration(
                 where="qat.calibration_batches",
@@ -101,6 +105,8 @@ class QuantizationAwareTraining(pl.Callback):
         self.original: nn.Module = nn.Identity()
         #: The epoch in which quantized training began; ``None`` before.
         self.began: int | None = None
+        #: Whether batch norms were frozen before their time, because training would have stopped.
+        self.froze_early = False
         self.seconds = {"float": 0.0, "qat": 0.0}
         #: Mean loss by epoch: of the training batches, and, where there is validation, what it logs as ``val_loss``.
         self.losses: dict[str, dict[int, float]] = {"training": {}, "validation": {}}
@@ -141,7 +147,7 @@ class QuantizationAwareTraining(pl.Callback):
 
     def _forget(self) -> None:
         """What is known of an earlier run: this one has another network."""
-        self.began, self.mode, self.float_parameters = None, Mode.FLOAT, {}
+        self.began, self.mode, self.float_parameters, self.froze_early = None, Mode.FLOAT, {}, False
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         self.losses = {part: {} for part in self.losses}
 
@@ -222,35 +228,47 @@ class QuantizationAwareTraining(pl.Callback):
         if self.began is None and (trainer.should_stop or epoch >= epochs.start):
             self._end_float_training(trainer)
             self._calibrate(trainer, pl_module)
-            rank_zero_info(f"epoch {epoch}: ranges calibrated, training quantized from here")
-        before, self.mode = self.mode, self.mode_of(epoch, epochs)
-        if self.mode is Mode.QUANTIZED and before is not Mode.QUANTIZED:
-            rank_zero_info(f"epoch {epoch}: training on the device's own integers from here")
-        quantized = self.mode is not Mode.FLOAT
+            said = epochs.said_of_quantized(epoch, bool(unfrozen_batch_norms(network)))
+            rank_zero_info(f"epoch {epoch}: ranges calibrated, training quantized from here; {said}")
+        before, self.mode = self.mode, Mode.FLOAT if self.began is None else Mode.QUANTIZED
+        quantized = self.mode is Mode.QUANTIZED
         if quantized and before is Mode.FLOAT:
             self._first_batch.watch(network)
         set_mode(network, self.mode)
         observe_in_training(network, quantized and epoch < epochs.freeze_observers)
         if quantized and epoch == epochs.freeze_observers > self.first_quantized_epoch(trainer):
             rank_zero_info(f"epoch {epoch}: ranges frozen")
-        frozen = quantized and epochs.freeze_batch_norm is not None and epoch >= epochs.freeze_batch_norm
-        freeze_batch_norm(network, frozen)
         for copied in averaged_networks(trainer):
             set_mode(copied, self.mode)
-            freeze_batch_norm(copied, frozen)
-        if frozen and epoch == epochs.freeze_batch_norm:
-            rank_zero_info(f"epoch {epoch}: batch norms frozen")
+        self._freeze_batch_norms(trainer, network, epoch, epochs.freeze_batch_norm if quantized else None)
 
     def _end_float_training(self, trainer: pl.Trainer) -> None:
         """An early stop of float training is its end, not the run's; what was reached there is no bar for the rest."""
         self.began = trainer.current_epoch
         trainer.fit_loop.min_epochs = max(self._min_epochs, self.began + 1)
         forget_best(trainer)
-        if not trainer.should_stop:
-            return
+        if trainer.should_stop:
+            self._go_on(trainer)
+            rank_zero_info(f"epoch {self.began}: float training stopped early")
+
+    def _go_on(self, trainer: pl.Trainer) -> None:
         trainer.should_stop = False
         forget_patience(trainer)
-        rank_zero_info(f"epoch {self.began}: float training stopped early")
+
+    def _freeze_batch_norms(self, trainer: pl.Trainer, network: nn.Module, epoch: int, planned: int | None) -> None:
+        """Freeze them when it is time, or when training would stop before, which is the end of this phase alone."""
+        unfrozen = bool(unfrozen_batch_norms(network))
+        if planned is not None and unfrozen and trainer.should_stop:
+            self._go_on(trainer)
+            self.froze_early = epoch < planned
+        frozen = planned is not None and (self.froze_early or epoch >= planned)
+        for each in (network, *averaged_networks(trainer)):
+            freeze_batch_norm(each, frozen)
+        if planned is not None and unfrozen:
+            trainer.fit_loop.min_epochs = max(self._min_epochs, 1 + (epoch if frozen else planned))
+        if frozen and unfrozen:
+            early = ", as training would have stopped" if self.froze_early else ""
+            rank_zero_info(f"epoch {epoch}: batch norms frozen{early}; from here every value is the device's")
 
     def _calibrate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._lap("float")
@@ -268,12 +286,6 @@ class QuantizationAwareTraining(pl.Callback):
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
-
-    def mode_of(self, epoch: int, epochs: Epochs) -> Mode:
-        """The mode of one epoch, as far as the run has come."""
-        if self.began is None:
-            return Mode.FLOAT
-        return Mode.QUANTIZED
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -318,6 +330,12 @@ class QuantizationAwareTraining(pl.Callback):
         first, before = self._at_start
         if trainer.global_step > first:
             require_moved(network, before, f"training of {type(pl_module).__name__}")
+        epochs = self.epochs(trainer)
+        if epochs.freeze_batch_norm is not None and unfrozen_batch_norms(network):
+            for each in (network, *averaged_networks(trainer)):
+                freeze_batch_norm(each)
+            if self.began is not None:
+                rank_zero_warn(epochs.said_of_early_end())
         if self.began is None:
             rank_zero_warn("training ended before quantized training began: its ranges are calibrated, no more")
             self.began, self.mode = trainer.current_epoch, Mode.QUANTIZED
@@ -353,6 +371,7 @@ class QuantizationAwareTraining(pl.Callback):
             "float_parameters": self.float_parameters,
             "mode": self.mode.value,
             "began": self.began,
+            "froze_early": self.froze_early,
             "losses": {part: dict(losses) for part, losses in self.losses.items()},
         }
 
@@ -360,7 +379,8 @@ class QuantizationAwareTraining(pl.Callback):
         """See :meth:`state_dict`."""
         self.float_parameters = dict(state_dict["float_parameters"])
         self.mode, self.began = Mode(state_dict["mode"]), state_dict["began"]
-        # Checkpoints of earlier versions have none.
+        # Checkpoints of earlier versions have neither.
+        self.froze_early = state_dict.get("froze_early", False)
         kept = state_dict.get("losses", {})
         self.losses = {part: dict(kept.get(part, {})) for part in self.losses}
 

@@ -17,6 +17,7 @@ from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpointing.changed_options import written
 from qtorch.lightning.checkpointing.description import UntrustedName, build, load_plain
 from qtorch.lightning.checkpointing.entry import FORMAT, KEY
+from qtorch.lightning.phases import EXACT_AFTER
 from qtorch.lightning.steps.attached import Progress
 from qtorch.network.described_ops import require_rows
 from qtorch.network.known_answer import require_known_answer
@@ -124,7 +125,9 @@ def _described(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 def _callback(path: Path, described: Mapping[str, Any]) -> QuantizationAwareTraining:
     try:
-        qat = QuantizationAwareTraining(**described["qat"])
+        # What earlier versions stored is nobody's to remove.
+        options = {name: value for name, value in described["qat"].items() if name != EXACT_AFTER}
+        qat = QuantizationAwareTraining(**options)
         qat.load_state_dict(described["state"])
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise BadCheckpoint(

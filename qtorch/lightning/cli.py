@@ -7,6 +7,7 @@ ones, from the configuration: ``qtorch fit --config run.yaml`` with ``model: {cl
 from __future__ import annotations
 
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from qtorch.lightning.command_line.notices import tensorboard_absent
 from qtorch.lightning.command_line.outcome import run_command
 from qtorch.lightning.command_line.refusals import require_options
 from qtorch.lightning.networks import example_of, network_of
+from qtorch.lightning.phases import EXACT_AFTER, said_of_exact_after
 from qtorch.network.quantized_network import QuantizedNetwork
 
 __all__ = ["SUBCOMMANDS", "QuantizationCLI", "run_command", "subcommand"]
@@ -52,6 +54,7 @@ class QuantizationCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``--qat...``, ``--threads`` and ``--resume``."""
         parser.add_lightning_class_args(QuantizationAwareTraining, "qat")
+        parser.add_argument(f"--qat.{EXACT_AFTER}", default=SUPPRESS, help=SUPPRESS)
         if isinstance(parser, SectionedParser):
             parser.show_first(QuantizationConfig, "qat")
         parser.add_argument(
@@ -76,6 +79,8 @@ class QuantizationCLI(LightningCLI):
             BadConfiguration: an option that was given is another than the checkpoint's.
         """
         super().parse_arguments(parser, args)
+        if EXACT_AFTER in self._options["qat"]:
+            rank_zero_warn(said_of_exact_after(self._options["qat"].pop(EXACT_AFTER)))
         require_options(self._options)
         self._asked = self._subcommands_own(parser.parse_args(args, defaults=False).as_dict())
         path = self._first_checkpoint()

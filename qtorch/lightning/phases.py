@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from qtorch.errors import BadConfiguration
 
-__all__ = ["Phases", "Point"]
+__all__ = ["EXACT_AFTER", "Phases", "Point", "forget_exact_after", "said_of_exact_after"]
+
+#: An option of earlier versions, which old files and code still give.
+EXACT_AFTER = "exact_after"
 
 #: An epoch, counted from 0 (int), or a share of all epochs (float in [0, 1]).
 Point = int | float
@@ -19,8 +25,8 @@ class Phases:
     Attributes:
         start: float training ends, ranges are calibrated, quantized training begins.
         freeze_observers: ranges stop following the activations; ``None``: at the start, where they were calibrated.
-        freeze_batch_norm: batch norms use their running statistics, as the device does; ``None``: never in training.
-        exact_after: the forward pass computes the device's own integers; ``None``: never in training.
+        freeze_batch_norm: batch norms use their running statistics, as the device does, and every value in training is
+            the device's from here on; ``None``: never in training. A share leaves the last epoch to this at least.
 
     Raises:
         BadConfiguration: a share outside [0, 1], a negative epoch, or points that contradict each other as far as can
@@ -30,7 +36,6 @@ class Phases:
     start: Point = 0.6
     freeze_observers: Point | None = None
     freeze_batch_norm: Point | None = 0.8
-    exact_after: Point | None = None
 
     def __post_init__(self) -> None:
         for name, point in vars(self).items():
@@ -52,7 +57,7 @@ class Phases:
             where=f"qat.{name}",
             expected=f"a point not before qat.start, {start}",
             got=got,
-            remedy=f"raise {name} or lower start: there is nothing to freeze or make exact in float training",
+            remedy=f"raise {name} or lower start: there is nothing to freeze in float training",
         )
 
     def epochs(self, total: int) -> Epochs:
@@ -87,12 +92,15 @@ class Phases:
                 remedy="leave some epochs to quantized training: lower start or raise max_epochs",
             )
         later: dict[str, int | None] = {}
-        for name in ("freeze_observers", "freeze_batch_norm", "exact_after"):
+        for name in ("freeze_observers", "freeze_batch_norm"):
             point = getattr(self, name)
             epoch = later[name] = None if point is None else resolve(point)
             if epoch is not None and epoch < start and isinstance(point, int):
                 self._contradiction(name, f"epoch {epoch}", f"epoch {start}")
-        return Epochs(start, later["freeze_observers"] or start, later["freeze_batch_norm"], later["exact_after"])
+        frozen = later["freeze_batch_norm"]
+        if frozen is not None and isinstance(self.freeze_batch_norm, float):
+            frozen = max(start, min(frozen, total - 1))
+        return Epochs(start, later["freeze_observers"] or start, frozen)
 
 
 @dataclass(frozen=True)
@@ -102,4 +110,47 @@ class Epochs:
     start: int
     freeze_observers: int
     freeze_batch_norm: int | None
-    exact_after: int | None
+
+    def said_of_quantized(self, epoch: int, normalized: bool) -> str:
+        """What quantized training computes, which begins in ``epoch``; ``normalized``: the network has batch norms."""
+        if not normalized:
+            return "every value is the device's"
+        if self.freeze_batch_norm is None:
+            return (
+                "batch norms normalize by the batch to the end (qat.freeze_batch_norm: null), which no device does: "
+                "values in training are not the device's, those in validation, test and export are"
+            )
+        if epoch >= self.freeze_batch_norm:
+            return "batch norms freeze at once"
+        return f"until epoch {self.freeze_batch_norm}, batch norms are not frozen and normalize by the batch"
+
+    def said_of_early_end(self) -> str:
+        """What training was that ended in quantized training, with batch norms that were to be frozen later."""
+        return (
+            f"training ended before epoch {self.freeze_batch_norm}, in which batch norms were to freeze: they "
+            "normalized by the batch, and no value in training was the device's. Remedy: more epochs, or a lower "
+            "qat.freeze_batch_norm"
+        )
+
+
+def said_of_exact_after(value: Any) -> str:
+    """What to tell whoever gives the option, with the value that was given."""
+    return (
+        f"qat.{EXACT_AFTER}: every quantized step computes the device's own integers now, from qat.start on, so that "
+        f"{value} changes nothing. Remedy: remove the option; it is refused from 0.3 on"
+    )
+
+
+def forget_exact_after(options: MutableMapping[str, Any], stacklevel: int) -> None:
+    """Take the option out of ``options``, if it is there.
+
+    Args:
+        options: of the callback, by name; changed in place.
+        stacklevel: whose line is named, as :func:`warnings.warn` counts it from the caller on.
+
+    Warns:
+        DeprecationWarning: it was there.
+    """
+    if EXACT_AFTER in options:
+        message = said_of_exact_after(options.pop(EXACT_AFTER))
+        warnings.warn(message, DeprecationWarning, stacklevel=stacklevel + 1)

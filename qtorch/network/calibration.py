@@ -22,6 +22,7 @@ from qtorch.surroundings import evaluating
 
 __all__ = [
     "Saturation",
+    "batch_normalized",
     "calibrate",
     "calibrated",
     "freeze_batch_norm",
@@ -31,6 +32,7 @@ __all__ = [
     "quantizers",
     "saturation",
     "set_mode",
+    "unfrozen_batch_norms",
 ]
 
 #: A scale beyond which widening grids has no end.
@@ -59,10 +61,10 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
     """What the network computes from now on; see :class:`Mode`.
 
     Raises:
-        BadConfiguration: FAKE or EXACT was asked for before calibration, the network was not prepared, or ``mode`` is
-            no :class:`Mode`.
-        AccumulatorOverflow: EXACT, and a layer's sums could leave the device's integers for some input.
-        NotFinite: EXACT, and a constant is NaN.
+        BadConfiguration: QUANTIZED was asked for before calibration, the network was not prepared, or ``mode`` is no
+            :class:`Mode`.
+        AccumulatorOverflow: QUANTIZED, and a layer's sums could leave the device's integers for some input.
+        NotFinite: QUANTIZED, and a constant is NaN.
     """
     if not isinstance(mode, Mode):
         raise BadConfiguration(
@@ -115,16 +117,37 @@ def in_mode(net: nn.Module, mode: Mode) -> Iterator[None]:
 def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
     """Whether folded batch norms use their running statistics in training too, as the device does.
 
-    Until then a batch norm in training mode normalizes by its batch and goes on measuring, in FLOAT and FAKE mode; in
-    EXACT mode and in evaluation its statistics are folded in any case.
+    Until then a batch norm in training mode normalizes by its batch and goes on measuring: in QUANTIZED mode with
+    rounded weights and ranges, which no device computes. In evaluation its statistics are folded in any case. So the
+    last part of quantized training is one with frozen batch norms: its values are the device's.
+
+    Example:
+        >>> set_mode(qat, Mode.QUANTIZED)
+        >>> train(qat, epochs=8)
+        >>> freeze_batch_norm(qat)
+        >>> train(qat, epochs=2)
     """
     for module in net.modules():
         if isinstance(module, QuantizedOp) and module.norm is not None:
             module.norm_frozen = frozen
 
 
+def unfrozen_batch_norms(net: nn.Module) -> dict[str, QuantizedOp]:
+    """The layers whose batch norm normalizes by the batch in training, by name; see :func:`freeze_batch_norm`."""
+    return {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, QuantizedOp) and module.norm is not None and not module.norm_frozen
+    }
+
+
+def batch_normalized(net: nn.Module) -> list[str]:
+    """Names of those of :func:`unfrozen_batch_norms` that did so in quantized training: no device does."""
+    return [name for name, layer in unfrozen_batch_norms(net).items() if layer.constants.normalized_by_batch]
+
+
 def observe_in_training(net: nn.Module, observing: bool) -> None:
-    """Whether ranges go on being measured, and follow, in FAKE mode's training steps."""
+    """Whether ranges go on being measured, and follow, in quantized training's steps."""
     for quantizer in quantizers(net).values():
         quantizer.observing = observing
     for module in net.modules():

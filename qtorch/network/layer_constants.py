@@ -21,16 +21,18 @@ from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.weight_grid import WeightGrid
 from qtorch.numbers.functional import (
+    SMALLEST_WEIGHT_SCALE,
+    along,
     bias_codes,
     bias_scale,
+    bias_steps,
     quantize,
     range_to_grid,
     weight_codes,
-    with_room_for_bias,
 )
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.numbers.straight_through import Bounds, fake_quantize
+from qtorch.numbers.straight_through import Ends, round_and_hold
 from qtorch.row.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
 from qtorch.row.row import Row
 from qtorch.surroundings import require_float32, require_no_nan, without_values
@@ -73,6 +75,7 @@ class LayerConstants:
     Attributes:
         weight_grid: of the weight, where there is one that sums of products are made with; else ``None``.
         trained_as_they_are: whether all constants are parameters, and nothing is folded into them.
+        normalized_by_batch: whether the batch norm has normalized by a batch in quantized training.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class LayerConstants:
     ) -> None:
         self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
         self.sources, self.output, self.norm, self.front = sources, output, norm, front
+        self.normalized_by_batch = False
         bare = norm is None and front is None
         self.trained_as_they_are = bare and all(role in holder._parameters for role in roles)
         self.weight_grid: WeightGrid | None = None
@@ -142,21 +146,28 @@ class LayerConstants:
 
     # On their grids.
 
-    def fake(self) -> tuple[dict[str, Tensor], Tensor | None]:
-        """The folded constants on their grids, and the accumulator's unit where there are sums of products."""
+    def in_steps(self) -> tuple[dict[str, Tensor], dict[str, Grid]]:
+        """The folded constants in whole steps of their grids, with gradients, and the grids.
+
+        A weight is float32; a bias float64, because float32 can't hold every int32.
+        """
         if self.weight_grid is None:
-            return {role: _as_activation(*pair) for role, pair in self.with_grids().items()}, None
+            pairs = self.with_grids()
+            grids = {role: grid for role, (_, grid) in pairs.items()}
+            return {role: _activation_steps(*pair) for role, pair in pairs.items()}, grids
         # Said once more than in with_grids, because every training step comes through here.
         folded = self.own() if self.trained_as_they_are and not self.row.needs_bias else self.folded()
         weight, bias = folded["weight"], folded.get("bias")
-        source, learned = self.sources["input"], self.learned_scale
-        scale = self.weight_grid.scale(weight, bias, source.step, learned)
-        unit = bias_scale(source.scale, scale)
-        weight, bias = self.weight_grid.fake(weight, bias, scale, unit, learned)
-        return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}, unit
+        source, learned = self.sources["input"].scale, self.learned_scale
+        scale = self.weight_grid.scale(weight, bias, source, learned)
+        steps, grids = {"weight": self.weight_grid.steps(weight, scale, learned)}, {"weight": self._weight_grid(scale)}
+        if bias is not None:
+            grids["bias"] = Grid(bias_scale(source, scale), _ZERO, self.bias_dtype)
+            steps["bias"] = bias_steps(bias, grids["bias"])
+        return steps, grids
 
-    def fake_scaled_weight(self) -> Tensor:
-        """The unfolded weight, rounded as it is once the batch norm is folded in, and scaled back.
+    def scaled_weight(self) -> Tensor:
+        """The unfolded weight, rounded as it is once the batch norm is folded in, and scaled back; real numbers.
 
         Rounding to a grid per channel commutes with scaling the channel, so this is what the frozen network will see.
         """
@@ -166,17 +177,23 @@ class LayerConstants:
         weight = self.unfolded()["weight"]
         if grid.covering and grid.axis is not None:
             # Then the factor cancels; that a large bias may widen the scale, it does not have to see.
-            scale = with_room_for_bias(grid.covering_scale(weight), None, 1.0)
-            return grid.fake(weight, None, scale, scale, None)[0]
+            scale = torch.clamp_min(grid.covering_scale(weight), SMALLEST_WEIGHT_SCALE)
+            return grid.steps(weight, scale, None) * along(scale, grid.axis, weight.dim())
         factor = scaling(self.norm, weight.dim(), self.channel_axis)
         folded = self.folded()
-        scale = grid.scale(folded["weight"], folded["bias"], self.sources["input"].step, self.learned_scale)
-        return grid.fake(weight * factor, None, scale, scale, self.learned_scale)[0] / factor
+        scale = grid.scale(folded["weight"], folded["bias"], self.sources["input"].scale, self.learned_scale)
+        steps = grid.steps(weight * factor, scale, self.learned_scale)
+        return steps * along(scale, grid.axis, weight.dim()) / factor
 
     @torch.no_grad()
     def rounded(self) -> dict[str, Tensor]:
         """:meth:`real` on their grids: the real numbers that the device's integers stand for."""
-        return self.fake()[0]
+        steps, grids = self.in_steps()
+        axis = None if self.weight_grid is None else self.weight_grid.axis
+        return {
+            role: (each * along(grids[role].scale, axis if role == "weight" else 0, each.dim())).to(torch.float32)
+            for role, each in steps.items()
+        }
 
     def with_grids(self) -> dict[str, tuple[Tensor, Grid]]:
         """Every folded constant with its grid; a weight's scale is ``[C]`` per channel, else ``[]``."""
@@ -187,12 +204,12 @@ class LayerConstants:
             tensor, constraint = folded[role], self.row.constraint(role)
             if isinstance(constraint, SymmetricWeight):
                 assert self.weight_grid is not None
-                source = self.sources["input"].step
+                source = self.sources["input"].scale
                 scale = self.weight_grid.scale(tensor, folded.get("bias"), source, self.learned_scale)
-                grid = Grid(scale, _ZERO, self.config.weight_dtype)
+                grid = self._weight_grid(scale)
             elif isinstance(constraint, BiasFromAccumulator):
                 scale = bias_scale(self.sources["input"].scale, pairs["weight"][1].scale)
-                grid = Grid(scale, _ZERO, "int64" if self.config.activations == "int16" else "int32")
+                grid = Grid(scale, _ZERO, self.bias_dtype)
             elif isinstance(constraint, SameAs):
                 grid = self.output.grid
             else:
@@ -209,16 +226,23 @@ class LayerConstants:
         """The integers that the constants become on the device; the same code serves training and export."""
         return {role: self._stored(role, *pair) for role, pair in self.with_grids().items()}
 
+    def require_numbers(self) -> None:
+        """Refuse constants for which there is no integer.
+
+        Raises:
+            NotFinite: one is NaN.
+        """
+        for role, tensor in self.own().items():
+            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer")
+
     def integers_of_numbers(self) -> dict[str, Constant]:
         """:meth:`integers`, for arithmetic on them.
 
         Raises:
             NotFinite: a constant is NaN, for which there is no integer.
         """
-        pairs = self.with_grids()
-        for role, (tensor, _) in pairs.items():
-            require_no_nan(tensor, f"{role!r} of a {self.row.name} layer in EXACT mode")
-        return {role: self._stored(role, *pair) for role, pair in pairs.items()}
+        self.require_numbers()
+        return self.integers()
 
     @torch.no_grad()
     def stored_floats(self) -> dict[str, Tensor]:
@@ -243,6 +267,11 @@ class LayerConstants:
         return self.holder._parameters.get("log_weight_scale")
 
     @property
+    def bias_dtype(self) -> str:
+        """``"int32"`` or ``"int64"``."""
+        return "int64" if self.config.activations == "int16" else "int32"
+
+    @property
     def channel_axis(self) -> int:
         """PyTorch's axis of the weight's output channels."""
         constraint = self.row.constraints["weight"]
@@ -257,6 +286,9 @@ class LayerConstants:
             BadConfiguration: one is not float32.
         """
         require_float32(chain(self.holder._parameters.items(), self.holder._buffers.items()), self.row.name)
+
+    def _weight_grid(self, scale: Tensor) -> Grid:
+        return Grid(scale, _ZERO, self.config.weight_dtype)
 
     def _stored(self, role: str, tensor: Tensor, grid: Grid) -> Constant:
         constraint = self.row.constraint(role)
@@ -275,9 +307,9 @@ class LayerConstants:
         return Constant(codes, grid, axis)
 
 
-def _as_activation(tensor: Tensor, grid: Grid) -> Tensor:
+def _activation_steps(tensor: Tensor, grid: Grid) -> Tensor:
     """A constant of an op without weights, quantized as an activation is."""
     if without_values(tensor):
         return tensor.clone()
-    low, high = (code - int(grid.zero_point) for code in grid.limits)
-    return fake_quantize(tensor, grid.scale, Bounds.of(grid.scale, low, high))
+    low, high = (code - grid.zero_point.to(torch.float32) for code in grid.limits)
+    return round_and_hold(torch.div(tensor, grid.scale), Ends(low, high))

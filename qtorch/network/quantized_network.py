@@ -23,7 +23,7 @@ from qtorch.capture.capture import CapturedNetwork
 from qtorch.capture.reference import Reference
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadData
-from qtorch.network.calibration import calibrated, has_float_layers
+from qtorch.network.calibration import batch_normalized, calibrated, has_float_layers, unfrozen_batch_norms
 from qtorch.network.described_ops import FORMAT, described_ops, registered_rows, require_same_ops
 from qtorch.network.known_answer import require_known_answer
 from qtorch.network.quantized_op import QuantizedOp
@@ -209,13 +209,14 @@ class QuantizedNetwork(CapturedNetwork):
         """What a state dict says of the network: which it is, how it is quantized, what it computes; plain values."""
         # Nothing is loaded in the middle of a calibration.
         mode = Mode.FLOAT if self.mode is Mode.CALIBRATE else self.mode
-        rows = registered_rows(self)
+        rows, normalized = registered_rows(self), batch_normalized(self)
         return {
             "format": FORMAT,
             "ops": list(self.ops),
             "config": self.origin.config.as_options(),
             "mode": mode.value,
             "norms_frozen": self.norms_frozen,
+            **({"batch_normalized": normalized} if normalized else {}),
             **({"rows": rows} if rows else {}),
             **({"post_training": self.origin.post_training} if self.origin.post_training else {}),
         }
@@ -230,6 +231,9 @@ class QuantizedNetwork(CapturedNetwork):
                 module.mode = mode
             if isinstance(module, QuantizedOp) and module.norm is not None:
                 module.norm_frozen = state["norms_frozen"]
+        normalized = state.get("batch_normalized", ())
+        for name, layer in unfrozen_batch_norms(self).items():
+            layer.constants.normalized_by_batch = name in normalized
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Compare the ops before anything is loaded; make a float network's state one that can be loaded.

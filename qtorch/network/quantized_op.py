@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.families.accumulator import require_room
@@ -17,8 +16,10 @@ from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.routes import float_op, route_of
 from qtorch.network.weight_grid import learns_scale
+from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
+from qtorch.row.steps_by_table import StepTables, tables_of
 from qtorch.surroundings import undisturbed, without_autocast, without_values
 
 __all__ = ["QuantizedOp"]
@@ -51,6 +52,7 @@ class QuantizedOp(nn.Module):
             of this module, ``log_weight_scale`` among them where the weight's scale is learned.
         rounds_output: of a layer left in float32, whether its result is brought onto a grid; not if only other such
             layers read it.
+        takes_reals: of such a layer, which inputs are on no grid either, by role.
     """
 
     def __init__(
@@ -86,31 +88,36 @@ class QuantizedOp(nn.Module):
         grid = self.constants.weight_grid
         if grid is not None and learns_scale(self.config):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
-        self.rounds_output = True
+        self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
+        self._tables: tuple[tuple[Grid, Grid], tuple[int, ...], StepTables] | None = None
         self.choose_route()
         if owned:
             self.quantizer = output
 
     def forward(self, *inputs: Tensor) -> Any:
-        """The op on real tensors whose values, in FAKE and EXACT, lie on their quantizers' grids.
+        """The op on real tensors (FLOAT, CALIBRATE), or on tensors in steps of their quantizers' grids (QUANTIZED).
 
-        But for FLOAT, autocast does not reach inside, and a compiler leaves the arithmetic as it is.
+        But for FLOAT, autocast does not reach inside.
 
         Raises:
             BadConfiguration: a parameter is not float32.
-            NotFinite: EXACT, and a constant is NaN.
-            AccumulatorOverflow: EXACT, and a sum leaves its integer type.
         """
         if self._mode is Mode.FLOAT or undisturbed():
             return self.route(self, *inputs)
-        if is_compiling():
-            return torch.compiler.disable(self._shielded)(*inputs)
-        return self._shielded(*inputs)
-
-    def _shielded(self, *inputs: Tensor) -> Any:
         with without_autocast(inputs[0]):
             return self.route(self, *inputs)
+
+    def tables(self) -> StepTables:
+        """Values and slopes of a function of one code; made again when a grid has changed."""
+        grids = (self.sources["input"].grid, self.output.grid)
+        versions = tuple(figure._version for grid in grids for figure in (grid.scale, grid.zero_point))
+        same = self._tables is not None and all(
+            a is b for x, y in zip(self._tables[0], grids, strict=True) for a, b in zip(x[:2], y[:2], strict=True)
+        )
+        if self._tables is None or not same or self._tables[1] != versions:
+            self._tables = (grids, versions, tables_of(self.row, self.attrs, *grids))
+        return self._tables[2]
 
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
@@ -225,6 +232,8 @@ class QuantizedOp(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
+        # Tensors of a copy count their changes anew.
+        self._tables = None
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

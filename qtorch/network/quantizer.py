@@ -1,4 +1,4 @@
-"""The quantizer of one activation tensor: an observer, a grid, and a fake quantization."""
+"""The quantizer of one activation tensor: an observer, a grid, and the way onto it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
-from qtorch.numbers.functional import dequantize, exponential, range_to_grid
+from qtorch.numbers.functional import dequantize, exponential, range_to_grid, round_half_away
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaling import Rescaling
 from qtorch.numbers.straight_through import (
-    Bounds,
-    fake_accumulator,
-    fake_quantize,
-    learned_step,
+    Ends,
+    Learned,
     lsq_gradient_scale,
+    rescale_and_hold,
+    round_and_hold,
     scale_gradient,
 )
 from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.surroundings import (
     autocasts,
     in_float32,
@@ -72,7 +74,10 @@ class Mode(Enum, metaclass=_EarlierNames):
 
 
 class Quantizer(nn.Module):
-    """Fake-quantizes one activation tensor of any shape.
+    """The grid of one activation tensor of any shape, and the way onto it and back.
+
+    While the network is quantized, what goes from op to op is the tensor in **steps** of this grid: code less zero
+    point, float32.
 
     Its figures follow the network to another device, and stay in float32 there. On the meta device, where nothing can
     be read, the grid is the one from before.
@@ -93,7 +98,7 @@ class Quantizer(nn.Module):
             in use take steps of the size of the learning rate, whatever a parameter's own size.
         zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
             step of it is of the size of a step of ``log_scale``.
-        observing: whether ranges are measured and followed in FAKE mode's training too; those that are learned are not.
+        observing: whether ranges are measured and followed in quantized training too; those that are learned are not.
         together: whether the processes of a distributed run calibrate together.
     """
 
@@ -125,13 +130,20 @@ class Quantizer(nn.Module):
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
             self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
         self._known_step = (-1, 0.0)
-        self._known: tuple[Tensor, tuple[int, int, bool], Bounds] | None = None
+        self._known_highest = self._known_reach = (-1, 0)
+        self._known: tuple[Tensor, tuple[int, int, str], Ends] | None = None
         #: Of a network on the meta device: what it had before, if it was calibrated.
         self._left_behind: QParams | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy's tensors count their changes anew, so what is known of these tensors may not be taken for theirs.
-        return {**self.__dict__, "_known": None, "_known_step": (-1, 0.0)}
+        return {
+            **self.__dict__,
+            "_known": None,
+            "_known_step": (-1, 0.0),
+            "_known_highest": (-1, 0),
+            "_known_reach": (-1, 0),
+        }
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside parameters and the observer's buffers."""
@@ -166,6 +178,7 @@ class Quantizer(nn.Module):
         self.smallest = moved(self.smallest, fn)
         # Other tensors, which count their changes anew.
         self._known, self._known_step = None, (-1, 0.0)
+        self._known_highest = self._known_reach = (-1, 0)
         return super()._apply(fn, recurse)
 
     @property
@@ -255,6 +268,16 @@ class Quantizer(nn.Module):
         return low - zero_point, high - zero_point
 
     @property
+    def reach(self) -> int:
+        """How far a code may lie from the zero point; of a zero point that is learned, at most."""
+        low, high = CODE_RANGE[self.dtype]
+        if self._learns_zero:
+            return high - low
+        if self._known_reach[0] != self.zero_point._version:
+            self._known_reach = (self.zero_point._version, max(map(abs, self.steps)))
+        return self._known_reach[1]
+
+    @property
     def step(self) -> float:
         """The scale as a Python number; read from its tensor only when that was written to."""
         if self.learned != "measured":
@@ -269,34 +292,48 @@ class Quantizer(nn.Module):
         with unset_fake_temporarily():
             return float(self.scale)
 
-    def bounds(self, rectified: bool) -> Bounds:
-        """Of the measured grid; worked out again only when one of its figures was written to."""
-        version = (self.measured._version, self.zero_point._version, rectified)
+    def ends(self, activation: str = "none") -> Ends:
+        """The lowest and highest step, of a fused activation where there is one."""
+        if self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured"):
+            return self._moving_ends(activation)
+        version = (self.measured._version, self.zero_point._version, activation)
         known = self._known
         if known is None or known[0] is not self.measured or known[1] != version:
-            low, high = self.steps
+            with unset_fake_temporarily():
+                low, high = self.steps
+                if activation in FUSED_ACTIVATIONS:
+                    low = max(low, 0)
+                if activation == "relu6":
+                    high = min(high, int(_six(torch.tensor(self.step))))
             self._known = known = (
                 self.measured,
                 version,
-                Bounds.of(self.measured, max(low, 0) if rectified else low, high, self.step),
+                Ends(float(low), float(high), activation in FUSED_ACTIVATIONS),
             )
         return known[2]
 
-    def forward(self, x: Tensor, unit: Tensor | None = None, axis: int = -1, rectified: bool = False) -> Tensor:
-        """``x`` as it is (FLOAT, CALIBRATE) or on the grid (FAKE, EXACT); same shape.
+    def _moving_ends(self, activation: str) -> Ends:
+        """:meth:`ends` as tensors, so that nothing has to be read from the device where they are."""
+        limits, grid = CODE_RANGE[self.dtype], self.grid
+        zero_point = grid.zero_point.to(torch.float32)
+        low, high = (limit - zero_point for limit in limits)
+        if activation in FUSED_ACTIVATIONS:
+            low = low.clamp_min(0.0)
+        if activation == "relu6":
+            high = torch.minimum(high, _six(grid.scale))
+        return Ends(low, high, activation in FUSED_ACTIVATIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Real numbers as they are (FLOAT, CALIBRATE), or in steps of the grid (QUANTIZED); same shape.
 
         What comes in from outside in another type than float32 becomes that: exactly in half precision and from
         integers up to 2**24, rounded from float64. But for FLOAT, autocast does not reach inside.
 
         Args:
-            x: float32.
-            unit: of the accumulators that ``x`` is a sum of, which are then rounded twice as the device does: see
-                :func:`qtorch.numbers.straight_through.fake_accumulator`; ``x`` is then overwritten.
-            axis: of the channels, with ``unit``.
-            rectified: hold ``x`` at zero from below, as a fused ReLU does.
+            x: real numbers.
 
         Raises:
-            NotFinite: EXACT, and a value is NaN.
+            NotFinite: QUANTIZED, without gradients, and a value is NaN.
         """
         if x.dtype is not torch.float32 and not self._keeps_type(x):
             x = in_float32(x)
@@ -304,55 +341,84 @@ class Quantizer(nn.Module):
             # Said to depend on what it does not: processes that average gradients need one of every parameter.
             return x + 0.0 * sum(self.parameters()) if self._parameters and torch.is_grad_enabled() else x
         if undisturbed():
-            return self._on_grid(x, unit, axis, rectified)
-        if is_compiling():
-            return torch.compiler.disable(self._shielded)(x, unit, axis, rectified)
-        return self._shielded(x, unit, axis, rectified)
-
-    def _shielded(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
+            return self._observed_or_rounded(x)
         with without_autocast(x):
-            return self._on_grid(x, unit, axis, rectified)
+            return self._observed_or_rounded(x)
+
+    def _observed_or_rounded(self, x: Tensor) -> Tensor:
+        if self.mode is Mode.QUANTIZED:
+            return self.steps_of(x)
+        if self.together and self.observer.in_step:
+            self.observer.observe_together(x)
+        else:
+            self.observer.observe(x)
+        return x
+
+    def steps_of(self, real: Tensor, activation: str = "none", *, even: bool = False) -> Tensor:
+        """Real numbers in steps of the grid, rounded half away from zero and held; float32.
+
+        Args:
+            real: float32.
+            activation: that is fused into the op.
+            even: round half to even instead, for what no device computes.
+
+        Raises:
+            NotFinite: without gradients, and a value is NaN.
+        """
+        if not torch.is_grad_enabled() and not is_compiling():
+            require_no_nan(real, "a tensor that is to be quantized")
+        if self.follows:
+            self.follow(real)
+        steps = torch.div(real, self.scale)
+        return round_and_hold(steps, self.ends(activation), self.config.gradient, self._learned(real), even=even)
+
+    def steps_of_sums(self, sums: Tensor, rescaling: Rescaling, activation: str, *, any_sum: bool) -> Tensor:
+        """Sums of products as the device brings them onto the grid; see
+        :func:`qtorch.numbers.straight_through.rescale_and_hold`."""
+        learned, ends = self._learned(sums), self.ends(activation)
+        return rescale_and_hold(sums, rescaling, ends, self.config.gradient, learned, any_sum=any_sum)
+
+    def real(self, x: Tensor) -> Tensor:
+        """The real numbers that ``x``, as it goes from op to op, stands for: in QUANTIZED mode those of its steps."""
+        return x * self.scale if self.mode is Mode.QUANTIZED else x
 
     def _keeps_type(self, x: Tensor) -> bool:
         """Whether ``x`` is what a float layer gives under autocast, in the float network as it came."""
         halves = x.dtype in (torch.float16, torch.bfloat16)
         return halves and self.mode is Mode.FLOAT and autocasts()
 
-    def _on_grid(self, x: Tensor, unit: Tensor | None, axis: int, rectified: bool) -> Tensor:
-        if self.mode is Mode.CALIBRATE:
-            if self.together and self.observer.in_step:
-                self.observer.observe_together(x)
-            else:
-                self.observer.observe(x)
-            return x
-        if self.mode is Mode.QUANTIZED:
-            require_no_nan(x, "a tensor in EXACT mode")
-        if self.learned != "measured":
-            return self._learned(x)
-        if self.observing and self.training:
-            self._follow(x)
-        bounds = self.bounds(rectified)
-        if unit is not None:
-            return fake_accumulator(x, unit, self.measured, bounds, axis, self.config.gradient)
-        return fake_quantize(x, self.measured, bounds, self.config.gradient)
-
-    def _learned(self, x: Tensor) -> Tensor:
+    def _learned(self, x: Tensor) -> Learned | None:
+        """What of the grid is learned from a tensor of ``x``'s shape."""
+        if self.learned == "measured":
+            return None
         require_float32(self._parameters.items(), "learned-scale")
-        low, high = CODE_RANGE[self.dtype]
-        factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self.steps[1])
-        scale = exponential(self.log_scale).clamp_min(self.smallest)
-        zero = self.zero_point.to(torch.float32)
-        if self._learns_zero:
-            zero = scale_gradient(self.zero_share * 256, factor)
-        scale = scale_gradient(scale, factor) if self.learned != "pact" else scale
-        return learned_step(x, scale, zero, low, high, rounding=self.learned != "pact")
+        scale, zero = exponential(self.log_scale).clamp_min(self.smallest), None
+        if self.learned != "pact":
+            factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self._highest_step)
+            scale = scale_gradient(scale, factor)
+            zero = scale_gradient(self.zero_share * 256, factor) if self._learns_zero else None
+        return Learned(self.learned, scale, zero)
 
-    def _follow(self, x: Tensor) -> None:
-        """Observe, and move the grid along."""
+    @property
+    def _highest_step(self) -> int:
+        """For the size of a gradient: as it was measured, since a learned one would have to be read in every step."""
+        if self._known_highest[0] != self.zero_point._version:
+            with unset_fake_temporarily():
+                self._known_highest = (self.zero_point._version, CODE_RANGE[self.dtype][1] - int(self.zero_point))
+        return self._known_highest[1]
+
+    @property
+    def follows(self) -> bool:
+        """Whether the grid follows what goes through it now."""
+        return self.observing and self.training and self.learned == "measured"
+
+    @torch.no_grad()
+    def follow(self, real: Tensor) -> None:
+        """Observe real numbers, and move the grid along."""
         if is_distributed():
-            self.observer.observe_together(x)
+            self.observer.observe_together(real)
         else:
-            self.observer.observe(x)
+            self.observer.observe(real)
         self.settle()
 
     def dequantize(self, codes: Tensor) -> Tensor:
@@ -368,3 +434,8 @@ class Quantizer(nn.Module):
 def _logarithm(scale: Tensor) -> float:
     """As a parameter, float32, holds it."""
     return float(torch.tensor(math.log(float(scale)), dtype=torch.float32))
+
+
+def _six(scale: Tensor) -> Tensor:
+    """6 in steps, as the fused kernels have it; bounded where a small scale would overflow them."""
+    return round_half_away(torch.div(torch.full_like(scale, 6.0), scale)).clamp(max=2.0**30)

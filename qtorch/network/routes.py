@@ -1,8 +1,7 @@
 """The routes through a layer: what it computes in each mode, as functions of the layer and of what comes in.
 
-Which one a layer takes is chosen when something changes that it depends on (:func:`route_of`), not at every call. A
-route takes real tensors whose values, but for FLOAT and CALIBRATE, lie on their quantizers' grids, and gives such
-tensors.
+Which one a layer takes is chosen when something changes that it depends on (:func:`route_of`), not at every call. In
+FLOAT and CALIBRATE a route takes and gives real tensors; in QUANTIZED tensors in steps of their quantizers' grids.
 """
 
 from __future__ import annotations
@@ -15,18 +14,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qtorch.config import LayerConfig
+from qtorch.families.accumulator import sum_factor
 from qtorch.network.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.summing import require_sums, summing_of
 from qtorch.numbers.fixedpoint import Rounding
-from qtorch.numbers.functional import codes_on_grid, dequantize, with_room_for_bias
-from qtorch.numbers.straight_through import fake_accumulator, fake_constants, fake_normalized, replace_value
+from qtorch.numbers.functional import along, bias_scale, codes_of_steps
+from qtorch.numbers.rescaling import rescaling, rescaling_of_16_bits
+from qtorch.numbers.straight_through import replace_value
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
-from qtorch.surroundings import require_float32, without_values
+from qtorch.row.steps_by_table import StepTables, looked_up
+from qtorch.surroundings import without_values
 
-__all__ = ["Layer", "Route", "exact_route", "fake_route", "float_op", "route_of"]
+__all__ = ["Layer", "Route", "float_op", "route_of"]
 
 
 class Layer(Protocol):
@@ -41,6 +44,10 @@ class Layer(Protocol):
     config: LayerConfig
     constants: LayerConstants
     rounds_output: bool
+    takes_reals: frozenset[str]
+
+    def tables(self) -> StepTables:
+        """Values and slopes of a function of one code."""
 
     @property
     def output(self) -> Quantizer:
@@ -67,9 +74,16 @@ def route_of(layer: Layer, mode: Mode) -> Route:
         return skipped_route
     if layer.row.selects:
         return selecting_route
-    if layer.norm is not None and not layer.norm_frozen:
-        return normalizing_route
-    return exact_route
+    if layer.constants.weight_grid is not None:
+        return sums_route if layer.norm is None or layer.norm_frozen else normalizing_route
+    if _is_plain(layer) and layer.row.by_table and layer.sources["input"].learned == "measured":
+        return looked_up_route
+    return stepwise_route if _is_plain(layer) and layer.row.in_steps is not None else twice_route
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether rounding to the output's grid has the gradient that rows know of."""
+    return layer.output.learned == "measured" and layer.output.config.gradient == "clipped"
 
 
 def float_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -79,74 +93,85 @@ def float_route(layer: Layer, *inputs: Tensor) -> Any:
 
 
 def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
-    """What a layer that is left in float32 computes, rounded where an integer layer reads it."""
-    tensors = _by_role(layer, inputs)
+    """What a layer that is left in float32 computes, in steps where an integer layer reads it."""
+    tensors = _reals(layer, inputs)
     if _normalizes_by_batch(layer):
         y = _normalized(layer, tensors, layer.constants.unfolded())
     else:
         y = float_op(layer, layer.attrs, {**tensors, **layer.constants.folded()})
-    return _on_grid(layer, y) if layer.rounds_output else y
+    return _each(layer.output.steps_of, y) if layer.rounds_output else y
 
 
 def selecting_route(layer: Layer, *inputs: Tensor) -> Any:
-    """What only picks elements keeps them on their grid."""
-    tensors = _by_role(layer, inputs)
-    return float_op(layer, layer.attrs, {**tensors, **layer.constants.fake()[0]})
-
-
-def exact_route(layer: Layer, *inputs: Tensor) -> Any:
-    """The device's own integers, with :func:`fake_route`'s gradients."""
-    tensors = _by_role(layer, inputs)
-    if without_values(inputs[0]):
-        # Integers are values; of what has none, the shape is all there is to compute.
-        return _fake(layer, tensors)
-    if not torch.is_grad_enabled():
-        return _integers(layer, tensors)
-    y = _fake(layer, tensors)
-    return replace_value(y, _integers(layer, tensors))
-
-
-def fake_route(layer: Layer, *inputs: Tensor) -> Any:
-    """Float arithmetic on rounded constants, its result rounded to the output's grid."""
-    return _fake(layer, _by_role(layer, inputs))
+    """What only picks elements picks steps."""
+    return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.in_steps()[0]})
 
 
 def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
-    """:func:`fake_route` with a batch norm that, while it is in training, normalizes by the batch."""
-    tensors = _by_role(layer, inputs)
+    """A batch norm that normalizes by the batch, while it is in training: no device's integers, but on its grids."""
     if not _normalizes_by_batch(layer):
-        return exact_route(layer, *inputs)
-    constants = {**layer.constants.unfolded(), "weight": layer.constants.fake_scaled_weight()}
-    output, norm = layer.output, layer.norm
-    if not _is_rounding(layer) or output.observing:
-        return output(_normalized(layer, tensors, constants))
-    assert norm is not None
-    y = norm(float_op(layer, layer.bare_attrs, {**tensors, **constants}))
-    return fake_normalized(y, output.measured, output.bounds(layer.attrs["activation"] == "relu"))
+        return sums_route(layer, *inputs)
+    constants = {**layer.constants.unfolded(), "weight": layer.constants.scaled_weight()}
+    y = _normalized(layer, _reals(layer, inputs), constants)
+    return layer.output.steps_of(y, layer.attrs["activation"], even=True)
 
 
-def sum_of_products_route(layer: Layer, x: Tensor) -> Tensor:
-    """:func:`fake_route` of the layers that most networks consist of, written for speed: small ones live off it."""
-    constants = layer.constants
-    own: Any = constants.holder._parameters
-    weight, bias = own.get("weight"), own.get("bias")
-    source, output, grid = layer.sources["input"], layer.output, constants.weight_grid
-    computed = weight is None or (bias is None and "bias" in constants.roles)
-    if computed or weight.dtype is not torch.float32 or output.observing:
-        # Computed from other parameters, as pruning does it, or refused; or the range is to be followed.
-        require_float32(own.items(), layer.row.name)
-        y: Tensor = _fake(layer, {"input": x})
-        return y
-    assert grid is not None
-    # A bias that widens the scale is some millions of times its channel's weights: training need not see that.
-    room = None if torch.is_grad_enabled() else bias
-    scale = with_room_for_bias(grid.covering_scale(weight), room, source.step)
-    unit = torch.mul(source.measured, scale)
-    weight, bias = fake_constants(weight, bias, scale, unit, grid.axis)
-    tensors = {"input": x, "weight": weight} if bias is None else {"input": x, "weight": weight, "bias": bias}
-    y = float_op(layer, layer.bare_attrs, tensors)
-    bounds = output.bounds(layer.attrs["activation"] == "relu")
-    return fake_accumulator(y, unit, output.measured, bounds, 1 if layer.row.channels_last else y.dim() - 1)
+def sums_route(layer: Layer, x: Tensor) -> Tensor:
+    """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
+    constants, output, activation = layer.constants, layer.output, layer.attrs["activation"]
+    constants.require_float32()
+    if not torch.is_grad_enabled():
+        constants.require_numbers()
+    steps, grids = constants.in_steps()
+    weight, bias = steps["weight"], steps.get("bias")
+    source = layer.sources["input"]
+    summing = summing_of(x, weight, bias, constants.channel_axis, source.reach, output.dtype)
+    tensors = {"input": x.to(summing.dtype), "weight": weight.to(summing.dtype)}
+    if bias is not None and summing.with_bias:
+        tensors["bias"] = bias.to(summing.dtype)
+    sums = float_op(layer, layer.bare_attrs, tensors)
+    axis = 1 if layer.row.channels_last else sums.dim() - 1
+    if bias is not None and not summing.with_bias:
+        sums = sums + along(bias, axis, sums.dim())
+    if output.follows:
+        unit = along(bias_scale(source.scale, grids["weight"].scale), axis, sums.dim())
+        output.follow(activate(activation, sums.detach() * unit).to(torch.float32))
+    factor = sum_factor(source.scale, grids["weight"].scale, output.scale)
+    factors = rescaling(factor) if output.dtype == "int8" else rescaling_of_16_bits(factor)
+    any_sum = summing.any_sum(factors)
+    if summing.may_overflow:
+        require_sums(sums, output.dtype)
+    return output.steps_of_sums(sums, factors.along(axis, sums.dim()), activation, any_sum=any_sum)
+
+
+def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
+    """What depends on one code alone, from a table."""
+    if layer.output.follows or without_values(x):
+        return twice_route(layer, x)
+    return looked_up(x, layer.tables(), layer.sources["input"].zero_point)
+
+
+def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
+    """The row's own arithmetic on steps."""
+    if layer.output.follows:
+        return twice_route(layer, *inputs)
+    steps, grids = layer.constants.in_steps()
+    grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
+    assert layer.row.in_steps is not None
+    return layer.row.in_steps(layer.attrs, {**_by_role(layer, inputs), **steps}, grids)
+
+
+def twice_route(layer: Layer, *inputs: Tensor) -> Any:
+    """The integers of the row's reference, with the gradients of its float arithmetic: both are computed."""
+    if without_values(inputs[0]):
+        # Integers are values; of what has none, the shape is all there is to compute.
+        return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})
+    if not (torch.is_grad_enabled() or layer.output.follows):
+        return _integers(layer, _by_role(layer, inputs))
+    steps, grids = layer.constants.in_steps()
+    constants = {role: each * grids[role].scale for role, each in steps.items()}
+    y = _each(layer.output.steps_of, float_op(layer, layer.attrs, {**_reals(layer, inputs), **constants}))
+    return replace_value(y, _integers(layer, _by_role(layer, inputs)))
 
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
@@ -156,27 +181,6 @@ def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
     rank = tensors["input"].dim()
     lifted = {r: to_image(t) if r in layer.sources else lift_weight(t) for r, t in tensors.items()}
     return from_image(layer.row.forward(attrs, lifted), rank)
-
-
-def _is_rounding(layer: Layer) -> bool:
-    """Whether bringing a result onto its grid is nothing but bounds and a rounding."""
-    output, activation = layer.output, layer.attrs.get("activation")
-    return output.learned == "measured" and output.config.gradient == "clipped" and activation in ("none", "relu")
-
-
-def _is_sum_of_products(layer: Layer) -> bool:
-    """Whether a layer is as :func:`sum_of_products_route` takes it for granted, its FAKE mode being asked for."""
-    constants = layer.constants
-    grid = constants.weight_grid
-    return (
-        grid is not None
-        and grid.covering
-        and constants.trained_as_they_are
-        and layer.config.activations == "int8"
-        and layer.sources["input"].learned == "measured"
-        and _is_rounding(layer)
-        and not layer.output.observing
-    )
 
 
 def _by_role(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -192,7 +196,10 @@ def _on_grid(layer: Layer, y: Any) -> Any:
 
 def _normalizes_by_batch(layer: Layer) -> bool:
     # Read at every call: training loops put single batch norms into evaluation, which their layers are not told.
-    return layer.norm is not None and layer.norm.training and not layer.norm_frozen
+    if layer.norm is None or not layer.norm.training or layer.norm_frozen:
+        return False
+    layer.constants.normalized_by_batch = True
+    return True
 
 
 def _normalized(layer: Layer, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
@@ -208,24 +215,19 @@ def _normalized(layer: Layer, tensors: Mapping[str, Tensor], constants: Mapping[
     return activate(layer.attrs["activation"], y)
 
 
-def _fake(layer: Layer, tensors: Mapping[str, Tensor]) -> Any:
-    fake, unit = layer.constants.fake()
-    output = layer.output
-    if unit is None or layer.config.activations != "int8" or output.learned != "measured":
-        return _on_grid(layer, float_op(layer, layer.attrs, {**tensors, **fake}))
-    # The kernel brings sums of products onto the grid in two roundings (the 16-bit kernels in one), and a fused ReLU is
-    # nothing but a bound on the codes, if its gradient is that of a bound.
-    activation = layer.attrs.get("activation", "none")
-    rectified = activation == "relu" and output.config.gradient != "plain"
-    y = float_op(layer, layer.bare_attrs if rectified else layer.attrs, {**tensors, **fake})
-    if activation != "none" and not rectified:
-        y = y.clone()
-    return output.forward(y, unit, 1 if layer.row.channels_last else y.dim() - 1, rectified)
+def _reals(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """What comes in, by role, as real numbers."""
+    tensors = _by_role(layer, inputs)
+    return {role: x if role in layer.takes_reals else layer.sources[role].real(x) for role, x in tensors.items()}
+
+
+def _each(function: Callable[[Tensor], Tensor], y: Any) -> Any:
+    return tuple(function(part) for part in y) if isinstance(y, tuple) else function(y)
 
 
 @torch.no_grad()
 def _integers(layer: Layer, tensors: Mapping[str, Tensor]) -> Any:
-    """What the device makes of the codes of ``tensors``, as real numbers.
+    """What the device makes of the codes of ``tensors``, given in steps as is what it makes.
 
     Raises:
         NotFinite: a constant is NaN.
@@ -235,9 +237,9 @@ def _integers(layer: Layer, tensors: Mapping[str, Tensor]) -> Any:
     codes, grids = {}, {"output": layer.output.grid}
     for role, x in tensors.items():
         grid = layer.sources[role].grid
-        codes[role], grids[role] = to_device(codes_on_grid(x, grid), channels_last), grid
+        codes[role], grids[role] = to_device(codes_of_steps(x, grid), channels_last), grid
     for role, constant in layer.constants.integers_of_numbers().items():
         codes[role], grids[role] = constant.codes, constant.grid
     y = layer.row.reference(layer.attrs, codes, grids, Rounding.DOUBLE)
     rank = next(iter(tensors.values())).dim()
-    return from_device(dequantize(y, layer.output.grid), channels_last, rank)
+    return from_device((y - layer.output.grid.zero_point).to(torch.float32), channels_last, rank)

@@ -10,18 +10,13 @@ from torch import Tensor
 from qtorch.config import LayerConfig
 from qtorch.numbers.functional import (
     WEIGHT_RANGE,
-    constant_steps_,
+    along,
     exponential,
     largest_magnitude,
+    whole_steps_,
     with_room_for_bias,
 )
-from qtorch.numbers.straight_through import (
-    fake_constants,
-    learned_step,
-    lsq_gradient_scale,
-    replace_value,
-    scale_gradient,
-)
+from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, round_and_hold, scale_gradient
 from qtorch.ranges.observers import make_observer
 from qtorch.surroundings import moved
 
@@ -73,13 +68,13 @@ class WeightGrid:
         """The scale at which the highest code stands for the weight's largest magnitude, ``[C]`` or ``[]``."""
         return torch.div(largest_magnitude(weight, self.axis), self.highest)
 
-    def scale(self, weight: Tensor, bias: Tensor | None, source: float, learned: Tensor | None) -> Tensor:
+    def scale(self, weight: Tensor, bias: Tensor | None, source: Tensor, learned: Tensor | None) -> Tensor:
         """The scale as the device has it, ``[C]`` or ``[]``, without gradient.
 
         Args:
             weight: float32.
             bias: float32 ``[C]``, or ``None``; one that is large beside its weights widens the scale.
-            source: the scale of the layer's input.
+            source: the scale of the layer's input, float32 ``[]``.
             learned: see the class.
         """
         if self.covering:
@@ -87,30 +82,26 @@ class WeightGrid:
         wanted = self.covering_scale(weight) * self.clip if learned is None else exponential(learned.detach())
         return with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source)
 
-    def fake(
-        self, weight: Tensor, bias: Tensor | None, scale: Tensor, unit: Tensor, learned: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """A weight on the grid and a bias in units of the accumulator, with gradients.
+    def steps(self, weight: Tensor, scale: Tensor, learned: Tensor | None) -> Tensor:
+        """A weight in whole steps of its scale, float32, half to even; with gradients.
 
         Args:
             weight: float32.
-            bias: float32 ``[C]``, or ``None``.
             scale: from :meth:`scale`.
-            unit: the accumulator's.
             learned: see the class; it gets a gradient, unless another scale was pinned.
         """
+        real = torch.div(weight, along(scale, self.axis, weight.dim()))
         if self.covering:
-            return fake_constants(weight, bias, scale, unit, self.axis)
+            # Nothing saturates, and to autograd the rounding, behind its back, did not happen.
+            whole_steps_(real.detach())
+            return real
+        grid = None
         if learned is not None and not self.pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)
             trained = scale_gradient(exponential(learned), factor)
             # torch.maximum would give each of two equal ones half of the gradient.
-            scale = torch.where(trained < scale, scale, trained)
-        zero = torch.zeros((), device=weight.device)
-        clipped = learned_step(weight, scale, zero, -self.limit, self.limit, self.axis, even=True)
-        if bias is None:
-            return clipped, None
-        return clipped, replace_value(bias, constant_steps_(bias.detach().clone(), unit).mul_(unit))
+            grid = Learned("lsq", torch.where(trained < scale, scale, trained), None, self.axis)
+        return round_and_hold(real, Ends(-self.limit, self.limit), learned=grid, even=True)
 
     @torch.no_grad()
     def settle(self, weight: Tensor, learned: Tensor | None) -> None:

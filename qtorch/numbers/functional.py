@@ -1,4 +1,4 @@
-"""Pure functions of quantization: codes from reals, reals from codes, grids from ranges. No gradients.
+"""Pure functions of quantization: codes from reals, reals from codes, grids from ranges.
 
 Activations round half away from zero after a float32 division, which is what TFLM's QUANTIZE kernel and the generated C
 headers do, so that a value on a tie gets the same code in training, on the host and on the device. Constants round half
@@ -18,7 +18,8 @@ __all__ = [
     "along",
     "bias_codes",
     "bias_scale",
-    "codes_on_grid",
+    "bias_steps",
+    "codes_of_steps",
     "constant_steps_",
     "dequantize",
     "exponential",
@@ -41,9 +42,6 @@ BIAS_LIMIT = 2**29
 
 #: Where a channel's weights and bias are all zero any scale will do; this one keeps s_in * s_w a normal float32.
 SMALLEST_WEIGHT_SCALE = 2.0**-40
-
-# As a tensor: PyTorch wraps a Python number anew at every call.
-_SMALLEST = torch.tensor(SMALLEST_WEIGHT_SCALE)
 
 #: The largest number below one half. Added to a number just below a tie it does not reach the next integer, where one
 #: half would; added to a tie it does, because the exact sum is no float32 (float64) and rounds up.
@@ -106,10 +104,9 @@ def quantize(x: Tensor, grid: Grid, low: int, high: int) -> Tensor:
     return (steps.to(torch.int64) + grid.zero_point).clamp(low, high)
 
 
-def codes_on_grid(x: Tensor, grid: Grid) -> Tensor:
-    """Codes of float32 ``x`` that lies on the grid, int64: no tie can occur, so any rounding will do."""
-    # Shifted and bounded while still float, where PyTorch is several times faster.
-    return torch.div(x, grid.scale).round_().add_(grid.zero_point).clamp_(*grid.limits).to(torch.int64)
+def codes_of_steps(steps: Tensor, grid: Grid) -> Tensor:
+    """Codes, int64, of float32 whole ``steps`` of the grid."""
+    return steps.to(torch.int64).add_(grid.zero_point)
 
 
 def dequantize(codes: Tensor, grid: Grid, axis: int | None = None) -> Tensor:
@@ -156,17 +153,17 @@ def largest_magnitude(weight: Tensor, axis: int | None) -> Tensor:
     return (magnitude if magnitude.dim() == 2 else magnitude.flatten(1)).amax(1)
 
 
-def with_room_for_bias(scale: Tensor, bias: Tensor | None, input_scale: float) -> Tensor:
+def with_room_for_bias(scale: Tensor, bias: Tensor | None, input_scale: Tensor) -> Tensor:
     """A weight's scale, float32 ``[C]`` or ``[]``, widened where the device could not add the bias in int32.
 
     The bias, in units of ``input_scale * scale``, stays below 2**29. Recomputed wherever it is needed, in training and
     at export alike.
     """
     if bias is None:
-        return torch.maximum(scale, _SMALLEST)
+        return torch.clamp_min(scale, SMALLEST_WEIGHT_SCALE)
     magnitude = bias.detach().abs()
-    needed = torch.add(_SMALLEST, magnitude if scale.dim() else magnitude.amax(), alpha=1 / (input_scale * BIAS_LIMIT))
-    return torch.maximum(scale, needed)
+    needed = torch.div(magnitude if scale.dim() else magnitude.amax(), input_scale * BIAS_LIMIT)
+    return torch.maximum(scale, needed.add_(SMALLEST_WEIGHT_SCALE))
 
 
 def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:
@@ -175,10 +172,18 @@ def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:
 
 
 def bias_codes(bias: Tensor, grid: Grid) -> Tensor:
-    """Codes of a bias as float64 integers ``[C]``; double division, half to even.
+    """Codes of a bias as float64 integers ``[C]``, without gradient; see :func:`bias_steps`."""
+    return bias_steps(bias.detach(), grid)
+
+
+def bias_steps(bias: Tensor, grid: Grid) -> Tensor:
+    """A bias in whole steps of the accumulator, float64 ``[C]``, divided in double, half to even; gradient plain.
 
     double, because float32 can't hold every int32. An int64 bias keeps to 40 bits, which a double holds and the
     16-bit kernels' requantization takes.
     """
     low, high = grid.limits if grid.dtype == "int32" else (-(2**40), 2**40)
-    return constant_steps_(bias.detach().to(torch.float64, copy=True), grid.scale.to(torch.float64)).clamp_(low, high)
+    steps = torch.div(bias.to(torch.float64), grid.scale.to(torch.float64))
+    # Behind autograd's back, to which it remains a quotient.
+    whole_steps_(steps.detach()).clamp_(low, high)
+    return steps

@@ -1,56 +1,74 @@
 """Functions that round in the forward pass and hand gradients through in the backward pass.
 
 Rounding has a gradient of zero almost everywhere; a straight-through estimator puts another in its place. Which one,
-and where it comes from, is said at each function. Forward values are those of :mod:`qtorch.numbers.functional` to the
-bit.
-
-Most are written as a copy of the input whose numbers are then overwritten behind autograd's back: to autograd it
-remains a copy, whose gradient it passes on without a call into Python.
+and where it comes from, is said at each function. What comes out are **steps**: whole numbers, float32, by how many
+steps of its grid a value lies from zero, which is code less zero point.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.compiler import is_compiling
 
-from qtorch.numbers.functional import along, constant_steps_, round_half_away, round_half_away_, whole_steps
+from qtorch.numbers.functional import round_half_away, whole_steps
+from qtorch.numbers.rescaling import Rescaling, rescale_any, round_products_
 
 __all__ = [
-    "Bounds",
+    "Ends",
     "Estimator",
-    "fake_accumulator",
-    "fake_constants",
-    "fake_normalized",
-    "fake_quantize",
-    "learned_step",
+    "Learned",
     "lsq_gradient_scale",
     "replace_value",
+    "rescale_and_hold",
+    "round_and_hold",
     "round_ste",
     "scale_gradient",
 ]
 
-#: Which gradient :func:`fake_quantize` has.
+#: Which gradient :func:`round_and_hold` has.
 Estimator = Literal["clipped", "plain", "ewgs"]
 
 #: How strongly EWGS scales gradients; the paper's value where none is derived from the Hessian.
 EWGS_DELTA = 1e-3
 
-#: A factor just above 1 that moves a tie, and nothing that is no tie, off its middle: away from zero.
-_OFF_TIES = 1 + 2.0**-22
-# As tensors: PyTorch wraps a Python number anew at every call.
-_EXPONENT_BITS = torch.tensor(0x7F800000, dtype=torch.int32)
-_HALF, _TWICE_OFF = torch.tensor(0.5), torch.tensor(2 * _OFF_TIES)
+#: Elements that are rescaled at a time: what float64 makes of them stays in a processor's cache.
+_CHUNK = 2**15
+
+
+class Ends(NamedTuple):
+    """The lowest and highest step of a grid, numbers or float32 ``[]``.
+
+    ``fused`` says that a fused activation set them, whose gradient beyond them is zero whatever the estimator.
+    """
+
+    low: Any
+    high: Any
+    fused: bool = False
+
+    @property
+    def rectified(self) -> bool:
+        """Whether nothing below 0 is on the grid; not asked of ends that are tensors."""
+        return not isinstance(self.low, Tensor) and self.low >= 0
+
+
+class Learned(NamedTuple):
+    """What of a grid is learned: the scale, float32 ``[]`` or ``[C]``; the zero point as a real number, float32 ``[]``.
+
+    ``kind`` is ``"lsq"``, ``"lsq+"`` or ``"pact"``.
+    """
+
+    kind: str
+    scale: Tensor
+    zero: Tensor | None = None
+    axis: int | None = None
 
 
 def round_ste(x: Tensor) -> Tensor:
     """Round half away from zero; the gradient passes straight through (Bengio et al. 2013, arXiv:1308.3432)."""
-    y = x.clone()
-    round_half_away_(y.detach())
-    return y
+    return replace_value(x, round_half_away(x.detach()))
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -68,151 +86,6 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """``x``, with a gradient that is multiplied by ``factor`` (Esser et al. 2020, arXiv:1902.08153)."""
     y: Tensor = _ScaleGradient.apply(x, factor)
     return y
-
-
-class Bounds(NamedTuple):
-    """Between which values a grid lies, in real numbers: whole steps as float32 has them, and half a step beyond.
-
-    ``two_steps`` is twice the scale, float32 ``[]``.
-    """
-
-    low: float
-    high: float
-    beyond_low: float
-    beyond_high: float
-    two_steps: Tensor
-
-    @classmethod
-    def of(cls, scale: Tensor, low: float, high: float, number: float | None = None) -> Bounds:
-        """Of ``low`` to ``high`` steps of ``scale``, which is ``number`` where that is known."""
-        step = np.float32(float(scale) if number is None else number)
-        ends = [float(np.float32(steps) * step) for steps in (low, high)]
-        return cls(ends[0], ends[1], ends[0] - float(step) / 2, ends[1] + float(step) / 2, 2 * scale)
-
-
-def _clipped(y: Tensor, bounds: Bounds) -> Tensor:
-    """``y``, which lies on the grid, between its bounds; gradient 1 for every value that the grid has, 0 beyond."""
-    # hardtanh has no gradient on its very bounds, so it gets wider ones.
-    held = F.hardtanh(y, bounds.beyond_low, bounds.beyond_high)
-    held.detach().clamp_(bounds.low, bounds.high)
-    return held
-
-
-def fake_quantize(x: Tensor, scale: Tensor, bounds: Bounds, estimator: Estimator = "clipped") -> Tensor:
-    """``x`` rounded to whole steps, half away from zero, and held between bounds; float32.
-
-    Args:
-        x: any shape.
-        scale: of a step, float32 ``[]``; a constant to autograd.
-        bounds: of the grid.
-        estimator: the gradient. ``"clipped"`` is 1 where ``x`` is representable and 0 where it saturates (Jacob et al.
-            2018, arXiv:1712.05877); ``"plain"`` is 1 everywhere (Bengio et al. 2013, arXiv:1308.3432); ``"ewgs"`` is
-            the clipped one times ``1 + delta * sign(g) * (x / scale - round(x / scale))`` (element-wise gradient
-            scaling, Lee et al. 2021, arXiv:2104.00903).
-    """
-    if not x.requires_grad:
-        return round_half_away_(torch.div(x, scale)).mul_(scale).clamp_(bounds.low, bounds.high)
-    if estimator == "ewgs":
-        x = _element_wise_scaled(x, scale)
-    y = x.clone()
-    numbers = y.detach()
-    round_half_away_(numbers.div_(scale)).mul_(scale)
-    if estimator == "plain":
-        numbers.clamp_(bounds.low, bounds.high)
-        return y
-    return _clipped(y, bounds)
-
-
-def fake_normalized(y: Tensor, scale: Tensor, bounds: Bounds) -> Tensor:
-    """:func:`fake_quantize` of what a batch norm computed from its batch; gradient clipped.
-
-    No device computes these numbers, so their ties go wherever is cheapest: to even.
-
-    Args:
-        y: float32; overwritten.
-        scale: of a step, float32 ``[]``.
-        bounds: of the grid.
-    """
-    y.detach().div_(scale).round_().mul_(scale)
-    return _clipped(y, bounds)
-
-
-class _ElementWiseScaled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
-        real = torch.div(x, scale)
-        ctx.save_for_backward(real.sub_(round_half_away(real)))
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * (1 + EWGS_DELTA * torch.sign(grad) * ctx.saved_tensors[0]), None
-
-
-def _element_wise_scaled(x: Tensor, scale: Tensor) -> Tensor:
-    y: Tensor = _ElementWiseScaled.apply(x, scale)
-    return y
-
-
-def _half_inner_steps(unit: Tensor, scale: Tensor) -> Tensor:
-    """Half of ``2**-e`` where ``unit / scale = m * 2**-e``, m in [1/2, 1); at most 1/2. Read off the bits."""
-    power = torch.div(unit, scale).view(torch.int32).bitwise_and_(_EXPONENT_BITS).view(torch.float32)
-    return torch.minimum(power, _HALF, out=power)
-
-
-def fake_accumulator(
-    y: Tensor, unit: Tensor, scale: Tensor, bounds: Bounds, axis: int, estimator: Estimator = "clipped"
-) -> Tensor:
-    """:func:`fake_quantize` of a sum of products, rounded twice as the device does.
-
-    The device's factor ``unit / scale = m * 2**-e``, m in [1/2, 1), is applied in two roundings: to steps of ``2**-e``
-    of the output's, then to whole ones, half away from zero. Without the first about one value in ``2**e`` would end on
-    the other side of a tie.
-
-    Args:
-        y: the sum in real numbers, float32; overwritten.
-        unit: real value of an accumulator's unit, ``s_in * s_w``: float32 ``[C]`` or ``[]``.
-        scale: of the output, float32 ``[]``.
-        bounds: of the output.
-        axis: of ``y``'s channels.
-        estimator: see :func:`fake_quantize`.
-    """
-    if estimator == "ewgs":
-        y = _element_wise_scaled(y, scale)
-    half = _half_inner_steps(unit, scale)
-    fine, share = torch.mul(half, bounds.two_steps), torch.mul(half, _TWICE_OFF)
-    if axis != y.dim() - 1:
-        fine, share = along(fine, axis, y.dim()), along(share, axis, y.dim())
-    # A power of two scales without rounding, so a tie stays one until it is moved off its middle.
-    y.detach().div_(fine).round_().mul_(share).round_().mul_(scale)
-    if estimator == "plain":
-        y.detach().clamp_(bounds.low, bounds.high)
-        return y
-    return _clipped(y, bounds)
-
-
-def fake_constants(
-    weight: Tensor, bias: Tensor | None, scale: Tensor, unit: Tensor, axis: int | None
-) -> tuple[Tensor, Tensor | None]:
-    """A weight on its grid and a bias in units of the accumulator, both half to even, gradient plain.
-
-    For weights whose scale covers them, so that none saturates. Without gradients the bias is divided in double, as the
-    exported codes are; a training step, for speed, divides in float32 and may leave a large bias one unit off.
-
-    Args:
-        weight: float32.
-        bias: float32 ``[C]``, or ``None``.
-        scale: of the weight, ``[C]`` along ``axis``, or ``[]``.
-        unit: ``s_in * scale``.
-        axis: see ``scale``.
-    """
-    weight, step = weight.clone(), along(scale, axis, weight.dim())
-    constant_steps_(weight.detach(), step).mul_(step)
-    if bias is not None:
-        bias = bias.clone() if torch.is_grad_enabled() else bias.to(torch.float64)
-        constant_steps_(bias.detach(), unit).mul_(unit)
-        bias = bias.to(torch.float32)
-    return weight, bias
 
 
 def replace_value(x: Tensor, value: Tensor) -> Tensor:
@@ -234,84 +107,203 @@ def lsq_gradient_scale(elements: int, high: float) -> float:
     return float(max(elements, 1) * max(high, 1)) ** -0.5
 
 
-class _LearnedStep(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        scale: Tensor,
-        zero: Tensor,
-        low: int,
-        high: int,
-        axis: int | None,
-        rounding: bool,
-        even: bool,
-    ) -> Tensor:
-        step = along(scale, axis, x.dim())
-        start = zero.round().clamp(low, high)
-        real = torch.div(x, step)
-        steps = whole_steps(real) if even else round_half_away(real)
-        held = steps.clamp(low - start, high - start)
-        ctx.save_for_backward(real, steps, held, scale)
-        ctx.axis, ctx.rounding = axis, rounding
-        return held * step
+class _Rule(NamedTuple):
+    """Which gradient numbers that are rounded and held have."""
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        real, steps, held, scale = ctx.saved_tensors
-        inside = steps == held
-        if not any(ctx.needs_input_grad[1:3]):
-            return grad * inside, None, None, None, None, None, None, None
-        # Where nothing saturates y = scale * round(x / scale): x's own gradient, and the rounding error for the scale.
+    estimator: Estimator
+    #: ``""`` where the scale is not learned.
+    learned: str = ""
+    #: Along which there is a learned scale each.
+    axis: int | None = None
+
+    @property
+    def needs_real(self) -> bool:
+        """Whether it depends on the numbers before they were rounded."""
+        return bool(self.learned) or self.estimator == "ewgs"
+
+
+def _rule(ends: Ends, estimator: Estimator, kind: str, axis: int | None) -> _Rule:
+    return _Rule("clipped" if estimator == "plain" and ends.fused else estimator, kind, axis)
+
+
+def _keep(
+    ctx: Any,
+    whole: Tensor,
+    held: Tensor,
+    real: Tensor | None,
+    factor: Tensor | None,
+    rule: _Rule,
+    scale: Tensor | None,
+) -> None:
+    """Save what :func:`_gradients` needs of numbers that were rounded and then held."""
+    ctx.rule = rule
+    outside = None if rule == ("plain", "", None) else torch.ne(whole, held)
+    missed = by_scale = None
+    if rule.learned:
+        assert real is not None
+        assert outside is not None
+        # Where nothing saturates, the scale's gradient is the rounding error, else the end.
         # PACT leaves the rounding error out and has no gradient at the lower end, which is zero.
-        outside = held if ctx.rounding else held.clamp_min(0)
-        by_scale = torch.where(inside, held - real if ctx.rounding else torch.zeros_like(real), outside) * grad
-        to_zero = -(grad * ~inside * along(scale, ctx.axis, grad.dim())).sum() if ctx.needs_input_grad[2] else None
-        return grad * inside, _reduce(by_scale, scale, ctx.axis), to_zero, None, None, None, None, None
+        pact = rule.learned == "pact"
+        by_scale = torch.where(outside, held.clamp_min(0) if pact else held, 0 if pact else held - real)
+    elif rule.estimator == "ewgs":
+        assert real is not None
+        missed = real - whole
+    ctx.save_for_backward(outside, missed, by_scale, factor, scale)
 
 
-def _reduce(values: Tensor, like: Tensor, axis: int | None) -> Tensor:
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Of what was rounded, of the scale and of the zero point."""
+    outside, missed, by_scale, factor, scale = ctx.saved_tensors
+    of_scale = of_zero = None
+    if by_scale is not None and ctx.needs_input_grad[1]:
+        of_scale = _reduced(grad * by_scale, scale, ctx.rule.axis) / scale
+    if ctx.needs_input_grad[2]:
+        of_zero = -(grad * outside).sum()
+    if missed is not None:
+        grad = grad * (1 + EWGS_DELTA * torch.sign(grad) * missed)
+    if outside is not None:
+        grad = grad.masked_fill(outside, 0.0)
+    if factor is not None:
+        grad = grad * factor
+    return grad, of_scale, of_zero
+
+
+def _reduced(values: Tensor, like: Tensor, axis: int | None) -> Tensor:
     if like.dim() == 0 or axis is None:
         return values.sum().reshape(like.shape)
     return values.movedim(axis, 0).flatten(1).sum(1)
 
 
-def learned_step(
-    x: Tensor,
-    scale: Tensor,
-    zero: Tensor,
-    low: int,
-    high: int,
-    axis: int | None = None,
-    *,
-    rounding: bool = True,
-    even: bool = False,
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, real: Tensor, scale: Tensor | None, zero: Tensor | None, low: Any, high: Any, rule: _Rule, even: bool
+    ) -> Tensor:
+        whole = whole_steps(real) if even else round_half_away(real)
+        held = whole.clamp(low, high)
+        _keep(ctx, whole, held, real if rule.needs_real else None, None, rule, scale)
+        return held
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *_gradients(ctx, grad), None, None, None, None
+
+
+def round_and_hold(
+    real: Tensor, ends: Ends, estimator: Estimator = "clipped", learned: Learned | None = None, *, even: bool = False
 ) -> Tensor:
-    """:func:`fake_quantize` with gradients for the scale and, where it requires one, the zero point.
+    """Numbers in steps, rounded to whole ones and held between ``ends``; float32.
 
-    With ``v = x / scale`` and ``z = round(zero)``, ``y = scale * clamp(round(v), low - z, high - z)``. Gradients of an
-    element:
+    With ``v`` a number, ``y = clamp(round(v), low, high)``. ``y`` is in steps of a scale; the gradient of that scale is
+    the one that it has through all that ``scale * y`` goes into:
 
-    ====================  ============  ======================  =============
-    where                 of x          of scale                of zero
-    ====================  ============  ======================  =============
-    within the range      1             ``round(v) - v``        0
-    below, above          0             ``low - z, high - z``   ``-scale``
-    ====================  ============  ======================  =============
+    ====================  ============  ======================  =================
+    where                 of v          of scale                of the zero point
+    ====================  ============  ======================  =================
+    within the ends       1             ``round(v) - v``        0
+    below, above          0             ``low``, ``high``       -1
+    ====================  ============  ======================  =================
 
     Args:
-        x: float32.
-        scale: float32 ``[]``, or ``[C]`` along ``axis``.
-        zero: the zero point as a real number, float32 ``[]``.
-        low: lowest code.
-        high: highest code.
-        axis: of the channels.
-        rounding: ``False`` takes 0 instead of ``round(v) - v``, and of the ends the upper alone: PACT, where
-            ``scale * high`` is the clipping level.
+        real: float32, any shape.
+        ends: of the grid.
+        estimator: the gradient where nothing is learned. ``"clipped"`` is 1 where a number is representable and 0 where
+            it saturates (Jacob et al. 2018, arXiv:1712.05877); ``"plain"`` is 1 everywhere (Bengio et al. 2013,
+            arXiv:1308.3432); ``"ewgs"`` is the clipped one times ``1 + delta * sign(g) * (v - round(v))`` (element-wise
+            gradient scaling, Lee et al. 2021, arXiv:2104.00903).
+        learned: what of the grid is learned. PACT takes 0 instead of ``round(v) - v``, and of the ends the upper alone.
         even: ties go to even numbers, as constants' do, instead of away from zero.
 
     Source: LSQ, Esser et al. 2020 (arXiv:1902.08153), equation 3; LSQ+, Bhalgat et al. 2020 (arXiv:2004.09576), section
     3.1, with the offset as a zero point; PACT, Choi et al. 2018 (arXiv:1805.06085), section 3.
     """
-    y: Tensor = _LearnedStep.apply(x, scale, zero, low, high, axis, rounding, even)
+    kind, scale, zero, axis = learned or ("", None, None, None)
+    y: Tensor = _Rounded.apply(real, scale, zero, ends.low, ends.high, _rule(ends, estimator, kind, axis), even)
+    return y
+
+
+class _Rescaled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        sums: Tensor,
+        scale: Tensor | None,
+        zero: Tensor | None,
+        low: Any,
+        high: Any,
+        rule: _Rule,
+        rectified: bool,
+        any_sum: bool,
+        *rescaling: Tensor,
+    ) -> Tensor:
+        factors = Rescaling(*rescaling)
+        if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
+            if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
+                return _Rescaled._in_chunks(ctx, sums, low, high, rule, rectified, factors)
+            whole, real = round_products_(torch.mul(sums, factors.factor), factors, rectified), None
+        else:
+            sums64 = sums.to(torch.float64)
+            real = sums64 * factors.factor
+            whole = rescale_any(sums64, factors) if any_sum else round_products_(real.clone(), factors, rectified)
+        held = whole.clamp(low, high)
+        real = real.to(torch.float32) if real is not None and rule.needs_real else None
+        factor = factors.factor.to(torch.float32)
+        _keep(ctx, whole, held, real, factor, rule, scale)
+        return held.to(torch.float32)
+
+    @staticmethod
+    def _in_chunks(
+        ctx: Any, sums: Tensor, low: Any, high: Any, rule: _Rule, rectified: bool, factors: Rescaling
+    ) -> Tensor:
+        """In place, and as many samples at a time as a cache holds in float64."""
+        clipped = rule.estimator != "plain"
+        outside = torch.empty_like(sums, dtype=torch.bool) if clipped else None
+        samples = max(1, _CHUNK * len(sums) // sums.numel())
+        double = torch.empty_like(sums[:samples], dtype=torch.float64)
+        for start in range(0, len(sums), samples):
+            part = sums[start : start + samples]
+            whole = double[: len(part)]
+            torch.mul(whole.copy_(part), factors.factor, out=whole)
+            round_products_(whole, factors, rectified)
+            if outside is not None:
+                part.copy_(whole)
+                whole.clamp_(low, high)
+                torch.ne(part, whole, out=outside[start : start + samples])
+            else:
+                whole.clamp_(low, high)
+            part.copy_(whole)
+        ctx.mark_dirty(sums)
+        ctx.rule = rule
+        ctx.save_for_backward(outside, None, None, factors.factor.to(torch.float32), None)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *_gradients(ctx, grad), *[None] * 8
+
+
+def rescale_and_hold(
+    sums: Tensor,
+    rescaling: Rescaling,
+    ends: Ends,
+    estimator: Estimator = "clipped",
+    learned: Learned | None = None,
+    *,
+    any_sum: bool = False,
+) -> Tensor:
+    """Sums of products brought onto the output's grid as the device does, in steps; gradients as
+    :func:`round_and_hold`'s, times the real factor.
+
+    Args:
+        sums: whole numbers, float32 or float64; float32 ones may be overwritten.
+        rescaling: from sums to the output's steps; broadcasts to ``sums``.
+        ends: of the output, a fused activation's included.
+        estimator: see :func:`round_and_hold`.
+        learned: likewise.
+        any_sum: whether ``sums`` may be larger than :func:`qtorch.numbers.rescaling.is_exact` allows.
+    """
+    kind, scale, zero, axis = learned or ("", None, None, None)
+    rule = _rule(ends, estimator, kind, axis)
+    y: Tensor = _Rescaled.apply(sums, scale, zero, ends.low, ends.high, rule, ends.rectified, any_sum, *rescaling)
     return y

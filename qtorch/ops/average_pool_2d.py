@@ -23,6 +23,7 @@ from qtorch.families.pooling import (
     pooling_samples,
     pooling_version,
 )
+from qtorch.families.requantized_steps import half_away, rounded
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -91,6 +92,23 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return means.permute(0, 2, 3, 1).clamp(*grids["output"].limits)
 
 
+def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """``reference`` in floating point: sums of steps, of codes once the zero points are added, and one division.
+
+    Any order of summation gives the same while a window's steps, and the codes that are divided, stay below 2**24. Then
+    a quotient that is not whole lies one part in ``count`` away from the next whole number, which is more than float32
+    is off there; in float64 so does every window that fits a memory.
+    """
+    x, source = steps["input"], grids["input"]
+    count = attrs["filter_h"] * attrs["filter_w"]
+    low, high = source.limits
+    wide = count * (high - low + 1) >= 2**24
+    sums, counts = _sums(attrs, x.to(torch.float64) if wide else x)
+    with torch.no_grad():
+        means = half_away(sums + counts * source.zero_point, counts) - source.zero_point
+    return rounded(sums / counts, means)
+
+
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
     """Of the codes themselves, and half of the count that is added to round; SAME counts what lies in the image."""
     window, image = (attrs["filter_h"], attrs["filter_w"]), (1, *shape[2:])[-2:]
@@ -148,6 +166,7 @@ ROW = Row(
     onnx=Onnx(lambda operands: (OnnxNode("AveragePool", ("input",), attributes=onnx_window(operands)),), NEAREST),
     samples=lambda: pooling_samples(4),
     c=pooling_kernel("average_pool_2d_s8"),
+    in_steps=in_steps,
     fake_exactly=True,
     channels_last=True,
     sums=sums,

@@ -110,6 +110,7 @@ ROW = Row(
     onnx=one_operator("HardSwish"),
     samples=samples,
     c=by_table(reference),
+    by_table=True,
     fake_exactly=True,
     transposed=any_order,
 )

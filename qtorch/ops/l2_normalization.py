@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qtorch.families.requantized_steps import requantized, step_limits, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, requantize
 from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
@@ -64,6 +66,17 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return requantize(x, Multiplier(mantissa, shift + _OUTPUT_BITS), Rounding.DOUBLE).clamp_(-128, 127)
 
 
+def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """``reference`` with floating point for all but the root, of which each vector has one: int64 there."""
+    x = steps["input"]
+    with torch.no_grad():
+        exact = x if x.shape[-1] * 255**2 < 2**24 else x.to(torch.float64)
+        mantissa, shift = inverse_square_root((exact * exact).sum(-1, keepdim=True).to(torch.int64))
+        scaled = requantized(x, Multiplier(mantissa, shift + _OUTPUT_BITS), at_once=True)
+    real = forward(attrs, {"input": x * grids["input"].scale}) * 2.0**_OUTPUT_BITS
+    return within(real, scaled, step_limits("none", grids["output"]))
+
+
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
     """Of squares."""
     return 0, max(-low, high) ** 2 * shape[-1]
@@ -107,6 +120,7 @@ ROW = Row(
     onnx=one_operator("LpNormalization", axis=-1, p=2),
     samples=samples,
     c=kernel,
+    in_steps=in_steps,
     most_axes=4,
     fake_exactly=True,
     transposed=last_axis_stays,

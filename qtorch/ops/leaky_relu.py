@@ -116,6 +116,7 @@ ROW = Row(
     onnx=one_operator("LeakyRelu", alpha=lambda operands: operands.attrs["alpha"]),
     samples=samples,
     c=by_table(reference, rescaling(factors)),
+    by_table=True,
     transposed=any_order,
     homogeneous=homogeneous_anywhere,
     remedies={

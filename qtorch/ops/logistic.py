@@ -68,6 +68,7 @@ ROW = Row(
     onnx=fine_enough(one_operator("Sigmoid"), 4.0),
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=False)),
+    by_table=True,
     fake_exactly=True,
     transposed=any_order,
     remedies={

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.c_cells.strides import bytes_each, row_major, walk
+from qtorch.families.requantized_steps import EXACT_AT_ONCE, requantized, step_limits, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -55,7 +56,7 @@ def _multiplier(grids: Mapping[str, Grid], count: int) -> Multiplier:
     """From a sum to its mean: the mantissa is divided by the count, after a shift by the count's bits."""
     quotient = grids["input"].scale.to(torch.float64) / grids["output"].scale.to(torch.float64)
     mantissa, shift = quantize_multiplier(quotient)
-    bits = min(count.bit_length() - 1, 32, 31 + int(shift))
+    bits = (31 + shift).clamp_max(min(count.bit_length() - 1, 32))
     return Multiplier((mantissa << bits) // count, shift - bits)
 
 
@@ -66,6 +67,18 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     multiplier = _multiplier(grids, math.prod(x.shape[a] for a in attrs["axes"]))
     # LiteRT's kernel rounds twice here too.
     return requantize(total, multiplier, Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
+
+
+def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """``reference`` in floating point: the sum in any order, in float64 where float32 does not hold it."""
+    x, source, output = steps["input"], grids["input"], grids["output"]
+    count, (low, high) = math.prod(x.shape[a] for a in attrs["axes"]), source.limits
+    reach = count * (high - low)
+    total = (x if reach < 2**24 else x.to(torch.float64)).sum(attrs["axes"], keepdim=attrs["keep_dims"])
+    factor = source.scale.to(torch.float64) / (count * output.scale.to(torch.float64))
+    with torch.no_grad():
+        scaled = requantized(total, _multiplier(grids, count), at_once=reach < EXACT_AT_ONCE)
+    return within(total * factor.to(torch.float32), scaled, step_limits("none", output))
 
 
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
@@ -160,6 +173,7 @@ ROW = Row(
     onnx=Onnx(onnx_form, NEAREST),
     samples=samples,
     c=kernel,
+    in_steps=in_steps,
     fake_exactly=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "keep_dims": True},

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_matches, binary_samples
+from qtorch.families.requantized_steps import requantized, step_limits, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -31,10 +32,14 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     return activate(attrs["activation"], x["input"] * x["other"])
 
 
-def _multiplier(grids: Mapping[str, Grid]) -> Multiplier:
-    """From the products' grid to the output's."""
+def _factor(grids: Mapping[str, Grid]) -> Tensor:
+    """From the products' grid to the output's, float64."""
     s_input, s_other, s_output = (grids[role].scale.to(torch.float64) for role in ("input", "other", "output"))
-    return quantize_multiplier(s_input * s_other / s_output)
+    return s_input * s_other / s_output
+
+
+def _multiplier(grids: Mapping[str, Grid]) -> Multiplier:
+    return quantize_multiplier(_factor(grids))
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -44,6 +49,16 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     # LiteRT's kernel rounds twice here too.
     scaled = requantize(products, _multiplier(grids), Rounding.DOUBLE).add_(output.zero_point)
     return scaled.clamp_(*activation_limits(attrs["activation"], output))
+
+
+def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """``reference`` in floating point: products of int8 steps stay below 2**16, those of int16 codes up to 2**30."""
+    factor, output = _factor(grids), grids["output"]
+    narrow = output.dtype == "int8"
+    products = (steps["input"] if narrow else steps["input"].to(torch.float64)) * steps["other"]
+    with torch.no_grad():
+        scaled = requantized(products, quantize_multiplier(factor), at_once=narrow)
+    return within(products * factor.to(torch.float32), scaled, step_limits(attrs["activation"], output))
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -97,6 +112,7 @@ ROW = Row(
     onnx=one_operator("Mul"),
     samples=samples,
     c=table_or(reference, kernel),
+    in_steps=in_steps,
     litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,

@@ -102,6 +102,7 @@ ROW = Row(
     onnx=one_operator("Relu"),
     samples=samples,
     c=by_table(reference, rescaling(factors, "relu")),
+    by_table=True,
     litert_lsb={"int16": 1},
     transposed=any_order,
     homogeneous=homogeneous_anywhere,

@@ -81,6 +81,7 @@ ROW = Row(
     onnx=Onnx(lambda operands: (clamped_to_6("input"),), NEAREST),
     samples=samples,
     c=by_table(reference, rescaling(lambda attrs, grids: (_ONE, _ONE), "relu6")),
+    by_table=True,
     transposed=any_order,
     remedies={
         "hardsigmoid": always(same("F.relu6(x + 3) * (1 / 6)")),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qtorch.families.requantized_steps import rounded
 from qtorch.families.resizing import RESIZE_PARAMETERS, require_image
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -69,12 +70,14 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     return F.interpolate(x["input"], attrs["size"], mode="bilinear", align_corners=attrs["align_corners"])
 
 
-def _neighbours(attrs: Attrs, size: int, result: int) -> tuple[Tensor, Tensor, Tensor]:
+def _neighbours(
+    attrs: Attrs, size: int, result: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """For each row of the result: the two rows it lies between, and the weight of the second out of 1024."""
     step = (_ONE * size + result // 2) // result
     if attrs["align_corners"] and result > 1:
         step = (_ONE * (size - 1) + (result - 1) // 2) // (result - 1)
-    at = torch.arange(result) * step
+    at = torch.arange(result, device=device) * step
     if attrs["half_pixel_centers"]:
         at = at + step // 2 - _ONE // 2
     low = torch.div(at, _ONE, rounding_mode="trunc").clamp_min(0)
@@ -82,14 +85,32 @@ def _neighbours(attrs: Attrs, size: int, result: int) -> tuple[Tensor, Tensor, T
     return low, high, at - _ONE * low
 
 
+def _between(attrs: Attrs, x: Tensor, axis: int, result: int) -> Tensor:
+    """Weighted sums of neighbours along ``axis``, 1024 times as large."""
+    low, high, weight = _neighbours(attrs, x.shape[axis], result, x.device)
+    weight = weight.reshape([-1 if a == axis else 1 for a in range(4)])
+    return x.index_select(axis, low) * (_ONE - weight) + x.index_select(axis, high) * weight
+
+
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """``[N, H, W, C]``: exact sums of 20 bits more, rounded once, half away from zero; LiteRT does the same."""
     x = codes["input"]
-    for axis, result in zip((1, 2), attrs["size"], strict=True):
-        low, high, weight = (each.to(x.device) for each in _neighbours(attrs, x.shape[axis], result))
-        weight = weight.reshape([-1 if a == axis else 1 for a in range(4)])
-        x = x.index_select(axis, low) * (_ONE - weight) + x.index_select(axis, high) * weight
+    for axis in (1, 2):
+        x = _between(attrs, x, axis, attrs["size"][axis - 1])
     return torch.div(torch.where(x > 0, x + 2**19, x - 2**19), 2**20, rounding_mode="trunc")
+
+
+def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """``reference`` in floating point: along rows float32 holds the sums of 19 bits, along columns float64 those of 29.
+
+    Weights sum up to 2**20, by which steps differ from codes by that many zero points. A power of two divides exactly.
+    """
+    real, zero_point = forward(attrs, steps), grids["input"].zero_point
+    with torch.no_grad():
+        rows = _between(attrs, steps["input"], 2, attrs["size"][0])
+        codes = _between(attrs, rows.to(torch.float64), 3, attrs["size"][1]).mul_(2.0**-20).add_(zero_point)
+        means = torch.floor(codes.abs() + 0.5).mul_(torch.sign(codes)).sub_(zero_point)
+    return rounded(real, means)
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -165,6 +186,7 @@ ROW = Row(
     onnx=Onnx(onnx_form, NEAREST),
     samples=samples,
     c=kernel,
+    in_steps=in_steps,
     fake_exactly=True,
     channels_last=True,
     homogeneous=homogeneous_within_channels,

@@ -71,6 +71,7 @@ ROW = Row(
     onnx=Onnx(onnx_form, NEAREST),
     samples=samples,
     c=by_table(reference),
+    by_table=True,
     fake_exactly=True,
     transposed=any_order,
     remedies={

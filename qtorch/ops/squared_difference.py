@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_samples, squared_difference
+from qtorch.families.requantized_steps import requantized, step_limits, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import CoarserThan, Free
@@ -48,6 +49,22 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     squares = (finer[0] - finer[1]) ** 2
     # LiteRT's kernel rounds twice here too.
     return requantize(squares, multipliers["out"], Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
+
+
+def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+    """``reference`` in floating point: operands of 15 bits on the finer grid, whose squares are at most 2**30."""
+    output = grids["output"]
+    root = torch.sqrt(output.scale.to(torch.float64))
+    a, b = (steps[role] * (grids[role].scale / root).to(torch.float32) for role in ("input", "other"))
+    with torch.no_grad():
+        multipliers, finer = _multipliers(grids), float(1 << _SHIFT[output.dtype])
+        operands = (
+            requantized(steps[role] * finer, multipliers[name], at_once=True)
+            for name, role in (("in", "input"), ("other", "other"))
+        )
+        difference = next(operands) - next(operands)
+        scaled = requantized(difference * difference, multipliers["out"], at_once=False)
+    return within(squared_difference(a, b), scaled, step_limits("none", output))
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -100,5 +117,6 @@ ROW = Row(
     onnx=Onnx(onnx_form, {"int8": 8}),
     samples=samples,
     c=table_or(reference, kernel),
+    in_steps=in_steps,
     transposed=any_order,
 )

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from qtorch.c_cells.broadcasting import table_or
-from qtorch.families.arithmetic import binary_matches, binary_samples, rescaled_sum, sum_kernel, sum_output
+from qtorch.families.arithmetic import (
+    binary_matches,
+    binary_samples,
+    rescaled_sum,
+    sum_in_steps,
+    sum_kernel,
+    sum_output,
+)
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -65,6 +72,7 @@ ROW = Row(
     onnx=one_operator("Sub"),
     samples=samples,
     c=table_or(reference, sum_kernel(-1)),
+    in_steps=sum_in_steps(-1),
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,
     remedies=dict.fromkeys(("rsub", "rsubtract"), always(same("y - x"))),

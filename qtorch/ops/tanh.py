@@ -68,6 +68,7 @@ ROW = Row(
     onnx=fine_enough(one_operator("Tanh", {"int8": 1, "int16": 4}), 8.0),
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=True)),
+    by_table=True,
     fake_exactly=True,
     transposed=any_order,
     remedies={

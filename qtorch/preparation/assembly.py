@@ -11,6 +11,7 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
+from qtorch.preparation.conversions import left_real, put_conversions
 from qtorch.preparation.matching import MatchedCall
 from qtorch.preparation.sharing import Sharing
 from qtorch.preparation.transparency import readers
@@ -53,10 +54,11 @@ class Assembly:
             elif node in self.plans:
                 self._build(node, self.plans[node])
         graph.eliminate_dead_code()
-        graph.lint()
         self._drop_unused_modules()
-        self.traced.recompile()
         _keep_float_between_skipped(self.traced)
+        put_conversions(self.traced)
+        graph.lint()
+        self.traced.recompile()
 
     def _quantizer(self, node: fx.Node) -> Quantizer | None:
         return self.quantizer_of.get(self.sharing.root(node))
@@ -120,9 +122,13 @@ def _keep_float_between_skipped(network: fx.GraphModule) -> None:
     """What only layers left in float32 read is not rounded between them."""
     for node in network.graph.nodes:
         op = _called_module(network, node)
-        if isinstance(op, QuantizedOp) and op.config.skip:
-            reading = [_called_module(network, reader) for reader in readers(network, node)]
-            op.rounds_output = not all(isinstance(each, QuantizedOp) and each.config.skip for each in reading)
+        if not isinstance(op, QuantizedOp) or not op.config.skip:
+            continue
+        reading = [_called_module(network, reader) for reader in readers(network, node)]
+        op.rounds_output = not all(isinstance(each, QuantizedOp) and each.config.skip for each in reading)
+        op.takes_reals = frozenset(
+            role for role, source in zip(op.sources, node.args, strict=True) if left_real(network, source)
+        )
 
 
 def _called_module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:

@@ -11,13 +11,15 @@ from torch.nn import functional as F
 
 from qtorch.capture.nodes import is_tensor
 from qtorch.capture.training_form import InTraining
+from qtorch.network.conversions import ToReals, ToSteps
 
-__all__ = ["is_silent", "is_transparent", "readers", "source_of"]
+__all__ = ["changes_in_training", "is_silent", "is_transparent", "readers", "source_of"]
 
 #: What training uses and the device does not see.
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining)
-_TRANSPARENT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout, torch.clone, torch.detach)
+_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining, ToReals, ToSteps)
+_DROPOUT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout)
+_TRANSPARENT_CALLS = (*_DROPOUT_CALLS, torch.clone, torch.detach)
 _TRANSPARENT_METHODS = ("contiguous", "clone", "detach", "float")
 
 
@@ -26,6 +28,13 @@ def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
     return is_tensor(node) and (node.target in (*_TRANSPARENT_CALLS, *_TRANSPARENT_METHODS) or _picks_tensor(node))
+
+
+def changes_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node passes on other values while the network trains."""
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), (*_DROPOUTS, InTraining))
+    return node.target in _DROPOUT_CALLS
 
 
 def _picks_tensor(node: fx.Node) -> bool:

@@ -24,6 +24,7 @@ from qtorch.row.onnx_form import Onnx
 __all__ = [
     "Attrs",
     "Call",
+    "InSteps",
     "Match",
     "Operand",
     "OptionField",
@@ -201,6 +202,10 @@ class Sample:
 #: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
 Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
 
+#: (attrs, steps by role, grids by role with the output's) -> the output's steps, with gradients. Steps are codes less
+#: the zero point, float32 whole numbers within their grid, axes as ``Row.forward`` has them.
+InSteps = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid]], Tensor]
+
 
 def any_order(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
     """Of an elementwise op: what it computes does not depend on where its axes lie."""
@@ -256,6 +261,13 @@ class Row:
         needs_bias: LiteRT's kernel takes no node without one, so a bias of zeros stands in for a missing one.
         fake_exactly: FAKE mode too computes the device's integers for this op: its float form lands on ties or goes
             through a table, and parts from them far more often than a sum of products does.
+        by_table: every output code depends on the input code at the same place and on nothing else: quantized training
+            takes it, and the float function's slope there, from tables; see :mod:`qtorch.row.steps_by_table`.
+        in_steps: ``reference`` in floating-point kernels, to the last: what quantized training computes, where neither
+            ``forward`` on steps nor a table is that. Gradients go straight through the rounding with the real factors,
+            and are zero where the output saturates. Nothing in it waits for a device. An op that has a run-time input,
+            no weight, and none of these cells, is computed twice: ``reference`` for the value, ``forward`` for the
+            gradient.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
@@ -298,6 +310,8 @@ class Row:
     weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
     fake_exactly: bool = False
+    by_table: bool = False
+    in_steps: InSteps | None = None
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)

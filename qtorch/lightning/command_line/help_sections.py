@@ -25,7 +25,7 @@ __all__ = ["SectionedParser", "help_of_section"]
 #: ``model`` and ``data`` a recipe's own are few, and all are shown.
 _FIRST = frozenset({
     "test", "config", "seed_everything", "threads", "resume", "ckpt_path", "out", "name",
-    "trainer.max_epochs", "trainer.accelerator", "qat.start", "qat.exact_after",
+    "trainer.max_epochs", "trainer.accelerator", "qat.start",
 })  # fmt: skip
 _WHOLE = ("model", "data")
 #: Columns of the short page, and of the names in it.

@@ -1,0 +1,44 @@
+"""Where steps become real numbers, and real numbers steps: at the outputs, and around what only training does."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from qtorch.network.quantizer import Mode, Quantizer
+
+__all__ = ["ToReals", "ToSteps"]
+
+
+class _Conversion(nn.Module):
+    """A conversion of one tensor; does nothing but in QUANTIZED mode.
+
+    Args:
+        quantizer: of the tensor. It belongs to the op that computes it, and is not registered here.
+    """
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        # In a container that nn.Module does not look into: each quantizer is saved once, by its owner.
+        self._quantizer = (quantizer,)
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """Of the tensor."""
+        return self._quantizer[0]
+
+
+class ToReals(_Conversion):
+    """Steps to real numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The real numbers that ``x`` stands for."""
+        return self.quantizer.real(x)
+
+
+class ToSteps(_Conversion):
+    """Real numbers to steps, for the next op, of what dropout and the like made of a tensor on its grid."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` on the grid again."""
+        quantizer = self.quantizer
+        return quantizer.steps_of(x) if quantizer.mode is Mode.QUANTIZED else x
