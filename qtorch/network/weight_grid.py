@@ -111,7 +111,7 @@ class WeightGrid:
         low, high = observer.range()
         wanted = torch.maximum(-low, high).to(weight.device)
         if learned is not None:
-            learned.copy_(torch.log(torch.clamp_min(wanted, 2.0**-30) / self.limit))
+            learned.copy_(torch.log((torch.clamp_min(wanted, 2.0**-30) / self.highest).to(torch.float64)))
             return
         full = largest_magnitude(weight, self.axis)
         self.clip.copy_(torch.where(full > 0, wanted / full.clamp_min(2.0**-120), 1.0).clamp(2.0**-20, 1.0))

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qtorch.numbers.fixedpoint import quantize_multiplier, reduced_mantissa
+from qtorch.numbers.fixedpoint import power_of_two, quantize_multiplier, reduced_mantissa
 
 __all__ = ["Rescaling", "is_exact", "rescale_any", "rescaling", "rescaling_of_16_bits", "round_products_"]
 
@@ -71,7 +71,7 @@ def rescaling(real: Tensor) -> Rescaling:
 def rescaling_of_16_bits(real: Tensor) -> Rescaling:
     """Of a real factor for the one rounding of :func:`qtorch.numbers.fixedpoint.requantize_wide`."""
     mantissa, shift = quantize_multiplier(real)
-    factor = torch.ldexp(reduced_mantissa(mantissa).to(torch.float64), shift - 15)
+    factor = reduced_mantissa(mantissa).to(torch.float64) * power_of_two(shift - 15)
     inner = torch.zeros_like(factor)
     return Rescaling(factor, inner, inner + 0.5)
 
@@ -96,7 +96,7 @@ def round_products_(products: Tensor, rescaling: Rescaling, rectified: bool = Fa
     return products.add_(torch.copysign(rescaling.inner, products)).add_(0.5).floor_()
 
 
-def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
+def rescale_any(sums: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:
     """Whole numbers, float64, from whole ``sums`` times ``rescaling.factor``; not held between any bounds.
 
     The factor's first 12 bits and the others are multiplied apart. A sum of 32 bits (one of 41, where the mantissa has
@@ -105,6 +105,7 @@ def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
     Args:
         sums: float64, below 2**31, or 2**41 with :func:`rescaling_of_16_bits`.
         rescaling: broadcasts to ``sums``.
+        rectified: see :func:`round_products_`, which gives the same negative results then.
     """
     factor, inner, _ = rescaling
     step = torch.where(inner > 0, 2 * inner, 1.0)
@@ -112,4 +113,4 @@ def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
     first = sums * (high / step)
     whole = torch.floor(first)
     rounded = whole + torch.floor((first - whole) + sums * ((factor - high) / step) + 0.5)
-    return torch.floor(rounded * step + torch.where(rounded < 0, 0.5 - 2 * inner, 0.5))
+    return torch.floor(rounded * step + (0.5 if rectified else torch.where(rounded < 0, 0.5 - 2 * inner, 0.5)))

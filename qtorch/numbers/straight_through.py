@@ -241,11 +241,16 @@ class _Rescaled(torch.autograd.Function):
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
             if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
                 return _Rescaled._in_chunks(ctx, sums, low, high, rule, rectified, factors)
-            whole, real = round_products_(torch.mul(sums, factors.factor), factors, rectified), None
+            # Beside a factor without axes PyTorch would keep float32.
+            sums64 = sums if factors.factor.dim() else sums.to(torch.float64)
+            whole, real = round_products_(torch.mul(sums64, factors.factor), factors, rectified), None
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
-            whole = rescale_any(sums64, factors) if any_sum else round_products_(real.clone(), factors, rectified)
+            if any_sum:
+                whole = rescale_any(sums64, factors, rectified)
+            else:
+                whole = round_products_(real.clone(), factors, rectified)
         held = whole.clamp(low, high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
         factor = factors.factor.to(torch.float32)
