@@ -22,6 +22,7 @@ from qtorch.network.quantizer import Quantizer
 from qtorch.network.weight_grid import WeightGrid
 from qtorch.numbers.functional import (
     SMALLEST_WEIGHT_SCALE,
+    WEIGHT_RANGE,
     along,
     bias_codes,
     bias_scale,
@@ -270,6 +271,21 @@ class LayerConstants:
     def bias_dtype(self) -> str:
         """``"int32"`` or ``"int64"``."""
         return "int64" if self.config.activations == "int16" else "int32"
+
+    @property
+    def channels(self) -> int:
+        """How many output channels the weight has."""
+        return int(self.own()["weight"].shape[self.channel_axis])
+
+    @property
+    def weight_limit(self) -> int:
+        """The weight's highest code."""
+        return WEIGHT_RANGE[self.config.weight_dtype][1]
+
+    @property
+    def on_cpu_in_float32(self) -> bool:
+        """Whether all constants are, as they are trained."""
+        return all(each.dtype is torch.float32 and each.is_cpu for each in self.own().values())
 
     @property
     def channel_axis(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import functional
 
 from qtorch.numbers.functional import round_half_away, whole_steps
 from qtorch.numbers.rescaling import Rescaling, rescale_any, round_products_
@@ -52,6 +53,11 @@ class Ends(NamedTuple):
     def rectified(self) -> bool:
         """Whether nothing below 0 is on the grid; not asked of ends that are tensors."""
         return not isinstance(self.low, Tensor) and self.low >= 0
+
+    @property
+    def moving(self) -> bool:
+        """Whether they are tensors, whose numbers are not read."""
+        return isinstance(self.low, Tensor)
 
 
 class Learned(NamedTuple):
@@ -120,6 +126,9 @@ class _Rule(NamedTuple):
     def needs_real(self) -> bool:
         """Whether it depends on the numbers before they were rounded."""
         return bool(self.learned) or self.estimator == "ewgs"
+
+
+_CLIPPED = _Rule("clipped")
 
 
 def _rule(ends: Ends, estimator: Estimator, kind: str, axis: int | None) -> _Rule:
@@ -253,8 +262,7 @@ class _Rescaled(torch.autograd.Function):
                 whole = round_products_(real.clone(), factors, rectified)
         held = whole.clamp(low, high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
-        factor = factors.factor.to(torch.float32)
-        _keep(ctx, whole, held, real, factor, rule, scale)
+        _keep(ctx, whole, held, real, factors.factor32, rule, scale)
         return held.to(torch.float32)
 
     @staticmethod
@@ -280,12 +288,24 @@ class _Rescaled(torch.autograd.Function):
             part.copy_(whole)
         ctx.mark_dirty(sums)
         ctx.rule = rule
-        ctx.save_for_backward(outside, None, None, factors.factor.to(torch.float32), None)
+        ctx.save_for_backward(outside, None, None, factors.factor32, None)
         return sums
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), *[None] * 8
+        return *_gradients(ctx, grad), *[None] * (5 + len(Rescaling._fields))
+
+
+def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
+    """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
+    real = torch.mul(sums, rescaling.factor32)
+    # Behind autograd's back, to which they remain a product and a bound.
+    whole = round_products_(torch.mul(sums.detach(), rescaling.factor), rescaling, ends.rectified)
+    real.detach().copy_(whole)
+    # hardtanh has no gradient on its very bounds, so it gets wider ones.
+    held = functional.hardtanh(real, ends.low - 0.5, ends.high + 0.5)
+    held.detach().clamp_(ends.low, ends.high)
+    return held
 
 
 def rescale_and_hold(
@@ -310,5 +330,8 @@ def rescale_and_hold(
     """
     kind, scale, zero, axis = learned or ("", None, None, None)
     rule = _rule(ends, estimator, kind, axis)
+    few = sums.numel() <= _CHUNK and not is_compiling()
+    if few and rule == _CLIPPED and not any_sum and not ends.moving and sums.dtype is torch.float32:
+        return _rescaled_by_calls(sums, rescaling, ends)
     y: Tensor = _Rescaled.apply(sums, scale, zero, ends.low, ends.high, rule, ends.rectified, any_sum, *rescaling)
     return y
