@@ -96,7 +96,7 @@ def hard_case() -> Iterator[Case]:
 
 
 def prepared(net: nn.Module, inputs: Tensor, **options: object) -> fx.GraphModule:
-    """Prepared, calibrated, in FAKE mode and evaluation."""
+    """Prepared, calibrated, quantized and in evaluation."""
     qat = qtorch.prepare(net, inputs[:1], QuantizationConfig(**options)).eval()  # type: ignore[arg-type]
     qtorch.calibrate(qat, [inputs])
     qtorch.set_mode(qat, Mode.QUANTIZED)

@@ -1,4 +1,4 @@
-"""A C program that fills its inputs by the lines of the headers computes what the PyTorch module does in EXACT mode."""
+"""A C program that fills its inputs by the lines of the headers computes what the quantized PyTorch module does."""
 
 from __future__ import annotations
 

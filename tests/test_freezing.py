@@ -13,12 +13,14 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
+import export
+import qtorch
 from export.graph.build import integer_graph
 from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.phases import Phases
-from qtorch.network.calibration import unfrozen_batch_norms
+from qtorch.network.calibration import batch_normalized, unfrozen_batch_norms
 from tests.small_task import SmallData, SmallModule, small_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:saturated range.*")
@@ -126,11 +128,66 @@ def test_an_early_stop_of_quantized_training_freezes_batch_norms(caplog: pytest.
     assert (qat.began, steps.frozen_from(), steps.seen[-1][0]) == (2, 4, 5)
     assert qat.state_dict()["froze_early"]
     assert "epoch 4: batch norms frozen, as training would have stopped; from here" in caplog.text
-    assert unfrozen_batch_norms(module.net) == []
+    assert not unfrozen_batch_norms(module.net)
 
 
 def test_a_run_that_ends_before_they_freeze_says_so_and_leaves_them_frozen() -> None:
     with pytest.warns(UserWarning, match=r"ended before epoch 6, .* Remedy: more epochs, or a lower qat\.freeze_batch"):
         module, steps = fit(QuantizationAwareTraining(start=1, freeze_batch_norm=6), max_epochs=3)
     assert not any(frozen for _, frozen, _ in steps.seen)
-    assert unfrozen_batch_norms(module.net) == []
+    assert not unfrozen_batch_norms(module.net)
+
+
+def own_loop(*, frozen_from: int) -> qtorch.QuantizedNetwork:
+    """Six quantized steps in a loop of one's own, of which those from ``frozen_from`` on have frozen batch norms."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 1))
+    x = torch.rand(64, 3)
+    qat = qtorch.prepare(net, x[:1])
+    qtorch.calibrate(qat, [2 * x])
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    optimizer = torch.optim.SGD(net.parameters(), 0.001)
+    with qtorch.checked_training(qat, optimizer):
+        for step in range(6):
+            qtorch.freeze_batch_norm(qat, step >= frozen_from)
+            optimizer.zero_grad()
+            qat(x).square().mean().backward()
+            optimizer.step()
+    return qat
+
+
+def remark_of(qat: qtorch.QuantizedNetwork) -> list[str]:
+    """What its export says of batch norms."""
+    x = torch.rand(64, 3)
+    bundle = export.export_network(qat, calibration=x, test=(x, x[:, :1]), options=export.ExportOptions())
+    assert bundle.verdict is not None
+    said = [each for each in bundle.verdict.remarks if "batch norm" in each]
+    assert [each for each in said if each not in str(bundle)] == []
+    return said
+
+
+def test_a_loop_of_one_s_own_that_never_freezes_is_told_so_and_so_is_its_export() -> None:
+    with pytest.warns(UserWarning, match=r"layers 0 normalized by the batch .* by qtorch\.freeze_batch_norm") as told:
+        qat = own_loop(frozen_from=6)
+    assert len(told) == 1
+    assert remark_of(qat) == [str(told[0].message)]
+    # Whoever opens its state is told too.
+    opened = qtorch.prepare(copy.deepcopy(qat.origin.net), torch.zeros(1, 3))
+    opened.load_state_dict(qat.state_dict())
+    assert remark_of(opened) == [str(told[0].message)]
+
+
+def test_one_that_freezes_for_its_last_part_is_not() -> None:
+    assert remark_of(own_loop(frozen_from=3)) == []
+
+
+def test_batch_norms_in_evaluation_and_in_float_are_none_of_it() -> None:
+    qat = own_loop(frozen_from=0)
+    qtorch.freeze_batch_norm(qat, False)
+    qat.eval()(torch.rand(4, 3))
+    qtorch.set_mode(qat.train(), qtorch.Mode.FLOAT)
+    qat(torch.rand(4, 3))
+    assert batch_normalized(qat) == []
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    qat(torch.rand(4, 3))
+    assert batch_normalized(qat) == ["0"]

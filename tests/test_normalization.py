@@ -121,7 +121,7 @@ def graph_of(net: nn.Module, x: Tensor, **options: Any) -> Graph:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_prepared_network_is_the_float_network(case: str) -> None:
-    """Within float32's rounding, as offsets of twice the spans cost it; in EXACT mode, near it."""
+    """Within float32's rounding, as offsets of twice the spans cost it; quantized, near it."""
     net, qat, x = prepared(case)
     with torch.no_grad():
         expected = net(x)
@@ -145,7 +145,7 @@ def test_all_readers_fold_it_or_none() -> None:
 @pytest.mark.tflm
 @pytest.mark.parametrize("case", CASES)
 def test_parity(case: str) -> None:
-    """TFLite Micro and EXACT mode against the integers, on codes of every kind."""
+    """TFLite Micro and the network against the integers, on codes of every kind."""
     judge(case)
 
 
@@ -194,9 +194,8 @@ def test_folding_is_normalizing_first() -> None:
     assert set(fold(weight, None, None, span)) == {"weight"}
 
 
-@pytest.mark.parametrize("mode", [Mode.QUANTIZED])
 @pytest.mark.parametrize("case", ["dense, per feature", "batch norm behind", "unequal spans"])
-def test_training_goes_through_it_and_leaves_it_alone(case: str, mode: Mode) -> None:
+def test_training_goes_through_it_and_leaves_it_alone(case: str) -> None:
     """The parameters that the float network has learn, at the pace that they would with inputs normalized outside."""
     net, qat, x = prepared(case)
     with torch.no_grad():
@@ -204,7 +203,7 @@ def test_training_goes_through_it_and_leaves_it_alone(case: str, mode: Mode) -> 
     norm = next(m for m in net.modules() if isinstance(m, Normalization))
     kept = {name: t.clone() for name, t in qat.named_buffers() if t.is_floating_point() and "running" not in name}
     assert any(torch.equal(t, norm.offset) or t.shape[-1:] == norm.offset.shape for t in kept.values())
-    qtorch.set_mode(qat, mode)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
     qtorch.freeze_batch_norm(qat)
     optimizer = torch.optim.Adam(qat.train().parameters(), 1e-2)
     losses = []

@@ -22,6 +22,8 @@ from export.figures.verdict import Candidate, Verdict, no_verdict, verdict
 from qtorch.baselines import linear_regression
 from qtorch.errors import BadConfiguration
 from qtorch.handed_over.words import in_words
+from qtorch.network.calibration import batch_normalized
+from qtorch.network.training_check import by_the_batch
 
 __all__ = ["judgement"]
 
@@ -60,7 +62,9 @@ def judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
             says something else than higher or lower.
     """
     judged = _judgement(subject, test, device)
-    return replace(judged, remarks=(*subject.inputs.remarks, *judged.remarks))
+    normalized = batch_normalized(subject.networks.trained) if device == "qat_int8" else []
+    of_training = [by_the_batch(normalized)] if normalized else []
+    return replace(judged, remarks=(*subject.inputs.remarks, *of_training, *judged.remarks))
 
 
 def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:

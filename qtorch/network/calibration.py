@@ -22,6 +22,7 @@ from qtorch.surroundings import evaluating
 
 __all__ = [
     "Saturation",
+    "batch_normalized",
     "calibrate",
     "calibrated",
     "freeze_batch_norm",
@@ -131,13 +132,18 @@ def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
             module.norm_frozen = frozen
 
 
-def unfrozen_batch_norms(net: nn.Module) -> list[str]:
-    """Names of the layers whose batch norm normalizes by the batch in training; see :func:`freeze_batch_norm`."""
-    return [
-        name
+def unfrozen_batch_norms(net: nn.Module) -> dict[str, QuantizedOp]:
+    """The layers whose batch norm normalizes by the batch in training, by name; see :func:`freeze_batch_norm`."""
+    return {
+        name: module
         for name, module in net.named_modules()
         if isinstance(module, QuantizedOp) and module.norm is not None and not module.norm_frozen
-    ]
+    }
+
+
+def batch_normalized(net: nn.Module) -> list[str]:
+    """Names of those of :func:`unfrozen_batch_norms` that did so in quantized training: no device does."""
+    return [name for name, layer in unfrozen_batch_norms(net).items() if layer.constants.normalized_by_batch]
 
 
 def observe_in_training(net: nn.Module, observing: bool) -> None:

@@ -22,6 +22,7 @@ from qtorch.network.quantizer import Quantizer
 from qtorch.network.weight_grid import WeightGrid
 from qtorch.numbers.functional import (
     SMALLEST_WEIGHT_SCALE,
+    WEIGHT_RANGE,
     along,
     bias_codes,
     bias_scale,
@@ -75,6 +76,7 @@ class LayerConstants:
     Attributes:
         weight_grid: of the weight, where there is one that sums of products are made with; else ``None``.
         trained_as_they_are: whether all constants are parameters, and nothing is folded into them.
+        normalized_by_batch: whether the batch norm has normalized by a batch in quantized training.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class LayerConstants:
     ) -> None:
         self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
         self.sources, self.output, self.norm, self.front = sources, output, norm, front
+        self.normalized_by_batch = False
         bare = norm is None and front is None
         self.trained_as_they_are = bare and all(role in holder._parameters for role in roles)
         self.weight_grid: WeightGrid | None = None
@@ -268,6 +271,21 @@ class LayerConstants:
     def bias_dtype(self) -> str:
         """``"int32"`` or ``"int64"``."""
         return "int64" if self.config.activations == "int16" else "int32"
+
+    @property
+    def channels(self) -> int:
+        """How many output channels the weight has."""
+        return int(self.own()["weight"].shape[self.channel_axis])
+
+    @property
+    def weight_limit(self) -> int:
+        """The weight's highest code."""
+        return WEIGHT_RANGE[self.config.weight_dtype][1]
+
+    @property
+    def on_cpu_in_float32(self) -> bool:
+        """Whether all constants are, as they are trained."""
+        return all(each.dtype is torch.float32 and each.is_cpu for each in self.own().values())
 
     @property
     def channel_axis(self) -> int:

@@ -23,14 +23,16 @@ from qtorch.capture.capture import CapturedNetwork
 from qtorch.capture.reference import Reference
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadData
-from qtorch.network.calibration import calibrated, has_float_layers
+from qtorch.network.calibration import batch_normalized, calibrated, has_float_layers, unfrozen_batch_norms
 from qtorch.network.described_ops import FORMAT, described_ops, registered_rows, require_same_ops
 from qtorch.network.known_answer import require_known_answer
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.routes import sums_route
 from qtorch.network.sample_sizes import require_samples
+from qtorch.network.sum_constants import Together
 from qtorch.normalization import Normalization
-from qtorch.surroundings import without_values
+from qtorch.surroundings import undisturbed, without_values
 
 __all__ = ["EXTRA_STATE", "Origin", "QuantizedNetwork", "is_calibration"]
 
@@ -102,6 +104,8 @@ class QuantizedNetwork(CapturedNetwork):
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
+        self._sum_ops = tuple(op for op in self.modules() if isinstance(op, QuantizedOp) and op.has_weight)
+        self._together = Together(())
         self.register_load_state_dict_post_hook(_require_answer)
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:
@@ -149,6 +153,23 @@ class QuantizedNetwork(CapturedNetwork):
         if tuple([tensor.shape[1:] for tensor in tensors]) not in self._known_samples:
             self._require_samples(tensors)
         return self.called(tensors)
+
+    def called(self, tensors: tuple[Tensor, ...]) -> Any:
+        """Outputs as the float network returns them, of its input tensors."""
+        if not torch.is_grad_enabled() or not undisturbed() or any(without_values(each) for each in tensors):
+            return super().called(tensors)
+        layers = [op for op in self._sum_ops if op.route is sums_route and Together.takes(op)]
+        if not layers:
+            return super().called(tensors)
+        if self._together.layers != tuple(layers):
+            self._together = Together(layers)
+        try:
+            for op, made in zip(layers, self._together.compute(), strict=True):
+                op.made_constants = made
+            return super().called(tensors)
+        finally:
+            for op in layers:
+                op.made_constants = None
 
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""
@@ -209,13 +230,14 @@ class QuantizedNetwork(CapturedNetwork):
         """What a state dict says of the network: which it is, how it is quantized, what it computes; plain values."""
         # Nothing is loaded in the middle of a calibration.
         mode = Mode.FLOAT if self.mode is Mode.CALIBRATE else self.mode
-        rows = registered_rows(self)
+        rows, normalized = registered_rows(self), batch_normalized(self)
         return {
             "format": FORMAT,
             "ops": list(self.ops),
             "config": self.origin.config.as_options(),
             "mode": mode.value,
             "norms_frozen": self.norms_frozen,
+            **({"batch_normalized": normalized} if normalized else {}),
             **({"rows": rows} if rows else {}),
             **({"post_training": self.origin.post_training} if self.origin.post_training else {}),
         }
@@ -230,6 +252,9 @@ class QuantizedNetwork(CapturedNetwork):
                 module.mode = mode
             if isinstance(module, QuantizedOp) and module.norm is not None:
                 module.norm_frozen = state["norms_frozen"]
+        normalized = state.get("batch_normalized", ())
+        for name, layer in unfrozen_batch_norms(self).items():
+            layer.constants.normalized_by_batch = name in normalized
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Compare the ops before anything is loaded; make a float network's state one that can be loaded.

@@ -15,6 +15,7 @@ from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.routes import float_op, route_of
+from qtorch.network.sum_constants import SumConstants
 from qtorch.network.weight_grid import learns_scale
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
@@ -90,6 +91,7 @@ class QuantizedOp(nn.Module):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
         self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
+        self.made_constants: SumConstants | None = None
         self._tables: tuple[tuple[Grid, Grid], tuple[int, ...], StepTables] | None = None
         self.choose_route()
         if owned:
@@ -233,7 +235,7 @@ class QuantizedOp(nn.Module):
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
         # Tensors of a copy count their changes anew.
-        self._tables = None
+        self._tables = self.made_constants = None
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

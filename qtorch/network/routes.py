@@ -14,22 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qtorch.config import LayerConfig
-from qtorch.families.accumulator import sum_factor
 from qtorch.network.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
-from qtorch.network.summing import require_sums, summing_of
+from qtorch.network.sum_constants import SumConstants, rescaled_anew, sum_constants
+from qtorch.network.summing import require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
-from qtorch.numbers.rescaling import rescaling, rescaling_of_16_bits
 from qtorch.numbers.straight_through import replace_value
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, looked_up
 from qtorch.surroundings import without_values
 
-__all__ = ["Layer", "Route", "float_op", "route_of"]
+__all__ = ["Layer", "Route", "float_op", "route_of", "sums_route"]
 
 
 class Layer(Protocol):
@@ -45,6 +44,8 @@ class Layer(Protocol):
     constants: LayerConstants
     rounds_output: bool
     takes_reals: frozenset[str]
+    #: What sums of products are made with in this step, where the network has worked it out.
+    made_constants: SumConstants | None
 
     def tables(self) -> StepTables:
         """Values and slopes of a function of one code."""
@@ -118,30 +119,28 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
     """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
-    constants, output, activation = layer.constants, layer.output, layer.attrs["activation"]
-    constants.require_float32()
-    if not torch.is_grad_enabled():
-        constants.require_numbers()
-    steps, grids = constants.in_steps()
-    weight, bias = steps["weight"], steps.get("bias")
-    source = layer.sources["input"]
-    summing = summing_of(x, weight, bias, constants.channel_axis, source.reach, output.dtype)
-    tensors = {"input": x.to(summing.dtype), "weight": weight.to(summing.dtype)}
-    if bias is not None and summing.with_bias:
-        tensors["bias"] = bias.to(summing.dtype)
+    made, activation, output = layer.made_constants, layer.attrs["activation"], layer.output
+    if made is None:
+        layer.constants.require_float32()
+        if not torch.is_grad_enabled():
+            layer.constants.require_numbers()
+        made = sum_constants(layer, x)
+    dtype, with_bias = made.summing.dtype, made.summing.with_bias
+    tensors = {"input": x.to(dtype), "weight": made.weight.to(dtype)}
+    if made.bias is not None and with_bias:
+        tensors["bias"] = made.bias
     sums = float_op(layer, layer.bare_attrs, tensors)
     axis = 1 if layer.row.channels_last else sums.dim() - 1
-    if bias is not None and not summing.with_bias:
-        sums = sums + along(bias, axis, sums.dim())
-    if output.follows:
-        unit = along(bias_scale(source.scale, grids["weight"].scale), axis, sums.dim())
-        output.follow(activate(activation, sums.detach() * unit).to(torch.float32))
-    factor = sum_factor(source.scale, grids["weight"].scale, output.scale)
-    factors = rescaling(factor) if output.dtype == "int8" else rescaling_of_16_bits(factor)
-    any_sum = summing.any_sum(factors)
-    if summing.may_overflow:
+    if made.bias is not None and not with_bias:
+        sums = sums + along(made.bias, axis, sums.dim())
+    if made.summing.may_overflow:
         require_sums(sums, output.dtype)
-    return output.steps_of_sums(sums, factors.along(axis, sums.dim()), activation, any_sum=any_sum)
+    if output.follows:
+        unit = bias_scale(layer.sources["input"].scale, made.scale)
+        real = sums.detach() * along(unit, axis, sums.dim())
+        output.follow(activate(activation, real).to(torch.float32))
+        made = rescaled_anew(made, layer)
+    return output.steps_of_sums(sums, made.rescaling.along(axis, sums.dim()), activation, any_sum=made.any_sum)
 
 
 def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
@@ -196,7 +195,10 @@ def _on_grid(layer: Layer, y: Any) -> Any:
 
 def _normalizes_by_batch(layer: Layer) -> bool:
     # Read at every call: training loops put single batch norms into evaluation, which their layers are not told.
-    return layer.norm is not None and layer.norm.training and not layer.norm_frozen
+    if layer.norm is None or not layer.norm.training or layer.norm_frozen:
+        return False
+    layer.constants.normalized_by_batch = True
+    return True
 
 
 def _normalized(layer: Layer, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:

@@ -13,7 +13,7 @@ from qtorch.numbers.functional import WEIGHT_RANGE
 from qtorch.numbers.rescaling import Rescaling, is_exact
 from qtorch.surroundings import without_values
 
-__all__ = ["Summing", "require_sums", "summing_of"]
+__all__ = ["Summing", "largest_products", "require_sums", "summing_of"]
 
 #: float32 holds every whole number up to here.
 _FLOAT32 = 2.0**24
@@ -59,8 +59,7 @@ def summing_of(x: Tensor, weight: Tensor, bias: Tensor | None, axis: int, reach:
         reach: the largest step of the input's grid.
         dtype: of the activations.
     """
-    taps = weight.numel() // weight.shape[axis]
-    products = float(reach * WEIGHT_RANGE["int8"][1] * taps)
+    products = largest_products(weight, axis, reach)
     wide = dtype != "int8"
     if weight.device.type != "cpu" or is_compiling() or without_values(x):
         # In the middle of a step nothing is read from another device.
@@ -73,6 +72,11 @@ def summing_of(x: Tensor, weight: Tensor, bias: Tensor | None, axis: int, reach:
         return Summing(torch.float64, True, largest, 15)
     narrow = products < _FLOAT32
     return Summing(torch.float32 if narrow else torch.float64, not narrow or largest < _FLOAT32, largest, 31)
+
+
+def largest_products(weight: Tensor, axis: int, reach: int) -> float:
+    """No sum of products of int8 weights, of ``weight``'s shape, with steps up to ``reach`` is larger."""
+    return float(reach * WEIGHT_RANGE["int8"][1] * (weight.numel() // weight.shape[axis]))
 
 
 def require_sums(sums: Tensor, dtype: str) -> None:

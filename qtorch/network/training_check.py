@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from qtorch.errors import BadConfiguration
-from qtorch.network.calibration import quantizers, saturation
+from qtorch.network.calibration import batch_normalized, quantizers, saturation
 from qtorch.network.quantized_network import is_calibration
 
-__all__ = ["checked_training", "follow", "held_parameters", "require_held", "require_moved", "snapshot"]
+__all__ = ["by_the_batch", "checked_training", "follow", "held_parameters", "require_held", "require_moved", "snapshot"]
 
 
 def held_parameters(net: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
@@ -89,26 +89,42 @@ def require_moved(net: nn.Module, before: dict[str, Tensor], where: str) -> None
         )
 
 
+def by_the_batch(normalized: Sequence[str]) -> str:
+    """What quantized training was in which batch norms normalized by the batch to its end, and the remedy.
+
+    Args:
+        normalized: names of their layers; see :func:`~qtorch.network.calibration.batch_normalized`.
+    """
+    named = ", ".join(normalized[:3]) + (", ..." if len(normalized) > 3 else "")
+    return (
+        f"the batch norms of layers {named} normalized by the batch to the end of quantized training: no value in it "
+        "was the device's. Remedy: freeze them for its last part, by qtorch.freeze_batch_norm(network)"
+    )
+
+
 @contextmanager
 def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     """A block that trains ``net``, in a loop of one's own: refused if what it trains is something else.
 
     Scales that are learned are handed to the optimizers, which may have been made before the network was prepared.
     At the end the last batch is looked at for activations that have outgrown their ranges, as those of a network do
-    that was calibrated before it was trained.
+    that was calibrated before it was trained; and it is said where batch norms have normalized by the batch to the end.
 
     Example:
         >>> with checked_training(qat, optimizer):
-        ...     for x, y in batches:
-        ...         optimizer.zero_grad()
-        ...         loss(qat(x), y).backward()
-        ...         optimizer.step()
+        ...     for epoch in range(10):
+        ...         qtorch.freeze_batch_norm(qat, epoch >= 8)
+        ...         for x, y in batches:
+        ...             optimizer.zero_grad()
+        ...             loss(qat(x), y).backward()
+        ...             optimizer.step()
 
     Raises:
         BadConfiguration: the optimizers hold no parameter of ``net``; or, at the end, none has moved.
 
     Warns:
-        UserWarning: of every range that the last batch saturates.
+        UserWarning: of every range that the last batch saturates; and of batch norms that normalized by the batch in
+            quantized training and were not frozen for its last part.
     """
     follow(net, optimizers)
     require_held(net, optimizers, "the optimizer")
@@ -131,5 +147,8 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
             UserWarning,
             stacklevel=3,
         )
+    normalized = batch_normalized(net)
+    if normalized:
+        warnings.warn(by_the_batch(normalized), UserWarning, stacklevel=3)
     if not saturated:
         require_moved(net, before, "training")

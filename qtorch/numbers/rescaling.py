@@ -35,20 +35,22 @@ _ANY_FACTOR = {31: 2**21, 15: 2**38}
 _ANY_SUM = 2.0**-15
 
 _EXPONENT_BITS = 0x7FF0000000000000
-#: TFLite Micro takes smaller factors for 0.
-_SMALLEST = 2.0**-32
+#: TFLite Micro takes factors below 2**-32 for 0.
+_BELOW_SMALLEST = 2.0**-32 * (1 - 2.0**-53)
 
 
 class Rescaling(NamedTuple):
-    """A real factor, any shape, as the device has it; all float64.
+    """A real factor, any shape, as the device has it; float64.
 
     ``factor`` itself; ``inner``, half of what the first rounding rounds to, 0 where that are whole numbers, as where
-    there is one rounding in all; ``offset``, one half more than ``inner``.
+    there is one rounding in all; ``offset``, one half more than ``inner``; ``factor32``, the factor in float32, for
+    gradients.
     """
 
     factor: Tensor
     inner: Tensor
     offset: Tensor
+    factor32: Tensor
 
     def along(self, axis: int, ndim: int) -> Rescaling:
         """Shaped to broadcast along ``axis`` of a tensor of ``ndim`` axes, if there is a factor per channel."""
@@ -65,7 +67,8 @@ def rescaling(real: Tensor) -> Rescaling:
     factor = bits.view(torch.float64)
     # The leading bit is 2**-(1 + e); from one half on there is no second rounding.
     inner = bits.bitwise_and(_EXPONENT_BITS).view(torch.float64).fmod_(0.5)
-    return Rescaling(torch.where(factor < _SMALLEST, 0.0, factor), inner, inner + 0.5)
+    factor = torch.threshold_(factor, _BELOW_SMALLEST, 0.0)
+    return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
 
 
 def rescaling_of_16_bits(real: Tensor) -> Rescaling:
@@ -73,7 +76,7 @@ def rescaling_of_16_bits(real: Tensor) -> Rescaling:
     mantissa, shift = quantize_multiplier(real)
     factor = torch.ldexp(reduced_mantissa(mantissa).to(torch.float64), shift - 15)
     inner = torch.zeros_like(factor)
-    return Rescaling(factor, inner, inner + 0.5)
+    return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
 
 
 def is_exact(largest_sum: float, rescaling: Rescaling, mantissa_bits: int) -> bool:
@@ -106,7 +109,7 @@ def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
         sums: float64, below 2**31, or 2**41 with :func:`rescaling_of_16_bits`.
         rescaling: broadcasts to ``sums``.
     """
-    factor, inner, _ = rescaling
+    factor, inner, *_ = rescaling
     step = torch.where(inner > 0, 2 * inner, 1.0)
     high = factor.view(torch.int64).bitwise_and(-(1 << 41)).view(torch.float64)
     first = sums * (high / step)

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import functional
 
 from qtorch.numbers.functional import round_half_away, whole_steps
 from qtorch.numbers.rescaling import Rescaling, rescale_any, round_products_
@@ -55,6 +56,11 @@ class Ends(NamedTuple):
     def rectified(self) -> bool:
         """Whether nothing below 0 is on the grid; not asked of ends that are tensors."""
         return not isinstance(self.low, Tensor) and self.low >= 0
+
+    @property
+    def moving(self) -> bool:
+        """Whether they are tensors, whose numbers are not read."""
+        return isinstance(self.low, Tensor)
 
 
 class Learned(NamedTuple):
@@ -134,6 +140,9 @@ class _Rule(NamedTuple):
             return torch.ne(whole, held)
         low = torch.lt(whole, ends.low)
         return low if ends.caps is False else low | (torch.gt(whole, ends.high) & ends.caps)
+
+
+_CLIPPED = _Rule("clipped")
 
 
 def _keep(
@@ -250,7 +259,8 @@ class _Rescaled(torch.autograd.Function):
         any_sum: bool,
         *figures: Any,
     ) -> Tensor:
-        factors, ends = Rescaling(*figures[:3]), Ends(*figures[3:])
+        count = len(Rescaling._fields)
+        factors, ends = Rescaling(*figures[:count]), Ends(*figures[count:])
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
             if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
                 return _Rescaled._in_chunks(ctx, sums, ends, rule, factors)
@@ -261,8 +271,7 @@ class _Rescaled(torch.autograd.Function):
             whole = rescale_any(sums64, factors) if any_sum else round_products_(real.clone(), factors, ends.rectified)
         held = whole.clamp(ends.low, ends.high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
-        factor = factors.factor.to(torch.float32)
-        _keep(ctx, whole, held, real, factor, rule, ends, scale)
+        _keep(ctx, whole, held, real, factors.factor32, rule, ends, scale)
         return held.to(torch.float32)
 
     @staticmethod
@@ -285,12 +294,24 @@ class _Rescaled(torch.autograd.Function):
             part.copy_(whole)
         ctx.mark_dirty(sums)
         ctx.rule = rule
-        ctx.save_for_backward(stopped, None, None, None, factors.factor.to(torch.float32), None)
+        ctx.save_for_backward(stopped, None, None, None, factors.factor32, None)
         return sums
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), *[None] * 9
+        return *_gradients(ctx, grad), *[None] * (2 + len(Rescaling._fields) + len(Ends._fields))
+
+
+def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
+    """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
+    real = torch.mul(sums, rescaling.factor32)
+    # Behind autograd's back, to which they remain a product and a bound.
+    whole = round_products_(torch.mul(sums.detach(), rescaling.factor), rescaling, ends.rectified)
+    real.detach().copy_(whole)
+    # hardtanh has no gradient on its very bounds, so it gets wider ones.
+    held = functional.hardtanh(real, ends.low - 0.5, ends.high + 0.5)
+    held.detach().clamp_(ends.low, ends.high)
+    return held
 
 
 def rescale_and_hold(
@@ -315,5 +336,8 @@ def rescale_and_hold(
     """
     kind, scale, zero, axis = learned or ("", None, None, None)
     rule = _Rule(estimator, kind, axis)
+    few = sums.numel() <= _CHUNK and not is_compiling()
+    if few and rule == _CLIPPED and not any_sum and not ends.moving and sums.dtype is torch.float32:
+        return _rescaled_by_calls(sums, rescaling, ends)
     y: Tensor = _Rescaled.apply(sums, scale, zero, rule, any_sum, *rescaling, *ends)
     return y
