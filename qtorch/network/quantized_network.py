@@ -104,9 +104,12 @@ class QuantizedNetwork(CapturedNetwork):
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
+        self._look_for_sums()
+        self.register_load_state_dict_post_hook(_require_answer)
+
+    def _look_for_sums(self) -> None:
         self._sum_ops = tuple(op for op in self.modules() if isinstance(op, QuantizedOp) and op.has_weight)
         self._together = Together(())
-        self.register_load_state_dict_post_hook(_require_answer)
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:
         return [(name, module) for name, module in self.named_modules() if isinstance(module, Normalization)]
@@ -367,6 +370,7 @@ class QuantizedNetwork(CapturedNetwork):
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
+        copied._look_for_sums()
         return copied
 
     def __reduce__(self) -> Any:

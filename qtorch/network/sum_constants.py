@@ -70,7 +70,8 @@ class Together:
     def __init__(self, layers: Sequence[SumLayer]) -> None:
         self.layers = tuple(layers)
         self.channels = [each.constants.channels for each in layers]
-        self._versions: list[int] = []
+        self._measured: list[Tensor] = []
+        self._versions: list[tuple[int, int]] = []
 
     @staticmethod
     def takes(layer: SumLayer) -> bool:
@@ -89,13 +90,16 @@ class Together:
     def figures(self) -> None:
         """Of the activations, for each channel of each layer; worked out again only when one has changed."""
         quantizers = [quantizer for each in self.layers for quantizer in (each.sources["input"], each.output)]
-        versions = [quantizer.measured._version for quantizer in quantizers]
+        measured = [quantizer.measured for quantizer in quantizers]
+        # A tensor that came in the place of another, from another device, counts its changes anew.
+        versions = [(id(each), each._version) for each in measured]
         if versions == self._versions:
             return
+        self._measured = measured
         counts = torch.tensor(self.channels)
         sources, outputs = (
-            torch.stack([quantizer.measured for quantizer in part]).repeat_interleave(counts)
-            for part in (quantizers[::2], quantizers[1::2])
+            torch.stack(part).repeat_interleave(counts)
+            for part in (measured[::2], measured[1::2])
         )
         self.source, self.room = sources, sources * BIAS_LIMIT
         self.source64, self.output64 = sources.to(torch.float64), outputs.to(torch.float64)
