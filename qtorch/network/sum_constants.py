@@ -85,6 +85,8 @@ class Together:
             and source.dtype == output.dtype == "int8"
             and not output.follows
             and layer.constants.on_cpu_in_float32
+            # Pruning, and norms of weights, compute a weight when the layer is called.
+            and not layer.constants.holder._forward_pre_hooks
         )
 
     def figures(self) -> None:
@@ -97,10 +99,7 @@ class Together:
             return
         self._measured = measured
         counts = torch.tensor(self.channels)
-        sources, outputs = (
-            torch.stack(part).repeat_interleave(counts)
-            for part in (measured[::2], measured[1::2])
-        )
+        sources, outputs = (torch.stack(part).repeat_interleave(counts) for part in (measured[::2], measured[1::2]))
         self.source, self.room = sources, sources * BIAS_LIMIT
         self.source64, self.output64 = sources.to(torch.float64), outputs.to(torch.float64)
         limits = [each.constants.weight_limit for each in self.layers]
