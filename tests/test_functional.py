@@ -15,7 +15,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 
 GRID = Grid(torch.tensor(0.5), torch.tensor(3, dtype=torch.int32))
-BOUNDS = S.Bounds.of(GRID.scale, -131, 124)
+ENDS = S.Ends(-131, 124)
 
 
 def test_round_half_away_agrees_with_a_double_oracle() -> None:
@@ -31,10 +31,11 @@ def test_quantize_saturates_and_sends_nan_to_the_zero_point(real: float, code: i
     assert int(F.quantize(torch.tensor(real), GRID, -128, 127)) == code
 
 
-def test_fake_quantize_is_dequantized_quantize() -> None:
+def test_rounded_and_held_steps_are_codes_less_the_zero_point() -> None:
     x = torch.randn(500) * 60
-    codes = F.quantize(x, GRID, -128, 127)
-    assert torch.equal(S.fake_quantize(x, GRID.scale, BOUNDS), F.dequantize(codes, GRID))
+    steps = S.round_and_hold(x / GRID.scale, ENDS)
+    assert torch.equal(F.codes_of_steps(steps, GRID), F.quantize(x, GRID, -128, 127))
+    assert torch.equal(steps * GRID.scale, F.dequantize(F.quantize(x, GRID, -128, 127), GRID))
 
 
 def test_dequantized_codes_of_32_bits_are_rounded_once() -> None:
@@ -47,7 +48,7 @@ def test_dequantized_codes_of_32_bits_are_rounded_once() -> None:
 
 def test_gradient_is_one_inside_and_zero_where_it_saturates() -> None:
     x = torch.tensor([-100.0, -65.0, 0.3, 61.9, 62.3, 90.0], requires_grad=True)
-    S.fake_quantize(x, GRID.scale, BOUNDS).sum().backward()
+    S.round_and_hold(x / GRID.scale, ENDS).mul(GRID.scale).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [0, 1, 1, 1, 0, 0]
 

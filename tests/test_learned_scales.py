@@ -21,8 +21,8 @@ from qtorch import Mode
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.regression import Regression
 from qtorch.network.calibration import observe_in_training
-from qtorch.numbers.functional import dequantize
-from qtorch.numbers.straight_through import learned_step, lsq_gradient_scale
+from qtorch.numbers.functional import along
+from qtorch.numbers.straight_through import lsq_gradient_scale
 from qtorch.ranges.observers import make_observer
 from tests.observers import every_observer
 
@@ -44,11 +44,14 @@ def calibrated(net: nn.Module, x: Tensor, **config: object) -> fx.GraphModule:
 def test_a_weight_s_scale_has_lsq_s_gradient(weights: str) -> None:
     qat = calibrated(nn.Linear(3, 4), torch.rand(50, 3), scales="lsq", weights=weights)
     op = next(m for m in qat.modules() if isinstance(m, qtorch.QuantizedOp))
-    constants, _ = op.constants.fake()
-    constants["weight"].square().sum().backward()
-    scale = op.log_weight_scale.detach().exp().requires_grad_()
+    steps, grids = op.constants.in_steps()
     axis = 0 if weights == "per_channel" else None
-    learned_step(op.weight.detach(), scale, torch.zeros(()), -127, 127, axis, even=True).square().sum().backward()
+    (steps["weight"] * along(grids["weight"].scale, axis, 2)).square().sum().backward()
+    scale = op.log_weight_scale.detach().exp().requires_grad_()
+    real = op.weight.detach() / along(scale, axis, 2)
+    whole = real.detach().round()
+    held = torch.where(whole.abs() > 127, whole.clamp(-127, 127), real + (whole - real).detach())
+    (held * along(scale, axis, 2)).square().sum().backward()
     assert scale.grad is not None
     assert op.log_weight_scale.grad is not None
     factor = lsq_gradient_scale(12 // scale.numel(), 127)
@@ -89,9 +92,10 @@ def test_what_training_multiplies_with_is_what_is_exported(weights: str, config:
     with torch.no_grad():
         # A small one on a tie, which does not change what the scale is.
         op.get_parameter("weight")[0, 0] = scale * 2.5
-    fake, _ = op.constants.fake()
+    steps, grids = op.constants.in_steps()
     for role, constant in op.constants.integers().items():
-        torch.testing.assert_close(fake[role].detach(), dequantize(constant.codes, constant.grid, constant.axis))
+        assert torch.equal(steps[role].detach().to(torch.int64), constant.codes)
+        assert torch.equal(grids[role].scale, constant.grid.scale)
     assert int(op.constants.integers()["weight"].codes[0, 0]) == 2
 
 
@@ -185,10 +189,10 @@ def test_averages_of_learned_scales_begin_where_they_were_calibrated() -> None:
     trainer.fit(module)
     x = torch.rand(64, 3)
     with torch.no_grad():
-        fake = module.net(x)
+        quantized = module.net(x)
         qtorch.set_mode(module.net, Mode.FLOAT)
         real = module.net(x)
-    assert float((fake - real).abs().max()) < 0.5 * float(real.abs().max())
+    assert float((quantized - real).abs().max()) < 0.5 * float(real.abs().max())
 
 
 def test_a_copy_has_grids_of_its_own() -> None:

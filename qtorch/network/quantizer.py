@@ -310,13 +310,13 @@ class Quantizer(nn.Module):
             self._known = known = (self.measured, version, {})
         # By the activation: ops that share a tensor's grid may ask in turn.
         if activation not in known[2]:
+            rectifies, caps = activation in FUSED_ACTIVATIONS, False
             with unset_fake_temporarily():
                 low, high = self.steps
-                if activation in FUSED_ACTIVATIONS:
-                    low = max(low, 0)
                 if activation == "relu6":
-                    high = min(high, int(_six(torch.tensor(self.step))))
-            known[2][activation] = Ends(float(low), float(high), activation in FUSED_ACTIVATIONS)
+                    six = int(_six(torch.tensor(self.step)))
+                    high, caps = min(high, six), six < high
+            known[2][activation] = Ends(float(max(low, 0) if rectifies else low), float(high), rectifies, caps)
         return known[2][activation]
 
     def _moving_ends(self, activation: str) -> Ends:
@@ -324,11 +324,12 @@ class Quantizer(nn.Module):
         limits, grid = CODE_RANGE[self.dtype], self.grid
         zero_point = grid.zero_point.to(torch.float32)
         low, high = (limit - zero_point for limit in limits)
-        if activation in FUSED_ACTIVATIONS:
-            low = low.clamp_min(0.0)
-        if activation == "relu6":
-            high = torch.minimum(high, _six(grid.scale))
-        return Ends(low, high, activation in FUSED_ACTIVATIONS)
+        if activation not in FUSED_ACTIVATIONS:
+            return Ends(low, high)
+        if activation != "relu6":
+            return Ends(low.clamp_min(0.0), high, True)
+        six = _six(grid.scale)
+        return Ends(low.clamp_min(0.0), torch.minimum(high, six), True, six < high)
 
     def forward(self, x: Tensor) -> Tensor:
         """Real numbers as they are (FLOAT, CALIBRATE), or in steps of the grid (QUANTIZED); same shape.

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 from qtorch.config import LayerConfig
@@ -109,6 +110,7 @@ def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def selecting_route(layer: Layer, *inputs: Tensor) -> Any:
     """What only picks elements picks steps."""
+    _require_numbers(layer)
     return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.in_steps()[0]})
 
 
@@ -126,8 +128,7 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
     figures, activation, output = layer.figures, layer.attrs["activation"], layer.output
     if figures is None:
         layer.constants.require_float32()
-        if not torch.is_grad_enabled():
-            layer.constants.require_numbers()
+        _require_numbers(layer)
         made = sum_constants(layer, x)
     elif layer.is_linear:
         folded = layer.constants.folded()
@@ -165,6 +166,7 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
     """The row's own arithmetic on steps."""
     if layer.output.follows:
         return twice_route(layer, *inputs)
+    _require_numbers(layer)
     steps, grids = layer.constants.in_steps()
     grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
     assert layer.row.in_steps is not None
@@ -183,7 +185,9 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
     steps, grids = layer.constants.in_steps()
     constants = {role: each * grids[role].scale for role, each in steps.items()}
     y = _each(layer.output.steps_of, float_op(layer, layer.attrs, {**_reals(layer, inputs), **constants}))
-    return replace_value(y, _integers(layer, _by_role(layer, inputs)))
+    integers = _integers(layer, _by_role(layer, inputs))
+    # Of NaN there is no integer, and it is not looked for in the middle of a step: it has to come out as NaN.
+    return replace_value(y, torch.where(torch.isnan(y.detach()), y.detach(), integers))
 
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
@@ -198,6 +202,12 @@ def _on_images(layer: Layer, arithmetic: Callable[[Mapping[str, Tensor]], Any], 
     rank = tensors["input"].dim()
     lifted = {r: to_image(t) if r in layer.sources else lift_weight(t) for r, t in tensors.items()}
     return from_image(arithmetic(lifted), rank)
+
+
+def _require_numbers(layer: Layer) -> None:
+    """Name NaN among the constants, but not in the middle of a training step."""
+    if not (torch.is_grad_enabled() or is_compiling()):
+        layer.constants.require_numbers()
 
 
 def _by_role(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -254,7 +264,7 @@ def _integers(layer: Layer, tensors: Mapping[str, Tensor]) -> Any:
     codes, grids = {}, {"output": layer.output.grid}
     for role, x in tensors.items():
         grid = layer.sources[role].grid
-        codes[role], grids[role] = to_device(codes_of_steps(x, grid), channels_last), grid
+        codes[role], grids[role] = to_device(codes_of_steps(x.nan_to_num(), grid), channels_last), grid
     for role, constant in layer.constants.integers_of_numbers().items():
         codes[role], grids[role] = constant.codes, constant.grid
     y = layer.row.reference(layer.attrs, codes, grids, Rounding.DOUBLE)

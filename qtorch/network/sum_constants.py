@@ -16,7 +16,7 @@ from qtorch.families.accumulator import sum_factor
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.summing import Summing, summing_of
-from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE, along, over_channels, whole_steps_
+from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE, along, over_channels, whole_steps_, whole_steps_straight_
 from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.numbers.rescaling import Rescaling, is_exact, rescaling, rescaling_of_16_bits, split_factor_
 from qtorch.row.row import Attrs
@@ -66,7 +66,8 @@ class Together:
     def __init__(self, layers: Sequence[SumLayer]) -> None:
         self.layers = tuple(layers)
         self._quantizers = [quantizer for each in layers for quantizer in (each.sources["input"], each.output)]
-        self._versions: list[int] = []
+        self._measured: list[Tensor] = []
+        self._versions: list[tuple[int, int]] = []
 
     @staticmethod
     def takes(layer: SumLayer) -> bool:
@@ -80,19 +81,21 @@ class Together:
             and source.dtype == output.dtype == "int8"
             and not output.follows
             and layer.constants.on_cpu_in_float32
+            # Pruning, and norms of weights, compute a weight when the layer is called.
+            and not layer.constants.holder._forward_pre_hooks
         )
 
     def _prepare(self) -> None:
         """Work out what depends on activations alone; anew only when one of their grids has changed."""
-        versions = [quantizer.measured._version for quantizer in self._quantizers]
+        measured = [quantizer.measured for quantizer in self._quantizers]
+        # A tensor that came in the place of another, from another device, counts its changes anew.
+        versions = [(id(each), each._version) for each in measured]
         if versions == self._versions:
             return
+        self._measured = measured
         channels = [each.constants.channels for each in self.layers]
         counts, total = torch.tensor(channels), sum(channels)
-        sources, outputs = (
-            torch.stack([quantizer.measured for quantizer in part]).repeat_interleave(counts)
-            for part in (self._quantizers[::2], self._quantizers[1::2])
-        )
+        sources, outputs = (torch.stack(part).repeat_interleave(counts) for part in (measured[::2], measured[1::2]))
         self._source, self._source64, self._output64 = sources, sources.to(torch.float64), outputs.to(torch.float64)
         limits = [each.constants.weight_limit for each in self.layers]
         self._limits = torch.tensor(limits, dtype=torch.float32).repeat_interleave(counts)
@@ -158,9 +161,7 @@ def from_figures(figures: SharedFigures, layer: SumLayer) -> SumConstants:
     """Of one layer whose figures were worked out with all others', for more calls than one."""
     folded, axis = layer.constants.folded(), layer.constants.channel_axis
     weight, bias, scale = folded["weight"], folded.get("bias"), figures.scale.clone()
-    steps = torch.div(weight, along(scale, axis, weight.dim()))
-    # Behind autograd's back, to which they remain quotients.
-    whole_steps_(steps.detach())
+    steps = whole_steps_straight_(torch.div(weight, along(scale, axis, weight.dim())))
     if bias is not None:
         bias = torch.div(bias, scale * layer.sources["input"].measured)
         bias.detach().copy_(figures.bias)

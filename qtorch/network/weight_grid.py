@@ -13,7 +13,7 @@ from qtorch.numbers.functional import (
     along,
     exponential,
     largest_magnitude,
-    whole_steps_,
+    whole_steps_straight_,
     with_room_for_bias,
 )
 from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, round_and_hold, scale_gradient
@@ -92,9 +92,8 @@ class WeightGrid:
         """
         real = torch.div(weight, along(scale, self.axis, weight.dim()))
         if self.covering:
-            # Nothing saturates, and to autograd the rounding, behind its back, did not happen.
-            whole_steps_(real.detach())
-            return real
+            # Nothing saturates.
+            return whole_steps_straight_(real)
         grid = None
         if learned is not None and not self.pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)

@@ -32,6 +32,7 @@ __all__ = [
     "weight_codes",
     "whole_steps",
     "whole_steps_",
+    "whole_steps_straight_",
     "with_room_for_bias",
 ]
 
@@ -69,6 +70,12 @@ def whole_steps_(real: Tensor) -> Tensor:
 def whole_steps(real: Tensor) -> Tensor:
     """:func:`whole_steps_` of what is needed afterwards."""
     return whole_steps_(real.clone())
+
+
+def whole_steps_straight_(real: Tensor) -> Tensor:
+    """:func:`whole_steps_` behind autograd's back, to which the numbers stay what they were; none is a leaf."""
+    whole_steps_(real.detach())
+    return real
 
 
 def constant_steps_(x: Tensor, step: Tensor) -> Tensor:
@@ -190,6 +197,5 @@ def bias_steps(bias: Tensor, grid: Grid) -> Tensor:
     """
     low, high = grid.limits if grid.dtype == "int32" else (-(2**40), 2**40)
     steps = torch.div(bias.to(torch.float64), grid.scale.to(torch.float64))
-    # Behind autograd's back, to which it remains a quotient.
-    whole_steps_(steps.detach()).clamp_(low, high)
+    whole_steps_straight_(steps).detach().clamp_(low, high)
     return steps

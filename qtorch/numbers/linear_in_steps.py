@@ -39,7 +39,7 @@ class SharedFigures(NamedTuple):
 class _LinearInSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, figures: SharedFigures) -> Tensor:
-        scale, codes, factor, nudge, ratio, per_step, (low, high, _) = figures
+        scale, codes, factor, nudge, ratio, per_step, (low, high, *_) = figures
         scale = scale.unsqueeze(1)
         steps = whole_steps_(torch.div(weight, scale))
         sums = torch.addmm(codes, x, steps.t())

@@ -42,12 +42,15 @@ _CHUNK = 2**15
 class Ends(NamedTuple):
     """The lowest and highest step of a grid, numbers or float32 ``[]``.
 
-    ``fused`` says that a fused activation set them, whose gradient beyond them is zero whatever the estimator.
+    ``rectifies`` says that a fused activation set the lower one, at 0; ``caps``, bool or bool ``[]``, that it set the
+    higher one too. Beyond those the gradient is zero whatever the estimator, and they are no matter of the grid: a
+    scale that is learned, or a zero point, does not move them.
     """
 
     low: Any
     high: Any
-    fused: bool = False
+    rectifies: bool = False
+    caps: Any = False
 
     @property
     def rectified(self) -> bool:
@@ -127,12 +130,19 @@ class _Rule(NamedTuple):
         """Whether it depends on the numbers before they were rounded."""
         return bool(self.learned) or self.estimator == "ewgs"
 
+    def stops(self, ends: Ends) -> bool:
+        """Whether there are numbers that gradients do not get to."""
+        return bool(self.learned) or self.estimator != "plain" or ends.rectifies
+
+    def stopped(self, whole: Tensor, held: Tensor, ends: Ends) -> Tensor:
+        """Those that they do not get to, of whole numbers and what became of them."""
+        if self.learned or self.estimator != "plain":
+            return torch.ne(whole, held)
+        low = torch.lt(whole, ends.low)
+        return low if ends.caps is False else low | (torch.gt(whole, ends.high) & ends.caps)
+
 
 _CLIPPED = _Rule("clipped")
-
-
-def _rule(ends: Ends, estimator: Estimator, kind: str, axis: int | None) -> _Rule:
-    return _Rule("clipped" if estimator == "plain" and ends.fused else estimator, kind, axis)
 
 
 def _keep(
@@ -142,37 +152,42 @@ def _keep(
     real: Tensor | None,
     factor: Tensor | None,
     rule: _Rule,
+    ends: Ends,
     scale: Tensor | None,
 ) -> None:
     """Save what :func:`_gradients` needs of numbers that were rounded and then held."""
     ctx.rule = rule
-    outside = None if rule == ("plain", "", None) else torch.ne(whole, held)
-    missed = by_scale = None
+    stopped = rule.stopped(whole, held, ends) if rule.stops(ends) else None
+    missed = by_scale = at_grid_s_end = None
     if rule.learned:
         assert real is not None
-        assert outside is not None
-        # Where nothing saturates, the scale's gradient is the rounding error, else the end.
+        assert stopped is not None
+        # Where nothing saturates, the scale's gradient is the rounding error, else the grid's end.
         # PACT leaves the rounding error out and has no gradient at the lower end, which is zero.
         pact = rule.learned == "pact"
-        by_scale = torch.where(outside, held.clamp_min(0) if pact else held, 0 if pact else held - real)
+        at_grid_s_end = stopped
+        if ends.rectifies:
+            at_grid_s_end = torch.gt(whole, ends.high) & (not ends.caps if isinstance(ends.caps, bool) else ~ends.caps)
+        end = torch.where(at_grid_s_end, held.clamp_min(0) if pact else held, 0)
+        by_scale = torch.where(stopped, end, 0 if pact else held - real)
     elif rule.estimator == "ewgs":
         assert real is not None
         missed = real - whole
-    ctx.save_for_backward(outside, missed, by_scale, factor, scale)
+    ctx.save_for_backward(stopped, missed, by_scale, at_grid_s_end, factor, scale)
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Of what was rounded, of the scale and of the zero point."""
-    outside, missed, by_scale, factor, scale = ctx.saved_tensors
+    stopped, missed, by_scale, at_grid_s_end, factor, scale = ctx.saved_tensors
     of_scale = of_zero = None
     if by_scale is not None and ctx.needs_input_grad[1]:
         of_scale = _reduced(grad * by_scale, scale, ctx.rule.axis) / scale
     if ctx.needs_input_grad[2]:
-        of_zero = -(grad * outside).sum()
+        of_zero = -(grad * at_grid_s_end).sum()
     if missed is not None:
         grad = grad * (1 + EWGS_DELTA * torch.sign(grad) * missed)
-    if outside is not None:
-        grad = grad.masked_fill(outside, 0.0)
+    if stopped is not None:
+        grad = grad.masked_fill(stopped, 0.0)
     if factor is not None:
         grad = grad * factor
     return grad, of_scale, of_zero
@@ -187,16 +202,16 @@ def _reduced(values: Tensor, like: Tensor, axis: int | None) -> Tensor:
 class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, real: Tensor, scale: Tensor | None, zero: Tensor | None, low: Any, high: Any, rule: _Rule, even: bool
+        ctx: Any, real: Tensor, scale: Tensor | None, zero: Tensor | None, rule: _Rule, even: bool, *ends: Any
     ) -> Tensor:
         whole = whole_steps(real) if even else round_half_away(real)
-        held = whole.clamp(low, high)
-        _keep(ctx, whole, held, real if rule.needs_real else None, None, rule, scale)
+        held = whole.clamp(ends[0], ends[1])
+        _keep(ctx, whole, held, real if rule.needs_real else None, None, rule, Ends(*ends), scale)
         return held
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), None, None, None, None
+        return *_gradients(ctx, grad), *[None] * 6
 
 
 def round_and_hold(
@@ -212,6 +227,7 @@ def round_and_hold(
     ====================  ============  ======================  =================
     within the ends       1             ``round(v) - v``        0
     below, above          0             ``low``, ``high``       -1
+    the same, fused       0             0                       0
     ====================  ============  ======================  =================
 
     Args:
@@ -230,7 +246,7 @@ def round_and_hold(
     if not real.requires_grad and learned is None:
         return (whole_steps(real) if even else round_half_away(real)).clamp_(ends.low, ends.high)
     kind, scale, zero, axis = learned or ("", None, None, None)
-    y: Tensor = _Rounded.apply(real, scale, zero, ends.low, ends.high, _rule(ends, estimator, kind, axis), even)
+    y: Tensor = _Rounded.apply(real, scale, zero, _Rule(estimator, kind, axis), even, *ends)
     return y
 
 
@@ -241,52 +257,47 @@ class _Rescaled(torch.autograd.Function):
         sums: Tensor,
         scale: Tensor | None,
         zero: Tensor | None,
-        low: Any,
-        high: Any,
         rule: _Rule,
-        rectified: bool,
         any_sum: bool,
-        *rescaling: Tensor,
+        *figures: Any,
     ) -> Tensor:
-        factors = Rescaling(*rescaling)
+        count = len(Rescaling._fields)
+        factors, ends = Rescaling(*figures[:count]), Ends(*figures[count:])
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
             if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
-                return _Rescaled._in_chunks(ctx, sums, low, high, rule, rectified, factors)
-            whole, real = rescale(sums, factors, rectified), None
+                return _Rescaled._in_chunks(ctx, sums, ends, rule, factors)
+            whole, real = rescale(sums, factors, ends.rectified), None
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
-            whole = rescale_any(sums64, factors, rectified) if any_sum else rescale(sums64, factors, rectified)
-        held = whole.clamp(low, high)
+            whole = (rescale_any if any_sum else rescale)(sums64, factors, ends.rectified)
+        held = whole.clamp(ends.low, ends.high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
-        _keep(ctx, whole, held, real, factors.factor32, rule, scale)
+        _keep(ctx, whole, held, real, factors.factor32, rule, ends, scale)
         return held.to(torch.float32)
 
     @staticmethod
-    def _in_chunks(
-        ctx: Any, sums: Tensor, low: Any, high: Any, rule: _Rule, rectified: bool, factors: Rescaling
-    ) -> Tensor:
+    def _in_chunks(ctx: Any, sums: Tensor, ends: Ends, rule: _Rule, factors: Rescaling) -> Tensor:
         """In place, and as many samples at a time as a cache holds in float64."""
-        clipped = rule.estimator != "plain"
-        outside = torch.empty_like(sums, dtype=torch.bool) if clipped else None
+        stopped = torch.empty_like(sums, dtype=torch.bool) if rule.stops(ends) else None
         samples = max(1, _CHUNK * len(sums) // sums.numel())
         double = torch.empty_like(sums[:samples], dtype=torch.float64)
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
             whole = double[: len(part)]
-            rescale(whole.copy_(part), factors, rectified, out=whole)
-            if outside is not None:
+            rescale(whole.copy_(part), factors, ends.rectified, out=whole)
+            if stopped is not None:
                 part.copy_(whole)
-                torch.ne(part, part.clamp(low, high), out=outside[start : start + samples])
-            part.copy_(whole.clamp_(low, high))
+                stopped[start : start + samples] = rule.stopped(part, part.clamp(ends.low, ends.high), ends)
+            part.copy_(whole.clamp_(ends.low, ends.high))
         ctx.mark_dirty(sums)
         ctx.rule = rule
-        ctx.save_for_backward(outside, None, None, factors.factor32, None)
+        ctx.save_for_backward(stopped, None, None, None, factors.factor32, None)
         return sums
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), *[None] * (5 + len(Rescaling._fields))
+        return *_gradients(ctx, grad), *[None] * (2 + len(Rescaling._fields) + len(Ends._fields))
 
 
 def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
@@ -320,9 +331,9 @@ def rescale_and_hold(
         any_sum: whether ``sums`` may be larger than :func:`qtorch.numbers.rescaling.is_exact` allows.
     """
     kind, scale, zero, axis = learned or ("", None, None, None)
-    rule = _rule(ends, estimator, kind, axis)
+    rule = _Rule(estimator, kind, axis)
     few = sums.numel() <= _CHUNK and not is_compiling()
     if few and rule == _CLIPPED and not any_sum and not ends.moving and sums.dtype is torch.float32:
         return _rescaled_by_calls(sums, rescaling, ends)
-    y: Tensor = _Rescaled.apply(sums, scale, zero, ends.low, ends.high, rule, ends.rectified, any_sum, *rescaling)
+    y: Tensor = _Rescaled.apply(sums, scale, zero, rule, any_sum, *rescaling, *ends)
     return y
