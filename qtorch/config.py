@@ -49,7 +49,7 @@ class LayerConfig:
             observers are left at ``minmax``. They are parameters of the network: give an optimizer with weight decay
             none for those whose names end in ``log_scale``, ``log_weight_scale`` or ``zero_share``.
         gradient: straight-through estimator of measured activations: ``clipped``, ``plain`` or ``ewgs``; see
-            :func:`qtorch.numbers.straight_through.fake_quantize`.
+            :func:`qtorch.numbers.straight_through.round_and_hold`.
         skip: leave the layer in float32, on the device too, between DEQUANTIZE and QUANTIZE. What float layers compute
             is not promised to the bit.
 

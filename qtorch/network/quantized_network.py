@@ -104,9 +104,13 @@ class QuantizedNetwork(CapturedNetwork):
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
+        self._find_sums()
+        self.register_load_state_dict_post_hook(_require_answer)
+
+    def _find_sums(self) -> None:
+        """A copy's are its own."""
         self._sum_ops = tuple(op for op in self.modules() if isinstance(op, QuantizedOp) and op.has_weight)
         self._together = Together(())
-        self.register_load_state_dict_post_hook(_require_answer)
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:
         return [(name, module) for name, module in self.named_modules() if isinstance(module, Normalization)]
@@ -164,12 +168,12 @@ class QuantizedNetwork(CapturedNetwork):
         if self._together.layers != tuple(layers):
             self._together = Together(layers)
         try:
-            for op, made in zip(layers, self._together.compute(), strict=True):
-                op.made_constants = made
+            for op, figures in zip(layers, self._together.compute(), strict=True):
+                op.figures = figures
             return super().called(tensors)
         finally:
             for op in layers:
-                op.made_constants = None
+                op.figures = None
 
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""
@@ -367,6 +371,7 @@ class QuantizedNetwork(CapturedNetwork):
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
+        copied._find_sums()
         return copied
 
     def __reduce__(self) -> Any:

@@ -365,20 +365,21 @@ class Quantizer(nn.Module):
             self.observer.observe(x)
         return x
 
-    def steps_of(self, real: Tensor, activation: str = "none", *, even: bool = False) -> Tensor:
+    def steps_of(self, real: Tensor, activation: str = "none", *, even: bool = False, known: bool = False) -> Tensor:
         """Real numbers in steps of the grid, rounded half away from zero and held; float32.
 
         Args:
             real: float32.
             activation: that is fused into the op.
             even: round half to even instead, for what no device computes.
+            known: the grid has seen the tensor in this step, and moves no more.
 
         Raises:
             NotFinite: without gradients, and a value is NaN.
         """
         if not torch.is_grad_enabled() and not is_compiling():
             require_no_nan(real, "a tensor that is to be quantized")
-        if self.follows:
+        if self.follows and not known:
             self.follow(real)
         steps = torch.div(real, self.scale)
         return round_and_hold(steps, self.ends(activation), self.config.gradient, self._learned(real), even=even)

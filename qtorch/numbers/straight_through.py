@@ -15,7 +15,7 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from qtorch.numbers.functional import round_half_away, whole_steps
-from qtorch.numbers.rescaling import Rescaling, rescale_any, round_products_
+from qtorch.numbers.rescaling import Rescaling, rescale, rescale_any
 
 __all__ = [
     "Ends",
@@ -227,6 +227,8 @@ def round_and_hold(
     Source: LSQ, Esser et al. 2020 (arXiv:1902.08153), equation 3; LSQ+, Bhalgat et al. 2020 (arXiv:2004.09576), section
     3.1, with the offset as a zero point; PACT, Choi et al. 2018 (arXiv:1805.06085), section 3.
     """
+    if not real.requires_grad and learned is None:
+        return (whole_steps(real) if even else round_half_away(real)).clamp_(ends.low, ends.high)
     kind, scale, zero, axis = learned or ("", None, None, None)
     y: Tensor = _Rounded.apply(real, scale, zero, ends.low, ends.high, _rule(ends, estimator, kind, axis), even)
     return y
@@ -250,16 +252,11 @@ class _Rescaled(torch.autograd.Function):
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
             if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
                 return _Rescaled._in_chunks(ctx, sums, low, high, rule, rectified, factors)
-            # Beside a factor without axes PyTorch would keep float32.
-            sums64 = sums if factors.factor.dim() else sums.to(torch.float64)
-            whole, real = round_products_(torch.mul(sums64, factors.factor), factors, rectified), None
+            whole, real = rescale(sums, factors, rectified), None
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
-            if any_sum:
-                whole = rescale_any(sums64, factors, rectified)
-            else:
-                whole = round_products_(real.clone(), factors, rectified)
+            whole = (rescale_any if any_sum else rescale)(sums64, factors, rectified)
         held = whole.clamp(low, high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
         _keep(ctx, whole, held, real, factors.factor32, rule, scale)
@@ -277,15 +274,11 @@ class _Rescaled(torch.autograd.Function):
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
             whole = double[: len(part)]
-            torch.mul(whole.copy_(part), factors.factor, out=whole)
-            round_products_(whole, factors, rectified)
+            rescale(whole.copy_(part), factors, rectified, out=whole)
             if outside is not None:
                 part.copy_(whole)
-                whole.clamp_(low, high)
-                torch.ne(part, whole, out=outside[start : start + samples])
-            else:
-                whole.clamp_(low, high)
-            part.copy_(whole)
+                torch.ne(part, part.clamp(low, high), out=outside[start : start + samples])
+            part.copy_(whole.clamp_(low, high))
         ctx.mark_dirty(sums)
         ctx.rule = rule
         ctx.save_for_backward(outside, None, None, factors.factor32, None)
@@ -298,13 +291,11 @@ class _Rescaled(torch.autograd.Function):
 
 def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
     """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
-    real = torch.mul(sums, rescaling.factor32)
-    # Behind autograd's back, to which they remain a product and a bound.
-    whole = round_products_(torch.mul(sums.detach(), rescaling.factor), rescaling, ends.rectified)
-    real.detach().copy_(whole)
-    # hardtanh has no gradient on its very bounds, so it gets wider ones.
-    held = functional.hardtanh(real, ends.low - 0.5, ends.high + 0.5)
-    held.detach().clamp_(ends.low, ends.high)
+    whole = rescale(sums.detach(), rescaling, ends.rectified).clamp_(ends.low, ends.high)
+    # hardtanh has no gradient on its very bounds, and numbers half a step beyond the ends are rounded to them.
+    held = functional.hardtanh(torch.mul(sums, rescaling.factor32), ends.low - 0.5, ends.high + 0.5)
+    # Behind autograd's back, to which they remain a product between bounds.
+    held.detach().copy_(whole)
     return held
 
 

@@ -111,6 +111,5 @@ ROW = Row(
     samples=samples,
     c=by_table(reference),
     by_table=True,
-    fake_exactly=True,
     transposed=any_order,
 )

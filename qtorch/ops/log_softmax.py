@@ -106,7 +106,6 @@ ROW = Row(
     onnx=one_operator("LogSoftmax", {"int8": 8}, axis=-1),
     samples=samples,
     c=kernel,
-    fake_exactly=True,
     transposed=last_axis_stays,
     remedies={
         "softplus": softplus,

@@ -192,7 +192,6 @@ ROW = Row(
     onnx=one_operator("Softmax", _ONNX_LSB, axis=-1),
     samples=samples,
     c=kernel,
-    fake_exactly=True,
     litert_lsb={"int16": 1},
     transposed=last_axis_stays,
     remedies={
