@@ -210,6 +210,9 @@ class Quantizer(nn.Module):
         """Whether the range was measured, or is fixed."""
         if self.measured.is_meta:
             return self._left_behind is not None
+        if is_compiling():
+            # A compiler reads no numbers, and set_mode has asked.
+            return True
         # Asked in every step where a scale is learned, and read only when it was written to.
         if self._known_measured[0] != self.measured._version:
             with unset_fake_temporarily():
@@ -279,7 +282,7 @@ class Quantizer(nn.Module):
     def reach(self) -> int:
         """How far a code may lie from the zero point; of a zero point that is learned, at most."""
         low, high = CODE_RANGE[self.dtype]
-        if self._learns_zero:
+        if self._learns_zero or is_compiling():
             return high - low
         if self._known_reach[0] != self.zero_point._version:
             self._known_reach = (self.zero_point._version, max(map(abs, self.steps)))
@@ -302,7 +305,8 @@ class Quantizer(nn.Module):
 
     def ends(self, activation: str = "none") -> Ends:
         """The lowest and highest step, of a fused activation where there is one."""
-        if self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured"):
+        moves = self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured")
+        if moves or is_compiling():
             return self._moving_ends(activation)
         version = (self.measured._version, self.zero_point._version)
         known = self._known
@@ -411,6 +415,8 @@ class Quantizer(nn.Module):
     @property
     def _highest_step(self) -> int:
         """For the size of a gradient: as it was measured, since a learned one would have to be read in every step."""
+        if is_compiling():
+            return CODE_RANGE[self.dtype][1]
         if self._known_highest[0] != self.zero_point._version:
             with unset_fake_temporarily():
                 self._known_highest = (self.zero_point._version, CODE_RANGE[self.dtype][1] - int(self.zero_point))

@@ -159,7 +159,8 @@ def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
     """What depends on one code alone, from a table."""
     if layer.output.follows or without_values(x):
         return twice_route(layer, x)
-    return looked_up(x, layer.tables(), layer.sources["input"].zero_point)
+    tables = torch.compiler.disable(layer.tables)() if is_compiling() else layer.tables()
+    return looked_up(x, tables, layer.sources["input"].zero_point)
 
 
 def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
@@ -177,6 +178,9 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
     """The integers of the row's reference, with the gradients of its float arithmetic: both are computed."""
+    if is_compiling():
+        # Integers that were written to be right, not to be traced.
+        return torch.compiler.disable(twice_route)(layer, *inputs)
     if without_values(inputs[0]):
         # Integers are values; of what has none, the shape is all there is to compute.
         return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})

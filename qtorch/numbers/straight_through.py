@@ -54,8 +54,8 @@ class Ends(NamedTuple):
 
     @property
     def rectified(self) -> bool:
-        """Whether nothing below 0 is on the grid; not asked of ends that are tensors."""
-        return not isinstance(self.low, Tensor) and self.low >= 0
+        """Whether nothing below 0 is on the grid; of ends that are tensors only what a fused activation says."""
+        return self.fused if isinstance(self.low, Tensor) else self.low >= 0
 
     @property
     def moving(self) -> bool:

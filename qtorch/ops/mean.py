@@ -73,7 +73,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
     """``reference`` in floating point: the sum in any order, in float64 where float32 does not hold it."""
     x, source, output = steps["input"], grids["input"], grids["output"]
-    count, (low, high) = math.prod(x.shape[a] for a in attrs["axes"]), source.limits
+    count, (low, high) = math.prod([x.shape[a] for a in attrs["axes"]]), source.limits
     reach = count * (high - low)
     total = (x if reach < 2**24 else x.to(torch.float64)).sum(attrs["axes"], keepdim=attrs["keep_dims"])
     factor = rescaling_by(_multiplier(grids, count))
