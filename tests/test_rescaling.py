@@ -118,9 +118,9 @@ def test_results_of_eight_bits_need_one_product_up_to_a_shift_of_14() -> None:
 
 def test_which_sums_need_two_products_is_said() -> None:
     coarse, fine = (R.rescaling(real(2**31 - 1, exponent)) for exponent in (14, 15))
-    assert R.is_exact(SMALL - 1, fine, 31)
-    assert R.is_exact(2.0**30, coarse, 31)
-    assert not R.is_exact(SMALL, fine, 31)
+    assert R.is_exact(SMALL - 1, fine.factor, 31)
+    assert R.is_exact(2.0**30, coarse.factor, 31)
+    assert not R.is_exact(SMALL, fine.factor, 31)
 
 
 @pytest.mark.parametrize("at_once", [True, False])

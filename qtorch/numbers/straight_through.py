@@ -55,7 +55,7 @@ class Ends(NamedTuple):
     @property
     def rectified(self) -> bool:
         """Whether nothing below 0 is on the grid; of ends that are tensors only what a fused activation says."""
-        return self.fused if isinstance(self.low, Tensor) else self.low >= 0
+        return self.rectifies if isinstance(self.low, Tensor) else self.low >= 0
 
     @property
     def moving(self) -> bool:
