@@ -118,9 +118,12 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     """A batch norm that normalizes by the batch, while it is in training: no device's integers, but on its grids."""
     if not _normalizes_by_batch(layer):
         return sums_route(layer, *inputs)
-    constants = {**layer.constants.unfolded(), "weight": layer.constants.scaled_weight()}
-    y = _normalized(layer, _reals(layer, inputs), constants)
-    return layer.output.steps_of(y, layer.attrs["activation"], even=True)
+    (x,) = inputs
+    # One pass over the weights is less than one over the input.
+    weight = layer.constants.scaled_weight() * layer.sources["input"].scale
+    y = float_op(layer, layer.bare_attrs, {**layer.constants.unfolded(), "input": x, "weight": weight})
+    assert layer.norm is not None
+    return layer.output.steps_of_normalized(layer.norm(y), layer.attrs["activation"])
 
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
