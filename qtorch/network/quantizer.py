@@ -397,6 +397,13 @@ class Quantizer(nn.Module):
             return self.steps_of(activate(activation, real), activation, even=True)
         return normalized_and_held(real, self.measured, self.ends(activation))
 
+    def rounded(self, steps: Tensor, activation: str = "none") -> Tensor:
+        """Steps that training has left between whole ones, or beyond the grid, on it again; half to even."""
+        ends = self.ends(activation)
+        if self.learned != "measured" or self.config.gradient != "clipped" or ends.moving:
+            return round_and_hold(steps, ends, self.config.gradient, self._learned(steps), even=True)
+        return normalized_and_held(steps, None, ends)
+
     def steps_of_sums(self, sums: Tensor, rescaling: Rescaling, activation: str, *, any_sum: bool) -> Tensor:
         """Sums of products as the device brings them onto the grid; see
         :func:`qtorch.numbers.straight_through.rescale_and_hold`."""

@@ -253,9 +253,9 @@ def round_and_hold(
 
 class _Normalized(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, real: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: Any, real: Tensor, scale: Tensor | None, low: float, high: float) -> Tensor:
         # Overwritten behind autograd's back: a batch norm keeps what it is given, not what it gives.
-        whole = whole_steps_(real.div_(scale))
+        whole = whole_steps(real) if scale is None else whole_steps_(real.div_(scale))
         ctx.save_for_backward(whole, scale)
         ctx.ends = low - 0.5, high + 0.5
         return whole.clamp(low, high)
@@ -263,15 +263,16 @@ class _Normalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         whole, scale = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends).div_(scale), None, None, None
+        grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
+        return grad if scale is None else grad.div_(scale), None, None, None
 
 
-def normalized_and_held(real: Tensor, scale: Tensor, ends: Ends) -> Tensor:
-    """What a batch norm computed from its batch, in steps, half to even: no device computes it, so as is cheapest.
+def normalized_and_held(real: Tensor, scale: Tensor | None, ends: Ends) -> Tensor:
+    """What a batch norm or dropout computed, in steps, half to even: no device computes it, so as is cheapest.
 
     Args:
-        real: real numbers, float32; overwritten. Gradient clipped.
-        scale: of a step, float32 ``[]``.
+        real: float32; gradient clipped. Overwritten where there is a scale.
+        scale: of a step, float32 ``[]``; ``None`` of what is in steps.
         ends: numbers.
     """
     y: Tensor = _Normalized.apply(real, scale, ends.low, ends.high)
