@@ -288,10 +288,12 @@ class LayerConstants:
         """The weight's highest code."""
         return WEIGHT_RANGE[self.config.weight_dtype][1]
 
-    @property
     def on_cpu_in_float32(self) -> bool:
-        """Whether all constants are, as they are trained."""
-        return all(each.dtype is torch.float32 and each.is_cpu for each in self.own().values())
+        """Whether all that is trained of them is."""
+        for each in self.holder._parameters.values():
+            if each is not None and not (each.dtype is torch.float32 and each.is_cpu):
+                return False
+        return True
 
     @property
     def channel_axis(self) -> int:

@@ -395,14 +395,14 @@ class Quantizer(nn.Module):
         """
         if self.follows or self.learned != "measured" or self.config.gradient != "clipped":
             return self.steps_of(activate(activation, real), activation, even=True)
-        return normalized_and_held(real, self.measured, self.ends(activation))
+        return normalized_and_held(real, self.measured, self.ends(activation), overwrite=True)
 
-    def rounded(self, steps: Tensor, activation: str = "none") -> Tensor:
+    def rounded(self, steps: Tensor, activation: str = "none", *, overwrite: bool = False) -> Tensor:
         """Steps that training has left between whole ones, or beyond the grid, on it again; half to even."""
         ends = self.ends(activation)
         if self.learned != "measured" or self.config.gradient != "clipped" or ends.moving:
             return round_and_hold(steps, ends, self.config.gradient, self._learned(steps), even=True)
-        return normalized_and_held(steps, None, ends)
+        return normalized_and_held(steps, None, ends, overwrite=overwrite)
 
     def steps_of_sums(self, sums: Tensor, rescaling: Rescaling, activation: str, *, any_sum: bool) -> Tensor:
         """Sums of products as the device brings them onto the grid; see

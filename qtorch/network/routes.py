@@ -132,7 +132,7 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
         return output.steps_of_normalized(norm(y), activation)
     # What a batch norm is multiplied by in the end, steps can be in.
     affine = {"weight": norm.weight / output.scale, "bias": norm.bias / output.scale}
-    return output.rounded(functional_call(norm, affine, (y,)), activation)
+    return output.rounded(functional_call(norm, affine, (y,)), activation, overwrite=True)
 
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:

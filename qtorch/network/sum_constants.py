@@ -80,7 +80,7 @@ class Together:
             and source.learned == output.learned == "measured"
             and source.dtype == output.dtype == "int8"
             and not output.follows
-            and layer.constants.on_cpu_in_float32
+            and layer.constants.on_cpu_in_float32()
             # Pruning, and norms of weights, compute a weight when the layer is called.
             and not layer.constants.holder._forward_pre_hooks
         )
@@ -112,7 +112,9 @@ class Together:
             here = slice(sum(channels[:index]), sum(channels[: index + 1]))
             scale, codes, factor, nudge = (t[here] for t in (self._scale, self._codes, self._factor, self._nudge))
             ratio, ends = layer.sources["input"].step / layer.output.step, layer.output.ends(layer.attrs["activation"])
-            self._figures.append(SharedFigures(scale, codes, factor, nudge, ratio, 1 / layer.output.step, ends))
+            self._figures.append(
+                SharedFigures(scale, scale.unsqueeze(1), codes, factor, nudge, ratio, 1 / layer.output.step, ends)
+            )
         self._versions = versions
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ class SharedFigures(NamedTuple):
 
     Attributes:
         scale: of the weight, float32.
+        column: the same as a column, ``[C, 1]``.
         bias: whole numbers in units of the sums, float32; 0 without a bias.
         factor: from sums to the output's steps as the device has it, float64.
         nudge: what is added to round, float64: ``inner`` of :class:`qtorch.numbers.rescaling.Rescaling`, or its
@@ -28,6 +29,7 @@ class SharedFigures(NamedTuple):
     """
 
     scale: Tensor
+    column: Tensor
     bias: Tensor
     factor: Tensor
     nudge: Tensor
@@ -39,8 +41,7 @@ class SharedFigures(NamedTuple):
 class _LinearInSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, figures: SharedFigures) -> Tensor:
-        scale, codes, factor, nudge, ratio, per_step, (low, high, *_) = figures
-        scale = scale.unsqueeze(1)
+        _, scale, codes, factor, nudge, ratio, per_step, (low, high, *_) = figures
         steps = whole_steps_(torch.div(weight, scale))
         sums = torch.addmm(codes, x, steps.t())
         whole = torch.mul(sums, factor)

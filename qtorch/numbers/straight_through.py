@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from qtorch.numbers.functional import round_half_away, whole_steps, whole_steps_
+from qtorch.numbers.functional import round_half_away, whole_steps
 from qtorch.numbers.rescaling import Rescaling, rescale, rescale_any
 
 __all__ = [
@@ -253,9 +253,10 @@ def round_and_hold(
 
 class _Normalized(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, real: Tensor, scale: Tensor | None, low: float, high: float) -> Tensor:
+    def forward(ctx: Any, real: Tensor, scale: Tensor | None, low: float, high: float, overwrite: bool) -> Tensor:
+        real = real if scale is None else torch.div(real, scale, out=real if overwrite else None)
         # Overwritten behind autograd's back: a batch norm keeps what it is given, not what it gives.
-        whole = whole_steps(real) if scale is None else whole_steps_(real.div_(scale))
+        whole = torch.round(real, out=real if overwrite else None)
         ctx.save_for_backward(whole, scale)
         ctx.ends = low - 0.5, high + 0.5
         return whole.clamp(low, high)
@@ -264,18 +265,19 @@ class _Normalized(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         whole, scale = ctx.saved_tensors
         grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
-        return grad if scale is None else grad.div_(scale), None, None, None
+        return grad if scale is None else grad.div_(scale), *[None] * 4
 
 
-def normalized_and_held(real: Tensor, scale: Tensor | None, ends: Ends) -> Tensor:
+def normalized_and_held(real: Tensor, scale: Tensor | None, ends: Ends, *, overwrite: bool) -> Tensor:
     """What a batch norm or dropout computed, in steps, half to even: no device computes it, so as is cheapest.
 
     Args:
-        real: float32; gradient clipped. Overwritten where there is a scale.
+        real: float32; gradient clipped.
         scale: of a step, float32 ``[]``; ``None`` of what is in steps.
         ends: numbers.
+        overwrite: whether nobody else has ``real``.
     """
-    y: Tensor = _Normalized.apply(real, scale, ends.low, ends.high)
+    y: Tensor = _Normalized.apply(real, scale, ends.low, ends.high, overwrite)
     return y
 
 
