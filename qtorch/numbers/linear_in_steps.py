@@ -49,17 +49,18 @@ class _LinearInSteps(torch.autograd.Function):
             whole.add_(nudge).floor_()
         else:
             whole.add_(torch.copysign(nudge, whole)).add_(0.5).floor_()
-        held = whole.clamp(low, high)
-        # Saved is nothing that the next step overwrites. What saturates has no gradient.
-        ctx.save_for_backward(x, steps.mul_(scale), torch.ne(whole, held))
-        ctx.ratio, ctx.per_step = ratio, per_step
-        return sums.copy_(held)
+        sums.copy_(whole)
+        # Saved is nothing that the next step overwrites.
+        ctx.save_for_backward(x, steps.mul_(scale) if ctx.needs_input_grad[0] else None, sums)
+        ctx.ratio, ctx.per_step, ctx.ends = ratio, per_step, (low - 0.5, high + 0.5)
+        return sums.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, rounded, outside = ctx.saved_tensors
+        x, rounded, whole = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
-        grad = grad.masked_fill(outside, 0.0)
+        # What saturates has no gradient.
+        grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
         return (
             torch.mm(grad, rounded).mul_(ctx.ratio) if of_x else None,
             torch.mm(grad.t(), x).mul_(ctx.ratio) if of_weight else None,
