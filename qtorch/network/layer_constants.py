@@ -19,6 +19,7 @@ from qtorch.network.axis_order import lift_weight
 from qtorch.network.batch_norm import BatchNorm, fold, scaling
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.quantizer import Quantizer
+from qtorch.network.summing import largest_products
 from qtorch.network.weight_grid import WeightGrid
 from qtorch.numbers.functional import (
     SMALLEST_WEIGHT_SCALE,
@@ -276,6 +277,11 @@ class LayerConstants:
     def channels(self) -> int:
         """How many output channels the weight has."""
         return int(self.own()["weight"].shape[self.channel_axis])
+
+    @property
+    def largest_products(self) -> float:
+        """No sum of products of int8 weights with steps of the input's grid is larger."""
+        return largest_products(self.own()["weight"], self.channel_axis, self.sources["input"].reach)
 
     @property
     def weight_limit(self) -> int:

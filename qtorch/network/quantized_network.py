@@ -167,12 +167,12 @@ class QuantizedNetwork(CapturedNetwork):
         if self._together.layers != tuple(layers):
             self._together = Together(layers)
         try:
-            for op, made in zip(layers, self._together.compute(), strict=True):
-                op.made_constants = made
+            for op, figures in zip(layers, self._together.compute(), strict=True):
+                op.figures = figures
             return super().called(tensors)
         finally:
             for op in layers:
-                op.made_constants = None
+                op.figures = None
 
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""

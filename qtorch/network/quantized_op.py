@@ -15,9 +15,9 @@ from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.routes import float_op, route_of
-from qtorch.network.sum_constants import SumConstants
 from qtorch.network.weight_grid import learns_scale
 from qtorch.numbers.grid import Grid
+from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, tables_of
@@ -91,7 +91,9 @@ class QuantizedOp(nn.Module):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
         self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
-        self.made_constants: SumConstants | None = None
+        self.figures: SharedFigures | None = None
+        flat = row.name == "fully_connected" and not attrs["keep_num_dims"]
+        self.is_linear = flat and output.config.gradient == "clipped"
         self._tables: tuple[tuple[Grid, Grid], tuple[int, ...], StepTables] | None = None
         self.choose_route()
         if owned:
@@ -235,7 +237,7 @@ class QuantizedOp(nn.Module):
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
         # Tensors of a copy count their changes anew.
-        self._tables = self.made_constants = None
+        self._tables = self.figures = None
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

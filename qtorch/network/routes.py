@@ -19,10 +19,11 @@ from qtorch.network.axis_order import from_device, from_image, lift_weight, to_d
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
-from qtorch.network.sum_constants import SumConstants, rescaled_anew, sum_constants
+from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
 from qtorch.network.summing import require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
+from qtorch.numbers.linear_in_steps import SharedFigures, linear_in_steps
 from qtorch.numbers.straight_through import replace_value
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
@@ -46,7 +47,9 @@ class Layer(Protocol):
     rounds_output: bool
     takes_reals: frozenset[str]
     #: What sums of products are made with in this step, where the network has worked it out.
-    made_constants: SumConstants | None
+    figures: SharedFigures | None
+    #: Whether the op is nothing but a matrix product whose rounding has the usual gradient.
+    is_linear: bool
 
     def tables(self) -> StepTables:
         """Values and slopes of a function of one code."""
@@ -121,13 +124,20 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
     """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
-    made, activation, output = layer.made_constants, layer.attrs["activation"], layer.output
-    if made is None:
+    figures, activation, output = layer.figures, layer.attrs["activation"], layer.output
+    if figures is None:
         layer.constants.require_float32()
         _require_numbers(layer)
         made = sum_constants(layer, x)
+    elif layer.is_linear:
+        folded = layer.constants.folded()
+        return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
+    else:
+        made = from_figures(figures, layer)
     dtype, with_bias = made.summing.dtype, made.summing.with_bias
-    tensors = {"input": x.to(dtype), "weight": made.weight.to(dtype)}
+    tensors = {"input": x, "weight": made.weight}
+    if dtype is not torch.float32:
+        tensors = {role: each.to(dtype) for role, each in tensors.items()}
     if made.bias is not None and with_bias:
         tensors["bias"] = made.bias
     sums = float_op(layer, layer.bare_attrs, tensors)
@@ -158,8 +168,9 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
     _require_numbers(layer)
     steps, grids = layer.constants.in_steps()
     grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
-    assert layer.row.in_steps is not None
-    return layer.row.in_steps(layer.attrs, {**_by_role(layer, inputs), **steps}, grids)
+    in_steps, tensors = layer.row.in_steps, {**_by_role(layer, inputs), **steps}
+    assert in_steps is not None
+    return _on_images(layer, tensors, lambda lifted: in_steps(layer.attrs, lifted, grids))
 
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -179,11 +190,16 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
     """The op's float arithmetic alone, on PyTorch's axis order: no batch norm and no grid."""
+    return _on_images(layer, tensors, lambda lifted: layer.row.forward(attrs, lifted))
+
+
+def _on_images(layer: Layer, tensors: Mapping[str, Tensor], function: Callable[[Mapping[str, Tensor]], Any]) -> Any:
+    """What a function of a row makes of tensors by role: of images, where the row is one of images."""
     if not layer.row.channels_last:
-        return layer.row.forward(attrs, tensors)
+        return function(tensors)
     rank = tensors["input"].dim()
     lifted = {r: to_image(t) if r in layer.sources else lift_weight(t) for r, t in tensors.items()}
-    return from_image(layer.row.forward(attrs, lifted), rank)
+    return from_image(function(lifted), rank)
 
 
 def _require_numbers(layer: Layer) -> None:

@@ -15,17 +15,13 @@ from torch import Tensor
 from qtorch.families.accumulator import sum_factor
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Quantizer
-from qtorch.network.summing import Summing, largest_products, summing_of
-from qtorch.numbers.functional import (
-    BIAS_LIMIT,
-    SMALLEST_WEIGHT_SCALE,
-    along,
-    largest_magnitude,
-    whole_steps_straight_,
-)
-from qtorch.numbers.rescaling import Rescaling, is_exact, rescaling, rescaling_of_16_bits
+from qtorch.network.summing import Summing, summing_of
+from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE, along, over_channels, whole_steps_straight_
+from qtorch.numbers.linear_in_steps import SharedFigures
+from qtorch.numbers.rescaling import Rescaling, is_exact, rescaling, rescaling_of_16_bits, split_factor_
+from qtorch.row.row import Attrs
 
-__all__ = ["SumConstants", "SumLayer", "Together", "rescaled_anew", "sum_constants"]
+__all__ = ["SumConstants", "SumLayer", "Together", "from_figures", "rescaled_anew", "sum_constants"]
 
 
 class SumLayer(Protocol):
@@ -33,6 +29,7 @@ class SumLayer(Protocol):
 
     constants: LayerConstants
     sources: dict[str, Quantizer]
+    attrs: Attrs
 
     @property
     def output(self) -> Quantizer:
@@ -60,22 +57,21 @@ class SumConstants(NamedTuple):
 
 
 class Together:
-    """The layers of a network whose figures are worked out side by side.
+    """The layers of a network whose figures are worked out side by side, in memory that stays.
 
     Args:
-        layers: each with int8 weights of a scale per channel that covers them, on a CPU; with measured grids before and
-            behind it.
+        layers: each one that it :meth:`takes`.
     """
 
     def __init__(self, layers: Sequence[SumLayer]) -> None:
         self.layers = tuple(layers)
-        self.channels = [each.constants.channels for each in layers]
+        self._quantizers = [quantizer for each in layers for quantizer in (each.sources["input"], each.output)]
         self._measured: list[Tensor] = []
         self._versions: list[tuple[int, int]] = []
 
     @staticmethod
     def takes(layer: SumLayer) -> bool:
-        """Whether a layer is as the class has it, in this step of training."""
+        """Whether a layer has int8 weights with a scale per channel that covers them, measured grids, and a CPU."""
         grid, source, output = layer.constants.weight_grid, layer.sources["input"], layer.output
         return (
             grid is not None
@@ -89,58 +85,58 @@ class Together:
             and not layer.constants.holder._forward_pre_hooks
         )
 
-    def figures(self) -> None:
-        """Of the activations, for each channel of each layer; worked out again only when one has changed."""
-        quantizers = [quantizer for each in self.layers for quantizer in (each.sources["input"], each.output)]
-        measured = [quantizer.measured for quantizer in quantizers]
+    def _prepare(self) -> None:
+        """Work out what depends on activations alone; anew only when one of their grids has changed."""
+        measured = [quantizer.measured for quantizer in self._quantizers]
         # A tensor that came in the place of another, from another device, counts its changes anew.
         versions = [(id(each), each._version) for each in measured]
         if versions == self._versions:
             return
-        self._measured = measured
-        counts = torch.tensor(self.channels)
+        channels = [each.constants.channels for each in self.layers]
+        counts, total = torch.tensor(channels), sum(channels)
         sources, outputs = (torch.stack(part).repeat_interleave(counts) for part in (measured[::2], measured[1::2]))
-        self.source, self.room = sources, sources * BIAS_LIMIT
-        self.source64, self.output64 = sources.to(torch.float64), outputs.to(torch.float64)
+        self._source, self._source64, self._output64 = sources, sources.to(torch.float64), outputs.to(torch.float64)
         limits = [each.constants.weight_limit for each in self.layers]
-        self.limits = torch.tensor(limits, dtype=torch.float32).repeat_interleave(counts)
-        self._versions = versions
-
-    def compute(self) -> list[SumConstants | None]:
-        """Of each layer; ``None`` of one that has to be looked at by itself."""
-        self.figures()
-        folded = [each.constants.folded() for each in self.layers]
-        axes = [each.constants.channel_axis for each in self.layers]
-        weights = [each["weight"] for each in folded]
-        with torch.no_grad():
-            largest = [largest_magnitude(each, axis) for each, axis in zip(weights, axes, strict=True)]
-            scale = torch.cat(largest).div_(self.limits)
-        biases = [each.get("bias") for each in folded]
-        bias = torch.cat([b if b is not None else torch.zeros(n) for b, n in zip(biases, self.channels, strict=True)])
-        with torch.no_grad():
-            needed = torch.div(bias.detach().abs(), self.room).add_(SMALLEST_WEIGHT_SCALE)
-            torch.maximum(scale, needed, out=scale)
-            unit = self.source * scale
-            codes = whole_steps_straight_(torch.div(bias.detach().to(torch.float64), unit.to(torch.float64)))
-            largest_bias = float(torch.maximum(-codes.amin(), codes.amax()))
-            factors = rescaling(scale * self.source64 / self.output64)
-        steps = torch.div(bias, unit)
-        steps.detach().copy_(codes)
-        parts = [each.split_with_sizes(self.channels) for each in (scale, steps, *factors)]
-        found: list[SumConstants | None] = []
+        self._limits = torch.tensor(limits, dtype=torch.float32).repeat_interleave(counts)
+        # One half where nothing below 0 matters; see rescale.
+        rectified = [0.5 * each.output.ends(each.attrs["activation"]).rectified for each in self.layers]
+        self._halves = torch.tensor(rectified, dtype=torch.float64).repeat_interleave(counts)
+        self._no_bias = [torch.zeros(count) for count in channels]
+        self._largest = [each.constants.largest_products for each in self.layers]
+        self._scale, self._codes = torch.empty(total), torch.empty(total)
+        self._factor, self._nudge = (torch.empty(total, dtype=torch.float64) for _ in range(2))
+        self._bits, self._nudge_bits = self._factor.view(torch.int64), self._nudge.view(torch.int64)
+        self._figures: list[SharedFigures] = []
         for index, layer in enumerate(self.layers):
-            scales, whole, *rescalings = (part[index] for part in parts)
-            axis = axes[index]
-            largest_sum = largest_products(weights[index], axis, layer.sources["input"].reach) + largest_bias
-            own = Rescaling(*rescalings)
-            if not (largest_sum < 2.0**24 and is_exact(largest_sum, own, 31)):
-                found.append(None)
-                continue
-            weight = whole_steps_straight_(torch.div(weights[index], along(scales, axis, weights[index].dim())))
-            summing = Summing(torch.float32, True, largest_sum, 31)
-            has_bias = biases[index] is not None
-            found.append(SumConstants(weight, whole if has_bias else None, scales, summing, own, False))
-        return found
+            here = slice(sum(channels[:index]), sum(channels[: index + 1]))
+            scale, codes, factor, nudge = (t[here] for t in (self._scale, self._codes, self._factor, self._nudge))
+            ratio, ends = layer.sources["input"].step / layer.output.step, layer.output.ends(layer.attrs["activation"])
+            self._figures.append(SharedFigures(scale, codes, factor, nudge, ratio, 1 / layer.output.step, ends))
+        self._measured, self._versions = measured, versions
+
+    @torch.no_grad()
+    def compute(self) -> list[SharedFigures | None]:
+        """Of each layer, until the next call; ``None`` of one that has to be looked at by itself."""
+        self._prepare()
+        constants = [each.constants for each in self.layers]
+        folded = [each.folded() for each in constants]
+        magnitudes = torch._foreach_abs([each["weight"] for each in folded])
+        largest = [over_channels(each, own.channel_axis) for each, own in zip(magnitudes, constants, strict=True)]
+        scale = torch.cat(largest, out=self._scale).div_(self._limits).clamp_min_(SMALLEST_WEIGHT_SCALE)
+        bias = torch.cat([each.get("bias", zero) for each, zero in zip(folded, self._no_bias, strict=True)])
+        codes = whole_steps_straight_(torch.div(bias.to(torch.float64), scale * self._source))
+        self._codes.copy_(codes)
+        low, high = torch.aminmax(codes)
+        largest_bias = max(-float(low), float(high))
+        torch.mul(scale, self._source64, out=self._factor).div_(self._output64)
+        split_factor_(self._bits, self._nudge_bits)
+        self._nudge.fmod_(0.5).add_(self._halves)
+        made: list[SharedFigures | None] = []
+        for products, figures in zip(self._largest, self._figures, strict=True):
+            # Sums as small as these leave no bias that would have widened the scale.
+            exact = products + largest_bias < 2.0**24 and is_exact(products + largest_bias, figures.factor, 31)
+            made.append(figures if exact else None)
+        return made
 
 
 def sum_constants(layer: SumLayer, x: Tensor) -> SumConstants:
@@ -158,6 +154,19 @@ def sum_constants(layer: SumLayer, x: Tensor) -> SumConstants:
         bias = bias.to(summing.dtype)
     factors = _rescaling(layer, grids["weight"].scale)
     return SumConstants(weight, bias, grids["weight"].scale, summing, factors, summing.any_sum(factors))
+
+
+def from_figures(figures: SharedFigures, layer: SumLayer) -> SumConstants:
+    """Of one layer whose figures were worked out with all others', for more calls than one."""
+    folded, axis = layer.constants.folded(), layer.constants.channel_axis
+    weight, bias, scale = folded["weight"], folded.get("bias"), figures.scale.clone()
+    steps = whole_steps_straight_(torch.div(weight, along(scale, axis, weight.dim())))
+    if bias is not None:
+        # Behind autograd's back, to which it remains a quotient.
+        bias = torch.div(bias, scale * layer.sources["input"].measured)
+        bias.detach().copy_(figures.bias)
+    factors = Rescaling(figures.factor, figures.nudge, figures.nudge, figures.factor.to(torch.float32))
+    return SumConstants(steps, bias, scale, Summing(torch.float32, True, 0.0, 31), factors, False)
 
 
 def rescaled_anew(made: SumConstants, layer: SumLayer) -> SumConstants:

@@ -40,7 +40,7 @@ class Summing(NamedTuple):
 
     def any_sum(self, factors: Rescaling) -> bool:
         """Whether they have to be rescaled in a way that holds for all sums."""
-        return not self.checked or not is_exact(self.largest, factors, self.mantissa_bits)
+        return not self.checked or not is_exact(self.largest, factors.factor, self.mantissa_bits)
 
     @property
     def may_overflow(self) -> bool:

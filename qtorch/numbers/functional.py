@@ -23,6 +23,7 @@ __all__ = [
     "constant_steps_",
     "dequantize",
     "largest_magnitude",
+    "over_channels",
     "quantize",
     "range_to_grid",
     "round_half_away",
@@ -144,7 +145,11 @@ def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: floa
 
 def largest_magnitude(weight: Tensor, axis: int | None) -> Tensor:
     """``max |w|``, float32: ``[C]`` along ``axis``, or ``[]``."""
-    magnitude = weight.detach().abs()
+    return over_channels(weight.detach().abs(), axis)
+
+
+def over_channels(magnitude: Tensor, axis: int | None) -> Tensor:
+    """The largest, float32: ``[C]`` along ``axis``, or ``[]``."""
     if axis is None:
         return magnitude.amax()
     if axis:
@@ -160,9 +165,10 @@ def with_room_for_bias(scale: Tensor, bias: Tensor | None, input_scale: Tensor) 
     """
     if bias is None:
         return torch.clamp_min(scale, SMALLEST_WEIGHT_SCALE)
+    # The larger of both, and not their sum: a bias of so few units that a float32 holds it widens nothing.
     magnitude = bias.detach().abs()
     needed = torch.div(magnitude if scale.dim() else magnitude.amax(), input_scale * BIAS_LIMIT)
-    return torch.maximum(scale, needed.add_(SMALLEST_WEIGHT_SCALE))
+    return torch.maximum(scale, needed.clamp_min_(SMALLEST_WEIGHT_SCALE))
 
 
 def bias_scale(input_scale: Tensor, weight_scale: Tensor) -> Tensor:

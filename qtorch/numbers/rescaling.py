@@ -27,7 +27,7 @@ from torch import Tensor
 
 from qtorch.numbers.fixedpoint import quantize_multiplier, reduced_mantissa
 
-__all__ = ["Rescaling", "is_exact", "rescale_any", "rescaling", "rescaling_of_16_bits", "round_products_"]
+__all__ = ["Rescaling", "is_exact", "rescale", "rescale_any", "rescaling", "rescaling_of_16_bits", "split_factor_"]
 
 #: Sums below this are rescaled exactly whatever the factor: by the bits of its mantissa, 31 or 15.
 _ANY_FACTOR = {31: 2**21, 15: 2**38}
@@ -62,13 +62,25 @@ class Rescaling(NamedTuple):
 
 def rescaling(real: Tensor) -> Rescaling:
     """Of a real factor, float64 of any shape, for two roundings; see :func:`qtorch.numbers.fixedpoint.requantize`."""
-    # The nearest number of 31 bits, ties upwards: a carry goes into the exponent by itself.
-    bits = real.view(torch.int64).add(1 << 21).bitwise_and_(-(1 << 22))
-    factor = bits.view(torch.float64)
-    # The leading bit is 2**-(1 + e); from one half on there is no second rounding.
-    inner = bits.bitwise_and(_EXPONENT_BITS).view(torch.float64).fmod_(0.5)
+    factor, inner = real.clone(), torch.empty_like(real)
+    split_factor_(factor.view(torch.int64), inner.view(torch.int64))
+    inner.fmod_(0.5)
     factor = torch.threshold_(factor, _BELOW_SMALLEST, 0.0)
     return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
+
+
+def split_factor_(bits: Tensor, leading: Tensor) -> None:
+    """Round factors to 31 bits, and find their leading bit ``2**-(1 + e)``.
+
+    From one half on there is no second rounding: the remainder of a division by 1/2 is :attr:`Rescaling.inner`.
+
+    Args:
+        bits: of positive factors in float64, as int64; overwritten.
+        leading: where to put the bits of the leading bit's value, likewise.
+    """
+    # The nearest number of 31 bits, ties upwards: a carry goes into the exponent by itself.
+    bits.add_(1 << 21).bitwise_and_(-(1 << 22))
+    torch.bitwise_and(bits, _EXPONENT_BITS, out=leading)
 
 
 def rescaling_of_16_bits(real: Tensor) -> Rescaling:
@@ -79,21 +91,23 @@ def rescaling_of_16_bits(real: Tensor) -> Rescaling:
     return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
 
 
-def is_exact(largest_sum: float, rescaling: Rescaling, mantissa_bits: int) -> bool:
-    """Whether :func:`round_products_` is exact for sums up to ``largest_sum``; may read a number from the device."""
+def is_exact(largest_sum: float, factor: Tensor, mantissa_bits: int) -> bool:
+    """Whether :func:`rescale` is exact for sums up to ``largest_sum``; may read a number from the device."""
     if largest_sum < _ANY_FACTOR[mantissa_bits]:
         return True
-    return mantissa_bits == 31 and bool(rescaling.factor.min() >= _ANY_SUM)
+    return mantissa_bits == 31 and bool(factor.min() >= _ANY_SUM)
 
 
-def round_products_(products: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:
-    """Whole numbers, float64, from products of whole sums and ``rescaling.factor``; not held between any bounds.
+def rescale(sums: Tensor, rescaling: Rescaling, rectified: bool = False, out: Tensor | None = None) -> Tensor:
+    """Whole numbers, float64, from whole ``sums`` times ``rescaling.factor``; not held between any bounds.
 
     Args:
-        products: float64, any shape; overwritten. Which are exact says :func:`is_exact`.
-        rescaling: broadcasts to ``products``.
+        sums: any shape. Which are exact says :func:`is_exact`.
+        rescaling: broadcasts to ``sums``.
         rectified: negative results do not matter, since they will be held at 0 from below.
+        out: where to put them; may be ``sums``.
     """
+    products = torch.mul(sums, rescaling.factor, out=out)
     if rectified:
         return products.add_(rescaling.offset).floor_()
     return products.add_(torch.copysign(rescaling.inner, products)).add_(0.5).floor_()

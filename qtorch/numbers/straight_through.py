@@ -15,7 +15,7 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from qtorch.numbers.functional import round_half_away, whole_steps
-from qtorch.numbers.rescaling import Rescaling, rescale_any, round_products_
+from qtorch.numbers.rescaling import Rescaling, rescale, rescale_any
 
 __all__ = [
     "Ends",
@@ -243,6 +243,8 @@ def round_and_hold(
     Source: LSQ, Esser et al. 2020 (arXiv:1902.08153), equation 3; LSQ+, Bhalgat et al. 2020 (arXiv:2004.09576), section
     3.1, with the offset as a zero point; PACT, Choi et al. 2018 (arXiv:1805.06085), section 3.
     """
+    if not real.requires_grad and learned is None:
+        return (whole_steps(real) if even else round_half_away(real)).clamp_(ends.low, ends.high)
     kind, scale, zero, axis = learned or ("", None, None, None)
     y: Tensor = _Rounded.apply(real, scale, zero, _Rule(estimator, kind, axis), even, *ends)
     return y
@@ -264,11 +266,11 @@ class _Rescaled(torch.autograd.Function):
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
             if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
                 return _Rescaled._in_chunks(ctx, sums, ends, rule, factors)
-            whole, real = round_products_(torch.mul(sums, factors.factor), factors, ends.rectified), None
+            whole, real = rescale(sums, factors, ends.rectified), None
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
-            whole = rescale_any(sums64, factors) if any_sum else round_products_(real.clone(), factors, ends.rectified)
+            whole = rescale_any(sums64, factors) if any_sum else rescale(sums64, factors, ends.rectified)
         held = whole.clamp(ends.low, ends.high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
         _keep(ctx, whole, held, real, factors.factor32, rule, ends, scale)
@@ -283,15 +285,11 @@ class _Rescaled(torch.autograd.Function):
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
             whole = double[: len(part)]
-            torch.mul(whole.copy_(part), factors.factor, out=whole)
-            round_products_(whole, factors, ends.rectified)
+            rescale(whole.copy_(part), factors, ends.rectified, out=whole)
             if stopped is not None:
                 part.copy_(whole)
-                whole.clamp_(ends.low, ends.high)
-                stopped[start : start + samples] = rule.stopped(part, whole, ends)
-            else:
-                whole.clamp_(ends.low, ends.high)
-            part.copy_(whole)
+                stopped[start : start + samples] = rule.stopped(part, part.clamp(ends.low, ends.high), ends)
+            part.copy_(whole.clamp_(ends.low, ends.high))
         ctx.mark_dirty(sums)
         ctx.rule = rule
         ctx.save_for_backward(stopped, None, None, None, factors.factor32, None)
@@ -304,13 +302,11 @@ class _Rescaled(torch.autograd.Function):
 
 def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
     """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
-    real = torch.mul(sums, rescaling.factor32)
-    # Behind autograd's back, to which they remain a product and a bound.
-    whole = round_products_(torch.mul(sums.detach(), rescaling.factor), rescaling, ends.rectified)
-    real.detach().copy_(whole)
-    # hardtanh has no gradient on its very bounds, so it gets wider ones.
-    held = functional.hardtanh(real, ends.low - 0.5, ends.high + 0.5)
-    held.detach().clamp_(ends.low, ends.high)
+    whole = rescale(sums.detach(), rescaling, ends.rectified).clamp_(ends.low, ends.high)
+    # hardtanh has no gradient on its very bounds, and numbers half a step beyond the ends are rounded to them.
+    held = functional.hardtanh(torch.mul(sums, rescaling.factor32), ends.low - 0.5, ends.high + 0.5)
+    # Behind autograd's back, to which they remain a product between bounds.
+    held.detach().copy_(whole)
     return held
 
 
