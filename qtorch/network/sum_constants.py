@@ -101,9 +101,9 @@ class Together:
         # One half where nothing below 0 matters; see rescale.
         rectified = [0.5 * each.output.ends(each.attrs["activation"]).rectified for each in self.layers]
         self._halves = torch.tensor(rectified, dtype=torch.float64).repeat_interleave(counts)
-        self._no_bias = [torch.zeros(count) for count in channels]
+        self._no_bias = [torch.zeros(count, dtype=torch.float32) for count in channels]
         self._largest = [each.constants.largest_products for each in self.layers]
-        self._scale, self._codes = torch.empty(total), torch.empty(total)
+        self._scale, self._codes = (torch.empty(total, dtype=torch.float32) for _ in range(2))
         self._factor, self._nudge = (torch.empty(total, dtype=torch.float64) for _ in range(2))
         self._bits, self._nudge_bits = self._factor.view(torch.int64), self._nudge.view(torch.int64)
         self._figures: list[SharedFigures] = []
