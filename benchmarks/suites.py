@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
 from benchmarks.firmware import FIRMWARE
+from benchmarks.gpu import GPU
 from benchmarks.growth import GROWTH
 from benchmarks.interpreter import INTERPRETER
 from benchmarks.mlperf import MLPERF
@@ -21,6 +22,7 @@ SUITES = {
     suite.name: suite
     for suite in (
         TRAINING,
+        GPU,
         OVERHEAD,
         CONVERSION,
         PIPELINE,

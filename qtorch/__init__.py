@@ -1,8 +1,8 @@
 """Quantization-aware training whose numbers are the device's numbers.
 
-``prepare`` a plain ``nn.Module``, ``calibrate`` it on data, ``set_mode`` to FAKE or EXACT, train, and hand it to
-``export``; ``quantize`` does without training. Training loops for Lightning stand in :mod:`qtorch.lightning`, which
-this package does not import.
+``prepare`` a plain ``nn.Module``, ``calibrate`` it on data, ``set_mode`` to QUANTIZED, train, the last part with frozen
+batch norms, and hand it to ``export``; ``quantize`` does without training. Training loops for Lightning stand in
+:mod:`qtorch.lightning`, which this package does not import.
 """
 
 from qtorch.config import LayerConfig, QuantizationConfig

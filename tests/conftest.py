@@ -31,6 +31,7 @@ def onnx_available() -> bool:
 
 REQUIRES = {
     "tflm": (tflm_available, "tflite-micro has wheels for Linux x86-64 only; run these tests there"),
+    "cuda": (torch.cuda.is_available, "PyTorch finds no GPU here; run these tests where one is"),
     "tensorflow": (lambda: not missing("tensorflow"), f"tensorflow is not installed; {remedy('tensorflow')}"),
     "litert_torch": (
         lambda: not missing("litert_torch", "ai_edge_quantizer"),

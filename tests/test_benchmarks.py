@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import fx
 
 from benchmarks import __main__ as benchmarks_main
-from benchmarks import environments, firmware, opinions, overhead, results
+from benchmarks import environments, firmware, gpu, opinions, overhead, results
 from benchmarks import interpreter as interpreter_suite
 from benchmarks.environments import NotInstalled, interpreter
 from benchmarks.interpreter import INTERPRETER, chosen, int8_only
+from benchmarks.mlperf_networks import REFERENCES
 from benchmarks.recipes import RECIPES
 from benchmarks.rounds import Peer, rounds
 from benchmarks.spread import Spread, cell, spread
@@ -109,7 +111,8 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_pages_have_the_tables_of_the_results(tmp_path: Path) -> None:
     suites = results.measured(SUITES.values())
-    assert {suite.name for suite in suites} == SUITES.keys()
+    # The one that takes a GPU is measured where there is one.
+    assert {suite.name for suite in suites} | {"gpu"} == SUITES.keys()
     copies = [Path(shutil.copy(page, tmp_path)) for page in results.PAGES]
     results.write_tables(suites, copies)
     assert [copy.read_text() for copy in copies] == [page.read_text() for page in results.PAGES], (
@@ -117,6 +120,26 @@ def test_the_pages_have_the_tables_of_the_results(tmp_path: Path) -> None:
     )
     named = re.findall(r"<!-- python -m benchmarks (\w+) -->", "".join(page.read_text() for page in copies))
     assert sorted(named) == sorted(SUITES)
+
+
+def test_what_is_measured_on_a_gpu_is_measured_here_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "REFERENCES", REFERENCES[:1])
+    found = gpu.measured_on(torch.device("cpu"), batch=4, steps=1, turns=1, compiles=False)
+    assert [each["network"] for each in found["steps"]] == ["DS-CNN"]
+    assert found["steps"][0]["ratios"]["float"]["median"] == 1
+    assert found["steps"][0]["ratios"]["quantized"]["median"] > 0
+    assert [each["different"] for each in found["integers"]] == [0] * 4
+    page = "\n".join(gpu.GPU.table(found))
+    assert "| DS-CNN | quantized | " in page
+    assert "differ from the CPU's: none." in page
+    found["integers"][0]["different"] = 3
+    assert "DS-CNN, int8: 3 of " in "\n".join(gpu.GPU.table(found))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_gpu_the_benchmark_refuses_in_words() -> None:
+    with pytest.raises(BadConfiguration, match=r"expected a GPU.*python -m benchmarks gpu"):
+        gpu.GPU.measure()
 
 
 def test_what_is_less_than_all_is_not_said_to_be_all() -> None:

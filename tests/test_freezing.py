@@ -20,7 +20,7 @@ from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.phases import Phases
-from qtorch.network.calibration import batch_normalized, unfrozen_batch_norms
+from qtorch.network.calibration import batch_normalized, observe_in_training, unfrozen_batch_norms
 from tests.small_task import SmallData, SmallModule, small_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:saturated range.*")
@@ -126,7 +126,9 @@ def test_an_early_stop_of_quantized_training_freezes_batch_norms(caplog: pytest.
     with caplog.at_level(logging.INFO):
         module, steps = fit(qat, stopping, max_epochs=40)
     assert (qat.began, steps.frozen_from(), steps.seen[-1][0]) == (2, 4, 5)
-    assert qat.state_dict()["froze_early"]
+    going_on = QuantizationAwareTraining(start=20, freeze_batch_norm=30)
+    going_on.load_state_dict(qat.state_dict())
+    assert going_on.froze_early
     assert "epoch 4: batch norms frozen, as training would have stopped; from here" in caplog.text
     assert not unfrozen_batch_norms(module.net)
 
@@ -191,3 +193,20 @@ def test_batch_norms_in_evaluation_and_in_float_are_none_of_it() -> None:
     qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
     qat(torch.rand(4, 3))
     assert batch_normalized(qat) == ["0"]
+
+
+def test_ranges_that_follow_do_not_follow_what_dropout_made() -> None:
+    """The device has no dropout, which doubles what it leaves: the grid is that of the layer in front."""
+
+    def followed(rate: float) -> tuple[float, bool]:
+        torch.manual_seed(0)
+        net, x = nn.Sequential(nn.Linear(3, 6), nn.Dropout(rate), nn.Linear(6, 1)), torch.rand(64, 3)
+        qat = qtorch.prepare(net, x[:1])
+        qtorch.calibrate(qat, [0.1 * x])
+        qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+        observe_in_training(qat, True)
+        qat.train()(x).sum().backward()
+        layer = next(each for name, each in qtorch.quantizers(qat).items() if name.startswith("0"))
+        return layer.step, net[0].weight.grad is not None
+
+    assert followed(0.5) == (followed(0.0)[0], True)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+import qtorch
 from qtorch.network.axis_order import from_device
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.routes import twice_route
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.ops import ROWS
 from qtorch.row.fused_activation import activation_limits
 from qtorch.row.row import Row, Sample
-from qtorch.row.steps_by_table import looked_up, tables_of
+from qtorch.row.steps_by_table import StepTables, looked_up, tables_of
 
 BY_TABLE = [row for row in ROWS.values() if row.by_table]
 IN_STEPS = [row for row in ROWS.values() if row.in_steps]
@@ -111,3 +116,73 @@ def limits(sample: Sample, grid: Grid) -> tuple[int, int]:
     """Lowest and highest output step."""
     low, high = activation_limits(sample.attrs.get("activation", "none"), grid)
     return low - int(grid.zero_point), high - int(grid.zero_point)
+
+
+def one_each() -> list[object]:
+    """The first sample of each row and type."""
+    first: dict[tuple[str, str], Sample] = {}
+    for row in [*BY_TABLE, *IN_STEPS]:
+        for sample in row.samples():
+            if None not in sample.qparams.values():
+                first.setdefault((row.name, grids_of(sample)["input"].dtype), sample)
+    return [pytest.param(ROWS[name], sample, id=f"{name} {dtype}") for (name, dtype), sample in first.items()]
+
+
+def moved(
+    row: Row, sample: Sample, there: Callable[[Tensor], Tensor]
+) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+    """A sample's steps somewhere else, and what the row's cell computes there, its tables made here."""
+    grids = grids_of(sample)
+    x = {role: there(s.detach()).requires_grad_() for role, s in steps_of(row, codes_of(sample), grids).items()}
+    others = {role: Grid(there(g.scale), there(g.zero_point), g.dtype) for role, g in grids.items()}
+    if row.in_steps:
+        return x, partial(row.in_steps, sample.attrs, x, others)
+    tables = StepTables(*map(there, tables_of(row, sample.attrs, grids["input"], grids["output"])))
+    return x, partial(looked_up, x["input"], tables, others["input"].zero_point)
+
+
+@pytest.mark.parametrize(("row", "sample"), one_each())
+def test_nothing_waits_for_a_device_or_leaves_it(row: Row, sample: Sample) -> None:
+    """Tensors that have a device and no numbers refuse both."""
+    x, computed = moved(row, sample, lambda t: t.to("meta"))
+    y = computed()
+    y.backward(torch.ones_like(y))
+    assert all(s.grad is not None and s.grad.is_meta for s in x.values())
+    if row.name == "average_pool_2d":
+        # Of a pooling on a GPU even the shape is not known where PyTorch has no CUDA.
+        return
+    mode = FakeTensorMode()
+
+    def on_gpu(t: Tensor) -> Tensor:
+        with mode:
+            return torch.empty(t.shape, dtype=t.dtype, device="cuda")
+
+    _, computed = moved(row, sample, on_gpu)
+    with mode, torch.no_grad():
+        assert computed().device.type == "cuda"
+
+
+@pytest.mark.parametrize("name", [row.name for row in BY_TABLE])
+def test_tables_without_numbers_have_their_shapes(name: str) -> None:
+    """For networks that are looked through on the meta device or by a tracer."""
+    grid = Grid(torch.ones((), device="meta"), torch.zeros((), dtype=torch.int32, device="meta"))
+    tables = tables_of(ROWS[name], {"alpha": 0.1}, grid, grid)
+    assert [t.shape for t in tables] == [(257,), (257,)]
+    assert looked_up(torch.ones(3, 2, device="meta"), tables, grid.zero_point).shape == (3, 2)
+
+
+@pytest.mark.parametrize("layer", [nn.AvgPool1d(2), nn.PReLU(4)])
+def test_rows_of_images_take_lines(layer: nn.Module) -> None:
+    """As a network has them: ``[N, C, L]``."""
+    torch.manual_seed(0)
+    x = torch.randn(8, 4, 6)
+    net = qtorch.prepare(nn.Sequential(nn.Conv1d(4, 4, 1), layer), x)
+    qtorch.calibrate(net, [x])
+    qtorch.set_mode(net, qtorch.Mode.QUANTIZED)
+    trained = net(x)
+    assert trained.requires_grad
+    for module in net.modules():
+        if isinstance(module, QuantizedOp) and module.row.in_steps:
+            module.route = twice_route
+    with torch.no_grad():
+        assert torch.equal(trained, net(x))

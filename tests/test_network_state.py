@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import itertools
 import pickle
@@ -16,8 +17,11 @@ from torch import Tensor, nn
 
 import qtorch
 from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
+from export.graph.interpret import interpret
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
+from qtorch.network.known_answer import known_answer
 
 X = torch.rand(64, 6, generator=torch.Generator().manual_seed(3))
 
@@ -44,7 +48,7 @@ def prepared(net: nn.Module | None = None, **quantization: Any) -> qtorch.Quanti
     return qat.eval()
 
 
-def exact(qat: qtorch.QuantizedNetwork) -> Tensor:
+def quantized(qat: qtorch.QuantizedNetwork) -> Tensor:
     with torch.no_grad(), qtorch.in_mode(qat, Mode.QUANTIZED):
         return qat(X)
 
@@ -182,7 +186,9 @@ def test_pickled_and_copied_networks_compute_the_same(quantization: str) -> None
         assert again.mode is Mode.QUANTIZED
         assert not again.training
         assert again.ops == qat.ops
-        assert torch.equal(exact(again), exact(qat))
+        assert torch.equal(quantized(again), quantized(qat))
+        # Recorded for a gradient too, where the figures of all layers are worked out at once.
+        assert torch.equal(again(X), qat(X))
         # None of its weights is another's.
         with torch.no_grad():
             next(again.parameters()).zero_()
@@ -204,14 +210,33 @@ def test_a_mode_for_a_block_is_put_back_whatever_happens() -> None:
     qtorch.set_mode(qat, Mode.QUANTIZED)
 
     def interrupted() -> None:
-        with qtorch.in_mode(qat, Mode.QUANTIZED):
-            assert qat.mode is Mode.QUANTIZED
+        with qtorch.in_mode(qat, Mode.FLOAT):
+            assert qat.mode is Mode.FLOAT
             raise KeyError
 
     with pytest.raises(KeyError):
         interrupted()
     assert {module.mode for module in qat.modules() if hasattr(module, "mode")} == {Mode.QUANTIZED}
-    assert "mode=FAKE, calibrated" in str(qat)
+    assert "mode=QUANTIZED, calibrated" in str(qat)
+
+
+def test_a_known_answer_digests_real_numbers() -> None:
+    """Of each op those of the integer reference, as bytes, and its constants: as earlier versions wrote them."""
+    qat = prepared(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Sigmoid()))
+    answer = known_answer(qat, [(6,)])
+    assert answer is not None
+    graph = integer_graph(qat)
+    values = interpret(graph, codes_of(graph, tuple(answer["inputs"])), every=True)
+    ops = {name: module for name, module in qat.named_modules() if isinstance(module, qtorch.QuantizedOp)}
+    assert answer["digests"].keys() == ops.keys()
+    for (name, op), node in zip(ops.items(), graph.nodes, strict=True):
+        whole = hashlib.sha256(graph.values[node.outputs[0]].dequantize(values[node.outputs[0]]).tobytes())
+        for constant in op.constants.integers().values():
+            for tensor in (constant.codes, constant.grid.scale, constant.grid.zero_point):
+                whole.update(tensor.numpy().tobytes())
+        for tensor in (op.output.grid.scale, op.output.grid.zero_point):
+            whole.update(tensor.numpy().tobytes())
+        assert answer["digests"][name] == whole.hexdigest(), name
 
 
 def test_frozen_batch_norms_are_saved() -> None:
@@ -299,7 +324,7 @@ def test_a_state_that_was_edited_is_refused_in_words(entry: str, value: dict[str
 def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
     qat = prepared()
     qtorch.set_mode(qat, Mode.QUANTIZED)
-    before = exact(qat)
+    before = quantized(qat)
 
     def batches() -> Iterator[Tensor]:
         yield 100 * X
@@ -308,7 +333,7 @@ def test_a_calibration_that_fails_changes_neither_mode_nor_ranges() -> None:
     with pytest.raises(KeyError):
         qtorch.calibrate(qat, batches())
     assert qat.mode is Mode.QUANTIZED
-    assert torch.equal(exact(qat), before)
+    assert torch.equal(quantized(qat), before)
     with pytest.raises(BadConfiguration, match=r"quantizer '0\.quantizer': expected a calibrated range"):
         qtorch.set_mode(qtorch.prepare(layers(), X[:1]), Mode.QUANTIZED)
 

@@ -39,10 +39,10 @@ def test_the_layer_with_coarse_weights_costs_most() -> None:
     alone = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(layers={name: {"skip": True} for name in "04"} | {
         "2": {"weight_bits": 4, "weights": "per_tensor"}}))  # fmt: skip
     qtorch.calibrate(alone, [x])
-    for name in ("0", "4"):
-        alone.get_submodule(name).rounds_output = name == "0"  # type: ignore[assignment]
     qtorch.set_mode(alone, qtorch.Mode.QUANTIZED)
-    alone.get_submodule("input_1_quantizer").mode = qtorch.Mode.FLOAT  # type: ignore[assignment]
+    alone.get_submodule("4").rounds_output = False  # type: ignore[assignment]
+    for name in ("input_1_quantizer", "4.quantizer"):
+        alone.get_submodule(name).mode = qtorch.Mode.FLOAT  # type: ignore[assignment]
     with torch.no_grad():
         assert by_name["2"].figures["mean"] == pytest.approx(float(alone.eval()(x).mean()), abs=1e-6)
 

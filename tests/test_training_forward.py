@@ -27,6 +27,8 @@ from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import BadInput
+from qtorch.numbers.rescaling import rescaling
+from qtorch.numbers.straight_through import Ends, rescale_and_hold
 from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
 from tests.test_random_networks import CONFIGURATIONS
@@ -220,3 +222,12 @@ def test_it_is_the_training_pass_that_is_compared() -> None:
     qtorch.set_mode(qat, Mode.QUANTIZED)
     assert next(training(qat.train(), (x,))).wrong > 0
     assert next(training(qat.eval(), (x,))).wrong == 0
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_one_factor_for_all_channels_is_as_exact_as_one_for_each(axis: int) -> None:
+    """Numbers of a layer with weights per tensor: 156.999994 before what is behind the point goes, 157 in float32."""
+    real, sums = float.fromhex("0x1.8a55d3fc00000p-7"), torch.full((2, 3, 4, 3), 13004.0)
+    for factor in (torch.tensor(real, dtype=torch.float64), torch.full((3,), real, dtype=torch.float64)):
+        steps = rescale_and_hold(sums.clone(), rescaling(factor).along(axis, 4), Ends(0, 255, False))
+        assert steps.unique().tolist() == [156.0]

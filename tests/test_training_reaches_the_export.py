@@ -81,7 +81,8 @@ def train(qat: qtorch.QuantizedNetwork, optimizer: torch.optim.Optimizer, called
         for mode, steps in ((qtorch.Mode.FLOAT, 60), (qtorch.Mode.QUANTIZED, 20)):
             qtorch.calibrate(qat, [x])
             qtorch.set_mode(qat, mode)
-            for _ in range(steps):
+            for step in range(steps):
+                qtorch.freeze_batch_norm(qat, mode is qtorch.Mode.QUANTIZED and step >= steps // 2)
                 optimizer.zero_grad()
                 mse_loss(called(x), y).backward()
                 optimizer.step()
@@ -362,6 +363,7 @@ def test_learned_scales_are_trained_by_an_optimizer_from_before() -> None:
     qat = qtorch.prepare(net, torch.zeros(1, 4), qtorch.QuantizationConfig(scales="lsq"))
     qtorch.calibrate(qat, [modules.TRAIN[0]])
     qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    qtorch.freeze_batch_norm(qat)
     before = {name: p.detach().clone() for name, p in qat.named_parameters() if name.endswith("scale")}
     with checked_training(qat, first, second):
         mse_loss(qat(modules.TRAIN[0]), modules.TRAIN[1]).backward()

@@ -45,15 +45,28 @@ class LayerCost:
 
 
 @contextmanager
-def _only(network: fx.GraphModule, op: QuantizedOp) -> Iterator[None]:
-    """One op, what it reads and what it gives, as quantized; the rest as float, as it is before and behind."""
-    own: list[nn.Module] = [op, op.output, *op.sources.values()]
-    for module in own:
-        module.mode = Mode.QUANTIZED  # type: ignore[assignment]
+def _only(op: QuantizedOp) -> Iterator[None]:
+    """One op of a float network on its grids, with what it reads and what it gives; all else sees real numbers."""
+
+    def take(mode: Mode) -> None:
+        for each in (op, op.output, *op.sources.values()):
+            each.mode = mode  # type: ignore[assignment]
+
+    def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        take(Mode.QUANTIZED)
+        return tuple(source.steps_of(x) for source, x in zip(op.sources.values(), inputs, strict=True))
+
+    def leave(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        real = op.output.real(output)
+        take(Mode.FLOAT)
+        return real
+
+    hooks = op.register_forward_pre_hook(enter), op.register_forward_hook(leave)
     try:
         yield
     finally:
-        set_mode(network, Mode.FLOAT)
+        for hook in hooks:
+            hook.remove()
 
 
 def layer_costs(
@@ -91,7 +104,7 @@ def _costs(network: fx.GraphModule, x: Samples, figures: Callable[[Tensor], dict
     ]
     for name, module in steps(layers, "quantizing one layer at a time"):
         bits = f"w{module.config.weight_bits} a{module.config.activations.removeprefix('int')}"
-        with _only(network, module):
+        with _only(module):
             alone.append(cost(name, module.row.name, bits))
     none = LayerCost("(none)", "", "float", 0.0, figures(plain))
     set_mode(network, Mode.QUANTIZED)

@@ -197,7 +197,7 @@ class _Lowering:
         self._require_finite(name, op)
         names = {}
         for role, constant in op.constants.stored_floats().items():
-            data = constant.detach().numpy().astype(np.float32)
+            data = constant.detach().cpu().numpy().astype(np.float32)
             if role in op.row.roles[: op.row.runtime]:
                 data = data.reshape([1] * (rank - data.ndim) + list(data.shape))
             self.values[f"{name}.{role}"] = Value(data.shape, None, np.ascontiguousarray(data))
@@ -209,7 +209,7 @@ class _Lowering:
         names = {}
         for role, constant in op.constants.integers().items():
             qparams = constant.qparams
-            codes = constant.codes.numpy()
+            codes = constant.codes.cpu().numpy()
             if role in op.row.roles[: op.row.runtime]:
                 codes = codes.reshape([1] * (rank - codes.ndim) + list(codes.shape))
             data = codes.astype("int8" if qparams.dtype == "int4" else qparams.dtype)

@@ -313,15 +313,16 @@ def network_codes(network: fx.GraphModule, graph: Graph, codes: tuple[np.ndarray
     network is left in the mode in which it was.
     """
     parts = []
+    device = next((tensor.device for tensor in network.state_dict().values() if isinstance(tensor, torch.Tensor)), None)
     elements = sum(value.elements for value in graph.values.values() if value.data is None)
     chunk = min(_CHUNK, max(1, _ELEMENTS // elements))
     with torch.enable_grad(), evaluating(network), in_mode(network, Mode.QUANTIZED):
         for start in steps(range(0, len(codes[0]), chunk), "the network that was trained"):
             held = zip(graph.inputs, (array[start : start + chunk] for array in codes), strict=True)
-            outputs = tensors_in(network(*(torch.from_numpy(graph.decode(*each)) for each in held)))
+            outputs = tensors_in(network(*(torch.from_numpy(graph.decode(*each)).to(device) for each in held)))
             parts.append([tensor.detach() for tensor in outputs])
     by_name = zip(graph.outputs, zip(*parts, strict=True), strict=True)
-    return tuple(graph.encode(name, torch.cat(tensors).numpy()) for name, tensors in by_name)
+    return tuple(graph.encode(name, torch.cat(tensors).cpu().numpy()) for name, tensors in by_name)
 
 
 def _judge(

@@ -11,10 +11,11 @@ from torch import Tensor, fx
 
 from qtorch.c_cells.broadcasting import all_int8, call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.c_cells.short_sums import ShortSum, short_sum
-from qtorch.families.requantized_steps import requantized, step_limits, within
+from qtorch.families.steps import rounded_products, step_ends, within
 from qtorch.numbers.fixedpoint import Multiplier, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import CoarserThan
 from qtorch.row.fused_activation import activation_limits
 from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, Operands
@@ -107,12 +108,15 @@ def rescaled_sum(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, 
 
 
 def _multipliers(grids: Mapping[str, Grid]) -> dict[str, Multiplier]:
+    return {role: quantize_multiplier(factor) for role, factor in _factors(grids).items()}
+
+
+def _factors(grids: Mapping[str, Grid]) -> dict[str, Tensor]:
     """Of the two summands and of the sum."""
     s_input, s_other, s_output = (grids[role].scale.to(torch.float64) for role in ("input", "other", "output"))
     twice = 2 * torch.maximum(s_input, s_other)
     shift = summand_shift(grids["output"].dtype)
-    factors = {"input": s_input / twice, "other": s_other / twice, "output": twice / (2**shift * s_output)}
-    return {role: quantize_multiplier(factor) for role, factor in factors.items()}
+    return {"input": s_input / twice, "other": s_other / twice, "output": twice / (2**shift * s_output)}
 
 
 def sum_in_steps(sign: int) -> InSteps:
@@ -126,13 +130,12 @@ def sum_in_steps(sign: int) -> InSteps:
         output = grids["output"]
         a, b = (steps[role] * _to_output(grids, role) for role in ("input", "other"))
         with torch.no_grad():
-            multipliers, shift = _multipliers(grids), summand_shift(output.dtype)
-            finer = (
-                requantized(steps[role] * float(1 << shift), multipliers[role], at_once=True)
-                for role in ("input", "other")
-            )
-            scaled = requantized(next(finer) + sign * next(finer), multipliers["output"], at_once=False)
-        return within(a + b if sign > 0 else a - b, scaled, step_limits(attrs["activation"], output))
+            factors = {role: rescaling(factor) for role, factor in _factors(grids).items()}
+            shift = summand_shift(output.dtype)
+            finer = (rounded_products(steps[role], factors[role], shift) for role in ("input", "other"))
+            total = next(finer).add(next(finer), alpha=sign)
+            whole = rescale_any(total, factors["output"])
+        return within(a + b if sign > 0 else a - b, whole, step_ends(attrs["activation"], output))
 
     return cell
 

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtorch.families.sigmoids import input_radius
-from qtorch.numbers.fixedpoint import Multiplier, fits_int32, quantize_multiplier
+from qtorch.numbers.fixedpoint import Multiplier, fits_int32, power_of_two, quantize_multiplier
 from qtorch.numbers.gemmlowp import exp_on_negative, multiply, rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.remedies.asked import none, same
@@ -55,12 +54,12 @@ def along_last_axis(call: Call, most: int, function: str) -> dict[str, Any]:
 class Differences:
     """Codes less the largest of their vector, from -255 to 0, and how they become Q5.26.
 
-    What lies below ``smallest`` is too small for Q5.26; its exponential counts as 0.
+    What lies below ``smallest``, int64 ``[]``, is too small for Q5.26; its exponential counts as 0.
     """
 
     codes: Tensor
     multiplier: Multiplier
-    smallest: int
+    smallest: Tensor
 
     @classmethod
     def of(cls, x: Tensor, grid: Grid, beta: float) -> Differences:
@@ -68,11 +67,14 @@ class Differences:
         # At most what a Q31 mantissa and 31 bits of shift can hold.
         real = (grid.scale.to(torch.float64) * beta * 2.0 ** (31 - DIFFERENCE_BITS)).clamp(max=2.0**31 - 1)
         multiplier = quantize_multiplier(real)
-        smallest = -input_radius(DIFFERENCE_BITS, int(multiplier.shift))
+        # :func:`qtorch.families.sigmoids.input_radius`, without a number read from the device.
+        radius = ((1 << DIFFERENCE_BITS) - 1) * power_of_two(31 - DIFFERENCE_BITS - multiplier.shift)
+        smallest = -torch.floor(radius).to(torch.int64)
         return cls(x - x.amax(-1, keepdim=True), multiplier, smallest)
 
     def _table(self) -> Tensor:
-        every = torch.arange(-255, 1, device=self.codes.device).clamp_min(self.smallest)
+        every = torch.arange(-255, 1, device=self.codes.device)
+        every = torch.maximum(every, self.smallest)
         return multiply(every << self.multiplier.shift, self.multiplier.mantissa)
 
     def fixed(self) -> Tensor:
@@ -88,4 +90,6 @@ class Differences:
     def total(self) -> Tensor:
         """Sum of the exponentials along the last axis, kept, in Q12.19."""
         total = rounding_divide_by_power_of_two(self.exponentials(), SUM_BITS).sum(-1, keepdim=True)
-        return fits_int32(total, "sum of exponentials")
+        # None is larger than 1, so that few of them need no look.
+        few = self.codes.shape[-1] < 1 << SUM_BITS
+        return total if few else fits_int32(total, "sum of exponentials")

@@ -41,4 +41,4 @@ class ToSteps(_Conversion):
     def forward(self, x: Tensor) -> Tensor:
         """``x`` on the grid again."""
         quantizer = self.quantizer
-        return quantizer.steps_of(x) if quantizer.mode is Mode.QUANTIZED else x
+        return quantizer.steps_of(x, known=True) if quantizer.mode is Mode.QUANTIZED else x

@@ -6,8 +6,9 @@ constants, ``(w / s) x + (b - w o / s)``, as a batch norm behind a layer is. Whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from qtorch.config import LayerConfig
@@ -32,7 +33,8 @@ def fold(weight: Tensor, bias: Tensor | None, offset: Tensor | None, span: Tenso
     narrowed = weight / span
     if offset is None:
         return {"weight": narrowed} if bias is None else {"weight": narrowed, "bias": bias}
-    shift = (narrowed * offset).flatten(1).sum(1)
+    # In double and rounded once, because devices add up in different orders.
+    shift = (narrowed * offset).flatten(1).sum(1, dtype=torch.float64).to(weight.dtype)
     return {"weight": narrowed, "bias": -shift if bias is None else bias - shift}
 
 
@@ -50,6 +52,8 @@ class FoldedNormalization:
     norm: Normalization
     index: Tensor
     shifts: bool
+    #: The index where it was last needed: to send it anew in every step would make the program wait.
+    _sent: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def into(
@@ -95,4 +99,8 @@ class FoldedNormalization:
     @property
     def _here(self) -> Tensor:
         """The index on the device where the network is."""
-        return self.index.to(self.norm.span.device)
+        device = self.norm.span.device
+        if device not in self._sent:
+            self._sent.clear()
+            self._sent[device] = self.index.to(device)
+        return self._sent[device]

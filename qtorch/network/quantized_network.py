@@ -104,10 +104,11 @@ class QuantizedNetwork(CapturedNetwork):
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
-        self._look_for_sums()
+        self._find_sums()
         self.register_load_state_dict_post_hook(_require_answer)
 
-    def _look_for_sums(self) -> None:
+    def _find_sums(self) -> None:
+        """A copy's are its own."""
         self._sum_ops = tuple(op for op in self.modules() if isinstance(op, QuantizedOp) and op.has_weight)
         self._together = Together(())
 
@@ -370,7 +371,7 @@ class QuantizedNetwork(CapturedNetwork):
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
-        copied._look_for_sums()
+        copied._find_sums()
         return copied
 
     def __reduce__(self) -> Any:

@@ -14,7 +14,7 @@ from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
-from qtorch.numbers.functional import dequantize, range_to_grid, round_half_away
+from qtorch.numbers.functional import dequantize, exponential, range_to_grid, round_half_away
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaling import Rescaling
@@ -129,9 +129,9 @@ class Quantizer(nn.Module):
             self.log_scale = nn.Parameter(torch.zeros((), dtype=torch.float32))
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
             self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
-        self._known_step = (-1, 0.0)
+        self._known_step = self._known_measured = (-1, 0.0)
         self._known_highest = self._known_reach = (-1, 0)
-        self._known: tuple[Tensor, tuple[int, int, str], Ends] | None = None
+        self._known: tuple[Tensor, tuple[int, int], dict[str, Ends]] | None = None
         #: Of a network on the meta device: what it had before, if it was calibrated.
         self._left_behind: QParams | None = None
 
@@ -141,6 +141,7 @@ class Quantizer(nn.Module):
             **self.__dict__,
             "_known": None,
             "_known_step": (-1, 0.0),
+            "_known_measured": (-1, 0.0),
             "_known_highest": (-1, 0),
             "_known_reach": (-1, 0),
         }
@@ -177,7 +178,7 @@ class Quantizer(nn.Module):
         self.measured, self.zero_point = measured, moved(self.zero_point, fn)
         self.smallest = moved(self.smallest, fn)
         # Other tensors, which count their changes anew.
-        self._known, self._known_step = None, (-1, 0.0)
+        self._known, self._known_step, self._known_measured = None, (-1, 0.0), (-1, 0.0)
         self._known_highest = self._known_reach = (-1, 0)
         return super()._apply(fn, recurse)
 
@@ -185,8 +186,9 @@ class Quantizer(nn.Module):
     def scale(self) -> Tensor:
         """float32 ``[]``, without gradient; 0 before calibration."""
         if self.learned == "measured" or not self.calibrated:
-            return self.measured
-        return torch.exp(self.log_scale.detach()).clamp_min(self.smallest)
+            # Of a grid that follows, autograd keeps what it was when it was used.
+            return self.measured.clone() if self.observing else self.measured
+        return exponential(self.log_scale.detach()).clamp_min(self.smallest)
 
     @property
     def grid(self) -> Grid:
@@ -206,7 +208,16 @@ class Quantizer(nn.Module):
     @property
     def calibrated(self) -> bool:
         """Whether the range was measured, or is fixed."""
-        return self._left_behind is not None if self.measured.is_meta else bool(self.measured > 0)
+        if self.measured.is_meta:
+            return self._left_behind is not None
+        if is_compiling():
+            # A compiler reads no numbers, and set_mode has asked.
+            return True
+        # Asked in every step where a scale is learned, and read only when it was written to.
+        if self._known_measured[0] != self.measured._version:
+            with unset_fake_temporarily():
+                self._known_measured = (self.measured._version, float(self.measured))
+        return self._known_measured[1] > 0
 
     @property
     def has_learned(self) -> bool:
@@ -271,7 +282,7 @@ class Quantizer(nn.Module):
     def reach(self) -> int:
         """How far a code may lie from the zero point; of a zero point that is learned, at most."""
         low, high = CODE_RANGE[self.dtype]
-        if self._learns_zero:
+        if self._learns_zero or is_compiling():
             return high - low
         if self._known_reach[0] != self.zero_point._version:
             self._known_reach = (self.zero_point._version, max(map(abs, self.steps)))
@@ -294,20 +305,23 @@ class Quantizer(nn.Module):
 
     def ends(self, activation: str = "none") -> Ends:
         """The lowest and highest step, of a fused activation where there is one."""
-        if self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured"):
+        moves = self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured")
+        if moves or is_compiling():
             return self._moving_ends(activation)
-        version = (self.measured._version, self.zero_point._version, activation)
+        version = (self.measured._version, self.zero_point._version)
         known = self._known
         if known is None or known[0] is not self.measured or known[1] != version:
+            self._known = known = (self.measured, version, {})
+        # By the activation: ops that share a tensor's grid may ask in turn.
+        if activation not in known[2]:
             rectifies, caps = activation in FUSED_ACTIVATIONS, False
             with unset_fake_temporarily():
                 low, high = self.steps
                 if activation == "relu6":
                     six = int(_six(torch.tensor(self.step)))
                     high, caps = min(high, six), six < high
-            ends = Ends(float(max(low, 0) if rectifies else low), float(high), rectifies, caps)
-            self._known = known = (self.measured, version, ends)
-        return known[2]
+            known[2][activation] = Ends(float(max(low, 0) if rectifies else low), float(high), rectifies, caps)
+        return known[2][activation]
 
     def _moving_ends(self, activation: str) -> Ends:
         """:meth:`ends` as tensors, so that nothing has to be read from the device where they are."""
@@ -352,20 +366,21 @@ class Quantizer(nn.Module):
             self.observer.observe(x)
         return x
 
-    def steps_of(self, real: Tensor, activation: str = "none", *, even: bool = False) -> Tensor:
+    def steps_of(self, real: Tensor, activation: str = "none", *, even: bool = False, known: bool = False) -> Tensor:
         """Real numbers in steps of the grid, rounded half away from zero and held; float32.
 
         Args:
             real: float32.
             activation: that is fused into the op.
             even: round half to even instead, for what no device computes.
+            known: the grid has seen the tensor in this step, and moves no more.
 
         Raises:
             NotFinite: without gradients, and a value is NaN.
         """
         if not torch.is_grad_enabled() and not is_compiling():
             require_no_nan(real, "a tensor that is to be quantized")
-        if self.follows:
+        if self.follows and not known:
             self.follow(real)
         steps = torch.div(real, self.scale)
         return round_and_hold(steps, self.ends(activation), self.config.gradient, self._learned(real), even=even)
@@ -390,7 +405,7 @@ class Quantizer(nn.Module):
         if self.learned == "measured":
             return None
         require_float32(self._parameters.items(), "learned-scale")
-        scale, zero = torch.exp(self.log_scale).clamp_min(self.smallest), None
+        scale, zero = exponential(self.log_scale).clamp_min(self.smallest), None
         if self.learned != "pact":
             factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self._highest_step)
             scale = scale_gradient(scale, factor)
@@ -400,6 +415,8 @@ class Quantizer(nn.Module):
     @property
     def _highest_step(self) -> int:
         """For the size of a gradient: as it was measured, since a learned one would have to be read in every step."""
+        if is_compiling():
+            return CODE_RANGE[self.dtype][1]
         if self._known_highest[0] != self.zero_point._version:
             known = self._left_behind
             with unset_fake_temporarily():

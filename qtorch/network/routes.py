@@ -7,6 +7,7 @@ FLOAT and CALIBRATE a route takes and gives real tensors; in QUANTIZED tensors i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -161,7 +162,8 @@ def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
     """What depends on one code alone, from a table."""
     if layer.output.follows or without_values(x):
         return twice_route(layer, x)
-    return looked_up(x, layer.tables(), layer.sources["input"].zero_point)
+    tables = torch.compiler.disable(layer.tables)() if is_compiling() else layer.tables()
+    return looked_up(x, tables, layer.sources["input"].zero_point)
 
 
 def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
@@ -171,13 +173,17 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
     _require_numbers(layer)
     steps, grids = layer.constants.in_steps()
     grids |= {role: source.grid for role, source in layer.sources.items()} | {"output": layer.output.grid}
-    in_steps, tensors = layer.row.in_steps, {**_by_role(layer, inputs), **steps}
-    assert in_steps is not None
-    return _on_images(layer, tensors, lambda lifted: in_steps(layer.attrs, lifted, grids))
+    assert layer.row.in_steps is not None
+    arithmetic = partial(layer.row.in_steps, layer.attrs, grids=grids)
+    y: Tensor = _on_images(layer, arithmetic, {**_by_role(layer, inputs), **steps})
+    return y
 
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
     """The integers of the row's reference, with the gradients of its float arithmetic: both are computed."""
+    if is_compiling():
+        # Integers that were written to be right, not to be traced.
+        return torch.compiler.disable(twice_route)(layer, *inputs)
     if without_values(inputs[0]):
         # Integers are values; of what has none, the shape is all there is to compute.
         return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})
@@ -193,16 +199,16 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:
     """The op's float arithmetic alone, on PyTorch's axis order: no batch norm and no grid."""
-    return _on_images(layer, tensors, lambda lifted: layer.row.forward(attrs, lifted))
+    return _on_images(layer, partial(layer.row.forward, attrs), tensors)
 
 
-def _on_images(layer: Layer, tensors: Mapping[str, Tensor], function: Callable[[Mapping[str, Tensor]], Any]) -> Any:
-    """What a function of a row makes of tensors by role: of images, where the row is one of images."""
+def _on_images(layer: Layer, arithmetic: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor]) -> Any:
+    """``arithmetic`` on tensors of the rank that the row wants."""
     if not layer.row.channels_last:
-        return function(tensors)
+        return arithmetic(tensors)
     rank = tensors["input"].dim()
     lifted = {r: to_image(t) if r in layer.sources else lift_weight(t) for r, t in tensors.items()}
-    return from_image(function(lifted), rank)
+    return from_image(arithmetic(lifted), rank)
 
 
 def _require_numbers(layer: Layer) -> None:

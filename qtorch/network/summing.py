@@ -101,6 +101,8 @@ def require_results(sums: Tensor, summing: Summing, rescaling: Rescaling) -> Non
 
 
 def _require_below(limit: float, values: Tensor, holds: str) -> None:
+    if not values.numel():
+        return
     low, high = (float(v) for v in torch.aminmax(values.detach()))
     if max(-low, high) >= limit:
         raise AccumulatorOverflow(

@@ -11,6 +11,7 @@ from qtorch.config import LayerConfig
 from qtorch.numbers.functional import (
     WEIGHT_RANGE,
     along,
+    exponential,
     largest_magnitude,
     whole_steps_straight_,
     with_room_for_bias,
@@ -20,9 +21,6 @@ from qtorch.ranges.observers import make_observer
 from qtorch.surroundings import moved
 
 __all__ = ["WeightGrid", "learns_scale"]
-
-# As a tensor: PyTorch wraps a Python number anew at every call.
-_HIGHEST_CODE = {dtype: torch.tensor(float(high)) for dtype, (_, high) in WEIGHT_RANGE.items()}
 
 
 def learns_scale(config: LayerConfig) -> bool:
@@ -48,6 +46,7 @@ class WeightGrid:
         step: float32 ``[C]`` or ``[]``: a scale that nothing moves any more, where one was pinned; else 0.
         follows: whether the configuration lets the scale be the weight's largest magnitude's.
         pinned: whether another scale was put in its place; read from ``step`` only when that is written to.
+        highest: the highest code, float32 ``[]``, where the weight is.
     """
 
     def __init__(self, config: LayerConfig, axis: int | None, channels: int) -> None:
@@ -57,6 +56,8 @@ class WeightGrid:
         self.shape = () if axis is None else (channels,)
         self.clip, self.step = (torch.full(self.shape, value, dtype=torch.float32) for value in (1.0, 0.0))
         self.pinned = False
+        # A tensor, and where the weight is: a GPU divides by a number of the host by multiplying with its reciprocal.
+        self.highest = torch.tensor(float(self.limit), dtype=torch.float32)
 
     @property
     def covering(self) -> bool:
@@ -65,7 +66,7 @@ class WeightGrid:
 
     def covering_scale(self, weight: Tensor) -> Tensor:
         """The scale at which the highest code stands for the weight's largest magnitude, ``[C]`` or ``[]``."""
-        return torch.div(largest_magnitude(weight, self.axis), _HIGHEST_CODE[self.config.weight_dtype])
+        return torch.div(largest_magnitude(weight, self.axis), self.highest)
 
     def scale(self, weight: Tensor, bias: Tensor | None, source: Tensor, learned: Tensor | None) -> Tensor:
         """The scale as the device has it, ``[C]`` or ``[]``, without gradient.
@@ -78,7 +79,7 @@ class WeightGrid:
         """
         if self.covering:
             return with_room_for_bias(self.covering_scale(weight), bias, source)
-        wanted = self.covering_scale(weight) * self.clip if learned is None else torch.exp(learned.detach())
+        wanted = self.covering_scale(weight) * self.clip if learned is None else exponential(learned.detach())
         return with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source)
 
     def steps(self, weight: Tensor, scale: Tensor, learned: Tensor | None) -> Tensor:
@@ -96,7 +97,7 @@ class WeightGrid:
         grid = None
         if learned is not None and not self.pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)
-            trained = scale_gradient(torch.exp(learned), factor)
+            trained = scale_gradient(exponential(learned), factor)
             # torch.maximum would give each of two equal ones half of the gradient.
             grid = Learned("lsq", torch.where(trained < scale, scale, trained), None, self.axis)
         return round_and_hold(real, Ends(-self.limit, self.limit), learned=grid, even=True)
@@ -109,7 +110,7 @@ class WeightGrid:
         low, high = observer.range()
         wanted = torch.maximum(-low, high).to(weight.device)
         if learned is not None:
-            learned.copy_(torch.log(torch.clamp_min(wanted, 2.0**-30) / self.limit))
+            learned.copy_(torch.log((torch.clamp_min(wanted, 2.0**-30) / self.highest).to(torch.float64)))
             return
         full = largest_magnitude(weight, self.axis)
         self.clip.copy_(torch.where(full > 0, wanted / full.clamp_min(2.0**-120), 1.0).clamp(2.0**-20, 1.0))
@@ -131,4 +132,4 @@ class WeightGrid:
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Follow the layer to another device."""
-        self.clip, self.step = moved(self.clip, fn), moved(self.step, fn)
+        self.clip, self.step, self.highest = (moved(tensor, fn) for tensor in (self.clip, self.step, self.highest))

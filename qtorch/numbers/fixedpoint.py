@@ -19,6 +19,7 @@ __all__ = [
     "Multiplier",
     "Rounding",
     "fits_int32",
+    "power_of_two",
     "quantize_multiplier",
     "reduced_mantissa",
     "requantize",
@@ -105,6 +106,11 @@ def requantize(x: Tensor, multiplier: Multiplier, rounding: Rounding = Rounding.
     if bool((shift > 0).any()):
         x = fits_int32(x << shift.clamp_min(0), "value after the multiplier's left shift")
     return _round_twice(x, mantissa, (-shift).clamp_min(0))
+
+
+def power_of_two(exponent: Tensor) -> Tensor:
+    """``2**exponent``, float64, of int64 from -1022 to 1023: of its bits, since no power has to be exact."""
+    return ((exponent + 1023) << 52).view(torch.float64)
 
 
 def reduced_mantissa(mantissa: Tensor) -> Tensor:

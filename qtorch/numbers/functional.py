@@ -22,6 +22,7 @@ __all__ = [
     "codes_of_steps",
     "constant_steps_",
     "dequantize",
+    "exponential",
     "largest_magnitude",
     "over_channels",
     "quantize",
@@ -82,6 +83,11 @@ def constant_steps_(x: Tensor, step: Tensor) -> Tensor:
     return whole_steps_(x.div_(step))
 
 
+def exponential(x: Tensor) -> Tensor:
+    """``e**x`` of float32, through float64: no two devices agree on an exponential's last digit, and this drops it."""
+    return torch.exp(x.to(torch.float64)).to(torch.float32)
+
+
 def along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
     """``[]`` as it is; per-channel ``values [C]`` shaped to broadcast along ``axis`` of an ``ndim`` tensor."""
     if axis is None or values.dim() == 0 or ndim == 1:
@@ -136,7 +142,9 @@ def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: floa
     symmetric = dtype == "int16"
     span = torch.maximum(-low64, high64) if symmetric else high64 - low64
     steps = code_high if symmetric else code_high - code_low
-    scale = (torch.where(span > 2.0**-60, span, torch.ones_like(span)) / steps).to(torch.float32).clamp_min(smallest)
+    # By a tensor where the range is: a GPU divides by a number of the host by multiplying with its reciprocal.
+    width = torch.where(span > 2.0**-60, span, torch.ones_like(span)) / torch.full_like(span, steps)
+    scale = width.to(torch.float32).clamp_min(smallest)
     if symmetric:
         return Grid(scale, torch.zeros((), dtype=torch.int32), dtype)
     zero_point = round_half_away(code_low - low64 / scale.to(torch.float64)).clamp(code_low, code_high)

@@ -25,9 +25,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qtorch.numbers.fixedpoint import quantize_multiplier, reduced_mantissa
+from qtorch.numbers.fixedpoint import power_of_two, quantize_multiplier, reduced_mantissa
 
-__all__ = ["Rescaling", "is_exact", "rescale", "rescale_any", "rescaling", "rescaling_of_16_bits", "split_factor_"]
+__all__ = [
+    "Rescaling",
+    "is_exact",
+    "rescale",
+    "rescale_any",
+    "rescaling",
+    "rescaling_of_16_bits",
+    "round_products_",
+    "split_factor_",
+]
 
 #: Sums below this are rescaled exactly whatever the factor: by the bits of its mantissa, 31 or 15.
 _ANY_FACTOR = {31: 2**21, 15: 2**38}
@@ -53,8 +62,11 @@ class Rescaling(NamedTuple):
     factor32: Tensor
 
     def along(self, axis: int, ndim: int) -> Rescaling:
-        """Shaped to broadcast along ``axis`` of a tensor of ``ndim`` axes, if there is a factor per channel."""
-        if self.factor.dim() == 0 or axis == ndim - 1:
+        """Shaped to broadcast along ``axis`` of a tensor of ``ndim`` axes, one factor for all channels likewise.
+
+        A float64 tensor without axes would leave its product with float32 sums in float32.
+        """
+        if self.factor.dim() == 1 and axis == ndim - 1:
             return self
         shape = [-1 if d == axis else 1 for d in range(ndim)]
         return Rescaling(*(each.reshape(shape) for each in self))
@@ -86,7 +98,7 @@ def split_factor_(bits: Tensor, leading: Tensor) -> None:
 def rescaling_of_16_bits(real: Tensor) -> Rescaling:
     """Of a real factor for the one rounding of :func:`qtorch.numbers.fixedpoint.requantize_wide`."""
     mantissa, shift = quantize_multiplier(real)
-    factor = torch.ldexp(reduced_mantissa(mantissa).to(torch.float64), shift - 15)
+    factor = reduced_mantissa(mantissa).to(torch.float64) * power_of_two(shift - 15)
     inner = torch.zeros_like(factor)
     return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
 
@@ -107,13 +119,19 @@ def rescale(sums: Tensor, rescaling: Rescaling, rectified: bool = False, out: Te
         rectified: negative results do not matter, since they will be held at 0 from below.
         out: where to put them; may be ``sums``.
     """
-    products = torch.mul(sums, rescaling.factor, out=out)
+    # Beside a factor without axes PyTorch would keep float32.
+    sums = sums if rescaling.factor.dim() else sums.to(torch.float64)
+    return round_products_(torch.mul(sums, rescaling.factor, out=out), rescaling, rectified)
+
+
+def round_products_(products: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:
+    """:func:`rescale` of sums that are multiplied already; overwrites ``products``, float64."""
     if rectified:
         return products.add_(rescaling.offset).floor_()
     return products.add_(torch.copysign(rescaling.inner, products)).add_(0.5).floor_()
 
 
-def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
+def rescale_any(sums: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:
     """Whole numbers, float64, from whole ``sums`` times ``rescaling.factor``; not held between any bounds.
 
     The factor's first 12 bits and the others are multiplied apart. A sum of 32 bits (one of 41, where the mantissa has
@@ -122,6 +140,7 @@ def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
     Args:
         sums: float64, below 2**31, or 2**41 with :func:`rescaling_of_16_bits`.
         rescaling: broadcasts to ``sums``.
+        rectified: see :func:`rescale`, which gives the same negative results then.
     """
     factor, inner, *_ = rescaling
     step = torch.where(inner > 0, 2 * inner, 1.0)
@@ -129,4 +148,4 @@ def rescale_any(sums: Tensor, rescaling: Rescaling) -> Tensor:
     first = sums * (high / step)
     whole = torch.floor(first)
     rounded = whole + torch.floor((first - whole) + sums * ((factor - high) / step) + 0.5)
-    return torch.floor(rounded * step + torch.where(rounded < 0, 0.5 - 2 * inner, 0.5))
+    return torch.floor(rounded * step + (0.5 if rectified else torch.where(rounded < 0, 0.5 - 2 * inner, 0.5)))

@@ -54,8 +54,8 @@ class Ends(NamedTuple):
 
     @property
     def rectified(self) -> bool:
-        """Whether nothing below 0 is on the grid; not asked of ends that are tensors."""
-        return not isinstance(self.low, Tensor) and self.low >= 0
+        """Whether nothing below 0 is on the grid; of ends that are tensors only what a fused activation says."""
+        return self.rectifies if isinstance(self.low, Tensor) else self.low >= 0
 
     @property
     def moving(self) -> bool:
@@ -270,7 +270,7 @@ class _Rescaled(torch.autograd.Function):
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
-            whole = rescale_any(sums64, factors) if any_sum else rescale(sums64, factors, ends.rectified)
+            whole = (rescale_any if any_sum else rescale)(sums64, factors, ends.rectified)
         held = whole.clamp(ends.low, ends.high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
         _keep(ctx, whole, held, real, factors.factor32, rule, ends, scale)

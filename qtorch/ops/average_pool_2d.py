@@ -23,7 +23,7 @@ from qtorch.families.pooling import (
     pooling_samples,
     pooling_version,
 )
-from qtorch.families.requantized_steps import half_away, rounded
+from qtorch.families.steps import half_away, within
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -95,9 +95,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
     """``reference`` in floating point: sums of steps, of codes once the zero points are added, and one division.
 
-    Any order of summation gives the same while a window's steps, and the codes that are divided, stay below 2**24. Then
-    a quotient that is not whole lies one part in ``count`` away from the next whole number, which is more than float32
-    is off there; in float64 so does every window that fits a memory.
+    Sums of steps and of codes below 2**24 are exact in float32, in any order, and so is their division.
     """
     x, source = steps["input"], grids["input"]
     count = attrs["filter_h"] * attrs["filter_w"]
@@ -106,7 +104,7 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
     sums, counts = _sums(attrs, x.to(torch.float64) if wide else x)
     with torch.no_grad():
         means = half_away(sums + counts * source.zero_point, counts) - source.zero_point
-    return rounded(sums / counts, means)
+    return within(sums / counts, means)
 
 
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
@@ -167,7 +165,6 @@ ROW = Row(
     samples=lambda: pooling_samples(4),
     c=pooling_kernel("average_pool_2d_s8"),
     in_steps=in_steps,
-    fake_exactly=True,
     channels_last=True,
     sums=sums,
     homogeneous=homogeneous_within_channels,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qtorch.families.requantized_steps import requantized, step_limits, within
+from qtorch.families.steps import rescaling_by, rounded_products, step_ends, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, requantize
 from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
@@ -72,9 +72,9 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
     with torch.no_grad():
         exact = x if x.shape[-1] * 255**2 < 2**24 else x.to(torch.float64)
         mantissa, shift = inverse_square_root((exact * exact).sum(-1, keepdim=True).to(torch.int64))
-        scaled = requantized(x, Multiplier(mantissa, shift + _OUTPUT_BITS), at_once=True)
+        whole = rounded_products(x, rescaling_by(Multiplier(mantissa, shift + _OUTPUT_BITS)))
     real = forward(attrs, {"input": x * grids["input"].scale}) * 2.0**_OUTPUT_BITS
-    return within(real, scaled, step_limits("none", grids["output"]))
+    return within(real, whole, step_ends("none", grids["output"]))
 
 
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
@@ -122,7 +122,6 @@ ROW = Row(
     c=kernel,
     in_steps=in_steps,
     most_axes=4,
-    fake_exactly=True,
     transposed=last_axis_stays,
     sums=sums,
     remedies={

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.families.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
-from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
+from qtorch.numbers.fixedpoint import Multiplier, Rounding, power_of_two, quantize_multiplier, requantize
 from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -44,7 +44,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 def _inverse(multiplier: Multiplier) -> Multiplier:
     """From Q5.26 back to codes."""
-    return quantize_multiplier(2.0 ** (31 - multiplier.shift) / multiplier.mantissa.to(torch.float64))
+    return quantize_multiplier(power_of_two(31 - multiplier.shift) / multiplier.mantissa.to(torch.float64))
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -52,9 +52,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     differences = Differences.of(codes["input"], grids["input"], 1.0)
     logarithm = log_of_at_least_one(differences.total(), SUM_BITS)
     # The lowest difference that Q5.26 holds after the subtraction, in codes again.
-    lowest = requantize(logarithm - 2**31, _inverse(differences.multiplier), Rounding.DOUBLE).clamp_min(
-        differences.smallest - 1
-    )
+    lowest = requantize(logarithm - 2**31, _inverse(differences.multiplier), Rounding.DOUBLE)
+    lowest = torch.maximum(lowest, differences.smallest - 1)
     result = rounding_divide_by_power_of_two(differences.fixed() - logarithm, 31 - DIFFERENCE_BITS - _OUTPUT_BITS) + 127
     return torch.where(differences.codes > lowest, result.clamp(-128, 127), -128)
 
@@ -69,7 +68,7 @@ def kernel(operands: Operands) -> KernelCall:
         "in": TensorArgument("input"), "out": TensorArgument("output"), "rows": operands.size("input") // size,
         "size": size, "exponentials": ConstantTable(exponentials[:terms].astype(np.int32)), "terms": terms,
         **multiplier_arguments({"": differences.multiplier, "back": _inverse(differences.multiplier)}),
-        "smallest": differences.smallest,
+        "smallest": int(differences.smallest),
     }  # fmt: skip
     return KernelCall("log_softmax_s8", arguments, in_place=frozenset({"input"}))
 
@@ -107,7 +106,6 @@ ROW = Row(
     onnx=one_operator("LogSoftmax", {"int8": 8}, axis=-1),
     samples=samples,
     c=kernel,
-    fake_exactly=True,
     transposed=last_axis_stays,
     remedies={
         "softplus": softplus,

@@ -69,7 +69,6 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=False)),
     by_table=True,
-    fake_exactly=True,
     transposed=any_order,
     remedies={
         "silu": always(same("x * torch.sigmoid(x)", f"in two ops; nn.Hardswish is one, {CHANGES}")),

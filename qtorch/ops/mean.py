@@ -15,10 +15,11 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.c_cells.strides import bytes_each, row_major, walk
-from qtorch.families.requantized_steps import EXACT_AT_ONCE, requantized, step_limits, within
+from qtorch.families.steps import rescaling_by, step_ends
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.straight_through import rescale_and_hold
 from qtorch.remedies.axes import summed, variance
 from qtorch.remedies.images import adaptive_3d
 from qtorch.row.constraints import RESCALED, Free
@@ -72,13 +73,11 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
     """``reference`` in floating point: the sum in any order, in float64 where float32 does not hold it."""
     x, source, output = steps["input"], grids["input"], grids["output"]
-    count, (low, high) = math.prod(x.shape[a] for a in attrs["axes"]), source.limits
+    count, (low, high) = math.prod([x.shape[a] for a in attrs["axes"]]), source.limits
     reach = count * (high - low)
     total = (x if reach < 2**24 else x.to(torch.float64)).sum(attrs["axes"], keepdim=attrs["keep_dims"])
-    factor = source.scale.to(torch.float64) / (count * output.scale.to(torch.float64))
-    with torch.no_grad():
-        scaled = requantized(total, _multiplier(grids, count), at_once=reach < EXACT_AT_ONCE)
-    return within(total * factor.to(torch.float32), scaled, step_limits("none", output))
+    factor = rescaling_by(_multiplier(grids, count))
+    return rescale_and_hold(total, factor, step_ends("none", output), any_sum=reach >= 2**21)
 
 
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
@@ -174,7 +173,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     in_steps=in_steps,
-    fake_exactly=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "keep_dims": True},
     sums=sums,

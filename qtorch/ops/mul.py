@@ -14,10 +14,12 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_matches, binary_samples
-from qtorch.families.requantized_steps import requantized, step_limits, within
+from qtorch.families.steps import step_ends
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaling import rescaling
+from qtorch.numbers.straight_through import rescale_and_hold
 from qtorch.remedies.asked import always, same
 from qtorch.remedies.elementwise import divided, powered
 from qtorch.row.constraints import CoarserThan, Free
@@ -53,12 +55,10 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
     """``reference`` in floating point: products of int8 steps stay below 2**16, those of int16 codes up to 2**30."""
-    factor, output = _factor(grids), grids["output"]
-    narrow = output.dtype == "int8"
+    output, narrow = grids["output"], grids["output"].dtype == "int8"
     products = (steps["input"] if narrow else steps["input"].to(torch.float64)) * steps["other"]
-    with torch.no_grad():
-        scaled = requantized(products, quantize_multiplier(factor), at_once=narrow)
-    return within(products * factor.to(torch.float32), scaled, step_limits(attrs["activation"], output))
+    ends = step_ends(attrs["activation"], output)
+    return rescale_and_hold(products, rescaling(_factor(grids)), ends, any_sum=not narrow)
 
 
 def kernel(operands: Operands) -> KernelCall:

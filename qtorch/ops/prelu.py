@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
-from qtorch.families.requantized_steps import requantized, step_limits, within
+from qtorch.families.steps import rounded_products, step_ends, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import RESCALED, CoarserThan, Free
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
@@ -29,9 +30,13 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def _multipliers(grids: Mapping[str, Grid]) -> dict[str, Multiplier]:
+    return {name: quantize_multiplier(factor) for name, factor in _factors(grids).items()}
+
+
+def _factors(grids: Mapping[str, Grid]) -> dict[str, Tensor]:
     """Of codes from the zero point on, and of products of those below with slopes."""
     s_in, s_w, s_out = (grids[role].scale.to(torch.float64) for role in ("input", "weight", "output"))
-    return {"above": quantize_multiplier(s_in / s_out), "below": quantize_multiplier(s_in * s_w / s_out)}
+    return {"above": s_in / s_out, "below": s_in * s_w / s_out}
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -48,15 +53,17 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
     """``reference`` in floating point: products of 16 bits, of 23 where the input has 16; 0 is brought to 0."""
-    x, slopes, output = steps["input"], steps["weight"], grids["output"]
-    s_in, s_w, s_out = (grids[role].scale.to(torch.float64) for role in ("input", "weight", "output"))
-    real = F.prelu(x, slopes * s_w.to(torch.float32)) * (s_in / s_out).to(torch.float32)
+    x, slopes, factors = steps["input"], steps["weight"], _factors(grids)
+    real = F.prelu(x, slopes * grids["weight"].scale) * factors["above"].to(torch.float32)
     with torch.no_grad():
-        multipliers = _multipliers(grids)
+        above, below = (rescaling(factors[name]) for name in ("above", "below"))
         products = x.clamp_max(0) * slopes.reshape(-1, *[1] * (x.dim() - 2))
-        scaled = requantized(x.clamp_min(0), multipliers["above"], at_once=True)
-        scaled += requantized(products, multipliers["below"], at_once=grids["input"].dtype == "int8")
-    return within(real, scaled, step_limits("none", output))
+        whole = rounded_products(x.clamp_min(0), above)
+        if grids["input"].dtype == "int8":
+            whole += rounded_products(products, below)
+        else:
+            whole += rescale_any(products.to(torch.float64), below)
+    return within(real, whole, step_ends("none", grids["output"]))
 
 
 def kernel(operands: Operands) -> KernelCall:

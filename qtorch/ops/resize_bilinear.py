@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.families.requantized_steps import rounded
 from qtorch.families.resizing import RESIZE_PARAMETERS, require_image
+from qtorch.families.steps import within
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -110,7 +110,7 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
         rows = _between(attrs, steps["input"], 2, attrs["size"][0])
         codes = _between(attrs, rows.to(torch.float64), 3, attrs["size"][1]).mul_(2.0**-20).add_(zero_point)
         means = torch.floor(codes.abs() + 0.5).mul_(torch.sign(codes)).sub_(zero_point)
-    return rounded(real, means)
+    return within(real, means)
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -187,7 +187,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     in_steps=in_steps,
-    fake_exactly=True,
     channels_last=True,
     homogeneous=homogeneous_within_channels,
 )

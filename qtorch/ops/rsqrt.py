@@ -72,7 +72,6 @@ ROW = Row(
     samples=samples,
     c=by_table(reference),
     by_table=True,
-    fake_exactly=True,
     transposed=any_order,
     remedies={
         "sqrt": always(same("x * torch.rsqrt(x)", "where x is positive")),

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_samples, squared_difference
-from qtorch.families.requantized_steps import requantized, step_limits, within
+from qtorch.families.steps import rounded_products, step_ends, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
+from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NoForm, Onnx, OnnxNode
@@ -30,13 +31,16 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def _multipliers(grids: Mapping[str, Grid]) -> dict[str, Multiplier]:
+    return {name: quantize_multiplier(factor) for name, factor in _factors(grids).items()}
+
+
+def _factors(grids: Mapping[str, Grid]) -> dict[str, Tensor]:
     """Of the two operands and of the square."""
     s_input, s_other, s_output = (grids[role].scale.to(torch.float64) for role in ("input", "other", "output"))
     twice = 2 * torch.maximum(s_input, s_other)
     # The kernel multiplies 2**14 by a float32 scale in float32, which is exact.
     square = twice * twice / (2 ** (2 * _SHIFT[grids["output"].dtype]) * s_output)
-    factors = {"in": s_input / twice, "other": s_other / twice, "out": square}
-    return {name: quantize_multiplier(factor) for name, factor in factors.items()}
+    return {"in": s_input / twice, "other": s_other / twice, "out": square}
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -57,14 +61,14 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
     root = torch.sqrt(output.scale.to(torch.float64))
     a, b = (steps[role] * (grids[role].scale / root).to(torch.float32) for role in ("input", "other"))
     with torch.no_grad():
-        multipliers, finer = _multipliers(grids), float(1 << _SHIFT[output.dtype])
-        operands = (
-            requantized(steps[role] * finer, multipliers[name], at_once=True)
+        factors = {name: rescaling(factor) for name, factor in _factors(grids).items()}
+        finer = (
+            rounded_products(steps[role], factors[name], _SHIFT[output.dtype])
             for name, role in (("in", "input"), ("other", "other"))
         )
-        difference = next(operands) - next(operands)
-        scaled = requantized(difference * difference, multipliers["out"], at_once=False)
-    return within(squared_difference(a, b), scaled, step_limits("none", output))
+        difference = next(finer) - next(finer)
+        whole = rescale_any(difference * difference, factors["out"])
+    return within(squared_difference(a, b), whole, step_ends("none", output))
 
 
 def kernel(operands: Operands) -> KernelCall:

@@ -69,7 +69,6 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=True)),
     by_table=True,
-    fake_exactly=True,
     transposed=any_order,
     remedies={
         "tanhshrink": always(same("x - torch.tanh(x)")),

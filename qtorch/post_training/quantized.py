@@ -45,7 +45,7 @@ def quantize(
         round_adaptively: choose for each weight whether it is rounded up or down (AdaRound).
 
     Returns:
-        In evaluation, in EXACT mode, on the CPU.
+        Quantized, in evaluation, on the CPU.
 
     Raises:
         UnknownArgument: an argument is unknown, or one is missing; names the nearest.

@@ -29,7 +29,7 @@ class Layer:
         name: in the network.
         op: of the quantized network, for the visitor to change.
         original: the same op of the float network.
-        inputs: float32, one tensor per batch, as the quantized network computes them.
+        inputs: real numbers, float32, one tensor per batch, as the quantized network computes them.
         original_inputs: as the float network does.
     """
 
@@ -51,7 +51,7 @@ def run_side_by_side(
     """Run both networks node by node on all batches, and show ``visit`` every op with weights in order of execution.
 
     What ``visit`` does to an op, the rest of the quantized network sees. Only what is still to be read is kept, of
-    every batch. The quantized network runs in FAKE mode and in evaluation, and is put back into its own.
+    every batch. The quantized network computes the device's integers, in evaluation, and is put back into its mode.
 
     Args:
         qat: from :func:`qtorch.prepare`, calibrated.
@@ -65,8 +65,8 @@ def run_side_by_side(
         BadConfiguration: ``qat`` was not calibrated, or there was no batch, or ``original`` is another network.
         NotFinite: a batch holds NaN or infinity.
     """
-    inputs = [qat.inputs_of(batch) for batch in batches]
-    _require_batches(inputs)
+    taken = [qat.inputs_of(batch) for batch in batches]
+    _require_batches(taken)
     reference = copy.deepcopy(qat if original is None else original)
     nodes, others = list(qat.graph.nodes), list(reference.graph.nodes)
     if [node.name for node in nodes] != [node.name for node in others]:
@@ -77,7 +77,7 @@ def run_side_by_side(
             remedy="pass copy.deepcopy(qat), made before its weights were changed",
         )
     mode = next(iter(quantizers(qat).values())).mode
-    sides = _Side(qat, inputs), _Side(reference, inputs)
+    sides = _Side(qat, taken), _Side(reference, taken)
     set_mode(reference, Mode.FLOAT)
     set_mode(qat, Mode.QUANTIZED)
     try:
@@ -90,7 +90,8 @@ def run_side_by_side(
                     twin = reference.get_submodule(str(other.target))
                     assert isinstance(twin, QuantizedOp)
                     with stage(f"layer {node.target}"):
-                        visit(Layer(str(node.target), op, twin, sides[0].read(node), sides[1].read(other)))
+                        inputs = tuple(_real(op, x) for x in sides[0].read(node))
+                        visit(Layer(str(node.target), op, twin, inputs, sides[1].read(other)))
                     progress.advance()
                 sides[0].compute(node)
                 for side, done in zip(sides, (node, other), strict=True):
@@ -103,6 +104,11 @@ def _visited(qat: CapturedNetwork, node: fx.Node) -> QuantizedOp | None:
     """The op with weights that a node calls."""
     op = qat.get_submodule(str(node.target)) if node.op == "call_module" else None
     return op if isinstance(op, QuantizedOp) and op.has_weight else None
+
+
+def _real(op: QuantizedOp, x: Tensor) -> Tensor:
+    """What goes into an op with weights, in steps unless layers left in float32 hand it on, as real numbers."""
+    return x if "input" in op.takes_reals else op.sources["input"].real(x)
 
 
 def own_constant(qat: CapturedNetwork, op: QuantizedOp, role: str) -> tuple[Tensor | None, str]:

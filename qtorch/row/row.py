@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -202,9 +202,15 @@ class Sample:
 #: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
 Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
 
-#: (attrs, steps by role, grids by role with the output's) -> the output's steps, with gradients. Steps are codes less
-#: the zero point, float32 whole numbers within their grid, axes as ``Row.forward`` has them.
-InSteps = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid]], Tensor]
+
+class InSteps(Protocol):
+    """What quantized training computes on steps, with gradients."""
+
+    def __call__(self, attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
+        """The output's steps, from steps by role, and grids by role with the output's.
+
+        Steps are codes less the zero point, float32 whole numbers within their grid, axes as ``Row.forward`` has them.
+        """
 
 
 def any_order(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
@@ -259,8 +265,6 @@ class Row:
             (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
             the op's tensors alike.
         needs_bias: LiteRT's kernel takes no node without one, so a bias of zeros stands in for a missing one.
-        fake_exactly: FAKE mode too computes the device's integers for this op: its float form lands on ties or goes
-            through a table, and parts from them far more often than a sum of products does.
         by_table: every output code depends on the input code at the same place and on nothing else: quantized training
             takes it, and the float function's slope there, from tables; see :mod:`qtorch.row.steps_by_table`.
         in_steps: ``reference`` in floating-point kernels, to the last: what quantized training computes, where neither
@@ -309,7 +313,6 @@ class Row:
     most_axes: int = 5
     weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
-    fake_exactly: bool = False
     by_table: bool = False
     in_steps: InSteps | None = None
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs

@@ -15,6 +15,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import round_half_away
 from qtorch.numbers.grid import Grid
 from qtorch.row.row import Attrs, Row
+from qtorch.surroundings import without_values
 
 __all__ = ["StepTables", "looked_up", "tables_of"]
 
@@ -30,7 +31,7 @@ class StepTables(NamedTuple):
 
 
 def tables_of(row: Row, attrs: Attrs, source: Grid, output: Grid) -> StepTables:
-    """The tables of a row with ``by_table``, on the device of the grids.
+    """The tables of a row with ``by_table``, on the device of the grids; of NaN where the grids have no numbers.
 
     A slope is that of output steps by input steps, ``f'(x) * s_in / s_out``. Where the float function's result rounds
     to a code beyond the output's grid, or has no slope, it is 0.
@@ -43,6 +44,8 @@ def tables_of(row: Row, attrs: Attrs, source: Grid, output: Grid) -> StepTables:
     """
     low, high = source.limits
     device = source.scale.device
+    if without_values(source.scale):
+        return StepTables(*(torch.full((high - low + 2,), torch.nan, device=device) for _ in range(2)))
     codes = torch.arange(low, high + 1, device=device)[None]
     with torch.no_grad():
         grids = {"input": source, "output": output}

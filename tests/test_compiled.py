@@ -1,0 +1,52 @@
+"""A compiled network computes the integers of the network that it was compiled of, in one graph, compiled once."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import qtorch
+from tests.device_cases import quantized_step, started
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    # About the compiler's own looks at tensors.
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_common_layers_are_one_graph_that_is_compiled_once(frozen: bool) -> None:
+    """Convolutions, a depthwise one, batch norm, ReLU, a sum, poolings, a mean, a linear layer; 100 steps."""
+    qat, x = started("residual")
+    qtorch.freeze_batch_norm(qat, frozen)
+    other = copy.deepcopy(qat)
+    torch._dynamo.reset()
+    compiled = torch.compile(other, backend="aot_eager", fullgraph=True)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for step in range(100):
+            found = quantized_step(compiled, x)
+            if step in (0, 99):
+                assert torch.equal(found, quantized_step(qat, x))
+                for key, parameter in qat.named_parameters():
+                    theirs = other.get_parameter(key).grad
+                    assert theirs is not None
+                    torch.testing.assert_close(theirs, parameter.grad, rtol=1e-4, atol=1e-4)
+            with torch.no_grad():
+                for mine, theirs in zip(qat.parameters(), other.parameters(), strict=True):
+                    assert theirs.grad is not None
+                    theirs -= 1e-3 * theirs.grad
+                    mine.copy_(theirs)
+                for mine, theirs in zip(qat.buffers(), other.buffers(), strict=True):
+                    mine.copy_(theirs)
+
+
+@pytest.mark.parametrize("name", ["image", "lsq"])
+def test_what_the_compiler_generates_computes_the_same(name: str) -> None:
+    qat, x = started(name)
+    qtorch.freeze_batch_norm(qat)
+    expected = quantized_step(qat, x)
+    torch._dynamo.reset()
+    assert torch.equal(quantized_step(torch.compile(qat, fullgraph=name == "image"), x), expected)
