@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from qtorch.network.quantizer import Mode, Quantizer
 
-__all__ = ["ToReals", "ToSteps"]
+__all__ = ["Rounded", "ToReals", "ToSteps"]
 
 
 class _Conversion(nn.Module):
@@ -36,9 +36,18 @@ class ToReals(_Conversion):
 
 
 class ToSteps(_Conversion):
-    """Real numbers to steps, for the next op, of what dropout and the like made of a tensor on its grid."""
+    """Real numbers to steps, for the next op, of what only training does to a tensor on its grid."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` on the grid again."""
         quantizer = self.quantizer
         return quantizer.steps_of(x, known=True) if quantizer.mode is Mode.QUANTIZED else x
+
+
+class Rounded(_Conversion):
+    """Steps that dropout, which only multiplies, has left between whole ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` on the grid again."""
+        quantizer = self.quantizer
+        return quantizer.rounded(x) if quantizer.mode is Mode.QUANTIZED and self.training else x

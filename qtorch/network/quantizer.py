@@ -22,13 +22,14 @@ from qtorch.numbers.straight_through import (
     Ends,
     Learned,
     lsq_gradient_scale,
+    normalized_and_held,
     rescale_and_hold,
     round_and_hold,
     scale_gradient,
 )
 from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
-from qtorch.row.fused_activation import FUSED_ACTIVATIONS
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.surroundings import (
     autocasts,
     in_float32,
@@ -384,6 +385,24 @@ class Quantizer(nn.Module):
             self.follow(real)
         steps = torch.div(real, self.scale)
         return round_and_hold(steps, self.ends(activation), self.config.gradient, self._learned(real), even=even)
+
+    def steps_of_normalized(self, real: Tensor, activation: str) -> Tensor:
+        """Real numbers that a batch norm computed from its batch, in steps; no device computes them.
+
+        Args:
+            real: float32, before the activation; overwritten.
+            activation: that is fused into the op.
+        """
+        if self.follows or self.learned != "measured" or self.config.gradient != "clipped":
+            return self.steps_of(activate(activation, real), activation, even=True)
+        return normalized_and_held(real, self.measured, self.ends(activation))
+
+    def rounded(self, steps: Tensor, activation: str = "none") -> Tensor:
+        """Steps that training has left between whole ones, or beyond the grid, on it again; half to even."""
+        ends = self.ends(activation)
+        if self.learned != "measured" or self.config.gradient != "clipped" or ends.moving:
+            return round_and_hold(steps, ends, self.config.gradient, self._learned(steps), even=True)
+        return normalized_and_held(steps, None, ends)
 
     def steps_of_sums(self, sums: Tensor, rescaling: Rescaling, activation: str, *, any_sum: bool) -> Tensor:
         """Sums of products as the device brings them onto the grid; see

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from qtorch.config import LayerConfig
@@ -30,6 +31,9 @@ from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, looked_up
 from qtorch.surroundings import without_values
+
+#: From how many numbers on a pass over them takes longer than some calls.
+_MANY = 2**15
 
 __all__ = ["Layer", "Route", "float_op", "route_of", "sums_route"]
 
@@ -118,9 +122,17 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     """A batch norm that normalizes by the batch, while it is in training: no device's integers, but on its grids."""
     if not _normalizes_by_batch(layer):
         return sums_route(layer, *inputs)
-    constants = {**layer.constants.unfolded(), "weight": layer.constants.scaled_weight()}
-    y = _normalized(layer, _reals(layer, inputs), constants)
-    return layer.output.steps_of(y, layer.attrs["activation"], even=True)
+    (x,) = inputs
+    # One pass over the weights is less than one over the input.
+    weight = layer.constants.scaled_weight() * layer.sources["input"].scale
+    y = float_op(layer, layer.bare_attrs, {**layer.constants.unfolded(), "input": x, "weight": weight})
+    assert layer.norm is not None
+    norm, output, activation = layer.norm, layer.output, layer.attrs["activation"]
+    if norm.weight is None or norm.bias is None or output.follows or y.numel() < _MANY:
+        return output.steps_of_normalized(norm(y), activation)
+    # What a batch norm is multiplied by in the end, steps can be in.
+    affine = {"weight": norm.weight / output.scale, "bias": norm.bias / output.scale}
+    return output.rounded(functional_call(norm, affine, (y,)), activation)
 
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:

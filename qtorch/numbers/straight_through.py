@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from qtorch.numbers.functional import round_half_away, whole_steps
+from qtorch.numbers.functional import round_half_away, whole_steps, whole_steps_
 from qtorch.numbers.rescaling import Rescaling, rescale, rescale_any
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Estimator",
     "Learned",
     "lsq_gradient_scale",
+    "normalized_and_held",
     "replace_value",
     "rescale_and_hold",
     "round_and_hold",
@@ -250,6 +251,34 @@ def round_and_hold(
     return y
 
 
+class _Normalized(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, real: Tensor, scale: Tensor | None, low: float, high: float) -> Tensor:
+        # Overwritten behind autograd's back: a batch norm keeps what it is given, not what it gives.
+        whole = whole_steps(real) if scale is None else whole_steps_(real.div_(scale))
+        ctx.save_for_backward(whole, scale)
+        ctx.ends = low - 0.5, high + 0.5
+        return whole.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        whole, scale = ctx.saved_tensors
+        grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
+        return grad if scale is None else grad.div_(scale), None, None, None
+
+
+def normalized_and_held(real: Tensor, scale: Tensor | None, ends: Ends) -> Tensor:
+    """What a batch norm or dropout computed, in steps, half to even: no device computes it, so as is cheapest.
+
+    Args:
+        real: float32; gradient clipped. Overwritten where there is a scale.
+        scale: of a step, float32 ``[]``; ``None`` of what is in steps.
+        ends: numbers.
+    """
+    y: Tensor = _Normalized.apply(real, scale, ends.low, ends.high)
+    return y
+
+
 class _Rescaled(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -264,8 +293,6 @@ class _Rescaled(torch.autograd.Function):
         count = len(Rescaling._fields)
         factors, ends = Rescaling(*figures[:count]), Ends(*figures[count:])
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
-            if sums.numel() > _CHUNK and sums.dim() > 1 and not is_compiling():
-                return _Rescaled._in_chunks(ctx, sums, ends, rule, factors)
             whole, real = rescale(sums, factors, ends.rectified), None
         else:
             sums64 = sums.to(torch.float64)
@@ -277,27 +304,34 @@ class _Rescaled(torch.autograd.Function):
         return held.to(torch.float32)
 
     @staticmethod
-    def _in_chunks(ctx: Any, sums: Tensor, ends: Ends, rule: _Rule, factors: Rescaling) -> Tensor:
-        """In place, and as many samples at a time as a cache holds in float64."""
-        stopped = torch.empty_like(sums, dtype=torch.bool) if rule.stops(ends) else None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *_gradients(ctx, grad), *[None] * (2 + len(Rescaling._fields) + len(Ends._fields))
+
+
+class _RescaledInChunks(torch.autograd.Function):
+    """Of many sums: in place, as many samples at a time as a cache holds in float64, and with the clipped gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, low: float, high: float, *rescaling: Tensor) -> Tensor:
+        factors = Rescaling(*rescaling)
+        held = torch.empty_like(sums)
         samples = max(1, _CHUNK * len(sums) // sums.numel())
         double = torch.empty_like(sums[:samples], dtype=torch.float64)
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
             whole = double[: len(part)]
-            rescale(whole.copy_(part), factors, ends.rectified, out=whole)
-            if stopped is not None:
-                part.copy_(whole)
-                stopped[start : start + samples] = rule.stopped(part, part.clamp(ends.low, ends.high), ends)
-            part.copy_(whole.clamp_(ends.low, ends.high))
-        ctx.mark_dirty(sums)
-        ctx.rule = rule
-        ctx.save_for_backward(stopped, None, None, None, factors.factor32, None)
-        return sums
+            part.copy_(rescale(whole.copy_(part), factors, low >= 0, out=whole))
+            torch.clamp(part, low, high, out=held[start : start + samples])
+        # Overwritten behind autograd's back: what made the sums has not kept them.
+        ctx.save_for_backward(sums, factors.factor32)
+        ctx.ends = low - 0.5, high + 0.5
+        return held
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), *[None] * (2 + len(Rescaling._fields) + len(Ends._fields))
+        whole, factor = ctx.saved_tensors
+        grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
+        return grad.mul_(factor), None, None, *[None] * len(Rescaling._fields)
 
 
 def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
@@ -332,8 +366,11 @@ def rescale_and_hold(
     """
     kind, scale, zero, axis = learned or ("", None, None, None)
     rule = _Rule(estimator, kind, axis)
-    few = sums.numel() <= _CHUNK and not is_compiling()
-    if few and rule == _CLIPPED and not any_sum and not ends.moving and sums.dtype is torch.float32:
-        return _rescaled_by_calls(sums, rescaling, ends)
+    plain = rule == _CLIPPED and not any_sum and not ends.moving and not is_compiling()
+    if plain and sums.dtype is torch.float32:
+        if sums.numel() <= _CHUNK:
+            return _rescaled_by_calls(sums, rescaling, ends)
+        held: Tensor = _RescaledInChunks.apply(sums, ends.low, ends.high, *rescaling)
+        return held
     y: Tensor = _Rescaled.apply(sums, scale, zero, rule, any_sum, *rescaling, *ends)
     return y

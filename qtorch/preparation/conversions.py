@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import fx
 
-from qtorch.network.conversions import ToReals, ToSteps
+from qtorch.network.conversions import Rounded, ToReals, ToSteps
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
-from qtorch.preparation.transparency import changes_in_training
+from qtorch.preparation.transparency import changes_in_training, multiplies_in_training
 
 __all__ = ["left_real", "put_conversions"]
 
@@ -23,6 +23,9 @@ def put_conversions(network: fx.GraphModule) -> None:
                 node.replace_input_with(source, _real(network, source, node, real_of))
         elif changes_in_training(network, node) and not left_real(network, node):
             quantizer = _quantizer_of(network, node.all_input_nodes[0])
+            if multiplies_in_training(network, node):
+                _insert(network, Rounded(quantizer), node, after=node)
+                continue
             for source in node.all_input_nodes:
                 node.replace_input_with(source, _real(network, source, node, real_of))
             _insert(network, ToSteps(quantizer), node, after=node)
@@ -37,7 +40,7 @@ def _real(network: fx.GraphModule, source: fx.Node, reader: fx.Node, real_of: di
 
 def _insert(
     network: fx.GraphModule,
-    conversion: ToReals | ToSteps,
+    conversion: Rounded | ToReals | ToSteps,
     source: fx.Node,
     *,
     before: fx.Node | None = None,

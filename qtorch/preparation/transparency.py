@@ -11,13 +11,14 @@ from torch.nn import functional as F
 
 from qtorch.capture.nodes import is_tensor
 from qtorch.capture.training_form import InTraining
-from qtorch.network.conversions import ToReals, ToSteps
+from qtorch.network.conversions import Rounded, ToReals, ToSteps
 
-__all__ = ["changes_in_training", "is_silent", "is_transparent", "readers", "source_of"]
+__all__ = ["changes_in_training", "is_silent", "is_transparent", "multiplies_in_training", "readers", "source_of"]
 
 #: What training uses and the device does not see.
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining, ToReals, ToSteps)
+_MULTIPLYING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining, Rounded, ToReals, ToSteps)
 _DROPOUT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout)
 _TRANSPARENT_CALLS = (*_DROPOUT_CALLS, torch.clone, torch.detach)
 _TRANSPARENT_METHODS = ("contiguous", "clone", "detach", "float")
@@ -35,6 +36,13 @@ def changes_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), (*_DROPOUTS, InTraining))
     return node.target in _DROPOUT_CALLS
+
+
+def multiplies_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether all that it does then is to multiply, by 0 or a number that is the same for all."""
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), _MULTIPLYING)
+    return node.target in _DROPOUT_CALLS and node.target is not F.alpha_dropout
 
 
 def _picks_tensor(node: fx.Node) -> bool:
