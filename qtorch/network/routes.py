@@ -122,6 +122,7 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     """A batch norm that normalizes by the batch, while it is in training: no device's integers, but on its grids."""
     if not _normalizes_by_batch(layer):
         return sums_route(layer, *inputs)
+    _require_numbers(layer)
     (x,) = inputs
     # One pass over the weights is less than one over the input.
     weight = layer.constants.scaled_weight() * layer.sources["input"].scale
