@@ -129,7 +129,7 @@ def test_batch_norm_is_folded(
     net = nn.Sequential(copy.deepcopy(layer), norm(channels, eps=1e-3, momentum=momentum, affine=affine), nn.ReLU6())
     x = torch.randn(64, *shape) * 2 + 1
     qat = qtorch.prepare(net, x[:1]).train()
-    # Training statistics are measured, in float and in FAKE mode alike, as in the network it was made from.
+    # Training statistics are measured, in float and in quantized training alike, as in the network it was made from.
     assert torch.allclose(qat(x), net.train()(x), atol=1e-5)
     qtorch.calibrate(qat, [x])
     qtorch.set_mode(qat, Mode.QUANTIZED)
@@ -242,7 +242,7 @@ def test_configuration_by_layer() -> None:
 @pytest.mark.parametrize("scales", ["measured", "lsq"])
 @pytest.mark.parametrize("weights", ["per_tensor", "per_channel"])
 def test_pinned_weights_keep_their_codes(scales: str, weights: str) -> None:
-    """In constants, in FAKE and EXACT mode, beside a learned scale, through a state dict; until another is loaded."""
+    """In constants, in quantized training, beside a learned scale, through a state dict; until another is loaded."""
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(200, 3)
     config = qtorch.QuantizationConfig(scales=scales, weights=weights)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ from qtorch.network.routes import sums_route
 from qtorch.network.sample_sizes import require_samples
 from qtorch.network.sum_constants import Together
 from qtorch.normalization import Normalization
-from qtorch.surroundings import undisturbed, without_values
+from qtorch.surroundings import without_values
 
 __all__ = ["EXTRA_STATE", "Origin", "QuantizedNetwork", "is_calibration"]
 
@@ -160,7 +160,7 @@ class QuantizedNetwork(CapturedNetwork):
 
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the float network returns them, of its input tensors."""
-        if not torch.is_grad_enabled() or not undisturbed() or any(without_values(each) for each in tensors):
+        if not torch.is_grad_enabled() or is_compiling() or any(without_values(each) for each in tensors):
             return super().called(tensors)
         layers = [op for op in self._sum_ops if op.route is sums_route and Together.takes(op)]
         if not layers:

@@ -437,8 +437,10 @@ class Quantizer(nn.Module):
         if is_compiling():
             return CODE_RANGE[self.dtype][1]
         if self._known_highest[0] != self.zero_point._version:
+            known = self._left_behind
             with unset_fake_temporarily():
-                self._known_highest = (self.zero_point._version, CODE_RANGE[self.dtype][1] - int(self.zero_point))
+                zero_point = int(self.zero_point) if known is None else known.zero_point[0]
+            self._known_highest = (self.zero_point._version, CODE_RANGE[self.dtype][1] - zero_point)
         return self._known_highest[1]
 
     @property

@@ -22,7 +22,7 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Mode, Quantizer
 from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
-from qtorch.network.summing import require_sums
+from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
 from qtorch.numbers.linear_in_steps import SharedFigures, linear_in_steps
@@ -122,6 +122,7 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     """A batch norm that normalizes by the batch, while it is in training: no device's integers, but on its grids."""
     if not _normalizes_by_batch(layer):
         return sums_route(layer, *inputs)
+    _require_numbers(layer)
     (x,) = inputs
     # One pass over the weights is less than one over the input.
     weight = layer.constants.scaled_weight() * layer.sources["input"].scale
@@ -164,7 +165,10 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
         real = sums.detach() * along(unit, axis, sums.dim())
         output.follow(activate(activation, real).to(torch.float32))
         made = rescaled_anew(made, layer)
-    return output.steps_of_sums(sums, made.rescaling.along(axis, sums.dim()), activation, any_sum=made.any_sum)
+    factors = made.rescaling.along(axis, sums.dim())
+    if output.dtype != "int8":
+        require_results(sums, made.summing, factors)
+    return output.steps_of_sums(sums, factors, activation, any_sum=made.any_sum)
 
 
 def looked_up_route(layer: Layer, x: Tensor) -> Tensor:

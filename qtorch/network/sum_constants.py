@@ -16,7 +16,7 @@ from qtorch.families.accumulator import sum_factor
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.summing import Summing, summing_of
-from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE, along, over_channels, whole_steps_, whole_steps_straight_
+from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE, along, over_channels, whole_steps_straight_
 from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.numbers.rescaling import Rescaling, is_exact, rescaling, rescaling_of_16_bits, split_factor_
 from qtorch.row.row import Attrs
@@ -92,7 +92,6 @@ class Together:
         versions = [(id(each), each._version) for each in measured]
         if versions == self._versions:
             return
-        self._measured = measured
         channels = [each.constants.channels for each in self.layers]
         counts, total = torch.tensor(channels), sum(channels)
         sources, outputs = (torch.stack(part).repeat_interleave(counts) for part in (measured[::2], measured[1::2]))
@@ -102,9 +101,9 @@ class Together:
         # One half where nothing below 0 matters; see rescale.
         rectified = [0.5 * each.output.ends(each.attrs["activation"]).rectified for each in self.layers]
         self._halves = torch.tensor(rectified, dtype=torch.float64).repeat_interleave(counts)
-        self._no_bias = [torch.zeros(count) for count in channels]
+        self._no_bias = [torch.zeros(count, dtype=torch.float32) for count in channels]
         self._largest = [each.constants.largest_products for each in self.layers]
-        self._scale, self._codes = torch.empty(total), torch.empty(total)
+        self._scale, self._codes = (torch.empty(total, dtype=torch.float32) for _ in range(2))
         self._factor, self._nudge = (torch.empty(total, dtype=torch.float64) for _ in range(2))
         self._bits, self._nudge_bits = self._factor.view(torch.int64), self._nudge.view(torch.int64)
         self._figures: list[SharedFigures] = []
@@ -112,10 +111,9 @@ class Together:
             here = slice(sum(channels[:index]), sum(channels[: index + 1]))
             scale, codes, factor, nudge = (t[here] for t in (self._scale, self._codes, self._factor, self._nudge))
             ratio, ends = layer.sources["input"].step / layer.output.step, layer.output.ends(layer.attrs["activation"])
-            self._figures.append(
-                SharedFigures(scale, scale.unsqueeze(1), codes, factor, nudge, ratio, 1 / layer.output.step, ends)
-            )
-        self._versions = versions
+            figures = (scale, scale.unsqueeze(1), codes, factor, nudge, ratio, 1 / layer.output.step, ends)
+            self._figures.append(SharedFigures(*figures))
+        self._measured, self._versions = measured, versions
 
     @torch.no_grad()
     def compute(self) -> list[SharedFigures | None]:
@@ -127,7 +125,7 @@ class Together:
         largest = [over_channels(each, own.channel_axis) for each, own in zip(magnitudes, constants, strict=True)]
         scale = torch.cat(largest, out=self._scale).div_(self._limits).clamp_min_(SMALLEST_WEIGHT_SCALE)
         bias = torch.cat([each.get("bias", zero) for each, zero in zip(folded, self._no_bias, strict=True)])
-        codes = whole_steps_(torch.div(bias.to(torch.float64), scale * self._source))
+        codes = whole_steps_straight_(torch.div(bias.to(torch.float64), scale * self._source))
         self._codes.copy_(codes)
         low, high = torch.aminmax(codes)
         largest_bias = max(-float(low), float(high))
@@ -165,6 +163,7 @@ def from_figures(figures: SharedFigures, layer: SumLayer) -> SumConstants:
     weight, bias, scale = folded["weight"], folded.get("bias"), figures.scale.clone()
     steps = whole_steps_straight_(torch.div(weight, along(scale, axis, weight.dim())))
     if bias is not None:
+        # Behind autograd's back, to which it remains a quotient.
         bias = torch.div(bias, scale * layer.sources["input"].measured)
         bias.detach().copy_(figures.bias)
     factors = Rescaling(figures.factor, figures.nudge, figures.nudge, figures.factor.to(torch.float32))

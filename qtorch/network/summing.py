@@ -13,12 +13,14 @@ from qtorch.numbers.functional import WEIGHT_RANGE
 from qtorch.numbers.rescaling import Rescaling, is_exact
 from qtorch.surroundings import without_values
 
-__all__ = ["Summing", "largest_products", "require_sums", "summing_of"]
+__all__ = ["Summing", "largest_products", "require_results", "require_sums", "summing_of"]
 
 #: float32 holds every whole number up to here.
 _FLOAT32 = 2.0**24
 #: The largest sum that an accumulator holds, by the bits of the factor that it is multiplied with.
 _ACCUMULATOR = {31: 2.0**31, 15: 2.0**47}
+#: And the largest result of the 16-bit kernels before it saturates.
+_RESULT = 2.0**31
 
 
 class Summing(NamedTuple):
@@ -85,11 +87,27 @@ def require_sums(sums: Tensor, dtype: str) -> None:
     Raises:
         AccumulatorOverflow: so one is.
     """
-    low, high = (float(v) for v in torch.aminmax(sums.detach()))
-    if max(-low, high) >= _ACCUMULATOR[31 if dtype == "int8" else 15]:
+    _require_below(_ACCUMULATOR[31 if dtype == "int8" else 15], sums, "int32" if dtype == "int8" else "48-bit")
+
+
+def require_results(sums: Tensor, summing: Summing, rescaling: Rescaling) -> None:
+    """Refuse ``sums`` whose results 16-bit kernels do not hold.
+
+    Raises:
+        AccumulatorOverflow: so one is.
+    """
+    if summing.checked and summing.largest * float(rescaling.factor.amax()) >= _RESULT:
+        _require_below(_RESULT, sums * rescaling.factor, "int32")
+
+
+def _require_below(limit: float, values: Tensor, holds: str) -> None:
+    if not values.numel():
+        return
+    low, high = (float(v) for v in torch.aminmax(values.detach()))
+    if max(-low, high) >= limit:
         raise AccumulatorOverflow(
             where="accumulator",
-            expected=f"{'int32' if dtype == 'int8' else '48-bit'} values, as the device has them",
+            expected=f"{holds} values, as the device has them",
             got=f"{low:.0f}..{high:.0f}",
             remedy="give the layer fewer inputs or smaller weights, or normalize its inputs",
         )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from qtorch.numbers.functional import whole_steps_
+from qtorch.numbers.functional import whole_steps_straight_
 from qtorch.numbers.straight_through import Ends
 
 __all__ = ["SharedFigures", "linear_in_steps"]
@@ -42,7 +42,7 @@ class _LinearInSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, figures: SharedFigures) -> Tensor:
         _, scale, codes, factor, nudge, ratio, per_step, (low, high, *_) = figures
-        steps = whole_steps_(torch.div(weight, scale))
+        steps = whole_steps_straight_(torch.div(weight, scale))
         sums = torch.addmm(codes, x, steps.t())
         whole = torch.mul(sums, factor)
         if low >= 0:
