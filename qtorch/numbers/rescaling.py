@@ -27,7 +27,16 @@ from torch import Tensor
 
 from qtorch.numbers.fixedpoint import power_of_two, quantize_multiplier, reduced_mantissa
 
-__all__ = ["Rescaling", "is_exact", "rescale", "rescale_any", "rescaling", "rescaling_of_16_bits", "split_factor_"]
+__all__ = [
+    "Rescaling",
+    "is_exact",
+    "rescale",
+    "rescale_any",
+    "rescaling",
+    "rescaling_of_16_bits",
+    "round_products_",
+    "split_factor_",
+]
 
 #: Sums below this are rescaled exactly whatever the factor: by the bits of its mantissa, 31 or 15.
 _ANY_FACTOR = {31: 2**21, 15: 2**38}
@@ -110,7 +119,13 @@ def rescale(sums: Tensor, rescaling: Rescaling, rectified: bool = False, out: Te
         rectified: negative results do not matter, since they will be held at 0 from below.
         out: where to put them; may be ``sums``.
     """
-    products = torch.mul(sums, rescaling.factor, out=out)
+    # Beside a factor without axes PyTorch would keep float32.
+    sums = sums if rescaling.factor.dim() else sums.to(torch.float64)
+    return round_products_(torch.mul(sums, rescaling.factor, out=out), rescaling, rectified)
+
+
+def round_products_(products: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:
+    """:func:`rescale` of sums that are multiplied already; overwrites ``products``, float64."""
     if rectified:
         return products.add_(rescaling.offset).floor_()
     return products.add_(torch.copysign(rescaling.inner, products)).add_(0.5).floor_()
@@ -125,7 +140,7 @@ def rescale_any(sums: Tensor, rescaling: Rescaling, rectified: bool = False) -> 
     Args:
         sums: float64, below 2**31, or 2**41 with :func:`rescaling_of_16_bits`.
         rescaling: broadcasts to ``sums``.
-        rectified: see :func:`round_products_`, which gives the same negative results then.
+        rectified: see :func:`rescale`, which gives the same negative results then.
     """
     factor, inner, *_ = rescaling
     step = torch.where(inner > 0, 2 * inner, 1.0)

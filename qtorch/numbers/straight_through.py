@@ -256,7 +256,7 @@ class _Rescaled(torch.autograd.Function):
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
-            whole = (rescale_any if any_sum else rescale)(sums64, factors, rectified)
+            whole = rescale_any(sums64, factors, rectified) if any_sum else rescale(sums64, factors, rectified)
         held = whole.clamp(low, high)
         real = real.to(torch.float32) if real is not None and rule.needs_real else None
         _keep(ctx, whole, held, real, factors.factor32, rule, scale)
