@@ -129,12 +129,12 @@ def _peak(train: Callable[[int], None], device: torch.device) -> float | None:
 
 def _integers(device: torch.device) -> list[dict[str, Any]]:
     """Ten networks' outputs by the forward pass of training, on ``device`` and on the CPU."""
-    networks = [
+    networks: list[tuple[str, Callable[[], nn.Module], tuple[int, ...], str]] = [
         (f"{each.label}, {dtype}", each.network, each.shape, dtype)
         for each in REFERENCES
         for dtype in ("int8", "int16")
     ]
-    networks += [(task, *NETWORKS[task], "int8") for task in ("sine", "fuel")]  # type: ignore[list-item]
+    networks += [(task, *NETWORKS[task], "int8") for task in ("sine", "fuel")]
     found = []
     for label, network, shape, dtype in networks:
         torch.manual_seed(0)
