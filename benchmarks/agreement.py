@@ -18,8 +18,9 @@ from export.tflite.writer import write_tflite
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples
 from qtorch.network.calibration import freeze_batch_norm, in_mode
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.quantizer import Quantizer
 
 __all__ = ["agreement", "equal_in_training", "recorded"]
 

@@ -16,9 +16,10 @@ from qtorch.network.calibration import (
     saturation,
     set_mode,
 )
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.quantizer import Quantizer
 from qtorch.network.training_check import checked_training
 from qtorch.normalization import Normalization
 from qtorch.numbers.qparams import QParams

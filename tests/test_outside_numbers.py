@@ -89,7 +89,7 @@ def test_the_gradient_at_zero_is_one_on_every_route() -> None:
     grads = []
     for any_sum in (False, True):
         sums = torch.arange(-3000.0, 3000.0)[:, None].repeat(1, 3).requires_grad_()
-        rescale_and_hold(sums.clone(), rescaling(real), Ends(0.0, 127.0, fused=True), any_sum=any_sum).sum().backward()
+        rescale_and_hold(sums.clone(), rescaling(real), Ends(0.0, 127.0, True), any_sum=any_sum).sum().backward()
         grads.append(sums.grad)
     near = ((sums.detach() * real + 0.5).abs() <= 2 * rescaling(real).inner).nonzero()
     assert len(near) < 20

@@ -240,13 +240,13 @@ def test_a_compiled_network_computes_the_same(backend: str) -> None:
     qtorch.calibrate(qat, [x])
     torch._dynamo.reset()
     compiled = torch.compile(qat, backend=backend)
-    for mode in (Mode.QUANTIZED,):
-        qtorch.set_mode(qat, mode)
-        expected = qat(x)
-        wanted = gradients(qat, expected)
-        found = compiled(x)
-        assert torch.equal(found, expected)
-        assert all(map(torch.equal, gradients(qat, found), wanted))
+    qtorch.set_mode(qat, Mode.QUANTIZED)
+    expected = qat(x)
+    wanted = gradients(qat, expected)
+    found = compiled(x)
+    assert torch.equal(found, expected)
+    # Sums of gradients may be made in another order.
+    torch.testing.assert_close(gradients(qat, found), wanted, rtol=1e-5, atol=1e-6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(compiled(x), expected)
 

@@ -20,8 +20,8 @@ from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.features import Feature, Interface
 from qtorch.handed_over.words import in_words, shown
 from qtorch.network.calibration import in_mode, quantizers
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork
-from qtorch.network.quantizer import Mode
 from qtorch.surroundings import evaluating, undisturbed_random_numbers
 
 __all__ = [

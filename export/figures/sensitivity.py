@@ -14,8 +14,8 @@ from export.console.page import Table
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples, called, chunks
 from qtorch.network.calibration import in_mode, set_mode
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode
 from qtorch.progress import steps
 from qtorch.surroundings import evaluating
 

@@ -16,7 +16,7 @@ from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.handed_over.words import in_words
 from qtorch.network.calibration import in_mode
-from qtorch.network.quantizer import Mode
+from qtorch.network.mode import Mode
 from qtorch.post_training.steps import quantize_after_training
 from qtorch.progress import steps
 from qtorch.surroundings import evaluating

@@ -23,7 +23,7 @@ from export.tflite.reader import read_tflite
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import ParityError
 from qtorch.network.calibration import in_mode
-from qtorch.network.quantizer import Mode
+from qtorch.network.mode import Mode
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.qparams import QParams
 from qtorch.progress import stage, steps

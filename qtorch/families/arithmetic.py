@@ -11,13 +11,13 @@ from torch import Tensor, fx
 
 from qtorch.c_cells.broadcasting import all_int8, call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.c_cells.short_sums import ShortSum, short_sum
-from qtorch.families.steps import rounded_products, step_ends, within
+from qtorch.families.steps import rounded_products, within
 from qtorch.numbers.fixedpoint import Multiplier, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import CoarserThan
-from qtorch.row.fused_activation import activation_limits
+from qtorch.row.fused_activation import activation_limits, step_ends
 from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, Operands
 from qtorch.row.row import Attrs, Call, InSteps, Match, Reference, Refused, Sample
 

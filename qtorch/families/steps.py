@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from qtorch.numbers.fixedpoint import Multiplier
-from qtorch.numbers.grid import Grid
 from qtorch.numbers.rescaling import Rescaling, round_products_
 from qtorch.numbers.straight_through import Ends
-from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 
-__all__ = ["half_away", "rescaling_by", "rounded_products", "step_ends", "within"]
+__all__ = ["half_away", "rescaling_by", "rounded_products", "within"]
 
 
 def rescaling_by(multiplier: Multiplier) -> Rescaling:
@@ -39,22 +37,6 @@ def rounded_products(steps: Tensor, rescaling: Rescaling, left: int = 0) -> Tens
     Zeros behind a number do not make its product with a factor of 31 bits longer.
     """
     return round_products_(steps.to(torch.float64) * (rescaling.factor * float(1 << left)), rescaling)
-
-
-def step_ends(activation: str, grid: Grid) -> Ends:
-    """Lowest and highest output step of a kernel with a fused activation, float64 ``[]`` on the grid's device.
-
-    :func:`qtorch.row.fused_activation.activation_limits` less the zero point, without reading a number.
-    """
-    zero_point = grid.zero_point.to(torch.float64)
-    low, high = (end - zero_point for end in grid.limits)
-    if activation in FUSED_ACTIVATIONS:
-        low = low.clamp_min(0)
-    if activation == "relu6":
-        # Of two tensors: a number in front would be multiplied by the reciprocal.
-        steps = torch.full_like(grid.scale, 6.0) / grid.scale
-        high = torch.minimum(high, torch.floor(steps.to(torch.float64) + 0.5))
-    return Ends(low, high, activation in FUSED_ACTIVATIONS)
 
 
 class _Within(torch.autograd.Function):

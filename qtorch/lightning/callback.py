@@ -40,8 +40,8 @@ from qtorch.network.calibration import (
     unfrozen_batch_norms,
 )
 from qtorch.network.described_ops import require_same_ops
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork, is_calibration
-from qtorch.network.quantizer import Mode
 from qtorch.network.training_check import follow, require_held, require_moved, snapshot
 from qtorch.preparation.prepare import prepare
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, BadData
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.quantizer import Quantizer
 from qtorch.progress import steps
 from qtorch.ranges.observer import is_distributed
 from qtorch.surroundings import evaluating

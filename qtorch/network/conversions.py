@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.mode import Mode
+from qtorch.network.quantizer import Quantizer
 
 __all__ = ["Rounded", "ToReals", "ToSteps"]
 

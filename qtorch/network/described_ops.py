@@ -9,8 +9,9 @@ from torch import fx
 
 from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadCheckpoint
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.quantizer import Quantizer
 from qtorch.ops import GROUP, ROWS
 
 __all__ = ["FORMAT", "described_ops", "registered_rows", "require_rows", "require_same_ops"]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import BadCheckpoint, BadInput
 from qtorch.network.calibration import calibrated, has_float_layers, in_mode, quantizers
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode
 from qtorch.surroundings import evaluating
 
 __all__ = ["known_answer", "require_known_answer"]

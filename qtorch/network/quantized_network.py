@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,20 +21,20 @@ from torch.compiler import is_compiling
 from qtorch.capture.call_form import CallForm
 from qtorch.capture.capture import CapturedNetwork
 from qtorch.capture.reference import Reference
-from qtorch.config import QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration, BadData
 from qtorch.network.calibration import batch_normalized, calibrated, has_float_layers, unfrozen_batch_norms
 from qtorch.network.described_ops import FORMAT, described_ops, registered_rows, require_same_ops
 from qtorch.network.known_answer import require_known_answer
+from qtorch.network.mode import Mode
+from qtorch.network.network_sums import NetworkSums
+from qtorch.network.origin import Origin
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode, Quantizer
-from qtorch.network.routes import sums_route
+from qtorch.network.quantizer import Quantizer
 from qtorch.network.sample_sizes import require_samples
-from qtorch.network.sum_constants import Together
 from qtorch.normalization import Normalization
 from qtorch.surroundings import without_values
 
-__all__ = ["EXTRA_STATE", "Origin", "QuantizedNetwork", "is_calibration"]
+__all__ = ["EXTRA_STATE", "QuantizedNetwork", "is_calibration"]
 
 #: What nn.Module calls the entry of a module's extra state.
 EXTRA_STATE = "_extra_state"
@@ -42,30 +42,6 @@ EXTRA_STATE = "_extra_state"
 _CALIBRATED = (EXTRA_STATE, "log_scale", "log_weight_scale", "zero_share")
 #: What wrappers put before or between the names of a network's own modules.
 _WRAPPERS = ("_orig_mod", "module")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a network was prepared from.
-
-    Attributes:
-        net: the float network; its parameters and buffers are the prepared network's own.
-        shapes: of the example inputs, batch axis included.
-        config: how it is quantized.
-        made_by: makes the same network from ``net``, an example call and ``config``.
-        post_training: digest of the weights that quantization without training left; empty where there was none.
-    """
-
-    net: nn.Module
-    shapes: tuple[tuple[int, ...], ...]
-    config: QuantizationConfig
-    made_by: Callable[[nn.Module, Any, QuantizationConfig], QuantizedNetwork]
-    post_training: str = ""
-
-    @property
-    def samples(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of one sample of each input."""
-        return tuple(shape[1:] for shape in self.shapes)
 
 
 def is_calibration(name: str) -> bool:
@@ -104,13 +80,8 @@ class QuantizedNetwork(CapturedNetwork):
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
-        self._find_sums()
+        self._sums = NetworkSums(self)
         self.register_load_state_dict_post_hook(_require_answer)
-
-    def _find_sums(self) -> None:
-        """A copy's are its own."""
-        self._sum_ops = tuple(op for op in self.modules() if isinstance(op, QuantizedOp) and op.has_weight)
-        self._together = Together(())
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:
         return [(name, module) for name, module in self.named_modules() if isinstance(module, Normalization)]
@@ -160,16 +131,8 @@ class QuantizedNetwork(CapturedNetwork):
 
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the float network returns them, of its input tensors."""
-        if not torch.is_grad_enabled() or is_compiling() or any(without_values(each) for each in tensors):
-            return super().called(tensors)
-        layers = [op for op in self._sum_ops if op.route is sums_route and Together.takes(op)]
-        if not layers:
-            return super().called(tensors)
-        if self._together.layers != tuple(layers):
-            self._together = Together(layers)
+        layers = self._sums.work_out(tensors)
         try:
-            for op, figures in zip(layers, self._together.compute(), strict=True):
-                op.figures = figures
             return super().called(tensors)
         finally:
             for op in layers:
@@ -371,7 +334,7 @@ class QuantizedNetwork(CapturedNetwork):
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
-        copied._find_sums()
+        copied._sums = NetworkSums(copied)
         return copied
 
     def __reduce__(self) -> Any:

@@ -13,7 +13,8 @@ from qtorch.families.accumulator import require_room
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.layer_constants import LayerConstants
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.mode import Mode
+from qtorch.network.quantizer import Quantizer
 from qtorch.network.routes import float_op, route_of
 from qtorch.network.weight_grid import learns_scale
 from qtorch.numbers.grid import Grid

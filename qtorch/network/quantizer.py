@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
-from enum import Enum, EnumMeta
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,9 @@ from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
-from qtorch.numbers.functional import dequantize, exponential, range_to_grid, round_half_away
+from qtorch.network.mode import Mode
+from qtorch.network.read_once import ReadOnce
+from qtorch.numbers.functional import dequantize, exponential, range_to_grid
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaling import Rescaling
@@ -29,7 +30,7 @@ from qtorch.numbers.straight_through import (
 )
 from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
-from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.row.fused_activation import activate, step_ends
 from qtorch.surroundings import (
     autocasts,
     in_float32,
@@ -40,38 +41,9 @@ from qtorch.surroundings import (
     without_autocast,
 )
 
-__all__ = ["Mode", "Quantizer"]
+__all__ = ["Quantizer"]
 
-
-class _EarlierNames(EnumMeta):
-    """Says what to write for a mode of an earlier version, and gives that."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name not in ("FAKE", "EXACT"):
-            raise AttributeError(f"Mode has no member {name!r}; it has FLOAT, CALIBRATE and QUANTIZED")
-        warnings.warn(
-            f"Mode.{name} is Mode.QUANTIZED now, the device's own integers; the earlier name goes in 0.3",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return cls["QUANTIZED"]
-
-
-class Mode(Enum, metaclass=_EarlierNames):
-    """What a quantized network computes.
-
-    FLOAT: the float network it was prepared from. CALIBRATE: the same, while observers watch. QUANTIZED: the device's
-    own integers, with straight-through gradients.
-    """
-
-    FLOAT = "float"
-    CALIBRATE = "calibrate"
-    QUANTIZED = "quantized"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Mode | None:
-        """What states that earlier versions saved call it."""
-        return cls.QUANTIZED if value in ("fake", "exact") else None
+Value = TypeVar("Value")
 
 
 class Quantizer(nn.Module):
@@ -130,22 +102,9 @@ class Quantizer(nn.Module):
             self.log_scale = nn.Parameter(torch.zeros((), dtype=torch.float32))
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
             self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
-        self._known_step = self._known_measured = (-1, 0.0)
-        self._known_highest = self._known_reach = (-1, 0)
-        self._known: tuple[Tensor, tuple[int, int], dict[str, Ends]] | None = None
+        self._read = ReadOnce()
         #: Of a network on the meta device: what it had before, if it was calibrated.
         self._left_behind: QParams | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy's tensors count their changes anew, so what is known of these tensors may not be taken for theirs.
-        return {
-            **self.__dict__,
-            "_known": None,
-            "_known_step": (-1, 0.0),
-            "_known_measured": (-1, 0.0),
-            "_known_highest": (-1, 0),
-            "_known_reach": (-1, 0),
-        }
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside parameters and the observer's buffers."""
@@ -178,9 +137,6 @@ class Quantizer(nn.Module):
             self._left_behind = self.qparams() if self.calibrated else None
         self.measured, self.zero_point = measured, moved(self.zero_point, fn)
         self.smallest = moved(self.smallest, fn)
-        # Other tensors, which count their changes anew.
-        self._known, self._known_step, self._known_measured = None, (-1, 0.0), (-1, 0.0)
-        self._known_highest = self._known_reach = (-1, 0)
         return super()._apply(fn, recurse)
 
     @property
@@ -215,10 +171,7 @@ class Quantizer(nn.Module):
             # A compiler reads no numbers, and set_mode has asked.
             return True
         # Asked in every step where a scale is learned, and read only when it was written to.
-        if self._known_measured[0] != self.measured._version:
-            with unset_fake_temporarily():
-                self._known_measured = (self.measured._version, float(self.measured))
-        return self._known_measured[1] > 0
+        return self._read_once("measured", lambda: float(self.measured)) > 0
 
     @property
     def has_learned(self) -> bool:
@@ -285,56 +238,34 @@ class Quantizer(nn.Module):
         low, high = CODE_RANGE[self.dtype]
         if self._learns_zero or is_compiling():
             return high - low
-        if self._known_reach[0] != self.zero_point._version:
-            self._known_reach = (self.zero_point._version, max(map(abs, self.steps)))
-        return self._known_reach[1]
+        return self._read_once("reach", lambda: max(map(abs, self.steps)))
 
     @property
     def step(self) -> float:
         """The scale as a Python number; read from its tensor only when that was written to."""
-        if self.learned != "measured":
-            return self._read_scale()
-        if self._known_step[0] != self.measured._version:
-            self._known_step = (self.measured._version, self._read_scale())
-        return self._known_step[1]
+        return self._read_scale() if self.learned != "measured" else self._read_once("step", self._read_scale)
 
     def _read_scale(self) -> float:
-        if self._left_behind is not None:
-            return self._left_behind.scale[0]
         with unset_fake_temporarily():
-            return float(self.scale)
+            return float(self.scale) if self._left_behind is None else self._left_behind.scale[0]
 
     def ends(self, activation: str = "none") -> Ends:
         """The lowest and highest step, of a fused activation where there is one."""
         moves = self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured")
         if moves or is_compiling():
-            return self._moving_ends(activation)
-        version = (self.measured._version, self.zero_point._version)
-        known = self._known
-        if known is None or known[0] is not self.measured or known[1] != version:
-            self._known = known = (self.measured, version, {})
-        # By the activation: ops that share a tensor's grid may ask in turn.
-        if activation not in known[2]:
-            rectifies, caps = activation in FUSED_ACTIVATIONS, False
-            with unset_fake_temporarily():
-                low, high = self.steps
-                if activation == "relu6":
-                    six = int(_six(torch.tensor(self.step)))
-                    high, caps = min(high, six), six < high
-            known[2][activation] = Ends(float(max(low, 0) if rectifies else low), float(high), rectifies, caps)
-        return known[2][activation]
+            return step_ends(activation, self.grid)
+        return self._read_once(activation, lambda: self._read_ends(activation))
 
-    def _moving_ends(self, activation: str) -> Ends:
-        """:meth:`ends` as tensors, so that nothing has to be read from the device where they are."""
-        limits, grid = CODE_RANGE[self.dtype], self.grid
-        zero_point = grid.zero_point.to(torch.float32)
-        low, high = (limit - zero_point for limit in limits)
-        if activation not in FUSED_ACTIVATIONS:
-            return Ends(low, high)
-        if activation != "relu6":
-            return Ends(low.clamp_min(0.0), high, True)
-        six = _six(grid.scale)
-        return Ends(low.clamp_min(0.0), torch.minimum(high, six), True, six < high)
+    def _read_ends(self, activation: str) -> Ends:
+        known = self._left_behind
+        grid = Grid(self.measured, self.zero_point, self.dtype) if known is None else known.grid
+        low, high, rectifies, caps = step_ends(activation, grid)
+        return Ends(float(low), float(high), rectifies, bool(caps))
+
+    def _read_once(self, name: str, read: Callable[[], Value]) -> Value:
+        """A number of the measured grid; read from its device only when that was written to."""
+        with unset_fake_temporarily():
+            return self._read((self.measured, self.zero_point), name, read)
 
     def forward(self, x: Tensor) -> Tensor:
         """Real numbers as they are (FLOAT, CALIBRATE), or in steps of the grid (QUANTIZED); same shape.
@@ -393,9 +324,12 @@ class Quantizer(nn.Module):
             real: float32, before the activation; overwritten.
             activation: that is fused into the op.
         """
-        if self.follows or self.learned != "measured" or self.config.gradient != "clipped":
-            return self.steps_of(activate(activation, real), activation, even=True)
-        return normalized_and_held(real, self.measured, self.ends(activation), overwrite=True)
+        if self.follows:
+            self.follow(activate(activation, real))
+        ends = self.ends(activation)
+        if ends.moving or self.learned != "measured" or self.config.gradient != "clipped":
+            return self.steps_of(real, activation, even=True, known=True)
+        return normalized_and_held(real, self.measured, ends, overwrite=True)
 
     def rounded(self, steps: Tensor, activation: str = "none", *, overwrite: bool = False) -> Tensor:
         """Steps that training has left between whole ones, or beyond the grid, on it again; half to even."""
@@ -436,12 +370,9 @@ class Quantizer(nn.Module):
         """For the size of a gradient: as it was measured, since a learned one would have to be read in every step."""
         if is_compiling():
             return CODE_RANGE[self.dtype][1]
-        if self._known_highest[0] != self.zero_point._version:
-            known = self._left_behind
-            with unset_fake_temporarily():
-                zero_point = int(self.zero_point) if known is None else known.zero_point[0]
-            self._known_highest = (self.zero_point._version, CODE_RANGE[self.dtype][1] - zero_point)
-        return self._known_highest[1]
+        known = self._left_behind
+        zero_point = known.zero_point[0] if known else self._read_once("zero point", lambda: int(self.zero_point))
+        return CODE_RANGE[self.dtype][1] - zero_point
 
     @property
     def follows(self) -> bool:
@@ -470,8 +401,3 @@ class Quantizer(nn.Module):
 def _logarithm(scale: Tensor) -> float:
     """As a parameter, float32, holds it."""
     return float(torch.tensor(math.log(float(scale)), dtype=torch.float32))
-
-
-def _six(scale: Tensor) -> Tensor:
-    """6 in steps, as the fused kernels have it; bounded where a small scale would overflow them."""
-    return round_half_away(torch.div(torch.full_like(scale, 6.0), scale)).clamp(max=2.0**30)

@@ -20,7 +20,8 @@ from qtorch.config import LayerConfig
 from qtorch.network.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.layer_constants import LayerConstants
-from qtorch.network.quantizer import Mode, Quantizer
+from qtorch.network.mode import Mode
+from qtorch.network.quantizer import Quantizer
 from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
 from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
@@ -124,6 +125,7 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
         return sums_route(layer, *inputs)
     _require_numbers(layer)
     (x,) = inputs
+    layer.constants.require_float32()
     # One pass over the weights is less than one over the input.
     weight = layer.constants.scaled_weight() * layer.sources["input"].scale
     y = float_op(layer, layer.bare_attrs, {**layer.constants.unfolded(), "input": x, "weight": weight})

@@ -10,7 +10,7 @@ from qtorch.capture.evaluation_comparison import difference
 from qtorch.capture.reference import Reference
 from qtorch.errors import BadData
 from qtorch.network.calibration import in_mode
-from qtorch.network.quantizer import Mode
+from qtorch.network.mode import Mode
 
 __all__ = ["require_samples"]
 

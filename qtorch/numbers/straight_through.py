@@ -135,12 +135,12 @@ class _Rule(NamedTuple):
         """Whether there are numbers that gradients do not get to."""
         return bool(self.learned) or self.estimator != "plain" or ends.rectifies
 
-    def stopped(self, whole: Tensor, held: Tensor, ends: Ends) -> Tensor:
-        """Those that they do not get to, of whole numbers and what became of them."""
+    def stopped(self, real: Tensor, ends: Ends) -> Tensor:
+        """Those that they do not get to: of numbers in steps, rounded or not, the ones that round to none."""
+        low, high = real <= ends.low - 0.5, real >= ends.high + 0.5
         if self.learned or self.estimator != "plain":
-            return torch.ne(whole, held)
-        low = torch.lt(whole, ends.low)
-        return low if ends.caps is False else low | (torch.gt(whole, ends.high) & ends.caps)
+            return low | high
+        return low if ends.caps is False else low | (high & ends.caps)
 
 
 _CLIPPED = _Rule("clipped")
@@ -150,18 +150,18 @@ def _keep(
     ctx: Any,
     whole: Tensor,
     held: Tensor,
-    real: Tensor | None,
+    real: Tensor,
+    judged: Tensor,
     factor: Tensor | None,
     rule: _Rule,
     ends: Ends,
     scale: Tensor | None,
 ) -> None:
-    """Save what :func:`_gradients` needs of numbers that were rounded and then held."""
+    """Save what :func:`_gradients` needs of numbers that were rounded and then held; ``judged`` says which were."""
     ctx.rule = rule
-    stopped = rule.stopped(whole, held, ends) if rule.stops(ends) else None
+    stopped = rule.stopped(judged, ends) if rule.stops(ends) else None
     missed = by_scale = at_grid_s_end = None
     if rule.learned:
-        assert real is not None
         assert stopped is not None
         # Where nothing saturates, the scale's gradient is the rounding error, else the grid's end.
         # PACT leaves the rounding error out and has no gradient at the lower end, which is zero.
@@ -170,10 +170,9 @@ def _keep(
         if ends.rectifies:
             at_grid_s_end = torch.gt(whole, ends.high) & (not ends.caps if isinstance(ends.caps, bool) else ~ends.caps)
         end = torch.where(at_grid_s_end, held.clamp_min(0) if pact else held, 0)
-        by_scale = torch.where(stopped, end, 0 if pact else held - real)
+        by_scale = torch.where(stopped, end, 0 if pact else held - real).to(torch.float32)
     elif rule.estimator == "ewgs":
-        assert real is not None
-        missed = real - whole
+        missed = (real - whole).to(torch.float32)
     ctx.save_for_backward(stopped, missed, by_scale, at_grid_s_end, factor, scale)
 
 
@@ -207,7 +206,7 @@ class _Rounded(torch.autograd.Function):
     ) -> Tensor:
         whole = whole_steps(real) if even else round_half_away(real)
         held = whole.clamp(ends[0], ends[1])
-        _keep(ctx, whole, held, real if rule.needs_real else None, None, rule, Ends(*ends), scale)
+        _keep(ctx, whole, held, real, whole, None, rule, Ends(*ends), scale)
         return held
 
     @staticmethod
@@ -295,14 +294,13 @@ class _Rescaled(torch.autograd.Function):
         count = len(Rescaling._fields)
         factors, ends = Rescaling(*figures[:count]), Ends(*figures[count:])
         if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
-            whole, real = rescale(sums, factors, ends.rectified), None
+            whole, real = rescale(sums, factors, ends.rectified), sums * factors.factor32
         else:
             sums64 = sums.to(torch.float64)
             real = sums64 * factors.factor
             whole = (rescale_any if any_sum else rescale)(sums64, factors, ends.rectified)
         held = whole.clamp(ends.low, ends.high)
-        real = real.to(torch.float32) if real is not None and rule.needs_real else None
-        _keep(ctx, whole, held, real, factors.factor32, rule, ends, scale)
+        _keep(ctx, whole, held, real, real, factors.factor32, rule, ends, scale)
         return held.to(torch.float32)
 
     @staticmethod
@@ -321,9 +319,9 @@ class _RescaledInChunks(torch.autograd.Function):
         double = torch.empty_like(sums[:samples], dtype=torch.float64)
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
-            whole = double[: len(part)]
-            part.copy_(rescale(whole.copy_(part), factors, low >= 0, out=whole))
-            torch.clamp(part, low, high, out=held[start : start + samples])
+            whole = rescale(double[: len(part)].copy_(part), factors, low >= 0, out=double[: len(part)])
+            held[start : start + samples].copy_(whole.clamp_(low, high))
+            part.mul_(factors.factor32)
         # Overwritten behind autograd's back: what made the sums has not kept them.
         ctx.save_for_backward(sums, factors.factor32)
         ctx.ends = low - 0.5, high + 0.5
@@ -331,15 +329,15 @@ class _RescaledInChunks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        whole, factor = ctx.saved_tensors
-        grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
+        real, factor = ctx.saved_tensors
+        grad = torch.ops.aten.hardtanh_backward(grad, real, *ctx.ends)
         return grad.mul_(factor), None, None, *[None] * len(Rescaling._fields)
 
 
 def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
     """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
     whole = rescale(sums.detach(), rescaling, ends.rectified).clamp_(ends.low, ends.high)
-    # hardtanh has no gradient on its very bounds, and numbers half a step beyond the ends are rounded to them.
+    # What rounds to an end has a gradient yet.
     held = functional.hardtanh(torch.mul(sums, rescaling.factor32), ends.low - 0.5, ends.high + 0.5)
     # Behind autograd's back, to which they remain a product between bounds.
     held.detach().copy_(whole)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qtorch.families.steps import rescaling_by, rounded_products, step_ends, within
+from qtorch.families.steps import rescaling_by, rounded_products, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, requantize
 from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
@@ -22,6 +22,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import none, same
 from qtorch.remedies.axes import moved_last, normalized_product
 from qtorch.row.constraints import Fixed, Free
+from qtorch.row.fused_activation import step_ends
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_axis_stays

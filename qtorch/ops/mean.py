@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.c_cells.strides import bytes_each, row_major, walk
-from qtorch.families.steps import rescaling_by, step_ends
+from qtorch.families.steps import rescaling_by
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -23,6 +23,7 @@ from qtorch.numbers.straight_through import rescale_and_hold
 from qtorch.remedies.axes import summed, variance
 from qtorch.remedies.images import adaptive_3d
 from qtorch.row.constraints import RESCALED, Free
+from qtorch.row.fused_activation import step_ends
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, Shape, TFLite

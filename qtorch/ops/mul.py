@@ -14,7 +14,6 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_matches, binary_samples
-from qtorch.families.steps import step_ends
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -23,7 +22,7 @@ from qtorch.numbers.straight_through import rescale_and_hold
 from qtorch.remedies.asked import always, same
 from qtorch.remedies.elementwise import divided, powered
 from qtorch.row.constraints import CoarserThan, Free
-from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits, step_ends
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite, any_order

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
-from qtorch.families.steps import rounded_products, step_ends, within
+from qtorch.families.steps import rounded_products, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import RESCALED, CoarserThan, Free
+from qtorch.row.fused_activation import step_ends
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, homogeneous_anywhere

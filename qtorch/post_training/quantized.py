@@ -11,8 +11,8 @@ from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import data_of, inputs_taken
 from qtorch.handed_over.network_copy import network_copy
 from qtorch.network.calibration import set_mode
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork
-from qtorch.network.quantizer import Mode
 from qtorch.post_training.steps import PostTraining, quantize_after_training
 from qtorch.preparation.prepare import unwrapped
 

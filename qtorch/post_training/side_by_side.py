@@ -13,8 +13,8 @@ from torch import Tensor, fx
 from qtorch.capture.capture import CapturedNetwork
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.calibration import Batch, quantizers, set_mode
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.quantizer import Mode
 from qtorch.progress import stage
 from qtorch.surroundings import evaluating
 

@@ -18,7 +18,8 @@ from qtorch.config import QuantizationConfig, require_config
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.calibration import freeze_batch_norm
-from qtorch.network.quantized_network import Origin, QuantizedNetwork
+from qtorch.network.origin import Origin
+from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Quantizer
 from qtorch.preparation.aliasing import require_no_aliasing, require_no_numbers
 from qtorch.preparation.assembly import Assembly

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from qtorch.numbers.functional import round_half_away
 from qtorch.numbers.grid import Grid
+from qtorch.numbers.straight_through import Ends
 
-__all__ = ["FUSED_ACTIVATIONS", "SMALLEST_RELU6_SCALE", "activate", "activation_limits"]
+__all__ = ["FUSED_ACTIVATIONS", "SMALLEST_RELU6_SCALE", "activate", "activation_limits", "step_ends"]
 
 #: Values of a row's ``activation`` attribute besides ``"none"``: they are rows' names too.
 FUSED_ACTIVATIONS = frozenset({"relu", "relu6"})
@@ -40,3 +41,16 @@ def activation_limits(activation: str, grid: Grid) -> tuple[int, int]:
         # A scale below 6 / 2**31 would overflow the kernel's int32; the codes' own limit is the bound long before.
         high = min(high, zero_point + int(steps.clamp(max=2.0**30)))
     return low, high
+
+
+def step_ends(activation: str, grid: Grid) -> Ends:
+    """:func:`activation_limits` less the zero point, as float32 tensors ``[]``: no number is read from their device."""
+    zero_point = grid.zero_point.to(torch.float32)
+    low, high = (limit - zero_point for limit in grid.limits)
+    if activation not in FUSED_ACTIVATIONS:
+        return Ends(low, high)
+    if activation != "relu6":
+        return Ends(low.clamp_min(0.0), high, True)
+    # Of two tensors: a number in front would be multiplied by the reciprocal.
+    six = round_half_away(torch.div(torch.full_like(grid.scale, 6.0), grid.scale)).clamp(max=2.0**30)
+    return Ends(low.clamp_min(0.0), torch.minimum(high, six), True, six < high)

@@ -20,8 +20,8 @@ from qtorch.lightning.networks import inputs_of, network_of
 from qtorch.lightning.replacing import network_replaced
 from qtorch.lightning.steps.undone import undone
 from qtorch.network.calibration import set_mode
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork
-from qtorch.network.quantizer import Mode
 
 __all__ = ["NotCalled", "Received", "as_batch", "received_in"]
 

@@ -1,0 +1,35 @@
+"""Numbers that are worked out from tensors once, and again only when one of these was written to or replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+__all__ = ["ReadOnce"]
+
+Value = TypeVar("Value")
+
+
+class ReadOnce:
+    """What was worked out from some tensors, by name; empty in a copy, whose tensors count their changes anew."""
+
+    def __init__(self) -> None:
+        self._tensors: tuple[Tensor, ...] = ()
+        self._versions: tuple[int, ...] = ()
+        self._values: dict[str, Any] = {}
+
+    def __call__(self, tensors: tuple[Tensor, ...], name: str, read: Callable[[], Value]) -> Value:
+        """What ``read`` gives, called only if it was not since a tensor has changed."""
+        versions = tuple([each._version for each in tensors])
+        same = versions == self._versions and all(a is b for a, b in zip(tensors, self._tensors, strict=True))
+        if not same:
+            self._tensors, self._versions, self._values = tensors, versions, {}
+        if name not in self._values:
+            self._values[name] = read()
+        value: Value = self._values[name]
+        return value
+
+    def __reduce__(self) -> Any:
+        return ReadOnce, ()
