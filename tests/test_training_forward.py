@@ -1,8 +1,9 @@
 """The forward pass of training against the exported file in TFLite Micro: the same codes at every step.
 
 Networks drawn at random, batch norms frozen and dropout off, are trained for some steps, each of which moves weights by
-several codes. Before a step the very pass whose gradients it takes is held against a file of the same weights. Forty
-networks always, a thousand with ``-m sweep``; ``QTORCH_TRAINED_NETWORKS`` says how many are drawn instead.
+several codes. Before a step the very pass whose gradients it takes is held against a file of the same weights; the
+gradients must be finite. Forty networks always, a thousand with ``-m sweep``; ``QTORCH_TRAINED_NETWORKS`` says how many
+are drawn instead.
 """
 
 from __future__ import annotations
@@ -127,14 +128,14 @@ def training(qat: qtorch.QuantizedNetwork, inputs: tuple[Tensor, ...], steps: in
 @torch.no_grad()
 def descend(net: nn.Module, rate: float = 0.03) -> None:
     """Against each gradient, its largest element by so much of the parameter's largest: some four of 127 codes."""
-    for parameter in net.parameters():
+    for name, parameter in net.named_parameters():
         if parameter.grad is None:
             continue
-        gradient = parameter.grad.nan_to_num(0.0, 0.0, 0.0)
-        largest = float(gradient.abs().max())
+        assert bool(parameter.grad.isfinite().all()), f"the gradient of {name} is not finite"
+        largest = float(parameter.grad.abs().max())
         if largest:
             size = max(float(parameter.abs().max()), 1e-3)
-            parameter.sub_(gradient / largest * (rate * size))
+            parameter.sub_(parameter.grad / largest * (rate * size))
         parameter.grad = None
 
 
@@ -147,6 +148,8 @@ def outcome(program: Program) -> str:
                 return f"step {number}: {step.wrong} of {step.outputs} codes differ, by up to {step.most}"
     except (BadInput, OverflowError) as error:
         return f"refused: {error}"
+    except (AssertionError, RuntimeError, IndexError, KeyError, ValueError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
     return "equal"
 
 
@@ -170,7 +173,7 @@ def test_training_computes_what_the_file_does(first: int) -> None:
         found = outcome(program)
         refused += found.startswith("refused")
         if not found.startswith(("equal", "refused")):
-            small = shrink(program, lambda p: outcome(p).startswith("step"))
+            small = shrink(program, lambda p: not outcome(p).startswith(("equal", "refused")))
             pytest.fail(f"seed {program.seed}: {outcome(small)}\ninputs {small.inputs}\n{small.code()}")
     assert refused <= CHUNK // 2, "most networks drawn should be trained"
 
