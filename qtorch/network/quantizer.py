@@ -15,7 +15,7 @@ from qtorch.config import LayerConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.network.mode import Mode
 from qtorch.network.read_once import ReadOnce
-from qtorch.numbers.functional import dequantize, exponential, range_to_grid
+from qtorch.numbers.functional import dequantize, exponential, logarithm, range_to_grid
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaling import Rescaling
@@ -178,7 +178,7 @@ class Quantizer(nn.Module):
         """Whether training has moved the scale, or the zero point, away from what was measured."""
         if self.learned == "measured" or not self.calibrated or self.measured.is_meta:
             return False
-        moved = float(self.log_scale.detach()) != _logarithm(self.measured)
+        moved = float(self.log_scale.detach()) != logarithm(self.measured)
         return moved or (self._learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)
 
     def qparams(self, name: str = "") -> QParams:
@@ -219,7 +219,7 @@ class Quantizer(nn.Module):
         self.measured.copy_(grid.scale)
         self.zero_point.copy_(grid.zero_point)
         if self.learned != "measured":
-            self.log_scale.fill_(_logarithm(grid.scale))
+            self.log_scale.fill_(logarithm(grid.scale))
         if self._learns_zero:
             self.zero_share.fill_(float(grid.zero_point) / 256)
 
@@ -396,8 +396,3 @@ class Quantizer(nn.Module):
         """Scale and zero point, for ``print(network)``."""
         low, _ = self.steps
         return f"{self.dtype}, scale={self.step:.6g}, zero_point={CODE_RANGE[self.dtype][0] - low}"
-
-
-def _logarithm(scale: Tensor) -> float:
-    """As a parameter, float32, holds it."""
-    return float(torch.tensor(math.log(float(scale)), dtype=torch.float32))

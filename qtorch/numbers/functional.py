@@ -8,6 +8,8 @@ that look for a better rounding, and for the export.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ __all__ = [
     "dequantize",
     "exponential",
     "largest_magnitude",
+    "logarithm",
     "over_channels",
     "quantize",
     "range_to_grid",
@@ -86,6 +89,11 @@ def constant_steps_(x: Tensor, step: Tensor) -> Tensor:
 def exponential(x: Tensor) -> Tensor:
     """``e**x`` of float32, through float64: no two devices agree on an exponential's last digit, and this drops it."""
     return torch.exp(x.to(torch.float64)).to(torch.float32)
+
+
+def logarithm(scale: Tensor) -> float:
+    """Of a scale, float32 ``[]``, as a parameter, float32, holds it."""
+    return float(torch.tensor(math.log(float(scale)), dtype=torch.float32))
 
 
 def along(values: Tensor, axis: int | None, ndim: int) -> Tensor:
