@@ -253,8 +253,8 @@ def reference(
     steps = real + (whole - real).detach()
     fused = cap >= 0
     if fused:
-        # Constants, which nothing moves.
-        steps = torch.where(whole < 0, torch.zeros_like(whole), steps)
+        # A ReLU's own gradient ends at 0. Constants, which nothing moves.
+        steps = torch.where(real.detach() <= 0, torch.zeros_like(whole), steps)
         low = torch.clamp_min(low, 0.0).detach()
     caps = fused and cap < float(high.detach())
     ends = [low.detach() if fused or kind == "pact" else low, torch.tensor(cap) if caps else high]
@@ -262,7 +262,7 @@ def reference(
     # With PACT the scale is learned of the upper end alone, the clipping level.
     y = held * (step if kind != "pact" else torch.where((whole > ends[1]) & (not caps), step, step.detach()))
     # Ends that an activation set are no matter of the scale.
-    at_fused = (whole < ends[0]) & fused if not caps else (whole < ends[0]) | (whole > ends[1])
+    at_fused = (real.detach() <= 0) & fused if not caps else (real.detach() <= 0) | (whole > ends[1])
     return torch.where(at_fused, y.detach(), y)
 
 

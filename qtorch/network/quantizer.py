@@ -326,8 +326,10 @@ class Quantizer(nn.Module):
         """
         if self.follows:
             self.follow(activate(activation, real))
+        if self.learned != "measured":
+            return self.steps_of(activate(activation, real), even=True, known=True)
         ends = self.ends(activation)
-        if ends.moving or self.learned != "measured" or self.config.gradient != "clipped":
+        if ends.moving or self.config.gradient != "clipped":
             return self.steps_of(real, activation, even=True, known=True)
         return normalized_and_held(real, self.measured, ends, overwrite=True)
 

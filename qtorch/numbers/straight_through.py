@@ -135,9 +135,11 @@ class _Rule(NamedTuple):
         """Whether there are numbers that gradients do not get to."""
         return bool(self.learned) or self.estimator != "plain" or ends.rectifies
 
-    def stopped(self, real: Tensor, ends: Ends) -> Tensor:
-        """Those that they do not get to: of numbers in steps, rounded or not, the ones that round to none."""
-        low, high = real <= ends.low - 0.5, real >= ends.high + 0.5
+    def stopped(self, real: Tensor, judged: Tensor, ends: Ends) -> Tensor:
+        """Those that they do not get to: the ones that round to no step, as ``judged``, rounded or not, says."""
+        # Where a scale is learned, a fused ReLU's own gradient is taken, which ends at 0.
+        low = real <= 0 if self.learned and ends.rectifies else judged <= ends.low - 0.5
+        high = judged >= ends.high + 0.5
         if self.learned or self.estimator != "plain":
             return low | high
         return low if ends.caps is False else low | (high & ends.caps)
@@ -159,7 +161,7 @@ def _keep(
 ) -> None:
     """Save what :func:`_gradients` needs of numbers that were rounded and then held; ``judged`` says which were."""
     ctx.rule = rule
-    stopped = rule.stopped(judged, ends) if rule.stops(ends) else None
+    stopped = rule.stopped(real, judged, ends) if rule.stops(ends) else None
     missed = by_scale = at_grid_s_end = None
     if rule.learned:
         assert stopped is not None
