@@ -258,14 +258,16 @@ class _Normalized(torch.autograd.Function):
         real = real if scale is None else torch.div(real, scale, out=real if overwrite else None)
         # Overwritten behind autograd's back: a batch norm keeps what it is given, not what it gives.
         whole = torch.round(real, out=real if overwrite else None)
-        ctx.save_for_backward(whole, scale)
+        # Of whole numbers bfloat16 holds those up to 256, and none beyond becomes one below: half of the memory.
+        small = -256 <= low and high <= 256
+        ctx.save_for_backward(whole.to(torch.bfloat16) if small else whole, scale)
         ctx.ends = low - 0.5, high + 0.5
         return whole.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         whole, scale = ctx.saved_tensors
-        grad = torch.ops.aten.hardtanh_backward(grad, whole, *ctx.ends)
+        grad = torch.ops.aten.hardtanh_backward(grad, whole.to(torch.float32), *ctx.ends)
         return grad if scale is None else grad.div_(scale), *[None] * 4
 
 
