@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from qtorch.config import LayerConfig
 from qtorch.network.axis_order import from_device, from_image, lift_weight, to_device, to_image
 from qtorch.network.batch_norm import BatchNorm
+from qtorch.network.kernel_probe import adds_exactly
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
 from qtorch.network.quantizer import Quantizer
@@ -152,10 +153,12 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
         made = from_figures(figures, layer)
     dtype, with_bias = made.summing.dtype, made.summing.with_bias
     tensors = {"input": x, "weight": made.weight}
+    if dtype is torch.float32 and not _adds_exactly(layer, x, made.weight):
+        dtype = torch.float64
     if dtype is not torch.float32:
         tensors = {role: each.to(dtype) for role, each in tensors.items()}
     if made.bias is not None and with_bias:
-        tensors["bias"] = made.bias
+        tensors["bias"] = made.bias.to(dtype)
     sums = float_op(layer, layer.bare_attrs, tensors)
     axis = 1 if layer.row.channels_last else sums.dim() - 1
     if made.bias is not None and not with_bias:
@@ -171,6 +174,19 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
     if output.dtype != "int8":
         require_results(sums, made.summing, factors)
     return output.steps_of_sums(sums, factors, activation, any_sum=made.any_sum)
+
+
+def _adds_exactly(layer: Layer, x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernel that is taken for a layer's float32 sums does nothing but multiply and add."""
+    if x.is_cpu and not layer.row.channels_last:
+        return True
+
+    def sums(x: Tensor, weight: Tensor) -> Tensor:
+        y: Tensor = float_op(layer, layer.bare_attrs, {"input": x, "weight": weight})
+        return y
+
+    op = (layer.row.name, *sorted(layer.bare_attrs.items()))
+    return adds_exactly(op, sums, x, weight, layer.sources["input"].reach)
 
 
 def looked_up_route(layer: Layer, x: Tensor) -> Tensor:

@@ -259,7 +259,7 @@ class _Normalized(torch.autograd.Function):
         # Overwritten behind autograd's back: a batch norm keeps what it is given, not what it gives.
         whole = torch.round(real, out=real if overwrite else None)
         # Of whole numbers bfloat16 holds those up to 256, and none beyond becomes one below: half of the memory.
-        small = -256 <= low and high <= 256
+        small = low >= -256 and high <= 256
         ctx.save_for_backward(whole.to(torch.bfloat16) if small else whole, scale)
         ctx.ends = low - 0.5, high + 0.5
         return whole.clamp(low, high)
