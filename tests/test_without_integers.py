@@ -35,15 +35,16 @@ def small(x: torch.Tensor) -> torch.fx.GraphModule:
     return qat.eval()
 
 
-def test_nan_is_named_where_nothing_is_trained() -> None:
+@pytest.mark.parametrize(("training", "gradients"), [(False, False), (False, True), (True, False)])
+def test_nan_is_named_where_nothing_is_trained(training: bool, gradients: bool) -> None:
     x = torch.rand(8, 2)
-    qat = small(x)
+    qat = small(x).train(training)
     qtorch.set_mode(qat, Mode.QUANTIZED)
-    with torch.no_grad(), pytest.raises(NotFinite, match="1 of 2 values NaN"):
+    with torch.set_grad_enabled(gradients), pytest.raises(NotFinite, match="1 of 2 values NaN"):
         qat(torch.tensor([[NAN, 0.0]]))
     with torch.no_grad():
         qat.get_parameter("2.bias")[1] = NAN
-    with torch.no_grad(), pytest.raises(NotFinite, match="'bias' of a fully_connected layer"):
+    with torch.set_grad_enabled(gradients), pytest.raises(NotFinite, match="'bias' of a fully_connected layer"):
         qat(x)
     with pytest.raises(NotFinite, match="'bias' of a fully_connected layer"):
         qtorch.set_mode(qat, Mode.QUANTIZED)

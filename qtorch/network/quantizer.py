@@ -277,7 +277,7 @@ class Quantizer(nn.Module):
             x: real numbers.
 
         Raises:
-            NotFinite: QUANTIZED, without gradients, and a value is NaN.
+            NotFinite: QUANTIZED, but for a training step, and a value is NaN.
         """
         if x.dtype is not torch.float32 and not self._keeps_type(x):
             x = in_float32(x)
@@ -308,9 +308,9 @@ class Quantizer(nn.Module):
             known: the grid has seen the tensor in this step, and moves no more.
 
         Raises:
-            NotFinite: without gradients, and a value is NaN.
+            NotFinite: but for a training step, and a value is NaN.
         """
-        if not torch.is_grad_enabled() and not is_compiling():
+        if not ((self.training and torch.is_grad_enabled()) or is_compiling()):
             require_no_nan(real, "a tensor that is to be quantized")
         if self.follows and not known:
             self.follow(real)

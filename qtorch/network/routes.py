@@ -53,6 +53,7 @@ class Layer(Protocol):
     constants: LayerConstants
     rounds_output: bool
     takes_reals: frozenset[str]
+    training: bool
     #: What sums of products are made with in this step, where the network has worked it out.
     figures: SharedFigures | None
     #: Whether the op is nothing but a matrix product whose rounding has the usual gradient.
@@ -244,7 +245,7 @@ def _on_images(layer: Layer, arithmetic: Callable[[Mapping[str, Tensor]], Any], 
 
 def _require_numbers(layer: Layer) -> None:
     """Name NaN among the constants, but not in the middle of a training step."""
-    if not (torch.is_grad_enabled() or is_compiling()):
+    if not ((layer.training and torch.is_grad_enabled()) or is_compiling()):
         layer.constants.require_numbers()
 
 
