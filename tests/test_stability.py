@@ -30,7 +30,10 @@ def test_what_is_deprecated_is_what_warns() -> None:
     table = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \| ([\d.]+) \|$", PAGE, re.MULTILINE)
     raised = {path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] in OWN}
     warning = {path for path in raised if "DeprecationWarning" in path.read_text()}
-    assert {ROOT.joinpath(*old.split(".")[:-1]).with_suffix(".py") for old, _, _ in table} == warning
+    elsewhere = {"`Mode.FAKE`": "qtorch/network/mode.py", "exact_after": "qtorch/lightning/phases.py"}
+    assert all(old in PAGE for old in elsewhere)
+    moved = {ROOT.joinpath(*old.split(".")[:-1]).with_suffix(".py") for old, _, _ in table}
+    assert moved | {ROOT / path for path in elsewhere.values()} == warning
     for old, new, gone in table:
         (module, name), (home, now) = old.rsplit(".", 1), new.rsplit(".", 1)
         with pytest.warns(DeprecationWarning, match=rf"^{re.escape(old)} is {re.escape(new)} now; .* {gone}$"):
