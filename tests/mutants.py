@@ -151,8 +151,8 @@ _ARITHMETIC = (
     Mutant("qtorch/numbers/functional.py", "(-(2**40), 2**40)", "(-(2**31), 2**31)", _FUNCTIONAL),
     Mutant(
         "qtorch/numbers/functional.py",
-        "bias.detach().to(torch.float64, copy=True), grid.scale.to(torch.float64)",
-        "bias.detach().clone(), grid.scale",
+        "bias.to(torch.float64), grid.scale.to(torch.float64)",
+        "bias, grid.scale",
         _FUNCTIONAL,
     ),
     Mutant("qtorch/families/accumulator.py", "bound < 2**24 and largest <= 2**8", "True", _rows("cancelled")),
@@ -161,8 +161,8 @@ _ARITHMETIC = (
     Mutant("qtorch/families/accumulator.py", 'accumulator.add_(codes["bias"])', "pass", _SUMS),
     Mutant(
         "qtorch/families/accumulator.py",
-        "source * weight / output)",
-        "(source * weight).float().double() / output)",
+        "source.to(torch.float64) * weight.to(torch.float64) / output.to(torch.float64)",
+        "(source * weight).to(torch.float64) / output.to(torch.float64)",
         _SUMS,
     ),
     Mutant(

@@ -44,6 +44,7 @@ def test_common_layers_are_one_graph_that_is_compiled_once(frozen: bool) -> None
                     mine.copy_(theirs)
 
 
+@pytest.mark.sweep
 def test_what_the_compiler_generates_computes_the_same() -> None:
     qat, x = started("image")
     qtorch.freeze_batch_norm(qat)

@@ -17,12 +17,10 @@ import pytest
 import torch
 
 import qtorch
-from benchmarks.agreement import agreement
 from export.graph.build import integer_graph
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
-from qtorch.capture.call_form import tensors_in
 from qtorch.capture.capture import Capture
 from qtorch.errors import BadConfiguration, BadInput, ParityError
 from qtorch.network import routes
@@ -115,39 +113,6 @@ def test_random_networks_are_exact(first: int) -> None:
             pytest.fail(f"seed {seed}: {outcome(small)}\ninputs {small.inputs}\n{small.code()}")
     # Some calls that write into what is read again are refused.
     assert refused <= (CHUNK // 3 if first < FURTHER else CHUNK // 2), "most networks drawn should be exported"
-
-
-@pytest.mark.tflm
-@pytest.mark.filterwarnings("ignore:layers.* has no effect")
-@pytest.mark.parametrize("first", range(0, 40, 10))
-def test_each_step_of_training_computes_what_would_be_exported(first: int) -> None:
-    """The codes of three steps' own forward passes, batch norms frozen, are those of the files written before each."""
-    torch.set_num_threads(1)
-    trained = 0
-    for seed in range(first, first + 10):
-        program = draw(seed)
-        net, data = program.build(), program.data(8)
-        try:
-            qat = qtorch.prepare(net, tuple(x[:1].clone() for x in data), configuration(seed))
-            qtorch.calibrate(qat, [data])
-            qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
-        except (BadInput, OverflowError):
-            continue
-        qtorch.freeze_batch_norm(qat)
-        parameters = list(qat.train().parameters())
-        for _ in range(3 if parameters else 1):
-            found = agreement(qat, data)
-            assert found.mismatches == 0, f"seed {seed}: {found}\n{program.code()}"
-            loss = sum(y.square().mean() for y in tensors_in(qat(*data)))
-            if isinstance(loss, torch.Tensor) and loss.requires_grad:
-                loss.backward()
-                # Whatever its size, and even where it is infinite as at the root of 0: weights only have to move.
-                for parameter in parameters:
-                    if parameter.grad is not None:
-                        parameter.data -= 0.01 * parameter.grad.nan_to_num(0).sign()
-                        parameter.grad = None
-                trained += 1
-    assert trained > 10
 
 
 def test_a_failing_network_is_shrunk_to_what_fails() -> None:

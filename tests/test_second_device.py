@@ -24,6 +24,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("question", "name"), [(q, n) for q, names in ASKED.items() for n in names])
 def test_on_a_second_device(question: str, name: str, answers: dict[str, list[str]]) -> None:
     assert answers[f"{question}-{name}"] == []
