@@ -13,6 +13,10 @@ class _EarlierNames(EnumMeta):
     """Says what to write for a mode of an earlier version, and gives that."""
 
     def __getattr__(cls, name: str) -> Any:
+        # Python 3.10 looks its members up here.
+        members: dict[str, Any] = cls.__dict__.get("_member_map_", {})
+        if name in members:
+            return members[name]
         if name not in ("FAKE", "EXACT"):
             raise AttributeError(f"Mode has no member {name!r}; it has FLOAT, CALIBRATE and QUANTIZED")
         warnings.warn(
