@@ -7,6 +7,7 @@ own choice. So it is asked with the largest whole numbers, and its answer compar
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -40,15 +41,22 @@ def adds_exactly(op: Hashable, sums: Callable[[Tensor, Tensor], Tensor], x: Tens
         return True
     shape = x.shape if x.device.type != "cpu" else (min(len(x), _SAMPLES), *x.shape[1:])
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    key = (op, tuple(shape), tuple(weight.shape), x.device, last, reach, _settings())
+    key = (op, tuple(shape), tuple(weight.shape), x.device, last, reach, _settings(x.device))
     if key not in _ANSWERS:
         _ANSWERS[key] = _ask(sums, torch.Size(shape), weight.shape, x.device, last, reach)
     return _ANSWERS[key]
 
 
-def _settings() -> tuple[Any, ...]:
+def _settings(device: torch.device) -> tuple[Any, ...]:
+    """What decides, beside shapes, which kernel a device takes."""
+    if device.type == "cpu":
+        # Its kernels of fewer bits have those that steps and weights have.
+        return ()
     cudnn = torch.backends.cudnn
-    return cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()
+    with warnings.catch_warnings():
+        # Some versions warn of the name of a setting that others have no other name for.
+        warnings.simplefilter("ignore")
+        return cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()
 
 
 @torch.no_grad()
