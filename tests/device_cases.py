@@ -22,7 +22,7 @@ from qtorch.network.calibration import observe_in_training
 from qtorch.ranges.observers import make_observer
 from tests.observers import every_observer
 
-__all__ = ["NETWORKS", "QUESTIONS", "Case", "quantized_step", "started"]
+__all__ = ["NETWORKS", "QUESTIONS", "Attention", "Case", "quantized_step", "started"]
 
 
 class Residual(nn.Module):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
 
 import qtorch
 from export.engines import TFLM
@@ -18,23 +17,12 @@ from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadConfiguration, BadData, BadInput
 from qtorch.ranges.observer import Observer
+from tests.device_cases import Attention
 from tests.random_drawing import draw
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 HALVES = (torch.bfloat16, torch.float16)
-
-
-class Attention(nn.Module):
-    """Softmax of products, a LayerNorm, a residual."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.linear = nn.LayerNorm(6), nn.Linear(6, 6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(self.norm(x))
-        return x + y * F.softmax(y, -1)
 
 
 IMAGE = (

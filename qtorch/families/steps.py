@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtorch.numbers.fixedpoint import Multiplier
+from qtorch.numbers.fixedpoint import Multiplier, power_of_two
 from qtorch.numbers.rescaling import Rescaling, round_products_
 from qtorch.numbers.straight_through import Ends
 
@@ -21,14 +21,9 @@ __all__ = ["half_away", "rescaling_by", "rounded_products", "within"]
 def rescaling_by(multiplier: Multiplier) -> Rescaling:
     """Of an integer multiplier, any shape, whose mantissa need not have 31 bits."""
     mantissa, shift = multiplier
-    inner = _power_of_two(shift - 1) * (shift < 0)
-    factor = mantissa.to(torch.float64) * _power_of_two(shift - 31)
+    inner = power_of_two(shift - 1) * (shift < 0)
+    factor = mantissa.to(torch.float64) * power_of_two(shift - 31)
     return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
-
-
-def _power_of_two(exponent: Tensor) -> Tensor:
-    """float64, by its bits: no device's power function is asked."""
-    return ((exponent + 1023) << 52).view(torch.float64)
 
 
 def rounded_products(steps: Tensor, rescaling: Rescaling, left: int = 0) -> Tensor:

@@ -15,9 +15,9 @@ from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
 from qtorch.network.quantizer import Quantizer
+from qtorch.network.read_once import ReadOnce
 from qtorch.network.routes import float_op, route_of
 from qtorch.network.weight_grid import learns_scale
-from qtorch.numbers.grid import Grid
 from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
@@ -95,7 +95,7 @@ class QuantizedOp(nn.Module):
         self.figures: SharedFigures | None = None
         flat = row.name == "fully_connected" and not attrs["keep_num_dims"]
         self.is_linear = flat and output.config.gradient == "clipped"
-        self._tables: tuple[tuple[Grid, Grid], tuple[int, ...], StepTables] | None = None
+        self._read = ReadOnce()
         self.choose_route()
         if owned:
             self.quantizer = output
@@ -115,14 +115,9 @@ class QuantizedOp(nn.Module):
 
     def tables(self) -> StepTables:
         """Values and slopes of a function of one code; made again when a grid has changed."""
-        grids = (self.sources["input"].grid, self.output.grid)
-        versions = tuple(figure._version for grid in grids for figure in (grid.scale, grid.zero_point))
-        same = self._tables is not None and all(
-            a is b for x, y in zip(self._tables[0], grids, strict=True) for a, b in zip(x[:2], y[:2], strict=True)
-        )
-        if self._tables is None or not same or self._tables[1] != versions:
-            self._tables = (grids, versions, tables_of(self.row, self.attrs, *grids))
-        return self._tables[2]
+        source, output = self.sources["input"], self.output
+        figures = (source.measured, source.zero_point, output.measured, output.zero_point)
+        return self._read(figures, "tables", lambda: tables_of(self.row, self.attrs, source.grid, output.grid))
 
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
@@ -238,7 +233,7 @@ class QuantizedOp(nn.Module):
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
         # Tensors of a copy count their changes anew.
-        self._tables = self.figures = None
+        self._read, self.figures = ReadOnce(), None
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

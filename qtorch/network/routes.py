@@ -102,7 +102,7 @@ def _is_plain(layer: Layer) -> bool:
 def float_route(layer: Layer, *inputs: Tensor) -> Any:
     """The float network's op; the quantizer of its result looks on."""
     tensors = _by_role(layer, inputs)
-    return _on_grid(layer, _normalized(layer, tensors, layer.constants.unrounded()))
+    return _each(layer.output, _normalized(layer, tensors, layer.constants.unrounded()))
 
 
 def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
@@ -253,11 +253,6 @@ def _by_role(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """What comes in, by role, to a layer in float32."""
     layer.constants.require_float32()
     return dict(zip(layer.sources, inputs, strict=True))
-
-
-def _on_grid(layer: Layer, y: Any) -> Any:
-    output = layer.output
-    return tuple(output(part) for part in y) if isinstance(y, tuple) else output(y)
 
 
 def _normalizes_by_batch(layer: Layer) -> bool:
