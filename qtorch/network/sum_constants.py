@@ -15,6 +15,7 @@ from torch import Tensor
 from qtorch.families.accumulator import sum_factor
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Quantizer
+from qtorch.network.read_once import ReadOnce
 from qtorch.network.summing import Summing, summing_of
 from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE, along, over_channels, whole_steps_straight_
 from qtorch.numbers.linear_in_steps import SharedFigures
@@ -66,8 +67,7 @@ class Together:
     def __init__(self, layers: Sequence[SumLayer]) -> None:
         self.layers = tuple(layers)
         self._quantizers = [quantizer for each in layers for quantizer in (each.sources["input"], each.output)]
-        self._measured: list[Tensor] = []
-        self._versions: list[tuple[int, int]] = []
+        self._read = ReadOnce()
 
     @staticmethod
     def takes(layer: SumLayer) -> bool:
@@ -86,12 +86,8 @@ class Together:
         )
 
     def _prepare(self) -> None:
-        """Work out what depends on activations alone; anew only when one of their grids has changed."""
+        """Work out what depends on activations alone."""
         measured = [quantizer.measured for quantizer in self._quantizers]
-        # A tensor that came in the place of another, from another device, counts its changes anew.
-        versions = [(id(each), each._version) for each in measured]
-        if versions == self._versions:
-            return
         channels = [each.constants.channels for each in self.layers]
         counts, total = torch.tensor(channels), sum(channels)
         sources, outputs = (torch.stack(part).repeat_interleave(counts) for part in (measured[::2], measured[1::2]))
@@ -113,12 +109,12 @@ class Together:
             ratio, ends = layer.sources["input"].step / layer.output.step, layer.output.ends(layer.attrs["activation"])
             figures = (scale, scale.unsqueeze(1), codes, factor, nudge, ratio, 1 / layer.output.step, ends)
             self._figures.append(SharedFigures(*figures))
-        self._measured, self._versions = measured, versions
 
     @torch.no_grad()
     def compute(self) -> list[SharedFigures | None]:
         """Of each layer, until the next call; ``None`` of one that has to be looked at by itself."""
-        self._prepare()
+        # Anew only when a grid of the activations has changed.
+        self._read(tuple([quantizer.measured for quantizer in self._quantizers]), "activations", self._prepare)
         constants = [each.constants for each in self.layers]
         folded = [each.folded() for each in constants]
         magnitudes = torch._foreach_abs([each["weight"] for each in folded])
