@@ -156,6 +156,21 @@ def test_what_dropout_leaves_is_on_the_grid_again(name: str) -> None:
     assert all(torch.equal(each, before[0]) for each in after)
 
 
+@pytest.mark.parametrize("name", ["dropout", "learned"])
+def test_what_dropout_scales_up_beyond_the_grid_is_learned_from(name: str) -> None:
+    """The device, without dropout, has a code for all of it."""
+    qat, _ = prepared(name)
+    (conversion,) = (m for m in qat.modules() if isinstance(m, Rounded))
+    low, high = conversion.quantizer.steps
+    steps = (torch.linspace(2 * low, 2 * high, 97)).requires_grad_()
+    y = conversion(steps)
+    assert torch.equal(y, steps.round().clamp(low, high))
+    weights = torch.randn(97)
+    (y * weights).sum().backward()
+    assert torch.equal(steps.grad, weights)
+    assert bool(((steps < low) | (steps > high)).any())
+
+
 def test_nothing_is_converted_where_nothing_has_to_be() -> None:
     qat, _ = prepared("float layers at the ends")
     assert not any(isinstance(m, ToSteps | Rounded) for m in qat.modules())

@@ -212,6 +212,45 @@ def test_rescaled_sums_have_the_gradient_of_rounded_ones_times_the_factor(
             torch.testing.assert_close(got.double(), expected.double(), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("ends", [ENDS, RECTIFIED, CAPPED])
+# At once and in parts.
+@pytest.mark.parametrize("rows", [50, 5000])
+@pytest.mark.parametrize("exponent", [0, 1, 6])
+def test_rescaled_sums_have_a_gradient_where_the_device_s_two_roundings_end_on_the_grid(
+    estimator: S.Estimator, ends: S.Ends, rows: int, exponent: int
+) -> None:
+    """Of large factors the first rounding is coarse: around the ends, one rounding would often say otherwise."""
+    torch.manual_seed(0)
+    # But where a rounding is decided by less than float32 holds.
+    tame = ANY[[1, 2, 3, 3]]
+    for factor in (
+        NUMERATORS * 2.0**-exponent,
+        tame * 2.0**-exponent,
+        2.0 ** -torch.arange(exponent, exponent + 4.0).double(),
+    ):
+        near = [
+            torch.round(end / factor) + torch.randint(-(2**exponent) - 2, 2**exponent + 3, (rows, 4))
+            for end in ends[:2]
+        ]
+        sums = torch.cat([*near, torch.zeros(1, 4)]).float()
+        whole = requantized(sums, factor)
+        stopped = ((whole < ends.low) & (estimator != "plain" or ends.rectifies)) | (
+            (whole > ends.high) & (estimator != "plain" or bool(ends.caps))
+        )
+        assert bool(stopped.any() == (estimator != "plain" or ends.rectifies))
+        for held in (ends, as_tensors(ends)):
+            for dtype in (torch.float32, torch.float64):
+                for any_sum in (False, True):
+                    got = gradient(
+                        lambda v, d=dtype, a=any_sum, h=held, f=factor: S.rescale_and_hold(
+                            v.to(d) * 1, rescaling(f), h, estimator, any_sum=a
+                        ),
+                        sums,
+                    )
+                    assert torch.equal(got == 0, stopped)
+
+
 def test_sums_in_parts_that_are_a_view() -> None:
     """As those of a convolution along one axis, which is computed as an image's."""
     torch.manual_seed(0)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from qtorch.network.mode import Mode
 from qtorch.network.quantizer import Quantizer
+from qtorch.numbers.functional import whole_steps
+from qtorch.numbers.straight_through import replace_value
 
 __all__ = ["Rounded", "ToReals", "ToSteps"]
 
@@ -49,6 +51,13 @@ class Rounded(_Conversion):
     """Steps that dropout, which only multiplies, has left between whole ones."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` on the grid again."""
+        """``x`` on the grid again; the gradient is dropout's own.
+
+        What it makes larger may end beyond the grid, half of all codes with a probability of one half. None of that
+        saturates on the device, so that all of it is to be learned from.
+        """
         quantizer = self.quantizer
-        return quantizer.rounded(x) if quantizer.mode is Mode.QUANTIZED and self.training else x
+        if quantizer.mode is not Mode.QUANTIZED or not self.training:
+            return x
+        ends = quantizer.ends()
+        return replace_value(x, whole_steps(x.detach()).clamp_(ends.low, ends.high))

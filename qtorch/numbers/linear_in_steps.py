@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qtorch.numbers.functional import whole_steps_straight_
+from qtorch.numbers.rescaling import on_grid
 from qtorch.numbers.straight_through import Ends
 
 __all__ = ["SharedFigures", "linear_in_steps"]
@@ -44,24 +45,25 @@ class _LinearInSteps(torch.autograd.Function):
         _, scale, codes, factor, nudge, ratio, per_step, (low, high, *_) = figures
         steps = whole_steps_straight_(torch.div(weight, scale))
         sums = torch.addmm(codes, x, steps.t())
+        # As rescale does it; what sums become says what has a gradient.
         whole = torch.mul(sums, factor)
-        # What was not rounded says what has a gradient.
-        sums.copy_(whole)
+        whole.add_(torch.copysign(nudge, whole))
         if low >= 0:
-            whole.add_(nudge).floor_()
+            sums.copy_(whole)
+            whole.floor_()
         else:
-            whole.add_(torch.copysign(nudge, whole)).add_(0.5).floor_()
+            sums.copy_(whole.add_(0.5).floor_())
         # Saved is nothing that the next step overwrites.
         ctx.save_for_backward(x, steps.mul_(scale) if ctx.needs_input_grad[0] else None, sums)
-        ctx.ratio, ctx.per_step, ctx.ends = ratio, per_step, (low - 0.5, high + 0.5)
+        ctx.ratio, ctx.per_step, ctx.ends = ratio, per_step, on_grid(low, high, low >= 0)
         return whole.clamp_(low, high).to(torch.float32)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, rounded, real = ctx.saved_tensors
+        x, rounded, judged = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         # What saturates has no gradient.
-        grad = torch.ops.aten.hardtanh_backward(grad, real, *ctx.ends)
+        grad = torch.ops.aten.hardtanh_backward(grad, judged, *ctx.ends)
         return (
             torch.mm(grad, rounded).mul_(ctx.ratio) if of_x else None,
             torch.mm(grad.t(), x).mul_(ctx.ratio) if of_weight else None,

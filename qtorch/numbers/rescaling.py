@@ -30,6 +30,7 @@ from qtorch.numbers.fixedpoint import power_of_two, quantize_multiplier, reduced
 __all__ = [
     "Rescaling",
     "is_exact",
+    "on_grid",
     "rescale",
     "rescale_any",
     "rescaling",
@@ -110,7 +111,13 @@ def is_exact(largest_sum: float, factor: Tensor, mantissa_bits: int) -> bool:
     return mantissa_bits == 31 and bool(factor.min() >= _ANY_SUM)
 
 
-def rescale(sums: Tensor, rescaling: Rescaling, rectified: bool = False, out: Tensor | None = None) -> Tensor:
+def rescale(
+    sums: Tensor,
+    rescaling: Rescaling,
+    rectified: bool = False,
+    out: Tensor | None = None,
+    judged: Tensor | None = None,
+) -> Tensor:
     """Whole numbers, float64, from whole ``sums`` times ``rescaling.factor``; not held between any bounds.
 
     Args:
@@ -118,17 +125,39 @@ def rescale(sums: Tensor, rescaling: Rescaling, rectified: bool = False, out: Te
         rescaling: broadcasts to ``sums``.
         rectified: negative results do not matter, since they will be held at 0 from below.
         out: where to put them; may be ``sums``.
+        judged: float32; where to put what says which results are on the grid, see :func:`on_grid`.
     """
     # Beside a factor without axes PyTorch would keep float32.
     sums = sums if rescaling.factor.dim() else sums.to(torch.float64)
-    return round_products_(torch.mul(sums, rescaling.factor, out=out), rescaling, rectified)
+    return round_products_(torch.mul(sums, rescaling.factor, out=out), rescaling, rectified, judged)
 
 
-def round_products_(products: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:
+def round_products_(
+    products: Tensor, rescaling: Rescaling, rectified: bool = False, judged: Tensor | None = None
+) -> Tensor:
     """:func:`rescale` of sums that are multiplied already; overwrites ``products``, float64."""
-    if rectified:
+    if rectified and judged is None:
         return products.add_(rescaling.offset).floor_()
-    return products.add_(torch.copysign(rescaling.inner, products)).add_(0.5).floor_()
+    # Rectified, all that is negative stays so, and is told apart by how far.
+    products.add_(torch.copysign(rescaling.offset if rectified else rescaling.inner, products))
+    if not rectified:
+        products.add_(0.5).floor_()
+    if judged is not None:
+        judged.copy_(products)
+    return products.floor_() if rectified else products
+
+
+def on_grid(low: float, high: float, rectified: bool) -> tuple[float, float]:
+    """Between which numbers, themselves left out, ``judged`` of :func:`rescale` says that the device has a code.
+
+    That is where its two roundings end on the grid, not where one would: of a factor of 0.3, say, the first rounds to
+    halves, so that -0.26 becomes -1, which is beyond the lower end of a grid that starts at 0.
+
+    Of results that are rectified, and then right from 0 up alone, ``judged`` is not rounded yet: negative ones are
+    ``p - offset``, which is -1 where the device begins to round to 0, itself included: the next float32 is the bound.
+    What lies within float32's precision of an end may be taken for the end.
+    """
+    return (-1.0 - 2.0**-23, high + 1.0) if rectified else (low - 0.5, high + 0.5)
 
 
 def rescale_any(sums: Tensor, rescaling: Rescaling, rectified: bool = False) -> Tensor:

@@ -15,7 +15,7 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from qtorch.numbers.functional import round_half_away, whole_steps
-from qtorch.numbers.rescaling import Rescaling, rescale, rescale_any
+from qtorch.numbers.rescaling import Rescaling, on_grid, rescale, rescale_any
 
 __all__ = [
     "Ends",
@@ -135,11 +135,18 @@ class _Rule(NamedTuple):
         """Whether there are numbers that gradients do not get to."""
         return bool(self.learned) or self.estimator != "plain" or ends.rectifies
 
-    def stopped(self, real: Tensor, judged: Tensor, ends: Ends) -> Tensor:
-        """Those that they do not get to: the ones that round to no step, as ``judged``, rounded or not, says."""
+    def stopped(self, real: Tensor, whole: Tensor, negative: Tensor, ends: Ends) -> Tensor:
+        """Those that they do not get to: the ones that round to no step of the grid.
+
+        Args:
+            real: before it was rounded.
+            whole: after.
+            negative: the same, where ``whole`` is not right below 0 and the grid has nothing there.
+            ends: of the grid.
+        """
         # Where a scale is learned, a fused ReLU's own gradient is taken, which ends at 0.
-        low = real <= 0 if self.learned and ends.rectifies else judged <= ends.low - 0.5
-        high = judged >= ends.high + 0.5
+        low = real <= 0 if self.learned and ends.rectifies else negative < ends.low
+        high = whole > ends.high
         if self.learned or self.estimator != "plain":
             return low | high
         return low if ends.caps is False else low | (high & ends.caps)
@@ -153,15 +160,15 @@ def _keep(
     whole: Tensor,
     held: Tensor,
     real: Tensor,
-    judged: Tensor,
+    negative: Tensor,
     factor: Tensor | None,
     rule: _Rule,
     ends: Ends,
     scale: Tensor | None,
 ) -> None:
-    """Save what :func:`_gradients` needs of numbers that were rounded and then held; ``judged`` says which were."""
+    """Save what :func:`_gradients` needs of numbers that were rounded and then held."""
     ctx.rule = rule
-    stopped = rule.stopped(real, judged, ends) if rule.stops(ends) else None
+    stopped = rule.stopped(real, whole, negative, ends) if rule.stops(ends) else None
     missed = by_scale = at_grid_s_end = None
     if rule.learned:
         assert stopped is not None
@@ -304,7 +311,9 @@ class _Rescaled(torch.autograd.Function):
             real = sums64 * factors.factor
             whole = (rescale_any if any_sum else rescale)(sums64, factors, ends.rectified)
         held = whole.clamp(ends.low, ends.high)
-        _keep(ctx, whole, held, real, real, factors.factor32, rule, ends, scale)
+        # What rounds to something below 0 is told by what is not rounded yet; see on_grid.
+        negative = real - factors.offset + 1.0 if ends.rectified else whole
+        _keep(ctx, whole, held, real, negative, factors.factor32, rule, ends, scale)
         return held.to(torch.float32)
 
     @staticmethod
@@ -323,27 +332,26 @@ class _RescaledInChunks(torch.autograd.Function):
         double = torch.empty_like(sums[:samples], dtype=torch.float64)
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
-            whole = rescale(double[: len(part)].copy_(part), factors, low >= 0, out=double[: len(part)])
+            # Overwritten behind autograd's back: what made the sums has not kept them.
+            whole = rescale(double[: len(part)].copy_(part), factors, low >= 0, out=double[: len(part)], judged=part)
             held[start : start + samples].copy_(whole.clamp_(low, high))
-            part.mul_(factors.factor32)
-        # Overwritten behind autograd's back: what made the sums has not kept them.
         ctx.save_for_backward(sums, factors.factor32)
-        ctx.ends = low - 0.5, high + 0.5
+        ctx.ends = on_grid(low, high, low >= 0)
         return held
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        real, factor = ctx.saved_tensors
-        grad = torch.ops.aten.hardtanh_backward(grad, real, *ctx.ends)
+        judged, factor = ctx.saved_tensors
+        grad = torch.ops.aten.hardtanh_backward(grad, judged, *ctx.ends)
         return grad.mul_(factor), None, None, *[None] * len(Rescaling._fields)
 
 
 def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
     """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
-    whole = rescale(sums.detach(), rescaling, ends.rectified).clamp_(ends.low, ends.high)
-    # What rounds to an end has a gradient yet.
-    held = functional.hardtanh(torch.mul(sums, rescaling.factor32), ends.low - 0.5, ends.high + 0.5)
+    judged = torch.mul(sums, rescaling.factor32)
     # Behind autograd's back, to which they remain a product between bounds.
+    whole = rescale(sums.detach(), rescaling, ends.rectified, judged=judged.detach()).clamp_(ends.low, ends.high)
+    held = functional.hardtanh(judged, *on_grid(ends.low, ends.high, ends.rectified))
     held.detach().copy_(whole)
     return held
 
