@@ -49,6 +49,10 @@ class Outputs(nn.Module):
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "dropout": (lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 3)), {}),
+    "dropout, then a curve": (
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Flatten(), nn.Tanh(), nn.Linear(6, 3)),
+        {},
+    ),
     "dropout first": (lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 6)), {}),
     "dropout last": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5)), {}),
     "two in a row": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.1), nn.Dropout(0.1), nn.Linear(6, 3)), {}),
@@ -66,7 +70,15 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
         lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.2), nn.Linear(6, 6), nn.Linear(6, 6)),
         {"layers": {"0": {"skip": True}, "2": {"skip": True}}},
     ),
+    "called, then a curve": (
+        lambda: nn.Sequential(InTraining(lambda x, training: F.dropout(x, 0.4, training).sigmoid()), nn.Linear(3, 3)),
+        {},
+    ),
     "learned": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3)), {"scales": "lsq+"}),
+    "learned, then a curve": (
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Tanh(), nn.Linear(6, 3)),
+        {"scales": "lsq+"},
+    ),
 }  # fmt: skip
 
 
@@ -83,12 +95,14 @@ def prepared(name: str) -> tuple[fx.GraphModule, Tensor]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_integer_layers_get_whole_steps_in_training(name: str) -> None:
+    """But sums of products behind dropout, which no device computes."""
     qat, x = prepared(name)
     seen = []
+    drops = "dropout" in name or name in {"two in a row", "called", "outputs", "learned"}
 
     def look(op: QuantizedOp, inputs: tuple[Tensor, ...]) -> None:
         for (role, source), steps in zip(op.sources.items(), inputs, strict=True):
-            if role in op.takes_reals:
+            if role in op.takes_reals or (drops and op.has_weight):
                 continue
             low, high = source.steps
             assert torch.equal(steps, steps.round())
@@ -99,7 +113,7 @@ def test_integer_layers_get_whole_steps_in_training(name: str) -> None:
         if isinstance(module, QuantizedOp):
             module.register_forward_pre_hook(look)
     sum(y.square().mean() for y in tensors_in(qat(x.requires_grad_()))).backward()
-    assert seen
+    assert seen or drops
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in qat.parameters())
 
 
@@ -131,7 +145,7 @@ def test_a_network_takes_and_gives_real_numbers_in_every_mode(name: str) -> None
         assert float((real - quantized).abs().max()) < 0.1 * float(real.abs().max())
 
 
-@pytest.mark.parametrize("name", ["dropout", "called", "two in a row"])
+@pytest.mark.parametrize("name", ["dropout, then a curve", "called, then a curve"])
 def test_what_dropout_leaves_is_on_the_grid_again(name: str) -> None:
     """What it leaves out is zero; what it scales up is rounded, or saturates."""
     qat, x = prepared(name)
@@ -146,7 +160,7 @@ def test_what_dropout_leaves_is_on_the_grid_again(name: str) -> None:
     assert torch.equal(steps, steps.round())
     assert float(kept.float().mean()) < 0.95 * float((before[0] != 0).float().mean())
     low, high = first.output.steps
-    share = {"dropout": 0.5, "called": 0.6, "two in a row": 0.9}[name]
+    share = {"dropout": 0.5, "called": 0.6}[name.partition(",")[0]]
     apart = steps - (before[0] / share).clamp(low, high)
     assert float(apart[kept].abs().max()) < 0.51
     # In evaluation it is nothing at all.
@@ -156,7 +170,24 @@ def test_what_dropout_leaves_is_on_the_grid_again(name: str) -> None:
     assert all(torch.equal(each, before[0]) for each in after)
 
 
-@pytest.mark.parametrize("name", ["dropout", "learned"])
+@pytest.mark.parametrize("name", ["dropout", "dropout first", "two in a row", "called", "outputs", "learned"])
+def test_what_dropout_leaves_to_sums_is_as_it_left_it(name: str) -> None:
+    """Rounded, small steps would be taken back to what they were, and the mean with them."""
+    qat, x = prepared(name)
+    last = [m for m in qat.modules() if isinstance(m, QuantizedOp) and m.has_weight][-1]
+    seen: list[Tensor] = []
+    last.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0].detach()))
+    qat(x)
+    share = {"dropout": 0.5, "dropout first": 0.8, "two in a row": 0.81, "called": 0.6, "outputs": 0.7, "learned": 0.5}
+    steps = seen[0] * share[name]
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+    assert bool((seen[0] - seen[0].round()).abs().max() > 0.05) or share[name] == 0.5
+    seen.clear()
+    qat.eval()(x)
+    assert torch.equal(seen[0], seen[0].round())
+
+
+@pytest.mark.parametrize("name", ["dropout, then a curve", "learned, then a curve"])
 def test_what_dropout_scales_up_beyond_the_grid_is_learned_from(name: str) -> None:
     """The device, without dropout, has a code for all of it."""
     qat, _ = prepared(name)
@@ -176,7 +207,7 @@ def test_nothing_is_converted_where_nothing_has_to_be() -> None:
     assert not any(isinstance(m, ToSteps | Rounded) for m in qat.modules())
     qat, _ = prepared("outputs")
     assert sum(isinstance(m, ToReals) for m in qat.modules()) == 4
-    assert sum(isinstance(m, ToSteps | Rounded) for m in qat.modules()) == 1
+    assert not any(isinstance(m, ToSteps | Rounded) for m in qat.modules())
 
 
 # The names of modes.

@@ -39,12 +39,23 @@ class ToReals(_Conversion):
 
 
 class ToSteps(_Conversion):
-    """Real numbers to steps, for the next op, of what only training does to a tensor on its grid."""
+    """Real numbers to steps, for the next op, of what only training does to a tensor on its grid.
+
+    Args:
+        quantizer: of the tensor.
+        whole: whether the next op needs whole steps in training.
+    """
+
+    def __init__(self, quantizer: Quantizer, whole: bool = True) -> None:
+        super().__init__(quantizer)
+        self.whole = whole
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` on the grid again."""
+        """``x`` in steps, on the grid again where it has to be."""
         quantizer = self.quantizer
-        return quantizer.steps_of(x, known=True) if quantizer.mode is Mode.QUANTIZED else x
+        if quantizer.mode is not Mode.QUANTIZED:
+            return x
+        return quantizer.steps_of(x, known=True) if self.whole or not self.training else x / quantizer.scale
 
 
 class Rounded(_Conversion):

@@ -22,13 +22,31 @@ def put_conversions(network: fx.GraphModule) -> None:
             for source in node.all_input_nodes:
                 node.replace_input_with(source, _real(network, source, node, real_of))
         elif changes_in_training(network, node) and not left_real(network, node):
-            quantizer = _quantizer_of(network, node.all_input_nodes[0])
-            if multiplies_in_training(network, node):
+            quantizer, whole = _quantizer_of(network, node.all_input_nodes[0]), not _is_only_summed(network, node)
+            if not multiplies_in_training(network, node):
+                for source in node.all_input_nodes:
+                    node.replace_input_with(source, _real(network, source, node, real_of))
+                _insert(network, ToSteps(quantizer, whole), node, after=node)
+            elif whole:
                 _insert(network, Rounded(quantizer), node, after=node)
-                continue
-            for source in node.all_input_nodes:
-                node.replace_input_with(source, _real(network, source, node, real_of))
-            _insert(network, ToSteps(quantizer), node, after=node)
+
+
+def _is_only_summed(network: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether nothing but sums of products is made of a tensor, which need no whole steps.
+
+    No device computes what only training does. Rounded, small steps would be taken back to what they were, and with
+    them the mean that dropout keeps.
+    """
+    return all(_only_sums(network, user) for user in node.users)
+
+
+def _only_sums(network: fx.GraphModule, reader: fx.Node) -> bool:
+    op = network.get_submodule(str(reader.target)) if reader.op == "call_module" else None
+    if not isinstance(op, QuantizedOp):
+        return multiplies_in_training(network, reader) and _is_only_summed(network, reader)
+    if op.config.skip:
+        return False
+    return _is_only_summed(network, reader) if op.row.selects else op.has_weight
 
 
 def _real(network: fx.GraphModule, source: fx.Node, reader: fx.Node, real_of: dict[fx.Node, fx.Node]) -> fx.Node:
