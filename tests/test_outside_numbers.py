@@ -19,8 +19,9 @@ from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 from qtorch.numbers.functional import quantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import rescaling
-from qtorch.numbers.straight_through import Ends, rescale_and_hold, round_and_hold
+from qtorch.numbers.straight_through import Ends, round_and_hold
 from tests.device_cases import quantized_step, started
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -28,8 +28,9 @@ from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import BadInput
+from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import rescaling
-from qtorch.numbers.straight_through import Ends, rescale_and_hold
+from qtorch.numbers.straight_through import Ends
 from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
 from tests.test_random_networks import CONFIGURATIONS

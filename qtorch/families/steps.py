@@ -23,7 +23,7 @@ def rescaling_by(multiplier: Multiplier) -> Rescaling:
     mantissa, shift = multiplier
     inner = power_of_two(shift - 1) * (shift < 0)
     factor = mantissa.to(torch.float64) * power_of_two(shift - 31)
-    return Rescaling(factor, inner, inner + 0.5, factor.to(torch.float32))
+    return Rescaling(factor, inner, factor.to(torch.float32))
 
 
 def rounded_products(steps: Tensor, rescaling: Rescaling, left: int = 0) -> Tensor:

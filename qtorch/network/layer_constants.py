@@ -35,6 +35,7 @@ from qtorch.numbers.functional import (
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.straight_through import Ends, round_and_hold
+from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.row.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
 from qtorch.row.row import Row
 from qtorch.surroundings import require_float32, require_no_nan, without_values
@@ -77,6 +78,7 @@ class LayerConstants:
     Attributes:
         weight_grid: of the weight, where there is one that sums of products are made with; else ``None``.
         trained_as_they_are: whether all constants are parameters, and nothing is folded into them.
+        figures: what the sums of the step that is being computed are made with, where the network worked it out.
         normalized_by_batch: whether the batch norm has normalized by a batch in quantized training.
     """
 
@@ -94,6 +96,7 @@ class LayerConstants:
         self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
         self.sources, self.output, self.norm, self.front = sources, output, norm, front
         self.normalized_by_batch = False
+        self.figures: LinearFigures | SumFigures | None = None
         bare = norm is None and front is None
         self.trained_as_they_are = bare and all(role in holder._parameters for role in roles)
         self.weight_grid: WeightGrid | None = None
@@ -108,7 +111,7 @@ class LayerConstants:
         if holder is self.holder:
             return self
         constants = copy.copy(self)
-        constants.holder = holder
+        constants.holder, constants.figures = holder, None
         return constants
 
     # What is trained, and what float arithmetic takes.

@@ -1,4 +1,4 @@
-"""The layers of a network that make sums of products: before a call, their figures are worked out side by side."""
+"""What is worked out for a whole network before it is called: learned scales, and figures of sums of products."""
 
 from __future__ import annotations
 
@@ -8,34 +8,72 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
+from qtorch.network.learned_scale import ScaleNow
 from qtorch.network.quantized_op import QuantizedOp
-from qtorch.network.routes import sums_route
-from qtorch.network.sum_constants import Together
+from qtorch.network.quantizer import Quantizer
+from qtorch.network.read_once import ReadOnce
+from qtorch.network.sums_together import Together
+from qtorch.numbers.functional import exponential
 from qtorch.surroundings import without_values
 
 __all__ = ["NetworkSums"]
 
 
 class NetworkSums:
-    """Those of one network.
+    """What of one network is worked out side by side.
 
     Args:
         network: of :class:`qtorch.network.quantized_op.QuantizedOp`.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._ops = tuple(op for op in network.modules() if isinstance(op, QuantizedOp) and op.has_weight)
-        self._together = Together(())
+        modules = list(network.modules())
+        self._ops = tuple(op for op in modules if isinstance(op, QuantizedOp) and op.has_weight)
+        grids = [(op, op.constants.weight_grid) for op in self._ops if op.constants.learned_scale is not None]
+        self._weights = [(op, grid) for op, grid in grids if grid is not None]
+        self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
+        self._together, self._read = Together(()), ReadOnce()
 
-    def work_out(self, inputs: Iterable[Tensor]) -> list[QuantizedOp]:
-        """Give the layers their figures for one call with ``inputs``, if it is one of training on a CPU; which have."""
+    def give(self, inputs: Iterable[Tensor]) -> None:
+        """Give quantizers and layers what they need in one call with ``inputs``, in training; figures on a CPU only."""
         if not torch.is_grad_enabled() or is_compiling() or any(without_values(each) for each in inputs):
-            return []
-        layers = [op for op in self._ops if op.route is sums_route and Together.takes(op)]
+            return
+        if self._quantizers or self._weights:
+            self._give_scales()
+        layers = [op for op in self._ops if op.sums_together and Together.takes_now(op)]
         if not layers:
-            return []
+            return
         if self._together.layers != tuple(layers):
             self._together = Together(layers)
         for op, figures in zip(layers, self._together.compute(), strict=True):
-            op.figures = figures
-        return layers
+            op.constants.figures = figures
+
+    def take_back(self) -> None:
+        """What was given, when the call is over: until the next one, any code may write to parameters."""
+        for op in self._together.layers:
+            op.constants.figures = None
+        for quantizer in self._quantizers:
+            quantizer.learned_scale.now = None
+        for _, grid in self._weights:
+            grid.learned_now = None
+
+    @torch.no_grad()
+    def _give_scales(self) -> None:
+        logarithms = [each.log_scale for each in self._quantizers]
+        of_weights = [op.log_weight_scale for op, _ in self._weights]
+        if len({(each.dtype, each.device) for each in (*logarithms, *of_weights)}) > 1:
+            return
+        wanted = exponential(torch.cat([each.flatten() for each in (*logarithms, *of_weights)]))
+        count = len(logarithms)
+        if count:
+            smallest = tuple(each.smallest for each in self._quantizers)
+            scales = torch.maximum(wanted[:count], self._read(smallest, "all", lambda: torch.stack(smallest)))
+            free = scales == wanted[:count]
+            # Nothing is read from another device.
+            numbers = scales.tolist() if scales.is_cpu else [None] * count
+            each_free = free.tolist() if scales.is_cpu else free.unbind()
+            for quantizer, *now in zip(self._quantizers, scales.unbind(), each_free, numbers, strict=True):
+                quantizer.learned_scale.now = ScaleNow(*now)
+        parts = wanted[count:].split([each.numel() for each in of_weights])
+        for (_, grid), part, logarithm in zip(self._weights, parts, of_weights, strict=True):
+            grid.learned_now = part.view(logarithm.shape)

@@ -131,12 +131,11 @@ class QuantizedNetwork(CapturedNetwork):
 
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the float network returns them, of its input tensors."""
-        layers = self._sums.work_out(tensors)
+        self._sums.give(tensors)
         try:
             return super().called(tensors)
         finally:
-            for op in layers:
-                op.figures = None
+            self._sums.take_back()
 
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""

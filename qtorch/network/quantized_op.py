@@ -16,9 +16,9 @@ from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
-from qtorch.network.routes import float_op, route_of
+from qtorch.network.routes import float_op, route_of, sums_route
+from qtorch.network.sums_together import Together
 from qtorch.network.weight_grid import learns_scale
-from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, tables_of
@@ -54,6 +54,7 @@ class QuantizedOp(nn.Module):
             of this module, ``log_weight_scale`` among them where the weight's scale is learned.
         rounds_output: of a layer left in float32, whether its result is brought onto a grid; not if only other such
             layers read it.
+        sums_together: whether its sums' figures are worked out with those of others.
         takes_reals: of such a layer, which inputs are on no grid either, by role.
     """
 
@@ -92,7 +93,6 @@ class QuantizedOp(nn.Module):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
         self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
-        self.figures: SharedFigures | None = None
         flat = row.name == "fully_connected" and not attrs["keep_num_dims"]
         self.is_linear = flat and output.config.gradient == "clipped"
         self._read = ReadOnce()
@@ -122,6 +122,7 @@ class QuantizedOp(nn.Module):
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
         self.route = route_of(self, self._mode)
+        self.sums_together = self.route is sums_route and Together.takes(self)
 
     @property
     def mode(self) -> Mode:
@@ -233,7 +234,7 @@ class QuantizedOp(nn.Module):
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
         # Tensors of a copy count their changes anew.
-        self._read, self.figures = ReadOnce(), None
+        self._read = ReadOnce()
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

@@ -13,21 +13,15 @@ from torch.compiler import is_compiling
 
 from qtorch.config import LayerConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
+from qtorch.network.learned_scale import LearnedScale
 from qtorch.network.mode import Mode
 from qtorch.network.read_once import ReadOnce
-from qtorch.numbers.functional import dequantize, exponential, logarithm, range_to_grid
+from qtorch.numbers.functional import dequantize, logarithm, range_to_grid
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import Rescaling
-from qtorch.numbers.straight_through import (
-    Ends,
-    Learned,
-    lsq_gradient_scale,
-    normalized_and_held,
-    rescale_and_hold,
-    round_and_hold,
-    scale_gradient,
-)
+from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, normalized_and_held, round_and_hold
 from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
 from qtorch.row.fused_activation import activate, step_ends
@@ -102,7 +96,7 @@ class Quantizer(nn.Module):
             self.log_scale = nn.Parameter(torch.zeros((), dtype=torch.float32))
         if self.learned == "lsq+" and not rectified and self.dtype == "int8":
             self.zero_share = nn.Parameter(torch.zeros((), dtype=torch.float32))
-        self._read = ReadOnce()
+        self._read, self.learned_scale = ReadOnce(), LearnedScale()
         #: Of a network on the meta device: what it had before, if it was calibrated.
         self._left_behind: QParams | None = None
 
@@ -145,7 +139,7 @@ class Quantizer(nn.Module):
         if self.learned == "measured" or not self.calibrated:
             # Of a grid that follows, autograd keeps what it was when it was used.
             return self.measured.clone() if self.observing else self.measured
-        return exponential(self.log_scale.detach()).clamp_min(self.smallest)
+        return self.learned_scale.of(self.log_scale, self.smallest).scale
 
     @property
     def grid(self) -> Grid:
@@ -243,7 +237,10 @@ class Quantizer(nn.Module):
     @property
     def step(self) -> float:
         """The scale as a Python number; read from its tensor only when that was written to."""
-        return self._read_scale() if self.learned != "measured" else self._read_once("step", self._read_scale)
+        if self.learned == "measured":
+            return self._read_once("step", self._read_scale)
+        now = self.learned_scale.now
+        return self._read_scale() if now is None or now.number is None else now.number
 
     def _read_scale(self) -> float:
         with unset_fake_temporarily():
@@ -264,8 +261,7 @@ class Quantizer(nn.Module):
 
     def _read_once(self, name: str, read: Callable[[], Value]) -> Value:
         """A number of the measured grid; read from its device only when that was written to."""
-        with unset_fake_temporarily():
-            return self._read((self.measured, self.zero_point), name, read)
+        return self._read((self.measured, self.zero_point), name, read)
 
     def forward(self, x: Tensor) -> Tensor:
         """Real numbers as they are (FLOAT, CALIBRATE), or in steps of the grid (QUANTIZED); same shape.
@@ -315,7 +311,8 @@ class Quantizer(nn.Module):
         if self.follows and not known:
             self.follow(real)
         steps = torch.div(real, self.scale)
-        return round_and_hold(steps, self.ends(activation), self.config.gradient, self._learned(real), even=even)
+        ends, learned = self.ends(activation), self._learned(real)
+        return round_and_hold(steps, ends, self.config.gradient, learned, even=even, overwrite=True)
 
     def steps_of_normalized(self, real: Tensor, activation: str) -> Tensor:
         """Real numbers that a batch norm computed from its batch, in steps; no device computes them.
@@ -360,12 +357,11 @@ class Quantizer(nn.Module):
         if self.learned == "measured":
             return None
         require_float32(self._parameters.items(), "learned-scale")
-        scale, zero = exponential(self.log_scale).clamp_min(self.smallest), None
+        # None where the smallest scale that there may be has taken its place.
+        share = self.learned_scale.of(self.log_scale, self.smallest).free
         if self.learned != "pact":
-            factor = lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self._highest_step)
-            scale = scale_gradient(scale, factor)
-            zero = scale_gradient(self.zero_share * 256, factor) if self._learns_zero else None
-        return Learned(self.learned, scale, zero)
+            share = share * lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self._highest_step)
+        return Learned(self.learned, self.log_scale, share, self.zero_share if self._learns_zero else None)
 
     @property
     def _highest_step(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_not
 from typing import Any, TypeVar
 
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 __all__ = ["ReadOnce"]
 
@@ -23,11 +25,11 @@ class ReadOnce:
     def __call__(self, tensors: tuple[Tensor, ...], name: str, read: Callable[[], Value]) -> Value:
         """What ``read`` gives, called only if it was not since a tensor has changed."""
         versions = tuple([each._version for each in tensors])
-        same = versions == self._versions and all(a is b for a, b in zip(tensors, self._tensors, strict=True))
-        if not same:
+        if versions != self._versions or any(map(is_not, tensors, self._tensors)):
             self._tensors, self._versions, self._values = tensors, versions, {}
         if name not in self._values:
-            self._values[name] = read()
+            with unset_fake_temporarily():
+                self._values[name] = read()
         value: Value = self._values[name]
         return value
 

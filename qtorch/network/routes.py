@@ -27,8 +27,9 @@ from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_consta
 from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
-from qtorch.numbers.linear_in_steps import SharedFigures, linear_in_steps
+from qtorch.numbers.linear_in_steps import linear_in_steps
 from qtorch.numbers.straight_through import replace_value
+from qtorch.numbers.sum_figures import LinearFigures
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, looked_up
@@ -54,9 +55,7 @@ class Layer(Protocol):
     rounds_output: bool
     takes_reals: frozenset[str]
     training: bool
-    #: What sums of products are made with in this step, where the network has worked it out.
-    figures: SharedFigures | None
-    #: Whether the op is nothing but a matrix product whose rounding has the usual gradient.
+    #: See :class:`qtorch.network.sum_constants.SumLayer`.
     is_linear: bool
 
     def tables(self) -> StepTables:
@@ -142,12 +141,12 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
     """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
-    figures, activation, output = layer.figures, layer.attrs["activation"], layer.output
+    figures, activation, output = layer.constants.figures, layer.attrs["activation"], layer.output
     if figures is None:
         layer.constants.require_float32()
         _require_numbers(layer)
         made = sum_constants(layer, x)
-    elif layer.is_linear:
+    elif isinstance(figures, LinearFigures):
         folded = layer.constants.folded()
         return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
     else:

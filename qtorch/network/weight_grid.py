@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from qtorch.numbers.functional import (
     whole_steps_straight_,
     with_room_for_bias,
 )
-from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, round_and_hold, scale_gradient
+from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, round_and_hold
 from qtorch.ranges.observers import make_observer
 from qtorch.surroundings import moved
 
@@ -46,6 +47,7 @@ class WeightGrid:
         step: float32 ``[C]`` or ``[]``: a scale that nothing moves any more, where one was pinned; else 0.
         follows: whether the configuration lets the scale be the weight's largest magnitude's.
         pinned: whether another scale was put in its place; read from ``step`` only when that is written to.
+        learned_now: a learned scale while a network is called, which works out all side by side; else ``None``.
         highest: the highest code, float32 ``[]``, where the weight is.
     """
 
@@ -56,6 +58,7 @@ class WeightGrid:
         self.shape = () if axis is None else (channels,)
         self.clip, self.step = (torch.full(self.shape, value, dtype=torch.float32) for value in (1.0, 0.0))
         self.pinned = False
+        self.learned_now: Tensor | None = None
         # A tensor, and where the weight is: a GPU divides by a number of the host by multiplying with its reciprocal.
         self.highest = torch.tensor(float(self.limit), dtype=torch.float32)
 
@@ -79,16 +82,17 @@ class WeightGrid:
         """
         if self.covering:
             return with_room_for_bias(self.covering_scale(weight), bias, source)
-        wanted = self.covering_scale(weight) * self.clip if learned is None else exponential(learned.detach())
+        wanted = self.covering_scale(weight) * self.clip if learned is None else self.wanted(learned)
         return with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source)
 
-    def steps(self, weight: Tensor, scale: Tensor, learned: Tensor | None) -> Tensor:
+    def steps(self, weight: Tensor, scale: Tensor, learned: Tensor | None, *, taken: bool = False) -> Tensor:
         """A weight in whole steps of its scale, float32, half to even; with gradients.
 
         Args:
             weight: float32.
             scale: from :meth:`scale`.
             learned: see the class; it gets a gradient, unless another scale was pinned.
+            taken: whether ``scale`` is known to be the learned one.
         """
         real = torch.div(weight, along(scale, self.axis, weight.dim()))
         if self.covering:
@@ -97,10 +101,14 @@ class WeightGrid:
         grid = None
         if learned is not None and not self.pinned:
             factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)
-            trained = scale_gradient(exponential(learned), factor)
-            # torch.maximum would give each of two equal ones half of the gradient.
-            grid = Learned("lsq", torch.where(trained < scale, scale, trained), None, self.axis)
+            # None where a large bias has widened the scale.
+            share: Any = factor if taken else (self.wanted(learned) >= scale) * factor
+            grid = Learned("lsq", learned, share, None, self.axis)
         return round_and_hold(real, Ends(-self.limit, self.limit), learned=grid, even=True)
+
+    def wanted(self, learned: Tensor) -> Tensor:
+        """What ``learned`` says, before a large bias widens it."""
+        return exponential(learned.detach()) if self.learned_now is None else self.learned_now
 
     @torch.no_grad()
     def settle(self, weight: Tensor, learned: Tensor | None) -> None:

@@ -7,27 +7,28 @@ steps of its grid a value lies from zero, which is code less zero point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
-from torch.nn import functional
 
-from qtorch.numbers.functional import round_half_away, whole_steps
-from qtorch.numbers.rescaling import Rescaling, on_grid, rescale, rescale_any
+from qtorch.numbers.functional import round_half_away, round_half_away_, whole_steps, whole_steps_
 
 __all__ = [
     "Ends",
     "Estimator",
     "Learned",
+    "Rule",
+    "gradients",
+    "hardtanh_backward",
+    "in_one_piece",
     "lsq_gradient_scale",
     "normalized_and_held",
+    "of_grid_in_one_piece",
     "replace_value",
-    "rescale_and_hold",
     "round_and_hold",
     "round_ste",
-    "scale_gradient",
 ]
 
 #: Which gradient :func:`round_and_hold` has.
@@ -36,8 +37,8 @@ Estimator = Literal["clipped", "plain", "ewgs"]
 #: How strongly EWGS scales gradients; the paper's value where none is derived from the Hessian.
 EWGS_DELTA = 1e-3
 
-#: Elements that are rescaled at a time: what float64 makes of them stays in a processor's cache.
-_CHUNK = 2**15
+#: The overload itself: looking for it at every call takes as long as the call on few numbers.
+hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 
 
 class Ends(NamedTuple):
@@ -54,48 +55,39 @@ class Ends(NamedTuple):
     caps: Any = False
 
     @property
-    def rectified(self) -> bool:
-        """Whether nothing below 0 is on the grid; of ends that are tensors only what a fused activation says."""
-        return self.rectifies if isinstance(self.low, Tensor) else self.low >= 0
-
-    @property
     def moving(self) -> bool:
         """Whether they are tensors, whose numbers are not read."""
         return isinstance(self.low, Tensor)
 
+    @property
+    def tensors(self) -> list[Tensor | None]:
+        """For each of the four, the tensor that it is; ``None`` for a number. What autograd has to save."""
+        return [each if isinstance(each, Tensor) else None for each in self]
+
+    def with_tensors(self, tensors: Sequence[Tensor | None]) -> Ends:
+        """The same with :attr:`tensors` as they were saved."""
+        low, high, rectifies, caps = [a if b is None else b for a, b in zip(self, tensors, strict=True)]
+        return Ends(low, high, bool(rectifies), caps)
+
 
 class Learned(NamedTuple):
-    """What of a grid is learned: the scale, float32 ``[]`` or ``[C]``; the zero point as a real number, float32 ``[]``.
+    """What of a grid is learned.
 
-    ``kind`` is ``"lsq"``, ``"lsq+"`` or ``"pact"``.
+    ``kind`` is ``"lsq"``, ``"lsq+"`` or ``"pact"``; ``log_scale`` the scale's natural logarithm, float32 ``[]``, or
+    ``[C]`` along ``axis``; ``zero_share`` the zero point in units of 256 codes, float32 ``[]``. Their gradients are
+    multiplied by ``share``, a number or float32 of the shape of ``log_scale``: 0 where the grid has another scale.
     """
 
     kind: str
-    scale: Tensor
-    zero: Tensor | None = None
+    log_scale: Tensor
+    share: Any = 1.0
+    zero_share: Tensor | None = None
     axis: int | None = None
 
 
 def round_ste(x: Tensor) -> Tensor:
     """Round half away from zero; the gradient passes straight through (Bengio et al. 2013, arXiv:1308.3432)."""
     return replace_value(x, round_half_away(x.detach()))
-
-
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.factor, None
-
-
-def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """``x``, with a gradient that is multiplied by ``factor`` (Esser et al. 2020, arXiv:1902.08153)."""
-    y: Tensor = _ScaleGradient.apply(x, factor)
-    return y
 
 
 def replace_value(x: Tensor, value: Tensor) -> Tensor:
@@ -117,7 +109,7 @@ def lsq_gradient_scale(elements: int, high: float) -> float:
     return float(max(elements, 1) * max(high, 1)) ** -0.5
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """Which gradient numbers that are rounded and held have."""
 
     estimator: Estimator
@@ -135,101 +127,134 @@ class _Rule(NamedTuple):
         """Whether there are numbers that gradients do not get to."""
         return bool(self.learned) or self.estimator != "plain" or ends.rectifies
 
-    def stopped(self, real: Tensor, whole: Tensor, negative: Tensor, ends: Ends) -> Tensor:
-        """Those that they do not get to: the ones that round to no step of the grid.
-
-        Args:
-            real: before it was rounded.
-            whole: after.
-            negative: the same, where ``whole`` is not right below 0 and the grid has nothing there.
-            ends: of the grid.
-        """
+    def stopped(self, real: Tensor, whole: Tensor, ends: Ends) -> Tensor:
+        """Those that they do not get to: the ones that round to no step of the grid."""
         # Where a scale is learned, a fused ReLU's own gradient is taken, which ends at 0.
-        low = real <= 0 if self.learned and ends.rectifies else negative < ends.low
+        low = real <= 0 if self.learned and ends.rectifies else whole < ends.low
         high = whole > ends.high
         if self.learned or self.estimator != "plain":
             return low | high
         return low if ends.caps is False else low | (high & ends.caps)
 
 
-_CLIPPED = _Rule("clipped")
+def in_one_piece(rule: Rule, zero: bool, ends: Ends) -> bool:
+    """Whether :func:`of_grid_in_one_piece` is right: beyond ends that are numbers, the scale's gradient is the end, or
+    the end is 0; and the zero point's, if ``zero`` says that it is learned, is that of the number."""
+    if not rule.learned or ends.moving or ends.caps is not False:
+        return False
+    if ends.rectifies and zero:
+        return False
+    return rule.learned != "pact" or bool(ends.low >= 0)
 
 
-def _keep(
-    ctx: Any,
-    whole: Tensor,
-    held: Tensor,
-    real: Tensor,
-    negative: Tensor,
-    factor: Tensor | None,
-    rule: _Rule,
-    ends: Ends,
-    scale: Tensor | None,
-) -> None:
-    """Save what :func:`_gradients` needs of numbers that were rounded and then held."""
-    ctx.rule = rule
-    stopped = rule.stopped(real, whole, negative, ends) if rule.stops(ends) else None
-    missed = by_scale = at_grid_s_end = None
+def of_grid_in_one_piece(
+    ctx: Any, grad: Tensor, inside: Tensor, real: Tensor, held: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the scale and of the zero point, in as few passes as there can be.
+
+    Args:
+        ctx: see :func:`gradients`.
+        grad: of what was held.
+        inside: the same, 0 where the number saturates.
+        real: before it was rounded; where it saturates, any number.
+        held: after it was held.
+    """
+    of_scale = of_zero = None
+    if ctx.needs_input_grad[1]:
+        # The rounding error where nothing saturates, which PACT leaves out, else the end.
+        less = held if ctx.rule.learned == "pact" else real
+        by_scale = torch.mul(grad, held).addcmul_(inside, less, value=-1)
+        of_scale = _reduced(by_scale, ctx.sizes, ctx.rule.axis) * ctx.share
+    if ctx.needs_input_grad[2]:
+        of_zero = torch.sub(grad, inside).sum() * (-256 * ctx.share)
+    return of_scale, of_zero
+
+
+def gradients(
+    ctx: Any, grad: Tensor, real: Tensor, whole: Tensor, ends: Ends
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Of numbers that were rounded and then held between ``ends``, of the scale and of the zero point.
+
+    Args:
+        ctx: with ``rule``, the sizes ``log_scale``'s gradient has, and ``share`` of it.
+        grad: of what was held.
+        whole: rounded, and not held yet.
+        real: before that.
+        judged: which numbers get no gradient; see :meth:`Rule.stopped`.
+        ends: see above.
+    """
+    rule = ctx.rule
+    if in_one_piece(rule, ctx.needs_input_grad[2], ends):
+        inside = hardtanh_backward(grad, whole, ends.low - 0.5, ends.high + 0.5)
+        if ends.rectifies:
+            # A fused ReLU's own gradient, which ends at 0.
+            inside = torch.ops.aten.threshold_backward.default(inside, real, 0.0)
+        return inside, *of_grid_in_one_piece(ctx, grad, inside, real, whole.clamp(ends.low, ends.high))
+    of_scale = of_zero = None
+    stopped = rule.stopped(real, whole, ends) if rule.stops(ends) else None
     if rule.learned:
         assert stopped is not None
         # Where nothing saturates, the scale's gradient is the rounding error, else the grid's end.
         # PACT leaves the rounding error out and has no gradient at the lower end, which is zero.
-        pact = rule.learned == "pact"
+        pact, held = rule.learned == "pact", whole.clamp(ends.low, ends.high)
         at_grid_s_end = stopped
         if ends.rectifies:
             at_grid_s_end = torch.gt(whole, ends.high) & (not ends.caps if isinstance(ends.caps, bool) else ~ends.caps)
-        end = torch.where(at_grid_s_end, held.clamp_min(0) if pact else held, 0)
-        by_scale = torch.where(stopped, end, 0 if pact else held - real).to(torch.float32)
+        if ctx.needs_input_grad[1]:
+            end = torch.where(at_grid_s_end, held.clamp_min(0) if pact else held, 0)
+            by_scale = torch.where(stopped, end, 0 if pact else held - real)
+            of_scale = _reduced(grad * by_scale, ctx.sizes, rule.axis) * ctx.share
+        if ctx.needs_input_grad[2]:
+            of_zero = (grad * at_grid_s_end).sum() * (-256 * ctx.share)
     elif rule.estimator == "ewgs":
-        missed = (real - whole).to(torch.float32)
-    ctx.save_for_backward(stopped, missed, by_scale, at_grid_s_end, factor, scale)
+        grad = grad * (1 + EWGS_DELTA * torch.sign(grad) * (real - whole))
+    return grad if stopped is None else grad.masked_fill(stopped, 0.0), of_scale, of_zero
 
 
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Of what was rounded, of the scale and of the zero point."""
-    stopped, missed, by_scale, at_grid_s_end, factor, scale = ctx.saved_tensors
-    of_scale = of_zero = None
-    if by_scale is not None and ctx.needs_input_grad[1]:
-        of_scale = _reduced(grad * by_scale, scale, ctx.rule.axis) / scale
-    if ctx.needs_input_grad[2]:
-        of_zero = -(grad * at_grid_s_end).sum()
-    if missed is not None:
-        grad = grad * (1 + EWGS_DELTA * torch.sign(grad) * missed)
-    if stopped is not None:
-        grad = grad.masked_fill(stopped, 0.0)
-    if factor is not None:
-        grad = grad * factor
-    return grad, of_scale, of_zero
-
-
-def _reduced(values: Tensor, like: Tensor, axis: int | None) -> Tensor:
-    if like.dim() == 0 or axis is None:
-        return values.sum().reshape(like.shape)
+def _reduced(values: Tensor, sizes: torch.Size, axis: int | None) -> Tensor:
+    if not sizes or axis is None:
+        return values.sum().reshape(sizes)
     return values.movedim(axis, 0).flatten(1).sum(1)
 
 
 class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, real: Tensor, scale: Tensor | None, zero: Tensor | None, rule: _Rule, even: bool, *ends: Any
+        ctx: Any,
+        real: Tensor,
+        log_scale: Tensor | None,
+        zero: Tensor | None,
+        share: Any,
+        rule: Rule,
+        even: bool,
+        *ends: Any,
     ) -> Tensor:
-        whole = whole_steps(real) if even else round_half_away(real)
-        held = whole.clamp(ends[0], ends[1])
-        _keep(ctx, whole, held, real, whole, None, rule, Ends(*ends), scale)
-        return held
+        whole = (whole_steps if even else round_half_away)(real)
+        ctx.rule, ctx.share, ctx.sizes, ctx.even = rule, share, None if log_scale is None else log_scale.shape, even
+        ctx.ends = Ends(*ends)
+        ctx.save_for_backward(real, *ctx.ends.tensors)
+        return whole.clamp_(ends[0], ends[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), *[None] * 6
+        real, *ends = ctx.saved_tensors
+        whole = (whole_steps if ctx.even else round_half_away)(real)
+        return *gradients(ctx, grad, real, whole, ctx.ends.with_tensors(ends)), *[None] * 7
 
 
 def round_and_hold(
-    real: Tensor, ends: Ends, estimator: Estimator = "clipped", learned: Learned | None = None, *, even: bool = False
+    real: Tensor,
+    ends: Ends,
+    estimator: Estimator = "clipped",
+    learned: Learned | None = None,
+    *,
+    even: bool = False,
+    overwrite: bool = False,
 ) -> Tensor:
     """Numbers in steps, rounded to whole ones and held between ``ends``; float32.
 
     With ``v`` a number, ``y = clamp(round(v), low, high)``. ``y`` is in steps of a scale; the gradient of that scale is
-    the one that it has through all that ``scale * y`` goes into:
+    the one that it has through all that ``scale * y`` goes into, and of its logarithm so many times that:
 
     ====================  ============  ======================  =================
     where                 of v          of scale                of the zero point
@@ -248,14 +273,16 @@ def round_and_hold(
             gradient scaling, Lee et al. 2021, arXiv:2104.00903).
         learned: what of the grid is learned. PACT takes 0 instead of ``round(v) - v``, and of the ends the upper alone.
         even: ties go to even numbers, as constants' do, instead of away from zero.
+        overwrite: whether nobody else has ``real``.
 
     Source: LSQ, Esser et al. 2020 (arXiv:1902.08153), equation 3; LSQ+, Bhalgat et al. 2020 (arXiv:2004.09576), section
     3.1, with the offset as a zero point; PACT, Choi et al. 2018 (arXiv:1805.06085), section 3.
     """
     if not real.requires_grad and learned is None:
-        return (whole_steps(real) if even else round_half_away(real)).clamp_(ends.low, ends.high)
-    kind, scale, zero, axis = learned or ("", None, None, None)
-    y: Tensor = _Rounded.apply(real, scale, zero, _Rule(estimator, kind, axis), even, *ends)
+        whole = real if overwrite else real.clone()
+        return (whole_steps_ if even else round_half_away_)(whole).clamp_(ends.low, ends.high)
+    kind, log_scale, share, zero, axis = learned or ("", None, 0.0, None, None)
+    y: Tensor = _Rounded.apply(real, log_scale, zero, share, Rule(estimator, kind, axis), even, *ends)
     return y
 
 
@@ -274,7 +301,7 @@ class _Normalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         whole, scale = ctx.saved_tensors
-        grad = torch.ops.aten.hardtanh_backward(grad, whole.to(torch.float32), *ctx.ends)
+        grad = hardtanh_backward(grad, whole.to(torch.float32), *ctx.ends)
         return grad if scale is None else grad.div_(scale), *[None] * 4
 
 
@@ -288,101 +315,4 @@ def normalized_and_held(real: Tensor, scale: Tensor | None, ends: Ends, *, overw
         overwrite: whether nobody else has ``real``.
     """
     y: Tensor = _Normalized.apply(real, scale, ends.low, ends.high, overwrite)
-    return y
-
-
-class _Rescaled(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        sums: Tensor,
-        scale: Tensor | None,
-        zero: Tensor | None,
-        rule: _Rule,
-        any_sum: bool,
-        *figures: Any,
-    ) -> Tensor:
-        count = len(Rescaling._fields)
-        factors, ends = Rescaling(*figures[:count]), Ends(*figures[count:])
-        if not any_sum and not rule.needs_real and sums.dtype is torch.float32:
-            whole, real = rescale(sums, factors, ends.rectified), sums * factors.factor32
-        else:
-            sums64 = sums.to(torch.float64)
-            real = sums64 * factors.factor
-            whole = (rescale_any if any_sum else rescale)(sums64, factors, ends.rectified)
-        held = whole.clamp(ends.low, ends.high)
-        # What rounds to something below 0 is told by what is not rounded yet; see on_grid.
-        negative = real - factors.offset + 1.0 if ends.rectified else whole
-        _keep(ctx, whole, held, real, negative, factors.factor32, rule, ends, scale)
-        return held.to(torch.float32)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_gradients(ctx, grad), *[None] * (2 + len(Rescaling._fields) + len(Ends._fields))
-
-
-class _RescaledInChunks(torch.autograd.Function):
-    """Of many sums: in place, as many samples at a time as a cache holds in float64, and with the clipped gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, sums: Tensor, low: float, high: float, *rescaling: Tensor) -> Tensor:
-        factors = Rescaling(*rescaling)
-        held = torch.empty_like(sums)
-        samples = max(1, _CHUNK * len(sums) // sums.numel())
-        double = torch.empty_like(sums[:samples], dtype=torch.float64)
-        for start in range(0, len(sums), samples):
-            part = sums[start : start + samples]
-            # Overwritten behind autograd's back: what made the sums has not kept them.
-            whole = rescale(double[: len(part)].copy_(part), factors, low >= 0, out=double[: len(part)], judged=part)
-            held[start : start + samples].copy_(whole.clamp_(low, high))
-        ctx.save_for_backward(sums, factors.factor32)
-        ctx.ends = on_grid(low, high, low >= 0)
-        return held
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        judged, factor = ctx.saved_tensors
-        grad = torch.ops.aten.hardtanh_backward(grad, judged, *ctx.ends)
-        return grad.mul_(factor), None, None, *[None] * len(Rescaling._fields)
-
-
-def _rescaled_by_calls(sums: Tensor, rescaling: Rescaling, ends: Ends) -> Tensor:
-    """:func:`rescale_and_hold` of few numbers, of which a call into Python in the backward pass would take longer."""
-    judged = torch.mul(sums, rescaling.factor32)
-    # Behind autograd's back, to which they remain a product between bounds.
-    whole = rescale(sums.detach(), rescaling, ends.rectified, judged=judged.detach()).clamp_(ends.low, ends.high)
-    held = functional.hardtanh(judged, *on_grid(ends.low, ends.high, ends.rectified))
-    held.detach().copy_(whole)
-    return held
-
-
-def rescale_and_hold(
-    sums: Tensor,
-    rescaling: Rescaling,
-    ends: Ends,
-    estimator: Estimator = "clipped",
-    learned: Learned | None = None,
-    *,
-    any_sum: bool = False,
-) -> Tensor:
-    """Sums of products brought onto the output's grid as the device does, in steps; gradients as
-    :func:`round_and_hold`'s, times the real factor.
-
-    Args:
-        sums: whole numbers, float32 or float64; float32 ones may be overwritten.
-        rescaling: from sums to the output's steps; broadcasts to ``sums``.
-        ends: of the output, a fused activation's included.
-        estimator: see :func:`round_and_hold`.
-        learned: likewise.
-        any_sum: whether ``sums`` may be larger than :func:`qtorch.numbers.rescaling.is_exact` allows.
-    """
-    kind, scale, zero, axis = learned or ("", None, None, None)
-    rule = _Rule(estimator, kind, axis)
-    plain = rule == _CLIPPED and not any_sum and not ends.moving and not is_compiling()
-    if plain and sums.dtype is torch.float32:
-        if sums.numel() <= _CHUNK:
-            return _rescaled_by_calls(sums, rescaling, ends)
-        held: Tensor = _RescaledInChunks.apply(sums, ends.low, ends.high, *rescaling)
-        return held
-    y: Tensor = _Rescaled.apply(sums, scale, zero, rule, any_sum, *rescaling, *ends)
     return y

@@ -19,7 +19,7 @@ from qtorch.families.steps import rescaling_by
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.numbers.straight_through import rescale_and_hold
+from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.remedies.axes import summed, variance
 from qtorch.remedies.images import adaptive_3d
 from qtorch.row.constraints import RESCALED, Free

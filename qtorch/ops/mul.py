@@ -17,8 +17,8 @@ from qtorch.families.arithmetic import binary_matches, binary_samples
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import rescaling
-from qtorch.numbers.straight_through import rescale_and_hold
 from qtorch.remedies.asked import always, same
 from qtorch.remedies.elementwise import divided, powered
 from qtorch.row.constraints import CoarserThan, Free
