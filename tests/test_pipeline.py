@@ -69,6 +69,7 @@ def test_artefacts_and_figures(fuel_out: Path) -> None:
     assert not parity["exhaustive"]
 
 
+@pytest.mark.usefixtures("all_drawn_inputs")
 def test_the_same_seed_gives_the_same_bytes(fuel_out: Path, tmp_path: Path) -> None:
     assert run_fuel("--out", tmp_path / "again") == 0
     for file in FILES - {"timings.json"}:
