@@ -6,13 +6,35 @@ The inverse root of a variance that has rounded to zero is one: its kernel gives
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 __all__ = ["defined", "finite_slopes"]
+
+
+class _Entered(torch.autograd.Function):
+    """Tensors, and a 0 whose gradient is 0, or NaN: what :class:`_Left` says of the gradients that came in."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return *[each.view_as(each) for each in tensors], tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        *own, came_in = grads
+        return tuple([each.nan_to_num(0.0, 0.0, 0.0) + came_in for each in own])
+
+
+class _Left(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, came_in: Tensor) -> Tensor:
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, grad.sum() * 0.0
 
 
 def finite_slopes(function: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor]) -> Any:
@@ -25,25 +47,9 @@ def finite_slopes(function: Callable[[Mapping[str, Tensor]], Any], tensors: Mapp
         function: of tensors by role; its result is a tensor, or a tuple of some.
         tensors: of any shapes.
     """
-    own = {role: each.view_as(each) if each.requires_grad else each for role, each in tensors.items()}
-    y = function(own)
-    # By result, 0 or NaN: the same graph may be gone through twice.
-    came_in: dict[int, Tensor] = {}
-    for number, part in enumerate(y if isinstance(y, tuple) else (y,)):
-        if part.requires_grad:
-            part.register_hook(partial(_noted, came_in, number))
-    for each in own.values():
-        if each.requires_grad:
-            each.register_hook(partial(_finite, came_in))
-    return y
-
-
-def _noted(came_in: dict[int, Tensor], number: int, grad: Tensor) -> None:
-    came_in[number] = grad.sum() * 0.0
-
-
-def _finite(came_in: dict[int, Tensor], grad: Tensor) -> Tensor:
-    return sum(came_in.values(), grad.nan_to_num(0.0, 0.0, 0.0))
+    *own, came_in = _Entered.apply(*tensors.values())
+    y = function(dict(zip(tensors, own, strict=True)))
+    return tuple(_Left.apply(part, came_in) for part in y) if isinstance(y, tuple) else _Left.apply(y, came_in)
 
 
 def defined(function: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor]) -> Any:

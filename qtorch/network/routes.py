@@ -234,7 +234,7 @@ def _numbers(layer: Layer, inputs: tuple[Tensor, ...]) -> Any:
     steps, grids = layer.constants.in_steps()
     tensors = _reals(layer, inputs) | {role: each * grids[role].scale for role, each in steps.items()}
     arithmetic = partial(float_op, layer, layer.attrs)
-    if layer.row.by_table:
+    if layer.row.by_table and not is_compiling():
         return sloped(lambda x: arithmetic({"input": x}), tensors["input"])
     # What has its own arithmetic in steps is products, sums and means.
     return arithmetic(tensors) if layer.row.in_steps else defined(arithmetic, tensors)
