@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import fx, nn
 
 import qtorch
+from export.bundle import proof
 from export.engines import tflm_available
 from export.optional_packages import missing, remedy
 from export.pipeline import main
@@ -64,6 +66,23 @@ LONG = (
 )
 
 
+def in_turn(rows: Iterable[Any], columns: Iterable[Any], every: int | None = None) -> list[Any]:
+    """Parameters: all pairs with the sweeps; always each row with columns in turn, so that each has its share of them.
+
+    Args:
+        rows: of which there is no end of kinds.
+        columns: what each is tried with.
+        every: how many pairs one is always taken of; as many as there are columns if not given.
+    """
+    rows, columns = list(rows), list(columns)
+    every = every or len(columns)
+    return [
+        pytest.param(row, column, marks=[] if (i + j) % every == 0 else [pytest.mark.sweep])
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]
+
+
 def longest_first(names: list[str]) -> list[int]:
     """The order in which to take tests of these node ids: :data:`LONG`, then the others as they stand."""
 
@@ -84,6 +103,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, (available, reason) in REQUIRES.items():
             if marker in item.keywords and not available():
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+#: How many random inputs an export is compared on beside the data, as pages promise.
+DRAWN = proof._RANDOM_INPUTS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fewer_drawn_inputs() -> Iterator[None]:
+    """A tenth of them: of most exports something else is asked, and half of their time went into these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proof, "_RANDOM_INPUTS", DRAWN // 10)
+        yield
+
+
+@pytest.fixture
+def all_drawn_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as are promised."""
+    monkeypatch.setattr(proof, "_RANDOM_INPUTS", DRAWN)
 
 
 @pytest.fixture
@@ -116,7 +153,9 @@ def run_fuel(*arguments: object) -> int:
 
 @pytest.fixture(scope="session")
 def fuel_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a short fuel run wrote."""
+    """The folder that a short fuel run wrote, compared on as many inputs as are promised."""
     out = tmp_path_factory.mktemp("fuel") / "out"
-    assert run_fuel("--out", out) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proof, "_RANDOM_INPUTS", DRAWN)
+        assert run_fuel("--out", out) == 0
     return out

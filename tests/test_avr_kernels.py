@@ -95,7 +95,7 @@ def _layer(rng: np.random.Generator, inputs: int, outputs: int) -> Sample:
     return Sample("random", {"activation": activation, "keep_num_dims": False}, arrays, qparams)
 
 
-@pytest.mark.parametrize("seed", range(34))
+@pytest.mark.parametrize("seed", [*range(17), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(17, 34))])
 @either_way
 class TestRandomLayers:
     pytestmark = on_avr

@@ -71,6 +71,7 @@ def test_rounds_go_on_without_what_is_absent(monkeypatch: pytest.MonkeyPatch) ->
     assert "broken could not be installed" in absent[0].why
 
 
+@pytest.mark.sweep
 def test_an_environment_is_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "FOLDER", tmp_path / "made")
     monkeypatch.setattr(environments, "ROOT", tmp_path)

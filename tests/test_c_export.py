@@ -38,6 +38,7 @@ def graph_of(net: nn.Module, *shape: int) -> Graph:
 
 
 @needs_compiler
+@pytest.mark.usefixtures("all_drawn_inputs")
 def test_the_files_and_figures_of_an_export(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run_fuel("--out", out, "--export.c", "true", "--export.target", "uno", "--name", "B0") == 0

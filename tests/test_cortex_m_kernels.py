@@ -23,6 +23,7 @@ from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
+from tests.conftest import in_turn
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
@@ -82,6 +83,9 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
 #: What speed is asked of, and the machines that its sources run on.
 CPUS = {"cortex_m3": "cortex-m3", "cortex_m4": "cortex-m4", "cortex_m55": "cortex-m55"}
 
+#: Inputs and outputs of layers that are the same source on any processor.
+DENSE = [(1, 1), (3, 4), (16, 5), (17, 9), (31, 8), (70, 6)]
+
 
 def _layer(label: str) -> tuple[Graph, Sample, np.ndarray]:
     """One layer, its samples (the first of them as large as codes are), and the outputs that are right."""
@@ -128,8 +132,7 @@ def test_portable_form_of_a_layer(label: str) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("machine", CPUS)
-@pytest.mark.parametrize("label", LAYERS)
+@pytest.mark.parametrize(("label", "machine"), in_turn(LAYERS, CPUS))
 def test_layer_on_its_processor(label: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
     network = c_network(graph, CPUS[machine], speed=True)
@@ -146,10 +149,9 @@ def test_layer_at_other_optimizations(label: str, optimize: str) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("machine", ["cortex_m0", *CPUS, "riscv32"])
-@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (3, 4), (16, 5), (17, 9), (31, 8), (70, 6)])
-def test_dense_layer_on_any_processor(inputs: int, outputs: int, machine: str) -> None:
-    graph, sample, expected = _dense(inputs, outputs)
+@pytest.mark.parametrize(("sizes", "machine"), in_turn(DENSE, ["cortex_m0", *CPUS, "riscv32"]))
+def test_dense_layer_on_any_processor(sizes: tuple[int, int], machine: str) -> None:
+    graph, sample, expected = _dense(*sizes)
     assert _replayed(machine, c_network(graph), sample.arrays["input"], expected).first is None
 
 

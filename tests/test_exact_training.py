@@ -20,6 +20,7 @@ from qtorch.capture.call_form import tensors_in
 from qtorch.errors import AccumulatorOverflow, BadInput
 from qtorch.network.calibration import observe_in_training
 from qtorch.network.quantizer import Quantizer
+from tests.conftest import in_turn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -197,8 +198,11 @@ def assert_exact(qat: fx.GraphModule) -> None:
     qat.train()
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: "-".join(map(str, config.values())))
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "config"),
+    in_turn(NETWORKS, CONFIGS, every=2),
+    ids=lambda each: each if isinstance(each, str) else "-".join(map(str, each.values())),
+)
 def test_a_step_is_the_device_s_integers(name: str, config: dict[str, Any]) -> None:
     """Each of the changes in some case; what no device could compute, sums or factors too large, is refused."""
     first, exact = CONFIGS.index(config) + list(NETWORKS).index(name), 0

@@ -124,6 +124,7 @@ CASES: dict[str, tuple[type[Plain], type[PlainData] | None, int, set[str], str]]
 
 
 @pytest.mark.tflm
+@pytest.mark.usefixtures("all_drawn_inputs")
 @pytest.mark.parametrize("case", CASES)
 def test_what_needs_no_data_is_exported(case: str, complete: Bundle) -> None:
     module, data, stages, left_out, reason = CASES[case]

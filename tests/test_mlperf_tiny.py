@@ -11,10 +11,17 @@ from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.parity.outputs import parity
 from export.tflite.writer import write_tflite
+from recipes.mlperf_tiny import MobileNetV1
+
+#: MobileNet has the kinds of layers that DS-CNN has, and more of them.
+_EACH = [
+    pytest.param(each, id=each.network.__name__, marks=[pytest.mark.sweep] if each.network is MobileNetV1 else [])
+    for each in REFERENCES
+]
 
 
 @pytest.mark.tflm
-@pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: r.network.__name__)
+@pytest.mark.parametrize("reference", _EACH)
 def test_a_reference_network_is_exact(reference: Reference) -> None:
     qat, x = trained_a_little(reference)
     graph = integer_graph(qat)

@@ -99,7 +99,7 @@ def test_a_mean_on_a_grid_beyond_float32_is_refused() -> None:
 RANDOM = 200
 
 
-@pytest.mark.parametrize("first", chunks(RANDOM, 0, CHUNK, RANDOM // 2))
+@pytest.mark.parametrize("first", chunks(RANDOM, 0, CHUNK, RANDOM // 4))
 @pytest.mark.usefixtures("one_thread")
 def test_random_networks(first: int) -> None:
     """Ops in any order, types and wild weights: every op within its row's tolerance on ONNX Runtime's own codes."""

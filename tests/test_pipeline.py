@@ -69,6 +69,7 @@ def test_artefacts_and_figures(fuel_out: Path) -> None:
     assert not parity["exhaustive"]
 
 
+@pytest.mark.usefixtures("all_drawn_inputs")
 def test_the_same_seed_gives_the_same_bytes(fuel_out: Path, tmp_path: Path) -> None:
     assert run_fuel("--out", tmp_path / "again") == 0
     for file in FILES - {"timings.json"}:
@@ -97,6 +98,7 @@ def test_int16_goes_all_the_way_but_into_no_application(tmp_path: Path, capsys: 
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.usefixtures("all_drawn_inputs")
 def test_a_checkpoint_exports_the_same_again(fuel_out: Path, tmp_path: Path) -> None:
     assert export_main([str(fuel_out / "fuel.ckpt"), "--out", str(tmp_path / "o")]) == 0
     for file in FILES - {"timings.json", "fuel.ckpt", "fuel_manifest.json"}:

@@ -1,6 +1,6 @@
 """Networks drawn at random, exported to C, compiled and compared with the integer reference: no mismatch, ever.
 
-The first 150 always, 300 with ``-m sweep``; ``QTORCH_C_NETWORKS`` says how many are drawn instead,
+The first 50 always, 300 with ``-m sweep``; ``QTORCH_C_NETWORKS`` says how many are drawn instead,
 ``QTORCH_FURTHER_C_NETWORKS`` how many of those with windows that are no squares, a third of them of 16 bits. A failing
 one is shrunk and printed as code.
 """
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 COUNT = int(os.environ.get("QTORCH_C_NETWORKS", "300"))
-ALWAYS = COUNT if "QTORCH_C_NETWORKS" in os.environ else 150
+ALWAYS = COUNT if "QTORCH_C_NETWORKS" in os.environ else 50
 FURTHER_COUNT = int(os.environ.get("QTORCH_FURTHER_C_NETWORKS", "50"))
 CHUNK = 50
 

@@ -1,6 +1,6 @@
 """Networks drawn at random, each compared with its module, exported and compared with TFLite Micro: no mismatch, ever.
 
-The first 1,000 always, 2,000 with ``-m sweep``; ``QTORCH_NETWORKS`` says how many are drawn instead, and
+The first 250 always, 2,000 with ``-m sweep``; ``QTORCH_NETWORKS`` says how many are drawn instead, and
 ``QTORCH_FURTHER_NETWORKS`` how many of those that write into their inputs and have windows that are no squares. A
 failing one is shrunk and printed as code.
 ``python -m tests.module_oracle`` compares any number of them with their modules alone.
@@ -32,18 +32,21 @@ from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
 #: Those beyond are no other kind of network: a sweep draws them, and whoever says how many.
-ALWAYS = COUNT if "QTORCH_NETWORKS" in os.environ else 1000
+ALWAYS = COUNT if "QTORCH_NETWORKS" in os.environ else 250
 FURTHER_COUNT = int(os.environ.get("QTORCH_FURTHER_NETWORKS", "200"))
 CHUNK = 25
 
 
 def chunks(count: int, further: int, size: int, always: int) -> list[Any]:
-    """Parameters: first seeds of so many networks and further ones; a sweep's beyond those that are always drawn."""
-    plain = [
-        pytest.param(first, id=f"from {first}", marks=[] if first < always else [pytest.mark.sweep])
-        for first in range(0, count, size)
+    """Parameters: first seeds of so many networks and further ones; a sweep's beyond those that are always drawn.
+
+    Of the further ones the same share is always drawn.
+    """
+    return [
+        pytest.param(begin + first, id=f"from {begin + first}", marks=[] if first < drawn else [pytest.mark.sweep])
+        for begin, number, drawn in ((0, count, always), (FURTHER, further, always / count * further))
+        for first in range(0, number, size)
     ]
-    return plain + [pytest.param(first, id=f"from {first}") for first in range(FURTHER, FURTHER + further, size)]
 
 
 #: Mostly the default; every tenth network of a kind has another.

@@ -220,7 +220,7 @@ def test_what_is_known_of_a_grid_is_known_anew_after_a_move(name: str) -> None:
 
 # About the compiler's own looks at tensors between two graphs.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.sweep)])
 def test_a_compiled_network_computes_the_same(backend: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(16, 4)

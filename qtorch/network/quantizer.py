@@ -375,7 +375,7 @@ class Quantizer(nn.Module):
     @property
     def follows(self) -> bool:
         """Whether the grid follows what goes through it now."""
-        return self.observing and self.training and self.learned == "measured"
+        return self.observing and self.training and self.learned == "measured" and self.fixed is None
 
     @torch.no_grad()
     def follow(self, real: Tensor) -> None:

@@ -22,6 +22,7 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.kernel_probe import adds_exactly
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
+from qtorch.network.poles import defined, finite_slopes
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
 from qtorch.network.summing import require_results, require_sums
@@ -32,7 +33,7 @@ from qtorch.numbers.straight_through import replace_value
 from qtorch.numbers.sum_figures import LinearFigures
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
-from qtorch.row.steps_by_table import StepTables, looked_up
+from qtorch.row.steps_by_table import StepTables, looked_up, sloped
 from qtorch.surroundings import without_values
 
 #: From how many numbers on a pass over them takes longer than some calls.
@@ -110,7 +111,8 @@ def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
     if _normalizes_by_batch(layer):
         y = _normalized(layer, tensors, layer.constants.unfolded())
     else:
-        y = float_op(layer, layer.attrs, {**tensors, **layer.constants.folded()})
+        arithmetic = partial(float_op, layer, layer.attrs)
+        y = finite_slopes(arithmetic, {**tensors, **layer.constants.folded()})
     return _each(layer.output.steps_of, y) if layer.rounds_output else y
 
 
@@ -220,12 +222,21 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
         return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})
     if not (torch.is_grad_enabled() or layer.output.follows):
         return _integers(layer, _by_role(layer, inputs))
-    steps, grids = layer.constants.in_steps()
-    constants = {role: each * grids[role].scale for role, each in steps.items()}
-    y = _each(layer.output.steps_of, float_op(layer, layer.attrs, {**_reals(layer, inputs), **constants}))
+    y = _each(layer.output.steps_of, _numbers(layer, inputs))
     integers = _integers(layer, _by_role(layer, inputs))
     # Of NaN there is no integer, and it is not looked for in the middle of a step: it has to come out as NaN.
     return replace_value(y, torch.where(torch.isnan(y.detach()), y.detach(), integers))
+
+
+def _numbers(layer: Layer, inputs: tuple[Tensor, ...]) -> Any:
+    """The op's float arithmetic on numbers of the grids, with a number and a slope at codes where it has none."""
+    steps, grids = layer.constants.in_steps()
+    tensors = _reals(layer, inputs) | {role: each * grids[role].scale for role, each in steps.items()}
+    arithmetic = partial(float_op, layer, layer.attrs)
+    if layer.row.by_table and not is_compiling():
+        return sloped(lambda x: arithmetic({"input": x}), tensors["input"])
+    # What has its own arithmetic in steps is products, sums and means.
+    return arithmetic(tensors) if layer.row.in_steps else defined(arithmetic, tensors)
 
 
 def float_op(layer: Layer, attrs: Attrs, tensors: Mapping[str, Tensor]) -> Any:

@@ -74,7 +74,9 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
         exact = x if x.shape[-1] * 255**2 < 2**24 else x.to(torch.float64)
         mantissa, shift = inverse_square_root((exact * exact).sum(-1, keepdim=True).to(torch.int64))
         whole = rounded_products(x, rescaling_by(Multiplier(mantissa, shift + _OUTPUT_BITS)))
-    real = forward(attrs, {"input": x * grids["input"].scale}) * 2.0**_OUTPUT_BITS
+    # A vector that is not zero is a step long at least, so as an epsilon a step changes none; the slope at zero is then
+    # what a step makes. PyTorch's own epsilon makes it 1e12.
+    real = F.normalize(x, dim=-1, eps=1.0) * 2.0**_OUTPUT_BITS
     return within(real, whole, step_ends("none", grids["output"]))
 
 

@@ -6,6 +6,7 @@ slopes is the derivative of the op's float function at these codes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.row.row import Attrs, Row
 from qtorch.surroundings import without_values
 
-__all__ = ["StepTables", "looked_up", "tables_of"]
+__all__ = ["StepTables", "looked_up", "sloped", "tables_of"]
 
 
 class StepTables(NamedTuple):
@@ -50,18 +51,50 @@ def tables_of(row: Row, attrs: Attrs, source: Grid, output: Grid) -> StepTables:
     with torch.no_grad():
         grids = {"input": source, "output": output}
         values = row.reference(attrs, {"input": codes}, grids, Rounding.DOUBLE) - output.zero_point
-    # Whatever surrounds the call: the slopes need a gradient of their own.
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False):
         s_in, s_out = (grid.scale.detach().to(torch.float64, copy=True) for grid in (source, output))
-        x = ((codes - source.zero_point) * s_in).detach().requires_grad_()
-        y = row.forward(attrs, {"input": x}) / s_out
-        (slopes,) = torch.autograd.grad(y.sum(), x)
-        steps = round_half_away(y.detach())
+        x = (codes - source.zero_point) * s_in
+        y, slopes = _with_slopes(lambda x: row.forward(attrs, {"input": x}) / s_out, x)
+        steps = round_half_away(y)
         ends = [end - output.zero_point for end in output.limits]
-        kept = (steps >= ends[0]) & (steps <= ends[1]) & slopes.isfinite()
+        kept = (steps >= ends[0]) & (steps <= ends[1])
         slopes = torch.where(kept, slopes * s_in, 0.0)
     nan = torch.full((1,), torch.nan, device=device)
     return StepTables(*(torch.cat([t.reshape(-1).to(torch.float32), nan]) for t in (values, slopes)))
+
+
+def _with_slopes(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """What a function of each number alone gives, and its slopes there, 0 where one is not finite; without gradient."""
+    # Whatever surrounds the call: the slopes need a gradient of their own, and poles are nothing to be warned of.
+    with torch.enable_grad(), torch.autograd.set_detect_anomaly(False):
+        own = x.detach().requires_grad_()
+        y = function(own)
+        (slopes,) = torch.autograd.grad(y.sum(), own)
+    return y.detach(), torch.where(slopes.isfinite(), slopes, 0.0)
+
+
+class _Sloped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(slopes)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return grad * slopes, None, None
+
+
+def sloped(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function(x)``, with 0 where its result is not finite, and a gradient of 0 where its slope is not.
+
+    Args:
+        function: of each number alone.
+        x: float32, any shape; NaN stays NaN.
+    """
+    y, slopes = _with_slopes(function, x)
+    held: Tensor = _Sloped.apply(x, torch.where(y.isfinite() | torch.isnan(x), y, 0.0), slopes)
+    return held
 
 
 def looked_up(steps: Tensor, tables: StepTables, zero_point: Tensor) -> Tensor:
