@@ -30,6 +30,7 @@ from qtorch.lightning.phases import Epochs, Phases, Point, forget_exact_after
 from qtorch.lightning.replacing import replace_network
 from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
 from qtorch.lightning.steps.training_inputs import training_inputs
+from qtorch.lightning.strategies import require_whole_networks
 from qtorch.network.calibration import (
     calibrate,
     freeze_batch_norm,
@@ -134,6 +135,7 @@ class QuantizationAwareTraining(pl.Callback):
             BadConfiguration: the network was prepared with other options.
         """
         if stage == "fit":
+            require_whole_networks(trainer)
             require_first(trainer, self)
             require_batches(trainer)
             # Until quantized training has begun an early stop must not end the run.

@@ -32,6 +32,7 @@ from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.sample_sizes import require_samples
 from qtorch.network.standing_norms import StandingNorms
+from qtorch.network.whole_parameters import require_whole
 from qtorch.normalization import Normalization
 from qtorch.surroundings import without_values
 
@@ -136,6 +137,7 @@ class QuantizedNetwork(CapturedNetwork):
         """Outputs as the float network returns them, of its input tensors."""
         if not is_compiling():
             self._norms.take()
+            require_whole(self._norms.ops)
         layers = self._sums.work_out(tensors)
         try:
             return super().called(tensors)

@@ -19,6 +19,9 @@ class StandingNorms:
 
     Args:
         network: of :class:`qtorch.network.quantized_op.QuantizedOp`.
+
+    Attributes:
+        ops: all of the network.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -29,8 +32,9 @@ class StandingNorms:
             for name, child in parent._modules.items()
             if isinstance(child, BatchNorm)
         }
-        for op in network.modules():
-            if isinstance(op, QuantizedOp) and op.norm in where:
+        self.ops = tuple(op for op in network.modules() if isinstance(op, QuantizedOp))
+        for op in self.ops:
+            if op.norm in where:
                 self._places.append((*where[op.norm], op))
         self.take()
 
