@@ -14,10 +14,12 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
+from qtorch.network.opaque_to_compilers import numbered
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
-from qtorch.network.routes import float_op, route_of
+from qtorch.network.routes import float_op, integers_of_steps, route_of
 from qtorch.network.weight_grid import learns_scale
+from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
@@ -95,7 +97,7 @@ class QuantizedOp(nn.Module):
         self.figures: SharedFigures | None = None
         flat = row.name == "fully_connected" and not attrs["keep_num_dims"]
         self.is_linear = flat and output.config.gradient == "clipped"
-        self._read = ReadOnce()
+        self._read, self.number = ReadOnce(), numbered(self)
         self.choose_route()
         if owned:
             self.quantizer = output
@@ -118,6 +120,16 @@ class QuantizedOp(nn.Module):
         source, output = self.sources["input"], self.output
         figures = (source.measured, source.zero_point, output.measured, output.zero_point)
         return self._read(figures, "tables", lambda: tables_of(self.row, self.attrs, source.grid, output.grid))
+
+    def integers(self, inputs: Sequence[Tensor]) -> Any:
+        """The device's integers as steps, without gradients, of steps in the order of the sources."""
+        return integers_of_steps(self, inputs)
+
+    @property
+    def codes(self) -> int:
+        """How many codes the first input has."""
+        low, high = CODE_RANGE[next(iter(self.sources.values())).dtype]
+        return high - low + 1
 
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
@@ -233,7 +245,7 @@ class QuantizedOp(nn.Module):
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
         # Tensors of a copy count their changes anew.
-        self._read, self.figures = ReadOnce(), None
+        self._read, self.figures, self.number = ReadOnce(), None, numbered(self)
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:
