@@ -27,7 +27,7 @@ pytestmark = [
     ],
 )
 def test_a_network_is_one_graph_that_is_compiled_once(name: str, frozen: bool) -> None:
-    """Of common layers, of what is looked up in tables, of a softmax; 100 steps, in the midst of which a range grows."""
+    """Of common layers, of what is looked up in tables, of a softmax; 100 steps, amid which a range grows."""
     qat, x = started(name)
     qtorch.freeze_batch_norm(qat, frozen)
     other = copy.deepcopy(qat)

@@ -25,12 +25,12 @@ from qtorch.lightning.networks import (
     network_of,
     require_no_contradiction,
     require_still_prepared,
+    require_whole_networks,
 )
 from qtorch.lightning.phases import Epochs, Phases, Point, forget_exact_after
 from qtorch.lightning.replacing import replace_network
 from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
 from qtorch.lightning.steps.training_inputs import training_inputs
-from qtorch.lightning.strategies import require_whole_networks
 from qtorch.network.calibration import (
     calibrate,
     freeze_batch_norm,

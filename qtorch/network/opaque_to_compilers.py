@@ -7,37 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
+from qtorch.numbers.grid import CODE_RANGE
 from qtorch.row.steps_by_table import StepTables
 
 __all__ = ["integers_of", "numbered", "tables_of"]
-
-
-class Integers(Protocol):
-    """A layer that makes tables, and integers of steps."""
-
-    def tables(self) -> StepTables:
-        """Values and slopes of a function of one code."""
-
-    def integers(self, inputs: Sequence[Tensor]) -> Any:
-        """The device's integers as steps, of steps, in the order of the layer's sources."""
-
-    @property
-    def codes(self) -> int:
-        """How many codes the first input's grid has."""
 
 
 _LAYERS: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _NUMBERS = count()
 
 
-def numbered(layer: Integers) -> int:
-    """A number by which ``layer`` is found, as long as it lives; a copy needs another."""
+def numbered(layer: Any) -> int:
+    """A number by which a :class:`qtorch.network.quantized_op.QuantizedOp` is found; a copy needs another."""
     number = next(_NUMBERS)
     _LAYERS[number] = layer
     return number
@@ -48,14 +35,15 @@ _TAGS = (torch.Tag.cudagraph_unsafe,)
 
 
 @torch.library.custom_op("qtorch::tables", mutates_args=(), tags=_TAGS)
-def _tables(number: int, codes: int, anywhere: Tensor) -> list[Tensor]:
+def _tables(number: int, anywhere: Tensor) -> list[Tensor]:
     # Copies, because a compiler may write into what a call gives it.
     return [each.clone() for each in _LAYERS[number].tables()]
 
 
 @_tables.register_fake
-def _(number: int, codes: int, anywhere: Tensor) -> list[Tensor]:
-    return [anywhere.new_empty((codes + 1,), dtype=torch.float32) for _ in range(2)]
+def _(number: int, anywhere: Tensor) -> list[Tensor]:
+    low, high = CODE_RANGE[_LAYERS[number].sources["input"].dtype]
+    return [anywhere.new_empty((high - low + 2,), dtype=torch.float32) for _ in range(2)]
 
 
 @torch.library.custom_op("qtorch::integers", mutates_args=(), tags=_TAGS)
@@ -69,10 +57,9 @@ def _(number: int, inputs: list[Tensor], like: list[Tensor]) -> list[Tensor]:
     return [torch.empty_like(each, memory_format=torch.contiguous_format) for each in like]
 
 
-def tables_of(number: int, codes: int, anywhere: Tensor) -> StepTables:
-    """The tables of a numbered layer, on the device where they are; ``anywhere`` is a tensor there."""
-    values, slopes = _tables(number, codes, anywhere.detach())
-    return StepTables(values, slopes)
+def tables_of(number: int, anywhere: Tensor) -> StepTables:
+    """The tables of a numbered layer, on the device where ``anywhere`` is, as they are."""
+    return StepTables(*_tables(number, anywhere.detach()))
 
 
 def integers_of(number: int, inputs: Sequence[Tensor], like: Any) -> Any:

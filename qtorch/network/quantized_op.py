@@ -19,7 +19,6 @@ from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
 from qtorch.network.routes import float_op, integers_of_steps, route_of
 from qtorch.network.weight_grid import learns_scale
-from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.linear_in_steps import SharedFigures
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
@@ -124,12 +123,6 @@ class QuantizedOp(nn.Module):
     def integers(self, inputs: Sequence[Tensor]) -> Any:
         """The device's integers as steps, without gradients, of steps in the order of the sources."""
         return integers_of_steps(self, inputs)
-
-    @property
-    def codes(self) -> int:
-        """How many codes the first input has."""
-        low, high = CODE_RANGE[next(iter(self.sources.values())).dtype]
-        return high - low + 1
 
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""

@@ -67,10 +67,6 @@ class Layer(Protocol):
         """Values and slopes of a function of one code."""
 
     @property
-    def codes(self) -> int:
-        """How many codes the first input has."""
-
-    @property
     def output(self) -> Quantizer:
         """The quantizer of the result."""
 
@@ -202,7 +198,7 @@ def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
     """What depends on one code alone, from a table."""
     if layer.output.follows or without_values(x):
         return twice_route(layer, x)
-    tables = tables_of(layer.number, layer.codes, x) if is_compiling() else layer.tables()
+    tables = tables_of(layer.number, x) if is_compiling() else layer.tables()
     return looked_up(x, tables, layer.sources["input"].zero_point)
 
 

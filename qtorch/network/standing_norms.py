@@ -43,6 +43,6 @@ class StandingNorms:
         for modules, name, op in self._places:
             norm = modules[name]
             if isinstance(norm, nn.SyncBatchNorm):
-                norm = modules[name] = SynchronizedNorm.instead_of(norm)
+                norm.__class__ = SynchronizedNorm  # type: ignore[assignment]
             if norm is not op.norm and isinstance(norm, BatchNorm):
                 op.constants.norm = norm

@@ -27,12 +27,6 @@ class SynchronizedNorm(nn.modules.batchnorm._BatchNorm):
     _check_input_dim = nn.SyncBatchNorm._check_input_dim
     _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
 
-    @classmethod
-    def instead_of(cls, norm: nn.SyncBatchNorm) -> SynchronizedNorm:
-        """``norm`` itself, as one of these."""
-        norm.__class__ = cls  # type: ignore[assignment]
-        return norm  # type: ignore[return-value]
-
     def forward(self, input: Tensor) -> Tensor:
         """``input``, ``[N, C, ...]``, normalized: in training by what all processes have as ``input``.
 
