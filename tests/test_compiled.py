@@ -17,18 +17,30 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_common_layers_are_one_graph_that_is_compiled_once(frozen: bool) -> None:
-    """Convolutions, a depthwise one, batch norm, ReLU, a sum, poolings, a mean, a linear layer; 100 steps."""
-    qat, x = started("residual")
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [
+        ("residual", False),
+        ("residual", True),
+        ("curves", True),
+        pytest.param("attention", True, marks=pytest.mark.sweep),
+    ],
+)
+def test_a_network_is_one_graph_that_is_compiled_once(name: str, frozen: bool) -> None:
+    """Of common layers, of what is looked up in tables, of a softmax; 100 steps, amid which a range grows."""
+    qat, x = started(name)
     qtorch.freeze_batch_norm(qat, frozen)
     other = copy.deepcopy(qat)
     torch._dynamo.reset()
     compiled = torch.compile(other, backend="aot_eager", fullgraph=True)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for step in range(100):
+            if step == 50:
+                for each in (qat, other):
+                    source = next(iter(qtorch.quantizers(each).values()))
+                    source.coarsen(1.25 * float(source.scale))
             found = quantized_step(compiled, x)
-            if step in (0, 99):
+            if step in (0, 50, 99):
                 assert torch.equal(found, quantized_step(qat, x))
                 for key, parameter in qat.named_parameters():
                     theirs = other.get_parameter(key).grad
@@ -42,6 +54,17 @@ def test_common_layers_are_one_graph_that_is_compiled_once(frozen: bool) -> None
                     mine.copy_(theirs)
                 for mine, theirs in zip(qat.buffers(), other.buffers(), strict=True):
                     mine.copy_(theirs)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ["lsq", "lsq+", "pact", "ewgs"])
+def test_what_has_no_gradient_of_its_own_is_in_the_graph(name: str) -> None:
+    """Poolings onto learned grids compute their integers by the reference."""
+    qat, x = started(name)
+    qtorch.freeze_batch_norm(qat)
+    expected, other = quantized_step(qat, x), copy.deepcopy(qat)
+    torch._dynamo.reset()
+    assert torch.equal(quantized_step(torch.compile(other, backend="aot_eager", fullgraph=True), x), expected)
 
 
 @pytest.mark.sweep

@@ -25,6 +25,7 @@ from qtorch.lightning.networks import (
     network_of,
     require_no_contradiction,
     require_still_prepared,
+    require_whole_networks,
 )
 from qtorch.lightning.phases import Epochs, Phases, Point, forget_exact_after
 from qtorch.lightning.replacing import replace_network
@@ -134,6 +135,7 @@ class QuantizationAwareTraining(pl.Callback):
             BadConfiguration: the network was prepared with other options.
         """
         if stage == "fit":
+            require_whole_networks(trainer)
             require_first(trainer, self)
             require_batches(trainer)
             # Until quantized training has begun an early stop must not end the run.

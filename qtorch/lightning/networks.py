@@ -9,6 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core import saving
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.lightning.replacing import replace_network
 from qtorch.network.described_ops import require_rows
 from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork
+from qtorch.network.whole_parameters import SHARDING_REMEDY
 from qtorch.preparation.prepare import prepare
 
 __all__ = [
@@ -29,7 +31,10 @@ __all__ = [
     "require_inputs",
     "require_no_contradiction",
     "require_still_prepared",
+    "require_whole_networks",
 ]
+
+_SHARDING = (DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy)
 
 
 def network_of(pl_module: pl.LightningModule) -> nn.Module:
@@ -210,3 +215,18 @@ def example_of(pl_module: pl.LightningModule) -> Any:
             remedy="set it in the module's constructor to one example batch",
         )
     return example
+
+
+def require_whole_networks(trainer: pl.Trainer) -> None:
+    """Refuse a run whose processes hold parts of the network.
+
+    Raises:
+        BadConfiguration: it is one.
+    """
+    if isinstance(trainer.strategy, _SHARDING):
+        raise BadConfiguration(
+            where="trainer.strategy",
+            expected="one that leaves the network whole in every process",
+            got=type(trainer.strategy).__name__,
+            remedy=SHARDING_REMEDY,
+        )

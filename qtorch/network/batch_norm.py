@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 __all__ = ["BatchNorm", "fold", "scaling"]
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+#: Of whatever rank, synchronized between processes or not: what is called with images of three axes finds no row.
+BatchNorm = nn.modules.batchnorm._BatchNorm
 
 #: A channel whose gamma is smaller than this in effect is scaled as if it were this, so that it can be scaled back.
 _SMALLEST_FACTOR = 1e-12

@@ -31,6 +31,8 @@ from qtorch.network.origin import Origin
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.sample_sizes import require_samples
+from qtorch.network.standing_norms import StandingNorms
+from qtorch.network.whole_parameters import require_whole
 from qtorch.normalization import Normalization
 from qtorch.surroundings import without_values
 
@@ -60,6 +62,8 @@ class QuantizedNetwork(CapturedNetwork):
 
     origin: Origin
     ops: tuple[str, ...]
+    #: None before all ops are in place.
+    _norms = StandingNorms(nn.Identity())
     #: What a tensor of the float network's state is called here; nothing where the trace left it out.
     _names: dict[str, tuple[str, ...]]
 
@@ -80,7 +84,7 @@ class QuantizedNetwork(CapturedNetwork):
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
         self._known_samples = {origin.samples}
-        self._sums = NetworkSums(self)
+        self._sums, self._norms = NetworkSums(self), StandingNorms(self)
         self.register_load_state_dict_post_hook(_require_answer)
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:
@@ -131,6 +135,9 @@ class QuantizedNetwork(CapturedNetwork):
 
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the float network returns them, of its input tensors."""
+        if not is_compiling():
+            self._norms.take()
+            require_whole(self._norms.ops)
         self._sums.give(tensors)
         try:
             return super().called(tensors)
@@ -149,6 +156,16 @@ class QuantizedNetwork(CapturedNetwork):
         except BadData:
             self._known_samples.remove(samples)
             raise
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Put a module in, as a conversion of all batch norms does with every module that it has been through."""
+        super().add_module(name, module)
+        self._norms.take()
+
+    def train(self, mode: bool = True) -> QuantizedNetwork:
+        """Training, or evaluation, of every module that is in the network now."""
+        self._norms.take()
+        return super().train(mode)
 
     @property
     def mode(self) -> Mode:
@@ -333,7 +350,7 @@ class QuantizedNetwork(CapturedNetwork):
         copied.origin, copied.ops, copied._names = copy.deepcopy(self.origin, memo), self.ops, self._names
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
-        copied._sums = NetworkSums(copied)
+        copied._sums, copied._norms = NetworkSums(copied), StandingNorms(copied)
         return copied
 
     def __reduce__(self) -> Any:

@@ -14,9 +14,10 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
+from qtorch.network.opaque_to_compilers import numbered
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
-from qtorch.network.routes import float_op, route_of, sums_route
+from qtorch.network.routes import float_op, integers_of_steps, route_of, sums_route
 from qtorch.network.sums_together import Together
 from qtorch.network.weight_grid import learns_scale
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
@@ -95,7 +96,7 @@ class QuantizedOp(nn.Module):
         self._mode, self._norm_frozen = Mode.FLOAT, False
         flat = row.name == "fully_connected" and not attrs["keep_num_dims"]
         self.is_linear = flat and output.config.gradient == "clipped"
-        self._read = ReadOnce()
+        self._read, self.number = ReadOnce(), numbered(self)
         self.choose_route()
         if owned:
             self.quantizer = output
@@ -118,6 +119,10 @@ class QuantizedOp(nn.Module):
         source, output = self.sources["input"], self.output
         figures = (source.measured, source.zero_point, output.measured, output.zero_point)
         return self._read(figures, "tables", lambda: tables_of(self.row, self.attrs, source.grid, output.grid))
+
+    def integers(self, inputs: Sequence[Tensor]) -> Any:
+        """The device's integers as steps, without gradients, of steps in the order of the sources."""
+        return integers_of_steps(self, inputs)
 
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
@@ -234,7 +239,7 @@ class QuantizedOp(nn.Module):
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
         # Tensors of a copy count their changes anew.
-        self._read = ReadOnce()
+        self._read, self.number = ReadOnce(), numbered(self)
         self.constants = self.constants.held_by(self)
 
     def _replicate_for_data_parallel(self) -> QuantizedOp:

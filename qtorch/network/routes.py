@@ -6,7 +6,7 @@ FLOAT and CALIBRATE a route takes and gives real tensors; in QUANTIZED tensors i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.kernel_probe import adds_exactly
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
+from qtorch.network.opaque_to_compilers import integers_of, tables_of
 from qtorch.network.poles import defined, finite_slopes
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
@@ -39,7 +40,7 @@ from qtorch.surroundings import without_values
 #: From how many numbers on a pass over them takes longer than some calls.
 _MANY = 2**15
 
-__all__ = ["Layer", "Route", "float_op", "route_of", "sums_route"]
+__all__ = ["Layer", "Route", "float_op", "integers_of_steps", "route_of", "sums_route"]
 
 
 class Layer(Protocol):
@@ -58,6 +59,9 @@ class Layer(Protocol):
     training: bool
     #: See :class:`qtorch.network.sum_constants.SumLayer`.
     is_linear: bool
+
+    #: By which it is found from a compiled graph.
+    number: int
 
     def tables(self) -> StepTables:
         """Values and slopes of a function of one code."""
@@ -195,7 +199,7 @@ def looked_up_route(layer: Layer, x: Tensor) -> Tensor:
     """What depends on one code alone, from a table."""
     if layer.output.follows or without_values(x):
         return twice_route(layer, x)
-    tables = torch.compiler.disable(layer.tables)() if is_compiling() else layer.tables()
+    tables = tables_of(layer.number, x) if is_compiling() else layer.tables()
     return looked_up(x, tables, layer.sources["input"].zero_point)
 
 
@@ -214,16 +218,13 @@ def stepwise_route(layer: Layer, *inputs: Tensor) -> Tensor:
 
 def twice_route(layer: Layer, *inputs: Tensor) -> Any:
     """The integers of the row's reference, with the gradients of its float arithmetic: both are computed."""
-    if is_compiling():
-        # Integers that were written to be right, not to be traced.
-        return torch.compiler.disable(twice_route)(layer, *inputs)
-    if without_values(inputs[0]):
+    if not is_compiling() and without_values(inputs[0]):
         # Integers are values; of what has none, the shape is all there is to compute.
         return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})
-    if not (torch.is_grad_enabled() or layer.output.follows):
+    if not (torch.is_grad_enabled() or layer.output.follows or is_compiling()):
         return _integers(layer, _by_role(layer, inputs))
     y = _each(layer.output.steps_of, _numbers(layer, inputs))
-    integers = _integers(layer, _by_role(layer, inputs))
+    integers = integers_of(layer.number, inputs, y) if is_compiling() else _integers(layer, _by_role(layer, inputs))
     # Of NaN there is no integer, and it is not looked for in the middle of a step: it has to come out as NaN.
     return replace_value(y, torch.where(torch.isnan(y.detach()), y.detach(), integers))
 
@@ -294,6 +295,11 @@ def _reals(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
 
 def _each(function: Callable[[Tensor], Tensor], y: Any) -> Any:
     return tuple(function(part) for part in y) if isinstance(y, tuple) else function(y)
+
+
+def integers_of_steps(layer: Layer, inputs: Sequence[Tensor]) -> Any:
+    """The device's integers in steps of the output's grid, without gradients, of steps of the sources' grids."""
+    return _integers(layer, _by_role(layer, tuple(inputs)))
 
 
 @torch.no_grad()

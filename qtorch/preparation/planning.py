@@ -88,7 +88,8 @@ class Planning:
                 self.plans[node] = Plan(call, name, self.settings.of(name, node))
 
     def _is_batch_norm(self, node: fx.Node) -> bool:
-        return node.op == "call_module" and isinstance(self.traced.get_submodule(str(node.target)), BatchNorm)
+        called = self.traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return isinstance(called, BatchNorm) and len(shape_of(node)) <= 4
 
     def _fold(self, node: fx.Node) -> None:
         """Into the layer before, or, where that can't take it, as a depthwise convolution of one pixel."""

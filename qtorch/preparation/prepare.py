@@ -21,6 +21,7 @@ from qtorch.network.calibration import freeze_batch_norm
 from qtorch.network.origin import Origin
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Quantizer
+from qtorch.network.whole_parameters import require_whole
 from qtorch.preparation.aliasing import require_no_aliasing, require_no_numbers
 from qtorch.preparation.assembly import Assembly
 from qtorch.preparation.grid_assignment import GridAssignment
@@ -74,6 +75,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
             got=f"{type(net).__name__} with quantizers in it, which is prepared already",
             remedy="use it as it is; to quantize it otherwise, prepare the float network again",
         )
+    require_whole(net.modules())
     _require_usable_parameters(net)
     capture = capture_of(net, example_input)
     prepared, odd = capture.traced(QuantizedNetwork)
