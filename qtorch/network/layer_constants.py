@@ -144,10 +144,12 @@ class LayerConstants:
             constants["bias"] = weight.new_zeros(weight.shape[self.channel_axis])
         return constants
 
-    @torch.no_grad()
     def real(self) -> dict[str, Tensor]:
         """:meth:`folded`, without gradients."""
-        return {role: tensor.detach() for role, tensor in self.folded().items()}
+        if self.trained_as_they_are and not self.row.needs_bias:
+            return {role: tensor.detach() for role, tensor in self.own().items()}
+        with torch.no_grad():
+            return {role: tensor.detach() for role, tensor in self.folded().items()}
 
     # On their grids.
 

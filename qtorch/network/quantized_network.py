@@ -34,6 +34,7 @@ from qtorch.network.sample_sizes import require_samples
 from qtorch.network.standing_norms import StandingNorms
 from qtorch.network.whole_parameters import require_whole
 from qtorch.normalization import Normalization
+from qtorch.ranges.observer import is_distributed
 from qtorch.surroundings import without_values
 
 __all__ = ["EXTRA_STATE", "QuantizedNetwork", "is_calibration"]
@@ -137,7 +138,8 @@ class QuantizedNetwork(CapturedNetwork):
         """Outputs as the float network returns them, of its input tensors."""
         if not is_compiling():
             self._norms.take()
-            require_whole(self._norms.ops)
+            if is_distributed():
+                require_whole(self._norms.ops)
         self._sums.give(tensors)
         try:
             return super().called(tensors)

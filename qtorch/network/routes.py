@@ -29,7 +29,7 @@ from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_consta
 from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
-from qtorch.numbers.linear_in_steps import linear_in_steps
+from qtorch.numbers.linear_in_steps import is_small, linear_in_steps
 from qtorch.numbers.straight_through import replace_value
 from qtorch.numbers.sum_figures import LinearFigures
 from qtorch.row.fused_activation import activate
@@ -154,7 +154,9 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
         made = sum_constants(layer, x)
     elif isinstance(figures, LinearFigures):
         folded = layer.constants.folded()
-        return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
+        if is_small(x, folded["weight"]):
+            return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
+        made = from_figures(figures.sums, layer)
     else:
         made = from_figures(figures, layer)
     dtype, with_bias = made.summing.dtype, made.summing.with_bias

@@ -94,7 +94,8 @@ class Together:
         layers = []
         for layer, part, source, output, held in zip(self.layers, parts, sources, outputs, ends, strict=True):
             constants, sums = layer.constants, SumFigures(*part)
-            linear = LinearFigures(sums, sums.scale.unsqueeze(1), source / output, 1 / output, held)
+            _, bias, factor, inner = arrays = [each.numpy() for each in sums]
+            linear = LinearFigures(sums, arrays[0][:, None], bias, factor, inner, source / output, 1 / output, held)
             learns = layer.output.learned != "measured" or constants.learned_scale is not None
             figures = linear if layer.is_linear and not learns else sums
             products = constants.largest_products
@@ -111,16 +112,15 @@ class Together:
         sources, outputs = ([each.step for each in self._quantizers[start::2]] for start in (0, 1))
         self._source64 = np.repeat(sources, self._counts)
         self._source, self._output64 = self._source64.astype(np.float32), np.repeat(outputs, self._counts)
+        # Of weights; with these everything stays far below what float32 holds.
+        self._most = 2.0**60 * min(1.0, *outputs) / max(1.0, *sources)
         return sources, outputs
 
-    @torch.no_grad()
     def compute(self) -> list[LinearFigures | SumFigures | None]:
         """Of each layer, until the next call; ``None`` of one that has to be looked at by itself."""
         # Anew only when a grid of the activations has changed.
         layers = self._read(tuple([quantizer.measured for quantizer in self._quantizers]), "layers", self._prepare)
-        # What is no number stays none, and is named elsewhere.
-        with np.errstate(all="ignore"):
-            biases = self._work_out(layers)
+        biases = self._work_out(layers)
         return [
             # Sums as small as these leave no bias that would have widened the scale.
             each.figures if each.products + bias < 2.0**24 and is_exact(each.products + bias, each.factor, 31) else None
@@ -128,8 +128,11 @@ class Together:
         ]
 
     def _work_out(self, layers: Sequence[_Layer]) -> list[float]:
-        """Fill the memory of all layers; the largest bias of each, in units of its sums."""
-        folded = [each.constants.folded() for each in layers]
+        """Fill the memory of all layers; the largest bias of each, in units of its sums.
+
+        Infinite where a scale of any is no number or too large, or too small to be the one that was learned.
+        """
+        folded = [each.constants.real() for each in layers]
         numbers = [_by_channel(each["weight"], layer.channel_axis) for each, layer in zip(folded, layers, strict=True)]
         weights, scale, unit, bias, factor = self._weights, self._scale, self._unit, self._bias, self._factor
         np.concatenate(numbers, out=weights)
@@ -142,29 +145,25 @@ class Together:
             assert constants.weight_grid is not None
             assert constants.learned_scale is not None
             scale[here] = constants.weight_grid.wanted(constants.learned_scale).numpy()
-        too_small = self._learned and scale.min() < SMALLEST_WEIGHT_SCALE
+        if not np.maximum.reduce(scale) < self._most or (self._learned and scale.min() < SMALLEST_WEIGHT_SCALE):
+            return [np.inf] * len(layers)
         np.maximum(scale, SMALLEST_WEIGHT_SCALE, out=scale)
         biases = [
-            each["bias"].detach().numpy() if "bias" in each else none
-            for each, none in zip(folded, self._no_bias, strict=True)
+            each["bias"].numpy() if "bias" in each else none for each, none in zip(folded, self._no_bias, strict=True)
         ]
         np.concatenate(biases, out=bias)
         np.multiply(scale, self._source, out=unit)
         np.divide(bias, unit, out=bias)
         np.rint(bias, out=bias)
-        self._codes[:] = bias
+        largest: list[float] = np.maximum.reduceat(np.abs(bias), self._places).tolist()
+        # Larger ones are not read, and may be more than float32 holds.
+        self._codes[:] = bias if max(largest) < 2.0**24 else np.minimum(np.maximum(bias, -(2.0**24)), 2.0**24)
         np.multiply(scale, self._source64, out=factor)
         np.divide(factor, self._output64, out=factor)
         np.fmod(leading_bits_(factor.view(np.int64)).view(np.float64), 0.5, out=self._inner)
-        np.abs(bias, out=bias)
-        # One that is too small to be taken as it was learned is looked at by itself, and so are the others.
-        if too_small:
-            return [float("inf")] * len(layers)
-        largest: list[float] = np.maximum.reduceat(bias, self._places).tolist()
         return largest
 
 
 def _by_channel(weight: Tensor, axis: int) -> Any:
     """A weight's numbers in a row, those of one channel beside each other."""
-    weight = weight.detach()
     return (weight.movedim(axis, 0) if axis else weight).numpy().reshape(-1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,7 @@ __all__ = [
     "over_channels",
     "quantize",
     "range_to_grid",
+    "round_few_half_away_",
     "round_half_away",
     "round_half_away_",
     "weight_codes",
@@ -51,6 +53,7 @@ SMALLEST_WEIGHT_SCALE = 2.0**-40
 #: The largest number below one half. Added to a number just below a tie it does not reach the next integer, where one
 #: half would; added to a tie it does, because the exact sum is no float32 (float64) and rounds up.
 _BELOW_HALF = {torch.float32: 0.5 - 2.0**-25, torch.float64: 0.5 - 2.0**-54}
+_BELOW_HALF_32 = np.float32(_BELOW_HALF[torch.float32])
 _ONE = torch.tensor(1.0)
 
 
@@ -63,6 +66,16 @@ def round_half_away_(x: Tensor) -> Tensor:
     """:func:`round_half_away`, overwriting ``x``."""
     # PyTorch's trunc is some ten times slower on a CPU than a division that truncates.
     return x.add_(torch.sign(x), alpha=_BELOW_HALF[x.dtype]).div_(_ONE, rounding_mode="trunc")
+
+
+def round_few_half_away_(x: Tensor, low: float, high: float) -> Tensor:
+    """:func:`round_half_away_` of float32 on a CPU, held between ``low`` and ``high``, in NumPy: for few numbers."""
+    array = x.detach().numpy()
+    array += np.copysign(_BELOW_HALF_32, array)
+    np.trunc(array, out=array)
+    np.minimum(array, np.float32(high), out=array)
+    np.maximum(array, np.float32(low), out=array)
+    return x
 
 
 def whole_steps_(real: Tensor) -> Tensor:

@@ -13,7 +13,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from qtorch.numbers.functional import round_half_away, round_half_away_, whole_steps, whole_steps_
+from qtorch.numbers.functional import (
+    round_few_half_away_,
+    round_half_away,
+    round_half_away_,
+    whole_steps,
+    whole_steps_,
+)
 
 __all__ = [
     "Ends",
@@ -36,6 +42,9 @@ Estimator = Literal["clipped", "plain", "ewgs"]
 
 #: How strongly EWGS scales gradients; the paper's value where none is derived from the Hessian.
 EWGS_DELTA = 1e-3
+
+#: Numbers of which PyTorch's calls take longer than what they compute.
+_FEW = 2**12
 
 #: The overload itself: looking for it at every call takes as long as the call on few numbers.
 hardtanh_backward = torch.ops.aten.hardtanh_backward.default
@@ -280,6 +289,8 @@ def round_and_hold(
     """
     if not real.requires_grad and learned is None:
         whole = real if overwrite else real.clone()
+        if not even and whole.is_cpu and type(whole) is Tensor and whole.numel() <= _FEW and not ends.moving:
+            return round_few_half_away_(whole, ends.low, ends.high)
         return (whole_steps_ if even else round_half_away_)(whole).clamp_(ends.low, ends.high)
     kind, log_scale, share, zero, axis = learned or ("", None, 0.0, None, None)
     y: Tensor = _Rounded.apply(real, log_scale, zero, share, Rule(estimator, kind, axis), even, *ends)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -32,14 +32,20 @@ class LinearFigures(NamedTuple):
 
     Attributes:
         sums: see there.
-        column: the weight's scale, ``[C, 1]``.
+        column: the weight's scale, an array ``[C, 1]`` over the same memory, as the next three are ``[C]``.
+        bias: as in ``sums``.
+        factor: likewise.
+        inner: likewise.
         ratio: the input's scale by the output's.
         per_step: how many steps of the output a unit is.
         ends: of the output, as numbers.
     """
 
     sums: SumFigures
-    column: Tensor
+    column: Any
+    bias: Any
+    factor: Any
+    inner: Any
     ratio: float
     per_step: float
     ends: Ends
