@@ -61,14 +61,16 @@ class _LinearInSteps(torch.autograd.Function):
                 None,
             )
         inside = np.where(stopped, np.float32(0), grad.numpy())
-        bias = torch.from_numpy(np.add.reduce(inside, 0) * np.float32(per_step)) if of_bias else None
-        inside *= ratio
-        return (
-            torch.from_numpy(np.matmul(inside, ctx.rounded)) if of_x else None,
-            torch.from_numpy(np.matmul(inside.T, x.numpy())) if of_weight else None,
-            bias,
-            None,
-        )
+        # Of losses that are scaled up, infinite ones are nothing out of the ordinary.
+        with np.errstate(all="ignore"):
+            bias = torch.from_numpy(np.add.reduce(inside, 0) * np.float32(per_step)) if of_bias else None
+            inside *= ratio
+            return (
+                torch.from_numpy(np.matmul(inside, ctx.rounded)) if of_x else None,
+                torch.from_numpy(np.matmul(inside.T, x.numpy())) if of_weight else None,
+                bias,
+                None,
+            )
 
 
 def linear_in_steps(x: Tensor, weight: Tensor, bias: Tensor | None, figures: LinearFigures) -> Tensor:
