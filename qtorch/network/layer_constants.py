@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,13 @@ from qtorch.numbers.functional import (
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.straight_through import Ends, round_and_hold
-from qtorch.numbers.sum_figures import LinearFigures, SumFigures
+from qtorch.numbers.sum_figures import SumFigures
 from qtorch.row.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
 from qtorch.row.row import Row
 from qtorch.surroundings import require_float32, require_no_nan, without_values
+
+if TYPE_CHECKING:
+    from qtorch.network.sum_constants import LinearRun
 
 __all__ = ["Constant", "LayerConstants"]
 
@@ -96,7 +99,7 @@ class LayerConstants:
         self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
         self.sources, self.output, self.norm, self.front = sources, output, norm, front
         self.normalized_by_batch = False
-        self.figures: LinearFigures | SumFigures | None = None
+        self.figures: LinearRun | SumFigures | None = None
         bare = norm is None and front is None
         self.trained_as_they_are = bare and all(role in holder._parameters for role in roles)
         self.weight_grid: WeightGrid | None = None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx
 from torch.compiler import is_compiling
+from torch.nn.modules.module import _has_any_global_hook
 
 from qtorch.network.learned_scale import ScaleNow
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
+from qtorch.network.sum_constants import LinearRun
 from qtorch.network.sums_together import Together
 from qtorch.numbers.functional import exponential
+from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.surroundings import without_values
 
 __all__ = ["NetworkSums"]
@@ -26,12 +31,13 @@ class NetworkSums:
         network: of :class:`qtorch.network.quantized_op.QuantizedOp`.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: fx.GraphModule) -> None:
         modules = list(network.modules())
         self._ops = tuple(op for op in modules if isinstance(op, QuantizedOp) and op.has_weight)
         grids = [(op, op.constants.weight_grid) for op in self._ops if op.constants.learned_scale is not None]
         self._weights = [(op, grid) for op, grid in grids if grid is not None]
         self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
+        self._next, self._runs = _followers(network), list[_Run]()
         self._together, self._read = Together(()), ReadOnce()
 
     def give(self, inputs: Iterable[Tensor]) -> None:
@@ -44,9 +50,24 @@ class NetworkSums:
         if not layers:
             return
         if self._together.layers != tuple(layers):
-            self._together = Together(layers)
-        for op, figures in zip(layers, self._together.compute(), strict=True):
-            op.constants.figures = figures
+            self._together, self._runs = Together(layers), self._runs_of(layers)
+        figures = self._together.compute()
+        for run in self._runs:
+            _give(run, [figures[place] for place in run.places])
+
+    def _runs_of(self, layers: Sequence[QuantizedOp]) -> list[_Run]:
+        """All ``layers``, those in a run behind each other."""
+        places = {op: place for place, op in enumerate(layers)}
+        later = {after for op, after in self._next.items() if op in places}
+        runs = []
+        for op in layers:
+            if op in later:
+                continue
+            run = [op]
+            while self._next.get(run[-1]) in places:
+                run.append(self._next[run[-1]])
+            runs.append(_Run(tuple(run), tuple(places[each] for each in run)))
+        return runs
 
     def take_back(self) -> None:
         """What was given, when the call is over: until the next one, any code may write to parameters."""
@@ -77,3 +98,50 @@ class NetworkSums:
         parts = wanted[count:].split([each.numel() for each in of_weights])
         for (_, grid), part, logarithm in zip(self._weights, parts, of_weights, strict=True):
             grid.learned_now = part.view(logarithm.shape)
+
+
+class _Run(NamedTuple):
+    """Linear layers one behind the other, or any one layer.
+
+    Attributes:
+        ops: the layers.
+        places: theirs among all whose figures are worked out together.
+    """
+
+    ops: tuple[QuantizedOp, ...]
+    places: tuple[int, ...]
+
+
+def _give(run: _Run, figures: Sequence[LinearFigures | SumFigures | None]) -> None:
+    linear = [each for each in figures if isinstance(each, LinearFigures)]
+    if len(linear) == len(run.ops) and (len(linear) == 1 or _unobserved(run.ops)):
+        first, *others = run.ops
+        first.constants.figures = LinearRun(tuple(op.constants for op in run.ops), tuple(linear))
+        for op in others:
+            op.constants.figures = LinearRun()
+        return
+    for op, each in zip(run.ops, figures, strict=True):
+        op.constants.figures = LinearRun((op.constants,), (each,)) if isinstance(each, LinearFigures) else each
+
+
+def _followers(network: fx.GraphModule) -> dict[QuantizedOp, QuantizedOp]:
+    """For each linear layer whose result goes to nothing but another one, this one; both are called once."""
+    calls = [node for node in network.graph.nodes if node.op == "call_module"]
+    times = Counter(node.target for node in calls)
+    found = {}
+    for node in calls:
+        if len(node.users) != 1:
+            continue
+        (reader,) = node.users
+        if reader.op != "call_module" or times[node.target] + times[reader.target] > 2:
+            continue
+        first, second = (network.get_submodule(str(each.target)) for each in (node, reader))
+        if isinstance(first, QuantizedOp) and isinstance(second, QuantizedOp) and first.is_linear and second.is_linear:
+            found[first] = second
+    return found
+
+
+def _unobserved(ops: Sequence[QuantizedOp]) -> bool:
+    """Whether no hook of any of them sees, or changes, what it computes."""
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return not _has_any_global_hook() and not any(op.__dict__[table] for op in ops for table in tables)

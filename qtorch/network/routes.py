@@ -25,13 +25,12 @@ from qtorch.network.mode import Mode
 from qtorch.network.opaque_to_compilers import integers_of, tables_of
 from qtorch.network.poles import defined, finite_slopes
 from qtorch.network.quantizer import Quantizer
-from qtorch.network.sum_constants import from_figures, rescaled_anew, sum_constants
+from qtorch.network.sum_constants import LinearRun, from_figures, rescaled_anew, sum_constants
 from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
-from qtorch.numbers.linear_in_steps import is_small, linear_in_steps
+from qtorch.numbers.linear_in_steps import are_small, linears_in_steps
 from qtorch.numbers.straight_through import replace_value
-from qtorch.numbers.sum_figures import LinearFigures
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, looked_up, sloped
@@ -152,11 +151,15 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
         layer.constants.require_float32()
         _require_numbers(layer)
         made = sum_constants(layer, x)
-    elif isinstance(figures, LinearFigures):
-        folded = layer.constants.folded()
-        if is_small(x, folded["weight"]):
-            return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
-        made = from_figures(figures.sums, layer)
+    elif isinstance(figures, LinearRun):
+        if not figures.constants:
+            # Computed with the layers before it.
+            return x
+        parameters = figures.parameters()
+        if are_small(x, parameters):
+            return linears_in_steps(x, parameters, figures.figures)
+        figures.part()
+        made = from_figures(figures.figures[0].sums, layer)
     else:
         made = from_figures(figures, layer)
     dtype, with_bias = made.summing.dtype, made.summing.with_bias

@@ -12,10 +12,10 @@ from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.summing import Summing, summing_of
 from qtorch.numbers.rescaling import Rescaling, rescaling, rescaling_of_16_bits
-from qtorch.numbers.sum_figures import SumFigures
+from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.row.row import Attrs
 
-__all__ = ["SumConstants", "SumLayer", "from_figures", "rescaled_anew", "sum_constants"]
+__all__ = ["LinearRun", "SumConstants", "SumLayer", "from_figures", "rescaled_anew", "sum_constants"]
 
 
 class SumLayer(Protocol):
@@ -50,6 +50,28 @@ class SumConstants(NamedTuple):
     summing: Summing
     rescaling: Rescaling
     any_sum: bool
+
+
+class LinearRun(NamedTuple):
+    """Linear layers one behind the other, which are computed where the first is called; empty at the others.
+
+    Attributes:
+        constants: theirs.
+        figures: theirs.
+    """
+
+    constants: tuple[LayerConstants, ...] = ()
+    figures: tuple[LinearFigures, ...] = ()
+
+    def parameters(self) -> list[Tensor | None]:
+        """Weight and bias, or ``None``, of each layer."""
+        folded = [each.folded() for each in self.constants]
+        return [each.get(role) for each in folded for role in ("weight", "bias")]
+
+    def part(self) -> None:
+        """Let each layer be computed where it is called."""
+        for constants, figures in zip(self.constants, self.figures, strict=True):
+            constants.figures = figures.sums
 
 
 def sum_constants(layer: SumLayer, x: Tensor) -> SumConstants:
