@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
+from torch.nn.modules import module as all_modules
 
 from qtorch.network.learned_scale import ScaleNow
 from qtorch.network.quantized_op import QuantizedOp
@@ -32,11 +33,26 @@ class NetworkSums:
         grids = [(op, op.constants.weight_grid) for op in self._ops if op.constants.learned_scale is not None]
         self._weights = [(op, grid) for op, grid in grids if grid is not None]
         self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
+        # What may be called in the middle of a call, and write to parameters.
+        self._hooks = [each._forward_pre_hooks for each in modules]
+        self._hooks += [each._forward_hooks for each in modules if each is not network]
+        self._hooks += [all_modules._global_forward_pre_hooks, all_modules._global_forward_hooks]
         self._together, self._read = Together(()), ReadOnce()
+        # Threads may call one network: an element for each call that is not over.
+        self._calls: list[None] = []
 
     def give(self, inputs: Iterable[Tensor]) -> None:
-        """Give quantizers and layers what they need in one call with ``inputs``, in training; figures on a CPU only."""
-        if not torch.is_grad_enabled() or is_compiling() or any(without_values(each) for each in inputs):
+        """Give quantizers and layers what they need in one call with ``inputs``, in training; figures on a CPU only.
+
+        With hooks everyone looks at its own parameters, when it is its turn; and in a call beside others, whose memory
+        is not overwritten.
+        """
+        if is_compiling():
+            return
+        self._calls.append(None)
+        if len(self._calls) > 1 or not torch.is_grad_enabled() or any(self._hooks):
+            return
+        if any(without_values(each) for each in inputs):
             return
         if self._quantizers or self._weights:
             self._give_scales()
@@ -50,7 +66,10 @@ class NetworkSums:
 
     def take_back(self) -> None:
         """What was given, when the call is over: until the next one, any code may write to parameters."""
-        for op in self._together.layers:
+        if is_compiling():
+            return
+        del self._calls[-1:]
+        for op in self._ops:
             op.constants.figures = None
         for quantizer in self._quantizers:
             quantizer.learned_scale.now = None

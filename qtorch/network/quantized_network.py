@@ -138,8 +138,8 @@ class QuantizedNetwork(CapturedNetwork):
         if not is_compiling():
             self._norms.take()
             require_whole(self._norms.ops)
-        self._sums.give(tensors)
         try:
+            self._sums.give(tensors)
             return super().called(tensors)
         finally:
             self._sums.take_back()
@@ -351,6 +351,8 @@ class QuantizedNetwork(CapturedNetwork):
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
         copied._sums, copied._norms = NetworkSums(copied), StandingNorms(copied)
+        # Of a network that is copied in the middle of a call.
+        copied._sums.take_back()
         return copied
 
     def __reduce__(self) -> Any:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qtorch.numbers.straight_through import hardtanh_backward
+from qtorch.numbers.straight_through import hardtanh_backward, replace_value
 from qtorch.numbers.sum_figures import LinearFigures
 
 __all__ = ["linear_in_steps"]
 
 #: What is multiplied by 0 in a product that is scaled.
-_NOTHING = torch.zeros(1)
+_NOTHING = torch.zeros(1, dtype=torch.float32, device="cpu")
 
 
 class _LinearInSteps(torch.autograd.Function):
@@ -26,14 +26,17 @@ class _LinearInSteps(torch.autograd.Function):
         # As rescale does it, in fewer calls. Before it is held, it says what has a gradient.
         whole = torch.addcmul(torch.copysign(inner, sums), sums, factor).add_(0.5).floor_().to(torch.float32)
         # Saved is nothing that the next step overwrites.
-        ctx.save_for_backward(x, steps.mul_(scale) if ctx.needs_input_grad[0] else None, whole)
+        ctx.save_for_backward(x, *((weight, steps.mul_(scale)) if ctx.needs_input_grad[0] else (None, None)), whole)
         ctx.ratio, ctx.per_step, ctx.ends = ratio, per_step, (low - 0.5, high + 0.5)
         return whole.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, rounded, whole = ctx.saved_tensors
+        x, weight, rounded, whole = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        if of_x and torch.is_grad_enabled():
+            # The gradient has one too, which is the weight's.
+            rounded = replace_value(weight, rounded)
         # What saturates has no gradient.
         grad = hardtanh_backward(grad, whole, *ctx.ends)
         return (
