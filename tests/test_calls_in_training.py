@@ -231,3 +231,14 @@ def test_a_loop_that_is_looked_at_is_as_fast(monkeypatch: pytest.MonkeyPatch) ->
         qat(0.1 * x).square().sum().backward()
         optimizer.step()
     assert given == [3]
+
+
+@pytest.mark.parametrize("options", [{}, {"scales": "lsq"}])
+def test_a_copy_made_in_inference_mode_computes_the_same(options: dict[str, Any]) -> None:
+    qat, x = trained(options)
+    expected = qat(x).detach()
+    with torch.inference_mode():
+        copied = copy.deepcopy(qat)
+        assert torch.equal(copied(x), expected)
+        copied.first.output.coarsen(1.0)
+        assert float(copied.first.output.step) == 1.0
