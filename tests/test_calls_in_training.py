@@ -242,3 +242,16 @@ def test_a_copy_made_in_inference_mode_computes_the_same(options: dict[str, Any]
         assert torch.equal(copied(x), expected)
         copied.first.output.coarsen(1.0)
         assert float(copied.first.output.step) == 1.0
+
+
+def test_a_large_batch_is_not_held_in_float64() -> None:
+    """Nothing as large as the result in eight bytes a number; the codes are those of small batches."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(4, 64)), torch.randn(8192, 4)
+    qat: Any = qtorch.prepare(net, x[:1])
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat.train(), Mode.QUANTIZED)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        y = qat(x)
+    assert max(each.self_cpu_memory_usage for each in profile.events()) <= 4 * y.numel()
+    assert torch.equal(y, torch.cat([qat(part) for part in x.split(512)]))

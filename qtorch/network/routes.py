@@ -39,6 +39,8 @@ from qtorch.surroundings import without_values
 
 #: From how many numbers on a pass over them takes longer than some calls.
 _MANY = 2**15
+#: Up to how many results a linear layer is one function, which has them in float64, instead of parts of them.
+_IN_ONE_PIECE = 2**18
 
 __all__ = ["Layer", "Route", "float_op", "integers_of_steps", "route_of", "sums_route"]
 
@@ -148,13 +150,15 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
     """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
     figures, activation, output = layer.constants.figures, layer.attrs["activation"], layer.output
+    if isinstance(figures, LinearFigures):
+        if len(x) * len(figures.column) <= _IN_ONE_PIECE:
+            folded = layer.constants.folded()
+            return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
+        figures = figures.sums
     if figures is None:
         layer.constants.require_float32()
         _require_numbers(layer)
         made = sum_constants(layer, x)
-    elif isinstance(figures, LinearFigures):
-        folded = layer.constants.folded()
-        return linear_in_steps(x, folded["weight"], folded.get("bias"), figures)
     else:
         made = from_figures(figures, layer)
     dtype, with_bias = made.summing.dtype, made.summing.with_bias
