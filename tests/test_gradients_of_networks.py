@@ -100,7 +100,9 @@ def in_real_units(net: nn.Module, qat: Any, x: Tensor) -> tuple[Tensor, dict[str
 
 @pytest.mark.parametrize("options", [{}, {"weights": "per_tensor"}, {"weight_bits": 4}, {"activations": "int16"}])
 # Few numbers, and more than are rescaled at a time; layers of few and of many channels.
-@pytest.mark.parametrize(("build", "batch"), [("perceptron", 300), ("wide", 4000), ("image", 20), ("image", 900)])
+@pytest.mark.parametrize(
+    ("build", "batch"), [("perceptron", 300), ("wide", 4000), ("wide", 5000), ("image", 20), ("image", 900)]
+)
 def test_gradients_are_those_of_rounded_real_numbers(build: str, batch: int, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     net = Image() if build == "image" else Perceptron(7 if build == "perceptron" else 60)

@@ -122,8 +122,6 @@ def test_which_layers_are_computed_together(name: str, runs: list[int], monkeypa
     counts.clear()
     observed(qat)
     qat(X)
-    assert set(counts) == {1}
-    counts.clear()
     with torch.no_grad():
         qat(X)
     qat(torch.randn(3000, 4))

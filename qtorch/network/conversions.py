@@ -12,6 +12,10 @@ from qtorch.numbers.straight_through import replace_value
 __all__ = ["Rounded", "ToReals", "ToSteps"]
 
 
+#: Of a step: fractions that no step is wrong by, after a product with its scale and a quotient.
+_FRACTION = {"int8": 2.0**-12, "int16": 2.0**-7}
+
+
 class _Conversion(nn.Module):
     """A conversion of one tensor; does nothing but in QUANTIZED mode.
 
@@ -55,7 +59,13 @@ class ToSteps(_Conversion):
         quantizer = self.quantizer
         if quantizer.mode is not Mode.QUANTIZED:
             return x
-        return quantizer.steps_of(x, known=True) if self.whole or not self.training else x / quantizer.scale
+        if self.whole or not self.training:
+            return quantizer.steps_of(x, known=True)
+        steps = x / quantizer.scale
+        # Behind autograd's back: whole again where nothing was done to them.
+        fraction = _FRACTION[quantizer.dtype]
+        steps.detach().div_(fraction).round_().mul_(fraction)
+        return steps
 
 
 class Rounded(_Conversion):

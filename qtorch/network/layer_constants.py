@@ -109,6 +109,10 @@ class LayerConstants:
             channels = self.own()["weight"].shape[self.channel_axis]
             self.weight_grid = WeightGrid(config, self.channel_axis if per_channel else None, channels)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What is given for a call is that call's, and no copy's.
+        return {**self.__dict__, "figures": None}
+
     def held_by(self, holder: nn.Module) -> LayerConstants:
         """The same constants of another module: of a copy that shares everything but the parameters themselves."""
         if holder is self.holder:
@@ -297,11 +301,14 @@ class LayerConstants:
         return WEIGHT_RANGE[self.config.weight_dtype][1]
 
     def on_cpu_in_float32(self) -> bool:
-        """Whether all that is trained of them is."""
-        for each in self.holder._parameters.values():
-            if each is not None and not (each.dtype is torch.float32 and each.is_cpu):
+        """Whether all are, and are parameters or buffers: what is neither is computed whenever it is asked for."""
+        parameters, buffers = self.holder._parameters, self.holder._buffers
+        for role in self.roles:
+            each = parameters[role] if role in parameters else buffers.get(role)
+            if each is None or each.dtype is not torch.float32 or not each.is_cpu:
                 return False
-        return True
+        learned = self.learned_scale
+        return learned is None or (learned.dtype is torch.float32 and learned.is_cpu)
 
     @property
     def channel_axis(self) -> int:

@@ -43,7 +43,8 @@ class LearnedScale:
             log_scale: the parameter, float32 ``[]``.
             smallest: what the scale is at least, likewise.
         """
-        if self.now is not None:
-            return self.now
+        now = self.now
+        if now is not None:
+            return now
         wanted = exponential(log_scale.detach())
         return ScaleNow(wanted.clamp_min(smallest), wanted >= smallest)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from threading import get_ident
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
 from torch.compiler import is_compiling
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as all_modules
 
 from qtorch.network.learned_scale import ScaleNow
 from qtorch.network.quantized_op import QuantizedOp
@@ -38,12 +39,30 @@ class NetworkSums:
         self._weights = [(op, grid) for op, grid in grids if grid is not None]
         self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
         self._next, self._runs = _followers(network), list[_Run]()
+        # What may be called in the middle of a call, and write to parameters.
+        self._hooks = [each._forward_pre_hooks for each in modules]
+        self._hooks += [each._forward_hooks for each in modules if each is not network]
+        self._hooks += [all_modules._global_forward_pre_hooks, all_modules._global_forward_hooks]
         self._together, self._read = Together(()), ReadOnce()
+        # Threads may call one network: an element for each call that is not over.
+        self._calls: list[None] = []
+        #: The thread whose call was given something.
+        self._giver: int | None = None
 
     def give(self, inputs: Iterable[Tensor]) -> None:
-        """Give quantizers and layers what they need in one call with ``inputs``, in training; figures on a CPU only."""
-        if not torch.is_grad_enabled() or is_compiling() or any(without_values(each) for each in inputs):
+        """Give quantizers and layers what they need in one call with ``inputs``, in training; figures on a CPU only.
+
+        With hooks everyone looks at its own parameters, when it is its turn; and in a call beside others, whose memory
+        is not overwritten.
+        """
+        if is_compiling():
             return
+        self._calls.append(None)
+        if len(self._calls) > 1 or not torch.is_grad_enabled() or any(self._hooks):
+            return
+        if any(without_values(each) for each in inputs):
+            return
+        self._giver = get_ident()
         if self._quantizers or self._weights:
             self._give_scales()
         layers = [op for op in self._ops if op.sums_together and Together.takes_now(op)]
@@ -71,7 +90,16 @@ class NetworkSums:
 
     def take_back(self) -> None:
         """What was given, when the call is over: until the next one, any code may write to parameters."""
-        for op in self._together.layers:
+        if is_compiling():
+            return
+        del self._calls[-1:]
+        if self._giver == get_ident():
+            self.forget()
+
+    def forget(self) -> None:
+        """What was given."""
+        self._giver = None
+        for op in self._ops:
             op.constants.figures = None
         for quantizer in self._quantizers:
             quantizer.learned_scale.now = None
@@ -113,15 +141,15 @@ class _Run(NamedTuple):
 
 
 def _give(run: _Run, figures: Sequence[LinearFigures | SumFigures | None]) -> None:
-    linear = [each for each in figures if isinstance(each, LinearFigures)]
+    linear, thread = [each for each in figures if isinstance(each, LinearFigures)], get_ident()
     if len(linear) == len(run.ops) and (len(linear) == 1 or _unobserved(run.ops)):
         first, *others = run.ops
-        first.constants.figures = LinearRun(tuple(op.constants for op in run.ops), tuple(linear))
+        first.constants.figures = LinearRun(thread, tuple(op.constants for op in run.ops), tuple(linear))
         for op in others:
-            op.constants.figures = LinearRun()
+            op.constants.figures = LinearRun(thread)
         return
     for op, each in zip(run.ops, figures, strict=True):
-        op.constants.figures = LinearRun((op.constants,), (each,)) if isinstance(each, LinearFigures) else each
+        op.constants.figures = LinearRun(thread, (op.constants,), (each,)) if isinstance(each, LinearFigures) else each
 
 
 def _followers(network: fx.GraphModule) -> dict[QuantizedOp, QuantizedOp]:
@@ -142,6 +170,6 @@ def _followers(network: fx.GraphModule) -> dict[QuantizedOp, QuantizedOp]:
 
 
 def _unobserved(ops: Sequence[QuantizedOp]) -> bool:
-    """Whether no hook of any of them sees, or changes, what it computes."""
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return not _has_any_global_hook() and not any(op.__dict__[table] for op in ops for table in tables)
+    """Whether no hook of any of them sees, or changes, its gradients; those of calls are looked for in all modules."""
+    hooks = [table for op in ops for table in (op._backward_hooks, op._backward_pre_hooks)]
+    return not (any(hooks) or all_modules._global_backward_hooks or all_modules._global_backward_pre_hooks)

@@ -34,7 +34,6 @@ from qtorch.network.sample_sizes import require_samples
 from qtorch.network.standing_norms import StandingNorms
 from qtorch.network.whole_parameters import require_whole
 from qtorch.normalization import Normalization
-from qtorch.ranges.observer import is_distributed
 from qtorch.surroundings import without_values
 
 __all__ = ["EXTRA_STATE", "QuantizedNetwork", "is_calibration"]
@@ -138,10 +137,9 @@ class QuantizedNetwork(CapturedNetwork):
         """Outputs as the float network returns them, of its input tensors."""
         if not is_compiling():
             self._norms.take()
-            if is_distributed():
-                require_whole(self._norms.ops)
-        self._sums.give(tensors)
+            require_whole(self._norms.ops)
         try:
+            self._sums.give(tensors)
             return super().called(tensors)
         finally:
             self._sums.take_back()
@@ -353,6 +351,8 @@ class QuantizedNetwork(CapturedNetwork):
         copied._known_samples = set(self._known_samples)
         copied._constant_buffers = self._constant_buffers
         copied._sums, copied._norms = NetworkSums(copied), StandingNorms(copied)
+        # Of a network that is copied in the middle of a call.
+        copied._sums.forget()
         return copied
 
     def __reduce__(self) -> Any:

@@ -360,7 +360,7 @@ class Quantizer(nn.Module):
         # None where the smallest scale that there may be has taken its place.
         share = self.learned_scale.of(self.log_scale, self.smallest).free
         if self.learned != "pact":
-            share = share * lsq_gradient_scale(x[0].numel() if x.dim() > 1 else x.numel(), self._highest_step)
+            share = share * lsq_gradient_scale((x.shape[1:] if x.dim() > 1 else x.shape).numel(), self._highest_step)
         return Learned(self.learned, self.log_scale, share, self.zero_share if self._learns_zero else None)
 
     @property

@@ -24,7 +24,11 @@ class ReadOnce:
 
     def __call__(self, tensors: tuple[Tensor, ...], name: str, read: Callable[[], Value]) -> Value:
         """What ``read`` gives, called only if it was not since a tensor has changed."""
-        versions = tuple([each._version for each in tensors])
+        try:
+            versions = tuple([each._version for each in tensors])
+        except RuntimeError:
+            # Tensors that were made in inference mode count no changes.
+            return read()
         if versions != self._versions or any(map(is_not, tensors, self._tensors)):
             self._tensors, self._versions, self._values = tensors, versions, {}
         if name not in self._values:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from threading import get_ident
 from typing import Any, Protocol
 
 import torch
@@ -147,6 +148,8 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
 def sums_route(layer: Layer, x: Tensor) -> Tensor:
     """Sums of products as the device has them: of steps, without rounding, and then brought onto the output's grid."""
     figures, activation, output = layer.constants.figures, layer.attrs["activation"], layer.output
+    if isinstance(figures, LinearRun) and figures.thread != get_ident():
+        figures = None
     if figures is None:
         layer.constants.require_float32()
         _require_numbers(layer)

@@ -56,10 +56,12 @@ class LinearRun(NamedTuple):
     """Linear layers one behind the other, which are computed where the first is called; empty at the others.
 
     Attributes:
-        constants: theirs.
-        figures: theirs.
+        thread: in which the network is called. Another that calls it meanwhile computes layer by layer.
+        constants: of the layers.
+        figures: likewise.
     """
 
+    thread: int
     constants: tuple[LayerConstants, ...] = ()
     figures: tuple[LinearFigures, ...] = ()
 

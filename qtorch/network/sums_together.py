@@ -64,9 +64,8 @@ class Together:
     @staticmethod
     def takes_now(layer: SumLayer) -> bool:
         """Whether one that it takes is on a CPU, keeps its grids in this step, and computes with what it has."""
-        # Pruning, and norms of weights, compute a weight when the layer is called.
-        hooked = layer.constants.holder._forward_pre_hooks
-        return not (layer.output.follows or hooked) and layer.constants.on_cpu_in_float32()
+        follows = layer.sources["input"].follows or layer.output.follows
+        return not follows and layer.constants.on_cpu_in_float32()
 
     def _prepare(self) -> list[_Layer]:
         """Set memory aside, and work out what depends on activations alone."""
@@ -96,8 +95,10 @@ class Together:
             constants, sums = layer.constants, SumFigures(*part)
             _, bias, factor, inner = arrays = [each.numpy() for each in sums]
             linear = LinearFigures(sums, arrays[0][:, None], bias, factor, inner, source / output, 1 / output, held)
-            learns = layer.output.learned != "measured" or constants.learned_scale is not None
-            figures = linear if layer.is_linear and not learns else sums
+            scales = layer.sources["input"].learned, layer.output.learned
+            # Numbers that stay while the grids of activations do.
+            stay = scales == ("measured", "measured") and constants.learned_scale is None
+            figures = linear if layer.is_linear and stay else sums
             products = constants.largest_products
             layers.append(_Layer(constants, constants.channel_axis, figures, sums.factor, products))
         self._learned = [

@@ -131,10 +131,11 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     before = snapshot(net, optimizers)
     last: list[tuple[Any, ...]] = []
 
-    def remember(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def remember(module: nn.Module, arguments: tuple[Any, ...], outputs: Any) -> None:
         last[:] = [arguments]
 
-    hook = net.register_forward_pre_hook(remember)
+    # After it, because hooks in the middle of a call keep a network from looking at all of its parameters at once.
+    hook = net.register_forward_hook(remember)
     try:
         yield
     finally:

@@ -108,7 +108,8 @@ class WeightGrid:
 
     def wanted(self, learned: Tensor) -> Tensor:
         """What ``learned`` says, before a large bias widens it."""
-        return exponential(learned.detach()) if self.learned_now is None else self.learned_now
+        now = self.learned_now
+        return exponential(learned.detach()) if now is None else now
 
     @torch.no_grad()
     def settle(self, weight: Tensor, learned: Tensor | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from qtorch.errors import BadConfiguration
+from qtorch.ranges.observer import is_distributed
 
 __all__ = ["SHARDING_REMEDY", "require_whole"]
 
@@ -23,6 +24,9 @@ def require_whole(modules: Iterable[nn.Module]) -> None:
     Raises:
         BadConfiguration: FSDP has them, or a parameter is empty, as ZeRO leaves it.
     """
+    if not is_distributed():
+        # Nothing to shard with, nor to ask in every step.
+        return
     for module in modules:
         sharded = _SHARDED in module.__dict__
         if sharded or any(each is not None and not each.numel() for each in module._parameters.values()):

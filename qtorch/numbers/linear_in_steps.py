@@ -59,7 +59,7 @@ class _LinearsInSteps(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # An error where what is saved was overwritten since.
         tensors = ctx.saved_tensors
-        if grad.requires_grad:
+        if torch.is_grad_enabled():
             return _differentiable(ctx, tensors, grad)
         of_x, _, *of_parameters = ctx.needs_input_grad
         grads: list[Tensor | None] = []

@@ -83,7 +83,7 @@ class _RescaledInChunks(torch.autograd.Function):
     ) -> Tensor:
         factors = Rescaling(*rescaling)
         held = torch.empty_like(sums)
-        samples = max(1, (_CHUNK if sums.is_cpu else _LARGE_CHUNK) * len(sums) // sums.numel())
+        samples = max(1, (_CHUNK if sums.is_cpu else _LARGE_CHUNK) * len(sums) // max(1, sums.numel()))
         double = torch.empty_like(sums[:samples], dtype=torch.float64)
         for start in range(0, len(sums), samples):
             part = sums[start : start + samples]
