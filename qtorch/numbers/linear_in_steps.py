@@ -32,7 +32,9 @@ class _LinearsInSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, figures: Sequence[LinearFigures], *parameters: Tensor | None) -> Tensor:
         ctx.figures, ctx.kept = figures, []
-        ctx.save_for_backward(x, *parameters)
+        ctx.save_for_backward(x)
+        # Of these nothing is computed but what has their gradient: they may be written to.
+        ctx.parameters = parameters
         held = x.numpy()
         for (_, scale, codes, factor, inner, _, _, (low, high, *_)), weight in zip(
             figures, parameters[::2], strict=True
@@ -57,23 +59,23 @@ class _LinearsInSteps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # An error where what is saved was overwritten since.
-        tensors = ctx.saved_tensors
+        # An error where it was overwritten since.
+        (x,) = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _differentiable(ctx, tensors, grad)
+            return _differentiable(ctx, [x, *ctx.parameters], grad)
         of_x, _, *of_parameters = ctx.needs_input_grad
         grads: list[Tensor | None] = []
         after = grad.numpy()
         # Of losses that are scaled up, infinite gradients are nothing out of the ordinary.
         with np.errstate(all="ignore"):
             for index in reversed(range(len(ctx.kept))):
-                (x, rounded, whole), figures = ctx.kept[index], ctx.figures[index]
+                (held, rounded, whole), figures = ctx.kept[index], ctx.figures[index]
                 of_weight, of_bias = of_parameters[2 * index : 2 * index + 2]
                 # What saturates has no gradient.
                 inside = np.where(_stopped(whole, figures), np.float32(0), after)
                 bias = np.add.reduce(inside, 0) * np.float32(figures.per_step) if of_bias else None
                 inside *= figures.ratio
-                weight = np.matmul(inside.T, x) if of_weight else None
+                weight = np.matmul(inside.T, held) if of_weight else None
                 if index or of_x:
                     after = np.matmul(inside, rounded)
                 grads += [None if each is None else torch.from_numpy(each) for each in (bias, weight)]
