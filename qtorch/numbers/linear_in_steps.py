@@ -26,17 +26,19 @@ class _LinearInSteps(torch.autograd.Function):
         # As rescale does it, in fewer calls. Before it is held, it says what has a gradient.
         whole = torch.addcmul(torch.copysign(inner, sums), sums, factor).add_(0.5).floor_().to(torch.float32)
         # Saved is nothing that the next step overwrites.
-        ctx.save_for_backward(x, *((weight, steps.mul_(scale)) if ctx.needs_input_grad[0] else (None, None)), whole)
+        ctx.save_for_backward(x, steps.mul_(scale) if ctx.needs_input_grad[0] else None, whole)
+        # Not saved: its numbers are not read, so that they may have been written to.
+        ctx.weight = weight
         ctx.ratio, ctx.per_step, ctx.ends = ratio, per_step, (low - 0.5, high + 0.5)
         return whole.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, rounded, whole = ctx.saved_tensors
+        x, rounded, whole = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         if of_x and torch.is_grad_enabled():
             # The gradient has one too, which is the weight's.
-            rounded = replace_value(weight, rounded)
+            rounded = replace_value(ctx.weight, rounded)
         # What saturates has no gradient.
         grad = hardtanh_backward(grad, whole, *ctx.ends)
         return (
