@@ -255,3 +255,22 @@ def test_a_large_batch_is_not_held_in_float64() -> None:
         y = qat(x)
     assert max(each.self_cpu_memory_usage for each in profile.events()) <= 4 * y.numel()
     assert torch.equal(y, torch.cat([qat(part) for part in x.split(512)]))
+
+
+@pytest.mark.parametrize("options", [{}, {"scales": "lsq"}])
+def test_weights_that_are_written_to_before_the_backward_pass_leave_gradients_as_they_were(
+    options: dict[str, Any],
+) -> None:
+    qat, x = trained(options)
+    qat(x).square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in qat.parameters()]
+    qat.zero_grad()
+    y = qat(x)
+    with torch.no_grad():
+        for op in (qat.first, qat.second, qat.last):
+            op.weight.mul_(1.5)
+    # Another call's figures are in the same memory.
+    qat(2 * x)
+    y.square().sum().backward()
+    for parameter, wanted in zip(qat.parameters(), expected, strict=True):
+        assert torch.equal(parameter.grad, wanted)
