@@ -157,6 +157,23 @@ def test_bad_inputs() -> None:
         qtorch.QuantizationConfig(margin=2)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net: qtorch.freeze_batch_norm(net),
+        lambda net: qtorch.set_mode(net, Mode.FLOAT),
+        lambda net: qtorch.calibrate(net, [torch.zeros(2, 3)]),
+    ],
+)
+def test_the_float_network_itself_is_neither_calibrated_nor_frozen(call: Callable[[nn.Module], None]) -> None:
+    """It shares its weights with what was prepared, and not what that is told."""
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    qat = qtorch.prepare(net, torch.zeros(2, 3))
+    with pytest.raises(BadConfiguration, match=r"expected a prepared network, got Sequential.*not net itself"):
+        call(net)
+    call(qat)
+
+
 @pytest.mark.parametrize("pattern", ["nosuch", "1"])
 def test_a_configured_layer_that_does_not_exist_is_refused(pattern: str) -> None:
     """Layer 1 is a batch norm: it is folded into layer 0."""

@@ -74,13 +74,7 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
             got=repr(mode),
             remedy="pass the member itself, as in qtorch.Mode.QUANTIZED",
         )
-    if not quantizers(net):
-        raise BadConfiguration(
-            where="set_mode",
-            expected="a prepared network",
-            got=type(net).__name__,
-            remedy="call qtorch.prepare(net, example_input) first",
-        )
+    _require_prepared(net, "set_mode")
     if mode is Mode.QUANTIZED:
         for name, quantizer in quantizers(net).items():
             quantizer.qparams(name)
@@ -89,6 +83,16 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
                 module.require_accumulator(name)
     for part in _with_a_mode(net):
         part.mode = mode
+
+
+def _require_prepared(net: nn.Module, where: str) -> None:
+    if not quantizers(net):
+        raise BadConfiguration(
+            where=where,
+            expected="a prepared network",
+            got=type(net).__name__,
+            remedy="pass what qtorch.prepare(net, example_input) returns, not net itself",
+        )
 
 
 def _with_a_mode(net: nn.Module) -> list[Quantizer | QuantizedOp]:
@@ -127,7 +131,11 @@ def freeze_batch_norm(net: nn.Module, frozen: bool = True) -> None:
         >>> train(qat, epochs=8)
         >>> freeze_batch_norm(qat)
         >>> train(qat, epochs=2)
+
+    Raises:
+        BadConfiguration: the network was not prepared.
     """
+    _require_prepared(net, "freeze_batch_norm")
     for module in net.modules():
         if isinstance(module, QuantizedOp) and module.norm is not None:
             module.norm_frozen = frozen
@@ -168,11 +176,12 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     Raises:
         NotFinite: data or activations hold NaN or infinity.
         BadData: a batch is none that the network takes: of another form, or of samples of another shape.
-        BadConfiguration: there was no batch.
+        BadConfiguration: there was no batch, or the network was not prepared.
 
     Warns:
         UserWarning: scales that were learned since the last calibration are lost.
     """
+    _require_prepared(net, "calibrate")
     _require_batches(batches, "calibrate")
     quantizer_of = quantizers(net)
     lost = [name for name, quantizer in quantizer_of.items() if quantizer.has_learned]

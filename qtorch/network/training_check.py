@@ -17,6 +17,12 @@ from qtorch.network.quantized_network import is_calibration
 
 __all__ = ["by_the_batch", "checked_training", "follow", "held_parameters", "require_held", "require_moved", "snapshot"]
 
+_TO_BE_RID_OF_NAN = "look for NaN in the data and the loss, and train again from weights that hold none"
+_TO_HOLD_WHAT_GREW = (
+    "calibrate again and train on in QUANTIZED, or prepare with head-room (margin=0.2) or with ranges that are learned "
+    "(scales='lsq'); calibrated before any training, train in Mode.FLOAT first, then calibrate and train in QUANTIZED"
+)
+
 
 def held_parameters(net: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
     """The parameters of ``net`` that some optimizer will move, by name."""
@@ -107,8 +113,9 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     """A block that trains ``net``, in a loop of one's own: refused if what it trains is something else.
 
     Scales that are learned are handed to the optimizers, which may have been made before the network was prepared.
-    At the end the last batch is looked at for activations that have outgrown their ranges, as those of a network do
-    that was calibrated before it was trained; and it is said where batch norms have normalized by the batch to the end.
+    At the end the last batch is looked at for activations that are NaN or have outgrown their ranges, as those of a
+    network do that was calibrated before it was trained, or trained on for long; and it is said where batch norms have
+    normalized by the batch to the end.
 
     Example:
         >>> with checked_training(qat, optimizer):
@@ -143,11 +150,8 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     ranges = quantizers(net).values()
     saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
     for tensor in saturated:
-        warnings.warn(
-            f"saturated range: {tensor}. Remedy: train in Mode.FLOAT first, then calibrate and train in QUANTIZED",
-            UserWarning,
-            stacklevel=3,
-        )
+        remedy = _TO_BE_RID_OF_NAN if tensor.not_numbers else _TO_HOLD_WHAT_GREW
+        warnings.warn(f"saturated range: {tensor}. Remedy: {remedy}", UserWarning, stacklevel=3)
     normalized = batch_normalized(net)
     if normalized:
         warnings.warn(by_the_batch(normalized), UserWarning, stacklevel=3)
