@@ -18,7 +18,6 @@ import qtorch
 from export.graph.build import integer_graph
 from export.graph.encoding import codes_of
 from export.graph.interpret import interpret
-from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.phases import Phases
 from qtorch.network.calibration import batch_normalized, observe_in_training, unfrozen_batch_norms
@@ -211,20 +210,3 @@ def test_ranges_that_follow_do_not_follow_what_dropout_made() -> None:
         return layer.step, net[0].weight.grad is not None
 
     assert followed(0.5) == (followed(0.0)[0], True)
-
-
-def test_statistics_that_are_reset_while_they_are_used_are_missed() -> None:
-    """``update_bn`` would leave a mean of 0 and a variance of 1, which frozen norms then compute with for good."""
-    torch.manual_seed(0)
-    x = torch.randn(64, 4) * 3 + 1
-    qat = qtorch.prepare(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2)), x[:1])
-    qtorch.calibrate(qat, [x])
-    qtorch.set_mode(qat.train(), qtorch.Mode.QUANTIZED)
-    qtorch.freeze_batch_norm(qat)
-    averaged = torch.optim.swa_utils.AveragedModel(qat)
-    with pytest.raises(BadConfiguration, match=r"frozen batch norm.*update_bn.*freeze_batch_norm\(network, False\)"):
-        torch.optim.swa_utils.update_bn([x], averaged)
-    averaged = torch.optim.swa_utils.AveragedModel(qat)
-    qtorch.freeze_batch_norm(averaged.module, False)
-    torch.optim.swa_utils.update_bn([x], averaged)
-    assert not torch.equal(averaged.module.get_buffer("1.running_mean"), torch.zeros(6))

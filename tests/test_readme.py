@@ -43,7 +43,7 @@ def require_pieces(wanted: str, printed: str) -> None:
 
 
 @pytest.mark.tflm
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "all_drawn_inputs")
 def test_the_example_prints_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (i,) = (i for i, block in enumerate(BLOCKS) if block.kind == "python")
@@ -59,7 +59,7 @@ def test_the_example_prints_what_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @pytest.mark.tflm
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "all_drawn_inputs")
 def test_make_run_prints_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

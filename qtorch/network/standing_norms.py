@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from qtorch.errors import BadConfiguration
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.synchronized_norm import SynchronizedNorm
@@ -47,20 +46,3 @@ class StandingNorms:
                 norm.__class__ = SynchronizedNorm  # type: ignore[assignment]
             if norm is not op.norm and isinstance(norm, BatchNorm):
                 op.constants.norm = norm
-            if isinstance(norm, BatchNorm) and norm.momentum is None and norm.training and op.norm_frozen:
-                _require_statistics(norm)
-
-
-def _require_statistics(norm: BatchNorm) -> None:
-    """Refuse to measure anew what a frozen norm has, which then would have nothing.
-
-    Raises:
-        BadConfiguration: its statistics were reset, as ``torch.optim.swa_utils.update_bn`` does.
-    """
-    if norm.num_batches_tracked is not None and not int(norm.num_batches_tracked):
-        raise BadConfiguration(
-            where="a frozen batch norm",
-            expected="running statistics, which it uses in training too",
-            got="none: they were reset to be measured anew, as torch.optim.swa_utils.update_bn does",
-            remedy="call qtorch.freeze_batch_norm(network, False) before update_bn, and freeze again after it",
-        )

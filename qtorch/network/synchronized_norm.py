@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 from qtorch.ranges.observer import is_distributed
@@ -40,9 +41,11 @@ class SynchronizedNorm(nn.modules.batchnorm._BatchNorm):
         group = self.process_group or torch.distributed.group.WORLD
         if torch.distributed.get_world_size(group) == 1:
             return super().forward(input)
-        return self._normalized(input, group)
+        # Not a decorator, which would import a compiler with this module.
+        compute = torch.compiler.disable(self._normalized) if is_compiling() else self._normalized
+        synchronized: Tensor = compute(input, group)
+        return synchronized
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _normalized(self, x: Tensor, group: Any) -> Tensor:
         assert self.running_mean is not None
         assert self.running_var is not None

@@ -18,7 +18,6 @@ from qtorch.numbers.functional import (
     round_half_away,
     round_half_away_,
     whole_steps,
-    whole_steps_,
 )
 
 __all__ = [
@@ -288,10 +287,12 @@ def round_and_hold(
     3.1, with the offset as a zero point; PACT, Choi et al. 2018 (arXiv:1805.06085), section 3.
     """
     if not real.requires_grad and learned is None:
+        if even:
+            return whole_steps(real).clamp_(ends.low, ends.high)
         whole = real if overwrite else real.clone()
-        if not even and whole.is_cpu and type(whole) is Tensor and whole.numel() <= _FEW and not ends.moving:
+        if whole.is_cpu and type(whole) is Tensor and whole.numel() <= _FEW and not ends.moving:
             return round_few_half_away_(whole, ends.low, ends.high)
-        return (whole_steps_ if even else round_half_away_)(whole).clamp_(ends.low, ends.high)
+        return round_half_away_(whole).clamp_(ends.low, ends.high)
     kind, log_scale, share, zero, axis = learned or ("", None, 0.0, None, None)
     y: Tensor = _Rounded.apply(real, log_scale, zero, share, Rule(estimator, kind, axis), even, *ends)
     return y
