@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -95,3 +97,10 @@ def test_what_it_names_exists() -> None:
 
 def test_it_is_short() -> None:
     assert TEXT.count("\n") < 170
+
+
+def test_importing_the_library_imports_no_compiler() -> None:
+    """PyTorch's takes longer than all of it; a decorator is enough to bring it in."""
+    code = "import qtorch, sys; print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert printed.stdout == "[]\n"
