@@ -124,6 +124,14 @@ def all_drawn_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def alone() -> Iterator[None]:
+    """A distributed run of one process."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch on one thread: on small tensors, threads that wait for a busy machine's other cores take minutes."""
     threads = torch.get_num_threads()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,14 +20,6 @@ from tests.small_task import SmallModule, small_trainer
 pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.filterwarnings("ignore:FSDP:UserWarning")]
 
 X = torch.linspace(-1, 1, 32).reshape(8, 4)
-
-
-@pytest.fixture(scope="module")
-def alone() -> Iterator[None]:
-    """A distributed run of one process."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 def network() -> nn.Module:

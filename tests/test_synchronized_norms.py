@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +138,6 @@ def test_norms_that_a_trainer_has_put_back_are_batch_norms() -> None:
     one, other = (qtorch.prepare(net.eval(), SAMPLES[:1]) for net in (reverted, network()))
     assert one.ops == other.ops
     assert torch.equal(one(SAMPLES), other(SAMPLES))
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A distributed run of one process, in which PyTorch's own norm takes nothing on the CPU."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("alone")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,14 +148,6 @@ def test_an_optimizer_made_before_the_network_was_prepared_trains_it() -> None:
         exact = modules.error_of(qat)
     assert exact < 0.2 * untrained_error(Plain)
     assert device_error(write_tflite(integer_graph(qat))) == pytest.approx(exact, rel=1e-4)
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A distributed run of one process."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("alone")

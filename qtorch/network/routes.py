@@ -230,9 +230,9 @@ def twice_route(layer: Layer, *inputs: Tensor) -> Any:
         # Integers are values; of what has none, the shape is all there is to compute.
         return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.folded()})
     if not (torch.is_grad_enabled() or layer.output.follows or is_compiling()):
-        return _integers(layer, _by_role(layer, inputs))
+        return integers_of_steps(layer, inputs)
     y = _each(layer.output.steps_of, _numbers(layer, inputs))
-    integers = integers_of(layer.number, inputs, y) if is_compiling() else _integers(layer, _by_role(layer, inputs))
+    integers = integers_of(layer.number, inputs, y) if is_compiling() else integers_of_steps(layer, inputs)
     # Of NaN there is no integer, and it is not looked for in the middle of a step: it has to come out as NaN.
     return replace_value(y, torch.where(torch.isnan(y.detach()), y.detach(), integers))
 
@@ -305,20 +305,15 @@ def _each(function: Callable[[Tensor], Tensor], y: Any) -> Any:
     return tuple(function(part) for part in y) if isinstance(y, tuple) else function(y)
 
 
-def integers_of_steps(layer: Layer, inputs: Sequence[Tensor]) -> Any:
-    """The device's integers in steps of the output's grid, without gradients, of steps of the sources' grids."""
-    return _integers(layer, _by_role(layer, tuple(inputs)))
-
-
 @torch.no_grad()
-def _integers(layer: Layer, tensors: Mapping[str, Tensor]) -> Any:
-    """What the device makes of the codes of ``tensors``, given in steps as is what it makes.
+def integers_of_steps(layer: Layer, inputs: Sequence[Tensor]) -> Any:
+    """What the device makes of the codes of ``inputs``, given in steps of their grids, as is what it makes.
 
     Raises:
         NotFinite: a constant is NaN.
         AccumulatorOverflow: a sum leaves its integer type.
     """
-    channels_last = layer.row.channels_last
+    channels_last, tensors = layer.row.channels_last, _by_role(layer, tuple(inputs))
     codes, grids = {}, {"output": layer.output.grid}
     for role, x in tensors.items():
         grid = layer.sources[role].grid

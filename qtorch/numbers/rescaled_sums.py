@@ -51,8 +51,7 @@ class _Rescaled(torch.autograd.Function):
         whole = (rescale_any if any_sum else rescale)(sums.to(torch.float64), factors)
         whole = whole.to(torch.float32)
         real = (sums * factors.factor).to(torch.float32) if rule.needs_real else None
-        ctx.rule, ctx.share, ctx.sizes = rule, share, None if log_scale is None else log_scale.shape
-        ctx.ends = ends
+        ctx.rule, ctx.share, ctx.ends = rule, share, ends
         ctx.save_for_backward(real, whole, factors.factor32, *ends.tensors)
         return whole.clamp(ends.low, ends.high)
 
@@ -101,7 +100,7 @@ class _RescaledInChunks(torch.autograd.Function):
         if rule.learned:
             # Of the others none is a whole step away. A fused ReLU's own gradient is taken, which ends at 0.
             ctx.ends = 0.0 if ends.rectifies else ends.low - 1.0, ends.high + 1.0
-        ctx.rule, ctx.share, ctx.sizes = rule, share, None if log_scale is None else log_scale.shape
+        ctx.rule, ctx.share = rule, share
         return held
 
     @staticmethod

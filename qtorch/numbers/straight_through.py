@@ -172,7 +172,7 @@ def of_grid_in_one_piece(
         # The rounding error where nothing saturates, which PACT leaves out, else the end.
         less = held if ctx.rule.learned == "pact" else real
         by_scale = torch.mul(grad, held).addcmul_(inside, less, value=-1)
-        of_scale = _reduced(by_scale, ctx.sizes, ctx.rule.axis) * ctx.share
+        of_scale = _reduced(by_scale, ctx.rule.axis) * ctx.share
     if ctx.needs_input_grad[2]:
         of_zero = torch.sub(grad, inside).sum() * (-256 * ctx.share)
     return of_scale, of_zero
@@ -184,11 +184,10 @@ def gradients(
     """Of numbers that were rounded and then held between ``ends``, of the scale and of the zero point.
 
     Args:
-        ctx: with ``rule``, the sizes ``log_scale``'s gradient has, and ``share`` of it.
+        ctx: with ``rule`` and ``share``, of a function whose second and third input are ``log_scale``, ``zero_share``.
         grad: of what was held.
-        whole: rounded, and not held yet.
-        real: before that.
-        judged: which numbers get no gradient; see :meth:`Rule.stopped`.
+        real: before it was rounded; ``None`` where the rule does not need it.
+        whole: rounded, and not held yet, which says what gets a gradient.
         ends: see above.
     """
     rule = ctx.rule
@@ -211,7 +210,7 @@ def gradients(
         if ctx.needs_input_grad[1]:
             end = torch.where(at_grid_s_end, held.clamp_min(0) if pact else held, 0)
             by_scale = torch.where(stopped, end, 0 if pact else held - real)
-            of_scale = _reduced(grad * by_scale, ctx.sizes, rule.axis) * ctx.share
+            of_scale = _reduced(grad * by_scale, rule.axis) * ctx.share
         if ctx.needs_input_grad[2]:
             of_zero = (grad * at_grid_s_end).sum() * (-256 * ctx.share)
     elif rule.estimator == "ewgs":
@@ -219,9 +218,9 @@ def gradients(
     return grad if stopped is None else grad.masked_fill(stopped, 0.0), of_scale, of_zero
 
 
-def _reduced(values: Tensor, sizes: torch.Size, axis: int | None) -> Tensor:
-    if not sizes or axis is None:
-        return values.sum().reshape(sizes)
+def _reduced(values: Tensor, axis: int | None) -> Tensor:
+    if axis is None:
+        return values.sum()
     return values.movedim(axis, 0).flatten(1).sum(1)
 
 
@@ -238,8 +237,7 @@ class _Rounded(torch.autograd.Function):
         *ends: Any,
     ) -> Tensor:
         whole = (whole_steps if even else round_half_away)(real)
-        ctx.rule, ctx.share, ctx.sizes, ctx.even = rule, share, None if log_scale is None else log_scale.shape, even
-        ctx.ends = Ends(*ends)
+        ctx.rule, ctx.share, ctx.even, ctx.ends = rule, share, even, Ends(*ends)
         ctx.save_for_backward(real, *ctx.ends.tensors)
         return whole.clamp_(ends[0], ends[1])
 
