@@ -17,6 +17,7 @@ __all__ = [
     "is_tensor",
     "keep_gradient_mode",
     "keeps_gradients",
+    "operator_name",
     "shape_of",
     "source_line",
     "value_of",
@@ -80,6 +81,12 @@ def detach_what_is_frozen(traced: fx.GraphModule) -> None:
 def is_tensor(node: Any) -> bool:
     """Whether an argument is a node that computes a tensor."""
     return isinstance(node, fx.Node) and _SHAPE in node.meta
+
+
+def operator_name(node: fx.Node) -> str:
+    """Name of the operator of PyTorch that a node calls, without overload; empty where it calls something else."""
+    target = node.target
+    return target._schema.name.partition("::")[2] if isinstance(target, torch._ops.OpOverload) else ""
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

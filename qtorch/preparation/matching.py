@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.nodes import is_tensor, shape_of, source_line, value_of
+from qtorch.capture.nodes import is_tensor, operator_name, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import of_rows
 from qtorch.preparation.refusal_remedy import asked, other_form, remedy
@@ -47,7 +47,7 @@ def _matches(rows: Mapping[str, Row]) -> dict[tuple[str, Any], list[tuple[Row, M
 
 def supported_names() -> list[str]:
     """What can be exported, as a person writes it."""
-    return sorted({target if kind == "method" else target.__name__ for kind, target in _matches()})
+    return sorted({target if isinstance(target, str) else target.__name__ for _, target in _matches()})
 
 
 #: What stands in the place of a line whose file is not there: the next frame.
@@ -108,21 +108,29 @@ def _asked(node: fx.Node, module: nn.Module | None) -> Asked:
 def _key(node: fx.Node, module: nn.Module | None) -> tuple[str, Any]:
     if module is not None:
         return ("module", type(module))
+    if isinstance(node.target, torch._ops.OpOverload):
+        return ("aten", operator_name(node))
     return ("function" if node.op == "call_function" else "method", node.target)
+
+
+def _schema_arguments(node: fx.Node) -> dict[str, Any]:
+    """All arguments of an operator by their names in its schema, with defaults."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    schema = node.target._schema.arguments
+    given = dict(zip((each.name for each in schema), node.args, strict=False)) | node.kwargs
+    return {each.name: given.get(each.name, each.default_value) for each in schema}
 
 
 def _bind(
     traced: fx.GraphModule, node: fx.Node, row: Row, match: Match, module: nn.Module | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tensors by role (nodes, constants or numbers) and the other arguments by name."""
-    names = match.parameters
-    arguments: dict[str, Any] = dict(zip((n for n in names if not n.startswith("*")), node.args, strict=False))
-    if names and names[-1].startswith("*"):
-        surplus = node.args[len(names) - 1 :]
-        packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
-        arguments[names[-1][1:]] = tuple(packed)
-    arguments |= node.kwargs
-    _require_known(traced, node, names, arguments)
+    if match.kind == "aten":
+        arguments = _schema_arguments(node)
+        names = tuple(arguments)
+    else:
+        names = match.parameters
+        arguments = _written_arguments(traced, node, names)
     leading = [arguments.pop(name, None) for name in names[: match.tensors]]
     if row.variadic:
         leading = list(leading[0])
@@ -131,6 +139,18 @@ def _bind(
         tensors |= _own_tensors(traced, node, row, module)
     others = {name: value_of(value) for name, value in arguments.items()}
     return {r: _constant(traced, node, t) for r, t in tensors.items() if t is not None}, others
+
+
+def _written_arguments(traced: fx.GraphModule, node: fx.Node, names: tuple[str, ...]) -> dict[str, Any]:
+    """Arguments of a module, function or method, as far as they were given."""
+    arguments: dict[str, Any] = dict(zip((n for n in names if not n.startswith("*")), node.args, strict=False))
+    if names and names[-1].startswith("*"):
+        surplus = node.args[len(names) - 1 :]
+        packed = surplus[0] if len(surplus) == 1 and isinstance(surplus[0], tuple | list) else surplus
+        arguments[names[-1][1:]] = tuple(packed)
+    arguments |= node.kwargs
+    _require_known(traced, node, names, arguments)
+    return arguments
 
 
 def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Module) -> dict[str, Tensor]:

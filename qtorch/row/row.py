@@ -74,7 +74,7 @@ class Call:
 
     Attributes:
         module: the called module, ``None`` for functions and methods.
-        arguments: what is no tensor, by parameter name, as far as it was given.
+        arguments: what is no tensor, by parameter name, as far as it was given; of an operator all that its schema has.
         shapes: of the tensors that come in, by role, in PyTorch's order and with the batch axis.
         output_shape: of the (first) result.
     """
@@ -113,20 +113,23 @@ def require_elements(call: Call) -> None:
 
 @dataclass(frozen=True)
 class Match:
-    """A torch callable that a row stands for.
+    """A call of PyTorch that a row stands for.
 
     Attributes:
-        kind: how it appears in a traced graph.
-        target: the module class, the function, or the method's name.
+        kind: ``"aten"`` for an operator of PyTorch, to which every spelling of a call comes: functions of ``torch`` and
+            ``F``, methods, Python's operators, in place or not. ``"module"`` for a layer class, which is then called as
+            a whole; ``"function"`` and ``"method"`` for one spelling of a call, likewise.
+        target: the operator's name without overload, the module class, the function, or the method's name.
         attrs: reads the op's attributes; ``None`` if another row stands for this call; may raise :class:`Refused`.
-        parameters: names of the call's parameters in their order. A module's own parameters are not among them.
+        parameters: names of a function's or method's parameters in their order. A module's own parameters are not among
+            them; an operator's are those of its schema.
         tensors: how many of these, from the first, are tensors (or numbers that stand for one); they fill the row's
             roles in order. A list of tensors counts as one and fills the roles of a variadic row.
         rank: of the result, where PyTorch takes a tensor of one axis less for a sample without a batch, whose first
             axis is the channels'; ``None`` where the first axis is the batch's whatever the rank.
     """
 
-    kind: Literal["module", "function", "method"]
+    kind: Literal["aten", "module", "function", "method"]
     target: type[nn.Module] | Callable[..., Any] | str
     attrs: Callable[[Call], dict[str, Any] | None] = lambda call: {}
     parameters: tuple[str, ...] = ("input",)
