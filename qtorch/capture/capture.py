@@ -145,7 +145,7 @@ class Capture:
 
     def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
         try:
-            return trace(inside.eval(), self.form, self.examples, kind, opaque, self.acting)
+            return trace(inside.eval(), self.form, self.examples, kind, opaque)
         except UnsupportedLayer as error:
             looking = [name or "the network" for name, module in self.net.named_modules() if self._looks(name, module)]
             if not looking:
@@ -166,7 +166,7 @@ class Capture:
         replaced = any("forward" in vars(module) for module in self.net.modules())
         apart = self._inside(decomposed, shared=replaced)
         try:
-            trained = training_trace(apart.train(), self.form, trace.opaque, self.acting)
+            trained = training_trace(apart.train(), self.form, self.examples, trace.opaque)
             return keep_training_form(trace.graph, trained, lambda: self._inside(decomposed).train())
         except BadInput as error:
             return f"what can't be followed: {error}", True

@@ -15,8 +15,8 @@ __all__ = [
     "Recorder",
     "detach_what_is_frozen",
     "is_tensor",
-    "keep_gradient_mode",
     "keeps_gradients",
+    "mark_without_gradients",
     "operator_name",
     "shape_of",
     "source_line",
@@ -46,10 +46,9 @@ def _plain(value: Any) -> Any:
     return tuple(value.shape) if isinstance(value, Tensor) else value
 
 
-def keep_gradient_mode(node: fx.Node) -> None:
-    """Remember of a call that is being traced whether it stands in a block without gradients."""
-    if not torch.is_grad_enabled():
-        node.meta[_NO_GRADIENT] = True
+def mark_without_gradients(node: fx.Node) -> None:
+    """Remember of a call that it stands in a block without gradients."""
+    node.meta[_NO_GRADIENT] = True
 
 
 def keeps_gradients(node: fx.Node) -> bool:
@@ -71,7 +70,7 @@ def detach_what_is_frozen(traced: fx.GraphModule) -> None:
         readers = {user for user in node.users if _NO_GRADIENT not in user.meta}
         if readers:
             with graph.inserting_after(node):
-                detached = graph.call_method("detach", (node,))
+                detached = graph.call_function(torch.ops.aten.detach.default, (node,))
             detached.meta = {**node.meta}
             detached.stack_trace = node.stack_trace
             node.replace_all_uses_with(detached, delete_user_cb=readers.__contains__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, tensors_in
-from qtorch.capture.reference import copied, probes, same_values
+from qtorch.capture.reference import copied, probes
 from qtorch.capture.tracing import traced_calls
 from qtorch.capture.training_form import TrainingTrace
 
@@ -26,26 +26,22 @@ _DRAWN = "numbers that its own code draws, other than by torch"
 
 
 def training_trace(
-    net: nn.Module, form: CallForm, opaque: Sequence[str], acting: Collection[tuple[str, int]]
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], opaque: Sequence[str]
 ) -> TrainingTrace:
-    """A network's training form, with what its code did while it was traced.
+    """A network's training form, with what its code did while it was captured.
 
     Args:
-        net: in training; it is written to as its code says.
+        net: in training.
         form: how it is called.
+        examples: a tensor per input.
         opaque: layers that are not looked into.
-        acting: hooks that change values.
 
     Raises:
-        UnsupportedLayer: code that a tracer can't follow.
+        UnsupportedLayer: code that can't be captured.
     """
-    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     drawn = _generators()
-    graph = traced_calls(net, form, fx.GraphModule, opaque, acting).graph
-    draws = _generators() != drawn
-    writes = [name for name, tensor in tensors.items() if not same_values(tensor, before[name])]
-    return TrainingTrace(graph, draws, tuple(writes))
+    trace = traced_calls(net, form, examples, fx.GraphModule, opaque)
+    return TrainingTrace(trace.graph, _generators() != drawn, trace.writes)
 
 
 def _generators() -> Any:

@@ -8,24 +8,20 @@ earlier, become one module that acts in training only.
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.nodes import keeps_gradients, source_line
-from qtorch.capture.writing_calls import writing_calls, written_by
+from qtorch.capture.nodes import keeps_gradients, operator_name, source_line
 
 __all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
 
-#: Functions that hand on their first argument where ``training`` is False.
-_DROPPING = re.compile("drop|stochastic_depth")
+#: Operators that hand on their first argument where they are told, by the third, that it is not training.
+_DROPPING = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
 
 
 class InTraining(nn.Module):
@@ -101,9 +97,8 @@ def keep_training_form(
         return "numbers that its own code draws, by Python or NumPy", True
     graph = trained.graph
     for each in (evaluated, graph):
-        # What nothing reads is no part of either form, except what writes.
-        writing = frozenset(writing_calls(each))
-        each.graph.eliminate_dead_code(partial(_is_impure, writing))
+        # What nothing reads is no part of either form.
+        each.graph.eliminate_dead_code(_stays)
     alignment, odd = _aligned(evaluated, graph)
     if odd:
         return odd, True
@@ -126,23 +121,16 @@ def keep_training_form(
     return "", bool(alignment.extra)
 
 
-def _is_impure(writing: frozenset[fx.Node], node: fx.Node) -> bool:
-    return node.is_impure() or node in writing
+def _stays(node: fx.Node) -> bool:
+    return node.op in ("placeholder", "output")
 
 
 def _drop_what_does_nothing(evaluated: fx.GraphModule) -> None:
     """Dropout by function, and the like, that was told that it is evaluation."""
     for node in list(evaluated.graph.nodes):
-        if node.op == "call_function" and _DROPPING.search(getattr(node.target, "__name__", "")):
-            try:
-                bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)
-            except (TypeError, ValueError):
-                continue
-            bound.apply_defaults()
-            first = next(iter(bound.arguments.values()))
-            if bound.arguments.get("training") is False and isinstance(first, fx.Node):
-                node.replace_all_uses_with(first)
-                evaluated.graph.erase_node(node)
+        if operator_name(node) in _DROPPING and node.args[2] is False:
+            node.replace_all_uses_with(node.args[0])
+            evaluated.graph.erase_node(node)
 
 
 def _described(node: fx.Node) -> str:
@@ -254,10 +242,6 @@ def _part(
 ) -> tuple[fx.GraphModule | None, list[fx.Node]]:
     """The calls that make ``by`` of ``source``'s counterpart, as a module, and what else of evaluation they read."""
     inside = {node for node in _ancestors(alignment, by) if node in alignment.extra} | {by}
-    for node in writing_calls(trained):
-        # What is written before it is read belongs to it, though nothing reads the call itself.
-        if node in alignment.extra and written_by(node) in inside:
-            inside |= {node} | {each for each in _ancestors(alignment, node) if each in alignment.extra}
     back = {theirs: mine for mine, theirs in alignment.same.items()}
     outside = [n for n in dict.fromkeys(i for node in inside for i in node.all_input_nodes) if n not in inside]
     others = [n for n in outside if n is not alignment.same[source]]

@@ -1,0 +1,154 @@
+"""A network as ``torch.export`` captures it: PyTorch's own operators, with layers and functions of rows kept whole.
+
+Its code runs as it is on tensors without values, whose sizes are numbers, but for the batch's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qtorch.capture.call_form import CallForm, OutputForm, output_form
+from qtorch.capture.kept_calls import KeptCalls, keeping_functions
+
+__all__ = ["Exported", "export_network"]
+
+#: One capture at a time: each patches what the others do, and puts back what it found.
+_EXPORTING = threading.RLock()
+
+
+@dataclass
+class Exported:
+    """What was captured of a network.
+
+    Attributes:
+        program: the exported program of :class:`Called`.
+        kept: the calls that it names by number.
+        outputs: how the network returns its outputs, if not as a tensor or a tuple of them.
+        single: whether the one output is a tensor by itself.
+        identities: names of layers of its own that handed on the very tensor that they got.
+        own_gradients: whether it calls functions that say themselves what their gradient is.
+    """
+
+    program: Any = None
+    kept: KeptCalls = field(default_factory=KeptCalls)
+    outputs: OutputForm | None = None
+    single: bool = False
+    identities: list[str] = field(default_factory=list)
+    own_gradients: bool = False
+
+
+class _Called(nn.Module):
+    """A network that is called with its input tensors in a row, and gives its output tensors."""
+
+    def __init__(self, net: nn.Module, form: CallForm, exported: Exported) -> None:
+        super().__init__()
+        self.net, self.form, self.exported = net, form, exported
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """A tensor, or a tuple of them."""
+        call = self.form.arguments(tensors)
+        with keeping_functions(self.exported.kept):
+            result = self.net(*call.args, **call.kwargs)
+        self.exported.outputs, outputs = output_form(result)
+        self.exported.single = not isinstance(outputs, tuple | list)
+        return outputs
+
+
+def export_network(net: nn.Module, form: CallForm, examples: Sequence[Tensor], kept: Collection[str]) -> Exported:
+    """``net`` as its code runs, in the mode that its modules are in.
+
+    Args:
+        net: its layers get another ``forward`` meanwhile.
+        form: how it is called.
+        examples: a tensor per input, the batch's axis first, of at least two samples.
+        kept: paths of the layers that are kept whole.
+
+    Raises:
+        Exception: whatever its code, or the export of it, raises.
+    """
+    # Here, because importing it takes as long as all the rest of torch.
+    from torch.export import Dim, export
+
+    exported = Exported()
+    sizes = tuple({0: Dim.AUTO} if each.dim() else {} for each in examples)
+    with _EXPORTING, torch.enable_grad(), _functions_with_gradients(exported), _watched(net, exported, kept):
+        called = _Called(net, form, exported)
+        exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
+    return exported
+
+
+@contextmanager
+def _watched(net: nn.Module, exported: Exported, kept: Collection[str]) -> Iterator[None]:
+    """A block in which calls of layers are kept, or looked at."""
+    modules = [(path, module, vars(module).get("forward")) for path, module in net.named_modules()]
+    for path, module, own in modules:
+        if path in kept:
+            exported.kept.keep_layer(module, path)
+        elif path and own is None:
+            _note_identity(module, path, exported)
+    try:
+        yield
+    finally:
+        for _, module, own in modules:
+            vars(module).pop("forward", None)
+            if own is not None:
+                module.forward = own  # type: ignore[method-assign]
+
+
+def _note_identity(module: nn.Module, path: str, exported: Exported) -> None:
+    forward = module.forward
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        result = forward(*args, **kwargs)
+        if len(args) == 1 and not kwargs and isinstance(result, Tensor) and result is args[0]:
+            exported.identities.append(path)
+        return result
+
+    module.forward = noting  # type: ignore[method-assign]
+
+
+@contextmanager
+def _functions_with_gradients(exported: Exported) -> Iterator[None]:
+    """A block in which functions with a gradient of their own are captured as the calls that they make.
+
+    Torch runs them without gradients, which are theirs to give.
+    """
+    plain, thread = torch.autograd.Function.__dict__["apply"], threading.get_ident()
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            # What others call meanwhile is not captured.
+            return plain.__get__(None, cls)(*args, **kwargs)
+        exported.own_gradients = True
+        if cls.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context:
+            return cls.forward(*args, **kwargs)
+        return cls.forward(_NoContext(), *args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = plain  # type: ignore[method-assign]
+
+
+class _NoContext:
+    """Takes what a function keeps for its gradient."""
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Nothing is kept."""
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Nothing is kept."""

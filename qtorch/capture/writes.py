@@ -1,0 +1,243 @@
+"""Calls that write into tensors, rewritten into calls that give values; views of what was written are taken anew.
+
+A tensor that others are views of is a *base*. A write into one of them gives a new value of the base, from which every
+view that is read afterwards is computed again: what PyTorch's memory would show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from qtorch.capture.emitting import emit, tensor_of
+from qtorch.capture.nodes import operator_name, source_line
+from qtorch.errors import UnsupportedLayer
+
+__all__ = ["write_values"]
+
+aten = torch.ops.aten
+
+#: Views that show the very same elements in the same order.
+_SAME = frozenset({"alias", "detach", "contiguous", "to", "_to_copy", "lift_fresh", "positive", "dropout"})
+#: Those that show them in another shape.
+_RESHAPING = frozenset({
+    "view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel",
+})  # fmt: skip
+#: Those that show them in another order.
+_PERMUTING = frozenset({
+    "permute", "transpose", "t", "swapaxes", "swapdims", "numpy_T", "mT", "movedim", "moveaxis", "adjoint",
+})  # fmt: skip
+#: Calls that give parts, each a view along an axis.
+_PARTING = frozenset({"split", "split_with_sizes", "chunk", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind"})
+#: Calls in place whose value is not that of the call without an underscore.
+_FILLING = {"zero_": aten.zeros_like.default, "fill_": aten.full_like.default}
+
+
+def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
+    """Rewrite, in place, every call that writes into a tensor.
+
+    Args:
+        traced: a graph of ATen calls, with their shapes as ``emit`` keeps them.
+
+    Returns:
+        Names of the parameters and buffers that were written; nothing writes into them any more.
+
+    Raises:
+        UnsupportedLayer: a write that has no value: through a view that several elements share, or that steps over
+            some, or into some of a batch's samples.
+    """
+    if not any(_written(node) for node in traced.graph.nodes):
+        return ()
+    rewriting = _Rewriting(traced.graph)
+    for node in list(traced.graph.nodes):
+        rewriting.rewrite(node)
+    traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    return tuple(dict.fromkeys(rewriting.attributes))
+
+
+def _written(node: fx.Node) -> fx.Node | None:
+    """The tensor that a call writes into."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        for place, argument in enumerate(node.target._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+                return given if isinstance(given, fx.Node) else None
+    return None
+
+
+class _Rewriting:
+    """What is known while a graph is rewritten from the front: views, and the values that tensors have by now."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self.graph = graph
+        #: The tensor that a view looks into, one step up.
+        self.parent: dict[fx.Node, fx.Node] = {}
+        #: Calls that gave back what they wrote into.
+        self.written_as: dict[fx.Node, fx.Node] = {}
+        #: How often each base was written; at which count a value of a tensor was taken, and that value.
+        self.writes: dict[fx.Node, int] = {}
+        self.values: dict[fx.Node, tuple[int, fx.Node]] = {}
+        self.attributes: list[str] = []
+
+    def rewrite(self, node: fx.Node) -> None:
+        """Let ``node`` read what its arguments are by now, and what it writes be a value."""
+        written, source = _written(node), node.args[0] if node.args else None
+        # What is a view is looked at before its argument is another node.
+        if written is None and node.op == "call_function" and isinstance(source, fx.Node):
+            self._note_view(node, source)
+        now = {each: self._now(each, node) for each in node.all_input_nodes}
+        if any(each is not value for each, value in now.items()):
+            node.args = fx.map_arg(node.args, now.__getitem__)
+            node.kwargs = fx.map_arg(node.kwargs, now.__getitem__)
+        if written is not None:
+            self._write(node, self.written_as.get(written, written), now[written])
+
+    def _note_view(self, node: fx.Node, source: fx.Node) -> None:
+        if operator_name(source) in _PARTING and operator_name(node) == "":
+            source = source.args[0]  # type: ignore[assignment]
+        elif not operator_name(node):
+            return
+        mine, theirs = tensor_of(node), tensor_of(source)
+        if mine is None or theirs is None or mine.untyped_storage()._cdata != theirs.untyped_storage()._cdata:
+            return
+        self.parent[node] = self.written_as.get(source, source)
+
+    def _base(self, node: fx.Node) -> fx.Node:
+        while node in self.parent:
+            node = self.parent[node]
+        return node
+
+    def _now(self, node: fx.Node, before: fx.Node) -> fx.Node:
+        """The node that has the value that ``node`` shows by now."""
+        node = self.written_as.get(node, node)
+        count = self.writes.get(self._base(node), 0)
+        taken, value = self.values.get(node, (0, node))
+        if taken == count:
+            return value
+        source = self._now(self.parent[node], before)
+        with self.graph.inserting_before(before):
+            if operator_name(node):
+                value = emit(self.graph, node.target, (source, *node.args[1:]), node.kwargs, like=node)
+            else:
+                # One of several parts, as a part alone.
+                axis, start, end, narrow = _part(node)
+                value = emit(self.graph, aten.slice.Tensor, (source, axis, start, end), like=node)
+                if narrow:
+                    value = emit(self.graph, aten.squeeze.dim, (value, axis), like=node)
+        self.values[node] = (count, value)
+        return value
+
+    def _write(self, node: fx.Node, written: fx.Node, before: fx.Node) -> None:
+        """Make what ``node`` writes the value of ``written``, which was ``before``, and of all that it is a view of."""
+        with self.graph.inserting_before(node):
+            value = self._value(node, before)
+            base, chain = self._base(written), [written]
+            while chain[-1] in self.parent:
+                chain.append(self.parent[chain[-1]])
+            values = [value]
+            for view, parent in zip(chain, chain[1:], strict=False):
+                values.append(self._put_back(view, self._now(parent, node), values[-1], node))
+        self.writes[base] = self.writes.get(base, 0) + 1
+        for each, new in zip(chain, values, strict=True):
+            self.values[each] = (self.writes[base], new)
+        if base.op == "get_attr":
+            self.attributes.append(str(base.target))
+        self.written_as[node] = written
+
+    def _value(self, node: fx.Node, before: fx.Node) -> fx.Node:
+        """What a call writes."""
+        name, target = operator_name(node), node.target
+        if name == "copy_" and isinstance(node.args[1], fx.Node):
+            copied, into = tensor_of(node.args[1]), tensor_of(before)
+            if copied is not None and into is not None and copied.shape == into.shape:
+                return node.args[1]
+            return emit(self.graph, aten.expand_as.default, (node.args[1], before), like=node)
+        if name in _FILLING:
+            return emit(self.graph, _FILLING[name], (before, *node.args[1:]), like=node)
+        plain = getattr(aten, name.removesuffix("_"), None)
+        overload = getattr(plain, getattr(target, "_overloadname", ""), None)
+        if overload is None or not name.endswith("_"):
+            raise _refusal(node, f"{name}, which has no form that gives a value")
+        return emit(self.graph, overload, node.args, node.kwargs, like=node)
+
+    def _put_back(self, view: fx.Node, parent: fx.Node, value: fx.Node, writer: fx.Node) -> fx.Node:
+        """The value of ``parent`` in which what ``view`` shows of it is ``value``."""
+        name = operator_name(view)
+        if name in _SAME:
+            return value
+        shape = tensor_of(parent).shape  # type: ignore[union-attr]
+        if name in _RESHAPING:
+            # The batch is the one size that is not a number.
+            sizes = [each if isinstance(each, int) else -1 for each in shape]
+            return emit(self.graph, aten.reshape.default, (value, sizes), like=writer)
+        if name in _PERMUTING:
+            return emit(self.graph, aten.permute.default, (value, _order_back(view, len(shape))), like=writer)
+        if name not in ("slice", "select", ""):
+            raise _refusal(writer, f"a write into what {name} shows of a tensor")
+        axis, start, end, narrow = _part(view)
+        size = shape[axis]
+        if not isinstance(size, int):
+            if not narrow and start == 0 and end >= 2**62:
+                return value
+            raise _refusal(writer, "a write into some of a batch's samples")
+        if narrow:
+            value = emit(self.graph, aten.unsqueeze.default, (value, axis), like=writer)
+        parts = [value]
+        if start > 0:
+            parts.insert(0, emit(self.graph, aten.slice.Tensor, (parent, axis, 0, start), like=writer))
+        if end < size:
+            parts.append(emit(self.graph, aten.slice.Tensor, (parent, axis, end, size), like=writer))
+        return value if len(parts) == 1 else emit(self.graph, aten.cat.default, (parts, axis), like=writer)
+
+
+def _part(view: fx.Node) -> tuple[int, int, int, bool]:
+    """Axis, first and behind the last index of what a slice, a selection or one of several parts shows, and whether
+    that axis is gone."""
+    source = view.args[0]
+    assert isinstance(source, fx.Node)
+    if operator_name(view) == "slice":
+        axis, start, end, step = (*view.args[1:], *(0, None, None, 1)[len(view.args) - 1 :])
+        shape = tensor_of(source).shape  # type: ignore[union-attr]
+        axis %= len(shape)  # type: ignore[operator, assignment]
+        if step != 1:
+            raise _refusal(view, f"a write into every {step}. element")
+        if isinstance(shape[axis], int):  # type: ignore[index]
+            start, end, _ = slice(start, end).indices(shape[axis])  # type: ignore[arg-type, index, assignment]
+        return axis, start or 0, 2**63 - 1 if end is None else end, False  # type: ignore[return-value]
+    if operator_name(view) == "select":
+        shape = tensor_of(source).shape  # type: ignore[union-attr]
+        axis = view.args[1] % len(shape)  # type: ignore[operator]
+        index = view.args[2]
+        if isinstance(shape[axis], int):
+            index %= shape[axis]  # type: ignore[operator]
+        return axis, index, index + 1, True  # type: ignore[operator, return-value]
+    number: Any = view.args[1]
+    whole: Any = tensor_of(source.args[0])
+    unbound = operator_name(source) == "unbind"
+    place = 1 if unbound else 2
+    axis = (source.args[place] if len(source.args) > place else source.kwargs.get("dim", 0)) % whole.dim()  # type: ignore[operator]
+    if unbound:
+        return axis, number, number + 1, True
+    sizes = [each.shape[axis] for each in source.meta["val"]]
+    start = sum(sizes[:number])
+    return axis, start, start + sizes[number], False
+
+
+def _order_back(view: fx.Node, rank: int) -> list[int]:
+    """The permutation that undoes a view's."""
+    marks = torch.empty(*range(2, rank + 2), device="meta")
+    shown: Any = view.target(marks, *view.args[1:])  # type: ignore[operator]
+    order = [size - 2 for size in shown.shape]
+    return [order.index(axis) for axis in range(rank)]
+
+
+def _refusal(node: fx.Node, got: str) -> UnsupportedLayer:
+    line = source_line(node)
+    return UnsupportedLayer(
+        where=f"call {node.name!r}" + (f" ({line})" if line else ""),
+        expected="a call in place whose result can be written as a value",
+        got=got,
+        remedy="write x = x + y instead of x += y, and take parts with .clone() before something is written into them",
+    )
