@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from qtorch.capture.tracing import is_leaf
 from qtorch.families.arithmetic import squared_difference
 
 __all__ = ["decompose"]
-
-
-# A call of the graph, here too.
-fx.wrap("squared_difference")
 
 
 class LayerNormalization(nn.Module):

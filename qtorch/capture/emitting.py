@@ -1,4 +1,4 @@
-"""Calls that are put into a captured graph: with the shape that they give, and the line and layer of what they stand for."""
+"""Calls that are put into a captured graph, with their shape, and the line and layer of what they stand for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, fx
+from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
 
@@ -30,7 +31,8 @@ def emit(
         kwargs: by name.
         like: whose line of source and layer it has.
     """
-    node = graph.call_function(target, args, dict(kwargs or {}))
+    name = target._schema.name.partition("::")[2] if isinstance(target, OpOverload) else target.__name__
+    node = graph.create_node("call_function", target, args, dict(kwargs or {}), name)
     node.meta = {name: each for name, each in like.meta.items() if name != "val"}
     values = [each.meta.get("val") for each in node.all_input_nodes]
     fake = next((each for each in pytree.tree_leaves(values) if isinstance(each, FakeTensor)), None)

@@ -6,7 +6,6 @@ much that is, is measured against the network in float64 where the first look do
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,11 +14,9 @@ from torch.nn.modules import module as _everywhere
 
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.nearness import NEAR, largest, same, within
-from qtorch.capture.nodes import source_line
 from qtorch.capture.not_running import not_running
-from qtorch.capture.recorded_calls import RecordedCall, first_difference, recorded_calls
+from qtorch.capture.recorded_calls import first_difference, recorded_calls
 from qtorch.capture.reference import Reference, probes
-from qtorch.capture.writing_calls import writing_calls
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import evaluating
 
@@ -29,9 +26,6 @@ __all__ = ["difference", "require_captured"]
 _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
-_IN_PLACE = "write x = x + y instead of x += y, leave out inplace=True where something else reads the tensor"
-#: Names of functions that write into their first argument; a tracer sees an `x += y` as a plain sum.
-_WRITING = re.compile(r"__i[a-z]+__|[a-z][a-z0-9_]*[a-z0-9]_")
 #: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
 #: what a device has.
 _SAMPLES, _MOST, _NUMBERS = 3, 32, 2**11
@@ -125,17 +119,6 @@ def _different(
         for name, module in reference.net.named_modules()
         if module._forward_hooks or module._forward_pre_hooks
     ] + ["every module"] * bool(_everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks)
-    # Where a tracer sees the write, its graph says which; an `x += y` it sees as a plain sum.
-    traces = [str(_described_call(node)) for node in writing_calls(traced)]
-    writing = traces or [str(each) for each in wanted if _WRITING.fullmatch(each.function)]
-    if call is None and writing:
-        return UnsupportedLayer(
-            where=f"call {writing[0]}",
-            expected="an in-place call whose tensor nothing else sees",
-            got=f"{apart}, because what was captured does not write into tensors"
-            + (f"; the network does so in {len(writing)} calls, of which this is the first" if writing[1:] else ""),
-            remedy=_IN_PLACE,
-        )
     if call is None and not hooked:
         return UnsupportedLayer(
             where=_first_other(prepared, traced, inputs),
@@ -151,16 +134,9 @@ def _different(
         + (f". There are hooks on {', '.join(map(repr, hooked[:3]))}" if hooked else ""),
         remedy="let layers change values, not hooks"
         if hooked
-        else _IN_PLACE
-        if writing
         else "write that line so that it does the same whoever calls it: without autocast, without asking whether "
         "something is a torch.Tensor, without branches on the size of the batch, and without hooks of all modules",
     )
-
-
-def _described_call(node: fx.Node) -> RecordedCall:
-    layer = str(node.target) if node.op == "call_module" else ""
-    return RecordedCall(node.name, layer, source_line(node), ())
 
 
 def _first_other(prepared: fx.GraphModule, traced: fx.GraphModule, inputs: Sequence[Tensor]) -> str:

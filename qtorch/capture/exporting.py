@@ -5,7 +5,9 @@ Its code runs as it is on tensors without values, whose sizes are numbers, but f
 
 from __future__ import annotations
 
+import logging
 import threading
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +46,14 @@ class Exported:
     own_gradients: bool = False
 
 
+class _Failed(Exception):
+    """What the network's code raised, in a form that export does not write about on its own account."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class _Called(nn.Module):
     """A network that is called with its input tensors in a row, and gives its output tensors."""
 
@@ -53,22 +63,34 @@ class _Called(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Any:
         """A tensor, or a tuple of them."""
+        from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
         call = self.form.arguments(tensors)
-        with keeping_functions(self.exported.kept):
-            result = self.net(*call.args, **call.kwargs)
+        mode = get_proxy_mode()
+        if mode is not None:
+            # Lines of functions that forward calls, too: they say more than forward's own.
+            mode.tracer._record_forward_stack_traces_only = False
+        try:
+            with keeping_functions(self.exported.kept):
+                result = self.net(*call.args, **call.kwargs)
+        except Exception as error:
+            raise _Failed(error) from error
         self.exported.outputs, outputs = output_form(result)
         self.exported.single = not isinstance(outputs, tuple | list)
         return outputs
 
 
-def export_network(net: nn.Module, form: CallForm, examples: Sequence[Tensor], kept: Collection[str]) -> Exported:
+def export_network(
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], kept: Collection[str], opaque: Collection[str] = ()
+) -> Exported:
     """``net`` as its code runs, in the mode that its modules are in.
 
     Args:
-        net: its layers get another ``forward`` meanwhile.
+        net: its layers get another ``forward`` meanwhile, and lose their backward hooks.
         form: how it is called.
         examples: a tensor per input, the batch's axis first, of at least two samples.
         kept: paths of the layers that are kept whole.
+        opaque: of those of them whose code is not run; each gives a tensor like its first.
 
     Raises:
         Exception: whatever its code, or the export of it, raises.
@@ -78,19 +100,44 @@ def export_network(net: nn.Module, form: CallForm, examples: Sequence[Tensor], k
 
     exported = Exported()
     sizes = tuple({0: Dim.AUTO} if each.dim() else {} for each in examples)
-    with _EXPORTING, torch.enable_grad(), _functions_with_gradients(exported), _watched(net, exported, kept):
-        called = _Called(net, form, exported)
-        exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
+    called = _Called(net, form, exported)
+    with (
+        _EXPORTING,
+        torch.enable_grad(),
+        _silent(),
+        _functions_with_gradients(exported),
+        _watched(net, exported, kept, opaque),
+    ):
+        try:
+            exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
+        except _Failed as failed:
+            raise failed.error from None
     return exported
 
 
 @contextmanager
-def _watched(net: nn.Module, exported: Exported, kept: Collection[str]) -> Iterator[None]:
-    """A block in which calls of layers are kept, or looked at."""
+def _silent() -> Iterator[None]:
+    """A block without what torch has to say: of tensors that code keeps for itself, of what it could not find."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def _watched(net: nn.Module, exported: Exported, kept: Collection[str], opaque: Collection[str]) -> Iterator[None]:
+    """A block in which calls of layers are kept, or looked at, and nothing waits for gradients."""
     modules = [(path, module, vars(module).get("forward")) for path, module in net.named_modules()]
     for path, module, own in modules:
+        module._backward_hooks.clear()
+        module._backward_pre_hooks.clear()
         if path in kept:
-            exported.kept.keep_layer(module, path)
+            exported.kept.keep_layer(module, path, path in opaque)
         elif path and own is None:
             _note_identity(module, path, exported)
     try:
@@ -99,7 +146,7 @@ def _watched(net: nn.Module, exported: Exported, kept: Collection[str]) -> Itera
         for _, module, own in modules:
             vars(module).pop("forward", None)
             if own is not None:
-                module.forward = own  # type: ignore[method-assign]
+                module.forward = own
 
 
 def _note_identity(module: nn.Module, path: str, exported: Exported) -> None:
@@ -111,7 +158,7 @@ def _note_identity(module: nn.Module, path: str, exported: Exported) -> None:
             exported.identities.append(path)
         return result
 
-    module.forward = noting  # type: ignore[method-assign]
+    module.forward = noting
 
 
 @contextmanager

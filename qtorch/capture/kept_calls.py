@@ -84,9 +84,15 @@ class KeptCalls:
         self.calls.append(KeptCall(op, target, not shape.is_leaf(), places, spec))
         return pytree.tree_unflatten(_kept(tensors, results, len(self.calls) - 1), shape)
 
-    def keep_layer(self, layer: nn.Module, path: str) -> None:
-        """Let calls of a layer be kept; its hooks run around them as always."""
-        forward = layer.forward
+    def keep_layer(self, layer: nn.Module, path: str, opaque: bool) -> None:
+        """Let calls of a layer be kept; its hooks run around them as always.
+
+        Args:
+            layer: whose ``forward`` is replaced.
+            path: of it in the network.
+            opaque: whether its code is not run; it gives a tensor like its first.
+        """
+        forward = (lambda x, *_, **__: x) if opaque else layer.forward
 
         def kept(*args: Any, **kwargs: Any) -> Any:
             if getattr(layer, "inplace", False) is not True:
@@ -98,7 +104,7 @@ class KeptCalls:
                 layer.inplace = True  # type: ignore[assignment]
             return next(iter((*args, *kwargs.values()))).copy_(result)
 
-        layer.forward = kept  # type: ignore[method-assign]
+        layer.forward = kept
 
 
 @of_rows

@@ -125,7 +125,8 @@ class _Lifting:
             self.at[node] = self._value(node.args[0])[node.args[1]]
             return
         else:
-            self._add(node, self.graph.call_function(node.target, self._value(node.args), self._value(node.kwargs)))  # type: ignore[arg-type]
+            args, kwargs = self._value(node.args), self._value(node.kwargs)
+            self._add(node, self.graph.create_node("call_function", node.target, args, kwargs, node.name))
         if not with_gradients:
             for each in self.at[node] if isinstance(self.at[node], list) else [self.at[node]]:
                 mark_without_gradients(each)
@@ -149,7 +150,8 @@ class _Lifting:
         tensors, _, number = node.args
         call = self.exported.kept.calls[number]  # type: ignore[index]
         args, kwargs = call.arguments(self._value(tensors))
-        new = self.graph.create_node(call.op, call.target, args, kwargs)
+        name = None if call.op == "call_module" else getattr(call.target, "__name__", str(call.target)).strip("_")
+        new = self.graph.create_node(call.op, call.target, args, kwargs, name)
         self._add(node, new)
         if call.several:
             parts = [self.graph.call_function(operator.getitem, (new, i)) for i in range(len(node.meta["val"]))]

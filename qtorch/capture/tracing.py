@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -120,15 +120,14 @@ def traced_calls(
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
     try:
-        exported = export_network(net, form, _doubled(examples), kept)
+        exported = export_network(net, form, _doubled(examples), kept, opaque)
         graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error
     for layer in layers.values():
         # What they do has become calls, or was seen to do nothing.
-        for hooks in (layer._forward_pre_hooks, layer._forward_hooks, layer._backward_hooks):
-            hooks.clear()
-        layer._backward_pre_hooks.clear()
+        layer._forward_pre_hooks.clear()
+        layer._forward_hooks.clear()
     traced = kind(net, graph, kind.__name__)
     norms = {path for path, module in net.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
     writes = tuple(name for name in write_values(traced) if name.rpartition(".")[0] not in norms)

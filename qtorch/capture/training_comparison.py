@@ -25,9 +25,7 @@ _NEAR, _TIMES = 1e-3, 64.0
 _DRAWN = "numbers that its own code draws, other than by torch"
 
 
-def training_trace(
-    net: nn.Module, form: CallForm, examples: Sequence[Tensor], opaque: Sequence[str]
-) -> TrainingTrace:
+def training_trace(net: nn.Module, form: CallForm, examples: Sequence[Tensor], opaque: Sequence[str]) -> TrainingTrace:
     """A network's training form, with what its code did while it was captured.
 
     Args:

@@ -6,6 +6,7 @@ view that is read afterwards is computed again: what PyTorch's memory would show
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ class _Rewriting:
             while chain[-1] in self.parent:
                 chain.append(self.parent[chain[-1]])
             values = [value]
-            for view, parent in zip(chain, chain[1:], strict=False):
+            for view, parent in pairwise(chain):
                 values.append(self._put_back(view, self._now(parent, node), values[-1], node))
         self.writes[base] = self.writes.get(base, 0) + 1
         for each, new in zip(chain, values, strict=True):
@@ -148,7 +149,7 @@ class _Rewriting:
 
     def _value(self, node: fx.Node, before: fx.Node) -> fx.Node:
         """What a call writes."""
-        name, target = operator_name(node), node.target
+        name = operator_name(node)
         if name == "copy_" and isinstance(node.args[1], fx.Node):
             copied, into = tensor_of(node.args[1]), tensor_of(before)
             if copied is not None and into is not None and copied.shape == into.shape:
@@ -156,11 +157,13 @@ class _Rewriting:
             return emit(self.graph, aten.expand_as.default, (node.args[1], before), like=node)
         if name in _FILLING:
             return emit(self.graph, _FILLING[name], (before, *node.args[1:]), like=node)
-        plain = getattr(aten, name.removesuffix("_"), None)
-        overload = getattr(plain, getattr(target, "_overloadname", ""), None)
-        if overload is None or not name.endswith("_"):
+        overload = _plain(node.target)
+        if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")
-        return emit(self.graph, overload, node.args, node.kwargs, like=node)
+        arguments = node.target._schema.arguments  # type: ignore[union-attr]
+        named = {each.name: each.default_value for each in arguments if each.kwarg_only}
+        missing = [each.default_value for each in arguments[len(node.args) :] if not each.kwarg_only]
+        return emit(self.graph, overload, (*node.args, *missing), {**named, **node.kwargs}, like=node)
 
     def _put_back(self, view: fx.Node, parent: fx.Node, value: fx.Node, writer: fx.Node) -> fx.Node:
         """The value of ``parent`` in which what ``view`` shows of it is ``value``."""
@@ -192,37 +195,49 @@ class _Rewriting:
         return value if len(parts) == 1 else emit(self.graph, aten.cat.default, (parts, axis), like=writer)
 
 
+def _plain(target: Any) -> Any:
+    """The operator that gives as a value what another writes in place, with the same arguments; ``None`` without."""
+    name, wanted = target._schema.name.partition("::")[2], _typed(target)
+    if not name.endswith("_"):
+        return None
+    for plain in (name.removesuffix("_"), f"{name}functional"):
+        packet = getattr(aten, plain, None)
+        for overload in [] if packet is None else packet.overloads():
+            if _typed(getattr(packet, overload)) == wanted:
+                return getattr(packet, overload)
+    return None
+
+
+def _typed(target: Any) -> list[tuple[str, str]]:
+    return [(each.name, str(each.type)) for each in target._schema.arguments]
+
+
 def _part(view: fx.Node) -> tuple[int, int, int, bool]:
     """Axis, first and behind the last index of what a slice, a selection or one of several parts shows, and whether
     that axis is gone."""
-    source = view.args[0]
-    assert isinstance(source, fx.Node)
-    if operator_name(view) == "slice":
-        axis, start, end, step = (*view.args[1:], *(0, None, None, 1)[len(view.args) - 1 :])
-        shape = tensor_of(source).shape  # type: ignore[union-attr]
-        axis %= len(shape)  # type: ignore[operator, assignment]
+    given: Any = view.args
+    name, source = operator_name(view), given[0]
+    if name in ("slice", "select"):
+        shape: Any = tensor_of(source).shape  # type: ignore[union-attr]
+        axis = given[1] % len(shape)
+        known = isinstance(shape[axis], int)
+        if name == "select":
+            index = given[2] % shape[axis] if known else given[2]
+            return axis, index, index + 1, True
+        start, end, step = list(given[2:]) + [None, None, 1][len(given) - 2 :]
         if step != 1:
             raise _refusal(view, f"a write into every {step}. element")
-        if isinstance(shape[axis], int):  # type: ignore[index]
-            start, end, _ = slice(start, end).indices(shape[axis])  # type: ignore[arg-type, index, assignment]
-        return axis, start or 0, 2**63 - 1 if end is None else end, False  # type: ignore[return-value]
-    if operator_name(view) == "select":
-        shape = tensor_of(source).shape  # type: ignore[union-attr]
-        axis = view.args[1] % len(shape)  # type: ignore[operator]
-        index = view.args[2]
-        if isinstance(shape[axis], int):
-            index %= shape[axis]  # type: ignore[operator]
-        return axis, index, index + 1, True  # type: ignore[operator, return-value]
-    number: Any = view.args[1]
-    whole: Any = tensor_of(source.args[0])
-    unbound = operator_name(source) == "unbind"
-    place = 1 if unbound else 2
-    axis = (source.args[place] if len(source.args) > place else source.kwargs.get("dim", 0)) % whole.dim()  # type: ignore[operator]
-    if unbound:
+        if known:
+            start, end, _ = slice(start, end).indices(shape[axis])
+        return axis, start or 0, 2**63 - 1 if end is None else end, False
+    number, whole = given[1], tensor_of(source.args[0])
+    assert whole is not None
+    place = 1 if operator_name(source) == "unbind" else 2
+    axis = (source.args[place] if len(source.args) > place else source.kwargs.get("dim", 0)) % whole.dim()
+    if operator_name(source) == "unbind":
         return axis, number, number + 1, True
     sizes = [each.shape[axis] for each in source.meta["val"]]
-    start = sum(sizes[:number])
-    return axis, start, start + sizes[number], False
+    return axis, sum(sizes[:number]), sum(sizes[: number + 1]), False
 
 
 def _order_back(view: fx.Node, rank: int) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 from qtorch.c_cells.broadcasting import all_int8, call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.c_cells.short_sums import ShortSum, short_sum
@@ -36,9 +37,11 @@ __all__ = [
 ]
 
 
-@fx.wrap
 def squared_difference(input: Tensor, other: Tensor) -> Tensor:
     """``(input - other) ** 2``, shapes broadcast; one op on the device."""
+    if has_torch_function((input, other)):
+        # One call to whoever looks, as a function of torch is.
+        return handle_torch_function(squared_difference, (input, other), input, other)
     return torch.square(input - other)
 
 

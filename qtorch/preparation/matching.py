@@ -170,7 +170,7 @@ def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Mod
     return tensors
 
 
-#: Arguments that change nothing here: in-place calls are looked at in :mod:`qtorch.preparation.aliasing`.
+#: Arguments that change nothing here: what is written in place is a value by now.
 _HARMLESS = frozenset({"inplace", "_stacklevel"})
 
 

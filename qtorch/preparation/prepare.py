@@ -22,12 +22,12 @@ from qtorch.network.origin import Origin
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.whole_parameters import require_whole
-from qtorch.preparation.aliasing import require_no_aliasing, require_no_numbers
 from qtorch.preparation.assembly import Assembly
 from qtorch.preparation.grid_assignment import GridAssignment
 from qtorch.preparation.layer_settings import LayerSettings
 from qtorch.preparation.network_interface import require_inputs_read
 from qtorch.preparation.planning import OpNames, Planning
+from qtorch.preparation.python_numbers import require_no_numbers
 from qtorch.preparation.start_states import write_out_zeros
 from qtorch.preparation.sum_room import require_possible_sums
 from qtorch.preparation.unheard_settings import unheard
@@ -92,10 +92,6 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
 def _put_ops(traced: fx.GraphModule, config: QuantizationConfig) -> dict[str, frozenset[str]]:
     """Turn a traced network into one of quantized ops, in place; by layer, the settings that have an effect on it."""
     settings, names = LayerSettings(config), OpNames(traced)
-    require_no_aliasing(traced)
-    for node in traced.graph.find_nodes(op="call_function", target=torch._assert):
-        # It held for the example, whose size is the only one.
-        traced.graph.erase_node(node)
     # What nothing reads needs no row: checks of sizes, what hooks only look at.
     traced.graph.eliminate_dead_code()
     require_no_numbers(traced)

@@ -13,7 +13,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from qtorch.capture.nodes import value_of
+from qtorch.capture.nodes import operator_name, value_of
 from qtorch.ops import ROWS, of_rows
 from qtorch.remedies.asked import Asked, Remedy, none, same
 from qtorch.remedies.without_row import WITHOUT_ROW
@@ -48,7 +48,8 @@ def asked(node: fx.Node, module: nn.Module | None, shape: tuple[int, ...]) -> As
         module: that it calls; ``None`` for functions and methods.
         shape: of its first tensor, the batch axis included; empty if that is not known.
     """
-    name = type(module).__name__ if module is not None else str(getattr(node.target, "__name__", node.target))
+    name = operator_name(node) or str(getattr(node.target, "__name__", node.target))
+    name = type(module).__name__ if module is not None else name
     return Asked(name, module, value_of(node.args), value_of(node.kwargs), shape)
 
 

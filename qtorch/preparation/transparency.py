@@ -5,11 +5,9 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import torch
 from torch import fx, nn
-from torch.nn import functional as F
 
-from qtorch.capture.nodes import is_tensor
+from qtorch.capture.nodes import is_tensor, operator_name
 from qtorch.capture.training_form import InTraining
 from qtorch.network.conversions import Rounded, ToReals, ToSteps
 
@@ -19,30 +17,27 @@ __all__ = ["changes_in_training", "is_silent", "is_transparent", "multiplies_in_
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _MULTIPLYING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining, Rounded, ToReals, ToSteps)
-_DROPOUT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout)
-_TRANSPARENT_CALLS = (*_DROPOUT_CALLS, torch.clone, torch.detach)
-_TRANSPARENT_METHODS = ("contiguous", "clone", "detach", "float")
+#: Operators that pass values on; detaching alone means something, in training.
+_TRANSPARENT_OPERATORS = frozenset({"detach", "clone", "contiguous", "alias"})
 
 
 def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes its input's grid on: dropout, identity, one tensor out of several."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
-    return is_tensor(node) and (node.target in (*_TRANSPARENT_CALLS, *_TRANSPARENT_METHODS) or _picks_tensor(node))
+    return is_tensor(node) and (operator_name(node) in _TRANSPARENT_OPERATORS or _picks_tensor(node))
 
 
 def changes_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes on other values while the network trains."""
-    if node.op == "call_module":
-        return isinstance(traced.get_submodule(str(node.target)), (*_DROPOUTS, InTraining))
-    return node.target in _DROPOUT_CALLS
+    called = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return isinstance(called, (*_DROPOUTS, InTraining))
 
 
 def multiplies_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether all that it does then is to multiply, by 0 or a number that is the same for all."""
-    if node.op == "call_module":
-        return isinstance(traced.get_submodule(str(node.target)), _MULTIPLYING)
-    return node.target in _DROPOUT_CALLS and node.target is not F.alpha_dropout
+    called = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return isinstance(called, _MULTIPLYING)
 
 
 def _picks_tensor(node: fx.Node) -> bool:
