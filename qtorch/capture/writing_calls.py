@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import fx
 
-from qtorch.capture.nodes import value_of
+from qtorch.capture.nodes import operator_name, value_of
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 
@@ -19,16 +19,14 @@ _OPERATORS = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 #: Calls whose result may be a view of their first argument, of such as no row stands for or as leave no trace on the
 #: device. Those of rows say it themselves.
 _OTHER_VIEWS = frozenset({
-    "contiguous", "detach", "diagonal", "expand", "expand_as", "moveaxis", "ravel", "select", "swapdims", "t", "unbind",
-    "view_as",
+    "contiguous", "detach", "diagonal", "expand", "expand_as", "select", "slice", "unbind",
 })  # fmt: skip
 
 
 @of_rows
 def _views(rows: Mapping[str, Row]) -> frozenset[Any]:
-    return _OTHER_VIEWS | {
-        getattr(match.target, "__name__", match.target) for row in rows.values() if row.view for match in row.matches
-    }
+    targets = {match.target for row in rows.values() if row.view for match in row.matches}
+    return _OTHER_VIEWS | {getattr(target, "__name__", target) for target in targets}
 
 
 def writing_calls(traced: fx.GraphModule) -> list[fx.Node]:
@@ -48,14 +46,14 @@ def writes(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a call writes into its first argument."""
     if node.op == "call_module":
         return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
-    name = str(getattr(node.target, "__name__", node.target))
+    name = operator_name(node) or str(getattr(node.target, "__name__", node.target))
     named = node.op in ("call_function", "call_method") and name.endswith("_") and not name.endswith("__")
     return named or node.target in _OPERATORS or value_of(node.kwargs.get("inplace", False)) is True
 
 
 def is_view(node: fx.Node) -> bool:
     """Whether the result of a call may be a view of its first argument."""
-    name: Any = getattr(node.target, "__name__", node.target)
+    name: Any = operator_name(node) or getattr(node.target, "__name__", node.target)
     if node.target is getattr:
         return node.args[1] in ("data", "T", "mT", "H", "mH")
     return node.op in ("call_function", "call_method") and name in _views()

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn import functional as F
 
-from qtorch.capture.nodes import is_tensor
+from qtorch.capture.nodes import is_tensor, operator_name
 from qtorch.capture.training_form import InTraining
 from qtorch.network.conversions import Rounded, ToReals, ToSteps
 
@@ -19,30 +18,40 @@ __all__ = ["changes_in_training", "is_silent", "is_transparent", "multiplies_in_
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _MULTIPLYING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining, Rounded, ToReals, ToSteps)
-_DROPOUT_CALLS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout)
-_TRANSPARENT_CALLS = (*_DROPOUT_CALLS, torch.clone, torch.detach)
-_TRANSPARENT_METHODS = ("contiguous", "clone", "detach", "float")
+_MULTIPLYING_OPERATORS = ("dropout", "feature_dropout")
+_DROPOUT_OPERATORS = (*_MULTIPLYING_OPERATORS, "alpha_dropout", "feature_alpha_dropout")
+_TRANSPARENT_OPERATORS = (*_DROPOUT_OPERATORS, "alias", "clone", "contiguous", "detach")
+#: To the type, or to the place, that everything has.
+_CASTS = ("to", "_to_copy", "type_as")
 
 
 def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes its input's grid on: dropout, identity, one tensor out of several."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _TRANSPARENT_MODULES)
-    return is_tensor(node) and (node.target in (*_TRANSPARENT_CALLS, *_TRANSPARENT_METHODS) or _picks_tensor(node))
+    passes_on = operator_name(node) in _TRANSPARENT_OPERATORS or node.target == "detach" or _keeps_type(node)
+    return is_tensor(node) and (passes_on or _picks_tensor(node))
 
 
 def changes_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes on other values while the network trains."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), (*_DROPOUTS, InTraining))
-    return node.target in _DROPOUT_CALLS
+    return operator_name(node) in _DROPOUT_OPERATORS
 
 
 def multiplies_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether all that it does then is to multiply, by 0 or a number that is the same for all."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _MULTIPLYING)
-    return node.target in _DROPOUT_CALLS and node.target is not F.alpha_dropout
+    return operator_name(node) in _MULTIPLYING_OPERATORS
+
+
+def _keeps_type(node: fx.Node) -> bool:
+    """Whether a node makes float32 of what is float32."""
+    if operator_name(node) not in _CASTS:
+        return False
+    return {each.meta.get("dtype") for each in (node, node.args[0]) if isinstance(each, fx.Node)} == {torch.float32}
 
 
 def _picks_tensor(node: fx.Node) -> bool:
@@ -71,6 +80,6 @@ def readers(network: fx.GraphModule, node: fx.Node) -> list[fx.Node]:
 
 
 def _computes_tensors(node: fx.Node) -> bool:
-    """A call that gives a tuple of tensors, which the recorder kept as a tuple of shapes."""
+    """A call that gives several tensors, of which the recorder kept the shapes."""
     value: Any = node.meta.get("value")
-    return isinstance(value, tuple) and bool(value) and all(isinstance(part, tuple) for part in value)
+    return isinstance(value, tuple | list) and bool(value) and all(isinstance(part, tuple) for part in value)
