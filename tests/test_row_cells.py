@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -240,17 +241,17 @@ def test_only_a_row_with_channels_takes_what_stands_in_front(row: Row) -> None:
 
 # Views -------------------------------------------------------------------------------------------------------------
 
-#: What a call is tried with behind a tensor ``[2, 6, 4]``.
+#: What a call is tried with behind a tensor ``[2, 6, 4]`` or ``[2, 6]``.
 ARGUMENTS: tuple[tuple[Any, ...], ...] = (
     (), (1,), (2, 1), (1, 2), (1, 1, 2), (2, 24), ((2, 24),), (1, (2, 3)), (0, 2, 1), ((0, 2, 1),),
-    (torch.ones(2, 6, 4),),
+    (torch.ones(2, 6, 4),), ((2, 4), 1),
 )  # fmt: skip
 
 
 def shares_memory(call: Callable[..., Any]) -> bool:
     """Whether some call's result is another tensor in its first argument's memory."""
-    for arguments in ARGUMENTS:
-        x = torch.rand(2, 6, 4)
+    for shape, arguments in product([(2, 6, 4), (2, 6)], ARGUMENTS):
+        x = torch.rand(shape)
         try:
             result = call(x, *arguments)
         except Exception:
@@ -263,10 +264,10 @@ def shares_memory(call: Callable[..., Any]) -> bool:
 
 
 def spelled(row: Row) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The functions and methods that a row stands for."""
+    """The operators and functions that a row stands for."""
     for match in row.matches:
-        if match.kind == "method":
-            yield str(match.target), getattr(Tensor, str(match.target))
+        if match.kind == "aten":
+            yield str(match.target), getattr(torch.ops.aten, str(match.target))
         elif match.kind == "function":
             yield getattr(match.target, "__name__", ""), match.target  # type: ignore[misc]
 

@@ -42,9 +42,9 @@ def _line(row: Row) -> str:
 
 
 def _torch(row: Row) -> str:
-    names = {m.target if m.kind == "method" else getattr(m.target, "__name__", "") for m in row.matches}
+    names = {name for match in row.matches for name in match.names}
     assert names <= set(supported_names())
-    return ", ".join(f"`{name}`" for name in sorted(map(str, names))) or "put in by the export"
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "put in by the export"
 
 
 def _types(row: Row) -> str:

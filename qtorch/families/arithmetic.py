@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,21 +51,14 @@ def _attributes(call: Call) -> dict[str, Any]:
     return {"activation": "none"}
 
 
-def binary_matches(functions: Iterable[Callable[..., Any]], methods: Iterable[str]) -> tuple[Match, ...]:
-    """Matches of ``f(input, other)``, either of which may be a number."""
-    matches = [Match("function", f, _attributes, parameters=("input", "other", "alpha"), tensors=2) for f in functions]
-    matches += [
-        Match("method", name, _attributes, parameters=("input", "other", "alpha"), tensors=2) for name in methods
-    ]
-    return tuple(matches)
+def binary_matches(*operators: str) -> tuple[Match, ...]:
+    """Matches of operators of two tensors, either of which may be a number."""
+    return tuple(Match("aten", name, _attributes, tensors=2) for name in operators)
 
 
-def extremum_matches(name: str, functions: Iterable[Callable[..., Any]]) -> tuple[Match, ...]:
-    """Matches of the larger or smaller of two tensors: ``name`` and the same word's first three letters."""
-    parameters = ("input", "other")
-    matches = [Match("function", f, _of_two_tensors, parameters, tensors=2) for f in functions]
-    matches += [Match("method", word, _of_two_tensors, parameters, tensors=2) for word in (name, name[:3])]
-    return tuple(matches)
+def extremum_matches(*operators: str) -> tuple[Match, ...]:
+    """Matches of the larger or smaller of two tensors."""
+    return tuple(Match("aten", name, _of_two_tensors, tensors=2) for name in operators)
 
 
 def _of_two_tensors(call: Call) -> dict[str, Any]:

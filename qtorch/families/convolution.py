@@ -48,13 +48,12 @@ CONVOLUTION_FIELDS = (
 
 
 def convolution_matches(attributes: Callable[[Call], dict[str, Any] | None]) -> tuple[Match, ...]:
-    """Modules and functions over one and two axes."""
-    parameters = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    functions = ((F.conv2d, 4), (F.conv1d, 3))
+    """Modules and operators over one and two axes."""
     return (
         Match("module", nn.Conv2d, attributes, rank=4),
         Match("module", nn.Conv1d, attributes, rank=3),
-        *(Match("function", function, attributes, parameters, tensors=3, rank=rank) for function, rank in functions),
+        Match("aten", "conv2d", attributes, tensors=3, rank=4),
+        Match("aten", "conv1d", attributes, tensors=3, rank=3),
     )
 
 

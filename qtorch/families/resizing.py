@@ -7,12 +7,7 @@ from torch.nn import functional as F
 
 from qtorch.row.row import Call, Refused
 
-__all__ = ["RESIZE_PARAMETERS", "require_image", "resized"]
-
-#: Of ``F.interpolate``.
-RESIZE_PARAMETERS = (
-    "input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias"
-)  # fmt: skip
+__all__ = ["require_image", "resized"]
 
 
 def require_image(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -27,9 +22,8 @@ def require_image(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
     return (before[2], before[3]), (after[2], after[3])
 
 
-def resized(call: Call, image: Tensor) -> Tensor:
-    """What PyTorch makes of an image ``[H, W]`` in this very call."""
+def resized(call: Call, image: Tensor, mode: str) -> Tensor:
+    """What PyTorch makes of an image ``[H, W]`` in this very call; ``mode`` is that of an operator."""
     if call.module is not None:
         return call.module(image[None, None])[0, 0]
-    names = (name for name in RESIZE_PARAMETERS[1:] if name in call.arguments)
-    return F.interpolate(image[None, None], **{name: call.arguments[name] for name in names})[0, 0]
+    return F.interpolate(image[None, None], call.get("output_size"), call.get("scale_factors"), mode)[0, 0]

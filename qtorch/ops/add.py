@@ -5,10 +5,8 @@ Source: TFLM ``kernels/internal/reference/integer_ops/add.h``, ``micro/kernels/a
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor
 
 from qtorch.c_cells.broadcasting import table_or
@@ -53,7 +51,7 @@ ROW = Row(
     name="add",
     roles=("input", "other"),
     runtime=2,
-    matches=binary_matches((operator.add, operator.iadd, torch.add), ("add", "add_")),
+    matches=binary_matches("add"),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

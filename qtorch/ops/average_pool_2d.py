@@ -124,32 +124,10 @@ ROW = Row(
         Match("module", nn.AvgPool1d, attributes, rank=3),
         Match("module", nn.AdaptiveAvgPool2d, adaptive_attributes, rank=4),
         Match("module", nn.AdaptiveAvgPool1d, adaptive_attributes, rank=3),
-        Match(
-            "function",
-            F.avg_pool2d,
-            attributes,
-            parameters=(
-                "input",
-                "kernel_size",
-                "stride",
-                "padding",
-                "ceil_mode",
-                "count_include_pad",
-                "divisor_override",
-            ),
-            rank=4,
-        ),
-        Match(
-            "function",
-            F.avg_pool1d,
-            attributes,
-            parameters=("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
-            rank=3,
-        ),
-        *(
-            Match("function", function, adaptive_attributes, parameters=("input", "output_size"), rank=rank)
-            for function, rank in ((F.adaptive_avg_pool2d, 4), (F.adaptive_avg_pool1d, 3))
-        ),
+        Match("aten", "avg_pool2d", attributes, rank=4),
+        Match("aten", "avg_pool1d", attributes, rank=3),
+        Match("aten", "adaptive_avg_pool2d", adaptive_attributes, rank=4),
+        Match("aten", "adaptive_avg_pool1d", adaptive_attributes, rank=3),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},

@@ -87,10 +87,7 @@ ROW = Row(
     name="concatenation",
     roles=("input",),
     variadic=True,
-    matches=tuple(
-        Match("function", f, attributes, parameters=("tensors", "dim"))
-        for f in (torch.cat, torch.concat, torch.concatenate)
-    ),
+    matches=tuple(Match("aten", name, attributes) for name in ("cat", "concat", "concatenate")),
     forward=forward,
     constraints={"input": SameAs("input_0", ("int8", "int16")), "output": SameAs("input_0", ("int8", "int16"))},
     reference=reference,

@@ -189,7 +189,7 @@ ROW = Row(
     roles=("input", "weight", "bias"),
     matches=(
         Match("module", nn.Linear, attributes),
-        Match("function", F.linear, attributes, parameters=("input", "weight", "bias"), tensors=3),
+        Match("aten", "linear", attributes, tensors=3),
     ),
     forward=forward,
     constraints={

@@ -100,7 +100,7 @@ def samples() -> Iterable[Sample]:
 ROW = Row(
     name="hard_swish",
     roles=("input",),
-    matches=(Match("module", nn.Hardswish), Match("function", F.hardswish, parameters=("input", "inplace"))),
+    matches=(Match("module", nn.Hardswish), Match("aten", "hardswish")),
     forward=forward,
     # Coarser inputs are shifted to the left by more bits than an int has.
     # The kernels refuse a factor of 1 or more on the finer grid.

@@ -101,7 +101,7 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.LeakyReLU, attributes),
-        Match("function", F.leaky_relu, attributes, parameters=("input", "negative_slope", "inplace")),
+        Match("aten", "leaky_relu", attributes),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.families.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
@@ -92,9 +91,8 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.LogSoftmax, attributes),
-        Match("function", F.log_softmax, attributes, parameters=("input", "dim")),
-        Match("function", torch.log_softmax, attributes, parameters=("input", "dim")),
-        Match("method", "log_softmax", attributes, parameters=("input", "dim")),
+        Match("aten", "log_softmax", attributes),
+        Match("aten", "special_log_softmax", attributes, written=("log_softmax",)),
     ),
     forward=forward,
     constraints={"input": Free(smallest=SMALLEST_SCALE), "output": _OUTPUT},

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qtorch.c_cells.code_tables import by_table
 from qtorch.families.sigmoids import (
@@ -57,9 +56,8 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.Sigmoid),
-        Match("function", torch.sigmoid),
-        Match("function", F.sigmoid),
-        Match("method", "sigmoid"),
+        Match("aten", "sigmoid"),
+        Match("aten", "special_expit", written=("expit",)),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16"), SMALLEST_SCALE, LARGEST_SCALE), "output": _OUTPUT},

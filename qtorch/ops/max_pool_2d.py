@@ -39,9 +39,15 @@ def attributes(call: Call) -> dict[str, Any]:
 
 
 def adaptive(call: Call) -> dict[str, Any]:
-    """Of ``adaptive_max_pool1d`` and ``adaptive_max_pool2d``, whose functions are traced with every default."""
+    """Of ``adaptive_max_pool1d`` and ``adaptive_max_pool2d``."""
     _require_no_indices(call)
     return adaptive_attributes(call)
+
+
+def with_indices(call: Call) -> dict[str, Any]:
+    """Of the operators that give indices too; where nobody reads them the capture has made a ``max_pool`` of it."""
+    adaptive_attributes(call)
+    raise Refused(expected="the largest values alone", got="their indices too", remedy="leave the indices out")
 
 
 def _require_no_indices(call: Call) -> None:
@@ -71,20 +77,10 @@ ROW = Row(
         Match("module", nn.MaxPool1d, attributes, rank=3),
         Match("module", nn.AdaptiveMaxPool2d, adaptive, rank=4),
         Match("module", nn.AdaptiveMaxPool1d, adaptive, rank=3),
-        *(
-            Match(
-                "function",
-                function,
-                attributes,
-                parameters=("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
-                rank=rank,
-            )
-            for function, rank in ((F.max_pool2d, 4), (F.max_pool1d, 3), (torch.max_pool2d, 4), (torch.max_pool1d, 3))
-        ),
-        *(
-            Match("function", function, adaptive, parameters=("input", "output_size", "return_indices"), rank=rank)
-            for function, rank in ((F.adaptive_max_pool2d, 4), (F.adaptive_max_pool1d, 3))
-        ),
+        Match("aten", "max_pool2d", attributes, rank=4),
+        Match("aten", "max_pool1d", attributes, rank=3),
+        Match("aten", "adaptive_max_pool2d", with_indices, rank=4),
+        Match("aten", "adaptive_max_pool1d", with_indices, rank=3),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},

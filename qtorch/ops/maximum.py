@@ -38,7 +38,7 @@ ROW = Row(
     name="maximum",
     roles=("input", "other"),
     runtime=2,
-    matches=extremum_matches("maximum", (torch.maximum, torch.max)),
+    matches=extremum_matches("maximum", "max"),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

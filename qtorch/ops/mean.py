@@ -155,10 +155,7 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
 ROW = Row(
     name="mean",
     roles=("input",),
-    matches=(
-        Match("function", torch.mean, attributes, parameters=("input", "dim", "keepdim")),
-        Match("method", "mean", attributes, parameters=("input", "dim", "keepdim")),
-    ),
+    matches=(Match("aten", "mean", attributes),),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},
     reference=reference,

@@ -37,7 +37,7 @@ ROW = Row(
     name="minimum",
     roles=("input", "other"),
     runtime=2,
-    matches=extremum_matches("minimum", (torch.minimum, torch.min)),
+    matches=extremum_matches("minimum", "min"),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

@@ -5,7 +5,6 @@ Source: TFLM ``kernels/internal/reference/integer_ops/mul.h``, ``micro/kernels/m
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -87,7 +86,7 @@ ROW = Row(
     name="mul",
     roles=("input", "other"),
     runtime=2,
-    matches=binary_matches((operator.mul, operator.imul, torch.mul, torch.multiply), ("mul", "mul_", "multiply")),
+    matches=binary_matches("mul", "multiply"),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

@@ -25,7 +25,7 @@ from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Sh
 
 
 def attributes(call: Call) -> dict[str, Any]:
-    """Of ``F.pad`` and the padding modules: PyTorch's pairs begin at the last axis."""
+    """Of ``pad`` and the padding modules: PyTorch's pairs begin at the last axis."""
     mode, value = call.get("mode", "constant"), call.get("value", 0.0)
     amounts = call.get("padding") if call.module is not None else call.get("pad")
     pairs = [(int(a), int(b)) for a, b in zip(amounts[0::2], amounts[1::2], strict=True)]
@@ -103,7 +103,8 @@ ROW = Row(
     name="pad",
     roles=("input",),
     matches=(
-        Match("function", F.pad, attributes, parameters=("input", "pad", "mode", "value")),
+        Match("aten", "pad", attributes),
+        Match("aten", "constant_pad_nd", attributes),
         *(
             Match("module", module, attributes)
             for module in (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d)

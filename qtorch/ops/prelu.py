@@ -108,7 +108,7 @@ ROW = Row(
     roles=("input", "weight"),
     matches=(
         Match("module", nn.PReLU),
-        Match("function", F.prelu, parameters=("input", "weight"), tensors=2),
+        Match("aten", "prelu", tensors=2),
     ),
     forward=forward,
     constraints={

@@ -86,14 +86,8 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.ReLU),
-        Match("function", F.relu, parameters=("input", "inplace")),
-        Match("function", torch.relu),
-        Match("method", "relu"),
-        Match("method", "relu_"),
-        *(
-            Match(kind, target, clamped_from_zero, parameters=("input", "min", "max"))  # type: ignore[arg-type]
-            for kind, target in (("function", torch.clamp), ("method", "clamp"), ("method", "clamp_"))
-        ),
+        Match("aten", "relu"),
+        *(Match("aten", name, clamped_from_zero) for name in ("clamp", "clip", "clamp_min")),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},

@@ -66,13 +66,9 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.ReLU6),
-        Match("function", F.relu6, parameters=("input", "inplace")),
+        Match("aten", "relu6"),
         Match("module", nn.Hardtanh, clamped),
-        Match("function", F.hardtanh, clamped, parameters=("input", "min_val", "max_val", "inplace")),
-        *(
-            Match(kind, target, clamped, parameters=("input", "min", "max"))  # type: ignore[arg-type]
-            for kind, target in (("function", torch.clamp), ("method", "clamp"), ("method", "clamp_"))
-        ),
+        *(Match("aten", name, clamped) for name in ("hardtanh", "clamp", "clip")),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16"), smallest=SMALLEST_RELU6_SCALE), "output": SameAs("input")},
@@ -84,6 +80,8 @@ ROW = Row(
     by_table=True,
     transposed=any_order,
     remedies={
+        "clampmax": lambda ask: clamped_form(None, ask.get("max", 1, None)),
+        "clampmin": lambda ask: clamped_form(ask.get("min", 1, None), None),
         "hardsigmoid": always(same("F.relu6(x + 3) * (1 / 6)")),
     },
 )

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from qtorch.numbers.fixedpoint import Rounding
@@ -80,13 +79,20 @@ ROW = Row(
         Match("module", nn.Flatten, attributes),
         Match("module", nn.Unflatten, attributes),
         *(
-            Match("function", f, attributes, parameters=("input", "*shape"))
-            for f in (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)
+            Match("aten", name, attributes)
+            for name in (
+                "flatten",
+                "ravel",
+                "reshape",
+                "reshape_as",
+                "squeeze",
+                "unflatten",
+                "unsqueeze",
+                "view",
+                "view_as",
+            )
         ),
-        *(
-            Match("method", name, attributes, parameters=("input", "*shape"))
-            for name in ("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten")
-        ),
+        Match("aten", "_unsafe_view", attributes, written=("view",)),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.families.resizing import RESIZE_PARAMETERS, require_image
+from qtorch.families.resizing import require_image
 from qtorch.families.steps import within
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.asked import always, none
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
@@ -37,12 +38,20 @@ from qtorch.row.row import (
 _ONE = 1 << 10
 
 
-def attributes(call: Call) -> dict[str, Any] | None:
+def of_layer(call: Call) -> dict[str, Any] | None:
+    """Of ``nn.Upsample``; the row of nearest neighbours stands for another mode."""
+    return attributes(call) if call.get("mode") == "bilinear" else None
+
+
+def antialiased(call: Call) -> dict[str, Any]:
+    """Of ``antialias=True``: weights of another kind."""
+    raise Refused(expected="antialias=False", got="True", remedy="pool before resizing")
+
+
+def attributes(call: Call) -> dict[str, Any]:
     """PyTorch's two ways of aligning are TFLite's two flags."""
-    if call.get("mode", "nearest") != "bilinear":
-        return None
     image, result = require_image(call)
-    factor = call.get("scale_factor")
+    factor = call.get("scale_factor" if call.module is not None else "scale_factors")
     if factor is not None and not call.get("recompute_scale_factor"):
         factors = (factor, factor) if isinstance(factor, int | float) else tuple(factor)
         if any(n * f != o for n, f, o in zip(image, factors, result, strict=True)):
@@ -51,8 +60,6 @@ def attributes(call: Call) -> dict[str, Any] | None:
                 got=f"{factor}",
                 remedy="give the size, or recompute_scale_factor=True",
             )
-    if call.get("antialias", False):
-        raise Refused(expected="antialias=False", got="True", remedy="pool before resizing")
     align = bool(call.get("align_corners"))
     attrs = {"size": result, "align_corners": align, "half_pixel_centers": not align}
     # Above some 1,000 rows the rounded step adds up to a pixel, and the kernel would read behind the image.
@@ -165,9 +172,10 @@ ROW = Row(
     name="resize_bilinear",
     roles=("input",),
     matches=(
-        Match("module", nn.Upsample, attributes),
-        Match("module", nn.UpsamplingBilinear2d, attributes),
-        Match("function", F.interpolate, attributes, parameters=RESIZE_PARAMETERS),
+        Match("module", nn.Upsample, of_layer),
+        Match("module", nn.UpsamplingBilinear2d, of_layer),
+        Match("aten", "upsample_bilinear2d", attributes, written=("interpolate",)),
+        Match("aten", "_upsample_bilinear2d_aa", antialiased, written=("interpolate",)),
     ),
     forward=forward,
     constraints={"input": Free(), "output": SameAs("input")},
@@ -189,4 +197,8 @@ ROW = Row(
     in_steps=in_steps,
     channels_last=True,
     homogeneous=homogeneous_within_channels,
+    remedies=dict.fromkeys(
+        ("upsamplebicubic2d", "upsampletrilinear3d"),
+        always(none("the kernels resize images [N, C, H, W], to the nearest pixel or by two of each axis")),
+    ),
 )

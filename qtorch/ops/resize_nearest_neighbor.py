@@ -6,16 +6,16 @@ Source: TFLM ``kernels/internal/reference/resize_nearest_neighbor.h``: indices i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qtorch.c_cells.movement import Box, copied
 from qtorch.c_cells.strides import bytes_each
-from qtorch.families.resizing import RESIZE_PARAMETERS, require_image, resized
+from qtorch.families.resizing import require_image, resized
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -47,14 +47,18 @@ def indices(size: int, result: int, *, align_corners: bool, half_pixel_centers: 
     return whole.to(torch.int64).clamp(0, size - 1)
 
 
-def attributes(call: Call) -> dict[str, Any] | None:
+def of_layer(call: Call) -> dict[str, Any] | None:
+    """Of ``nn.Upsample``; the row of bilinear resizing stands for another mode."""
+    mode = call.get("mode")
+    return attributes(call, mode) if mode in ("nearest", "nearest-exact") else None
+
+
+def attributes(call: Call, mode: str = "nearest") -> dict[str, Any]:
     """The flags with which the kernel picks the rows and columns that PyTorch picks."""
-    if call.get("mode", "nearest") not in ("nearest", "nearest-exact"):
-        return None
     image, result = require_image(call)
     # What PyTorch picks is seen by resizing an image of indices.
-    rows = resized(call, torch.arange(image[0]).float()[:, None].expand(image))[:, 0]
-    columns = resized(call, torch.arange(image[1]).float()[None, :].expand(image))[0]
+    rows = resized(call, torch.arange(image[0]).float()[:, None].expand(image), mode)[:, 0]
+    columns = resized(call, torch.arange(image[1]).float()[None, :].expand(image), mode)[0]
     for flags in ((False, False), (False, True)):
         options = {"align_corners": flags[0], "half_pixel_centers": flags[1]}
         picked = [indices(n, o, **options) for n, o in zip(image, result, strict=True)]
@@ -129,9 +133,13 @@ ROW = Row(
     name="resize_nearest_neighbor",
     roles=("input",),
     matches=(
-        Match("module", nn.Upsample, attributes),
-        Match("module", nn.UpsamplingNearest2d, attributes),
-        Match("function", F.interpolate, attributes, parameters=RESIZE_PARAMETERS),
+        Match("module", nn.Upsample, of_layer),
+        Match("module", nn.UpsamplingNearest2d, of_layer),
+        *(
+            Match("aten", f"{operator}{axes}d", partial(attributes, mode=mode), written=("interpolate",))
+            for operator, mode in (("upsample_nearest", "nearest"), ("_upsample_nearest_exact", "nearest-exact"))
+            for axes in (1, 2, 3)
+        ),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},

@@ -62,7 +62,7 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
 ROW = Row(
     name="rsqrt",
     roles=("input",),
-    matches=(Match("function", torch.rsqrt), Match("method", "rsqrt")),
+    matches=(Match("aten", "rsqrt"),),
     forward=forward,
     # The kernels fail at run time on a code below the zero point.
     constraints={"input": NotNegative(), "output": InverseRoot()},

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
@@ -19,7 +18,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, Row, Sample, TFLite, require_elements
+from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite, require_elements
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -27,6 +26,8 @@ def attributes(call: Call) -> dict[str, Any]:
     require_elements(call)
     shape = call.shapes["input"]
     axis = call.axis(call.get("dim"), "input")
+    if not isinstance(call.get("start"), int):
+        raise Refused(expected="a start that is a number", got="a tensor", remedy="name the place: a device's is fixed")
     start = call.get("start") % shape[axis]
     begin = tuple(start if a == axis else 0 for a in range(len(shape)))
     size = tuple(call.get("length") if a == axis else n for a, n in enumerate(shape))
@@ -83,10 +84,7 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
 ROW = Row(
     name="slice",
     roles=("input",),
-    matches=(
-        Match("function", torch.narrow, attributes, parameters=("input", "dim", "start", "length")),
-        Match("method", "narrow", attributes, parameters=("input", "dim", "start", "length")),
-    ),
+    matches=(Match("aten", "narrow", attributes),),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
     reference=reference,

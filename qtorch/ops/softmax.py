@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.errors import AccumulatorOverflow
@@ -175,9 +174,8 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.Softmax, attributes),
-        Match("function", F.softmax, attributes, parameters=("input", "dim")),
-        Match("function", torch.softmax, attributes, parameters=("input", "dim")),
-        Match("method", "softmax", attributes, parameters=("input", "dim")),
+        Match("aten", "softmax", attributes),
+        Match("aten", "special_softmax", attributes, written=("softmax",)),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16"), SMALLEST_SCALE, _LARGEST_SCALE), "output": _OUTPUT},

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
@@ -42,11 +41,24 @@ def chunked(call: Call) -> dict[str, Any]:
 def split(call: Call) -> dict[str, Any]:
     """Of ``split(size or sizes, dim)``."""
     axis = call.axis(call.get("dim", 0), "input")
-    size, parts = call.shapes["input"][axis], call.get("split_size_or_sections", call.get("split_size"))
+    size, parts = call.shapes["input"][axis], call.get("split_size", call.get("split_sizes"))
     sizes = [parts] if isinstance(parts, int) else list(parts)
     if len(set(sizes)) != 1 or size % sizes[0]:
         raise Refused(expected="parts of one size", got=f"{sizes}", remedy="cut the parts with slices, x[:, a:b]")
     return _equal(call, size // sizes[0])
+
+
+def tensor_split(call: Call) -> dict[str, Any]:
+    """Of ``tensor_split(sections or indices, dim)``."""
+    size, at = call.shapes["input"][call.axis(call.get("dim"), "input")], call.get("indices")
+    if isinstance(call.get("sections"), int):
+        return _equal(call, call.get("sections"))
+    if at is None:
+        raise Refused(expected="numbers to cut at", got="a tensor", remedy="name the places: a device's are fixed")
+    parts = len(at) + 1
+    if list(at) != [i * size // parts for i in range(1, parts)]:
+        raise Refused(expected="parts of one size", got=f"cuts at {at}", remedy="cut the parts with slices, x[:, a:b]")
+    return _equal(call, parts)
 
 
 def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
@@ -96,10 +108,10 @@ ROW = Row(
     roles=("input",),
     many=True,
     matches=(
-        Match("function", torch.chunk, chunked, parameters=("input", "chunks", "dim")),
-        Match("method", "chunk", chunked, parameters=("input", "chunks", "dim")),
-        Match("function", torch.split, split, parameters=("input", "split_size_or_sections", "dim")),
-        Match("method", "split", split, parameters=("input", "split_size", "dim")),
+        Match("aten", "chunk", chunked),
+        Match("aten", "split", split),
+        Match("aten", "split_with_sizes", split, written=("split",)),
+        Match("aten", "tensor_split", tensor_split),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},

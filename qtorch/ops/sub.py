@@ -5,10 +5,8 @@ Source: TFLM ``kernels/internal/reference/sub.h``, ``micro/kernels/sub_common.cc
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor
 
 from qtorch.c_cells.broadcasting import table_or
@@ -54,7 +52,7 @@ ROW = Row(
     name="sub",
     roles=("input", "other"),
     runtime=2,
-    matches=binary_matches((operator.sub, operator.isub, torch.sub, torch.subtract), ("sub", "sub_", "subtract")),
+    matches=binary_matches("sub", "subtract"),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qtorch.c_cells.code_tables import by_table
 from qtorch.families.sigmoids import (
@@ -56,9 +55,7 @@ ROW = Row(
     roles=("input",),
     matches=(
         Match("module", nn.Tanh),
-        Match("function", torch.tanh),
-        Match("function", F.tanh),
-        Match("method", "tanh"),
+        Match("aten", "tanh"),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16"), SMALLEST_SCALE, LARGEST_SCALE), "output": _OUTPUT},

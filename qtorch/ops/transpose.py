@@ -5,7 +5,8 @@ Source: TFLM ``kernels/internal/reference/transpose.h``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,34 +24,30 @@ from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite
 
+#: How people write the operator.
+_WRITTEN = {"numpy_T": ("T",)}
 
-def _checked(perm: tuple[int, ...], call: Call) -> dict[str, Any]:
-    rank = len(call.shapes["input"])
-    perm = tuple(axis % rank for axis in perm)
+#: What each operator does to a tensor.
+_OPERATORS: dict[str, Callable[[Tensor, Call], Tensor]] = {
+    "permute": lambda x, call: x.permute(call.get("dims")),
+    "transpose": lambda x, call: x.transpose(call.get("dim0"), call.get("dim1")),
+    "swapdims": lambda x, call: x.transpose(call.get("dim0"), call.get("dim1")),
+    "swapaxes": lambda x, call: x.transpose(call.get("axis0"), call.get("axis1")),
+    **dict.fromkeys(
+        ("movedim", "moveaxis"), lambda x, call: x.movedim(call.get("source"), call.get("destination"))
+    ),
+    **dict.fromkeys(("mT", "mH", "adjoint"), lambda x, call: x.mT),
+    **dict.fromkeys(("t", "numpy_T"), lambda x, call: x.permute(*reversed(range(x.dim())))),
+}  # fmt: skip
+
+
+def _attributes(operator: Callable[[Tensor, Call], Tensor], call: Call) -> dict[str, Any]:
+    # Every axis gets its number for its size, so that the shape of the result spells the permutation.
+    axes = torch.empty(list(range(len(call.shapes["input"]))), device="meta")
+    perm = tuple(operator(axes, call).shape)
     if perm[0]:
         raise Refused(expected="the batch axis to stay first", got=f"axes {perm}", remedy="permute the other axes only")
     return {"perm": perm}
-
-
-def permuted(call: Call) -> dict[str, Any]:
-    """Of ``permute(dims)``."""
-    return _checked(tuple(call.get("dims")), call)
-
-
-def swapped(call: Call) -> dict[str, Any]:
-    """Of ``transpose(dim0, dim1)``."""
-    perm = list(range(len(call.shapes["input"])))
-    a, b = call.get("dim0"), call.get("dim1")
-    perm[a], perm[b] = perm[b], perm[a]
-    return _checked(tuple(perm), call)
-
-
-def moved(call: Call) -> dict[str, Any]:
-    """Of ``movedim(source, destination)``."""
-    axes = torch.arange(len(call.shapes["input"]))
-    # Every axis gets its number for its size, so that the moved shape spells the permutation.
-    spelled = torch.empty([int(n) for n in axes], device="meta").movedim(call.get("source"), call.get("destination"))
-    return _checked(tuple(spelled.shape), call)
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -87,15 +84,9 @@ def samples() -> Iterable[Sample]:
 ROW = Row(
     name="transpose",
     roles=("input",),
-    matches=(
-        Match("function", torch.permute, permuted, parameters=("input", "dims")),
-        Match("method", "permute", permuted, parameters=("input", "*dims")),
-        *(
-            Match(kind, target, swapped, parameters=("input", "dim0", "dim1"))  # type: ignore[arg-type]
-            for kind, target in (("function", torch.transpose), ("method", "transpose"), ("method", "swapaxes"))
-        ),
-        Match("function", torch.movedim, moved, parameters=("input", "source", "destination")),
-        Match("method", "movedim", moved, parameters=("input", "source", "destination")),
+    matches=tuple(
+        Match("aten", name, partial(_attributes, operator), written=_WRITTEN.get(name, ()))
+        for name, operator in _OPERATORS.items()
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},

@@ -184,17 +184,8 @@ ROW = Row(
     matches=(
         Match("module", nn.ConvTranspose2d, attributes, rank=4),
         Match("module", nn.ConvTranspose1d, attributes, rank=3),
-        *(
-            Match(
-                "function",
-                function,
-                attributes,
-                parameters=("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
-                tensors=3,
-                rank=rank,
-            )
-            for function, rank in ((F.conv_transpose2d, 4), (F.conv_transpose1d, 3))
-        ),
+        Match("aten", "conv_transpose2d", attributes, tensors=3, rank=4),
+        Match("aten", "conv_transpose1d", attributes, tensors=3, rank=3),
     ),
     forward=forward,
     constraints={

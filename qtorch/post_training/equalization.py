@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.capture import CapturedNetwork
-from qtorch.capture.nodes import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, operator_name, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.post_training.fold import fold_batch_norms
 from qtorch.preparation.matching import MatchedCall, constant_of, find_row
@@ -209,8 +209,7 @@ def _reader(traced: fx.GraphModule, calls: dict[fx.Node, MatchedCall | None], no
 
 def _readers(node: fx.Node) -> list[fx.Node]:
     """Who reads a tensor's numbers; sizes don't change with them."""
-    sizes = [u for u in node.users if u.target in ("size", "dim") or (u.target is getattr and u.args[1] == "shape")]
-    return [user for user in node.users if user not in sizes]
+    return [user for user in node.users if operator_name(user) not in ("sym_size", "sym_numel")]
 
 
 def _channel_axis(call: MatchedCall | None, tensor: fx.Node) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from qtorch.capture.capture import CapturedNetwork, capture_of
-from qtorch.capture.nodes import shape_of
+from qtorch.capture.nodes import operator_name, shape_of
 from qtorch.network.batch_norm import BatchNorm, fold
 from qtorch.ops import of_rows
 from qtorch.preparation.matching import constant_of
@@ -91,7 +91,7 @@ def _takes(traced: fx.GraphModule, producer: fx.Node) -> bool:
         kind: Any = type(module)
         groups = getattr(module, "groups", 1)
     else:
-        kind, groups = producer.target, _argument(producer, 6, "groups") or 1
+        kind, groups = operator_name(producer), _argument(producer, 6, "groups") or 1
         if producer.op == "call_function" and _weight_of(traced, producer) is None:
             return False
     if kind not in _channels() or len(producer.users) != 1:
@@ -122,7 +122,7 @@ def _fold_into_call(traced: fx.GraphModule, producer: fx.Node, norm: BatchNorm) 
     weight, bias = _weight_of(traced, producer), _argument(producer, 2, "bias")
     assert weight is not None
     old_bias = None if bias is None else constant_of(traced, bias)
-    axis, _ = _channels()[producer.target]
+    axis, _ = _channels()[operator_name(producer)]
     nodes = []
     for role, tensor in fold(norm, weight, old_bias, axis).items():
         name = _fresh(traced, f"{producer.name}_{role}")

@@ -47,7 +47,7 @@ def _matches(rows: Mapping[str, Row]) -> dict[tuple[str, Any], list[tuple[Row, M
 
 def supported_names() -> list[str]:
     """What can be exported, as a person writes it."""
-    return sorted({target if isinstance(target, str) else target.__name__ for _, target in _matches()})
+    return sorted({name for matches in _matches().values() for _, match in matches for name in match.names})
 
 
 #: What stands in the place of a line whose file is not there: the next frame.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from qtorch.capture.nodes import operator_name, value_of
@@ -48,9 +48,20 @@ def asked(node: fx.Node, module: nn.Module | None, shape: tuple[int, ...]) -> As
         module: that it calls; ``None`` for functions and methods.
         shape: of its first tensor, the batch axis included; empty if that is not known.
     """
-    name = operator_name(node) or str(getattr(node.target, "__name__", node.target))
-    name = type(module).__name__ if module is not None else name
-    return Asked(name, module, value_of(node.args), value_of(node.kwargs), shape)
+    name = type(module).__name__ if module is not None else operator_name(node) or _target_name(node)
+    kwargs = {key: _as_written(value) for key, value in value_of(node.kwargs).items()}
+    return Asked(name, module, tuple(map(_as_written, value_of(node.args))), kwargs, shape)
+
+
+def _target_name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def _as_written(value: object) -> object:
+    """Sizes and axes as people write them: one as a number, several as a tuple."""
+    if not isinstance(value, list) or not all(isinstance(each, int) for each in value):
+        return value
+    return value[0] if len(value) == 1 else tuple(value)
 
 
 def remedy(ask: Asked, supported: frozenset[str]) -> str:
@@ -96,13 +107,16 @@ def _key(bare: str) -> str:
 
 def _called(name: str, ask: Asked) -> str | None:
     """The call under a name, in the spelling for which a row has a match; ``None`` where that is no common one."""
-    targets = {(match.kind, match.target) for row in ROWS.values() for match in row.matches}
+    matches = [match for row in ROWS.values() for match in row.matches]
+    targets = {(match.kind, match.target) for match in matches}
+    operator = name in {each for match in matches if match.kind == "aten" for each in match.names}
     arguments = [_written(value) for value in ask.args[1:]]
     arguments += [f"{key}={_written(value)}" for key, value in ask.kwargs.items() if key not in ("input", "inplace")]
     for place, prefix in ((nn.functional, "F"), (torch, "torch")):
-        if ("function", getattr(place, name, None)) in targets:
+        if ("function", getattr(place, name, None)) in targets or (operator and hasattr(place, name)):
             return f"{prefix}.{name}({', '.join(['x', *arguments])})"
-    return f"x.{name}({', '.join(arguments)})" if ("method", name) in targets else None
+    method = ("method", name) in targets or (operator and hasattr(Tensor, name))
+    return f"x.{name}({', '.join(arguments)})" if method else None
 
 
 def _written(value: object) -> str:

@@ -12,11 +12,12 @@ import operator
 import torch
 from torch import fx
 
-from qtorch.capture.nodes import is_tensor, shape_of
+from qtorch.capture.nodes import is_tensor, operator_name, shape_of
 
 __all__ = ["write_out_zeros"]
 
-_FUNCTIONS, _METHODS = (torch.zeros, torch.zeros_like), ("new_zeros",)
+_ZEROS = ("zeros", "zeros_like", "new_zeros")
+_ATEN = torch.ops.aten
 
 
 def write_out_zeros(traced: fx.GraphModule) -> None:
@@ -32,9 +33,8 @@ def write_out_zeros(traced: fx.GraphModule) -> None:
 
 
 def _is_zeros(node: fx.Node) -> bool:
-    makes_zeros = node.target in (_FUNCTIONS if node.op == "call_function" else _METHODS)
     float32 = node.meta.get("dtype", torch.float32) == torch.float32
-    return node.op in ("call_function", "call_method") and makes_zeros and is_tensor(node) and float32
+    return operator_name(node) in _ZEROS and is_tensor(node) and float32
 
 
 def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:
@@ -43,11 +43,12 @@ def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:
     name = f"_{node.name}"
     traced.register_buffer(name, torch.zeros(1, *shape[1:]), persistent=False)
     with graph.inserting_before(node):
-        flat = _known(graph.call_method("flatten", (source, 1)), node, (batch, (math.prod(shape_of(source)[1:]),)))
+        numbers = math.prod(shape_of(source)[1:])
+        flat = _known(graph.call_function(_ATEN.flatten.using_ints, (source, 1)), node, (batch, (numbers,)))
         first = _known(graph.call_function(operator.getitem, (flat, (slice(None), slice(0, 1)))), node, (batch, (1,)))
-        number = _known(graph.call_method("reshape", (first, -1, *ones)), node, (batch, ones))
+        number = _known(graph.call_function(_ATEN.reshape.default, (first, [-1, *ones])), node, (batch, ones))
         zeros = _known(graph.get_attr(name), node, (1, shape[1:]))
-        product = _known(graph.call_function(operator.mul, (number, zeros)), node, (batch, shape[1:]))
+        product = _known(graph.call_function(_ATEN.mul.Tensor, (number, zeros)), node, (batch, shape[1:]))
     node.replace_all_uses_with(product)
     graph.erase_node(node)
 

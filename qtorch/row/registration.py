@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from qtorch.errors import BadConfiguration
-from qtorch.row.row import Row, Sample, TFLite
+from qtorch.row.row import Match, Row, Sample, TFLite
 
 __all__ = ["require_registrable"]
 
@@ -66,8 +66,12 @@ def _require_name(row: Row, others: Mapping[str, Row], owners: Mapping[str, str]
 def _require_calls(row: Row, others: Mapping[str, Row], owners: Mapping[str, str]) -> None:
     """Of two rows that stand for one call the first would take it, and the other never be asked."""
     claimed = {(match.kind, match.target, match.rank): other for other in others.values() for match in other.matches}
+    operators = {
+        name: other for other in others.values() for match in other.matches if match.kind == "aten"
+        for name in (*match.names, match.target)
+    }  # fmt: skip
     for match in row.matches:
-        other = claimed.get((match.kind, match.target, match.rank))
+        other = claimed.get((match.kind, match.target, match.rank)) or operators.get(_spelled_operator(match))
         if other is not None:
             name = getattr(match.target, "__name__", match.target)
             raise _refusal(
@@ -77,6 +81,17 @@ def _require_calls(row: Row, others: Mapping[str, Row], owners: Mapping[str, str
                 got=f"{match.kind} {name}, which {other.name} of {owners[other.name]} stands for",
                 remedy="leave that match out; a module class of your own can stand for a form that the other refuses",
             )
+
+
+def _spelled_operator(match: Match) -> str:
+    """Name of the operator that a function or method of PyTorch calls, in place or not; empty for others."""
+    if match.kind not in ("function", "method"):
+        return ""
+    name = str(getattr(match.target, "__name__", match.target))
+    home = str(getattr(match.target, "__module__", None) or "torch").partition(".")[0]
+    if home == "_operator":
+        return name.removeprefix("i")
+    return name.rstrip("_") if home == "torch" or match.kind == "method" else ""
 
 
 def _require_cells(row: Row) -> None:

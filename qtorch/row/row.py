@@ -127,6 +127,7 @@ class Match:
             roles in order. A list of tensors counts as one and fills the roles of a variadic row.
         rank: of the result, where PyTorch takes a tensor of one axis less for a sample without a batch, whose first
             axis is the channels'; ``None`` where the first axis is the batch's whatever the rank.
+        written: how people write it, where that is not the target's name.
     """
 
     kind: Literal["aten", "module", "function", "method"]
@@ -135,6 +136,12 @@ class Match:
     parameters: tuple[str, ...] = ("input",)
     tensors: int = 1
     rank: int | None = None
+    written: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people write."""
+        return self.written or (str(getattr(self.target, "__name__", self.target)),)
 
 
 @dataclass(frozen=True)
