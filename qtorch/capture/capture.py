@@ -13,14 +13,17 @@ from typing import Any, TypeVar
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
+from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.decompositions import decompose
 from qtorch.capture.evaluation_comparison import require_captured
+from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
 from qtorch.capture.repeatability import require_repeatable
-from qtorch.capture.tracing import Trace, Traced, is_leaf, trace
+from qtorch.capture.tracing import Trace, Traced, is_leaf, record_shapes, trace
 from qtorch.capture.training_comparison import training_difference, training_trace
 from qtorch.capture.training_form import act_in_training, keep_training_form
+from qtorch.capture.unread_indices import drop_unread_indices
 from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
 from qtorch.surroundings import evaluating, in_float32, undisturbed_random_numbers
 
@@ -117,7 +120,7 @@ class Capture:
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
         trace = self._trace(self._inside(decomposed), kind, ())
         if self.reference is None or not _has_own_code(self.net):
-            return self._finished(trace), ""
+            return self._finished(trace, decomposed), ""
         captured, odd = self._with_training(trace, decomposed)
         if odd and trace.identities:
             # Of layers that do nothing in evaluation it does not matter what they do in training.
@@ -126,22 +129,28 @@ class Capture:
             captured, odd = self._with_training(opaque, decomposed)
         if odd:
             # What is not what the network does in training had better do nothing.
-            captured = self._finished(self._trace(self._inside(decomposed), kind, ()))
+            captured = self._finished(self._trace(self._inside(decomposed), kind, ()), decomposed)
         return captured, odd
 
     def _with_training(self, trace: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
         """A trace with what only training does, and in words what that is not."""
         odd, differs = self._keep_training_form(trace, decomposed)
-        captured = self._finished(trace)
+        captured = self._finished(trace, decomposed)
         suspect = differs or trace.opaque or trace.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
         if odd or not suspect:
             return captured, odd
         return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))
 
-    def _finished(self, trace: Trace[Captured]) -> Captured:
-        detach_what_is_frozen(trace.graph)
-        trace.graph.form, trace.graph.outputs = self.form, trace.outputs
-        return trace.graph.eval()
+    def _finished(self, trace: Trace[Captured], decomposed: bool) -> Captured:
+        """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""
+        traced = trace.graph.eval()
+        fold_constants(traced)
+        record_shapes(traced, self.examples)
+        drop_unread_indices(traced)
+        merge_slices(traced)
+        detach_what_is_frozen(traced)
+        traced.form, traced.outputs = self.form, trace.outputs
+        return traced
 
     def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
         try:

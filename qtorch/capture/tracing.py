@@ -19,8 +19,9 @@ from qtorch.errors import BadConfiguration
 from qtorch.normalization import Normalization
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
+from qtorch.surroundings import evaluating
 
-__all__ = ["Trace", "Traced", "is_leaf", "trace", "traced_calls"]
+__all__ = ["Trace", "Traced", "is_leaf", "record_shapes", "trace"]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
@@ -63,34 +64,16 @@ class Trace(Generic[Traced]):
     writes: tuple[str, ...]
 
 
-def trace(
-    net: nn.Module,
-    form: CallForm,
-    examples: Sequence[Tensor],
-    kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
-    opaque: Sequence[str] = (),
-) -> Trace[Traced]:
-    """``net`` captured on ``examples``, float32 with a leading batch axis, in evaluation.
+def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor]) -> None:
+    """Keep, at each node of a graph in evaluation, the shape that it has on ``examples``, or its plain value.
 
     A batch of one is doubled, so that an axis that is the batch's can be told from one of size 1.
 
-    Args:
-        net: any module, that may be changed; the result is over its own parameters, buffers and layers.
-        form: how it is called.
-        examples: a tensor per input.
-        kind: class of the result.
-        opaque: names of layers that are not looked into.
-
     Raises:
-        UnsupportedLayer: code that can't be captured.
         BadConfiguration: the network does not run on the examples.
     """
-    calls = traced_calls(net, form, examples, kind, opaque)
-    traced = calls.graph
-    was_training = [(module, module.training) for module in traced.modules()]
-    traced.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(traced):
             Recorder(traced).run(*_doubled(examples))
     except Exception as error:
         raise BadConfiguration(
@@ -100,23 +83,31 @@ def trace(
             remedy="pass one example batch in the shape that the network is trained on, and keep the batch size out of "
             "the network's code",
         ) from error
-    for module, training in was_training:
-        module.training = training
-    return calls
 
 
 def _doubled(examples: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(e.repeat(2, *[1] * (e.dim() - 1)) if e.dim() and len(e) == 1 else e for e in examples)
 
 
-def traced_calls(
+def trace(
     net: nn.Module,
     form: CallForm,
     examples: Sequence[Tensor],
     kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
     opaque: Sequence[str] = (),
 ) -> Trace[Traced]:
-    """``net`` as calls alone, in the mode that its modules are in, without recorded shapes; see :func:`trace`."""
+    """``net`` as calls alone, in the mode that its modules are in.
+
+    Args:
+        net: any module, that may be changed; the result is over its own parameters, buffers and layers.
+        form: how it is called.
+        examples: float32 with a leading batch axis, a tensor per input.
+        kind: class of the result.
+        opaque: names of layers that are not looked into.
+
+    Raises:
+        UnsupportedLayer: code that can't be captured.
+    """
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
     try:

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, tensors_in
 from qtorch.capture.reference import copied, probes
-from qtorch.capture.tracing import traced_calls
+from qtorch.capture.tracing import trace
 from qtorch.capture.training_form import TrainingTrace
 
 __all__ = ["training_difference", "training_trace"]
@@ -38,8 +38,8 @@ def training_trace(net: nn.Module, form: CallForm, examples: Sequence[Tensor], o
         UnsupportedLayer: code that can't be captured.
     """
     drawn = _generators()
-    trace = traced_calls(net, form, examples, fx.GraphModule, opaque)
-    return TrainingTrace(trace.graph, _generators() != drawn, trace.writes)
+    captured = trace(net, form, examples, fx.GraphModule, opaque)
+    return TrainingTrace(captured.graph, _generators() != drawn, captured.writes)
 
 
 def _generators() -> Any:

@@ -51,7 +51,7 @@ def described_ops(network: fx.GraphModule) -> tuple[str, ...]:
 def _of_op(node: fx.Node, op: QuantizedOp, reads: list[str], owners: dict[int, str]) -> str:
     attrs = ", ".join(f"{attr} {value}" for attr, value in sorted(op.attrs.items()))
     name = str(node.target)
-    held = {role: getattr(op, role) for role in sorted(op.constants.roles)}
+    held = dict(sorted(op.constants.held().items()))
     owned = {role: owners.setdefault(id(tensor), name) for role, tensor in held.items()}
     constants = ", ".join(
         f"{role} {list(tensor.shape)}" + ("" if owned[role] == name else f" of {owned[role]!r}")

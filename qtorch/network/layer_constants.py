@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.config import LayerConfig
 from qtorch.network.axis_order import lift_weight
 from qtorch.network.batch_norm import BatchNorm, fold, scaling
+from qtorch.network.computed_constants import ComputedConstants
 from qtorch.network.folded_normalization import FoldedNormalization
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.summing import largest_products
@@ -77,10 +79,12 @@ class LayerConstants:
         output: the quantizer of the result.
         norm: a batch norm to fold; it is registered where it stands in the network.
         front: a normalization of the input to fold; likewise.
+        expressions: those that are computed from parameters of other modules, by role; ``holder`` has none of them.
 
     Attributes:
         weight_grid: of the weight, where there is one that sums of products are made with; else ``None``.
         trained_as_they_are: whether all constants are parameters, and nothing is folded into them.
+        computed: those of ``roles`` that are expressions.
         figures: what the sums of the step that is being computed are made with, where the network worked it out.
         normalized_by_batch: whether the batch norm has normalized by a batch in quantized training.
     """
@@ -95,9 +99,11 @@ class LayerConstants:
         output: Quantizer,
         norm: BatchNorm | None,
         front: FoldedNormalization | None,
+        expressions: Mapping[str, ConstantExpression],
     ) -> None:
         self.row, self.holder, self.roles, self.config = row, holder, tuple(roles), config
         self.sources, self.output, self.norm, self.front = sources, output, norm, front
+        self.computed = ComputedConstants(holder, expressions)
         self.normalized_by_batch = False
         self.figures: LinearRun | SumFigures | None = None
         bare = norm is None and front is None
@@ -118,7 +124,7 @@ class LayerConstants:
         if holder is self.holder:
             return self
         constants = copy.copy(self)
-        constants.holder, constants.figures = holder, None
+        constants.holder, constants.figures, constants.computed = holder, None, self.computed.held_by(holder)
         return constants
 
     # What is trained, and what float arithmetic takes.
@@ -127,7 +133,19 @@ class LayerConstants:
         """The constants as they are trained: parameters, what pruning computes of one, buffers."""
         # nn.Module's own look-up takes several times as long, in every layer of every step.
         parameters: Any = self.holder._parameters
+        if self.computed:
+            parameters = {**parameters, **self.computed.now()}
         return {role: parameters[role] if role in parameters else getattr(self.holder, role) for role in self.roles}
+
+    def held(self) -> dict[str, Tensor | ConstantExpression]:
+        """What the constants are, by role: tensors, and expressions, also those that were made permanent."""
+        expressions = self.computed.expressions
+        return {role: expressions[role] if role in expressions else getattr(self.holder, role) for role in self.roles}
+
+    def writable(self, role: str) -> Tensor:
+        """One as a tensor that can be written to for good: an expression is made permanent."""
+        self.computed.make_permanent(role)
+        return self.own()[role]
 
     def unfolded(self) -> dict[str, Tensor]:
         """The constants with nothing folded in but a normalization of the input."""
@@ -325,6 +343,8 @@ class LayerConstants:
             BadConfiguration: one is not float32.
         """
         require_float32(chain(self.holder._parameters.items(), self.holder._buffers.items()), self.row.name)
+        for each in self.computed.expressions.values():
+            require_float32(each.tensors(), self.row.name)
 
     def _weight_grid(self, scale: Tensor) -> Grid:
         return Grid(scale, _ZERO, self.config.weight_dtype)

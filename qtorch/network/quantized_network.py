@@ -28,7 +28,7 @@ from qtorch.network.known_answer import require_known_answer
 from qtorch.network.mode import Mode
 from qtorch.network.network_sums import NetworkSums
 from qtorch.network.origin import Origin
-from qtorch.network.quantized_op import QuantizedOp
+from qtorch.network.quantized_op import QuantizedOp, permanent_constants
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.sample_sizes import require_samples
 from qtorch.network.standing_norms import StandingNorms
@@ -300,7 +300,7 @@ class QuantizedNetwork(CapturedNetwork):
         for name, value in floats.items():
             state_dict.update(dict.fromkeys((prefix + own for own in self._names[name]), value))
         theirs = {prefix + own for names in self._names.values() for own in names}
-        for name in known.keys() - theirs:
+        for name in known.keys() - theirs - permanent_constants(self, prefix):
             state_dict.setdefault(name, known[name])
 
     def _changed_constant(self, values: Mapping[str, Any]) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.config import LayerConfig
 from qtorch.families.accumulator import require_room
 from qtorch.network.batch_norm import BatchNorm
@@ -17,7 +19,7 @@ from qtorch.network.mode import Mode
 from qtorch.network.opaque_to_compilers import numbered
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
-from qtorch.network.routes import float_op, integers_of_steps, route_of, sums_route
+from qtorch.network.routes import computing_route, float_op, integers_of_steps, route_of, sums_route
 from qtorch.network.sums_together import Together
 from qtorch.network.weight_grid import learns_scale
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
@@ -25,7 +27,7 @@ from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, tables_of
 from qtorch.surroundings import undisturbed, without_autocast, without_values
 
-__all__ = ["QuantizedOp"]
+__all__ = ["QuantizedOp", "permanent_constants"]
 
 
 class QuantizedOp(nn.Module):
@@ -42,7 +44,8 @@ class QuantizedOp(nn.Module):
         row: the op.
         attrs: its attributes.
         constants: parameters and buffers by role, in PyTorch's axis order; they stay the same objects, so an optimizer
-            that has them keeps them.
+            that has them keeps them. What is computed from parameters of other modules is an expression, and those
+            parameters stay where they are.
         sources: the quantizers of the tensors that come in at run time, by role, in the order of the call's arguments.
             They belong to the ops that produce those tensors and are not registered here.
         config: how to quantize.
@@ -63,7 +66,7 @@ class QuantizedOp(nn.Module):
         self,
         row: Row,
         attrs: Attrs,
-        constants: Mapping[str, Tensor],
+        constants: Mapping[str, Tensor | ConstantExpression],
         sources: Mapping[str, Quantizer],
         config: LayerConfig | None = None,
         output: Quantizer | None = None,
@@ -79,16 +82,19 @@ class QuantizedOp(nn.Module):
         # In the kernel's order, whichever a module happens to have registered first.
         order = {role: place for place, role in enumerate(row.roles)}
         roles = sorted(constants, key=lambda role: order.get(role, len(order)))
+        expressions: dict[str, ConstantExpression] = {}
         for role in roles:
             tensor = constants[role]
-            if isinstance(tensor, nn.Parameter):
+            if isinstance(tensor, ConstantExpression):
+                expressions[role] = tensor
+            elif isinstance(tensor, nn.Parameter):
                 self.register_parameter(role, tensor)
             else:
                 self.register_buffer(role, tensor.to(torch.float32))
         owned = output is None
         if output is None:
             output = Quantizer(self.config)
-        self.constants = LayerConstants(row, self, roles, self.config, self.sources, output, norm, front)
+        self.constants = LayerConstants(row, self, roles, self.config, self.sources, output, norm, front, expressions)
         grid = self.constants.weight_grid
         if grid is not None and learns_scale(self.config):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
@@ -127,6 +133,8 @@ class QuantizedOp(nn.Module):
     def choose_route(self) -> None:
         """Take the route that mode, flags and the weight's grid ask for, after one of them has changed."""
         self.route = route_of(self, self._mode)
+        if self.constants.computed:
+            self.route = partial(computing_route, self.route)
         self.sums_together = self.route is sums_route and Together.takes(self)
 
     @property
@@ -186,7 +194,7 @@ class QuantizedOp(nn.Module):
         """
         grid, front = self.constants.weight_grid, self.constants.front
         assert grid is not None
-        self.constants.own()["weight"].copy_(weight if front is None else front.unfold(weight))
+        self.constants.writable("weight").copy_(weight if front is None else front.unfold(weight))
         grid.pin(scale)
         self.choose_route()
 
@@ -235,6 +243,11 @@ class QuantizedOp(nn.Module):
             grid.load(state)
             self.choose_route()
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        if self.constants.computed:
+            self.constants.computed.follow({name[len(prefix) :] for name in state_dict if name.startswith(prefix)})
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A shallow copy computes with its own parameters, as every module does.
         super().__setstate__(state)
@@ -255,3 +268,12 @@ class QuantizedOp(nn.Module):
     def extra_repr(self) -> str:
         """Row and attributes, for ``print(network)``."""
         return f"{self.row.name}, {self.attrs}"
+
+
+def permanent_constants(network: nn.Module, prefix: str) -> set[str]:
+    """The names in a state dict of constants that were computed and were made permanent.
+
+    The float network's state has none of them: what is loaded from it they are computed from again.
+    """
+    ops = [(f"{prefix}{name}", op) for name, op in network.named_modules() if isinstance(op, QuantizedOp)]
+    return {f"{name}.{role}" for name, op in ops for role in op.constants.computed.expressions}

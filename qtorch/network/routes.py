@@ -40,7 +40,7 @@ from qtorch.surroundings import without_values
 #: From how many numbers on a pass over them takes longer than some calls.
 _MANY = 2**15
 
-__all__ = ["Layer", "Route", "float_op", "integers_of_steps", "route_of", "sums_route"]
+__all__ = ["Layer", "Route", "computing_route", "float_op", "integers_of_steps", "route_of", "sums_route"]
 
 
 class Layer(Protocol):
@@ -101,6 +101,12 @@ def route_of(layer: Layer, mode: Mode) -> Route:
 def _is_plain(layer: Layer) -> bool:
     """Whether rounding to the output's grid has the gradient that rows know of."""
     return layer.output.learned == "measured" and layer.output.config.gradient == "clipped"
+
+
+def computing_route(route: Route, layer: Layer, *inputs: Tensor) -> Any:
+    """Another route, of a layer with constants that are computed from parameters: once in a call."""
+    with layer.constants.computed.once():
+        return route(layer, *inputs)
 
 
 def float_route(layer: Layer, *inputs: Tensor) -> Any:

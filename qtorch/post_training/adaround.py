@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.capture.capture import CapturedNetwork
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.errors import BadConfiguration
 from qtorch.network.calibration import Batch
 from qtorch.network.quantized_op import QuantizedOp
@@ -185,7 +186,9 @@ def round_adaptively(
 
 def _require_no_norms(qat: CapturedNetwork) -> None:
     for name, op in qat.named_modules():
-        if isinstance(op, QuantizedOp) and op.norm is not None and isinstance(op.weight, torch.nn.Parameter):
+        if not isinstance(op, QuantizedOp) or op.norm is None:
+            continue
+        if isinstance(op.constants.held()["weight"], torch.nn.Parameter | ConstantExpression):
             raise BadConfiguration(
                 where=f"layer {name!r}",
                 expected="a layer without a batch norm behind it",

@@ -58,7 +58,7 @@ def correct_biases(
     Layer by layer in the order of execution, each with all before it corrected: the mean over data and positions of the
     quantized sum of products, before an activation, less the float network's. Where a batch norm is
     folded into the layer, the shift goes to the batch norm's own bias, or through its factor to the layer's. Biases
-    stay float parameters, rounded at export as any.
+    stay float parameters, rounded at export as any; one that is computed from others becomes a parameter of its own.
 
     A layer without a bias is skipped, with a reason: to give it one would make a network whose state dict another
     ``prepare`` of the same float network could not load. So is a bias that several calls share.
@@ -106,7 +106,8 @@ def _target(qat: CapturedNetwork, op: QuantizedOp) -> tuple[Tensor | None, str]:
     if op.norm is not None and op.norm.bias is not None:
         shared = sum(1 for m in qat.modules() if isinstance(m, QuantizedOp) and m.norm is op.norm) > 1
         return (None, "its batch norm is another layer's too") if shared else (op.norm.bias, "")
-    return own_constant(qat, op, "bias")
+    bias, skipped = own_constant(qat, op, "bias")
+    return (None if bias is None else op.constants.writable("bias")), skipped
 
 
 def _factor(op: QuantizedOp) -> Tensor:

@@ -150,8 +150,8 @@ def _pairs(traced: fx.GraphModule) -> list[_Pair]:
     own: dict[fx.Node, _Layer] = {}
     for node, call in calls.items():
         if _is_layer(call) and all(uses[id(t)] == 1 for t in call.constants.values()):
-            weight, bias = call.constants["weight"].detach(), call.constants.get("bias")
-            bias = None if bias is None else bias.detach()
+            tensors = {role: t.detach() for role, t in call.constants.items() if isinstance(t, Tensor)}
+            weight, bias = tensors["weight"], tensors.get("bias")
             # Contiguous, so that what is reshaped stays a view.
             copies = weight.double().contiguous(), None if bias is None else bias.double()
             own[node] = _Layer(*copies, originals=(weight, bias))

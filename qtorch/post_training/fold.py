@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from qtorch.capture.capture import CapturedNetwork, capture_of
+from qtorch.capture.constant_folding import make_permanent
 from qtorch.capture.nodes import operator_name, shape_of
 from qtorch.network.batch_norm import BatchNorm, fold
 from qtorch.ops import of_rows
@@ -71,10 +72,14 @@ def fold_batch_norms(net: nn.Module, example: Any) -> CapturedNetwork:
 
 
 def traced_copy(net: nn.Module, example: Any) -> CapturedNetwork:
-    """A copy of ``net`` in evaluation as a graph, with the shape of every tensor; see :meth:`Capture.traced`."""
+    """A copy of ``net`` in evaluation as a graph, with the shape of every tensor; see :meth:`Capture.traced`.
+
+    Weights that are computed from parameters become parameters, because what changes weights has to write to them.
+    """
     capture = capture_of(copy.deepcopy(net), example)
     traced, odd = capture.traced(CapturedNetwork, decomposed=False)
     capture.require_same(traced, odd)
+    make_permanent(traced)
     return traced
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.capture.capture import CapturedNetwork
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.calibration import Batch, quantizers, set_mode
 from qtorch.network.mode import Mode
@@ -111,13 +112,14 @@ def _real(op: QuantizedOp, x: Tensor) -> Tensor:
     return x if "input" in op.takes_reals else op.sources["input"].real(x)
 
 
-def own_constant(qat: CapturedNetwork, op: QuantizedOp, role: str) -> tuple[Tensor | None, str]:
+def own_constant(qat: CapturedNetwork, op: QuantizedOp, role: str) -> tuple[Tensor | ConstantExpression | None, str]:
     """An op's constant, if it can be changed for this op alone; else ``None``, and why not."""
-    constant = getattr(op, role, None)
-    if not isinstance(constant, Tensor):
+    constant = op.constants.held().get(role)
+    if constant is None:
         return None, f"it has no {role}"
-    readers = [m for m in qat.modules() if isinstance(m, QuantizedOp) and getattr(m, role, None) is constant]
-    return (constant, "") if len(readers) == 1 else (None, f"its {role} is another call's too")
+    others = [each.constants for each in qat.modules() if isinstance(each, QuantizedOp) and each is not op]
+    shared = any(constants.held().get(role) is constant or constants.computed.reads(constant) for constants in others)
+    return (None, f"its {role} is another call's too") if shared else (constant, "")
 
 
 def _require_batches(batches: list[Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.config import LayerConfig
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.folded_normalization import FoldedNormalization
@@ -55,6 +56,8 @@ class Assembly:
                 self._build(node, self.plans[node])
         graph.eliminate_dead_code()
         self._drop_unused_modules()
+        for expression in self._expressions():
+            expression.hold(self.traced)
         _keep_float_between_skipped(self.traced)
         put_conversions(self.traced)
         graph.lint()
@@ -108,10 +111,16 @@ class Assembly:
         self.traced.graph.erase_node(node)
         self.built[node] = built
 
+    def _expressions(self) -> list[ConstantExpression]:
+        ops = [module for module in self.traced.modules() if isinstance(module, QuantizedOp)]
+        return [each for op in ops for each in op.constants.computed.expressions.values()]
+
     def _drop_unused_modules(self) -> None:
         """Modules that nothing calls and that hold no parameters: activations that were absorbed."""
         called = {str(node.target) for node in self.traced.graph.nodes if node.op == "call_module"}
-        used = {part for name in called for part in self.traced.get_submodule(name).modules()}
+        calling = [self.traced.get_submodule(name) for name in called]
+        calling += [module for expression in self._expressions() for module in expression.called()]
+        used = {part for module in calling for part in module.modules()}
         for name, module in list(self.traced.named_modules()):
             holds = next(module.parameters(), next(module.buffers(), next(module.children(), None)))
             if name and module not in used and holds is None:

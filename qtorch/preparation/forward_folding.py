@@ -84,7 +84,8 @@ def _takers(
         else:
             pads = plan.call.attrs.get("padding", "valid") not in ("valid", ((0, 0), (0, 0)))
             weight = plan.call.constants["weight"]
-            front = FoldedNormalization.into(norm, channels, weight, pads=pads, config=plan.config)
+            tensor = weight if isinstance(weight, Tensor) else weight()
+            front = FoldedNormalization.into(norm, channels, tensor, pads=pads, config=plan.config)
             behind = {} if front is None else {user: front}
         if not behind:
             return {}

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from qtorch.capture.constant_expression import ConstantExpression
+from qtorch.capture.constant_folding import expression_of
 from qtorch.capture.nodes import is_tensor, operator_name, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import of_rows
@@ -27,13 +29,13 @@ class MatchedCall:
         row: the op.
         attrs: its attributes.
         sources: nodes of the tensors that come in at run time, by role.
-        constants: parameters, buffers and numbers, by role.
+        constants: parameters, buffers, numbers and what is computed from them, by role.
     """
 
     row: Row
     attrs: dict[str, Any]
     sources: dict[str, fx.Node]
-    constants: dict[str, Tensor]
+    constants: Mapping[str, Tensor | ConstantExpression]
 
 
 @of_rows
@@ -195,7 +197,7 @@ def _constant(traced: fx.GraphModule, node: fx.Node, value: Any) -> Any:
     """A node that reads a parameter or buffer as that tensor; another node as it is; a number as a tensor."""
     value = value_of(value)
     if isinstance(value, fx.Node):
-        constant = constant_of(traced, value)
+        constant = expression_of(traced, value) or constant_of(traced, value)
         return value if constant is None else constant
     if not isinstance(value, Tensor | int | float):
         raise refusal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
+from qtorch.capture.constant_folding import is_constant
 from qtorch.capture.nodes import is_tensor, shape_of
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.preparation.transparency import source_of
@@ -48,7 +49,7 @@ def require_outputs(traced: fx.GraphModule, node: fx.Node) -> None:
             )
         assert isinstance(part, fx.Node)
         _require_batch(traced, part)
-        if source_of(traced, part).op == "get_attr":
+        if is_constant(traced, source_of(traced, part)):
             raise UnsupportedLayer(
                 where=f"the network's output {part.name!r}",
                 expected="outputs that depend on an input",
@@ -61,7 +62,7 @@ def _require_batch(traced: fx.GraphModule, output: fx.Node) -> None:
     """One sample in, one sample out: an example without a batch axis would pass for a batch of numbers."""
     inputs = [node for node in traced.graph.nodes if node.op == "placeholder" and is_tensor(node)]
     batches = {shape_of(node)[:1] for node in (*inputs, output)}
-    if len(batches) > 1 and source_of(traced, output).op != "get_attr":
+    if len(batches) > 1 and not is_constant(traced, source_of(traced, output)):
         raise BadConfiguration(
             where="example_input",
             expected="a batch, of which every input and output has one axis, the first",
