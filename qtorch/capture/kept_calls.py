@@ -6,6 +6,7 @@ names by number. What was computed inside is then read by nobody.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from torch.utils import _pytree as pytree
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 
-__all__ = ["KEPT", "KeptCall", "KeptCalls", "keeping_functions"]
+__all__ = ["DROPOUTS", "KEPT", "KeptCall", "KeptCalls", "keeping_functions"]
 
 
 @torch.library.custom_op("qtorch::kept", mutates_args=())
@@ -33,6 +34,10 @@ def _(tensors: list[Tensor], results: list[Tensor], number: int) -> list[Tensor]
 
 #: The operator that stands for a call that is kept.
 KEPT = torch.ops.qtorch.kept.default
+
+
+#: Layers that hand on what they get in evaluation.
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class _Place:
@@ -96,7 +101,11 @@ class KeptCalls:
 
         def kept(*args: Any, **kwargs: Any) -> Any:
             if getattr(layer, "inplace", False) is not True:
-                return self.keep("call_module", path, args, kwargs, forward(*args, **kwargs))
+                result = forward(*args, **kwargs)
+                if not opaque and not isinstance(layer, DROPOUTS) and _is_view(result, args):
+                    # What it shows may be written to, or be read after a write.
+                    return result
+                return self.keep("call_module", path, args, kwargs, result)
             layer.inplace = False  # type: ignore[assignment]
             try:
                 result = self.keep("call_module", path, args, kwargs, forward(*args, **kwargs))
@@ -107,12 +116,20 @@ class KeptCalls:
         layer.forward = kept
 
 
+def _is_view(result: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a result shares memory with the first argument."""
+    tensors = [each for each in (result, *args[:1]) if isinstance(each, Tensor)]
+    return len(tensors) == 2 and len({each.untyped_storage()._cdata for each in tensors}) == 1
+
+
 @of_rows
-def _functions_of_rows(rows: Mapping[str, Row]) -> tuple[dict[Any, str], frozenset[str]]:
+def _functions_of_rows(rows: Mapping[str, Row]) -> tuple[frozenset[Any], frozenset[str]]:
     """The functions that rows stand for as wholes, and the names of methods."""
     matches = [match for row in rows.values() for match in row.matches]
-    functions = {match.target: "call_function" for match in matches if match.kind == "function"}
-    return functions, frozenset(str(match.target) for match in matches if match.kind == "method")
+    functions = {match.target for match in matches if match.kind == "function"}
+    # Of an index the capture makes one call itself: what it shows may be written to.
+    functions -= {operator.getitem}
+    return frozenset(functions), frozenset(str(match.target) for match in matches if match.kind == "method")
 
 
 def keeping_functions(kept: KeptCalls) -> TorchFunctionMode:
@@ -122,7 +139,7 @@ def keeping_functions(kept: KeptCalls) -> TorchFunctionMode:
 
 
 class _Keeping(TorchFunctionMode):
-    def __init__(self, kept: KeptCalls, functions: Mapping[Any, str], methods: frozenset[str]) -> None:
+    def __init__(self, kept: KeptCalls, functions: frozenset[Any], methods: frozenset[str]) -> None:
         super().__init__()
         self.kept, self.functions, self.methods = kept, functions, methods
         self.operators = {each.__name__.strip("_"): each for each in functions if _is_operator(each)}

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, OutputForm
 from qtorch.capture.exporting import export_network
+from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
 from qtorch.capture.nodes import Recorder
 from qtorch.capture.untraceable import untraceable
@@ -27,11 +28,17 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 
 def is_leaf(net: nn.Module) -> bool:
-    """Whether a tracer sees a layer in ``net`` rather than a network to look into: torch's own, and rows'."""
-    own = type(net).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(net, nn.Sequential)
+    """Whether a capture keeps a layer whole rather than looking into it: one that a row stands for, norms, dropout."""
+    if "forward" in vars(net) or not _has_own_tensors(net):
+        return False
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
-    own |= isinstance(net, _NORMS) and type(net).forward.__module__.startswith("torch.nn")
-    return (own or isinstance(net, Normalization) or type(net) in _layers_of_rows()) and "forward" not in vars(net)
+    norm = isinstance(net, _NORMS) and type(net).forward.__module__.startswith("torch.nn")
+    return norm or isinstance(net, Normalization) or type(net) in _layers_of_rows() or type(net) in DROPOUTS
+
+
+def _has_own_tensors(net: nn.Module) -> bool:
+    """Whether all tensors of a layer are parameters and buffers: what pruning leaves is computed in every call."""
+    return not any(isinstance(each, Tensor) for each in vars(net).values())
 
 
 @of_rows

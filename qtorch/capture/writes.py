@@ -32,8 +32,6 @@ _PERMUTING = frozenset({
 })  # fmt: skip
 #: Calls that give parts, each a view along an axis.
 _PARTING = frozenset({"split", "split_with_sizes", "chunk", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind"})
-#: Calls in place whose value is not that of the call without an underscore.
-_FILLING = {"zero_": aten.zeros_like.default, "fill_": aten.full_like.default}
 
 
 def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
@@ -155,8 +153,13 @@ class _Rewriting:
             if copied is not None and into is not None and copied.shape == into.shape:
                 return node.args[1]
             return emit(self.graph, aten.expand_as.default, (node.args[1], before), like=node)
-        if name in _FILLING:
-            return emit(self.graph, _FILLING[name], (before, *node.args[1:]), like=node)
+        if name in ("zero_", "fill_"):
+            # Of the written tensor, so that it has the batch's size whatever that is.
+            nothing = emit(self.graph, aten.mul.Scalar, (before, 0.0), like=node)
+            if name == "zero_":
+                return nothing
+            add = aten.add.Tensor if isinstance(node.args[1], fx.Node) else aten.add.Scalar
+            return emit(self.graph, add, (nothing, node.args[1]), like=node)
         overload = _plain(node.target)
         if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")

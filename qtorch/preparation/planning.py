@@ -5,6 +5,7 @@ Changes the traced graph in place: what was folded or fused into another node is
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import torch
@@ -31,6 +32,8 @@ class OpNames:
     def __init__(self, traced: fx.GraphModule) -> None:
         self.taken = {name for name, _ in traced.named_modules()}
         self.replaced: set[str] = set()
+        layers = Counter(str(node.meta.get("layer", "")) for node in traced.graph.nodes if node.op == "call_function")
+        self.bare = {name for name, calls in layers.items() if name and calls == 1 and name not in self.taken}
 
     def of(self, node: fx.Node) -> str:
         """A module's own path at its first call, so that its parameters keep their names; else a new one."""
@@ -38,6 +41,11 @@ class OpNames:
         if node.op == "call_module" and name not in self.replaced:
             self.replaced.add(name)
             return name
+        layer = str(node.meta.get("layer", ""))
+        if layer in self.bare and layer not in self.replaced:
+            # The one call that a layer of torch without parameters came to.
+            self.replaced.add(layer)
+            return layer
         return self.fresh(node.name)
 
     def fresh(self, stem: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from qtorch.capture.constant_folding import is_constant
+from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.nodes import is_tensor, operator_name
 from qtorch.capture.training_form import InTraining
 from qtorch.network.conversions import Rounded, ToReals, ToSteps
@@ -15,9 +16,8 @@ from qtorch.network.conversions import Rounded, ToReals, ToSteps
 __all__ = ["changes_in_training", "is_silent", "is_transparent", "multiplies_in_training", "readers", "source_of"]
 
 #: What training uses and the device does not see.
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _MULTIPLYING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_TRANSPARENT_MODULES = (nn.Identity, *_DROPOUTS, InTraining, Rounded, ToReals, ToSteps)
+_TRANSPARENT_MODULES = (nn.Identity, *DROPOUTS, InTraining, Rounded, ToReals, ToSteps)
 #: Operators that pass values on; detaching alone means something, in training.
 _TRANSPARENT_OPERATORS = frozenset({"detach", "clone", "contiguous", "alias"})
 
@@ -32,7 +32,7 @@ def is_transparent(traced: fx.GraphModule, node: fx.Node) -> bool:
 def changes_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node passes on other values while the network trains."""
     called = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-    return isinstance(called, (*_DROPOUTS, InTraining))
+    return isinstance(called, (*DROPOUTS, InTraining))
 
 
 def multiplies_in_training(traced: fx.GraphModule, node: fx.Node) -> bool:
