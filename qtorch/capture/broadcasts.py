@@ -1,0 +1,96 @@
+"""Tensors that are made larger by copies of themselves: for most readers they need not be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from qtorch.capture.decomposition_table import Writer, concatenated, operator_name, reshaped, same_shape, shape_of
+from qtorch.families.arithmetic import squared_difference
+
+__all__ = ["drop_broadcasts"]
+
+#: Calls of several tensors whose shapes broadcast.
+_BROADCASTING = frozenset({
+    "add", "div", "eq", "ge", "gt", "le", "lt", "maximum", "minimum", "mul", "ne", "pow", "sub", "where",
+})  # fmt: skip
+
+
+def drop_broadcasts(traced: fx.GraphModule, constants: set[fx.Node]) -> None:
+    """Let elementwise readers of an expanded tensor broadcast themselves; make copies for the others, in place.
+
+    An axis that is expanded to the batch's size stays expanded.
+
+    Args:
+        traced: a graph as :func:`~qtorch.capture.decomposed_calls.decompose_calls` has it.
+        constants: nodes that depend on nothing that is handed in; they stay.
+    """
+    # From behind, so that of several in a row each is dropped for the readers of the last.
+    for node in reversed(list(traced.graph.nodes)):
+        if node in constants or operator_name(node) not in ("expand", "expand_as", "broadcast_to"):
+            continue
+        source = node.args[0]
+        for reader in list(node.users):
+            if _broadcasts(reader, node, source):
+                reader.replace_input_with(node, source)
+        copies = _copies(node, constants) if node.users else source
+        if copies is not node:
+            node.replace_all_uses_with(copies)
+            traced.graph.erase_node(node)
+
+
+def _broadcasts(reader: fx.Node, node: fx.Node, source: Any) -> bool:
+    """Whether a reader computes the same from what was expanded."""
+    if operator_name(reader) not in _BROADCASTING and reader.target is not squared_difference:
+        return False
+    shapes = [_sizes(source if operand is node else operand) for operand in reader.args if isinstance(operand, fx.Node)]
+    return same_shape(_broadcast(shapes), _sizes(reader))
+
+
+def _sizes(node: fx.Node) -> tuple[Any, ...]:
+    value: Tensor = node.meta["val"]
+    return tuple(value.shape)
+
+
+def _broadcast(shapes: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The shape that shapes have together, of which it is known that they have one."""
+    rank = max(map(len, shapes))
+    filled = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(next((size for size in sizes if not _is_one(size)), 1) for sizes in zip(*filled, strict=True))
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def _copies(node: fx.Node, constants: set[fx.Node]) -> fx.Node:
+    """An expanded tensor without expanding any axis but the batch's; ``node`` itself where there is no other."""
+    source, wanted = node.args[0], _sizes(node)
+    assert isinstance(source, fx.Node)
+    given = (1,) * (len(wanted) - len(_sizes(source))) + _sizes(source)
+    grown = [axis for axis, size in enumerate(wanted) if isinstance(size, int) and _is_one(given[axis]) and size != 1]
+    batch = [axis for axis, size in enumerate(wanted) if not isinstance(size, int) and _is_one(given[axis])]
+    if not grown and batch:
+        return node
+    writer = Writer(node, constants)
+    with node.graph.inserting_before(node):
+        x: Any = reshaped(fx.Proxy(source, writer), given)
+        for axis in grown:
+            x = concatenated([x] * wanted[axis], axis)
+        if batch:
+            whole = [_size(node, axis, writer) if axis in batch else -1 for axis in range(len(wanted))]
+            x = torch.ops.aten.expand.default(x, whole)
+    assert same_shape(shape_of(x), wanted)
+    result: fx.Node = x.node
+    return result
+
+
+def _size(node: fx.Node, axis: int, writer: Writer) -> fx.Proxy:
+    """How large an axis becomes that grows with the batch."""
+    like: Any = node.args[1]
+    if isinstance(like, fx.Node):
+        return torch.ops.aten.sym_size.int(fx.Proxy(like, writer), axis)
+    return fx.Proxy(like[axis], writer)

@@ -1,0 +1,183 @@
+"""Arithmetic of tensors as sums, differences, products and functions of one tensor."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from qtorch.capture.decomposition_table import decomposes, is_constant, operator_name, result_shape, shape_of, writer_of
+
+aten = torch.ops.aten
+
+
+def _product(x: Any, factor: Any) -> Any:
+    """``x`` times a number or a tensor; ``x`` itself where the factor is one."""
+    if isinstance(x, int | float) and isinstance(factor, int | float):
+        return x * factor
+    return x if isinstance(factor, int | float) and factor == 1 else aten.mul.Tensor(x, factor)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float)
+
+
+@decomposes("div")
+def _div(input: Any, other: Any, rounding_mode: str | None = None) -> Any:
+    """A product with the reciprocal, of which that of a number or of a constant is computed once."""
+    if rounding_mode is not None or not (_is_number(other) or _is_tensor(other)):
+        return None
+    if _is_number(other):
+        return aten.mul.Tensor(input, 1 / other) if other else None
+    return _product(aten.reciprocal.default(other), input)
+
+
+def _is_tensor(x: fx.Proxy) -> bool:
+    """Whether an operand is a tensor, not a size that is computed."""
+    return isinstance(x.node.meta["val"], torch.Tensor)
+
+
+@decomposes("add")
+def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
+    return None if alpha == 1 else aten.add.Tensor(input, _product(other, alpha))
+
+
+@decomposes("sub")
+def _sub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    return None if alpha == 1 else aten.sub.Tensor(input, _product(other, alpha))
+
+
+@decomposes("rsub")
+def _rsub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    return aten.sub.Tensor(other, _product(input, alpha))
+
+
+@decomposes("addcmul")
+def _addcmul(input: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
+    return aten.add.Tensor(input, _product(aten.mul.Tensor(tensor1, tensor2), value))
+
+
+@decomposes("addcdiv")
+def _addcdiv(input: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
+    return aten.add.Tensor(input, _product(aten.div.Tensor(tensor1, tensor2), value))
+
+
+@decomposes("lerp")
+def _lerp(input: Any, end: Any, weight: Any) -> Any:
+    return aten.add.Tensor(input, _product(aten.sub.Tensor(end, input), weight))
+
+
+@decomposes("clamp", "clamp_min", "clamp_max")
+def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """Of limits that are tensors; numbers stay."""
+    if not isinstance(min, fx.Proxy) and not isinstance(max, fx.Proxy):
+        return None
+    low = input if min is None else aten.maximum.default(input, min)
+    return low if max is None else aten.minimum.default(low, max)
+
+
+@decomposes("rrelu")
+def _rrelu(input: Any, lower: float, upper: float, training: bool = False) -> Any:
+    return None if training else aten.leaky_relu.default(input, (lower + upper) / 2)
+
+
+@decomposes("where")
+def _where(condition: Any, input: Any, other: Any) -> Any:
+    """Of a constant mask: each side times where it stands, since a product with zero or one is exact."""
+    if not is_constant(condition) or not _is_finite(input) or not _is_finite(other):
+        return None
+    return _side_by_side(condition, input, other)
+
+
+@decomposes("masked_fill")
+def _masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    return _side_by_side(mask, value, input) if is_constant(mask) and _is_finite(value) else None
+
+
+def _side_by_side(condition: Any, where: Any, elsewhere: Any) -> Any:
+    """``where`` where a constant condition holds, ``elsewhere`` elsewhere, as a sum of two products."""
+    here = aten.to.dtype(condition, torch.float32)
+    if _is_zero(elsewhere):
+        return _product(here, where)
+    there = aten.sub.Tensor(1, here)
+    if _is_zero(where):
+        return _product(there, elsewhere)
+    return aten.add.Tensor(_product(here, where), _product(there, elsewhere))
+
+
+def _constant_number(x: Any) -> float | None:
+    """The number that every element of an operand is, where that can be read off."""
+    while isinstance(x, fx.Proxy) and operator_name(x.node) in ("expand", "lift_fresh_copy"):
+        x = fx.Proxy(x.node.args[0], x.tracer)  # type: ignore[arg-type]
+    if _is_number(x):
+        return float(x)
+    if x.node.op == "get_attr":
+        value = operator.attrgetter(x.node.target)(x.node.graph.owning_module)
+        return float(value) if value.numel() == 1 and not isinstance(value, nn.Parameter) else None
+    name = operator_name(x.node)
+    filled: Any = {"zeros": 0.0, "ones": 1.0}.get(name or "", x.node.args[-1] if name in _FILLED else None)
+    return float(filled) if _is_number(filled) else None
+
+
+#: Operators whose last argument by position is what every element is.
+_FILLED = frozenset({"full", "scalar_tensor"})
+
+
+def _is_zero(x: Any) -> bool:
+    return _constant_number(x) == 0
+
+
+def _is_finite(x: Any) -> bool:
+    """Whether an operand may be multiplied by zero: infinities that are known are not, nor constants of a file."""
+    number = _constant_number(x)
+    return math.isfinite(number) if number is not None else not is_constant(x)
+
+
+@decomposes("full", "full_like", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "zeros", "zeros_like")
+def _filled(
+    input: Any = None,
+    size: Any = None,
+    fill_value: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: Any = None,
+    memory_format: Any = None,
+) -> Any:
+    """A constant of one sample, expanded to the batch's size."""
+    like: Any = input if size is None else next((length for length in size if isinstance(length, fx.Proxy)), None)
+    shape = () if like is None else result_shape(like)
+    if not shape or isinstance(shape[0], int) or any(not isinstance(length, int) for length in shape[1:]):
+        return None
+    origin = writer_of(like).origin
+    value = fill_value if fill_value is not None else float("ones" in str(operator_name(origin)))
+    if not _is_number(value):
+        return None
+    whole = aten.sym_size.int(like, 0) if size is None else size[0]
+    result = origin.meta["val"]
+    named = {"dtype": result.dtype, "device": result.device}
+    sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
+    return aten.expand.default(sample, [whole, *shape[1:]])
+
+
+@decomposes("cosine_similarity")
+def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """Each vector is made one of length 1 (or less, where it is shorter than ``eps``) first."""
+    first, second = (
+        aten.mul.Tensor(x, aten.reciprocal.default(aten.clamp_min.default(_length(x, dim), eps))) for x in (x1, x2)
+    )
+    return aten.sum.dim_IntList(aten.mul.Tensor(first, second), [dim])
+
+
+def _length(x: Any, dim: int) -> Any:
+    return aten.linalg_vector_norm.default(x, 2, [dim], True)
+
+
+@decomposes("pairwise_distance")
+def _pairwise_distance(x1: Any, x2: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    difference = aten.sub.Tensor(x1, x2)
+    last = len(shape_of(difference)) - 1
+    return aten.linalg_vector_norm.default(aten.add.Tensor(difference, eps), p, [last], keepdim)

@@ -1,0 +1,129 @@
+"""Calls of ATen operators that no row stands for, written as calls of operators that rows stand for."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from qtorch.capture import (  # noqa: F401 - each fills the table
+    decomposed_arithmetic,
+    decomposed_axes,
+    decomposed_images,
+    decomposed_norms,
+    decomposed_products,
+    decomposed_reductions,
+)
+from qtorch.capture.broadcasts import drop_broadcasts
+from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer, operator_name
+from qtorch.capture.identities import reshape_instead_of_view
+
+__all__ = ["decompose_calls"]
+
+#: Other names of operators, with the same overloads and arguments.
+_OTHER_NAMES = {
+    "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "clip": "clamp", "concat": "cat",
+    "concatenate": "cat", "divide": "div", "moveaxis": "movedim", "multiply": "mul", "negative": "neg",
+    "special_exp2": "exp2", "special_expit": "sigmoid", "special_expm1": "expm1", "special_log1p": "log1p",
+    "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div",
+}  # fmt: skip
+
+
+def decompose_calls(traced: fx.GraphModule) -> None:
+    """Replace, in place, what is a composition of rows by that composition.
+
+    What has no form stays as it is: whoever looks for rows refuses it by the name that a person wrote. Constants stay
+    whole too, since they are computed once.
+
+    Args:
+        traced: calls of ATen operators as ``torch.export`` has them; ``meta["val"]`` of each node is its value without
+            data. New nodes have one as well, and the source line and the layer of the call that they stand for.
+    """
+    reshape_instead_of_view(traced)
+    constants: set[fx.Node] = set()
+    node = next(iter(traced.graph.nodes))
+    while node.op != "root":
+        before = node.prev
+        if _is_constant(node, constants):
+            constants.add(node)
+        elif _decomposed(node, constants):
+            # What was written may be decomposed in its turn.
+            node = before
+        node = node.next
+    drop_broadcasts(traced, constants)
+    traced.graph.lint()
+    traced.recompile()
+
+
+def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
+    random = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+    computed = node.op == "call_function" and all(source in constants for source in node.all_input_nodes)
+    return node.op == "get_attr" or (computed and not random)
+
+
+def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
+    """Whether another form stands in a call's place now."""
+    name = operator_name(node)
+    if name in _OTHER_NAMES:
+        name = _OTHER_NAMES[name]
+        node.target = _overload(name, node.target)
+    if name not in DECOMPOSITIONS or not _is_of_floats(node.meta.get("val")):
+        return False
+    writer = Writer(node, constants)
+    arguments = _arguments(node, writer, DECOMPOSITIONS[name])
+    with node.graph.inserting_before(node):
+        result = None if arguments is None else DECOMPOSITIONS[name](**arguments)
+    if result is None or not _replaced(node, result):
+        for written in reversed(writer.written):
+            constants.discard(written)
+            node.graph.erase_node(written)
+        return False
+    return True
+
+
+def _overload(name: str, target: Any) -> Any:
+    packet = getattr(torch.ops.aten, name)
+    return getattr(packet, target._overloadname if target._overloadname in packet.overloads() else "int")
+
+
+def _is_of_floats(value: Any) -> bool:
+    first = value[0] if isinstance(value, tuple | list) and value else value
+    return isinstance(first, Tensor) and first.is_floating_point()
+
+
+def _arguments(node: fx.Node, writer: Writer, decomposition: Any) -> dict[str, Any] | None:
+    """A call's arguments by name; None where one is given that its decomposition doesn't know."""
+    target: Any = node.target
+    schema = target._schema.arguments
+    given = {**{argument.name: value for argument, value in zip(schema, node.args, strict=False)}, **node.kwargs}
+    proxy: Any = lambda part: fx.Proxy(part, writer) if isinstance(part, fx.Node) else part  # noqa: E731
+    known = inspect.signature(decomposition).parameters
+    arguments = {}
+    for argument in schema:
+        value = given.get(argument.name, argument.default_value)
+        name = "input" if argument.name == "self" else argument.name
+        if name in known:
+            arguments[name] = fx.node.map_aggregate(value, proxy)
+        elif value != argument.default_value:
+            return None
+    return arguments
+
+
+def _replaced(node: fx.Node, result: Any) -> bool:
+    """Whether the readers of a call read ``result`` now."""
+    if isinstance(result, fx.Proxy):
+        node.replace_all_uses_with(result.node)
+        node.graph.erase_node(node)
+        return True
+    elements = [reader for reader in node.users if reader.target is operator.getitem]
+    if len(elements) < len(node.users) or any(e.users and result[e.args[1]] is None for e in elements):
+        return False
+    for element in elements:
+        if element.users:
+            element.replace_all_uses_with(result[element.args[1]].node)
+        node.graph.erase_node(element)
+    node.graph.erase_node(node)
+    return True

@@ -1,0 +1,164 @@
+"""Sums, extrema, variances, norms and softmaxes along axes, as means, poolings and softmaxes along the last one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from qtorch.capture.decomposition_table import (
+    axis_of,
+    decomposes,
+    kept_apart,
+    permuted,
+    reshaped,
+    result_shape,
+    shape_of,
+    squared_difference,
+)
+
+aten = torch.ops.aten
+
+
+def _count(x: Any, axes: list[int]) -> int:
+    return math.prod(shape_of(x)[axis] for axis in axes)
+
+
+@decomposes("sum")
+def _sum(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The mean, times how many there are."""
+    axes = kept_apart(input, dim)
+    if axes is None:
+        return None
+    mean = aten.mean.dim(input, axes, keepdim)
+    return mean if _count(input, axes) == 1 else aten.mul.Tensor(mean, _count(input, axes))
+
+
+@decomposes("amax")
+def _amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
+    """A max pooling whose window is all of it: of the image's own axes, or of what is moved behind all others."""
+    axes = kept_apart(input, dim)
+    if axes is None:
+        return None
+    shape = shape_of(input)
+    rank = len(shape)
+    if rank == 4 and set(axes) <= {2, 3}:
+        pooled = aten.max_pool2d.default(input, [shape[axis] if axis in axes else 1 for axis in (2, 3)])
+    elif rank == 3 and axes == [2]:
+        pooled = aten.max_pool1d.default(input, [shape[2]])
+    else:
+        kept = [axis for axis in range(rank) if axis not in axes]
+        if not kept or any(not isinstance(shape[axis], int) for axis in kept[1:]):
+            return None
+        between, window = _count(input, kept[1:]), _count(input, axes)
+        image = reshaped(permuted(input, kept + axes), (shape[kept[0]], 1, between, window))
+        pooled = aten.max_pool2d.default(image, [1, window])
+    return reshaped(pooled, [1 if axis in axes else shape[axis] for axis in range(rank) if keepdim or axis not in axes])
+
+
+@decomposes("amin")
+def _amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
+    largest = _amax(aten.neg.default(input), dim, keepdim)
+    return None if largest is None else aten.neg.default(largest)
+
+
+@decomposes("max")
+def _max(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
+    """Along an axis, where nobody asks for the places; of two tensors, elementwise."""
+    if other is not None:
+        return aten.maximum.default(input, other)
+    largest = _amax(input, dim, keepdim)
+    return None if largest is None else (largest, None)
+
+
+@decomposes("min")
+def _min(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
+    if other is not None:
+        return aten.minimum.default(input, other)
+    smallest = _amin(input, dim, keepdim)
+    return None if smallest is None else (smallest, None)
+
+
+def _variance(x: Any, axes: list[int], keepdim: bool, correction: float) -> Any:
+    count = _count(x, axes)
+    if count <= correction:
+        return None
+    variance = aten.mean.dim(squared_difference(x, aten.mean.dim(x, axes, True)), axes, keepdim)
+    return aten.mul.Tensor(variance, count / (count - correction)) if correction else variance
+
+
+def _correction(unbiased: bool, correction: float | None) -> float:
+    return int(unbiased) if correction is None else correction
+
+
+@decomposes("var")
+def _var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = None) -> Any:
+    axes = kept_apart(input, dim)
+    return None if axes is None else _variance(input, axes, keepdim, _correction(unbiased, correction))
+
+
+@decomposes("std")
+def _std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = None) -> Any:
+    variance = _var(input, dim, unbiased, keepdim, correction)
+    return None if variance is None else aten.sqrt.default(variance)
+
+
+@decomposes("var_mean")
+def _var_mean(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = None) -> Any:
+    variance = _var(input, dim, unbiased, keepdim, correction)
+    return None if variance is None else (variance, aten.mean.dim(input, kept_apart(input, dim), keepdim))
+
+
+@decomposes("std_mean")
+def _std_mean(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = None) -> Any:
+    deviation = _std(input, dim, unbiased, keepdim, correction)
+    return None if deviation is None else (deviation, aten.mean.dim(input, kept_apart(input, dim), keepdim))
+
+
+@decomposes("linalg_vector_norm")
+def _vector_norm(input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
+    axes = kept_apart(input, dim)
+    if axes is None:
+        return None
+    if ord == 2:
+        return aten.sqrt.default(aten.sum.dim_IntList(aten.mul.Tensor(input, input), axes, keepdim))
+    if ord == 1:
+        return aten.sum.dim_IntList(aten.abs.default(input), axes, keepdim)
+    return _amax(aten.abs.default(input), axes, keepdim) if ord == math.inf else None
+
+
+def _along_last(input: Any, dim: int, softmax: Any) -> Any:
+    """A softmax where the axis stands last; None where it does already, or is the batch's."""
+    rank, axis = len(shape_of(input)), axis_of(input, dim)
+    if axis == rank - 1 or not isinstance(shape_of(input)[axis], int):
+        return None
+    order = [i for i in range(rank) if i != axis] + [axis]
+    return permuted(softmax(permuted(input, order), rank - 1), [order.index(i) for i in range(rank)])
+
+
+@decomposes("softmax")
+def _softmax(input: Any, dim: int) -> Any:
+    return _along_last(input, dim, aten.softmax.int)
+
+
+@decomposes("log_softmax")
+def _log_softmax(input: Any, dim: int) -> Any:
+    return _along_last(input, dim, aten.log_softmax.int)
+
+
+@decomposes("logsumexp")
+def _logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
+    """The largest less the log-softmax of the largest: nothing overflows, and neither is far from the result."""
+    axes = kept_apart(input, dim)
+    if axes is None or len(axes) > 1:
+        return None
+    largest = aten.amax.default(input, axes, keepdim)
+    return aten.sub.Tensor(largest, aten.amax.default(aten.log_softmax.int(input, axes[0]), axes, keepdim))
+
+
+@decomposes("mean")
+def _mean(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Of axes of size 1 a reshape."""
+    axes = kept_apart(input, dim)
+    return reshaped(input, result_shape(input)) if axes is not None and _count(input, axes) == 1 else None

@@ -1,0 +1,178 @@
+"""How decompositions of ATen operators are written and found: a table by the operator's name, and what they may ask.
+
+A decomposition is a function of :class:`torch.fx.Proxy` that calls ATen overloads: each call becomes a node. Its
+parameters have the names of the operator's schema (``input`` for ``self``); what it doesn't know has to be at its
+default. It returns what stands for the result, a tuple of that for several results (None for one that nobody may
+read), or None where it has no form for the call, which then stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._guards import detect_fake_mode
+
+from qtorch.families.arithmetic import squared_difference as _squared_difference
+
+__all__ = [
+    "DECOMPOSITIONS",
+    "Writer",
+    "axis_of",
+    "concatenated",
+    "decomposes",
+    "is_constant",
+    "kept_apart",
+    "operator_name",
+    "permuted",
+    "reshaped",
+    "result_shape",
+    "same_shape",
+    "shape_of",
+    "sliced",
+    "squared_difference",
+    "writer_of",
+]
+
+aten = torch.ops.aten
+
+#: By the operator's name without its overload.
+DECOMPOSITIONS: dict[str, Callable[..., Any]] = {}
+
+#: What a node says of its value alone, not of where it stands.
+_OF_THE_VALUE = frozenset({"val", "tensor_meta", "example_value", "shape", "value", "dtype", "torch_fn", "from_node"})
+
+#: The most tensors that a concatenation takes on the device.
+_MOST_CONCATENATED = 10
+
+
+class Writer(fx.proxy.GraphAppendingTracer):
+    """Writes the calls of a decomposition into a graph, each with its value, where the call stands that it replaces."""
+
+    def __init__(self, origin: fx.Node, constants: set[fx.Node]) -> None:
+        super().__init__(origin.graph)
+        self.origin, self.constants = origin, constants
+        self.written: list[fx.Node] = []
+
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
+    ) -> fx.Node:
+        operator = isinstance(target, torch._ops.OpOverload)
+        node = super().create_node(
+            kind, target, args, kwargs, target._schema.name.removeprefix("aten::") if operator else name, type_expr
+        )
+        node.meta = {name: value for name, value in self.origin.meta.items() if name not in _OF_THE_VALUE}
+        node.meta["val"] = self._computed(node)
+        self.written.append(node)
+        if all(source in self.constants for source in node.all_input_nodes):
+            self.constants.add(node)
+        return node
+
+    def _computed(self, node: fx.Node) -> Any:
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
+        mode = detect_fake_mode([source.meta["val"] for source in (*node.all_input_nodes, self.origin)])
+        assert callable(node.target)
+        assert mode is not None
+        # What an operator asks of the batch's size is answered for the example, and settles nothing.
+        unsettled = nullcontext() if mode.shape_env is None else mode.shape_env.suppress_guards()
+        with torch.no_grad(), mode, unsettled:
+            return node.target(*args, **kwargs)
+
+
+def decomposes(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator: the function decomposes the operators of these names."""
+
+    def register(decomposition: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            DECOMPOSITIONS[name] = decomposition
+        return decomposition
+
+    return register
+
+
+def operator_name(node: fx.Node) -> str | None:
+    """The name without overload of the ATen operator that a node calls, if it calls one."""
+    if (
+        node.op == "call_function"
+        and isinstance(node.target, torch._ops.OpOverload)
+        and node.target.namespace == "aten"
+    ):
+        return str(node.target._schema.name.removeprefix("aten::"))
+    return None
+
+
+def shape_of(x: fx.Proxy) -> tuple[Any, ...]:
+    """Sizes of a tensor's axes: integers, the batch's a ``SymInt``."""
+    value: Tensor = x.node.meta["val"]
+    return tuple(value.shape)
+
+
+def same_shape(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether shapes are the same for every batch: to compare a ``SymInt`` with a number would settle what it is."""
+    return list(map(str, one)) == list(map(str, other))
+
+
+def result_shape(x: fx.Proxy) -> tuple[Any, ...]:
+    """Sizes of the axes of the (first) result of the call that is decomposed, of which ``x`` is an argument."""
+    value: Any = writer_of(x).origin.meta["val"]
+    return tuple((value[0] if isinstance(value, tuple | list) else value).shape)
+
+
+def is_constant(x: fx.Proxy) -> bool:
+    """Whether a tensor depends on nothing that is handed in."""
+    return x.node in writer_of(x).constants
+
+
+def writer_of(x: fx.Proxy) -> Writer:
+    """What writes the calls that a decomposition makes, of an argument of it."""
+    assert isinstance(x.tracer, Writer)
+    return x.tracer
+
+
+def axis_of(x: fx.Proxy, dim: int, more: int = 0) -> int:
+    """``dim`` counted from the front, of a tensor that gets ``more`` axes."""
+    return dim % max(len(shape_of(x)) + more, 1)
+
+
+def kept_apart(x: fx.Proxy, dim: int | Sequence[int] | None) -> list[int] | None:
+    """Ascending axes along which is reduced; None where samples are among what is reduced: all axes, or the batch's."""
+    dims = [dim] if isinstance(dim, int) else list(dim or ())
+    axes = sorted({axis_of(x, d) for d in dims})
+    known = all(isinstance(shape_of(x)[axis], int) for axis in axes)
+    return axes if axes and known and shape_of(x) else None
+
+
+def reshaped(x: fx.Proxy, shape: Iterable[Any]) -> Any:
+    """``x`` in another shape, of which one size at most may be the batch's; ``x`` itself where it has that shape."""
+    sizes = list(shape)
+    if same_shape(sizes, shape_of(x)):
+        return x
+    return aten.reshape.default(x, [size if isinstance(size, int) else -1 for size in sizes])
+
+
+def permuted(x: fx.Proxy, axes: Sequence[int]) -> Any:
+    """``x`` with its axes in another order; ``x`` itself where it is theirs."""
+    return x if list(axes) == list(range(len(axes))) else aten.permute.default(x, list(axes))
+
+
+def sliced(x: fx.Proxy, dim: int, start: int, end: int) -> Any:
+    """``x`` from ``start`` to ``end`` along an axis; ``x`` itself where that is all of it."""
+    return x if same_shape((start, end), (0, shape_of(x)[dim])) else aten.slice.Tensor(x, dim, start, end)
+
+
+def concatenated(parts: Sequence[Any], dim: int) -> Any:
+    """Tensors one behind the other, in several steps where there are many."""
+    while len(parts) > _MOST_CONCATENATED:
+        groups = math.ceil(len(parts) / _MOST_CONCATENATED)
+        size = math.ceil(len(parts) / groups)
+        parts = [concatenated(parts[i : i + size], dim) for i in range(0, len(parts), size)]
+    return aten.cat.default(list(parts), dim) if len(parts) > 1 else parts[0]
+
+
+def squared_difference(x: fx.Proxy, y: fx.Proxy) -> Any:
+    """``(x - y) ** 2``, a call of the function that a row stands for: no ATen operator is that op."""
+    return x.tracer.create_proxy("call_function", _squared_difference, (x, y), {})
