@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
 from qtorch.capture.constant_folding import fold_constants
-from qtorch.capture.decompositions import decompose
+from qtorch.capture.decomposed_calls import decompose_calls
 from qtorch.capture.evaluation_comparison import require_captured
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
@@ -118,23 +118,23 @@ class Capture:
             return self._traced(kind, decomposed)
 
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
-        trace = self._trace(self._inside(decomposed), kind, ())
+        trace = self._trace(self._inside(), kind, ())
         if self.reference is None or not _has_own_code(self.net):
             return self._finished(trace, decomposed), ""
         captured, odd = self._with_training(trace, decomposed)
         if odd and trace.identities:
             # Of layers that do nothing in evaluation it does not matter what they do in training.
-            opaque = self._trace(self._inside(decomposed), kind, trace.identities)
+            opaque = self._trace(self._inside(), kind, trace.identities)
             act_in_training(opaque.graph, opaque.opaque)
             captured, odd = self._with_training(opaque, decomposed)
         if odd:
             # What is not what the network does in training had better do nothing.
-            captured = self._finished(self._trace(self._inside(decomposed), kind, ()), decomposed)
+            captured = self._finished(self._trace(self._inside(), kind, ()), decomposed)
         return captured, odd
 
     def _with_training(self, trace: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
         """A trace with what only training does, and in words what that is not."""
-        odd, differs = self._keep_training_form(trace, decomposed)
+        odd, differs = self._keep_training_form(trace)
         captured = self._finished(trace, decomposed)
         suspect = differs or trace.opaque or trace.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
         if odd or not suspect:
@@ -144,6 +144,8 @@ class Capture:
     def _finished(self, trace: Trace[Captured], decomposed: bool) -> Captured:
         """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""
         traced = trace.graph.eval()
+        if decomposed:
+            decompose_calls(traced)
         fold_constants(traced)
         record_shapes(traced, self.examples)
         drop_unread_indices(traced)
@@ -170,20 +172,20 @@ class Capture:
         numbers = (*module._forward_pre_hooks, *module._forward_hooks)
         return any((name, number) not in self.acting for number in numbers)
 
-    def _keep_training_form(self, trace: Trace[Captured], decomposed: bool) -> tuple[str, bool]:
+    def _keep_training_form(self, trace: Trace[Captured]) -> tuple[str, bool]:
         # A trace of training may write, so it has tensors of its own, but for functions that know the network's.
         replaced = any("forward" in vars(module) for module in self.net.modules())
-        apart = self._inside(decomposed, shared=replaced)
+        apart = self._inside(shared=replaced)
         try:
             trained = training_trace(apart.train(), self.form, self.examples, trace.opaque)
-            return keep_training_form(trace.graph, trained, lambda: self._inside(decomposed).train())
+            return keep_training_form(trace.graph, trained, lambda: self._inside().train())
         except BadInput as error:
             return f"what can't be followed: {error}", True
 
-    def _inside(self, decomposed: bool, *, shared: bool = True) -> nn.Module:
+    def _inside(self, *, shared: bool = True) -> nn.Module:
         """A copy of the network to be traced, over the same parameters and buffers if ``shared``."""
         tensors = (*self.net.parameters(), *self.net.buffers()) if shared else ()
-        return _rooted(_without_looking(copied(self.net, tensors), self.acting), decomposed)
+        return _rooted(_without_looking(copied(self.net, tensors), self.acting))
 
     def require_same(self, captured: CapturedNetwork, odd: str) -> None:
         """Refuse a graph, or what was made of it, that computes something else than the network.
@@ -212,7 +214,7 @@ class Capture:
             )
 
     def _again(self) -> fx.GraphModule:
-        return self._trace(self._inside(True), fx.GraphModule, ()).graph
+        return self._trace(self._inside(), fx.GraphModule, ()).graph
 
 
 def capture_of(net: nn.Module, example: Any) -> Capture:
@@ -255,16 +257,21 @@ def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.M
     return net
 
 
-def _rooted(inside: nn.Module, decomposed: bool) -> nn.Module:
+def _rooted(inside: nn.Module) -> nn.Module:
     # A tracer looks into its root; a lone layer must be seen as a layer.
-    rooted = nn.Sequential(inside) if is_leaf(inside) else inside
-    return decompose(rooted) if decomposed else rooted
+    return nn.Sequential(inside) if is_leaf(inside) else inside
 
 
 def _has_own_code(net: nn.Module) -> bool:
     """Whether a network has code that could ask whether it trains, beside layers of torch in a row."""
-    plain = all(is_leaf(module) or type(module) is nn.Sequential for module in net.modules())
+    plain = all(is_leaf(module) or _is_plain(module) for module in net.modules())
     return not plain or _has_hooks(net) or _trains_otherwise(net)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a layer of torch does in training what it does in evaluation."""
+    of_torch = type(module).__module__.startswith("torch.nn.modules") and "forward" not in vars(module)
+    return of_torch and not hasattr(module, "dropout") and not isinstance(module, nn.RReLU)
 
 
 def _has_hooks(net: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, OutputForm
 from qtorch.capture.exporting import export_network
+from qtorch.capture.identities import drop_identities
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
 from qtorch.capture.nodes import Recorder
@@ -24,15 +25,13 @@ from qtorch.surroundings import evaluating
 
 __all__ = ["Trace", "Traced", "is_leaf", "record_shapes", "trace"]
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
-
 
 def is_leaf(net: nn.Module) -> bool:
     """Whether a capture keeps a layer whole rather than looking into it: one that a row stands for, norms, dropout."""
     if "forward" in vars(net) or not _has_own_tensors(net):
         return False
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
-    norm = isinstance(net, _NORMS) and type(net).forward.__module__.startswith("torch.nn")
+    norm = isinstance(net, nn.modules.batchnorm._BatchNorm) and type(net).forward.__module__.startswith("torch.nn")
     return norm or isinstance(net, Normalization) or type(net) in _layers_of_rows() or type(net) in DROPOUTS
 
 
@@ -129,7 +128,7 @@ def trace(
     traced = kind(net, graph, kind.__name__)
     norms = {path for path, module in net.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
     writes = tuple(name for name in write_values(traced) if name.rpartition(".")[0] not in norms)
-    traced.recompile()
+    drop_identities(traced)
     return Trace(
         traced, exported.outputs, tuple(dict.fromkeys(exported.identities)), tuple(opaque), exported.own_gradients,
         writes,

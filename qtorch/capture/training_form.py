@@ -16,12 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.nodes import keeps_gradients, operator_name, source_line
+from qtorch.capture.nodes import keeps_gradients, source_line
 
 __all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
-
-#: Operators that hand on their first argument where they are told, by the third, that it is not training.
-_DROPPING = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
 
 
 class InTraining(nn.Module):
@@ -90,7 +87,6 @@ def keep_training_form(
         The first thing, in words, that the forms differ by beyond that, empty where there is none; and whether they
         differ at all.
     """
-    _drop_what_does_nothing(evaluated)
     if trained.writes:
         return f"{trained.writes[0]!r}, which is written", True
     if trained.draws:
@@ -123,14 +119,6 @@ def keep_training_form(
 
 def _stays(node: fx.Node) -> bool:
     return node.op in ("placeholder", "output")
-
-
-def _drop_what_does_nothing(evaluated: fx.GraphModule) -> None:
-    """Dropout by function, and the like, that was told that it is evaluation."""
-    for node in list(evaluated.graph.nodes):
-        if operator_name(node) in _DROPPING and node.args[2] is False:
-            node.replace_all_uses_with(node.args[0])
-            evaluated.graph.erase_node(node)
 
 
 def _described(node: fx.Node) -> str:
