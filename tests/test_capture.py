@@ -41,9 +41,9 @@ class LateWrite(nn.Module):
         return z, w
 
 
-def test_a_write_into_what_was_returned_is_refused_by_line() -> None:
-    with pytest.raises(UnsupportedLayer, match=r"test_capture\.py:\d+: w \+= 1\.0.*leave out inplace"):
-        qtorch.prepare(LateWrite(), X[:1])
+def test_what_was_returned_shows_what_was_written_later() -> None:
+    qat = qtorch.prepare(LateWrite(), X[:1])
+    assert all(torch.equal(*pair) for pair in zip(qat(X), LateWrite()(X), strict=True))
 
 
 def chunk_in_place(net: Between, y: Tensor) -> Tensor:
@@ -62,18 +62,51 @@ def flattened_in_place(net: Between, y: Tensor) -> Tensor:
     return y + z
 
 
+def set_in_place(net: Between, y: Tensor) -> Tensor:
+    y = y.clone()
+    y[:, 3] = y[:, 0] * 2
+    y[:, 5:] = 0.0
+    y.view(-1, 2, 4)[:, 1, 1:3] -= y[:, :2]
+    return y
+
+
+def viewed_in_place(net: Between, y: Tensor) -> Tensor:
+    before = y[:, 1::2].mean(1, keepdim=True)
+    after = y[:, 1::2]
+    y.add_(1.0).clamp_(min=0)
+    y.unsqueeze(1).permute(0, 2, 1)[:, 2:4].mul_(3.0)
+    return y * before + after.mean(1, keepdim=True)
+
+
 @pytest.mark.parametrize(
-    ("function", "line"),
+    "function",
+    [add_in_place, slice_in_place, transposed_in_place, flattened_in_place, set_in_place, viewed_in_place],
+)
+def test_a_value_that_is_written_in_place_is_what_pytorch_makes_of_it(function: Function) -> None:
+    net = Between(function)
+    assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-5)
+
+
+def every_other_in_place(net: Between, y: Tensor) -> Tensor:
+    y[:, ::2] += 1.0
+    return y
+
+
+def expanded_in_place(net: Between, y: Tensor) -> Tensor:
+    torch.zeros(1, 8).expand(2, 8).mul_(2.0)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
     [
-        (add_in_place, r"return z \+ y|z \+= 1\.0"),
-        (slice_in_place, r"return y \* 2"),
-        (chunk_in_place, r"a\.mul_\(2\.0\)"),
-        (transposed_in_place, r"add_\(1\.0\)"),
-        (flattened_in_place, r"F\.relu|return y \+ z"),
+        (chunk_in_place, r"a\.mul_\(2\.0\).*multiple views|a\.mul_\(2\.0\).*Split is a view"),
+        (every_other_in_place, r"y\[:, ::2\] \+= 1\.0.*every 2\. element"),
+        (expanded_in_place, r"torch\.zeros\(1, 8\)"),
     ],
 )
-def test_a_value_that_is_written_in_place_and_read_again_is_refused_by_line(function: Function, line: str) -> None:
-    with pytest.raises(UnsupportedLayer, match=rf"test_capture\.py:\d+: .*{line}.*Remedy"):
+def test_a_write_that_has_no_value_is_refused_by_line(function: Function, words: str) -> None:
+    with pytest.raises(BadInput, match=rf"test_capture\.py:\d+: .*{words}.*Remedy"):
         qtorch.prepare(Between(function), X[:1])
 
 
@@ -193,10 +226,9 @@ def test_layers_by_another_name_and_compiled_ones_are_what_they_are() -> None:
     [
         (lambda: nn.LazyLinear(2), X[:1], r"lazy layer.*call the network once"),
         (lambda: nn.Linear(8, 2), X[:0], r"at least one sample.*x\[:1\]"),
-        (lambda: Between(lambda n, y: y if y.dtype == torch.float32 else y * 2), X[:1], "the size or the type"),
     ],
 )
-def test_what_has_no_values_or_asks_for_types_is_refused(
+def test_what_has_no_values_is_refused(
     net: Callable[[], nn.Module], example: Tensor, words: str
 ) -> None:
     with pytest.raises(BadInput, match=words):
@@ -269,7 +301,7 @@ def test_hooks_that_write_into_values_are_refused_and_those_that_look_are_not() 
     assert seen
 
 
-def test_a_forward_that_was_replaced_is_captured_or_refused() -> None:
+def test_a_forward_that_was_replaced_is_captured() -> None:
     net = layers()
     own = net[0].forward
     net[0].forward = lambda x: own(x) * 2
@@ -277,8 +309,7 @@ def test_a_forward_that_was_replaced_is_captured_or_refused() -> None:
     other = layers()
     whole = other.forward
     other.forward = lambda x: whole(x) * 2  # type: ignore[method-assign]
-    with pytest.raises(UnsupportedLayer, match=r"the network's own.*Remedy"):
-        qtorch.prepare(other, X[:1])
+    assert torch.allclose(qtorch.prepare(other, X[:1])(X), other(X), atol=1e-6)
 
 
 def looped(net: Between, y: Tensor) -> Tensor:
@@ -287,18 +318,38 @@ def looped(net: Between, y: Tensor) -> Tensor:
     return y
 
 
+def folded(net: Between, y: Tensor) -> Tensor:
+    batch, features = y.shape
+    assert len(y.shape) == y.ndim == 2
+    return y.reshape(batch, *[2] * int(features**0.5 + 0.5)).flatten(1) * (8 / features)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda net, y: y * 3 if y.shape[1] == 8 else y * 2,
+        lambda net, y: y * 3 if y.dim() == 2 and y.dtype is torch.float32 else y * 2,
+        lambda net, y: torch.cat([part * (2 + i) for i, part in enumerate(y.chunk(2, 1))], 1),
+        lambda net, y: y * len(y.shape),
+        lambda net, y: y * torch.arange(8) + torch.tensor([0.5]),
+        lambda net, y: y + torch.zeros(y.shape[0], 8),
+        looped,
+        folded,
+    ],
+)
+def test_sizes_are_numbers(function: Function) -> None:
+    net = Between(function)
+    assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda net, y: y if y.shape[1] == 8 else y * 2, r"`if`, `while` or `assert` on the size of a tensor"),
-        (lambda net, y: y if y.dim() == 2 else y * 2, r"on the size of a tensor"),
-        (lambda net, y: y if y.sum() > 0 else y * 2, r"on the values of 'gt'.*data-dependent control flow"),
-        (lambda net, y: torch.cat([part * 2 for part in y.chunk(2, 1)], 1), r"the parts of 'chunk'.*parts\[0\]"),
-        (lambda net, y: y * len(y.shape), r"'len'.*constructor"),
-        (looped, r"'Proxy'.*integer.*constructor"),
+        (lambda net, y: y if y.sum() > 0 else y * 2, r"hangs on the values in a tensor.*data-dependent control flow"),
         (lambda net, y: y * float(y.max()), r"keep it a tensor"),
         (lambda net, y: y * y.max().item(), r"by item\(\).*keep it a tensor"),
-        (lambda net, y: y * len(y.tolist()), r"constructor"),
+        (lambda net, y: y + y.detach().numpy().sum(), r"stay in tensors"),
+        (lambda net, y: y * torch.nonzero(y).shape[0], r"by nonzero\(\)"),
     ],
 )
 def test_code_that_can_not_be_followed_is_refused_with_its_line_and_its_own_cause(

@@ -137,10 +137,18 @@ class _Folding:
                 user.args, user.kwargs = arguments  # type: ignore[assignment]
 
     def erase(self) -> None:
-        """Take out what nobody reads any more."""
+        """Take out what nobody reads any more, buffers that became other constants among it."""
+        unread = set()
         for node in reversed(self.constants):
             if not node.users:
+                unread |= {str(node.target)} if node.op == "get_attr" and node not in self.trained else set()
                 self.traced.graph.erase_node(node)
+        read = {str(node.target) for node in self.traced.graph.find_nodes(op="get_attr")}
+        expressions = [each for each in self.traced.modules() if isinstance(each, ConstantExpression)]
+        read |= {held.path for expression in expressions for held in expression.held()}
+        for path in unread - read:
+            owner, _, name = path.rpartition(".")
+            delattr(self.traced.get_submodule(owner), name)
 
     def _is_trained(self, node: fx.Node) -> bool:
         if node.op == "get_attr":
