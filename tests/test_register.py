@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ class Rectifier(nn.Module):
 def test_a_registered_row_is_what_a_file_of_the_folder_is(absolute: Row) -> None:
     """Whatever had been derived from the rows before."""
     assert "| ABS | " in support_table()
-    assert {"abs", "absolute_"} <= set(supported_names())
+    assert {"abs", "absolute"} <= set(supported_names())
     graph = integer_graph(calibrated(Rectifier()))
     assert [node.op for node in graph.nodes] == ["fully_connected", "abs"]
     model = write_tflite(graph)
@@ -146,6 +147,10 @@ def test_what_can_not_be_a_row_is_refused_in_words() -> None:
         (replace(row, name="Abs"), "row 'Abs', name: expected small letters"),
         (replace(row, name="relu"), "got that of a row of qtorch.ops"),
         (replace(row, matches=(Match("function", F.relu),)), "got function relu, which relu of qtorch.ops stands for"),
+        (replace(row, matches=(Match("function", operator.iadd),)), "got function iadd, which add of qtorch.ops"),
+        (replace(row, matches=(Match("function", F.interpolate),)), "got function interpolate, which resize_"),
+        (replace(row, matches=(Match("method", "clamp_"),)), "got method clamp_, which relu"),
+        (replace(row, matches=(Match("aten", "relu"),)), "got aten relu, which relu of qtorch.ops stands for"),
         (replace(row, samples=lambda: ()), "row 'abs', samples: expected at least one Sample"),
         (replace(row, samples=lambda: [1]), "expected at least one Sample, by which the row is judged, got 1"),
         (replace(row, constraints={"output": Free()}), "row 'abs', constraints: expected roles, and a constraint"),
