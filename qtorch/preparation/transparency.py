@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from qtorch.capture.constant_folding import is_constant
+from qtorch.capture.constant_folding import is_constant, without_batch
 from qtorch.capture.nodes import is_tensor
 from qtorch.capture.training_form import InTraining
 from qtorch.network.conversions import Rounded, ToReals, ToSteps
@@ -53,7 +53,7 @@ def _picks_tensor(node: fx.Node) -> bool:
 def is_silent(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the device does not compute a node: inputs, constants, sizes, dropout."""
     computes = is_tensor(node) or _computes_tensors(node)
-    given = node.op == "placeholder" or is_constant(traced, node)
+    given = node.op == "placeholder" or is_constant(traced, without_batch(traced, node))
     return given or not computes or is_transparent(traced, node)
 
 
