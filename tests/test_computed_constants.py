@@ -23,7 +23,7 @@ from qtorch import Mode, QuantizationConfig
 from qtorch.capture.capture import Capture
 from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.constant_folding import fold_constants
-from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
+from qtorch.errors import BadCheckpoint, BadConfiguration, NotFinite, UnsupportedLayer
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.post_training import correct_biases, equalize, fold_batch_norms, round_adaptively
 
@@ -412,3 +412,28 @@ def test_a_constant_that_is_no_number_is_named() -> None:
         qat.gain.fill_(float("nan"))
     with pytest.raises(NotFinite, match="other of layer 'mul_1'"):
         integer_graph(qat)
+
+
+def test_another_buffer_of_which_a_constant_was_computed_is_refused() -> None:
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.register_buffer("places", torch.rand(4))
+            self.register_buffer("mask", torch.rand(4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) * self.places.exp() + F.linear(x, self.layer.weight * self.mask)
+
+    torch.manual_seed(0)
+    net, x = Placed(), torch.randn(8, 4)
+    qat = qtorch.prepare(net, x[:2])
+    # One that is read whenever an expression is computed is loaded.
+    changed = copy.deepcopy(net.state_dict())
+    changed["mask"] *= 2
+    qat.load_state_dict(changed)
+    assert torch.allclose(qat(x), net(x), atol=1e-6)
+    assert torch.equal(net.mask, changed["mask"])
+    changed["places"] += 1
+    with pytest.raises(BadCheckpoint, match="'places' in the state dict"):
+        qat.load_state_dict(changed)

@@ -121,17 +121,21 @@ def test_what_is_computed_from_parameters_stays_trainable(name: str) -> None:
 def test_what_nothing_trains_is_computed_once() -> None:
     def positions(self: Any, x: Tensor) -> Tensor:
         again = torch.arange(4.0).sin()
-        return (x + torch.arange(4.0).sin() * 2) * self.mask + again * 2 + self.layer(x)
+        return (x + torch.arange(4.0).sin() * 2) * self.mask + again * 2 + self.layer(x) + self.places.exp()
 
     net, x = Case(positions), torch.randn(5, 4)
+    net.register_buffer("places", torch.arange(4.0))
     graph = exported(net, x)
     fold_constants(graph)
     assert not expressions(graph)
     read = [str(node.target) for node in graph.graph.find_nodes(op="get_attr")]
     # A read of a buffer stays; what has the same values is one buffer.
-    assert read == ["layer.weight", "layer.bias", "mask", "mul_value", "mul_value"]
+    assert read == ["layer.weight", "layer.bias", "mask", "mul_value", "mul_value", "exp_value"]
     assert torch.equal(graph.mul_value, torch.arange(4.0).sin() * 2)
-    assert "mul_value" in graph.state_dict()
+    assert {"mul_value", "exp_value", "mask"} <= set(graph.state_dict())
+    # What nothing reads any more is not the graph's, and still the network's.
+    assert "places" not in graph.state_dict()
+    assert "places" in net.state_dict()
     assert torch.equal(graph(x), net(x))
 
 

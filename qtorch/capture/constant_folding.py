@@ -182,10 +182,24 @@ class _Folding:
                 user.args, user.kwargs = arguments  # type: ignore[assignment]
 
     def erase(self) -> None:
-        """Take out what nobody reads any more."""
+        """Take out what nobody reads any more.
+
+        A buffer is not the network's any more then: a state with another one has to be refused, not taken in vain.
+        """
+        unread = [node for node in self.constants if node.op == "get_attr" and isinstance(self.values[node], Tensor)]
         for node in reversed(self.constants):
             if not node.users:
                 self.traced.graph.erase_node(node)
+        read = {str(node.target) for node in self.traced.graph.find_nodes(op="get_attr")}
+        expressions = [module for module in self.traced.modules() if isinstance(module, ConstantExpression)]
+        held = {id(tensor) for each in expressions for _, tensor in each.tensors()}
+        for node in unread:
+            owner, _, name = str(node.target).rpartition(".")
+            holder = self.traced.get_submodule(owner)
+            # A layer's own are its own business.
+            bare = holder is self.traced or type(holder) is nn.Module
+            if bare and str(node.target) not in read and id(self.values[node]) not in held:
+                holder._buffers.pop(name, None)
 
     def _is_trained(self, node: fx.Node) -> bool:
         if node.op == "get_attr":
