@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
-from qtorch.capture.constant_folding import expression_of, fold_constants, make_permanent
+from qtorch.capture.constant_folding import expression_of, fold_constants, make_permanent, without_batch
 from qtorch.errors import UnsupportedLayer
 from tests.exported_graphs import exported
 
@@ -121,17 +121,21 @@ def test_what_is_computed_from_parameters_stays_trainable(name: str) -> None:
 def test_what_nothing_trains_is_computed_once() -> None:
     def positions(self: Any, x: Tensor) -> Tensor:
         again = torch.arange(4.0).sin()
-        return (x + torch.arange(4.0).sin() * 2) * self.mask + again * 2 + self.layer(x)
+        return (x + torch.arange(4.0).sin() * 2) * self.mask + again * 2 + self.layer(x) + self.places.exp()
 
     net, x = Case(positions), torch.randn(5, 4)
+    net.register_buffer("places", torch.arange(4.0))
     graph = exported(net, x)
     fold_constants(graph)
     assert not expressions(graph)
     read = [str(node.target) for node in graph.graph.find_nodes(op="get_attr")]
     # A read of a buffer stays; what has the same values is one buffer.
-    assert read == ["layer.weight", "layer.bias", "mask", "mul_value", "mul_value"]
+    assert read == ["layer.weight", "layer.bias", "mask", "mul_value", "mul_value", "exp_value"]
     assert torch.equal(graph.mul_value, torch.arange(4.0).sin() * 2)
-    assert "mul_value" in graph.state_dict()
+    assert {"mul_value", "exp_value", "mask"} <= set(graph.state_dict())
+    # What nothing reads any more is not the graph's, and still the network's.
+    assert "places" not in graph.state_dict()
+    assert "places" in net.state_dict()
     assert torch.equal(graph(x), net(x))
 
 
@@ -259,3 +263,53 @@ def test_a_switch_without_a_reader_is_left_alone() -> None:
         fold_constants(traced)
         assert not torch.is_grad_enabled()
     assert any(node.target is torch._C._set_grad_enabled for node in traced.graph.nodes)
+
+
+class Tokens(nn.Module):
+    """A token in front of those that come in, for each sample, and a place for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.flat = nn.Parameter(torch.rand(1, 1, 4)), nn.Parameter(torch.rand(4))
+        self.register_buffer("several", torch.rand(2, 1, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch = x.shape[0]
+        first = torch.cat([(2 * self.token).expand(batch, -1, -1), x], 1)
+        second = first + self.flat.expand(batch, 3, 4) + self.token.repeat(batch, 3, 1)
+        return torch.cat([second, self.several.repeat(batch, 1, 1).reshape(batch, 2, 4)], 1)
+
+
+def test_what_is_repeated_for_each_sample_is_a_constant_of_one() -> None:
+    torch.manual_seed(0)
+    net, x = Tokens(), torch.randn(5, 2, 4)
+    graph = exported(net, x)
+    fold_constants(graph)
+    assert torch.equal(graph(x), net(x))
+    repeated = [node for node in graph.graph.nodes if node.target in (aten.expand.default, aten.repeat.default)]
+    constants = [without_batch(graph, node) for node in repeated]
+    shapes = [None if (e := expression_of(graph, each)) is None else tuple(e.shape) for each in constants]
+    # What is several samples, repeated, is no constant of one.
+    assert shapes == [(1, 1, 4), (1, 3, 4), (1, 3, 4), None]
+    assert constants[-1] is repeated[-1]
+
+
+def test_drawing_is_seen_where_there_are_no_values() -> None:
+    traced = by_hand(IMPURE["drawn at random"]).to("meta")
+    with pytest.raises(UnsupportedLayer, match="drawn at random"):
+        fold_constants(traced)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_a_block_without_gradients_keeps_them_out() -> None:
+    def frozen(self: Any, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            scale = self.w * 2 + self.mask
+        return x * scale * (self.w * 3)
+
+    net, x = Case(frozen), torch.randn(5, 4)
+    graph = exported(net, x)
+    fold_constants(graph)
+    assert len(expressions(graph)) == 2
+    expected, got = (torch.autograd.grad(each(x).sum(), net.w)[0] for each in (net, graph))
+    assert torch.equal(expected, got)

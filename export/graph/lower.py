@@ -184,8 +184,8 @@ class _Lowering:
         self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
 
     def _require_finite(self, name: str, op: QuantizedOp) -> None:
-        for role in op.constants.roles:
-            if not torch.isfinite(getattr(op, role)).all():
+        for role, tensor in op.constants.own().items():
+            if not torch.isfinite(tensor).all():
                 raise NotFinite(
                     where=f"{role} of layer {name!r}",
                     expected="finite values",

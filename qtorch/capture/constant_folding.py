@@ -14,7 +14,10 @@ from qtorch.capture.nodes import source_line
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
 
-__all__ = ["expression_of", "fold_constants", "is_constant", "make_permanent"]
+__all__ = ["expression_of", "fold_constants", "is_constant", "make_permanent", "without_batch"]
+
+#: Calls that repeat a constant for each sample, as a class token is, with the size that leaves an axis as it is.
+_REPEATING: dict[Any, int] = {torch.ops.aten.expand.default: -1, torch.ops.aten.repeat.default: 1}
 
 
 def fold_constants(traced: fx.GraphModule) -> None:
@@ -54,6 +57,27 @@ def is_constant(traced: fx.GraphModule, node: fx.Node) -> bool:
     return node.op == "get_attr" or expression_of(traced, node) is not None
 
 
+def without_batch(traced: fx.GraphModule, node: fx.Node) -> fx.Node:
+    """The constant of one sample that a node repeats for each of a batch, if that is all it does; else the node."""
+    if not _repeats(node):
+        return node
+    constant, (_, *others) = _arguments(node)
+    if not is_constant(traced, constant) or any(each != _REPEATING[node.target] for each in others):
+        return node
+    tensor = expression_of(traced, constant) or fx.Interpreter(traced).fetch_attr(str(constant.target))
+    # Else it is several samples, or what a sample's axes are put in front of.
+    return constant if tensor.dim() == len(others) + 1 and tensor.shape[0] == 1 else node
+
+
+def _repeats(node: fx.Node) -> bool:
+    """Whether a call repeats its first argument as often as a size says that the graph computes."""
+    return node.target in _REPEATING and isinstance(_arguments(node)[1][0], fx.Node)
+
+
+def _arguments(node: fx.Node) -> Any:
+    return node.args
+
+
 def make_permanent(traced: fx.GraphModule) -> None:
     """Replace every expression by a parameter of the value that it has now; changes ``traced`` in place."""
     names: dict[ConstantExpression, str] = {}
@@ -86,20 +110,40 @@ class _Folding:
         self.values: dict[fx.Node, Any] = {}
         self.trained: set[fx.Node] = set()
         self.buffers: list[tuple[str, Tensor]] = []
-        interpreter = fx.Interpreter(traced)
-        for node in traced.graph.nodes:
-            if node.op in ("placeholder", "output") or any(n not in self.values for n in node.all_input_nodes):
-                continue
-            self._require_pure(node)
-            if not _is_taken(node):
-                continue
-            interpreter.env = self.values
-            before = torch.random.get_rng_state()
-            self.values[node] = interpreter.run_node(node)
-            if not torch.equal(before, torch.random.get_rng_state()):
-                raise _refused(node, "drawn at random")
-            if self._is_trained(node):
-                self.trained.add(node)
+        for node in list(traced.graph.nodes):
+            if _repeats(node) and node.args[0] in self.values:
+                self._take_sample_out(node)
+            elif node.op not in ("placeholder", "output") and all(n in self.values for n in node.all_input_nodes):
+                self._compute(node)
+
+    def _compute(self, node: fx.Node) -> None:
+        self._require_pure(node)
+        if not _is_taken(node):
+            return
+        interpreter = fx.Interpreter(self.traced)
+        interpreter.env = self.values
+        before = torch.random.get_rng_state()
+        self.values[node] = interpreter.run_node(node)
+        if not torch.equal(before, torch.random.get_rng_state()):
+            raise _refused(node, "drawn at random")
+        if self._is_trained(node):
+            self.trained.add(node)
+
+    def _take_sample_out(self, node: fx.Node) -> None:
+        """Let a call that repeats a constant along the batch, and maybe other axes, repeat one of a whole sample."""
+        constant, (batch, *others) = _arguments(node)
+        value, stays = self.values[constant], _REPEATING[node.target]
+        if value.dim() > len(others) and len(value) != 1:
+            # It is several samples that are repeated.
+            return
+        if value.dim() <= len(others) or any(each != stays for each in others):
+            with self.traced.graph.inserting_before(node):
+                constant = self.traced.graph.create_node("call_function", node.target, (constant, [1, *others]))
+            constant.meta, constant.stack_trace = dict(node.meta), node.stack_trace
+            self._compute(constant)
+            if "shape" in constant.meta:
+                constant.meta["shape"] = tuple(self.values[constant].shape)
+        node.args = (constant, [batch, *[stays] * len(others)])
 
     @property
     def constants(self) -> list[fx.Node]:
@@ -137,18 +181,24 @@ class _Folding:
                 user.args, user.kwargs = arguments  # type: ignore[assignment]
 
     def erase(self) -> None:
-        """Take out what nobody reads any more, buffers that became other constants among it."""
-        unread = set()
+        """Take out what nobody reads any more.
+
+        A buffer is not the network's any more then: a state with another one has to be refused, not taken in vain.
+        """
+        unread = [node for node in self.constants if node.op == "get_attr" and isinstance(self.values[node], Tensor)]
         for node in reversed(self.constants):
             if not node.users:
-                unread |= {str(node.target)} if node.op == "get_attr" and node not in self.trained else set()
                 self.traced.graph.erase_node(node)
         read = {str(node.target) for node in self.traced.graph.find_nodes(op="get_attr")}
-        expressions = [each for each in self.traced.modules() if isinstance(each, ConstantExpression)]
-        read |= {held.path for expression in expressions for held in expression.held()}
-        for path in unread - read:
-            owner, _, name = path.rpartition(".")
-            delattr(self.traced.get_submodule(owner), name)
+        expressions = [module for module in self.traced.modules() if isinstance(module, ConstantExpression)]
+        held = {id(tensor) for each in expressions for _, tensor in each.tensors()}
+        for node in unread:
+            owner, _, name = str(node.target).rpartition(".")
+            holder = self.traced.get_submodule(owner)
+            # A layer's own are its own business.
+            bare = holder is self.traced or type(holder) is nn.Module
+            if bare and str(node.target) not in read and id(self.values[node]) not in held:
+                holder._buffers.pop(name, None)
 
     def _is_trained(self, node: fx.Node) -> bool:
         if node.op == "get_attr":

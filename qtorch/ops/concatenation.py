@@ -41,14 +41,14 @@ def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs:
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
-    """Any rank, in the order of the roles."""
-    return torch.cat([x[f"input_{i}"] for i in range(len(x))], attrs["axis"])
+    """Any rank, in the order of the roles; a constant is as large as one sample of a batch."""
+    batch = max(len(each) for each in x.values())
+    return torch.cat([x[f"input_{i}"].expand(batch, *x[f"input_{i}"].shape[1:]) for i in range(len(x))], attrs["axis"])
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """As :func:`forward`; a constant is as large as one sample of a batch."""
-    batch = max(len(c) for c in codes.values())
-    return forward(attrs, {role: c.expand(batch, *c.shape[1:]) for role, c in codes.items()})
+    """As :func:`forward`."""
+    return forward(attrs, codes)
 
 
 def kernel(operands: Operands) -> tuple[KernelCall, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.constant_expression import ConstantExpression
-from qtorch.capture.constant_folding import expression_of
+from qtorch.capture.constant_folding import expression_of, without_batch
 from qtorch.capture.nodes import is_tensor, operator_name, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import of_rows
@@ -197,7 +197,8 @@ def _constant(traced: fx.GraphModule, node: fx.Node, value: Any) -> Any:
     """A node that reads a parameter or buffer as that tensor; another node as it is; a number as a tensor."""
     value = value_of(value)
     if isinstance(value, fx.Node):
-        constant = expression_of(traced, value) or constant_of(traced, value)
+        read = without_batch(traced, value)
+        constant = expression_of(traced, read) or constant_of(traced, read)
         return value if constant is None else constant
     if not isinstance(value, Tensor | int | float):
         raise refusal(

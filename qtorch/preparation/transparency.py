@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from qtorch.capture.constant_folding import is_constant
+from qtorch.capture.constant_folding import is_constant, without_batch
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.nodes import is_tensor, operator_name
 from qtorch.capture.training_form import InTraining
@@ -48,7 +48,7 @@ def _picks_tensor(node: fx.Node) -> bool:
 def is_silent(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the device does not compute a node: inputs, constants, sizes, dropout."""
     computes = is_tensor(node) or _computes_tensors(node)
-    given = node.op == "placeholder" or is_constant(traced, node)
+    given = node.op == "placeholder" or is_constant(traced, without_batch(traced, node))
     return given or not computes or is_transparent(traced, node)
 
 
