@@ -20,7 +20,7 @@ ROWS = frozenset({
 })  # fmt: skip
 
 #: Functions of one tensor, for which there is one row.
-OF_ONE_TENSOR = frozenset({"abs", "clamp", "clamp_min", "gelu", "log", "neg", "reciprocal", "relu", "sqrt"})
+OF_ONE_TENSOR = frozenset({"abs", "clamp", "clamp_min", "gelu", "log", "neg", "pow", "reciprocal", "relu", "sqrt"})
 
 #: A size, a part of a split, a function that is a row's own, an identity.
 OTHERS = frozenset({"sym_size", "getitem", squared_difference.__name__, "contiguous"})
@@ -122,6 +122,8 @@ CASES: dict[str, Case] = {
     "channel_shuffle": (lambda s, x: F.channel_shuffle(x, 2), IMAGE),
     "pixel_shuffle": (lambda s, x: F.pixel_shuffle(x, 2), (12, 3, 5)),
     "pixel_unshuffle": (lambda s, x: F.pixel_unshuffle(x, 3), (2, 6, 9)),
+    "local_response_norm": (lambda s, x: F.local_response_norm(x, 3), IMAGE),
+    "avg_pool3d": (lambda s, x: F.avg_pool3d(x[:, :, None].mT.mT.permute(0, 2, 1, 3, 4), (2, 1, 1)), IMAGE),
     "pad reflect": (lambda s, x: F.pad(x, (1, 2, 3, 0), "reflect"), IMAGE),
     "pad replicate": (lambda s, x: F.pad(x, (0, 2, 3, 1), "replicate"), IMAGE),
     "pad circular": (lambda s, x: F.pad(x, (1, 2), "circular"), SEQUENCE),
@@ -148,6 +150,7 @@ CASES: dict[str, Case] = {
     ),
     "einsum of two": (lambda s, x: torch.einsum("bchw,bc->bhcw", x, x.mean((2, 3))), IMAGE),
     "einsum of one": (lambda s, x: torch.einsum("bchw->bwc", x), IMAGE),
+    "einsum with a matrix first": (lambda s, x: torch.einsum("dc,bchw->bdhw", s.matrix[:, :4], x), IMAGE),
     "einsum without a result": (lambda s, x: torch.einsum("bij,jk", x, s.matrix[:, :3]), SEQUENCE),
 }
 
@@ -266,3 +269,16 @@ def test_an_axis_as_large_as_the_example_batch_is_no_batch() -> None:
     for batch in (1, 2, 5):
         x = torch.randn(batch, 2, 3)
         torch.testing.assert_close(traced(x), x.mean(1, keepdim=True) + x)
+
+
+def test_a_divisor_that_broadcasts_is_not_copied() -> None:
+    traced = exported(Calls(lambda s, x: F.normalize(x, dim=1)), IMAGE)
+    decompose_calls(traced)
+    assert "cat" not in operators(traced)
+    assert "expand_as" not in operators(traced)
+
+
+def test_parts_that_nobody_reads_are_not_made() -> None:
+    traced = exported(Calls(lambda s, x: x.unbind(2)[3]), IMAGE)
+    decompose_calls(traced)
+    assert operators(traced) == ["select"]

@@ -11,35 +11,47 @@ from torch import Tensor, fx
 from qtorch.capture.decomposition_table import Writer, concatenated, operator_name, reshaped, same_shape, shape_of
 from qtorch.families.arithmetic import squared_difference
 
-__all__ = ["drop_broadcasts"]
+__all__ = ["copy_broadcasts", "drop_broadcasts"]
 
 #: Calls of several tensors whose shapes broadcast.
 _BROADCASTING = frozenset({
-    "add", "div", "eq", "ge", "gt", "le", "lt", "maximum", "minimum", "mul", "ne", "pow", "sub", "where",
+    "add", "addcdiv", "addcmul", "div", "eq", "ge", "gt", "le", "lerp", "lt", "maximum", "minimum", "mul", "ne", "pow",
+    "rsub", "sub", "where",
 })  # fmt: skip
 
+_EXPANSIONS = frozenset({"broadcast_to", "expand", "expand_as"})
 
-def drop_broadcasts(traced: fx.GraphModule, constants: set[fx.Node]) -> None:
-    """Let elementwise readers of an expanded tensor broadcast themselves; make copies for the others, in place.
 
-    An axis that is expanded to the batch's size stays expanded.
+def drop_broadcasts(traced: fx.GraphModule) -> None:
+    """Let elementwise readers of an expanded tensor broadcast themselves, in place.
+
+    Args:
+        traced: a graph as :func:`~qtorch.capture.decomposed_calls.decompose_calls` has it.
+    """
+    # From behind, so that of several in a row each is dropped for the readers of the last.
+    for node in reversed(list(traced.graph.nodes)):
+        if operator_name(node) in _EXPANSIONS:
+            source = node.args[0]
+            for reader in list(node.users):
+                if _broadcasts(reader, node, source):
+                    reader.replace_input_with(node, source)
+            if not node.users:
+                traced.graph.erase_node(node)
+
+
+def copy_broadcasts(traced: fx.GraphModule, constants: set[fx.Node]) -> None:
+    """Let what is expanded be copies side by side, in place; an axis that grows with the batch stays expanded.
 
     Args:
         traced: a graph as :func:`~qtorch.capture.decomposed_calls.decompose_calls` has it.
         constants: nodes that depend on nothing that is handed in; they stay.
     """
-    # From behind, so that of several in a row each is dropped for the readers of the last.
-    for node in reversed(list(traced.graph.nodes)):
-        if node in constants or operator_name(node) not in ("expand", "expand_as", "broadcast_to"):
-            continue
-        source = node.args[0]
-        for reader in list(node.users):
-            if _broadcasts(reader, node, source):
-                reader.replace_input_with(node, source)
-        copies = _copies(node, constants) if node.users else source
-        if copies is not node:
-            node.replace_all_uses_with(copies)
-            traced.graph.erase_node(node)
+    for node in list(traced.graph.nodes):
+        if operator_name(node) in _EXPANSIONS and node not in constants:
+            copies = _copies(node, constants)
+            if copies is not node:
+                node.replace_all_uses_with(copies)
+                traced.graph.erase_node(node)
 
 
 def _broadcasts(reader: fx.Node, node: fx.Node, source: Any) -> bool:

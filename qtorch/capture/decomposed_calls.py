@@ -17,7 +17,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_products,
     decomposed_reductions,
 )
-from qtorch.capture.broadcasts import drop_broadcasts
+from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer, operator_name
 from qtorch.capture.identities import reshape_instead_of_view
 
@@ -43,6 +43,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
             data. New nodes have one as well, and the source line and the layer of the call that they stand for.
     """
     reshape_instead_of_view(traced)
+    drop_broadcasts(traced)
     constants: set[fx.Node] = set()
     node = next(iter(traced.graph.nodes))
     while node.op != "root":
@@ -53,7 +54,8 @@ def decompose_calls(traced: fx.GraphModule) -> None:
             # What was written may be decomposed in its turn.
             node = before
         node = node.next
-    drop_broadcasts(traced, constants)
+    drop_broadcasts(traced)
+    copy_broadcasts(traced, constants)
     traced.graph.lint()
     traced.recompile()
 
@@ -76,12 +78,13 @@ def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
     arguments = _arguments(node, writer, DECOMPOSITIONS[name])
     with node.graph.inserting_before(node):
         result = None if arguments is None else DECOMPOSITIONS[name](**arguments)
-    if result is None or not _replaced(node, result):
-        for written in reversed(writer.written):
+    replaced = result is not None and _replaced(node, result)
+    # What is not needed: all of it where the call stays, or parts that nobody reads.
+    for written in reversed(writer.written):
+        if not written.users:
             constants.discard(written)
-            node.graph.erase_node(written)
-        return False
-    return True
+            writer.graph.erase_node(written)
+    return replaced
 
 
 def _overload(name: str, target: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from qtorch.capture.decomposition_table import permuted, reshaped, shape_of
+from qtorch.capture.decomposition_table import is_constant, permuted, reshaped, shape_of
 
 __all__ = ["einsum"]
 
@@ -36,6 +36,8 @@ def einsum(equation: str, operands: Sequence[Any]) -> Any:
             terms[i] = "".join(label for label in term if label in elsewhere)
     if len(xs) == 1:
         return permuted(xs[0], [terms[0].index(label) for label in result])
+    if is_constant(xs[0]):
+        xs, terms = xs[::-1], terms[::-1]
     inner = [label for label in terms[0] if label in terms[1] and label not in result]
     if not inner:
         first, second = (_aligned(x, term, result) for x, term in zip(xs, terms, strict=True))
@@ -78,10 +80,9 @@ def _product(xs: Sequence[Any], terms: Sequence[str], result: str, inner: Sequen
         return None
     both = [label for label in result if label in terms[0] and label in terms[1]]
     rows, columns = ([label for label in result if label in term and label not in both] for term in terms)
-    first, second = (
-        _merged(x, term, sizes, both, *axes)
-        for x, term, axes in zip(xs, terms, ((rows, inner), (inner, columns)), strict=True)
-    )
+    # A matrix that is the same for all is multiplied from the right, whatever the axes of the other are.
+    first = _merged(xs[0], terms[0], sizes, [*both, *([rows] if both else rows), inner])
+    second = _merged(xs[1], terms[1], sizes, [*both, inner, columns])
     if first is None or second is None:
         return None
     product = aten.matmul.default(first, second)
@@ -89,10 +90,10 @@ def _product(xs: Sequence[Any], terms: Sequence[str], result: str, inner: Sequen
     return permuted(reshaped(product, [sizes[label] for label in order]), [order.index(label) for label in result])
 
 
-def _merged(x: Any, term: str, sizes: dict[str, Any], both: Sequence[str], *axes: Sequence[str]) -> Any:
+def _merged(x: Any, term: str, sizes: dict[str, Any], axes: Sequence[str | Sequence[str]]) -> Any:
     """A tensor as matrices, each of whose axes may be several of the tensor's."""
-    order = [term.index(label) for labels in (both, *axes) for label in labels]
-    merged = [sizes[label] for label in both] + [math.prod(sizes[label] for label in labels) for labels in axes]
+    order = [term.index(label) for labels in axes for label in labels]
+    merged = [math.prod(sizes[label] for label in labels) for labels in axes]
     if sum(not isinstance(size, int) for size in merged) > 1:
         return None
     return reshaped(permuted(x, order), merged)
