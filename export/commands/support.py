@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from export.command_line.reader import read_options
 from qtorch.ops import ROWS
-from qtorch.preparation.matching import supported_names
+from qtorch.preparation.matching import supported_names, written_name
 from qtorch.row.constraints import Fixed, SameAs, SymmetricWeight
 from qtorch.row.row import Row, Unsupported
 
@@ -36,13 +36,13 @@ def support_table() -> str:
 
 
 def _line(row: Row) -> str:
-    operator = f"- ({row.tflite.reason})" if isinstance(row.tflite, Unsupported) else row.tflite.operator
+    operator = f"- ({row.tflite.reason})" if isinstance(row.tflite, Unsupported) else ", ".join(row.tflite.operators)
     cells = (operator, _torch(row), _types(row), ", ".join(sorted(row.fusable)), _grid(row))
     return f"| {' | '.join(cells)} |"
 
 
 def _torch(row: Row) -> str:
-    names = {m.target if m.kind == "method" else getattr(m.target, "__name__", "") for m in row.matches}
+    names = {written_name(match.kind, match.target) for match in row.matches}
     assert names <= set(supported_names())
     return ", ".join(f"`{name}`" for name in sorted(map(str, names))) or "put in by the export"
 

@@ -17,8 +17,6 @@ from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.asked import always, none
-from qtorch.remedies.elementwise import hard_shrunk, shrunk
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.fused_activation import activation_limits
 from qtorch.row.onnx_form import one_operator
@@ -92,7 +90,11 @@ ROW = Row(
         Match("method", "relu_"),
         *(
             Match(kind, target, clamped_from_zero, parameters=("input", "min", "max"))  # type: ignore[arg-type]
-            for kind, target in (("function", torch.clamp), ("method", "clamp"), ("method", "clamp_"))
+            for kind, target in (
+                *(("function", call) for call in (torch.clamp, torch.clamp_, torch.clip, torch.clip_)),
+                *(("function", call) for call in (torch.clamp_min, torch.clamp_min_)),
+                *(("method", name) for name in ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")),
+            )
         ),
     ),
     forward=forward,
@@ -106,9 +108,4 @@ ROW = Row(
     litert_lsb={"int16": 1},
     transposed=any_order,
     homogeneous=homogeneous_anywhere,
-    remedies={
-        "softshrink": shrunk,
-        "hardshrink": hard_shrunk,
-        "threshold": always(none("it jumps; nn.ReLU does not, and changes the network")),
-    },
 )

@@ -16,7 +16,7 @@ from qtorch.preparation.refusal_remedy import asked, other_form, remedy
 from qtorch.remedies.asked import Asked
 from qtorch.row.row import Call, Match, Refused, Row
 
-__all__ = ["MatchedCall", "constant_of", "find_row", "refusal", "supported_names"]
+__all__ = ["MatchedCall", "constant_of", "find_row", "refusal", "supported_names", "written_name"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,17 @@ def _matches(rows: Mapping[str, Row]) -> dict[tuple[str, Any], list[tuple[Row, M
 
 def supported_names() -> list[str]:
     """What can be exported, as a person writes it."""
-    return sorted({target if kind == "method" else target.__name__ for kind, target in _matches()})
+    return sorted({written_name(kind, target) for kind, target in _matches()})
+
+
+def written_name(kind: str, target: Any) -> str:
+    """How a person calls what a match stands for: not every function of ``nn.functional`` has its own name."""
+    if kind == "method":
+        return str(target)
+    name = str(target.__name__)
+    if kind == "module" or any(getattr(place, name, None) is target for place in (torch, nn.functional)):
+        return name
+    return next((each for each, own in vars(nn.functional).items() if own is target), name)
 
 
 #: What stands in the place of a line whose file is not there: the next frame.

@@ -113,7 +113,7 @@ def _require_operator(row: Row, cell: TFLite, others: Mapping[str, Row], owners:
             remedy="name it as tensorflow/compiler/mlir/lite/schema/schema.fbs does, or make the cell Unsupported",
         )
     for other in others.values():
-        if isinstance(other.tflite, TFLite) and other.tflite.operator == cell.operator:
+        if isinstance(other.tflite, TFLite) and other.tflite.operators == cell.operators:
             raise _refusal(
                 row,
                 "tflite",
