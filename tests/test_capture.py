@@ -228,9 +228,7 @@ def test_layers_by_another_name_and_compiled_ones_are_what_they_are() -> None:
         (lambda: nn.Linear(8, 2), X[:0], r"at least one sample.*x\[:1\]"),
     ],
 )
-def test_what_has_no_values_is_refused(
-    net: Callable[[], nn.Module], example: Tensor, words: str
-) -> None:
+def test_what_has_no_values_is_refused(net: Callable[[], nn.Module], example: Tensor, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         qtorch.prepare(net(), example)
 

@@ -290,8 +290,7 @@ class Product(nn.Module):
 _REFUSED = {
     "LSTM": (nn.LSTM(4, 4), (1, 3, 4)),
     "GRU": (nn.GRU(4, 4), (1, 3, 4)),
-    "GELU": (nn.GELU(), (1, 4)),
-    "SiLU": (nn.SiLU(), (1, 4)),
+    "GLU": (nn.GLU(), (1, 4)),
     "GroupNorm": (nn.GroupNorm(2, 4), (1, 4, 3)),
     "Conv3d": (nn.Conv3d(1, 1, 1), (1, 1, 4, 4, 4)),
     "x @ y": (Product(), (1, 3, 4)),

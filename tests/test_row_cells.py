@@ -145,8 +145,9 @@ def test_a_file_counts_as_its_graph_does(row: Row) -> None:
     if isinstance(row.tflite, Unsupported):
         pytest.skip(row.tflite.reason)
     graph = sample_graph(row, sample)
-    (layer,) = file_layers(summarize(write_tflite(graph)).subgraphs[0])
-    assert layer.macs == multiply_accumulates(graph, graph.nodes[0])
+    layers = list(file_layers(summarize(write_tflite(graph)).subgraphs[0]))
+    assert [layer.op.upper() for layer in layers] == list(row.tflite.operators)
+    assert sum(layer.macs for layer in layers if layer.macs != 0) == multiply_accumulates(graph, graph.nodes[0])
 
 
 # Factors that pass -------------------------------------------------------------------------------------------------

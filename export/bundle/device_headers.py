@@ -42,7 +42,7 @@ def device_headers(
     n_in, n_out = (graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
     # Of several inputs one after another in a row, in the wider of their types.
     rows = np.concatenate([array.reshape(len(picked), -1) for array in chosen], 1)
-    methods = tuple(dict.fromkeys(tflite_cell(node.op).resolver for node in files.final.nodes))
+    methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).resolvers))
     texts = {
         **headers.model_data(name, model, files.layouts),
         f"{name}_quantization.h": headers.quantization(

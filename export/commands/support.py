@@ -36,7 +36,7 @@ def support_table() -> str:
 
 
 def _line(row: Row) -> str:
-    operator = f"- ({row.tflite.reason})" if isinstance(row.tflite, Unsupported) else row.tflite.operator
+    operator = f"- ({row.tflite.reason})" if isinstance(row.tflite, Unsupported) else ", ".join(row.tflite.operators)
     cells = (operator, _torch(row), _types(row), ", ".join(sorted(row.fusable)), _grid(row))
     return f"| {' | '.join(cells)} |"
 

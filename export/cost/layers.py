@@ -137,7 +137,8 @@ def _file_macs(op: OpSummary, graph: SubgraphSummary) -> int | None:
 @of_rows
 def _rows_by_operator(rows: Mapping[str, Row]) -> dict[str, Row]:
     """By the schema's names."""
-    return {row.tflite.operator: row for row in rows.values() if isinstance(row.tflite, TFLite)}
+    cells = ((row, row.tflite) for row in rows.values() if isinstance(row.tflite, TFLite))
+    return {cell.operator: row for row, cell in cells if not cell.counted_from_zero}
 
 
 def _shapes(row: Row, op: OpSummary, graph: SubgraphSummary) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from torch import fx, nn
 from export.graph.ir import Graph
 from export.graph.lower import lower
 from export.graph.passes.float_interface import float_interface
+from export.graph.passes.frozen import frozen
 from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
@@ -45,7 +46,7 @@ def build(
         BadConfiguration: a range was never measured.
         AccumulatorOverflow: a layer's sums could leave their integer type for some input.
     """
-    graph = padding(layout(lower(network, floats=form != "int8"), input_layout))
+    graph = frozen(padding(layout(lower(network, floats=form != "int8"), input_layout)))
     if form == "float16":
         return half_weights(graph)
     if form == "dynamic_range":

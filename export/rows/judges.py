@@ -85,7 +85,9 @@ def require_file(row: Row, sample: Sample) -> int:
     model = write_tflite(graph)
     read = [(node.op, dict(node.attrs)) for node in read_tflite(model).nodes]
     if read != [(node.op, dict(node.attrs)) for node in graph.nodes]:
-        raise ParityError(f"{_where(row, sample)}: the file has {read}, not {row.name} with {dict(sample.attrs)}")
+        raise ParityError(
+            f"{_where(row, sample)}: the file has {read}, not {row.name} with {dict(graph.nodes[0].attrs)}"
+        )
     return compare_file(graph, model).tensors
 
 

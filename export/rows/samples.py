@@ -8,6 +8,7 @@ from torch import Tensor
 
 from export.graph.interpret import float_reference, widened
 from export.graph.ir import Graph, Node, Value, check
+from export.graph.passes.frozen import frozen
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.row.row import Row, Sample
 
@@ -31,7 +32,7 @@ def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
     for role, array in zip(outputs, reference_outputs(row, sample), strict=True):
         values[role] = Value((batch, *array.shape[1:]), sample.qparams[role])
     node = Node(row.name, sample.attrs, roles, outputs)
-    return check(Graph(values, (node,), tuple(role for role in roles if role not in fixed), outputs))
+    return frozen(check(Graph(values, (node,), tuple(role for role in roles if role not in fixed), outputs)))
 
 
 def _roles(row: Row, sample: Sample) -> tuple[str, ...]:

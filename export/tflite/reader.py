@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.ir import Graph, MalformedGraph, Node, Value, check
 from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor, member_names, read_contents
+from export.tflite.counted_from_zero import fold
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
@@ -53,9 +54,10 @@ def _graph(contents: FileContents) -> Graph:
         raise ValueError(f"{len(contents.subgraphs)} subgraphs instead of one")
     (subgraph,) = contents.subgraphs
     tensors, buffers = subgraph.tensors, contents.buffers
-    nodes, operands = [], set[int]()
-    for operator in subgraph.operators:
-        op = _op(operator)
+    folded = fold(subgraph, lambda tensor: _data(tensor, buffers))
+    nodes, operands = [], set(folded.between)
+    for one, operator in folded.operators:
+        op = one or _op(operator)
         indices = _complete(_without_absent(operator.inputs))
         attrs = _attrs(tflite_cell(op), operator)
         for operand in reversed(tflite_cell(op).operands):
@@ -153,7 +155,8 @@ def _data(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> np.ndarray | Non
 @of_rows
 def _ops(rows: Mapping[str, Row]) -> dict[str, str]:
     """The row of each operator of the schema that has one."""
-    return {row.tflite.operator: name for name, row in rows.items() if isinstance(row.tflite, TFLite)}
+    cells = ((name, row.tflite) for name, row in rows.items() if isinstance(row.tflite, TFLite))
+    return {cell.operator: name for name, cell in cells if not cell.counted_from_zero}
 
 
 def _op(operator: FileOperator) -> str:

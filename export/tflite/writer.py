@@ -7,7 +7,7 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.bytes import raw_bytes
-from export.graph.ir import Graph, Node
+from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
+from qtorch.errors import UnsupportedLayer
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
@@ -49,6 +50,9 @@ def write_tflite(graph: Graph, *, names: bool = False, metadata: Mapping[str, by
         graph: to write.
         names: whether tensors carry names, as viewers show them; nothing that is computed depends on it.
         metadata: contents by name, for whoever looks for that name.
+
+    Raises:
+        UnsupportedLayer: in a graph of floats, a function that no float kernel computes.
     """
     return _Writer(graph, names, metadata or {}).file()
 
@@ -62,6 +66,18 @@ class _Tensor:
     qparams: QParams | None
     buffer: int
     name: str = ""
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """One operator of the file: its name in the schema, indices of its tensors, and its options table with fields."""
+
+    name: str
+    version: int
+    inputs: list[int]
+    outputs: list[int]
+    table: str | None
+    options: Mapping[str, Any]
 
 
 class _Writer:
@@ -86,16 +102,24 @@ class _Writer:
             )
             for name, v in graph.values.items()
         ]
+        #: Behind the graph's values: attributes that the format wants as tensors, and what lies between a value's codes
+        #: and the operator that wants them counted from 0 on.
+        self.further: list[_Tensor] = []
         self.operands: dict[_Tensor, int] = {}
         self.metadata = {name: self._buffer_of(data) for name, data in metadata.items()}
 
     def file(self) -> bytes:
         graph = self.graph
-        ops = list(dict.fromkeys(node.op for node in graph.nodes))
+        written = [each for node in graph.nodes for each in self._operators(node)]
+        # A newer version reads everything that an older one does, so the newest any node needs serves all of them.
+        versions: dict[str, int] = {}
+        for each in written:
+            versions[each.name] = max(each.version, versions.get(each.name, 0))
+        codes = list(versions)
         # The order decides how much padding the aligned constants need; this one was the smallest of all 24.
-        operators = self._tables([self._operator(node, ops.index(node.op)) for node in graph.nodes])
-        tensors = self._tables([self._tensor(tensor) for tensor in (*self.tensors, *self.operands)])
-        opcodes = self._tables([self._opcode(op) for op in ops])
+        operators = self._tables([self._operator(each, codes.index(each.name)) for each in written])
+        tensors = self._tables([self._tensor(tensor) for tensor in (*self.tensors, *self.further)])
+        opcodes = self._tables([self._opcode(*each) for each in versions.items()])
         buffers = self._tables([self._buffer(data) for data in self.buffers])
         inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
         subgraph = self._table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators)
@@ -118,7 +142,13 @@ class _Writer:
         """Index of the constant int32 tensor that holds an attribute; equal ones are stored once."""
         array = np.array(value, "<i4")
         tensor = _Tensor(array.shape, "int32", None, self._buffer_of(array.tobytes()), attr if self.names else "")
-        return self.operands.setdefault(tensor, len(self.tensors) + len(self.operands))
+        if tensor not in self.operands:
+            self.operands[tensor] = self._further(tensor)
+        return self.operands[tensor]
+
+    def _further(self, tensor: _Tensor) -> int:
+        self.further.append(tensor)
+        return len(self.tensors) + len(self.further) - 1
 
     def _table(self, name: str, **fields: Any) -> int:
         """One table of the schema. Widest fields first, as flatc orders them, so that padding stays small."""
@@ -159,27 +189,53 @@ class _Writer:
             return self._table("Buffer")
         return self._table("Buffer", Data=self._vector(np.frombuffer(data, np.uint8), ALIGNMENT))
 
-    def _opcode(self, op: str) -> int:
-        cell = tflite_cell(op)
-        code = getattr(schema.BuiltinOperator, cell.operator)
-        # A newer version reads everything that an older one does, so the newest any node needs serves all of them.
-        version = max(cell.version(self.graph.qparams(node)) for node in self.graph.nodes if node.op == op)
+    def _opcode(self, operator: str, version: int) -> int:
+        code = getattr(schema.BuiltinOperator, operator)
         # The one-byte field is what old readers see; 127 there says that the code is in the wide one.
         return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
 
-    def _operator(self, node: Node, opcode: int) -> int:
-        cell = tflite_cell(node.op)
-        roles = node.input_roles()
-        indices = self._indices(tuple(roles[role] for role in cell.order or roles if role in roles))
+    def _operators(self, node: Node) -> Iterator[_Operator]:
+        """What stands in the file for a node: one operator, or those behind which it can.
+
+        Raises:
+            UnsupportedLayer: a function that no float kernel computes, in a graph of floats.
+        """
+        cell, roles = tflite_cell(node.op), node.input_roles()
+        if node.row.frozen is not None and self.graph.is_float(node):
+            chain = " of ".join(str(name) for name, *_ in reversed(node.attrs["steps"]))
+            raise UnsupportedLayer(
+                where=f"layer {node.output!r}",
+                expected="functions with a kernel in float32, for a file that computes in floats",
+                got=f"{chain}, which a table of int8 codes computes",
+                remedy="leave export.format out, or write the function with operators that have one",
+            )
+        indices = {role: self.index[name] for role, name in roles.items()}
+        if cell.counted_from_zero:
+            first = node.row.roles[0]
+            indices[first] = yield from self._counted_from_zero(self.graph.values[roles[first]], indices[first])
+        inputs = [indices[role] for role in cell.order or roles if role in roles]
         for operand in cell.operands:
-            indices.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
-        inputs, outputs = self._ints(indices), self._ints(self._indices(node.outputs))
+            inputs.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
+        options = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
+        version = cell.version(self.graph.qparams(node))
+        yield _Operator(cell.operator, version, inputs, self._indices(node.outputs), cell.options, options)
+
+    def _counted_from_zero(self, value: Value, index: int) -> Generator[_Operator, None, int]:
+        """A value's codes as int32 from 0 on, and the index of that tensor."""
+        wide, counted = (self._further(_Tensor(value.shape, "int32", None, 0)) for _ in range(2))
+        kinds = {"InDataType": schema.TensorType.INT8, "OutDataType": schema.TensorType.INT32}
+        yield _Operator("CAST", 1, [index], [wide], "CastOptions", kinds)
+        lowest = self._operand("lowest", -value.quantization.code_range[0])
+        yield _Operator("ADD", 1, [wide, lowest], [counted], "AddOptions", {})
+        return counted
+
+    def _operator(self, operator: _Operator, opcode: int) -> int:
+        inputs, outputs = self._ints(operator.inputs), self._ints(operator.outputs)
         fields = {"OpcodeIndex": opcode, "Inputs": inputs, "Outputs": outputs}
-        if cell.options is not None:
-            kind = getattr(schema.BuiltinOptions, cell.options)
-            written = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
-            key = (cell.options, tuple(sorted(written.items())))
-            options = self._once(key, lambda: self._table(str(cell.options), **written))
+        if operator.table is not None:
+            kind = getattr(schema.BuiltinOptions, operator.table)
+            key = (operator.table, tuple(sorted(operator.options.items())))
+            options = self._once(key, lambda: self._table(str(operator.table), **operator.options))
             fields |= {"BuiltinOptionsType": kind, "BuiltinOptions": options}
         return self._table("Operator", **fields)
 

@@ -27,8 +27,7 @@ from qtorch.families.steps import half_away, within
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.remedies.asked import always, none
-from qtorch.remedies.images import pooled_3d
+from qtorch.remedies.images import pooled_3d, pooled_powers
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite, homogeneous_within_channels
@@ -148,6 +147,6 @@ ROW = Row(
     homogeneous=homogeneous_within_channels,
     remedies={
         "avgpool3d": pooled_3d("avg_pool2d"),
-        **{f"lppool{n}d": always(none("it has a root; nn.AvgPool2d changes the network")) for n in (1, 2, 3)},
+        **{f"lppool{n}d": pooled_powers(n) for n in (1, 2, 3)},
     },
 )

@@ -18,7 +18,6 @@ from qtorch.numbers.fixedpoint import Multiplier, Rounding, power_of_two, quanti
 from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.elementwise import log_sigmoid, softplus
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
@@ -105,8 +104,4 @@ ROW = Row(
     samples=samples,
     c=kernel,
     transposed=last_axis_stays,
-    remedies={
-        "softplus": softplus,
-        "logsigmoid": log_sigmoid,
-    },
 )

@@ -24,7 +24,6 @@ from qtorch.families.sigmoids import (
 from qtorch.numbers import gemmlowp
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.remedies.asked import CHANGES, always, same
 from qtorch.remedies.elementwise import gated
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.onnx_form import fine_enough, one_operator
@@ -69,7 +68,6 @@ ROW = Row(
     by_table=True,
     transposed=any_order,
     remedies={
-        "silu": always(same("x * torch.sigmoid(x)", f"in two ops; nn.Hardswish is one, {CHANGES}")),
         "glu": gated,
     },
 )

@@ -18,8 +18,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import rescaling
-from qtorch.remedies.asked import always, same
-from qtorch.remedies.elementwise import divided, powered
+from qtorch.remedies.elementwise import divided
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits, step_ends
 from qtorch.row.kernel_call import KernelCall, Operands
@@ -116,8 +115,5 @@ ROW = Row(
     transposed=any_order,
     remedies={
         **dict.fromkeys(("truediv", "itruediv", "div", "divide", "truedivide"), divided),
-        **dict.fromkeys(("neg", "negative"), always(same("x * -1"))),
-        "square": always(same("x * x")),
-        "pow": powered,
     },
 )

@@ -17,8 +17,6 @@ from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.asked import always, none
-from qtorch.remedies.elementwise import hard_shrunk, shrunk
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.fused_activation import activation_limits
 from qtorch.row.onnx_form import one_operator
@@ -100,9 +98,4 @@ ROW = Row(
     litert_lsb={"int16": 1},
     transposed=any_order,
     homogeneous=homogeneous_anywhere,
-    remedies={
-        "softshrink": shrunk,
-        "hardshrink": hard_shrunk,
-        "threshold": always(none("it jumps; nn.ReLU does not, and changes the network")),
-    },
 )

@@ -16,24 +16,17 @@ from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.asked import always, same
-from qtorch.remedies.elementwise import clamped as clamped_form
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
 from qtorch.row.onnx_form import NEAREST, Onnx, clamped_to_6
-from qtorch.row.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, any_order
+from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
 
 
-def clamped(call: Call) -> dict[str, object]:
-    """Of ``hardtanh`` and ``clamp`` from 0 to 6."""
+def clamped(call: Call) -> dict[str, object] | None:
+    """Of ``hardtanh`` and ``clamp`` from 0 to 6; with other limits another row stands for it."""
     low = call.get("min_val", call.get("min"))
     high = call.get("max_val", call.get("max"))
-    if (low, high) != (0, 6):
-        # Limits that are tensors are refused without a form.
-        plain = all(limit is None or isinstance(limit, int | float) for limit in (low, high))
-        remedy = clamped_form(low, high) if plain else "use F.relu or F.relu6"
-        raise Refused(expected="limits 0 and 6", got=f"{low} and {high}", remedy=remedy)
-    return {}
+    return {} if (low, high) == (0, 6) else None
 
 
 #: Codes stay on their grid.
@@ -79,9 +72,4 @@ ROW = Row(
     c=by_table(reference, rescaling(lambda attrs, grids: (_ONE, _ONE), "relu6")),
     by_table=True,
     transposed=any_order,
-    remedies={
-        "clampmax": lambda ask: clamped_form(None, ask.get("max", 1, None)),
-        "clampmin": lambda ask: clamped_form(ask.get("min", 1, None), None),
-        "hardsigmoid": always(same("F.relu6(x + 3) * (1 / 6)")),
-    },
 )

@@ -16,7 +16,6 @@ from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier,
 from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.asked import always, same
 from qtorch.row.constraints import InverseRoot, NotNegative
 from qtorch.row.kernel_call import Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
@@ -73,8 +72,4 @@ ROW = Row(
     c=by_table(reference),
     by_table=True,
     transposed=any_order,
-    remedies={
-        "sqrt": always(same("x * torch.rsqrt(x)", "where x is positive")),
-        "reciprocal": always(same("r = torch.rsqrt(x); r * r", "where x is positive")),
-    },
 )

@@ -24,7 +24,6 @@ from qtorch.families.sigmoids import (
 from qtorch.numbers import gemmlowp
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.remedies.asked import always, same
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.onnx_form import fine_enough, one_operator
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
@@ -67,7 +66,4 @@ ROW = Row(
     c=by_table(reference, sigmoid_kernel(tangent=True)),
     by_table=True,
     transposed=any_order,
-    remedies={
-        "tanhshrink": always(same("x - torch.tanh(x)")),
-    },
 )

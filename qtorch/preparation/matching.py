@@ -41,7 +41,7 @@ class MatchedCall:
 @of_rows
 def _matches(rows: Mapping[str, Row]) -> dict[tuple[str, Any], list[tuple[Row, Match]]]:
     matches: dict[tuple[str, Any], list[tuple[Row, Match]]] = {}
-    for row in rows.values():
+    for row in sorted(rows.values(), key=lambda row: row.gives_way):
         for match in row.matches:
             matches.setdefault((match.kind, match.target), []).append((row, match))
     return matches

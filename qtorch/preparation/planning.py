@@ -15,9 +15,10 @@ from qtorch.capture.nodes import shape_of
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.normalization import Normalization
 from qtorch.preparation.assembly import Plan
+from qtorch.preparation.chains import chained
 from qtorch.preparation.forward_folding import fold_forwards, one_pixel
 from qtorch.preparation.layer_settings import LayerSettings
-from qtorch.preparation.matching import find_row, refusal
+from qtorch.preparation.matching import MatchedCall, find_row, refusal
 from qtorch.preparation.network_interface import require_outputs
 from qtorch.preparation.transparency import is_silent
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
@@ -91,9 +92,18 @@ class Planning:
             self._plan_normalization(node)
         else:
             call = find_row(self.traced, node)
-            if not self._absorb(node, call.row):
+            if not self._absorb(node, call.row) and not self._chain(node, call):
                 name = self.names.of(node)
-                self.plans[node] = Plan(call, name, self.settings.of(name, node))
+                config = self.settings.of(name, node)
+                if config.skip and call.row.frozen is not None:
+                    raise refusal(
+                        self.traced,
+                        node,
+                        expected="a layer that has a float kernel, to be left in float32",
+                        got="a function that a table of int8 codes computes",
+                        remedy="do not skip it: its one rounding is that of its result",
+                    )
+                self.plans[node] = Plan(call, name, config)
 
     def _is_batch_norm(self, node: fx.Node) -> bool:
         called = self.traced.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -162,6 +172,23 @@ class Planning:
             return False
         plan.call = replace(plan.call, attrs={**plan.call.attrs, "activation": row.name})
         self._merge(node, producer)
+        return True
+
+    def _chain(self, node: fx.Node, call: MatchedCall) -> bool:
+        """Let one table compute ``node`` and the ops before it, if it can and the same is asked of all of them."""
+        sources = list(call.sources.values())
+        plan = self.plans.get(sources[0]) if len(sources) == 1 else None
+        if plan is None or len(sources[0].users) != 1 or plan.norm is not None:
+            return False
+        name = str(node.target) if node.op == "call_module" else node.name
+        table = chained(sources[0], plan.call, node, call)
+        if table is None or self.settings.config.layer(name) != plan.config:
+            return False
+        plan.call = table
+        self._merge(node, sources[0])
+        # What could not be a step of the op before alone can be one of a table.
+        if self._chain(sources[0], table):
+            del self.plans[sources[0]]
         return True
 
     def _merge(self, node: fx.Node, producer: fx.Node) -> None:

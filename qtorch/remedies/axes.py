@@ -156,7 +156,7 @@ def variance(root: bool) -> Callable[[Asked], str]:
         form = f"m = x - x.mean({dims}, keepdim=True); "
         square = f"(m * m).mean({dims}{keep}){scale}"
         if root:
-            return same(f"{form}v = {square}; v * torch.rsqrt(v)", "where it is not 0")
+            return same(f"{form}torch.sqrt({square})")
         return same(form + square)
 
     return remedy

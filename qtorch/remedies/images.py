@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from qtorch.remedies.asked import Asked, none, same
@@ -13,6 +14,7 @@ __all__ = [
     "padded",
     "padded_3d",
     "pooled_3d",
+    "pooled_powers",
     "shuffled_down",
     "shuffled_up",
     "windows",
@@ -141,3 +143,20 @@ def windows(ask: Asked) -> str:
     count = channels * kernel[0] * kernel[1]
     weight = f"torch.eye({count}).reshape({count}, {channels}, {kernel[0]}, {kernel[1]})"
     return same(f"F.conv2d(x, weight, stride={stride}).flatten(2)", f"weight being a buffer, {weight}")
+
+
+def pooled_powers(axes: int) -> Callable[[Asked], str]:
+    """``lp_pool1d``, ``lp_pool2d`` and ``lp_pool3d``."""
+
+    def remedy(ask: Asked) -> str:
+        power, stride = ask.get("norm_type", 1, 2), ask.get("stride", 3, None)
+        if axes == 3 or power % 2 or ask.get("ceil_mode", 4, False):
+            return none("of sums of powers it has a form where the power is even, along one or two axes, no ceil_mode")
+        window = ask.pair("kernel_size", 2, 2)
+        count = math.prod(window) if len(window) == axes else window[0] ** axes
+        spread = window[0] if len(window) == 1 else window
+        moved = "" if stride is None else f", {stride}"
+        pooled = f"F.avg_pool{axes}d(torch.pow(x, {power}), {spread}{moved})"
+        return same(f"torch.pow({pooled} * {count}, {1 / power})")
+
+    return remedy

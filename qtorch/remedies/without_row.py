@@ -1,6 +1,6 @@
 """Remedies for calls that no row is the nearest form of: several ops together, or none; the others stand in their rows.
 
-GELU and Mish are here, several ops together; :mod:`qtorch.remedies.elementwise` has what rows of elementwise ops say.
+:mod:`qtorch.remedies.elementwise` has what rows of elementwise ops say.
 Exact forms come before such as change the network, and where there is none it is said. Tests build every layer and call
 every function of PyTorch that can be built and called alone, and try what is written here.
 """
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtorch.remedies.asked import CHANGES, PRODUCT, RANDOM, Asked, Remedy, always, none, same
+from qtorch.remedies.asked import PRODUCT, RANDOM, Remedy, always, none, same
+from qtorch.remedies.elementwise import distance
 from qtorch.remedies.normalizations import batch_norm, group_norm, instance_norm, layer_norm, response_norm, rms_norm
 
 __all__ = ["WITHOUT_ROW"]
 
-_STEPS = "in several ops"
 _RECURRENT = (
     "write its steps out, a fixed number of them, with nn.Linear, torch.sigmoid, torch.tanh and products: "
     "docs/bring_your_network.md, 'A recurrent layer', does"
@@ -28,40 +28,9 @@ _NO_COMPARISON = none("no comparison can; F.relu, torch.maximum and torch.minimu
 _NO_INDEX = none("the device returns numbers, no indices; return what it is taken of, and take it in the firmware")
 _CONSTANT_PLACE = same("x", "for what is exported computes in one place and one type; leave the call out")
 _SPREAD = "leave it out: additions and products spread an axis of size 1 by themselves"
-#: ``exp`` of what is not positive, as ``y``.
-_EXPONENTIAL = "n = F.relu(x * -1) * -1; r = torch.rsqrt(1 - torch.sigmoid(n)); y = torch.sigmoid(n) * r * r"
-
-
-def _exponential_unit(scale: float, alpha: float, width: float = 1.0) -> str:
-    rise, fall = (
-        ("F.relu(x)" if scale == 1 else f"F.relu(x) * {scale}"),
-        "y - 1" if scale * alpha == 1 else f"(y - 1) * {scale * alpha}",
-    )
-    steps = _EXPONENTIAL if width == 1 else _EXPONENTIAL.replace("* -1) * -1", f"* -1) * {-1 / width}")
-    return same(f"{steps}; {rise} + {fall}", f"{_STEPS}; nn.LeakyReLU is one, {CHANGES}")
-
-
-def _gelu(ask: Asked) -> str:
-    form = "0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))"
-    if ask.get("approximate", 1, "none") == "tanh":
-        return same(form, f"{_STEPS}; nn.Hardswish is one, {CHANGES}")
-    return f"write `{form}`, which is off by less than 0.0005, {_STEPS}; nn.Hardswish is one, {CHANGES}"
-
-
 #: By the call's name without underscores, in small letters.
 WITHOUT_ROW: Mapping[str, Remedy] = {
     # Activations.
-    "gelu": _gelu,
-    "elu": lambda ask: _exponential_unit(1.0, ask.get("alpha", 1, 1.0)),
-    "celu": lambda ask: _exponential_unit(1.0, ask.get("alpha", 1, 1.0), ask.get("alpha", 1, 1.0)),
-    "selu": always(_exponential_unit(1.0507009873554805, 1.6732632423543772)),
-    "mish": always(
-        same(
-            "s = torch.sigmoid(x * -1); r = torch.rsqrt(s * s + 1); x * (1 - s * s) * r * r",
-            f"{_STEPS}; nn.Hardswish is one, {CHANGES}",
-        )
-    ),
-    "softsign": always(same("r = torch.rsqrt(torch.maximum(x, x * -1) + 1); x * r * r")),
     "gumbelsoftmax": always(RANDOM),
     # Normalizations.
     "batchnorm": batch_norm,
@@ -87,13 +56,12 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
         ),
     ),
     # Arithmetic.
-    "exp": always(same(f"{_EXPONENTIAL}; y", "where x is not positive; beyond, no form of it can be exported")),
-    "pairwisedistance": always(none("sums of squares have no root; return the difference, or its square's mean")),
-    "pdist": always(none("sums of squares have no root")),
+    "pairwisedistance": distance,
+    "pdist": always(PRODUCT),
     **dict.fromkeys(("scaleddotproductattention", "multiheadattention", "multiheadattentionforward", "bilinear",
                      "scaledmm", "scaledgroupedmm", "groupedmm", "imatmul"), always(PRODUCT)),
     **{f"transformer{part}": always(PRODUCT) for part in ("", "encoder", "decoder", "encoderlayer", "decoderlayer")},
-    **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne", "where", "maskedfill", "sign", "heaviside"),
+    **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne", "where", "maskedfill", "heaviside"),
                     always(_NO_COMPARISON)),
     **dict.fromkeys(("argmax", "argmin", "topk", "sort", "argsort"), always(_NO_INDEX)),
     # Others.

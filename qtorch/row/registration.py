@@ -65,10 +65,10 @@ def _require_name(row: Row, others: Mapping[str, Row], owners: Mapping[str, str]
 
 def _require_calls(row: Row, others: Mapping[str, Row], owners: Mapping[str, str]) -> None:
     """Of two rows that stand for one call the first would take it, and the other never be asked."""
-    claimed = {(match.kind, match.target, match.rank): other for other in others.values() for match in other.matches}
+    firm = [(other, match) for other in others.values() if not other.gives_way for match in other.matches]
+    claimed = {(match.kind, match.target, match.rank): other for other, match in firm}
     operators = {
-        name: other for other in others.values() for match in other.matches if match.kind == "aten"
-        for name in (*match.names, match.target)
+        name: other for other, match in firm if match.kind == "aten" for name in (*match.names, match.target)
     }  # fmt: skip
     for match in row.matches:
         other = claimed.get((match.kind, match.target, match.rank)) or operators.get(_spelled_operator(match))
@@ -128,7 +128,7 @@ def _require_operator(row: Row, cell: TFLite, others: Mapping[str, Row], owners:
             remedy="name it as tensorflow/compiler/mlir/lite/schema/schema.fbs does, or make the cell Unsupported",
         )
     for other in others.values():
-        if isinstance(other.tflite, TFLite) and other.tflite.operator == cell.operator:
+        if isinstance(other.tflite, TFLite) and other.tflite.operators == cell.operators:
             raise _refusal(
                 row,
                 "tflite",

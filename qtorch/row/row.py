@@ -24,6 +24,7 @@ from qtorch.row.onnx_form import Onnx
 __all__ = [
     "Attrs",
     "Call",
+    "Frozen",
     "InSteps",
     "Match",
     "Operand",
@@ -179,6 +180,8 @@ class TFLite:
         fields: that table's fields.
         operands: attributes that are written as input tensors, by ascending position.
         order: the row's roles in the operator's own order, where it is another.
+        counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
+            that a CAST and an ADD stand before it. Of these three together the file's reader makes the row again.
     """
 
     operator: str
@@ -188,6 +191,17 @@ class TFLite:
     fields: tuple[OptionField, ...] = ()
     operands: tuple[Operand, ...] = ()
     order: tuple[str, ...] = ()
+    counted_from_zero: bool = False
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Members of BuiltinOperator that stand in the file, in the order of execution."""
+        return ("CAST", "ADD", self.operator) if self.counted_from_zero else (self.operator,)
+
+    @property
+    def resolvers(self) -> tuple[str, ...]:
+        """Methods of MicroMutableOpResolver that register them."""
+        return ("AddCast", "AddAdd", self.resolver) if self.counted_from_zero else (self.resolver,)
 
 
 @dataclass(frozen=True)
@@ -211,6 +225,10 @@ class Sample:
 #: (attrs, codes by role, grids by role with the outputs', rounding) -> output codes, a tuple of them from an op with
 #: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
 Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
+
+
+#: (attrs, grids by role with the output's) to codes by role, int64, which stand in the file instead of the attributes.
+Frozen = Callable[[Attrs, Mapping[str, Grid]], Mapping[str, Tensor]]
 
 
 class InSteps(Protocol):
@@ -282,6 +300,8 @@ class Row:
             and are zero where the output saturates. Nothing in it waits for a device. An op that has a run-time input,
             no weight, and none of these cells, is computed twice: ``reference`` for the value, ``forward`` for the
             gradient.
+        frozen: of an op whose attributes the file can't say: the constants that stand there instead, and that
+            ``reference`` reads where it is given them. In a graph of integers such a node has no attributes.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
@@ -300,6 +320,8 @@ class Row:
         view: in PyTorch its result may share memory with its input, so that writing into one changes the other.
         hybrid: its weights are int8 in a file of dynamic range: LiteRT's kernel takes float activations with them, and
             quantizes these as they come.
+        gives_way: another row, which may be registered, can stand for calls that this one stands for, and is asked
+            first.
         remedies: calls that no row stands for and that this op is the nearest form of: what to write instead, by the
             call's name without underscores, in small letters.
     """
@@ -325,6 +347,7 @@ class Row:
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
     by_table: bool = False
     in_steps: InSteps | None = None
+    frozen: Frozen | None = None
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)
@@ -334,6 +357,7 @@ class Row:
     takes_front: bool = False
     view: bool = False
     hybrid: bool = False
+    gives_way: bool = False
     remedies: Mapping[str, Remedy] = field(default_factory=dict)
 
     @property

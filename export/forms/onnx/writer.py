@@ -27,7 +27,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import Operands
 from qtorch.row.onnx_form import NoForm, Onnx, OnnxNode
-from qtorch.row.row import Unsupported
+from qtorch.row.row import Unsupported, any_order
 
 __all__ = ["OPSET", "OnnxModel", "onnx_cell", "stored_order", "write_onnx"]
 
@@ -251,7 +251,11 @@ class _Writer:
 
     def _cheaper_first(self, node: Node) -> bool:
         """Whether an op that need not be channels last takes fewer Transposes channels first."""
-        shapes = [self.graph.values[name].shape for name in (*node.inputs, *node.outputs)]
+        # Constants of an op that works in any order, but those in a run-time tensor's place, know of no order.
+        roles = node.row.roles[: node.row.runtime]
+        orderless = node.row.transposed is any_order and not node.row.variadic
+        names = [name for role, name in node.input_roles().items() if role in roles or not orderless]
+        shapes = [self.graph.values[name].shape for name in (*names, *node.outputs)]
         if any(len(shape) != 4 for shape in shapes) or node.row.transposed(node.attrs, _LAST, 4) is None:
             return False
         runtime = [name for name in node.inputs if self.graph.values[name].data is None]
