@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OneTensor", "detection_backbone", "sampled_resnet", "yolo_without_decoding"]
+__all__ = ["OneTensor", "sampled_resnet", "yolo_without_decoding"]
 
 
 class OneTensor(nn.Module):
@@ -29,14 +29,6 @@ class OneTensor(nn.Module):
         """Of ``network``, the part that was asked for."""
         given = self.network(**{self.takes: x}) if self.takes else self.network(x)
         return given[self.gives] if self.gives else given
-
-
-def detection_backbone() -> nn.Module:
-    """A MobileNetV3 of torchvision's, as beneath a detector, all of it trainable."""
-    built: nn.Module = import_module("torchvision.models.detection.backbone_utils").mobilenet_backbone(
-        backbone_name="mobilenet_v3_small", weights=None, fpn=False, trainable_layers=6
-    )
-    return built
 
 
 def sampled_resnet() -> nn.Module:

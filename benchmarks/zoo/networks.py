@@ -100,7 +100,8 @@ def _of(corpus: str, words: Mapping[str, Any]) -> Iterator[Listed]:
     own = {name: {"shape": shape} for shape, names in words.get("at", {}).items() for name in names.split()}
     for name, its in sorted({**own, **words.get("own", {})}.items()):
         keywords = {**common.get("keywords", {}), **its.get("keywords", {})}
-        yield Listed(corpus, name, {**common, **its, "keywords": keywords})
+        its_own = {key: value for key, value in keywords.items() if value != "-"}
+        yield Listed(corpus, name, {**common, **its, "keywords": its_own})
 
 
 def enliven(network: nn.Module) -> None:

@@ -22,14 +22,15 @@ WHOLE, SUBSET = (Path(__file__).with_name(name) for name in ("requirements.txt",
 
 
 def absent(requirements: Path, folder: Path = FOLDER / "lib") -> list[str]:
-    """Which requirements, with those of the file that it names, are not in the folder in that version."""
-    found = {_plain(each.name): each.version for each in metadata.distributions(path=[str(folder)])}
+    """Which requirements, with those of the file that it names, are neither in the folder nor here, in that version."""
+    here = metadata.distributions(path=[str(folder), *sys.path])
+    found = {(_plain(each.name), each.version) for each in here}
     lines = requirements.read_text(encoding="utf-8").split("\n")
     named = [
         line for file in lines if file.startswith("-r ") for line in absent(requirements.parent / file[3:], folder)
     ]
     pins = [line.split("==") for line in lines if "==" in line]
-    return named + [f"{name}=={version}" for name, version in pins if found.get(_plain(name)) != version]
+    return named + [f"{name}=={version}" for name, version in pins if (_plain(name), version) not in found]
 
 
 def install(requirements: Path, folder: Path = FOLDER / "lib") -> None:
