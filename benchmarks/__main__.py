@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.results import measured, save, write_tables
 from benchmarks.suites import SUITES
+from benchmarks.zoo.command import main as zoo
 from qtorch.errors import BadConfiguration
 
 
@@ -19,10 +20,13 @@ def main() -> None:
 
     A suite that lacks something here says what, and keeps what it found before; one that was named ends in exit code 2.
     """
+    if sys.argv[1:2] == ["zoo"]:
+        zoo(sys.argv[2:])
+        return
     about = "\n".join(f"  {suite.name:12} {suite.purpose.strip().splitlines()[0]}" for suite in SUITES.values())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"{__doc__}\n\n{about}",
+        description=f"{__doc__}\n\n{about}\n\n  {'zoo':12} a command of its own, no part of all: see its --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("suite", nargs="*", help="what to measure; all if none is named")

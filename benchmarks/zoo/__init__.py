@@ -1,0 +1,1 @@
+"""Networks that nobody here wrote, each through an export, and through another converter."""
