@@ -38,7 +38,9 @@ class Recorder(fx.Interpreter):
             n.meta[_SHAPE] = tuple(result.shape)
             n.meta["dtype"] = result.dtype
         else:
-            n.meta[_VALUE] = fx.node.map_aggregate(result, _plain)
+            # Operators give several tensors as a list.
+            parts = tuple(result) if isinstance(result, list) else result
+            n.meta[_VALUE] = fx.node.map_aggregate(parts, _plain)
         return result
 
 

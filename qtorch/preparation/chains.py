@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from qtorch.families.functions_of_one_number import Steps
 from qtorch.ops import ROWS
@@ -60,5 +60,5 @@ def _steps(node: fx.Node, call: MatchedCall) -> Steps:
 def _number(node: fx.Node, call: MatchedCall) -> float | None:
     """The number in a call of a tensor and a number; ``None`` where there is a tensor instead, which may be trained."""
     written = [each for each in (*node.args, *node.kwargs.values()) if isinstance(each, int | float)]
-    constants = [each for each in call.constants.values() if not each.dim()]
+    constants = [each for each in call.constants.values() if isinstance(each, Tensor) and not each.dim()]
     return float(constants[0]) if len(written) == len(constants) == 1 else None
