@@ -89,12 +89,13 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "exp": (torch.exp, lambda x: x.exp(), torch.exp_),
     "square": (torch.square, lambda x: x.square()),
     "pow": (lambda x: x**2, lambda x: x.pow(3), lambda x: torch.pow(x, exponent=4)),
+    **{name: (getattr(torch, name), getattr(torch, f"{name}_")) for name in ("floor", "ceil", "trunc")},
     "neg": (lambda x: -x, torch.neg, torch.negative, lambda x: x.negative_()),
     "sign": (torch.sign, lambda x: x.sign_()),
     "reciprocal": (torch.reciprocal, lambda x: x.reciprocal()),
     **{
         name: (getattr(torch, name), lambda x, name=name: getattr(x, name)())
-        for name in ["exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "erf", "erfc", "floor", "ceil", "trunc"]
+        for name in ("exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "erf", "erfc")
     },
     # Of positive numbers, or of small ones.
     **{
@@ -341,7 +342,8 @@ def test_what_has_no_float_kernel_is_not_left_in_float() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda x: x.clamp(x, None), lambda x: x ** torch.ones(6), lambda x: x.clamp(math.nan)]
+    "call",
+    [lambda x: x.clamp(x, None), lambda x: x ** torch.ones(6), lambda x: x.clamp(math.nan), lambda x: torch.pow(x, x)],
 )
 def test_arguments_that_are_no_numbers_are_refused(call: Callable[..., Tensor]) -> None:
     with pytest.raises(BadInput, match="a number for"):
