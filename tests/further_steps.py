@@ -12,7 +12,7 @@ from tests.random_networks import Shape, Step
 if TYPE_CHECKING:
     from tests.random_drawing import Drawing
 
-__all__ = ["FURTHER_KINDS"]
+__all__ = ["FUNCTION_KINDS", "FURTHER_KINDS"]
 
 
 def _written(statement: str) -> str:
@@ -146,3 +146,23 @@ FURTHER_KINDS: list[Any] = [
     *[_rectangular_pooling] * 5,
     *[_strided_convolution] * 6,
 ]
+
+_FUNCTIONS = (
+    "F.gelu({0})", "F.gelu({0}, approximate='tanh')", "F.silu({0})", "F.mish({0})", "F.elu({0}, 0.7)", "F.selu({0})",
+    "F.softplus({0})", "F.softsign({0})", "F.logsigmoid({0})", "F.hardsigmoid({0})", "F.hardtanh({0}, -0.3, 1.7)",
+    "{0}.clamp(max=0.4)", "F.threshold({0}, 0.1, -0.2)", "F.softshrink({0}, 0.2)", "{0}.sin()", "-{0}", "{0}.sign()",
+    "torch.erf({0})", "torch.exp({0}.clamp(max=3.0))", "({0} * {0} + 0.1).log()", "{0} ** 2", "({0} * {0}).sqrt()",
+    "torch.reciprocal({0} * {0} + 0.5)", "1.5 - torch.sigmoid({0} * 0.5 + 0.25).log() * 2", "F.relu({0}.cos())",
+)  # fmt: skip
+
+
+def _function(d: Drawing, source: int, shape: Shape) -> Step | None:
+    """Of each number alone, or several one behind the other."""
+    call = d.pick(_FUNCTIONS)
+    if d.rng.random() < 0.4:
+        call = d.pick(_FUNCTIONS).replace("{0}", f"({call})")
+    return Step(call, (source,), shape)
+
+
+#: Drawn from a later seed on still: functions that become tables of codes.
+FUNCTION_KINDS: list[Any] = [_function] * 12

@@ -27,7 +27,7 @@ from qtorch.network import routes
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
-from tests.random_drawing import FURTHER, draw
+from tests.random_drawing import FUNCTIONS, FURTHER, draw
 from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
@@ -60,7 +60,9 @@ CONFIGURATIONS = {
 
 
 def configuration(seed: int) -> qtorch.QuantizationConfig | None:
-    """Of the network of that seed; a third of the further ones are of 16 bits."""
+    """Of the network of that seed; a third of the further ones are of 16 bits, which tables are refused in."""
+    if seed >= FUNCTIONS:
+        return CONFIGURATIONS[1] if seed % 10 == 1 else None
     return CONFIGURATIONS[2] if seed >= FURTHER and seed % 3 == 0 else CONFIGURATIONS.get(seed % 10)
 
 
@@ -116,6 +118,13 @@ def test_random_networks_are_exact(first: int) -> None:
             pytest.fail(f"seed {seed}: {outcome(small)}\ninputs {small.inputs}\n{small.code()}")
     # Some calls that write into what is read again are refused.
     assert refused <= (CHUNK // 3 if first < FURTHER else CHUNK // 2), "most networks drawn should be exported"
+
+
+@pytest.mark.tflm
+def test_random_networks_of_functions_are_exact() -> None:
+    torch.set_num_threads(1)
+    found = {seed: outcome(draw(seed)) for seed in range(FUNCTIONS, FUNCTIONS + CHUNK)}
+    assert {seed: said for seed, said in found.items() if said != "exact"} == {}
 
 
 def test_a_failing_network_is_shrunk_to_what_fails() -> None:
