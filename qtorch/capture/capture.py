@@ -20,8 +20,8 @@ from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
 from qtorch.capture.repeatability import require_repeatable
-from qtorch.capture.tracing import Trace, Traced, is_leaf, record_shapes, trace
-from qtorch.capture.training_comparison import training_difference, training_trace
+from qtorch.capture.tracing import Trace, Traced, is_leaf, is_row_of_layers, record_shapes, trace
+from qtorch.capture.training_comparison import training_difference, training_trace, trains_as_it_evaluates
 from qtorch.capture.training_form import act_in_training, keep_training_form
 from qtorch.capture.unread_indices import drop_unread_indices
 from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
@@ -119,7 +119,7 @@ class Capture:
 
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
         trace = self._trace(self._inside(), kind, ())
-        if self.reference is None or not _has_own_code(self.net):
+        if self.reference is None or not self._trains_otherwise(trace):
             return self._finished(trace, decomposed), ""
         captured, odd = self._with_training(trace, decomposed)
         if odd and trace.identities:
@@ -132,11 +132,20 @@ class Capture:
             captured = self._finished(self._trace(self._inside(), kind, ()), decomposed)
         return captured, odd
 
+    def _trains_otherwise(self, trace: Trace[Captured]) -> bool:
+        """Whether a network's own code, or a hook, may do in training what it does not in evaluation."""
+        if is_row_of_layers(self.net):
+            return False
+        says = trace.own_gradients or _has_hooks(self.net) or _says_what_training_is(self.net)
+        return says or not trains_as_it_evaluates(self.net, self.form, self.examples)
+
     def _with_training(self, trace: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
         """A trace with what only training does, and in words what that is not."""
         odd, differs = self._keep_training_form(trace)
         captured = self._finished(trace, decomposed)
-        suspect = differs or trace.opaque or trace.own_gradients or _has_hooks(self.net) or _trains_otherwise(self.net)
+        suspect = (
+            differs or trace.opaque or trace.own_gradients or _has_hooks(self.net) or _says_what_training_is(self.net)
+        )
         if odd or not suspect:
             return captured, odd
         return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))
@@ -262,23 +271,11 @@ def _rooted(inside: nn.Module) -> nn.Module:
     return nn.Sequential(inside) if is_leaf(inside) else inside
 
 
-def _has_own_code(net: nn.Module) -> bool:
-    """Whether a network has code that could ask whether it trains, beside layers of torch in a row."""
-    plain = all(is_leaf(module) or _is_plain(module) for module in net.modules())
-    return not plain or _has_hooks(net) or _trains_otherwise(net)
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Whether a layer of torch does in training what it does in evaluation."""
-    of_torch = type(module).__module__.startswith("torch.nn.modules") and "forward" not in vars(module)
-    return of_torch and not hasattr(module, "dropout") and not isinstance(module, nn.RReLU)
-
-
 def _has_hooks(net: nn.Module) -> bool:
     tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, table) for module in net.modules() for table in tables)
 
 
-def _trains_otherwise(net: nn.Module) -> bool:
+def _says_what_training_is(net: nn.Module) -> bool:
     """Whether a module says itself what ``train()`` means, as one that keeps its norms frozen."""
     return any(type(module).train is not nn.Module.train for module in net.modules())

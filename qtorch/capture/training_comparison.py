@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, tensors_in
-from qtorch.capture.reference import copied, probes
-from qtorch.capture.tracing import trace
+from qtorch.capture.reference import copied, probes, same_values
+from qtorch.capture.tracing import is_leaf, trace
 from qtorch.capture.training_form import TrainingTrace
 
-__all__ = ["training_difference", "training_trace"]
+__all__ = ["training_difference", "training_trace", "trains_as_it_evaluates"]
 
 #: Samples of a step, and steps: what counts steps shows at the second, what draws at one of three.
 _SAMPLES, _STEPS = 8, 3
@@ -40,6 +40,33 @@ def training_trace(net: nn.Module, form: CallForm, examples: Sequence[Tensor], o
     drawn = _generators()
     captured = trace(net, form, examples, fx.GraphModule, opaque)
     return TrainingTrace(captured.graph, _generators() != drawn, captured.writes)
+
+
+def trains_as_it_evaluates(net: nn.Module, form: CallForm, examples: Sequence[Tensor]) -> bool:
+    """Whether a network's own code does in training what it does in evaluation: what its layers do apart.
+
+    It is called in both, on copies, with layers that are kept whole in evaluation: outputs, gradients, what is written
+    and the numbers that are drawn have to be the same to the last.
+    """
+    inputs = probes(examples, _SAMPLES)
+    steps = []
+    for training in (True, False):
+        alone = copied(net, ()).train(training)
+        for module in alone.modules():
+            if is_leaf(module):
+                module.eval()
+        try:
+            steps.append(_step(alone, form, inputs, 0))
+        except Exception:
+            return False
+    one, other = steps
+    if len(one.outputs) != len(other.outputs) or one.generators != other.generators:
+        return False
+    pairs = [*zip(one.outputs, other.outputs, strict=True)]
+    pairs += [(one.tensors[name], other.tensors.get(name)) for name in one.tensors]
+    return one.drawn == other.drawn and all(
+        a is b is None or (a is not None and b is not None and same_values(a, b)) for a, b in pairs
+    )
 
 
 def _generators() -> Any:
@@ -120,10 +147,14 @@ def _alone(net: nn.Module) -> nn.Module:
 
 
 class _Step:
-    """One step: outputs, gradients of parameters and values of buffers, by name, and what generators are at then."""
+    """One step: outputs, gradients of parameters and values of buffers, by name, and what generators are at then.
+
+    ``drawn`` is what torch's own is at, as numbers.
+    """
 
     def __init__(self, outputs: tuple[Tensor, ...], tensors: dict[str, Tensor | None], generators: Any) -> None:
         self.outputs, self.tensors, self.generators = outputs, tensors, generators
+        self.drawn = torch.get_rng_state().tolist()
 
 
 def _step(net: nn.Module, form: CallForm | None, inputs: Sequence[Tensor], seed: int) -> _Step:
