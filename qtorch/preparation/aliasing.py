@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import fx
 
+from qtorch.capture.nodes import operator_name
 from qtorch.capture.writing_calls import is_view, writes
 from qtorch.preparation.matching import refusal
 
 __all__ = ["require_no_aliasing", "require_no_numbers"]
 
 #: What takes values out of tensors.
-_NUMBERS = frozenset(["item", "tolist", "numpy", "__len__", "nonzero"])
+_NUMBERS = frozenset(["item", "_local_scalar_dense", "nonzero"])
 
 
 def require_no_aliasing(traced: fx.GraphModule) -> None:
@@ -42,11 +43,11 @@ def require_no_numbers(traced: fx.GraphModule) -> None:
         UnsupportedLayer: names the call.
     """
     for node in traced.graph.nodes:
-        if node.op == "call_method" and node.target in _NUMBERS:
+        if operator_name(node) in _NUMBERS:
             raise refusal(
                 traced,
                 node,
                 expected="values that stay in tensors",
-                got=f"a number of Python, by {node.target}()",
+                got=f"a number of Python, by {operator_name(node)}()",
                 remedy="keep it a tensor, as y.amax(1, keepdim=True) instead of y.max().item() does",
             )
