@@ -80,8 +80,6 @@ ROW = Row(
     by_table=True,
     transposed=any_order,
     remedies={
-        "clampmax": lambda ask: clamped_form(None, ask.get("max", 1, None)),
-        "clampmin": lambda ask: clamped_form(ask.get("min", 1, None), None),
         "hardsigmoid": always(same("F.relu6(x + 3) * (1 / 6)")),
     },
 )
