@@ -248,6 +248,7 @@ def test_every_row_of_operators_is_tried() -> None:
         (IMAGE, "F.layer_norm(x, (8,))", r"nn.LayerNorm\(\(8,\), elementwise_affine=False\)"),
         (IMAGE, "F.unfold(x, 2)", r"torch.eye\(24\).reshape\(24, 6, 2, 2\)"),
         (IMAGE, "x.long()", "float32 is the type of networks"),
+        (IMAGE, "x.double()", "float32 is the type of networks"),
         (IMAGE, "torch.erf(x)", "expected a call that a row stands for, got erf"),
     ],
 )  # fmt: skip
@@ -255,6 +256,23 @@ def test_forms_that_a_row_has_not_are_refused_in_words(shape: tuple[int, ...], e
     traced, _, x = exported(shape, expression)
     with pytest.raises(UnsupportedLayer, match=words), torch.no_grad():
         ByRows(traced).run(x)
+
+
+SILENT = (
+    "F.dropout(x, 0.5, False)", "F.dropout2d(x, 0.5, False)", "F.alpha_dropout(x, 0.5, False)",
+    "F.feature_alpha_dropout(x, 0.5, False)", "x.detach()", "x.clone()", "x.contiguous()", "x.float()",
+    "x.to(torch.float32)", "x.type_as(x)",
+)  # fmt: skip
+
+
+def test_what_passes_values_on_is_nothing_on_the_device() -> None:
+    traced, net, x = exported(IMAGE, *SILENT)
+    computing = [node for node in traced.graph.nodes if node.op != "output" and not is_silent(traced, node)]
+    assert not computing
+    sources = [source_of(traced, node) for node in pytree.tree_leaves(traced.graph.output_node().args)]
+    assert {node.op for node in sources} == {"placeholder"}
+    for one in net(x):
+        torch.testing.assert_close(one, x)
 
 
 # Slices ------------------------------------------------------------------------------------------------------------

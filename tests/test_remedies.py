@@ -333,13 +333,9 @@ _ELU = Match("function", F.elu, parameters=("input", "alpha", "inplace"))
 @pytest.mark.parametrize(
     ("match", "call", "said"),
     [
-        (_ELU, F.elu_, "call it without the underscore, `F.elu(x)`, which computes the same"),
-        (_ELU, lambda x: F.elu_(x, 0.5), "call it without the underscore, `F.elu(x, 0.5)`, which computes the same"),
-        (
-            Match("function", torch.abs),
-            lambda x: (x * 2).abs_(),
-            "call it without the underscore, `torch.abs(x)`, which computes the same",
-        ),
+        (_ELU, F.elu_, "write `F.elu(x)`, which computes the same"),
+        (_ELU, lambda x: F.elu_(x, 0.5), "write `F.elu(x, 0.5)`, which computes the same"),
+        (Match("function", torch.abs), lambda x: (x * 2).abs_(), "write `torch.abs(x)`, which computes the same"),
         (Match("function", torch.abs), abs, "write `torch.abs(x)`, which computes the same"),
         (Match("function", torch.abs), lambda x: x.abs(), "write `torch.abs(x)`, which computes the same"),
         (Match("method", "abs"), abs, "write `x.abs()`, which computes the same"),

@@ -91,8 +91,6 @@ def _form(ask: Asked, supported: frozenset[str]) -> str:
     if bare.endswith("with_indices"):
         return "leave the indices out: call it with return_indices=False"
     supported_call = _called(bare, ask) if bare in supported and ask.module is None else None
-    if supported_call is not None and bare != ask.name:
-        return f"call it without the underscore, `{supported_call}`, which computes the same"
     if supported_call is not None and bare not in _OTHER_IN_TORCH:
         return same(supported_call)
     form = _forms().get(_key(bare))
