@@ -182,6 +182,8 @@ CASES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[str, ...]]] = [
         "F.interpolate(x, scale_factor=2)", "F.interpolate(x, size=(16, 16))",
         "F.interpolate(x, 16, mode='nearest-exact')",
         "F.interpolate(x, scale_factor=(2.0, 2.0), mode='nearest')")),
+    ("resize_nearest_neighbor", IMAGE, resized((4, 4), False, True), (
+        "F.interpolate(x, scale_factor=0.5, mode='nearest-exact')",)),
     ("resize_bilinear", IMAGE, resized((12, 12), False, True), (
         "F.interpolate(x, scale_factor=1.5, mode='bilinear')", "F.interpolate(x, 12, mode='bilinear')")),
     ("resize_bilinear", IMAGE, resized((16, 16), True, False), (
