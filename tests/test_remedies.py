@@ -334,16 +334,16 @@ _RRELU = Match("function", F.rrelu, parameters=("input", "lower", "upper", "trai
 @pytest.mark.parametrize(
     ("match", "call", "said"),
     [
-        (_RRELU, F.rrelu_, "call it without the underscore, `F.rrelu(x)`, which computes the same"),
+        (_RRELU, F.rrelu_, "write `F.rrelu(x)`, which computes the same"),
         (
             _RRELU,
             lambda x: F.rrelu_(x, 0.2),
-            "call it without the underscore, `F.rrelu(x, 0.2)`, which computes the same",
+            "write `F.rrelu(x, 0.2)`, which computes the same",
         ),
         (
             Match("function", torch.abs),
             lambda x: (x * 2).abs_(),
-            "call it without the underscore, `torch.abs(x)`, which computes the same",
+            "write `torch.abs(x)`, which computes the same",
         ),
         (Match("function", torch.abs), abs, "write `torch.abs(x)`, which computes the same"),
         (Match("function", torch.abs), lambda x: x.abs(), "write `torch.abs(x)`, which computes the same"),

@@ -34,7 +34,8 @@ def _is_part(node: fx.Node) -> bool:
 
 def _merge(traced: fx.GraphModule, last: fx.Node) -> None:
     chain = [last]
-    while _is_part(source := chain[0].all_input_nodes[0]) and len(source.users) == 1:
+    # What others read too has been made an index before.
+    while _is_part(source := chain[0].all_input_nodes[0]):
         chain.insert(0, source)
     source = chain[0].all_input_nodes[0]
     sizes = shape_of(source)

@@ -163,7 +163,7 @@ ROW = Row(
     takes_front=True,
     hybrid=True,
     remedies={
-        "unfold": windows,
+        **dict.fromkeys(("unfold", "im2col"), windows),
         **dict.fromkeys(
             ("conv3d", "convtranspose3d", "convtbc"),
             always(none("nothing has three dimensions; nn.Conv2d over two of the axes changes the network")),

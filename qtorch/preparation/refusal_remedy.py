@@ -8,6 +8,7 @@ behind statements where it needs some. Layers that such statements make belong i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, fx, nn
@@ -49,19 +50,25 @@ def asked(node: fx.Node, module: nn.Module | None, shape: tuple[int, ...]) -> As
         shape: of its first tensor, the batch axis included; empty if that is not known.
     """
     name = type(module).__name__ if module is not None else operator_name(node) or _target_name(node)
-    kwargs = {key: _as_written(value) for key, value in value_of(node.kwargs).items()}
-    return Asked(name, module, tuple(map(_as_written, value_of(node.args))), kwargs, shape)
+    kwargs = {key: _as_written(key, value) for key, value in value_of(node.kwargs).items()}
+    args = tuple(_as_written(*each) for each in zip_longest(_parameters(node), value_of(node.args)))
+    return Asked(name, module, args[: len(node.args)], kwargs, shape)
+
+
+def _parameters(node: fx.Node) -> list[str]:
+    target = node.target
+    return [each.name for each in target._schema.arguments] if isinstance(target, torch._ops.OpOverload) else []
 
 
 def _target_name(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target))
 
 
-def _as_written(value: object) -> object:
-    """Sizes and axes as people write them: one as a number, several as a tuple."""
+def _as_written(name: str | None, value: object) -> object:
+    """Sizes and axes as people write them: in a tuple, but a single axis."""
     if not isinstance(value, list) or not all(isinstance(each, int) for each in value):
         return value
-    return value[0] if len(value) == 1 else tuple(value)
+    return value[0] if name == "dim" and len(value) == 1 else tuple(value)
 
 
 def remedy(ask: Asked, supported: frozenset[str]) -> str:
@@ -84,8 +91,6 @@ def _form(ask: Asked, supported: frozenset[str]) -> str:
     if bare.endswith("with_indices"):
         return "leave the indices out: call it with return_indices=False"
     supported_call = _called(bare, ask) if bare in supported and ask.module is None else None
-    if supported_call is not None and bare != ask.name:
-        return f"call it without the underscore, `{supported_call}`, which computes the same"
     if supported_call is not None and bare not in _OTHER_IN_TORCH:
         return same(supported_call)
     form = _forms().get(_key(bare))
