@@ -179,6 +179,15 @@ def test_folding_again_folds_what_has_come_between() -> None:
     with torch.no_grad():
         net.w.mul_(3.0)
     assert torch.equal(graph(x), x * (2 * net.w).square())
+    # One in another finds its tensors in another module, by themselves.
+    elsewhere = nn.Module()
+    elsewhere.other = net.w
+    (found,) = expressions(graph)
+    expression = expression_of(graph, found)
+    assert expression is not None
+    expression.hold(elsewhere)
+    assert [name for name, _ in expression.tensors()] == ["other"]
+    expression.hold(graph)
     copied = copy.deepcopy(graph)
     with torch.no_grad():
         copied.w.mul_(3.0)
@@ -277,7 +286,7 @@ class Tokens(nn.Module):
         batch = x.shape[0]
         first = torch.cat([(2 * self.token).expand(batch, -1, -1), x], 1)
         second = first + self.flat.expand(batch, 3, 4) + self.token.repeat(batch, 3, 1)
-        return torch.cat([second, self.several.repeat(batch, 1, 1).reshape(batch, 2, 4)], 1)
+        return torch.cat([second, self.several.repeat(batch, 2, 1)[:, :1].reshape(batch, 2, 4)], 1)
 
 
 def test_what_is_repeated_for_each_sample_is_a_constant_of_one() -> None:
@@ -313,3 +322,14 @@ def test_a_block_without_gradients_keeps_them_out() -> None:
     assert len(expressions(graph)) == 2
     expected, got = (torch.autograd.grad(each(x).sum(), net.w)[0] for each in (net, graph))
     assert torch.equal(expected, got)
+
+
+def test_what_nothing_trains_is_computed_once_in_an_expression_too() -> None:
+    _, build = EXPRESSIONS["w * mask.exp()"]
+    graph = exported(build(), torch.randn(5, 4))
+    fold_constants(graph)
+    (found,) = expressions(graph)
+    expression = expression_of(graph, found)
+    assert expression is not None
+    assert [each.path for each in expression.held()] == ["w", "exp_value"]
+    assert len(expression.steps) == 1

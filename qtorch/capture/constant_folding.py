@@ -132,11 +132,8 @@ class _Folding:
     def _take_sample_out(self, node: fx.Node) -> None:
         """Let a call that repeats a constant along the batch, and maybe other axes, repeat one of a whole sample."""
         constant, (batch, *others) = _arguments(node)
-        value, stays = self.values[constant], _REPEATING[node.target]
-        if value.dim() > len(others) and len(value) != 1:
-            # It is several samples that are repeated.
-            return
-        if value.dim() <= len(others) or any(each != stays for each in others):
+        stays = _REPEATING[node.target]
+        if self.values[constant].dim() <= len(others) or any(each != stays for each in others):
             with self.traced.graph.inserting_before(node):
                 constant = self.traced.graph.create_node("call_function", node.target, (constant, [1, *others]))
             constant.meta, constant.stack_trace = dict(node.meta), node.stack_trace
