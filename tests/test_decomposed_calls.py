@@ -86,6 +86,10 @@ CASES: dict[str, Case] = {
         lambda s, x: x.mean(2, keepdim=True).expand_as(x) * x.mean(3, keepdim=True).expand(-1, -1, 8, 8),
         IMAGE,
     ),
+    "expand of all": (
+        lambda s, x: x.mean((2, 3), True).expand_as(x) * x.amax((2, 3), True).expand_as(x),
+        IMAGE,
+    ),
     "expand twice": (lambda s, x: x.mean((2, 3), keepdim=True).expand(-1, -1, 8, -1).expand_as(x) - x, IMAGE),
     "expand alone": (lambda s, x: x.mean((2, 3), keepdim=True).broadcast_to(x.shape[0], 4, 3, 2), IMAGE),
     "expand to more axes": (lambda s, x: x[:, None].expand(-1, 3, -1, -1), SEQUENCE),

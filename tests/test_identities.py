@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from qtorch.capture.decomposition_table import same_shape
 from qtorch.capture.identities import drop_identities
 from tests.exported_calls import IMAGE, Calls, Case, check, exported, operators
 
@@ -43,3 +44,12 @@ def test_what_is_no_identity_stays() -> None:
         drop_identities(traced)
         assert name in operators(traced), name
         assert name in before, name
+
+
+def test_a_size_like_the_example_batch_is_not_the_batch() -> None:
+    """Shapes that are the same for a batch of two alone differ, and the batch stays any."""
+    traced = exported(Calls(lambda s, x: x.relu()), IMAGE)
+    batch, *image = next(node for node in traced.graph.nodes if node.op == "placeholder").meta["val"].shape
+    assert not same_shape((batch, *image), (2, *image))
+    assert same_shape((batch, *image), (batch, *image))
+    assert not str(batch).isdigit()

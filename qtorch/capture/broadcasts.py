@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.decomposition_table import Writer, concatenated, operator_name, reshaped, same_shape, shape_of
+from qtorch.capture.decomposition_table import (
+    Writer,
+    broadcast_shape,
+    concatenated,
+    is_one,
+    operator_name,
+    reshaped,
+    same_shape,
+    shape_of,
+)
 from qtorch.families.arithmetic import squared_difference
 
 __all__ = ["copy_broadcasts", "drop_broadcasts"]
@@ -59,7 +67,7 @@ def _broadcasts(reader: fx.Node, node: fx.Node, source: Any) -> bool:
     if operator_name(reader) not in _BROADCASTING and reader.target is not squared_difference:
         return False
     shapes = [_sizes(source if operand is node else operand) for operand in reader.args if isinstance(operand, fx.Node)]
-    return same_shape(_broadcast(shapes), _sizes(reader))
+    return same_shape(broadcast_shape(shapes), _sizes(reader))
 
 
 def _sizes(node: fx.Node) -> tuple[Any, ...]:
@@ -67,24 +75,13 @@ def _sizes(node: fx.Node) -> tuple[Any, ...]:
     return tuple(value.shape)
 
 
-def _broadcast(shapes: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """The shape that shapes have together, of which it is known that they have one."""
-    rank = max(map(len, shapes))
-    filled = [(1,) * (rank - len(shape)) + shape for shape in shapes]
-    return tuple(next((size for size in sizes if not _is_one(size)), 1) for sizes in zip(*filled, strict=True))
-
-
-def _is_one(size: Any) -> bool:
-    return isinstance(size, int) and size == 1
-
-
 def _copies(node: fx.Node, constants: set[fx.Node]) -> fx.Node:
     """An expanded tensor without expanding any axis but the batch's; ``node`` itself where there is no other."""
     source, wanted = node.args[0], _sizes(node)
     assert isinstance(source, fx.Node)
     given = (1,) * (len(wanted) - len(_sizes(source))) + _sizes(source)
-    grown = [axis for axis, size in enumerate(wanted) if isinstance(size, int) and _is_one(given[axis]) and size != 1]
-    batch = [axis for axis, size in enumerate(wanted) if not isinstance(size, int) and _is_one(given[axis])]
+    grown = [axis for axis, size in enumerate(wanted) if isinstance(size, int) and is_one(given[axis]) and size != 1]
+    batch = [axis for axis, size in enumerate(wanted) if not isinstance(size, int) and is_one(given[axis])]
     if not grown and batch:
         return node
     writer = Writer(node, constants)

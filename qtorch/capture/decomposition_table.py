@@ -23,9 +23,11 @@ __all__ = [
     "DECOMPOSITIONS",
     "Writer",
     "axis_of",
+    "broadcast_shape",
     "concatenated",
     "decomposes",
     "is_constant",
+    "is_one",
     "kept_apart",
     "operator_name",
     "permuted",
@@ -45,6 +47,11 @@ DECOMPOSITIONS: dict[str, Callable[..., Any]] = {}
 
 #: What a node says of its value alone, not of where it stands.
 _OF_THE_VALUE = frozenset({"val", "tensor_meta", "example_value", "shape", "value", "dtype", "torch_fn", "from_node"})
+
+#: Elementwise calls whose result has the type of their operands.
+_ELEMENTWISE = frozenset({
+    "abs", "add", "clamp_min", "maximum", "minimum", "mul", "neg", "reciprocal", "rsqrt", "sigmoid", "sqrt", "sub",
+})  # fmt: skip
 
 #: The most tensors that a concatenation takes on the device.
 _MOST_CONCATENATED = 10
@@ -73,6 +80,9 @@ class Writer(fx.proxy.GraphAppendingTracer):
         return node
 
     def _computed(self, node: fx.Node) -> Any:
+        known = _operand_like_the_result(node)
+        if known is not None:
+            return known
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
         mode = detect_fake_mode([source.meta["val"] for source in (*node.all_input_nodes, self.origin)])
         assert callable(node.target)
@@ -81,6 +91,31 @@ class Writer(fx.proxy.GraphAppendingTracer):
         unsettled = nullcontext() if mode.shape_env is None else mode.shape_env.suppress_guards()
         with torch.no_grad(), mode, unsettled:
             return node.target(*args, **kwargs)
+
+
+def _operand_like_the_result(node: fx.Node) -> Tensor | None:
+    """The value of an operand that an elementwise result is like: to run an operator for that takes milliseconds."""
+    if operator_name(node) not in _ELEMENTWISE and node.target is not _squared_difference:
+        return None
+    values = [source.meta["val"] for source in node.all_input_nodes]
+    if not all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
+        return None
+    shape = broadcast_shape([value.shape for value in values])
+    if any(value.dtype != values[0].dtype for value in values):
+        return None
+    return next((value for value in values if same_shape(value.shape, shape)), None)
+
+
+def broadcast_shape(shapes: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """The shape that shapes have together, of which it is known that they have one."""
+    rank = max(map(len, shapes))
+    filled = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(next((size for size in sizes if not is_one(size)), 1) for sizes in zip(*filled, strict=True))
+
+
+def is_one(size: Any) -> bool:
+    """Whether an axis has size 1 for every batch."""
+    return isinstance(size, int) and size == 1
 
 
 def decomposes(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
