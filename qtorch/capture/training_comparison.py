@@ -62,7 +62,7 @@ def trains_as_it_evaluates(net: nn.Module, form: CallForm, examples: Sequence[Te
     one, other = steps
     if len(one.outputs) != len(other.outputs) or one.generators != other.generators:
         return False
-    pairs = [*zip(one.outputs, other.outputs, strict=True)]
+    pairs: list[tuple[Tensor | None, Tensor | None]] = [*zip(one.outputs, other.outputs, strict=True)]
     pairs += [(one.tensors[name], other.tensors.get(name)) for name in one.tensors]
     return one.drawn == other.drawn and all(
         a is b is None or (a is not None and b is not None and same_values(a, b)) for a, b in pairs
