@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qtorch import prepare
 from qtorch.capture.call_form import arguments_of, call_form, signature_of
-from qtorch.capture.tracing import traced_calls
+from qtorch.capture.tracing import trace
 
 
 class Doubled(torch.autograd.Function):
@@ -50,8 +50,8 @@ _LINEAR = nn.Linear(3, 3)
 )
 def test_what_another_thread_does_is_not_traced(other: Callable[[], Tensor]) -> None:
     net = Meanwhile(other)
-    form, _ = call_form(net, arguments_of(signature_of(net), torch.ones(2, 4)), set())
-    calls = traced_calls(net, form)
+    form, examples = call_form(net, arguments_of(signature_of(net), torch.ones(2, 4)), set())
+    calls = trace(net, form, examples)
     assert [node.op for node in calls.graph.graph.nodes] == ["placeholder", "call_module", "output"]
     assert not calls.own_gradients
     assert [type(each) for each in net.results] == [Tensor]

@@ -112,7 +112,7 @@ class Capture:
             The graph; and in words what only the training form does and the graph does not, empty if nothing.
 
         Raises:
-            UnsupportedLayer: code that a tracer can't follow.
+            UnsupportedLayer: code that can't be captured.
             BadConfiguration: the network does not run on the examples.
         """
         with undisturbed_random_numbers(), evaluating(self.net):
@@ -269,7 +269,7 @@ def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.M
 
 
 def _rooted(inside: nn.Module) -> nn.Module:
-    # A tracer looks into its root; a lone layer must be seen as a layer.
+    # A lone layer has to be one of a network.
     return nn.Sequential(inside) if is_leaf(inside) else inside
 
 

@@ -253,7 +253,7 @@ def _part(
         if node in inside:
             copied[node] = graph.node_copy(node, copied.__getitem__)
             if node.op == "get_attr" and not _has(root, str(node.target)):
-                # A constant that the tracer put there.
+                # A constant that its code made.
                 setattr(root, str(node.target), _attribute(trained, node))
     graph.output(copied[by])
     return fx.GraphModule(root, graph), [back[n] for n in others]

@@ -108,6 +108,5 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
-    view=True,
     homogeneous=homogeneous,
 )

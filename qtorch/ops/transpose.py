@@ -101,7 +101,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
-    view=True,
     homogeneous=homogeneous,
     remedies={
         "pixelshuffle": shuffled_up,
