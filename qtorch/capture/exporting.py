@@ -100,7 +100,7 @@ def export_network(
 
     exported = Exported()
     count = _batch(examples)
-    examples = [each[:1].expand(count, *each.shape[1:]) if each.dim() else each for each in examples]
+    examples = [each[:1].repeat(count, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
     sizes = tuple({0: Dim.AUTO} if each.dim() else {} for each in examples)
     called = _Called(net, form, exported)
     with (

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, tensors_in
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.reference import copied, probes, same_values
 from qtorch.capture.tracing import is_leaf, trace
 from qtorch.capture.training_form import TrainingTrace
@@ -94,7 +95,9 @@ def training_difference(
     # As calls alone: what a kind of graph says of itself comes later.
     graph = fx.Graph()
     graph.output(graph.graph_copy(captured.graph, {}))
-    mine = _alone(copied(fx.GraphModule(captured, graph), ())).train()
+    calls = fx.GraphModule(captured, graph)
+    _hold_what_is_computed_with(calls)
+    mine = _alone(copied(calls, ())).train()
     theirs = _alone(copied(net, ())).train()
     grads = [(parameter, parameter.grad) for parameter in net.parameters()]
     for parameter, _ in grads:
@@ -106,6 +109,19 @@ def training_difference(
     finally:
         for parameter, grad in grads:
             parameter.grad = grad
+
+
+def _hold_what_is_computed_with(calls: nn.Module) -> None:
+    """Let a graph have the parameters that its constant expressions read, which none of its nodes names."""
+    for expression in [each for each in calls.modules() if isinstance(each, ConstantExpression)]:
+        for held in expression.held():
+            owner, path = calls, held.path.split(".")
+            for name in path[:-1]:
+                if not hasattr(owner, name):
+                    owner.add_module(name, nn.Module())
+                owner = getattr(owner, name)
+            if isinstance(held.tensor, nn.Parameter):
+                owner.register_parameter(path[-1], held.tensor)
 
 
 def _first_difference(
