@@ -1,4 +1,4 @@
-"""Code as libraries write it: sizes that are numbers, norms by function, weights that are computed; the module judges."""
+"""Code as libraries write it: sizes that are numbers, norms by function, computed weights; the module judges."""
 
 from __future__ import annotations
 
