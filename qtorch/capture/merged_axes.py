@@ -91,17 +91,12 @@ def _take_in(node: fx.Node) -> None:
     while operator_name(source) == "reshape" and len(source.users) == 1:
         source = source.args[0]
     before, after = tensor_of(source), tensor_of(node)
-    shape = node.args[1]
-    known = before is not None and after is not None
-    if (
-        known
-        and all(isinstance(size, int) for size in after.shape[1:])
-        and same_shape(before.shape[:1], after.shape[:1])
-    ):
-        # The batch's size is the one that is not a number.
-        shape = [-1, *after.shape[1:]]
+    assert before is not None
+    assert after is not None
     if source is not node.args[0]:
-        node.args = (source, shape)
-    if known and same_shape(before.shape, after.shape):
+        # The batch's size is the one that is not a number.
+        numbers = all(isinstance(size, int) for size in after.shape[1:])
+        node.args = (source, [-1, *after.shape[1:]] if numbers else node.args[1])
+    if same_shape(before.shape, after.shape):
         node.replace_all_uses_with(source)
         node.graph.erase_node(node)
