@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 
 def add_up_stacks(traced: fx.GraphModule) -> None:
-    """Rewrite, in place, ``torch.stack(tensors, dim).sum(dim)`` and its mean; the new axis may lie before the batch's."""
+    """Rewrite ``torch.stack(tensors, dim).sum(dim)``, and its mean; the new axis may lie before the batch's."""
     for node in list(traced.graph.nodes):
         if operator_name(node) not in ("sum", "mean") or operator_name(node.args[0]) != "stack":
             continue
