@@ -49,6 +49,42 @@ def conv(a: int, b: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
 
 
+def shuffled(x: Tensor, groups: int = 2) -> Tensor:
+    """As ShuffleNets write it, of images and of sequences."""
+    grouped = x.view(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    return grouped.transpose(1, 2).contiguous().view(x.shape)
+
+
+def shuffle_units(net: Traced, x: Tensor) -> Tensor:
+    """Each works on one half of the channels, which the next gets in another order."""
+    x = net.get_submodule("a")(x)
+    for name in "bc":
+        kept, worked = x.chunk(2, 1)
+        x = shuffled(torch.cat([kept, F.relu(net.get_submodule(name)(worked))], 1))
+    return net.get_submodule("d")(x)
+
+
+def tokens_and_back(net: Traced, x: Tensor) -> Tensor:
+    x = net.get_submodule("a")(x)
+    tokens = net.get_submodule("b")(x.flatten(2).transpose(1, 2))
+    return net.get_submodule("c")(tokens.transpose(1, 2).reshape(x.shape))
+
+
+def grouped(net: Traced, x: Tensor) -> Tensor:
+    x = net.get_submodule("a")(x)
+    groups = x.unflatten(1, (2, 4))
+    return net.get_submodule("b")((groups * groups.mean((3, 4), keepdim=True)).flatten(1, 2))
+
+
+def images(**layers: nn.Module) -> dict[str, nn.Module]:
+    """A convolution to 8 channels in front."""
+    return {"a": nn.Conv2d(3, 8, 3, padding=1), **layers}
+
+
+def each_channel() -> nn.Module:
+    return nn.Conv2d(8, 8, 3, padding=1, groups=8)
+
+
 CASES = {
     "conv, flatten, linear": (
         nn.Sequential(conv(3, 4), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 9, 5)),
@@ -88,6 +124,76 @@ CASES = {
         nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(-1)),
         (5, 6),
         ["fully_connected", "fully_connected", "softmax"],
+    ),
+    "a channel shuffle": (
+        Traced(lambda m, x: m.b(shuffled(m.a(x))), **images(b=each_channel())),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "transpose", "reshape", "depthwise_conv_2d"],
+    ),
+    "a channel shuffle as a layer": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ChannelShuffle(4), nn.ReLU(), each_channel()),
+        (3, 6, 4),
+        ["conv_2d", "relu", "reshape", "transpose", "reshape", "depthwise_conv_2d"],
+    ),
+    "a channel shuffle, and a factor for each channel": (
+        Traced(
+            lambda m, x: m.b(shuffled(m.a(x)) * torch.linspace(0.1, 0.8, 8).view(1, 8, 1, 1)),
+            **images(b=each_channel()),
+        ),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "mul", "transpose", "reshape", "depthwise_conv_2d"],
+    ),
+    "a channel shuffle of sequences": (
+        Traced(lambda m, x: m.b(shuffled(m.a(x), 4)), a=nn.Conv1d(3, 8, 3), b=nn.Conv1d(8, 8, 3, groups=8)),
+        (3, 20),
+        ["conv_2d", "reshape", "transpose", "reshape", "depthwise_conv_2d"],
+    ),
+    "units that shuffle channels": (
+        Traced(shuffle_units, **images(b=nn.Conv2d(4, 4, 1), c=nn.Conv2d(4, 4, 1), d=nn.Conv2d(8, 2, 1))),
+        (3, 6, 4),
+        ["conv_2d", *["split", "conv_2d", "concatenation", "reshape", "transpose", "reshape"] * 2, "conv_2d"],
+    ),
+    "a shuffle that a shuffle undoes": (
+        Traced(lambda m, x: m.b(shuffled(F.relu6(shuffled(m.a(x))), 4)), **images(b=each_channel())),
+        (3, 6, 4),
+        ["conv_2d", "relu6", "depthwise_conv_2d"],
+    ),
+    "tokens of an image": (
+        Traced(lambda m, x: m.b(m.a(x).flatten(2).transpose(1, 2)), **images(b=nn.Linear(8, 5))),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "fully_connected"],
+    ),
+    "tokens, and an image of them": (
+        Traced(tokens_and_back, **images(b=nn.Linear(8, 8), c=nn.Conv2d(8, 2, 1))),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "fully_connected", "reshape", "conv_2d"],
+    ),
+    "groups of channels": (
+        Traced(grouped, **images(b=nn.Conv2d(8, 2, 1))),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "mean", "mul", "reshape", "conv_2d"],
+    ),
+    "a mean over all places": (
+        Traced(lambda m, x: m.a(x).flatten(2).mean(2), **images()),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "mean"],
+    ),
+    "a softmax over all places": (
+        Traced(lambda m, x: m.a(x).flatten(2).softmax(-1), **images()),
+        (3, 6, 4),
+        ["conv_2d", "transpose", "reshape", "softmax"],
+    ),
+    "features of channels and frequencies at each time": (
+        Traced(lambda m, x: m.b(m.a(x).transpose(1, 2).flatten(2)), **images(b=nn.Linear(32, 5))),
+        (3, 6, 4),
+        ["conv_2d", "reshape", "fully_connected"],
+    ),
+    "flattened images that are added": (
+        Traced(
+            lambda m, x: m.c(m.a(x).flatten(1) + m.b(x).flatten(1)), **images(b=nn.Conv2d(3, 8, 1), c=nn.Linear(192, 5))
+        ),
+        (3, 6, 4),
+        ["conv_2d", "conv_2d", "add", "fully_connected"],
     ),
 }
 

@@ -167,9 +167,8 @@ class _Layout:
 
     def _in_any_order(self, node: Node) -> bool:
         """An elementwise op of one tensor works on what is stored, whatever that is the reshape of."""
-        order = self.where[node.inputs[0]].order
         alone = node.row.transposed is any_order and len(node.inputs) == len(node.outputs) == 1
-        return alone and (self.carries_all or not order.is_permutation)
+        return alone and (self.carries_all or not self.where[node.inputs[0]].order.is_permutation)
 
     def _on_stored(self, node: Node) -> None:
         source = self.where[node.inputs[0]]
