@@ -7,8 +7,8 @@ where these leave transposes to be written, any other. An op that works in any a
 values, its attributes mapped; constants are permuted. A fully connected layer gets its columns permuted. What the graph
 computes stays the same; only the order in memory differs: ``Graph.views`` says how.
 
-Each op takes the order that costs least where it stands: elements that are moved, then reshapes. The same network gives
-the same graph.
+Each op takes the order that costs least where it stands, and the whole is the best of a few ways to count that. The
+same network gives the same graph.
 """
 
 from __future__ import annotations
@@ -31,8 +31,21 @@ __all__ = ["layout"]
 #: How many ways of storing the inputs are tried.
 _TRIALS = 64
 
-#: A TRANSPOSE of more axes is written as several.
+#: TFLM's TRANSPOSE takes no more; one of more axes is written as several.
 _MOST_AXES = 5
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How orders are chosen: whether every reshape that some order can say is carried along, or only the plainest; and
+    whether ops count the elements that they have moved, or the transposes."""
+
+    carries_all: bool
+    counts_elements: bool
+
+
+#: The first alone, where it leaves no transposes; otherwise the best of all.
+_WAYS = (_Way(False, False), _Way(True, False), _Way(True, True))
 
 
 def layout(graph: Graph, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> Graph:
@@ -44,9 +57,9 @@ def layout(graph: Graph, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> Grap
     """
     choices = [_input_views(graph.values[name].shape, input_layout) for name in graph.inputs]
     stored = [dict(zip(graph.inputs, c, strict=True)) for c in islice(product(*choices), _TRIALS)]
-    trials = [_Layout(graph, each, carries_all=False).run() for each in stored]
+    trials = [_Layout(graph, each, _WAYS[0]).run() for each in stored]
     if all(_cost(trial)[0] for trial in trials):
-        trials += [_Layout(graph, each, carries_all=True).run() for each in stored]
+        trials += [_Layout(graph, each, way).run() for way in _WAYS[1:] for each in stored]
     return min(trials, key=_cost)
 
 
@@ -81,9 +94,8 @@ class _Stored:
 
 
 class _Layout:
-    def __init__(self, graph: Graph, inputs: dict[str, tuple[tuple[int, ...], View]], carries_all: bool) -> None:
-        """``carries_all``: every reshape that some order can say is carried along, not only the plainest."""
-        self.naive, self.carries_all = graph, carries_all
+    def __init__(self, graph: Graph, inputs: dict[str, tuple[tuple[int, ...], View]], way: _Way) -> None:
+        self.naive, self.way = graph, way
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.where: dict[str, _Stored] = {}
@@ -127,7 +139,7 @@ class _Layout:
     def _reshape(self, node: Node) -> None:
         old, new = self._shape(node.inputs[0]), self._shape(node.output)
         source = self._source(node.inputs[0]) if _long(old) == _long(new) else self.where[node.inputs[0]]
-        if self.carries_all or _long(old) == _long(new) or (len(new) == 2 and source.order.is_permutation):
+        if self.way.carries_all or _long(old) == _long(new) or (len(new) == 2 and source.order.is_permutation):
             order = source.order.reshaped(new)
             if order is not None:
                 self.where[node.output] = replace(source, order=order)
@@ -139,7 +151,7 @@ class _Layout:
     def _source(self, name: str) -> _Stored:
         """Where a value lies; unless all reshapes are carried, a flattening that nobody could absorb is written out."""
         stored = self.where[name]
-        if not self.carries_all and not stored.order.is_permutation:
+        if not self.way.carries_all and not stored.order.is_permutation:
             # An elementwise op may already have taken the name for what it computed before the flattening.
             flat, shape = f"{name}.flat" if name in self.values else name, self._shape(name)
             self._emit_reshape(self._moved(stored, MemoryOrder.identity(shape)), flat, shape)
@@ -168,7 +180,7 @@ class _Layout:
     def _in_any_order(self, node: Node) -> bool:
         """An elementwise op of one tensor works on what is stored, whatever that is the reshape of."""
         alone = node.row.transposed is any_order and len(node.inputs) == len(node.outputs) == 1
-        return alone and (self.carries_all or not self.where[node.inputs[0]].order.is_permutation)
+        return alone and (self.way.carries_all or not self.where[node.inputs[0]].order.is_permutation)
 
     def _on_stored(self, node: Node) -> None:
         source = self.where[node.inputs[0]]
@@ -205,7 +217,7 @@ class _Layout:
     def _orders(self, node: Node, inputs: list[MemoryOrder]) -> list[MemoryOrder]:
         """Orders in which an op may work, the preferred first: as its inputs lie, and as PyTorch has them."""
         orders = [order for order in inputs if order.is_permutation and all(order.axes)]
-        if self.carries_all:
+        if self.way.carries_all:
             orders += [MemoryOrder.permuted(order.shape, order.order_of_axes()) for order in inputs]
             if node.row.transposed is any_order:
                 for order in inputs:
@@ -214,16 +226,18 @@ class _Layout:
                         orders.append(order)
         return [*orders, MemoryOrder.identity(self._shape(self._runtime(node)[0]))]
 
-    def _price(self, stored: list[_Stored], order: MemoryOrder) -> tuple[int, int]:
-        """Elements to be moved and reshapes that an order of an op's inputs costs."""
-        moved = reshapes = 0
+    def _price(self, stored: list[_Stored], order: MemoryOrder) -> tuple[int, int, int]:
+        """Elements to be moved, transposes and reshapes that an order of an op's inputs costs, as far as they count."""
+        transposes = moved = reshapes = 0
         for each in stored:
             blocks = _blocks(each.order, order)
-            if blocks is not None and (each.name, blocks) not in self.turned:
-                moved += math.prod(blocks.sizes)
-            elif blocks is None and self.values[each.name].shape != order.of(each.order.shape).sizes:
-                reshapes += 1
-        return moved, reshapes
+            if blocks is None:
+                reshapes += self.values[each.name].shape != order.of(each.order.shape).sizes
+            elif not self.way.counts_elements:
+                transposes += 1
+            elif (each.name, blocks) not in self.turned:
+                transposes, moved = transposes + 1, moved + math.prod(blocks.sizes)
+        return moved, transposes, reshapes
 
     def _arranged(self, stored: _Stored, order: MemoryOrder) -> str:
         """The stored value whose axes are the parts of ``order``; made if there is none."""
@@ -245,7 +259,7 @@ class _Layout:
             turned = f"{stored.name}.turned{len(self.turned)}"
             self.turned[stored.name, blocks] = turned
             sizes, perm = self.values[stored.name].shape, _permutation(stored.order, order)
-            if stored.order.sizes == sizes and perm is not None:
+            if stored.order.sizes == sizes and perm is not None and len(perm) <= _MOST_AXES:
                 self._emit_transpose(stored.name, turned, perm)
             else:
                 source, moves = stored.name, steps(blocks, _MOST_AXES)
