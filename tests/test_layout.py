@@ -188,6 +188,19 @@ CASES = {
         (3, 6, 4),
         ["conv_2d", "reshape", "fully_connected"],
     ),
+    "squares of places as channels, by a permute of six axes": (
+        Traced(
+            lambda m, x: m.b(m.a(x).view(-1, 8, 3, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(-1, 32, 3, 2)),
+            **images(b=nn.Conv2d(32, 2, 1)),
+        ),
+        (3, 6, 4),
+        ["conv_2d", *["reshape", "transpose"] * 2, "reshape", "conv_2d"],
+    ),
+    "six axes at the end": (
+        Traced(lambda m, x: m.a(x).view(-1, 2, 4, 3, 2, 4).permute(0, 5, 3, 1, 4, 2), **images()),
+        (3, 6, 4),
+        ["conv_2d", "reshape"],
+    ),
     "flattened images that are added": (
         Traced(
             lambda m, x: m.c(m.a(x).flatten(1) + m.b(x).flatten(1)), **images(b=nn.Conv2d(3, 8, 1), c=nn.Linear(192, 5))

@@ -109,5 +109,6 @@ ROW = Row(
     c=kernel,
     selects=True,
     view=True,
+    most_axes=8,
     homogeneous=homogeneous,
 )
