@@ -18,26 +18,12 @@ from export.graph.interpret import interpret
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
-from qtorch.capture.capture import Capture
 from qtorch.capture.constant_expression import ConstantExpression
-from qtorch.capture.constant_folding import fold_constants
 from qtorch.errors import BadCheckpoint, BadConfiguration, NotFinite, UnsupportedLayer
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.post_training import round_adaptively
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def folding(monkeypatch: pytest.MonkeyPatch) -> None:
-    finished = Capture._finished
-
-    def folded(self: Capture, trace: Any) -> Any:
-        captured = finished(self, trace)
-        fold_constants(captured)
-        return captured
-
-    monkeypatch.setattr(Capture, "_finished", folded)
 
 
 class Network(nn.Module):

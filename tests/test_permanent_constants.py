@@ -21,11 +21,9 @@ from qtorch import Mode, QuantizationConfig
 from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.post_training import correct_biases, equalize, fold_batch_norms, round_adaptively
-from tests.test_computed_constants import codes, computed, folding
+from tests.test_computed_constants import codes, computed
 
-__all__ = ["folding"]
-
-pytestmark = pytest.mark.usefixtures("one_thread", "folding")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Chain(nn.Module):

@@ -3,9 +3,8 @@ of products, the row's float function, storages that tensors share, LiteRT's ker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from export.graph.passes.weight_only import dynamic_range
 from export.rows import sample_graph
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
-from qtorch.capture import writing_calls
 from qtorch.errors import BadInput
 from qtorch.ops import ROWS
 from qtorch.preparation.refusal_remedy import remedy
@@ -238,53 +236,6 @@ def test_output_channels_lie_along_the_axis_of_the_weight_that_a_norm_goes_into(
 @pytest.mark.parametrize("row", EVERY)
 def test_only_a_row_with_channels_takes_what_stands_in_front(row: Row) -> None:
     assert row.norm_axis is not None or not (row.takes_front or row.hybrid)
-
-
-# Views -------------------------------------------------------------------------------------------------------------
-
-#: What a call is tried with behind a tensor ``[2, 6, 4]`` or ``[2, 6]``.
-ARGUMENTS: tuple[tuple[Any, ...], ...] = (
-    (), (1,), (2, 1), (1, 2), (1, 1, 2), (2, 24), ((2, 24),), (1, (2, 3)), (0, 2, 1), ((0, 2, 1),),
-    (torch.ones(2, 6, 4),), ((2, 4), 1),
-)  # fmt: skip
-
-
-def shares_memory(call: Callable[..., Any]) -> bool:
-    """Whether some call's result is another tensor in its first argument's memory."""
-    for shape, arguments in product([(2, 6, 4), (2, 6)], ARGUMENTS):
-        x = torch.rand(shape)
-        try:
-            result = call(x, *arguments)
-        except Exception:
-            continue
-        parts = result if isinstance(result, tuple | list) else (result,)
-        memory = x.untyped_storage().data_ptr()
-        if any(isinstance(y, Tensor) and y is not x and y.untyped_storage().data_ptr() == memory for y in parts):
-            return True
-    return False
-
-
-def spelled(row: Row) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The operators and functions that a row stands for."""
-    for match in row.matches:
-        if match.kind == "aten":
-            yield str(match.target), getattr(torch.ops.aten, str(match.target))
-        elif match.kind == "function":
-            yield getattr(match.target, "__name__", ""), match.target  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("row", EVERY)
-@pytest.mark.filterwarnings("ignore")
-def test_a_row_is_a_view_where_its_calls_share_memory(row: Row) -> None:
-    for name, call in spelled(row):
-        assert shares_memory(call) == row.view, name
-    assert not row.view or list(spelled(row))
-
-
-@pytest.mark.parametrize("name", sorted(writing_calls._OTHER_VIEWS - {"detach", "contiguous"}))
-def test_the_views_that_no_row_stands_for_are_views(name: str) -> None:
-    assert shares_memory(getattr(torch.ops.aten, name)) or name in ("expand", "expand_as", "t")
-    assert name not in {name for row in ROWS.values() if row.view for name, _ in spelled(row)}
 
 
 # The batch's axis --------------------------------------------------------------------------------------------------

@@ -95,7 +95,10 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "reciprocal": (torch.reciprocal, lambda x: x.reciprocal()),
     **{
         name: (getattr(torch, name), lambda x, name=name: getattr(x, name)())
-        for name in ["exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "erf", "erfc", "floor", "ceil", "trunc"]
+        for name in (
+            "exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "erf", "erfc", "floor", "ceil",
+            "trunc",
+        )
     },
     # Of positive numbers, or of small ones.
     **{

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qtorch import prepare
 from qtorch.capture.call_form import arguments_of, call_form, signature_of
-from qtorch.capture.tracing import traced_calls
+from qtorch.capture.tracing import trace
 
 
 class Doubled(torch.autograd.Function):
@@ -30,11 +30,12 @@ class Meanwhile(nn.Module):
     def __init__(self, other: Callable[[], Tensor]) -> None:
         super().__init__()
         self.layer = nn.Linear(4, 2)
-        self.results: list[Tensor] = []
-        self._other = [other]
+        self.results = results = list[Tensor]()
+        # In a function, since what a layer's attributes were is put back after a capture.
+        self._run = lambda: results.append(other())
 
     def forward(self, x: Tensor) -> Tensor:
-        thread = threading.Thread(target=lambda: self.results.append(self._other[0]()))
+        thread = threading.Thread(target=self._run)
         thread.start()
         thread.join()
         return self.layer(x)
@@ -50,11 +51,12 @@ _LINEAR = nn.Linear(3, 3)
 )
 def test_what_another_thread_does_is_not_traced(other: Callable[[], Tensor]) -> None:
     net = Meanwhile(other)
-    form, _ = call_form(net, arguments_of(signature_of(net), torch.ones(2, 4)), set())
-    calls = traced_calls(net, form)
+    results = net.results
+    form, examples = call_form(net, arguments_of(signature_of(net), torch.ones(2, 4)), set())
+    calls = trace(net, form, examples)
     assert [node.op for node in calls.graph.graph.nodes] == ["placeholder", "call_module", "output"]
     assert not calls.own_gradients
-    assert [type(each) for each in net.results] == [Tensor]
+    assert [type(each) for each in results] == [Tensor]
 
 
 def test_networks_are_prepared_in_threads_at_once() -> None:

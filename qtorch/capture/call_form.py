@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from qtorch.errors import BadConfiguration, BadData
@@ -97,10 +97,6 @@ class _Tensor:
 
 
 _TENSOR = _Tensor()
-
-
-#: Tensors, and a tracer's stand-ins for them.
-_TENSORS = (Tensor, fx.Proxy)
 
 
 class _Form:
@@ -279,8 +275,8 @@ def tensors_in(values: Any) -> tuple[Tensor, ...]:
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether a value is a tensor, or a tracer's stand-in for one."""
-    return isinstance(value, _TENSORS)
+    """Whether a value is a tensor."""
+    return isinstance(value, Tensor)
 
 
 @dataclass(frozen=True)
@@ -307,7 +303,7 @@ def output_form(result: Any) -> tuple[OutputForm | None, Any]:
     ``None`` where it returns just that.
 
     Args:
-        result: with a tensor, or a tracer's stand-in for one, at each leaf; ``None`` may stand beside them.
+        result: with a tensor at each leaf; ``None`` may stand beside them.
     """
     leaves, spec = pytree.tree_flatten(result)
     outputs = tuple(leaf for leaf in leaves if leaf is not None)

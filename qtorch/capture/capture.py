@@ -16,6 +16,8 @@ from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_
 from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.decomposed_calls import decompose_calls
 from qtorch.capture.evaluation_comparison import require_captured
+from qtorch.capture.identities import drop_identities
+from qtorch.capture.merged_axes import merge_axes
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
@@ -111,7 +113,7 @@ class Capture:
             The graph; and in words what only the training form does and the graph does not, empty if nothing.
 
         Raises:
-            UnsupportedLayer: code that a tracer can't follow.
+            UnsupportedLayer: code that can't be captured.
             BadConfiguration: the network does not run on the examples.
         """
         with undisturbed_random_numbers(), evaluating(self.net):
@@ -155,6 +157,8 @@ class Capture:
         traced = trace.graph.eval()
         if decomposed:
             decompose_calls(traced)
+            drop_identities(traced)
+            merge_axes(traced)
         fold_constants(traced)
         record_shapes(traced, self.examples)
         drop_unread_indices(traced)
@@ -267,7 +271,7 @@ def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.M
 
 
 def _rooted(inside: nn.Module) -> nn.Module:
-    # A tracer looks into its root; a lone layer must be seen as a layer.
+    # A lone layer has to be one of a network.
     return nn.Sequential(inside) if is_leaf(inside) else inside
 
 

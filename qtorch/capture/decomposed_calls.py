@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer, operator_name
 from qtorch.capture.identities import reshape_instead_of_view
+from qtorch.ops import ROWS, of_rows
+from qtorch.row.row import Row
 
 __all__ = ["decompose_calls"]
 
@@ -69,10 +72,10 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
 def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
     """Whether another form stands in a call's place now."""
     name = operator_name(node)
-    if name in _OTHER_NAMES:
+    if name in _OTHER_NAMES and name not in _registered():
         name = _OTHER_NAMES[name]
         node.target = _overload(name, node.target)
-    if name not in DECOMPOSITIONS or not _is_of_floats(node.meta.get("val")):
+    if name not in DECOMPOSITIONS or name in _registered() or not _is_of_floats(node.meta.get("val")):
         return False
     writer = Writer(node, constants)
     arguments = _arguments(node, writer, DECOMPOSITIONS[name])
@@ -85,6 +88,13 @@ def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
             constants.discard(written)
             writer.graph.erase_node(written)
     return replaced
+
+
+@of_rows
+def _registered(rows: Mapping[str, Row]) -> frozenset[str]:
+    """The operators that rows of others stand for: these know better than a composition."""
+    others = [row for name, row in rows.items() if not ROWS.owners[name].startswith("qtorch.ops")]
+    return frozenset(str(match.target) for row in others for match in row.matches if match.kind == "aten")
 
 
 def _overload(name: str, target: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, fx
@@ -38,6 +39,8 @@ def emit(
     fake = next((each for each in pytree.tree_leaves(values) if isinstance(each, FakeTensor)), None)
     if fake is not None:
         given, named = fx.map_arg((args, dict(kwargs or {})), lambda each: each.meta["val"])
-        with fake.fake_mode:
+        shapes = fake.fake_mode.shape_env
+        # A size that happens to be another's is not to become it.
+        with fake.fake_mode, nullcontext() if shapes is None else shapes.suppress_guards():
             node.meta["val"] = target(*given, **named)
     return node

@@ -88,7 +88,7 @@ def export_network(
     Args:
         net: its layers get another ``forward`` meanwhile, and lose their backward hooks.
         form: how it is called.
-        examples: a tensor per input, the batch's axis first, of at least two samples.
+        examples: a tensor per input, the batch's axis first.
         kept: paths of the layers that are kept whole.
         opaque: of those of them whose code is not run; each gives a tensor like its first.
 
@@ -99,6 +99,8 @@ def export_network(
     from torch.export import Dim, export
 
     exported = Exported()
+    count = _batch(examples)
+    examples = [each[:1].repeat(count, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
     sizes = tuple({0: Dim.AUTO} if each.dim() else {} for each in examples)
     called = _Called(net, form, exported)
     with (
@@ -113,6 +115,12 @@ def export_network(
         except _Failed as failed:
             raise failed.error from None
     return exported
+
+
+def _batch(examples: Sequence[Tensor]) -> int:
+    """A number of samples that is no other size: where two sizes are the same, export takes one for the other."""
+    sizes = {size for each in examples for size in each.shape}
+    return next(each for each in (11, 13, 17, 19, 23, 29, 31) if each not in sizes or each == 31)
 
 
 @contextmanager

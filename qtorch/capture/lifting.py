@@ -202,6 +202,9 @@ def _norm_of(tensors: dict[str, Tensor], owner: nn.Module | None, eps: float, mo
             norm.register_parameter(role, tensor)
         else:
             norm.register_buffer(role, tensor)
+    for name, child in owner.named_children() if owner is not None else ():
+        # Such as an activation: it is called by the name that it has there.
+        norm.add_module(name, child)
     counter = getattr(owner, "num_batches_tracked", None)
     norm.register_buffer("num_batches_tracked", counter if isinstance(counter, Tensor) else None)
     return norm

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from qtorch.capture.call_form import CallForm, tensors_in
-from qtorch.errors import BadConfiguration
 
 __all__ = ["Reference", "copied", "probes", "same_values"]
 
@@ -45,8 +44,10 @@ class Reference:
 
     def _noting(self, name: str, number: int, hook: Any) -> Any:
         def noting(*arguments: Any, **named: Any) -> Any:
+            before = _own_tensors(arguments[0])
             result = hook(*arguments, **named)
-            if result is not None:
+            # One that computes a weight from others, as those of pruning do, gives nothing back.
+            if result is not None or _own_tensors(arguments[0]) != before:
                 self.acting.add((name, number))
             return result
 
@@ -87,45 +88,36 @@ class Reference:
         }
 
 
-def copied(net: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
-    """A copy of ``net`` in which some of its tensors are the same objects.
+def _own_tensors(module: nn.Module) -> dict[str, int]:
+    """Tensors of a module that are neither parameters nor buffers, by identity."""
+    return {name: id(value) for name, value in vars(module).items() if isinstance(value, Tensor)}
 
-    Raises:
-        BadConfiguration: it holds a tensor that it computes from its parameters, as pruning and weight norms do.
-    """
+
+def copied(net: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
+    """A copy of ``net`` in which some of its tensors are the same objects."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
     try:
         return _without_wrappers(copy.deepcopy(net, dict(memo)))
     except Exception:
-        for name, module in net.named_modules():
-            _prepare_for_copy(name, module, memo)
+        for module in net.modules():
+            _prepare_for_copy(module, memo)
         return _without_wrappers(copy.deepcopy(net, memo))
 
 
-def _prepare_for_copy(name: str, module: nn.Module, memo: dict[int, Any]) -> None:
+def _prepare_for_copy(module: nn.Module, memo: dict[int, Any]) -> None:
     """Say of a module's own attributes what stands for those that can't be copied: themselves, tensors detached."""
     for attribute, value in vars(module).items():
         if attribute in ("_parameters", "_buffers", "_modules"):
             continue
         for leaf in pytree.tree_leaves(value):
             if isinstance(leaf, Tensor) and not leaf.is_leaf:
-                _require_not_computed(name, module, attribute)
+                # What pruning and the like compute anew in every call.
                 memo[id(leaf)] = leaf.detach()
             elif not isinstance(leaf, Tensor | nn.Module):
                 try:
                     copy.deepcopy(leaf, dict(memo))
                 except Exception:
                     memo[id(leaf)] = leaf
-
-
-def _require_not_computed(name: str, module: nn.Module, attribute: str) -> None:
-    if any(f"{attribute}_{suffix}" in module._parameters for suffix in ("orig", "g", "v")):
-        raise BadConfiguration(
-            where=f"{name}.{attribute}".lstrip(".").join("''"),
-            expected="weights that are parameters",
-            got="a tensor computed from others, as torch.nn.utils.prune, weight_norm and spectral_norm leave it",
-            remedy="make it permanent first: prune.remove(layer, 'weight'), remove_weight_norm(layer)",
-        )
 
 
 def _without_wrappers(net: nn.Module) -> nn.Module:

@@ -148,7 +148,7 @@ def trace(
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
     try:
-        exported = export_network(net, form, _doubled(examples), kept, opaque)
+        exported = export_network(net, form, examples, kept, opaque)
         graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error

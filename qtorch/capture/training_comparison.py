@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, tensors_in
+from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.reference import copied, probes, same_values
 from qtorch.capture.tracing import is_leaf, trace
 from qtorch.capture.training_form import TrainingTrace
@@ -62,7 +63,7 @@ def trains_as_it_evaluates(net: nn.Module, form: CallForm, examples: Sequence[Te
     one, other = steps
     if len(one.outputs) != len(other.outputs) or one.generators != other.generators:
         return False
-    pairs = [*zip(one.outputs, other.outputs, strict=True)]
+    pairs: list[tuple[Tensor | None, Tensor | None]] = [*zip(one.outputs, other.outputs, strict=True)]
     pairs += [(one.tensors[name], other.tensors.get(name)) for name in one.tensors]
     return one.drawn == other.drawn and all(
         a is b is None or (a is not None and b is not None and same_values(a, b)) for a, b in pairs
@@ -94,7 +95,9 @@ def training_difference(
     # As calls alone: what a kind of graph says of itself comes later.
     graph = fx.Graph()
     graph.output(graph.graph_copy(captured.graph, {}))
-    mine = _alone(copied(fx.GraphModule(captured, graph), ())).train()
+    calls = fx.GraphModule(captured, graph)
+    _hold_what_is_computed_with(calls)
+    mine = _alone(copied(calls, ())).train()
     theirs = _alone(copied(net, ())).train()
     grads = [(parameter, parameter.grad) for parameter in net.parameters()]
     for parameter, _ in grads:
@@ -106,6 +109,24 @@ def training_difference(
     finally:
         for parameter, grad in grads:
             parameter.grad = grad
+
+
+def _hold_what_is_computed_with(calls: fx.GraphModule) -> None:
+    """Let a graph have the tensors that its constant expressions read, which none of its nodes names."""
+    for place, expression in [each for each in calls.named_modules() if isinstance(each[1], ConstantExpression)]:
+        for held in expression.held():
+            owner: nn.Module = calls
+            *above, name = held.path.split(".")
+            for each in above:
+                if not hasattr(owner, each):
+                    owner.add_module(each, nn.Module())
+                owner = getattr(owner, each)
+            if not hasattr(owner, name):
+                setattr(owner, name, held.tensor)
+        # One of its own, because the other stays what it is.
+        alone = ConstantExpression(expression.steps)
+        alone.hold(calls)
+        calls.set_submodule(place, alone)
 
 
 def _first_difference(

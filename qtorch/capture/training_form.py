@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.nodes import keeps_gradients, source_line
+from qtorch.capture.nodes import keeps_gradients, operator_name, source_line
 
 __all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
 
@@ -105,7 +105,7 @@ def keep_training_form(
         if part is None:
             return _described(by), True
         name = _free_name(evaluated, "in_training")
-        evaluated.add_submodule(name, InTraining(part))
+        evaluated.add_submodule(name, _dropout_of(part) or InTraining(part))
         with evaluated.graph.inserting_before(readers[0][0]):
             inserted = evaluated.graph.call_module(name, (source, *outside))
         inserted.meta, inserted.stack_trace = dict(source.meta), by.stack_trace
@@ -115,6 +115,17 @@ def keep_training_form(
         evaluated.graph.lint()
         evaluated.recompile()
     return "", bool(alignment.extra)
+
+
+#: Layers that are one operator, with a share that is dropped.
+_DROPOUTS = {"dropout": nn.Dropout, "feature_dropout": nn.Dropout2d, "alpha_dropout": nn.AlphaDropout}
+
+
+def _dropout_of(part: fx.GraphModule) -> nn.Module | None:
+    """The layer of torch that a part is, if it is dropout by function and nothing else."""
+    calls = [node for node in part.graph.nodes if node.op not in ("placeholder", "output")]
+    kind = _DROPOUTS.get(operator_name(calls[0])) if len(calls) == 1 else None
+    return None if kind is None or not isinstance(calls[0].args[1], float) else kind(calls[0].args[1])
 
 
 def _stays(node: fx.Node) -> bool:
@@ -242,7 +253,7 @@ def _part(
         if node in inside:
             copied[node] = graph.node_copy(node, copied.__getitem__)
             if node.op == "get_attr" and not _has(root, str(node.target)):
-                # A constant that the tracer put there.
+                # A constant that its code made.
                 setattr(root, str(node.target), _attribute(trained, node))
     graph.output(copied[by])
     return fx.GraphModule(root, graph), [back[n] for n in others]

@@ -163,10 +163,10 @@ class _Rewriting:
         overload = _plain(node.target)
         if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")
-        arguments = node.target._schema.arguments  # type: ignore[union-attr]
-        named = {each.name: each.default_value for each in arguments if each.kwarg_only}
-        missing = [each.default_value for each in arguments[len(node.args) :] if not each.kwarg_only]
-        return emit(self.graph, overload, (*node.args, *missing), {**named, **node.kwargs}, like=node)
+        given = dict(zip((each.name for each in _arguments(node.target)), node.args, strict=False)) | node.kwargs
+        arguments = {each.name: given.get(each.name, each.default_value) for each in _arguments(overload)}
+        named = {each.name: arguments.pop(each.name) for each in _arguments(overload) if each.kwarg_only}
+        return emit(self.graph, overload, tuple(arguments.values()), named, like=node)
 
     def _put_back(self, view: fx.Node, parent: fx.Node, value: fx.Node, writer: fx.Node) -> fx.Node:
         """The value of ``parent`` in which what ``view`` shows of it is ``value``."""
@@ -199,10 +199,10 @@ class _Rewriting:
 
 
 def _plain(target: Any) -> Any:
-    """The operator that gives as a value what another writes in place, with the same arguments; ``None`` without."""
+    """The operator that gives as a value what another writes, in place or into ``out``; ``None`` without."""
     name, wanted = target._schema.name.partition("::")[2], _typed(target)
     if not name.endswith("_"):
-        return None
+        wanted = [each for each in wanted if each[0] != "out"]
     for plain in (name.removesuffix("_"), f"{name}functional"):
         packet = getattr(aten, plain, None)
         for overload in [] if packet is None else packet.overloads():
@@ -211,8 +211,12 @@ def _plain(target: Any) -> Any:
     return None
 
 
+def _arguments(target: Any) -> list[Any]:
+    return list(target._schema.arguments)
+
+
 def _typed(target: Any) -> list[tuple[str, str]]:
-    return [(each.name, str(each.type)) for each in target._schema.arguments]
+    return [(each.name, str(each.type)) for each in _arguments(target)]
 
 
 def _part(view: fx.Node) -> tuple[int, int, int, bool]:

@@ -99,5 +99,4 @@ ROW = Row(
     c=kernel,
     selects=True,
     transposed=transposed,
-    view=True,
 )

@@ -129,5 +129,4 @@ ROW = Row(
     c=kernel,
     selects=True,
     transposed=transposed,
-    view=True,
 )

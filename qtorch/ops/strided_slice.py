@@ -144,7 +144,6 @@ ROW = Row(
     selects=True,
     transposed=transposed,
     kept=lambda attrs: {**attrs, "shrink_axis_mask": 0},
-    view=True,
     remedies={
         "unbind": unbound,
     },

@@ -102,7 +102,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
-    view=True,
     most_axes=8,
     homogeneous=homogeneous,
     remedies={

@@ -58,7 +58,7 @@ _NO_SOURCE = ': File "'
 
 def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, remedy: str) -> UnsupportedLayer:
     """The error for a call that can't be exported, with its name and its line of source."""
-    name = str(node.target) if node.op == "call_module" else node.name
+    name = str(node.target) if node.op == "call_module" else node.meta.get("layer") or node.name
     line = source_line(node)
     if _NO_SOURCE in line:
         line = ""

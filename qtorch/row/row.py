@@ -317,7 +317,6 @@ class Row:
         takes_front: a factor and an offset for each channel of the input can go into its weight
             ``[O, I / groups, ...]`` and its bias: a normalization in front, or what equalization takes out of the layer
             before.
-        view: in PyTorch its result may share memory with its input, so that writing into one changes the other.
         hybrid: its weights are int8 in a file of dynamic range: LiteRT's kernel takes float activations with them, and
             quantizes these as they come.
         gives_way: another row, which may be registered, can stand for calls that this one stands for, and is asked
@@ -355,7 +354,6 @@ class Row:
     macs: Callable[[Mapping[str, Shape]], int] | None = None
     homogeneous: Callable[[Attrs, int, Shape, Shape], int | None] = homogeneous_nowhere
     takes_front: bool = False
-    view: bool = False
     hybrid: bool = False
     gives_way: bool = False
     remedies: Mapping[str, Remedy] = field(default_factory=dict)

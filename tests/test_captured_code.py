@@ -1,0 +1,243 @@
+"""Code as libraries write it: sizes that are numbers, norms by function, weights that are computed; the module judges."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune, weight_norm
+from torch.utils import _pytree as pytree
+
+import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
+from qtorch.capture.merged_axes import swaps
+from qtorch.errors import UnsupportedLayer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class NormAct(nn.BatchNorm2d):
+    """A batch norm that calls itself as a function, with an activation of its own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.SiLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._assert(x.ndim == 4, "images")
+        assert self.num_batches_tracked is not None
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        x = F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+        y: Tensor = self.act(x)
+        return y
+
+
+class Library(nn.Module):
+    """Shapes asked for, norms by function, a shuffle, a gate, and a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.bn = nn.Conv2d(3, 8, 3, padding=1, bias=False), NormAct(8)
+        self.gate, self.token = nn.Conv2d(8, 8, 1), nn.Parameter(torch.randn(1, 1, 8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, scale: float = 0.5, *rest: Any, flag: bool = True, **others: Any) -> dict[str, Any]:
+        if x.shape[2] % 2:
+            x = F.pad(x, (0, 0, 0, 1))
+        y = self.bn(self.conv(x))
+        b, c, h, w = y.shape
+        y = y.view(b, 2, c // 2, h, w).transpose(1, 2).contiguous().view(b, c, h, w)
+        y = y * F.hardsigmoid(self.gate(F.adaptive_avg_pool2d(y, 1)))
+        tokens = torch.cat([self.token.expand(b, -1, -1), y.flatten(2).transpose(1, 2)], 1)
+        out = self.head(tokens[:, 0] + tokens[:, 1:].mean(1)) * scale
+        return {"out": [out, *(F.relu(out) for _ in range(len(rest) + 1))]} if flag else {}
+
+
+class Standardized(nn.Conv2d):
+    """Weights of mean 0 and deviation 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight
+        w = (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)
+        return F.conv2d(x, w, self.bias, self.stride, self.padding)
+
+
+class Computed(nn.Module):
+    """Weights that are computed, in every way that there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.a = parametrizations.weight_norm(nn.Conv2d(3, 8, 3))
+        self.b = weight_norm(nn.Conv2d(8, 8, 1))
+        self.c, self.norm = Standardized(8, 8, 3), nn.GroupNorm(2, 8)
+        self.d = parametrizations.weight_norm(nn.Linear(8, 4))
+        self.e = prune.l1_unstructured(nn.Linear(4, 4), "weight", amount=0.5)
+        self.fusion, self.gamma = nn.Parameter(torch.rand(2)), nn.Parameter(torch.rand(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.elu(self.b(F.gelu(self.a(x))))
+        share = F.relu(self.fusion)
+        share = share / (share.sum() + 1e-4)
+        y = share[0] * y[:, :, 1:-1, 1:-1] + share[1] * self.norm(self.c(y))
+        z: Tensor = self.e(self.d((y * self.gamma.reshape(1, -1, 1, 1)).amax((2, 3))))
+        return z
+
+
+class Patches(nn.Module):
+    """Patches of an image by six axes, and a size that is the batch's by chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv, self.layer = nn.Conv2d(3, 4, 1), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        b, c, h, w = y.shape
+        y = y.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1).reshape(b, h * w // 4, 4 * c)
+        z: Tensor = self.layer(y)
+        return z.permute(0, 2, 1).reshape(x.shape[0], 4, -1)
+
+
+class Seeing(nn.Module):
+    """Blocks without gradients, and another precision that is switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer, self.frozen = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = self.frozen(x) * 2
+        with torch.autocast("cpu", enabled=False):
+            z: Tensor = self.layer(y) + y
+        return z
+
+
+def leaves(outputs: Any) -> list[Tensor]:
+    return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "library": (Library, (3, 7, 8)),
+    "computed": (Computed, (3, 8, 8)),
+    "patches": (Patches, (3, 8, 8)),
+    # A batch of two beside an axis of two.
+    "patches of two": (Patches, (3, 2, 2)),
+    "seeing": (Seeing, (8,)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_module_judges_and_the_file_is_exact(name: str) -> None:
+    """In float with gradients; then, trained for some steps, in TFLite Micro."""
+    make, shape = CASES[name]
+    inputs = torch.randn(16, *shape, generator=torch.Generator().manual_seed(0))
+    net, net_alone = make().train(), make().train()
+    qat = qtorch.prepare(net, inputs[:2])
+    assert {n for n, _ in qat.named_parameters()} == {n for n, _ in net.named_parameters()}
+    for training in (False, True):
+        ours, theirs = leaves(qat.train(training)(inputs)), leaves(net_alone.train(training)(inputs))
+        assert all(torch.allclose(*pair, atol=1e-4, rtol=1e-4) for pair in zip(ours, theirs, strict=True))
+        for outputs in (ours, theirs):
+            sum((each**2).sum() for each in outputs).backward()  # type: ignore[union-attr]
+    wanted = {name: each.grad for name, each in net_alone.named_parameters()}
+    for parameter, each in net.named_parameters():
+        expected = wanted[parameter]
+        assert (each.grad is None) == (expected is None)
+        if expected is not None:
+            assert torch.allclose(each.grad, expected, atol=1e-3 * float(expected.abs().max()) + 1e-7)  # type: ignore[arg-type]
+    qtorch.calibrate(qat, [inputs])
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    optimizer = torch.optim.SGD(qat.parameters(), 1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        sum((each**2).mean() for each in leaves(qat.train()(inputs))).backward()  # type: ignore[union-attr]
+        optimizer.step()
+    qtorch.freeze_batch_norm(qat)
+    graph = integer_graph(qat)
+    report = parity(graph, write_tflite(graph), corner_codes(graph, random=4), qat.eval())
+    assert report.engines["tflm"].exact_share == report.engines["qat_network"].exact_share == 1.0
+
+
+def test_a_spectral_norm_is_what_it_is_in_evaluation_and_its_training_is_told() -> None:
+    torch.manual_seed(0)
+    net, x = (
+        nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, 2)),
+        torch.rand(8, 4),
+    )
+    with pytest.warns(UserWarning, match=r"'0\.parametrizations\.weight\.0\._[uv]', which is written"):
+        qat = qtorch.prepare(net, x[:1])
+    assert torch.allclose(qat.eval()(x), net.eval()(x), atol=1e-6)
+    assert {name for name, _ in qat.named_parameters()} == {name for name, _ in net.named_parameters()}
+
+
+def test_a_norm_by_function_is_folded_whoever_reads_sizes() -> None:
+    qat = qtorch.prepare(Library().train(), torch.zeros(1, 3, 8, 8))
+    ops = [module.row.name for module in qat.modules() if isinstance(module, qtorch.QuantizedOp)]
+    assert "depthwise_conv_2d" not in ops
+    assert ops.count("conv_2d") == 2
+
+
+def test_permutations_of_many_axes_are_swaps_of_neighbours() -> None:
+    for axes in range(1, 6):
+        for order in itertools.permutations(range(1, axes + 1)):
+            now: tuple[int, ...] = tuple(range(1, axes + 1))
+            for before, first, second, after in swaps(list(order)):
+                assert before + first + second + after == now
+                now = before + second + first + after
+            assert now == order
+    # Channels to the end, then rows of a patch beside its columns.
+    assert len(swaps([2, 4, 3, 5, 1])) == 2
+
+
+@dataclasses.dataclass
+class Found:
+    boxes: Tensor
+    scores: Tensor
+
+
+def test_values_that_nest_come_out_as_they_do_of_the_network() -> None:
+    pytree.register_dataclass(Found)
+
+    class Detector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: dict[str, Tensor]) -> Found:
+            y = self.layer(x["a"]) + x["b"]
+            return Found(y * 2, y.sigmoid())
+
+    net, x = Detector(), {"a": torch.rand(3, 4), "b": torch.rand(3, 4)}
+    result = qtorch.prepare(net, ({"a": x["a"][:1], "b": x["b"][:1]},))(x)
+    assert isinstance(result, Found)
+    assert torch.allclose(result.boxes, net(x).boxes, atol=1e-6)
+
+
+def test_what_can_not_be_captured_names_layer_and_line() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory = nn.LSTM(4, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.memory(x)[0]
+            return y
+
+    with pytest.raises(UnsupportedLayer, match=r"layer 'memory' \(test_captured_code\.py:\d+: .*self\.memory\(x\)"):
+        qtorch.prepare(Recurrent(), torch.zeros(1, 3, 4))
