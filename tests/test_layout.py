@@ -234,6 +234,15 @@ def test_the_pass_changes_nothing_but_the_order(case: str, input_layout: str) ->
         np.testing.assert_array_equal(expected[a], moved.view(b).restore(got[b]))
 
 
+def test_a_network_without_transposes_keeps_the_graph_that_it_always_had() -> None:
+    """Bytes of an exported model are promised: a reshape is carried no further where that only saves another."""
+    gate = Traced(
+        lambda m, x: m.a(x) * torch.sigmoid(m.b(m.a(x).mean((2, 3))).view(-1, 8, 1, 1)), **images(b=nn.Linear(8, 8))
+    )
+    ops = [node.op for node in integer_graph(prepared(gate, 3, 6, 4)).nodes]
+    assert ops == ["conv_2d", "conv_2d", "mean", "fully_connected", "reshape", "logistic", "reshape", "mul"]
+
+
 def test_images_are_stored_with_their_channels_last_unless_asked() -> None:
     qat = prepared(conv(3, 4), 3, 5, 6)
     last, first = integer_graph(qat), integer_graph(qat, "nchw")
