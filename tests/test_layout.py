@@ -11,12 +11,15 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
+from export.engines.tflm import TFLM
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
+from export.graph.ir import Graph, Node, Value, check
 from export.graph.lower import lower
 from export.graph.passes.layout import layout
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
+from qtorch.numbers.qparams import QParams
 
 
 class Traced(nn.Module):
@@ -241,6 +244,25 @@ def test_a_network_without_transposes_keeps_the_graph_that_it_always_had() -> No
     )
     ops = [node.op for node in integer_graph(prepared(gate, 3, 6, 4)).nodes]
     assert ops == ["conv_2d", "conv_2d", "mean", "fully_connected", "reshape", "logistic", "reshape", "mul"]
+
+
+@pytest.mark.tflm
+def test_six_axes_are_permuted_five_at_a_time() -> None:
+    grid, shape = QParams((0.5,), (-3,)), (1, 2, 3, 2, 3, 2)
+    values = {"x": Value(shape, grid), "turned": Value(shape[:1] + shape[:0:-1], grid), "y": Value((1, 72), grid)}
+    nodes = (
+        Node("transpose", {"perm": (0, 5, 4, 3, 2, 1)}, ("x",), ("turned",)),
+        Node("reshape", {"shape": (1, 72)}, ("turned",), ("y",)),
+    )
+    naive = check(Graph(values, nodes, ("x",), ("y",)))
+    moved, codes = layout(naive), corner_codes(naive, 20)
+    transposes = [node for node in moved.nodes if node.op == "transpose"]
+    assert len(transposes) == 2
+    assert all(len(node.attrs["perm"]) <= 5 for node in transposes)
+    expected = interpret(naive, codes)["y"]
+    np.testing.assert_array_equal(expected, codes[0].transpose(0, 5, 4, 3, 2, 1).reshape(-1, 72))
+    for got in (interpret(moved, codes)[moved.outputs[0]], TFLM.run(write_tflite(moved), codes)[0]):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_images_are_stored_with_their_channels_last_unless_asked() -> None:
