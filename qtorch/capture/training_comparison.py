@@ -121,8 +121,10 @@ def _hold_what_is_computed_with(calls: fx.GraphModule) -> None:
                 if not hasattr(owner, each):
                     owner.add_module(each, nn.Module())
                 owner = getattr(owner, each)
-            if not hasattr(owner, name):
-                setattr(owner, name, held.tensor)
+            if isinstance(held.tensor, nn.Parameter):
+                owner.register_parameter(name, held.tensor)
+            elif name not in owner._buffers:
+                owner.register_buffer(name, held.tensor)
         # One of its own, because the other stays what it is.
         alone = ConstantExpression(expression.steps)
         alone.hold(calls)
