@@ -47,7 +47,8 @@ class Library(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.conv, self.bn = nn.Conv2d(3, 8, 3, padding=1, bias=False), NormAct(8)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect", bias=False)
+        self.bn = NormAct(8)
         self.gate, self.token = nn.Conv2d(8, 8, 1), nn.Parameter(torch.randn(1, 1, 8))
         self.head = nn.Linear(8, 3)
 

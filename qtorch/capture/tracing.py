@@ -30,6 +30,9 @@ def is_leaf(net: nn.Module) -> bool:
     """Whether a capture keeps a layer whole rather than looking into it: one that a row stands for, norms, dropout."""
     if "forward" in vars(net) or not _has_own_tensors(net):
         return False
+    if getattr(net, "padding_mode", "zeros") != "zeros":
+        # A call that pads, and the convolution.
+        return False
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
     norm = isinstance(net, nn.modules.batchnorm._BatchNorm) and type(net).forward.__module__.startswith("torch.nn")
     return norm or isinstance(net, Normalization) or type(net) in _layers_of_rows() or type(net) in DROPOUTS
