@@ -1,4 +1,4 @@
-"""Code as libraries write it: sizes that are numbers, norms by function, weights that are computed; the module judges."""
+"""Code as libraries write it: sizes that are numbers, norms by function, computed weights; the module judges."""
 
 from __future__ import annotations
 
@@ -128,6 +128,20 @@ class Seeing(nn.Module):
         return z
 
 
+class Skips(nn.Module):
+    """Branches that are stacked before the batch's axis and added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = [layer(x) for layer in self.layers]
+        y: Tensor = torch.stack(found, dim=0).sum(dim=0) + torch.stack(found, -1).mean(-1)
+        return y
+
+
 def leaves(outputs: Any) -> list[Tensor]:
     return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
 
@@ -139,6 +153,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     # A batch of two beside an axis of two.
     "patches of two": (Patches, (3, 2, 2)),
     "seeing": (Seeing, (8,)),
+    "skips": (Skips, (8,)),
 }
 
 

@@ -21,6 +21,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer, operator_name
 from qtorch.capture.identities import reshape_instead_of_view
+from qtorch.capture.summed_stacks import add_up_stacks
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.row import Row
 
@@ -46,6 +47,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
             data. New nodes have one as well, and the source line and the layer of the call that they stand for.
     """
     reshape_instead_of_view(traced)
+    add_up_stacks(traced)
     drop_broadcasts(traced)
     constants: set[fx.Node] = set()
     node = next(iter(traced.graph.nodes))

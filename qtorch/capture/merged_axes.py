@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import fx
@@ -36,7 +37,8 @@ def merge_axes(traced: fx.GraphModule) -> None:
 def _rewrite(node: fx.Node) -> None:
     source = tensor_of(node.args[0])
     assert source is not None
-    order = [axis % source.dim() for axis in node.args[1]]  # type: ignore[union-attr, operator]
+    given: Any = node.args[1]
+    order: list[int] = [axis % source.dim() for axis in given]
     sizes = list(source.shape)
     if len(order) <= _MOST or order[0] != 0 or not all(isinstance(size, int) for size in sizes[1:]):
         return
@@ -85,21 +87,16 @@ def _take_in(node: fx.Node) -> None:
     """Let a reshape read what the one before it does, and one that changes nothing be left out."""
     if operator_name(node) != "reshape":
         return
-    source = node.args[0]
-    while operator_name(source) == "reshape" and len(source.users) == 1:  # type: ignore[arg-type, union-attr]
-        source = source.args[0]  # type: ignore[union-attr]
+    source: Any = node.args[0]
+    while operator_name(source) == "reshape" and len(source.users) == 1:
+        source = source.args[0]
     before, after = tensor_of(source), tensor_of(node)
-    shape = node.args[1]
-    known = before is not None and after is not None
-    if (
-        known
-        and all(isinstance(size, int) for size in after.shape[1:])
-        and same_shape(before.shape[:1], after.shape[:1])
-    ):
-        # The batch's size is the one that is not a number.
-        shape = [-1, *after.shape[1:]]
+    assert before is not None
+    assert after is not None
     if source is not node.args[0]:
-        node.args = (source, shape)
-    if known and same_shape(before.shape, after.shape):
-        node.replace_all_uses_with(source)  # type: ignore[arg-type]
+        # The batch's size is the one that is not a number.
+        numbers = all(isinstance(size, int) for size in after.shape[1:])
+        node.args = (source, [-1, *after.shape[1:]] if numbers else node.args[1])
+    if same_shape(before.shape, after.shape):
+        node.replace_all_uses_with(source)
         node.graph.erase_node(node)

@@ -84,9 +84,9 @@ def is_tensor(node: Any) -> bool:
     return isinstance(node, fx.Node) and _SHAPE in node.meta
 
 
-def operator_name(node: fx.Node) -> str:
-    """Name of the operator of PyTorch that a node calls, without overload; empty where it calls something else."""
-    target = node.target
+def operator_name(node: Any) -> str:
+    """Name of the operator of PyTorch that a node calls, without overload; empty for what is no such call."""
+    target = getattr(node, "target", None)
     return target._schema.name.partition("::")[2] if isinstance(target, torch._ops.OpOverload) else ""
 
 

@@ -111,17 +111,24 @@ def training_difference(
             parameter.grad = grad
 
 
-def _hold_what_is_computed_with(calls: nn.Module) -> None:
-    """Let a graph have the parameters that its constant expressions read, which none of its nodes names."""
-    for expression in [each for each in calls.modules() if isinstance(each, ConstantExpression)]:
+def _hold_what_is_computed_with(calls: fx.GraphModule) -> None:
+    """Let a graph have the tensors that its constant expressions read, which none of its nodes names."""
+    for place, expression in [each for each in calls.named_modules() if isinstance(each[1], ConstantExpression)]:
         for held in expression.held():
-            owner, path = calls, held.path.split(".")
-            for name in path[:-1]:
-                if not hasattr(owner, name):
-                    owner.add_module(name, nn.Module())
-                owner = getattr(owner, name)
+            owner: nn.Module = calls
+            *above, name = held.path.split(".")
+            for each in above:
+                if not hasattr(owner, each):
+                    owner.add_module(each, nn.Module())
+                owner = getattr(owner, each)
             if isinstance(held.tensor, nn.Parameter):
-                owner.register_parameter(path[-1], held.tensor)
+                owner.register_parameter(name, held.tensor)
+            elif name not in owner._buffers:
+                owner.register_buffer(name, held.tensor)
+        # One of its own, because the other stays what it is.
+        alone = ConstantExpression(expression.steps)
+        alone.hold(calls)
+        calls.set_submodule(place, alone)
 
 
 def _first_difference(
