@@ -19,6 +19,7 @@ import qtorch
 from export.graph.ir import Graph, Node, Value, check
 from export.graph.lower import lower
 from export.graph.passes.float_interface import float_interface
+from export.graph.passes.frozen import frozen
 from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
@@ -165,6 +166,9 @@ PASSES: dict[str, PassCase] = {
     ),
     "padding: a PAD that SAME absorbs": PassCase(padding, padded_convolution(3, 1, 1, 1, 3)),
     "padding: a PAD that SAME can't say": PassCase(padding, padded_convolution(3, 2, 1, 0, 4)),
+    "frozen: a chain of functions": PassCase(
+        frozen, _laid_out(lambda: Traced(lambda m, x: (x.square() - 0.25) + F.relu(x)), 4)
+    ),
     "float_interface": PassCase(float_interface, _laid_out(lambda: nn.Conv2d(2, 1, 1), 2, 2, 2)),
     "half_weights": PassCase(half_weights, _in_float(_convolution, 2, 1, 2)),
     "dynamic_range": PassCase(dynamic_range, _in_float(_convolution, 2, 1, 2)),
