@@ -84,6 +84,10 @@ def _joint() -> nn.Module:
     return Traced(_joined, a=nn.Conv2d(2, 2, 1))
 
 
+def _shuffle() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 4, 1), nn.ChannelShuffle(2), nn.Conv2d(4, 4, 1, groups=4))
+
+
 def _pooled() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 1, 3, stride=2, padding=1), nn.MaxPool2d(3, 2, padding=1))
 
@@ -151,6 +155,7 @@ PASSES: dict[str, PassCase] = {
     "layout: a convolution and a flatten": PassCase(layout, _lowered(_convolution, 2, 1, 2)),
     "layout: channels first at the input": PassCase(lambda g: layout(g, "nchw"), _lowered(_convolution, 2, 1, 2)),
     "layout: channels that are joined": PassCase(layout, _lowered(_joint, 2, 2, 2)),
+    "layout: a channel shuffle": PassCase(layout, _lowered(_shuffle, 2, 2, 2)),
     "layout: an input that is an output": PassCase(layout, given_back),
     "layout: nothing to do": PassCase(layout, _lowered(lambda: nn.Linear(3, 2), 3)),
     "padding: a PAD, and the least code for a maximum": PassCase(padding, _laid_out(_pooled, 1, 8, 8)),

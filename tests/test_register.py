@@ -114,7 +114,7 @@ def test_tables_are_made_anew_when_the_rows_are_others_and_only_then(absolute: R
 
     assert (table(), table()) == (len(ROWS), len(ROWS))
     assert len(made) == 1
-    ROWS["abs"] = replace(absolute, view=True)
+    ROWS["abs"] = replace(absolute, most_axes=4)
     table()
     assert len(made) == 2
 

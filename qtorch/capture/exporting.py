@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, keeping_functions
+from qtorch.capture.reference import copied
 
 __all__ = ["Exported", "export_network"]
 
@@ -90,7 +91,7 @@ def export_network(
         form: how it is called.
         examples: a tensor per input, the batch's axis first.
         kept: paths of the layers that are kept whole.
-        opaque: of those of them whose code is not run; each gives a tensor like its first.
+        opaque: of those of them whose code is not run on tensors without values.
 
     Raises:
         Exception: whatever its code, or the export of it, raises.
@@ -108,7 +109,7 @@ def export_network(
         torch.enable_grad(),
         _silent(),
         _functions_with_gradients(exported),
-        _watched(net, exported, kept, opaque),
+        _watched(net, exported, kept, _shapes(net, form, examples, opaque)),
     ):
         try:
             exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
@@ -137,15 +138,39 @@ def _silent() -> Iterator[None]:
         log.setLevel(level)
 
 
+def _shapes(
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], opaque: Collection[str]
+) -> dict[str, list[tuple[int, ...]]]:
+    """What each call of some layers gives, without the batch's axis, by the layer's path."""
+    found: dict[str, list[tuple[int, ...]]] = {path: [] for path in opaque}
+    hooks = [
+        net.get_submodule(path).register_forward_hook(
+            lambda layer, given, result, path=path: found[path].append(tuple(result.shape[1:]))
+        )
+        for path in opaque
+    ]
+    try:
+        if opaque:
+            call = form.arguments([each.clone() for each in examples])
+            with torch.no_grad(), torch.random.fork_rng(()):
+                copied(net, ())(*call.args, **call.kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 @contextmanager
-def _watched(net: nn.Module, exported: Exported, kept: Collection[str], opaque: Collection[str]) -> Iterator[None]:
+def _watched(
+    net: nn.Module, exported: Exported, kept: Collection[str], opaque: dict[str, list[tuple[int, ...]]]
+) -> Iterator[None]:
     """A block in which calls of layers are kept, or looked at, and nothing waits for gradients."""
     modules = [(path, module, vars(module).get("forward")) for path, module in net.named_modules()]
     for path, module, own in modules:
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
         if path in kept:
-            exported.kept.keep_layer(module, path, path in opaque)
+            exported.kept.keep_layer(module, path, iter(opaque[path]) if path in opaque else None)
         elif path and own is None:
             _note_identity(module, path, exported)
     try:

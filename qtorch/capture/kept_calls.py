@@ -7,7 +7,7 @@ names by number. What was computed inside is then read by nobody.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,15 +89,16 @@ class KeptCalls:
         self.calls.append(KeptCall(op, target, not shape.is_leaf(), places, spec))
         return pytree.tree_unflatten(_kept(tensors, results, len(self.calls) - 1), shape)
 
-    def keep_layer(self, layer: nn.Module, path: str, opaque: bool) -> None:
+    def keep_layer(self, layer: nn.Module, path: str, shapes: Iterator[tuple[int, ...]] | None = None) -> None:
         """Let calls of a layer be kept; its hooks run around them as always.
 
         Args:
             layer: whose ``forward`` is replaced.
             path: of it in the network.
-            opaque: whether its code is not run; it gives a tensor like its first.
+            shapes: of what its calls give, one after the other, without the batch's axis; its code is not run then.
         """
-        forward = (lambda x, *_, **__: x) if opaque else layer.forward
+        opaque = shapes is not None
+        forward = layer.forward if shapes is None else lambda x, *_, **__: x.new_empty((x.shape[0], *next(shapes)))
 
         def kept(*args: Any, **kwargs: Any) -> Any:
             if getattr(layer, "inplace", False) is not True:

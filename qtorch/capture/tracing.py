@@ -40,6 +40,11 @@ def _has_own_tensors(net: nn.Module) -> bool:
     return not any(isinstance(each, Tensor) for each in vars(net).values())
 
 
+def _is_others(layer: nn.Module) -> bool:
+    """Whether a layer that a row stands for is of a class that is not torch's: its code may be whatever it likes."""
+    return not isinstance(layer, Normalization) and not type(layer).__module__.startswith("torch.nn")
+
+
 def is_row_of_layers(net: nn.Module) -> bool:
     """Whether a network is nothing but layers that are kept whole, one behind the other, without hooks."""
     if _hooks(net):
@@ -148,7 +153,9 @@ def trace(
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
     try:
-        exported = export_network(net, form, examples, kept, opaque)
+        exported = export_network(
+            net, form, examples, kept, {*opaque, *(path for path in kept if _is_others(layers[path]))}
+        )
         graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error

@@ -153,13 +153,13 @@ class _Rewriting:
             if copied is not None and into is not None and copied.shape == into.shape:
                 return node.args[1]
             return emit(self.graph, aten.expand_as.default, (node.args[1], before), like=node)
-        if name in ("zero_", "fill_"):
-            # Of the written tensor, so that it has the batch's size whatever that is.
-            nothing = emit(self.graph, aten.mul.Scalar, (before, 0.0), like=node)
-            if name == "zero_":
-                return nothing
-            add = aten.add.Tensor if isinstance(node.args[1], fx.Node) else aten.add.Scalar
-            return emit(self.graph, add, (nothing, node.args[1]), like=node)
+        if name == "zero_":
+            return emit(self.graph, aten.zeros_like.default, (before,), like=node)
+        if name == "fill_":
+            value = node.args[1]
+            if isinstance(value, fx.Node):
+                return emit(self.graph, aten.expand_as.default, (value, before), like=node)
+            return emit(self.graph, aten.full_like.default, (before, value), like=node)
         overload = _plain(node.target)
         if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")
