@@ -138,8 +138,10 @@ class MemoryOrder:
         Raises:
             ValueError: it has another shape.
         """
+        # One that the value's own axis of size 1 is spread to has its own size there.
         cut = [
-            [self.sizes[part] if array.shape[axis] > 1 else 1 for part in parts] for axis, parts in enumerate(self.axes)
+            [array.shape[axis]] if len(parts) == 1 else [self.sizes[p] if array.shape[axis] > 1 else 1 for p in parts]
+            for axis, parts in enumerate(self.axes)
         ]
         named = list(chain(*self.axes))
         turned = array.reshape(list(chain(*cut))).transpose(np.argsort(named))

@@ -158,14 +158,12 @@ def _filled(
         return None
     origin = writer_of(like).origin
     value = fill_value if fill_value is not None else float("ones" in str(operator_name(origin)))
-    if not _is_number(value):
+    if not _is_number(value) or not value:
         return None
     whole = aten.sym_size.int(like, 0) if size is None else size[0]
     result = origin.meta["val"]
     named = {"dtype": result.dtype, "device": result.device}
     if not all(operator_name(reader) in (*BROADCASTING, "cat") for reader in origin.users):
-        if not value:
-            return None
         zeros = writer_of(like).create_proxy("call_function", aten.zeros.default, ([whole, *shape[1:]],), named)
         return aten.add.Scalar(zeros, value)
     sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)

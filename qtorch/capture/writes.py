@@ -164,7 +164,8 @@ class _Rewriting:
         if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")
         given = dict(zip((each.name for each in _arguments(node.target)), node.args, strict=False)) | node.kwargs
-        arguments = {each.name: given.get(each.name, each.default_value) for each in _arguments(overload)}
+        defaults = {each.name: each.default_value for each in (*_arguments(overload), *_arguments(node.target))}
+        arguments = {each.name: given.get(each.name, defaults[each.name]) for each in _arguments(overload)}
         named = {each.name: arguments.pop(each.name) for each in _arguments(overload) if each.kwarg_only}
         return emit(self.graph, overload, tuple(arguments.values()), named, like=node)
 
