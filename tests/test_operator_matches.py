@@ -14,8 +14,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.identities import drop_identities
+from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import Recorder, operator_name
 from qtorch.capture.unread_indices import drop_unread_indices
 from qtorch.errors import UnsupportedLayer

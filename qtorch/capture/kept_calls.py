@@ -73,9 +73,15 @@ class KeptCall:
 
 @dataclass
 class KeptCalls:
-    """The calls that were kept in one capture, by number."""
+    """The calls that were kept in one capture, by number.
+
+    Attributes:
+        calls: they.
+        views: paths of layers that gave views of their inputs, which what was captured does not show.
+    """
 
     calls: list[KeptCall] = field(default_factory=list)
+    views: set[str] = field(default_factory=set)
 
     def keep(self, op: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Any:
         """``result``, of a call with these arguments, as that of the call as a whole."""
@@ -104,8 +110,7 @@ class KeptCalls:
             if getattr(layer, "inplace", False) is not True:
                 result = forward(*args, **kwargs)
                 if not opaque and not isinstance(layer, DROPOUTS) and _is_view(result, args):
-                    # What it shows may be written to, or be read after a write.
-                    return result
+                    self.views.add(path)
                 return self.keep("call_module", path, args, kwargs, result)
             layer.inplace = False  # type: ignore[assignment]
             try:

@@ -16,7 +16,7 @@ from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
 from qtorch.capture.nodes import Recorder
 from qtorch.capture.untraceable import untraceable
-from qtorch.capture.writes import write_values
+from qtorch.capture.writes import write_values, writes_values
 from qtorch.errors import BadConfiguration
 from qtorch.normalization import Normalization
 from qtorch.ops import of_rows
@@ -152,11 +152,14 @@ def trace(
         return Trace(kind(net, _row_of_layers(net, form.names[0]), kind.__name__), None, (), (), False, ())
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
+    closed = {path for path, layer in layers.items() if path in opaque or _is_others(layer)}
     try:
-        exported = export_network(
-            net, form, examples, kept, {*opaque, *(path for path in kept if _is_others(layers[path]))}
-        )
+        exported = export_network(net, form, examples, kept, closed)
         graph = lifted(exported, net, form.names)
+        if exported.kept.views and writes_values(graph):
+            # What such a layer shows may be written to, or be read after a write.
+            exported = export_network(net, form, examples, kept - exported.kept.views, closed)
+            graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error
     for layer in layers.values():

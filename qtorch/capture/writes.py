@@ -16,7 +16,7 @@ from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.nodes import operator_name, source_line
 from qtorch.errors import UnsupportedLayer
 
-__all__ = ["write_values"]
+__all__ = ["write_values", "writes_values"]
 
 aten = torch.ops.aten
 
@@ -47,13 +47,18 @@ def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
         UnsupportedLayer: a write that has no value: through a view that several elements share, or that steps over
             some, or into some of a batch's samples.
     """
-    if not any(_written(node) for node in traced.graph.nodes):
+    if not writes_values(traced.graph):
         return ()
     rewriting = _Rewriting(traced.graph)
     for node in list(traced.graph.nodes):
         rewriting.rewrite(node)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     return tuple(dict.fromkeys(rewriting.attributes))
+
+
+def writes_values(graph: fx.Graph) -> bool:
+    """Whether any call of a graph writes into a tensor."""
+    return any(_written(node) is not None for node in graph.nodes)
 
 
 def _written(node: fx.Node) -> fx.Node | None:
