@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.nodes import operator_name, source_line
@@ -54,6 +54,15 @@ def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
         rewriting.rewrite(node)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     return tuple(dict.fromkeys(rewriting.attributes))
+
+
+def _has_numbers_of_network(node: fx.Node) -> bool:
+    """Whether a tensor is of floats that were computed: memory as it was found may hold none, and integers stay so."""
+    value = node.meta.get("val")
+    return operator_name(node) not in _AS_FOUND and isinstance(value, Tensor) and value.is_floating_point()
+
+
+_AS_FOUND = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 
 
 def _written(node: fx.Node) -> fx.Node | None:
@@ -154,6 +163,9 @@ class _Rewriting:
                 return node.args[1]
             return emit(self.graph, aten.expand_as.default, (node.args[1], before), like=node)
         if name in ("zero_", "fill_"):
+            value = 0 if name == "zero_" else node.args[1]
+            if not isinstance(value, fx.Node) and not _has_numbers_of_network(before):
+                return emit(self.graph, aten.full_like.default, (before, value), like=node)
             # Of the written tensor, so that it has the batch's size whatever that is.
             nothing = emit(self.graph, aten.mul.Scalar, (before, 0.0), like=node)
             if name == "zero_":
