@@ -39,7 +39,6 @@ def test_an_example_of_another_type_is_one_of_float32(dtype: torch.dtype) -> Non
         (lambda: (layers(), X.to(torch.complex64)), "complex"),
         (lambda: (nn.Linear(6, 2), torch.zeros(6)), r"example_input: expected a batch.*unsqueeze\(0\)"),
         (lambda: (nn.Sequential(nn.Linear(6, 0)), X), r"at least one number, got shape \(0, 6\)"),
-        (lambda: (pruned(), X), r"'0\.weight': expected weights that are parameters.*prune\.remove"),
         (lambda: (torch.jit.trace(layers().eval(), X), X), "expected a module of Python, got TopLevelTracedModule"),
     ],
 )
@@ -49,7 +48,21 @@ def test_what_is_no_float32_network_is_refused_in_words(handed: Any, words: str)
         qtorch.prepare(*handed())
 
 
+def test_pruned_weights_are_those_of_the_moment() -> None:
+    net = pruned().eval()
+    torch.testing.assert_close(qtorch.prepare(net, X[:1]).eval()(X), net(X))
+
+
 def test_a_network_without_values_is_prepared_by_its_shapes() -> None:
     there = qtorch.prepare(layers().to("meta"), X[:1].to("meta"))
     assert there.ops == qtorch.prepare(layers(), X[:1]).ops
     assert there(torch.zeros(3, 6, device="meta")).shape == (3, 2)
+
+
+def test_a_weight_may_be_a_buffer() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(2, 3, 3), torch.randn(4, 2, 6, 6)
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.register_buffer("weight", weight)
+    assert torch.equal(qtorch.prepare(layer, x[:1])(x), layer(x))

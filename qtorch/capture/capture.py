@@ -37,10 +37,12 @@ class CapturedNetwork(fx.GraphModule):
     Attributes:
         form: how it is called.
         outputs: how it returns its outputs, if not as a tensor or a tuple of them.
+        fixed_batch: the one number of samples that it could compute with; 0 where it takes any.
     """
 
     form: CallForm
     outputs: OutputForm | None
+    fixed_batch = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Outputs as the network returns them.
@@ -158,11 +160,11 @@ class Capture:
             decompose_calls(traced)
             drop_identities(traced)
         fold_constants(traced)
-        record_shapes(traced, self.examples)
+        record_shapes(traced, self.examples, trace.fixed_batch)
         drop_unread_indices(traced)
         merge_slices(traced)
         detach_what_is_frozen(traced)
-        traced.form, traced.outputs = self.form, trace.outputs
+        traced.form, traced.outputs, traced.fixed_batch = self.form, trace.outputs, trace.fixed_batch
         return traced
 
     def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
@@ -212,6 +214,13 @@ class Capture:
         Warns:
             UserWarning: it does something else in training.
         """
+        if captured.fixed_batch:
+            raise UnsupportedLayer(
+                where=type(self.net).__name__,
+                expected="code that takes batches of any size",
+                got="the batch's size as a number of Python, by len(x), int(x.shape[0]) or a loop over samples",
+                remedy="let samples stay in one tensor, and leave its first size what it is, a size",
+            )
         if self.reference is not None:
             with undisturbed_random_numbers(), evaluating(self.net):
                 require_captured(captured, self.reference, self.examples, self._again)

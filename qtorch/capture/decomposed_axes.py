@@ -10,12 +10,15 @@ import torch
 from torch import fx
 
 from qtorch.capture.decomposition_table import (
+    MOST_SLICED_AXES,
     axis_of,
+    broadcast_shape,
     concatenated,
     decomposes,
     permuted,
     reshaped,
     result_shape,
+    same_shape,
     shape_of,
     sliced,
 )
@@ -137,10 +140,22 @@ def _tensor_split(input: Any, sections: Any = None, indices: Any = None, dim: in
 def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
     axis = axis_of(input, dim)
     whole = shape_of(input)[axis]
-    if not all(isinstance(value, int) for value in (whole, start, length)):
+    if len(shape_of(input)) > MOST_SLICED_AXES or not all(isinstance(value, int) for value in (whole, start, length)):
         return None
     first = start % whole if start < 0 else start
     return sliced(input, axis, first, first + length)
+
+
+@decomposes("slice")
+def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    """A box, of tensors of which no slice is taken."""
+    shape = shape_of(input)
+    axis = axis_of(input, dim)
+    ends = [value for value in (shape[axis], start, end) if value is not None]
+    if len(shape) <= MOST_SLICED_AXES or step != 1 or not all(isinstance(each, int) for each in ends):
+        return None
+    first, last, _ = slice(start, end).indices(shape[axis])
+    return sliced(input, axis, first, last) if last > first else None
 
 
 @decomposes("repeat")
@@ -242,6 +257,25 @@ def _places(index: Any) -> list[int] | None:
 
 
 _COPIES = (aten.lift_fresh_copy.default, aten.detach.default, aten.detach_.default, aten.alias.default)
+
+
+@decomposes("broadcast_tensors")
+def _broadcast_tensors(tensors: Any) -> Any:
+    wanted = broadcast_shape([shape_of(each) for each in tensors])
+    sizes = [_grown(shape_of(each), wanted) for each in tensors]
+    if not all(isinstance(size, int) for each in sizes for size in each):
+        return None
+    return tuple(
+        each if same_shape(shape_of(each), wanted) else aten.expand.default(each, size)
+        for each, size in zip(tensors, sizes, strict=True)
+    )
+
+
+def _grown(given: Any, wanted: Any) -> list[Any]:
+    """What ``expand`` is told of each axis: -1 where the size stays."""
+    missing = len(wanted) - len(given)
+    kept = [axis >= missing and same_shape((given[axis - missing],), (size,)) for axis, size in enumerate(wanted)]
+    return [-1 if stays else size for stays, size in zip(kept, wanted, strict=True)]
 
 
 @decomposes("reshape_as")

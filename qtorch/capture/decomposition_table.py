@@ -21,6 +21,7 @@ from qtorch.families.arithmetic import squared_difference as _squared_difference
 
 __all__ = [
     "DECOMPOSITIONS",
+    "MOST_SLICED_AXES",
     "Writer",
     "axis_of",
     "broadcast_shape",
@@ -57,6 +58,10 @@ _ELEMENTWISE = frozenset({
 _MOST_CONCATENATED = 10
 
 
+#: The most axes of what a slice with steps is taken of on the device; a box of one axis more is as good.
+MOST_SLICED_AXES = 4
+
+
 class Writer(fx.proxy.GraphAppendingTracer):
     """Writes the calls of a decomposition into a graph, each with its value, where the call stands that it replaces."""
 
@@ -73,6 +78,7 @@ class Writer(fx.proxy.GraphAppendingTracer):
             kind, target, args, kwargs, target._schema.name.removeprefix("aten::") if operator else name, type_expr
         )
         node.meta = {name: value for name, value in self.origin.meta.items() if name not in _OF_THE_VALUE}
+        node.meta.setdefault("composed", operator_name(self.origin))
         node.meta["val"] = self._computed(node)
         self.written.append(node)
         if all(source in self.constants for source in node.all_input_nodes):
@@ -196,7 +202,11 @@ def permuted(x: fx.Proxy, axes: Sequence[int]) -> Any:
 
 def sliced(x: fx.Proxy, dim: int, start: int, end: int) -> Any:
     """``x`` from ``start`` to ``end`` along an axis; ``x`` itself where that is all of it."""
-    return x if same_shape((start, end), (0, shape_of(x)[dim])) else aten.slice.Tensor(x, dim, start, end)
+    if same_shape((start, end), (0, shape_of(x)[dim])):
+        return x
+    if len(shape_of(x)) > MOST_SLICED_AXES:
+        return aten.narrow.default(x, dim, start, end - start)
+    return aten.slice.Tensor(x, dim, start, end)
 
 
 def concatenated(parts: Sequence[Any], dim: int) -> Any:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
 from qtorch.capture.reference import copied
-from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
 
 __all__ = ["Exported", "export_network"]
@@ -39,6 +38,7 @@ class Exported:
         single: whether the one output is a tensor by itself.
         identities: names of layers of its own that handed on the very tensor that they got.
         own_gradients: whether it calls functions that say themselves what their gradient is.
+        fixed_batch: the batch's size where that became a number, which it runs with alone; else 0.
     """
 
     program: Any = None
@@ -47,6 +47,7 @@ class Exported:
     single: bool = False
     identities: list[str] = field(default_factory=list)
     own_gradients: bool = False
+    fixed_batch: int = 0
 
 
 class _Failed(Exception):
@@ -96,7 +97,6 @@ def export_network(
         opaque: of those of them whose code is not run on tensors without values.
 
     Raises:
-        UnsupportedLayer: the batch's size is a number in its code.
         Exception: whatever its code, or the export of it, raises.
     """
     # Here, because importing it takes as long as all the rest of torch.
@@ -118,16 +118,10 @@ def export_network(
             exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
         except _Failed as failed:
             raise failed.error from None
-    for node in exported.program.graph.find_nodes(op="placeholder"):
-        value = node.meta.get("val")
-        given = node.name in exported.program.graph_signature.user_inputs and isinstance(value, Tensor)
-        if given and value.dim() and isinstance(value.shape[0], int):
-            raise UnsupportedLayer(
-                where=type(net).__name__,
-                expected="code that takes batches of any size",
-                got="the batch's size as a number of Python, by len(x), int(x.shape[0]) or a loop over samples",
-                remedy="leave it a size, as x.reshape(x.shape[0], 2, 4) does, and let samples stay in one tensor",
-            )
+    inputs = exported.program.graph_signature.user_inputs
+    values = [node.meta["val"] for node in exported.program.graph.find_nodes(op="placeholder") if node.name in inputs]
+    if any(isinstance(each, Tensor) and each.dim() and str(each.shape[0]).isdigit() for each in values):
+        exported.fixed_batch = count
     return exported
 
 

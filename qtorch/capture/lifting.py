@@ -74,9 +74,9 @@ class _Lifting:
 
     def _add(self, node: fx.Node, new: fx.Node) -> None:
         new.meta = {name: node.meta[name] for name in ("val", "stack_trace") if name in node.meta}
-        layer = _layer(node)
+        layer, kind = _layer(node)
         if layer:
-            new.meta["layer"] = layer
+            new.meta |= {"layer": layer, "layer_class": kind}
         self.at[node] = new
 
     def _attribute(self, spec: Any) -> str:
@@ -216,12 +216,12 @@ def _stays(node: fx.Node) -> bool:
     return node.op in ("placeholder", "output") or (schema is not None and schema.is_mutable)
 
 
-def _layer(node: fx.Node) -> str:
-    """Path of the innermost layer of torch's own that made a call; empty where code of the network's own did."""
+def _layer(node: fx.Node) -> tuple[str, str]:
+    """Path and class of the innermost layer of torch's own that made a call; empty where the network's own code did."""
     for path, kind in reversed((node.meta.get("nn_module_stack") or {}).values()):
         name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
         if name.startswith("torch.nn.modules."):
-            return str(path).removeprefix(_INSIDE)
+            return str(path).removeprefix(_INSIDE), name.rpartition(".")[2]
         if path:
-            return ""
-    return ""
+            break
+    return "", ""

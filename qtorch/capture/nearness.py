@@ -19,6 +19,8 @@ def largest(values: Tensor) -> Tensor:
 
 def within(expected: Tensor, got: Tensor, bound: Tensor) -> bool:
     """Whether all values are at most ``bound`` apart, the same infinity, or not a number in both."""
+    if expected.dtype == torch.bool:
+        return torch.equal(expected, got)
     near = ((expected - got).abs() <= bound) | (expected == got) | (torch.isnan(expected) & torch.isnan(got))
     return bool(near.all())
 

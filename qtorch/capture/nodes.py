@@ -113,3 +113,14 @@ def source_line(node: fx.Node) -> str:
         return ""
     last = frames[-1]
     return f"{Path(last['file']).name}:{last['line']}: {last['code'].strip()}"
+
+
+_FUNCTIONAL = Path(torch.nn.functional.__file__)
+
+
+def composed_calls(node: fx.Node) -> list[str]:
+    """Names of what a call is a part of, the nearest first: operator, function and layer of torch."""
+    frames = list(_FRAME.finditer(node.stack_trace or ""))
+    own = max((place for place, frame in enumerate(frames) if is_own(frame["file"])), default=len(frames))
+    functions = [frame["function"] for frame in frames[own + 1 :] if Path(frame["file"]) == _FUNCTIONAL]
+    return [name for name in (node.meta.get("composed"), *functions[::-1], node.meta.get("layer_class")) if name]

@@ -97,6 +97,7 @@ class Trace(Generic[Traced]):
         opaque: names of layers of its own that were not looked into.
         own_gradients: whether it calls functions that say themselves what their gradient is.
         writes: parameters and buffers that its code writes, statistics of batch norms apart.
+        fixed_batch: the batch's size where that became a number in its code; else 0.
     """
 
     graph: Traced
@@ -105,16 +106,24 @@ class Trace(Generic[Traced]):
     opaque: tuple[str, ...]
     own_gradients: bool
     writes: tuple[str, ...]
+    fixed_batch: int = 0
 
 
-def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor]) -> None:
+def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor], batch: int = 0) -> None:
     """Keep, at each node of a graph in evaluation, the shape that it has on ``examples``, or its plain value.
 
     A batch of one is doubled, so that an axis that is the batch's can be told from one of size 1.
 
+    Args:
+        traced: the graph.
+        examples: a tensor per input.
+        batch: how many samples are taken; 0 for as many as there are.
+
     Raises:
         BadConfiguration: the network does not run on the examples.
     """
+    if batch:
+        examples = [each[:1].repeat(batch, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
     try:
         with torch.no_grad(), evaluating(traced):
             Recorder(traced).run(*_doubled(examples))
@@ -175,5 +184,5 @@ def trace(
     drop_identities(traced)
     return Trace(
         traced, exported.outputs, tuple(dict.fromkeys(exported.identities)), tuple(opaque), exported.own_gradients,
-        writes,
+        writes, exported.fixed_batch,
     )  # fmt: skip

@@ -51,7 +51,8 @@ def untraceable(net: nn.Module, error: Exception) -> BadInput:
             where=where,
             expected="code that takes batches of any size",
             got=f"{kind}: {_BATCH.sub('batch', first)}",
-            remedy="keep the batch size out of it, as x.flatten(1) and x.view(x.shape[0], -1) do",
+            remedy="keep the batch size out of it, as x.flatten(1) and x.view(x.shape[0], -1) do; insert axes that are "
+            "missing with unsqueeze",
         )
     return UnsupportedLayer(
         where=where,

@@ -71,6 +71,33 @@ def padding_name(
 
 def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
+    return _padding_of(call, window)
+    rows, columns = padding
+    return (rows[0], rows[1]), (columns[0], columns[1])
+
+
+def padding_name(
+    padding: Padding, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
+) -> str | None:
+    """``"valid"`` or ``"same"`` if that puts every window where ``padding`` puts it, else ``None``.
+
+    What lies after the last window does not matter.
+    """
+    if isinstance(padding, str):
+        return padding
+    for name in ("valid", "same"):
+        amounts = explicit_padding(name, size, window, stride)
+        axes = list(zip(padding, amounts, size, window, stride, strict=True))
+        if all(
+            wanted[0] == got[0] and output_size(n, w, s, *wanted) == output_size(n, w, s, *got)
+            for wanted, got, n, w, s in axes
+        ):
+            return name
+    return None
+
+
+def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
     rows, columns = _padding_of(call, window)
     mode = call.get("padding_mode", "zeros")
     if mode != "zeros" and any((*rows, *columns)):

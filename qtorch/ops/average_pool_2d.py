@@ -27,7 +27,8 @@ from qtorch.families.steps import half_away, within
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.remedies.images import pooled_3d, pooled_powers
+from qtorch.remedies.asked import always, none
+from qtorch.remedies.images import pooled_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite, homogeneous_within_channels
@@ -147,6 +148,6 @@ ROW = Row(
     homogeneous=homogeneous_within_channels,
     remedies={
         "avgpool3d": pooled_3d("avg_pool2d"),
-        **{f"lppool{n}d": pooled_powers(n) for n in (1, 2, 3)},
+        "lppool3d": always(none("nothing has three dimensions; F.lp_pool2d over two of the axes changes the network")),
     },
 )

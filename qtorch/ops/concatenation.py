@@ -17,7 +17,6 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.axes import flipped, repeated, repeated_elements, rolled, stacked
-from qtorch.remedies.images import mirrored
 from qtorch.row.constraints import SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
@@ -104,9 +103,6 @@ ROW = Row(
     selects=True,
     transposed=transposed,
     remedies={
-        **{f"reflectionpad{n}d": mirrored("reflect") for n in (1, 2, 3)},
-        **{f"replicationpad{n}d": mirrored("replicate") for n in (1, 2, 3)},
-        **{f"circularpad{n}d": mirrored("circular") for n in (1, 2, 3)},
         "stack": stacked,
         **dict.fromkeys(("repeat", "tile"), repeated),
         "repeatinterleave": repeated_elements,

@@ -13,7 +13,6 @@ from torch import Tensor
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.remedies.asked import always, same
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Row, Sample, TFLite, any_order
@@ -57,5 +56,4 @@ ROW = Row(
     c=extremum_kernel(reference, largest=True),
     selects=True,
     transposed=any_order,
-    remedies=dict.fromkeys(("abs", "absolute"), always(same("torch.maximum(x, x * -1)"))),
 )

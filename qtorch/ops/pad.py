@@ -17,7 +17,6 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.images import padded as padded_form
-from qtorch.remedies.images import padded_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -126,5 +125,4 @@ ROW = Row(
     selects=True,
     transposed=transposed,
     homogeneous=homogeneous,
-    remedies=dict.fromkeys(("constantpad3d", "zeropad3d"), padded_3d),
 )

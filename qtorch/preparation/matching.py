@@ -11,10 +11,10 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.constant_folding import expression_of, without_batch
-from qtorch.capture.nodes import is_tensor, operator_name, shape_of, source_line, value_of
+from qtorch.capture.nodes import composed_calls, is_tensor, operator_name, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import of_rows
-from qtorch.preparation.refusal_remedy import asked, other_form, remedy
+from qtorch.preparation.refusal_remedy import asked, composed_form, other_form, remedy
 from qtorch.remedies.asked import Asked
 from qtorch.row.row import Call, Match, Refused, Row
 
@@ -58,7 +58,11 @@ _NO_SOURCE = ': File "'
 
 def refusal(traced: fx.GraphModule, node: fx.Node, *, expected: str, got: str, remedy: str) -> UnsupportedLayer:
     """The error for a call that can't be exported, with its name and its line of source."""
-    name = str(node.target) if node.op == "call_module" else node.meta.get("layer") or node.name
+    name = (
+        str(node.target)
+        if node.op == "call_module"
+        else node.meta.get("layer") or node.meta.get("composed") or node.name
+    )
     line = source_line(node)
     if _NO_SOURCE in line:
         line = ""
@@ -77,13 +81,9 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
     key, matches = _key(node, module), _matches()
     if key not in matches:
         ask = _asked(node, module)
-        raise refusal(
-            traced,
-            node,
-            expected="a call that a row stands for",
-            got=ask.name,
-            remedy=remedy(ask, frozenset(supported_names())),
-        )
+        whole, said = composed_form(ask, composed_calls(node)) or ("", remedy(ask, frozenset(supported_names())))
+        got = f"{whole}, which comes to {ask.name}" if whole else ask.name
+        raise refusal(traced, node, expected="a call that a row stands for", got=got, remedy=said)
     dtype = node.meta.get("dtype", torch.float32)
     if dtype != torch.float32:
         raise refusal(traced, node, expected="float32 tensors", got=str(dtype), remedy="compute in float32")
@@ -94,12 +94,21 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
         try:
             attrs = match.attrs(Call(module, arguments, shapes, shape_of(node)))
         except Refused as why:
-            said = why.remedy or other_form(_asked(node, module))
+            ask = _asked(node, module)
+            whole, said = composed_form(ask, composed_calls(node)) or ("", why.remedy or other_form(ask))
+            if whole:
+                raise refusal(
+                    traced,
+                    node,
+                    expected="a call that a row stands for",
+                    got=f"{whole}, which comes to {row.name} with {why.got}",
+                    remedy=said,
+                ) from why
             raise refusal(traced, node, expected=why.expected, got=why.got, remedy=said) from why
         if attrs is not None:
             return _matched_call(traced, node, row, attrs, tensors)
-    said = other_form(_asked(node, module))
-    raise refusal(traced, node, expected="a form that some row stands for", got=str(key[1]), remedy=said)
+    ask = _asked(node, module)
+    raise refusal(traced, node, expected="a form that some row stands for", got=ask.name, remedy=other_form(ask))
 
 
 def _asked(node: fx.Node, module: nn.Module | None) -> Asked:
@@ -138,7 +147,7 @@ def _bind(
         leading = list(leading[0])
     tensors = dict(zip(row.input_roles(len(leading)), leading, strict=True))
     if module is not None:
-        tensors |= _own_tensors(traced, node, row, module)
+        tensors |= _own_tensors(row, module)
     others = {name: value_of(value) for name, value in arguments.items()}
     return {r: _constant(traced, node, t) for r, t in tensors.items() if t is not None}, others
 
@@ -155,20 +164,10 @@ def _written_arguments(traced: fx.GraphModule, node: fx.Node, names: tuple[str, 
     return arguments
 
 
-def _own_tensors(traced: fx.GraphModule, node: fx.Node, row: Row, module: nn.Module) -> dict[str, Tensor]:
+def _own_tensors(row: Row, module: nn.Module) -> dict[str, Tensor]:
     """Parameters of a layer, and what stands in their place as a buffer."""
     tensors: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
     tensors |= {role: tensor for role, tensor in module.named_buffers(recurse=False) if role in row.roles}
-    for role in row.roles:
-        if role not in tensors and isinstance(getattr(module, role, None), Tensor):
-            raise refusal(
-                traced,
-                node,
-                expected=f"a {role} that is a parameter or buffer",
-                got="a tensor that a hook computes from others, as torch.nn.utils.prune and weight_norm leave it",
-                remedy=f"make it permanent before the network is prepared: prune.remove(layer, {role!r}), "
-                "remove_weight_norm(layer)",
-            )
     return tensors
 
 

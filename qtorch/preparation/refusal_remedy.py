@@ -7,20 +7,19 @@ behind statements where it needs some. Layers that such statements make belong i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 
 from qtorch.capture.nodes import operator_name, value_of
 from qtorch.ops import ROWS, of_rows
-from qtorch.remedies.asked import Asked, Remedy, none, same
+from qtorch.remedies.asked import Always, Asked, Remedy, none, same
 from qtorch.remedies.without_row import WITHOUT_ROW
 from qtorch.row.row import Row
 
-__all__ = ["SUPPORTED", "asked", "other_form", "remedy"]
+__all__ = ["SUPPORTED", "asked", "composed_form", "other_form", "remedy"]
 
 #: Where all that can be exported is listed.
 SUPPORTED = "what else there is: the table that `qtorch support` prints"
@@ -76,6 +75,25 @@ def remedy(ask: Asked, supported: frozenset[str]) -> str:
     return f"{_form(ask, supported)}; {SUPPORTED}"
 
 
+def composed_form(ask: Asked, composed: Sequence[str]) -> tuple[str, str] | None:
+    """What is said of something that a call is a part of, whatever its arguments: its name, and the sentence.
+
+    Args:
+        ask: the call.
+        composed: names of what it is a part of, the nearest first.
+    """
+    own = _forms().get(_key(_bare(ask.name)))
+    for name in composed:
+        name, form = name.strip("_"), _forms().get(_key(name.strip("_")))
+        if _key(name) == _key(_bare(ask.name)):
+            continue
+        if isinstance(form, Always) and form is not own:
+            return name, f"{form(ask)}; {SUPPORTED}"
+        if form is None and _is_loss(name):
+            return name, f"{_LOSS}; {SUPPORTED}"
+    return None
+
+
 def other_form(ask: Asked) -> str:
     """The same of a call that a row stands for, but not with these arguments."""
     form = _forms().get(_key(_bare(ask.name)))
@@ -83,10 +101,6 @@ def other_form(ask: Asked) -> str:
 
 
 def _form(ask: Asked, supported: frozenset[str]) -> str:
-    if ask.module is not None and parametrize.is_parametrized(ask.module):
-        return _unparametrized(ask.module)
-    if isinstance(ask.module, nn.modules.lazy.LazyModuleMixin):
-        return "run the network on an example before it is prepared, which makes an ordinary layer of it"
     bare = _bare(ask.name)
     if bare.endswith("with_indices"):
         return "leave the indices out: call it with return_indices=False"
@@ -96,9 +110,14 @@ def _form(ask: Asked, supported: frozenset[str]) -> str:
     form = _forms().get(_key(bare))
     if form is not None:
         return form(ask)
-    if bare.lower().endswith(("loss", "entropy", "entropy_with_logits")):
-        return none("a loss belongs into the training step, behind the network")
-    return _UNKNOWN
+    return _LOSS if _is_loss(bare) else _UNKNOWN
+
+
+_LOSS = none("a loss belongs into the training step, behind the network")
+
+
+def _is_loss(name: str) -> bool:
+    return name.lower().endswith(("loss", "entropy", "entropy_with_logits"))
 
 
 def _bare(name: str) -> str:
@@ -126,14 +145,3 @@ def _called(name: str, ask: Asked) -> str | None:
 
 def _written(value: object) -> str:
     return "y" if isinstance(value, fx.Node) else repr(value)
-
-
-def _unparametrized(layer: nn.Module) -> str:
-    parametrizations = layer.parametrizations
-    assert isinstance(parametrizations, nn.ModuleDict)
-    calls = "; ".join(
-        f"torch.nn.utils.parametrize.remove_parametrizations(layer, {name!r})" for name in parametrizations
-    )
-    return (
-        f"make permanent what it computes from its parameters, before the network is prepared: `{calls}` for that layer"
-    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["CHANGES", "NO_FORM", "PRODUCT", "RANDOM", "Asked", "Remedy", "always", "none", "same"]
+__all__ = ["CHANGES", "NO_FORM", "PRODUCT", "RANDOM", "Always", "Asked", "Remedy", "always", "none", "same"]
 
 #: How a remedy begins where there is none.
 NO_FORM = "no form of it can be exported"
@@ -51,9 +51,24 @@ class Asked:
 Remedy = Callable[[Asked], str]
 
 
-def always(text: str) -> Remedy:
+@dataclass(frozen=True)
+class Always:
+    """A remedy that says the same of a call whatever its arguments.
+
+    Attributes:
+        text: it.
+    """
+
+    text: str
+
+    def __call__(self, ask: Asked) -> str:
+        """The text."""
+        return self.text
+
+
+def always(text: str) -> Always:
     """The same for whatever call."""
-    return lambda ask: text
+    return Always(text)
 
 
 def same(form: str, note: str = "") -> str:

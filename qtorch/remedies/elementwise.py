@@ -6,15 +6,19 @@ import math
 
 from qtorch.remedies.asked import Asked, none, same
 
-__all__ = ["distance", "divided", "gated", "rectified"]
+__all__ = ["divided", "gated", "rectified"]
 
 
 def divided(ask: Asked) -> str:
     """A division, by a number or a tensor."""
+    if ask.kwargs.get("rounding_mode") is not None:
+        return none("the device rounds to the grid of a tensor alone; leave the rounding out")
     divisor = ask.args[1] if len(ask.args) > 1 else ask.kwargs.get("other")
     if isinstance(divisor, int | float) and divisor:
         reciprocal = 1 / divisor
         return same(f"x * {reciprocal}" if math.frexp(divisor)[0] in (0.5, -0.5) else f"x * (1 / {divisor})")
+    if divisor == 0:
+        return none("what is divided by zero is no number")
     return same("x * torch.reciprocal(y)")
 
 
@@ -28,12 +32,3 @@ def rectified(ask: Asked) -> str:
     """``rrelu``."""
     value = (ask.get("lower", 1, 1 / 8) + ask.get("upper", 2, 1 / 3)) / 2
     return same(f"nn.LeakyReLU({value})", "in evaluation; in training it is random")
-
-
-def distance(ask: Asked) -> str:
-    """``pairwise_distance``."""
-    if ask.get("p", 2, 2.0) != 2 or not ask.shape:
-        return none("of the distances that are sums of powers there is the one of squares alone, p=2")
-    keep = ", keepdim=True" if ask.get("keepdim", 4, False) else ""
-    apart = f"torch.square(x - y + {ask.get('eps', 3, 1e-6)})"
-    return same(f"torch.sqrt({apart}.mean(-1{keep}) * {ask.shape[-1]})")

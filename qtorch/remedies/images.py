@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from qtorch.remedies.asked import Asked, none, same
@@ -10,11 +9,8 @@ from qtorch.remedies.asked import Asked, none, same
 __all__ = [
     "adaptive_3d",
     "channel_shuffle",
-    "mirrored",
     "padded",
-    "padded_3d",
     "pooled_3d",
-    "pooled_powers",
     "shuffled_down",
     "shuffled_up",
     "windows",
@@ -121,17 +117,6 @@ def adaptive_3d(kind: str) -> Callable[[Asked], str]:
     return remedy
 
 
-def padded_3d(ask: Asked) -> str:
-    """``nn.ConstantPad3d`` and ``nn.ZeroPad3d``."""
-    pad, value = ask.pair("padding", 1, 0), ask.get("value", 2, 0.0)
-    return padded("constant", pad, value, ask.shape) if value else same(f"F.pad(x, {pad})")
-
-
-def mirrored(mode: str) -> Callable[[Asked], str]:
-    """Layers that pad in a ``mode`` of ``F.pad``."""
-    return lambda ask: padded(mode, ask.pair("padding", 1, 0), None, ask.shape)
-
-
 def windows(ask: Asked) -> str:
     """``unfold``."""
     size = ask.pair("kernel_size", 1, 1)
@@ -143,20 +128,3 @@ def windows(ask: Asked) -> str:
     count = channels * kernel[0] * kernel[1]
     weight = f"torch.eye({count}).reshape({count}, {channels}, {kernel[0]}, {kernel[1]})"
     return same(f"F.conv2d(x, weight, stride={stride}).flatten(2)", f"weight being a buffer, {weight}")
-
-
-def pooled_powers(axes: int) -> Callable[[Asked], str]:
-    """``lp_pool1d``, ``lp_pool2d`` and ``lp_pool3d``."""
-
-    def remedy(ask: Asked) -> str:
-        power, stride = ask.get("norm_type", 1, 2), ask.get("stride", 3, None)
-        if axes == 3 or power % 2 or ask.get("ceil_mode", 4, False):
-            return none("of sums of powers it has a form where the power is even, along one or two axes, no ceil_mode")
-        window = ask.pair("kernel_size", 2, 2)
-        count = math.prod(window) if len(window) == axes else window[0] ** axes
-        spread = window[0] if len(window) == 1 else window
-        moved = "" if stride is None else f", {stride}"
-        pooled = f"F.avg_pool{axes}d(torch.pow(x, {power}), {spread}{moved})"
-        return same(f"torch.pow({pooled} * {count}, {1 / power})")
-
-    return remedy

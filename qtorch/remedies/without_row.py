@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import torch
 
 from qtorch.remedies.asked import PRODUCT, RANDOM, Asked, Remedy, always, none, same
-from qtorch.remedies.elementwise import distance
 from qtorch.remedies.normalizations import batch_norm, group_norm, instance_norm, layer_norm, response_norm, rms_norm
 
 __all__ = ["WITHOUT_ROW"]
@@ -50,7 +49,9 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
     "layernorm": layer_norm,
     "rmsnorm": rms_norm,
     "localresponsenorm": response_norm,
-    "crossmaplrn2d": response_norm,
+    "crossmaplrn2d": always(
+        none("it writes channel by channel; nn.LocalResponseNorm with the same arguments computes the same")
+    ),
     # Shapes.
     **dict.fromkeys(("expand", "expandas", "broadcastto"), always(_SPREAD)),
     **dict.fromkeys(("detach", "typeas", "cpu", "cuda"), always(_CONSTANT_PLACE)),
@@ -65,7 +66,7 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
         ),
     ),
     # Arithmetic.
-    "pairwisedistance": distance,
+    "pairwisedistance": always(none("of the distances that are sums of powers there is the one of squares alone, p=2")),
     "pdist": always(PRODUCT),
     **dict.fromkeys(("scaleddotproductattention", "multiheadattention", "multiheadattentionforward", "bilinear",
                      "scaledmm", "scaledgroupedmm", "groupedmm", "imatmul"), always(PRODUCT)),
@@ -73,6 +74,10 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
     **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne", "where", "maskedfill", "heaviside"),
                     always(_NO_COMPARISON)),
     **dict.fromkeys(("argmax", "argmin", "topk", "sort", "argsort"), always(_NO_INDEX)),
+    **dict.fromkeys(
+        ("index", "indexselect"),
+        always(none("places along one axis that the network knows are; for a new axis use unsqueeze")),
+    ),
     # Others.
     **dict.fromkeys(("lstm", "gru", "rnn", "rnnbase", "lstmcell", "grucell", "rnncell"), always(_RECURRENT)),
     **{f"{kind}{name}": always(_START) for kind in ("", "new") for name in ("zeros", "ones", "full", "empty")},
