@@ -202,7 +202,7 @@ _ARITHMETIC = (
 )
 
 _FILES = (
-    Mutant("export/tflite/writer.py", "version = max(", "version = min(", _tests("test_file_details")),
+    Mutant("export/tflite/writer.py", "= max(each.version,", "= min(each.version,", _tests("test_file_details")),
     Mutant("export/tflite/writer.py", "ALIGNMENT = 16", "ALIGNMENT = 4", _tests("test_rows", "aligned")),
     Mutant(
         "export/tflite/writer.py",

@@ -19,6 +19,7 @@ import qtorch
 from export.graph.ir import Graph, Node, Value, check
 from export.graph.lower import lower
 from export.graph.passes.float_interface import float_interface
+from export.graph.passes.frozen import frozen
 from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
@@ -81,6 +82,10 @@ def _halves(net: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _joint() -> nn.Module:
     return Traced(_joined, a=nn.Conv2d(2, 2, 1))
+
+
+def _shuffle() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 4, 1), nn.ChannelShuffle(2), nn.Conv2d(4, 4, 1, groups=4))
 
 
 def _pooled() -> nn.Module:
@@ -150,6 +155,7 @@ PASSES: dict[str, PassCase] = {
     "layout: a convolution and a flatten": PassCase(layout, _lowered(_convolution, 2, 1, 2)),
     "layout: channels first at the input": PassCase(lambda g: layout(g, "nchw"), _lowered(_convolution, 2, 1, 2)),
     "layout: channels that are joined": PassCase(layout, _lowered(_joint, 2, 2, 2)),
+    "layout: a channel shuffle": PassCase(layout, _lowered(_shuffle, 2, 2, 2)),
     "layout: an input that is an output": PassCase(layout, given_back),
     "layout: nothing to do": PassCase(layout, _lowered(lambda: nn.Linear(3, 2), 3)),
     "padding: a PAD, and the least code for a maximum": PassCase(padding, _laid_out(_pooled, 1, 8, 8)),
@@ -165,6 +171,9 @@ PASSES: dict[str, PassCase] = {
     ),
     "padding: a PAD that SAME absorbs": PassCase(padding, padded_convolution(3, 1, 1, 1, 3)),
     "padding: a PAD that SAME can't say": PassCase(padding, padded_convolution(3, 2, 1, 0, 4)),
+    "frozen: the table of a function": PassCase(
+        frozen, _laid_out(lambda: nn.Sequential(nn.Linear(1, 1), nn.Hardsigmoid()), 1)
+    ),
     "float_interface": PassCase(float_interface, _laid_out(lambda: nn.Conv2d(2, 1, 1), 2, 2, 2)),
     "half_weights": PassCase(half_weights, _in_float(_convolution, 2, 1, 2)),
     "dynamic_range": PassCase(dynamic_range, _in_float(_convolution, 2, 1, 2)),

@@ -80,11 +80,21 @@ def viewed_in_place(net: Between, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     "function",
-    [add_in_place, slice_in_place, transposed_in_place, flattened_in_place, set_in_place, viewed_in_place],
+    [
+        add_in_place,
+        slice_in_place,
+        chunk_in_place,
+        transposed_in_place,
+        flattened_in_place,
+        set_in_place,
+        viewed_in_place,
+    ],
 )
 def test_a_value_that_is_written_in_place_is_what_pytorch_makes_of_it(function: Function) -> None:
     net = Between(function)
-    assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-5)
+    # Parts of a tensor are not to be written to where there are gradients, as PyTorch says.
+    with torch.no_grad():
+        assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-5)
 
 
 def every_other_in_place(net: Between, y: Tensor) -> Tensor:
@@ -100,7 +110,6 @@ def expanded_in_place(net: Between, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (chunk_in_place, r"a\.mul_\(2\.0\).*multiple views|a\.mul_\(2\.0\).*Split is a view"),
         (every_other_in_place, r"y\[:, ::2\] \+= 1\.0.*every 2\. element"),
         (expanded_in_place, r"torch\.zeros\(1, 8\)"),
     ],
@@ -358,7 +367,13 @@ def test_code_that_can_not_be_followed_is_refused_with_its_line_and_its_own_caus
 
 
 def test_a_batch_size_in_the_networks_code_is_refused_as_such() -> None:
-    for function in (lambda net, y: y.view(1, 8), lambda net, y: y.reshape(1, 2, 4).flatten(1)):
+    for function in (
+        lambda net, y: y.view(1, 8),
+        lambda net, y: y.reshape(1, 2, 4).flatten(1),
+        lambda net, y: y.reshape(len(y), 8),
+        lambda net, y: y.reshape(int(y.shape[0]), 2, 4).flatten(1),
+        lambda net, y: torch.cat([each[None] * 2 for each in y]),
+    ):
         with pytest.raises(BadInput, match="batch"):
             qtorch.prepare(Between(function), X[:1])
     with pytest.raises(BadConfiguration, match=r"an example that the network accepts.*\(1, 5\).*RuntimeError"):

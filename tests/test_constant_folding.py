@@ -232,7 +232,6 @@ IMPURE: dict[str, Callable[[fx.Graph], fx.Node]] = {
     "drawn at random in training": lambda g: g.call_module("dropout", (g.get_attr("w"),)),
     "written to in training": lambda g: g.call_module("norm", (g.get_attr("square"),)),
     "written to": lambda g: g.call_function(aten.mul_.Tensor, (g.get_attr("w"), 2)),
-    "written to: a method": lambda g: g.call_method("mul_", (g.get_attr("mask"), 2)),
     "a number of Python": lambda g: g.call_method("item", (g.call_method("sum", (g.get_attr("w"),)),)),
 }
 

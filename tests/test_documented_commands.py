@@ -8,7 +8,7 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import nn
 
 import qtorch
 from benchmarks.suites import SUITES
+from benchmarks.zoo import command as zoo
 from export.command_line import main as console_script
 from export.command_line.table import COMMANDS
 from firmware.emulation import sketch_available
@@ -209,8 +210,9 @@ def known_options() -> frozenset[str]:
             assert all(run(module, subcommand, whole) == 0 for subcommand in subcommands)
         # A short help names the long one; and one of the tests' own commands is for whoever wants more of them.
         assert run("recipes.fuel_qat", "--help") == 0
-        with pytest.raises(SystemExit):
-            module_oracle.main(["--help"])
+        for main in (module_oracle.main, zoo.main):
+            with pytest.raises(SystemExit):
+                main(["--help"])
     on_the_host = (ROOT / "firmware" / "tflm" / "boards" / "board_host.cc").read_text()
     return frozenset(_OPTION.findall(heard.getvalue() + on_the_host))
 
@@ -230,7 +232,7 @@ def test_options_that_a_page_names_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_benchmarks_that_a_page_names_exist(page: Path) -> None:
-    assert set(re.findall(r"python -m benchmarks ([a-z]+)", page.read_text())) <= set(SUITES)
+    assert set(re.findall(r"python -m benchmarks ([a-z]+)", page.read_text())) <= {*SUITES, "zoo"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -282,18 +284,36 @@ def test_the_file_of_a_whole_run_trains(working_folder: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-class Product(nn.Module):
+class Called(nn.Module):
+    """A function as a network, beside a parameter ``w``."""
+
+    def __init__(self, call: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.call, self.w = call, nn.Parameter(torch.randn(4, 2))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ x.transpose(1, 2)
+        return self.call(self, x)
 
 
 _REFUSED = {
     "LSTM": (nn.LSTM(4, 4), (1, 3, 4)),
     "GRU": (nn.GRU(4, 4), (1, 3, 4)),
-    "GLU": (nn.GLU(), (1, 4)),
-    "GroupNorm": (nn.GroupNorm(2, 4), (1, 4, 3)),
     "Conv3d": (nn.Conv3d(1, 1, 1), (1, 1, 4, 4, 4)),
-    "x @ y": (Product(), (1, 3, 4)),
+    "x @ y": (Called(lambda net, x: x @ x.transpose(1, 2)), (1, 3, 4)),
+    "x > 0": (Called(lambda net, x: x * (x > 0)), (1, 4)),
+    "cumsum": (Called(lambda net, x: x.cumsum(1)), (1, 4)),
+}
+_COMPOSED = {
+    "LayerNorm": (nn.LayerNorm(4), (1, 3, 4)),
+    "GroupNorm": (nn.GroupNorm(2, 4), (1, 4, 3)),
+    "InstanceNorm": (nn.InstanceNorm1d(3), (1, 3, 4)),
+    "LocalResponseNorm": (nn.LocalResponseNorm(2), (1, 4, 3, 3)),
+    "GLU": (nn.GLU(), (1, 4)),
+    "x @ self.w": (Called(lambda net, x: x @ net.w), (1, 3, 4)),
+    "logsumexp": (Called(lambda net, x: x.logsumexp(1)), (1, 3, 4)),
+    "flip": (Called(lambda net, x: x.flip(1)), (1, 3, 4)),
+    "x[:, [0, 2, 1]]": (Called(lambda net, x: x[:, [0, 2, 1]]), (1, 3, 4)),
+    "lerp": (Called(lambda net, x: torch.lerp(x, 2 * x, 0.3)), (1, 4)),
 }
 
 
@@ -303,3 +323,11 @@ def test_what_is_said_to_be_refused_is(name: str) -> None:
     layer, shape = _REFUSED[name]
     with pytest.raises(UnsupportedLayer):
         qtorch.prepare(nn.Sequential(layer), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", _COMPOSED)
+def test_what_is_said_to_be_composed_is(name: str) -> None:
+    assert f"`{name}`" in (DOCS / "operators.md").read_text()
+    layer, shape = _COMPOSED[name]
+    x = torch.randn(3, *shape[1:])
+    torch.testing.assert_close(qtorch.prepare(nn.Sequential(layer), x[:1]).eval()(x), layer(x), atol=1e-4, rtol=1e-4)

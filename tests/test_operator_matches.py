@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from qtorch.capture.identities import drop_identities
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import Recorder, operator_name
 from qtorch.capture.unread_indices import drop_unread_indices
@@ -211,7 +212,8 @@ def test_a_row_stands_for_every_spelling(
 
 
 def test_every_row_of_operators_is_tried() -> None:
-    rows = {row.name for row in ROWS.values() if any(match.kind == "aten" for match in row.matches)}
+    # Of functions of one number every one is tried where their table is.
+    rows = {row.name for row in ROWS.values() if any(match.kind == "aten" for match in row.matches)} - {"table"}
     assert rows | {"strided_slice"} == {row for row, *_ in CASES}
 
 
@@ -222,8 +224,7 @@ def test_every_row_of_operators_is_tried() -> None:
         (IMAGE, "x.mean()", "expected axes to take the mean over, got dim=None"),
         (IMAGE, "x.mean((0, 1))", "expected an axis other than the batch's, got dim=0"),
         (IMAGE, "x.max(1)[0]", "expected two tensors, got one"),
-        (IMAGE, "x.clamp(-1, 1)", "expected limits 0 and 6, got -1 and 1"),
-        (IMAGE, "x.clamp(p.scale, p.scale)", "expected limits 0 and 6, got .*use F.relu or F.relu6"),
+        (IMAGE, "x.clamp(p.scale, p.scale)", "expected a number for min, got scale"),
         (IMAGE, "F.softmax(x, 1)", "expected the last axis, dim=-1 or dim=3, got dim=1"),
         (IMAGE, "torch.flatten(x)", "expected the batch axis to stay first"),
         (VECTOR, "x.t()", "expected the batch axis to stay first"),
@@ -251,7 +252,7 @@ def test_every_row_of_operators_is_tried() -> None:
         (IMAGE, "F.unfold(x, 2)", r"torch.eye\(24\).reshape\(24, 6, 2, 2\)"),
         (IMAGE, "x.long()", "float32 is the type of networks"),
         (IMAGE, "x.double()", "float32 is the type of networks"),
-        (IMAGE, "torch.erf(x)", "expected a call that a row stands for, got erf"),
+        (IMAGE, "torch.erfinv(x)", "expected a call that a row stands for, got erfinv"),
     ],
 )  # fmt: skip
 def test_forms_that_a_row_has_not_are_refused_in_words(shape: tuple[int, ...], expression: str, words: str) -> None:
@@ -269,6 +270,7 @@ SILENT = (
 
 def test_what_passes_values_on_is_nothing_on_the_device() -> None:
     traced, net, x = exported(IMAGE, *SILENT)
+    drop_identities(traced)
     computing = [node for node in traced.graph.nodes if node.op != "output" and not is_silent(traced, node)]
     assert not computing
     sources = [source_of(traced, node) for node in pytree.tree_leaves(traced.graph.output_node().args)]

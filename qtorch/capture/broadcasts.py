@@ -19,10 +19,10 @@ from qtorch.capture.decomposition_table import (
 )
 from qtorch.families.arithmetic import squared_difference
 
-__all__ = ["copy_broadcasts", "drop_broadcasts"]
+__all__ = ["BROADCASTING", "copy_broadcasts", "drop_broadcasts"]
 
 #: Calls of several tensors whose shapes broadcast.
-_BROADCASTING = frozenset({
+BROADCASTING = frozenset({
     "add", "addcdiv", "addcmul", "div", "eq", "ge", "gt", "le", "lerp", "lt", "maximum", "minimum", "mul", "ne", "pow",
     "rsub", "sub", "where",
 })  # fmt: skip
@@ -64,7 +64,7 @@ def copy_broadcasts(traced: fx.GraphModule, constants: set[fx.Node]) -> None:
 
 def _broadcasts(reader: fx.Node, node: fx.Node, source: Any) -> bool:
     """Whether a reader computes the same from what was expanded."""
-    if operator_name(reader) not in _BROADCASTING and reader.target is not squared_difference:
+    if operator_name(reader) not in BROADCASTING and reader.target is not squared_difference:
         return False
     shapes = [_sizes(source if operand is node else operand) for operand in reader.args if isinstance(operand, fx.Node)]
     return same_shape(broadcast_shape(shapes), _sizes(reader))

@@ -17,7 +17,6 @@ from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.decomposed_calls import decompose_calls
 from qtorch.capture.evaluation_comparison import require_captured
 from qtorch.capture.identities import drop_identities
-from qtorch.capture.merged_axes import merge_axes
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
@@ -158,7 +157,6 @@ class Capture:
         if decomposed:
             decompose_calls(traced)
             drop_identities(traced)
-            merge_axes(traced)
         fold_constants(traced)
         record_shapes(traced, self.examples)
         drop_unread_indices(traced)

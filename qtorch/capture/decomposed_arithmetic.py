@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from qtorch.capture.broadcasts import BROADCASTING
 from qtorch.capture.decomposition_table import decomposes, is_constant, operator_name, result_shape, shape_of, writer_of
 
 aten = torch.ops.aten
@@ -147,18 +148,24 @@ def _filled(
     pin_memory: Any = None,
     memory_format: Any = None,
 ) -> Any:
-    """A constant of one sample, expanded to the batch's size."""
+    """A constant of one sample, expanded to the batch's size; zeros, and a number behind them, where that needs one.
+
+    Zeros of the batch's size are a product with an input, see :mod:`qtorch.preparation.start_states`.
+    """
     like: Any = input if size is None else next((length for length in size if isinstance(length, fx.Proxy)), None)
     shape = () if like is None else result_shape(like)
     if not shape or isinstance(shape[0], int) or any(not isinstance(length, int) for length in shape[1:]):
         return None
     origin = writer_of(like).origin
     value = fill_value if fill_value is not None else float("ones" in str(operator_name(origin)))
-    if not _is_number(value):
+    if not _is_number(value) or not value:
         return None
     whole = aten.sym_size.int(like, 0) if size is None else size[0]
     result = origin.meta["val"]
     named = {"dtype": result.dtype, "device": result.device}
+    if not all(operator_name(reader) in (*BROADCASTING, "cat") for reader in origin.users):
+        zeros = writer_of(like).create_proxy("call_function", aten.zeros.default, ([whole, *shape[1:]],), named)
+        return aten.add.Scalar(zeros, value)
     sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
     return aten.expand.default(sample, [whole, *shape[1:]])
 

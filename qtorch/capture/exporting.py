@@ -17,7 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
-from qtorch.capture.kept_calls import KeptCalls, keeping_functions
+from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
+from qtorch.capture.reference import copied
+from qtorch.errors import UnsupportedLayer
+from qtorch.surroundings import undisturbed_random_numbers
 
 __all__ = ["Exported", "export_network"]
 
@@ -90,9 +93,10 @@ def export_network(
         form: how it is called.
         examples: a tensor per input, the batch's axis first.
         kept: paths of the layers that are kept whole.
-        opaque: of those of them whose code is not run; each gives a tensor like its first.
+        opaque: of those of them whose code is not run on tensors without values.
 
     Raises:
+        UnsupportedLayer: the batch's size is a number in its code.
         Exception: whatever its code, or the export of it, raises.
     """
     # Here, because importing it takes as long as all the rest of torch.
@@ -102,18 +106,28 @@ def export_network(
     count = _batch(examples)
     examples = [each[:1].repeat(count, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
     sizes = tuple({0: Dim.AUTO} if each.dim() else {} for each in examples)
-    called = _Called(net, form, exported)
+    seen, called = _seen(net, form, examples, kept), _Called(net, form, exported)
     with (
         _EXPORTING,
         torch.enable_grad(),
         _silent(),
         _functions_with_gradients(exported),
-        _watched(net, exported, kept, opaque),
+        _watched(net, exported, kept, opaque, seen),
     ):
         try:
             exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
         except _Failed as failed:
             raise failed.error from None
+    for node in exported.program.graph.find_nodes(op="placeholder"):
+        value = node.meta.get("val")
+        given = node.name in exported.program.graph_signature.user_inputs and isinstance(value, Tensor)
+        if given and value.dim() and isinstance(value.shape[0], int):
+            raise UnsupportedLayer(
+                where=type(net).__name__,
+                expected="code that takes batches of any size",
+                got="the batch's size as a number of Python, by len(x), int(x.shape[0]) or a loop over samples",
+                remedy="leave it a size, as x.reshape(x.shape[0], 2, 4) does, and let samples stay in one tensor",
+            )
     return exported
 
 
@@ -137,15 +151,58 @@ def _silent() -> Iterator[None]:
         log.setLevel(level)
 
 
+def _seen(
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], kept: Collection[str]
+) -> dict[str, list[SeenCall | None]]:
+    """Every call of some layers, by the layer's path, as the network makes them on real numbers.
+
+    By them a layer's result is known without running its code on tensors without values, which takes much longer.
+    """
+    seen: dict[str, list[SeenCall | None]] = {path: [] for path in kept}
+    alone = copied(net, ())
+
+    def noting(path: str, forward: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            given = args[0].shape if len(args) == 1 and not kwargs and isinstance(args[0], Tensor) else ()
+            memory = args[0].untyped_storage().data_ptr() if given else 0
+            result = forward(*args, **kwargs)
+            plain = isinstance(result, Tensor) and given and result.dim() and result.shape[0] == given[0]
+            view = plain and result.untyped_storage().data_ptr() == memory
+            seen[path].append(SeenCall(tuple(given[1:]), tuple(result.shape[1:]), bool(view)) if plain else None)
+            return result
+
+        return noted
+
+    for path in kept:
+        layer = alone.get_submodule(path)
+        layer.forward = noting(path, layer.forward)
+        if hasattr(layer, "inplace"):
+            layer.inplace = False  # type: ignore[assignment]
+    call = form.arguments([each.clone() for each in examples])
+    with torch.no_grad(), undisturbed_random_numbers():
+        try:
+            alone(*call.args, **call.kwargs)
+        except Exception:
+            # What fails here fails once more, and is told then.
+            return {}
+    return seen
+
+
 @contextmanager
-def _watched(net: nn.Module, exported: Exported, kept: Collection[str], opaque: Collection[str]) -> Iterator[None]:
+def _watched(
+    net: nn.Module,
+    exported: Exported,
+    kept: Collection[str],
+    opaque: Collection[str],
+    seen: dict[str, list[SeenCall | None]],
+) -> Iterator[None]:
     """A block in which calls of layers are kept, or looked at, and nothing waits for gradients."""
     modules = [(path, module, vars(module).get("forward")) for path, module in net.named_modules()]
     for path, module, own in modules:
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
         if path in kept:
-            exported.kept.keep_layer(module, path, path in opaque)
+            exported.kept.keep_layer(module, path, seen.get(path, []), path in opaque)
         elif path and own is None:
             _note_identity(module, path, exported)
     try:

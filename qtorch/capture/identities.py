@@ -65,7 +65,7 @@ def reshape_instead_of_view(traced: fx.GraphModule) -> None:
 
 def _handed_on(name: str, node: fx.Node) -> fx.Node | None:
     """The argument that a call hands on; None of a call that computes something."""
-    for rule in (_moved, _dropout, _arithmetic, _in_place):
+    for rule in (_moved, _dropout, _in_place):
         source = rule(name, node)
         if source is not None:
             return source
@@ -102,22 +102,6 @@ def _dropout(name: str, node: fx.Node) -> fx.Node | None:
         return None
     source = node.args[0]
     return source if isinstance(source, fx.Node) else None
-
-
-#: Of an operation with a number, the number that changes nothing.
-_NEUTRAL: dict[str, Any] = {"add": 0, "sub": 0, "mul": 1, "div": 1, "pow": 1, "divide": 1, "multiply": 1, "subtract": 0}
-
-
-def _arithmetic(name: str, node: fx.Node) -> fx.Node | None:
-    """Of sums, products and powers: the operand whose shape and type the result has, if the other is neutral."""
-    if name not in _NEUTRAL or _argument(node, "rounding_mode") is not None:
-        return None
-    operands = node.args[:2]
-    candidates = [operands, operands[::-1]] if name in ("add", "mul", "multiply") else [operands]
-    for source, other in candidates:
-        if isinstance(other, int | float) and not isinstance(other, bool) and other == _NEUTRAL[name]:
-            return source if isinstance(source, fx.Node) and _alike(node, source) else None
-    return None
 
 
 def _in_place(name: str, node: fx.Node) -> fx.Node | None:

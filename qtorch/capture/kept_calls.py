@@ -7,7 +7,7 @@ names by number. What was computed inside is then read by nobody.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,16 +19,18 @@ from torch.utils import _pytree as pytree
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 
-__all__ = ["DROPOUTS", "KEPT", "KeptCall", "KeptCalls", "keeping_functions"]
+__all__ = ["DROPOUTS", "KEPT", "KeptCall", "KeptCalls", "SeenCall", "keeping_functions"]
 
 
 @torch.library.custom_op("qtorch::kept", mutates_args=())
-def _kept(tensors: list[Tensor], results: list[Tensor], number: int) -> list[Tensor]:
-    return [each.clone() for each in results]
+def _kept(tensors: list[Tensor], results: list[Tensor], sample: list[int], number: int) -> list[Tensor]:
+    return [each.clone() for each in results] or [tensors[0].new_empty((len(tensors[0]), *sample))]
 
 
 @_kept.register_fake
-def _(tensors: list[Tensor], results: list[Tensor], number: int) -> list[Tensor]:
+def _(tensors: list[Tensor], results: list[Tensor], sample: list[int], number: int) -> list[Tensor]:
+    if not results:
+        return [tensors[0].new_empty((tensors[0].shape[0], *sample))]
     return [torch.empty_like(each, memory_format=torch.contiguous_format) for each in results]
 
 
@@ -38,6 +40,21 @@ KEPT = torch.ops.qtorch.kept.default
 
 #: Layers that hand on what they get in evaluation.
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+@dataclass(frozen=True)
+class SeenCall:
+    """A layer's call, as it was when the network ran on real numbers.
+
+    Attributes:
+        taken: shape of a sample of the tensor that it was called with, alone.
+        given: of what it gave, as many samples.
+        view: whether that lay in the memory of the other.
+    """
+
+    taken: tuple[int, ...]
+    given: tuple[int, ...]
+    view: bool
 
 
 class _Place:
@@ -73,42 +90,73 @@ class KeptCall:
 
 @dataclass
 class KeptCalls:
-    """The calls that were kept in one capture, by number."""
+    """The calls that were kept in one capture, by number.
+
+    Attributes:
+        calls: they.
+        views: paths of layers that gave views of their inputs, which what was captured does not show.
+    """
 
     calls: list[KeptCall] = field(default_factory=list)
+    views: set[str] = field(default_factory=set)
 
     def keep(self, op: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Any:
         """``result``, of a call with these arguments, as that of the call as a whole."""
-        leaves, spec = pytree.tree_flatten((args, dict(kwargs)))
+        leaves = pytree.tree_leaves((args, dict(kwargs)))
         tensors = [each for each in leaves if isinstance(each, Tensor)]
         results, shape = pytree.tree_flatten(result)
         sized = any(isinstance(each, torch.SymInt | torch.SymFloat) for each in leaves)
         if sized or not tensors or not results or not all(isinstance(each, Tensor) for each in results):
             return result
-        places = tuple(_PLACE if isinstance(each, Tensor) else each for each in leaves)
-        self.calls.append(KeptCall(op, target, not shape.is_leaf(), places, spec))
-        return pytree.tree_unflatten(_kept(tensors, results, len(self.calls) - 1), shape)
+        return self._named(op, target, args, kwargs, tensors, results, [], shape)
 
-    def keep_layer(self, layer: nn.Module, path: str, opaque: bool) -> None:
+    def _named(
+        self,
+        op: str,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        tensors: Sequence[Tensor],
+        results: Sequence[Tensor],
+        sample: list[int],
+        shape: pytree.TreeSpec | None,
+    ) -> Any:
+        """What stands for a call's result in the exported graph: tensors like ``results``, or samples of a shape."""
+        leaves, spec = pytree.tree_flatten((args, dict(kwargs)))
+        places = tuple(_PLACE if isinstance(each, Tensor) else each for each in leaves)
+        several = shape is not None and not shape.is_leaf()
+        self.calls.append(KeptCall(op, target, several, places, spec))
+        given = _kept(list(tensors), list(results), sample, len(self.calls) - 1)
+        return given[0] if shape is None else pytree.tree_unflatten(given, shape)
+
+    def keep_layer(self, layer: nn.Module, path: str, seen: Iterable[SeenCall | None], opaque: bool) -> None:
         """Let calls of a layer be kept; its hooks run around them as always.
 
         Args:
             layer: whose ``forward`` is replaced.
             path: of it in the network.
-            opaque: whether its code is not run; it gives a tensor like its first.
+            seen: its calls, one after the other, as far as their shapes say all: the layer's code is not run for them.
+            opaque: whether its code is not run for others either; such give a tensor like their first.
         """
-        forward = (lambda x, *_, **__: x) if opaque else layer.forward
+        forward, calls = (lambda x, *_, **__: x) if opaque else layer.forward, iter(seen)
+
+        def whole(*args: Any, **kwargs: Any) -> Any:
+            call = next(calls, None)
+            if call is not None and len(args) == 1 and not kwargs and tuple(args[0].shape[1:]) == call.taken:
+                if call.view and not isinstance(layer, DROPOUTS):
+                    self.views.add(path)
+                return self._named("call_module", path, args, kwargs, args, (), list(call.given), None)
+            result = forward(*args, **kwargs)
+            if not opaque and not isinstance(layer, DROPOUTS) and _is_view(result, args):
+                self.views.add(path)
+            return self.keep("call_module", path, args, kwargs, result)
 
         def kept(*args: Any, **kwargs: Any) -> Any:
             if getattr(layer, "inplace", False) is not True:
-                result = forward(*args, **kwargs)
-                if not opaque and not isinstance(layer, DROPOUTS) and _is_view(result, args):
-                    # What it shows may be written to, or be read after a write.
-                    return result
-                return self.keep("call_module", path, args, kwargs, result)
+                return whole(*args, **kwargs)
             layer.inplace = False  # type: ignore[assignment]
             try:
-                result = self.keep("call_module", path, args, kwargs, forward(*args, **kwargs))
+                result = whole(*args, **kwargs)
             finally:
                 layer.inplace = True  # type: ignore[assignment]
             return next(iter((*args, *kwargs.values()))).copy_(result)

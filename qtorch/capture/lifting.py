@@ -147,7 +147,7 @@ class _Lifting:
                 self._call(body, each, with_gradients)
 
     def _kept(self, node: fx.Node) -> None:
-        tensors, _, number = node.args
+        tensors, *_, number = node.args
         call = self.exported.kept.calls[number]  # type: ignore[index]
         args, kwargs = call.arguments(self._value(tensors))
         name = None if call.op == "call_module" else getattr(call.target, "__name__", str(call.target)).strip("_")

@@ -16,7 +16,7 @@ from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
 from qtorch.capture.nodes import Recorder
 from qtorch.capture.untraceable import untraceable
-from qtorch.capture.writes import write_values
+from qtorch.capture.writes import write_values, writes_values
 from qtorch.errors import BadConfiguration
 from qtorch.normalization import Normalization
 from qtorch.ops import of_rows
@@ -30,6 +30,9 @@ def is_leaf(net: nn.Module) -> bool:
     """Whether a capture keeps a layer whole rather than looking into it: one that a row stands for, norms, dropout."""
     if "forward" in vars(net) or not _has_own_tensors(net):
         return False
+    if getattr(net, "padding_mode", "zeros") != "zeros":
+        # A call that pads, and the convolution.
+        return False
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
     norm = isinstance(net, nn.modules.batchnorm._BatchNorm) and type(net).forward.__module__.startswith("torch.nn")
     return norm or isinstance(net, Normalization) or type(net) in _layers_of_rows() or type(net) in DROPOUTS
@@ -38,6 +41,11 @@ def is_leaf(net: nn.Module) -> bool:
 def _has_own_tensors(net: nn.Module) -> bool:
     """Whether all tensors of a layer are parameters and buffers: what pruning leaves is computed in every call."""
     return not any(isinstance(each, Tensor) for each in vars(net).values())
+
+
+def _is_others(layer: nn.Module) -> bool:
+    """Whether a layer that a row stands for is of a class that is not torch's: its code may be whatever it likes."""
+    return not isinstance(layer, Normalization) and not type(layer).__module__.startswith("torch.nn")
 
 
 def is_row_of_layers(net: nn.Module) -> bool:
@@ -147,9 +155,14 @@ def trace(
         return Trace(kind(net, _row_of_layers(net, form.names[0]), kind.__name__), None, (), (), False, ())
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
+    closed = {path for path, layer in layers.items() if path in opaque or _is_others(layer)}
     try:
-        exported = export_network(net, form, examples, kept, opaque)
+        exported = export_network(net, form, examples, kept, closed)
         graph = lifted(exported, net, form.names)
+        if exported.kept.views and writes_values(graph):
+            # What such a layer shows may be written to, or be read after a write.
+            exported = export_network(net, form, examples, kept - exported.kept.views, closed)
+            graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error
     for layer in layers.values():

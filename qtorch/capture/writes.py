@@ -10,13 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.nodes import operator_name, source_line
 from qtorch.errors import UnsupportedLayer
 
-__all__ = ["write_values"]
+__all__ = ["write_values", "writes_values"]
 
 aten = torch.ops.aten
 
@@ -47,7 +47,7 @@ def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
         UnsupportedLayer: a write that has no value: through a view that several elements share, or that steps over
             some, or into some of a batch's samples.
     """
-    if not any(_written(node) for node in traced.graph.nodes):
+    if not writes_values(traced.graph):
         return ()
     rewriting = _Rewriting(traced.graph)
     for node in list(traced.graph.nodes):
@@ -56,13 +56,9 @@ def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rewriting.attributes))
 
 
-def _has_numbers_of_network(node: fx.Node) -> bool:
-    """Whether a tensor is of floats that were computed: memory as it was found may hold none, and integers stay so."""
-    value = node.meta.get("val")
-    return operator_name(node) not in _AS_FOUND and isinstance(value, Tensor) and value.is_floating_point()
-
-
-_AS_FOUND = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+def writes_values(graph: fx.Graph) -> bool:
+    """Whether any call of a graph writes into a tensor."""
+    return any(_written(node) is not None for node in graph.nodes)
 
 
 def _written(node: fx.Node) -> fx.Node | None:
@@ -162,21 +158,19 @@ class _Rewriting:
             if copied is not None and into is not None and copied.shape == into.shape:
                 return node.args[1]
             return emit(self.graph, aten.expand_as.default, (node.args[1], before), like=node)
-        if name in ("zero_", "fill_"):
-            value = 0 if name == "zero_" else node.args[1]
-            if not isinstance(value, fx.Node) and not _has_numbers_of_network(before):
-                return emit(self.graph, aten.full_like.default, (before, value), like=node)
-            # Of the written tensor, so that it has the batch's size whatever that is.
-            nothing = emit(self.graph, aten.mul.Scalar, (before, 0.0), like=node)
-            if name == "zero_":
-                return nothing
-            add = aten.add.Tensor if isinstance(node.args[1], fx.Node) else aten.add.Scalar
-            return emit(self.graph, add, (nothing, node.args[1]), like=node)
+        if name == "zero_":
+            return emit(self.graph, aten.zeros_like.default, (before,), like=node)
+        if name == "fill_":
+            value = node.args[1]
+            if isinstance(value, fx.Node):
+                return emit(self.graph, aten.expand_as.default, (value, before), like=node)
+            return emit(self.graph, aten.full_like.default, (before, value), like=node)
         overload = _plain(node.target)
         if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")
         given = dict(zip((each.name for each in _arguments(node.target)), node.args, strict=False)) | node.kwargs
-        arguments = {each.name: given.get(each.name, each.default_value) for each in _arguments(overload)}
+        defaults = {each.name: each.default_value for each in (*_arguments(overload), *_arguments(node.target))}
+        arguments = {each.name: given.get(each.name, defaults[each.name]) for each in _arguments(overload)}
         named = {each.name: arguments.pop(each.name) for each in _arguments(overload) if each.kwarg_only}
         return emit(self.graph, overload, tuple(arguments.values()), named, like=node)
 

@@ -108,5 +108,6 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
+    most_axes=8,
     homogeneous=homogeneous,
 )

@@ -1,6 +1,7 @@
 """TRANSPOSE: the same codes, axes in another order.
 
-Source: TFLM ``kernels/internal/reference/transpose.h``.
+Source: TFLM ``kernels/internal/reference/transpose.h``: at most 5 axes. The export writes one of more as
+several, between RESHAPEs.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ ROW = Row(
     samples=samples,
     c=kernel,
     selects=True,
+    most_axes=8,
     homogeneous=homogeneous,
     remedies={
         "pixelshuffle": shuffled_up,

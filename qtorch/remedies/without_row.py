@@ -43,7 +43,7 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
     "rmsnorm": rms_norm,
     "localresponsenorm": response_norm,
     "crossmaplrn2d": always(
-        none("it writes channel by channel; nn.LocalResponseNorm, whose sums are not quite the same, changes the network")
+        none("it writes channel by channel; nn.LocalResponseNorm, of nearly the same sums, changes the network")
     ),
     # Shapes.
     **dict.fromkeys(("expand", "expandas", "broadcastto"), always(_SPREAD)),

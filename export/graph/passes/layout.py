@@ -1,23 +1,29 @@
 """Channels last from input to output: transposes and reshapes are carried along as bookkeeping and written only where
 no way around them exists.
 
-A value of the naive graph is kept as a stored value and a :class:`~export.graph.ir.View` of it. A transpose changes
-the view alone, as does a reshape that only inserts or removes axes of size 1. An op that works in any axis order is
-emitted on the stored values, its attributes mapped; constants are permuted. A fully connected layer behind a flatten
-gets its columns permuted. What the graph computes stays the same; only the order in memory differs: ``Graph.views``
-says how.
+A value of the naive graph is kept as a stored value and a :class:`~export.graph.memory_order.MemoryOrder` of it. A
+transpose changes the order alone, as does a reshape: one that only inserts or removes axes of size 1, a flatten, and,
+where these leave transposes to be written, any other. An op that works in any axis order is emitted on the stored
+values, its attributes mapped; constants are permuted. A fully connected layer gets its columns permuted. What the graph
+computes stays the same; only the order in memory differs: ``Graph.views`` says how.
+
+Each op takes the order that costs least where it stands, and the whole is the best of a few ways to count that. The
+same network gives the same graph.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from functools import cache
+from itertools import chain, islice, product
 from typing import Literal
 
 import numpy as np
 
 from export.graph.ir import Graph, Node, Value, View, check
+from export.graph.memory_order import MemoryOrder, steps
 from qtorch.row.row import any_order
 
 __all__ = ["layout"]
@@ -25,22 +31,42 @@ __all__ = ["layout"]
 #: How many ways of storing the inputs are tried.
 _TRIALS = 64
 
+#: TFLM's TRANSPOSE takes no more; one of more axes is written as several.
+_MOST_AXES = 5
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How orders are chosen: whether every reshape that some order can say is carried along, or only the plainest; and
+    whether ops count the elements that they have moved, or the transposes."""
+
+    carries_all: bool
+    counts_elements: bool
+
+
+#: The first alone, where it leaves no transposes; otherwise the best of all.
+_WAYS = (_Way(False, False), _Way(True, False), _Way(True, True))
+
 
 def layout(graph: Graph, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> Graph:
-    """The same network with the fewest transposes, then the fewest reshapes.
+    """The same network with the fewest elements that transposes move, then the fewest reshapes.
 
     Args:
         graph: in PyTorch's axis order, as :func:`export.graph.lower.lower` gives it.
         input_layout: ``"nchw"`` keeps PyTorch's order at the inputs.
     """
     choices = [_input_views(graph.values[name].shape, input_layout) for name in graph.inputs]
-    trials = [_Layout(graph, dict(zip(graph.inputs, c, strict=True))).run() for c in islice(product(*choices), _TRIALS)]
+    stored = [dict(zip(graph.inputs, c, strict=True)) for c in islice(product(*choices), _TRIALS)]
+    trials = [_Layout(graph, each, _WAYS[0]).run() for each in stored]
+    if all(_cost(trial)[0] for trial in trials):
+        trials += [_Layout(graph, each, way).run() for way in _WAYS[1:] for each in stored]
     return min(trials, key=_cost)
 
 
-def _cost(graph: Graph) -> tuple[int, int]:
+def _cost(graph: Graph) -> tuple[int, int, int]:
     ops = [node.op for node in graph.nodes]
-    return ops.count("transpose"), ops.count("reshape")
+    moved = sum(graph.values[node.output].elements for node in graph.nodes if node.op == "transpose")
+    return moved, ops.count("transpose"), ops.count("reshape")
 
 
 def _input_views(shape: tuple[int, ...], input_layout: str) -> list[tuple[tuple[int, ...], View]]:
@@ -61,175 +87,199 @@ def _input_views(shape: tuple[int, ...], input_layout: str) -> list[tuple[tuple[
 
 @dataclass(frozen=True)
 class _Stored:
-    """Where a value of the naive graph lies: ``flat`` if it is the flattening of the view."""
+    """Where a value of the naive graph lies."""
 
     name: str
-    view: View
-    flat: bool = False
-
-
-#: For each axis of an arrangement, the value's axis that lies there, or ``None`` for one of size 1.
-_Order = tuple[int | None, ...]
+    order: MemoryOrder
 
 
 class _Layout:
-    def __init__(self, graph: Graph, inputs: dict[str, tuple[tuple[int, ...], View]]) -> None:
-        self.naive = graph
+    def __init__(self, graph: Graph, inputs: dict[str, tuple[tuple[int, ...], View]], way: _Way) -> None:
+        self.naive, self.way = graph, way
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.where: dict[str, _Stored] = {}
-        self.copies: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}
+        self.turned: dict[tuple[str, MemoryOrder], str] = {}
+        self.copies: dict[tuple[str, tuple[int, ...]], str] = {}
+        self.reshaped: dict[str, str] = {}
         for name, value in graph.values.items():
             if name in inputs:
-                self.values[name] = replace(value, shape=inputs[name][0])
-                self.where[name] = _Stored(name, inputs[name][1])
+                shape, view = inputs[name]
+                self.values[name] = replace(value, shape=shape)
+                axes = tuple(() if axis is None else (axis,) for axis in view.axes)
+                self.where[name] = _Stored(name, MemoryOrder(shape, axes))
 
     def run(self) -> Graph:
         for node in self.naive.nodes:
             if node.op == "transpose":
-                self._turn(node)
+                source = self._source(node.inputs[0])
+                self.where[node.output] = replace(source, order=source.order.transposed(node.attrs["perm"]))
             elif node.op == "reshape":
                 self._reshape(node)
-            elif node.op == "fully_connected" and not node.attrs["keep_num_dims"]:
+            elif node.op == "fully_connected":
                 self._fully_connected(node)
+            elif self._in_any_order(node):
+                self._on_stored(node)
             else:
-                self._op(node)
+                self._op(node, [self._source(name) for name in self._runtime(node)])
         outputs = tuple(self._output(name) for name in self.naive.outputs)
-        views = {name: self.where[name].view for name in self.naive.inputs}
-        views |= {stored: self.where[name].view for stored, name in zip(outputs, self.naive.outputs, strict=True)}
+        views = {name: _view(self.where[name].order) for name in self.naive.inputs}
+        views |= {
+            stored: _view(self.where[name].order) for stored, name in zip(outputs, self.naive.outputs, strict=True)
+        }
         views = {name: view for name, view in views.items() if view != View.identity(self.values[name].shape)}
         return check(_without_unused(Graph(self.values, tuple(self.nodes), self.naive.inputs, outputs, views)))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.naive.values[name].shape
 
-    def _turn(self, node: Node) -> None:
-        source = self._unflattened(node.inputs[0])
-        axes = tuple(source.view.axes[axis] for axis in node.attrs["perm"])
-        self.where[node.output] = _Stored(source.name, View(self._shape(node.output), axes))
+    def _runtime(self, node: Node) -> list[str]:
+        return [name for name in node.inputs if self.naive.values[name].data is None]
 
     def _reshape(self, node: Node) -> None:
         old, new = self._shape(node.inputs[0]), self._shape(node.output)
-        if _without_units(old) == _without_units(new):
-            source = self._unflattened(node.inputs[0])
-            named = iter(axis for axis, n in zip(source.view.axes[1:], old[1:], strict=True) if n > 1)
-            axes = (0, *(next(named) if n > 1 else None for n in new[1:]))
-            self.where[node.output] = _Stored(source.name, View(new, axes))
-            return
-        source = self.where[node.inputs[0]]
-        if len(new) == 2 and not source.flat:
-            self.where[node.output] = replace(source, flat=True)
-            return
-        plain = self._arranged(node.inputs[0], tuple(range(len(old))))
+        source = self._source(node.inputs[0]) if _long(old) == _long(new) else self.where[node.inputs[0]]
+        if self.way.carries_all or _long(old) == _long(new) or (len(new) == 2 and source.order.is_permutation):
+            order = source.order.reshaped(new)
+            if order is not None:
+                self.where[node.output] = replace(source, order=order)
+                return
+        plain = self._arranged(self._source(node.inputs[0]), MemoryOrder.identity(old))
         self._emit_reshape(plain, node.output, new)
-        self.where[node.output] = _Stored(node.output, View.identity(new))
+        self.where[node.output] = _Stored(node.output, MemoryOrder.identity(new))
 
-    def _unflattened(self, name: str) -> _Stored:
-        """Where a value lies by its own axes: a flattening that nobody could absorb is written out."""
+    def _source(self, name: str) -> _Stored:
+        """Where a value lies; unless all reshapes are carried, a flattening that nobody could absorb is written out."""
         stored = self.where[name]
-        if stored.flat:
-            plain = self._arranged_view(stored.name, stored.view, tuple(range(len(stored.view.shape))))
+        if not self.way.carries_all and not stored.order.is_permutation:
             # An elementwise op may already have taken the name for what it computed before the flattening.
-            flat = f"{name}.flat" if name in self.values else name
-            self._emit_reshape(plain, flat, self._shape(name))
-            stored = self.where[name] = _Stored(flat, View.identity(self._shape(name)))
+            flat, shape = f"{name}.flat" if name in self.values else name, self._shape(name)
+            self._emit_reshape(self._moved(stored, MemoryOrder.identity(shape)), flat, shape)
+            stored = self.where[name] = _Stored(flat, MemoryOrder.identity(shape))
         return stored
 
     def _fully_connected(self, node: Node) -> None:
-        """Reads its input in whatever order it lies, and any rank: the columns of the weight follow."""
-        source, weight = self.where[node.inputs[0]], self.naive.values[node.inputs[1]]
-        inner = source.view.shape[1:] if source.flat else self._shape(node.inputs[0])[1:]
-        axes = [(-1 if axis is None else axis, i) for i, axis in enumerate(source.view.axes[1:])]
-        columns = weight.contents.reshape(-1, *inner).transpose([0, *(i + 1 for _, i in sorted(axes))])
-        data = np.ascontiguousarray(columns.reshape(weight.shape))
-        self.values[node.inputs[1]] = replace(weight, data=data)
-        for name in node.inputs[2:]:
-            self.values[name] = self.naive.values[name]
-        self._emit(replace(node, inputs=(source.name, *node.inputs[1:])))
+        """Reads its features in whatever order they lie, the columns of the weight follow; without kept dimensions all
+        axes are features, of any rank."""
+        every = not node.attrs["keep_num_dims"]
+        source = self.where[node.inputs[0]] if every else self._source(node.inputs[0])
+        axes, weight = source.order.axes, self.naive.values[node.inputs[1]]
+        parts = list(chain(*axes[1:])) if every else list(axes[-1])
+        columns = weight.contents.reshape(-1, *(source.order.sizes[part] for part in parts))
+        data = columns.transpose(0, *(1 + np.argsort(parts))).reshape(weight.shape)
+        if every:
+            self.values[node.inputs[1]] = replace(weight, data=np.ascontiguousarray(data))
+            for name in node.inputs[2:]:
+                self.values[name] = self.naive.values[name]
+            self._emit(replace(node, inputs=(source.name, *node.inputs[1:])))
+        else:
+            in_order = replace(source.order, axes=(*axes[:-1], tuple(sorted(parts))))
+            self._op(node, [replace(source, order=in_order)])
+            self.values[node.inputs[1]] = replace(weight, data=np.ascontiguousarray(data))
 
-    def _op(self, node: Node) -> None:
-        runtime = [name for name in node.inputs if self.naive.values[name].data is None]
-        flat = [self.where[name] for name in runtime if self.where[name].flat]
-        if flat and len(runtime) == len(node.inputs) == 1 and node.row.transposed is any_order:
-            self._on_flattened(node, flat[0])
-            return
-        stored = [self._unflattened(name) for name in runtime]
-        rank = len(self._shape(runtime[0]))
-        orders = [_order(s.view, len(self.values[s.name].shape)) for s in stored if None not in s.view.axes]
-        best = min(
-            (self._price(node, runtime, order), i, order)
-            for i, order in enumerate([*orders, tuple(range(rank))])
-            if self._attrs(node, order, rank) is not None
-        )[2]
-        attrs = self._attrs(node, best, rank)
-        assert attrs is not None
-        inputs = []
-        for name in node.inputs:
-            value = self.naive.values[name]
-            if value.data is None:
-                inputs.append(self._arranged(name, best))
-            else:
-                inputs.append(name)
-                in_order = (
-                    value.data if node.row.channels_last or len(value.shape) != rank else _turned(value.data, best)
-                )
-                self.values[name] = replace(value, shape=in_order.shape, data=in_order)
-        for name in node.outputs:
-            value = self.naive.values[name]
-            shape = tuple(1 if axis is None else value.shape[axis] for axis in best)
-            self.values[name] = replace(value, shape=shape if len(value.shape) == rank else value.shape)
-            axes = tuple(best.index(axis) for axis in range(len(value.shape))) if len(value.shape) == rank else None
-            view = View.identity(value.shape) if axes is None else View(value.shape, axes)
-            self.where[name] = _Stored(name, view)
-        self.nodes.append(Node(node.op, attrs, tuple(inputs), node.outputs))
+    def _in_any_order(self, node: Node) -> bool:
+        """An elementwise op of one tensor works on what is stored, whatever that is the reshape of."""
+        alone = node.row.transposed is any_order and len(node.inputs) == len(node.outputs) == 1
+        return alone and (self.way.carries_all or not self.where[node.inputs[0]].order.is_permutation)
 
-    def _on_flattened(self, node: Node, source: _Stored) -> None:
-        """An elementwise op behind a flatten works on what was flattened."""
-        shape = self.values[source.name].shape
-        self.values[node.output] = replace(self.naive.values[node.output], shape=shape)
+    def _on_stored(self, node: Node) -> None:
+        source = self.where[node.inputs[0]]
+        self.values[node.output] = replace(self.naive.values[node.output], shape=self.values[source.name].shape)
         self.nodes.append(replace(node, inputs=(source.name,)))
         self.where[node.output] = replace(source, name=node.output)
 
-    def _attrs(self, node: Node, order: _Order, rank: int) -> dict[str, object] | None:
-        """The op's attributes in an arrangement, ``None`` if it has no such form."""
-        if order == tuple(range(rank)):
-            return dict(node.attrs)
-        mapped = node.row.transposed(node.attrs, tuple(order.index(axis) for axis in range(rank)), len(order))
-        return None if mapped is None else dict(mapped)
+    def _op(self, node: Node, stored: list[_Stored]) -> None:
+        runtime = self._runtime(node)
+        rank, orders = len(self._shape(runtime[0])), self._orders(node, [each.order for each in stored])
+        _, _, order, attrs = min(
+            (self._price(stored, order), i, order, attrs)
+            for i, order in enumerate(orders)
+            if (attrs := _attrs(node, order)) is not None
+        )
+        lies, inputs = iter(stored), []
+        for name in node.inputs:
+            value = self.naive.values[name]
+            if value.data is None:
+                inputs.append(self._arranged(next(lies), order))
+            else:
+                inputs.append(name)
+                in_order = value.data
+                if not node.row.channels_last and len(value.shape) == rank:
+                    in_order = order.in_memory_order(value.data)
+                self.values[name] = replace(value, shape=in_order.shape, data=in_order)
+        for name in node.outputs:
+            value = self.naive.values[name]
+            result = order.of(value.shape) if len(value.shape) == rank else MemoryOrder.identity(value.shape)
+            self.values[name] = replace(value, shape=result.sizes)
+            self.where[name] = _Stored(name, result)
+        self.nodes.append(Node(node.op, attrs, tuple(inputs), node.outputs))
 
-    def _price(self, node: Node, runtime: list[str], order: _Order) -> tuple[int, int]:
-        """Transposes and reshapes that an arrangement of an op's inputs costs."""
-        needs = [_need(self.where[name].view, self.values[self.where[name].name].shape, order) for name in runtime]
-        return needs.count("transpose"), needs.count("reshape")
+    def _orders(self, node: Node, inputs: list[MemoryOrder]) -> list[MemoryOrder]:
+        """Orders in which an op may work, the preferred first: as its inputs lie, and as PyTorch has them."""
+        orders = [order for order in inputs if order.is_permutation and all(order.axes)]
+        if self.way.carries_all:
+            orders += [MemoryOrder.permuted(order.shape, order.order_of_axes()) for order in inputs]
+            if node.row.transposed is any_order:
+                for order in inputs:
+                    fits = order.shape == self._shape(node.output) and len(order.sizes) <= node.row.most_axes
+                    if fits and all(each.cut_as(order) is not None for each in inputs):
+                        orders.append(order)
+        return [*orders, MemoryOrder.identity(self._shape(self._runtime(node)[0]))]
 
-    def _arranged(self, name: str, order: _Order) -> str:
-        stored = self._unflattened(name)
-        return self._arranged_view(stored.name, stored.view, order)
+    def _price(self, stored: list[_Stored], order: MemoryOrder) -> tuple[int, int, int]:
+        """Elements to be moved, transposes and reshapes that an order of an op's inputs costs, as far as they count."""
+        transposes = moved = reshapes = 0
+        for each in stored:
+            blocks = _blocks(each.order, order)
+            if blocks is None:
+                reshapes += self.values[each.name].shape != order.of(each.order.shape).sizes
+            elif not self.way.counts_elements:
+                transposes += 1
+            elif (each.name, blocks) not in self.turned:
+                transposes, moved = transposes + 1, moved + math.prod(blocks.sizes)
+        return moved, transposes, reshapes
 
-    def _arranged_view(self, name: str, view: View, order: _Order) -> str:
-        """The stored value whose axes are the view's in ``order``; made if there is none."""
-        shape = tuple(1 if axis is None else view.shape[axis] for axis in order)
-        need = _need(view, self.values[name].shape, order)
-        if need is None:
-            return name
-        perm = _permutation(view, self.values[name].shape, order)
-        key = (name, perm, shape)
-        if key not in self.copies:
-            turned = name
-            if need == "transpose":
-                turned = f"{name}.turned{len(self.copies)}"
-                value = self.values[name]
-                self.values[turned] = Value(tuple(value.shape[axis] for axis in perm), value.qparams)
-                self.nodes.append(Node("transpose", {"perm": perm}, (name,), (turned,)))
-            if self.values[turned].shape != shape:
-                self._emit_reshape(turned, f"{name}.reshaped{len(self.copies)}", shape)
-                turned = f"{name}.reshaped{len(self.copies)}"
-            self.copies[key] = turned
-        return self.copies[key]
+    def _arranged(self, stored: _Stored, order: MemoryOrder) -> str:
+        """The stored value whose axes are the parts of ``order``; made if there is none."""
+        moved, shape = self._moved(stored, order), order.of(stored.order.shape).sizes
+        if self.values[moved].shape == shape:
+            return moved
+        if (moved, shape) not in self.copies:
+            copy = f"{stored.name}.reshaped{len(self.copies)}"
+            self._emit_reshape(moved, copy, shape)
+            self.copies[moved, shape] = copy
+        return self.copies[moved, shape]
+
+    def _moved(self, stored: _Stored, order: MemoryOrder) -> str:
+        """A stored value, of any shape, whose elements lie one after the other as ``order`` has them."""
+        blocks = _blocks(stored.order, order)
+        if blocks is None:
+            return stored.name
+        if (stored.name, blocks) not in self.turned:
+            turned = f"{stored.name}.turned{len(self.turned)}"
+            self.turned[stored.name, blocks] = turned
+            sizes, perm = self.values[stored.name].shape, _permutation(stored.order, order)
+            if stored.order.sizes == sizes and perm is not None and len(perm) <= _MOST_AXES:
+                self._emit_transpose(stored.name, turned, perm)
+            else:
+                source, moves = stored.name, steps(blocks, _MOST_AXES)
+                for i, (sizes, perm) in enumerate(moves):
+                    if self.values[source].shape != sizes:
+                        self._emit_reshape(source, f"{turned}.cut{i}", sizes)
+                        source = f"{turned}.cut{i}"
+                    step = turned if i == len(moves) - 1 else f"{turned}.step{i}"
+                    self._emit_transpose(source, step, perm)
+                    source = step
+        return self.turned[stored.name, blocks]
+
+    def _emit_transpose(self, source: str, name: str, perm: tuple[int, ...]) -> None:
+        value = self.values[source]
+        self.values[name] = Value(tuple(value.shape[axis] for axis in perm), value.qparams)
+        self.nodes.append(Node("transpose", {"perm": perm}, (source,), (name,)))
 
     def _emit_reshape(self, source: str, name: str, shape: tuple[int, ...]) -> None:
         # A reshape of a reshape is one of what that one had.
-        source = next((n.inputs[0] for n in self.nodes if n.op == "reshape" and n.output == source), source)
+        source = self.reshaped[name] = self.reshaped.get(source, source)
         self.values[name] = Value(shape, self.values[source].qparams)
         self.nodes.append(Node("reshape", {"shape": shape}, (source,), (name,)))
 
@@ -237,11 +287,18 @@ class _Layout:
         """An op whose output lies as PyTorch has it."""
         self.values[node.output] = self.naive.values[node.output]
         self.nodes.append(node)
-        self.where[node.output] = _Stored(node.output, View.identity(self._shape(node.output)))
+        self.where[node.output] = _Stored(node.output, MemoryOrder.identity(self._shape(node.output)))
 
     def _output(self, name: str) -> str:
-        """An output of the graph: computed by some op, and by none that gives another output."""
-        stored = self._unflattened(name)
+        """An output of the graph: its axes those of the network, computed by some op, and by none that gives another
+        output."""
+        stored = self._source(name)
+        if not stored.order.is_permutation or stored.order.sizes != self.values[stored.name].shape:
+            shape = self._shape(name)
+            order = MemoryOrder.permuted(shape, stored.order.order_of_axes())
+            if _blocks(stored.order, order) is not None:
+                order = MemoryOrder.identity(shape)
+            stored = self.where[name] = _Stored(self._arranged(stored, order), order)
         taken = [*self.naive.inputs, *(self.where[n].name for n in self.naive.outputs if n != name)]
         if stored.name in taken:
             copy = f"{name}.output"
@@ -261,38 +318,49 @@ def _without_unused(graph: Graph) -> Graph:
     return replace(graph, values=values, nodes=tuple(reversed(nodes)))
 
 
-def _without_units(shape: Iterable[int]) -> list[int]:
+def _long(shape: Iterable[int]) -> list[int]:
     return [n for n in list(shape)[1:] if n > 1]
 
 
-def _order(view: View, rank: int) -> _Order:
-    """Which of the value's axes lies at each of the stored axes."""
-    return tuple(view.axes.index(axis) if axis in view.axes else None for axis in range(rank))
+def _view(order: MemoryOrder) -> View:
+    return View(order.shape, tuple(parts[0] if parts else None for parts in order.axes))
 
 
-def _stored_axes(view: View, stored: tuple[int, ...], order: _Order) -> list[int]:
-    """The stored axes of more than one element (and the batch's) in the order in which an arrangement has them."""
-    axes = [view.axes[axis] for axis in order if axis is not None]
-    return [axis for axis in axes if axis is not None and (axis == 0 or stored[axis] > 1)]
+def _attrs(node: Node, order: MemoryOrder) -> dict[str, object] | None:
+    """The op's attributes in an order, ``None`` if it has no such form."""
+    if node.row.transposed is any_order or order == MemoryOrder.identity(order.sizes):
+        return dict(node.attrs)
+    if not order.is_permutation or not all(order.axes):
+        return None
+    mapped = node.row.transposed(node.attrs, tuple(parts[0] for parts in order.axes), len(order.sizes))
+    return None if mapped is None else dict(mapped)
 
 
-def _need(view: View, stored: tuple[int, ...], order: _Order) -> str | None:
-    """What it takes to bring a stored value into an arrangement: nothing, a reshape or a transpose."""
-    axes = _stored_axes(view, stored, order)
-    if axes != sorted(axes):
-        return "transpose"
-    shape = tuple(1 if axis is None else view.shape[axis] for axis in order)
-    return None if shape == stored else "reshape"
+@cache
+def _blocks(source: MemoryOrder, order: MemoryOrder) -> MemoryOrder | None:
+    """What has to be moved so that a value lies in another order: blocks of memory, and the one axis in which they then
+    follow one another; ``None`` if nothing has to."""
+    cut = _cut(source, order)
+    parts = tuple(part for part in chain(*cut.axes[1:]) if cut.sizes[part] > 1)
+    return None if list(parts) == sorted(parts) else MemoryOrder(cut.sizes, ((0,), parts)).coarsest()
 
 
-def _permutation(view: View, stored: tuple[int, ...], order: _Order) -> tuple[int, ...]:
-    """All stored axes, those of one element where the arrangement has them or at the end."""
-    named = [view.axes[axis] for axis in order if axis is not None]
-    kept = [axis for axis in named if axis is not None]
-    return (*kept, *(axis for axis in range(len(stored)) if axis not in kept))
+@cache
+def _permutation(source: MemoryOrder, order: MemoryOrder) -> tuple[int, ...] | None:
+    """The same for the parts of the source as they are, those of one element where the order has some or at the end;
+    ``None`` if it has to be cut finer."""
+    cut = _cut(source, order)
+    if cut.sizes != source.sizes:
+        return None
+    long, perm = [part for part, size in enumerate(cut.sizes) if part == 0 or size > 1], list[int]()
+    short = [part for part in range(len(cut.sizes)) if part not in long]
+    for parts in cut.axes:
+        perm += parts or short[:1]
+        short = short if parts else short[1:]
+    return (*perm, *short)
 
 
-def _turned(data: np.ndarray, order: _Order) -> np.ndarray:
-    """A constant of the op's rank, arranged like its other inputs."""
-    turned = data.transpose([axis for axis in order if axis is not None])
-    return np.ascontiguousarray(turned.reshape([1 if axis is None else data.shape[axis] for axis in order]))
+def _cut(source: MemoryOrder, order: MemoryOrder) -> MemoryOrder:
+    cut = source.cut_as(order)
+    assert cut is not None, f"{source} was to be cut as {order}"
+    return cut
