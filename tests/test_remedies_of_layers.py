@@ -173,3 +173,14 @@ def test_convolutions_that_pad_with_other_than_zeros(mode: str, size: int, paddi
         for groups in (1, 4):
             layer = kind(4, 4, size, padding=padding, padding_mode=mode, groups=groups)
             assert judge(nn.Sequential(layer), torch.randn(3, *shape), layer) == "works"
+
+
+def test_a_layer_of_torch_without_form_has_a_neighbour_that_is_prepared() -> None:
+    torch.manual_seed(0)
+    refused, other, x = (
+        nn.CrossMapLRN2d(3, 0.3, 0.6, 2.0),
+        nn.LocalResponseNorm(3, 0.3, 0.6, 2.0),
+        torch.rand(3, 8, 4, 6),
+    )
+    assert judge(nn.Sequential(refused), x, refused) == "none"
+    assert judge(nn.Sequential(other), x, other) == "works"

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtorch.remedies.asked import NO_FORM
-from qtorch.remedies.images import padded
 from qtorch.row.kernel_call import Operands
-from qtorch.row.row import Call, Refused
+from qtorch.row.row import Call
 
 __all__ = ["Padding", "explicit_padding", "onnx_window", "output_size", "padding_name", "pair", "torch_padding"]
 
@@ -71,47 +69,6 @@ def padding_name(
 
 def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
-    return _padding_of(call, window)
-    rows, columns = padding
-    return (rows[0], rows[1]), (columns[0], columns[1])
-
-
-def padding_name(
-    padding: Padding, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
-) -> str | None:
-    """``"valid"`` or ``"same"`` if that puts every window where ``padding`` puts it, else ``None``.
-
-    What lies after the last window does not matter.
-    """
-    if isinstance(padding, str):
-        return padding
-    for name in ("valid", "same"):
-        amounts = explicit_padding(name, size, window, stride)
-        axes = list(zip(padding, amounts, size, window, stride, strict=True))
-        if all(
-            wanted[0] == got[0] and output_size(n, w, s, *wanted) == output_size(n, w, s, *got)
-            for wanted, got, n, w, s in axes
-        ):
-            return name
-    return None
-
-
-def torch_padding(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A convolution's or pooling's ``padding`` argument, an int, a tuple or a string, as explicit padding."""
-    rows, columns = _padding_of(call, window)
-    mode = call.get("padding_mode", "zeros")
-    if mode != "zeros" and any((*rows, *columns)):
-        pad = columns if len(call.shapes["input"]) == 3 else (*columns, *rows)
-        form = padded(mode, pad, None, call.shapes["input"])
-        raise Refused(
-            expected="padding_mode='zeros'",
-            got=repr(mode),
-            remedy=form if form.startswith(NO_FORM) else f"pad with zeros, or, before the layer with padding=0, {form}",
-        )
-    return rows, columns
-
-
-def _padding_of(call: Call, window: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     padding = call.get("padding", 0)
     if padding == "valid":
         return ((0, 0), (0, 0))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
-from qtorch.remedies.asked import PRODUCT, RANDOM, Asked, Remedy, always, none, same
+from qtorch.remedies.asked import PRODUCT, RANDOM, Remedy, always, none
 from qtorch.remedies.normalizations import batch_norm, group_norm, instance_norm, layer_norm, response_norm, rms_norm
 
 __all__ = ["WITHOUT_ROW"]
@@ -27,13 +25,8 @@ _START = (
 )
 _NO_COMPARISON = none("no comparison can; F.relu, torch.maximum and torch.minimum choose between numbers")
 _NO_INDEX = none("the device returns numbers, no indices; return what it is taken of, and take it in the firmware")
-_CONSTANT_PLACE = same("x", "for what is exported computes in one place and one type; leave the call out")
 _OTHER_TYPE = none("float32 is the type of networks; of an index, make a vector of zeros and a one outside the network")
 _SPREAD = "leave it out: additions and products spread an axis of size 1 by themselves"
-
-
-def _types(ask: Asked) -> list[torch.dtype]:
-    return [each for each in (*ask.args, *ask.kwargs.values()) if isinstance(each, torch.dtype)]
 
 
 #: By the call's name without underscores, in small letters.
@@ -50,21 +43,13 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
     "rmsnorm": rms_norm,
     "localresponsenorm": response_norm,
     "crossmaplrn2d": always(
-        none("it writes channel by channel; nn.LocalResponseNorm with the same arguments computes the same")
+        none("it writes channel by channel; nn.LocalResponseNorm, of nearly the same sums, changes the network")
     ),
     # Shapes.
     **dict.fromkeys(("expand", "expandas", "broadcastto"), always(_SPREAD)),
-    **dict.fromkeys(("detach", "typeas", "cpu", "cuda"), always(_CONSTANT_PLACE)),
-    "to": lambda ask: _CONSTANT_PLACE if torch.float32 in _types(ask) or not _types(ask) else _OTHER_TYPE,
-    **dict.fromkeys(("half", "double", "int", "long", "bfloat16"), always(_OTHER_TYPE)),
+    "to": always(_OTHER_TYPE),
     # Images.
     **dict.fromkeys(("gridsample", "affinegrid"), always(none("pixels lie where the shape says, not where data do"))),
-    **dict.fromkeys(
-        ("featurealphadropout", "dropout3d"),
-        lambda ask: same(
-            f"nn.Dropout({ask.get('p', 1, 0.5)})", "once trained; in training it drops single numbers, not channels"
-        ),
-    ),
     # Arithmetic.
     "pairwisedistance": always(none("of the distances that are sums of powers there is the one of squares alone, p=2")),
     "pdist": always(PRODUCT),
