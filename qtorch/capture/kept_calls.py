@@ -142,7 +142,7 @@ class KeptCalls:
 
         def whole(*args: Any, **kwargs: Any) -> Any:
             call = next(calls, None)
-            if call is not None and len(args) == 1 and not kwargs and tuple(args[0].shape[1:]) == call.taken:
+            if call is not None and len(args) == 1 and not kwargs and _has_sample(args[0], call.taken):
                 if call.view and not isinstance(layer, DROPOUTS):
                     self.views.add(path)
                 return self._named("call_module", path, args, kwargs, args, (), list(call.given), None)
@@ -162,6 +162,13 @@ class KeptCalls:
             return next(iter((*args, *kwargs.values()))).copy_(result)
 
         layer.forward = kept
+
+
+def _has_sample(x: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is of samples of a shape; its own is not compared where the batch's size is in it."""
+    if not isinstance(x, Tensor) or not x.dim() or any(not isinstance(size, int) for size in x.shape[1:]):
+        return False
+    return tuple(x.shape[1:]) == shape
 
 
 def _is_view(result: Any, args: tuple[Any, ...]) -> bool:
