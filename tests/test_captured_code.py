@@ -50,6 +50,8 @@ class Library(nn.Module):
         self.conv = nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect", bias=False)
         self.bn = NormAct(8)
         self.gate, self.token = nn.Conv2d(8, 8, 1), nn.Parameter(torch.randn(1, 1, 8))
+        # One shows its input, the other writes into its own.
+        self.flat, self.act = nn.Flatten(2), nn.ReLU(inplace=True)
         self.head = nn.Linear(8, 3)
 
     def forward(self, x: Tensor, scale: float = 0.5, *rest: Any, flag: bool = True, **others: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Library(nn.Module):
         b, c, h, w = y.shape
         y = y.view(b, 2, c // 2, h, w).transpose(1, 2).contiguous().view(b, c, h, w)
         y = y * F.hardsigmoid(self.gate(F.adaptive_avg_pool2d(y, 1)))
-        tokens = torch.cat([self.token.expand(b, -1, -1), y.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat([self.token.expand(b, -1, -1), self.act(self.flat(y + 0.5)).transpose(1, 2)], 1)
         out = self.head(tokens[:, 0] + tokens[:, 1:].mean(1)) * scale
         return {"out": [out, *(F.relu(out) for _ in range(len(rest) + 1))]} if flag else {}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
@@ -48,6 +48,11 @@ class Exported:
     identities: list[str] = field(default_factory=list)
     own_gradients: bool = False
     fixed_batch: int = 0
+
+    @property
+    def graphs(self) -> list[fx.Graph]:
+        """The program's calls, and those of its blocks."""
+        return [each.graph for each in self.program.graph_module.modules() if isinstance(each, fx.GraphModule)]
 
 
 class _Failed(Exception):

@@ -167,11 +167,10 @@ def trace(
     closed = {path for path, layer in layers.items() if path in opaque or _is_others(layer)}
     try:
         exported = export_network(net, form, examples, kept, closed)
-        graph = lifted(exported, net, form.names)
-        if exported.kept.views and writes_values(graph):
+        if exported.kept.views and any(map(writes_values, exported.graphs)):
             # What such a layer shows may be written to, or be read after a write.
             exported = export_network(net, form, examples, kept - exported.kept.views, closed)
-            graph = lifted(exported, net, form.names)
+        graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error
     for layer in layers.values():

@@ -39,7 +39,9 @@ class InTraining(nn.Module):
 
 def act_in_training(evaluated: fx.GraphModule, names: Sequence[str]) -> None:
     """Let layers that do nothing in evaluation be what they are in training only."""
-    for name in names:
+    called = {str(node.target) for node in evaluated.graph.find_nodes(op="call_module")}
+    # One inside of another is not called.
+    for name in called.intersection(names):
         evaluated.set_submodule(name, InTraining(evaluated.get_submodule(name)))
 
 
