@@ -12,10 +12,9 @@ from tests.exported_calls import IMAGE, Calls, Case, check, exported, operators
 
 IDENTITIES: dict[str, Case] = {
     "conversions": (lambda s, x: x.to(torch.float32).to("cpu").type_as(x).float().to(x), IMAGE),
-    "copies": (lambda s, x: x.contiguous().clone() + 0, IMAGE),
+    "copies": (lambda s, x: x.contiguous().clone(), IMAGE),
     "permuted copy": (lambda s, x: x.permute(0, 2, 3, 1).contiguous().view(x.shape[0], -1), IMAGE),
     "dropouts": (lambda s, x: F.alpha_dropout(F.dropout2d(F.dropout(x, 0.5, s.training), 0.3, False), 0.1), IMAGE),
-    "neutral numbers": (lambda s, x: ((1 * x + 0) * 1.0 - 0.0) / 1 + 0.0, IMAGE),
     "slices": (lambda s, x: x[:, :, :8][:, 0:], IMAGE),
     "shapes": (lambda s, x: x.view(x.shape).expand_as(x).expand(-1, 4, 8, 8).flatten(1, 1).repeat(1, 1, 1, 1), IMAGE),
     "movements": (lambda s, x: F.pad(x.permute(0, 1, -2, -1).transpose(1, -3).roll(0, 1), (0, 0)), IMAGE),

@@ -119,10 +119,12 @@ def _constant_number(x: Any) -> float | None:
         value = operator.attrgetter(x.node.target)(x.node.graph.owning_module)
         return float(value) if value.numel() == 1 and not isinstance(value, nn.Parameter) else None
     name = operator_name(x.node)
-    filled: Any = {"zeros": 0.0, "ones": 1.0}.get(name or "", x.node.args[-1] if name in _FILLED else None)
+    filled: Any = _NUMBERS.get(name or "", x.node.args[-1] if name in _FILLED else None)
     return float(filled) if _is_number(filled) else None
 
 
+#: Operators by what every element is.
+_NUMBERS = {"zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "ones": 1.0, "ones_like": 1.0, "new_ones": 1.0}
 #: Operators whose last argument by position is what every element is.
 _FILLED = frozenset({"full", "scalar_tensor"})
 
