@@ -61,6 +61,8 @@ def decompose_calls(traced: fx.GraphModule) -> None:
         node = node.next
     drop_broadcasts(traced)
     copy_broadcasts(traced, constants)
+    # What was replaced may be all that read a call.
+    traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
     traced.recompile()
 
