@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.decomposition_table import operator_name
+from qtorch.capture.nodes import operator_name
 
 #: A function of a module with tensors and of its input, and the input's shape without the batch.
 Case = tuple[Callable[[Any, Tensor], Any], tuple[int, ...]]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qtorch.capture.decomposed_calls import decompose_calls
-from qtorch.capture.decomposition_table import operator_name
+from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference
 from tests.exported_calls import IMAGE, SEQUENCE, VECTOR, Calls, Case, check, exported, operators
 

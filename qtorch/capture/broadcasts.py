@@ -12,11 +12,11 @@ from qtorch.capture.decomposition_table import (
     broadcast_shape,
     concatenated,
     is_one,
-    operator_name,
     reshaped,
     same_shape,
     shape_of,
 )
+from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference
 
 __all__ = ["BROADCASTING", "copy_broadcasts", "drop_broadcasts"]

@@ -21,7 +21,7 @@ from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
 from qtorch.capture.repeatability import require_repeatable
-from qtorch.capture.tracing import Trace, Traced, is_leaf, is_row_of_layers, record_shapes, trace
+from qtorch.capture.tracing import Trace, Traced, has_hooks, is_leaf, is_row_of_layers, record_shapes, trace
 from qtorch.capture.training_comparison import training_difference, training_trace, trains_as_it_evaluates
 from qtorch.capture.training_form import act_in_training, keep_training_form
 from qtorch.capture.unread_indices import drop_unread_indices
@@ -139,17 +139,18 @@ class Capture:
         """Whether a network's own code, or a hook, may do in training what it does not in evaluation."""
         if is_row_of_layers(self.net):
             return False
-        says = trace.own_gradients or _has_hooks(self.net) or _says_what_training_is(self.net)
-        return says or not trains_as_it_evaluates(self.net, self.form, self.examples)
+        return self._is_suspect(trace) or not trains_as_it_evaluates(self.net, self.form, self.examples)
+
+    def _is_suspect(self, trace: Trace[Captured]) -> bool:
+        """Whether a network has a say in gradients, or in what training is, which its outputs alone do not show."""
+        modules = list(self.net.modules())
+        return trace.own_gradients or any(map(has_hooks, modules)) or any(map(_says_what_training_is, modules))
 
     def _with_training(self, trace: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
         """A trace with what only training does, and in words what that is not."""
         odd, differs = self._keep_training_form(trace)
         captured = self._finished(trace, decomposed)
-        suspect = (
-            differs or trace.opaque or trace.own_gradients or _has_hooks(self.net) or _says_what_training_is(self.net)
-        )
-        if odd or not suspect:
+        if odd or not (differs or trace.opaque or self._is_suspect(trace)):
             return captured, odd
         return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))
 
@@ -245,7 +246,7 @@ def capture_of(net: nn.Module, example: Any) -> Capture:
         example: one batch as it is called with it; see :func:`qtorch.prepare`.
 
     Raises:
-        BadConfiguration: it does not run on the example, or has tensors that it computes from its parameters.
+        BadConfiguration: it does not run on the example.
         BadData: an example that is no tensor of real numbers.
         UnsupportedLayer: its outputs hang on more than its inputs.
     """
@@ -282,11 +283,6 @@ def _rooted(inside: nn.Module) -> nn.Module:
     return nn.Sequential(inside) if is_leaf(inside) else inside
 
 
-def _has_hooks(net: nn.Module) -> bool:
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, table) for module in net.modules() for table in tables)
-
-
-def _says_what_training_is(net: nn.Module) -> bool:
+def _says_what_training_is(module: nn.Module) -> bool:
     """Whether a module says itself what ``train()`` means, as one that keeps its norms frozen."""
-    return any(type(module).train is not nn.Module.train for module in net.modules())
+    return type(module).train is not nn.Module.train

@@ -10,7 +10,8 @@ import torch
 from torch import fx, nn
 
 from qtorch.capture.broadcasts import BROADCASTING
-from qtorch.capture.decomposition_table import decomposes, is_constant, operator_name, result_shape, shape_of, writer_of
+from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, shape_of, writer_of
+from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
 

@@ -19,8 +19,9 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_reductions,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
-from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer, operator_name
+from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer
 from qtorch.capture.identities import reshape_instead_of_view
+from qtorch.capture.nodes import operator_name
 from qtorch.capture.summed_stacks import add_up_stacks
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.row import Row

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from qtorch.capture.decomposition_table import decomposes, is_constant, operator_name, permuted, reshaped, shape_of
+from qtorch.capture.decomposition_table import decomposes, is_constant, permuted, reshaped, shape_of
 from qtorch.capture.einsums import einsum
+from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
 

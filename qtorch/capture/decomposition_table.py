@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._guards import detect_fake_mode
 
+from qtorch.capture.emitting import value_of_call
+from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference as _squared_difference
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "is_constant",
     "is_one",
     "kept_apart",
-    "operator_name",
     "permuted",
     "reshaped",
     "result_shape",
@@ -89,14 +88,7 @@ class Writer(fx.proxy.GraphAppendingTracer):
         known = _operand_like_the_result(node)
         if known is not None:
             return known
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
-        mode = detect_fake_mode([source.meta["val"] for source in (*node.all_input_nodes, self.origin)])
-        assert callable(node.target)
-        assert mode is not None
-        # What an operator asks of the batch's size is answered for the example, and settles nothing.
-        unsettled = nullcontext() if mode.shape_env is None else mode.shape_env.suppress_guards()
-        with torch.no_grad(), mode, unsettled:
-            return node.target(*args, **kwargs)
+        return value_of_call(node, self.origin)
 
 
 def _operand_like_the_result(node: fx.Node) -> Tensor | None:
@@ -133,17 +125,6 @@ def decomposes(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         return decomposition
 
     return register
-
-
-def operator_name(node: fx.Node) -> str | None:
-    """The name without overload of the ATen operator that a node calls, if it calls one."""
-    if (
-        node.op == "call_function"
-        and isinstance(node.target, torch._ops.OpOverload)
-        and node.target.namespace == "aten"
-    ):
-        return str(node.target._schema.name.removeprefix("aten::"))
-    return None
 
 
 def shape_of(x: fx.Proxy) -> tuple[Any, ...]:

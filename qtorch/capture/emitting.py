@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, fx
+from torch._guards import detect_fake_mode
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils import _pytree as pytree
 
-__all__ = ["emit", "tensor_of"]
+__all__ = ["emit", "tensor_of", "value_of_call"]
 
 
 def tensor_of(node: Any) -> Tensor | None:
@@ -35,12 +35,17 @@ def emit(
     name = target._schema.name.partition("::")[2] if isinstance(target, OpOverload) else target.__name__
     node = graph.create_node("call_function", target, args, dict(kwargs or {}), name)
     node.meta = {name: each for name, each in like.meta.items() if name != "val"}
-    values = [each.meta.get("val") for each in node.all_input_nodes]
-    fake = next((each for each in pytree.tree_leaves(values) if isinstance(each, FakeTensor)), None)
-    if fake is not None:
-        given, named = fx.map_arg((args, dict(kwargs or {})), lambda each: each.meta["val"])
-        shapes = fake.fake_mode.shape_env
-        # A size that happens to be another's is not to become it.
-        with fake.fake_mode, nullcontext() if shapes is None else shapes.suppress_guards():
-            node.meta["val"] = target(*given, **named)
+    node.meta["val"] = value_of_call(node, like)
     return node
+
+
+def value_of_call(node: fx.Node, like: fx.Node) -> Any:
+    """The value without data that a call gives, of those of its arguments, or of what stands in the same graph."""
+    target: Any = node.target
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda each: each.meta["val"])
+    mode = detect_fake_mode([each.meta["val"] for each in (*node.all_input_nodes, like)])
+    assert mode is not None
+    # What an operator asks of the batch's size is answered for the example, and settles nothing.
+    unsettled = nullcontext() if mode.shape_env is None else mode.shape_env.suppress_guards()
+    with torch.no_grad(), mode, unsettled:
+        return target(*args, **kwargs)

@@ -21,7 +21,7 @@ from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
 from qtorch.capture.reference import copied
 from qtorch.surroundings import undisturbed_random_numbers
 
-__all__ = ["Exported", "export_network"]
+__all__ = ["Exported", "export_network", "first_repeated"]
 
 #: One capture at a time: each patches what the others do, and puts back what it found.
 _EXPORTING = threading.RLock()
@@ -32,7 +32,7 @@ class Exported:
     """What was captured of a network.
 
     Attributes:
-        program: the exported program of :class:`Called`.
+        program: the exported program, of the network and what calls it.
         kept: the calls that it names by number.
         outputs: how the network returns its outputs, if not as a tensor or a tuple of them.
         single: whether the one output is a tensor by itself.
@@ -109,7 +109,7 @@ def export_network(
 
     exported = Exported()
     count = _batch(examples)
-    examples = [each[:1].repeat(count, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
+    examples = first_repeated(examples, count)
     sizes = tuple({0: Dim.AUTO} if each.dim() else {} for each in examples)
     seen, called = _seen(net, form, examples, kept), _Called(net, form, exported)
     with (
@@ -128,6 +128,11 @@ def export_network(
     if any(isinstance(each, Tensor) and each.dim() and str(each.shape[0]).isdigit() for each in values):
         exported.fixed_batch = count
     return exported
+
+
+def first_repeated(examples: Sequence[Tensor], count: int) -> list[Tensor]:
+    """The first sample of every tensor, so many times."""
+    return [each[:1].repeat(count, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
 
 
 def _batch(examples: Sequence[Tensor]) -> int:

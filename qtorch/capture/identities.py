@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.decomposition_table import operator_name, same_shape
+from qtorch.capture.decomposition_table import same_shape
+from qtorch.capture.nodes import operator_name
 
-__all__ = ["drop_identities", "reshape_instead_of_view"]
+__all__ = ["CHECKS", "drop_identities", "reshape_instead_of_view"]
 
 #: Copies and changes of how a tensor lies in memory. ``detach`` is none: in training it has a meaning.
 _COPIES = frozenset({
@@ -29,7 +30,7 @@ _SHAPES = frozenset({
 })  # fmt: skip
 
 #: Checks that ``torch.export`` has made, or writes into the graph for whoever runs it.
-_CHECKS = frozenset({
+CHECKS = frozenset({
     "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size",
 })  # fmt: skip
 
@@ -44,9 +45,9 @@ def drop_identities(traced: fx.GraphModule) -> None:
     reshape_instead_of_view(traced)
     for node in list(traced.graph.nodes):
         name = operator_name(node)
-        if name in _CHECKS and not node.users:
+        if name in CHECKS and not node.users:
             traced.graph.erase_node(node)
-        elif name is not None and (source := _handed_on(name, node)) is not None:
+        elif name and (source := _handed_on(name, node)) is not None:
             node.replace_all_uses_with(source)
             traced.graph.erase_node(node)
     traced.graph.lint()

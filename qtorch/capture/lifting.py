@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from qtorch.capture.exporting import Exported
+from qtorch.capture.identities import CHECKS
 from qtorch.capture.kept_calls import KEPT
 from qtorch.capture.nodes import mark_without_gradients, operator_name
 
@@ -21,8 +22,6 @@ __all__ = ["CalledNorm", "lifted"]
 
 #: What the exported network stands under, in the one that is exported.
 _INSIDE = "net."
-#: Checks of sizes, and of what export itself takes for granted: they held for the example.
-_CHECKS = frozenset({"_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size"})
 
 
 class CalledNorm(nn.modules.batchnorm._BatchNorm):
@@ -114,7 +113,7 @@ class _Lifting:
             else:
                 self.at[node] = value
             return
-        if operator_name(node) in _CHECKS:
+        if operator_name(node) in CHECKS:
             return
         if getattr(node.target, "__name__", "") in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
             self._inline(node, with_gradients)

@@ -85,9 +85,11 @@ def is_tensor(node: Any) -> bool:
 
 
 def operator_name(node: Any) -> str:
-    """Name of the operator of PyTorch that a node calls, without overload; empty for what is no such call."""
+    """Name of the operator of ATen that a node calls, without overload; empty for what is no such call."""
     target = getattr(node, "target", None)
-    return target._schema.name.partition("::")[2] if isinstance(target, torch._ops.OpOverload) else ""
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+        return ""
+    return str(target._schema.name.removeprefix("aten::"))
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

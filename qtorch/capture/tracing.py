@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, OutputForm
-from qtorch.capture.exporting import export_network
+from qtorch.capture.exporting import export_network, first_repeated
 from qtorch.capture.identities import drop_identities
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
@@ -23,7 +23,7 @@ from qtorch.ops import of_rows
 from qtorch.row.row import Row
 from qtorch.surroundings import evaluating
 
-__all__ = ["Trace", "Traced", "is_leaf", "is_row_of_layers", "record_shapes", "trace"]
+__all__ = ["Trace", "Traced", "has_hooks", "is_leaf", "is_row_of_layers", "record_shapes", "trace"]
 
 
 def is_leaf(net: nn.Module) -> bool:
@@ -50,14 +50,15 @@ def _is_others(layer: nn.Module) -> bool:
 
 def is_row_of_layers(net: nn.Module) -> bool:
     """Whether a network is nothing but layers that are kept whole, one behind the other, without hooks."""
-    if _hooks(net):
+    if has_hooks(net):
         return False
     if type(net) is nn.Sequential and "forward" not in vars(net):
         return all(is_row_of_layers(layer) for layer in net)
     return is_leaf(net)
 
 
-def _hooks(net: nn.Module) -> bool:
+def has_hooks(net: nn.Module) -> bool:
+    """Whether something is called around a layer, or is shown its gradients."""
     return any((net._forward_hooks, net._forward_pre_hooks, net._backward_hooks, net._backward_pre_hooks))
 
 
@@ -123,7 +124,7 @@ def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor], batch: int
         BadConfiguration: the network does not run on the examples.
     """
     if batch:
-        examples = [each[:1].repeat(batch, *[1] * (each.dim() - 1)) if each.dim() else each for each in examples]
+        examples = first_repeated(examples, batch)
     try:
         with torch.no_grad(), evaluating(traced):
             Recorder(traced).run(*_doubled(examples))
@@ -138,7 +139,7 @@ def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor], batch: int
 
 
 def _doubled(examples: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(e.repeat(2, *[1] * (e.dim() - 1)) if e.dim() and len(e) == 1 else e for e in examples)
+    return tuple(first_repeated([e], 2)[0] if e.dim() and len(e) == 1 else e for e in examples)
 
 
 def trace(

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.call_form import CallForm, tensors_in
 from qtorch.capture.constant_expression import ConstantExpression
+from qtorch.capture.lifting import CalledNorm
 from qtorch.capture.reference import copied, probes, same_values
 from qtorch.capture.tracing import is_leaf, trace
 from qtorch.capture.training_form import TrainingTrace
@@ -154,18 +155,11 @@ def _first_difference(
     return ""
 
 
-class _NormAlone(nn.modules.batchnorm._BatchNorm):
-    """A batch norm of any rank, in one process."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Whatever the network's own takes."""
-
-
 def _alone(net: nn.Module) -> nn.Module:
     """``net`` with norms that wait for no other process, which may not compare at all."""
     for module in net.modules():
         if isinstance(module, nn.SyncBatchNorm):
-            module.__class__ = _NormAlone  # type: ignore[assignment]
+            module.__class__ = CalledNorm  # type: ignore[assignment]
     return net
 
 
