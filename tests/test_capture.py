@@ -52,6 +52,13 @@ def chunk_in_place(net: Between, y: Tensor) -> Tensor:
     return y * 2
 
 
+def parted_behind_a_write(net: Between, y: Tensor) -> Tensor:
+    z = F.leaky_relu(y, 0.1, inplace=True)
+    part = z.chunk(2, 1)[1]
+    y *= -2.0
+    return torch.cat([part, z], 1)[:, :8]
+
+
 def transposed_in_place(net: Between, y: Tensor) -> Tensor:
     y.view(-1, 2, 4).transpose(1, 2).add_(1.0)
     return y * 2
@@ -84,6 +91,7 @@ def viewed_in_place(net: Between, y: Tensor) -> Tensor:
         add_in_place,
         slice_in_place,
         chunk_in_place,
+        parted_behind_a_write,
         transposed_in_place,
         flattened_in_place,
         set_in_place,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -245,3 +246,33 @@ def test_what_can_not_be_captured_names_layer_and_line() -> None:
 
     with pytest.raises(UnsupportedLayer, match=r"layer 'memory' \(test_captured_code\.py:\d+: .*self\.memory\(x\)"):
         qtorch.prepare(Recurrent(), torch.zeros(1, 3, 4))
+
+
+def test_a_network_that_was_just_prepared_can_swap_its_parameters() -> None:
+    """What remembers them, and would be collected later only, stands in the way of devices that want others."""
+    gc.collect()
+    gc.disable()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        qat = qtorch.prepare(Library(), torch.randn(2, 3, 7, 8))
+        assert next(qat.to(torch.float64).parameters()).dtype == torch.float64
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+        gc.enable()
+
+
+def test_values_without_variance_are_normalized_to_what_rounding_leaves() -> None:
+    """The module's sums give zeros alone, and others' a rounding of them, a hundredfold."""
+
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.norm = nn.Conv1d(5, 5, 4, stride=2, padding=2, groups=5), nn.LayerNorm(9)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.norm(self.conv(F.pad(x - x, (0, 0, 0, 2))))
+            return y
+
+    x = torch.randn(2, 3, 16)
+    assert float(qtorch.prepare(Constant(), x)(x).detach().abs().max()) < 1e-3

@@ -261,3 +261,17 @@ def test_what_gets_no_gradient_in_the_network_gets_none_when_it_is_prepared(func
         qat(X).sum().backward()
         assert net.first.weight.grad is None
         assert net.last.weight.grad is not None
+
+
+class Written(Between):
+    """A write into what dropout gives: a tensor of its own in training, the very one that it got in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda net, y: y + 2 * net.act(net.drop(y)))
+        self.drop, self.act = nn.Dropout(0.5), nn.Hardswish(inplace=True)
+
+
+def test_a_write_behind_dropout_is_what_it_is_in_evaluation_and_its_training_is_told() -> None:
+    with pytest.warns(UserWarning, match="in training the network computes something else than in evaluation"):
+        qat = qtorch.prepare(Written(), X[:1])
+    assert torch.allclose(qat.eval()(X), Written().eval()(X), atol=1e-6)

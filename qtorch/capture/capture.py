@@ -139,7 +139,11 @@ class Capture:
         """Whether a network's own code, or a hook, may do in training what it does not in evaluation."""
         if is_row_of_layers(self.net):
             return False
-        return self._is_suspect(trace) or not trains_as_it_evaluates(self.net, self.form, self.examples)
+        return (
+            trace.through_dropout
+            or self._is_suspect(trace)
+            or not trains_as_it_evaluates(self.net, self.form, self.examples)
+        )
 
     def _is_suspect(self, trace: Trace[Captured]) -> bool:
         """Whether a network has a say in gradients, or in what training is, which its outputs alone do not show."""

@@ -123,11 +123,26 @@ def export_network(
             exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
         except _Failed as failed:
             raise failed.error from None
+    _let_go(exported.program)
     inputs = exported.program.graph_signature.user_inputs
     values = [node.meta["val"] for node in exported.program.graph.find_nodes(op="placeholder") if node.name in inputs]
     if any(isinstance(each, Tensor) and each.dim() and str(each.shape[0]).isdigit() for each in values):
         exported.fixed_batch = count
     return exported
+
+
+def _let_go(program: Any) -> None:
+    """Let what export remembers of parameters go: as long as something refers to them, a module can't swap them.
+
+    It would go with the next collection of circles, and a module may move to another device before.
+    """
+    for node in program.graph.find_nodes(op="placeholder"):
+        mode = getattr(node.meta.get("val"), "fake_mode", None)
+        if mode is not None:
+            converter = mode.fake_tensor_converter.meta_converter
+            converter.describer.lookup_tensor.clear()
+            converter.tensor_memo.clear()
+            return
 
 
 def first_repeated(examples: Sequence[Tensor], count: int) -> list[Tensor]:

@@ -98,6 +98,7 @@ class Trace(Generic[Traced]):
         opaque: names of layers of its own that were not looked into.
         own_gradients: whether it calls functions that say themselves what their gradient is.
         writes: parameters and buffers that its code writes, statistics of batch norms apart.
+        through_dropout: whether its code writes, by what dropout gave, into what dropout got: not so in training.
         fixed_batch: the batch's size where that became a number in its code; else 0.
     """
 
@@ -107,6 +108,7 @@ class Trace(Generic[Traced]):
     opaque: tuple[str, ...]
     own_gradients: bool
     writes: tuple[str, ...]
+    through_dropout: bool = False
     fixed_batch: int = 0
 
 
@@ -180,9 +182,10 @@ def trace(
         layer._forward_hooks.clear()
     traced = kind(net, graph, kind.__name__)
     norms = {path for path, module in net.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
-    writes = tuple(name for name in write_values(traced) if name.rpartition(".")[0] not in norms)
+    written = write_values(traced)
+    writes = tuple(name for name in written.attributes if name.rpartition(".")[0] not in norms)
     drop_identities(traced)
     return Trace(
         traced, exported.outputs, tuple(dict.fromkeys(exported.identities)), tuple(opaque), exported.own_gradients,
-        writes, exported.fixed_batch,
+        writes, written.through_dropout, exported.fixed_batch,
     )  # fmt: skip

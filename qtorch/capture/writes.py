@@ -6,6 +6,7 @@ view that is read afterwards is computed again: what PyTorch's memory would show
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from torch import fx
 
 from qtorch.capture.emitting import emit, tensor_of
+from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.nodes import operator_name, source_line
 from qtorch.errors import UnsupportedLayer
 
-__all__ = ["write_values", "writes_values"]
+__all__ = ["Written", "write_values", "writes_values"]
 
 aten = torch.ops.aten
 
@@ -34,26 +36,39 @@ _PERMUTING = frozenset({
 _PARTING = frozenset({"split", "split_with_sizes", "chunk", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind"})
 
 
-def write_values(traced: fx.GraphModule) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Written:
+    """What the calls of a graph wrote.
+
+    Attributes:
+        attributes: names of parameters and buffers.
+        through_dropout: whether a write into what dropout gave was one into what it got, which in training it is not.
+    """
+
+    attributes: tuple[str, ...] = ()
+    through_dropout: bool = False
+
+
+def write_values(traced: fx.GraphModule) -> Written:
     """Rewrite, in place, every call that writes into a tensor.
 
     Args:
         traced: a graph of ATen calls, with their shapes as ``emit`` keeps them.
 
     Returns:
-        Names of the parameters and buffers that were written; nothing writes into them any more.
+        What was written; nothing writes any more.
 
     Raises:
         UnsupportedLayer: a write that has no value: through a view that several elements share, or that steps over
             some, or into some of a batch's samples.
     """
     if not writes_values(traced.graph):
-        return ()
-    rewriting = _Rewriting(traced.graph)
+        return Written()
+    rewriting = _Rewriting(traced)
     for node in list(traced.graph.nodes):
         rewriting.rewrite(node)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-    return tuple(dict.fromkeys(rewriting.attributes))
+    return Written(tuple(dict.fromkeys(rewriting.attributes)), rewriting.through_dropout)
 
 
 def writes_values(graph: fx.Graph) -> bool:
@@ -74,22 +89,25 @@ def _written(node: fx.Node) -> fx.Node | None:
 class _Rewriting:
     """What is known while a graph is rewritten from the front: views, and the values that tensors have by now."""
 
-    def __init__(self, graph: fx.Graph) -> None:
-        self.graph = graph
+    def __init__(self, traced: fx.GraphModule) -> None:
+        self.graph, self.net = traced.graph, traced
         #: The tensor that a view looks into, one step up.
         self.parent: dict[fx.Node, fx.Node] = {}
+        #: What a call takes parts of, as it was called: by now it reads the value of that.
+        self.parted: dict[fx.Node, fx.Node] = {}
         #: Calls that gave back what they wrote into.
         self.written_as: dict[fx.Node, fx.Node] = {}
         #: How often each base was written; at which count a value of a tensor was taken, and that value.
         self.writes: dict[fx.Node, int] = {}
         self.values: dict[fx.Node, tuple[int, fx.Node]] = {}
         self.attributes: list[str] = []
+        self.through_dropout = False
 
     def rewrite(self, node: fx.Node) -> None:
         """Let ``node`` read what its arguments are by now, and what it writes be a value."""
         written, source = _written(node), node.args[0] if node.args else None
         # What is a view is looked at before its argument is another node.
-        if written is None and node.op == "call_function" and isinstance(source, fx.Node):
+        if written is None and node.op in ("call_function", "call_module") and isinstance(source, fx.Node):
             self._note_view(node, source)
         now = {each: self._now(each, node) for each in node.all_input_nodes}
         if any(each is not value for each, value in now.items()):
@@ -98,9 +116,21 @@ class _Rewriting:
         if written is not None:
             self._write(node, self.written_as.get(written, written), now[written])
 
+    def _name(self, node: fx.Node) -> str:
+        """The operator's name; dropout's for a layer that hands on the tensor that it gets."""
+        layer = self.net.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return "dropout" if isinstance(layer, DROPOUTS) and not layer.training else operator_name(node)
+
     def _note_view(self, node: fx.Node, source: fx.Node) -> None:
-        if operator_name(source) in _PARTING and operator_name(node) == "":
-            source = source.args[0]  # type: ignore[assignment]
+        if node.op == "call_module":
+            if self._name(node) in _SAME:
+                self.parent[node] = self.written_as.get(source, source)
+            return
+        if operator_name(node) in _PARTING:
+            self.parted[node] = source
+            return
+        if source in self.parted and operator_name(node) == "":
+            source = self.parted[source]
         elif not operator_name(node):
             return
         mine, theirs = tensor_of(node), tensor_of(source)
@@ -122,7 +152,9 @@ class _Rewriting:
             return value
         source = self._now(self.parent[node], before)
         with self.graph.inserting_before(before):
-            if operator_name(node):
+            if node.op == "call_module":
+                value = source
+            elif operator_name(node):
                 value = emit(self.graph, node.target, (source, *node.args[1:]), node.kwargs, like=node)
             else:
                 # One of several parts, as a part alone.
@@ -142,6 +174,7 @@ class _Rewriting:
                 chain.append(self.parent[chain[-1]])
             values = [value]
             for view, parent in pairwise(chain):
+                self.through_dropout |= view.op == "call_module"
                 values.append(self._put_back(view, self._now(parent, node), values[-1], node))
         self.writes[base] = self.writes.get(base, 0) + 1
         for each, new in zip(chain, values, strict=True):
@@ -176,7 +209,7 @@ class _Rewriting:
 
     def _put_back(self, view: fx.Node, parent: fx.Node, value: fx.Node, writer: fx.Node) -> fx.Node:
         """The value of ``parent`` in which what ``view`` shows of it is ``value``."""
-        name = operator_name(view)
+        name = self._name(view)
         if name in _SAME:
             return value
         shape = tensor_of(parent).shape  # type: ignore[union-attr]
