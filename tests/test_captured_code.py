@@ -144,6 +144,27 @@ class Skips(nn.Module):
         return y
 
 
+class Asking(nn.Module):
+    """Numbers that code makes as tensors and asks for as numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        y = y - y.mean(dim=torch.arange(1, len(x.shape)).tolist(), keepdim=True)
+        steps, counts = torch.linspace(0, 1, 4), torch.zeros(2)
+        counts[1] = 3.0
+        counts += 1
+        if (steps > 0.5).any():
+            y = y * float(steps[2] * 3)
+        for each in torch.arange(2):
+            y = y + int(each)
+        return y * counts[1].item() + counts[0].item()
+
+
 def leaves(outputs: Any) -> list[Tensor]:
     return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
 
@@ -156,6 +177,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "patches of two": (Patches, (3, 2, 2)),
     "seeing": (Seeing, (8,)),
     "skips": (Skips, (8,)),
+    "asking": (Asking, (3, 6, 6)),
 }
 
 
