@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, fx, nn
 
+from qtorch.capture.batch_in_front import put_batch_in_front
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
 from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.decomposed_calls import decompose_calls
@@ -158,6 +159,8 @@ class Capture:
         """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""
         traced = trace.graph.eval()
         if decomposed:
+            if not trace.fixed_batch:
+                put_batch_in_front(traced)
             decompose_calls(traced)
             drop_identities(traced)
         fold_constants(traced)
