@@ -8,13 +8,15 @@ by the rules of the files ``moved_...``. Where samples would come together the c
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from qtorch.capture import moved_arithmetic, moved_shapes  # noqa: F401 - each fills the table
+from qtorch.capture import moved_arithmetic, moved_images, moved_shapes  # noqa: F401 - each fills the table
 from qtorch.capture.batch_layout import has_batch, is_plain, layout_of, multiple_of_batch
 from qtorch.capture.emitting import emit
 from qtorch.capture.moved_arithmetic import elementwise
@@ -28,7 +30,7 @@ __all__ = ["put_batch_in_front"]
 aten = torch.ops.aten
 
 
-def put_batch_in_front(traced: fx.GraphModule) -> None:
+def put_batch_in_front(traced: fx.GraphModule) -> str:
     """Write, in place, calls of tensors that have the batch elsewhere than in axis 0, or more than it there.
 
     What has the batch in front already stays as it is, and so does what a network returns otherwise.
@@ -36,18 +38,30 @@ def put_batch_in_front(traced: fx.GraphModule) -> None:
     Args:
         traced: calls of ATen operators and of layers; ``meta["val"]`` of each node is its value without data.
 
+    Returns:
+        A batch norm that is called several times instead of once, and so measures in training what each time comes in;
+        empty if there is none.
+
     Raises:
         UnsupportedLayer: a call in which samples would come together, or one that has no such form.
     """
     shapes = (shape for node in traced.graph.nodes for shape in _shapes(node))
     if all(is_plain(shape) for shape in shapes if has_batch(shape)):
-        return
+        return ""
+    before = _norms(traced)
     moving = _Moving(traced)
     moving.run()
     traced.graph.eliminate_dead_code(_stays)
     moving.require_followed()
     traced.graph.lint()
     traced.recompile()
+    return next(iter(_norms(traced) - before), "")
+
+
+def _norms(traced: fx.GraphModule) -> Counter[str]:
+    """Batch norms, by how often each is called."""
+    calls = [str(node.target) for node in traced.graph.find_nodes(op="call_module")]
+    return Counter(name for name in calls if isinstance(traced.get_submodule(name), _BatchNorm))
 
 
 def _stays(node: fx.Node) -> bool:
@@ -65,6 +79,7 @@ class _Moving:
     def __init__(self, traced: fx.GraphModule) -> None:
         self.traced = traced
         self.known: dict[fx.Node, Held] = {}
+        self.parts: dict[fx.Node, list[fx.Node]] = {}
         self.several: dict[fx.Node, list[Held]] = {}
         self.refused: list[fx.Node] = []
         self.size: fx.Node | None = None
@@ -82,7 +97,9 @@ class _Moving:
 
     def _follow(self, node: fx.Node) -> None:
         shapes = list(_shapes(node))
-        if not any(has_batch(shape) for shape in (*shapes, *(s for each in node.all_input_nodes for s in _shapes(each)))):
+        if not any(
+            has_batch(shape) for shape in (*shapes, *(s for each in node.all_input_nodes for s in _shapes(each)))
+        ):
             return
         sources = [self.known[each] for each in node.all_input_nodes if each in self.known]
         if all(each.layout.plain for each in sources) and all(is_plain(shape) for shape in shapes):
@@ -92,8 +109,8 @@ class _Moving:
             return
         result = None
         with self.traced.graph.inserting_before(node):
-            if all(each in self.known for each in node.all_input_nodes if any(map(has_batch, _shapes(each)))):
-                result = self._result(MovedCall(node, self.known, self._batch))
+            if all(each in self.known for each in with_batch):
+                result = self._result(MovedCall(node, self.known, self._batch, self.parts))
         if result is not None:
             self._keep(node, result)
         elif any(not each.layout.plain for each in sources):
@@ -134,7 +151,7 @@ class _Moving:
 
     def _count(self, node: fx.Node) -> None:
         """A size that is asked of a tensor which another stands for."""
-        if all(each in self.known and self.known[each].layout.plain or isinstance(each.meta["val"], torch.SymInt) for each in node.all_input_nodes):  # fmt: skip
+        if all((each in self.known and self.known[each].layout.plain) or isinstance(each.meta["val"], torch.SymInt) for each in node.all_input_nodes):  # fmt: skip
             return
         count = multiple_of_batch(node.meta["val"])
         if count:
@@ -169,12 +186,16 @@ class _Moving:
         given = next(each for each in moved if not each.plain)
         sizes = [str(size) for size in given.sizes]
         sizes[given.axis] = " * ".join(
-            [*([str(given.outer)] if given.outer > 1 else []), "batch", *([str(given.inner)] if given.inner > 1 else [])]
+            [
+                *([str(given.outer)] if given.outer > 1 else []),
+                "batch",
+                *([str(given.inner)] if given.inner > 1 else []),
+            ]
         )
         return UnsupportedLayer(
             where=f"layer {name!r}" + (f" ({line})" if line else ""),
             expected="calls in which samples do not meet, because a device has one",
             got=f"{name!r} of a tensor of shape ({', '.join(sizes)}), whose axis {given.axis} has the batch",
-            remedy="let the batch be axis 0 there, and compute along other axes: x.view(batch, ...) and x.movedim(1, 0) "
-            "bring it to the front",
+            remedy="let the batch be axis 0 there, and compute along other axes: x.view(batch, ...) and "
+            "x.movedim(1, 0) bring it to the front",
         )

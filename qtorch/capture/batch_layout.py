@@ -1,8 +1,8 @@
 """Where the batch is in a tensor's shape, and the tensor with it in front that stands for that one.
 
-A tensor has the batch in one of its axes: alone, as axis 1 of ``[T, B, C]``, or merged with others, as in ``[B * T, C]``
-or ``[T * B, C]``. It is *held* as one whose axis 0 is the batch and nothing else: the other axes follow in their order,
-and what an axis has beside the batch stays in that axis's place.
+A tensor has the batch in one of its axes: alone, as axis 1 of ``[T, B, C]``, or merged with others, as in
+``[B * T, C]`` or ``[T * B, C]``. It is *held* as one whose axis 0 is the batch and nothing else: the other axes follow
+in their order, and what an axis has beside the batch stays in that axis's place.
 """
 
 from __future__ import annotations

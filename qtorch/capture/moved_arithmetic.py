@@ -10,6 +10,7 @@ from torch import fx
 from qtorch.capture.batch_layout import Layout, layout_of
 from qtorch.capture.einsums import labels_of
 from qtorch.capture.moved_calls import Held, MovedCall, Result, rule, sizes_of
+from qtorch.capture.moved_images import by_parts, one_by_one
 
 aten = torch.ops.aten
 
@@ -21,6 +22,11 @@ def elementwise(call: MovedCall) -> Result:
     if found is None:
         return None
     like, nodes = found
+    with_batch = [(each, held) for each in operands if (held := call.held(each))]
+    if all(held.node in call.parts and held.layout.rank == len(call.shape) for _, held in with_batch):
+        several = zip(*(call.parts[held.node] for _, held in with_batch), strict=True)
+        parts = [call.replaced(dict(zip((each for each, _ in with_batch), part, strict=True))) for part in several]
+        return by_parts(call, with_batch[0][1], parts)
     return Held(call.replaced(nodes), like.with_sizes(call.shape, len(call.shape) + like.batch[0]))
 
 
@@ -63,6 +69,8 @@ def _reduction(call: MovedCall) -> Result:
     dims = _dims(call, x)
     if x is None or not dims:
         return None
+    if x.node in call.parts:
+        return one_by_one(call, lambda part: call.again({"self": part}))
     node = call.again({"self": x.node, _dim_name(call): _placed(call, x, dims)})
     dropped = 0 if call.arguments.get("keepdim") else sum(axis < x.layout.axis for axis in dims)
     return _results(call, node, x.layout.axis - dropped, x.layout)
@@ -124,7 +132,7 @@ def _added_product(call: MovedCall) -> Result:
         return None
     node = product.node if alpha == 1 else call.emit(aten.mul.Tensor, product.node, alpha)
     # A product that is none of the graph's calls, which what is added has to lie beside.
-    beside = MovedCall(call.node, {**call.known, node: Held(node, product.layout)}, call.batch)
+    beside = MovedCall(call.node, {**call.known, node: Held(node, product.layout)}, call.batch, call.parts)
     found = beside.broadcast([node, bias], product.layout.rank)
     if found is None:
         return None

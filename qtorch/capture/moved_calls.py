@@ -59,10 +59,17 @@ class MovedCall:
         node: it.
         held: what stands for tensors, by the nodes that compute them.
         batch: computes the batch's size.
+        parts: of what stands for tensors: what it was put together of along axis 1, or what was taken of that.
     """
 
-    def __init__(self, node: fx.Node, held: Mapping[fx.Node, Held], batch: Callable[[], fx.Node]) -> None:
-        self.node, self.known, self.batch = node, held, batch
+    def __init__(
+        self,
+        node: fx.Node,
+        held: Mapping[fx.Node, Held],
+        batch: Callable[[], fx.Node],
+        parts: dict[fx.Node, list[fx.Node]],
+    ) -> None:
+        self.node, self.known, self.batch, self.parts = node, held, batch, parts
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -124,7 +131,9 @@ class MovedCall:
         """What stands for a tensor with every axis of it, as many of size 1 in front, and the batch before all."""
         return self.reshaped(held.node, (*[1] * more, *held.layout.sizes))
 
-    def broadcast(self, operands: Sequence[fx.Node], rank: int, kept: int = 0) -> tuple[Layout, dict[fx.Node, fx.Node]] | None:  # fmt: skip
+    def broadcast(
+        self, operands: Sequence[fx.Node], rank: int, kept: int = 0
+    ) -> tuple[Layout, dict[fx.Node, fx.Node]] | None:
         """Operands as they broadcast with the batch in front, and a layout with the batch where it is in the result.
 
         Args:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from qtorch.capture.batch_layout import Layout
+from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.moved_calls import Held, MovedCall, Result
+from qtorch.capture.moved_images import one_by_one
 from qtorch.capture.training_form import InTraining
 
 __all__ = ["moved_layer"]
@@ -17,12 +21,10 @@ aten = torch.ops.aten
 
 #: Layers of each number alone.
 _ELEMENTWISE = (
-    nn.AlphaDropout, nn.CELU, nn.Dropout, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
     nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus,
     nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
-
-_OTHER_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 
 
 class InOrder(nn.Module):
@@ -39,7 +41,11 @@ class InOrder(nn.Module):
 
     def forward(self, *arguments: Any) -> Tensor:
         """The batch in front."""
-        given = [each if layout is None else layout.logical(each) for each, layout in zip(arguments, self.layouts, strict=True)]  # fmt: skip
+        # What is drawn for a tensor goes by its order in memory.
+        given = [
+            each if layout is None else layout.logical(each).contiguous()
+            for each, layout in zip(arguments, self.layouts, strict=True)
+        ]
         assert self.layouts[0] is not None
         return self.layouts[0].in_front(self.part(*given))
 
@@ -64,17 +70,38 @@ def moved_layer(call: MovedCall, traced: fx.GraphModule, layer: nn.Module) -> Re
         axis = layer.dim % x.layout.rank
         operator = aten.softmax.int if isinstance(layer, nn.Softmax) else aten.log_softmax.int
         return None if axis == x.layout.axis else Held(call.emit(operator, x.node, x.layout.place(axis)), x.layout)
-    if isinstance(layer, _OTHER_DROPOUTS):
+    if isinstance(layer, DROPOUTS):
+        # The numbers that it draws are for the tensor that the network has.
         return _in_training(call, traced, InTraining(layer))
-    return None
+    if isinstance(layer, BatchNorm) and x.layout.axis == 0 and x.node not in call.parts:
+        return _normalized(call, x)
+    return one_by_one(call, lambda part: _of(call, part, x.layout.with_sizes(call.shape).sizes[1:]))
 
 
-def _called(call: MovedCall, x: Held, layout: Layout) -> Held:
+def _called(call: MovedCall, x: Held, layout: Layout) -> Result:
     """The same layer of what stands for its argument."""
-    node = call.node.graph.node_copy(call.node, lambda each: x.node if each is call.node.args[0] else each)
-    value = x.node.meta["val"]
-    node.meta = {**call.node.meta, "val": value.new_empty((value.shape[0], *layout.held))}
-    return Held(node, layout)
+    if x.node in call.parts and layout.sizes == x.layout.sizes:
+        return one_by_one(call, lambda part: _of(call, part, layout.sizes[1:]))
+    return Held(_of(call, x.node, layout.held), layout)
+
+
+def _of(call: MovedCall, x: fx.Node, sizes: tuple[int, ...]) -> fx.Node:
+    """The same layer of another tensor; what it gives has these sizes behind the batch."""
+    node = call.node.graph.node_copy(call.node, lambda each: x if each is call.node.all_input_nodes[0] else each)
+    value = x.meta["val"]
+    node.meta = {**call.node.meta, "val": value.new_empty((value.shape[0], *sizes))}
+    return node
+
+
+def _normalized(call: MovedCall, x: Held) -> Held:
+    """A batch norm of all parts together, as longer samples: so it measures in training what it did."""
+    parts, channels, *others = x.layout.sizes
+    rank = len(others) + 3
+    order = [0, 2, 1, *range(3, rank)]
+    longer = (channels, parts * math.prod(others[:1]), *others[1:])
+    given = call.reshaped(call.emit(aten.permute.default, call.whole(x), order), longer)
+    normalized = call.reshaped(_of(call, given, longer), (channels, parts, *others))
+    return call.as_held(call.emit(aten.permute.default, normalized, order), x.layout)
 
 
 def _in_training(call: MovedCall, traced: fx.GraphModule, layer: InTraining) -> Result:
