@@ -97,9 +97,8 @@ class _Moving:
 
     def _follow(self, node: fx.Node) -> None:
         shapes = list(_shapes(node))
-        if not any(
-            has_batch(shape) for shape in (*shapes, *(s for each in node.all_input_nodes for s in _shapes(each)))
-        ):
+        with_batch = [each for each in node.all_input_nodes if any(map(has_batch, _shapes(each)))]
+        if not with_batch and not any(map(has_batch, shapes)):
             return
         sources = [self.known[each] for each in node.all_input_nodes if each in self.known]
         if all(each.layout.plain for each in sources) and all(is_plain(shape) for shape in shapes):
@@ -151,9 +150,9 @@ class _Moving:
 
     def _count(self, node: fx.Node) -> None:
         """A size that is asked of a tensor which another stands for."""
-        if all((each in self.known and self.known[each].layout.plain) or isinstance(each.meta["val"], torch.SymInt) for each in node.all_input_nodes):  # fmt: skip
-            return
-        count = multiple_of_batch(node.meta["val"])
+        tensors = [each for each in node.all_input_nodes if isinstance(each.meta["val"], Tensor)]
+        of_others = any(each not in self.known or not self.known[each].layout.plain for each in tensors)
+        count = multiple_of_batch(node.meta["val"]) if of_others else 0
         if count:
             with self.traced.graph.inserting_before(node):
                 batch = self._batch()
