@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, fx, nn
 
+from qtorch.capture.batch_in_front import put_batch_in_front
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
 from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.decomposed_calls import decompose_calls
@@ -38,11 +39,13 @@ class CapturedNetwork(fx.GraphModule):
         form: how it is called.
         outputs: how it returns its outputs, if not as a tensor or a tuple of them.
         fixed_batch: the one number of samples that it could compute with; 0 where it takes any.
+        norm_in_parts: a batch norm that is called for every part of a merged batch by itself; empty if there is none.
     """
 
     form: CallForm
     outputs: OutputForm | None
     fixed_batch = 0
+    norm_in_parts = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Outputs as the network returns them.
@@ -162,6 +165,7 @@ class Capture:
         """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""
         traced = trace.graph.eval()
         if decomposed:
+            traced.norm_in_parts = "" if trace.fixed_batch else put_batch_in_front(traced)
             decompose_calls(traced)
             drop_identities(traced)
         fold_constants(traced)
@@ -229,6 +233,14 @@ class Capture:
         if self.reference is not None:
             with undisturbed_random_numbers(), evaluating(self.net):
                 require_captured(captured, self.reference, self.examples, self._again)
+        if captured.norm_in_parts:
+            warnings.warn(
+                f"prepare: {captured.norm_in_parts!r} measures in training each part of a merged batch by itself, such "
+                "as each frame, because a device computes one at a time; in evaluation it is the same. Remedy: freeze "
+                "it, by qtorch.freeze_batch_norm(network), or let the network merge nothing with the batch",
+                UserWarning,
+                stacklevel=3,
+            )
         if odd:
             warnings.warn(
                 f"prepare: in training the network computes something else than in evaluation, by {odd}; what was "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any
@@ -84,6 +85,21 @@ def _unbind(input: Any, dim: int = 0) -> Any:
     axis = axis_of(input, dim)
     size = shape_of(input)[axis]
     return tuple(aten.select.int(input, axis, i) for i in range(size)) if isinstance(size, int) else None
+
+
+@decomposes("select")
+def _select(input: Any, dim: int, index: Any) -> Any:
+    """A box, of tensors of which no slice is taken; of still more axes those on either side as one."""
+    shape, axis = shape_of(input), axis_of(input, dim)
+    if len(shape) <= MOST_SLICED_AXES or not axis or not isinstance(index, int) or not isinstance(shape[axis], int):
+        return None
+    start = index % shape[axis]
+    if len(shape) > MOST_SLICED_AXES + 1:
+        before, behind = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
+        part = sliced(reshaped(input, (shape[0], before, shape[axis], behind)), 2, start, start + 1)
+    else:
+        part = sliced(input, axis, start, start + 1)
+    return reshaped(part, shape[:axis] + shape[axis + 1 :])
 
 
 def _parts(x: Any, axis: int, sizes: list[int]) -> Any:

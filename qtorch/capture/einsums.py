@@ -10,7 +10,7 @@ import torch
 
 from qtorch.capture.decomposition_table import is_constant, permuted, reshaped, shape_of
 
-__all__ = ["einsum"]
+__all__ = ["einsum", "labels_of"]
 
 aten = torch.ops.aten
 
@@ -20,7 +20,7 @@ def einsum(equation: str, operands: Sequence[Any]) -> Any:
 
     A product of matrices is left to whoever knows whether one is a constant: ``[..., m, k]`` times ``[..., k, n]``.
     """
-    terms, result = _labels(equation, [len(shape_of(x)) for x in operands])
+    terms, result = labels_of(equation, [len(shape_of(x)) for x in operands])
     if any(len(set(term)) < len(term) for term in (*terms, result)):
         return None
     if any(not set(term) <= set("".join(terms)) for term in terms) or not set(result) <= set("".join(terms)):
@@ -45,7 +45,7 @@ def einsum(equation: str, operands: Sequence[Any]) -> Any:
     return _product(xs, terms, result, inner)
 
 
-def _labels(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def labels_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """The labels of each operand and of the result, a letter per axis: an ellipsis becomes capital ones of its own."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")

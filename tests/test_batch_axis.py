@@ -1,0 +1,398 @@
+"""The batch wherever a network moves it: in the captured graph it is in front, and the graph is the network."""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
+from qtorch.capture.batch_in_front import put_batch_in_front
+from qtorch.capture.batch_layout import Layout
+from qtorch.capture.capture import CapturedNetwork, capture_of
+from qtorch.capture.nodes import Recorder
+from qtorch.errors import UnsupportedLayer
+from qtorch.surroundings import evaluating
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Form(nn.Module):
+    """A function of a network with some layers, and an input."""
+
+    def __init__(self, form: Callable[[Any, Tensor], Tensor], size: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.form = form
+        self.linear, self.wide, self.norm = nn.Linear(size, size), nn.Linear(size, 3 * size), nn.LayerNorm(size)
+        self.table, self.conv = nn.Parameter(torch.randn(6, 1, size)), nn.Conv2d(3, 4, 3, padding=1)
+        self.batch_norm, self.act = nn.BatchNorm2d(4), nn.PReLU(4)
+        self.signal, self.softmax = nn.Conv1d(4, 4, 3), nn.Softmax(-1)
+        self.order: Tensor
+        self.register_buffer("order", torch.tensor([[0, 2], [1, 1]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.form(self, x)
+
+
+def captured(net: nn.Module, example: Tensor) -> CapturedNetwork:
+    """The graph of a network."""
+    graph, odd = capture_of(net.eval(), example).traced(CapturedNetwork)
+    assert not odd
+    return graph
+
+
+def require_in_front(graph: fx.GraphModule, example: Tensor) -> None:
+    """Every tensor that depends on the input has the batch in front, and nowhere else."""
+    for count in (13, 17):
+        x = torch.randn(count, *example.shape[1:])
+        with torch.no_grad(), evaluating(graph):
+            Recorder(graph).run(x)
+        depends: set[fx.Node] = set()
+        for node in graph.graph.nodes:
+            if node.op == "placeholder" or depends.intersection(node.all_input_nodes):
+                shape = node.meta.get("shape")
+                if shape and node.op != "output":
+                    assert shape[0] == count and not any(size % count == 0 for size in shape[1:]), (node, shape)
+                depends.add(node)
+
+
+def require_same(net: nn.Module, example: Tensor) -> CapturedNetwork:
+    """The graph computes what the network does, on batches of several sizes."""
+    graph = captured(net, example)
+    require_in_front(graph, example)
+    for count in (1, 2, 5):
+        x = torch.randn(count, *example.shape[1:])
+        with torch.no_grad(), evaluating(graph):
+            torch.testing.assert_close(graph(x), net(x), atol=1e-5, rtol=1e-5)
+    return graph
+
+
+def calls(graph: fx.GraphModule) -> Counter[str]:
+    return Counter(str(getattr(n.target, "__name__", n.target)) for n in graph.graph.nodes if n.op.startswith("call"))
+
+
+SEQUENCE, IMAGE, FRAMES = torch.randn(2, 6, 8), torch.randn(2, 4, 6, 8), torch.randn(2, 3, 3, 6, 6)
+
+
+def heads(net: Form, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    b, n, c = x.shape
+    q, k, v = net.wide(x).reshape(b, n, 3, 2, c // 2).permute(2, 0, 3, 1, 4).unbind(0)
+    return q, k, v
+
+
+def attention(net: Form, x: Tensor) -> Tensor:
+    q, k, v = heads(net, x)
+    weights = net.softmax((q * 0.5) @ k.transpose(-2, -1))
+    return net.linear((weights @ v).transpose(1, 2).reshape(x.shape))
+
+
+def windows(net: Form, x: Tensor) -> Tensor:
+    b, h, w, c = x.shape
+    y = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, c)
+    y = net.linear(y).relu() + net.table[:4, 0]
+    y = y.view(b, h // 2, w // 2, 2, 2, c).permute(0, 1, 3, 2, 4, 5)
+    return y.reshape(b, h, w, c)
+
+
+def masked_windows(net: Form, x: Tensor) -> Tensor:
+    """Scores of windows with a mask each, as of shifted windows."""
+    y = x.flatten(0, 1)
+    scores = torch.baddbmm(net.table[:, :, :6].transpose(0, 1), y, y.mT, alpha=0.1)
+    mask = net.table[:4, :, :6]
+    scores = scores.view(scores.shape[0] // 4, 4, 6, 6) + mask.unsqueeze(0)
+    return (scores.view(-1, 6, 6).softmax(-1) @ y).view(x.shape)
+
+
+def as_torch_does(net: Form, x: Tensor) -> Tensor:
+    """Heads merged with the batch, behind places of a sequence."""
+    length, count, size = (y := x.transpose(0, 1)).shape
+    q, k, v = net.wide(y).unflatten(-1, (3, size)).unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
+    q, k, v = (each.view(length, count * 2, size // 2).transpose(0, 1) for each in (q, k, v))
+    weights = torch.bmm(q / 2, k.transpose(1, 2)).softmax(-1)
+    y = torch.bmm(weights, v).transpose(0, 1).contiguous().view(length * count, size)
+    return F.linear(y, net.linear.weight, net.linear.bias).view(length, count, size).transpose(0, 1)
+
+
+def frames(net: Form, x: Tensor) -> Tensor:
+    b, t = x.shape[:2]
+    y = net.act(net.batch_norm(net.conv(x.view(b * t, *x.shape[2:])))) + 1
+    y = F.max_pool2d(y, 2).mean((2, 3))
+    return y.view(b, t, -1)
+
+
+def sequence_first(net: Form, x: Tensor) -> Tensor:
+    y = net.norm(net.linear(x.permute(1, 0, 2)) + net.table)
+    y = torch.cat([y, y.flip(0)], 2)[..., 3:11].roll(1, 0)
+    return torch.stack([y, y * 2]).relu().sum(0).transpose(0, 1)
+
+
+FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
+    "attention": (attention, SEQUENCE),
+    "unpacked": (lambda net, x: operator.mul(*heads(net, x)[:2]).flatten(1), SEQUENCE),
+    "torch": (as_torch_does, SEQUENCE),
+    "windows": (windows, IMAGE),
+    "masked windows": (masked_windows, IMAGE),
+    "frames": (frames, FRAMES),
+    "sequence first": (sequence_first, SEQUENCE),
+    "merged layer": (lambda net, x: net.linear(x.flatten(0, 1)).view(x.shape[0], 6, 8), SEQUENCE),
+    "by a size that is asked for": (lambda net, x: net.norm(x.reshape(x.size(0) * 6, 8)).view(-1, 6, 8), SEQUENCE),
+    "heads in front": (
+        lambda net, x: (
+            x.view(x.shape[0], 6, 2, 4).permute(2, 0, 1, 3).reshape(-1, 6, 4).softmax(1)
+            .view(2, x.shape[0], 6, 4).permute(1, 2, 0, 3).reshape(-1, 6, 8)
+        ),
+        SEQUENCE,
+    ),
+    "a new axis": (lambda net, x: (x.unsqueeze(0) * net.table.unsqueeze(1).view(6, 1, 1, 8)).mean(0), SEQUENCE),
+    "one behind the other": (
+        lambda net, x: torch.cat([x, net.linear(x)], 0).view(2, -1, 6, 8).amax(0), SEQUENCE,
+    ),
+    "and apart again": (lambda net, x: operator.sub(*net.linear(torch.cat([x, x * 2], 0)).chunk(2, 0)), SEQUENCE),
+    "a half by its size": (lambda net, x: torch.cat([x, x * 2], 0)[x.shape[0] :] + x, SEQUENCE),
+    "repeated": (lambda net, x: x.repeat(3, 1, 1).view(3, -1, 6, 8).sum(0), SEQUENCE),
+    "repeated in a row": (lambda net, x: x.repeat_interleave(3, 0).view(-1, 3, 6, 8).sum(1), SEQUENCE),
+    "table for each": (
+        lambda net, x: (x.transpose(0, 1) + net.table.expand(-1, x.shape[0], -1)).transpose(0, 1), SEQUENCE,
+    ),
+    "mask for each": (
+        lambda net, x: (x.flatten(0, 1) + net.table[:4, :].repeat(x.shape[0], 6, 1)).view(-1, 4, 6, 8), IMAGE,
+    ),
+    "zeros for each": (
+        lambda net, x: torch.cat([torch.zeros(1, x.shape[0], 8), x.transpose(0, 1)])[1:].transpose(0, 1), SEQUENCE,
+    ),
+    "samples behind": (lambda net, x: (x.permute(1, 2, 0).softmax(1) * 2).permute(2, 0, 1), SEQUENCE),
+    "ranks that differ": (lambda net, x: (x.transpose(0, 1) + x[:, 0]).transpose(0, 1), SEQUENCE),
+    "rows of a matrix": (lambda net, x: (x.transpose(0, 1) @ net.wide.weight.t()).transpose(0, 1), SEQUENCE),
+    "rows of several": (
+        lambda net, x: torch.bmm(x.transpose(0, 1), net.wide.weight.view(6, 4, 8).mT).transpose(0, 1), SEQUENCE,
+    ),
+    "columns of a matrix": (lambda net, x: (net.wide.weight @ x.permute(1, 2, 0)).permute(2, 0, 1), SEQUENCE),
+    "by a vector": (lambda net, x: (x.transpose(0, 1) @ net.linear.bias).t(), SEQUENCE),
+    "added product": (
+        lambda net, x: torch.addmm(net.wide.bias, x.reshape(-1, 8), net.wide.weight.t()).view(-1, 6, 24), SEQUENCE,
+    ),
+    "einstein": (
+        lambda net, x: torch.einsum("tbc,sbc->tbs", x.transpose(0, 1), x.transpose(0, 1)).transpose(0, 1), SEQUENCE,
+    ),
+    "einstein, merged": (lambda net, x: torch.einsum("nqc,nkc->nqk", *[x.flatten(0, 1)] * 2).view(-1, 4, 6, 6), IMAGE),
+    "attention by function": (
+        lambda net, x: F.scaled_dot_product_attention(*[x.flatten(0, 1)] * 3, net.table[:, 0, :6]).view(x.shape), IMAGE,
+    ),
+    "padded": (lambda net, x: F.pad(x.transpose(0, 1), (1, 0, 0, 0, 2, 0)).transpose(0, 1), SEQUENCE),
+    "indexed": (lambda net, x: x.transpose(0, 1)[net.order].movedim(2, 0), SEQUENCE),
+    "selected": (lambda net, x: x.transpose(0, 1)[-1], SEQUENCE),
+    "largest": (lambda net, x: x.transpose(0, 1).max(0).values, SEQUENCE),
+    "signals": (lambda net, x: net.signal(x.view(-1, 4, 4)).relu().view(x.shape[0], 3, 4, -1), torch.randn(2, 3, 4, 4)),
+    "gated": (lambda net, x: F.glu(x.transpose(0, 1), -1).transpose(0, 1), SEQUENCE),
+    "copied": (lambda net, x: x.transpose(0, 1).contiguous().clone().to(torch.float32).mT.permute(2, 0, 1), SEQUENCE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_are_the_module(name: str) -> None:
+    form, example = FORMS[name]
+    require_same(Form(form), example)
+
+
+#: Of these no product of two activations, and nothing without a kernel.
+EXPORTED = {
+    "windows": {"transpose": 2, "fully_connected": 1},
+    "frames": {"conv_2d": 3, "concatenation": 1},
+    "sequence first": {"transpose": 0},
+    "merged layer": {"transpose": 0, "fully_connected": 1},
+    "unpacked": {"transpose": 1, "slice": 2},
+    "one behind the other": {},
+    "and apart again": {},
+    "repeated in a row": {},
+    "table for each": {"transpose": 0, "add": 1},
+    "mask for each": {"transpose": 0, "add": 1},
+    "padded": {"transpose": 0},
+    "rows of a matrix": {"transpose": 0, "fully_connected": 1},
+    "added product": {"transpose": 0, "fully_connected": 1},
+    "signals": {"conv_2d": 3},
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_files_are_the_network(name: str) -> None:
+    """TFLite Micro computes the same codes, with no more transposes than the network's own meaning needs."""
+    form, example = FORMS[name]
+    net = Form(form).eval()
+    with pytest.warns(UserWarning, match="'batch_norm' measures") if name == "frames" else nullcontext():
+        qat = qtorch.prepare(net, example)
+    qtorch.calibrate(qat, [torch.randn(32, *example.shape[1:])])
+    graph = integer_graph(qat)
+    report = parity(graph, write_tflite(graph), corner_codes(graph, random=8), qat.eval())
+    assert report.engines["tflm"].exact_share == 1.0
+    ops = Counter(node.op for node in graph.nodes)
+    assert {op: ops[op] for op in EXPORTED[name]} == EXPORTED[name], ops
+
+
+REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor, str]] = {
+    "samples added up": (
+        lambda net, x: x.transpose(0, 1).sum(1), SEQUENCE, r"'sum' .*shape \(6, batch, 8\), whose axis 1",
+    ),
+    "attention over samples": (
+        lambda net, x: (y := x.transpose(0, 1)) @ y.mT, SEQUENCE, r"'matmul' .*\(6, batch, 8\), whose axis 1",
+    ),
+    "a layer along samples": (lambda net, x: F.linear(x.permute(1, 2, 0), x[:, 0].t()), SEQUENCE, "'linear'"),
+    "softmax over samples": (lambda net, x: x.flatten(0, 1).softmax(0), SEQUENCE, r"'softmax' .*\(batch \* 6, 8\)"),
+    "two orders": (
+        lambda net, x: x.flatten(0, 1) + x.transpose(0, 1).reshape(-1, 8), SEQUENCE, "'add' .*batch",
+    ),
+    "one sample": (lambda net, x: x.transpose(0, 1)[:, 0] + x[:, 0].sum(), SEQUENCE, "'select'"),
+    "torn apart": (lambda net, x: x.transpose(0, 1).reshape(-1, 12, 4).sum(1), SEQUENCE, r"'reshape'.*\(6, batch, 8\)"),
+    "sorted through": (
+        lambda net, x: x.transpose(0, 1).cummax(1).values.transpose(0, 1), SEQUENCE, "'cummax'.*axis 1",
+    ),
+    "windows of places": (lambda net, x: x.flatten(0, 1).unfold(0, 2, 2).sum(2), SEQUENCE, "'unfold'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_samples_that_meet_are_refused(name: str) -> None:
+    """By the call, its line, and where the batch is in its tensor."""
+    form, example, words = REFUSED[name]
+    with pytest.raises(UnsupportedLayer, match=words) as refused:
+        capture_of(Form(form).eval(), example).traced(CapturedNetwork)
+    assert "test_batch_axis.py:" in str(refused.value) and "movedim" in str(refused.value)
+
+
+def test_what_is_returned_otherwise_is_refused_by_its_row() -> None:
+    with pytest.raises(UnsupportedLayer, match="expected the batch axis to stay first"):
+        qtorch.prepare(Form(lambda net, x: x.transpose(0, 1)).eval(), SEQUENCE)
+
+
+def test_networks_that_leave_the_batch_are_not_touched() -> None:
+    net = Form(lambda net, x: net.norm(net.linear(x)).view(x.shape[0], 6, 2, 4).transpose(1, 2).flatten(2))
+    graph, _ = capture_of(net.eval(), SEQUENCE).traced(CapturedNetwork, decomposed=False)
+    before = [(node, node.name, node.args) for node in graph.graph.nodes]
+    assert put_batch_in_front(graph) == ""
+    assert [(node, node.name, node.args) for node in graph.graph.nodes] == before
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_compositions_are_the_module(seed: int) -> None:
+    """Axes merged, split and permuted, the batch among them, with arithmetic between."""
+    net = Drawn(seed)
+    require_same(net, torch.randn(2, *net.sizes))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_layouts_lead_there_and_back(seed: int) -> None:
+    rng = random.Random(seed)
+    sizes, axis = [rng.choice([1, 2, 3]) for _ in range(rng.randint(1, 4))], 0
+    axis = rng.randrange(len(sizes))
+    outer, inner = rng.choice([1, 2]), rng.choice([1, 3])
+    sizes[axis] = outer * inner
+    layout = Layout(tuple(sizes), axis, outer, inner)
+    shape = [size * (5 if i == axis else 1) for i, size in enumerate(sizes)]
+    x = torch.randn(shape)
+    held = layout.in_front(x)
+    assert held.shape == (5, *layout.held)
+    torch.testing.assert_close(layout.logical(held), x, rtol=0, atol=0)
+    assert (held.shape == x.shape and torch.equal(held, x)) or not layout.plain
+
+
+class Drawn(nn.Module):
+    """Calls that move the batch, by chance, and the way back.
+
+    Every axis is a list of factors, slowest first, of which one of one axis is the batch (0).
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.rng = rng = random.Random(seed)
+        self.sizes = tuple(rng.choice([1, 2, 3, 4]) for _ in range(rng.randint(1, 3)))
+        axes: list[list[int]] = [[0], *([size] for size in self.sizes)]
+        self.steps: list[tuple[Any, ...]] = []
+        self.parameters_of: dict[int, nn.Parameter] = {}
+        for _ in range(rng.randint(4, 12)):
+            rng.choice([self._permute, self._merge, self._split, self._alone, self._scale, self._halve])(axes)
+        back = next(i for i, axis in enumerate(axes) if 0 in axis)
+        self.steps.append(
+            ("view", [size for axis in axes for size in ([axis] if axis is not axes[back] else [[n] for n in axis])])
+        )
+        flat: list[list[int]] = self.steps[-1][1]
+        self.steps.append(("front", flat.index([0])))
+
+    def _permute(self, axes: list[list[int]]) -> None:
+        order = self.rng.sample(range(len(axes)), len(axes))
+        self.steps.append(("permute", order))
+        axes[:] = [axes[i] for i in order]
+
+    def _merge(self, axes: list[list[int]]) -> None:
+        if len(axes) > 1:
+            at = self.rng.randrange(len(axes) - 1)
+            axes[at : at + 2] = [axes[at] + axes[at + 1]]
+            self.steps.append(("view", [list(axis) for axis in axes]))
+
+    def _split(self, axes: list[list[int]]) -> None:
+        at = self.rng.randrange(len(axes))
+        if len(axes[at]) > 1 and len(axes) < 6:
+            cut = self.rng.randrange(1, len(axes[at]))
+            axes[at : at + 1] = [axes[at][:cut], axes[at][cut:]]
+            self.steps.append(("view", [list(axis) for axis in axes]))
+
+    def _alone(self, axes: list[list[int]]) -> None:
+        """Along one axis that is not the batch's."""
+        others = [i for i, axis in enumerate(axes) if 0 not in axis]
+        if others:
+            kind = self.rng.choice(["softmax", "cumsum", "flip", "add_mean", "stack"])
+            at = self.rng.choice(others)
+            self.steps.append((kind, at))
+            if kind == "stack":
+                axes.insert(at, [2])
+
+    def _halve(self, axes: list[list[int]]) -> None:
+        """The whole batch twice, in its axis, and one of them again."""
+        at = next(i for i, axis in enumerate(axes) if 0 in axis)
+        self.steps.append(("twice", at))
+
+    def _scale(self, axes: list[list[int]]) -> None:
+        shape = [1 if 0 in axis else _size(axis, 1) for axis in axes]
+        shape = shape[self.rng.randrange(len(shape)) :]
+        self.register_parameter(f"scale_{len(self.steps)}", nn.Parameter(torch.rand(shape) + 0.5))
+        self.steps.append(("scale", f"scale_{len(self.steps)}"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        count = x.shape[0]
+        for kind, given in self.steps:
+            if kind == "view":
+                x = x.reshape([_size(axis, count) for axis in given])
+            elif kind == "scale":
+                x = x * self.get_parameter(given)
+            elif kind == "add_mean":
+                x = x + x.mean(given, keepdim=True)
+            elif kind == "stack":
+                x = torch.stack([x, x * 0.5], given)
+            elif kind == "twice":
+                x = torch.cat([x, x * 2], given).narrow(given, x.shape[given], x.shape[given]) + x
+            elif kind == "front":
+                x = x.movedim(given, 0)
+            elif kind == "permute":
+                x = x.permute(given)
+            else:
+                x = {"softmax": torch.softmax, "cumsum": torch.cumsum, "flip": lambda y, at: y.flip((at,))}[kind](
+                    x, given
+                )
+        return x * 1.5
+
+
+def _size(axis: list[int], count: Any) -> Any:
+    size: Any = 1
+    for factor in axis:
+        size = size * (factor or count)
+    return size
