@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from qtorch.capture.broadcasts import BROADCASTING
 from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, shape_of, writer_of
-from qtorch.capture.masks import added_mask, filled
+from qtorch.capture.masks import added_mask, filled, of_one_sample
 from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
@@ -47,7 +47,8 @@ def _is_tensor(x: fx.Proxy) -> bool:
 def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
     if alpha != 1:
         return aten.add.Tensor(input, _product(other, alpha))
-    return _with_mask(input, other) or _with_mask(other, input)
+    scores = _with_mask(input, other)
+    return _with_mask(other, input) if scores is None else scores
 
 
 def _with_mask(scores: Any, mask: Any) -> Any:
@@ -99,6 +100,7 @@ def _rrelu(input: Any, lower: float, upper: float, training: bool = False) -> An
 @decomposes("where")
 def _where(condition: Any, input: Any, other: Any) -> Any:
     """Of a constant mask: each side times where it stands, since a product with zero or one is exact."""
+    condition = of_one_sample(condition)
     if is_constant(condition) and isinstance(input, fx.Proxy):
         scores = filled(input, condition, other)
         if scores is not None:
@@ -110,6 +112,7 @@ def _where(condition: Any, input: Any, other: Any) -> Any:
 
 @decomposes("masked_fill")
 def _masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    mask = of_one_sample(mask)
     if not is_constant(mask):
         return None
     scores = filled(input, aten.logical_not.default(mask), value)

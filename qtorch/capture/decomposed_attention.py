@@ -15,7 +15,7 @@ from qtorch.capture.decomposition_table import (
     shape_of,
     writer_of,
 )
-from qtorch.capture.masks import added_mask, masked
+from qtorch.capture.masks import added_mask, masked, of_one_sample
 
 aten = torch.ops.aten
 
@@ -59,6 +59,7 @@ def _attention(
 
 def _with_mask(scores: Any, mask: Any, copies: int, shape: tuple[Any, ...]) -> Any:
     """Scores with a mask; None where a boolean one is no constant."""
+    mask = of_one_sample(mask)
     if mask.node.meta["val"].dtype == torch.bool:
         return masked(scores, _for_copies(mask, copies, shape)) if is_constant(mask) else None
     mask = _for_copies(mask, copies, shape)

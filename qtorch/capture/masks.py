@@ -6,16 +6,17 @@ Such a number has no place on a grid. What it stands for becomes a call of
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.decomposition_table import is_constant, shape_of, writer_of
+from qtorch.capture.decomposition_table import is_constant, same_shape, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
 from qtorch.families.masked_scores import NOTHING, masked_scores, room_below, scaled_softmax
 
-__all__ = ["HANDED_ON", "added_mask", "constant_value", "filled", "masked", "reads_scores"]
+__all__ = ["HANDED_ON", "added_mask", "constant_value", "filled", "masked", "of_one_sample", "reads_scores"]
 
 aten = torch.ops.aten
 
@@ -27,8 +28,16 @@ HANDED_ON = frozenset({
     "clone", "contiguous", "expand", "permute", "reshape", "squeeze", "swapaxes", "transpose", "unsqueeze", "view",
 })  # fmt: skip
 
-#: Calls behind a mask that are masks too, or go into the softmax: whatever else reads masked scores has a grid for them.
+#: Calls behind a mask that are masks too, or go into the softmax. Whatever else read masked scores would need a grid
+#: that has them.
 _BEHIND_MASK = frozenset({"div", "masked_fill", "mul", "where"})
+
+
+#: Calls that do the same to every sample of a mask.
+_OF_EACH_SAMPLE = frozenset({
+    "__and__", "__or__", "bitwise_and", "bitwise_not", "bitwise_or", "eq", "ge", "gt", "le", "logical_and",
+    "logical_not", "logical_or", "lt", "ne", "slice", "unsqueeze",
+})  # fmt: skip
 
 
 def reads_scores(node: fx.Node) -> bool:
@@ -45,37 +54,50 @@ def _gives_scores(x: fx.Proxy) -> bool:
 
 
 def constant_value(x: Any) -> Tensor | None:
-    """The value that a constant has now; ``None`` of what depends on the batch's size, or is no tensor."""
+    """The value that a constant has now, for one sample; ``None`` of what is none."""
+    x = of_one_sample(x)
+    if not isinstance(x, fx.Proxy) or not is_constant(x):
+        return None
     values: dict[fx.Node, Any] = {}
 
     def compute(node: fx.Node) -> Any:
         if node not in values:
             if node.op == "get_attr":
-                values[node] = fx.Interpreter(node.graph.owning_module).fetch_attr(str(node.target))
+                values[node] = operator.attrgetter(str(node.target))(node.graph.owning_module)
             else:
                 target: Any = node.target
                 args, kwargs = fx.map_arg((node.args, node.kwargs), compute)
                 values[node] = target(*args, **kwargs)
         return values[node]
 
-    x = _of_one_sample(x)
-    if not isinstance(x, fx.Proxy) or not is_constant(x):
-        return None
     with torch.no_grad():
         value = compute(x.node)
     return value if isinstance(value, Tensor) else None
 
 
-def _of_one_sample(x: Any) -> Any:
-    """A constant before it was repeated for every sample."""
-    while isinstance(x, fx.Proxy) and operator_name(x.node) in ("expand", "lift_fresh_copy"):
-        x = fx.Proxy(x.node.args[0], x.tracer)  # type: ignore[arg-type]
-    return x
+def of_one_sample(x: Any) -> Any:
+    """A constant before it was repeated for every sample, by calls written anew; ``x`` itself where it is none."""
+    if not isinstance(x, fx.Proxy) or is_constant(x):
+        return x
+    name, args = operator_name(x.node), x.node.args
+    first = fx.Proxy(args[0], x.tracer) if args and isinstance(args[0], fx.Node) else None
+    if first is None:
+        return x
+    if name in ("expand", "lift_fresh_copy"):
+        sizes = [1, *x.node.meta["val"].shape[1:]]
+        alike = name != "expand" or same_shape(sizes, [1] * (len(sizes) - len(shape_of(first))) + [*shape_of(first)])
+        return of_one_sample(first) if alike else x
+    if name not in _OF_EACH_SAMPLE or (name in ("unsqueeze", "slice") and args[1] == 0):
+        return x
+    written = [of_one_sample(fx.Proxy(each, x.tracer)) if isinstance(each, fx.Node) else each for each in args]
+    if not all(is_constant(each) for each in written if isinstance(each, fx.Proxy)):
+        return x
+    return x.tracer.create_proxy("call_function", x.node.target, tuple(written), dict(x.node.kwargs))
 
 
 def masked(scores: Any, kept: Any) -> Any:
     """Scores where a constant mask, which broadcasts to them, says so, and nothing elsewhere."""
-    limits = aten.where.Scalar(_of_one_sample(kept), NOTHING, -NOTHING)
+    limits = aten.where.Scalar(of_one_sample(kept), NOTHING, -NOTHING)
     room = room_below(shape_of(scores)[-1])
     return scores.tracer.create_proxy("call_function", masked_scores, (scores, limits, room), {})
 
@@ -85,7 +107,7 @@ def filled(scores: Any, kept: Any, value: Any) -> Any:
     number = value if isinstance(value, int | float) else constant_value(value)
     if number is None or (isinstance(number, Tensor) and number.numel() != 1) or float(number) > _FORBIDS:
         return None
-    return masked(scores, kept) if is_constant(_of_one_sample(kept)) and _gives_scores(scores) else None
+    return masked(scores, kept) if is_constant(of_one_sample(kept)) and _gives_scores(scores) else None
 
 
 def added_mask(scores: Any, mask: Any, *, known: bool = False) -> Any:
@@ -99,7 +121,7 @@ def added_mask(scores: Any, mask: Any, *, known: bool = False) -> Any:
     value = constant_value(mask)
     if value is None or not bool((value <= _FORBIDS).any()) or not (known or _gives_scores(scores)):
         return None
-    mask = _of_one_sample(mask)
+    mask = of_one_sample(mask)
     kept = aten.gt.Scalar(mask, _FORBIDS)
     if bool(torch.where(value > _FORBIDS, value, 0.0).any()):
         scores = aten.add.Tensor(scores, aten.where.ScalarOther(kept, mask, 0.0))

@@ -47,7 +47,7 @@ def _take_in(node: fx.Node, constants: set[fx.Node]) -> None:
     beta = math.prod(number for _, number in factors)
     if not factors or not _LEAST <= beta <= _MOST:
         return
-    for place, (each, number) in enumerate(path):
+    for place, (each, _) in enumerate(path):
         if each.target is masked_scores:
             scores, limits, room = each.args
             each.args = (scores, limits, room / beta)  # type: ignore[operator]
@@ -88,7 +88,7 @@ def _before(node: fx.Node, reader: fx.Node, constants: set[fx.Node]) -> Iterator
 
 
 def _operands(node: fx.Node, constants: set[fx.Node]) -> list[Any]:
-    """Of a call, the one tensor that is computed at run time, and what else stands beside it; none where it is not one."""
+    """Of a call, the one tensor that is computed at run time, and what else stands beside it; none where it isn't one."""
     given = list(node.args[:2]) if operator_name(node) in ("add", "mul") else list(node.args[:1])
     running = [each for each in given if isinstance(each, fx.Node) and each not in constants]
     return [*running, *(each for each in given if each not in running)] if len(running) == 1 else []
