@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from qtorch.capture.broadcasts import BROADCASTING
 from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, shape_of, writer_of
+from qtorch.capture.masks import added_mask, filled, of_one_sample
 from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
@@ -44,7 +45,17 @@ def _is_tensor(x: fx.Proxy) -> bool:
 
 @decomposes("add")
 def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
-    return None if alpha == 1 else aten.add.Tensor(input, _product(other, alpha))
+    if alpha != 1:
+        return aten.add.Tensor(input, _product(other, alpha))
+    scores = _with_mask(input, other)
+    return _with_mask(other, input) if scores is None else scores
+
+
+def _with_mask(scores: Any, mask: Any) -> Any:
+    """A sum with a constant some of whose numbers forbid what a softmax reads; None of other sums."""
+    if not all(isinstance(each, fx.Proxy) for each in (scores, mask)) or is_constant(scores) or not is_constant(mask):
+        return None
+    return added_mask(scores, mask)
 
 
 @decomposes("sub")
@@ -89,6 +100,11 @@ def _rrelu(input: Any, lower: float, upper: float, training: bool = False) -> An
 @decomposes("where")
 def _where(condition: Any, input: Any, other: Any) -> Any:
     """Of a constant mask: each side times where it stands, since a product with zero or one is exact."""
+    condition = of_one_sample(condition)
+    if is_constant(condition) and isinstance(input, fx.Proxy):
+        scores = filled(input, condition, other)
+        if scores is not None:
+            return scores
     if not is_constant(condition) or not _is_finite(input) or not _is_finite(other):
         return None
     return _side_by_side(condition, input, other)
@@ -96,7 +112,13 @@ def _where(condition: Any, input: Any, other: Any) -> Any:
 
 @decomposes("masked_fill")
 def _masked_fill(input: Any, mask: Any, value: Any) -> Any:
-    return _side_by_side(mask, value, input) if is_constant(mask) and _is_finite(value) else None
+    mask = of_one_sample(mask)
+    if not is_constant(mask):
+        return None
+    scores = filled(input, aten.logical_not.default(mask), value)
+    if scores is not None:
+        return scores
+    return _side_by_side(mask, value, input) if _is_finite(value) else None
 
 
 def _side_by_side(condition: Any, where: Any, elsewhere: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_arithmetic,
+    decomposed_attention,
     decomposed_axes,
     decomposed_images,
     decomposed_norms,
@@ -22,6 +23,7 @@ from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer
 from qtorch.capture.identities import reshape_instead_of_view
 from qtorch.capture.nodes import operator_name
+from qtorch.capture.softmax_factors import take_factors_in
 from qtorch.capture.summed_stacks import add_up_stacks
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.row import Row
@@ -62,6 +64,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
         node = node.next
     drop_broadcasts(traced)
     copy_broadcasts(traced, constants)
+    take_factors_in(traced, constants)
     # What was replaced may be all that read a call.
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()

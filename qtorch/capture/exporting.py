@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from qtorch.capture.attention_layers import batch_in_front, hints_taken
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
 from qtorch.capture.reference import copied
@@ -117,6 +118,7 @@ def export_network(
         torch.enable_grad(),
         _silent(),
         _functions_with_gradients(exported),
+        hints_taken(),
         _watched(net, exported, kept, opaque, seen),
     ):
         try:
@@ -223,7 +225,11 @@ def _watched(
         if path in kept:
             exported.kept.keep_layer(module, path, seen.get(path, []), path in opaque)
         elif path and own is None:
-            _note_identity(module, path, exported)
+            front = batch_in_front(module)
+            if front is None:
+                _note_identity(module, path, exported)
+            else:
+                module.forward = front
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from qtorch.capture.attention_layers import batch_in_front
 from qtorch.capture.call_form import CallForm, tensors_in
 from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.lifting import CalledNorm
@@ -99,7 +100,7 @@ def training_difference(
     calls = fx.GraphModule(captured, graph)
     _hold_what_is_computed_with(calls)
     mine = _alone(copied(calls, ())).train()
-    theirs = _alone(copied(net, ())).train()
+    theirs = _drawing_alike(_alone(copied(net, ()))).train()
     grads = [(parameter, parameter.grad) for parameter in net.parameters()]
     for parameter, _ in grads:
         # Functions that were put into the network may know its own parameters, whose gradients are not to be touched.
@@ -160,6 +161,15 @@ def _alone(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.SyncBatchNorm):
             module.__class__ = CalledNorm  # type: ignore[assignment]
+    return net
+
+
+def _drawing_alike(net: nn.Module) -> nn.Module:
+    """``net`` with attention that lays its tensors out as the captured one does: a dropout draws in memory's order."""
+    for module in net.modules():
+        front = batch_in_front(module)
+        if front is not None:
+            module.forward = front
     return net
 
 

@@ -112,7 +112,11 @@ def computing_route(route: Route, layer: Layer, *inputs: Tensor) -> Any:
 def float_route(layer: Layer, *inputs: Tensor) -> Any:
     """The float network's op; the quantizer of its result looks on."""
     tensors = _by_role(layer, inputs)
-    return _each(layer.output, _normalized(layer, tensors, layer.constants.unrounded()))
+    y = _normalized(layer, tensors, layer.constants.unrounded())
+    if layer.row.measured is not None:
+        layer.output(layer.row.measured(layer.attrs, y))
+        return y
+    return _each(layer.output, y)
 
 
 def skipped_route(layer: Layer, *inputs: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""MINIMUM of two tensors on one grid: the smaller code.
+"""MINIMUM of two tensors on one grid: the smaller code. Masked scores are the smaller of them and limits at both ends.
 
 Source: TFLM ``micro/kernels/maximum_minimum.h``.
 """
@@ -6,16 +6,18 @@ Source: TFLM ``micro/kernels/maximum_minimum.h``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
+from qtorch.families.masked_scores import masked_scores, measured_scores
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import one_operator
-from qtorch.row.row import Attrs, Row, Sample, TFLite, any_order
+from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -24,8 +26,18 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """As :func:`forward`."""
-    return forward(attrs, codes)
+    """The smaller code; limits beyond the grid are its ends."""
+    return torch.minimum(codes["input"], codes["other"])
+
+
+def measured(attrs: Attrs, y: Tensor) -> Tensor:
+    """See :func:`qtorch.families.masked_scores.measured_scores`."""
+    return measured_scores(y, attrs["room"]) if "room" in attrs else y
+
+
+def room(call: Call) -> dict[str, Any]:
+    """Of masked scores, and what the file needs not say: how far below all others they are."""
+    return {"room": float(call.get("room"))}
 
 
 def samples() -> Iterable[Sample]:
@@ -37,7 +49,10 @@ ROW = Row(
     name="minimum",
     roles=("input", "other"),
     runtime=2,
-    matches=extremum_matches("minimum", "min"),
+    matches=(
+        *extremum_matches("minimum", "min"),
+        Match("function", masked_scores, room, ("input", "other", "room"), tensors=2, written=("masked_fill",)),
+    ),
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),
@@ -55,5 +70,7 @@ ROW = Row(
     samples=samples,
     c=extremum_kernel(reference, largest=False),
     selects=True,
+    measured=measured,
+    frozen=lambda attrs, grids: {},
     transposed=any_order,
 )

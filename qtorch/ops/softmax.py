@@ -1,4 +1,4 @@
-"""SOFTMAX along the last axis.
+"""SOFTMAX along the last axis, of its input times a number.
 
 Source: TFLM ``kernels/internal/reference/softmax.h``, ``micro/kernels/softmax_common.cc``. LiteRT fills the 16-bit
 tables in double, TFLM in float32: two entries of the reciprocal's differ, and outputs with them by one.
@@ -7,6 +7,7 @@ tables in double, TFLM in float32: two entries of the reciprocal's differ, and o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.errors import AccumulatorOverflow
+from qtorch.families.masked_scores import scaled_softmax
 from qtorch.families.softmaxes import SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.gemmlowp import multiply, one_over_one_plus, rounding_divide_by_power_of_two
@@ -26,7 +28,7 @@ from qtorch.remedies.asked import always, same
 from qtorch.remedies.axes import softmin
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
-from qtorch.row.onnx_form import one_operator
+from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
 
 _SAME = frozenset({"input"})
@@ -52,9 +54,16 @@ def attributes(call: Call) -> dict[str, Any]:
     return {**along_last_axis(call, _MOST, "softmax"), "beta": 1.0}
 
 
+def scaled_attributes(call: Call) -> dict[str, Any]:
+    """Along the last axis, of an input times ``beta``, which is a float32."""
+    last = replace(call, arguments={**call.arguments, "dim": -1})
+    return {**along_last_axis(last, _MOST, "softmax"), "beta": float(np.float32(call.get("beta")))}
+
+
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """Any shape."""
-    return torch.softmax(x["input"], -1)
+    beta = attrs["beta"]
+    return torch.softmax(x["input"], -1) if beta == 1 else scaled_softmax(x["input"], beta)
 
 
 @cache
@@ -137,6 +146,13 @@ def kernel(operands: Operands) -> KernelCall:
     return KernelCall("softmax_s8", arguments, in_place=_SAME)
 
 
+def onnx_form(operands: Operands) -> list[OnnxNode]:
+    """A Softmax, of a product where there is a factor."""
+    beta = operands.attrs["beta"]
+    scaled = [] if beta == 1 else [OnnxNode("Mul", ("input", np.array(beta, np.float32)), ("scaled",))]
+    return [*scaled, OnnxNode("Softmax", ("scaled" if scaled else "input",), attributes={"axis": -1})]
+
+
 def samples() -> Iterable[Sample]:
     """Flat and sharp, one class and many, ties."""
     rng = np.random.default_rng(8)
@@ -153,6 +169,17 @@ def samples() -> Iterable[Sample]:
             arrays = {"input": rng.integers(-128, 128, shape, dtype=np.int8)}
             alike = ", alike" if scale == SMALLEST_SCALE else ""
             yield Sample(f"int8 {scale}@{zero_point} {shape}{alike}", {"beta": 1.0}, arrays, qparams)
+    for scale, beta in [
+        (0.3, 0.35355338),
+        (1.7, 0.0625),
+        (40.0, 2.0**-10),
+        (0.004, 3.7),
+        (SMALLEST_SCALE / 0.125, 0.125),
+    ]:
+        qparams = {"input": QParams((float(np.float32(scale)),), (4,)), "output": _OUTPUT.qparams("int8")}
+        arrays = {"input": rng.integers(-128, 128, (9, 7), dtype=np.int8)}
+        alike = ", alike" if scale < 1e-3 else ""
+        yield Sample(f"int8 {scale} times {beta}{alike}", {"beta": float(np.float32(beta))}, arrays, qparams)
     qparams = {"input": QParams((0.5,), (0,)), "output": _OUTPUT.qparams("int8")}
     flat = {"input": np.zeros((2, _MOST), np.int8)}
     flat["input"][1, ::2] = -3
@@ -162,6 +189,10 @@ def samples() -> Iterable[Sample]:
         qparams = {"input": QParams((float(np.float32(scale)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
         arrays = {"input": rng.integers(-(2**15), 2**15, shape, dtype=np.int16)}
         yield Sample(f"int16 {scale} {shape}", {"beta": 1.0}, arrays, qparams)
+    for scale, beta in [(3e-3, 0.35355338), (0.02, 0.0625)]:
+        qparams = {"input": QParams((float(np.float32(scale)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
+        arrays = {"input": rng.integers(-(2**15), 2**15, (9, 7), dtype=np.int16)}
+        yield Sample(f"int16 {scale} times {beta}", {"beta": float(np.float32(beta))}, arrays, qparams)
     # Every difference, beside a largest one that makes up most of the sum.
     every = np.arange(-(2**15), 2**15 - 1).astype(np.int16).reshape(-1, 255)
     every = np.concatenate([np.full((len(every), 1), 2**15 - 1, np.int16), every], 1)
@@ -176,6 +207,7 @@ ROW = Row(
         Match("module", nn.Softmax, attributes),
         Match("aten", "softmax", attributes),
         Match("aten", "special_softmax", attributes, written=("softmax",)),
+        Match("function", scaled_softmax, scaled_attributes, ("input", "beta"), written=("softmax",)),
     ),
     forward=forward,
     constraints={"input": Free(("int8", "int16"), SMALLEST_SCALE, _LARGEST_SCALE), "output": _OUTPUT},
@@ -187,7 +219,7 @@ ROW = Row(
         options="SoftmaxOptions",
         fields=(OptionField("beta", "Beta"),),
     ),
-    onnx=one_operator("Softmax", _ONNX_LSB, axis=-1),
+    onnx=Onnx(onnx_form, _ONNX_LSB),
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},

@@ -75,7 +75,9 @@ class GridAssignment:
             demand = plan.row.constraint(role)
             if isinstance(demand, Free):
                 grid = self.sharing.grid(source)
-                grid.smallest = max(grid.smallest, demand.smallest)
+                # A softmax brings its input's differences times beta onto the grid that can't be finer.
+                smallest = demand.smallest / min(plan.call.attrs.get("beta", 1.0), 1.0)
+                grid.smallest = max(grid.smallest, smallest)
                 grid.rectified |= isinstance(demand, NotNegative)
         shared = [role for role in sources if isinstance(plan.row.constraint(role), SameAs)]
         if shared:

@@ -302,6 +302,8 @@ class Row:
             gradient.
         frozen: of an op whose attributes the file can't say: the constants that stand there instead, and that
             ``reference`` reads where it is given them. In a graph of integers such a node has no attributes.
+        measured: of an op whose result need not lie on its grid as a whole: what the grid is to hold, real numbers, of the
+            result.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
@@ -347,6 +349,7 @@ class Row:
     by_table: bool = False
     in_steps: InSteps | None = None
     frozen: Frozen | None = None
+    measured: Callable[[Attrs, Tensor], Tensor] | None = None
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)

@@ -118,6 +118,8 @@ class _Layout:
                 self._reshape(node)
             elif node.op == "fully_connected":
                 self._fully_connected(node)
+            elif node.op == "batch_matmul":
+                self._batch_matmul(node)
             elif self._in_any_order(node):
                 self._on_stored(node)
             else:
@@ -176,6 +178,29 @@ class _Layout:
             in_order = replace(source.order, axes=(*axes[:-1], tuple(sorted(parts))))
             self._op(node, [replace(source, order=in_order)])
             self.values[node.inputs[1]] = replace(weight, data=np.ascontiguousarray(data))
+
+    def _batch_matmul(self, node: Node) -> None:
+        """Reads a matrix that lies turned as it lies. What has to be moved is moved to where the kernel reads along
+        rows; it would turn the second matrix by itself otherwise, at each inference, and so it does the first."""
+        inputs, attrs = list[str](), dict(node.attrs)
+        for name, adjoint, along_rows in zip(node.inputs, ("adj_x", "adj_y"), (False, True), strict=True):
+            value = self.naive.values[name]
+            last = len(value.shape) - 1
+            axes = {turned: (*range(last - 1), last - 1 + turned, last - turned) for turned in (False, True)}
+            ways = {turned: MemoryOrder.permuted(value.shape, order) for turned, order in axes.items()}
+            if value.data is not None:
+                turned = bool(attrs[adjoint]) != along_rows
+                inputs.append(name)
+                data = ways[turned].in_memory_order(value.data)
+                self.values[name] = replace(value, shape=data.shape, data=data)
+            else:
+                stored = self._source(name)
+                turned = min(
+                    ways, key=lambda way: (self._price([stored], ways[way]), (way != attrs[adjoint]) != along_rows)
+                )
+                inputs.append(self._arranged(stored, ways[turned]))
+            attrs[adjoint] = attrs[adjoint] != turned
+        self._emit(replace(node, attrs=attrs, inputs=tuple(inputs)))
 
     def _in_any_order(self, node: Node) -> bool:
         """An elementwise op of one tensor works on what is stored, whatever that is the reshape of."""
