@@ -26,7 +26,7 @@ from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite
-from qtorch.row.states import FileState, ObservedState, States
+from qtorch.row.states import FileState, GateSums, ObservedState, States
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -110,7 +110,15 @@ def _qparams(scale: float, zero_point: int, dtype: str) -> QParams:
     return QParams((float(np.float32(scale)),), (zero_point,), dtype)
 
 
-_STATES = States(traced, (ObservedState("cell", "int16", "cell_exponent", CELL_EXPONENTS),))
+_STATES = States(
+    traced,
+    observed=(ObservedState("cell", "int16", "cell_exponent", CELL_EXPONENTS),),
+    sums=(
+        *(GateSums("input", weight, bias) for weight, bias in zip(INPUT_WEIGHTS, BIASES, strict=True)),
+        *(GateSums("output", weight) for weight in STATE_WEIGHTS),
+    ),
+    gate_scale=2.0**-12,
+)
 
 ROW = Row(
     name="unidirectional_sequence_lstm",

@@ -86,7 +86,8 @@ class GridAssignment:
             return
         rectified = plan.row.name in FUSED_ACTIVATIONS or plan.call.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
-        smallest = SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0
+        smallest = output.smallest if isinstance(output, Free) else 0.0
+        smallest = max(smallest, SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0)
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
@@ -103,8 +104,8 @@ class GridAssignment:
                     got=dtype,
                     remedy=f"set layers={{{plan.name!r}: {{'activations': {known[0]!r}}}}} in the configuration",
                 )
-        weight = plan.row.constraints.get("weight")
-        if isinstance(weight, SymmetricWeight) and plan.config.weight_dtype not in weight.dtypes:
+        weight = next((each for each in plan.row.constraints.values() if isinstance(each, SymmetricWeight)), None)
+        if weight is not None and plan.config.weight_dtype not in weight.dtypes:
             raise refusal(
                 self.traced,
                 node,

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["FileState", "ObservedState", "States"]
+__all__ = ["FileState", "GateSums", "ObservedState", "States"]
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,29 @@ class ObservedState:
 
 
 @dataclass(frozen=True)
+class GateSums:
+    """Sums of products with one of several weights, by the roles of what goes in; ``source`` may be ``"output"``."""
+
+    source: str
+    weight: str
+    bias: str | None = None
+
+
+@dataclass(frozen=True)
 class States:
     """The states whose ranges are measured, and the float arithmetic that shows them.
 
     Attributes:
         traced: ``(attrs, tensors by role)`` to the op's result, and each state at all steps, by name.
         observed: they.
+        sums: sums of products inside of the op.
+        gate_scale: of the int16 grid that they are brought onto.
     """
 
     traced: Callable[[Mapping[str, Any], Mapping[str, Tensor]], tuple[Tensor, Mapping[str, Tensor]]]
     observed: tuple[ObservedState, ...]
+    sums: tuple[GateSums, ...]
+    gate_scale: float
 
 
 @dataclass(frozen=True)
