@@ -51,11 +51,7 @@ def sequence_lstm(
 ) -> Tensor:  # fmt: skip
     """The hidden states ``[N, T, H]`` of one layer in one direction, from zeros; one op on the device.
 
-    Args:
-        input: ``[N, T, I]``.
-        weight_ii: ``[H, I]``, as are the next three.
-        weight_hi: ``[H, H]``, as are the next three.
-        bias_i: ``[H]``, as are the others.
+    Of the input ``[N, T, I]``, weights ``[H, I]`` and ``[H, H]`` for each gate, and biases ``[H]``.
     """
     tensors = (
         input, weight_ii, weight_if, weight_ig, weight_io, weight_hi, weight_hf, weight_hg, weight_ho,
@@ -135,9 +131,7 @@ def lstm_codes(
     cell, hiddens, cells = torch.zeros_like(hidden), [], []
     for step in range(steps):
         gates = {
-            gate: _int16(
-                of_inputs[gate][:, step] + _sums(hidden, output, codes[weight], grids[weight], None, rounding)
-            )
+            gate: _int16(of_inputs[gate][:, step] + _sums(hidden, output, codes[weight], grids[weight], None, rounding))
             for gate, weight in zip(GATES, STATE_WEIGHTS, strict=True)
         }
         opened, kept, shown = (sigmoid_of_table(3 * gates[gate]) for gate in ("i", "f", "o"))

@@ -122,8 +122,8 @@ def sigmoid_kernel(tangent: bool) -> KernelCell:
         factor, half, shift = _to_table(operands.grid("input").scale[0], powers)
         arguments: dict[str, Argument] = {
             "in": TensorArgument("input"), "out": TensorArgument("output"), "size": operands.size("input"),
-            "table": ConstantTable(sigmoid_table().numpy().astype(np.uint16).view(np.int16)), "factor": factor, "half": half,
-            "shift": shift, "tangent": int(tangent),
+            "table": ConstantTable(sigmoid_table().numpy().astype(np.uint16).view(np.int16)), "factor": factor,
+            "half": half, "shift": shift, "tangent": int(tangent),
         }  # fmt: skip
         return KernelCall("sigmoid_s16", arguments, in_place=frozenset({"input"}))
 

@@ -19,8 +19,8 @@ from qtorch.network.mode import Mode
 from qtorch.network.opaque_to_compilers import numbered
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
-from qtorch.network.state_quantizer import StateQuantizer
 from qtorch.network.routes import computing_route, float_op, integers_of_steps, route_of, sums_route
+from qtorch.network.state_quantizer import StateQuantizer
 from qtorch.network.sums_together import Together
 from qtorch.network.weight_grid import learns_scale
 from qtorch.numbers.grid import Grid

@@ -21,6 +21,7 @@ from qtorch.families.long_short_term_memory import (
     lstm_of_floats,
     sequence_lstm,
 )
+from qtorch.families.lstm_kernels import lstm_kernel
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
@@ -156,6 +157,7 @@ ROW = Row(
         states=(FileState("hidden", 18), FileState("cell", 19, "int16", "cell_exponent")),
     ),
     samples=samples,
+    c=lstm_kernel,
     states=_STATES,
     macs=macs,
 )

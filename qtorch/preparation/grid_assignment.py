@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import fx
 
+from qtorch.capture.nodes import ONE_GRID
 from qtorch.ops import ROWS
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.layer_settings import LayerSettings
@@ -44,7 +45,19 @@ class GridAssignment:
         """
         for node in list(self.traced.graph.nodes):
             self._share(node)
+        self._share_said()
         return self.sharing
+
+    def _share_said(self) -> None:
+        """One grid for what is said to lie on one, as a state at all steps; but for what a kernel has fixed."""
+        first: dict[Any, fx.Node] = {}
+        for node in self.traced.graph.nodes:
+            said = node.meta.get(ONE_GRID)
+            if said is None or node not in self.sharing:
+                continue
+            other, mine = self.sharing.grid(first.setdefault(said, node)), self.sharing.grid(node)
+            if (mine.dtype, mine.fixed, other.fixed) == (other.dtype, None, None):
+                self.sharing.join(node, first[said])
 
     def _share(self, node: fx.Node) -> None:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
