@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.graph.ir import Graph, MalformedGraph, Node, Value, check
 from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor, member_names, read_contents
 from export.tflite.counted_from_zero import fold
+from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
@@ -55,11 +56,16 @@ def _graph(contents: FileContents) -> Graph:
     (subgraph,) = contents.subgraphs
     tensors, buffers = subgraph.tensors, contents.buffers
     folded = fold(subgraph, lambda tensor: _data(tensor, buffers))
-    nodes, operands = [], set(folded.between)
+    zeros = Zeros(subgraph, lambda tensor: _data(tensor, buffers))
+    nodes, operands = [], set(folded.between) | zeros.tensors
     for one, operator in folded.operators:
+        if operator in zeros.operators:
+            continue
         op = one or _op(operator)
-        indices = _complete(_without_absent(operator.inputs))
         attrs = _attrs(tflite_cell(op), operator)
+        given = list(operator.inputs)
+        attrs |= zeros.take_out(tflite_cell(op), given, tensors[operator.outputs[0]])
+        indices = _complete(_without_absent(given))
         for operand in reversed(tflite_cell(op).operands):
             index = indices.pop(operand.position)
             attrs[operand.attr] = _operand(tensors[index], buffers)

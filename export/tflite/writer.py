@@ -22,6 +22,7 @@ from qtorch.errors import UnsupportedLayer
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
+from qtorch.row.states import FileState
 
 __all__ = ["ALIGNMENT", "IDENTIFIER", "tflite_cell", "write_tflite"]
 
@@ -66,6 +67,7 @@ class _Tensor:
     qparams: QParams | None
     buffer: int
     name: str = ""
+    variable: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,11 @@ class _Writer:
         inputs = [indices[role] for role in cell.order or roles if role in roles]
         for operand in cell.operands:
             inputs.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
+        left_out = dict.fromkeys(cell.absent, -1)
+        for state in cell.states:
+            left_out[state.position] = yield from self._zeros(state, node)
+        for position in sorted(left_out):
+            inputs.insert(position, left_out[position])
         options = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
         version = cell.version(self.graph.qparams(node))
         yield _Operator(cell.operator, version, inputs, self._indices(node.outputs), cell.options, options)
@@ -228,6 +235,21 @@ class _Writer:
         lowest = self._operand("lowest", -value.quantization.code_range[0])
         yield _Operator("ADD", 1, [wide, lowest], [counted], "AddOptions", {})
         return counted
+
+    def _zeros(self, state: FileState, node: Node) -> Generator[_Operator, None, int]:
+        """A state's tensor, set to zeros by an operator of its own; its index."""
+        output = self.graph.values[node.output]
+        qparams = output.qparams
+        if qparams is not None and state.dtype:
+            qparams = QParams((2.0 ** node.attrs[state.attr],), (0,), state.dtype)
+        kind = "float32" if qparams is None else qparams.dtype
+        zeros = np.full((output.shape[0], output.shape[-1]), 0 if qparams is None else qparams.zero_point[0], kind)
+        constant = _Tensor(zeros.shape, kind, qparams, self._buffer_of(raw_bytes(zeros, kind)))
+        if constant not in self.operands:
+            self.operands[constant] = self._further(constant)
+        index = self._further(_Tensor(zeros.shape, kind, qparams, 0, variable=True))
+        yield _Operator("RESHAPE", 1, [self.operands[constant]], [index], "ReshapeOptions", {})
+        return index
 
     def _operator(self, operator: _Operator, opcode: int) -> int:
         inputs, outputs = self._ints(operator.inputs), self._ints(operator.outputs)
@@ -252,6 +274,8 @@ class _Writer:
             qparams = tensor.qparams
             fields["Quantization"] = self._once(qparams, lambda: self._quantization(qparams))
         kind = getattr(schema.TensorType, tensor.kind.upper())
+        if tensor.variable:
+            fields["IsVariable"] = True
         return self._table("Tensor", **fields, Type=kind)
 
     def _quantization(self, qparams: QParams) -> int:

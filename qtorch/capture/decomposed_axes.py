@@ -208,13 +208,13 @@ def _repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Any:
 
 @decomposes("flip")
 def _flip(input: Any, dims: Any) -> Any:
-    """Slices in the reverse order."""
+    """One axis after the other, where they do not follow one another."""
+    axes = sorted({axis_of(input, dim) for dim in dims})
+    if axes[-1] - axes[0] + 1 == len(axes):
+        return None
     x = input
-    for axis in {axis_of(input, dim) for dim in dims}:
-        size = shape_of(input)[axis]
-        if not isinstance(size, int) or size > _MOST_PIECES:
-            return None
-        x = concatenated([sliced(x, axis, i, i + 1) for i in range(size)][::-1], axis)
+    for axis in axes:
+        x = aten.flip.default(x, [axis])
     return x
 
 

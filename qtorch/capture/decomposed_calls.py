@@ -17,6 +17,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_images,
     decomposed_norms,
     decomposed_products,
+    decomposed_recurrences,
     decomposed_reductions,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts

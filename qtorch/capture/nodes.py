@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from qtorch.capture.untraceable import is_own
 
 __all__ = [
+    "ONE_GRID",
     "Recorder",
     "detach_what_is_frozen",
     "is_tensor",
@@ -25,6 +26,8 @@ __all__ = [
 
 #: Where a node's result is kept: a tensor's shape, or the plain value itself.
 _SHAPE, _VALUE = "shape", "value"
+#: Of a node's ``meta``: what it shares its grid with all that have the same there for.
+ONE_GRID = "one_grid"
 #: Of a call that stood in a block without gradients.
 _NO_GRADIENT = "no_gradient"
 

@@ -25,8 +25,11 @@ __all__ = [
     "sigmoid_codes",
     "sigmoid_codes_int16",
     "sigmoid_kernel",
+    "sigmoid_of_table",
+    "sigmoid_table",
     "sigmoid_version",
     "tanh_codes_int16",
+    "tanh_of_table",
     "unary_samples",
 ]
 
@@ -72,7 +75,7 @@ _ONE_ABOVE = [
 ]  # fmt: skip
 
 
-def _table() -> Tensor:
+def sigmoid_table() -> Tensor:
     """``2**16 * sigmoid(i / 24)``, int64 ``[256]``."""
     table = torch.round(2.0**16 * torch.sigmoid(torch.arange(256, dtype=torch.float64) / 24)).to(torch.int64)
     table[torch.tensor(_ONE_ABOVE)] += 1
@@ -84,7 +87,7 @@ def _interpolated(magnitude: Tensor, fraction_bits: int) -> Tensor:
 
     A straight line between neighbours in the table; 1 beyond its end.
     """
-    table = _table().to(magnitude.device)
+    table = sigmoid_table().to(magnitude.device)
     index, fraction = magnitude >> fraction_bits, magnitude & (2**fraction_bits - 1)
     below = table[index.clamp(max=255)]
     above = table[(index + 1).clamp(max=255)]
@@ -119,8 +122,8 @@ def sigmoid_kernel(tangent: bool) -> KernelCell:
         factor, half, shift = _to_table(operands.grid("input").scale[0], powers)
         arguments: dict[str, Argument] = {
             "in": TensorArgument("input"), "out": TensorArgument("output"), "size": operands.size("input"),
-            "table": ConstantTable(_table().numpy().astype(np.uint16).view(np.int16)), "factor": factor, "half": half,
-            "shift": shift, "tangent": int(tangent),
+            "table": ConstantTable(sigmoid_table().numpy().astype(np.uint16).view(np.int16)), "factor": factor,
+            "half": half, "shift": shift, "tangent": int(tangent),
         }  # fmt: skip
         return KernelCall("sigmoid_s16", arguments, in_place=frozenset({"input"}))
 
@@ -129,7 +132,11 @@ def sigmoid_kernel(tangent: bool) -> KernelCell:
 
 def sigmoid_codes_int16(codes: Tensor, source: Grid) -> Tensor:
     """int16 codes, scale 2**-15. Source: TFLM ``integer_ops/logistic.h``, ``micro/kernels/logistic_common.cc``."""
-    x = _table_input(codes, source, _LOGISTIC_POWERS)
+    return sigmoid_of_table(_table_input(codes, source, _LOGISTIC_POWERS))
+
+
+def sigmoid_of_table(x: Tensor) -> Tensor:
+    """int16 codes, scale 2**-15, of int64 numbers in units of ``1 / (24 * 512)``."""
     magnitude = x.abs()
     result = torch.where(magnitude >> 9 >= 255, 0x7FFF << 10, _interpolated(magnitude, 9))
     return torch.where(x >= 0, result + 2**9, 2**25 - result + 2**9 - 1) >> 10
@@ -137,7 +144,11 @@ def sigmoid_codes_int16(codes: Tensor, source: Grid) -> Tensor:
 
 def tanh_codes_int16(codes: Tensor, source: Grid) -> Tensor:
     """int16 codes, scale 2**-15: ``2 sigmoid(2x) - 1``. Source: TFLM ``integer_ops/tanh.h``."""
-    x = _table_input(codes, source, _TANH_POWERS)
+    return tanh_of_table(_table_input(codes, source, _TANH_POWERS))
+
+
+def tanh_of_table(x: Tensor) -> Tensor:
+    """int16 codes, scale 2**-15, of int64 numbers in units of ``1 / (24 * 512)``."""
     magnitude = x.abs()
     result = torch.where(magnitude >> 8 >= 255, 0xFFFF << 8, _interpolated(magnitude, 8))
     return torch.where(x >= 0, result - 2**23 + 2**7, -result + 2**23 + 2**7 - 1) >> 8

@@ -30,9 +30,11 @@ from qtorch.numbers.functional import (
     bias_codes,
     bias_scale,
     bias_steps,
+    largest_magnitude,
     quantize,
     range_to_grid,
     weight_codes,
+    with_room_for_bias,
 )
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -231,16 +233,18 @@ class LayerConstants:
         """Every folded constant with its grid; a weight's scale is ``[C]`` per channel, else ``[]``."""
         pairs: dict[str, tuple[Tensor, Grid]] = {}
         folded = self.folded()
-        # A bias lies on the weight's grid, so that has to be known.
-        for role in sorted(folded, key=lambda role: role == "bias"):
+        # A bias lies on its weight's grid, so that has to be known.
+        for role in sorted(folded, key=lambda role: isinstance(self.row.constraint(role), BiasFromAccumulator)):
             tensor, constraint = folded[role], self.row.constraint(role)
-            if isinstance(constraint, SymmetricWeight):
+            if isinstance(constraint, SymmetricWeight) and self.weight_grid is None:
+                grid = self._weight_grid(self._one_scale(role, folded))
+            elif isinstance(constraint, SymmetricWeight):
                 assert self.weight_grid is not None
                 source = self.sources["input"].scale
                 scale = self.weight_grid.scale(tensor, folded.get("bias"), source, self.learned_scale)
                 grid = self._weight_grid(scale)
             elif isinstance(constraint, BiasFromAccumulator):
-                scale = bias_scale(self.sources["input"].scale, pairs["weight"][1].scale)
+                scale = bias_scale(self.sources[constraint.input].scale, pairs[constraint.weight][1].scale)
                 grid = Grid(scale, _ZERO, self.bias_dtype)
             elif isinstance(constraint, SameAs):
                 grid = self.output.grid
@@ -346,6 +350,17 @@ class LayerConstants:
         for each in self.computed.expressions.values():
             require_float32(each.tensors(), self.row.name)
 
+    @torch.no_grad()
+    def _one_scale(self, role: str, folded: Mapping[str, Tensor]) -> Tensor:
+        """Of one of several weights: that of its largest magnitude, for the whole tensor, with room for its bias."""
+        demands = {each: self.row.constraint(each) for each in folded}
+        biases = (
+            each for each, d in demands.items() if isinstance(d, BiasFromAccumulator) and d.weight == role
+        )  # fmt: skip
+        bias = next(biases, None)
+        scale = largest_magnitude(folded[role], None) / self.weight_limit
+        return with_room_for_bias(scale, None if bias is None else folded[bias], self.sources["input"].scale)
+
     def _weight_grid(self, scale: Tensor) -> Grid:
         return Grid(scale, _ZERO, self.config.weight_dtype)
 
@@ -355,8 +370,7 @@ class LayerConstants:
         if isinstance(constraint, BiasFromAccumulator):
             codes = bias_codes(tensor, grid).to(torch.int64)
         elif isinstance(constraint, SymmetricWeight):
-            assert self.weight_grid is not None
-            codes = weight_codes(tensor, grid, self.weight_grid.axis)
+            codes = weight_codes(tensor, grid, None if self.weight_grid is None else self.weight_grid.axis)
             axis = None if axis is None else constraint.axis
         else:
             codes = quantize(tensor.detach(), grid, *grid.limits)

@@ -20,8 +20,10 @@ from qtorch.network.opaque_to_compilers import numbered
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
 from qtorch.network.routes import computing_route, float_op, integers_of_steps, route_of, sums_route
+from qtorch.network.state_quantizer import StateQuantizer
 from qtorch.network.sums_together import Together
 from qtorch.network.weight_grid import learns_scale
+from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, tables_of
@@ -98,6 +100,11 @@ class QuantizedOp(nn.Module):
         grid = self.constants.weight_grid
         if grid is not None and learns_scale(self.config):
             self.log_weight_scale = nn.Parameter(torch.zeros(grid.shape, dtype=torch.float32))
+        #: Of states with a grid of their own, by name.
+        self.states: dict[str, StateQuantizer] = {}
+        for state in row.states.observed if row.states is not None else ():
+            self.states[state.name] = StateQuantizer(state, self.config)
+            self.add_module(f"{state.name}_quantizer", self.states[state.name])
         self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
         flat = row.name == "fully_connected" and not attrs["keep_num_dims"]
@@ -125,6 +132,11 @@ class QuantizedOp(nn.Module):
         source, output = self.sources["input"], self.output
         figures = (source.measured, source.zero_point, output.measured, output.zero_point)
         return self._read(figures, "tables", lambda: tables_of(self.row, self.attrs, source.grid, output.grid))
+
+    @property
+    def integer_attrs(self) -> Attrs:
+        """The attributes of the op in integers: with the grids of its states."""
+        return {**self.attrs, **{each.state.attr: each.exponent for each in self.states.values()}}
 
     def integers(self, inputs: Sequence[Tensor]) -> Any:
         """The device's integers as steps, without gradients, of steps in the order of the sources."""
@@ -222,6 +234,8 @@ class QuantizedOp(nn.Module):
         """
         demand = self.row.constraints.get("weight")
         accumulates = isinstance(self.row.constraints.get("bias"), BiasFromAccumulator)
+        if self.row.states is not None and not self.config.skip:
+            self._require_gates(name)
         if not accumulates or not isinstance(demand, SymmetricWeight) or self.config.skip:
             return
         if without_values(self.constants.folded()["weight"]):
@@ -230,6 +244,19 @@ class QuantizedOp(nn.Module):
         weight, bias = stored["weight"], stored.get("bias")
         grids = {"input": self.sources["input"].grid, "weight": weight.grid, "output": self.output.grid}
         require_room(f"layer {name!r}", weight.codes, demand.axis, None if bias is None else bias.codes, grids)
+
+    def _require_gates(self, name: str) -> None:
+        """The same of sums with several weights."""
+        states = self.row.states
+        if states is None or any(map(without_values, self.constants.own().values())):
+            return
+        stored = self.constants.integers_of_numbers()
+        onto = Grid(torch.tensor(states.gate_scale), torch.tensor(0), "int16")
+        for each in states.sums:
+            source = self.output if each.source == "output" else self.sources[each.source]
+            grids = {"input": source.grid, "weight": stored[each.weight].grid, "output": onto}
+            bias = None if each.bias is None else stored[each.bias].codes
+            require_room(f"layer {name!r}", stored[each.weight].codes, 0, bias, grids)
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside parameters and buffers."""
@@ -258,6 +285,7 @@ class QuantizedOp(nn.Module):
     def _replicate_for_data_parallel(self) -> QuantizedOp:
         replica: QuantizedOp = super()._replicate_for_data_parallel()
         replica.constants = self.constants.held_by(replica)
+        replica.states = {name: getattr(replica, f"{name}_quantizer") for name in self.states}
         return replica
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

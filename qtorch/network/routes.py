@@ -26,6 +26,7 @@ from qtorch.network.mode import Mode
 from qtorch.network.opaque_to_compilers import integers_of, tables_of
 from qtorch.network.poles import defined, finite_slopes
 from qtorch.network.quantizer import Quantizer
+from qtorch.network.state_quantizer import StateQuantizer
 from qtorch.network.sum_constants import LinearRun, from_figures, rescaled_anew, sum_constants
 from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
@@ -57,8 +58,14 @@ class Layer(Protocol):
     rounds_output: bool
     takes_reals: frozenset[str]
     training: bool
+    #: Quantizers of states with a grid of their own, by name.
+    states: dict[str, StateQuantizer]
     #: See :class:`qtorch.network.sum_constants.SumLayer`.
     is_linear: bool
+
+    @property
+    def integer_attrs(self) -> Attrs:
+        """The attributes of the op in integers."""
 
     #: By which it is found from a compiled graph.
     number: int
@@ -112,6 +119,11 @@ def computing_route(route: Route, layer: Layer, *inputs: Tensor) -> Any:
 def float_route(layer: Layer, *inputs: Tensor) -> Any:
     """The float network's op; the quantizer of its result looks on."""
     tensors = _by_role(layer, inputs)
+    if layer.row.states is not None:
+        y, states = layer.row.states.traced(layer.attrs, {**tensors, **layer.constants.unrounded()})
+        for name, values in states.items():
+            layer.states[name](values)
+        return layer.output(y)
     y = _normalized(layer, tensors, layer.constants.unrounded())
     if layer.row.measured is not None:
         layer.output(layer.row.measured(layer.attrs, y))
@@ -330,6 +342,6 @@ def integers_of_steps(layer: Layer, inputs: Sequence[Tensor]) -> Any:
         codes[role], grids[role] = to_device(codes_of_steps(x.nan_to_num(), grid), channels_last), grid
     for role, constant in layer.constants.integers_of_numbers().items():
         codes[role], grids[role] = constant.codes, constant.grid
-    y = layer.row.reference(layer.attrs, codes, grids, Rounding.DOUBLE)
+    y = layer.row.reference(layer.integer_attrs, codes, grids, Rounding.DOUBLE)
     rank = next(iter(tensors.values())).dim()
     return from_device((y - layer.output.grid.zero_point).to(torch.float32), channels_last, rank)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import fx
 
+from qtorch.capture.nodes import ONE_GRID
 from qtorch.ops import ROWS
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.layer_settings import LayerSettings
@@ -44,7 +45,19 @@ class GridAssignment:
         """
         for node in list(self.traced.graph.nodes):
             self._share(node)
+        self._share_said()
         return self.sharing
+
+    def _share_said(self) -> None:
+        """One grid for what is said to lie on one, as a state at all steps; but for what a kernel has fixed."""
+        first: dict[Any, fx.Node] = {}
+        for node in self.traced.graph.nodes:
+            said = node.meta.get(ONE_GRID)
+            if said is None or node not in self.sharing:
+                continue
+            other, mine = self.sharing.grid(first.setdefault(said, node)), self.sharing.grid(node)
+            if (mine.dtype, mine.fixed, other.fixed) == (other.dtype, None, None):
+                self.sharing.join(node, first[said])
 
     def _share(self, node: fx.Node) -> None:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
@@ -88,7 +101,8 @@ class GridAssignment:
             return
         rectified = plan.row.name in FUSED_ACTIVATIONS or plan.call.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
-        smallest = SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0
+        smallest = output.smallest if isinstance(output, Free) else 0.0
+        smallest = max(smallest, SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0)
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
@@ -105,8 +119,8 @@ class GridAssignment:
                     got=dtype,
                     remedy=f"set layers={{{plan.name!r}: {{'activations': {known[0]!r}}}}} in the configuration",
                 )
-        weight = plan.row.constraints.get("weight")
-        if isinstance(weight, SymmetricWeight) and plan.config.weight_dtype not in weight.dtypes:
+        weight = next((each for each in plan.row.constraints.values() if isinstance(each, SymmetricWeight)), None)
+        if weight is not None and plan.config.weight_dtype not in weight.dtypes:
             raise refusal(
                 self.traced,
                 node,

@@ -20,6 +20,7 @@ from qtorch.remedies.asked import Remedy
 from qtorch.row.constraints import Constraint, SymmetricWeight
 from qtorch.row.kernel_call import KernelCell
 from qtorch.row.onnx_form import Onnx
+from qtorch.row.states import FileState, States
 
 __all__ = [
     "Attrs",
@@ -182,6 +183,9 @@ class TFLite:
         order: the row's roles in the operator's own order, where it is another.
         counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
             that a CAST and an ADD stand before it. Of these three together the file's reader makes the row again.
+        absent: positions among all its inputs that are left out, with others behind them; ascending.
+        states: tensors that the operator keeps for itself, by ascending position. A RESHAPE of a constant sets each of
+            them to zeros before it, as a network has them at the beginning of every call.
     """
 
     operator: str
@@ -192,15 +196,21 @@ class TFLite:
     operands: tuple[Operand, ...] = ()
     order: tuple[str, ...] = ()
     counted_from_zero: bool = False
+    absent: tuple[int, ...] = ()
+    states: tuple[FileState, ...] = ()
 
     @property
     def operators(self) -> tuple[str, ...]:
         """Members of BuiltinOperator that stand in the file, in the order of execution."""
+        if self.states:
+            return (*["RESHAPE"] * len(self.states), self.operator)
         return ("CAST", "ADD", self.operator) if self.counted_from_zero else (self.operator,)
 
     @property
     def resolvers(self) -> tuple[str, ...]:
         """Methods of MicroMutableOpResolver that register them."""
+        if self.states:
+            return ("AddReshape", self.resolver)
         return ("AddCast", "AddAdd", self.resolver) if self.counted_from_zero else (self.resolver,)
 
 
@@ -323,6 +333,8 @@ class Row:
             quantizes these as they come.
         gives_way: another row, which may be registered, can stand for calls that this one stands for, and is asked
             first.
+        states: what the op keeps between steps of a sequence, where that has a grid of its own; without a weight that
+            has scales per channel, of an op that is computed twice in training.
         remedies: calls that no row stands for and that this op is the nearest form of: what to write instead, by the
             call's name without underscores, in small letters.
     """
@@ -359,6 +371,7 @@ class Row:
     takes_front: bool = False
     hybrid: bool = False
     gives_way: bool = False
+    states: States | None = None
     remedies: Mapping[str, Remedy] = field(default_factory=dict)
 
     @property

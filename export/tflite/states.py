@@ -1,0 +1,78 @@
+"""Tensors that an operator keeps for itself, and the operators that set them to zeros before it.
+
+The writer makes them of a row's cell; here they are found again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from export.tflite.contents import FileSubgraph, FileTensor
+from qtorch.row.row import TFLite
+
+__all__ = ["Zeros"]
+
+
+class Zeros:
+    """The operators of a subgraph that set a state to zeros.
+
+    Args:
+        subgraph: of a file.
+        constant: the contents of a tensor, ``None`` where it has none.
+
+    Attributes:
+        operators: they.
+        tensors: the states, and the constants that they are set to.
+    """
+
+    def __init__(self, subgraph: FileSubgraph, constant: Callable[[FileTensor], np.ndarray | None]) -> None:
+        self.subgraph = subgraph
+        self.operators, self.tensors, self.states = [], set[int](), set[int]()
+        for operator in subgraph.operators:
+            if operator.name != "RESHAPE" or not all(subgraph.tensors[index].variable for index in operator.outputs):
+                continue
+            (source, *_), (state,) = operator.inputs, operator.outputs
+            made, held = subgraph.tensors[source], subgraph.tensors[state]
+            data = constant(made)
+            zero = held.zero_point[0] if held.zero_point else 0
+            if data is None or made.dtype != held.dtype or made.shape != held.shape or np.any(data != zero):
+                raise ValueError(f"state {state}, which is set to something else than zeros")
+            self.operators.append(operator)
+            self.tensors |= {source, state}
+            self.states.add(state)
+
+    def take_out(self, cell: TFLite, inputs: list[int], output: FileTensor) -> dict[str, Any]:
+        """Remove what an operator of this cell does not have as inputs of its row; the attributes that states say.
+
+        Args:
+            cell: of the row.
+            inputs: indices of the operator's tensors; changed in place.
+            output: the operator's first.
+
+        Raises:
+            ValueError: an input that has to be left out is there, or a state is not set to zeros, or has another grid.
+        """
+        attrs: dict[str, Any] = {}
+        states = {state.position: state for state in cell.states}
+        for position in sorted({*cell.absent, *states}, reverse=True):
+            index = inputs.pop(position)
+            if position not in states:
+                if index != -1:
+                    raise ValueError(f"{cell.operator} with input {position}")
+                continue
+            state = states[position]
+            if index not in self.states:
+                raise ValueError(f"{cell.operator} whose {state.name} state is not set to zeros before it")
+            tensor = self.subgraph.tensors[index]
+            if state.dtype and tensor.scale:
+                exponent = math.log2(tensor.scale[0])
+                if tensor.dtype != state.dtype or exponent != int(exponent) or any(tensor.zero_point):
+                    raise ValueError(f"a {state.name} state of {tensor.dtype} with scale {tensor.scale[0]}")
+                attrs[state.attr] = int(exponent)
+            elif (tensor.dtype, tensor.scale, tensor.zero_point) != (output.dtype, output.scale, output.zero_point):
+                raise ValueError(f"a {state.name} state on another grid than the output")
+        return attrs

@@ -1,0 +1,30 @@
+// One unit of an LSTM cell for one step. TFLM: micro/kernels/lstm_eval.h.
+#ifndef QTORCH_LSTM_UNIT_H_
+#define QTORCH_LSTM_UNIT_H_
+
+#include "requantize.h"
+#include "sigmoid_s16.h"
+
+Q_KERNEL int32_t q_int16(int32_t x) { return q_clamp(x, INT16_MIN, INT16_MAX); }
+
+// The new hidden state without its zero point, not clamped; cell becomes the new one.
+//
+//   gates  input, forget, cell, output before their functions, Q3.12, each the sum of two int16
+//   cell   int16; times factor, plus half, shifted to the right, in units of 1 / (24 * 2^9)
+//   table  that of q_sigmoid
+// Products of two gates go to the cell state by cell_mantissa and cell_shift, to the hidden state by out_mantissa and
+// out_shift.
+Q_KERNEL int32_t q_lstm_unit(const int32_t *gates, int16_t *cell, const int16_t *table, int32_t cell_mantissa,
+                             int cell_shift, int32_t out_mantissa, int out_shift, int32_t factor, int32_t half,
+                             int shift) {
+  const int32_t opened = q_sigmoid(3 * q_int16(gates[0]), table, 0);
+  const int32_t kept = q_sigmoid(3 * q_int16(gates[1]), table, 0);
+  const int32_t candidate = q_sigmoid(3 * q_int16(gates[2]), table, 1);
+  const int32_t shown = q_sigmoid(3 * q_int16(gates[3]), table, 0);
+  const int32_t old = q_int16(q_requantize(kept * *cell, (int32_t)1 << 30, -14));
+  const int32_t now = q_int16(old + q_int16(q_requantize(opened * candidate, cell_mantissa, cell_shift)));
+  *cell = (int16_t)now;
+  return q_requantize(q_sigmoid((now * factor + half) >> shift, table, 1) * shown, out_mantissa, out_shift);
+}
+
+#endif  // QTORCH_LSTM_UNIT_H_

@@ -1,0 +1,163 @@
+"""UNIDIRECTIONAL_SEQUENCE_LSTM: one layer in one direction, from a state of zeros.
+
+The file sets both states to zeros before the op, because the kernel goes on from where it stopped.
+Source: TFLM ``micro/kernels/unidirectional_sequence_lstm.cc``, ``lstm_eval.h``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from torch import Tensor
+
+from qtorch.families.long_short_term_memory import (
+    BIASES,
+    CELL_EXPONENTS,
+    INPUT_WEIGHTS,
+    STATE_WEIGHTS,
+    lstm_codes,
+    lstm_of_floats,
+    sequence_lstm,
+)
+from qtorch.families.lstm_kernels import lstm_kernel
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.row.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite
+from qtorch.row.states import FileState, GateSums, ObservedState, States
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Input ``[N, T, I]``, output ``[N, T, H]``."""
+    return lstm_of_floats(x)[0]
+
+
+def traced(attrs: Attrs, x: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """``forward``, and the cell states."""
+    hidden, cell = lstm_of_floats(x)
+    return hidden, {"cell": cell}
+
+
+def attributes(call: Call) -> dict[str, object]:
+    """What the kernel is told."""
+    return {"cell_activation": "tanh", "time_major": False}
+
+
+def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
+    """See :func:`qtorch.families.long_short_term_memory.lstm_codes`."""
+    return lstm_codes(codes, grids, attrs["cell_exponent"], rounding)[0]
+
+
+def macs(shapes: Mapping[str, Shape]) -> int:
+    """Four gates of each step, of the input and of the hidden state."""
+    _, inputs = shapes["weight_ii"]
+    return 4 * (inputs + shapes["weight_hi"][1]) * math.prod(shapes["output"])
+
+
+def version(qparams: Mapping[str, QParams | None]) -> int:
+    """1 computes in floats, 3 in integers of 8 and 16 bits."""
+    return 1 if qparams["input"] is None else 3
+
+
+def samples() -> Iterable[Sample]:
+    """One step and many, scales from flat to saturated, zero points at the ends, cell states that saturate."""
+    rng = np.random.default_rng(0)
+    cases = [
+        # label, steps, inputs, width, (s_in, z_in), s_w, (s_out, z_out), exponent, bias, type
+        ("one of each", 1, 1, 1, (0.05, -3), 0.02, (1 / 128, 0), -12, 2**9, "int8"),
+        ("plain", 5, 3, 4, (0.05, -3), 0.01, (1 / 128, 4), -12, 2**9, "int8"),
+        ("long", 30, 2, 3, (0.02, 20), 0.02, (0.006, -7), -11, 2**9, "int8"),
+        ("zero points at the ends", 6, 4, 5, (0.03, -128), 0.01, (0.004, 127), -13, 2**8, "int8"),
+        ("and the other way", 6, 4, 5, (0.03, 127), 0.01, (0.004, -128), -14, 2**8, "int8"),
+        ("fine cell state, saturating", 12, 3, 4, (0.05, 3), 0.03, (1 / 128, 0), -17, 2**9, "int8"),
+        ("coarse cell state", 9, 3, 4, (0.05, 3), 0.02, (1 / 128, 0), -8, 2**9, "int8"),
+        ("gates that saturate", 9, 8, 8, (0.5, 3), 0.5, (1 / 128, 1), -12, 2**9, "int8"),
+        ("flat gates", 9, 8, 8, (0.001, 3), 0.001, (0.0002, 1), -15, 2**9, "int8"),
+        ("fine output, saturating", 5, 3, 4, (0.05, -3), 0.02, (0.001, 30), -12, 2**9, "int8"),
+        ("hundred numbers", 3, 100, 7, (0.05, -3), 0.004, (1 / 128, 4), -12, 2**12, "int8"),
+        ("int16", 7, 3, 4, (2e-4, 0), 0.01, (2.0**-15, 0), -12, 2**12, "int16"),
+        ("int16, wide", 7, 40, 9, (3e-4, 0), 0.01, (3e-5, 0), -11, 2**20, "int16"),
+    ]  # fmt: skip
+    for label, steps, inputs, width, source, weight, sink, exponent, bias, dtype in cases:
+        yield _sample(rng, label, (20, steps, inputs, width), source, weight, sink, exponent, bias, dtype)
+
+
+def _sample(
+    rng: np.random.Generator, label: str, sizes: tuple[int, int, int, int], source: tuple[float, int], weight: float,
+    sink: tuple[float, int], exponent: int, bias: int, dtype: str,
+) -> Sample:  # fmt: skip
+    count, steps, inputs, width = sizes
+    arrays = {"input": rng.integers(*CODE_RANGE[dtype], (count, steps, inputs), dtype=dtype, endpoint=True)}
+    qparams: dict[str, QParams | None] = {"input": _qparams(*source, dtype)}
+    for roles, columns in ((INPUT_WEIGHTS, inputs), (STATE_WEIGHTS, width)):
+        for role in roles:
+            arrays[role] = rng.integers(-127, 128, (width, columns), dtype=np.int8)
+            qparams[role] = _qparams(weight * rng.uniform(0.5, 1.0), 0, "int8")
+    wide = "int64" if dtype == "int16" else "int32"
+    for role, of in zip(BIASES, INPUT_WEIGHTS, strict=True):
+        arrays[role] = rng.integers(-bias, bias, width, dtype=wide)
+        scales = (qparams["input"], qparams[of])
+        product = np.prod([np.float32(each.scale[0]) for each in scales if each is not None], dtype=np.float32)
+        qparams[role] = QParams((float(product),), (0,), wide)
+    qparams["output"] = _qparams(*sink, dtype)
+    attrs = {"cell_activation": "tanh", "time_major": False, "cell_exponent": exponent}
+    return Sample(f"{label}, no float form, TFLM alone", attrs, arrays, qparams)
+
+
+def _qparams(scale: float, zero_point: int, dtype: str) -> QParams:
+    return QParams((float(np.float32(scale)),), (zero_point,), dtype)
+
+
+_STATES = States(
+    traced,
+    observed=(ObservedState("cell", "int16", "cell_exponent", CELL_EXPONENTS),),
+    sums=(
+        *(GateSums("input", weight, bias) for weight, bias in zip(INPUT_WEIGHTS, BIASES, strict=True)),
+        *(GateSums("output", weight) for weight in STATE_WEIGHTS),
+    ),
+    gate_scale=2.0**-12,
+)
+
+ROW = Row(
+    name="unidirectional_sequence_lstm",
+    roles=("input", *INPUT_WEIGHTS, *STATE_WEIGHTS, *BIASES),
+    matches=(
+        Match(
+            "function",
+            sequence_lstm,
+            attributes,
+            parameters=("input", *INPUT_WEIGHTS, *STATE_WEIGHTS, *BIASES),
+            tensors=13,
+            written=("LSTM",),
+        ),
+    ),
+    forward=forward,
+    constraints={
+        "input": Free(("int8", "int16")),
+        **dict.fromkeys((*INPUT_WEIGHTS, *STATE_WEIGHTS), SymmetricWeight(axis=0, per_tensor=("int8",))),
+        **{bias: BiasFromAccumulator(weight=weight) for bias, weight in zip(BIASES, INPUT_WEIGHTS, strict=True)},
+        # Finer, and products of numbers below 1 would be shifted out of int32.
+        "output": Free(("int8", "int16"), smallest=2.0**-29),
+    },
+    reference=reference,
+    tflite=TFLite(
+        operator="UNIDIRECTIONAL_SEQUENCE_LSTM",
+        resolver="AddUnidirectionalSequenceLSTM",
+        version=version,
+        options="UnidirectionalSequenceLSTMOptions",
+        fields=(
+            OptionField("cell_activation", "FusedActivationFunction", "ActivationFunctionType"),
+            OptionField("time_major", "TimeMajor"),
+        ),
+        # Peepholes, a projection, and norms in the layer.
+        absent=(9, 10, 11, 16, 17, 20, 21, 22, 23),
+        states=(FileState("hidden", 18), FileState("cell", 19, "int16", "cell_exponent")),
+    ),
+    samples=samples,
+    c=lstm_kernel,
+    states=_STATES,
+    macs=macs,
+)
