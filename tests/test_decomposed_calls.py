@@ -14,9 +14,9 @@ from tests.exported_calls import IMAGE, SEQUENCE, VECTOR, Calls, Case, check, ex
 
 #: What rows stand for: the operators by name.
 ROWS = frozenset({
-    "add", "avg_pool2d", "batch_norm", "cat", "chunk", "flatten", "leaky_relu", "linear", "log_softmax", "max_pool1d",
-    "max_pool2d", "maximum", "mean", "minimum", "mul", "pad", "permute", "reshape", "rsqrt", "select", "sigmoid",
-    "slice", "softmax", "split", "squeeze", "sub", "unsqueeze", "upsample_bilinear2d", "upsample_nearest2d",
+    "add", "amax", "amin", "avg_pool2d", "batch_norm", "cat", "chunk", "flatten", "leaky_relu", "linear", "log_softmax",
+    "max_pool1d", "max_pool2d", "maximum", "mean", "minimum", "mul", "pad", "permute", "reshape", "rsqrt", "select",
+    "sigmoid", "slice", "softmax", "split", "squeeze", "sub", "unsqueeze", "upsample_bilinear2d", "upsample_nearest2d",
 })  # fmt: skip
 
 #: Functions of one tensor, for which there is one row.
@@ -157,6 +157,15 @@ CASES: dict[str, Case] = {
     "einsum with a matrix first": (lambda s, x: torch.einsum("dc,bchw->bdhw", s.matrix[:, :4], x), IMAGE),
     "einsum without a result": (lambda s, x: torch.einsum("bij,jk", x, s.matrix[:, :3]), SEQUENCE),
 }
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith(("amax", "max of", "min of", "norms"))])
+def test_extrema_of_16_bits_are_poolings(name: str) -> None:
+    """The device's own reductions have no kernel of 16 bits."""
+    torch.manual_seed(0)
+    function, shape = CASES[name]
+    traced = check(Calls(function), shape, lambda traced: decompose_calls(traced, frozenset({"int16"})))
+    assert not {"amax", "amin"} & set(operators(traced))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -37,7 +37,7 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def decompose_calls(traced: fx.GraphModule) -> None:
+def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozenset({"int8"})) -> None:
     """Replace, in place, what is a composition of rows by that composition.
 
     What has no form stays as it is: whoever looks for rows refuses it by the name that a person wrote. Constants stay
@@ -46,6 +46,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
     Args:
         traced: calls of ATen operators as ``torch.export`` has them; ``meta["val"]`` of each node is its value without
             data. New nodes have one as well, and the source line and the layer of the call that they stand for.
+        activations: the types that codes will have.
     """
     reshape_instead_of_view(traced)
     add_up_stacks(traced)
@@ -56,7 +57,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
         before = node.prev
         if _is_constant(node, constants):
             constants.add(node)
-        elif _decomposed(node, constants):
+        elif _decomposed(node, constants, activations):
             # What was written may be decomposed in its turn.
             node = before
         node = node.next
@@ -74,7 +75,7 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
     return node.op == "get_attr" or (computed and not random)
 
 
-def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
+def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> bool:
     """Whether another form stands in a call's place now."""
     name = operator_name(node)
     if name in _OTHER_NAMES and name not in _registered():
@@ -82,7 +83,7 @@ def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
         node.target = _overload(name, node.target)
     if name not in DECOMPOSITIONS or name in _registered() or not _is_of_floats(node.meta.get("val")):
         return False
-    writer = Writer(node, constants)
+    writer = Writer(node, constants, activations)
     arguments = _arguments(node, writer, DECOMPOSITIONS[name])
     with node.graph.inserting_before(node):
         result = None if arguments is None else DECOMPOSITIONS[name](**arguments)

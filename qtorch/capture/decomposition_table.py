@@ -62,11 +62,14 @@ MOST_SLICED_AXES = 4
 
 
 class Writer(fx.proxy.GraphAppendingTracer):
-    """Writes the calls of a decomposition into a graph, each with its value, where the call stands that it replaces."""
+    """Writes the calls of a decomposition into a graph, each with its value, where the call stands that it replaces.
 
-    def __init__(self, origin: fx.Node, constants: set[fx.Node]) -> None:
+    ``activations`` are the types that codes will have, of which some ops have no kernel.
+    """
+
+    def __init__(self, origin: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> None:
         super().__init__(origin.graph)
-        self.origin, self.constants = origin, constants
+        self.origin, self.constants, self.activations = origin, constants, activations
         self.written: list[fx.Node] = []
 
     def create_node(
