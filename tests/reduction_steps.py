@@ -45,4 +45,20 @@ def _along_one(d: Drawing, source: int, shape: Shape) -> Step | None:
     return Step("{0}." + call.format(axis=axis + 1, keep=keep), (source,), _left(shape, [axis], keep))
 
 
-REDUCTION_KINDS: list[Any] = [*[_reduction] * 8, *[_along_one] * 6]
+def _unit(d: Drawing, source: int, shape: Shape) -> Step | None:
+    """Vectors along one axis or several, each divided by its length."""
+    axes = tuple(a + 1 for a in _axes(d, shape))
+    dim = axes[0] if len(axes) == 1 else axes
+    more = d.pick(["", "", "", ", p=1", ", p=float('inf')", ", eps=0.3"])
+    return Step(f"F.normalize({{0}}, dim={dim}{more})", (source,), shape)
+
+
+def _similarity(d: Drawing, source: int, shape: Shape) -> Step | None:
+    other = d.partner(source, lambda found: found == shape)
+    if other is None or len(shape) < 2:
+        return None
+    axis = d.integer(0, len(shape) - 1)
+    return Step(f"F.cosine_similarity({{0}}, {{1}}, {axis + 1})", (source, other), _left(shape, [axis], keep=False))
+
+
+REDUCTION_KINDS: list[Any] = [*[_reduction] * 8, *[_along_one] * 6, *[_unit] * 3, _similarity]

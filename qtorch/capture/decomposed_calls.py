@@ -14,6 +14,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_arithmetic,
     decomposed_axes,
     decomposed_images,
+    decomposed_lengths,
     decomposed_norms,
     decomposed_products,
     decomposed_reductions,
@@ -77,7 +78,7 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
 
 def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> bool:
     """Whether another form stands in a call's place now."""
-    name = operator_name(node)
+    name: Any = operator_name(node) or node.target
     if name in _OTHER_NAMES and name not in _registered():
         name = _OTHER_NAMES[name]
         node.target = _overload(name, node.target)
@@ -116,19 +117,27 @@ def _is_of_floats(value: Any) -> bool:
 def _arguments(node: fx.Node, writer: Writer, decomposition: Any) -> dict[str, Any] | None:
     """A call's arguments by name; None where one is given that its decomposition doesn't know."""
     target: Any = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        called = inspect.signature(decomposition).bind(*node.args, **node.kwargs)
+        called.apply_defaults()
+        return {name: _proxies(value, writer) for name, value in called.arguments.items()}
     schema = target._schema.arguments
     given = {**{argument.name: value for argument, value in zip(schema, node.args, strict=False)}, **node.kwargs}
-    proxy: Any = lambda part: fx.Proxy(part, writer) if isinstance(part, fx.Node) else part  # noqa: E731
     known = inspect.signature(decomposition).parameters
     arguments = {}
     for argument in schema:
         value = given.get(argument.name, argument.default_value)
         name = "input" if argument.name == "self" else argument.name
         if name in known:
-            arguments[name] = fx.node.map_aggregate(value, proxy)
+            arguments[name] = _proxies(value, writer)
         elif value != argument.default_value:
             return None
     return arguments
+
+
+def _proxies(value: Any, writer: Writer) -> Any:
+    proxy: Any = lambda part: fx.Proxy(part, writer) if isinstance(part, fx.Node) else part  # noqa: E731
+    return fx.node.map_aggregate(value, proxy)
 
 
 def _replaced(node: fx.Node, result: Any) -> bool:

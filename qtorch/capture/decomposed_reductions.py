@@ -139,18 +139,6 @@ def _std_mean(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool 
     return None if deviation is None else (deviation, aten.mean.dim(input, kept_apart(input, dim), keepdim))
 
 
-@decomposes("linalg_vector_norm")
-def _vector_norm(input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
-    axes = kept_apart(input, dim)
-    if axes is None:
-        return None
-    if ord == 2:
-        return aten.sqrt.default(aten.sum.dim_IntList(aten.mul.Tensor(input, input), axes, keepdim))
-    if ord == 1:
-        return aten.sum.dim_IntList(aten.abs.default(input), axes, keepdim)
-    return aten.amax.default(aten.abs.default(input), axes, keepdim) if ord == math.inf else None
-
-
 def _along_last(input: Any, dim: int, softmax: Any) -> Any:
     """A softmax where the axis stands last; None where it does already, or is the batch's."""
     rank, axis = len(shape_of(input)), axis_of(input, dim)
