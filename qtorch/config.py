@@ -143,6 +143,13 @@ class QuantizationConfig(LayerConfig):
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @property
+    def activation_types(self) -> frozenset[str]:
+        """Those that some layer may have."""
+        return frozenset(
+            {self.activations, *(each.get("activations", self.activations) for each in self.layers.values())}
+        )
+
+    @property
     def layer_default(self) -> LayerConfig:
         """The choices for a layer without exceptions."""
         return self._default_layer({})

@@ -11,6 +11,7 @@ import numpy as np
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
 from tests.recurrent_steps import RECURRENT_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
+from tests.reduction_steps import REDUCTION_KINDS
 
 #: Networks from this seed on are also drawn from :mod:`tests.further_steps`.
 FURTHER = 1_000_000
@@ -18,6 +19,8 @@ FURTHER = 1_000_000
 FUNCTIONS = 2_000_000
 #: From this one on with recurrent layers and cells, and no functions.
 RECURRENT = 4_000_000
+#: From this one on with reductions, comparisons and choices instead.
+REDUCTIONS = 5_000_000
 
 
 def draw(seed: int) -> Program:
@@ -29,9 +32,7 @@ class Drawing:
     """A network in the making: what has been drawn, and what the next draws come from."""
 
     def __init__(self, seed: int) -> None:
-        self.kinds = _KINDS if seed < FURTHER else [*_KINDS, *FURTHER_KINDS]
-        self.kinds = self.kinds if seed < FUNCTIONS else [*_KINDS, *FUNCTION_KINDS]
-        self.kinds = self.kinds if seed < RECURRENT else [*_KINDS, *RECURRENT_KINDS]
+        self.kinds = [*_KINDS, *next((kinds for first, kinds in _FURTHER if seed >= first), ())]
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.inputs: list[Shape] = []
         self.steps: list[Step] = []
@@ -336,3 +337,11 @@ _KINDS: list[Any] = [
     *_unary("{0}.softmax(-1)"),
     *_unary("{self}({0})", module="nn.Dropout(0.5)"),
 ]
+
+#: From which seed on which others are drawn too.
+_FURTHER: tuple[tuple[int, list[Any]], ...] = (
+    (REDUCTIONS, REDUCTION_KINDS),
+    (RECURRENT, RECURRENT_KINDS),
+    (FUNCTIONS, FUNCTION_KINDS),
+    (FURTHER, FURTHER_KINDS),
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,16 +16,16 @@ from tests.exported_calls import IMAGE, SEQUENCE, VECTOR, Calls, Case, check, ex
 
 #: What rows stand for: the operators by name.
 ROWS = frozenset({
-    "add", "avg_pool2d", "batch_norm", "cat", "chunk", "flatten", "leaky_relu", "linear", "log_softmax", "max_pool1d",
-    "max_pool2d", "maximum", "mean", "minimum", "mul", "pad", "permute", "reshape", "rsqrt", "select", "sigmoid",
-    "slice", "softmax", "split", "squeeze", "sub", "unsqueeze", "upsample_bilinear2d", "upsample_nearest2d",
+    "add", "amax", "amin", "avg_pool2d", "batch_norm", "cat", "chunk", "flatten", "leaky_relu", "linear", "log_softmax",
+    "max_pool1d", "max_pool2d", "maximum", "mean", "minimum", "mul", "pad", "permute", "reshape", "rsqrt", "select",
+    "sigmoid", "slice", "softmax", "split", "squeeze", "sub", "unsqueeze", "upsample_bilinear2d", "upsample_nearest2d",
 })  # fmt: skip
 
 #: Functions of one tensor, for which there is one row.
 OF_ONE_TENSOR = frozenset({"abs", "clamp", "clamp_min", "gelu", "log", "neg", "pow", "reciprocal", "relu", "sqrt"})
 
 #: A size, a part of a split, a function that is a row's own, an identity.
-OTHERS = frozenset({"sym_size", "getitem", squared_difference.__name__, "contiguous"})
+OTHERS = frozenset({"sym_size", "getitem", squared_difference.__name__, F.normalize.__name__, "contiguous"})
 
 
 CASES: dict[str, Case] = {
@@ -63,6 +65,9 @@ CASES: dict[str, Case] = {
     "std": (lambda s, x: x.std((2, 3), keepdim=True), IMAGE),
     "var_mean": (lambda s, x: torch.add(*torch.var_mean(x, 1)) + torch.std_mean(x, 1)[0], IMAGE),
     "norms": (lambda s, x: x.norm(dim=1) + x.norm(p=1, dim=1) + x.norm(p=float("inf"), dim=1), IMAGE),
+    "norms of other powers": (lambda s, x: x.norm(p=3, dim=1) + x.norm(p=-math.inf, dim=(1,)), IMAGE),
+    "norms of matrices": (lambda s, x: torch.linalg.matrix_norm(x) + torch.linalg.norm(x, 2, dim=3).sum(2), IMAGE),
+    "aminmax": (lambda s, x: torch.sub(*torch.aminmax(x, dim=1)), IMAGE),
     "normalize": (lambda s, x: F.normalize(x, dim=1), IMAGE),
     "softmax of channels": (lambda s, x: F.softmax(x, 1) + F.log_softmax(x, 1), IMAGE),
     "softmax of rows": (lambda s, x: F.softmax(x, 2) + F.softmax(x, -1), IMAGE),
@@ -159,6 +164,15 @@ CASES: dict[str, Case] = {
 }
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith(("amax", "max of", "min of", "norms"))])
+def test_extrema_of_16_bits_are_poolings(name: str) -> None:
+    """The device's own reductions have no kernel of 16 bits."""
+    torch.manual_seed(0)
+    function, shape = CASES[name]
+    traced = check(Calls(function), shape, lambda traced: decompose_calls(traced, frozenset({"int16"})))
+    assert not {"amax", "amin"} & set(operators(traced))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_composition_computes_what_the_call_does(name: str) -> None:
     torch.manual_seed(0)
@@ -174,7 +188,8 @@ UNTOUCHED: dict[str, Case] = {
     "amax": (lambda s, x: x.amax((0, 1)), IMAGE),
     "max": (lambda s, x: x.max(1)[1], IMAGE),
     "var": (lambda s, x: x.var(), IMAGE),
-    "linalg_vector_norm": (lambda s, x: x.norm(p=3, dim=1), IMAGE),
+    "linalg_vector_norm": (lambda s, x: x.norm(p=-2, dim=1) + x.norm(p=0, dim=1), IMAGE),
+    "linalg_matrix_norm": (lambda s, x: torch.linalg.matrix_norm(x, 2), IMAGE),
     "softmax": (lambda s, x: F.softmax(x, 0), IMAGE),
     "logsumexp": (lambda s, x: x.logsumexp((1, 2)), IMAGE),
     "where": (lambda s, x: torch.where(s.mask, x, float("-inf")), IMAGE),

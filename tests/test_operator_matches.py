@@ -113,6 +113,9 @@ CASES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[str, ...]]] = [
     ("mean", IMAGE, {"axes": (2, 3), "keep_dims": False}, (
         "x.mean((2, 3))", "x.mean([-1, -2])", "torch.mean(x, (3, 2))", "x.mean(dim=(2, 3))")),
     ("mean", IMAGE, {"axes": (1,), "keep_dims": True}, ("x.mean(1, True)", "torch.mean(x, dim=-3, keepdim=True)")),
+    ("reduce_max", IMAGE, {"axes": (1, 3), "keep_dims": False}, ("x.amax((1, 3))", "torch.amax(x, (-1, 1))")),
+    ("reduce_max", IMAGE, {"axes": (1,), "keep_dims": True}, ("x.amax(1, True)", "x.amax(-3, keepdim=True)")),
+    ("reduce_min", IMAGE, {"axes": (2, 3), "keep_dims": False}, ("x.amin((2, 3))", "torch.amin(x, dim=[3, -2])")),
     ("relu", IMAGE, {}, ("F.relu(x)", "torch.relu(x)", "x.relu()", "x.clamp(min=0)", "x.clamp(0)", "torch.clip(x, 0)",
                          "x.clamp_min(0)", "torch.clamp(x, 0.0)")),
     ("relu6", IMAGE, {}, ("F.relu6(x)", "F.hardtanh(x, 0, 6)", "x.clamp(0, 6)", "torch.clip(x, 0, 6)",
@@ -221,7 +224,7 @@ def test_every_row_of_operators_is_tried() -> None:
     ("shape", "expression", "words"),
     [
         (IMAGE, "torch.add(x, x, alpha=2)", "expected alpha=1, got alpha=2"),
-        (IMAGE, "x.mean()", "expected axes to take the mean over, got dim=None"),
+        (IMAGE, "x.mean()", "expected axes to reduce, got dim=None"),
         (IMAGE, "x.mean((0, 1))", "expected an axis other than the batch's, got dim=0"),
         (IMAGE, "x.max(1)[0]", "expected two tensors, got one"),
         (IMAGE, "x.clamp(p.scale, p.scale)", "expected a number for min, got scale"),

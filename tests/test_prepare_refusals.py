@@ -61,7 +61,7 @@ def in_place_view(x: Tensor) -> Tensor:
         (Calls(lambda x: F.mse_loss(x, x)), ["mse_loss", "training step"]),
         (Calls(lambda x: F.smooth_l1_loss(x, x)), ["smooth_l1_loss", "training step"]),
         (Calls(lambda x: F.lp_pool3d(x.unsqueeze(1), 2, 2)), ["lp_pool3d, which comes to avg_pool3d"]),
-        (Calls(lambda x: F.pairwise_distance(x, x, p=3)), ["pairwise_distance, which comes to linalg_vector_norm"]),
+        (Calls(lambda x: F.pairwise_distance(x, x, p=-3)), ["pairwise_distance, which comes to linalg_vector_norm"]),
         (Calls(lambda x: F.grid_sample(x, x[:, :2].movedim(1, -1))), ["grid_sample, which comes to", "pixels"]),
         (Calls(lambda x: x if x.sum() > 0 else -x), ["control flow"]),
         (Calls(lambda x: x.mean(())), ["dim=[]"]),

@@ -89,12 +89,14 @@ class Capture:
         form: how it is called.
         examples: float32, a tensor per input, a batch each.
         reference: runs a copy of it; ``None`` where there are no values to compute with.
+        activations: the types that its codes will have.
     """
 
     net: nn.Module
     form: CallForm
     examples: tuple[Tensor, ...]
     reference: Reference | None
+    activations: frozenset[str]
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -166,7 +168,7 @@ class Capture:
         traced = trace.graph.eval()
         if decomposed:
             traced.norm_in_parts = "" if trace.fixed_batch else put_batch_in_front(traced)
-            decompose_calls(traced)
+            decompose_calls(traced, self.activations)
             drop_identities(traced)
         fold_constants(traced)
         record_shapes(traced, self.examples, trace.fixed_batch)
@@ -254,12 +256,13 @@ class Capture:
         return self._trace(self._inside(), fx.GraphModule, ()).graph
 
 
-def capture_of(net: nn.Module, example: Any) -> Capture:
+def capture_of(net: nn.Module, example: Any, activations: frozenset[str] = frozenset({"int8"})) -> Capture:
     """A network that computes the same for the same inputs, ready to be captured.
 
     Args:
         net: a plain module of float32 parameters.
         example: one batch as it is called with it; see :func:`qtorch.prepare`.
+        activations: the types that its codes will have.
 
     Raises:
         BadConfiguration: it does not run on the example.
@@ -278,11 +281,11 @@ def capture_of(net: nn.Module, example: Any) -> Capture:
                 remedy="pass a batch that is not empty, for example x[:1]",
             )
     if any(each.is_meta for each in (*examples, *net.parameters())):
-        return Capture(net, form, examples, None)
+        return Capture(net, form, examples, None, activations)
     reference = Reference(net, form)
     with undisturbed_random_numbers(), evaluating(net):
         require_repeatable(reference, examples)
-    return Capture(net, form, examples, reference)
+    return Capture(net, form, examples, reference, activations)
 
 
 def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.Module:

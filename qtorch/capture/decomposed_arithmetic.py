@@ -193,23 +193,3 @@ def _filled(
         return aten.add.Scalar(zeros, value)
     sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
     return aten.expand.default(sample, [whole, *shape[1:]])
-
-
-@decomposes("cosine_similarity")
-def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Each vector is made one of length 1 (or less, where it is shorter than ``eps``) first."""
-    first, second = (
-        aten.mul.Tensor(x, aten.reciprocal.default(aten.clamp_min.default(_length(x, dim), eps))) for x in (x1, x2)
-    )
-    return aten.sum.dim_IntList(aten.mul.Tensor(first, second), [dim])
-
-
-def _length(x: Any, dim: int) -> Any:
-    return aten.linalg_vector_norm.default(x, 2, [dim], True)
-
-
-@decomposes("pairwise_distance")
-def _pairwise_distance(x1: Any, x2: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
-    difference = aten.sub.Tensor(x1, x2)
-    last = len(shape_of(difference)) - 1
-    return aten.linalg_vector_norm.default(aten.add.Tensor(difference, eps), p, [last], keepdim)

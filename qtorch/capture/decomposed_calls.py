@@ -15,6 +15,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_attention,
     decomposed_axes,
     decomposed_images,
+    decomposed_lengths,
     decomposed_norms,
     decomposed_products,
     decomposed_recurrences,
@@ -40,7 +41,7 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def decompose_calls(traced: fx.GraphModule) -> None:
+def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozenset({"int8"})) -> None:
     """Replace, in place, what is a composition of rows by that composition.
 
     What has no form stays as it is: whoever looks for rows refuses it by the name that a person wrote. Constants stay
@@ -49,6 +50,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
     Args:
         traced: calls of ATen operators as ``torch.export`` has them; ``meta["val"]`` of each node is its value without
             data. New nodes have one as well, and the source line and the layer of the call that they stand for.
+        activations: the types that codes will have.
     """
     reshape_instead_of_view(traced)
     add_up_stacks(traced)
@@ -59,7 +61,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
         before = node.prev
         if _is_constant(node, constants):
             constants.add(node)
-        elif _decomposed(node, constants):
+        elif _decomposed(node, constants, activations):
             # What was written may be decomposed in its turn.
             node = before
         node = node.next
@@ -78,15 +80,15 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
     return node.op == "get_attr" or (computed and not random)
 
 
-def _decomposed(node: fx.Node, constants: set[fx.Node]) -> bool:
+def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> bool:
     """Whether another form stands in a call's place now."""
-    name = operator_name(node)
+    name: Any = operator_name(node) or node.target
     if name in _OTHER_NAMES and name not in _registered():
         name = _OTHER_NAMES[name]
         node.target = _overload(name, node.target)
     if name not in DECOMPOSITIONS or name in _registered() or not _is_of_floats(node.meta.get("val")):
         return False
-    writer = Writer(node, constants)
+    writer = Writer(node, constants, activations)
     arguments = _arguments(node, writer, DECOMPOSITIONS[name])
     with node.graph.inserting_before(node):
         result = None if arguments is None else DECOMPOSITIONS[name](**arguments)
@@ -119,19 +121,27 @@ def _is_of_floats(value: Any) -> bool:
 def _arguments(node: fx.Node, writer: Writer, decomposition: Any) -> dict[str, Any] | None:
     """A call's arguments by name; None where one is given that its decomposition doesn't know."""
     target: Any = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        called = inspect.signature(decomposition).bind(*node.args, **node.kwargs)
+        called.apply_defaults()
+        return {name: _proxies(value, writer) for name, value in called.arguments.items()}
     schema = target._schema.arguments
     given = {**{argument.name: value for argument, value in zip(schema, node.args, strict=False)}, **node.kwargs}
-    proxy: Any = lambda part: fx.Proxy(part, writer) if isinstance(part, fx.Node) else part  # noqa: E731
     known = inspect.signature(decomposition).parameters
     arguments = {}
     for argument in schema:
         value = given.get(argument.name, argument.default_value)
         name = "input" if argument.name == "self" else argument.name
         if name in known:
-            arguments[name] = fx.node.map_aggregate(value, proxy)
+            arguments[name] = _proxies(value, writer)
         elif value != argument.default_value:
             return None
     return arguments
+
+
+def _proxies(value: Any, writer: Writer) -> Any:
+    proxy: Any = lambda part: fx.Proxy(part, writer) if isinstance(part, fx.Node) else part  # noqa: E731
+    return fx.node.map_aggregate(value, proxy)
 
 
 def _replaced(node: fx.Node, result: Any) -> bool:

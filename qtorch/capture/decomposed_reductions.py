@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from qtorch.capture.decomposition_table import (
+    DECOMPOSITIONS,
     axis_of,
     decomposes,
     kept_apart,
@@ -16,6 +17,7 @@ from qtorch.capture.decomposition_table import (
     result_shape,
     shape_of,
     squared_difference,
+    writer_of,
 )
 
 aten = torch.ops.aten
@@ -27,7 +29,12 @@ def _count(x: Any, axes: list[int]) -> int:
 
 @decomposes("sum")
 def _sum(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The mean, times how many there are."""
+    """The mean, times how many there are.
+
+    The device's SUM gave the very codes of these two wherever both were tried, since their grids differ by that factor;
+    but LiteRT's reference kernel of it, which judges where TFLite Micro is absent, reads memory that nobody has
+    written.
+    """
     axes = kept_apart(input, dim)
     if axes is None:
         return None
@@ -35,49 +42,65 @@ def _sum(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return mean if _count(input, axes) == 1 else aten.mul.Tensor(mean, _count(input, axes))
 
 
-@decomposes("amax")
-def _amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
+def _pooled(input: Any, axes: list[int], keepdim: bool) -> Any:
     """A max pooling whose window is all of it: of the image's own axes, or of what is moved behind all others."""
-    axes = kept_apart(input, dim)
-    if axes is None:
-        return None
     shape = shape_of(input)
     rank = len(shape)
-    if rank == 4 and set(axes) <= {2, 3}:
-        pooled = aten.max_pool2d.default(input, [shape[axis] if axis in axes else 1 for axis in (2, 3)])
-    elif rank == 3 and axes == [2]:
-        pooled = aten.max_pool1d.default(input, [shape[2]])
+    if _is_image(input, axes):
+        window = [shape[axis] if axis in axes else 1 for axis in range(2, rank)]
+        pooled = (aten.max_pool2d if rank == 4 else aten.max_pool1d).default(input, window)
     else:
         kept = [axis for axis in range(rank) if axis not in axes]
-        if not kept or any(not isinstance(shape[axis], int) for axis in kept[1:]):
+        if any(not isinstance(shape[axis], int) for axis in kept[1:]):
             return None
-        between, window = _count(input, kept[1:]), _count(input, axes)
-        image = reshaped(permuted(input, kept + axes), (shape[kept[0]], 1, between, window))
-        pooled = aten.max_pool2d.default(image, [1, window])
+        between, size = _count(input, kept[1:]), _count(input, axes)
+        image = reshaped(permuted(input, kept + axes), (shape[kept[0]], 1, between, size))
+        pooled = aten.max_pool2d.default(image, [1, size])
     return reshaped(pooled, [1 if axis in axes else shape[axis] for axis in range(rank) if keepdim or axis not in axes])
+
+
+def _is_image(input: Any, axes: list[int]) -> bool:
+    """Whether axes are those along which a pooling's window lies."""
+    rank = len(shape_of(input))
+    return rank in (3, 4) and set(axes) <= set(range(2, rank))
+
+
+@decomposes("amax")
+def _amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
+    """Of an image's own axes a max pooling, whose kernels are the faster ones; of others too where codes have 16 bits,
+    for which the device's REDUCE_MAX has no kernel.
+    """
+    axes = kept_apart(input, dim)
+    return _pooled(input, axes, keepdim) if axes and (_is_image(input, axes) or _is_wide(input)) else None
 
 
 @decomposes("amin")
 def _amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
-    largest = _amax(aten.neg.default(input), dim, keepdim)
-    return None if largest is None else aten.neg.default(largest)
+    """Where codes have 16 bits, for which the device's REDUCE_MIN has no kernel: the largest of what is negated."""
+    axes = kept_apart(input, dim)
+    if not axes or not _is_wide(input):
+        return None
+    largest = _pooled(aten.mul.Tensor(input, -1), axes, keepdim)
+    return None if largest is None else aten.mul.Tensor(largest, -1)
 
 
-@decomposes("max")
-def _max(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
-    """Along an axis, where nobody asks for the places; of two tensors, elementwise."""
-    if other is not None:
-        return aten.maximum.default(input, other)
-    largest = _amax(input, dim, keepdim)
-    return None if largest is None else (largest, None)
+def _is_wide(x: Any) -> bool:
+    return "int16" in writer_of(x).activations
 
 
-@decomposes("min")
-def _min(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
-    if other is not None:
-        return aten.minimum.default(input, other)
-    smallest = _amin(input, dim, keepdim)
-    return None if smallest is None else (smallest, None)
+def _extremum(of_two: Any, along: Any) -> Any:
+    """Along an axis, where nobody asks for the places; of two tensors, elementwise; of a tensor without its samples."""
+
+    def decomposition(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
+        if other is not None:
+            return of_two(input, other)
+        return None if kept_apart(input, dim) is None else (along(input, [dim], keepdim), None)
+
+    return decomposition
+
+
+DECOMPOSITIONS["max"] = _extremum(aten.maximum.default, aten.amax.default)
+DECOMPOSITIONS["min"] = _extremum(aten.minimum.default, aten.amin.default)
 
 
 def _variance(x: Any, axes: list[int], keepdim: bool, correction: float) -> Any:
@@ -114,18 +137,6 @@ def _var_mean(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool 
 def _std_mean(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = None) -> Any:
     deviation = _std(input, dim, unbiased, keepdim, correction)
     return None if deviation is None else (deviation, aten.mean.dim(input, kept_apart(input, dim), keepdim))
-
-
-@decomposes("linalg_vector_norm")
-def _vector_norm(input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
-    axes = kept_apart(input, dim)
-    if axes is None:
-        return None
-    if ord == 2:
-        return aten.sqrt.default(aten.sum.dim_IntList(aten.mul.Tensor(input, input), axes, keepdim))
-    if ord == 1:
-        return aten.sum.dim_IntList(aten.abs.default(input), axes, keepdim)
-    return _amax(aten.abs.default(input), axes, keepdim) if ord == math.inf else None
 
 
 def _along_last(input: Any, dim: int, softmax: Any) -> Any:

@@ -1,9 +1,9 @@
 """How decompositions of ATen operators are written and found: a table by the operator's name, and what they may ask.
 
 A decomposition is a function of :class:`torch.fx.Proxy` that calls ATen overloads: each call becomes a node. Its
-parameters have the names of the operator's schema (``input`` for ``self``); what it doesn't know has to be at its
-default. It returns what stands for the result, a tuple of that for several results (None for one that nobody may
-read), or None where it has no form for the call, which then stays.
+parameters have the names of the operator's schema (``input`` for ``self``), or stand as those of the function that it
+is registered for; what it doesn't know has to be at its default. It returns what stands for the result, a tuple of that
+for several results (None for one that nobody may read), or None where it has no form for the call, which then stays.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ __all__ = [
 
 aten = torch.ops.aten
 
-#: By the operator's name without its overload.
-DECOMPOSITIONS: dict[str, Callable[..., Any]] = {}
+#: By the operator's name without its overload; by the function itself, of one that is kept whole for a row.
+DECOMPOSITIONS: dict[str | Callable[..., Any], Callable[..., Any]] = {}
 
 #: What a node says of its value alone, not of where it stands.
 _OF_THE_VALUE = frozenset({"val", "tensor_meta", "example_value", "shape", "value", "dtype", "torch_fn", "from_node"})
@@ -62,11 +62,14 @@ MOST_SLICED_AXES = 4
 
 
 class Writer(fx.proxy.GraphAppendingTracer):
-    """Writes the calls of a decomposition into a graph, each with its value, where the call stands that it replaces."""
+    """Writes the calls of a decomposition into a graph, each with its value, where the call stands that it replaces.
 
-    def __init__(self, origin: fx.Node, constants: set[fx.Node]) -> None:
+    ``activations`` are the types that codes will have, of which some ops have no kernel.
+    """
+
+    def __init__(self, origin: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> None:
         super().__init__(origin.graph)
-        self.origin, self.constants = origin, constants
+        self.origin, self.constants, self.activations = origin, constants, activations
         self.written: list[fx.Node] = []
 
     def create_node(
@@ -77,7 +80,7 @@ class Writer(fx.proxy.GraphAppendingTracer):
             kind, target, args, kwargs, target._schema.name.removeprefix("aten::") if operator else name, type_expr
         )
         node.meta = {name: value for name, value in self.origin.meta.items() if name not in _OF_THE_VALUE}
-        node.meta.setdefault("composed", operator_name(self.origin))
+        node.meta.setdefault("composed", operator_name(self.origin) or getattr(self.origin.target, "__name__", ""))
         node.meta["val"] = self._computed(node)
         self.written.append(node)
         if all(source in self.constants for source in node.all_input_nodes):
@@ -116,8 +119,8 @@ def is_one(size: Any) -> bool:
     return isinstance(size, int) and size == 1
 
 
-def decomposes(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator: the function decomposes the operators of these names."""
+def decomposes(*names: str | Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator: the function decomposes the operators of these names, and calls of these functions."""
 
     def register(decomposition: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:

@@ -31,7 +31,10 @@ _OUTPUT = Fixed({"int8": (1 / 128, 0)})
 _OUTPUT_BITS = 7
 
 #: A vector on the input's grid is zero or at least one step long, so a smaller epsilon than a step changes nothing.
-_LARGEST_EPSILON = 1e-6
+LARGEST_EPSILON = 1e-6
+
+#: As many the kernel's shapes have.
+MOST_AXES = 4
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -46,9 +49,9 @@ def attributes(call: Call) -> dict[str, Any]:
             if plain and axis % rank
             else none("it divides by the root of a sum of squares, along an axis of each sample"),
         )
-    if call.get("eps", 1e-12) > _LARGEST_EPSILON:
+    if call.get("eps", 1e-12) > LARGEST_EPSILON:
         raise Refused(
-            expected=f"eps of at most {_LARGEST_EPSILON}, because the kernel has none",
+            expected=f"eps of at most {LARGEST_EPSILON}, because the kernel has none",
             got=f"eps={call.get('eps')}",
             remedy="leave eps out",
         )
@@ -124,7 +127,7 @@ ROW = Row(
     samples=samples,
     c=kernel,
     in_steps=in_steps,
-    most_axes=4,
+    most_axes=MOST_AXES,
     transposed=last_axis_stays,
     sums=sums,
     remedies={

@@ -25,7 +25,6 @@ from qtorch.families.windows import explicit_padding, onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.remedies.asked import RANDOM, always
-from qtorch.remedies.axes import largest
 from qtorch.remedies.images import adaptive_3d, pooled_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -102,7 +101,5 @@ ROW = Row(
         "maxpool3d": pooled_3d("max_pool2d"),
         "adaptivemaxpool3d": adaptive_3d("max"),
         **{f"fractionalmaxpool{n}d": always(RANDOM + "; nn.MaxPool2d changes the network") for n in (2, 3)},
-        "amax": largest(""),
-        "amin": largest(" * -1"),
     },
 )

@@ -6,15 +6,22 @@ Source: TFLM ``kernels/internal/reference/reduce.h``, ``QuantizedMeanOrSum``; ``
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
-from qtorch.c_cells.strides import bytes_each, row_major, walk
+from qtorch.families.reductions import (
+    homogeneous,
+    kept,
+    loops_over_axes,
+    reduction_attributes,
+    reduction_in_floats,
+    reduction_operator,
+    transposed,
+)
 from qtorch.families.steps import rescaling_by
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
@@ -24,29 +31,11 @@ from qtorch.remedies.axes import summed, variance
 from qtorch.remedies.images import adaptive_3d
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.fused_activation import step_ends
-from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
+from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
 from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, Shape, TFLite
+from qtorch.row.row import Attrs, Match, Row, Sample
 
 _ROLES = ("input", "output")
-
-
-def attributes(call: Call) -> dict[str, Any]:
-    """Axes counted from the front, in order."""
-    dim = call.get("dim")
-    if dim is None:
-        raise Refused(expected="axes to take the mean over", got="dim=None", remedy="name every axis but the batch's")
-    axes = (dim,) if isinstance(dim, int) else tuple(dim)
-    if not axes:
-        raise Refused(expected="axes to take the mean over", got=f"dim={dim}", remedy="name every axis but the batch's")
-    return {"axes": tuple(sorted(call.axis(a, "input") for a in axes)), "keep_dims": bool(call.get("keepdim", False))}
-
-
-def transposed(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs | None:
-    """The same axes, where they lie; a mean that drops its axes can't also move the others."""
-    if not attrs["keep_dims"]:
-        return None
-    return {**attrs, "axes": tuple(sorted(axes[a] for a in attrs["axes"]))}
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -87,30 +76,17 @@ def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int
     return low * count, high * count
 
 
-def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
-    """Along the axes that are left."""
-    dropped = () if attrs["keep_dims"] else attrs["axes"]
-    return None if axis in attrs["axes"] else axis - sum(1 for each in dropped if each < axis)
-
-
 def kernel(operands: Operands) -> KernelCall:
-    """Sums over up to two axes for each place on up to two others; more of them have to lie side by side."""
-    shape, axes, source, output = *(operands.shapes["input"], operands.attrs["axes"]), *map(operands.grid, _ROLES)
-    arguments: dict[str, Argument] = {"in": TensorArgument("input"), "out": TensorArgument("output")}
-    for name, chosen in (("kept", [a for a in range(len(shape)) if a not in axes]), ("over", list(axes))):
-        steps = row_major(shape)
-        loops = walk([shape[a] for a in chosen], {"step": [steps[a] for a in chosen]}, 2)
-        arguments |= {f"{name}_{i}": n for i, n in enumerate(loops.sizes)}
-        arguments |= {f"{name}_step_{i}": n for i, n in enumerate(loops.strides["step"])}
-    count = math.prod(shape[a] for a in axes)
+    """Sums in int32, each requantized."""
+    source, output = map(operands.grid, _ROLES)
+    count = math.prod(operands.shapes["input"][a] for a in operands.attrs["axes"])
     reach = count * (source.code_range[1] - source.code_range[0])
     multiplier = _multiplier({role: operands.grid(role).grid for role in _ROLES}, count)
     if reach << max(int(multiplier.shift), 0) >= 2**31:
         raise NoKernel(f"sums of up to {reach}, times a factor, which int32 does not hold")
     low, high = output.code_range
     numbers = {"in_zero_point": source.zero_point[0], "zero_point": output.zero_point[0], "low": low, "high": high}
-    widths = {"width": bytes_each(source.dtype)}
-    return KernelCall("mean", {**arguments, **numbers, **widths, **multiplier_arguments({"": multiplier})})
+    return KernelCall("mean", {**loops_over_axes(operands), **numbers, **multiplier_arguments({"": multiplier})})
 
 
 def samples() -> Iterable[Sample]:
@@ -142,37 +118,32 @@ def samples() -> Iterable[Sample]:
 _FINEST = 2.0**-14
 
 
-def onnx_form(operands: Operands) -> list[OnnxNode]:
-    """Axes as an input."""
+_IN_FLOATS = reduction_in_floats("ReduceMean", NEAREST)
+
+
+def onnx_form(operands: Operands) -> Sequence[OnnxNode]:
+    """On a grid that is not finer than float32's sums."""
     source, sink = operands.qparams["input"], operands.qparams["output"]
     if source is not None and sink is not None and sink.scale[0] < source.scale[0] * _FINEST:
         steps = f"steps of {source.scale[0]:.3g} to {sink.scale[0]:.3g}"
         raise NoForm(f"{steps}: float32 sums are coarser")
-    axes = np.array(operands.attrs["axes"], np.int64)
-    return [OnnxNode("ReduceMean", ("input", axes), attributes={"keepdims": int(operands.attrs["keep_dims"])})]
+    return _IN_FLOATS.form(operands)
 
 
 ROW = Row(
     name="mean",
     roles=("input",),
-    matches=(Match("aten", "mean", attributes),),
+    matches=(Match("aten", "mean", reduction_attributes),),
     forward=forward,
     constraints={"input": Free(("int8", "int16")), "output": RESCALED},
     reference=reference,
-    tflite=TFLite(
-        operator="MEAN",
-        resolver="AddMean",
-        version=lambda qparams: 2,
-        options="ReducerOptions",
-        fields=(OptionField("keep_dims", "KeepDims"),),
-        operands=(Operand("axes", 1),),
-    ),
+    tflite=reduction_operator("MEAN", "AddMean"),
     onnx=Onnx(onnx_form, NEAREST),
     samples=samples,
     c=kernel,
     in_steps=in_steps,
     transposed=transposed,
-    kept=lambda attrs: {**attrs, "keep_dims": True},
+    kept=kept,
     sums=sums,
     homogeneous=homogeneous,
     remedies={

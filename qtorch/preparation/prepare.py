@@ -77,7 +77,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
         )
     require_whole(net.modules())
     _require_usable_parameters(net)
-    capture = capture_of(net, example_input)
+    capture = capture_of(net, example_input, config.activation_types)
     prepared, odd = capture.traced(QuantizedNetwork)
     heard = _put_ops(prepared, config)
     prepared.train(net.training)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from qtorch.remedies.asked import Asked, none, same
 
 __all__ = [
+    "SAMPLES",
     "flipped",
-    "largest",
     "moved_last",
     "normalized_product",
     "picked",
@@ -25,7 +25,8 @@ __all__ = [
 
 #: How many parts a concatenation takes.
 _MOST_PARTS = 10
-_SAMPLES = none("it takes the batch's axis as well, along which a device has one sample; name the other axes")
+#: Of a call that takes the batch's axis with others.
+SAMPLES = none("it takes the batch's axis as well, along which a device has one sample; name the other axes")
 
 
 def moved_last(call: str, axis: int, rank: int, x: str = "x") -> str:
@@ -74,7 +75,7 @@ def flipped(ask: Asked) -> str:
     dims = ask.kwargs.get("dims", ask.args[1] if len(ask.args) == 2 else ask.args[1:])
     axes = _axes(1 if ask.name == "fliplr" else dims, rank)
     if axes is None:
-        return _SAMPLES
+        return SAMPLES
     sizes = {axis: ask.shape[axis] for axis in axes}
     if len(axes) == 1 and max(sizes.values()) > _MOST_PARTS:
         size = sizes[axes[0]]
@@ -88,7 +89,7 @@ def rolled(ask: Asked) -> str:
     """``roll``."""
     shifts, dims = ask.pair("shifts", 1, 1), ask.get("dims", 2, None)
     if _axes(dims, len(ask.shape)) is None:
-        return _SAMPLES
+        return SAMPLES
     steps = []
     for shift, axis in zip(shifts, (dims,) if isinstance(dims, int) else dims, strict=True):
         axis, size = axis % len(ask.shape), ask.shape[axis]
@@ -133,7 +134,7 @@ def summed(ask: Asked) -> str:
     """``sum``."""
     axes = _axes(dims := ask.get("dim", 1, None), len(ask.shape))
     if axes is None:
-        return _SAMPLES
+        return SAMPLES
     keep = ", keepdim=True" if ask.get("keepdim", 2, False) else ""
     return same(f"x.mean({dims}{keep}) * {math.prod(ask.shape[axis] for axis in axes)}")
 
@@ -144,7 +145,7 @@ def variance(root: bool) -> Callable[[Asked], str]:
     def remedy(ask: Asked) -> str:
         axes = _axes(dims := ask.get("dim", 1, None), len(ask.shape))
         if axes is None:
-            return _SAMPLES
+            return SAMPLES
         correction = ask.kwargs.get("correction", 1)
         unbiased = ask.get("unbiased", 2, True)
         less = 0 if unbiased is False else 1 if correction is None else correction
@@ -158,30 +159,6 @@ def variance(root: bool) -> Callable[[Asked], str]:
         if root:
             return same(f"{form}torch.sqrt({square})")
         return same(form + square)
-
-    return remedy
-
-
-def largest(sign: str) -> Callable[[Asked], str]:
-    """``amax``, and with a factor of -1 ``amin``."""
-
-    def remedy(ask: Asked) -> str:
-        shape, rank = ask.shape, len(ask.shape)
-        axes = _axes(ask.get("dim", 1, None), rank)
-        if axes is None:
-            return _SAMPLES
-        keep = ask.get("keepdim", 2, False)
-        if rank in (3, 4) and axes == tuple(range(2, rank)):
-            tail = "" if keep else ".flatten(1)"
-            return same(f"F.adaptive_max_pool{rank - 2}d(x{sign}, 1){tail}{sign}")
-        others = tuple(axis for axis in range(1, rank) if axis not in axes)
-        ordered, size = (0, *others, *axes), math.prod(shape[axis] for axis in axes)
-        moved = "x" if ordered == tuple(range(rank)) else f"x.permute{ordered}"
-        result = [1 if axis in axes else shape[axis] for axis in range(1, rank) if keep or axis not in axes]
-        flat = f"{moved}.reshape(-1, {math.prod(shape[axis] for axis in others)}, {size})"
-        sizes = ", ".join(map(str, [-1, *result]))
-        tail = f".reshape({sizes})" if result else ".flatten()"
-        return same(f"F.adaptive_max_pool1d({flat}{sign}, 1){tail}{sign}")
 
     return remedy
 
