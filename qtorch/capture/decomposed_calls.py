@@ -15,8 +15,10 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_axes,
     decomposed_images,
     decomposed_norms,
+    decomposed_poolings,
     decomposed_products,
     decomposed_reductions,
+    decomposed_volumes,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer

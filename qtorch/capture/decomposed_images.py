@@ -107,25 +107,3 @@ def _upsample_linear1d(input: Any, output_size: Any, align_corners: bool, scale_
 def _upsample_nearest1d(input: Any, output_size: Any, scale_factors: Any) -> Any:
     image, size, factors = _as_image(input, output_size, scale_factors)
     return aten.squeeze.dim(aten.upsample_nearest2d.vec(image, size, factors), 2)
-
-
-@decomposes("avg_pool3d")
-def _avg_pool3d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = (0,),
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Any:
-    """Of windows along the first of three axes alone, as those of channels are that norm their neighbours."""
-    shape = shape_of(input)
-    window, *others = kernel_size
-    strides, sides = list(stride) or list(kernel_size), list(padding)
-    if len(shape) != 5 or others != [1, 1] or strides[1:] not in ([], [1, 1]) or any(sides) or ceil_mode:
-        return None
-    if len(strides) == 1 and strides != [1]:
-        return None
-    image = reshaped(input, (*shape[:3], shape[3] * shape[4]))
-    pooled = aten.avg_pool2d.default(image, [window, 1], [strides[0], 1])
-    return reshaped(pooled, (*shape_of(pooled)[:3], *shape[3:]))
