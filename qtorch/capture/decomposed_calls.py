@@ -18,6 +18,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_poolings,
     decomposed_products,
     decomposed_reductions,
+    decomposed_resizings,
     decomposed_volumes,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts

@@ -91,19 +91,3 @@ def _wrapped(x: Any, axis: int, before: int, after: int) -> list[Any]:
 
 
 _BORDERS = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}
-
-
-def _as_image(x: Any, size: Any, factors: Any) -> tuple[Any, Any, Any]:
-    return aten.unsqueeze.default(x, 2), size and [1, *size], factors and [1.0, *factors]
-
-
-@decomposes("upsample_linear1d")
-def _upsample_linear1d(input: Any, output_size: Any, align_corners: bool, scale_factors: Any) -> Any:
-    image, size, factors = _as_image(input, output_size, scale_factors)
-    return aten.squeeze.dim(aten.upsample_bilinear2d.vec(image, size, align_corners, factors), 2)
-
-
-@decomposes("upsample_nearest1d")
-def _upsample_nearest1d(input: Any, output_size: Any, scale_factors: Any) -> Any:
-    image, size, factors = _as_image(input, output_size, scale_factors)
-    return aten.squeeze.dim(aten.upsample_nearest2d.vec(image, size, factors), 2)

@@ -15,18 +15,16 @@ import torch
 
 from qtorch.capture.decomposition_table import decomposes, is_constant, permuted, reshaped, result_shape, shape_of, writer_of
 
+__all__ = ["in_two", "is_volume"]
+
 aten = torch.ops.aten
-
-#: The operator of images by that of volumes, called with an image and sizes along its two axes.
-_Step = Callable[[Any, int], Any]
-
 
 def _three(given: Any) -> list[Any]:
     values = list(given) if isinstance(given, tuple | list) else [given]
     return values * 3 if len(values) == 1 else values
 
 
-def _in_two(x: Any, of_slices: Callable[[Any], Any], across: Callable[[Any], Any] | None) -> Any:
+def in_two(x: Any, of_slices: Callable[[Any], Any], across: Callable[[Any], Any] | None) -> Any:
     """A volume's slices changed as images, and what then stands at each place along the first axis, one after another.
 
     Args:
@@ -51,7 +49,8 @@ def _in_two(x: Any, of_slices: Callable[[Any], Any], across: Callable[[Any], Any
     return reshaped(y, (batch, channels, depth, height, width))
 
 
-def _is_volume(x: Any) -> bool:
+def is_volume(x: Any) -> bool:
+    """Whether a tensor is ``[N, C, D, H, W]`` of known sizes but the batch's."""
     shape = shape_of(x)
     return len(shape) == 5 and all(isinstance(size, int) for size in shape[1:])
 
@@ -61,7 +60,7 @@ def _max_pool3d(
     input: Any, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Any:
     """The largest along rows and columns, and the largest of those: nothing is rounded."""
-    if not _is_volume(input):
+    if not is_volume(input):
         return None
     kernel, steps, before, holes = (_three(each) for each in (kernel_size, stride or kernel_size, padding, dilation))
 
@@ -72,7 +71,7 @@ def _max_pool3d(
         return aten.max_pool2d.default(x, window, step, sides, apart, ceil_mode)
 
     plain = (kernel[0], steps[0], before[0]) == (1, 1, 0)
-    return _in_two(input, lambda x: pooled(x, 1, 2), None if plain else lambda x: pooled(x, 0))
+    return in_two(input, lambda x: pooled(x, 1, 2), None if plain else lambda x: pooled(x, 0))
 
 
 @decomposes("avg_pool3d")
@@ -86,7 +85,7 @@ def _avg_pool3d(
     divisor_override: int | None = None,
 ) -> Any:
     """The mean of means: a window has as many places everywhere along one axis, whatever it is cut to along others."""
-    if not _is_volume(input):
+    if not is_volume(input):
         return None
     kernel, steps, before = (_three(each) for each in (kernel_size, stride or kernel_size, padding))
     of_slices, across = None, None
@@ -98,14 +97,14 @@ def _avg_pool3d(
         # Sums of slices, of which the mean's divisor is made.
         of_slices = lambda x: pooled(x, kernel[1:], steps[1:], before[1:], 1)  # noqa: E731
         across = lambda x: pooled(x, [1, kernel[0]], [1, steps[0]], [0, before[0]], divisor_override)  # noqa: E731
-        return _in_two(input, of_slices, across)
+        return in_two(input, of_slices, across)
     divisor = None if divisor_override is None else math.prod(kernel[1:])
     last = None if divisor_override is None else 1
     plain = (kernel[0], steps[0], before[0], last) == (1, 1, 0, None)
     alone = (kernel[1:], steps[1:], before[1:]) == ([1, 1], [1, 1], [0, 0])
     of_slices = (lambda x: x) if alone else (lambda x: pooled(x, kernel[1:], steps[1:], before[1:], divisor))
     across = None if plain else (lambda x: pooled(x, [1, kernel[0]], [1, steps[0]], [0, before[0]], last))
-    return _in_two(input, of_slices, across)
+    return in_two(input, of_slices, across)
 
 
 @decomposes("adaptive_avg_pool3d")
@@ -120,12 +119,12 @@ def _adaptive_max_pool3d(input: Any, output_size: Any) -> Any:
 
 
 def _adaptive(x: Any, pool: Callable[[Any, Sequence[int]], Any]) -> Any:
-    if not _is_volume(x):
+    if not is_volume(x):
         return None
     before, after = shape_of(x)[2:], result_shape(x)[2:]
     of_slices = (lambda y: y) if before[1:] == after[1:] else (lambda y: pool(y, list(after[1:])))
     across = None if before[0] == after[0] else (lambda y: pool(y, [shape_of(y)[2], after[0]]))
-    return _in_two(x, of_slices, across)
+    return in_two(x, of_slices, across)
 
 
 @decomposes("conv3d")
@@ -133,7 +132,7 @@ def _conv3d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
     """Every slice of the result is the sum over its own slices, as many channels of one image."""
-    if not _is_volume(input) or not is_constant(weight):
+    if not is_volume(input) or not is_constant(weight):
         return None
     (batch, channels, depth, height, width), result = shape_of(input), result_shape(input)
     steps, holes = _three(stride), _three(dilation)
@@ -165,7 +164,7 @@ def _conv_transpose3d(
     dilation: Any = 1,
 ) -> Any:
     """The way back: every slice has a part in several of the result."""
-    if not _is_volume(input) or not is_constant(weight):
+    if not is_volume(input) or not is_constant(weight):
         return None
     (batch, channels, depth, height, width), result = shape_of(input), result_shape(input)
     steps, before, more, holes = (_three(each) for each in (stride, padding, output_padding, dilation))

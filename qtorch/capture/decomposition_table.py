@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import detect_fake_mode
 
 from qtorch.capture.emitting import value_of_call
 from qtorch.capture.nodes import operator_name
@@ -26,6 +28,7 @@ __all__ = [
     "axis_of",
     "broadcast_shape",
     "concatenated",
+    "constant",
     "decomposes",
     "is_constant",
     "is_one",
@@ -153,6 +156,25 @@ def writer_of(x: fx.Proxy) -> Writer:
     """What writes the calls that a decomposition makes, of an argument of it."""
     assert isinstance(x.tracer, Writer)
     return x.tracer
+
+
+def constant(x: fx.Proxy, value: Tensor) -> Any:
+    """A tensor that is computed here, as a buffer of the network whose call is decomposed; ``x`` is an argument of it.
+
+    What has no form has to be known by then: the buffer stays.
+    """
+    writer = writer_of(x)
+    network: Any = writer.graph.owning_module
+    stem = f"{writer.origin.name}_constant"
+    name = next(each for i in count() if not hasattr(network, each := f"{stem}_{i}" if i else stem))
+    network.register_buffer(name, value)
+    node = writer.graph.get_attr(name)
+    mode = detect_fake_mode([writer.origin.meta["val"]])
+    node.meta = {key: each for key, each in writer.origin.meta.items() if key not in _OF_THE_VALUE}
+    node.meta["val"] = value if mode is None else mode.from_tensor(value)
+    writer.written.append(node)
+    writer.constants.add(node)
+    return fx.Proxy(node, writer)
 
 
 def axis_of(x: fx.Proxy, dim: int, more: int = 0) -> int:
