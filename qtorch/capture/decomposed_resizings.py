@@ -7,7 +7,6 @@ axis, or once in all.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 from qtorch.capture.decomposition_table import (
-    concatenated,
     constant,
     decomposes,
     permuted,
@@ -92,9 +90,10 @@ def _resized(x: Any, resize: Callable[..., Tensor], align_corners: bool, factors
     matrices = []
     for axis in (0, 1):
         before, after = shape[2 + axis], result_shape(x)[2 + axis]
-        units = torch.eye(before)[None, :, :, None]
-        size, factor = ([after, 1], None) if factors is None else (None, [factors[axis], 1.0])
-        matrices.append(resize(units, size, align_corners, factor)[0, :, :, 0].T)
+        # A sample each, of two columns: PyTorch's smoothing kernels take columns of one element for channels.
+        units = torch.eye(before)[:, None, :, None].repeat(1, 1, 1, 2)
+        size, factor = ([after, 2], None) if factors is None else (None, [factors[axis], 1.0])
+        matrices.append(resize(units, size, align_corners, factor)[:, 0, :, 0].T)
     return resampled(x, *matrices)
 
 

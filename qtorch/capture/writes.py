@@ -101,7 +101,8 @@ class _Rewriting:
     def _note_view(self, node: fx.Node, source: fx.Node) -> None:
         if operator_name(source) in _PARTING and operator_name(node) == "":
             source = source.args[0]  # type: ignore[assignment]
-        elif not operator_name(node):
+        elif operator_name(node) in ("", "lift_fresh_copy"):
+            # A copy, whatever tensors without values say.
             return
         mine, theirs = tensor_of(node), tensor_of(source)
         if mine is None or theirs is None or mine.untyped_storage()._cdata != theirs.untyped_storage()._cdata:
