@@ -16,11 +16,13 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_convolutions,
     decomposed_images,
     decomposed_norms,
+    decomposed_places,
     decomposed_poolings,
     decomposed_products,
     decomposed_reductions,
     decomposed_resizings,
     decomposed_volumes,
+    decomposed_windows,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer

@@ -122,7 +122,7 @@ def _by_phases(
 
 @decomposes("bilinear")
 def _bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
-    """The first by one matrix gives a row of weights for each output, and their products with the second add up.
+    """Every product of an element of the first and one of the second, by a matrix: rounded twice.
 
     Args:
         input1: ``[N, ..., I]``.
@@ -134,7 +134,6 @@ def _bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
         return None
     outputs, first, second = shape_of(weight)
     front = shape_of(input1)[:-1]
-    matrix = aten.reshape.default(aten.permute.default(weight, [0, 2, 1]), [outputs * second, first])
-    rows = reshaped(aten.linear.default(input1, matrix), (*front, outputs, second))
-    y = aten.sum.dim_IntList(aten.mul.Tensor(rows, aten.unsqueeze.default(input2, len(front))), [len(front) + 1])
-    return y if bias is None else aten.add.Tensor(y, bias)
+    one, other = (aten.unsqueeze.default(x, len(front) + i) for x, i in ((input1, 1), (input2, 0)))
+    products = reshaped(aten.mul.Tensor(one, other), (*front, first * second))
+    return aten.linear.default(products, aten.reshape.default(weight, [outputs, first * second]), bias)

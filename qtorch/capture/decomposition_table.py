@@ -133,7 +133,13 @@ def decomposes(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 def shape_of(x: fx.Proxy) -> tuple[Any, ...]:
     """Sizes of a tensor's axes: integers, the batch's a ``SymInt``."""
     value: Tensor = x.node.meta["val"]
-    return tuple(value.shape)
+    return tuple(map(_known, value.shape))
+
+
+def _known(size: Any) -> Any:
+    """A size as a number where it is one for every batch, in whatever form it was computed."""
+    number = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
+    return size if number is None else number
 
 
 def same_shape(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -144,7 +150,7 @@ def same_shape(one: Sequence[Any], other: Sequence[Any]) -> bool:
 def result_shape(x: fx.Proxy) -> tuple[Any, ...]:
     """Sizes of the axes of the (first) result of the call that is decomposed, of which ``x`` is an argument."""
     value: Any = writer_of(x).origin.meta["val"]
-    return tuple((value[0] if isinstance(value, tuple | list) else value).shape)
+    return tuple(map(_known, (value[0] if isinstance(value, tuple | list) else value).shape))
 
 
 def is_constant(x: fx.Proxy) -> bool:
