@@ -254,7 +254,7 @@ def _written_evenly(x: Any, axis: int, places: range, value: Any) -> Any:
     end = start + blocks * step
     apart = reshaped(sliced(x, axis, start, end), (*shape[:axis], blocks, step, *shape[axis + 1 :]))
     kept = sliced(apart, axis + 1, 1, step)
-    put = aten.unsqueeze.default(_for_all(sliced(value, axis, 0, blocks), x), axis + 1)
+    put = _for_all(aten.unsqueeze.default(sliced(value, axis, 0, blocks), axis + 1), x)
     parts = [reshaped(concatenated([put, kept], axis + 1), (*shape[:axis], blocks * step, *shape[axis + 1 :]))]
     if start:
         parts.insert(0, sliced(x, axis, 0, start))

@@ -22,6 +22,7 @@ from qtorch.capture.decomposition_table import (
     shape_of,
 )
 from qtorch.capture.decomposed_volumes import in_two, is_volume
+from qtorch.capture.known_values import known_value, same_for_all
 from qtorch.capture.picked_elements import picked
 from qtorch.ops.resize_nearest_neighbor import indices
 
@@ -29,6 +30,8 @@ aten = torch.ops.aten
 
 #: Weights of both axes at once up to which a resizing is one sum.
 _FEW_WEIGHTS = 2**12
+#: Weights that a network may have to be sampled at constant places.
+_MOST_WEIGHTS = 2**18
 
 
 def _as_image(x: Any, size: Any, factors: Any) -> tuple[Any, Any, Any]:
@@ -100,20 +103,30 @@ def _resized(x: Any, resize: Callable[..., Tensor], align_corners: bool, factors
 def resampled(x: Any, rows: Tensor, columns: Tensor) -> Any:
     """An image ``[N, C, H, W]`` multiplied by a matrix along its rows and one along its columns, ``[result, size]``."""
     batch, channels, height, width = shape_of(x)
-    # As an image of one channel, whose rows are those of all channels: each place is a column of its own.
-    places = permuted(x, [0, 2, 3, 1])
     (down, _), (across, _) = rows.shape, columns.shape
     if rows.numel() * columns.numel() <= _FEW_WEIGHTS:
         kernel = torch.einsum("ai,bj->abij", rows, columns).reshape(down * across, 1, height, width)
-        image = reshaped(places, (batch, 1, height, width * channels))
-        y = aten.conv2d.default(image, constant(x, kernel), None, [1, 1], [0, 0], [1, channels])
-    else:
-        image = reshaped(places, (batch, 1, height, width * channels))
-        y = aten.conv2d.default(image, constant(x, rows.reshape(down, 1, height, 1).contiguous()))
-        # A column is an image's row now, and the rows of the result are side by side.
-        image = reshaped(permuted(y, [0, 2, 3, 1]), (batch, 1, width, channels * down))
-        y = aten.conv2d.default(image, constant(x, columns.reshape(across, 1, width, 1).contiguous()))
+        return _summed(x, kernel, (down, across))
+    image = reshaped(permuted(x, [0, 2, 3, 1]), (batch, 1, height, width * channels))
+    y = aten.conv2d.default(image, constant(x, rows.reshape(down, 1, height, 1).contiguous()))
+    # A column is an image's row now, and the rows of the result are side by side.
+    image = reshaped(permuted(y, [0, 2, 3, 1]), (batch, 1, width, channels * down))
+    y = aten.conv2d.default(image, constant(x, columns.reshape(across, 1, width, 1).contiguous()))
     return reshaped(permuted(y, [0, 2, 3, 1]), (batch, channels, down, across))
+
+
+def _summed(x: Any, kernel: Tensor, size: tuple[int, int]) -> Any:
+    """An image with every element of a result a sum over all of it, of each channel by itself.
+
+    Args:
+        x: ``[N, C, H, W]``.
+        kernel: ``[h * w, 1, H, W]``.
+        size: of the result, ``(h, w)``.
+    """
+    batch, channels, height, width = shape_of(x)
+    image = reshaped(permuted(x, [0, 2, 3, 1]), (batch, 1, height, width * channels))
+    y = aten.conv2d.default(image, constant(x, kernel.contiguous()), None, [1, 1], [0, 0], [1, channels])
+    return reshaped(permuted(y, [0, 2, 3, 1]), (batch, channels, *size))
 
 
 @decomposes("upsample_nearest2d")
@@ -176,3 +189,21 @@ def _volume(x: Any, factors: Any, resize: Any, *alignment: bool) -> Any:
 
     stays = before[0] == after[0] and not (factors and factors[0] != 1)
     return in_two(x, of_slices, None if stays else across)
+
+
+@decomposes("grid_sampler", "grid_sampler_2d")
+def _grid_sampler(
+    input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Any:
+    """At places that are the same for every sample, and that nothing trains: one sum for each of them."""
+    shape, value = shape_of(input), known_value(same_for_all(grid))
+    if value is None or len(shape) != 4 or value.shape[0] != 1 or not all(isinstance(n, int) for n in shape[1:]):
+        return None
+    _, down, across, _ = value.shape
+    _, channels, height, width = shape
+    if down * across * height * width > _MOST_WEIGHTS:
+        return None
+    units = torch.eye(height * width).reshape(1, height * width, height, width)
+    weights = torch.grid_sampler(units, value, interpolation_mode, padding_mode, align_corners)
+    kernel = weights[0].flatten(1).T.reshape(down * across, 1, height, width)
+    return _summed(input, kernel, (down, across))

@@ -23,6 +23,7 @@ from qtorch.families.arithmetic import squared_difference as _squared_difference
 
 __all__ = [
     "DECOMPOSITIONS",
+    "MOST_AXES",
     "MOST_SLICED_AXES",
     "Writer",
     "axis_of",
@@ -59,6 +60,9 @@ _ELEMENTWISE = frozenset({
 #: The most tensors that a concatenation takes on the device.
 _MOST_CONCATENATED = 10
 
+
+#: The most axes that elementwise arithmetic and reductions have on the device.
+MOST_AXES = 5
 
 #: The most axes of what a slice with steps is taken of on the device; a box of one axis more is as good.
 MOST_SLICED_AXES = 4
@@ -177,7 +181,7 @@ def constant(x: fx.Proxy, value: Tensor) -> Any:
     node = writer.graph.get_attr(name)
     mode = detect_fake_mode([writer.origin.meta["val"]])
     node.meta = {key: each for key, each in writer.origin.meta.items() if key not in _OF_THE_VALUE}
-    node.meta["val"] = value if mode is None else mode.from_tensor(value)
+    node.meta["val"] = value if mode is None else mode.from_tensor(value, static_shapes=True)
     writer.written.append(node)
     writer.constants.add(node)
     return fx.Proxy(node, writer)
