@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
-from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import fx
 
 from qtorch.capture.decomposition_table import (
     MOST_SLICED_AXES,
@@ -23,11 +21,10 @@ from qtorch.capture.decomposition_table import (
     shape_of,
     sliced,
 )
+from qtorch.capture.known_values import known_value
+from qtorch.capture.picked_elements import MOST_PIECES, picked
 
 aten = torch.ops.aten
-
-#: More pieces than this are no way to move elements.
-_MOST_PIECES = 64
 
 
 @decomposes("t", "numpy_T")
@@ -199,9 +196,14 @@ def _tile(input: Any, dims: Any) -> Any:
 @decomposes("repeat_interleave")
 def _repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Any:
     """A new axis behind the repeated one, expanded and merged with it."""
-    if dim is None or not isinstance(repeats, int) or not isinstance(shape_of(input)[axis_of(input, dim)], int):
+    if dim is None or not isinstance(shape_of(input)[axis_of(input, dim)], int):
         return None
     axis = axis_of(input, dim)
+    counts = None if isinstance(repeats, int) else known_value(repeats)
+    if counts is not None and counts.numel() > 1:
+        return picked(input, axis, torch.repeat_interleave(counts).tolist())
+    if not isinstance(repeats, int):
+        return None
     copies = [aten.unsqueeze.default(input, axis + 1)] * repeats
     return reshaped(concatenated(copies, axis + 1), result_shape(input))
 
@@ -224,6 +226,7 @@ def _roll(input: Any, shifts: Any, dims: Any = ()) -> Any:
     if not dims:
         return None
     x = input
+    shifts = [shifts] * len(dims) if isinstance(shifts, int) else shifts
     for shift, dim in zip(shifts, dims, strict=True):
         axis = axis_of(input, dim)
         size = shape_of(input)[axis]
@@ -233,46 +236,6 @@ def _roll(input: Any, shifts: Any, dims: Any = ()) -> Any:
             cut = size - shift % size
             x = concatenated([sliced(x, axis, cut, size), sliced(x, axis, 0, cut)], axis)
     return x
-
-
-@decomposes("index_select")
-def _index_select(input: Any, dim: int, index: Any) -> Any:
-    return _picked(input, axis_of(input, dim), index)
-
-
-@decomposes("index")
-def _index(input: Any, indices: Any) -> Any:
-    """Of places along one axis that stand in the network as a constant."""
-    given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
-    return _picked(input, *given[0]) if len(given) == 1 else None
-
-
-def _picked(x: Any, axis: int, index: Any) -> Any:
-    """Slices of consecutive places, side by side."""
-    places, size = _places(index), shape_of(x)[axis]
-    if not places or not isinstance(size, int):
-        return None
-    runs: list[list[int]] = []
-    for place in (p % size for p in places):
-        if runs and place == runs[-1][1]:
-            runs[-1][1] = place + 1
-        else:
-            runs.append([place, place + 1])
-    return concatenated([sliced(x, axis, *run) for run in runs], axis) if len(runs) <= _MOST_PIECES else None
-
-
-def _places(index: Any) -> list[int] | None:
-    """The numbers in a one-dimensional tensor of the network's own."""
-    node: fx.Node = index.node
-    while node.op == "call_function" and node.target in _COPIES:
-        node = node.args[0]  # type: ignore[assignment]
-    if node.op != "get_attr":
-        return None
-    value = attrgetter(str(node.target))(node.graph.owning_module)
-    return value.tolist() if value.dim() == 1 and value.dtype == torch.int64 else None
-
-
-_COPIES = (aten.lift_fresh_copy.default, aten.detach.default, aten.detach_.default, aten.alias.default)
 
 
 @decomposes("broadcast_tensors")

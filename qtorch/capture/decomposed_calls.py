@@ -14,12 +14,18 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_arithmetic,
     decomposed_attention,
     decomposed_axes,
+    decomposed_convolutions,
     decomposed_images,
     decomposed_lengths,
     decomposed_norms,
+    decomposed_places,
+    decomposed_poolings,
     decomposed_products,
     decomposed_recurrences,
     decomposed_reductions,
+    decomposed_resizings,
+    decomposed_volumes,
+    decomposed_windows,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer

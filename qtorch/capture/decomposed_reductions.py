@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import Any
 
 import torch
 
 from qtorch.capture.decomposition_table import (
     DECOMPOSITIONS,
+    MOST_AXES,
     axis_of,
     decomposes,
     kept_apart,
@@ -162,14 +164,31 @@ def _log_softmax(input: Any, dim: int) -> Any:
 def _logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     """The largest less the log-softmax of the largest: nothing overflows, and neither is far from the result."""
     axes = kept_apart(input, dim)
-    if axes is None or len(axes) > 1:
+    if axes is None:
         return None
+    if len(axes) > 1:
+        kept = [axis for axis in range(len(shape_of(input))) if axis not in axes]
+        front = [shape_of(input)[axis] for axis in kept]
+        merged = reshaped(permuted(input, kept + axes), (*front, _count(input, axes)))
+        return reshaped(aten.logsumexp.default(merged, [len(kept)]), result_shape(input))
     largest = aten.amax.default(input, axes, keepdim)
     return aten.sub.Tensor(largest, aten.amax.default(aten.log_softmax.int(input, axes[0]), axes, keepdim))
 
 
 @decomposes("mean")
 def _mean(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """Of axes of size 1 a reshape."""
+    """Of axes of size 1 a reshape; of many axes one of fewer, of neighbours that stay or go together."""
     axes = kept_apart(input, dim)
-    return reshaped(input, result_shape(input)) if axes is not None and _count(input, axes) == 1 else None
+    if axes is None:
+        return None
+    if _count(input, axes) == 1:
+        return reshaped(input, result_shape(input))
+    shape = shape_of(input)
+    if len(shape) <= MOST_AXES or any(not isinstance(size, int) for size in shape[1:]):
+        return None
+    groups = [list(group) for _, group in groupby(range(1, len(shape)), key=lambda axis: axis in axes)]
+    merged = reshaped(input, (shape[0], *(math.prod(shape[axis] for axis in group) for group in groups)))
+    gone = [i for i, group in enumerate(groups, 1) if group[0] in axes]
+    if len(groups) + 1 >= len(shape) or not gone:
+        return None
+    return reshaped(aten.mean.dim(merged, gone), result_shape(input))

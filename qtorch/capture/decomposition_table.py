@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import detect_fake_mode
 
 from qtorch.capture.emitting import value_of_call
 from qtorch.capture.nodes import operator_name
@@ -21,11 +23,13 @@ from qtorch.families.arithmetic import squared_difference as _squared_difference
 
 __all__ = [
     "DECOMPOSITIONS",
+    "MOST_AXES",
     "MOST_SLICED_AXES",
     "Writer",
     "axis_of",
     "broadcast_shape",
     "concatenated",
+    "constant",
     "decomposes",
     "is_constant",
     "is_one",
@@ -56,6 +60,9 @@ _ELEMENTWISE = frozenset({
 #: The most tensors that a concatenation takes on the device.
 _MOST_CONCATENATED = 10
 
+
+#: The most axes that elementwise arithmetic and reductions have on the device.
+MOST_AXES = 5
 
 #: The most axes of what a slice with steps is taken of on the device; a box of one axis more is as good.
 MOST_SLICED_AXES = 4
@@ -133,7 +140,13 @@ def decomposes(*names: str | Callable[..., Any]) -> Callable[[Callable[..., Any]
 def shape_of(x: fx.Proxy) -> tuple[Any, ...]:
     """Sizes of a tensor's axes: integers, the batch's a ``SymInt``."""
     value: Tensor = x.node.meta["val"]
-    return tuple(value.shape)
+    return tuple(map(_known, value.shape))
+
+
+def _known(size: Any) -> Any:
+    """A size as a number where it is one for every batch, in whatever form it was computed."""
+    number = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
+    return size if number is None else number
 
 
 def same_shape(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -144,7 +157,7 @@ def same_shape(one: Sequence[Any], other: Sequence[Any]) -> bool:
 def result_shape(x: fx.Proxy) -> tuple[Any, ...]:
     """Sizes of the axes of the (first) result of the call that is decomposed, of which ``x`` is an argument."""
     value: Any = writer_of(x).origin.meta["val"]
-    return tuple((value[0] if isinstance(value, tuple | list) else value).shape)
+    return tuple(map(_known, (value[0] if isinstance(value, tuple | list) else value).shape))
 
 
 def is_constant(x: fx.Proxy) -> bool:
@@ -156,6 +169,25 @@ def writer_of(x: fx.Proxy) -> Writer:
     """What writes the calls that a decomposition makes, of an argument of it."""
     assert isinstance(x.tracer, Writer)
     return x.tracer
+
+
+def constant(x: fx.Proxy, value: Tensor) -> Any:
+    """A tensor that is computed here, as a buffer of the network whose call is decomposed; ``x`` is an argument of it.
+
+    What has no form has to be known by then: the buffer stays.
+    """
+    writer = writer_of(x)
+    network: Any = writer.graph.owning_module
+    stem = f"{writer.origin.name}_constant"
+    name = next(each for i in count() if not hasattr(network, each := f"{stem}_{i}" if i else stem))
+    network.register_buffer(name, value)
+    node = writer.graph.get_attr(name)
+    mode = detect_fake_mode([writer.origin.meta["val"]])
+    node.meta = {key: each for key, each in writer.origin.meta.items() if key not in _OF_THE_VALUE}
+    node.meta["val"] = value if mode is None else mode.from_tensor(value, static_shapes=True)
+    writer.written.append(node)
+    writer.constants.add(node)
+    return fx.Proxy(node, writer)
 
 
 def axis_of(x: fx.Proxy, dim: int, more: int = 0) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from qtorch.capture.known_values import KnownValues
+from qtorch.capture.asked_numbers import KnownNumbers
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 
@@ -199,7 +199,7 @@ class _Keeping(TorchFunctionMode):
         super().__init__()
         self.kept, self.functions, self.methods = kept, functions, methods
         self.operators = {each.__name__.strip("_"): each for each in functions if _is_operator(each)}
-        self.values = KnownValues()
+        self.values = KnownNumbers()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -1,99 +1,53 @@
-"""Values of tensors that code makes of numbers alone, while it runs on tensors without values.
-
-``torch.arange(1, x.dim()).tolist()`` is a list whatever comes in. Where nothing but such tensors goes into a call, the
-call is made once more on their values, so that code may ask for them as numbers.
-"""
+"""Values of what depends on no input and on no parameter: places, masks, grids, which a decomposition may look at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch import Tensor, fx, nn
 
-__all__ = ["KnownValues"]
-
-#: Methods by which code asks for numbers.
-_READS = frozenset({"tolist", "item", "__bool__", "__int__", "__float__", "__index__"})
-#: Methods of Python's that write.
-_WRITES = frozenset({"__setitem__"}) | {
-    f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
-}
-#: Larger tensors are no numbers that code asks for.
-_MOST = 4096
-#: Starts of the names of functions that draw, and of those whose values are anything.
-_ANYTHING = ("rand", "bernoulli", "normal", "multinomial", "poisson", "empty", "new_empty", "exponential", "uniform")
+__all__ = ["known_value", "same_for_all"]
 
 
-class KnownValues:
-    """Tensors whose values are known, of one run of a network's code."""
-
-    def __init__(self) -> None:
-        self._values = WeakTensorKeyDictionary()
-
-    def answers(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        """Whether a call asks for the numbers of a tensor that are known."""
-        return getattr(function, "__name__", "") in _READS and len(args) == 1 and self._knows(args[0])
-
-    def answer(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Those numbers, as the call gives them."""
-        with _disable_current_modes(), torch._C.DisableTorchFunction():
-            return function(self._values[args[0]])
-
-    def note(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        """Keep what a call of known values gives.
-
-        Args:
-            function: that was called.
-            args: with which, by place.
-            kwargs: the same, by name.
-            result: what it gave, without values.
-        """
-        leaves = pytree.tree_leaves((args, dict(kwargs)))
-        unknown = [each for each in leaves if isinstance(each, Tensor) and not self._knows(each)]
-        name = getattr(function, "__name__", "")
-        writes = _writes(name, kwargs)
-        if unknown:
-            if writes and any(self._knows(each) for each in leaves):
-                # Views of what was written are other tensors: none is sure any more.
-                self._values = WeakTensorKeyDictionary()
-            return
-        given = [each for each in pytree.tree_leaves(result) if isinstance(each, Tensor)]
-        if (
-            not (given or writes)
-            or name.startswith(_ANYTHING)
-            or any(map(_is_open, leaves))
-            or any(map(_is_large, given))
-        ):
-            return
-        with _disable_current_modes(), torch._C.DisableTorchFunction():
-            try:
-                held = pytree.tree_map_only(Tensor, self._values.__getitem__, (args, dict(kwargs)))
-                found = pytree.tree_leaves(function(*held[0], **held[1]))
-            except Exception:
-                # What is no function of its arguments here is not known.
-                return
-        values = [each for each in found if isinstance(each, Tensor)]
-        if [each.shape for each in values] == [each.shape for each in given]:
-            for tensor, value in zip(given, values, strict=True):
-                self._values[tensor] = value
-
-    def _knows(self, x: Any) -> bool:
-        return isinstance(x, Tensor) and x in self._values
+def known_value(x: Any) -> Tensor | None:
+    """A tensor's value; None where it depends on an input, or on a parameter, which training changes."""
+    if isinstance(x, Tensor):
+        return x
+    with torch.no_grad():
+        value = _value(x.node, {}) if isinstance(x, fx.Proxy) else None
+    return value if isinstance(value, Tensor) else None
 
 
-def _writes(name: str, kwargs: Mapping[str, Any]) -> bool:
-    return name in _WRITES or "out" in kwargs or (name.endswith("_") and not name.endswith("__"))
+def same_for_all(x: Any) -> Any:
+    """What a tensor repeats for every sample of a batch, where that is all that it does; else the tensor."""
+    while isinstance(x, fx.Proxy) and x.node.target is torch.ops.aten.expand.default:
+        size: Any = x.node.args[1]
+        if isinstance(size[0], int) or any(each != -1 and not isinstance(each, int) for each in size[1:]):
+            return x
+        x = fx.Proxy(x.node.args[0], x.tracer)  # type: ignore[arg-type]
+    return x
 
 
-def _is_open(x: Any) -> bool:
-    """Whether an argument is a number that is not known, or a place where values come from."""
-    return isinstance(x, torch.SymInt | torch.SymFloat | torch.SymBool | torch.Generator)
+def _value(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
+    if node not in known:
+        known[node] = None
+        known[node] = _computed(node, known)
+    return known[node]
 
 
-def _is_large(x: Tensor) -> bool:
-    return not all(isinstance(size, int) for size in x.shape) or x.numel() > _MOST
+def _computed(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
+    if node.op == "get_attr":
+        value = attrgetter(str(node.target))(node.graph.owning_module)
+        return None if isinstance(value, nn.Parameter) or not isinstance(value, Tensor) else value
+    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+        return None
+    if torch.Tag.nondeterministic_seeded in node.target.tags:
+        return None
+    sources = {each: _value(each, known) for each in node.all_input_nodes}
+    if any(value is None for value in sources.values()):
+        return None
+    args, kwargs = fx.map_arg((node.args, node.kwargs), sources.__getitem__)
+    # What is written in place is a copy that was made for it.
+    return node.target(*args, **kwargs)

@@ -15,6 +15,7 @@ from qtorch.capture.identities import drop_identities
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
 from qtorch.capture.nodes import Recorder
+from qtorch.capture.opened_layers import is_opened
 from qtorch.capture.untraceable import untraceable
 from qtorch.capture.writes import write_values, writes_values
 from qtorch.errors import BadConfiguration
@@ -32,6 +33,8 @@ def is_leaf(net: nn.Module) -> bool:
         return False
     if getattr(net, "padding_mode", "zeros") != "zeros":
         # A call that pads, and the convolution.
+        return False
+    if is_opened(net):
         return False
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
     norm = isinstance(net, nn.modules.batchnorm._BatchNorm) and type(net).forward.__module__.startswith("torch.nn")

@@ -131,7 +131,8 @@ class _Rewriting:
             return
         if source in self.parted and operator_name(node) == "":
             source = self.parted[source]
-        elif not operator_name(node):
+        elif operator_name(node) in ("", "lift_fresh_copy"):
+            # A copy, whatever tensors without values say.
             return
         mine, theirs = tensor_of(node), tensor_of(source)
         if mine is None or theirs is None or mine.untyped_storage()._cdata != theirs.untyped_storage()._cdata:
@@ -219,6 +220,14 @@ class _Rewriting:
             return emit(self.graph, aten.reshape.default, (value, sizes), like=writer)
         if name in _PERMUTING:
             return emit(self.graph, aten.permute.default, (value, _order_back(view, len(shape))), like=writer)
+        if name == "diagonal":
+            given = (parent, value, *view.args[1:])
+            return emit(self.graph, aten.diagonal_scatter.default, given, view.kwargs, like=writer)
+        if name == "slice" and _step(view) != 1:
+            axis, start, end, step = _sliced(view)
+            if not isinstance(shape[axis], int):
+                raise _refusal(writer, f"a write into every {step}. sample of a batch")
+            return emit(self.graph, aten.slice_scatter.default, (parent, value, axis, start, end, step), like=writer)
         if name not in ("slice", "select", ""):
             raise _refusal(writer, f"a write into what {name} shows of a tensor")
         axis, start, end, narrow = _part(view)
@@ -270,9 +279,7 @@ def _part(view: fx.Node) -> tuple[int, int, int, bool]:
         if name == "select":
             index = given[2] % shape[axis] if known else given[2]
             return axis, index, index + 1, True
-        start, end, step = list(given[2:]) + [None, None, 1][len(given) - 2 :]
-        if step != 1:
-            raise _refusal(view, f"a write into every {step}. element")
+        _, start, end, _ = _sliced(view)
         if known:
             start, end, _ = slice(start, end).indices(shape[axis])
         return axis, start or 0, 2**63 - 1 if end is None else end, False
@@ -284,6 +291,18 @@ def _part(view: fx.Node) -> tuple[int, int, int, bool]:
         return axis, number, number + 1, True
     sizes = [each.shape[axis] for each in source.meta["val"]]
     return axis, sum(sizes[:number]), sum(sizes[: number + 1]), False
+
+
+def _sliced(view: fx.Node) -> tuple[int, Any, Any, int]:
+    """Axis, start, end and step of a slice."""
+    given: Any = view.args
+    start, end, step = list(given[2:]) + [None, None, 1][len(given) - 2 :]
+    axis = given[1] if len(given) > 1 else 0
+    return axis % tensor_of(given[0]).dim(), start, end, step  # type: ignore[union-attr]
+
+
+def _step(view: fx.Node) -> int:
+    return _sliced(view)[3]
 
 
 def _order_back(view: fx.Node, rank: int) -> list[int]:

@@ -1,0 +1,184 @@
+"""Forms that no kernel has, behind a convolution: the module's own numbers in float, and the device's to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
+from qtorch.errors import UnsupportedLayer
+from tests.module_oracle import difference, outputs
+
+#: What follows the first layer: a function of the network and its result, a layer for it, and the shape of a sample.
+Form = tuple[Callable[[Any, Tensor], Any], Callable[[], nn.Module] | None, tuple[int, ...]]
+
+IMAGE, SEQUENCE, VECTOR = (4, 8, 8), (4, 8), (8,)
+
+
+class Behind(nn.Module):
+    """A layer with weights, and a form."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.call, layer, shape = form
+        channels = shape[0]
+        first = {3: nn.Conv2d, 2: nn.Conv1d}
+        self.first = first[len(shape)](channels, channels, 3, padding=1) if len(shape) > 1 else nn.Linear(8, 8)
+        self.layer = layer() if layer is not None else nn.Identity()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.call(self, self.first(x))
+
+
+def layer(make: Callable[[], nn.Module], shape: tuple[int, ...] = IMAGE) -> Form:
+    return (lambda s, x: s.layer(x)), make, shape
+
+
+def call(function: Callable[[Tensor], Any], shape: tuple[int, ...] = IMAGE) -> Form:
+    return (lambda s, x: function(x)), None, shape
+
+
+def volume(make: Callable[[], nn.Module], sizes: tuple[int, int] = (2, 2), axis: int = 1) -> Form:
+    return (lambda s, x: s.layer(x.unflatten(axis, sizes))), make, IMAGE
+
+
+def written(change: Callable[[Tensor, Tensor], object], shape: tuple[int, ...] = IMAGE) -> Form:
+    def function(x: Tensor) -> Tensor:
+        y = x.clone()
+        change(y, x)
+        return y
+
+    return call(function, shape)
+
+
+def assigned(*index: Any, value: Callable[[Tensor], Any]) -> Form:
+    return written(lambda y, x: y.__setitem__((slice(None), *index), value(x)))
+
+
+_TURN = torch.tensor([[[0.8, 0.2, 0.0], [-0.2, 0.9, 0.1]]])
+_MASK = torch.tensor([True, False, True, False])
+
+
+def _sampled(x: Tensor) -> Tensor:
+    grid = F.affine_grid(_TURN, [1, 4, 5, 5], align_corners=False)
+    return F.grid_sample(x, grid.expand(x.shape[0], -1, -1, -1), align_corners=False)
+
+
+FORMS: dict[str, Form] = {
+    "adaptive average": call(lambda x: F.adaptive_avg_pool2d(x, 3)),
+    "adaptive average, layer": layer(lambda: nn.AdaptiveAvgPool2d((3, None))),
+    "adaptive average, larger": call(lambda x: F.adaptive_avg_pool2d(x, (12, 16))),
+    "adaptive average, many": call(lambda x: F.adaptive_avg_pool2d(x, 5)),
+    "adaptive average of a sequence": call(lambda x: F.adaptive_avg_pool1d(x, 3), SEQUENCE),
+    "adaptive average of a volume": call(lambda x: F.adaptive_avg_pool3d(x.unflatten(1, (2, 2)), (1, 3, 3))),
+    "adaptive maximum": call(lambda x: F.adaptive_max_pool2d(x, (3, 5))),
+    "adaptive maximum of a sequence": layer(lambda: nn.AdaptiveMaxPool1d(5), SEQUENCE),
+    "adaptive maximum of a volume": call(lambda x: F.adaptive_max_pool3d(x.unflatten(2, (4, 2)), (3, 1, 3))),
+    "average, ceil_mode": layer(lambda: nn.AvgPool2d(3, 2, ceil_mode=True)),
+    "average, ceil_mode, padded": layer(lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
+    "average, ceil_mode, padding not counted": layer(lambda: nn.AvgPool2d(3, 2, 1, True, count_include_pad=False)),
+    "average, padding not counted": layer(lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+    "average, wide padding": layer(lambda: nn.AvgPool2d((5, 3), (2, 1), (2, 1), count_include_pad=False)),
+    "average, divisor": layer(lambda: nn.AvgPool2d(2, divisor_override=3)),
+    "average, divisor, ceil_mode": layer(lambda: nn.AvgPool2d(3, 2, 1, True, divisor_override=1)),
+    "average of a sequence, ceil_mode": layer(lambda: nn.AvgPool1d(3, 2, ceil_mode=True), SEQUENCE),
+    "average of a sequence": layer(lambda: nn.AvgPool1d(3, 2, 1, count_include_pad=False), SEQUENCE),
+    "average of a volume": volume(lambda: nn.AvgPool3d(2)),
+    "average of a volume, divisor": volume(lambda: nn.AvgPool3d(2, 1, divisor_override=3)),
+    "maximum, holes": layer(lambda: nn.MaxPool2d(3, 2, 1, dilation=2)),
+    "maximum of a sequence, holes": layer(lambda: nn.MaxPool1d(3, 1, 1, dilation=2), SEQUENCE),
+    "maximum of a volume": volume(lambda: nn.MaxPool3d(3, 1, 1), (4, 2), 2),
+    "bicubic": call(lambda x: F.interpolate(x, scale_factor=2, mode="bicubic")),
+    "bicubic, aligned": call(lambda x: F.interpolate(x, (5, 11), mode="bicubic", align_corners=True)),
+    "bilinear, any factor": layer(lambda: nn.Upsample(scale_factor=1.3, mode="bilinear")),
+    "bilinear, smoothed": call(lambda x: F.interpolate(x, (4, 5), mode="bilinear", antialias=True)),
+    "bicubic, smoothed": call(lambda x: F.interpolate(x, (3, 5), mode="bicubic", antialias=True)),
+    "linear, any factor": call(lambda x: F.interpolate(x, scale_factor=1.3, mode="linear"), SEQUENCE),
+    "trilinear": call(lambda x: F.interpolate(x.unflatten(2, (4, 2)), scale_factor=2, mode="trilinear")),
+    "trilinear, aligned": call(
+        lambda x: F.interpolate(x.unflatten(2, (4, 2)), (5, 3, 9), mode="trilinear", align_corners=True)
+    ),
+    "nearest, any factor": call(lambda x: F.interpolate(x, scale_factor=1.3)),
+    "nearest of a volume": call(lambda x: F.interpolate(x.unflatten(2, (4, 2)), scale_factor=2)),
+    "nearest-exact, any factor": call(lambda x: F.interpolate(x, scale_factor=1.3, mode="nearest-exact")),
+    "nearest-exact of a sequence": call(lambda x: F.interpolate(x, 11, mode="nearest-exact"), SEQUENCE),
+    "area": call(lambda x: F.interpolate(x, (5, 3), mode="area")),
+    "constant places": call(_sampled),
+    "transposed, groups": layer(lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2)),
+    "transposed, holes": layer(lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, dilation=2, groups=2, output_padding=1)),
+    "transposed, stride one": layer(lambda: nn.ConvTranspose2d(4, 8, 3, 1, 1, groups=4)),
+    "transposed sequence, holes": layer(lambda: nn.ConvTranspose1d(4, 6, 3, 2, 1, dilation=2), SEQUENCE),
+    "transposed, many groups": layer(lambda: nn.ConvTranspose2d(6, 12, (3, 4), (2, 3), 1, 1, 6), (6, 5, 4)),
+    "transposed sequence, many groups": layer(lambda: nn.ConvTranspose1d(6, 6, 4, 2, 1, groups=6), (6, 5)),
+    "convolution of a volume": volume(lambda: nn.Conv3d(4, 3, (2, 1, 3)), (4, 2), 2),
+    "convolution of a volume, stride": volume(lambda: nn.Conv3d(1, 3, 3, 2, 1), (1, 4)),
+    "convolution of a volume, holes": volume(lambda: nn.Conv3d(1, 3, 2, padding="same", dilation=2), (1, 4)),
+    "convolution of a volume, groups": volume(lambda: nn.Conv3d(2, 4, 3, padding=1, groups=2, bias=False)),
+    "transposed volume": volume(lambda: nn.ConvTranspose3d(2, 3, (3, 2, 2), 2, (1, 0, 0), output_padding=1)),
+    "log-softmax of channels": layer(lambda: nn.LogSoftmax(1)),
+    "logsumexp of several axes": call(lambda x: x.logsumexp((1, 3), keepdim=True)),
+    "mean of six axes": call(lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))),
+    "bilinear form": ((lambda s, x: s.layer(x, x.relu())), lambda: nn.Bilinear(8, 8, 3), IMAGE),
+    "F.unfold": call(lambda x: F.unfold(x, 3, padding=1, stride=2)),
+    "F.unfold of patches": call(lambda x: F.unfold(x, (2, 4), stride=(2, 4))),
+    "F.fold": call(lambda x: F.fold(F.unfold(x, 3, padding=1), (8, 8), 3, padding=1)),
+    "F.fold, stride": call(lambda x: F.fold(F.unfold(x, 3, 2, 1, 3), (8, 8), 3, 2, 1, 3)),
+    "F.fold of patches": call(lambda x: F.fold(x.reshape(-1, 16, 16), (8, 8), 2, stride=2)),
+    "unfold": call(lambda x: x.unfold(1, 3, 1) + x.unfold(-1, 3, 3).sum(-1)[:, :2, :, None, :1]),
+    "repeat_interleave": call(lambda x: x.repeat_interleave(torch.tensor([1, 2, 3, 1]), 1)),
+    "tril and triu": call(lambda x: torch.cat([x.tril(), x.triu(1), x[:, :, :3].tril(-1)], 2)),
+    "diagonal": call(lambda x: x.diagonal(1, 2, 3) + x[:, :, :, :3].diagonal(0, 2, 1)[:, :1, :1]),
+    "rot90": call(lambda x: x.rot90(1, (2, 3)) + x.rot90(3, (3, 2)) + x.rot90(2, (1, 2))),
+    "diff": call(lambda x: x.diff(2, 2)),
+    "gather": call(lambda x: x.gather(1, torch.tensor([2, 0]).reshape(1, 2, 1, 1).expand(x.shape[0], -1, 8, 8))),
+    "mask as an index": call(lambda x: x[:, _MASK] + x[:, torch.tensor([True, False, True, False])]),
+    "one more axis": call(lambda x: x[:, True]),
+    "two indices": call(lambda x: x[:, :, [0, 1, 7], [1, 0, 3]]),
+    "indices of shapes": call(lambda x: x[:, [[0], [1]], [1, 2]]),
+    "every other channel": assigned(slice(None, None, 2), value=lambda x: x[:, :2]),
+    "every other row": assigned(slice(None), slice(1, None, 2), value=lambda x: x[:, :, :4]),
+    "every third row": assigned(slice(None), slice(None, None, 3), value=lambda x: x[:, :, :3]),
+    "every other pixel": assigned(slice(None), slice(0, 7, 2), slice(1, 8, 2), value=lambda x: x[:, :, :4, 4:]),
+    "every other column, a number": assigned(slice(None), slice(None), slice(None, None, 2), value=lambda x: 0.5),
+    "every other column, added": written(lambda y, x: y[..., 1:6:2].add_(1)),
+    "list of channels": assigned([0, 2], value=lambda x: x[:, :2]),
+    "list of channels, a number": assigned([0, 3], value=lambda x: 0.25),
+    "list of rows, broadcast": assigned(slice(None), [1, 4, 5], value=lambda x: x[:, :, :1]),
+    "mask of channels": assigned(_MASK, value=lambda x: x[:, 2:]),
+    "index_fill": call(lambda x: x.index_fill(2, torch.tensor([1, 2]), 0.5)),
+    "index_copy": call(lambda x: x.index_copy(1, torch.tensor([3, 1]), x[:, :2])),
+    "index_add": call(lambda x: x.index_add(1, torch.tensor([3, 1]), x[:, :2], alpha=2)),
+    "slice_scatter": call(lambda x: torch.slice_scatter(x, x[:, :, :2], 2, 1, 7, 3)),
+    "select_scatter": call(lambda x: torch.select_scatter(x, x[:, 0], 1, -2)),
+    "diagonal written": written(lambda y, x: y.diagonal(0, 2, 3).copy_(x[:, :, 0])),
+}
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_computes_the_modules_numbers_and_the_devices(name: str) -> None:
+    torch.manual_seed(0)
+    net = Behind(FORMS[name]).eval()
+    data = (torch.randn(6, *FORMS[name][2]),)
+    expected = outputs(net, data)
+    qat = qtorch.prepare(deepcopy(net), data[0][:2]).eval()
+    assert {name for name, _ in net.named_parameters()} <= {name for name, _ in qat.named_parameters()}
+    assert not difference(net, expected, outputs(qat, data), data)
+    qtorch.calibrate(qat, [data[0]])
+    graph = integer_graph(qat)
+    codes = corner_codes(graph, random=20)
+    report = parity(graph, write_tflite(graph), codes, qat.eval())
+    assert report.engines["tflm"].exact_share == 1
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    for found, right in zip(outputs(qat, data), expected, strict=True):
+        # Some three roundings to 8 bits of what lies between -1 and 1.
+        assert float((found - right).abs().max()) <= 0.05 * float(right.abs().max())
