@@ -223,9 +223,12 @@ def test_a_state_dict_brings_the_cell_states_range() -> None:
     other = qtorch.prepare(Called(*_cases()["LSTM, all steps"]), x[:1])
     other.load_state_dict(qat.state_dict())
     assert torch.equal(other.eval()(x), qat(x))
-    assert [dict(node.attrs) for node in integer_graph(other).nodes] == [dict(n.attrs) for n in integer_graph(qat).nodes]
+    assert [dict(node.attrs) for node in integer_graph(other).nodes] == [
+        dict(n.attrs) for n in integer_graph(qat).nodes
+    ]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize(("layer", "call", "words"), [
     (nn.LSTM(3, 4, proj_size=2, batch_first=True), _states, "proj_size"),
     (nn.LSTM(3, 4), _states, "batch_first"),

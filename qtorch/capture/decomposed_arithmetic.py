@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from qtorch.capture.broadcasts import BROADCASTING
-from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, shape_of, writer_of
+from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, writer_of
 from qtorch.capture.masks import added_mask, filled, of_one_sample
 from qtorch.capture.nodes import operator_name
 

@@ -22,7 +22,7 @@ from qtorch.capture.decomposition_table import (
     sliced,
 )
 from qtorch.capture.known_values import known_value
-from qtorch.capture.picked_elements import MOST_PIECES, picked
+from qtorch.capture.picked_elements import picked
 
 aten = torch.ops.aten
 

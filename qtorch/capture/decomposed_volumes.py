@@ -13,11 +13,20 @@ from typing import Any
 
 import torch
 
-from qtorch.capture.decomposition_table import decomposes, is_constant, permuted, reshaped, result_shape, shape_of, writer_of
+from qtorch.capture.decomposition_table import (
+    decomposes,
+    is_constant,
+    permuted,
+    reshaped,
+    result_shape,
+    shape_of,
+    writer_of,
+)
 
 __all__ = ["in_two", "is_volume"]
 
 aten = torch.ops.aten
+
 
 def _three(given: Any) -> list[Any]:
     values = list(given) if isinstance(given, tuple | list) else [given]

@@ -105,13 +105,14 @@ class MovedCall:
         """A call in the place of this one."""
         return emit(self.node.graph, target, args, kwargs, like=self.node)
 
-    def again(self, changes: Mapping[str, Any]) -> fx.Node:
-        """The same call with other arguments, by their names."""
+    def again(self, changes: Mapping[str, Any], value: Any = None) -> fx.Node:
+        """The same call with other arguments, by their names; ``value`` is what it gives, if it can't say so itself."""
         target: Any = self.node.target
         given = {**self.arguments, **changes}
         names = [each.name for each in target._schema.arguments if not each.kwarg_only]
         keywords = {each.name: given[each.name] for each in target._schema.arguments if each.kwarg_only}
-        return self.emit(target, *(given[name] for name in names), **keywords)
+        args = tuple(given[name] for name in names)
+        return emit(self.node.graph, target, args, keywords, like=self.node, value=value)
 
     def replaced(self, nodes: Mapping[fx.Node, fx.Node]) -> fx.Node:
         """The same call of other nodes."""

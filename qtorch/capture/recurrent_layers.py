@@ -17,11 +17,12 @@ from torch import fx
 from qtorch.capture.decomposition_table import concatenated, is_constant, permuted, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
 
-__all__ = ["Made", "RecurrentLayer", "Sequential", "first_states", "is_zeros", "layers", "reads"]
+__all__ = ["ZEROS", "Made", "RecurrentLayer", "Sequential", "first_states", "is_zeros", "layers", "reads"]
 
 aten = torch.ops.aten
 
-_ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
+#: Operators that make them.
+ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
 _SWAPPED = [1, 0, 2]
 
 
@@ -66,7 +67,7 @@ RecurrentLayer = Callable[[Sequential, tuple[Any, ...], tuple[Any, ...], bool], 
 
 def is_zeros(x: Any) -> bool:
     """Whether a tensor is made as zeros."""
-    return operator_name(x.node) in _ZEROS
+    return operator_name(x.node) in ZEROS
 
 
 def first_states(hx: Any, count: int) -> list[Any] | None:
@@ -199,7 +200,11 @@ def _read_last(origin: fx.Node, index: int, parts: list[Any]) -> Any:
             if place is not None:
                 _hand(reader, parts[place])
             elif _swaps(reader):
-                _hand(reader, _together(parts))
+                for one in list(reader.users):
+                    if (place := _picked(one, 1)) is not None:
+                        _hand(one, parts[place])
+                if reader.users:
+                    _hand(reader, _together(parts))
             elif name == "squeeze" and len(parts) == 1 and reader.args[1:] in ((0,), ([0],), (-3,)):
                 _hand(reader, parts[0])
             elif name == "unbind" and reader.args[1:] in ((), (0,)):
