@@ -268,7 +268,8 @@ class Written(Between):
 
     def __init__(self) -> None:
         super().__init__(lambda net, y: y + 2 * net.act(net.drop(y)))
-        self.drop, self.act = nn.Dropout(0.5), nn.Hardswish(inplace=True)
+        # What writes into its input gives that very tensor, as what does nothing would.
+        self.drop, self.act = nn.Dropout(0.5), nn.Sequential(nn.Identity(), nn.Hardswish(inplace=True))
 
 
 def test_a_write_behind_dropout_is_what_it_is_in_evaluation_and_its_training_is_told() -> None:

@@ -243,9 +243,12 @@ def _note_identity(module: nn.Module, path: str, exported: Exported) -> None:
     forward = module.forward
 
     def noting(*args: Any, **kwargs: Any) -> Any:
+        written = [each._version for each in args if isinstance(each, Tensor)]
         result = forward(*args, **kwargs)
         if len(args) == 1 and not kwargs and isinstance(result, Tensor) and result is args[0]:
-            exported.identities.append(path)
+            # What was written in place is the very tensor too.
+            if written == [result._version]:
+                exported.identities.append(path)
         return result
 
     module.forward = noting
