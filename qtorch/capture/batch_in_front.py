@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qtorch.capture import moved_arithmetic, moved_images, moved_shapes  # noqa: F401 - each fills the table
+from qtorch.capture import moved_arithmetic, moved_images, moved_recurrences, moved_shapes  # noqa: F401 - each fills the table
 from qtorch.capture.batch_layout import has_batch, is_plain, layout_of, multiple_of_batch
 from qtorch.capture.emitting import emit
 from qtorch.capture.moved_arithmetic import elementwise
