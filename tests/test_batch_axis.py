@@ -37,6 +37,7 @@ class Form(nn.Module):
         self.table, self.conv = nn.Parameter(torch.randn(6, 1, size)), nn.Conv2d(3, 4, 3, padding=1)
         self.batch_norm, self.act = nn.BatchNorm2d(4), nn.PReLU(4)
         self.signal, self.softmax = nn.Conv1d(4, 4, 3), nn.Softmax(-1)
+        self.pool = nn.AdaptiveAvgPool2d(3)
         self.order: Tensor
         self.register_buffer("order", torch.tensor([[0, 2], [1, 1]]))
 
@@ -193,6 +194,15 @@ FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
     "selected": (lambda net, x: x.transpose(0, 1)[-1], SEQUENCE),
     "largest": (lambda net, x: x.transpose(0, 1).max(0).values, SEQUENCE),
     "signals": (lambda net, x: net.signal(x.view(-1, 4, 4)).relu().view(x.shape[0], 3, 4, -1), torch.randn(2, 3, 4, 4)),
+    "poolings": (
+        lambda net, x: F.avg_pool2d(F.max_pool2d(x.flatten(0, 1), 2) - net.pool(x.flatten(0, 1)), 3)
+        .view(x.shape[0], -1, 3),
+        FRAMES,
+    ),
+    "of unit length": (lambda net, x: F.normalize(x.transpose(0, 1), dim=-1).transpose(0, 1), SEQUENCE),
+    "largest by place": (
+        lambda net, x: F.max_pool2d(x.flatten(0, 1), 2, return_indices=True)[0].view(-1, 3, 3, 9), FRAMES,
+    ),
     "gated": (lambda net, x: F.glu(x.transpose(0, 1), -1).transpose(0, 1), SEQUENCE),
     "copied": (lambda net, x: x.transpose(0, 1).contiguous().clone().to(torch.float32).mT.permute(2, 0, 1), SEQUENCE),
 }  # fmt: skip
@@ -220,6 +230,8 @@ EXPORTED = {
     "rows of a matrix": {"transpose": 0, "fully_connected": 1},
     "added product": {"transpose": 0, "fully_connected": 1},
     "signals": {"conv_2d": 3},
+    "poolings": {"average_pool_2d": 2, "max_pool_2d": 1},
+    "of unit length": {"transpose": 0},
 }
 
 
@@ -307,6 +319,6 @@ def test_layers_of_sequences_have_the_batch_in_front(kind: Any, batch_first: boo
     net = Recurrent(kind, batch_first).eval()
     graph = captured(net, SEQUENCE)
     layers = [node for node in graph.graph.nodes if str(node.target).partition(".")[2][:3] in ("lst", "gru", "rnn")]
-    assert [node.args[-1] for node in layers] == [True, True]
+    assert all(node.args[-1] is True for node in layers)
     x = torch.randn(5, 6, 8)
     torch.testing.assert_close(graph.eval()(x), net(x), atol=1e-5, rtol=1e-5)
