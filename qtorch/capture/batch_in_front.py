@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from qtorch.capture import moved_arithmetic, moved_images, moved_recurrences, moved_shapes  # noqa: F401 - they fill it
 from qtorch.capture.batch_layout import has_batch, is_plain, layout_of, multiple_of_batch
 from qtorch.capture.emitting import emit
-from qtorch.capture.moved_arithmetic import elementwise
+from qtorch.capture.moved_arithmetic import elementwise, moved_function
 from qtorch.capture.moved_calls import RULES, Held, MovedCall, Result
 from qtorch.capture.moved_layers import moved_layer
 from qtorch.capture.nodes import operator_name, source_line
@@ -123,7 +123,7 @@ class _Moving:
         if name in RULES:
             return RULES[name](call)
         pointwise = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
-        return elementwise(call) if pointwise else None
+        return elementwise(call) if pointwise else moved_function(call)
 
     def _keep(self, node: fx.Node, result: Held | list[Held]) -> None:
         if isinstance(node.meta["val"], tuple | list):
@@ -180,7 +180,7 @@ class _Moving:
 
     def _refusal(self, node: fx.Node) -> UnsupportedLayer:
         line = source_line(node)
-        name = operator_name(node) or str(node.target)
+        name = operator_name(node) or getattr(node.target, "__name__", str(node.target))
         moved = [self.known[each].layout for each in node.all_input_nodes if each in self.known]
         given = next(each for each in moved if not each.plain)
         sizes = [str(size) for size in given.sizes]

@@ -21,9 +21,8 @@ def tensor_of(node: Any) -> Tensor | None:
 
 
 def emit(
-    graph: fx.Graph, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None, *, like: fx.Node,
-    value: Any = None,
-) -> fx.Node:  # fmt: skip
+    graph: fx.Graph, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None, *, like: fx.Node
+) -> fx.Node:
     """A new call, at the graph's insertion point.
 
     Args:
@@ -32,12 +31,11 @@ def emit(
         args: positional, nodes among them.
         kwargs: by name.
         like: whose line of source and layer it has.
-        value: what it gives, without data, where the operator can't say that itself.
     """
     name = target._schema.name.partition("::")[2] if isinstance(target, OpOverload) else target.__name__
     node = graph.create_node("call_function", target, args, dict(kwargs or {}), name)
     node.meta = {name: each for name, each in like.meta.items() if name != "val"}
-    node.meta["val"] = value_of_call(node, like) if value is None else value
+    node.meta["val"] = value_of_call(node, like)
     return node
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import fx
+from torch.nn import functional as F
 
 from qtorch.capture.batch_layout import Layout, layout_of
 from qtorch.capture.einsums import labels_of
 from qtorch.capture.moved_calls import Held, MovedCall, Result, rule, sizes_of
 from qtorch.capture.moved_images import by_parts, one_by_one
+from qtorch.families.arithmetic import squared_difference
 
 aten = torch.ops.aten
 
@@ -98,6 +101,22 @@ def _results(call: MovedCall, node: fx.Node, axis: int, like: Layout) -> Result:
     layouts = [like.with_sizes(shape, axis) for shape in call.shapes]
     several = isinstance(call.node.meta["val"], tuple | list)
     return [Held(node, each) for each in layouts] if several else Held(node, layouts[0])
+
+
+def moved_function(call: MovedCall) -> Result:
+    """Of a function that is kept whole."""
+    function, x = call.node.target, call.source
+    if function in (F.softsign, F.tanhshrink, squared_difference):
+        return elementwise(call)
+    if function is not F.normalize or x is None:
+        return None
+    given = inspect.signature(F.normalize).bind(*call.node.args, **call.node.kwargs)
+    given.apply_defaults()
+    axis = given.arguments["dim"]
+    if not isinstance(axis, int) or axis % x.layout.rank == x.layout.axis:
+        return None
+    changed = {**given.arguments, "input": x.node, "dim": x.layout.place(axis % x.layout.rank)}
+    return Held(call.emit(F.normalize, changed.pop("input"), **changed), x.layout)
 
 
 @rule("linear")

@@ -105,14 +105,23 @@ class MovedCall:
         """A call in the place of this one."""
         return emit(self.node.graph, target, args, kwargs, like=self.node)
 
-    def again(self, changes: Mapping[str, Any], value: Any = None) -> fx.Node:
-        """The same call with other arguments, by their names; ``value`` is what it gives, if it can't say so itself."""
+    def again(self, changes: Mapping[str, Any]) -> fx.Node:
+        """The same call with other arguments, by their names."""
+        args, kwargs = self._changed(changes)
+        return self.emit(self.node.target, *args, **kwargs)
+
+    def again_as(self, changes: Mapping[str, Any], value: Any) -> fx.Node:
+        """The same call with other arguments, whose result without data is known."""
+        node = self.node.graph.create_node("call_function", self.node.target, *self._changed(changes))
+        node.meta = {**self.node.meta, "val": value}
+        return node
+
+    def _changed(self, changes: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         target: Any = self.node.target
         given = {**self.arguments, **changes}
         names = [each.name for each in target._schema.arguments if not each.kwarg_only]
         keywords = {each.name: given[each.name] for each in target._schema.arguments if each.kwarg_only}
-        args = tuple(given[name] for name in names)
-        return emit(self.node.graph, target, args, keywords, like=self.node, value=value)
+        return tuple(given[name] for name in names), keywords
 
     def replaced(self, nodes: Mapping[fx.Node, fx.Node]) -> fx.Node:
         """The same call of other nodes."""

@@ -1,7 +1,7 @@
 """Layers of images and signals, of tensors whose axis 0 is the batch merged with others: a call for each of these.
 
 ``[B * T, C, H, W]`` is ``T`` tensors ``[B, C, H, W]``, side by side. What reads them one by one reads these, so that
-between convolutions nothing is put together.
+between convolutions nothing is put together. What computes each channel by itself takes them as channels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import fx
 from qtorch.capture.batch_layout import batch_of
 from qtorch.capture.moved_calls import Held, MovedCall, Result, rule
 
-__all__ = ["by_parts", "one_by_one"]
+__all__ = ["by_parts", "channel_by_channel", "one_by_one"]
 
 aten = torch.ops.aten
 
@@ -26,9 +26,38 @@ _MOST_PARTS = 64
 
 @rule(
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
-    "avg_pool2d", "batch_norm", "channel_shuffle", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d",
-    "group_norm", "instance_norm", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool2d_with_indices",
-    "pixel_shuffle", "pixel_unshuffle", "prelu", "upsample_bilinear2d", "upsample_nearest1d", "upsample_nearest2d",
+    "avg_pool2d", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool2d_with_indices",
+    "upsample_bilinear2d", "upsample_nearest1d", "upsample_nearest2d",
+)  # fmt: skip
+def _of_each_channel(call: MovedCall) -> Result:
+    return channel_by_channel(call, lambda x, _: call.replaced({call.node.all_input_nodes[0]: x}))
+
+
+def channel_by_channel(call: MovedCall, called: Callable[[fx.Node, tuple[int, ...]], fx.Node]) -> Result:
+    """The results of one call, of the parts of the one tensor with batch as channels of each other.
+
+    Args:
+        call: of a layer that computes each channel by itself; where there are the parts already, it is called for each.
+        called: the call of a tensor; told the sizes of its result behind the batch.
+    """
+    x = call.source
+    if x is None or x.layout.axis or x.layout.rank < 3:
+        return None
+    if x.node in call.parts:
+        return one_by_one(call, lambda part: called(part, tuple(call.shape[1:])))
+    layouts = [x.layout.with_sizes(shape) for shape in call.shapes]
+    parts, channels, *image = x.layout.sizes
+    _, _, *other = layouts[0].sizes
+    result = called(call.reshaped(x.node, (parts * channels, *image)), (parts * channels, *other))
+    if not isinstance(call.node.meta["val"], tuple | list):
+        return call.as_held(result, layouts[0])
+    results = [call.emit(operator.getitem, result, at) for at in range(len(layouts))]
+    return [call.as_held(each, layout) for each, layout in zip(results, layouts, strict=True)]
+
+
+@rule(
+    "batch_norm", "channel_shuffle", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "group_norm",
+    "instance_norm", "pixel_shuffle", "pixel_unshuffle", "prelu",
 )  # fmt: skip
 def _by_parts(call: MovedCall) -> Result:
     return one_by_one(call, lambda part: call.replaced({call.node.all_input_nodes[0]: part}))

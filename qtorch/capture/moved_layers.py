@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from qtorch.capture.batch_layout import Layout
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.moved_calls import Held, MovedCall, Result
-from qtorch.capture.moved_images import one_by_one
+from qtorch.capture.moved_images import channel_by_channel, one_by_one
 from qtorch.capture.training_form import InTraining
 
 __all__ = ["moved_layer"]
@@ -24,6 +24,12 @@ _ELEMENTWISE = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
     nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus,
     nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+
+
+_OF_EACH_CHANNEL = (
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
+    nn.MaxPool1d, nn.MaxPool2d, nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d,
 )  # fmt: skip
 
 
@@ -73,6 +79,8 @@ def moved_layer(call: MovedCall, traced: fx.GraphModule, layer: nn.Module) -> Re
     if isinstance(layer, DROPOUTS):
         # The numbers that it draws are for the tensor that the network has.
         return _in_training(call, traced, InTraining(layer))
+    if isinstance(layer, _OF_EACH_CHANNEL):
+        return channel_by_channel(call, lambda part, sizes: _of(call, part, sizes))
     if isinstance(layer, BatchNorm) and x.layout.axis == 0 and x.node not in call.parts:
         return _normalized(call, x)
     return one_by_one(call, lambda part: _of(call, part, x.layout.with_sizes(call.shape).sizes[1:]))

@@ -1,4 +1,8 @@
-"""Recurrent layers whose batch is in axis 1, of the sequence or of the states: as layers that have it first."""
+"""Recurrent layers of sequences that begin with time, as of such that begin with the batch; their states likewise.
+
+A layer that is told so gets its sequence with the batch in front. First and last states are ``[layers, B, H]`` for it,
+whatever it is told: they are turned where they go in and come out.
+"""
 
 from __future__ import annotations
 
@@ -11,40 +15,47 @@ from torch import fx
 from qtorch.capture.batch_layout import layout_of
 from qtorch.capture.moved_calls import Held, MovedCall, Result, rule
 from qtorch.capture.nodes import operator_name
-from qtorch.capture.recurrent_layers import ZEROS
 
 aten = torch.ops.aten
 
-_TURNED = [1, 0, 2]
+#: What makes first states of nothing, or of what has the batch in front: they stay.
+_MADE = frozenset({"expand", "full", "new_full", "new_zeros", "stack", "unsqueeze", "zeros", "zeros_like"})
+
+_SWAPPED = [1, 0, 2]
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu")
-def _recurrence(call: MovedCall) -> Result:
-    """States ``[layers, N, H]`` have the batch in axis 1 whatever the sequence has."""
-    given = call.arguments
-    sequence = call.held(given["input"])
-    if sequence is None or sequence.layout.rank != 3 or sequence.layout.merged:
+def _recurrent(call: MovedCall) -> Result:
+    x = call.held(call.node.args[0])
+    batch_first = call.arguments.get("batch_first")
+    if x is None or batch_first is None or x.layout.merged or x.layout.rank != 3:
         return None
-    if sequence.layout.axis != (0 if given["batch_first"] else 1):
+    if x.layout.axis != (0 if batch_first else 1):
         return None
-    several = isinstance(given["hx"], tuple | list)
-    states = [_state(call, each) for each in (given["hx"] if several else [given["hx"]])]
-    changes = {"input": sequence.node, "hx": states if several else states[0], "batch_first": True}
-    first, *others = call.node.meta["val"]
-    value = (first.transpose(0, sequence.layout.axis), *others)
-    made = call.again(changes, value)
-    results = []
-    for place, shape in enumerate(call.shapes):
-        one = call.emit(operator.getitem, made, place)
-        if place:
-            one = call.emit(aten.permute.default, one, _TURNED)
-        results.append(Held(one, layout_of(shape, 1 if place else sequence.layout.axis, 1, 1)))
-    return results
+    hx = call.arguments["hx"]
+    states = [_turned(call, state) for state in (hx if isinstance(hx, list | tuple) else [hx])]
+    if None in states:
+        return None
+    batch, steps = x.node.meta["val"].shape[:2]
+    node = call.again_as(
+        {"input": x.node, "hx": states if isinstance(hx, list | tuple) else states[0], "batch_first": True},
+        [x.node.meta["val"].new_empty(shape) for shape in ((batch, steps, call.shape[2]), *call.shapes[1:])],
+    )
+    ends = [call.emit(operator.getitem, node, at) for at in range(1, len(call.shapes))]
+    return [
+        Held(node, x.layout.with_sizes(call.shape)),
+        *(
+            Held(call.emit(aten.permute.default, end, _SWAPPED), layout_of(shape, 1, 1, 1))
+            for end, shape in zip(ends, call.shapes[1:], strict=True)
+        ),
+    ]
 
 
-def _state(call: MovedCall, state: Any) -> fx.Node:
-    """A first state as the layer takes it; zeros as they are, so that they can be told."""
+def _turned(call: MovedCall, state: Any) -> fx.Node | None:
+    """A first state as a layer takes it."""
     held = call.held(state)
-    if held is None or operator_name(state) in ZEROS:
-        return state  # type: ignore[no-any-return]
-    return call.emit(aten.permute.default, held.node, _TURNED)
+    if held is None or held.layout.axis != 1 or held.layout.merged:
+        # A constant that is the same for every sample would say how many there are.
+        return None
+    made: fx.Node = state
+    return made if operator_name(made) in _MADE else call.emit(aten.permute.default, held.node, _SWAPPED)

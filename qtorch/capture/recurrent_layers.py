@@ -17,12 +17,11 @@ from torch import fx
 from qtorch.capture.decomposition_table import concatenated, is_constant, permuted, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
 
-__all__ = ["ZEROS", "Made", "RecurrentLayer", "Sequential", "first_states", "is_zeros", "layers", "reads"]
+__all__ = ["Made", "RecurrentLayer", "Sequential", "first_states", "is_zeros", "layers", "reads"]
 
 aten = torch.ops.aten
 
-#: Operators that make them.
-ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
+_ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
 _SWAPPED = [1, 0, 2]
 
 
@@ -67,7 +66,7 @@ RecurrentLayer = Callable[[Sequential, tuple[Any, ...], tuple[Any, ...], bool], 
 
 def is_zeros(x: Any) -> bool:
     """Whether a tensor is made as zeros."""
-    return operator_name(x.node) in ZEROS
+    return operator_name(x.node) in _ZEROS
 
 
 def first_states(hx: Any, count: int) -> list[Any] | None:
