@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.attention_steps import ATTENTION_KINDS
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
 
@@ -15,6 +16,8 @@ from tests.random_networks import Program, Shape, Step, pruned
 FURTHER = 1_000_000
 #: From this one on with functions of each number alone, too.
 FUNCTIONS = 2_000_000
+#: From this one on with attention instead.
+ATTENTION = 3_000_000
 
 
 def draw(seed: int) -> Program:
@@ -28,6 +31,7 @@ class Drawing:
     def __init__(self, seed: int) -> None:
         self.kinds = _KINDS if seed < FURTHER else [*_KINDS, *FURTHER_KINDS]
         self.kinds = self.kinds if seed < FUNCTIONS else [*_KINDS, *FUNCTION_KINDS]
+        self.kinds = self.kinds if seed < ATTENTION else [*_KINDS, *ATTENTION_KINDS]
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.inputs: list[Shape] = []
         self.steps: list[Step] = []

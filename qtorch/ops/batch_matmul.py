@@ -189,8 +189,7 @@ def samples() -> Iterable[Sample]:
         ("inner", (5, 1, 37), (5, 37, 1), (0.05, 11), (0.03, 7), (0.4, 0), both),
         ("saturating", (3, 4, 16), (3, 16, 6), (0.7, 11), (0.9, 7), (0.9, 1), both),
         ("long sums", (2, 2, 400), (2, 400, 3), (0.05, -128), (0.03, 127), (60.0, 90), both),
-        ("tiny factor, alike", (2, 3, 8), (2, 8, 3), (1e-4, 11), (1e-6, 7), (30.0, 3), both),
-        ("flushed factor, alike", (2, 3, 8), (2, 8, 3), (1e-12, 11), (1e-12, 7), (30.0, 3), both),
+        ("tiny factor", (2, 3, 8), (2, 8, 3), (1e-3, 11), (1e-4, 7), (0.02, 3), both),
     ]
     turns = [{"adj_x": x, "adj_y": y} for x in (False, True) for y in (False, True)]
     for dtype in ("int8", "int16"):
