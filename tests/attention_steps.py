@@ -38,9 +38,9 @@ def _product(d: Drawing, source: int, shape: Shape) -> Step | None:
 def _sum_of_products(d: Drawing, source: int, shape: Shape) -> Step | None:
     if len(shape) != 2:
         return None
-    (rows, length), other = shape, d.partner(source, lambda other: len(other) == 2 and other[1] == shape[1])
+    other = d.partner(source, lambda other: len(other) == 2 and other[1] == shape[1])
     assert other is not None
-    theirs = d._shape(other)[0]
+    rows, theirs = shape[0], d._shape(other)[0]
     equation, left = d.pick([("bij,bkj->bik", (rows, theirs)), ("bij,bkj->bki", (theirs, rows))])
     return Step(f"torch.einsum('{equation}', {{0}}, {{1}})", (source, other), left)
 

@@ -1,7 +1,7 @@
 """Attention layers of torch with the batch in front, as what captures their networks runs them.
 
-Torch's own code merges the batch with the heads and, where ``batch_first`` is False, with what is attended to. What this
-computes is the same; the capture's comparison with the network itself says so for each.
+Torch's own code merges the batch with the heads and, where ``batch_first`` is False, with what is attended to. What is
+computed here is the same; the capture's comparison with the network itself says so for each.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def batch_in_front(layer: nn.Module) -> Callable[..., Any] | None:
     """What stands for a layer's ``forward`` in a capture; ``None`` for its own code."""
     if type(layer).forward is not nn.MultiheadAttention.forward:
         return None
-    plain = isinstance(layer, nn.MultiheadAttention) and layer.bias_k is None and not layer.add_zero_attn
-    return partial(_attention, layer, layer.forward) if plain else None
+    if not isinstance(layer, nn.MultiheadAttention) or layer.bias_k is not None or layer.add_zero_attn:
+        return None
+    return partial(_attention, layer, layer.forward)
 
 
 @contextmanager
@@ -59,9 +60,10 @@ def _attention(
     """Arguments and results as :meth:`torch.nn.MultiheadAttention.forward` has them; of three axes, a batch's among
     them, and a mask for all heads; else the layer's own code."""
     if query.dim() != 3 or (attn_mask is not None and attn_mask.dim() != 2):
-        return own(  # type: ignore[no-any-return]
+        found: tuple[Tensor, Tensor | None] = own(
             query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
         )
+        return found
     tensors = (query, key, value)
     if not layer.batch_first:
         tensors = tuple(x.transpose(0, 1) for x in tensors)  # type: ignore[assignment]

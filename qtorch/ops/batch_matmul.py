@@ -1,6 +1,6 @@
 """BATCH_MATMUL: products of matrices of which both are computed at run time, int8 and int16.
 
-The kernel adds products of codes less their zero points, in int32 of int8 and in int64 of int16, and requantizes once by
+The kernel adds products of codes less their zero points, of int8 in int32 and of int16 in int64, and rescales once by
 ``s_input * s_other / s_output``: of int8 with two roundings of a Q31 mantissa, of int16 with one of a Q15 mantissa. The
 output has no activation. It reads both matrices along their rows: ``adj_y`` says that ``other`` lies so already, and
 without it the kernel turns ``other`` round in memory of its own at each call, as it does ``input`` with ``adj_x``.
@@ -81,7 +81,7 @@ def _factor(grids: Mapping[str, Grid]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Sums of products, exact, and one requantization by a quotient in double; LiteRT's kernel rounds twice here too."""
+    """Sums of products, exact, and one requantization by a quotient in double; LiteRT rounds twice here too."""
     output = grids["output"]
     centred = {role: (codes[role] - grids[role].zero_point).to(torch.float64) for role in ("input", "other")}
     # Products of 30 bits: float64 holds the sum of 2**22 of them.
