@@ -109,7 +109,8 @@ class _Lowering:
         else:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
-            self.nodes.append(Node(op.row.name, dict(op.attrs), ordered, names))
+            attrs = dict(op.attrs) if op.row.measured is None else {}
+            self.nodes.append(Node(op.row.name, attrs, ordered, names))
         if in_float and op.rounds_output and not self.floats:
             self.names[node] = tuple(self._in_form(each, op.output) for each in names)
 
