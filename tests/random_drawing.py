@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.attention_steps import ATTENTION_KINDS
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
 from tests.recurrent_steps import RECURRENT_KINDS
@@ -17,6 +18,8 @@ from tests.reduction_steps import REDUCTION_KINDS
 FURTHER = 1_000_000
 #: From this one on with functions of each number alone, too.
 FUNCTIONS = 2_000_000
+#: From this one on with attention instead.
+ATTENTION = 3_000_000
 #: From this one on with recurrent layers and cells, and no functions.
 RECURRENT = 4_000_000
 #: From this one on with reductions, comparisons and choices instead.
@@ -342,6 +345,7 @@ _KINDS: list[Any] = [
 _FURTHER: tuple[tuple[int, list[Any]], ...] = (
     (REDUCTIONS, REDUCTION_KINDS),
     (RECURRENT, RECURRENT_KINDS),
+    (ATTENTION, ATTENTION_KINDS),
     (FUNCTIONS, FUNCTION_KINDS),
     (FURTHER, FURTHER_KINDS),
 )

@@ -283,6 +283,26 @@ def test_cost_of_a_small_perceptron() -> None:
     assert firmware.ram < 200
 
 
+class _Product(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ x.mT
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("machine", ["cortex_m0", *CPUS, "riscv32", "atmega328p"])
+def test_products_of_matrices_cost_little_more_than_layers(machine: str) -> None:
+    """Of as many products; here two zero points are not known until they are computed, and a layer's biases hold one."""
+    costs = []
+    for network in (_Product(), nn.Linear(32, 15, bias=False)):
+        graph, codes = _quantized(network, (15, 32))
+        expected = interpret(graph, (codes,))[graph.outputs[0]]
+        found = _replayed(machine, c_network(graph), codes, expected)
+        assert found.first is None
+        assert found.cost is not None
+        costs.append(found.cost.max)
+    assert costs[0] < (1.5 if machine in CPUS else 4) * costs[1]
+
+
 @pytest.mark.qemu
 def test_a_pooling_whose_sums_pass_16_bits_is_exact() -> None:
     """Up to 257 pixels are summed two channels to a word; here are 289."""

@@ -108,6 +108,8 @@ CASES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[str, ...]]] = [
                            "torch.subtract(x, p.scale)")),
     ("mul", IMAGE, _NONE, ("x * x", "x * 2", "2 * x", "p.scale * x", "torch.mul(x, x)", "x.mul(2.5)", "x.multiply(2)",
                            "torch.multiply(x, p.scale)")),
+    ("batch_matmul", SEQUENCE, {"adj_x": False, "adj_y": False}, (
+        "x @ x.mT", "torch.matmul(x.mT, x)", "torch.bmm(x, x.mT)", "x.matmul(x.mT)", "x.bmm(x.mT)")),
     ("maximum", IMAGE, {}, ("torch.maximum(x, p.scale)", "torch.max(x, p.scale)", "x.max(p.scale)", "x.maximum(x)")),
     ("minimum", IMAGE, {}, ("torch.minimum(x, p.scale)", "torch.min(x, p.scale)", "x.min(p.scale)", "x.minimum(x)")),
     ("mean", IMAGE, {"axes": (2, 3), "keep_dims": False}, (

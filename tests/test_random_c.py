@@ -26,7 +26,7 @@ from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from qtorch.errors import BadInput, UnsupportedLayer
 from qtorch.ops import ROWS
-from tests.random_drawing import FURTHER, draw
+from tests.random_drawing import ATTENTION, FURTHER, draw
 from tests.random_networks import Program, Step, shrink
 from tests.test_random_networks import CONFIGURATIONS, a_dozen, chunks, configuration
 
@@ -141,6 +141,12 @@ def test_random_networks_are_exact_in_c(first: int) -> None:
     # Some of the further ones write into what is read again, and are refused.
     assert kinds["exact"] >= (0.7 if first < FURTHER else 0.5) * CHUNK, kinds
     assert kinds["no kernel"] <= 1, [result for result in found if result.startswith("no kernel")]
+
+
+def test_random_networks_with_attention_are_exact_in_c() -> None:
+    found = outcomes([draw(seed) for seed in range(ATTENTION, ATTENTION + CHUNK)])
+    assert [result for result in found if not result.startswith(("exact", "refused"))] == []
+    assert found.count("exact") >= 0.5 * CHUNK
 
 
 def test_a_wrong_kernel_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:

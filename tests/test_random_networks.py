@@ -27,7 +27,7 @@ from qtorch.network import routes
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
-from tests.random_drawing import FUNCTIONS, FURTHER, RECURRENT, REDUCTIONS, draw
+from tests.random_drawing import ATTENTION, FUNCTIONS, FURTHER, RECURRENT, REDUCTIONS, draw
 from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
@@ -63,7 +63,7 @@ def configuration(seed: int) -> qtorch.QuantizationConfig | None:
     """Of the network of that seed; a third of the further ones are of 16 bits, which tables are refused in."""
     if seed >= REDUCTIONS and seed % 5 == 0:
         return CONFIGURATIONS[2]
-    if FUNCTIONS <= seed < RECURRENT or seed >= REDUCTIONS:
+    if FUNCTIONS <= seed < ATTENTION or seed >= REDUCTIONS:
         return CONFIGURATIONS[1] if seed % 10 == 1 else None
     return CONFIGURATIONS[2] if seed >= FURTHER and seed % 3 == 0 else CONFIGURATIONS.get(seed % 10)
 
@@ -150,6 +150,15 @@ def test_random_networks_with_recurrent_layers_are_exact(first: int) -> None:
     # In 4 bits there are no weights of an LSTM.
     assert {seed: said for seed, said in found.items() if said != "exact" and "got int4" not in said} == {}
     assert sum("nn.LSTM(" in program.code() for program in drawn.values()) > 5
+
+
+@pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore:layers.* has no effect")
+def test_random_networks_with_attention_are_exact() -> None:
+    torch.set_num_threads(1)
+    found = [outcome(draw(seed)) for seed in range(ATTENTION, ATTENTION + 2 * CHUNK)]
+    assert [said for said in found if not said.startswith(("exact", "refused"))] == []
+    assert found.count("exact") > CHUNK
 
 
 def test_a_failing_network_is_shrunk_to_what_fails() -> None:

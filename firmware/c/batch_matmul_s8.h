@@ -3,14 +3,85 @@
 #define QTORCH_BATCH_MATMUL_S8_H_
 
 #include "batch_matmul.h"
-#include "requantize.h"
+#include "dense.h"
 
-// Operands as Q_FOR_EACH_SUM has them. The sums fit int32, and no factor shifts them to the left.
+// The sum of int8 [size].
+Q_KERNEL int32_t q_sum_s8(const int8_t *in, int size) {
+  int32_t sum = 0;
+  int i = 0;
+#if defined(__ARM_FEATURE_DSP)
+  const uint32_t ones = 0x00010001u;
+  for (; i + 4 <= size; i += 4) {
+    uint32_t x, even, odd;
+    memcpy(&x, in + i, 4);
+    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
+    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(ones));
+    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(ones));
+  }
+#endif
+  for (; i < size; ++i) sum += in[i];
+  return sum;
+}
+
+// One product of matrices that both lie along the products' axis: in [rows][depth], other [columns][depth]. With zero
+// points a and b a sum is that of the codes' products, less b times the row's codes and a times the column's, plus
+// depth * a * b: up to 2^15 - 1 products that is an int32 at every step. Four columns at a time share the load of a row.
+// offsets int32 [rows] is working memory, where b is not 0.
+Q_KERNEL void q_products_along_rows(const int8_t *in, const int8_t *other, int8_t *out, int rows, int columns,
+                                    int depth, int in_zero_point, int other_zero_point, int zero_point,
+                                    int32_t mantissa, int shift, int32_t *offsets) {
+  const int32_t both = (int32_t)depth * in_zero_point * other_zero_point;
+  if (other_zero_point != 0) {
+    for (int row = 0; row < rows; ++row) offsets[row] = other_zero_point * q_sum_s8(in + row * depth, depth);
+  }
+  for (int column = 0; column < columns; column += 4, other += 4 * depth) {
+    const int count = columns - column < 4 ? columns - column : 4;
+    int32_t starts[4] = {0, 0, 0, 0};
+    for (int i = 0; i < count; ++i) {
+      starts[i] = both;
+      if (in_zero_point != 0) starts[i] -= in_zero_point * q_sum_s8(other + i * depth, depth);
+    }
+    const int8_t *x = in;
+    int8_t *to = out + column;
+    for (int row = 0; row < rows; ++row, x += depth, to += columns) {
+      const int32_t offset = other_zero_point != 0 ? offsets[row] : 0;
+      int32_t sums[4] = {starts[0] - offset, starts[1] - offset, starts[2] - offset, starts[3] - offset};
+      if (count == 4) {
+        q_four_products(x, other, depth, sums);
+      } else {
+        for (int i = 0; i < count; ++i) sums[i] = q_products(x, other + i * depth, depth, sums[i]);
+      }
+      for (int i = 0; i < count; ++i) {
+        to[i] = (int8_t)q_clamp(zero_point + q_requantize(sums[i], mantissa, shift), -128, 127);
+      }
+    }
+  }
+}
+
+// Operands as Q_FOR_EACH_SUM has them. The sums fit int32, and no factor shifts them to the left. offsets is working
+// memory of int32 [rows].
 Q_KERNEL void batch_matmul_s8(const int8_t *in, const int8_t *other, int8_t *out, int n_0, int n_1, int n_2, int in_0,
                               int in_1, int in_2, int in_flash, int other_0, int other_1, int other_2, int other_flash,
                               int rows, int columns, int depth, int in_row, int in_step, int other_step,
                               int other_column, int in_zero_point, int other_zero_point, int zero_point,
-                              int32_t mantissa, int shift) {
+                              int32_t mantissa, int shift, int8_t *offsets) {
+#if !defined(__AVR__)
+  // Where flash is read as memory is.
+  if (in_step == 1 && other_step == 1 && in_row == depth && other_column == depth && depth < 32768) {
+    for (int i_0 = 0; i_0 < n_0; ++i_0) {
+      for (int i_1 = 0; i_1 < n_1; ++i_1) {
+        for (int i_2 = 0; i_2 < n_2; ++i_2, out += rows * columns) {
+          q_products_along_rows(in + i_0 * in_0 + i_1 * in_1 + i_2 * in_2,
+                                other + i_0 * other_0 + i_1 * other_1 + i_2 * other_2, out, rows, columns, depth,
+                                in_zero_point, other_zero_point, zero_point, mantissa, shift, (int32_t *)offsets);
+        }
+      }
+    }
+    return;
+  }
+#endif
+  (void)offsets;
   Q_FOR_EACH_SUM {
     int32_t sum = 0;
     for (int k = 0; k < depth; ++k) {

@@ -1,7 +1,7 @@
 """Attention layers of torch with the batch in front, as what captures their networks runs them.
 
-Torch's own code merges the batch with the heads and, where ``batch_first`` is False, with what is attended to. What this
-computes is the same; the capture's comparison with the network itself says so for each.
+Torch's own code merges the batch with the heads and, where ``batch_first`` is False, with what is attended to. What is
+computed here is the same; the capture's comparison with the network itself says so for each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.backends import mha
 from torch.nn import functional as F
 from torch.nn.modules import transformer
 
@@ -24,24 +25,27 @@ def batch_in_front(layer: nn.Module) -> Callable[..., Any] | None:
     """What stands for a layer's ``forward`` in a capture; ``None`` for its own code."""
     if type(layer).forward is not nn.MultiheadAttention.forward:
         return None
-    plain = isinstance(layer, nn.MultiheadAttention) and layer.bias_k is None and not layer.add_zero_attn
-    return partial(_attention, layer, layer.forward) if plain else None
+    if not isinstance(layer, nn.MultiheadAttention) or layer.bias_k is not None or layer.add_zero_attn:
+        return None
+    return partial(_attention, layer, layer.forward)
 
 
 @contextmanager
 def hints_taken() -> Iterator[None]:
-    """A block in which torch's encoders look at no numbers of a mask, to find out whether it is the causal one: here it
-    is a mask as any other."""
-    known, thread = transformer._detect_is_causal_mask, threading.get_ident()
+    """A block in which torch's encoders look at no numbers of a mask, to find out whether it is the causal one, which is
+    here a mask as any other; and call what they are made of, where they might be one operator that has no gradient."""
+    known, thread, fast = transformer._detect_is_causal_mask, threading.get_ident(), mha.get_fastpath_enabled()
 
     def detect(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
         return bool(is_causal) if threading.get_ident() == thread else known(mask, is_causal, size)
 
     transformer._detect_is_causal_mask = detect
+    mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         transformer._detect_is_causal_mask = known
+        mha.set_fastpath_enabled(fast)
 
 
 def _attention(
@@ -59,9 +63,10 @@ def _attention(
     """Arguments and results as :meth:`torch.nn.MultiheadAttention.forward` has them; of three axes, a batch's among
     them, and a mask for all heads; else the layer's own code."""
     if query.dim() != 3 or (attn_mask is not None and attn_mask.dim() != 2):
-        return own(  # type: ignore[no-any-return]
+        found: tuple[Tensor, Tensor | None] = own(
             query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
         )
+        return found
     tensors = (query, key, value)
     if not layer.batch_first:
         tensors = tuple(x.transpose(0, 1) for x in tensors)  # type: ignore[assignment]

@@ -88,7 +88,7 @@ def _before(node: fx.Node, reader: fx.Node, constants: set[fx.Node]) -> Iterator
 
 
 def _operands(node: fx.Node, constants: set[fx.Node]) -> list[Any]:
-    """Of a call, the one tensor that is computed at run time, and what else stands beside it; none where it isn't one."""
+    """Of a call, the one tensor that is computed at run time, and what else stands beside it; none of several."""
     given = list(node.args[:2]) if operator_name(node) in ("add", "mul") else list(node.args[:1])
     running = [each for each in given if isinstance(each, fx.Node) and each not in constants]
     return [*running, *(each for each in given if each not in running)] if len(running) == 1 else []

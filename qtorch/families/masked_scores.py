@@ -2,8 +2,8 @@
 
 A mask of minus infinity has no place on a grid, and one of a large number leaves the others none: what is beside it has
 a few codes. Here masked scores are put to the lowest code, and the grid has it for them: it begins so far below every
-score that was measured that the exponentials of all masked ones add up to less than a thousandth of the largest. Of int8
-a softmax then gives them 0; of int16, whose kernel has no exponential below ``exp(-10)``, up to a step each.
+score that was measured that the exponentials of all masked ones add up to less than a thousandth of the largest. In
+int8 a softmax then gives them 0; in int16, whose kernel has no exponential below ``exp(-10)``, up to a step each.
 """
 
 from __future__ import annotations

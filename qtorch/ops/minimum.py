@@ -71,6 +71,5 @@ ROW = Row(
     c=extremum_kernel(reference, largest=False),
     selects=True,
     measured=measured,
-    frozen=lambda attrs, grids: {},
     transposed=any_order,
 )

@@ -82,5 +82,8 @@ def none(why: str) -> str:
 
 
 #: Reasons that several calls have.
-PRODUCT = none("the device multiplies computed tensors element by element only; of a product one side is a layer's")
+PRODUCT = none(
+    "the device multiplies matrices of one sample, with the batch's axis in front of both; of any other product one "
+    "side is a layer's"
+)
 RANDOM = none("it is random, and a device computes the same for the same input")

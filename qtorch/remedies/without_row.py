@@ -29,6 +29,11 @@ _OTHER_TYPE = none("float32 is the type of networks; of an index, make a vector 
 _SPREAD = "leave it out: additions and products spread an axis of size 1 by themselves"
 
 
+_ATTENTION = none(
+    "of attention there is the form with the batch's axis in front, boolean masks that are parameters or buffers, and "
+    "no dropout in evaluation"
+)
+
 #: By the call's name without underscores, in small letters.
 WITHOUT_ROW: Mapping[str, Remedy] = {
     # Activations.
@@ -53,9 +58,10 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
     # Arithmetic.
     "pairwisedistance": always(none("of the distances that are sums of powers there is the one of squares alone, p=2")),
     "pdist": always(PRODUCT),
-    **dict.fromkeys(("scaleddotproductattention", "multiheadattention", "multiheadattentionforward", "bilinear",
-                     "scaledmm", "scaledgroupedmm", "groupedmm", "imatmul"), always(PRODUCT)),
-    **{f"transformer{part}": always(PRODUCT) for part in ("", "encoder", "decoder", "encoderlayer", "decoderlayer")},
+    **dict.fromkeys(("bilinear", "scaledmm", "scaledgroupedmm", "groupedmm", "imatmul"), always(PRODUCT)),
+    **dict.fromkeys(("scaleddotproductattention", "multiheadattention", "multiheadattentionforward", "transformer",
+                     "transformerencoder", "transformerdecoder", "transformerencoderlayer", "transformerdecoderlayer"),
+                    always(_ATTENTION)),
     **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne", "where", "maskedfill", "heaviside"),
                     always(_NO_COMPARISON)),
     **dict.fromkeys(("argmax", "argmin", "topk", "sort", "argsort"), always(_NO_INDEX)),
