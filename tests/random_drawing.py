@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
-from tests.recurrent_steps import RECURRENT_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
+from tests.recurrent_steps import RECURRENT_KINDS
 
 #: Networks from this seed on are also drawn from :mod:`tests.further_steps`.
 FURTHER = 1_000_000

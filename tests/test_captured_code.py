@@ -237,7 +237,7 @@ def test_what_can_not_be_captured_names_layer_and_line() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.memory = nn.LSTM(4, 4, batch_first=True)
+            self.memory = nn.LSTM(4, 4, proj_size=2, batch_first=True)
 
         def forward(self, x: Tensor) -> Tensor:
             y: Tensor = self.memory(x)[0]
