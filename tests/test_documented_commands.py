@@ -309,7 +309,6 @@ _COMPOSED = {
     "GLU": (nn.GLU(), (1, 4)),
     "x @ self.w": (Called(lambda net, x: x @ net.w), (1, 3, 4)),
     "logsumexp": (Called(lambda net, x: x.logsumexp(1)), (1, 3, 4)),
-    "GRU": (nn.GRU(4, 4, batch_first=True), (1, 3, 4)),
     "x[:, [0, 2, 1]]": (Called(lambda net, x: x[:, [0, 2, 1]]), (1, 3, 4)),
     "lerp": (Called(lambda net, x: torch.lerp(x, 2 * x, 0.3)), (1, 4)),
 }

@@ -14,7 +14,7 @@ import qtorch
 from export.c.compiled import run_c
 from export.c.model import c_model
 from export.engines import TFLM
-from export.graph.build import integer_graph
+from export.graph.build import float_graph, integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes, parity
@@ -264,9 +264,10 @@ def test_dropout_beside_a_layer_is_captured() -> None:
 
 
 _MANY = lambda net, x: net(x.repeat(1, 30, 1))[0]  # noqa: E731
-_ELSEWHERE = lambda net, x: net(x, (x[:1, :, :1].repeat(1, 1, 4),) * 2)[0]  # noqa: E731
+_ELSEWHERE = lambda net, x: net(x, (x[:, :1, :1].permute(1, 0, 2).repeat(1, 1, 4),) * 2)[0]  # noqa: E731
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize(("layer", "call", "words"), [
     (nn.LSTM(3, 4, proj_size=2, batch_first=True), _states, "no proj_size"),
     (nn.LSTM(3, 4), _states, "by batch_first=True"),
@@ -277,6 +278,21 @@ _ELSEWHERE = lambda net, x: net(x, (x[:1, :, :1].repeat(1, 1, 4),) * 2)[0]  # no
 def test_what_is_refused_is_told_a_remedy(layer: nn.Module, call: Call, words: str) -> None:
     with pytest.raises(UnsupportedLayer, match=words):
         qtorch.prepare(Called(layer, call), torch.randn(4, 4, 3))
+
+
+def test_a_file_of_floats_is_refused() -> None:
+    with pytest.raises(UnsupportedLayer, match="begin anew in every inference"):
+        write_tflite(
+            float_graph(Called(nn.LSTM(3, 4, batch_first=True), _states).eval(), torch.randn(1, 4, 3), "float32")
+        )
+
+
+@pytest.mark.tflm
+def test_a_layer_left_in_floats() -> None:
+    config = qtorch.QuantizationConfig(layers={"sequence_lstm": {"skip": True}})
+    _, qat, _ = _calibrated("LSTM, last step, no bias", config)
+    graph = integer_graph(qat)
+    assert parity(graph, write_tflite(graph), corner_codes(graph, random=20), qat).engines["tflm"].exact_share > 0.9
 
 
 def test_an_lstm_of_many_steps_is_one_op() -> None:
