@@ -80,7 +80,7 @@ def samples() -> Iterable[Sample]:
         ("hundred numbers", 3, 100, 7, (0.05, -3), 0.004, (1 / 128, 4), -12, 2**12, "int8"),
         ("int16", 7, 3, 4, (2e-4, 0), 0.01, (2.0**-15, 0), -12, 2**12, "int16"),
         ("int16, wide", 7, 40, 9, (3e-4, 0), 0.01, (3e-5, 0), -11, 2**20, "int16"),
-        ("tiny gates in a tiny cell state", 6, 3, 8, (0.001, 3), 0.001, (2e-5, 0), -22, 2**9, "int8"),
+        ("tiny gates in a tiny cell state", 12, 3, 20, (0.001, 3), 0.001, (2e-5, 0), -22, 2**9, "int8"),
     ]  # fmt: skip
     for label, steps, inputs, width, source, weight, sink, exponent, bias, dtype in cases:
         yield _sample(rng, label, (20, steps, inputs, width), source, weight, sink, exponent, bias, dtype)
