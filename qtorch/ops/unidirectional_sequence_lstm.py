@@ -26,7 +26,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite
+from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, Unsupported
 from qtorch.row.states import FileState, GateSums, ObservedState, States
 
 
@@ -164,6 +164,9 @@ ROW = Row(
         states=(FileState("hidden", 18), FileState("cell", 19, "int16", "cell_exponent")),
     ),
     samples=samples,
+    onnx=Unsupported(
+        "it has gates and a cell state on grids of their own, and ONNX's LSTM computes all of it in floats"
+    ),
     c=lstm_kernel,
     states=_STATES,
     macs=macs,
