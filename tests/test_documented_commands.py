@@ -296,8 +296,6 @@ class Called(nn.Module):
 
 
 _REFUSED = {
-    "LSTM": (nn.LSTM(4, 4), (1, 3, 4)),
-    "GRU": (nn.GRU(4, 4), (1, 3, 4)),
     "Conv3d": (nn.Conv3d(1, 1, 1), (1, 1, 4, 4, 4)),
     "x @ y": (Called(lambda net, x: x @ x.transpose(1, 2)), (1, 3, 4)),
     "x > 0": (Called(lambda net, x: x * (x > 0)), (1, 4)),
@@ -311,7 +309,6 @@ _COMPOSED = {
     "GLU": (nn.GLU(), (1, 4)),
     "x @ self.w": (Called(lambda net, x: x @ net.w), (1, 3, 4)),
     "logsumexp": (Called(lambda net, x: x.logsumexp(1)), (1, 3, 4)),
-    "flip": (Called(lambda net, x: x.flip(1)), (1, 3, 4)),
     "x[:, [0, 2, 1]]": (Called(lambda net, x: x[:, [0, 2, 1]]), (1, 3, 4)),
     "lerp": (Called(lambda net, x: torch.lerp(x, 2 * x, 0.3)), (1, 4)),
 }

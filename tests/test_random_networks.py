@@ -147,8 +147,8 @@ def test_random_networks_with_recurrent_layers_are_exact(first: int) -> None:
     torch.set_num_threads(1)
     drawn = {seed: draw(seed) for seed in range(first, first + CHUNK)}
     found = {seed: outcome(program) for seed, program in drawn.items()}
-    # In 4 bits there are no weights of an LSTM.
-    assert {seed: said for seed, said in found.items() if said != "exact" and "got int4" not in said} == {}
+    # In 4 bits there are no weights of an LSTM, and not every op has 16.
+    assert {s: said for s, said in found.items() if said != "exact" and "which TFLite Micro has, got" not in said} == {}
     assert sum("nn.LSTM(" in program.code() for program in drawn.values()) > 5
 
 

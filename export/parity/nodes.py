@@ -137,7 +137,7 @@ def _allowed(node: Node, result: np.ndarray, codes: Mapping[str, Tensor], grids:
         summed = gain * _largest(codes["input"])
         # Half a step of the input as a hybrid kernel quantizes it, by every weight.
         lost = 0.51 / 127 if "weight" in grids else 0.0
-    others = [x for role, x in codes.items() if role not in ("input", "weight", "bias")]
+    others = [x for role, x in codes.items() if role not in ("input", "weight", "bias") and node.row.states is None]
     allowed = (_largest(torch.from_numpy(result)) + summed + sum(map(_largest, others))) * _TOLERANCE + summed * lost
     return allowed.reshape(-1, *[1] * (result.ndim - 1)).numpy()
 

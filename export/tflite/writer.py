@@ -211,6 +211,13 @@ class _Writer:
                 got=f"{chain}, which a table of int8 codes computes",
                 remedy="leave export.format out, or write the function with operators that have one",
             )
+        if cell.states and all(map(self.graph.is_float, self.graph.nodes)):
+            raise UnsupportedLayer(
+                where=f"layer {node.output!r}",
+                expected="layers that begin anew in every inference, for a file of floats, which LiteRT runs",
+                got=f"{cell.operator}, whose states LiteRT sets to zeros once and for all",
+                remedy="leave export.format out, or write the layer with a cell, nn.LSTMCell, in a loop",
+            )
         indices = {role: self.index[name] for role, name in roles.items()}
         if cell.counted_from_zero:
             first = node.row.roles[0]
@@ -248,7 +255,8 @@ class _Writer:
         if constant not in self.operands:
             self.operands[constant] = self._further(constant)
         index = self._further(_Tensor(zeros.shape, kind, qparams, 0, variable=True))
-        yield _Operator("RESHAPE", 1, [self.operands[constant]], [index], "ReshapeOptions", {})
+        shape = self._ints(list(zeros.shape))
+        yield _Operator("RESHAPE", 1, [self.operands[constant]], [index], "ReshapeOptions", {"NewShape": shape})
         return index
 
     def _operator(self, operator: _Operator, opcode: int) -> int:

@@ -35,7 +35,7 @@ def _lstm(
     firsts = list(zip(*starts, strict=True))
     plain = not reads(input, 2) and all(each is None for pair in firsts for each in pair)
     layer = _lstm_op if plain else _lstm_steps
-    return layers(input, params, 4 if has_biases else 2, num_layers, bidirectional, batch_first, layer, firsts)
+    return layers(input, params, 4 if has_biases else 2, num_layers, bidirectional, batch_first, layer, firsts, dropout)
 
 
 def _steps_of(layer: RecurrentLayer) -> Any:
@@ -49,7 +49,8 @@ def _steps_of(layer: RecurrentLayer) -> Any:
         if not firsts:
             return None
         each = 4 if has_biases else 2
-        return layers(input, params, each, num_layers, bidirectional, batch_first, layer, [(one,) for one in firsts])
+        starts = [(one,) for one in firsts]
+        return layers(input, params, each, num_layers, bidirectional, batch_first, layer, starts, dropout)
 
     return written_out
 

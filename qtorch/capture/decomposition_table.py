@@ -95,6 +95,9 @@ class Writer(fx.proxy.GraphAppendingTracer):
         return node
 
     def _computed(self, node: fx.Node) -> Any:
+        if node.op == "call_module":
+            # Dropout, which is captured as a module.
+            return node.all_input_nodes[0].meta["val"]
         known = _operand_like_the_result(node)
         if known is not None:
             return known

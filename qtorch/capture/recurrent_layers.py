@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import fx
+from torch import Tensor, fx, nn
 
 from qtorch.capture.decomposition_table import concatenated, is_constant, permuted, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
@@ -91,7 +91,7 @@ def first_states(hx: Any, count: int) -> list[Any] | None:
 
 def layers(
     x: Any, params: Sequence[Any], each: int, count: int, bidirectional: bool, batch_first: bool,
-    layer: RecurrentLayer, firsts: Sequence[tuple[Any, ...]],
+    layer: RecurrentLayer, firsts: Sequence[tuple[Any, ...]], dropout: float,
 ) -> Any:  # fmt: skip
     """What stands for the results of ``aten.lstm`` and its kind; None where it has no form.
 
@@ -104,6 +104,7 @@ def layers(
         batch_first: see ``x``.
         layer: one of them.
         firsts: first states.
+        dropout: share of a layer's results that the next one does not get in training.
     """
     origin, directions = writer_of(x).origin, 2 if bidirectional else 1
     if len(shape_of(x)) != 3 or len(params) != each * count * directions:
@@ -114,6 +115,8 @@ def layers(
         return None
     states, last = Sequential(x), list[tuple[Any, ...]]()
     for number in range(0, count * directions, directions):
+        if number and dropout:
+            states = _dropped(states, dropout)
         ways = []
         for place in range(number, number + directions):
             made = layer(states, tuple(params[place * each : (place + 1) * each]), firsts[place], place > number)
@@ -124,6 +127,26 @@ def layers(
         states = ways[0] if directions == 1 else _beside(*ways)
     ends = [_read_last(origin, 1 + i, [one[i] for one in last]) for i in range(len(last[0]))]
     return _read_states(origin, states, batch_first), *ends
+
+
+class StepsDropout(nn.Dropout):
+    """Dropout of ``[N, T, C]`` that draws as a recurrent layer does between its layers: a step after the other."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of the same shape."""
+        if not self.training:
+            return input
+        return super().forward(input.transpose(0, 1).contiguous()).transpose(0, 1)
+
+
+def _dropped(states: Sequential, share: float) -> Sequential:
+    x = states.whole()
+    network = x.node.graph.owning_module
+    name = f"{writer_of(x).origin.name}_dropout"
+    while hasattr(network, name):
+        name += "_"
+    network.add_submodule(name, StepsDropout(share).train(network.training))
+    return Sequential(x.tracer.create_proxy("call_module", name, (x,), {}))
 
 
 def reads(x: Any, index: int) -> bool:

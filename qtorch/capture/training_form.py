@@ -184,7 +184,7 @@ def _readings(alignment: _Alignment, node: fx.Node, other: fx.Node) -> list[tupl
     if node.op != other.op or node.target != other.target:
         return None
     replaced = []
-    mine, theirs = (list(_leaves((each.args, each.kwargs))) for each in (node, other))
+    mine, theirs = (list(_leaves((_arguments(each), each.kwargs))) for each in (node, other))
     if len(mine) != len(theirs):
         return None
     for place, (a, b) in enumerate(zip(mine, theirs, strict=True)):
@@ -197,6 +197,18 @@ def _readings(alignment: _Alignment, node: fx.Node, other: fx.Node) -> list[tupl
         elif type(a) is not type(b) or a != b:
             return None
     return replaced
+
+
+#: Recurrent layers, which are told whether they train; what they drop then is captured in either form.
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+_TRAIN = 6
+
+
+def _arguments(node: fx.Node) -> tuple[Any, ...]:
+    """A call's arguments, but for what a recurrent layer is told."""
+    if operator_name(node) not in _RECURRENT:
+        return node.args
+    return (*node.args[:_TRAIN], None, *node.args[_TRAIN + 1 :])
 
 
 def _leaves(argument: Any) -> Iterator[Any]:

@@ -26,7 +26,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import BiasFromAccumulator, Free, SymmetricWeight
-from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite
+from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, Unsupported
 from qtorch.row.states import FileState, GateSums, ObservedState, States
 
 
@@ -80,9 +80,16 @@ def samples() -> Iterable[Sample]:
         ("hundred numbers", 3, 100, 7, (0.05, -3), 0.004, (1 / 128, 4), -12, 2**12, "int8"),
         ("int16", 7, 3, 4, (2e-4, 0), 0.01, (2.0**-15, 0), -12, 2**12, "int16"),
         ("int16, wide", 7, 40, 9, (3e-4, 0), 0.01, (3e-5, 0), -11, 2**20, "int16"),
+        ("tiny gates in a tiny cell state", 12, 3, 20, (0.001, 3), 0.001, (2e-5, 0), -22, 2**9, "int8"),
     ]  # fmt: skip
     for label, steps, inputs, width, source, weight, sink, exponent, bias, dtype in cases:
         yield _sample(rng, label, (20, steps, inputs, width), source, weight, sink, exponent, bias, dtype)
+    # Seeds of which outputs tell one rounding from two behind the output gate, and a product of scales in float32 from
+    # one in double.
+    for seed, exponent in ((683, -12), (804, -16)):
+        rng = np.random.default_rng(seed)
+        sizes = (60, 8, 3, 8)
+        yield _sample(rng, f"seed {seed}", sizes, (0.05, -3), 0.02, (1 / 256, 0), exponent, 2**9, "int8")
 
 
 def _sample(
@@ -157,6 +164,9 @@ ROW = Row(
         states=(FileState("hidden", 18), FileState("cell", 19, "int16", "cell_exponent")),
     ),
     samples=samples,
+    onnx=Unsupported(
+        "it has gates and a cell state on grids of their own, and ONNX's LSTM computes all of it in floats"
+    ),
     c=lstm_kernel,
     states=_STATES,
     macs=macs,

@@ -15,13 +15,15 @@ from qtorch.remedies.normalizations import batch_norm, group_norm, instance_norm
 __all__ = ["WITHOUT_ROW"]
 
 _RECURRENT = (
-    "write its steps out, a fixed number of them, with nn.Linear, torch.sigmoid, torch.tanh and products: "
-    "docs/bring_your_network.md, 'A recurrent layer', does"
+    "give nn.LSTM, nn.GRU and nn.RNN samples first, by batch_first=True or x.permute(1, 0, 2), a fixed number of "
+    "steps, at most 64 unless it is an LSTM that begins with zeros, and no proj_size; begin with zeros, or with "
+    "h.unsqueeze(0); of an LSTM of more steps, do not read c_n. Anything else write as a loop of nn.LSTMCell, "
+    "nn.GRUCell or nn.RNNCell: docs/bring_your_network.md, 'A recurrent layer'"
 )
 _START = (
     "begin with zeros of the batch's size, torch.zeros(x.shape[0], n) in float32 with an input x of two axes or more, "
-    "and add another value behind it; or with x[:, 0, :1] * self.zeros, self.zeros being a buffer, as "
-    "docs/bring_your_network.md, 'A recurrent layer', does; or make the state an input of the network"
+    "and add another value behind it; or with x[:, 0, :1] * self.zeros, self.zeros being a buffer; or make the state "
+    "an input of the network"
 )
 _NO_COMPARISON = none("no comparison can; F.relu, torch.maximum and torch.minimum choose between numbers")
 _NO_INDEX = none("the device returns numbers, no indices; return what it is taken of, and take it in the firmware")
