@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_arithmetic,
     decomposed_axes,
+    decomposed_choices,
     decomposed_images,
     decomposed_lengths,
     decomposed_norms,
