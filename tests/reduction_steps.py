@@ -85,4 +85,19 @@ def _choice(d: Drawing, source: int, shape: Shape) -> Step | None:
     return Step(call.replace("{axis}", str(d.integer(1, len(shape)))), (source,), shape)
 
 
-REDUCTION_KINDS: list[Any] = [*[_reduction] * 8, *[_along_one] * 6, *[_unit] * 3, _similarity, *[_choice] * 8]
+def _running_sum(d: Drawing, source: int, shape: Shape) -> Step | None:
+    axis = d.integer(0, len(shape) - 1)
+    if shape[axis] > 1 and d.rng.random() < 0.3:
+        left = (*shape[:axis], shape[axis] - 1, *shape[axis + 1 :])
+        return Step(f"{{0}}.diff(dim={axis + 1})", (source,), left)
+    return Step(f"{{0}}.cumsum({axis + 1})", (source,), shape)
+
+
+REDUCTION_KINDS: list[Any] = [
+    *[_reduction] * 8,
+    *[_along_one] * 6,
+    *[_unit] * 3,
+    _similarity,
+    *[_choice] * 8,
+    *[_running_sum] * 2,
+]
