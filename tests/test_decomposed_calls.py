@@ -54,6 +54,7 @@ CASES: dict[str, Case] = {
     "where of both": (lambda s, x: torch.where((x > -1) & ~(x >= 1) | (x == 2), x, torch.zeros_like(x)), IMAGE),
     "where of another": (lambda s, x: torch.where(x.mT > 0, x, x.relu()) + torch.where(x > x.mT, -x, x), IMAGE),
     "where of the larger": (lambda s, x: torch.where(x > x.mT, x, x.mT) + torch.where(x >= x.mT, x.mT, x), IMAGE),
+    "where of the smaller": (lambda s, x: torch.where(x < x.mT, x, x.mT) + torch.where(x <= x.mT, x.mT, x), IMAGE),
     "where of several": (lambda s, x: torch.where((x > 0) & (x.mT < 0) & s.mask, x, 1.0), IMAGE),
     "where by a buffer": (lambda s, x: torch.where(x > s.image, x, 0.0), IMAGE),
     "ones": (lambda s, x: x * (x > 0) + (x < 0).float() * x + (x.mT > 0).to(torch.float32) + (x.mT != 0), IMAGE),
