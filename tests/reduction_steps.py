@@ -61,4 +61,43 @@ def _similarity(d: Drawing, source: int, shape: Shape) -> Step | None:
     return Step(f"F.cosine_similarity({{0}}, {{1}}, {axis + 1})", (source, other), _left(shape, [axis], keep=False))
 
 
-REDUCTION_KINDS: list[Any] = [*[_reduction] * 8, *[_along_one] * 6, *[_unit] * 3, _similarity]
+#: Of {0} alone, and of {0} and {1}.
+_CHOICES = (
+    "torch.where({0} > 0.2, {0}, {0} * 0.1)", "torch.where({0} >= 0, 1.0, -1.0)", "{0} * ({0} > 0)",
+    "({0} < 0.3).float() * {0}", "({0} != 0).float()", "torch.where({0}.abs() < 1, {0} ** 2 * 0.5, {0}.abs() - 0.5)",
+    "{0}.masked_fill(({0} > 1) | ({0} < -1), 0.5)", "torch.where(({0} > -1) & ~({0} >= 1), {0}, torch.zeros_like({0}))",
+    "({0} > 0).{over}({axis}, keepdim=True).float() * {0}",
+    "torch.where({0} > 0, {0}, torch.exp({0}.clamp(max=3)) - 1)",
+)  # fmt: skip
+_CHOICES_OF_TWO = (
+    "torch.where({0} > {1}, {0}, {1})", "torch.where({0} > {1}, {1}, {0} * 0.5)", "torch.where({1} > 0.1, {0}, {1})",
+    "torch.where(({0} > 0) & ({1} > 0), {0}, 0.0)", "{0} * ({1} > 0)", "{0} + ({1} <= 0)",
+    "{0}.masked_fill({1} > 0, 2)",
+)  # fmt: skip
+
+
+def _choice(d: Drawing, source: int, shape: Shape) -> Step | None:
+    """By what a condition says of one tensor, or of two."""
+    other = d.partner(source, lambda found: found == shape)
+    if other is not None and d.rng.random() < 0.5:
+        return Step(d.pick(_CHOICES_OF_TWO), (source, other), shape)
+    call = d.pick(_CHOICES).replace("{over}", d.pick(["any", "all"]))
+    return Step(call.replace("{axis}", str(d.integer(1, len(shape)))), (source,), shape)
+
+
+def _running_sum(d: Drawing, source: int, shape: Shape) -> Step | None:
+    axis = d.integer(0, len(shape) - 1)
+    if shape[axis] > 1 and d.rng.random() < 0.3:
+        left = (*shape[:axis], shape[axis] - 1, *shape[axis + 1 :])
+        return Step(f"{{0}}.diff(dim={axis + 1})", (source,), left)
+    return Step(f"{{0}}.cumsum({axis + 1})", (source,), shape)
+
+
+REDUCTION_KINDS: list[Any] = [
+    *[_reduction] * 8,
+    *[_along_one] * 6,
+    *[_unit] * 3,
+    _similarity,
+    *[_choice] * 8,
+    *[_running_sum] * 2,
+]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from qtorch.capture.decomposed_calls import decompose_calls
 from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference
+from qtorch.families.functions_of_one_number import in_one_table
 from tests.exported_calls import IMAGE, SEQUENCE, VECTOR, Calls, Case, check, exported, operators
 
 #: What rows stand for: the operators by name.
@@ -25,7 +26,9 @@ ROWS = frozenset({
 OF_ONE_TENSOR = frozenset({"abs", "clamp", "clamp_min", "gelu", "log", "neg", "pow", "reciprocal", "relu", "sqrt"})
 
 #: A size, a part of a split, a function that is a row's own, an identity.
-OTHERS = frozenset({"sym_size", "getitem", squared_difference.__name__, F.normalize.__name__, "contiguous"})
+OTHERS = frozenset({
+    "sym_size", "getitem", "contiguous", squared_difference.__name__, F.normalize.__name__, in_one_table.__name__,
+})  # fmt: skip
 
 
 CASES: dict[str, Case] = {
@@ -46,6 +49,17 @@ CASES: dict[str, Case] = {
     "where": (lambda s, x: torch.where(s.mask, x, x.relu()), IMAGE),
     "where else zero": (lambda s, x: torch.where(s.mask, x, torch.zeros_like(x)), IMAGE),
     "where else a number": (lambda s, x: torch.where(s.mask, x, 0.5) + torch.where(s.mask, 0.0, x), IMAGE),
+    "where of itself": (lambda s, x: torch.where(x > 0.1, x, 0.2 * x.exp()) + torch.where(x <= 0, -1.0, x), IMAGE),
+    "where of a chain": (lambda s, x: torch.where(x.abs() < 1, 0.5 * x**2, x.abs() - 0.5), IMAGE),
+    "where of both": (lambda s, x: torch.where((x > -1) & ~(x >= 1) | (x == 2), x, torch.zeros_like(x)), IMAGE),
+    "where of another": (lambda s, x: torch.where(x.mT > 0, x, x.relu()) + torch.where(x > x.mT, -x, x), IMAGE),
+    "where of the larger": (lambda s, x: torch.where(x > x.mT, x, x.mT) + torch.where(x >= x.mT, x.mT, x), IMAGE),
+    "where of the smaller": (lambda s, x: torch.where(x < x.mT, x, x.mT) + torch.where(x <= x.mT, x.mT, x), IMAGE),
+    "where of several": (lambda s, x: torch.where((x > 0) & (x.mT < 0) & s.mask, x, 1.0), IMAGE),
+    "where by a buffer": (lambda s, x: torch.where(x > s.image, x, 0.0), IMAGE),
+    "ones": (lambda s, x: x * (x > 0) + (x < 0).float() * x + (x.mT > 0).to(torch.float32) + (x.mT != 0), IMAGE),
+    "any, all": (lambda s, x: (x > 0).any(1, keepdim=True).float() * x - (x > -1).all(2, True).float(), IMAGE),
+    "masked_fill of itself": (lambda s, x: x.masked_fill(x < 0, 0) + x.masked_fill(x.mT > 0, 0.5), IMAGE),
     "masked_fill": (lambda s, x: x.masked_fill(s.mask, 0) + x.masked_fill(s.mask, 2.5), IMAGE),
     "constants of a batch": (
         lambda s, x: x + torch.ones(x.shape[0], 4, 1, 1) - x.new_full((x.shape[0], 1, 1, 1), 2),
@@ -61,6 +75,8 @@ CASES: dict[str, Case] = {
     "amax of a sequence": (lambda s, x: x.amax(2) + x.amax(1)[:, :4], SEQUENCE),
     "amax of a vector": (lambda s, x: x.amax(1, keepdim=True) + x.amax(-1, keepdim=True), VECTOR),
     "amax of all": (lambda s, x: x.amax((1, 2, 3)) + x.amax((1, 3)).amax(1), IMAGE),
+    "cumsum": (lambda s, x: x.cumsum(1) + torch.cumsum(x, -1) + x.cumsum(2), IMAGE),
+    "diff": (lambda s, x: x.diff() + x.diff(dim=1)[:, :1, :, 1:], IMAGE),
     "var": (lambda s, x: x.var(1) + x.var((1,), unbiased=False) + torch.var(x, 1, correction=2), IMAGE),
     "std": (lambda s, x: x.std((2, 3), keepdim=True), IMAGE),
     "var_mean": (lambda s, x: torch.add(*torch.var_mean(x, 1)) + torch.std_mean(x, 1)[0], IMAGE),
@@ -187,13 +203,15 @@ UNTOUCHED: dict[str, Case] = {
     "sum": (lambda s, x: x.sum(0), IMAGE),
     "amax": (lambda s, x: x.amax((0, 1)), IMAGE),
     "max": (lambda s, x: x.max(1)[1], IMAGE),
+    "cumsum": (lambda s, x: x.cumsum(0), IMAGE),
+    "diff": (lambda s, x: x.diff(2), IMAGE),
     "var": (lambda s, x: x.var(), IMAGE),
     "linalg_vector_norm": (lambda s, x: x.norm(p=-2, dim=1) + x.norm(p=0, dim=1), IMAGE),
     "linalg_matrix_norm": (lambda s, x: torch.linalg.matrix_norm(x, 2), IMAGE),
     "softmax": (lambda s, x: F.softmax(x, 0), IMAGE),
     "logsumexp": (lambda s, x: x.logsumexp((1, 2)), IMAGE),
     "where": (lambda s, x: torch.where(s.mask, x, float("-inf")), IMAGE),
-    "masked_fill": (lambda s, x: x.masked_fill(x > 0, 0), IMAGE),
+    "masked_fill": (lambda s, x: x.masked_fill(x > 0, float("-inf")), IMAGE),
     "matmul": (lambda s, x: x @ x.mT, IMAGE),
     "einsum": (lambda s, x: torch.einsum("bchw,cd->dhw", x, s.matrix[:4]), IMAGE),
     "roll": (lambda s, x: x.roll(1, 0) + x.roll(1), IMAGE),

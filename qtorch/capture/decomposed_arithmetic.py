@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from qtorch.capture.broadcasts import BROADCASTING
+from qtorch.capture.decomposed_choices import as_ones, is_condition
 from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, writer_of
-from qtorch.capture.masks import added_mask, filled, of_one_sample
+from qtorch.capture.masks import added_mask
 from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
@@ -45,8 +44,8 @@ def _is_tensor(x: fx.Proxy) -> bool:
 
 @decomposes("add")
 def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
-    if alpha != 1:
-        return aten.add.Tensor(input, _product(other, alpha))
+    if alpha != 1 or is_condition(input) or is_condition(other):
+        return _of_numbers(aten.add.Tensor, input, other, alpha)
     scores = _with_mask(input, other)
     return _with_mask(other, input) if scores is None else scores
 
@@ -60,7 +59,15 @@ def _with_mask(scores: Any, mask: Any) -> Any:
 
 @decomposes("sub")
 def _sub(input: Any, other: Any, alpha: Any = 1) -> Any:
-    return None if alpha == 1 else aten.sub.Tensor(input, _product(other, alpha))
+    return _of_numbers(aten.sub.Tensor, input, other, alpha)
+
+
+def _of_numbers(operator: Any, input: Any, other: Any, alpha: Any) -> Any:
+    """A sum or difference with a factor, or with a condition."""
+    if alpha == 1 and not is_condition(input) and not is_condition(other):
+        return None
+    first, second = as_ones(input), as_ones(other)
+    return None if first is None or second is None else operator(first, _product(second, alpha))
 
 
 @decomposes("rsub")
@@ -95,71 +102,6 @@ def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
 @decomposes("rrelu")
 def _rrelu(input: Any, lower: float, upper: float, training: bool = False) -> Any:
     return None if training else aten.leaky_relu.default(input, (lower + upper) / 2)
-
-
-@decomposes("where")
-def _where(condition: Any, input: Any, other: Any) -> Any:
-    """Of a constant mask: each side times where it stands, since a product with zero or one is exact."""
-    condition = of_one_sample(condition)
-    if is_constant(condition) and isinstance(input, fx.Proxy):
-        scores = filled(input, condition, other)
-        if scores is not None:
-            return scores
-    if not is_constant(condition) or not _is_finite(input) or not _is_finite(other):
-        return None
-    return _side_by_side(condition, input, other)
-
-
-@decomposes("masked_fill")
-def _masked_fill(input: Any, mask: Any, value: Any) -> Any:
-    mask = of_one_sample(mask)
-    if not is_constant(mask):
-        return None
-    scores = filled(input, aten.logical_not.default(mask), value)
-    if scores is not None:
-        return scores
-    return _side_by_side(mask, value, input) if _is_finite(value) else None
-
-
-def _side_by_side(condition: Any, where: Any, elsewhere: Any) -> Any:
-    """``where`` where a constant condition holds, ``elsewhere`` elsewhere, as a sum of two products."""
-    here = aten.to.dtype(condition, torch.float32)
-    if _is_zero(elsewhere):
-        return _product(here, where)
-    there = aten.sub.Tensor(1, here)
-    if _is_zero(where):
-        return _product(there, elsewhere)
-    return aten.add.Tensor(_product(here, where), _product(there, elsewhere))
-
-
-def _constant_number(x: Any) -> float | None:
-    """The number that every element of an operand is, where that can be read off."""
-    while isinstance(x, fx.Proxy) and operator_name(x.node) in ("expand", "lift_fresh_copy"):
-        x = fx.Proxy(x.node.args[0], x.tracer)  # type: ignore[arg-type]
-    if _is_number(x):
-        return float(x)
-    if x.node.op == "get_attr":
-        value = operator.attrgetter(x.node.target)(x.node.graph.owning_module)
-        return float(value) if value.numel() == 1 and not isinstance(value, nn.Parameter) else None
-    name = operator_name(x.node)
-    filled: Any = _NUMBERS.get(name or "", x.node.args[-1] if name in _FILLED else None)
-    return float(filled) if _is_number(filled) else None
-
-
-#: Operators by what every element is.
-_NUMBERS = {"zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "ones": 1.0, "ones_like": 1.0, "new_ones": 1.0}
-#: Operators whose last argument by position is what every element is.
-_FILLED = frozenset({"full", "scalar_tensor"})
-
-
-def _is_zero(x: Any) -> bool:
-    return _constant_number(x) == 0
-
-
-def _is_finite(x: Any) -> bool:
-    """Whether an operand may be multiplied by zero: infinities that are known are not, nor constants of a file."""
-    number = _constant_number(x)
-    return math.isfinite(number) if number is not None else not is_constant(x)
 
 
 @decomposes("full", "full_like", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "zeros", "zeros_like")

@@ -14,6 +14,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_arithmetic,
     decomposed_attention,
     decomposed_axes,
+    decomposed_choices,
     decomposed_convolutions,
     decomposed_images,
     decomposed_lengths,

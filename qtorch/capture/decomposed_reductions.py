@@ -18,6 +18,7 @@ from qtorch.capture.decomposition_table import (
     reshaped,
     result_shape,
     shape_of,
+    sliced,
     squared_difference,
     writer_of,
 )
@@ -173,6 +174,38 @@ def _logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
         return reshaped(aten.logsumexp.default(merged, [len(kept)]), result_shape(input))
     largest = aten.amax.default(input, axes, keepdim)
     return aten.sub.Tensor(largest, aten.amax.default(aten.log_softmax.int(input, axes[0]), axes, keepdim))
+
+
+#: Of so many numbers the matrix of all their sums is 64 KiB.
+_MOST_SUMMED = 256
+
+
+@decomposes("cumsum")
+def _cumsum(input: Any, dim: int) -> Any:
+    """A product with a triangle of ones, which adds in int32 and rounds once.
+
+    The device's CUMSUM starts at less the zero point instead of 0, and leaves int32 after 16 numbers.
+    """
+    shape, axis = shape_of(input), axis_of(input, dim)
+    size, last = shape[axis], len(shape) - 1
+    if kept_apart(input, dim) is None or size > _MOST_SUMMED:
+        return None
+    like = input.node.meta["val"]
+    options = {"dtype": like.dtype, "device": like.device}
+    ones = input.tracer.create_proxy("call_function", aten.ones.default, ([size, size],), options)
+    order = [i for i in range(last + 1) if i != axis] + [axis]
+    sums = aten.linear.default(permuted(input, order), aten.tril.default(ones))
+    return permuted(sums, [order.index(i) for i in range(last + 1)])
+
+
+@decomposes("diff")
+def _diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """Each number less the one before."""
+    axis = axis_of(input, dim)
+    size = shape_of(input)[axis]
+    if n != 1 or prepend is not None or append is not None or not isinstance(size, int) or size < 2:
+        return None
+    return aten.sub.Tensor(sliced(input, axis, 1, size), sliced(input, axis, 0, size - 1))
 
 
 @decomposes("mean")

@@ -14,10 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import handle_torch_function, has_torch_function
 
 from qtorch.row.row import Call, Match, Refused
 
-__all__ = ["FUNCTIONS", "Function", "Steps", "computed", "matches_of", "within_factors"]
+__all__ = [
+    "BESIDE",
+    "FUNCTIONS",
+    "REQUIRED",
+    "Function",
+    "Steps",
+    "computed",
+    "in_one_table",
+    "matches_of",
+    "steps_of_table",
+    "within_factors",
+]
 
 #: A chain of functions: each one's name in :data:`FUNCTIONS`, and its arguments in that order.
 Steps = tuple[tuple[Any, ...], ...]
@@ -100,9 +112,24 @@ FUNCTIONS: Mapping[str, Function] = {
     "trunc": Function(torch.trunc),
 }
 
-#: Functions that rows of their own compute where they stand alone, and numbers that are added or multiplied: steps of a
-#: chain beside one of :data:`FUNCTIONS`.
-_BESIDE: Mapping[str, Function] = {
+
+def _level(x: Tensor) -> Tensor:
+    """Zeros that have a slope, of 0, as whoever asks for the slope of a jump expects."""
+    return torch.sign(x) * 0
+
+
+def _compared(relation: Callable[[Tensor, float], Tensor]) -> Function:
+    return Function(lambda x, other: relation(x, other).to(x.dtype) + _level(x), ("other",), (REQUIRED,))
+
+
+def _chosen(x: Tensor, condition: Steps, here: Steps, elsewhere: Steps) -> Tensor:
+    return torch.where(computed(condition, x) != 0, computed(here, x), computed(elsewhere, x))
+
+
+#: Functions that rows of their own compute where they stand alone, numbers that are added or multiplied, comparisons
+#: with a number, whose results are 1 and 0, and a choice between two chains by a third: steps of a chain beside one of
+#: :data:`FUNCTIONS`.
+BESIDE: Mapping[str, Function] = {
     "relu": Function(F.relu, homogeneous=True),
     "relu6": Function(F.relu6),
     "leaky_relu": Function(F.leaky_relu, ("negative_slope",), (0.01,), homogeneous=True),
@@ -113,20 +140,45 @@ _BESIDE: Mapping[str, Function] = {
     "sub": Function(lambda x, other: x - other, ("other",), (REQUIRED,)),
     "rsub": Function(lambda x, other: other - x, ("other",), (REQUIRED,)),
     "mul": Function(lambda x, other: x * other, ("other",), (REQUIRED,), homogeneous=True),
+    "gt": _compared(torch.gt),
+    "ge": _compared(torch.ge),
+    "lt": _compared(torch.lt),
+    "le": _compared(torch.le),
+    "eq": _compared(torch.eq),
+    "ne": _compared(torch.ne),
+    "fill": Function(lambda x, value: _level(x) + value, ("value",), (REQUIRED,)),
+    "where": Function(_chosen, ("condition", "here", "elsewhere"), (REQUIRED,) * 3),
 }
 
 
 def computed(steps: Steps, x: Tensor) -> Tensor:
     """A chain's result for each number, in the precision of ``x``."""
     for name, *arguments in steps:
-        function = FUNCTIONS.get(name) or _BESIDE[name]
+        function = FUNCTIONS.get(name) or BESIDE[name]
         x = function.compute(x, *arguments)
     return x
 
 
+def in_one_table(input: Tensor, steps: Steps) -> Tensor:
+    """A chain's result for each number; one op on the device."""
+    if has_torch_function((input,)):
+        # One call to whoever looks, as a function of torch is.
+        return handle_torch_function(in_one_table, (input,), input, steps)
+    return computed(steps, input)
+
+
+def steps_of_table(call: Call) -> dict[str, Any]:
+    """Of :func:`in_one_table`."""
+    return {"steps": _plain(call.get("steps"))}
+
+
+def _plain(steps: Any) -> Any:
+    return tuple(_plain(each) for each in steps) if isinstance(steps, tuple | list) else steps
+
+
 def within_factors(steps: Steps) -> bool:
     """Whether ``f(s x) = s f(x)`` for ``s > 0``."""
-    return all((FUNCTIONS.get(name) or _BESIDE[name]).homogeneous for name, *_ in steps)
+    return all((FUNCTIONS.get(name) or BESIDE[name]).homogeneous for name, *_ in steps)
 
 
 def matches_of(name: str) -> Iterator[Match]:

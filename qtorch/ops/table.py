@@ -19,7 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.families.functions_of_one_number import FUNCTIONS, Steps, computed, matches_of, within_factors
+from qtorch.families.functions_of_one_number import (
+    FUNCTIONS,
+    Steps,
+    computed,
+    in_one_table,
+    matches_of,
+    steps_of_table,
+    within_factors,
+)
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import dequantize, round_half_away_
 from qtorch.numbers.grid import Grid
@@ -27,7 +35,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Row, Sample, Shape, TFLite, any_order
+from qtorch.row.row import Attrs, Match, Row, Sample, Shape, TFLite, any_order
 
 #: ONNX's number for int64, in which indices are.
 _ONNX_INT64 = 7
@@ -158,6 +166,15 @@ _SAMPLES: tuple[tuple[Steps, float, int, float, int], ...] = (
     ((("sigmoid",), ("rsub", 1.0), ("log",), ("neg",)), 0.05, 0, 0.03, -128),
     ((("abs",), ("sub", 1.0), ("hardswish",), ("tanh",), ("leaky_relu", 0.3), ("neg",)), 0.04, 0, 0.01, 0),
     ((("exp",), ("relu6",)), 0.03, 0, 0.025, -128),
+    # On both sides of the number that is compared with, and at it; codes of which none is that number.
+    ((("gt", 0.0),), 0.05, 3, 1 / 255, -128),
+    ((("ge", 0.5),), 0.25, -3, 1 / 255, -128),
+    ((("lt", 0.26),), 0.25, -3, 1 / 255, -128),
+    ((("le", -0.5),), 0.25, 0, 1 / 255, -128),
+    ((("eq", 1.5),), 0.25, 0, 1 / 255, -128),
+    ((("ne", 1.5), ("mul", -3.0)), 0.25, 0, 3 / 255, 127),
+    ((("where", (("gt", 0.5),), (), (("mul", 0.1),)),), 0.25, 0, 0.25, 0),
+    ((("where", (("abs",), ("lt", 2.0)), (("square",), ("mul", 0.25)), (("fill", 1.0),)),), 0.05, 7, 1 / 255, -128),
     # A result that is far beyond the grid, and one that is a tiny share of its step.
     ((("exp",),), 3.0, 0, 0.01, 0),
     ((("sin",),), 1e-6, 0, 1e-6, 0),
@@ -184,7 +201,16 @@ def samples() -> Iterable[Sample]:
 ROW = Row(
     name="table",
     roles=("input", "codes"),
-    matches=tuple(match for name in FUNCTIONS for match in matches_of(name)),
+    matches=(
+        *(match for name in FUNCTIONS for match in matches_of(name)),
+        Match(
+            "function",
+            in_one_table,
+            steps_of_table,
+            ("input", "steps"),
+            written=("torch.where(x > 0, x, 0.1 * x)", "x * (x > 0)"),
+        ),
+    ),
     gives_way=True,
     forward=forward,
     # int8 alone: no kernel looks up codes of 16 bits.

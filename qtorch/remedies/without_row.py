@@ -25,7 +25,10 @@ _START = (
     "and add another value behind it; or with x[:, 0, :1] * self.zeros, self.zeros being a buffer; or make the state "
     "an input of the network"
 )
-_NO_COMPARISON = none("no comparison can; F.relu, torch.maximum and torch.minimum choose between numbers")
+_NO_COMPARISON = none(
+    "no comparison can; torch.where(x > 0, a, b), x * (x > 0) and (x > 0).float() make numbers of one, and F.relu, "
+    "torch.maximum and torch.minimum choose between numbers"
+)
 _NO_INDEX = none("the device returns numbers, no indices; return what it is taken of, and take it in the firmware")
 _OTHER_TYPE = none("float32 is the type of networks; of an index, make a vector of zeros and a one outside the network")
 _SPREAD = "leave it out: additions and products spread an axis of size 1 by themselves"
