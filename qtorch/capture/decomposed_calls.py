@@ -25,6 +25,7 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_windows,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
+from qtorch.capture.decomposed_volumes import norms_of_slices
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer
 from qtorch.capture.identities import reshape_instead_of_view
 from qtorch.capture.nodes import operator_name
@@ -55,6 +56,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
     """
     reshape_instead_of_view(traced)
     add_up_stacks(traced)
+    norms_of_slices(traced)
     drop_broadcasts(traced)
     constants: set[fx.Node] = set()
     node = next(iter(traced.graph.nodes))

@@ -95,9 +95,7 @@ def _by_phases(
     batch, channels, *image = shape_of(x)
     _, outputs, *window = shape_of(kernel)
     taps = [-(-k // s) for k, s in zip(window, steps, strict=True)]
-    whole = aten.constant_pad_nd.default(
-        kernel, [0, taps[1] * steps[1] - window[1], 0, taps[0] * steps[0] - window[0]]
-    )
+    whole = aten.constant_pad_nd.default(kernel, [0, taps[1] * steps[1] - window[1], 0, taps[0] * steps[0] - window[0]])
     apart = [groups, channels // groups, outputs, taps[0], steps[0], taps[1], steps[1]]
     turned = aten.flip.default(aten.reshape.default(whole, apart), [3, 5])
     phases = steps[0] * steps[1]

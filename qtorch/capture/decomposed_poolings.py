@@ -47,7 +47,9 @@ def _pooled(x: Any, rows: Windows, columns: Windows, pool: Callable[..., Any]) -
         for across, step_across in _runs(columns):
             part = sliced(band, 3, across[0][0], across[-1][1])
             window = [down[0][1] - down[0][0], across[0][1] - across[0][0]]
-            beside.append(part if window == [1, 1] == [step_down, step_across] else pool(part, window, [step_down, step_across]))
+            beside.append(
+                part if window == [1, 1] == [step_down, step_across] else pool(part, window, [step_down, step_across])
+            )
         parts.append(concatenated(beside, 3))
     return concatenated(parts, 2)
 

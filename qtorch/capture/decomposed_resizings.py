@@ -7,12 +7,13 @@ axis, or once in all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qtorch.capture.decomposed_volumes import in_two, is_volume
 from qtorch.capture.decomposition_table import (
     constant,
     decomposes,
@@ -21,7 +22,6 @@ from qtorch.capture.decomposition_table import (
     result_shape,
     shape_of,
 )
-from qtorch.capture.decomposed_volumes import in_two, is_volume
 from qtorch.capture.known_values import known_value, same_for_all
 from qtorch.capture.picked_elements import picked
 from qtorch.ops.resize_nearest_neighbor import indices
@@ -146,7 +146,10 @@ def _nearest(x: Any, resize: Callable[..., Tensor], factors: Any) -> Any:
         return None
     places = [_nearest_places(resize, shape[i], result[i], factors and factors[i - 2]) for i in (2, 3)]
     for flags in ((False, False), (False, True)):
-        kernel = [indices(n, o, align_corners=flags[0], half_pixel_centers=flags[1]) for n, o in zip(shape[2:], result[2:], strict=True)]
+        kernel = [
+            indices(n, o, align_corners=flags[0], half_pixel_centers=flags[1])
+            for n, o in zip(shape[2:], result[2:], strict=True)
+        ]
         if [each.tolist() for each in kernel] == places:
             return None
     rows = picked(x, 2, places[0])
@@ -192,9 +195,7 @@ def _volume(x: Any, factors: Any, resize: Any, *alignment: bool) -> Any:
 
 
 @decomposes("grid_sampler", "grid_sampler_2d")
-def _grid_sampler(
-    input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool
-) -> Any:
+def _grid_sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
     """At places that are the same for every sample, and that nothing trains: one sum for each of them."""
     shape, value = shape_of(input), known_value(same_for_all(grid))
     if value is None or len(shape) != 4 or value.shape[0] != 1 or not all(isinstance(n, int) for n in shape[1:]):

@@ -83,7 +83,11 @@ def _col2im(input: Any, output_size: Any, kernel_size: Any, dilation: Any, paddi
         x = permuted(reshaped(x, (batch, channels, across, rows * down, columns)), [0, 1, 3, 4, 2])
         x = reshaped(x, (batch, channels, rows * down, columns * across))
         (above, left), sides = padding, (width - columns * across, height - rows * down)
-        return aten.pad.default(x, [-left, sides[0] + left, -above, sides[1] + above]) if above or left or any(sides) else x
+        return (
+            aten.pad.default(x, [-left, sides[0] + left, -above, sides[1] + above])
+            if above or left or any(sides)
+            else x
+        )
     more = [n - ((c - 1) * s - 2 * p + d * (k - 1) + 1) for c, (n, k, d, p, s) in zip(counts, sizes, strict=True)]
     places = torch.eye(window).reshape(window, 1, *kernel_size).repeat(channels, 1, 1, 1)
     x = reshaped(input, (batch, channels * window, *counts))

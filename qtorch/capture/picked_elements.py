@@ -11,7 +11,7 @@ import torch
 
 from qtorch.capture.decomposition_table import MOST_SLICED_AXES, concatenated, reshaped, shape_of, sliced
 
-__all__ = ["MOST_PIECES", "every", "even_runs", "in_turn", "picked"]
+__all__ = ["MOST_PIECES", "even_runs", "every", "in_turn", "picked"]
 
 aten = torch.ops.aten
 
