@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
+from tests.lifted_steps import LIFTED_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
 
 #: Networks from this seed on are also drawn from :mod:`tests.further_steps`.
 FURTHER = 1_000_000
 #: From this one on with functions of each number alone, too.
 FUNCTIONS = 2_000_000
+#: From this one on also from :mod:`tests.lifted_steps`.
+LIFTED = 5_000_000
 
 
 def draw(seed: int) -> Program:
@@ -28,6 +31,7 @@ class Drawing:
     def __init__(self, seed: int) -> None:
         self.kinds = _KINDS if seed < FURTHER else [*_KINDS, *FURTHER_KINDS]
         self.kinds = self.kinds if seed < FUNCTIONS else [*_KINDS, *FUNCTION_KINDS]
+        self.kinds = self.kinds if seed < LIFTED else [*_KINDS, *LIFTED_KINDS]
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.inputs: list[Shape] = []
         self.steps: list[Step] = []

@@ -230,7 +230,7 @@ def _for_each(bias: Any, slices: int, groups: int) -> Any:
 
 
 def norms_of_slices(traced: fx.GraphModule) -> None:
-    """Let every batch norm of volumes be one of images ``[N, C, H * W, D]``, in place; its parameters stay where they are.
+    """Let every batch norm of volumes be one of images ``[N, C, H * W, D]``, in place; its parameters stay as they are.
 
     Its statistics are the same ones, over all places of a channel.
     """
