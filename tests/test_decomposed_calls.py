@@ -23,7 +23,7 @@ ROWS = frozenset({
 OF_ONE_TENSOR = frozenset({"abs", "clamp", "clamp_min", "gelu", "log", "neg", "pow", "reciprocal", "relu", "sqrt"})
 
 #: A size, a part of a split, a function that is a row's own, an identity.
-OTHERS = frozenset({"sym_size", "getitem", squared_difference.__name__, "contiguous"})
+OTHERS = frozenset({"sym_size", "getitem", squared_difference.__name__, F.normalize.__name__, "contiguous"})
 
 
 CASES: dict[str, Case] = {

@@ -27,7 +27,7 @@ from qtorch.network import routes
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
-from tests.random_drawing import FUNCTIONS, FURTHER, draw
+from tests.random_drawing import FUNCTIONS, FURTHER, LIFTED, draw
 from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
@@ -125,6 +125,15 @@ def test_random_networks_of_functions_are_exact() -> None:
     torch.set_num_threads(1)
     found = {seed: outcome(draw(seed)) for seed in range(FUNCTIONS, FUNCTIONS + CHUNK)}
     assert {seed: said for seed, said in found.items() if said != "exact"} == {}
+
+
+@pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore:layers.* has no effect")
+def test_random_networks_of_lifted_forms_are_exact() -> None:
+    torch.set_num_threads(1)
+    found = {seed: outcome(draw(seed)) for seed in range(LIFTED, LIFTED + CHUNK)}
+    assert {seed: said for seed, said in found.items() if not said.startswith(("exact", "refused"))} == {}
+    assert sum(said == "exact" for said in found.values()) >= 0.8 * CHUNK
 
 
 def test_a_failing_network_is_shrunk_to_what_fails() -> None:
