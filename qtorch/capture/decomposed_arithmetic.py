@@ -51,6 +51,18 @@ def _is_tensor(x: fx.Proxy) -> bool:
     return isinstance(x.node.meta["val"], torch.Tensor)
 
 
+@decomposes("mul")
+def _mul(input: Any, other: Any) -> Any:
+    """A number's sign times its size, which a pooling of powers takes of its mean, is the number."""
+    if not isinstance(input, fx.Proxy) or not isinstance(other, fx.Proxy):
+        return None
+    size = other.node.args[0] if operator_name(other.node) == "relu" else other.node
+    if operator_name(input.node) != "sign" or not isinstance(size, fx.Node) or operator_name(size) != "abs":
+        return None
+    number: Any = input.node.args[0]
+    return fx.Proxy(number, input.tracer) if size.args[0] is number else None
+
+
 @decomposes("add")
 def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
     return None if alpha == 1 else aten.add.Tensor(input, _product(other, alpha))
@@ -192,7 +204,7 @@ _NO_EPSILON = 1e-6
 
 @decomposes("cosine_similarity")
 def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Vectors that are made ones of length 1 (or less, where they are shorter than ``eps``), and one sum of products."""
+    """Vectors that are made ones of length 1, or less where they are shorter than ``eps``, and one sum of products."""
     rank = len(shape_of(x1))
     axis = dim % max(rank, 1)
     if rank != len(shape_of(x2)) or axis == 0 or not isinstance(shape_of(x1)[axis], int):

@@ -28,6 +28,7 @@ from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
 from qtorch.capture.decomposed_volumes import norms_of_slices
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer
 from qtorch.capture.identities import reshape_instead_of_view
+from qtorch.capture.many_axes import merge_axes
 from qtorch.capture.nodes import operator_name
 from qtorch.capture.summed_stacks import add_up_stacks
 from qtorch.ops import ROWS, of_rows
@@ -70,6 +71,7 @@ def decompose_calls(traced: fx.GraphModule) -> None:
         node = node.next
     drop_broadcasts(traced)
     copy_broadcasts(traced, constants)
+    merge_axes(traced)
     # What was replaced may be all that read a call.
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
