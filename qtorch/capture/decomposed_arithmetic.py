@@ -56,8 +56,8 @@ def _mul(input: Any, other: Any) -> Any:
     """A number's sign times its size, which a pooling of powers takes of its mean, is the number."""
     if not isinstance(input, fx.Proxy) or not isinstance(other, fx.Proxy):
         return None
-    size = other.node.args[0] if operator_name(other.node) == "relu" else other.node
-    if operator_name(input.node) != "sign" or not isinstance(size, fx.Node) or operator_name(size) != "abs":
+    size: Any = other.node.args[0] if operator_name(other.node) == "relu" else other.node
+    if operator_name(input.node) != "sign" or operator_name(size) != "abs":
         return None
     number: Any = input.node.args[0]
     return fx.Proxy(number, input.tracer) if size.args[0] is number else None

@@ -234,8 +234,9 @@ def _written(x: Any, axis: int, places: list[int], value: Any, add: bool = False
     parts, kept = _pieces(places, size)
     if len(parts) > MOST_PIECES:
         return None
-    if not kept:
-        return concatenated([_for_all(sliced(value, axis, *part), x) for _, *part in parts], axis)
+    if not kept and not same_shape(shape_of(value)[:1], shape_of(x)[:1]):
+        # Then there is nothing left that an input has a part in.
+        return None
     return concatenated(
         [_for_all(sliced(value, axis, *part), x) if put else sliced(x, axis, *part) for put, *part in parts], axis
     )

@@ -217,6 +217,10 @@ def sliced(x: fx.Proxy, dim: int, start: int, end: int) -> Any:
     """``x`` from ``start`` to ``end`` along an axis; ``x`` itself where that is all of it."""
     if same_shape((start, end), (0, shape_of(x)[dim])):
         return x
+    shape = shape_of(x)
+    if len(shape) > MOST_AXES and dim and all(isinstance(size, int) for size in shape[1:]):
+        box = reshaped(x, (shape[0], math.prod(shape[1:dim]), shape[dim], math.prod(shape[dim + 1 :])))
+        return reshaped(aten.slice.Tensor(box, 2, start, end), (*shape[:dim], end - start, *shape[dim + 1 :]))
     if len(shape_of(x)) > MOST_SLICED_AXES:
         return aten.narrow.default(x, dim, start, end - start)
     return aten.slice.Tensor(x, dim, start, end)

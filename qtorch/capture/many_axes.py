@@ -1,4 +1,4 @@
-"""Arithmetic of tensors of more axes than the device has, on fewer: neighbours that no operand spreads apart are one."""
+"""Arithmetic of tensors of more axes than the device has, on fewer: neighbours that all operands have are one."""
 
 from __future__ import annotations
 
