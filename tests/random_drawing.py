@@ -10,6 +10,7 @@ import numpy as np
 
 from tests.attention_steps import ATTENTION_KINDS
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
+from tests.lifted_steps import LIFTED_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
 from tests.recurrent_steps import RECURRENT_KINDS
 from tests.reduction_steps import REDUCTION_KINDS
@@ -24,6 +25,8 @@ ATTENTION = 3_000_000
 RECURRENT = 4_000_000
 #: From this one on with reductions, comparisons and choices instead.
 REDUCTIONS = 5_000_000
+#: From this one on with forms that are composed of several ops.
+LIFTED = 6_000_000
 
 
 def draw(seed: int) -> Program:
@@ -343,6 +346,7 @@ _KINDS: list[Any] = [
 
 #: From which seed on which others are drawn too.
 _FURTHER: tuple[tuple[int, list[Any]], ...] = (
+    (LIFTED, LIFTED_KINDS),
     (REDUCTIONS, REDUCTION_KINDS),
     (RECURRENT, RECURRENT_KINDS),
     (ATTENTION, ATTENTION_KINDS),

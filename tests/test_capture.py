@@ -77,6 +77,13 @@ def set_in_place(net: Between, y: Tensor) -> Tensor:
     return y
 
 
+def every_other_in_place(net: Between, y: Tensor) -> Tensor:
+    y[:, ::2] += 1.0
+    y[:, 1::3] = y[:, :3] * 2
+    y[:, [7, 0]] = 0.5
+    return y
+
+
 def viewed_in_place(net: Between, y: Tensor) -> Tensor:
     before = y[:, 1::2].mean(1, keepdim=True)
     after = y[:, 1::2]
@@ -96,6 +103,7 @@ def viewed_in_place(net: Between, y: Tensor) -> Tensor:
         flattened_in_place,
         set_in_place,
         viewed_in_place,
+        every_other_in_place,
     ],
 )
 def test_a_value_that_is_written_in_place_is_what_pytorch_makes_of_it(function: Function) -> None:
@@ -105,8 +113,8 @@ def test_a_value_that_is_written_in_place_is_what_pytorch_makes_of_it(function: 
         assert torch.allclose(qtorch.prepare(net, X[:1])(X), net(X), atol=1e-5)
 
 
-def every_other_in_place(net: Between, y: Tensor) -> Tensor:
-    y[:, ::2] += 1.0
+def every_other_sample_in_place(net: Between, y: Tensor) -> Tensor:
+    y[::2] += 1.0
     return y
 
 
@@ -118,7 +126,7 @@ def expanded_in_place(net: Between, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (every_other_in_place, r"y\[:, ::2\] \+= 1\.0.*every 2\. element"),
+        (every_other_sample_in_place, r"y\[::2\] \+= 1\.0.*every 2\. sample"),
         (expanded_in_place, r"torch\.zeros\(1, 8\)"),
     ],
 )

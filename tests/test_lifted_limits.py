@@ -114,6 +114,9 @@ FORMS: dict[str, Form] = {
     "constant places": call(_sampled),
     "transposed, groups": layer(lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2)),
     "transposed, holes": layer(lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, dilation=2, groups=2, output_padding=1)),
+    "transposed, holes, more at the end": layer(
+        lambda: nn.ConvTranspose2d(4, 6, 2, 1, 1, 1, 2, dilation=(2, 3)),
+    ),
     "transposed, stride one": layer(lambda: nn.ConvTranspose2d(4, 8, 3, 1, 1, groups=4)),
     "transposed sequence, holes": layer(lambda: nn.ConvTranspose1d(4, 6, 3, 2, 1, dilation=2), SEQUENCE),
     "transposed, many groups": layer(lambda: nn.ConvTranspose2d(6, 12, (3, 4), (2, 3), 1, 1, 6), (6, 5, 4)),
@@ -123,9 +126,16 @@ FORMS: dict[str, Form] = {
     "convolution of a volume, holes": volume(lambda: nn.Conv3d(1, 3, 2, padding="same", dilation=2), (1, 4)),
     "convolution of a volume, groups": volume(lambda: nn.Conv3d(2, 4, 3, padding=1, groups=2, bias=False)),
     "transposed volume": volume(lambda: nn.ConvTranspose3d(2, 3, (3, 2, 2), 2, (1, 0, 0), output_padding=1)),
+    "norm of a volume": volume(
+        lambda: nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.MaxPool3d(2)), (1, 4)
+    ),
     "log-softmax of channels": layer(lambda: nn.LogSoftmax(1)),
     "logsumexp of several axes": call(lambda x: x.logsumexp((1, 3), keepdim=True)),
+    "arithmetic of six axes": call(lambda x: ((x.reshape(-1, 2, 2, 4, 2, 8) + 1) * x[:, :2, None, None, :2]).relu()),
+    "pooling of powers": layer(lambda: nn.LPPool2d(2, 3, 2)),
+    "pooling of powers of a volume": volume(lambda: nn.LPPool3d(2, 2)),
     "mean of six axes": call(lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))),
+    "cosine_similarity": call(lambda x: F.cosine_similarity(x, x.relu(), 1)),
     "bilinear form": ((lambda s, x: s.layer(x, x.relu())), lambda: nn.Bilinear(8, 8, 3), IMAGE),
     "F.unfold": call(lambda x: F.unfold(x, 3, padding=1, stride=2)),
     "F.unfold of patches": call(lambda x: F.unfold(x, (2, 4), stride=(2, 4))),
@@ -181,3 +191,46 @@ def test_a_form_computes_the_modules_numbers_and_the_devices(name: str) -> None:
     for found, right in zip(outputs(qat, data), expected, strict=True):
         # Some three roundings to 8 bits of what lies between -1 and 1.
         assert float((found - right).abs().max()) <= 0.05 * float(right.abs().max())
+
+
+def test_networks_of_volumes_train_as_they_are_and_move_little() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.MaxPool3d(2),
+        nn.Conv3d(4, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU(), nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(), nn.Linear(8, 3),
+    )  # fmt: skip
+    x = torch.randn(6, 1, 4, 8, 8)
+    qat = qtorch.prepare(deepcopy(net), x[:2])
+    for each in (net.train(), qat.train()):
+        each(x).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        found = qat.get_parameter(name).grad
+        torch.testing.assert_close(found, parameter.grad, rtol=1e-3, atol=1e-4)
+    for name, buffer in net.named_buffers():
+        torch.testing.assert_close(qat.get_buffer(name), buffer)
+    qtorch.calibrate(qat.eval(), [x])
+    # The input's, which lies as PyTorch's does, and none between the layers.
+    assert [node.op for node in integer_graph(qat).nodes].count("transpose") == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        (call(lambda x: F.grid_sample(x, x.permute(0, 2, 3, 1)[..., :2], align_corners=False)), ["grid_sample"]),
+        (call(lambda x: x[:, [0, 1], :, [1, 0]]), ["index", "axis"]),
+        (call(lambda x: x.roll(1)), ["roll", "batch"]),
+        (call(lambda x: x.argsort(1)), ["argsort", "indices"]),
+        (call(lambda x: x.topk(2, 1)[0]), ["topk"]),
+        (call(lambda x: torch.cdist(x, x)), ["cdist"]),
+        (call(lambda x: F.max_pool2d(x, 2, return_indices=True)[1]), ["indices out"]),
+        (call(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)), ["indices out"]),
+        (written(lambda y, x: y[::2].zero_()), ["every 2. sample", "clone"]),
+    ],
+)  # fmt: skip
+def test_what_stays_impossible_says_why(form: Form, words: list[str]) -> None:
+    with pytest.raises(UnsupportedLayer) as error:
+        qtorch.prepare(Behind(form), torch.randn(2, *form[2]))
+    assert "test_lifted_limits.py" in error.value.where
+    for word in words:
+        assert word in str(error.value)

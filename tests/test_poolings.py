@@ -68,19 +68,20 @@ def test_adaptive_poolings(call: Any, dimensions: int, activations: str) -> None
     assert float(wrong) < 0.1
 
 
-class First(nn.Module):
-    """What a call gives first."""
+class One(nn.Module):
+    """One of several tensors that a call gives."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, number: int) -> None:
         super().__init__()
-        self.call = call
+        self.call, self.number = call, number
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.call(x)[0]
+        found: Tensor = self.call(x)[self.number]
         return found
 
 
 @pytest.mark.parametrize("call", [nn.AdaptiveMaxPool2d(1, return_indices=True), nn.MaxPool2d(2, return_indices=True)])
 def test_indices_are_refused(call: Any) -> None:
     with pytest.raises(UnsupportedLayer, match="leave the indices out"):
-        qtorch.prepare(First(call), torch.zeros(1, 3, 12, 12))
+        qtorch.prepare(One(call, 1), torch.zeros(1, 3, 12, 12))
+    qtorch.prepare(One(call, 0), torch.zeros(1, 3, 12, 12))

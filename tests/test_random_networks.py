@@ -27,7 +27,7 @@ from qtorch.network import routes
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
-from tests.random_drawing import ATTENTION, FUNCTIONS, FURTHER, RECURRENT, REDUCTIONS, draw
+from tests.random_drawing import ATTENTION, FUNCTIONS, FURTHER, LIFTED, RECURRENT, REDUCTIONS, draw
 from tests.random_networks import Program, shrink
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
@@ -159,6 +159,15 @@ def test_random_networks_with_attention_are_exact() -> None:
     found = [outcome(draw(seed)) for seed in range(ATTENTION, ATTENTION + 2 * CHUNK)]
     assert [said for said in found if not said.startswith(("exact", "refused"))] == []
     assert found.count("exact") > CHUNK
+
+
+@pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore:layers.* has no effect")
+def test_random_networks_of_lifted_forms_are_exact() -> None:
+    torch.set_num_threads(1)
+    found = {seed: outcome(draw(seed)) for seed in range(LIFTED, LIFTED + CHUNK)}
+    assert {seed: said for seed, said in found.items() if not said.startswith(("exact", "refused"))} == {}
+    assert sum(said == "exact" for said in found.values()) >= 0.8 * CHUNK
 
 
 def test_a_failing_network_is_shrunk_to_what_fails() -> None:

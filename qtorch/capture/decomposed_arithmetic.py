@@ -6,10 +6,19 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.nn import functional as F
 
 from qtorch.capture.broadcasts import BROADCASTING
 from qtorch.capture.decomposed_choices import as_ones, is_condition
-from qtorch.capture.decomposition_table import decomposes, is_constant, result_shape, writer_of
+from qtorch.capture.decomposition_table import (
+    constant,
+    decomposes,
+    is_constant,
+    permuted,
+    result_shape,
+    shape_of,
+    writer_of,
+)
 from qtorch.capture.masks import added_mask
 from qtorch.capture.nodes import operator_name
 
@@ -40,6 +49,18 @@ def _div(input: Any, other: Any, rounding_mode: str | None = None) -> Any:
 def _is_tensor(x: fx.Proxy) -> bool:
     """Whether an operand is a tensor, not a size that is computed."""
     return isinstance(x.node.meta["val"], torch.Tensor)
+
+
+@decomposes("mul")
+def _mul(input: Any, other: Any) -> Any:
+    """A number's sign times its size, which a pooling of powers takes of its mean, is the number."""
+    if not isinstance(input, fx.Proxy) or not isinstance(other, fx.Proxy):
+        return None
+    size: Any = other.node.args[0] if operator_name(other.node) == "relu" else other.node
+    if operator_name(input.node) != "sign" or operator_name(size) != "abs":
+        return None
+    number: Any = input.node.args[0]
+    return fx.Proxy(number, input.tracer) if size.args[0] is number else None
 
 
 @decomposes("add")
@@ -104,6 +125,10 @@ def _rrelu(input: Any, lower: float, upper: float, training: bool = False) -> An
     return None if training else aten.leaky_relu.default(input, (lower + upper) / 2)
 
 
+#: Operators that take one sample of what is the same for every sample.
+_PUTTING_SIDE_BY_SIDE = ("cat", "slice_scatter", "select_scatter", "diagonal_scatter", "index_put")
+
+
 @decomposes("full", "full_like", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "zeros", "zeros_like")
 def _filled(
     input: Any = None,
@@ -130,8 +155,42 @@ def _filled(
     whole = aten.sym_size.int(like, 0) if size is None else size[0]
     result = origin.meta["val"]
     named = {"dtype": result.dtype, "device": result.device}
-    if not all(operator_name(reader) in (*BROADCASTING, "cat") for reader in origin.users):
+    if not all(operator_name(reader) in (*BROADCASTING, *_PUTTING_SIDE_BY_SIDE) for reader in origin.users):
         zeros = writer_of(like).create_proxy("call_function", aten.zeros.default, ([whole, *shape[1:]],), named)
         return aten.add.Scalar(zeros, value)
     sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
     return aten.expand.default(sample, [whole, *shape[1:]])
+
+
+#: What is added to lengths, or held against them, and no sum of squares of codes is as small as.
+_NO_EPSILON = 1e-6
+
+
+@decomposes("cosine_similarity")
+def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """Vectors that are made ones of length 1, or less where they are shorter than ``eps``, and one sum of products."""
+    rank = len(shape_of(x1))
+    axis = dim % max(rank, 1)
+    if rank != len(shape_of(x2)) or axis == 0 or not isinstance(shape_of(x1)[axis], int):
+        return None
+    if eps > _NO_EPSILON:
+        lengths = (aten.linalg_vector_norm.default(x, 2, [dim], True) for x in (x1, x2))
+        first, second = (
+            aten.mul.Tensor(x, aten.reciprocal.default(aten.clamp_min.default(length, eps)))
+            for x, length in zip((x1, x2), lengths, strict=True)
+        )
+        return aten.sum.dim_IntList(aten.mul.Tensor(first, second), [dim])
+    order = [i for i in range(rank) if i != axis] + [axis]
+    one, other = (
+        x.tracer.create_proxy("call_function", F.normalize, (permuted(x, order), 2.0, rank - 1, eps), {})
+        for x in (x1, x2)
+    )
+    product = aten.mul.Tensor(one, other)
+    return aten.squeeze.dim(aten.linear.default(product, constant(x1, torch.ones(1, shape_of(product)[-1]))), -1)
+
+
+@decomposes("pairwise_distance")
+def _pairwise_distance(x1: Any, x2: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    difference = aten.sub.Tensor(x1, x2)
+    last = len(shape_of(difference)) - 1
+    return aten.linalg_vector_norm.default(aten.add.Tensor(difference, eps), p, [last], keepdim)

@@ -29,8 +29,10 @@ from qtorch.capture import (  # noqa: F401 - each fills the table
     decomposed_windows,
 )
 from qtorch.capture.broadcasts import copy_broadcasts, drop_broadcasts
+from qtorch.capture.decomposed_volumes import norms_of_slices
 from qtorch.capture.decomposition_table import DECOMPOSITIONS, Writer
 from qtorch.capture.identities import reshape_instead_of_view
+from qtorch.capture.many_axes import merge_axes
 from qtorch.capture.nodes import operator_name
 from qtorch.capture.softmax_factors import take_factors_in
 from qtorch.capture.summed_stacks import add_up_stacks
@@ -61,6 +63,7 @@ def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozen
     """
     reshape_instead_of_view(traced)
     add_up_stacks(traced)
+    norms_of_slices(traced)
     drop_broadcasts(traced)
     constants: set[fx.Node] = set()
     node = next(iter(traced.graph.nodes))
@@ -75,6 +78,7 @@ def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozen
     drop_broadcasts(traced)
     copy_broadcasts(traced, constants)
     take_factors_in(traced, constants)
+    merge_axes(traced)
     # What was replaced may be all that read a call.
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
@@ -96,16 +100,21 @@ def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[s
     if name not in DECOMPOSITIONS or name in _registered() or not _is_of_floats(node.meta.get("val")):
         return False
     writer = Writer(node, constants, activations)
-    arguments = _arguments(node, writer, DECOMPOSITIONS[name])
-    with node.graph.inserting_before(node):
-        result = None if arguments is None else DECOMPOSITIONS[name](**arguments)
-    replaced = result is not None and _replaced(node, result)
+    replaced = any(_is_replaced(node, writer, decomposition) for decomposition in DECOMPOSITIONS[name])
     # What is not needed: all of it where the call stays, or parts that nobody reads.
     for written in reversed(writer.written):
         if not written.users:
             constants.discard(written)
             writer.graph.erase_node(written)
     return replaced
+
+
+def _is_replaced(node: fx.Node, writer: Writer, decomposition: Any) -> bool:
+    """Whether one of the forms of an operator is one of this call, which then stands in its place."""
+    arguments = _arguments(node, writer, decomposition)
+    with node.graph.inserting_before(node):
+        result = None if arguments is None else decomposition(**arguments)
+    return result is not None and _replaced(node, result)
 
 
 @of_rows

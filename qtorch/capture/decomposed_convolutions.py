@@ -52,6 +52,9 @@ def _conv_transpose(
     image, kernel = (aten.unsqueeze.default(x, 2) if rank == 3 else x for x in (input, weight))
     if holes != (1, 1):
         kernel = _with_holes(kernel, holes)
+    if any(extra >= step for extra, step in zip(more, steps, strict=True)):
+        # What only holes allow: zeros behind the weight make as many places.
+        kernel, more = aten.constant_pad_nd.default(kernel, [0, more[1], 0, more[0]]), (0, 0)
     if groups > _FEW_GROUPS or (groups > 1 and steps == (1, 1)):
         size = (1, *result_shape(input)[2:])[-2:]
         y = _by_phases(image, kernel, bias, steps, before, groups, size)

@@ -17,6 +17,7 @@ from qtorch.capture.decomposition_table import (
     concatenated,
     constant,
     decomposes,
+    is_constant,
     is_one,
     permuted,
     reshaped,
@@ -38,7 +39,7 @@ def _places(indices: Sequence[Any], shape: Sequence[Any]) -> tuple[int, int, Ten
         indices: of an index, None where an axis stays; masks stand for as many axes as they have.
         shape: of what is indexed, the batch first, which stays.
     """
-    axis, first, tensors = 0, None, []
+    axis, first, tensors = 0, None, list[Tensor]()
     for index in indices:
         if index is None:
             if tensors:
@@ -198,9 +199,14 @@ def _diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2
     return permuted(reshaped(written, [shape[axis] for axis in order]), [order.index(i) for i in range(len(order))])
 
 
+#: Calls that repeat what they are given, which is told anew of what is put somewhere.
+_SPREADING = (aten.expand.default, aten.expand_as.default)
+
+
 def _spread(value: Any, wanted: Sequence[Any]) -> Any:
     """A value in the shape that it is broadcast to; one sample of what is the same for every sample."""
-    value = same_for_all(value)
+    while value.node.target in _SPREADING and is_constant(fx.Proxy(value.node.args[0], value.tracer)):
+        value = fx.Proxy(value.node.args[0], value.tracer)
     shape = [1] * (len(wanted) - len(shape_of(value))) + list(shape_of(value))
     if is_one(shape[0]):
         value = reshaped(value, shape)
@@ -228,8 +234,9 @@ def _written(x: Any, axis: int, places: list[int], value: Any, add: bool = False
     parts, kept = _pieces(places, size)
     if len(parts) > MOST_PIECES:
         return None
-    if not kept:
-        return concatenated([_for_all(sliced(value, axis, *part), x) for _, *part in parts], axis)
+    if not kept and not same_shape(shape_of(value)[:1], shape_of(x)[:1]):
+        # Then there is nothing left that an input has a part in.
+        return None
     return concatenated(
         [_for_all(sliced(value, axis, *part), x) if put else sliced(x, axis, *part) for put, *part in parts], axis
     )

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from qtorch.capture.decomposition_table import (
-    DECOMPOSITIONS,
     MOST_AXES,
     axis_of,
     decomposes,
@@ -102,8 +101,8 @@ def _extremum(of_two: Any, along: Any) -> Any:
     return decomposition
 
 
-DECOMPOSITIONS["max"] = _extremum(aten.maximum.default, aten.amax.default)
-DECOMPOSITIONS["min"] = _extremum(aten.minimum.default, aten.amin.default)
+decomposes("max")(_extremum(aten.maximum.default, aten.amax.default))
+decomposes("min")(_extremum(aten.minimum.default, aten.amin.default))
 
 
 def _variance(x: Any, axes: list[int], keepdim: bool, correction: float) -> Any:

@@ -145,15 +145,17 @@ def _nearest(x: Any, resize: Callable[..., Tensor], factors: Any) -> Any:
     if len(shape) != 4:
         return None
     places = [_nearest_places(resize, shape[i], result[i], factors and factors[i - 2]) for i in (2, 3)]
-    for flags in ((False, False), (False, True)):
-        kernel = [
-            indices(n, o, align_corners=flags[0], half_pixel_centers=flags[1])
-            for n, o in zip(shape[2:], result[2:], strict=True)
-        ]
-        if [each.tolist() for each in kernel] == places:
-            return None
+    if any(_kernel_places(shape, result, half_pixel_centers=half) == places for half in (False, True)):
+        return None
     rows = picked(x, 2, places[0])
     return None if rows is None else picked(rows, 3, places[1])
+
+
+def _kernel_places(shape: Sequence[int], result: Sequence[int], *, half_pixel_centers: bool) -> list[list[int]]:
+    """What the row's kernel picks along rows and columns."""
+    sizes = zip(shape[2:], result[2:], strict=True)
+    flags = {"align_corners": False, "half_pixel_centers": half_pixel_centers}
+    return [indices(before, after, **flags).tolist() for before, after in sizes]
 
 
 def _nearest_places(resize: Callable[..., Tensor], before: int, after: int, factor: float | None) -> list[int]:
@@ -201,7 +203,7 @@ def _grid_sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: 
     if value is None or len(shape) != 4 or value.shape[0] != 1 or not all(isinstance(n, int) for n in shape[1:]):
         return None
     _, down, across, _ = value.shape
-    _, channels, height, width = shape
+    height, width = shape[2:]
     if down * across * height * width > _MOST_WEIGHTS:
         return None
     units = torch.eye(height * width).reshape(1, height * width, height, width)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, fx, nn
 
 from qtorch.capture.decomposition_table import (
     decomposes,
@@ -22,8 +23,10 @@ from qtorch.capture.decomposition_table import (
     shape_of,
     writer_of,
 )
+from qtorch.capture.emitting import emit
+from qtorch.capture.lifting import CalledNorm
 
-__all__ = ["in_two", "is_volume"]
+__all__ = ["in_two", "is_volume", "norms_of_slices"]
 
 aten = torch.ops.aten
 
@@ -38,24 +41,30 @@ def in_two(x: Any, of_slices: Callable[[Any], Any], across: Callable[[Any], Any]
 
     Args:
         x: ``[N, C, D, H, W]`` with any batch.
-        of_slices: of ``[N, C * D, H, W]``.
-        across: of ``[N, 1, H * W * C, D]``; None where the first axis stays.
+        of_slices: of ``[N, D * C, H, W]``.
+        across: of ``[N, C, H * W, D]``; None where the first axis stays.
     """
+    batch, channels, depth, _, _ = shape_of(x)
+    y = of_slices(_with_slices_as_channels(x))
+    if y is None:
+        return None
+    y = permuted(reshaped(y, (batch, depth, channels, *shape_of(y)[2:])), [0, 2, 1, 3, 4])
+    return y if across is None else _at_each_place(y, across)
+
+
+def _with_slices_as_channels(x: Any) -> Any:
+    """``[N, C, D, H, W]`` as ``[N, D * C, H, W]``."""
     batch, channels, depth, height, width = shape_of(x)
-    y = of_slices(reshaped(x, (batch, channels * depth, height, width)))
+    return reshaped(permuted(x, [0, 2, 1, 3, 4]), (batch, depth * channels, height, width))
+
+
+def _at_each_place(x: Any, change: Callable[[Any], Any]) -> Any:
+    """A volume whose places are the rows of an image ``[N, C, H * W, D]`` that is changed along the other axis."""
+    batch, channels, depth, height, width = shape_of(x)
+    y = change(reshaped(permuted(x, [0, 1, 3, 4, 2]), (batch, channels, height * width, depth)))
     if y is None:
         return None
-    if across is None:
-        return reshaped(y, (batch, channels, depth, *shape_of(y)[2:]))
-    # Where the slices are channels, each place's are a row of an image of one channel, where they lie.
-    places = permuted(y, [0, 2, 3, 1])
-    _, height, width, _ = shape_of(places)
-    y = across(reshaped(places, (batch, 1, height * width * channels, depth)))
-    if y is None:
-        return None
-    depth = shape_of(y)[3]
-    y = permuted(reshaped(y, (batch, height, width, channels * depth)), [0, 3, 1, 2])
-    return reshaped(y, (batch, channels, depth, height, width))
+    return permuted(reshaped(y, (batch, channels, height, width, shape_of(y)[3])), [0, 1, 4, 2, 3])
 
 
 def is_volume(x: Any) -> bool:
@@ -143,22 +152,22 @@ def _conv3d(
     """Every slice of the result is the sum over its own slices, as many channels of one image."""
     if not is_volume(input) or not is_constant(weight):
         return None
-    (batch, channels, depth, height, width), result = shape_of(input), result_shape(input)
+    depth, result = shape_of(input)[2], result_shape(input)
     steps, holes = _three(stride), _three(dilation)
     covered = (shape_of(weight)[2] - 1) * holes[0] + 1
     if isinstance(padding, str):
         before, after = ((covered - 1) // 2, covered - 1 - (covered - 1) // 2) if padding == "same" else (0, 0)
     else:
         before = after = _three(padding)[0]
-    image = reshaped(input, (batch, channels * depth, height, width))
     parts = _parts(weight, depth, (before, after), covered, steps[0], holes[0])
-    whole = aten.einsum.default("ocjhw,dej->oecdhw", [weight, parts])
-    outputs, slices, inner, _, *window = shape_of(whole)
-    merged = aten.reshape.default(whole, [outputs * slices, inner * depth, *window])
+    # A group's channels have to be neighbours; else a slice's are, as in what else is made of volumes.
+    order = "oecd" if groups > 1 else "eodc"
+    merged = _merged(aten.einsum.default(f"ocjhw,dej->{order}hw", [weight, parts]))
     convolution: Any = aten.conv2d.padding if isinstance(padding, str) else aten.conv2d.default
     sides = padding if isinstance(padding, str) else _three(padding)[1:]
-    y = convolution(image, merged, _for_each(bias, slices), steps[1:], sides, holes[1:], groups)
-    return reshaped(y, (batch, outputs, slices, *result[3:]))
+    image = _image(input, groups)
+    y = convolution(image, merged, _for_each(bias, result[2], groups), steps[1:], sides, holes[1:], groups)
+    return _as_volume(y, result, groups)
 
 
 @decomposes("conv_transpose3d")
@@ -175,20 +184,35 @@ def _conv_transpose3d(
     """The way back: every slice has a part in several of the result."""
     if not is_volume(input) or not is_constant(weight):
         return None
-    (batch, channels, depth, height, width), result = shape_of(input), result_shape(input)
+    depth, result = shape_of(input)[2], result_shape(input)
     steps, before, more, holes = (_three(each) for each in (stride, padding, output_padding, dilation))
     covered = (shape_of(weight)[2] - 1) * holes[0] + 1
-    image = reshaped(input, (batch, channels * depth, height, width))
     behind = max(0, (depth - 1) * steps[0] + covered - before[0] - result[2])
     parts = _parts(weight, result[2], (before[0], behind), covered, steps[0], holes[0])
     parts = aten.slice.Tensor(parts, 1, 0, depth)
-    whole = aten.einsum.default("cojhw,edj->cdoehw", [weight, parts])
-    _, _, inner, slices, *window = shape_of(whole)
-    merged = aten.reshape.default(whole, [channels * depth, inner * slices, *window])
-    y = aten.conv_transpose2d.input(
-        image, merged, _for_each(bias, slices), steps[1:], before[1:], more[1:], groups, holes[1:]
-    )
-    return reshaped(y, (batch, inner * groups, slices, *result[3:]))
+    order = "cdoe" if groups > 1 else "dceo"
+    merged = _merged(aten.einsum.default(f"cojhw,edj->{order}hw", [weight, parts]))
+    each = _for_each(bias, result[2], groups)
+    image = _image(input, groups)
+    y = aten.conv_transpose2d.input(image, merged, each, steps[1:], before[1:], more[1:], groups, holes[1:])
+    return _as_volume(y, result, groups)
+
+
+def _image(x: Any, groups: int) -> Any:
+    batch, channels, depth, height, width = shape_of(x)
+    return reshaped(x, (batch, channels * depth, height, width)) if groups > 1 else _with_slices_as_channels(x)
+
+
+def _as_volume(y: Any, result: Sequence[Any], groups: int) -> Any:
+    batch, channels, depth, height, width = result
+    if groups > 1:
+        return reshaped(y, result)
+    return permuted(reshaped(y, (batch, depth, channels, height, width)), [0, 2, 1, 3, 4])
+
+
+def _merged(weight: Any) -> Any:
+    first, second, third, fourth, *window = shape_of(weight)
+    return aten.reshape.default(weight, [first * second, third * fourth, *window])
 
 
 def _parts(like: Any, depth: int, sides: tuple[int, int], covered: int, step: int, hole: int) -> Any:
@@ -199,5 +223,30 @@ def _parts(like: Any, depth: int, sides: tuple[int, int], covered: int, step: in
     return aten.slice.Tensor(windows, 2, 0, covered, hole)
 
 
-def _for_each(bias: Any, slices: int) -> Any:
-    return None if bias is None else aten.repeat_interleave.self_int(bias, slices, 0)
+def _for_each(bias: Any, slices: int, groups: int) -> Any:
+    if bias is None:
+        return None
+    return aten.repeat_interleave.self_int(bias, slices, 0) if groups > 1 else aten.repeat.default(bias, [slices])
+
+
+def norms_of_slices(traced: fx.GraphModule) -> None:
+    """Let every batch norm of volumes be one of images ``[N, C, H * W, D]``, in place; its parameters stay as they are.
+
+    Its statistics are the same ones, over all places of a channel.
+    """
+    for node in list(traced.graph.nodes):
+        norm = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+        value = node.meta.get("val")
+        if type(norm) not in (nn.BatchNorm3d, CalledNorm) or not isinstance(value, Tensor) or value.dim() != 5:
+            continue
+        # That of volumes refuses images, and is called with nothing else.
+        norm.__class__ = CalledNorm
+        _, channels, depth, height, width = value.shape
+        with traced.graph.inserting_before(node):
+            moved = emit(traced.graph, aten.permute.default, (node.args[0], [0, 1, 3, 4, 2]), like=node)
+            image = emit(traced.graph, aten.reshape.default, (moved, [-1, channels, height * width, depth]), like=node)
+        node.args, node.meta["val"] = (image,), image.meta["val"]
+        with traced.graph.inserting_before(node.next):
+            apart = emit(traced.graph, aten.reshape.default, (node, [-1, channels, height, width, depth]), like=node)
+            back = emit(traced.graph, aten.permute.default, (apart, [0, 1, 4, 2, 3]), like=node)
+        node.replace_all_uses_with(back, lambda user, apart=apart: user is not apart)

@@ -47,7 +47,7 @@ __all__ = [
 aten = torch.ops.aten
 
 #: By the operator's name without its overload; by the function itself, of one that is kept whole for a row.
-DECOMPOSITIONS: dict[str | Callable[..., Any], Callable[..., Any]] = {}
+DECOMPOSITIONS: dict[str | Callable[..., Any], tuple[Callable[..., Any], ...]] = {}
 
 #: What a node says of its value alone, not of where it stands.
 _OF_THE_VALUE = frozenset({"val", "tensor_meta", "example_value", "shape", "value", "dtype", "torch_fn", "from_node"})
@@ -134,7 +134,7 @@ def decomposes(*names: str | Callable[..., Any]) -> Callable[[Callable[..., Any]
 
     def register(decomposition: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
-            DECOMPOSITIONS[name] = decomposition
+            DECOMPOSITIONS[name] = (*DECOMPOSITIONS.get(name, ()), decomposition)
         return decomposition
 
     return register
@@ -223,6 +223,10 @@ def sliced(x: fx.Proxy, dim: int, start: int, end: int) -> Any:
     """``x`` from ``start`` to ``end`` along an axis; ``x`` itself where that is all of it."""
     if same_shape((start, end), (0, shape_of(x)[dim])):
         return x
+    shape = shape_of(x)
+    if len(shape) > MOST_AXES and dim and all(isinstance(size, int) for size in shape[1:]):
+        box = reshaped(x, (shape[0], math.prod(shape[1:dim]), shape[dim], math.prod(shape[dim + 1 :])))
+        return reshaped(aten.slice.Tensor(box, 2, start, end), (*shape[:dim], end - start, *shape[dim + 1 :]))
     if len(shape_of(x)) > MOST_SLICED_AXES:
         return aten.narrow.default(x, dim, start, end - start)
     return aten.slice.Tensor(x, dim, start, end)

@@ -58,7 +58,7 @@ def _upsample(layer: Any) -> bool:
 
 
 def _along_any_axis(layer: Any) -> bool:
-    return layer.dim != -1
+    return layer.dim is not None and layer.dim != -1
 
 
 #: By class: whether a layer's settings are such.
@@ -70,5 +70,5 @@ _OPENED: dict[Any, Callable[[Any], bool]] = {
     ),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d), _transposed),
     nn.Upsample: _upsample,
-    nn.LogSoftmax: _along_any_axis,
+    **dict.fromkeys((nn.Softmax, nn.LogSoftmax), _along_any_axis),
 }
