@@ -17,7 +17,8 @@ from tests.exported_calls import IMAGE, SEQUENCE, VECTOR, Calls, Case, check, ex
 
 #: What rows stand for: the operators by name.
 ROWS = frozenset({
-    "add", "amax", "amin", "avg_pool2d", "batch_norm", "cat", "chunk", "flatten", "flip", "leaky_relu", "linear", "log_softmax",
+    "add", "amax", "amin", "avg_pool2d", "batch_norm", "cat", "chunk", "flatten", "flip", "leaky_relu", "linear",
+    "log_softmax",
     "max_pool1d", "max_pool2d", "maximum", "mean", "minimum", "mul", "pad", "permute", "reshape", "rsqrt", "select",
     "sigmoid", "slice", "softmax", "split", "squeeze", "sub", "unsqueeze", "upsample_bilinear2d", "upsample_nearest2d",
 })  # fmt: skip

@@ -15,6 +15,7 @@ import qtorch
 from export.graph.build import integer_graph
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
+from qtorch.errors import UnsupportedLayer
 from tests.module_oracle import difference, outputs
 
 #: What follows the first layer: a function of the network and its result, a layer for it, and the shape of a sample.

@@ -32,8 +32,11 @@ def batch_in_front(layer: nn.Module) -> Callable[..., Any] | None:
 
 @contextmanager
 def hints_taken() -> Iterator[None]:
-    """A block in which torch's encoders look at no numbers of a mask, to find out whether it is the causal one, which is
-    here a mask as any other; and call what they are made of, where they might be one operator that has no gradient."""
+    """A block in which torch's encoders look at no numbers of a mask, to find out whether it is the causal one.
+
+    It is a mask as any other here. And they call what they are made of, where they might be one operator that has no
+    gradient.
+    """
     known, thread, fast = transformer._detect_is_causal_mask, threading.get_ident(), mha.get_fastpath_enabled()
 
     def detect(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:

@@ -84,7 +84,7 @@ def _copies(node: fx.Node, constants: set[fx.Node]) -> fx.Node:
     batch = [axis for axis, size in enumerate(wanted) if not isinstance(size, int) and is_one(given[axis])]
     if not grown and batch:
         return node
-    writer = Writer(node, constants, frozenset())
+    writer = Writer(node, constants)
     with node.graph.inserting_before(node):
         x: Any = reshaped(fx.Proxy(source, writer), given)
         for axis in grown:

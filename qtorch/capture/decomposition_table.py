@@ -74,7 +74,7 @@ class Writer(fx.proxy.GraphAppendingTracer):
     ``activations`` are the types that codes will have, of which some ops have no kernel.
     """
 
-    def __init__(self, origin: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> None:
+    def __init__(self, origin: fx.Node, constants: set[fx.Node], activations: frozenset[str] = frozenset()) -> None:
         super().__init__(origin.graph)
         self.origin, self.constants, self.activations = origin, constants, activations
         self.written: list[fx.Node] = []

@@ -245,10 +245,10 @@ def _note_identity(module: nn.Module, path: str, exported: Exported) -> None:
     def noting(*args: Any, **kwargs: Any) -> Any:
         written = [each._version for each in args if isinstance(each, Tensor)]
         result = forward(*args, **kwargs)
-        if len(args) == 1 and not kwargs and isinstance(result, Tensor) and result is args[0]:
-            # What was written in place is the very tensor too.
-            if written == [result._version]:
-                exported.identities.append(path)
+        alone = len(args) == 1 and not kwargs and isinstance(result, Tensor) and result is args[0]
+        # What was written in place is the very tensor too.
+        if alone and written == [result._version]:
+            exported.identities.append(path)
         return result
 
     module.forward = noting

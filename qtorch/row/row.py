@@ -184,8 +184,7 @@ class TFLite:
         counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
             that a CAST and an ADD stand before it. Of these three together the file's reader makes the row again.
         absent: positions among all its inputs that are left out, with others behind them; ascending.
-        states: tensors that the operator keeps for itself, by ascending position. A RESHAPE of a constant sets each of
-            them to zeros before it, as a network has them at the beginning of every call.
+        states: tensors that the operator keeps, by ascending position; a RESHAPE before it sets each to zeros.
     """
 
     operator: str
@@ -312,8 +311,7 @@ class Row:
             gradient.
         frozen: of an op whose attributes the file can't say: the constants that stand there instead, and that
             ``reference`` reads where it is given them. In a graph of integers such a node has no attributes.
-        measured: of an op whose result need not lie on its grid as a whole: what the grid is to hold of the result,
-            real numbers. Its attributes are for that alone: a graph has none of them.
+        measured: of an op whose result need not lie on its grid as a whole: what that is to hold; attributes are for it.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
@@ -333,8 +331,7 @@ class Row:
             quantizes these as they come.
         gives_way: another row, which may be registered, can stand for calls that this one stands for, and is asked
             first.
-        states: what the op keeps between steps of a sequence, where that has a grid of its own; without a weight that
-            has scales per channel, of an op that is computed twice in training.
+        states: what the op keeps between steps of a sequence, where that has a grid of its own.
         remedies: calls that no row stands for and that this op is the nearest form of: what to write instead, by the
             call's name without underscores, in small letters.
     """
