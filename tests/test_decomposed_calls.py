@@ -32,6 +32,14 @@ OTHERS = frozenset({
 })  # fmt: skip
 
 
+def larger(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x > y, x, y) + torch.where(y < x, x, y) * 2 + torch.where(x <= y, y, x) * 3
+
+
+def smaller(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x < y, x, y) + torch.where(y >= x, x, y) * 2 + torch.where(x > y, y, x) * 3
+
+
 CASES: dict[str, Case] = {
     "div by a number": (lambda s, x: x / 3, IMAGE),
     "div by a constant": (lambda s, x: x / s.image, IMAGE),
@@ -54,8 +62,8 @@ CASES: dict[str, Case] = {
     "where of a chain": (lambda s, x: torch.where(x.abs() < 1, 0.5 * x**2, x.abs() - 0.5), IMAGE),
     "where of both": (lambda s, x: torch.where((x > -1) & ~(x >= 1) | (x == 2), x, torch.zeros_like(x)), IMAGE),
     "where of another": (lambda s, x: torch.where(x.mT > 0, x, x.relu()) + torch.where(x > x.mT, -x, x), IMAGE),
-    "where of the larger": (lambda s, x: torch.where(x > x.mT, x, x.mT) + torch.where(x >= x.mT, x.mT, x), IMAGE),
-    "where of the smaller": (lambda s, x: torch.where(x < x.mT, x, x.mT) + torch.where(x <= x.mT, x.mT, x), IMAGE),
+    "where of the larger": (lambda s, x: larger(x, x.mT), IMAGE),
+    "where of the smaller": (lambda s, x: smaller(x, x.mT), IMAGE),
     "where of several": (lambda s, x: torch.where((x > 0) & (x.mT < 0) & s.mask, x, 1.0), IMAGE),
     "where by a buffer": (lambda s, x: torch.where(x > s.image, x, 0.0), IMAGE),
     "ones": (lambda s, x: x * (x > 0) + (x < 0).float() * x + (x.mT > 0).to(torch.float32) + (x.mT != 0), IMAGE),
@@ -197,6 +205,14 @@ def test_a_composition_computes_what_the_call_does(name: str) -> None:
     traced = check(Calls(function), shape, decompose_calls)
     left = set(operators(traced)) - ROWS - OF_ONE_TENSOR - OTHERS
     assert not left
+
+
+def test_the_larger_and_the_smaller_of_two_are_one_call() -> None:
+    for function, name in ((larger, "maximum"), (smaller, "minimum")):
+        traced = exported(Calls(lambda s, x, function=function: function(x, x.mT)), IMAGE)
+        decompose_calls(traced)
+        assert operators(traced).count(name) == 3
+        assert "in_one_table" not in operators(traced)
 
 
 UNTOUCHED: dict[str, Case] = {
