@@ -11,7 +11,7 @@ import torch
 
 from qtorch.capture.decomposition_table import MOST_SLICED_AXES, concatenated, reshaped, shape_of, sliced
 
-__all__ = ["MOST_PIECES", "even_runs", "every", "in_turn", "picked"]
+__all__ = ["MOST_PIECES", "even_runs", "every", "picked"]
 
 aten = torch.ops.aten
 
@@ -61,10 +61,3 @@ def picked(x: Any, axis: int, places: Sequence[int], most: int = MOST_PIECES) ->
     if not runs or len(runs) > most:
         return None
     return concatenated([every(x, axis, run) for run in runs], axis)
-
-
-def in_turn(parts: Sequence[Any], axis: int) -> Any:
-    """Tensors of one shape, an element of each in turn along ``axis``: side by side on a new axis, merged with it."""
-    shape = shape_of(parts[0])
-    stacked = concatenated([aten.unsqueeze.default(part, axis + 1) for part in parts], axis + 1)
-    return reshaped(stacked, (*shape[:axis], shape[axis] * len(parts), *shape[axis + 1 :]))
