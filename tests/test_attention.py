@@ -348,6 +348,26 @@ def test_sums_that_leave_their_integers_are_refused() -> None:
         qtorch.prepare(Long(), torch.randn(1, 2, 70_000))
 
 
+@pytest.mark.parametrize(("length", "columns"), [(1100, 2), (4, 1100)])
+def test_of_a_constant_first_matrix_its_own_length_counts(length: int, columns: int) -> None:
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.randn(2, 3, length))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.table @ x
+
+    x = torch.randn(4, 2, length, columns)
+    qat = qtorch.prepare(First(), x, qtorch.QuantizationConfig(activations="int16"))
+    qtorch.calibrate(qat, [x])
+    if length > 1023:
+        with pytest.raises(AccumulatorOverflow, match="batch_matmul"):
+            integer_graph(qat)
+    else:
+        assert [node.op for node in integer_graph(qat).nodes] == ["batch_matmul"]
+
+
 def test_a_product_of_samples_is_refused() -> None:
     class Mixed(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
