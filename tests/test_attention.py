@@ -181,19 +181,6 @@ def test_transformers_are_exact_and_train_as_torch_has_them(norm_first: bool) ->
     assert (ops["batch_matmul"], ops["softmax"], ops["minimum"], ops["transpose"]) == (8, 4, 3, 16)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_an_encoder_that_torch_would_run_as_one_operator(frozen: bool) -> None:
-    """It does so without gradients: of parameters that are frozen too."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    net = nn.TransformerEncoder(nn.TransformerEncoderLayer(WIDTH, 4, 24, batch_first=True), 1).requires_grad_(
-        not frozen
-    )
-    with torch.no_grad():
-        qat = qtorch.prepare(net.eval(), torch.randn(1, LENGTH, WIDTH))
-    assert sum(module.row.name == "batch_matmul" for module in qat.modules() if hasattr(module, "row")) == 2
-    assert torch.backends.mha.get_fastpath_enabled() == fast
-
-
 @pytest.mark.parametrize("name", ["causal", "boolean mask", "minus infinity", "layer with padding"])
 def test_masked_places_get_exactly_nothing(name: str) -> None:
     """And the others what the float function gives them, as nearly as without a mask."""
@@ -359,6 +346,26 @@ def test_sums_that_leave_their_integers_are_refused() -> None:
     qtorch.prepare(Long(), torch.randn(1, 2, 1023), qtorch.QuantizationConfig(activations="int16"))
     with pytest.raises(AccumulatorOverflow, match="batch_matmul"):
         qtorch.prepare(Long(), torch.randn(1, 2, 70_000))
+
+
+@pytest.mark.parametrize(("length", "columns"), [(1100, 2), (4, 1100)])
+def test_of_a_constant_first_matrix_its_own_length_counts(length: int, columns: int) -> None:
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.randn(2, 3, length))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.table @ x
+
+    x = torch.randn(4, 2, length, columns)
+    qat = qtorch.prepare(First(), x, qtorch.QuantizationConfig(activations="int16"))
+    qtorch.calibrate(qat, [x])
+    if length > 1023:
+        with pytest.raises(AccumulatorOverflow, match="batch_matmul"):
+            integer_graph(qat)
+    else:
+        assert [node.op for node in integer_graph(qat).nodes] == ["batch_matmul"]
 
 
 def test_a_product_of_samples_is_refused() -> None:

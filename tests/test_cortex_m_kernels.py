@@ -291,7 +291,7 @@ class _Product(nn.Module):
 @pytest.mark.qemu
 @pytest.mark.parametrize("machine", ["cortex_m0", *CPUS, "riscv32", "atmega328p"])
 def test_products_of_matrices_cost_little_more_than_layers(machine: str) -> None:
-    """Of as many products; here two zero points are not known until they are computed, a layer's biases hold one."""
+    """Of as many products; sums of rows and columns take the place of what a layer has in its biases."""
     costs = []
     for network in (_Product(), nn.Linear(32, 15, bias=False)):
         graph, codes = _quantized(network, (15, 32))

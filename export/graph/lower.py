@@ -101,7 +101,8 @@ class _Lowering:
             source = qparams_of.get("input")
             if source is not None:
                 reach = (code - source.zero_point[0] for code in source.code_range)
-                require_sum_room(name, op.row, op.attrs, shape_of(arguments[0]), *reach)
+                shape = shape_of(arguments[0]) if "input" in op.sources else self.values[inputs["input"]].shape
+                require_sum_room(name, op.row, op.attrs, shape, *reach)
         if op.row.channels_last:
             self._channels_last_node(op, ordered, name, shapes[0], qparams)
         elif dict(op.row.kept(op.attrs)) != op.attrs:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.backends import mha
 from torch.nn import functional as F
 from torch.nn.modules import transformer
 
@@ -34,21 +33,18 @@ def batch_in_front(layer: nn.Module) -> Callable[..., Any] | None:
 def hints_taken() -> Iterator[None]:
     """A block in which torch's encoders look at no numbers of a mask, to find out whether it is the causal one.
 
-    It is a mask as any other here. And they call what they are made of, where they might be one operator that has no
-    gradient.
+    It is a mask as any other here.
     """
-    known, thread, fast = transformer._detect_is_causal_mask, threading.get_ident(), mha.get_fastpath_enabled()
+    known, thread = transformer._detect_is_causal_mask, threading.get_ident()
 
     def detect(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
         return bool(is_causal) if threading.get_ident() == thread else known(mask, is_causal, size)
 
     transformer._detect_is_causal_mask = detect
-    mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         transformer._detect_is_causal_mask = known
-        mha.set_fastpath_enabled(fast)
 
 
 def _attention(
