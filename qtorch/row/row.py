@@ -311,7 +311,7 @@ class Row:
             gradient.
         frozen: of an op whose attributes the file can't say: the constants that stand there instead, and that
             ``reference`` reads where it is given them. In a graph of integers such a node has no attributes.
-        measured: of an op whose result need not lie on its grid as a whole: what that is to hold; attributes are for it.
+        measured: of an op whose result need not lie on its grid as a whole: what that holds; attributes are for it.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
