@@ -199,6 +199,12 @@ FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
         .view(x.shape[0], -1, 3),
         FRAMES,
     ),
+    "beside the batch": (
+        lambda net, x: torch.stack([y := x.transpose(0, 1), y * 2], 1).amax(1).transpose(0, 1), SEQUENCE,
+    ),
+    "dropped": (
+        lambda net, x: F.dropout(net.linear(x.transpose(0, 1)), 0.2, net.training).transpose(0, 1), SEQUENCE,
+    ),
     "of unit length": (lambda net, x: F.normalize(x.transpose(0, 1), dim=-1).transpose(0, 1), SEQUENCE),
     "largest by place": (
         lambda net, x: F.max_pool2d(x.flatten(0, 1), 2, return_indices=True)[0].view(-1, 3, 3, 9), FRAMES,
@@ -264,6 +270,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor, str]] = {
     ),
     "one sample": (lambda net, x: x.transpose(0, 1)[:, 0] + x[:, 0].sum(), SEQUENCE, "'select'"),
     "torn apart": (lambda net, x: x.transpose(0, 1).reshape(-1, 12, 4).sum(1), SEQUENCE, r"'reshape'.*\(6, batch, 8\)"),
+    "torn unevenly": (lambda net, x: x.transpose(0, 1).reshape(4, -1, 12).sum(0), SEQUENCE, r"'reshape'"),
     "sorted through": (
         lambda net, x: x.transpose(0, 1).cummax(1).values.transpose(0, 1), SEQUENCE, "'cummax'.*axis 1",
     ),

@@ -160,37 +160,3 @@ def _filled(
         return aten.add.Scalar(zeros, value)
     sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
     return aten.expand.default(sample, [whole, *shape[1:]])
-
-
-#: What is added to lengths, or held against them, and no sum of squares of codes is as small as.
-_NO_EPSILON = 1e-6
-
-
-@decomposes("cosine_similarity")
-def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Vectors that are made ones of length 1, or less where they are shorter than ``eps``, and one sum of products."""
-    rank = len(shape_of(x1))
-    axis = dim % max(rank, 1)
-    if rank != len(shape_of(x2)) or axis == 0 or not isinstance(shape_of(x1)[axis], int):
-        return None
-    if eps > _NO_EPSILON:
-        lengths = (aten.linalg_vector_norm.default(x, 2, [dim], True) for x in (x1, x2))
-        first, second = (
-            aten.mul.Tensor(x, aten.reciprocal.default(aten.clamp_min.default(length, eps)))
-            for x, length in zip((x1, x2), lengths, strict=True)
-        )
-        return aten.sum.dim_IntList(aten.mul.Tensor(first, second), [dim])
-    order = [i for i in range(rank) if i != axis] + [axis]
-    one, other = (
-        x.tracer.create_proxy("call_function", F.normalize, (permuted(x, order), 2.0, rank - 1, eps), {})
-        for x in (x1, x2)
-    )
-    product = aten.mul.Tensor(one, other)
-    return aten.squeeze.dim(aten.linear.default(product, constant(x1, torch.ones(1, shape_of(product)[-1]))), -1)
-
-
-@decomposes("pairwise_distance")
-def _pairwise_distance(x1: Any, x2: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
-    difference = aten.sub.Tensor(x1, x2)
-    last = len(shape_of(difference)) - 1
-    return aten.linalg_vector_norm.default(aten.add.Tensor(difference, eps), p, [last], keepdim)

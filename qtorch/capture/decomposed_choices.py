@@ -104,7 +104,8 @@ def _as_number(input: Any, dtype: Any = None, other: Any = None, non_blocking: b
 
 def is_condition(x: Any) -> bool:
     """Whether an operand is True or False for each element."""
-    return isinstance(x, fx.Proxy) and x.node.meta["val"].dtype is torch.bool
+    value = x.node.meta["val"] if isinstance(x, fx.Proxy) else None
+    return isinstance(value, torch.Tensor) and value.dtype is torch.bool
 
 
 def _side_by_side(here: Any, where: Any, elsewhere: Any) -> Any:
@@ -182,7 +183,8 @@ def _parts(condition: Any) -> list[Any]:
 
 
 def _is_real(x: fx.Proxy) -> bool:
-    return bool(x.node.meta["val"].dtype is torch.float32)
+    value = x.node.meta["val"]
+    return isinstance(value, torch.Tensor) and value.dtype is torch.float32
 
 
 def _table(condition: Any, origin: fx.Node, steps: Steps) -> Any:

@@ -75,8 +75,14 @@ def _unit(x: Any, axis: int, eps: float) -> Any:
 
 @decomposes("cosine_similarity")
 def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Each vector is made one of length 1 (or less, where it is shorter than ``eps``) first."""
-    return aten.sum.dim_IntList(aten.mul.Tensor(_unit(x1, dim, eps), _unit(x2, dim, eps)), [dim])
+    """Each vector is made one of length 1 (or less, where it is shorter than ``eps``) first, then one sum of products."""
+    rank = len(shape_of(x1))
+    axis = dim % max(rank, 1)
+    if rank != len(shape_of(x2)) or axis == 0 or not isinstance(shape_of(x1)[axis], int):
+        return None
+    order = [i for i in range(rank) if i != axis] + [axis]
+    product = aten.mul.Tensor(*(_unit(permuted(x, order), rank - 1, eps) for x in (x1, x2)))
+    return aten.squeeze.dim(aten.linear.default(product, constant(x1, torch.ones(1, shape_of(product)[-1]))), -1)
 
 
 @decomposes("pairwise_distance")

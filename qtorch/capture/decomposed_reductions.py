@@ -197,16 +197,6 @@ def _cumsum(input: Any, dim: int) -> Any:
     return permuted(sums, [order.index(i) for i in range(last + 1)])
 
 
-@decomposes("diff")
-def _diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    """Each number less the one before."""
-    axis = axis_of(input, dim)
-    size = shape_of(input)[axis]
-    if n != 1 or prepend is not None or append is not None or not isinstance(size, int) or size < 2:
-        return None
-    return aten.sub.Tensor(sliced(input, axis, 1, size), sliced(input, axis, 0, size - 1))
-
-
 @decomposes("mean")
 def _mean(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Of axes of size 1 a reshape; of many axes one of fewer, of neighbours that stay or go together."""
