@@ -158,7 +158,6 @@ CALLS: list[tuple[Callable[..., Any], tuple[int, ...], str]] = [
     (lambda x: x.argmax(1), ROW, "none"),
     (lambda x: F.mse_loss(x, x), ROW, "none"),
     (lambda x: F.cross_entropy(x, x), ROW, "none"),
-    (lambda x: x @ x.flatten(1)[:, :6], (4, 6), "none"),
     (lambda x: torch.einsum("bij,bkj->ik", x, x), (4, 6), "none"),
 ]
 TWO: list[tuple[Callable[..., Any], str]] = [

@@ -6,17 +6,13 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.nn import functional as F
 
 from qtorch.capture.broadcasts import BROADCASTING
 from qtorch.capture.decomposed_choices import as_ones, is_condition
 from qtorch.capture.decomposition_table import (
-    constant,
     decomposes,
     is_constant,
-    permuted,
     result_shape,
-    shape_of,
     writer_of,
 )
 from qtorch.capture.masks import added_mask

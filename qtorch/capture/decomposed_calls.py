@@ -93,6 +93,8 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
 
 def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> bool:
     """Whether another form stands in a call's place now."""
+    if node.op != "call_function":
+        return False
     name: Any = operator_name(node) or node.target
     if name in _OTHER_NAMES and name not in _registered():
         name = _OTHER_NAMES[name]

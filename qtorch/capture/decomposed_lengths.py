@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from qtorch.capture.decomposition_table import decomposes, kept_apart, permuted, reshaped, shape_of
+from qtorch.capture.decomposition_table import constant, decomposes, kept_apart, permuted, reshaped, shape_of
 from qtorch.ops.l2_normalization import LARGEST_EPSILON, MOST_AXES
 
 aten = torch.ops.aten
@@ -75,7 +75,7 @@ def _unit(x: Any, axis: int, eps: float) -> Any:
 
 @decomposes("cosine_similarity")
 def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Each vector is made one of length 1 (or less, where it is shorter than ``eps``) first, then one sum of products."""
+    """Each vector is made one of length 1, or less where it is shorter than ``eps``; then one sum of products."""
     rank = len(shape_of(x1))
     axis = dim % max(rank, 1)
     if rank != len(shape_of(x2)) or axis == 0 or not isinstance(shape_of(x1)[axis], int):

@@ -17,7 +17,6 @@ from qtorch.capture.decomposition_table import (
     reshaped,
     result_shape,
     shape_of,
-    sliced,
     squared_difference,
     writer_of,
 )

@@ -16,7 +16,7 @@ from qtorch.c_cells.movement import Box, copied
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.remedies.axes import flipped, repeated, repeated_elements, rolled, stacked
+from qtorch.remedies.axes import repeated, repeated_elements, rolled, stacked
 from qtorch.row.constraints import SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
@@ -106,7 +106,6 @@ ROW = Row(
         "stack": stacked,
         **dict.fromkeys(("repeat", "tile"), repeated),
         "repeatinterleave": repeated_elements,
-        **dict.fromkeys(("flip", "fliplr"), flipped),
         "roll": rolled,
     },
 )

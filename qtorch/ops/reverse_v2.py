@@ -16,6 +16,7 @@ from qtorch.c_cells.strides import row_major
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.remedies.axes import flipped
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -24,8 +25,9 @@ from qtorch.row.row import Attrs, Call, Match, Operand, Row, Sample, Shape, TFLi
 
 def attributes(call: Call) -> dict[str, Any] | None:
     """Of axes that follow one another; others are several calls, which the capture makes."""
-    axes = tuple(sorted(call.axis(int(axis), "input") for axis in call.get("dims")))
-    return {"axes": axes} if _follow(axes) else None
+    rank = len(call.shapes["input"])
+    axes = tuple(sorted(int(axis) % rank for axis in call.get("dims")))
+    return {"axes": axes} if _follow(axes) and axes[0] else None
 
 
 def _follow(axes: tuple[int, ...]) -> bool:
@@ -110,4 +112,5 @@ ROW = Row(
     selects=True,
     transposed=transposed,
     homogeneous=homogeneous,
+    remedies=dict.fromkeys(("flip", "flipud"), flipped),
 )

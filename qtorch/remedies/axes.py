@@ -70,19 +70,8 @@ def picked(axis: int, indices: list[int], rank: int, buffer: str) -> str:
 
 
 def flipped(ask: Asked) -> str:
-    """``flip``, ``fliplr`` and ``flipud``."""
-    rank = len(ask.shape)
-    dims = ask.kwargs.get("dims", ask.args[1] if len(ask.args) == 2 else ask.args[1:])
-    axes = _axes(1 if ask.name == "fliplr" else dims, rank)
-    if axes is None:
-        return SAMPLES
-    sizes = {axis: ask.shape[axis] for axis in axes}
-    if len(axes) == 1 and max(sizes.values()) > _MOST_PARTS:
-        size = sizes[axes[0]]
-        return picked(axes[0], list(range(size))[::-1], rank, f"torch.eye({size}).flip(0)")
-    if max(sizes.values()) > _MOST_PARTS:
-        return none("flip one axis after the other, each in a call of its own, whose refusals say how")
-    return _in_steps(_indexed(axis, f"range({size - 1}, -1, -1)") for axis, size in sizes.items())
+    """``flip`` of the batch."""
+    return SAMPLES
 
 
 def rolled(ask: Asked) -> str:
