@@ -146,6 +146,7 @@ CASES: dict[str, Case] = {
     ),
     "transposed batch": (lambda s, x: x.flatten(1).T.t(), IMAGE),
     "flip": (lambda s, x: x.flip(1).flip((2, 3)), IMAGE),
+    "fliplr": (lambda s, x: torch.fliplr(x), IMAGE),
     "flip of many": (lambda s, x: x.flip(1), (33, 2)),
     "roll": (lambda s, x: x.roll((1, -2), (2, 3)).roll(9, 1), IMAGE),
     "index": (lambda s, x: x[:, [0, 1, 3, 2]] + x[:, torch.tensor([3, 2, 1, -4])], IMAGE),

@@ -208,6 +208,11 @@ def _repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Any:
     return reshaped(concatenated(copies, axis + 1), result_shape(input))
 
 
+@decomposes("fliplr")
+def _fliplr(input: Any) -> Any:
+    return aten.flip.default(input, [1])
+
+
 @decomposes("flip")
 def _flip(input: Any, dims: Any) -> Any:
     """One axis after the other, where they do not follow one another."""
