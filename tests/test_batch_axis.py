@@ -17,7 +17,7 @@ import qtorch
 from export.graph.build import integer_graph
 from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
-from qtorch.capture.batch_in_front import put_batch_in_front
+from qtorch.capture.batch.in_front import put_batch_in_front
 from qtorch.capture.capture import CapturedNetwork, capture_of
 from qtorch.capture.nodes import Recorder
 from qtorch.errors import UnsupportedLayer

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qtorch.capture.batch_layout import Layout
+from qtorch.capture.batch.layout import Layout
 from tests.test_batch_axis import require_same
 
 pytestmark = pytest.mark.usefixtures("one_thread")

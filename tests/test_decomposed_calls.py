@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qtorch.capture.decomposed_calls import decompose_calls
+from qtorch.capture.compositions.decompose import decompose_calls
 from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference
 from qtorch.families.functions_of_one_number import in_one_table

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from qtorch.capture.decomposition_table import same_shape
+from qtorch.capture.compositions.table import same_shape
 from qtorch.capture.identities import drop_identities
 from tests.exported_calls import IMAGE, Calls, Case, check, exported, operators
 

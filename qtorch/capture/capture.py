@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor, fx, nn
 
-from qtorch.capture.batch_in_front import put_batch_in_front
+from qtorch.capture.batch.in_front import put_batch_in_front
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
+from qtorch.capture.compositions.decompose import decompose_calls
 from qtorch.capture.constant_folding import fold_constants
-from qtorch.capture.decomposed_calls import decompose_calls
 from qtorch.capture.evaluation_comparison import require_captured
 from qtorch.capture.identities import drop_identities
 from qtorch.capture.merged_slices import merge_slices

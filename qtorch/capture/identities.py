@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.decomposition_table import same_shape
+from qtorch.capture.compositions.table import same_shape
 from qtorch.capture.nodes import operator_name
 
 __all__ = ["CHECKS", "drop_identities", "reshape_instead_of_view"]

@@ -1,0 +1,158 @@
+"""Arithmetic of tensors as sums, differences, products and functions of one tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from qtorch.capture.compositions.broadcasts import BROADCASTING
+from qtorch.capture.compositions.choices import as_ones, is_condition
+from qtorch.capture.compositions.masks import added_mask
+from qtorch.capture.compositions.table import (
+    decomposes,
+    is_constant,
+    result_shape,
+    writer_of,
+)
+from qtorch.capture.nodes import operator_name
+
+aten = torch.ops.aten
+
+
+def _product(x: Any, factor: Any) -> Any:
+    """``x`` times a number or a tensor; ``x`` itself where the factor is one."""
+    if isinstance(x, int | float) and isinstance(factor, int | float):
+        return x * factor
+    return x if isinstance(factor, int | float) and factor == 1 else aten.mul.Tensor(x, factor)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float)
+
+
+@decomposes("div")
+def _div(input: Any, other: Any, rounding_mode: str | None = None) -> Any:
+    """A product with the reciprocal, of which that of a number or of a constant is computed once."""
+    if rounding_mode is not None or not (_is_number(other) or _is_tensor(other)):
+        return None
+    if _is_number(other):
+        return aten.mul.Tensor(input, 1 / other) if other else None
+    return _product(aten.reciprocal.default(other), input)
+
+
+def _is_tensor(x: fx.Proxy) -> bool:
+    """Whether an operand is a tensor, not a size that is computed."""
+    return isinstance(x.node.meta["val"], torch.Tensor)
+
+
+@decomposes("mul")
+def _mul(input: Any, other: Any) -> Any:
+    """A number's sign times its size, which a pooling of powers takes of its mean, is the number."""
+    if not isinstance(input, fx.Proxy) or not isinstance(other, fx.Proxy):
+        return None
+    size: Any = other.node.args[0] if operator_name(other.node) == "relu" else other.node
+    if operator_name(input.node) != "sign" or operator_name(size) != "abs":
+        return None
+    number: Any = input.node.args[0]
+    return fx.Proxy(number, input.tracer) if size.args[0] is number else None
+
+
+@decomposes("add")
+def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
+    if alpha != 1 or is_condition(input) or is_condition(other):
+        return _of_numbers(aten.add.Tensor, input, other, alpha)
+    scores = _with_mask(input, other)
+    return _with_mask(other, input) if scores is None else scores
+
+
+def _with_mask(scores: Any, mask: Any) -> Any:
+    """A sum with a constant some of whose numbers forbid what a softmax reads; None of other sums."""
+    if not all(isinstance(each, fx.Proxy) for each in (scores, mask)) or is_constant(scores) or not is_constant(mask):
+        return None
+    return added_mask(scores, mask)
+
+
+@decomposes("sub")
+def _sub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    return _of_numbers(aten.sub.Tensor, input, other, alpha)
+
+
+def _of_numbers(operator: Any, input: Any, other: Any, alpha: Any) -> Any:
+    """A sum or difference with a factor, or with a condition."""
+    if alpha == 1 and not is_condition(input) and not is_condition(other):
+        return None
+    first, second = as_ones(input), as_ones(other)
+    return None if first is None or second is None else operator(first, _product(second, alpha))
+
+
+@decomposes("rsub")
+def _rsub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    return aten.sub.Tensor(other, _product(input, alpha))
+
+
+@decomposes("addcmul")
+def _addcmul(input: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
+    return aten.add.Tensor(input, _product(aten.mul.Tensor(tensor1, tensor2), value))
+
+
+@decomposes("addcdiv")
+def _addcdiv(input: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
+    return aten.add.Tensor(input, _product(aten.div.Tensor(tensor1, tensor2), value))
+
+
+@decomposes("lerp")
+def _lerp(input: Any, end: Any, weight: Any) -> Any:
+    return aten.add.Tensor(input, _product(aten.sub.Tensor(end, input), weight))
+
+
+@decomposes("clamp", "clamp_min", "clamp_max")
+def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """Of limits that are tensors; numbers stay."""
+    if not isinstance(min, fx.Proxy) and not isinstance(max, fx.Proxy):
+        return None
+    low = input if min is None else aten.maximum.default(input, min)
+    return low if max is None else aten.minimum.default(low, max)
+
+
+@decomposes("rrelu")
+def _rrelu(input: Any, lower: float, upper: float, training: bool = False) -> Any:
+    return None if training else aten.leaky_relu.default(input, (lower + upper) / 2)
+
+
+#: Operators that take one sample of what is the same for every sample.
+_PUTTING_SIDE_BY_SIDE = ("cat", "slice_scatter", "select_scatter", "diagonal_scatter", "index_put")
+
+
+@decomposes("full", "full_like", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "zeros", "zeros_like")
+def _filled(
+    input: Any = None,
+    size: Any = None,
+    fill_value: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: Any = None,
+    memory_format: Any = None,
+) -> Any:
+    """A constant of one sample, expanded to the batch's size; zeros, and a number behind them, where that needs one.
+
+    Zeros of the batch's size are a product with an input, see :mod:`qtorch.preparation.start_states`.
+    """
+    like: Any = input if size is None else next((length for length in size if isinstance(length, fx.Proxy)), None)
+    shape = () if like is None else result_shape(like)
+    if not shape or isinstance(shape[0], int) or any(not isinstance(length, int) for length in shape[1:]):
+        return None
+    origin = writer_of(like).origin
+    value = fill_value if fill_value is not None else float("ones" in str(operator_name(origin)))
+    if not _is_number(value) or not value:
+        return None
+    whole = aten.sym_size.int(like, 0) if size is None else size[0]
+    result = origin.meta["val"]
+    named = {"dtype": result.dtype, "device": result.device}
+    if not all(operator_name(reader) in (*BROADCASTING, *_PUTTING_SIDE_BY_SIDE) for reader in origin.users):
+        zeros = writer_of(like).create_proxy("call_function", aten.zeros.default, ([whole, *shape[1:]],), named)
+        return aten.add.Scalar(zeros, value)
+    sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
+    return aten.expand.default(sample, [whole, *shape[1:]])

@@ -1,0 +1,179 @@
+"""Calls of ATen operators that no row stands for, written as calls of operators that rows stand for."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
+    arithmetic,
+    attention,
+    axes,
+    choices,
+    convolutions,
+    images,
+    lengths,
+    norms,
+    places,
+    poolings,
+    products,
+    recurrences,
+    reductions,
+    resizings,
+    volumes,
+    windows,
+)
+from qtorch.capture.compositions.broadcasts import copy_broadcasts, drop_broadcasts
+from qtorch.capture.compositions.many_axes import merge_axes
+from qtorch.capture.compositions.softmax_factors import take_factors_in
+from qtorch.capture.compositions.summed_stacks import add_up_stacks
+from qtorch.capture.compositions.table import DECOMPOSITIONS, Writer
+from qtorch.capture.compositions.volumes import norms_of_slices
+from qtorch.capture.identities import reshape_instead_of_view
+from qtorch.capture.nodes import operator_name
+from qtorch.ops import ROWS, of_rows
+from qtorch.row.row import Row
+
+__all__ = ["decompose_calls"]
+
+#: Other names of operators, with the same overloads and arguments.
+_OTHER_NAMES = {
+    "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "clip": "clamp", "concat": "cat",
+    "concatenate": "cat", "divide": "div", "moveaxis": "movedim", "multiply": "mul", "negative": "neg",
+    "special_exp2": "exp2", "special_expit": "sigmoid", "special_expm1": "expm1", "special_log1p": "log1p",
+    "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div",
+}  # fmt: skip
+
+
+def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozenset({"int8"})) -> None:
+    """Replace, in place, what is a composition of rows by that composition.
+
+    What has no form stays as it is: whoever looks for rows refuses it by the name that a person wrote. Constants stay
+    whole too, since they are computed once.
+
+    Args:
+        traced: calls of ATen operators as ``torch.export`` has them; ``meta["val"]`` of each node is its value without
+            data. New nodes have one as well, and the source line and the layer of the call that they stand for.
+        activations: the types that codes will have.
+    """
+    reshape_instead_of_view(traced)
+    add_up_stacks(traced)
+    norms_of_slices(traced)
+    drop_broadcasts(traced)
+    constants: set[fx.Node] = set()
+    node = next(iter(traced.graph.nodes))
+    while node.op != "root":
+        before = node.prev
+        if _is_constant(node, constants):
+            constants.add(node)
+        elif _decomposed(node, constants, activations):
+            # What was written may be decomposed in its turn.
+            node = before
+        node = node.next
+    drop_broadcasts(traced)
+    copy_broadcasts(traced, constants)
+    take_factors_in(traced, constants)
+    merge_axes(traced)
+    # What was replaced may be all that read a call.
+    traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    traced.graph.lint()
+    traced.recompile()
+
+
+def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
+    random = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+    computed = node.op == "call_function" and all(source in constants for source in node.all_input_nodes)
+    return node.op == "get_attr" or (computed and not random)
+
+
+def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> bool:
+    """Whether another form stands in a call's place now."""
+    if node.op != "call_function":
+        return False
+    name: Any = operator_name(node) or node.target
+    if name in _OTHER_NAMES and name not in _registered():
+        name = _OTHER_NAMES[name]
+        node.target = _overload(name, node.target)
+    if name not in DECOMPOSITIONS or name in _registered() or not _is_of_floats(node.meta.get("val")):
+        return False
+    writer = Writer(node, constants, activations)
+    replaced = any(_is_replaced(node, writer, decomposition) for decomposition in DECOMPOSITIONS[name])
+    # What is not needed: all of it where the call stays, or parts that nobody reads.
+    for written in reversed(writer.written):
+        if not written.users:
+            constants.discard(written)
+            writer.graph.erase_node(written)
+    return replaced
+
+
+def _is_replaced(node: fx.Node, writer: Writer, decomposition: Any) -> bool:
+    """Whether one of the forms of an operator is one of this call, which then stands in its place."""
+    arguments = _arguments(node, writer, decomposition)
+    with node.graph.inserting_before(node):
+        result = None if arguments is None else decomposition(**arguments)
+    return result is not None and _replaced(node, result)
+
+
+@of_rows
+def _registered(rows: Mapping[str, Row]) -> frozenset[str]:
+    """The operators that rows of others stand for: these know better than a composition."""
+    others = [row for name, row in rows.items() if not ROWS.owners[name].startswith("qtorch.ops")]
+    return frozenset(str(match.target) for row in others for match in row.matches if match.kind == "aten")
+
+
+def _overload(name: str, target: Any) -> Any:
+    packet = getattr(torch.ops.aten, name)
+    return getattr(packet, target._overloadname if target._overloadname in packet.overloads() else "int")
+
+
+def _is_of_floats(value: Any) -> bool:
+    first = value[0] if isinstance(value, tuple | list) and value else value
+    return isinstance(first, Tensor) and first.is_floating_point()
+
+
+def _arguments(node: fx.Node, writer: Writer, decomposition: Any) -> dict[str, Any] | None:
+    """A call's arguments by name; None where one is given that its decomposition doesn't know."""
+    target: Any = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        called = inspect.signature(decomposition).bind(*node.args, **node.kwargs)
+        called.apply_defaults()
+        return {name: _proxies(value, writer) for name, value in called.arguments.items()}
+    schema = target._schema.arguments
+    given = {**{argument.name: value for argument, value in zip(schema, node.args, strict=False)}, **node.kwargs}
+    known = inspect.signature(decomposition).parameters
+    arguments = {}
+    for argument in schema:
+        value = given.get(argument.name, argument.default_value)
+        name = "input" if argument.name == "self" else argument.name
+        if name in known:
+            arguments[name] = _proxies(value, writer)
+        elif value != argument.default_value:
+            return None
+    return arguments
+
+
+def _proxies(value: Any, writer: Writer) -> Any:
+    proxy: Any = lambda part: fx.Proxy(part, writer) if isinstance(part, fx.Node) else part  # noqa: E731
+    return fx.node.map_aggregate(value, proxy)
+
+
+def _replaced(node: fx.Node, result: Any) -> bool:
+    """Whether the readers of a call read ``result`` now."""
+    if isinstance(result, fx.Proxy):
+        node.replace_all_uses_with(result.node)
+        node.graph.erase_node(node)
+        return True
+    elements = [reader for reader in node.users if reader.target is operator.getitem]
+    if len(elements) < len(node.users) or any(e.users and result[e.args[1]] is None for e in elements):
+        return False
+    for element in elements:
+        if element.users:
+            element.replace_all_uses_with(result[element.args[1]].node)
+        node.graph.erase_node(element)
+    node.graph.erase_node(node)
+    return True

@@ -1,0 +1,63 @@
+"""Elements at places along an axis that the network knows: slices, with steps where they lie evenly, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from qtorch.capture.compositions.table import MOST_SLICED_AXES, concatenated, reshaped, shape_of, sliced
+
+__all__ = ["MOST_PIECES", "even_runs", "every", "picked"]
+
+aten = torch.ops.aten
+
+#: More pieces than this are no way to move elements.
+MOST_PIECES = 64
+
+
+def even_runs(places: Sequence[int]) -> list[range]:
+    """``places`` as ranges with a positive step, as few as reading them in order gives."""
+    runs: list[list[int]] = []
+    for place in places:
+        last = runs[-1] if runs else [place]
+        if runs and place > last[-1] and (len(last) == 1 or place - last[-1] == last[1] - last[0]):
+            last.append(place)
+        else:
+            runs.append([place])
+    # Two in a run of their own may be the end of one and the beginning of the next.
+    for one, other in pairwise(runs):
+        if len(one) == 2 and len(other) > 1 and other[0] - one[1] == other[1] - other[0]:
+            other.insert(0, one.pop())
+    return [range(run[0], run[-1] + 1, run[1] - run[0] if len(run) > 1 else 1) for run in runs]
+
+
+def every(x: Any, axis: int, places: range) -> Any:
+    """Elements of ``x`` at evenly spaced places along ``axis``, an integer one; of any number of axes."""
+    if places.step == 1:
+        return sliced(x, axis, places.start, places.stop)
+    shape = shape_of(x)
+    if len(shape) <= MOST_SLICED_AXES:
+        return aten.slice.Tensor(x, axis, places.start, places.stop, places.step)
+    # The batch, what stands before, the axis, and what stands behind.
+    box = reshaped(x, (shape[0], math.prod(shape[1:axis]), shape[axis], math.prod(shape[axis + 1 :])))
+    taken = aten.slice.Tensor(box, 2, places.start, places.stop, places.step)
+    return reshaped(taken, (*shape[:axis], len(places), *shape[axis + 1 :]))
+
+
+def picked(x: Any, axis: int, places: Sequence[int], most: int = MOST_PIECES) -> Any:
+    """Elements of ``x`` at ``places`` along ``axis``, each of 0 or more; None of too many pieces, or of none.
+
+    Args:
+        x: with any batch; ``axis`` is not the batch's.
+        axis: of it.
+        places: in the order of the result, any number of times each.
+        most: pieces that may be put together.
+    """
+    runs = even_runs(places)
+    if not runs or len(runs) > most:
+        return None
+    return concatenated([every(x, axis, run) for run in runs], axis)

@@ -1,0 +1,326 @@
+"""Elements at places that the network knows, read and written: indices, masks, diagonals, parts and strides.
+
+What is written is a choice as well: of the tensor that was there and what is put into it, side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from qtorch.capture.compositions.known_values import known_value, same_for_all
+from qtorch.capture.compositions.picked_elements import MOST_PIECES, even_runs, picked
+from qtorch.capture.compositions.table import (
+    axis_of,
+    concatenated,
+    constant,
+    decomposes,
+    is_constant,
+    is_one,
+    permuted,
+    reshaped,
+    result_shape,
+    same_shape,
+    shape_of,
+    sliced,
+)
+
+aten = torch.ops.aten
+
+
+def _places(indices: Sequence[Any], shape: Sequence[Any]) -> tuple[int, int, Tensor] | None:
+    """The axes that indices are of, first and behind the last, and places in these axes merged; None of others.
+
+    Args:
+        indices: of an index, None where an axis stays; masks stand for as many axes as they have.
+        shape: of what is indexed, the batch first, which stays.
+    """
+    axis, first, tensors = 0, None, list[Tensor]()
+    for index in indices:
+        if index is None:
+            if tensors:
+                break
+            axis += 1
+            continue
+        value = known_value(index)
+        if value is None or axis == 0:
+            return None
+        first = axis if first is None else first
+        if value.dtype in (torch.bool, torch.uint8):
+            if not value.dim():
+                return None
+            tensors += list(value.nonzero().unbind(1))
+            axis += value.dim()
+        else:
+            tensors.append(value)
+            axis += 1
+    if first is None or any(index is not None for index in indices[first + len(_given(indices)) :]):
+        return None
+    sizes = shape[first:axis]
+    if not all(isinstance(size, int) for size in sizes):
+        return None
+    places = torch.zeros((), dtype=torch.int64)
+    for size, tensor in zip(sizes, tensors, strict=True):
+        places = places * size + tensor % size
+    return first, axis, places
+
+
+def _given(indices: Sequence[Any]) -> list[Any]:
+    return [index for index in indices if index is not None]
+
+
+@decomposes("index")
+def _index(input: Any, indices: Any) -> Any:
+    """Of places along one axis, or several that stand together, that the network knows."""
+    shape = shape_of(input)
+    values = [known_value(index) for index in indices if index is not None]
+    if len(values) == 1 and values[0] is not None and values[0].dtype == torch.bool and not values[0].dim():
+        axis = next(i for i, index in enumerate(indices) if index is not None)
+        return aten.unsqueeze.default(input, axis) if axis and values[0] else None
+    found = _places(indices, shape)
+    if found is None:
+        return None
+    first, last, places = found
+    merged = reshaped(input, (*shape[:first], math.prod(shape[first:last]), *shape[last:]))
+    taken = picked(merged, first, places.flatten().tolist())
+    return None if taken is None else reshaped(taken, (*shape[:first], *places.shape, *shape[last:]))
+
+
+@decomposes("index_select")
+def _index_select(input: Any, dim: int, index: Any) -> Any:
+    return _index(input, [*[None] * axis_of(input, dim), index])
+
+
+@decomposes("take_along_dim", "gather")
+def _gather(input: Any, dim: int, index: Any = None, indices: Any = None, sparse_grad: bool = False) -> Any:
+    """Of places that are the same wherever they stand along the other axes."""
+    value = known_value(same_for_all(index if indices is None else indices))
+    axis, shape = axis_of(input, dim), shape_of(input)
+    if value is None or axis == 0 or value.dim() != len(shape) or value.shape[0] != 1:
+        return None
+    line = value.movedim(axis, -1).reshape(-1, value.shape[axis])
+    others = [size for i, size in enumerate(shape) if i not in (0, axis)]
+    same = not (line != line[0]).any()
+    if not same or [size for i, size in enumerate(result_shape(input)) if i not in (0, axis)] != others:
+        return None
+    return picked(input, axis, (line[0] % shape[axis]).tolist())
+
+
+@decomposes("index_put")
+def _index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    shape = shape_of(input)
+    found = _places(indices, shape)
+    if found is None:
+        return None
+    first, last, places = found
+    merged = reshaped(input, (*shape[:first], math.prod(shape[first:last]), *shape[last:]))
+    value = _spread(values, (*shape[:first], *places.shape, *shape[last:]))
+    if value is None:
+        return None
+    value = reshaped(value, (*shape_of(value)[:first], places.numel(), *shape[last:]))
+    written = _written(merged, first, places.flatten().tolist(), value, accumulate)
+    return None if written is None else reshaped(written, shape)
+
+
+@decomposes("index_fill")
+def _index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    filled = value if isinstance(value, fx.Proxy) else constant(input, torch.tensor(float(value)))
+    return _index_put(input, [*[None] * axis_of(input, dim), index], filled)
+
+
+@decomposes("index_copy")
+def _index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
+    return _index_put(input, [*[None] * axis_of(input, dim), index], source)
+
+
+@decomposes("index_add")
+def _index_add(input: Any, dim: int, index: Any, source: Any, alpha: Any = 1) -> Any:
+    source = source if alpha == 1 else aten.mul.Tensor(source, alpha)
+    return _index_put(input, [*[None] * axis_of(input, dim), index], source, True)
+
+
+@decomposes("slice_scatter")
+def _slice_scatter(input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    axis, shape = axis_of(input, dim), shape_of(input)
+    if axis == 0 or not isinstance(shape[axis], int):
+        return None
+    places = range(*slice(start, end, step).indices(shape[axis]))
+    value = _spread(src, (*shape[:axis], len(places), *shape[axis + 1 :]))
+    return None if value is None else _written(input, axis, list(places), value)
+
+
+@decomposes("select_scatter")
+def _select_scatter(input: Any, src: Any, dim: int, index: int) -> Any:
+    axis, shape = axis_of(input, dim), shape_of(input)
+    if axis == 0 or not isinstance(shape[axis], int):
+        return None
+    value = _spread(src, (*shape[:axis], *shape[axis + 1 :]))
+    return None if value is None else _written(input, axis, [index % shape[axis]], aten.unsqueeze.default(value, axis))
+
+
+@decomposes("diagonal")
+def _diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """Every so many elements of two axes that are merged, moved last."""
+    shape, axes = shape_of(input), (axis_of(input, dim1), axis_of(input, dim2))
+    found = _diagonal_places(shape, axes, offset)
+    if found is None:
+        return None
+    others, places = found
+    moved = permuted(input, [*others, *axes])
+    front = [shape[axis] for axis in others]
+    return picked(reshaped(moved, (*front, math.prod(shape[axis] for axis in axes))), len(others), places)
+
+
+def _diagonal_places(shape: Sequence[Any], axes: tuple[int, int], offset: int) -> tuple[list[int], list[int]] | None:
+    if 0 in axes or not all(isinstance(shape[axis], int) for axis in axes):
+        return None
+    rows, columns = (shape[axis] for axis in axes)
+    places = [i * columns + i + offset for i in range(rows) if 0 <= i + offset < columns]
+    return [axis for axis in range(len(shape)) if axis not in axes], places
+
+
+@decomposes("diagonal_scatter")
+def _diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    shape, axes = shape_of(input), (axis_of(input, dim1), axis_of(input, dim2))
+    found = _diagonal_places(shape, axes, offset)
+    if found is None:
+        return None
+    others, places = found
+    front, order = [shape[axis] for axis in others], [*others, *axes]
+    value = _spread(src, (*front, len(places)))
+    merged = reshaped(permuted(input, order), (*front, math.prod(shape[axis] for axis in axes)))
+    written = None if value is None else _written(merged, len(others), places, value)
+    if written is None:
+        return None
+    return permuted(reshaped(written, [shape[axis] for axis in order]), [order.index(i) for i in range(len(order))])
+
+
+#: Calls that repeat what they are given, which is told anew of what is put somewhere.
+_SPREADING = (aten.expand.default, aten.expand_as.default)
+
+
+def _spread(value: Any, wanted: Sequence[Any]) -> Any:
+    """A value in the shape that it is broadcast to; one sample of what is the same for every sample."""
+    while value.node.target in _SPREADING and is_constant(fx.Proxy(value.node.args[0], value.tracer)):
+        value = fx.Proxy(value.node.args[0], value.tracer)
+    shape = [1] * (len(wanted) - len(shape_of(value))) + list(shape_of(value))
+    if is_one(shape[0]):
+        value = reshaped(value, shape)
+        return value if shape[1:] == list(wanted[1:]) else aten.expand.default(value, [1, *wanted[1:]])
+    if same_shape(shape, wanted):
+        return value
+    sizes = [-1 if i == 0 or size == given else size for i, (size, given) in enumerate(zip(wanted, shape, strict=True))]
+    return aten.expand.default(value, sizes) if same_shape(shape[:1], wanted[:1]) else None
+
+
+def _written(x: Any, axis: int, places: list[int], value: Any, add: bool = False) -> Any:
+    """``x`` with ``value``, of any batch or of one sample, at places along an axis; None where they are too many."""
+    if not places:
+        return x
+    if len(set(places)) < len(places):
+        return None
+    if add:
+        there = picked(x, axis, places)
+        if there is None:
+            return None
+        value = aten.add.Tensor(there, value)
+    size, runs = shape_of(x)[axis], even_runs(places)
+    if len(runs) == 1 and runs[0].step > 1 and len(places) > 2:
+        return _written_evenly(x, axis, runs[0], value)
+    parts, kept = _pieces(places, size)
+    if len(parts) > MOST_PIECES:
+        return None
+    if not kept and not same_shape(shape_of(value)[:1], shape_of(x)[:1]):
+        # Then there is nothing left that an input has a part in.
+        return None
+    return concatenated(
+        [_for_all(sliced(value, axis, *part), x) if put else sliced(x, axis, *part) for put, *part in parts], axis
+    )
+
+
+def _pieces(places: list[int], size: int) -> tuple[list[list[int]], bool]:
+    """What a result is made of: whether of the value, first and behind the last; and whether anything is kept."""
+    found, parts = {place: i for i, place in enumerate(places)}, list[list[int]]()
+    for place in range(size):
+        put, at = (1, found[place]) if place in found else (0, place)
+        if parts and parts[-1][0] == put and parts[-1][2] == at:
+            parts[-1][2] = at + 1
+        else:
+            parts.append([put, at, at + 1])
+    return parts, len(places) < size
+
+
+def _written_evenly(x: Any, axis: int, places: range, value: Any) -> Any:
+    """What is put in and what lies behind it, side by side on an axis of their own, which is merged then."""
+    shape, step, start = shape_of(x), places.step, places.start
+    blocks = len(places) - (start + len(places) * step > shape[axis])
+    end = start + blocks * step
+    apart = reshaped(sliced(x, axis, start, end), (*shape[:axis], blocks, step, *shape[axis + 1 :]))
+    kept = sliced(apart, axis + 1, 1, step)
+    put = _for_all(aten.unsqueeze.default(sliced(value, axis, 0, blocks), axis + 1), x)
+    parts = [reshaped(concatenated([put, kept], axis + 1), (*shape[:axis], blocks * step, *shape[axis + 1 :]))]
+    if start:
+        parts.insert(0, sliced(x, axis, 0, start))
+    if blocks < len(places):
+        parts.append(_for_all(sliced(value, axis, blocks, blocks + 1), x))
+        end += 1
+    if end < shape[axis]:
+        parts.append(sliced(x, axis, end, shape[axis]))
+    return concatenated(parts, axis)
+
+
+def _for_all(value: Any, x: Any) -> Any:
+    """A value for every sample of ``x``."""
+    if same_shape(shape_of(value)[:1], shape_of(x)[:1]):
+        return value
+    return aten.expand.default(value, [aten.sym_size.int(x, 0), *[-1] * (len(shape_of(value)) - 1)])
+
+
+@decomposes("tril")
+def _tril(input: Any, diagonal: int = 0) -> Any:
+    return _masked(input, torch.tril, diagonal)
+
+
+@decomposes("triu")
+def _triu(input: Any, diagonal: int = 0) -> Any:
+    return _masked(input, torch.triu, diagonal)
+
+
+def _masked(x: Any, kept: Any, diagonal: int) -> Any:
+    """Times ones and zeros."""
+    sizes = shape_of(x)[-2:]
+    if len(shape_of(x)) < 3 or not all(isinstance(size, int) for size in sizes):
+        return None
+    mask = kept(torch.ones(sizes), diagonal).reshape(*[1] * (len(shape_of(x)) - 2), *sizes)
+    return aten.mul.Tensor(x, constant(x, mask))
+
+
+@decomposes("rot90")
+def _rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
+    first, second = (axis_of(input, dim) for dim in dims)
+    order = list(range(len(shape_of(input))))
+    order[first], order[second] = second, first
+    turns = {
+        0: lambda: input,
+        1: lambda: permuted(aten.flip.default(input, [second]), order),
+        2: lambda: aten.flip.default(input, [first, second]),
+        3: lambda: aten.flip.default(permuted(input, order), [second]),
+    }
+    return turns[k % 4]() if k % 4 else None
+
+
+@decomposes("diff")
+def _diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    axis, x = axis_of(input, dim), input
+    given = [each for each in (prepend, input, append) if each is not None]
+    if axis == 0 or not all(isinstance(shape_of(each)[axis], int) for each in given):
+        return None
+    x = concatenated(given, axis)
+    for _ in range(n):
+        size = shape_of(x)[axis]
+        x = aten.sub.Tensor(sliced(x, axis, 1, size), sliced(x, axis, 0, size - 1))
+    return x if n else None

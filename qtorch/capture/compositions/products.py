@@ -1,0 +1,82 @@
+"""Products of matrices of which one is a constant, as fully connected layers; those of two activations stay.
+
+A constant is transposed by a call of its own, which is computed once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from qtorch.capture.compositions.einsums import einsum
+from qtorch.capture.compositions.table import decomposes, is_constant, permuted, reshaped, shape_of
+from qtorch.capture.nodes import operator_name
+
+aten = torch.ops.aten
+
+
+def _matrix(x: Any) -> Any:
+    """The constant matrix that an operand is, where it is one: for every sample the same."""
+    while operator_name(x.node) == "expand":
+        x = fx.Proxy(x.node.args[0], x.tracer)
+    shape = shape_of(x)
+    if not is_constant(x) or len(shape) < 2 or any(size != 1 for size in shape[:-2]):
+        return None
+    return reshaped(x, shape[-2:])
+
+
+def _swapped(x: Any) -> Any:
+    """The last two axes of a tensor in the other order."""
+    rank = len(shape_of(x))
+    return permuted(x, [*range(rank - 2), rank - 1, rank - 2])
+
+
+@decomposes("matmul", "mm", "bmm")
+def _matmul(input: Any, other: Any = None, mat2: Any = None) -> Any:
+    second = mat2 if other is None else other
+    if is_constant(second) and len(shape_of(second)) == 1:
+        return aten.squeeze.dim(aten.linear.default(input, aten.unsqueeze.default(second, 0)), -1)
+    matrix = _matrix(second)
+    if matrix is not None and len(shape_of(input)) >= len(shape_of(second)):
+        return aten.linear.default(input, aten.t.default(matrix))
+    if len(shape_of(second)) < max(3, len(shape_of(input))) or not _keeps_samples(second):
+        return None
+    if is_constant(input) and len(shape_of(input)) == 1:
+        return aten.squeeze.dim(aten.linear.default(_swapped(second), aten.unsqueeze.default(input, 0)), -1)
+    matrix = _matrix(input)
+    return None if matrix is None else _swapped(aten.linear.default(_swapped(second), matrix))
+
+
+def _keeps_samples(x: Any) -> bool:
+    return all(isinstance(size, int) for size in shape_of(x)[-2:])
+
+
+@decomposes("mv")
+def _mv(input: Any, vec: Any) -> Any:
+    return _matmul(input, vec) if is_constant(vec) else None
+
+
+@decomposes("addmm")
+def _addmm(input: Any, mat1: Any, mat2: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    matrix = _matrix(mat2)
+    if matrix is None:
+        return None
+    if (alpha, beta) == (1, 1) and is_constant(input) and len(shape_of(input)) == 1:
+        return aten.linear.default(mat1, aten.t.default(matrix), input)
+    product = aten.linear.default(mat1, aten.t.default(matrix))
+    scaled = product if alpha == 1 else aten.mul.Tensor(product, alpha)
+    return aten.add.Tensor(scaled, input if beta == 1 else aten.mul.Tensor(input, beta))
+
+
+@decomposes("baddbmm")
+def _baddbmm(input: Any, batch1: Any, batch2: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    product = aten.bmm.default(batch1, batch2)
+    scaled = product if alpha == 1 else aten.mul.Tensor(product, alpha)
+    return aten.add.Tensor(scaled, input if beta == 1 else aten.mul.Tensor(input, beta))
+
+
+@decomposes("einsum")
+def _einsum(equation: str, tensors: Any, path: Any = None) -> Any:
+    return None if path is not None or len(tensors) > 2 else einsum(equation, tensors)

@@ -1,0 +1,243 @@
+"""Layers and directions of a recurrent layer put together, and what the network reads of their results.
+
+Sequences are ``[N, T, C]`` here, whatever the layer takes. Of the last states ``[layers, N, H]``, whose first axis is
+no batch, and of results with time first, single ones are handed to who picks them, so that nothing has to be moved.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from qtorch.capture.compositions.table import concatenated, is_constant, permuted, shape_of, writer_of
+from qtorch.capture.nodes import operator_name
+
+__all__ = ["Made", "RecurrentLayer", "Sequential", "first_states", "is_zeros", "layers", "reads"]
+
+aten = torch.ops.aten
+
+_ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
+_SWAPPED = [1, 0, 2]
+
+
+@dataclass
+class Sequential:
+    """Tensors ``[N, C]`` of consecutive steps, as one tensor ``[N, T, C]`` or one by one."""
+
+    tensor: Any = None
+    parts: list[Any] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return int(shape_of(self.tensor)[1]) if self.tensor is not None else len(self.parts)
+
+    def at(self, step: int) -> Any:
+        """One step."""
+        return self.parts[step] if self.parts else aten.select.int(self.tensor, 1, step)
+
+    def whole(self) -> Any:
+        """All as one tensor."""
+        if self.tensor is None:
+            self.tensor = concatenated([aten.unsqueeze.default(each, 1) for each in self.parts], 1)
+        return self.tensor
+
+    def through(self, weight: Any, bias: Any) -> Sequential:
+        """Behind a linear layer: one for all steps, where they are together."""
+        if self.parts:
+            return Sequential(parts=[aten.linear.default(each, weight, bias) for each in self.parts])
+        return Sequential(aten.linear.default(self.tensor, weight, bias))
+
+
+@dataclass
+class Made:
+    """A layer's hidden states, and its states after the last step that it makes; None for one that it has not."""
+
+    states: Sequential
+    last: tuple[Any, ...]
+
+
+#: (input, parameters, first states with None for zeros, whether it begins with the last step); None of what it can't.
+RecurrentLayer = Callable[[Sequential, tuple[Any, ...], tuple[Any, ...], bool], Made | None]
+
+
+def is_zeros(x: Any) -> bool:
+    """Whether a tensor is made as zeros."""
+    return operator_name(x.node) in _ZEROS
+
+
+def first_states(hx: Any, count: int) -> list[Any] | None:
+    """First states ``[N, H]`` of so many layers and directions, None for zeros; None of what can't be taken apart."""
+    if is_zeros(hx):
+        return [None] * count
+    name, axes = operator_name(hx.node), hx.node.args[1:]
+    if name == "stack" and axes in ((), (0,)):
+        parts = [fx.Proxy(each, hx.tracer) for each in hx.node.args[0]]
+        return [None if is_zeros(each) else each for each in parts]
+    if name not in ("unsqueeze", "expand") and not _swaps(hx.node):
+        return None
+    source = fx.Proxy(hx.node.args[0], hx.tracer)
+    if name == "unsqueeze":
+        return [source] if axes in ((0,), (-3,)) and count == 1 else None
+    if name == "expand":
+        # A parameter that is the same for every sample.
+        shared = is_constant(source) and len(shape_of(source)) == 3 and shape_of(source)[1] == 1
+        return [aten.select.int(source, 0, i) for i in range(count)] if shared else None
+    return [aten.select.int(source, 1, i) for i in range(count)]
+
+
+def layers(
+    x: Any, params: Sequence[Any], each: int, count: int, bidirectional: bool, batch_first: bool,
+    layer: RecurrentLayer, firsts: Sequence[tuple[Any, ...]], dropout: float,
+) -> Any:  # fmt: skip
+    """What stands for the results of ``aten.lstm`` and its kind; None where it has no form.
+
+    Args:
+        x: ``[N, T, I]``, or ``[T, N, I]`` unless ``batch_first``.
+        params: of all layers and directions.
+        each: of them, of one layer in one direction.
+        count: of layers.
+        bidirectional: whether each is two, of which one begins with the last step.
+        batch_first: see ``x``.
+        layer: one of them.
+        firsts: first states.
+        dropout: share of a layer's results that the next one does not get in training.
+    """
+    origin, directions = writer_of(x).origin, 2 if bidirectional else 1
+    if len(shape_of(x)) != 3 or len(params) != each * count * directions:
+        # Without a batch, or with a projection.
+        return None
+    x = x if batch_first else _batch_first(x)
+    if isinstance(shape_of(x)[0], int) or not isinstance(shape_of(x)[1], int):
+        return None
+    states, last = Sequential(x), list[tuple[Any, ...]]()
+    for number in range(0, count * directions, directions):
+        if number and dropout:
+            states = _dropped(states, dropout)
+        ways = []
+        for place in range(number, number + directions):
+            made = layer(states, tuple(params[place * each : (place + 1) * each]), firsts[place], place > number)
+            if made is None:
+                return None
+            ways.append(made.states)
+            last.append(made.last)
+        states = ways[0] if directions == 1 else _beside(*ways)
+    ends = [_read_last(origin, 1 + i, [one[i] for one in last]) for i in range(len(last[0]))]
+    return _read_states(origin, states, batch_first), *ends
+
+
+class StepsDropout(nn.Dropout):
+    """Dropout of ``[N, T, C]`` that draws as a recurrent layer does between its layers: a step after the other."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of the same shape."""
+        if not self.training:
+            return input
+        return super().forward(input.transpose(0, 1).contiguous()).transpose(0, 1)
+
+
+def _dropped(states: Sequential, share: float) -> Sequential:
+    x = states.whole()
+    network = x.node.graph.owning_module
+    name = f"{writer_of(x).origin.name}_dropout"
+    while hasattr(network, name):
+        name += "_"
+    network.add_submodule(name, StepsDropout(share).train(network.training))
+    return Sequential(x.tracer.create_proxy("call_module", name, (x,), {}))
+
+
+def reads(x: Any, index: int) -> bool:
+    """Whether a result of the call that is decomposed, of which ``x`` is an argument, is read."""
+    return any(each.users for each in _elements(writer_of(x).origin, index))
+
+
+def _elements(origin: fx.Node, index: int) -> list[fx.Node]:
+    return [each for each in origin.users if each.target is operator.getitem and each.args[1] == index]
+
+
+def _swaps(node: fx.Node) -> bool:
+    """Whether a call swaps the first two of three axes."""
+    return _axes(node) == _SWAPPED
+
+
+def _axes(node: fx.Node) -> list[int] | None:
+    """The order in which a call of one tensor of three axes, and numbers, puts them; None of one that moves none."""
+    name, arguments = operator_name(node), cast(tuple[Any, ...], node.args[1:])
+    if name == "permute":
+        return [axis % 3 for axis in arguments[0]]
+    if name not in ("transpose", "swapaxes", "swapdims"):
+        return None
+    one, other = (axis % 3 for axis in arguments)
+    return [other if axis == one else one if axis == other else axis for axis in range(3)]
+
+
+def _batch_first(x: Any) -> Any:
+    axes = _axes(x.node)
+    if axes is None:
+        return permuted(x, _SWAPPED)
+    return permuted(fx.Proxy(x.node.args[0], x.tracer), [axes[axis] for axis in _SWAPPED])
+
+
+def _beside(forward: Sequential, backward: Sequential) -> Sequential:
+    if forward.parts and backward.parts:
+        pairs = zip(forward.parts, backward.parts, strict=True)
+        return Sequential(parts=[aten.cat.default(list(pair), 1) for pair in pairs])
+    return Sequential(aten.cat.default([forward.whole(), backward.whole()], 2))
+
+
+def _picked(reader: fx.Node, axis: int) -> int | None:
+    """The place that a call picks along an axis of three, if that is what it does."""
+    if operator_name(reader) != "select" or reader.args[1] % 3 != axis or not isinstance(reader.args[2], int):  # type: ignore[operator]
+        return None
+    return reader.args[2]
+
+
+def _hand(reader: fx.Node, result: Any) -> None:
+    reader.replace_all_uses_with(result.node)
+    reader.graph.erase_node(reader)
+
+
+def _read_states(origin: fx.Node, states: Sequential, batch_first: bool) -> Any:
+    """The hidden states as those read them that read no single step; None where nobody does."""
+    for element in _elements(origin, 0):
+        for reader in list(element.users):
+            step = _picked(reader, 1 if batch_first else 0)
+            if step is not None:
+                _hand(reader, states.at(step % len(states)))
+            elif not batch_first and (axes := _axes(reader)) is not None:
+                _hand(reader, permuted(states.whole(), [_SWAPPED[axis] for axis in axes]))
+    if not any(element.users for element in _elements(origin, 0)):
+        return None
+    return states.whole() if batch_first else permuted(states.whole(), _SWAPPED)
+
+
+def _read_last(origin: fx.Node, index: int, parts: list[Any]) -> Any:
+    """Last states as those read them that read no single one; None where nobody does."""
+    for element in _elements(origin, index):
+        for reader in list(element.users):
+            place, name = _picked(reader, 0), operator_name(reader)
+            if place is not None:
+                _hand(reader, parts[place])
+            elif _swaps(reader):
+                for one in list(reader.users):
+                    if (place := _picked(one, 1)) is not None:
+                        _hand(one, parts[place])
+                if reader.users:
+                    _hand(reader, _together(parts))
+            elif name == "squeeze" and len(parts) == 1 and reader.args[1:] in ((0,), ([0],), (-3,)):
+                _hand(reader, parts[0])
+            elif name == "unbind" and reader.args[1:] in ((), (0,)):
+                for one in list(reader.users):
+                    _hand(one, parts[one.args[1]])  # type: ignore[index]
+                reader.graph.erase_node(reader)
+    if not any(element.users for element in _elements(origin, index)):
+        return None
+    return None if parts[0] is None else permuted(_together(parts), _SWAPPED)
+
+
+def _together(parts: list[Any]) -> Any:
+    """``[N, layers, H]``."""
+    return concatenated([aten.unsqueeze.default(each, 1) for each in parts], 1)
