@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qtorch.capture.batch import arithmetic, images, recurrences, shapes  # noqa: F401 - each fills the table
+import qtorch.capture.batch.images  # fills the table, as the next two do
+import qtorch.capture.batch.recurrences
+import qtorch.capture.batch.shapes  # noqa: F401
 from qtorch.capture.batch.arithmetic import elementwise, moved_function
 from qtorch.capture.batch.calls import RULES, Held, MovedCall, Result
 from qtorch.capture.batch.layers import moved_layer
