@@ -1,6 +1,7 @@
 """Recurrent layers and cells: an LSTM from zeros as one op for each layer and direction, everything else step by step.
 
-What is written out here is one layer in one direction; :mod:`qtorch.capture.compositions.recurrent_layers` puts layers together.
+What is written out here is one layer in one direction; :mod:`qtorch.capture.compositions.recurrent_layers` puts layers
+together.
 Steps share their weights, which are computed once, and the hidden states of all steps are said to lie on one grid.
 """
 
