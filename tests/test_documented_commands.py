@@ -296,10 +296,8 @@ class Called(nn.Module):
 
 
 _REFUSED = {
-    "Conv3d": (nn.Conv3d(1, 1, 1), (1, 1, 4, 4, 4)),
-    "x @ y": (Called(lambda net, x: x @ x.transpose(1, 2)), (1, 3, 4)),
-    "x > 0": (Called(lambda net, x: x * (x > 0)), (1, 4)),
-    "cumsum": (Called(lambda net, x: x.cumsum(1)), (1, 4)),
+    "argsort": (Called(lambda net, x: x.argsort(1)), (1, 4)),
+    "topk": (Called(lambda net, x: x.topk(2, 1)[0]), (1, 4)),
 }
 _COMPOSED = {
     "LayerNorm": (nn.LayerNorm(4), (1, 3, 4)),
@@ -310,6 +308,10 @@ _COMPOSED = {
     "x @ self.w": (Called(lambda net, x: x @ net.w), (1, 3, 4)),
     "logsumexp": (Called(lambda net, x: x.logsumexp(1)), (1, 3, 4)),
     "x[:, [0, 2, 1]]": (Called(lambda net, x: x[:, [0, 2, 1]]), (1, 3, 4)),
+    "cumsum": (Called(lambda net, x: x.cumsum(1)), (1, 4)),
+    "x @ y": (Called(lambda net, x: x @ x.transpose(1, 2)), (1, 3, 4)),
+    "Conv3d": (nn.Conv3d(2, 3, 2), (1, 2, 3, 4, 4)),
+    "x * (x > 0)": (Called(lambda net, x: x * (x > 0)), (1, 4)),
     "lerp": (Called(lambda net, x: torch.lerp(x, 2 * x, 0.3)), (1, 4)),
 }
 
