@@ -1,6 +1,6 @@
 # make run    set up, then train, quantize, export and verify the fuel-consumption model
 # make test   set up, then run every test but the sweeps
-# make sweep  set up, then the sweeps: ten thousand random networks, other tests in larger numbers, the wheel, the site
+# make sweep  set up, then the sweeps: thousands of random networks, other tests in larger numbers, the wheel, the site
 # make test-lowest  the lowest versions that pyproject.toml promises: a recipe to parity, the core of the tests, the wheel
 # make wheel  what is published, wheel and source distribution, in dist
 # make check  lint, types, who may import whom, and how many lines there are
