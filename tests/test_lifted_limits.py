@@ -107,6 +107,7 @@ FORMS: dict[str, Form] = {
     "trilinear, aligned": call(
         lambda x: F.interpolate(x.unflatten(2, (4, 2)), (5, 3, 9), mode="trilinear", align_corners=True)
     ),
+    "nearest of a sequence": layer(lambda: nn.Upsample(scale_factor=2), SEQUENCE),
     "nearest, any factor": call(lambda x: F.interpolate(x, scale_factor=1.3)),
     "nearest of a volume": call(lambda x: F.interpolate(x.unflatten(2, (4, 2)), scale_factor=2)),
     "nearest-exact, any factor": call(lambda x: F.interpolate(x, scale_factor=1.3, mode="nearest-exact")),

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from qtorch.capture.asked_numbers import KnownNumbers
+from qtorch.capture.opened_layers import is_opened_for
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 
@@ -143,6 +144,8 @@ class KeptCalls:
 
         def whole(*args: Any, **kwargs: Any) -> Any:
             call = next(calls, None)
+            if not opaque and args and is_opened_for(layer, args[0]):
+                return forward(*args, **kwargs)
             if call is not None and len(args) == 1 and not kwargs and _has_sample(args[0], call.taken):
                 if call.view and not isinstance(layer, DROPOUTS):
                     self.views.add(path)

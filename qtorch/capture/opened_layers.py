@@ -8,18 +8,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.row import Row
 
-__all__ = ["is_opened"]
+__all__ = ["is_of_several_ranks", "is_opened", "is_opened_for"]
 
 
 def is_opened(layer: nn.Module) -> bool:
     """Whether a layer of torch's own has settings that no row of this project has as a whole."""
     asks: Callable[[Any], bool] | None = _OPENED.get(type(layer))
     return asks is not None and type(layer) not in _layers_of_others() and asks(layer)
+
+
+def is_opened_for(layer: nn.Module, x: Any) -> bool:
+    """Whether a layer of torch's own, that a row has as a whole, is called with a tensor that the row does not take."""
+    return is_of_several_ranks(layer) and isinstance(x, Tensor) and x.dim() != _RANKS[type(layer)]
+
+
+def is_of_several_ranks(layer: nn.Module) -> bool:
+    """Whether a layer takes tensors of other ranks than what stands for it."""
+    return type(layer) in _RANKS and type(layer) not in _layers_of_others()
+
+
+#: By class: the rank of what a row takes of several that the layer takes.
+_RANKS: Mapping[Any, int] = {nn.Upsample: 4}
 
 
 @of_rows

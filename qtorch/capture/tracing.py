@@ -15,7 +15,7 @@ from qtorch.capture.identities import drop_identities
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.lifting import lifted
 from qtorch.capture.nodes import Recorder
-from qtorch.capture.opened_layers import is_opened
+from qtorch.capture.opened_layers import is_of_several_ranks, is_opened
 from qtorch.capture.untraceable import untraceable
 from qtorch.capture.writes import write_values, writes_values
 from qtorch.errors import BadConfiguration
@@ -57,7 +57,7 @@ def is_row_of_layers(net: nn.Module) -> bool:
         return False
     if type(net) is nn.Sequential and "forward" not in vars(net):
         return all(is_row_of_layers(layer) for layer in net)
-    return is_leaf(net)
+    return is_leaf(net) and not is_of_several_ranks(net)
 
 
 def has_hooks(net: nn.Module) -> bool:
