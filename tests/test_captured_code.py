@@ -165,6 +165,24 @@ class Asking(nn.Module):
         return y * counts[1].item() + counts[0].item()
 
 
+class Lengths(nn.Module):
+    """A mask of lengths that are all the same, made of the batch's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.conv = nn.Conv1d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        steps = y.shape[-1]
+        lengths = torch.ones(y.shape[0]) * steps - 2
+        mask = torch.arange(steps, dtype=lengths.dtype).expand(y.shape[0], steps) < lengths.unsqueeze(1)
+        mask = mask.to(torch.float32).unsqueeze(1)
+        weights = torch.softmax(y.masked_fill(mask == 0, float("-inf")), 2)
+        return (weights * y).sum(2) + (mask / mask.sum(2, keepdim=True) * y).sum(2)
+
+
 def leaves(outputs: Any) -> list[Tensor]:
     return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
 
@@ -178,6 +196,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "seeing": (Seeing, (8,)),
     "skips": (Skips, (8,)),
     "asking": (Asking, (3, 6, 6)),
+    "lengths": (Lengths, (3, 8)),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, fx, nn
 
+from qtorch.capture.alike_samples import compute_one_of_alike_samples
 from qtorch.capture.batch.in_front import put_batch_in_front
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
 from qtorch.capture.compositions.decompose import decompose_calls
@@ -167,6 +168,7 @@ class Capture:
         """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""
         traced = trace.graph.eval()
         if decomposed:
+            compute_one_of_alike_samples(traced)
             traced.norm_in_parts = "" if trace.fixed_batch else put_batch_in_front(traced)
             decompose_calls(traced, self.activations)
             drop_identities(traced)

@@ -1,0 +1,123 @@
+"""What is the same for every sample, whatever comes in: computed for one, and repeated.
+
+``torch.ones(x.shape[0])`` gives lengths, ``torch.arange(n).expand(len(x), n) < lengths[:, None]`` a mask of them: the
+batch's size is all of the input that is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._guards import detect_fake_mode
+
+from qtorch.capture.batch.layout import has_batch, is_plain
+from qtorch.capture.emitting import emit, tensor_of
+from qtorch.capture.nodes import operator_name
+
+__all__ = ["compute_one_of_alike_samples"]
+
+aten = torch.ops.aten
+
+#: Calls that make a tensor of a size, or repeat one: they have forms of their own.
+_PLAIN = frozenset({
+    "expand", "full", "full_like", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "repeat", "zeros",
+    "zeros_like",
+})  # fmt: skip
+#: Numbers of samples that show whether they are alike.
+_COUNTS = (2, 3)
+
+
+def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
+    """Put, in place, a buffer of one sample that is repeated where calls give the same for every sample.
+
+    Args:
+        traced: calls of ATen operators; ``meta["val"]`` of each node is its value without data.
+    """
+    alike = list(_alike(traced.graph))
+    known = set(alike)
+    ends = [node for node in alike if tensor_of(node) is not None and any(each not in known for each in node.users)]
+    ends = [node for node in ends if operator_name(node) not in _PLAIN and is_plain(_shape(node))]
+    if not ends:
+        return
+    few, many = (_values(traced, alike, samples) for samples in _COUNTS)
+    for node in ends:
+        one = few[node][:1]
+        if all(bool((each[node] == one).all()) for each in (few, many)):
+            _repeat(traced, node, one)
+    traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    traced.graph.lint()
+    traced.recompile()
+
+
+def _shape(node: fx.Node) -> tuple[Any, ...]:
+    value = tensor_of(node)
+    return () if value is None else tuple(value.shape)
+
+
+def _alike(graph: fx.Graph) -> Iterator[fx.Node]:
+    """What is computed of the batch's size and of buffers, in order."""
+    known: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            value = _attribute(node)
+            fits = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+        elif operator_name(node) == "sym_size":
+            fits = True
+        else:
+            random = isinstance(node.target, torch._ops.OpOverload) and (
+                torch.Tag.nondeterministic_seeded in node.target.tags or node.target._schema.is_mutable
+            )
+            fits = node.op == "call_function" and not random and all(each in known for each in node.all_input_nodes)
+        if fits:
+            known.add(node)
+            yield node
+
+
+def _attribute(node: fx.Node) -> Any:
+    owner: Any = node.graph.owning_module
+    for name in str(node.target).split("."):
+        owner = getattr(owner, name)
+    return owner
+
+
+def _values(traced: fx.GraphModule, nodes: list[fx.Node], samples: int) -> dict[fx.Node, Any]:
+    """By node, for so many samples."""
+    values: dict[fx.Node, Any] = {}
+    with torch.no_grad():
+        for node in nodes:
+            if node.op == "get_attr":
+                values[node] = _attribute(node).detach().clone()
+            elif operator_name(node) == "sym_size":
+                values[node] = _size(node, samples)
+            else:
+                args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                target: Any = node.target
+                values[node] = target(*args, **kwargs)
+    return values
+
+
+def _size(node: fx.Node, samples: int) -> int:
+    """A size for so many samples: of what has the batch as often as it may be in one axis, the same share."""
+    size: Any = node.meta["val"]
+    if isinstance(size, int):
+        return size
+    (symbol,) = size.node.expr.free_symbols
+    return int(size.node.expr.subs(symbol, samples))
+
+
+def _repeat(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
+    graph = traced.graph
+    name = next(each for i in count() if not hasattr(traced, each := f"{node.name}_of_one_sample{i or ''}"))
+    traced.register_buffer(name, value)
+    size = next(each for each in graph.nodes if operator_name(each) == "sym_size" and has_batch((each.meta["val"],)))
+    mode = detect_fake_mode([node.meta["val"]])
+    with graph.inserting_before(node):
+        one = graph.get_attr(name)
+        one.meta = {key: each for key, each in node.meta.items() if key != "val"}
+        one.meta["val"] = value if mode is None else mode.from_tensor(value, static_shapes=True)
+        whole = emit(graph, aten.expand.default, (one, [size, *value.shape[1:]]), like=node)
+    node.replace_all_uses_with(whole)
