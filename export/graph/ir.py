@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 
@@ -29,7 +29,8 @@ class Value:
 
     Attributes:
         shape: static; the batch axis of a run-time tensor is 1.
-        qparams: ``None`` for a float32 tensor (or a float16 constant).
+        qparams: ``None`` for a float32 tensor (or a float16 constant); of indices
+            :data:`qtorch.numbers.qparams.INDICES`, in a graph of floats too.
         data: the codes of a constant, of the qparams' dtype, or its floats; ``None`` for a run-time tensor.
     """
 
@@ -43,6 +44,11 @@ class Value:
         if self.qparams is not None:
             return self.qparams.dtype
         return "float16" if self.data is not None and self.data.dtype == np.float16 else "float32"
+
+    @property
+    def of_indices(self) -> bool:
+        """Whether it is computed, or comes in, as indices, whose codes are the numbers themselves."""
+        return self.data is None and self.qparams == INDICES
 
     @property
     def array_dtype(self) -> str:
@@ -181,9 +187,9 @@ class Graph:
         return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
 
     def is_float(self, node: Node) -> bool:
-        """Whether a node computes in float32; its weight may be integers all the same."""
-        qparams = self.qparams(node)
-        return all(q is None for role, q in qparams.items() if role != "weight")
+        """Whether a node computes in float32; its weight may be integers all the same, and so are indices."""
+        grids = [q for role, q in self.qparams(node).items() if role != "weight"]
+        return None in grids and all(q in (None, INDICES) for q in grids)
 
     @property
     def has_float_nodes(self) -> bool:

@@ -96,7 +96,7 @@ def route_of(layer: Layer, mode: Mode) -> Route:
         return float_route
     if layer.config.skip:
         return skipped_route
-    if layer.row.selects:
+    if layer.row.selects or layer.output.of_indices:
         return selecting_route
     if layer.constants.weight_grid is not None:
         return sums_route if layer.norm is None or layer.norm_frozen else normalizing_route
@@ -143,7 +143,7 @@ def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
 
 
 def selecting_route(layer: Layer, *inputs: Tensor) -> Any:
-    """What only picks elements picks steps."""
+    """What only picks elements, or says where they are, does so with steps."""
     _require_numbers(layer)
     return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.in_steps()[0]})
 

@@ -95,7 +95,7 @@ ROW = Row(
         Match("aten", "_unsafe_view", attributes, written=("view",)),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16", "int32")), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="RESHAPE",

@@ -20,7 +20,8 @@ from qtorch.preparation.planning import OpNames
 from qtorch.preparation.sharing import SharedGrid, Sharing
 from qtorch.preparation.transparency import is_transparent
 from qtorch.preparation.unheard_settings import GRID_SETTINGS
-from qtorch.row.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
+from qtorch.numbers.qparams import INDICES
+from qtorch.row.constraints import Fixed, Free, Indices, NotNegative, SameAs, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 
 __all__ = ["GridAssignment"]
@@ -98,6 +99,11 @@ class GridAssignment:
         output = plan.row.constraints["output"]
         if isinstance(output, SameAs):
             self.sharing.join(node, next(iter(plan.call.sources.values())))
+            return
+        if isinstance(output, Indices):
+            # The kernel reads codes, and has no reason to read anything else.
+            plan.config = replace(plan.config, skip=False)
+            self.sharing.add(node, SharedGrid(INDICES.dtype, plan.config, INDICES))
             return
         rectified = plan.row.name in FUSED_ACTIVATIONS or plan.call.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None

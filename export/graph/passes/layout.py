@@ -24,6 +24,7 @@ import numpy as np
 
 from export.graph.ir import Graph, Node, Value, View, check
 from export.graph.memory_order import MemoryOrder, steps
+from qtorch.row.constraints import Indices
 from qtorch.row.row import any_order
 
 __all__ = ["layout"]
@@ -120,6 +121,8 @@ class _Layout:
                 self._fully_connected(node)
             elif node.op == "batch_matmul":
                 self._batch_matmul(node)
+            elif isinstance(node.row.constraints["output"], Indices):
+                self._places(node)
             elif self._in_any_order(node):
                 self._on_stored(node)
             else:
@@ -201,6 +204,20 @@ class _Layout:
                 inputs.append(self._arranged(stored, ways[turned]))
             attrs[adjoint] = attrs[adjoint] != turned
         self._emit(replace(node, attrs=attrs, inputs=tuple(inputs)))
+
+    def _places(self, node: Node) -> None:
+        """Looks along an axis wherever that lies, and leaves the others as they lie."""
+        source, shape = self._source(node.inputs[0]), self._shape(node.inputs[0])
+        if not source.order.is_permutation or not all(source.order.axes) or len(source.order.sizes) != len(shape):
+            order = MemoryOrder.identity(shape)
+            source = _Stored(self._arranged(source, order), order)
+        parts = [each[0] for each in source.order.axes]
+        axis = parts[node.attrs["axis"]]
+        rest = [part for part in parts if part != axis]
+        result = MemoryOrder.permuted(self._shape(node.output), [int(i) for i in np.argsort(rest)])
+        self.values[node.output] = replace(self.naive.values[node.output], shape=result.sizes)
+        self.nodes.append(replace(node, attrs={**node.attrs, "axis": axis}, inputs=(source.name,)))
+        self.where[node.output] = _Stored(node.output, result)
 
     def _in_any_order(self, node: Node) -> bool:
         """An elementwise op of one tensor works on what is stored, whatever that is the reshape of."""
