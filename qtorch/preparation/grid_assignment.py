@@ -72,6 +72,9 @@ class GridAssignment:
 
     def _share_op(self, node: fx.Node, plan: Plan) -> None:
         sources = plan.call.sources
+        if all(self.sharing.grid(source).fixed == INDICES for source in sources.values()):
+            self._share_indices(node, plan)
+            return
         if plan.row.selects and all(
             source in self.plans and self.plans[source].config.skip for source in sources.values()
         ):
@@ -110,6 +113,11 @@ class GridAssignment:
         smallest = output.smallest if isinstance(output, Free) else 0.0
         smallest = max(smallest, SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0)
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
+
+    def _share_indices(self, node: fx.Node, plan: Plan) -> None:
+        """What is made of indices alone: the same ones, in another shape."""
+        plan.config = replace(plan.config, skip=False)
+        self.sharing.join(node, next(iter(plan.call.sources.values())))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations
