@@ -90,11 +90,15 @@ class Value:
         return self.qparams
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """float32 numbers as the tensor holds them: codes, or themselves where it has no grid."""
+        """float32 numbers as the tensor holds them: codes, or themselves where it has no grid; indices as int32."""
+        if self.of_indices:
+            return real.astype(self.dtype)
         return real if self.qparams is None else self.qparams.quantize(real)
 
     def dequantize(self, held: np.ndarray) -> np.ndarray:
-        """What the tensor's codes stand for, float32; without a grid, what it holds."""
+        """What the tensor's codes stand for, float32; without a grid, what it holds; indices as PyTorch's int64."""
+        if self.of_indices:
+            return held.astype(np.int64)
         return held if self.qparams is None else self.qparams.dequantize(held)
 
 
@@ -195,6 +199,19 @@ class Graph:
     def has_float_nodes(self) -> bool:
         """Whether any node computes in float32, so that results are not promised to the bit."""
         return any(self.is_float(node) for node in self.nodes)
+
+    def code_range(self, name: str) -> tuple[int, int]:
+        """Lowest and highest code that an input may have: of indices those of the rows that there are."""
+        value, same = self.values[name], {name}
+        low, high = value.quantization.code_range
+        if not value.of_indices:
+            return low, high
+        for node in self.nodes:
+            if node.op == "reshape" and node.inputs[0] in same:
+                same.add(node.output)
+            elif node.op == "gather" and node.input_roles()["indices"] in same:
+                high = min(high, self.values[node.input_roles()["table"]].shape[0] - 1)
+        return 0, high
 
     def renamed(self, called: Mapping[str, str]) -> Graph:
         """The same graph with other names, all different; ``called`` has one for every value."""

@@ -127,6 +127,9 @@ def float_route(layer: Layer, *inputs: Tensor) -> Any:
     y = _normalized(layer, tensors, layer.constants.unrounded())
     if layer.row.measured is not None:
         layer.output(layer.row.measured(layer.attrs, y))
+        if "table" in layer.constants.roles and layer.output.mode is Mode.CALIBRATE:
+            # Rows that no sample of these asks for, others will.
+            layer.output(layer.constants.unrounded()["table"])
         return y
     return _each(layer.output, y)
 
@@ -136,6 +139,8 @@ def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
     tensors = _reals(layer, inputs)
     if _normalizes_by_batch(layer):
         y = _normalized(layer, tensors, layer.constants.unfolded())
+    elif layer.row.selects:
+        y = float_op(layer, layer.attrs, {**tensors, **layer.constants.folded()})
     else:
         arithmetic = partial(float_op, layer, layer.attrs)
         y = finite_slopes(arithmetic, {**tensors, **layer.constants.folded()})

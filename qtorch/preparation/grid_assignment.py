@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx
 
 from qtorch.capture.nodes import ONE_GRID
@@ -64,6 +65,9 @@ class GridAssignment:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
         if node.op == "placeholder":
             layer = self.settings.of(node.name, node)
+            if node.meta.get("dtype") == torch.int64:
+                self.sharing.add(node, SharedGrid(INDICES.dtype, layer, INDICES))
+                return
             self.sharing.add(node, SharedGrid(layer.activations, layer))
         elif node in self.plans:
             self._share_op(node, self.plans[node])
@@ -115,9 +119,13 @@ class GridAssignment:
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
 
     def _share_indices(self, node: fx.Node, plan: Plan) -> None:
-        """What is made of indices alone: the same ones, in another shape."""
-        plan.config = replace(plan.config, skip=False)
-        self.sharing.join(node, next(iter(plan.call.sources.values())))
+        """What is made of indices alone: the same ones, in another shape, or what is looked up by them."""
+        if isinstance(plan.row.constraints["output"], SameAs):
+            plan.config = replace(plan.config, skip=False)
+            self.sharing.join(node, next(iter(plan.call.sources.values())))
+            return
+        self._require_type(node, plan)
+        self.sharing.add(node, SharedGrid(plan.config.activations, plan.config))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations

@@ -56,7 +56,7 @@ def layout(graph: Graph, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> Grap
         graph: in PyTorch's axis order, as :func:`export.graph.lower.lower` gives it.
         input_layout: ``"nchw"`` keeps PyTorch's order at the inputs.
     """
-    choices = [_input_views(graph.values[name].shape, input_layout) for name in graph.inputs]
+    choices = [_input_views(graph.values[name], input_layout) for name in graph.inputs]
     stored = [dict(zip(graph.inputs, c, strict=True)) for c in islice(product(*choices), _TRIALS)]
     trials = [_Layout(graph, each, _WAYS[0]).run() for each in stored]
     if all(_cost(trial)[0] for trial in trials):
@@ -70,10 +70,11 @@ def _cost(graph: Graph) -> tuple[int, int, int]:
     return moved, ops.count("transpose"), ops.count("reshape")
 
 
-def _input_views(shape: tuple[int, ...], input_layout: str) -> list[tuple[tuple[int, ...], View]]:
+def _input_views(value: Value, input_layout: str) -> list[tuple[tuple[int, ...], View]]:
     """Ways to store an input, the preferred first: the stored shape, and the view of it."""
+    shape = value.shape
     as_is = (shape, View.identity(shape))
-    if input_layout == "nchw":
+    if input_layout == "nchw" or value.of_indices:
         return [as_is]
     if len(shape) == 4:
         n, c, h, w = shape

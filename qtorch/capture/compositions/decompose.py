@@ -16,6 +16,7 @@ from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
     axes,
     choices,
     convolutions,
+    embeddings,
     images,
     lengths,
     norms,
