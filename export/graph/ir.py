@@ -207,7 +207,7 @@ class Graph:
         if not value.of_indices:
             return low, high
         for node in self.nodes:
-            if node.op == "reshape" and node.inputs[0] in same:
+            if node.row.selects and self.values[node.output].of_indices and node.inputs[0] in same:
                 same.add(node.output)
             elif node.op == "gather" and node.input_roles()["indices"] in same:
                 high = min(high, self.values[node.input_roles()["table"]].shape[0] - 1)

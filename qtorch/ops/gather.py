@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qtorch.families.rows_of_tables import looked_up
+from qtorch.families.table_rows import rows_of_table
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
@@ -32,7 +32,7 @@ def attributes(call: Call) -> dict[str, Any]:
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """``[N, ...]`` and ``[R, C]`` to ``[N, ..., C]``."""
-    return looked_up(x["indices"], x["table"], attrs.get("padding_idx"))
+    return rows_of_table(x["indices"], x["table"], attrs.get("padding_idx"))
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -41,7 +41,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     Raises:
         IndexError: an index is that of no row.
     """
-    return looked_up(codes["indices"], codes["table"])
+    return rows_of_table(codes["indices"], codes["table"])
 
 
 def held(attrs: Attrs, y: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ ROW = Row(
     matches=(
         Match(
             "function",
-            looked_up,
+            rows_of_table,
             attributes,
             ("indices", "table", "padding_idx"),
             tensors=2,

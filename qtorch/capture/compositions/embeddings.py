@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtorch.capture.compositions.table import decomposes, is_constant
-from qtorch.families.rows_of_tables import looked_up
+from qtorch.families.table_rows import rows_of_table
 
 
 @decomposes("embedding")
@@ -16,4 +16,4 @@ def _embedding(
     if is_constant(indices) or not is_constant(weight) or scale_grad_by_freq or sparse:
         return None
     padding = None if padding_idx < 0 else padding_idx
-    return indices.tracer.create_proxy("call_function", looked_up, (indices, weight, padding), {})
+    return indices.tracer.create_proxy("call_function", rows_of_table, (indices, weight, padding), {})

@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
-__all__ = ["looked_up"]
+__all__ = ["rows_of_table"]
 
 
-def looked_up(indices: Tensor, table: Tensor, padding_idx: int | None = None) -> Tensor:
+def rows_of_table(indices: Tensor, table: Tensor, padding_idx: int | None = None) -> Tensor:
     """``[...]`` and ``[R, C]`` to ``[..., C]``; one op on the device.
 
     Args:
@@ -19,5 +19,5 @@ def looked_up(indices: Tensor, table: Tensor, padding_idx: int | None = None) ->
     """
     if has_torch_function((indices, table)):
         # One call to whoever looks, as a function of torch is.
-        return handle_torch_function(looked_up, (indices, table), indices, table, padding_idx)  # type: ignore[no-any-return]
+        return handle_torch_function(rows_of_table, (indices, table), indices, table, padding_idx)  # type: ignore[no-any-return]
     return F.embedding(indices, table, padding_idx)
