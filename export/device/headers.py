@@ -179,7 +179,12 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
     """
     name = c_identifier(name)
     for side, codes in (("inputs", inputs), ("outputs", outputs)):
-        if codes.dtype not in (np.int8, np.int16, np.int32) or codes.ndim != 2 or codes.size == 0 or len(codes) != len(inputs):
+        if (
+            codes.dtype not in (np.int8, np.int16, np.int32)
+            or codes.ndim != 2
+            or codes.size == 0
+            or len(codes) != len(inputs)
+        ):
             raise ValueError(
                 f"test_vectors.{side}: expected int8, int16 or int32 [{len(inputs)}, >= 1], "
                 f"got {codes.dtype} {list(codes.shape)}"

@@ -57,7 +57,9 @@ class Reference:
         """Its outputs, without gradients; numbers that it draws are by ``seed``, which outside has no effect."""
         devices = sorted({each.device.index or 0 for each in inputs if each.is_cuda})
         # Copies, because a network may write into its input.
-        call = self.form.arguments([each.to(self.dtype if each.is_floating_point() else each.dtype, copy=True) for each in inputs])
+        call = self.form.arguments(
+            [each.to(self.dtype if each.is_floating_point() else each.dtype, copy=True) for each in inputs]
+        )
         with torch.no_grad(), torch.random.fork_rng(devices):
             # Not torch.manual_seed, which asks every kind of device.
             torch.default_generator.manual_seed(seed)
@@ -142,7 +144,8 @@ def same_values(a: Any, b: Tensor) -> bool:
 
 
 def probes(examples: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
-    """Random inputs of ``count`` samples, float32, or indices that the example has, shaped like an example's, the first of them the example's own.
+    """Random inputs of ``count`` samples, float32, or indices that the example has, shaped like its own, the first of
+    them these.
 
     Args:
         examples: a tensor per input, the batch's axis first.

@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers, as an embedding looks them up: a call that is kept whole for the op that does it."""
+"""Rows of a table by their numbers, as an embedding looks them up: a call that is kept whole for its op."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def rows_of_table(indices: Tensor, table: Tensor, padding_idx: int | None = None
     """
     if has_torch_function((indices, table)):
         # One call to whoever looks, as a function of torch is.
-        return handle_torch_function(rows_of_table, (indices, table), indices, table, padding_idx)  # type: ignore[no-any-return]
+        return handle_torch_function(rows_of_table, (indices, table), indices, table, padding_idx)
     return F.embedding(indices, table, padding_idx)

@@ -68,7 +68,13 @@ def kernel(operands: Operands) -> KernelCall:
 def samples() -> Iterable[Sample]:
     """Indices of one to four axes, the first and the last row among them; rows of one number and of many."""
     rng = np.random.default_rng(61)
-    for shape, rows, columns in [((5,), 7, 3), ((4, 6), 300, 8), ((4, 6), 3, 1), ((3, 2, 5), 9, 4), ((2, 1, 3, 2), 5, 2)]:
+    for shape, rows, columns in [
+        ((5,), 7, 3),
+        ((4, 6), 300, 8),
+        ((4, 6), 3, 1),
+        ((3, 2, 5), 9, 4),
+        ((2, 1, 3, 2), 5, 2),
+    ]:
         indices = rng.integers(0, rows, shape, dtype="int32")
         indices.flat[:2] = 0, rows - 1
         table = rng.integers(-128, 127, (rows, columns), dtype="int8", endpoint=True)

@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 from qtorch.capture.nodes import ONE_GRID
+from qtorch.numbers.qparams import INDICES
 from qtorch.ops import ROWS
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.layer_settings import LayerSettings
@@ -21,7 +22,6 @@ from qtorch.preparation.planning import OpNames
 from qtorch.preparation.sharing import SharedGrid, Sharing
 from qtorch.preparation.transparency import is_transparent
 from qtorch.preparation.unheard_settings import GRID_SETTINGS
-from qtorch.numbers.qparams import INDICES
 from qtorch.row.constraints import Fixed, Free, Indices, NotNegative, SameAs, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 

@@ -105,7 +105,11 @@ def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[s
     if name in _OTHER_NAMES and name not in _registered():
         name = _OTHER_NAMES[name]
         node.target = _overload(name, node.target)
-    if name not in DECOMPOSITIONS or name in _registered() or not (name in _OF_INDICES or _is_of_floats(node.meta.get("val"))):
+    if (
+        name not in DECOMPOSITIONS
+        or name in _registered()
+        or not (name in _OF_INDICES or _is_of_floats(node.meta.get("val")))
+    ):
         return False
     writer = Writer(node, constants, activations)
     replaced = any(_is_replaced(node, writer, decomposition) for decomposition in DECOMPOSITIONS[name])

@@ -1,4 +1,4 @@
-"""Where the largest, or the smallest, stands along an axis: calls that come to argmax or argmin, which drop the axis."""
+"""Where the largest, or the smallest, stands along an axis: calls that come to argmax or argmin without keepdim."""
 
 from __future__ import annotations
 
