@@ -175,8 +175,10 @@ class Graph:
         return self.views.get(name, View.identity(self.values[name].shape))
 
     def store(self, name: str, real: np.ndarray) -> np.ndarray:
-        """PyTorch's ``[samples, *shape[1:]]`` in the order of axes in which an input or output stores it."""
-        return self.view(name).store(real, self.values[name].shape)
+        """PyTorch's ``[samples, *shape[1:]]`` in the order of axes in which an input or output stores it; indices in
+        their type, too."""
+        stored = self.view(name).store(real, self.values[name].shape)
+        return stored.astype(INDICES.dtype) if self.values[name].of_indices else stored
 
     def encode(self, name: str, real: np.ndarray) -> np.ndarray:
         """PyTorch's float32 ``[samples, *shape[1:]]`` as an input or output holds it: stored, and as codes."""

@@ -65,15 +65,13 @@ class _Followed(TorchDispatchMode):
         self.origins = {_memory(each): {place} for place, each in enumerate(tensors) if _is_whole(each)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name == "aten::embedding":
+            # Also of rows that there are not, of which it makes an error.
+            self.read |= self.origins.get(_memory(args[1]), set())
         result = func(*args, **(kwargs or {}))
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         from_inputs = set().union(*(self.origins.get(_memory(each), ()) for each in given))
-        if not from_inputs:
-            return result
-        if func._schema.name == "aten::embedding":
-            self.read |= self.origins.get(_memory(args[1]), set())
-            return result
-        for each in tree_leaves(result):
+        for each in tree_leaves(result) if from_inputs else ():
             if isinstance(each, Tensor) and _is_whole(each):
                 self.kept.append(each)
                 self.origins.setdefault(_memory(each), set()).update(from_inputs)

@@ -16,4 +16,5 @@ def _embedding(
     if is_constant(indices) or not is_constant(weight) or scale_grad_by_freq or sparse:
         return None
     padding = None if padding_idx < 0 else padding_idx
-    return indices.tracer.create_proxy("call_function", rows_of_table, (indices, weight, padding), {})
+    arguments = (indices, weight, padding)
+    return indices.tracer.create_proxy("call_function", rows_of_table, arguments, {}, name="embedding")
