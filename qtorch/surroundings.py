@@ -21,6 +21,7 @@ from torch.compiler import is_compiling
 from qtorch.errors import BadConfiguration, BadData, NotFinite
 
 __all__ = [
+    "as_indices",
     "autocasts",
     "evaluating",
     "in_float32",
@@ -85,6 +86,34 @@ def in_float32(x: Tensor) -> Tensor:
             remedy="pass float32, or what becomes float32 without a choice: half precision, float64, integers",
         )
     return x.to(torch.float32)
+
+
+def as_indices(x: Tensor, rows: int, training: bool) -> Tensor:
+    """``x`` itself, integers from 0 to ``rows - 1``.
+
+    On a GPU their values are looked at in evaluation alone, under a compiler not at all: no step waits for one.
+
+    Raises:
+        BadData: they are no integers, or there is no such row.
+    """
+    if x.is_floating_point() or x.dtype is torch.bool:
+        raise BadData(
+            where="the network's input",
+            expected=f"indices of {rows} rows, int64 or int32, where the example had some",
+            got=f"{x.dtype}",
+            remedy="pass integers, as the network is called; .long() makes some of whole numbers",
+        )
+    if is_compiling() or without_values(x) or not x.numel() or (training and not x.is_cpu):
+        return x
+    low, high = (int(each) for each in torch.aminmax(x))
+    if low < 0 or high >= rows:
+        raise BadData(
+            where="the network's input",
+            expected=f"indices from 0 to {rows - 1}, of the rows that there are",
+            got=f"{low if low < 0 else high}",
+            remedy="make the table larger, or map what is unknown to a row that stands for it",
+        )
+    return x
 
 
 def require_float32(tensors: Iterable[tuple[str, Tensor | None]], layer: str) -> None:

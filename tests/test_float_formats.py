@@ -33,6 +33,7 @@ from export.tflite.writer import write_tflite
 from qtorch.errors import ParityError, UnsupportedLayer
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
+from qtorch.numbers.qparams import INDICES
 from qtorch.ops import ROWS
 from qtorch.row.row import Row, Sample
 from tests.functional_networks import Function, negated
@@ -74,15 +75,20 @@ def float_sample_of(row: Row, sample: Sample) -> tuple[Graph, tuple[np.ndarray, 
     outputs = tuple(role for role in sample.qparams if role.startswith("output"))
     node = Node(row.name, sample.attrs, roles, outputs)
     result = float_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
-    values = {r: Value(a.shape, None, a) if r in fixed else Value((1, *a.shape[1:]), None) for r, a in arrays.items()}
+    grids = {role: each if each == INDICES else None for role, each in sample.qparams.items()}
+    values = {
+        r: Value(a.shape, None, a) if r in fixed else Value((1, *a.shape[1:]), grids[r]) for r, a in arrays.items()
+    }
     for role, part in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
-        values[role] = Value((1, *part.shape[1:]), None)
+        values[role] = Value((1, *part.shape[1:]), grids[role])
     runtime = tuple(role for role in roles if role not in fixed)
     return check(Graph(values, (node,), runtime, outputs)), tuple(arrays[role] for role in runtime)
 
 
 def real(sample: Sample, role: str, codes: np.ndarray) -> np.ndarray:
     qparams = sample.qparams[role]
+    if qparams == INDICES:
+        return codes
     return np.ascontiguousarray(codes if qparams is None else qparams.dequantize(codes), np.float32)
 
 

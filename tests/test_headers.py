@@ -290,12 +290,12 @@ def test_refusals() -> None:
         headers.op_resolver("m", ("Add();system",))
     with pytest.raises(ValueError, match="positive"):
         headers.arena("m", 0, 64, "1")
-    with pytest.raises(ValueError, match=r"outputs: expected int8 or int16 \[2, >= 1\]"):
+    with pytest.raises(ValueError, match=r"outputs: expected int8, int16 or int32 \[2, >= 1\]"):
         headers.test_vectors("m", codes, codes[:1])
-    with pytest.raises(ValueError, match="got int32"):
-        headers.test_vectors("m", codes.astype(np.int32), codes)
+    with pytest.raises(ValueError, match="got int64"):
+        headers.test_vectors("m", codes.astype(np.int64), codes)
     with pytest.raises(ValueError, match="per tensor"):
-        headers.quantization("m", INTERFACE, (QParams((1.0,), (0,), "int32"),), (GRIDS[0],))
+        headers.quantization("m", INTERFACE, (QParams((0.5,), (0,), "int32"),), (GRIDS[0],))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -24,6 +24,7 @@ from export.rows import sample_graph
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadInput
+from qtorch.numbers.qparams import INDICES
 from qtorch.ops import ROWS
 from qtorch.preparation.refusal_remedy import remedy
 from qtorch.remedies.asked import NO_FORM, Asked
@@ -44,7 +45,9 @@ def numbers(sample: Sample) -> dict[str, np.ndarray]:
     """What the codes of the inputs stand for."""
     qparams = sample.qparams
     return {
-        role: np.ascontiguousarray(codes if (q := qparams[role]) is None else q.dequantize(codes), np.float32)
+        role: codes
+        if (q := qparams[role]) == INDICES
+        else np.ascontiguousarray(codes if q is None else q.dequantize(codes), np.float32)
         for role, codes in sample.arrays.items()
     }
 
@@ -70,9 +73,10 @@ def float_graph(row: Row, sample: Sample) -> tuple[Graph, tuple[np.ndarray, ...]
     node = Node(row.name, sample.attrs, roles, outputs)
     arrays = {role: array if role in fixed else array[:1] for role, array in arrays.items()}
     result = float_reference(node, {role: torch.from_numpy(array) for role, array in arrays.items()}, {})
-    values = {role: Value(array.shape, None, array if role in fixed else None) for role, array in arrays.items()}
+    grids = {role: q if q == INDICES else None for role, q in sample.qparams.items()}
+    values = {role: Value(array.shape, grids[role], array if role in fixed else None) for role, array in arrays.items()}
     for role, part in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
-        values[role] = Value(tuple(part.shape), None)
+        values[role] = Value(tuple(part.shape), grids[role])
     runtime = tuple(role for role in roles if role not in fixed)
     return check(Graph(values, (node,), runtime, outputs)), tuple(arrays[role] for role in runtime)
 

@@ -103,10 +103,14 @@ def _refusals(model: bytes, stored: tuple[np.ndarray, ...], narrow: bool) -> dic
 
 
 def _random_inputs(graph: Graph) -> Samples:
-    """float32 ``[N, ...]`` as the network reads them: the normal distribution's, which networks are made for."""
+    """``[N, ...]`` as the network reads them: the normal distribution's, which networks are made for; any indices."""
     rng, inputs = np.random.default_rng(0), []
     for name in graph.inputs:
-        drawn = rng.normal(size=(_SAMPLES, *graph.values[name].shape[1:])).astype(np.float32)
+        shape = (_SAMPLES, *graph.values[name].shape[1:])
+        if graph.values[name].of_indices:
+            inputs.append(torch.from_numpy(rng.integers(*graph.code_range(name), shape, endpoint=True)))
+            continue
+        drawn = rng.normal(size=shape).astype(np.float32)
         inputs.append(torch.from_numpy(np.ascontiguousarray(graph.view(name).restore(drawn))))
     return tuple(inputs) if len(inputs) > 1 else inputs[0]
 

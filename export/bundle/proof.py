@@ -109,6 +109,9 @@ def _verify_float_interface(graph: Graph, final: Graph, model: bytes, codes: tup
     rng, inputs = np.random.default_rng(0), []
     for name, array in zip(graph.inputs, codes, strict=True):
         qparams = graph.values[name].quantization
+        if graph.values[name].of_indices:
+            inputs.append(np.concatenate([array, np.resize(array, (_FAR_INPUTS, *array.shape[1:]))]))
+            continue
         # Off the grid, so that QUANTIZE has something to round.
         off = np.float32(qparams.scale[0]) * rng.uniform(-0.5, 0.5, array.shape).astype(np.float32)
         far = far_values(qparams.scale[0], (_FAR_INPUTS, *array.shape[1:]), rng)

@@ -23,7 +23,7 @@ from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
 from qtorch.handed_over.arguments import spelt
-from qtorch.handed_over.data import Data, data_of, inputs_taken
+from qtorch.handed_over.data import Data, data_of
 from qtorch.handed_over.named_folder import named_folder
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.progress import in_lines, stage
@@ -107,11 +107,10 @@ def export_network(
         )  # fmt: skip
     if folder is not None:
         probe_export(folder, choice.options, called)
-    takes = inputs_taken(net)
     before = net if prepared is None else None if float_network is None else copied("float_network", float_network)
     with in_lines(), stage("reading the data"):
-        training = data_of("calibration", calibration, takes)
-        tested = Data(None, None) if test is None else data_of("test", test, takes)
+        training = data_of("calibration", calibration, net)
+        tested = Data(None, None) if test is None else data_of("test", test, net)
     with in_terms_of(_TERMS, _SPOKEN):
         subject = subject_of_networks(
             called, prepared, before, training.inputs, training.targets, tested.inputs, tested.targets, figures,

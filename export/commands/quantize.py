@@ -147,7 +147,7 @@ def _fitting(option: str, pair: Pair, net: nn.Module) -> Pair:
     Raises:
         BadInput: it does not take them, or they are no finite numbers.
     """
-    fitting = replace(pair, inputs=samples_of(option, pair.inputs))
+    fitting = replace(pair, inputs=samples_of(option, pair.inputs, net))
     output_shapes(net, fitting.inputs, option)
     return fitting
 

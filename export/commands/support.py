@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from export.command_line.reader import read_options
 from qtorch.ops import ROWS
 from qtorch.preparation.matching import supported_names
-from qtorch.row.constraints import Fixed, SameAs, SymmetricWeight
+from qtorch.row.constraints import Fixed, Indices, SameAs, SymmetricWeight
 from qtorch.row.row import Row, Unsupported
 
 __all__ = ["SupportOptions", "support_command", "support_table"]
@@ -49,6 +49,8 @@ def _torch(row: Row) -> str:
 
 def _types(row: Row) -> str:
     demand = row.constraint(row.roles[0] if not row.variadic else f"{row.roles[0]}_0")
+    if isinstance(demand, Indices):
+        return ", ".join(getattr(row.constraints["output"], "dtypes", ())) + " by int32 indices"
     types = [dtype for dtype in getattr(demand, "dtypes", ()) if dtype in ("int8", "int16", "float32")]
     weight = row.constraints.get("weight")
     if isinstance(weight, SymmetricWeight) and "int4" in weight.dtypes:
@@ -60,6 +62,8 @@ def _grid(row: Row) -> str:
     demand = row.constraints["output"]
     if isinstance(demand, SameAs):
         return "the input's"
+    if isinstance(demand, Indices):
+        return "indices, int32"
     if isinstance(demand, Fixed):
         scale, zero_point = demand.grids["int8"]
         return f"1/{round(1 / scale)} at {zero_point}"

@@ -60,6 +60,14 @@ def require_int8_ends(graph: Graph) -> None:
             remedy="leave export.firmware out, and fill them in an application of your own",
         )
     for name in (*graph.inputs, *graph.outputs):
+        if graph.values[name].of_indices:
+            raise BadConfiguration(
+                where="export.firmware",
+                expected="a network with int8 inputs and outputs",
+                got=f"indices at {name!r}",
+                remedy="leave export.firmware out, and hand them over in an application of your own; or let the "
+                "application find the largest output, or look the rows up",
+            )
         if graph.values[name].dtype != "int8":
             raise BadConfiguration(
                 where="export.firmware",

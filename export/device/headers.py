@@ -87,7 +87,7 @@ def _interpreter_tensors(name: str, layouts: Sequence[TensorLayout]) -> str:
         return ""
     arrays = comment(f"{interpreter_arrays(layouts)}, last index fastest; the batch is one sample.")
     text = f"{arrays}\n"
-    if all(layout.scale is None for layout in layouts):
+    if all(layout.scale is None for layout in layouts) and any(layout.dtype == "float32" for layout in layouts):
         return f"{text}\n{described(name, layouts, conversion(name, layouts), meaning)}\n"
     lines = "".join(f"// {layout.title}: {summary(layout)}.\n" for layout in layouts)
     return f"{text}{lines}// {name}_quantization.h has the lines that fill and read them.\n\n"
@@ -171,17 +171,22 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
 
     Args:
         name: the model's, any string.
-        inputs: int8 or int16 ``[N, F]``.
-        outputs: int8 or int16 ``[N, M]``, what TFLM computed for ``inputs``.
+        inputs: int8 or int16 ``[N, F]``, int32 of indices.
+        outputs: likewise ``[N, M]``, what TFLM computed for ``inputs``.
 
     Raises:
-        ValueError: the arrays are neither int8 nor int16, not two-dimensional, of different length, or empty.
+        ValueError: the arrays are none of these types, not two-dimensional, of different length, or empty.
     """
     name = c_identifier(name)
     for side, codes in (("inputs", inputs), ("outputs", outputs)):
-        if codes.dtype not in (np.int8, np.int16) or codes.ndim != 2 or codes.size == 0 or len(codes) != len(inputs):
+        if (
+            codes.dtype not in (np.int8, np.int16, np.int32)
+            or codes.ndim != 2
+            or codes.size == 0
+            or len(codes) != len(inputs)
+        ):
             raise ValueError(
-                f"test_vectors.{side}: expected int8 or int16 [{len(inputs)}, >= 1], "
+                f"test_vectors.{side}: expected int8, int16 or int32 [{len(inputs)}, >= 1], "
                 f"got {codes.dtype} {list(codes.shape)}"
             )
     macro, types = name.upper(), tuple(f"{codes.dtype.name}_t" for codes in (inputs, outputs))

@@ -20,7 +20,7 @@ from export.interface.tensor_layout import TensorLayout
 from export.interface.tensor_meaning import conversion, distinct, element_names, meaning, whole_function, with_meaning
 from qtorch.features import Feature, Interface
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 
 __all__ = ["quantization"]
 
@@ -43,7 +43,7 @@ def quantization(
     Args:
         name: the model's, any string.
         interface: the quantities, in the tensors' order.
-        inputs: one record per input tensor, int8 or int16 per tensor.
+        inputs: one record per input tensor, int8 or int16 per tensor, or of indices, which have no functions.
         outputs: likewise.
         sizes: elements of input tensor 0 and of output tensor 0, one sample's; the features' numbers if ``None``.
         layouts: of all inputs and outputs of the model file; where they are given the header says in which order their
@@ -76,7 +76,7 @@ def quantization(
                 parts.append(f"// Elements of the tensor; all are {quoted(tensor.features[0].name)}.")
             if tensor.shared or tensor.several:
                 parts.append(f"#define {tensor.macro}_SIZE {tensor.elements}\n")
-    parts += [_code_of(name, dtype) for dtype in dict.fromkeys(record.dtype for record in inputs)]
+    parts += [_code_of(name, dtype) for dtype in dict.fromkeys(record.dtype for record in inputs if record != INDICES)]
     for tensor in tensors:
         function = _quantize if tensor.side == "input" else _dequantize
         for feature, identifier in zip(tensor.features, tensor.identifiers, strict=True):
@@ -141,6 +141,7 @@ def _tensors(
         count = len(records[position])
         for index, record in enumerate(records[position]):
             features = known[index].quantities if known else (interface.inputs, interface.outputs)[position]
+            features = () if record == INDICES else features
             if index and not known:
                 break
             several = bool(known) and count > 1
@@ -155,7 +156,7 @@ def _tensors(
                     record.dtype,
                     known[index].elements if known else elements[position],
                     features,
-                    identifiers[side, index] if known else distinct(feature.name for feature in features),
+                    identifiers[side, index] if known and features else distinct(each.name for each in features),
                 )
             )
     return tensors
@@ -171,7 +172,7 @@ def _recorded(interface: Interface) -> str:
 
 def _order(name: str, layouts: Sequence[TensorLayout]) -> str:
     """What the lines that fill the arrays stand under."""
-    if all(layout.scale is None for layout in layouts):
+    if all(layout.scale is None for layout in layouts) and any(layout.dtype == "float32" for layout in layouts):
         plain = (
             f"Plain C takes and gives codes, not these: where it was exported, {name}_model.h has the lines that fill "
             "and read its arguments"
@@ -195,6 +196,9 @@ def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QP
         raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
     lines = []
     for index, record in enumerate(records):
+        if record == INDICES:
+            lines.append(f"// {tensor_macro(name, side, index, len(records))} has indices, int32_t, as they are.")
+            continue
         if record.dtype not in ("int8", "int16") or record.axis is not None:
             raise ValueError(f"quantization.{side}s[{index}]: expected int8 or int16 per tensor, got {record}")
         tensor = tensor_macro(name, side, index, len(records))

@@ -263,7 +263,8 @@ def _weight_of(graph: Graph, node: Node) -> QParams | None:
 
 
 def _quantized(graph: Graph, name: str) -> bool:
-    return graph.values[name].qparams is not None
+    """Whether a tensor lies on a grid, of which indices, that are exact, have none."""
+    return graph.values[name].qparams is not None and not graph.values[name].of_indices
 
 
 def _add(

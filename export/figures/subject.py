@@ -205,12 +205,14 @@ def subject_of_networks(
     name = task_name(name)
     require_float_network(network, float_network)
     float_network = None if float_network is None else unwrapped(float_network)
-    inputs = samples_of("inputs", inputs)
+    either = network if float_network is None else float_network
+    assert either is not None
+    inputs = samples_of("inputs", inputs, either)
     networks = _networks(name, network, float_network, taken(inputs, slice(1)), config or QuantizationConfig())
     outputs = _output_shapes(networks, inputs)
     parts: dict[Part, Samples] = {"train": inputs}
     if test_inputs is not None:
-        parts["test"] = test_inputs = samples_of("test_inputs", test_inputs)
+        parts["test"] = test_inputs = samples_of("test_inputs", test_inputs, either)
         output_shapes(networks.trained, test_inputs, "test_inputs")
         require_samples_alike(test_inputs, inputs)
     targets = None if targets is None else targets_of("targets", targets, inputs, "inputs")

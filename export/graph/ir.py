@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 
@@ -29,7 +29,8 @@ class Value:
 
     Attributes:
         shape: static; the batch axis of a run-time tensor is 1.
-        qparams: ``None`` for a float32 tensor (or a float16 constant).
+        qparams: ``None`` for a float32 tensor (or a float16 constant); of indices
+            :data:`qtorch.numbers.qparams.INDICES`, in a graph of floats too.
         data: the codes of a constant, of the qparams' dtype, or its floats; ``None`` for a run-time tensor.
     """
 
@@ -43,6 +44,11 @@ class Value:
         if self.qparams is not None:
             return self.qparams.dtype
         return "float16" if self.data is not None and self.data.dtype == np.float16 else "float32"
+
+    @property
+    def of_indices(self) -> bool:
+        """Whether it is computed, or comes in, as indices, whose codes are the numbers themselves."""
+        return self.data is None and self.qparams == INDICES
 
     @property
     def array_dtype(self) -> str:
@@ -84,11 +90,15 @@ class Value:
         return self.qparams
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """float32 numbers as the tensor holds them: codes, or themselves where it has no grid."""
+        """float32 numbers as the tensor holds them: codes, or themselves where it has no grid; indices as int32."""
+        if self.of_indices:
+            return real.astype(self.dtype)
         return real if self.qparams is None else self.qparams.quantize(real)
 
     def dequantize(self, held: np.ndarray) -> np.ndarray:
-        """What the tensor's codes stand for, float32; without a grid, what it holds."""
+        """What the tensor's codes stand for, float32; without a grid, what it holds; indices as PyTorch's int64."""
+        if self.of_indices:
+            return held.astype(np.int64)
         return held if self.qparams is None else self.qparams.dequantize(held)
 
 
@@ -165,8 +175,10 @@ class Graph:
         return self.views.get(name, View.identity(self.values[name].shape))
 
     def store(self, name: str, real: np.ndarray) -> np.ndarray:
-        """PyTorch's ``[samples, *shape[1:]]`` in the order of axes in which an input or output stores it."""
-        return self.view(name).store(real, self.values[name].shape)
+        """PyTorch's ``[samples, *shape[1:]]`` in the order of axes in which an input or output stores it; indices in
+        their type, too."""
+        stored = self.view(name).store(real, self.values[name].shape)
+        return stored.astype(INDICES.dtype) if self.values[name].of_indices else stored
 
     def encode(self, name: str, real: np.ndarray) -> np.ndarray:
         """PyTorch's float32 ``[samples, *shape[1:]]`` as an input or output holds it: stored, and as codes."""
@@ -181,14 +193,27 @@ class Graph:
         return {role: self.values[n].qparams for role, n in (node.input_roles() | node.output_roles()).items()}
 
     def is_float(self, node: Node) -> bool:
-        """Whether a node computes in float32; its weight may be integers all the same."""
-        qparams = self.qparams(node)
-        return all(q is None for role, q in qparams.items() if role != "weight")
+        """Whether a node computes in float32; its weight may be integers all the same, and so are indices."""
+        grids = [q for role, q in self.qparams(node).items() if role != "weight"]
+        return None in grids and all(q in (None, INDICES) for q in grids)
 
     @property
     def has_float_nodes(self) -> bool:
         """Whether any node computes in float32, so that results are not promised to the bit."""
         return any(self.is_float(node) for node in self.nodes)
+
+    def code_range(self, name: str) -> tuple[int, int]:
+        """Lowest and highest code that an input may have: of indices those of the rows that there are."""
+        value, same = self.values[name], {name}
+        low, high = value.quantization.code_range
+        if not value.of_indices:
+            return low, high
+        for node in self.nodes:
+            if node.row.selects and self.values[node.output].of_indices and node.inputs[0] in same:
+                same.add(node.output)
+            elif node.op == "gather" and node.input_roles()["indices"] in same:
+                high = min(high, self.values[node.input_roles()["table"]].shape[0] - 1)
+        return 0, high
 
     def renamed(self, called: Mapping[str, str]) -> Graph:
         """The same graph with other names, all different; ``called`` has one for every value."""

@@ -19,7 +19,7 @@ from qtorch.errors import BadConfiguration, NotFinite
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.preparation.sum_room import require_sum_room
 from qtorch.preparation.transparency import is_transparent
 
@@ -68,7 +68,7 @@ class _Lowering:
                 self._op(node, module)
             elif isinstance(module, Quantizer):
                 name = node.args[0].name
-                self.values[name] = Value(_sample(shape_of(node)), None if self.floats else module.qparams())
+                self.values[name] = Value(_sample(shape_of(node)), self._grid_of(module, self.floats))
                 self.names[node] = (name,)
                 inputs.append(name)
             elif node.target is operator.getitem:
@@ -94,7 +94,7 @@ class _Lowering:
         shapes = [_sample(shape) for shape in value] if value is not None else [_sample(shape_of(node))]
         names = tuple(f"{name}.{i}" for i in range(len(shapes))) if value is not None else (name,)
         self.names[node] = names
-        qparams = None if in_float else op.output.qparams()
+        qparams = self._grid_of(op.output, in_float)
         if not in_float:
             qparams_of = {role: self.values[inputs[role]].qparams for role in inputs}
             self._require_constraints(name, op, qparams_of, len(names))
@@ -115,10 +115,14 @@ class _Lowering:
         if in_float and op.rounds_output and not self.floats:
             self.names[node] = tuple(self._in_form(each, op.output) for each in names)
 
+    @staticmethod
+    def _grid_of(quantizer: Quantizer, in_float: bool) -> QParams | None:
+        return INDICES if quantizer.of_indices else None if in_float else quantizer.qparams()
+
     def _in_form(self, name: str, quantizer: Quantizer | None) -> str:
         """A tensor in float32, or on a quantizer's grid; made once for all who want it."""
         value = self.values[name]
-        if (value.qparams is None) == (quantizer is None):
+        if value.of_indices or (value.qparams is None) == (quantizer is None):
             return name
         op, suffix = ("dequantize", "real") if quantizer is None else ("quantize", "codes")
         converted = f"{name}.{suffix}"

@@ -56,6 +56,12 @@ class MemoryOrder:
         """Of the value with its axes permuted."""
         return MemoryOrder(self.sizes, tuple(self.axes[axis] for axis in perm))
 
+    def without(self, axis: int) -> MemoryOrder:
+        """Of the value without one of its axes, of which each is one part, in the stored tensor without that part."""
+        rest = [parts[0] for at, parts in enumerate(self.axes) if at != axis]
+        sizes = tuple(self.sizes[part] for part in sorted(rest))
+        return MemoryOrder(sizes, tuple((sorted(rest).index(part),) for part in rest))
+
     def reshaped(self, shape: Sequence[int]) -> MemoryOrder | None:
         """Of the value in another shape; ``None`` where an axis would take a share of a part that does not divide it.
 

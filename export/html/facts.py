@@ -205,7 +205,7 @@ def _predictions(plain: nn.Module, graph: Graph, x: Samples, target: torch.Tenso
     integers = [graph.decode(sink, interpret(graph, codes_of(graph, part))[sink]) for part in chunks(x, _CHUNK)]
     known = None if target is None else target.numpy()
     # Of several inputs all numbers side by side.
-    shown = x if isinstance(x, torch.Tensor) else torch.cat([each.flatten(1) for each in tensors_in(x)], 1)
+    shown = x if isinstance(x, torch.Tensor) else torch.cat([each.reshape(len(each), -1) for each in tensors_in(x)], 1)
     return Predictions(shown.numpy(), known, floats.numpy(), np.concatenate(integers))
 
 

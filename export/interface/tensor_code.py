@@ -110,6 +110,7 @@ def generic_code(name: str, layout: TensorLayout) -> Callable[[str], str]:
 def summary(layout: TensorLayout) -> str:
     """One sentence without a full stop: the array in C, its axes, scale and zero point."""
     grid = "" if layout.scale is None else f"; scale {layout.scale:.9g}, zero point {layout.zero_point}"
+    grid = "; indices as they are" if layout.of_indices else grid
     return f"{layout.declaration(variable(layout))}: {layout.order_in_words}{grid}"
 
 
@@ -142,7 +143,8 @@ def described(
             lines.append(macro)
         verb, real = ("Filled from", "samples") if layout.side == "input" else ("Read into", "results")
         for about, line in moves(name, layout, variable(layout), real, convert, are(layout)):
-            lines += [f"// {verb} float {about}", f"//   {line}"]
+            kind = f"{layout.dtype}_t" if layout.of_indices else "float"
+            lines += [f"// {verb} {kind} {about}", f"//   {line}"]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 

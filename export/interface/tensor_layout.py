@@ -14,6 +14,7 @@ from typing import Any
 
 from export.graph.ir import Graph, Node
 from qtorch.features import Feature
+from qtorch.numbers.qparams import INDICES
 
 __all__ = ["TensorLayout", "tensor_layouts"]
 
@@ -31,8 +32,8 @@ class TensorLayout:
         side: ``"input"`` or ``"output"``.
         index: among its side's.
         count: how many its side has.
-        dtype: ``"int8"``, ``"int16"`` or ``"float32"``.
-        scale: ``None`` for float32, as the next.
+        dtype: ``"int8"``, ``"int16"`` or ``"float32"``; ``"int32"`` of indices.
+        scale: ``None`` for float32 and indices, as the next.
         zero_point: of the codes.
         shape: of the device's array; axes of size 1 that the network's tensor lacks are left out.
         axes: names of the same, all different.
@@ -59,6 +60,11 @@ class TensorLayout:
     def elements(self) -> int:
         """Of one sample."""
         return math.prod(self.shape)
+
+    @property
+    def of_indices(self) -> bool:
+        """Whether its numbers are indices, which nobody converts."""
+        return self.dtype == INDICES.dtype
 
     @property
     def label(self) -> str:
@@ -145,7 +151,7 @@ def _layout(graph: Graph, names: _Names, side: str, index: int, count: int, tens
     absent = [axis for axis, stored in enumerate(view.axes) if stored is None and axis > 0]
     order = [*(kept[stored] for stored in sorted(kept)), *absent]
     axis_names = [*(names[stored] for stored in sorted(kept)), *(None for _ in absent)]
-    qparams = value.qparams
+    qparams = None if value.of_indices else value.qparams
     return TensorLayout(
         side,
         index,

@@ -36,7 +36,7 @@ def with_meaning(
     Args:
         layouts: of all inputs and outputs.
         interface: its quantities lie in the first tensor of either side. Of several tensors each that has none gets one
-            by its name, a pure number, so that each has functions of its own.
+            by its name, a pure number, so that each has functions of its own. Indices have none.
         inputs: names of several inputs, in order.
         outputs: likewise; none where they have no names.
     """
@@ -46,7 +46,9 @@ def with_meaning(
         named = names[layout.side]
         name = named[layout.index] if len(named) == layout.count > 1 else layout.name
         quantities = layout.quantities or (() if layout.index else tuple(features[layout.side]))
-        if not quantities and layout.count > 1:
+        if layout.of_indices:
+            quantities = ()
+        elif not quantities and layout.count > 1:
             quantities = (Feature(name or f"{layout.side} {layout.index} value"),)
         meant.append(replace(layout, name=name, quantities=quantities, axes=_axes(layout, interface)))
     return tuple(meant)

@@ -204,7 +204,7 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     """
     values = [graph.values[name] for name in graph.inputs]
     sizes = [value.elements for value in values]
-    limits = [value.quantization.code_range for value in values]
+    limits = [graph.code_range(name) for name in graph.inputs]
     if sum(sizes) == 1 and values[0].dtype == "int8":
         return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
     free = min(sum(sizes), 10)

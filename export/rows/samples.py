@@ -10,6 +10,7 @@ from export.graph.interpret import float_reference, widened
 from export.graph.ir import Graph, Node, Value, check
 from export.graph.passes.frozen import frozen
 from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.qparams import INDICES
 from qtorch.row.row import Row, Sample
 
 __all__ = ["batch_of", "float_outputs", "reference_outputs", "runtime_arrays", "sample_graph"]
@@ -55,11 +56,11 @@ def reference_outputs(row: Row, sample: Sample, rounding: Rounding = Rounding.DO
 def float_outputs(row: Row, sample: Sample) -> tuple[np.ndarray, ...]:
     """What the row's float function makes of the numbers that the sample's codes stand for."""
     numbers = {
-        role: torch.from_numpy(np.ascontiguousarray(a if (q := sample.qparams[role]) is None else q.dequantize(a)))
+        role: widened(a if (q := sample.qparams[role]) is None or q == INDICES else q.dequantize(a))
         for role, a in sample.arrays.items()
     }
     node = Node(row.name, sample.attrs, _roles(row, sample), _outputs(sample))
-    computed = float_reference(node, {role: tensor.to(torch.float32) for role, tensor in numbers.items()}, {})
+    computed = float_reference(node, numbers, {})
     return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
 
 

@@ -19,7 +19,7 @@ from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.row import Row, TFLite
 
@@ -136,8 +136,10 @@ _DTYPES = frozenset({*CODE_RANGE, "float32", "float16"})
 def _value(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Value:
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"a tensor of type code {tensor.kind} instead of {sorted(_DTYPES)}")
-    qparams = None if tensor.dtype.startswith("float") else _qparams(tensor)
-    return Value(tensor.shape, qparams, _data(tensor, buffers))
+    data = _data(tensor, buffers)
+    if data is None and tensor.dtype == INDICES.dtype and not tensor.scale:
+        return Value(tensor.shape, INDICES)
+    return Value(tensor.shape, None if tensor.dtype.startswith("float") else _qparams(tensor), data)
 
 
 def _qparams(tensor: FileTensor) -> QParams:

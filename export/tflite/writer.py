@@ -98,7 +98,7 @@ class _Writer:
             _Tensor(
                 v.shape,
                 v.dtype,
-                v.qparams,
+                None if v.of_indices else v.qparams,
                 0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)),
                 called.get(name, ""),
             )

@@ -19,6 +19,7 @@ from qtorch.capture.compositions.decompose import decompose_calls
 from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.evaluation_comparison import require_captured
 from qtorch.capture.identities import drop_identities
+from qtorch.capture.index_inputs import as_captured, index_inputs
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
@@ -28,7 +29,7 @@ from qtorch.capture.training_comparison import training_difference, training_tra
 from qtorch.capture.training_form import act_in_training, keep_training_form
 from qtorch.capture.unread_indices import drop_unread_indices
 from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
-from qtorch.surroundings import evaluating, in_float32, undisturbed_random_numbers
+from qtorch.surroundings import evaluating, undisturbed_random_numbers
 
 __all__ = ["Capture", "CapturedNetwork", "capture_of"]
 
@@ -88,7 +89,7 @@ class Capture:
     Attributes:
         net: it.
         form: how it is called.
-        examples: float32, a tensor per input, a batch each.
+        examples: float32, or int64 of indices, a tensor per input, a batch each.
         reference: runs a copy of it; ``None`` where there are no values to compute with.
         activations: the types that its codes will have.
     """
@@ -273,7 +274,7 @@ def capture_of(net: nn.Module, example: Any, activations: frozenset[str] = froze
     """
     form, tensors = call_form(net, arguments_of(signature_of(net), example), {name for name, _ in net.named_modules()})
     # As a captured network takes whatever comes in.
-    examples = tuple(in_float32(each) for each in tensors)
+    examples = tuple(map(as_captured, tensors, index_inputs(net, form, tensors)))
     for name, each in zip(form.names, examples, strict=True):
         if each.dim() and not len(each):
             raise BadConfiguration(

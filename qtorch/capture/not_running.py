@@ -26,10 +26,10 @@ def not_running(inputs: Sequence[Tensor], error: Exception, *, expected: str, re
     if any(frame.name == "embedding" for frame in traceback.extract_tb(error.__traceback__)):
         return BadConfiguration(
             where="the network" + (f" ({line})" if line else ""),
-            expected="inputs that are numbers, float32",
-            got="integers that an embedding looks rows up with, and the device looks nothing up",
-            remedy="give it F.one_hot(index, count).float() as input, and let nn.Linear(count, size, bias=False) hold "
-            "the transposed table, which computes the same",
+            expected="an example in which indices are integers, int64 or int32, of rows that its tables have",
+            got=f"{[f'{str(each.dtype)[6:]} {list(each.shape)}' for each in inputs]}, of which an embedding makes "
+            f"{type(error).__name__}: {first}",
+            remedy="give the example as the network is trained, for example torch.randint(count, (2, length))",
         )
     return BadConfiguration(
         where="example_input",

@@ -57,7 +57,9 @@ class Reference:
         """Its outputs, without gradients; numbers that it draws are by ``seed``, which outside has no effect."""
         devices = sorted({each.device.index or 0 for each in inputs if each.is_cuda})
         # Copies, because a network may write into its input.
-        call = self.form.arguments([each.to(self.dtype, copy=True) for each in inputs])
+        call = self.form.arguments(
+            [each.to(self.dtype if each.is_floating_point() else each.dtype, copy=True) for each in inputs]
+        )
         with torch.no_grad(), torch.random.fork_rng(devices):
             # Not torch.manual_seed, which asks every kind of device.
             torch.default_generator.manual_seed(seed)
@@ -138,11 +140,15 @@ def same_values(a: Any, b: Tensor) -> bool:
     """Whether ``a`` is a tensor of the shape, type and values of ``b``; NaN is NaN."""
     if not isinstance(a, Tensor) or a.shape != b.shape or a.dtype != b.dtype:
         return False
+    if a.is_sparse or b.is_sparse:
+        # Gradients of a table.
+        a, b = a.to_dense(), b.to_dense()
     return bool((torch.eq(a, b) | (torch.ne(a, a) & torch.ne(b, b))).all())
 
 
 def probes(examples: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
-    """Random inputs of ``count`` samples, float32, shaped like an example's, the first of them the example's own.
+    """Random inputs of ``count`` samples, float32, or indices that the example has, shaped like its own, the first of
+    them these.
 
     Args:
         examples: a tensor per input, the batch's axis first.
@@ -153,6 +159,12 @@ def probes(examples: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
     for example in examples:
         if not example.dim():
             inputs.append(example)
+            continue
+        if not example.is_floating_point():
+            # Of indices those that are known to be some.
+            known = example.flatten().cpu()
+            drawn = torch.randint(len(known), (count, *example.shape[1:]), generator=generator)
+            inputs.append(known[drawn].to(example.device))
             continue
         values = torch.randn(count, *example.shape[1:], generator=generator)
         sizes = torch.tensor([_SIZES[index % len(_SIZES)] for index in range(count)])

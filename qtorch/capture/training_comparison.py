@@ -137,7 +137,7 @@ def _first_difference(
     mine: nn.Module, theirs: nn.Module, form: CallForm, inputs: Sequence[Tensor], pairs: dict[str, str | None]
 ) -> str:
     for seed in range(_STEPS):
-        nudged = [x * (1 + 2**-22) for x in inputs]
+        nudged = [x * (1 + 2**-22) if x.is_floating_point() else x for x in inputs]
         try:
             others = copied(theirs, ()), copied(theirs, ())
             wanted, again = _step(theirs, form, inputs, seed), _step(others[0], form, inputs, seed)

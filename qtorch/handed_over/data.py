@@ -42,7 +42,7 @@ class Data:
     """What was handed over, in memory of the CPU.
 
     Attributes:
-        inputs: float32 ``[N, ...]``, or a tuple of a network's several.
+        inputs: float32 ``[N, ...]``, int64 of indices, or a tuple of a network's several.
         targets: ``[N, ...]``; ``None`` where none came.
         remark: what a reader should know of how they were read; empty where there is nothing.
     """
@@ -64,14 +64,14 @@ def inputs_taken(net: nn.Module) -> int | None:
     return max(1, sum(each.default is kinds.empty for each in own))
 
 
-def data_of(where: str, data: Any, takes: int | None) -> Data:
+def data_of(where: str, data: Any, net: nn.Module) -> Data:
     """Inputs, and targets where there are some.
 
     Args:
         where: the argument that they were handed over as.
         data: a tensor, an array or a list of numbers; a tuple of several inputs, or of inputs and targets; an iterable
             of such batches: a list, a DataLoader, a generator; or a Dataset.
-        takes: how many inputs the network takes.
+        net: whose inputs they are.
 
     Raises:
         BadData: they can't be read, or are not what a network takes.
@@ -82,10 +82,10 @@ def data_of(where: str, data: Any, takes: int | None) -> Data:
     elif isinstance(data, Dataset):
         data = DataLoader(data, batch_size=_BATCH)
     if _is_whole(data):
-        return _split(where, data, takes)
+        return _split(where, data, net)
     if isinstance(data, str | bytes) or not isinstance(data, Iterable):
         raise BadData(where=where, expected="data", got=shown(data), remedy=_REMEDY)
-    return _together(where, _batches(where, data, takes))
+    return _together(where, _batches(where, data, net))
 
 
 def _is_whole(data: Any) -> bool:
@@ -102,9 +102,9 @@ def _holds_arrays(value: Any) -> bool:
     )
 
 
-def _split(where: str, batch: Any, takes: int | None) -> Data:
-    inputs, targets = _told_apart(where, batch, takes)
-    read = tree_map(_on_cpu, samples_of(where, inputs))
+def _split(where: str, batch: Any, net: nn.Module) -> Data:
+    inputs, targets = _told_apart(where, batch, inputs_taken(net))
+    read = tree_map(_on_cpu, samples_of(where, inputs, net))
     wanted = None if targets is None else _on_cpu(targets_of(f"targets of {where}", targets, read, where))
     return Data(read, wanted)
 
@@ -133,12 +133,12 @@ def _told_apart(where: str, batch: Any, takes: int | None) -> tuple[Any, Any]:
     )  # fmt: skip
 
 
-def _batches(where: str, data: Iterable[Any], takes: int | None) -> Iterator[Data]:
+def _batches(where: str, data: Iterable[Any], net: nn.Module) -> Iterator[Data]:
     # What is drawn to shuffle or to augment is nobody else's business.
     with undisturbed_random_numbers():
         try:
             for batch in data:
-                yield _split(where, batch, takes)
+                yield _split(where, batch, net)
         except BadInput:
             raise
         # A loader of somebody's own fails in whatever way it does.

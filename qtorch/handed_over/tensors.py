@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples, length
 from qtorch.errors import BadData, NotFinite
+from qtorch.handed_over.indices import as_taken
 from qtorch.handed_over.words import shown
 from qtorch.surroundings import require_values
 
@@ -28,11 +29,13 @@ PASS_NUMBERS = "pass a float32 tensor or NumPy array with a row for each sample,
 _PASS_TARGETS = "pass numbers; of classes their number, counted from 0, as in [names.index(each) for each in targets]"
 
 
-def samples_of(where: str, samples: Any) -> Samples:
-    """A network's inputs, at least one sample: arrays and lists of numbers as tensors, all tensors in float32.
+def samples_of(where: str, samples: Any, net: nn.Module) -> Samples:
+    """A network's inputs, at least one sample: arrays and lists of numbers as tensors, all tensors in float32, but for
+    indices, which are int64.
 
     Args:
         where: the argument that they were handed over as.
+        net: whose inputs they are.
         samples: a tensor, array or list of rows; or several in a tuple, list or dict.
 
     Raises:
@@ -56,7 +59,7 @@ def samples_of(where: str, samples: Any) -> Samples:
                 got=f"{bad} of {each.numel()} NaN or infinite, the first in sample {rows[0]}, counted from 0",
                 remedy="correct or leave out the samples that have them",
             )  # fmt: skip
-    return found
+    return as_taken(net, found)
 
 
 def targets_of(where: str, targets: Any, inputs: Samples | None, of: str) -> Tensor:
@@ -95,15 +98,15 @@ def _with_tensors(where: str, samples: Any) -> Samples:
     def whole(value: Any, *, inside: bool) -> Any:
         # Inside a call a row of numbers may be a constant.
         if isinstance(value, list) and _is_numbers(value) and not (inside and not _is_rows(value)):
-            return torch.tensor(_array(where, value)).float()
+            return _plain(where, torch.tensor(_array(where, value)))
         if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
             return type(value)(whole(each, inside=True) for each in value)
         return {key: whole(each, inside=True) for key, each in value.items()} if type(value) is dict else value
 
     def leaf(value: Any) -> Any:
         if isinstance(value, np.ndarray):
-            return torch.tensor(_array(where, value)).float()
-        return _in_float32(where, value) if isinstance(value, Tensor) else value
+            return _plain(where, torch.tensor(_array(where, value)))
+        return _plain(where, value) if isinstance(value, Tensor) else value
 
     found = tree_map(leaf, whole(samples, inside=False))
     if not tensors_in(found):
@@ -121,9 +124,11 @@ def _require_plain(where: str, x: Tensor) -> None:
     require_values(x, where)
 
 
-def _in_float32(where: str, x: Tensor) -> Tensor:
+def _plain(where: str, x: Tensor) -> Tensor:
+    """In float32, or int64 of integers, which may be indices."""
     _require_plain(where, x)
-    return x.detach().to(torch.float32) if x.requires_grad else x.to(torch.float32)
+    whole = not x.is_floating_point() and x.dtype is not torch.bool
+    return (x.detach() if x.requires_grad else x).to(torch.int64 if whole else torch.float32)
 
 
 def _is_numbers(value: Any) -> bool:

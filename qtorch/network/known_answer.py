@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import BadCheckpoint, BadInput
 from qtorch.network.calibration import calibrated, has_float_layers, in_mode, quantizers
+from qtorch.network.input_quantizers import input_quantizers
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.surroundings import evaluating
@@ -51,9 +52,12 @@ def known_answer(network: nn.Module, shapes: Sequence[Sequence[int]]) -> dict[st
     # On the grids' own range: beyond it all inputs are alike.
     ranged = measured and len(grids) == len(shapes)
     ends = [_ends(grid) for grid in grids] if ranged else [(-1.0, 1.0)] * len(shapes)
+    rows = [each.rows for each in input_quantizers(network)]
     inputs = [
         torch.rand(count, *shape, generator=generator) * (high - low) + low
-        for shape, (low, high) in zip(shapes, ends, strict=True)
+        if not below
+        else torch.randint(below, (count, *shape), generator=generator)
+        for shape, (low, high), below in zip(shapes, ends, rows, strict=True)
     ]
     try:
         outputs, digests = _answer(network, inputs)

@@ -18,7 +18,7 @@ from qtorch.network.mode import Mode
 from qtorch.network.read_once import ReadOnce
 from qtorch.numbers.functional import dequantize, logarithm, range_to_grid
 from qtorch.numbers.grid import CODE_RANGE, Grid
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import Rescaling
 from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, normalized_and_held, round_and_hold
@@ -26,6 +26,7 @@ from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
 from qtorch.row.fused_activation import activate, step_ends
 from qtorch.surroundings import (
+    as_indices,
     autocasts,
     in_float32,
     moved,
@@ -65,6 +66,8 @@ class Quantizer(nn.Module):
             in use take steps of the size of the learning rate, whatever a parameter's own size.
         zero_share: parameter, float32 ``[]``, where the zero point is learned too: in units of 256 codes, so that a
             step of it is of the size of a step of ``log_scale``.
+        of_indices: whether the tensor holds indices, integers that pass as they are in every mode.
+        rows: of indices that come in, those of the smallest table that they are looked up in; else 0.
         observing: whether ranges are measured and followed in quantized training too; those that are learned are not.
         together: whether the processes of a distributed run calibrate together.
     """
@@ -80,10 +83,9 @@ class Quantizer(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config or LayerConfig()
-        self.rectified, self.fixed = rectified, fixed
+        self.rectified, self.fixed, self.of_indices, self.rows = rectified, fixed, fixed == INDICES, 0
         self.dtype = dtype or self.config.activations
-        self.mode = Mode.FLOAT
-        self.observing = self.together = False
+        self.mode, self.observing, self.together = Mode.FLOAT, False, False
         low, high = CODE_RANGE[self.dtype]
         self.observer = make_observer(self.config.observers[0], None, high - low + 1, self.dtype == "int16")
         self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0], dtype=torch.float32)
@@ -275,6 +277,8 @@ class Quantizer(nn.Module):
         Raises:
             NotFinite: QUANTIZED, but for a training step, and a value is NaN.
         """
+        if self.of_indices:
+            return as_indices(x, self.rows, self.training) if self.rows else x
         if x.dtype is not torch.float32 and not self._keeps_type(x):
             x = in_float32(x)
         if self.mode is Mode.FLOAT:
@@ -345,7 +349,7 @@ class Quantizer(nn.Module):
 
     def real(self, x: Tensor) -> Tensor:
         """The real numbers that ``x``, as it goes from op to op, stands for: in QUANTIZED mode those of its steps."""
-        return x * self.scale if self.mode is Mode.QUANTIZED else x
+        return x * self.scale if self.mode is Mode.QUANTIZED and not self.of_indices else x
 
     def _keeps_type(self, x: Tensor) -> bool:
         """Whether ``x`` is what a float layer gives under autocast, in the float network as it came."""

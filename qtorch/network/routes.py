@@ -96,7 +96,7 @@ def route_of(layer: Layer, mode: Mode) -> Route:
         return float_route
     if layer.config.skip:
         return skipped_route
-    if layer.row.selects:
+    if layer.row.selects or layer.output.of_indices:
         return selecting_route
     if layer.constants.weight_grid is not None:
         return sums_route if layer.norm is None or layer.norm_frozen else normalizing_route
@@ -127,6 +127,9 @@ def float_route(layer: Layer, *inputs: Tensor) -> Any:
     y = _normalized(layer, tensors, layer.constants.unrounded())
     if layer.row.measured is not None:
         layer.output(layer.row.measured(layer.attrs, y))
+        if "table" in layer.constants.roles and layer.output.mode is Mode.CALIBRATE:
+            # Rows that no sample of these asks for, others will.
+            layer.output(layer.constants.unrounded()["table"])
         return y
     return _each(layer.output, y)
 
@@ -136,6 +139,8 @@ def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
     tensors = _reals(layer, inputs)
     if _normalizes_by_batch(layer):
         y = _normalized(layer, tensors, layer.constants.unfolded())
+    elif layer.row.selects:
+        y = float_op(layer, layer.attrs, {**tensors, **layer.constants.folded()})
     else:
         arithmetic = partial(float_op, layer, layer.attrs)
         y = finite_slopes(arithmetic, {**tensors, **layer.constants.folded()})
@@ -143,7 +148,7 @@ def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
 
 
 def selecting_route(layer: Layer, *inputs: Tensor) -> Any:
-    """What only picks elements picks steps."""
+    """What only picks elements, or says where they are, does so with steps."""
     _require_numbers(layer)
     return float_op(layer, layer.attrs, {**_by_role(layer, inputs), **layer.constants.in_steps()[0]})
 

@@ -14,7 +14,7 @@ import torch
 from qtorch.numbers.functional import quantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 
-__all__ = ["QParams"]
+__all__ = ["INDICES", "QParams"]
 
 #: Types whose zero point the kernels take to be 0.
 _SYMMETRIC = ("int4", "int16", "int32", "int64")
@@ -108,3 +108,7 @@ class QParams:
         if self.axis is not None:
             shape[self.axis] = len(self.scale)
         return np.array(self.scale).reshape(shape), np.array(self.zero_point, np.float64).reshape(shape)
+
+
+#: Of indices: a code is the number itself. Files have no scale for it, and nothing is ever measured or rounded.
+INDICES = QParams((1.0,), (0,), "int32")

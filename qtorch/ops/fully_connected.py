@@ -177,10 +177,10 @@ def looked_up(ask: Asked) -> str:
     """A table of rows is a layer without bias, of a vector of zeros and a one."""
     count, size = ask.get("num_embeddings", 9, "rows"), ask.get("embedding_dim", 9, "columns")
     return none(
-        "the device's inputs are numbers, no indices, and it looks nothing up. Make the index a vector of zeros and a "
-        f"one outside the network, F.one_hot(index, {count}).float(), and multiply with the table in it: "
-        f"nn.Linear({count}, {size}, bias=False), its weight being the table transposed. Or look the rows up in the "
-        "firmware, and make them the input"
+        "the device looks rows up by indices that are an input of the network, as nn.Embedding does without max_norm, "
+        "scale_grad_by_freq and sparse. Of other indices make a vector of zeros and a one outside the network, "
+        f"F.one_hot(index, {count}).float(), and multiply with the table in it: "
+        f"nn.Linear({count}, {size}, bias=False), its weight being the table transposed"
     )
 
 

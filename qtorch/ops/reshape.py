@@ -60,7 +60,7 @@ def kernel(operands: Operands) -> KernelCall:
 
 def samples() -> Iterable[Sample]:
     """Ranks up and down."""
-    for dtype in ("int8", "int16"):
+    for dtype in ("int8", "int16", "int32"):
         grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(24).astype(dtype).reshape(1, 2, 3, 4)
         for shape in [(1, 24), (1, 4, 6), (1, 1, 3, 2, 4)]:
@@ -95,7 +95,7 @@ ROW = Row(
         Match("aten", "_unsafe_view", attributes, written=("view",)),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16", "int32")), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="RESHAPE",

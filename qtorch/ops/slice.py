@@ -63,7 +63,7 @@ def kernel(operands: Operands) -> KernelCall:
 
 def samples() -> Iterable[Sample]:
     """Boxes at either end and inside."""
-    for dtype in ("int8", "int16"):
+    for dtype in ("int8", "int16", "int32"):
         grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(120).astype(dtype).reshape(2, 3, 4, 5)
         for begin, size in [
@@ -86,7 +86,7 @@ ROW = Row(
     roles=("input",),
     matches=(Match("aten", "narrow", attributes),),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16", "int32")), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="SLICE",

@@ -93,7 +93,7 @@ def kernel(operands: Operands) -> KernelCall:
 
 def samples() -> Iterable[Sample]:
     """Steps, ends and dropped axes."""
-    for dtype in ("int8", "int16"):
+    for dtype in ("int8", "int16", "int32"):
         grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(60).astype(dtype).reshape(1, 3, 4, 5)
         for begin, end, strides, shrunk in [
@@ -123,7 +123,7 @@ ROW = Row(
     roles=("input",),
     matches=(Match("function", operator.getitem, attributes, parameters=("input", "index")),),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16", "int32")), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="STRIDED_SLICE",

@@ -8,7 +8,7 @@ from torch import nn
 
 from qtorch.config import QuantizationConfig, require_config
 from qtorch.handed_over.arguments import spelt
-from qtorch.handed_over.data import data_of, inputs_taken
+from qtorch.handed_over.data import data_of
 from qtorch.handed_over.network_copy import network_copy
 from qtorch.network.calibration import set_mode
 from qtorch.network.mode import Mode
@@ -53,7 +53,7 @@ def quantize(
     """
     config = require_config(config)
     float_network = network_copy("net", unwrapped(net))
-    inputs = data_of("calibration", calibration, inputs_taken(float_network)).inputs
+    inputs = data_of("calibration", calibration, float_network).inputs
     steps = PostTraining(equalize, correct_biases, round_adaptively)
     network = quantize_after_training(float_network, inputs, config, steps)
     set_mode(network, Mode.QUANTIZED)

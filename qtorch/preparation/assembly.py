@@ -16,6 +16,7 @@ from qtorch.preparation.conversions import left_real, put_conversions
 from qtorch.preparation.matching import MatchedCall
 from qtorch.preparation.sharing import Sharing
 from qtorch.preparation.transparency import readers
+from qtorch.row.constraints import Indices
 from qtorch.row.row import Row
 
 __all__ = ["Assembly", "Plan"]
@@ -102,6 +103,10 @@ class Assembly:
         )
         if owned:
             op.quantizer = output
+        for role, quantizer in sources.items():
+            if quantizer is not None and quantizer.of_indices and isinstance(plan.row.constraint(role), Indices):
+                rows = plan.call.constants["table"].shape[0]
+                quantizer.rows = min(rows, quantizer.rows or rows)
         self.traced.add_submodule(plan.name, op)
         with self.traced.graph.inserting_after(node):
             sources_now = tuple(self.built.get(source, source) for source in plan.call.sources.values())

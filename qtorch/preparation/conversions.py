@@ -20,7 +20,8 @@ def put_conversions(network: fx.GraphModule) -> None:
     for node in list(network.graph.nodes):
         if node.op == "output":
             for source in node.all_input_nodes:
-                node.replace_input_with(source, _real(network, source, node, real_of))
+                if not _quantizer_of(network, source).of_indices:
+                    node.replace_input_with(source, _real(network, source, node, real_of))
         elif changes_in_training(network, node) and not left_real(network, node):
             quantizer, whole = _quantizer_of(network, node.all_input_nodes[0]), not _is_only_summed(network, node)
             if not multiplies_in_training(network, node):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx
 
 from qtorch.capture.nodes import ONE_GRID
+from qtorch.numbers.qparams import INDICES
 from qtorch.ops import ROWS
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.layer_settings import LayerSettings
@@ -20,7 +22,7 @@ from qtorch.preparation.planning import OpNames
 from qtorch.preparation.sharing import SharedGrid, Sharing
 from qtorch.preparation.transparency import is_transparent
 from qtorch.preparation.unheard_settings import GRID_SETTINGS
-from qtorch.row.constraints import Fixed, Free, NotNegative, SameAs, SymmetricWeight
+from qtorch.row.constraints import Fixed, Free, Indices, NotNegative, SameAs, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, SMALLEST_RELU6_SCALE
 
 __all__ = ["GridAssignment"]
@@ -63,6 +65,9 @@ class GridAssignment:
         """Decide whose grid a node's result lies on; runs in the order of execution."""
         if node.op == "placeholder":
             layer = self.settings.of(node.name, node)
+            if node.meta.get("dtype") == torch.int64:
+                self.sharing.add(node, SharedGrid(INDICES.dtype, layer, INDICES))
+                return
             self.sharing.add(node, SharedGrid(layer.activations, layer))
         elif node in self.plans:
             self._share_op(node, self.plans[node])
@@ -71,6 +76,9 @@ class GridAssignment:
 
     def _share_op(self, node: fx.Node, plan: Plan) -> None:
         sources = plan.call.sources
+        if all(self.sharing.grid(source).fixed == INDICES for source in sources.values()):
+            self._share_indices(node, plan)
+            return
         if plan.row.selects and all(
             source in self.plans and self.plans[source].config.skip for source in sources.values()
         ):
@@ -99,11 +107,25 @@ class GridAssignment:
         if isinstance(output, SameAs):
             self.sharing.join(node, next(iter(plan.call.sources.values())))
             return
+        if isinstance(output, Indices):
+            # The kernel reads codes, and has no reason to read anything else.
+            plan.config = replace(plan.config, skip=False)
+            self.sharing.add(node, SharedGrid(INDICES.dtype, plan.config, INDICES))
+            return
         rectified = plan.row.name in FUSED_ACTIVATIONS or plan.call.attrs.get("activation", "none") != "none"
         fixed = output.qparams(dtype) if isinstance(output, Fixed) else None
         smallest = output.smallest if isinstance(output, Free) else 0.0
         smallest = max(smallest, SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0)
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
+
+    def _share_indices(self, node: fx.Node, plan: Plan) -> None:
+        """What is made of indices alone: the same ones, in another shape, or what is looked up by them."""
+        if isinstance(plan.row.constraints["output"], SameAs):
+            plan.config = replace(plan.config, skip=False)
+            self.sharing.join(node, next(iter(plan.call.sources.values())))
+            return
+        self._require_type(node, plan)
+        self.sharing.add(node, SharedGrid(plan.config.activations, plan.config))
 
     def _require_type(self, node: fx.Node, plan: Plan) -> None:
         dtype = plan.config.activations

@@ -11,7 +11,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.sharing import Sharing
 from qtorch.preparation.unheard_settings import GRID_SETTINGS, WEIGHT_SETTINGS
-from qtorch.row.constraints import SameAs, SymmetricWeight
+from qtorch.row.constraints import Indices, SameAs, SymmetricWeight
 
 __all__ = ["LayerSettings"]
 
@@ -57,6 +57,8 @@ class LayerSettings:
         heard = GRID_SETTINGS if owns else frozenset()
         if plan is None:
             return heard | {"activations"}
+        if isinstance(plan.row.constraints["output"], Indices):
+            return frozenset()
         if isinstance(plan.row.constraints.get("weight"), SymmetricWeight):
             heard |= WEIGHT_SETTINGS
         if not isinstance(plan.row.constraints["output"], SameAs):

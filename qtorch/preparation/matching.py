@@ -13,9 +13,11 @@ from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.constant_folding import expression_of, without_batch
 from qtorch.capture.nodes import composed_calls, is_tensor, operator_name, shape_of, source_line, value_of
 from qtorch.errors import UnsupportedLayer
+from qtorch.numbers.qparams import INDICES
 from qtorch.ops import of_rows
 from qtorch.preparation.refusal_remedy import asked, composed_form, other_form, remedy
 from qtorch.remedies.asked import Asked
+from qtorch.row.constraints import Indices
 from qtorch.row.row import Call, Match, Refused, Row
 
 __all__ = ["MatchedCall", "constant_of", "find_row", "refusal", "supported_names"]
@@ -85,7 +87,7 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
         got = f"{whole}, which comes to {ask.name}" if whole else ask.name
         raise refusal(traced, node, expected="a call that a row stands for", got=got, remedy=said)
     dtype = node.meta.get("dtype", torch.float32)
-    if dtype != torch.float32:
+    if dtype != torch.float32 and not (dtype == torch.int64 and any(map(_gives_indices, matches[key]))):
         raise refusal(traced, node, expected="float32 tensors", got=str(dtype), remedy="compute in float32")
     for row, match in matches[key]:
         _require_batch_axis(traced, node, key[1], match)
@@ -109,6 +111,34 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
             return _matched_call(traced, node, row, attrs, tensors)
     ask = _asked(node, module)
     raise refusal(traced, node, expected="a form that some row stands for", got=ask.name, remedy=other_form(ask))
+
+
+def _gives_indices(match: tuple[Row, Match]) -> bool:
+    """Whether a row says where something stands, or only gives what it is given, of which indices are a type."""
+    row, _ = match
+    return isinstance(row.constraints["output"], Indices) or _takes_indices(row, row.roles[0])
+
+
+def _takes_indices(row: Row, role: str) -> bool:
+    demand = row.constraint(role)
+    return isinstance(demand, Indices) or INDICES.dtype in getattr(demand, "dtypes", ())
+
+
+def _require_types(traced: fx.GraphModule, node: fx.Node, row: Row, sources: Mapping[str, fx.Node]) -> None:
+    """Refuse indices where the device has numbers, and numbers where it has indices."""
+    for role, source in sources.items():
+        dtype, demand = source.meta.get("dtype", torch.float32), row.constraint(role)
+        if dtype == torch.float32 and not isinstance(demand, Indices):
+            continue
+        if dtype == torch.int64 and _takes_indices(row, role):
+            continue
+        raise refusal(
+            traced,
+            node,
+            expected=f"{row.name} of {'indices, int64' if isinstance(demand, Indices) else 'float32 numbers'}",
+            got=f"{role} of {dtype}",
+            remedy="indices come in as an input or go out as an output, and nothing is computed of them",
+        )
 
 
 def _asked(node: fx.Node, module: nn.Module | None) -> Asked:
@@ -247,6 +277,7 @@ def _matched_call(
             got=f"{', '.join(computed)} computed from the network's inputs",
             remedy="no form of it can be exported: weights stand in the file; x * y multiplies what is computed",
         )
+    _require_types(traced, node, row, sources)
     most = 4 if row.channels_last else row.most_axes
     axes = max(len(shape_of(n)) for n in (node, *sources.values()))
     if axes > most:

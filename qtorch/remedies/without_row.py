@@ -29,7 +29,10 @@ _NO_COMPARISON = none(
     "no comparison can; torch.where(x > 0, a, b), x * (x > 0) and (x > 0).float() make numbers of one, and F.relu, "
     "torch.maximum and torch.minimum choose between numbers"
 )
-_NO_INDEX = none("the device returns numbers, no indices; return what it is taken of, and take it in the firmware")
+_NO_INDEX = none(
+    "of indices the device returns those of x.argmax(1), x.argmin(1), x.max(1) and x.topk(1); return what others are "
+    "taken of, and take them in the firmware"
+)
 _OTHER_TYPE = none("float32 is the type of networks; of an index, make a vector of zeros and a one outside the network")
 _SPREAD = "leave it out: additions and products spread an axis of size 1 by themselves"
 

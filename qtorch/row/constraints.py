@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 
 __all__ = [
     "ACCUMULATED",
@@ -21,6 +21,7 @@ __all__ = [
     "Constraint",
     "Fixed",
     "Free",
+    "Indices",
     "InverseRoot",
     "NotNegative",
     "Real",
@@ -180,6 +181,15 @@ class Fixed:
         if got is None or got.dtype not in self.grids or got != self.qparams(got.dtype):
             return f"expected one of {[self.qparams(dtype) for dtype in self.grids]}, got {got}"
         return None
+
+
+@dataclass(frozen=True)
+class Indices:
+    """Whole numbers that count something: int64 in PyTorch, int32 on the device, in float networks as in integers."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        return None if qparams[role] == INDICES else f"expected indices, int32 with a step of 1, got {qparams[role]}"
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class _Writer:
     def _in_float(self, name: str, axes: tuple[int, ...]) -> str:
         """The float32 tensor of a value with these axes."""
         tensor, qparams = self._codes(name, axes), self.graph.values[name].qparams
-        if qparams is None:
+        if qparams is None or self.graph.values[name].of_indices:
             return tensor
         if tensor not in self.floats:
             self.floats[tensor] = f"{tensor}.dequantized"
@@ -202,7 +202,10 @@ class _Writer:
                     inputs.append(f"{node.output}.{operand}" if operand else "")
             self._emit(each.operator, inputs, outputs, **each.attributes)
         for role, name in node.output_roles().items():
-            if self.graph.values[name].qparams is not None:
+            if self.graph.values[name].of_indices:
+                source, kind = self._unquantized(node, role, orders), self._type("int32")
+                self._emit("Cast", [source], [self._result(name, orders[role])], to=kind)
+            elif self.graph.values[name].qparams is not None:
                 self._quantize(self._unquantized(node, role, orders), name, orders[role])
 
     def _form(self, node: Node, orders: Mapping[str, tuple[int, ...]]) -> Sequence[OnnxNode]:

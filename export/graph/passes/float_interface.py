@@ -13,19 +13,28 @@ __all__ = ["float_interface"]
 
 
 def float_interface(graph: Graph) -> Graph:
-    """Needs int8 inputs and outputs; gives float32 ones of the same shapes, and the same integers in between."""
+    """Needs int8 inputs and outputs; gives float32 ones of the same shapes, and the same integers in between.
+
+    Indices stay what they are.
+    """
     values = dict(graph.values)
     inputs, outputs, before, after = [], [], [], []
     for name in graph.inputs:
+        if graph.values[name].of_indices:
+            inputs.append(name)
+            continue
         outer = f"{name}.real"
         values[outer] = Value(values[name].shape, None)
         before.append(Node("quantize", {}, (outer,), (name,)))
         inputs.append(outer)
     for name in graph.outputs:
+        if graph.values[name].of_indices:
+            outputs.append(name)
+            continue
         outer = f"{name}.real"
         values[outer] = Value(values[name].shape, None)
         after.append(Node("dequantize", {}, (name,), (outer,)))
         outputs.append(outer)
     nodes = (*before, *graph.nodes, *after)
-    views = {f"{name}.real": view for name, view in graph.views.items()}
+    views = {name if graph.values[name].of_indices else f"{name}.real": view for name, view in graph.views.items()}
     return check(Graph(values, nodes, tuple(inputs), tuple(outputs), views))

@@ -24,6 +24,8 @@ import numpy as np
 
 from export.graph.ir import Graph, Node, Value, View, check
 from export.graph.memory_order import MemoryOrder, steps
+from export.graph.passes.input_views import input_views
+from qtorch.row.constraints import Indices
 from qtorch.row.row import any_order
 
 __all__ = ["layout"]
@@ -55,7 +57,7 @@ def layout(graph: Graph, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> Grap
         graph: in PyTorch's axis order, as :func:`export.graph.lower.lower` gives it.
         input_layout: ``"nchw"`` keeps PyTorch's order at the inputs.
     """
-    choices = [_input_views(graph.values[name].shape, input_layout) for name in graph.inputs]
+    choices = [input_views(graph.values[name], input_layout) for name in graph.inputs]
     stored = [dict(zip(graph.inputs, c, strict=True)) for c in islice(product(*choices), _TRIALS)]
     trials = [_Layout(graph, each, _WAYS[0]).run() for each in stored]
     if all(_cost(trial)[0] for trial in trials):
@@ -67,22 +69,6 @@ def _cost(graph: Graph) -> tuple[int, int, int]:
     ops = [node.op for node in graph.nodes]
     moved = sum(graph.values[node.output].elements for node in graph.nodes if node.op == "transpose")
     return moved, ops.count("transpose"), ops.count("reshape")
-
-
-def _input_views(shape: tuple[int, ...], input_layout: str) -> list[tuple[tuple[int, ...], View]]:
-    """Ways to store an input, the preferred first: the stored shape, and the view of it."""
-    as_is = (shape, View.identity(shape))
-    if input_layout == "nchw":
-        return [as_is]
-    if len(shape) == 4:
-        n, c, h, w = shape
-        return [((n, h, w, c), View(shape, (0, 3, 1, 2))), as_is]
-    if len(shape) == 3:
-        n, c, length = shape
-        return [as_is, ((n, length, c), View(shape, (0, 2, 1))), ((n, 1, length, c), View(shape, (0, 3, 2)))]
-    if len(shape) == 2:
-        return [as_is, ((shape[0], 1, 1, shape[1]), View(shape, (0, 3)))]
-    return [as_is]
 
 
 @dataclass(frozen=True)
@@ -120,6 +106,8 @@ class _Layout:
                 self._fully_connected(node)
             elif node.op == "batch_matmul":
                 self._batch_matmul(node)
+            elif isinstance(node.row.constraints["output"], Indices):
+                self._places(node)
             elif self._in_any_order(node):
                 self._on_stored(node)
             else:
@@ -201,6 +189,16 @@ class _Layout:
                 inputs.append(self._arranged(stored, ways[turned]))
             attrs[adjoint] = attrs[adjoint] != turned
         self._emit(replace(node, attrs=attrs, inputs=tuple(inputs)))
+
+    def _places(self, node: Node) -> None:
+        """Looks along an axis wherever that lies, and leaves the others as they lie."""
+        source, plain = self._source(node.inputs[0]), MemoryOrder.identity(self._shape(node.inputs[0]))
+        if sorted(chain(*source.order.axes)) != list(range(len(plain.axes))) or not all(source.order.axes):
+            source = _Stored(self._arranged(source, plain), plain)
+        axis, result = source.order.axes[node.attrs["axis"]][0], source.order.without(node.attrs["axis"])
+        self.values[node.output] = replace(self.naive.values[node.output], shape=result.sizes)
+        self.nodes.append(replace(node, attrs={**node.attrs, "axis": axis}, inputs=(source.name,)))
+        self.where[node.output] = _Stored(node.output, result)
 
     def _in_any_order(self, node: Node) -> bool:
         """An elementwise op of one tensor works on what is stored, whatever that is the reshape of."""

@@ -16,10 +16,12 @@ from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
     axes,
     choices,
     convolutions,
+    embeddings,
     images,
     lengths,
     norms,
     places,
+    places_of_extrema,
     poolings,
     products,
     recurrences,
@@ -48,6 +50,10 @@ _OTHER_NAMES = {
     "special_exp2": "exp2", "special_expit": "sigmoid", "special_expm1": "expm1", "special_log1p": "log1p",
     "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div",
 }  # fmt: skip
+
+
+#: Of indices; all others are of floats.
+_OF_INDICES = frozenset({"argmax", "argmin"})
 
 
 def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozenset({"int8"})) -> None:
@@ -99,7 +105,11 @@ def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[s
     if name in _OTHER_NAMES and name not in _registered():
         name = _OTHER_NAMES[name]
         node.target = _overload(name, node.target)
-    if name not in DECOMPOSITIONS or name in _registered() or not _is_of_floats(node.meta.get("val")):
+    if (
+        name not in DECOMPOSITIONS
+        or name in _registered()
+        or not (name in _OF_INDICES or _is_of_floats(node.meta.get("val")))
+    ):
         return False
     writer = Writer(node, constants, activations)
     replaced = any(_is_replaced(node, writer, decomposition) for decomposition in DECOMPOSITIONS[name])

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from qtorch.capture.compositions.places_of_extrema import place_along
 from qtorch.capture.compositions.table import (
     MOST_AXES,
     axis_of,
@@ -89,19 +90,21 @@ def _is_wide(x: Any) -> bool:
     return "int16" in writer_of(x).activations
 
 
-def _extremum(of_two: Any, along: Any) -> Any:
-    """Along an axis, where nobody asks for the places; of two tensors, elementwise; of a tensor without its samples."""
+def _extremum(of_two: Any, along: Any, place: Any) -> Any:
+    """Along an axis, with the places; of two tensors, elementwise; of a tensor without its samples."""
 
     def decomposition(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
         if other is not None:
             return of_two(input, other)
-        return None if kept_apart(input, dim) is None else (along(input, [dim], keepdim), None)
+        if kept_apart(input, dim) is None:
+            return None
+        return along(input, [dim], keepdim), place_along(place, input, dim, keepdim)
 
     return decomposition
 
 
-decomposes("max")(_extremum(aten.maximum.default, aten.amax.default))
-decomposes("min")(_extremum(aten.minimum.default, aten.amin.default))
+decomposes("max")(_extremum(aten.maximum.default, aten.amax.default, aten.argmax.default))
+decomposes("min")(_extremum(aten.minimum.default, aten.amin.default, aten.argmin.default))
 
 
 def _variance(x: Any, axes: list[int], keepdim: bool, correction: float) -> Any:

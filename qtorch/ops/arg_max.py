@@ -1,0 +1,21 @@
+"""ARG_MAX: the place of the largest code along an axis, of several the first.
+
+Source: TFLM ``micro/kernels/arg_min_max.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from qtorch.families.places_of_extrema import place_row
+from qtorch.row.row import Attrs
+
+
+def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
+    """Any shape to one without the axis, int64."""
+    return x["input"].argmax(attrs["axis"])
+
+
+ROW = place_row("arg_max", "argmax", forward, largest=True, seed=51)
