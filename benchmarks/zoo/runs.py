@@ -132,8 +132,10 @@ def _last_line(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from, the first cause last."""
-    while error is not None:
+    """An error and what it came from, the first cause last; torch closes some of these chains to circles."""
+    met: list[BaseException] = []
+    while error is not None and not any(each is error for each in met):
+        met.append(error)
         yield error
         error = error.__cause__ or error.__context__
 
