@@ -22,6 +22,7 @@ COMPUTED_TWICE = {
     "softmax": "31 by 31 bits in each product of the kernel, and one vector of classes at the end of a network",
     "log_softmax": "as softmax",
     "dequantize": "its result is real",
+    "unidirectional_sequence_lstm": "its gradients are those of the float layer",
 }
 
 

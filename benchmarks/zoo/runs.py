@@ -132,12 +132,11 @@ def _last_line(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from, the first cause last."""
-    seen: list[BaseException] = []
-    # One that is raised from what it was caught in, by a library that stores it, comes round again.
-    while error is not None and error not in seen:
+    """An error and what it came from, the first cause last; torch closes some of these chains to circles."""
+    met: list[BaseException] = []
+    while error is not None and not any(each is error for each in met):
+        met.append(error)
         yield error
-        seen.append(error)
         error = error.__cause__ or error.__context__
 
 

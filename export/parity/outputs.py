@@ -208,14 +208,15 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     if sum(sizes) == 1 and values[0].dtype == "int8":
         return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
     free = min(sum(sizes), 10)
-    bits = np.zeros((2**free, sum(sizes)), bool)
-    bits[:, :free] = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
+    bits = ((np.arange(2**free)[:, None] >> np.arange(free)) & 1).astype(bool)
     rng, start, codes = np.random.default_rng(seed), 0, []
     for value, size, (low, high) in zip(values, sizes, limits, strict=True):
-        corners = np.where(bits[:, start : start + size], high, low)
-        corners[:, max(0, free - start) :] = (low + high) // 2
-        drawn = rng.integers(low, high, (random, size), endpoint=True)
-        codes.append(np.concatenate([corners, drawn]).astype(value.dtype).reshape(-1, *value.shape[1:]))
+        # In its own type from the start: of a large image, eight bytes a code are gigabytes.
+        drawn = np.full((2**free + random, size), (low + high) // 2, value.dtype)
+        chosen = bits[:, start : start + size]
+        drawn[: 2**free, : chosen.shape[1]] = np.where(chosen, high, low)
+        drawn[2**free :] = rng.integers(low, high, (random, size), endpoint=True)
+        codes.append(drawn.reshape(-1, *value.shape[1:]))
         start += size
     return tuple(codes)
 

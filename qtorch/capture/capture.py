@@ -134,12 +134,12 @@ class Capture:
         captured, odd = self._with_training(trace, decomposed)
         if odd and trace.identities:
             # Of layers that do nothing in evaluation it does not matter what they do in training.
-            opaque = self._trace(self._inside(), kind, trace.identities)
+            opaque = self._trace(self._inside(), kind, trace.identities, trace.shown)
             act_in_training(opaque.graph, opaque.opaque)
             captured, odd = self._with_training(opaque, decomposed)
         if odd:
             # What is not what the network does in training had better do nothing.
-            captured = self._finished(self._trace(self._inside(), kind, ()), decomposed)
+            captured = self._finished(self._trace(self._inside(), kind, (), trace.shown), decomposed)
         return captured, odd
 
     def _trains_otherwise(self, trace: Trace[Captured]) -> bool:
@@ -181,9 +181,11 @@ class Capture:
         traced.form, traced.outputs, traced.fixed_batch = self.form, trace.outputs, trace.fixed_batch
         return traced
 
-    def _trace(self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...]) -> Trace[Traced]:
+    def _trace(
+        self, inside: nn.Module, kind: type[Traced], opaque: tuple[str, ...], shown: tuple[str, ...] = ()
+    ) -> Trace[Traced]:
         try:
-            return trace(inside.eval(), self.form, self.examples, kind, opaque)
+            return trace(inside.eval(), self.form, self.examples, kind, opaque, shown)
         except UnsupportedLayer as error:
             looking = [name or "the network" for name, module in self.net.named_modules() if self._looks(name, module)]
             if not looking:
@@ -204,7 +206,9 @@ class Capture:
         replaced = any("forward" in vars(module) for module in self.net.modules())
         apart = self._inside(shared=replaced)
         try:
-            trained = training_trace(apart.train(), self.form, self.examples, trace.opaque)
+            # Dropout hands on what it gets in evaluation alone; these do it always.
+            shown = [path for path in trace.shown if isinstance(apart.get_submodule(path), nn.Flatten | nn.Unflatten)]
+            trained = training_trace(apart.train(), self.form, self.examples, trace.opaque, shown)
             return keep_training_form(trace.graph, trained, lambda: self._inside().train())
         except BadInput as error:
             return f"what can't be followed: {error}", True

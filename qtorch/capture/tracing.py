@@ -103,6 +103,7 @@ class Trace(Generic[Traced]):
         writes: parameters and buffers that its code writes, statistics of batch norms apart.
         through_dropout: whether its code writes, by what dropout gave, into what dropout got: not so in training.
         fixed_batch: the batch's size where that became a number in its code; else 0.
+        shown: names of layers that are leaves and were looked into, because code writes into what they hand on.
     """
 
     graph: Traced
@@ -113,6 +114,7 @@ class Trace(Generic[Traced]):
     writes: tuple[str, ...]
     through_dropout: bool = False
     fixed_batch: int = 0
+    shown: tuple[str, ...] = ()
 
 
 def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor], batch: int = 0) -> None:
@@ -153,6 +155,7 @@ def trace(
     examples: Sequence[Tensor],
     kind: type[Traced] = fx.GraphModule,  # type: ignore[assignment]
     opaque: Sequence[str] = (),
+    shown: Sequence[str] = (),
 ) -> Trace[Traced]:
     """``net`` as calls alone, in the mode that its modules are in.
 
@@ -162,6 +165,7 @@ def trace(
         examples: float32 with a leading batch axis, a tensor per input.
         kind: class of the result.
         opaque: names of layers that are not looked into.
+        shown: names of layers that an earlier trace in this mode had to show; it is done in one go where they are told.
 
     Raises:
         UnsupportedLayer: code that can't be captured.
@@ -172,10 +176,12 @@ def trace(
     layers = {path: net.get_submodule(path) for path in kept}
     closed = {path for path, layer in layers.items() if path in opaque or _is_others(layer)}
     try:
-        exported = export_network(net, form, examples, kept, closed)
+        shown = tuple(path for path in shown if path not in opaque)
+        exported = export_network(net, form, examples, kept.difference(shown), closed.difference(shown))
         if exported.kept.views and any(map(writes_values, exported.graphs)):
             # What such a layer shows may be written to, or be read after a write.
-            exported = export_network(net, form, examples, kept - exported.kept.views, closed)
+            shown = (*shown, *exported.kept.views)
+            exported = export_network(net, form, examples, kept.difference(shown), closed.difference(shown))
         graph = lifted(exported, net, form.names)
     except Exception as error:
         raise untraceable(net, error) from error
@@ -190,5 +196,5 @@ def trace(
     drop_identities(traced)
     return Trace(
         traced, exported.outputs, tuple(dict.fromkeys(exported.identities)), tuple(opaque), exported.own_gradients,
-        writes, written.through_dropout, exported.fixed_batch,
+        writes, written.through_dropout, exported.fixed_batch, shown,
     )  # fmt: skip

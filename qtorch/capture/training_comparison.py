@@ -28,7 +28,9 @@ _NEAR, _TIMES = 1e-3, 64.0
 _DRAWN = "numbers that its own code draws, other than by torch"
 
 
-def training_trace(net: nn.Module, form: CallForm, examples: Sequence[Tensor], opaque: Sequence[str]) -> TrainingTrace:
+def training_trace(
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], opaque: Sequence[str], shown: Sequence[str] = ()
+) -> TrainingTrace:
     """A network's training form, with what its code did while it was captured.
 
     Args:
@@ -36,12 +38,13 @@ def training_trace(net: nn.Module, form: CallForm, examples: Sequence[Tensor], o
         form: how it is called.
         examples: a tensor per input.
         opaque: layers that are not looked into.
+        shown: layers that have to be; see :func:`qtorch.capture.tracing.trace`.
 
     Raises:
         UnsupportedLayer: code that can't be captured.
     """
     drawn = _generators()
-    captured = trace(net, form, examples, fx.GraphModule, opaque)
+    captured = trace(net, form, examples, fx.GraphModule, opaque, shown)
     return TrainingTrace(captured.graph, _generators() != drawn, captured.writes)
 
 

@@ -274,7 +274,4 @@ ROW = Row(
     macs=macs,
     # Its kernel multiplies the operands' scales in float32.
     litert_lsb={"int8": 1},
-    remedies=dict.fromkeys(
-        ("matmul", "bmm", "mm", "mv", "dot", "outer"), always(PRODUCT + ", as of nn.Linear or F.linear(x, weight)")
-    ),
 )

@@ -9,6 +9,7 @@ from torch import fx
 
 from qtorch.capture.compositions.broadcasts import BROADCASTING
 from qtorch.capture.compositions.choices import as_ones, is_condition
+from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.masks import added_mask
 from qtorch.capture.compositions.table import (
     decomposes,
@@ -140,6 +141,9 @@ def _filled(
 
     Zeros of the batch's size are a product with an input, see :mod:`qtorch.preparation.start_states`.
     """
+    if isinstance(input, fx.Proxy) and size is not None and all(isinstance(length, int) for length in size):
+        # Of the input it has the type alone.
+        return _constant_like(input, size, fill_value)
     like: Any = input if size is None else next((length for length in size if isinstance(length, fx.Proxy)), None)
     shape = () if like is None else result_shape(like)
     if not shape or isinstance(shape[0], int) or any(not isinstance(length, int) for length in shape[1:]):
@@ -156,3 +160,16 @@ def _filled(
         return aten.add.Scalar(zeros, value)
     sample = writer_of(like).create_proxy("call_function", aten.full.default, ([1, *shape[1:]], value), named)
     return aten.expand.default(sample, [whole, *shape[1:]])
+
+
+def _constant_like(input: Any, size: Any, fill_value: Any) -> Any:
+    writer = writer_of(input)
+    result = writer.origin.meta["val"]
+    value = fill_value if fill_value is not None else int("ones" in str(operator_name(writer.origin)))
+    if isinstance(value, fx.Proxy) and operator_name(value.node) == "item":
+        held = known_value(fx.Proxy(value.node.args[0], writer))  # type: ignore[arg-type]
+        value = None if held is None else held.item()
+    if not _is_number(value):
+        return None
+    named = {"dtype": result.dtype, "device": result.device}
+    return writer.create_proxy("call_function", aten.full.default, (list(size), value), named)

@@ -99,7 +99,10 @@ def _index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) 
 
 @decomposes("to", "_to_copy", "type_as")
 def _as_number(input: Any, dtype: Any = None, other: Any = None, non_blocking: bool = False, copy: bool = False) -> Any:
-    return _where(input, 1.0, 0.0) if is_condition(input) and not is_constant(input) else None
+    """A condition as 1 and 0; a constant in the type that an activation has, which is known without its numbers."""
+    if is_constant(input):
+        return None if other is None else aten.to.dtype(input, other.node.meta["val"].dtype)
+    return _where(input, 1.0, 0.0) if is_condition(input) else None
 
 
 def is_condition(x: Any) -> bool:

@@ -57,11 +57,15 @@ def _normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out
     axes = kept_apart(input, dim)
     shape = shape_of(input)
     last = len(shape) - 1
-    if axes is None or out is not None or (p == 2 and axes == [last] and eps <= LARGEST_EPSILON):
+    one_op = p == 2 and eps <= LARGEST_EPSILON
+    if axes is None or out is not None or (one_op and axes == [last] and last < MOST_AXES):
         return None
     order = [axis for axis in range(last + 1) if axis not in axes] + axes
     kept = [shape[axis] for axis in order[: -len(axes)]]
-    if p == 2 and eps <= LARGEST_EPSILON and len(kept) < MOST_AXES:
+    # Vectors are by themselves, so that axes that they do not lie along may merge too.
+    fewer = len(kept) < MOST_AXES
+    if one_op and (fewer or all(isinstance(size, int) for size in kept[1:])):
+        kept = kept if fewer else [kept[0], math.prod(kept[1:])]
         vectors = reshaped(permuted(input, order), [*kept, math.prod(shape[axis] for axis in axes)])
         unit = _unit(vectors, len(kept), eps)
         return permuted(reshaped(unit, [shape[axis] for axis in order]), [order.index(i) for i in range(last + 1)])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.table import is_constant, same_shape, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
 from qtorch.families.masked_scores import NOTHING, masked_scores, room_below, scaled_softmax
@@ -86,7 +87,11 @@ def of_one_sample(x: Any) -> Any:
     if name in ("expand", "lift_fresh_copy"):
         sizes = [1, *x.node.meta["val"].shape[1:]]
         alike = name != "expand" or same_shape(sizes, [1] * (len(sizes) - len(shape_of(first))) + [*shape_of(first)])
-        return of_one_sample(first) if alike else x
+        if alike:
+            return of_one_sample(first)
+        constant = of_one_sample(first)
+        known = is_constant(constant) and all(isinstance(size, int) for size in sizes)
+        return aten.expand.default(constant, sizes) if known else x
     if name not in _OF_EACH_SAMPLE or (name in ("unsqueeze", "slice") and args[1] == 0):
         return x
     written = [of_one_sample(fx.Proxy(each, x.tracer)) if isinstance(each, fx.Node) else each for each in args]
@@ -97,7 +102,11 @@ def of_one_sample(x: Any) -> Any:
 
 def masked(scores: Any, kept: Any) -> Any:
     """Scores where a constant mask, which broadcasts to them, says so, and nothing elsewhere."""
-    limits = aten.where.Scalar(of_one_sample(kept), NOTHING, -NOTHING)
+    kept = of_one_sample(kept)
+    value = known_value(kept)
+    if value is not None and bool(value.all()):
+        return scores
+    limits = aten.where.Scalar(kept, NOTHING, -NOTHING)
     room = room_below(shape_of(scores)[-1])
     return scores.tracer.create_proxy("call_function", masked_scores, (scores, limits, room), {})
 
