@@ -18,6 +18,7 @@ from export.figures.quantization_advice import Evidence, advice
 from export.figures.quantization_report import csv_text, findings, network_report
 from export.figures.tensor_error import COLUMNS, TensorError
 from export.graph.build import integer_graph
+from export.graph.encoding import stored
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.tflite.reader import read_tflite
@@ -48,6 +49,36 @@ def found(rows: dict[str, TensorError]) -> dict[str, str]:
 def small_network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def test_a_table_is_compared_with_the_function_that_it_stands_for() -> None:
+    """GELU of what its op had, by torch; behind a layer and in front of one, where the output lies otherwise too."""
+
+    class Gelus(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(3, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.gelu(self.conv(torch.sin(x)))
+
+    torch.manual_seed(0)
+    x = torch.randn(200, 3, 5)
+    qat, graph = prepared(Gelus(), x)
+    rows = by_value(graph, network_report(qat, graph, x))
+    codes = interpret(graph, (graph.values[graph.inputs[0]].quantize(stored(graph, x)[0]),), every=True)
+    checked = 0
+    for node in graph.nodes:
+        if node.op == "table":
+            source = torch.from_numpy(graph.values[node.inputs[0]].dequantize(codes[node.inputs[0]]))
+            right = torch.sin(source) if node.inputs[0] in graph.inputs else nn.functional.gelu(source)
+            got = graph.values[node.output].dequantize(codes[node.output])
+            error = float(((got - right.numpy()) ** 2).mean())
+            scale = graph.values[node.output].quantization.scale[0]
+            assert rows[node.output].rmse_over_scale == pytest.approx(math.sqrt(error) / scale, rel=1e-3)
+            assert rows[node.output].rmse_over_scale > 0.2
+            checked += 1
+    assert checked == 2
 
 
 def test_figures_are_those_of_the_definition() -> None:

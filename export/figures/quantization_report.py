@@ -19,7 +19,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,8 +37,9 @@ from qtorch.capture.samples import Samples, taken
 from qtorch.numbers.qparams import QParams
 from qtorch.progress import steps
 from qtorch.row.constraints import Fixed, SymmetricWeight
+from qtorch.row.row import Attrs
 
-__all__ = ["csv_text", "findings", "float_constants", "network_report", "quantization_report"]
+__all__ = ["csv_text", "findings", "network_report", "quantization_report"]
 
 #: Numbers of a graph's tensors that are held at a time, all samples together.
 _NUMBERS = 2_000_000
@@ -176,16 +177,6 @@ class _Sums:
         )
 
 
-def float_constants(network: fx.GraphModule, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> dict[str, np.ndarray]:
-    """Weights and biases as they were trained, float32 by name, where and as the integer graph stores them.
-
-    Args:
-        network: prepared.
-        input_layout: of the integer graph.
-    """
-    return build(network, "float32", input_layout).contents()
-
-
 def network_report(
     network: fx.GraphModule,
     graph: Graph,
@@ -203,12 +194,19 @@ def network_report(
         titles: see :func:`quantization_report`.
     """
     some = stored(graph, taken(x, slice(_SAMPLES)))
-    return quantization_report(graph, float_constants(network, input_layout), some, titles)
+    # Weights and biases as they were trained, where and as the integer graph stores them.
+    floating = build(network, "float32", input_layout)
+    functions = {node.output: node.attrs for node in floating.nodes if node.row.frozen is not None}
+    return quantization_report(graph, floating.contents(), some, titles, functions)
 
 
 @torch.no_grad()
 def quantization_report(
-    graph: Graph, floats: Mapping[str, np.ndarray], inputs: tuple[np.ndarray, ...], titles: tuple[str, ...] = ()
+    graph: Graph,
+    floats: Mapping[str, np.ndarray],
+    inputs: tuple[np.ndarray, ...],
+    titles: tuple[str, ...] = (),
+    functions: Mapping[str, Attrs] | None = None,
 ) -> tuple[TensorError, ...]:
     """Every quantized tensor of a graph on data: inputs, then what the ops make in their order, then constants.
 
@@ -218,7 +216,10 @@ def quantization_report(
             float arithmetic as it was quantized.
         inputs: real samples for each input as the device stores them, float32 ``[N, *shape[1:]]``.
         titles: what the numbers of the network's one output are called.
+        functions: attributes that became constants in ``graph``, by the output of their op: a table's chain.
     """
+    known = functions or {}
+    told = replace(graph, nodes=tuple(replace(node, attrs=known.get(node.output, node.attrs)) for node in graph.nodes))
     index = {name: i for i, name in enumerate(graph.values)}
     sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
     producers = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
@@ -227,7 +228,7 @@ def quantization_report(
     chunk = max(1, _NUMBERS // numbers)
     for start in steps(range(0, len(inputs[0]) if inputs else 0, chunk), "samples"):
         part = tuple(array[start : start + chunk] for array in inputs)
-        _add(graph, floats, part, sums)
+        _add(told, floats, part, sums)
     called = speaking_names(graph)
     rows = []
     for name, tensor_sums in sums.items():

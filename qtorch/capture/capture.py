@@ -20,6 +20,7 @@ from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.evaluation_comparison import require_captured
 from qtorch.capture.identities import drop_identities
 from qtorch.capture.index_inputs import as_captured, index_inputs
+from qtorch.capture.input_types import require_same_as_numbers
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
@@ -292,6 +293,7 @@ def capture_of(net: nn.Module, example: Any, activations: frozenset[str] = froze
     reference = Reference(net, form)
     with undisturbed_random_numbers(), evaluating(net):
         require_repeatable(reference, examples)
+        require_same_as_numbers(reference, tensors, examples)
     return Capture(net, form, examples, reference, activations)
 
 

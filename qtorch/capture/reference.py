@@ -55,11 +55,13 @@ class Reference:
 
     def run_network(self, inputs: Sequence[Tensor], seed: int = 0) -> tuple[Tensor, ...]:
         """Its outputs, without gradients; numbers that it draws are by ``seed``, which outside has no effect."""
+        return self.run_as_it_is([each.to(self.dtype) if each.is_floating_point() else each for each in inputs], seed)
+
+    def run_as_it_is(self, inputs: Sequence[Tensor], seed: int = 0) -> tuple[Tensor, ...]:
+        """:meth:`run_network` of inputs in the types that they have."""
         devices = sorted({each.device.index or 0 for each in inputs if each.is_cuda})
         # Copies, because a network may write into its input.
-        call = self.form.arguments(
-            [each.to(self.dtype if each.is_floating_point() else each.dtype, copy=True) for each in inputs]
-        )
+        call = self.form.arguments([each.clone() for each in inputs])
         with torch.no_grad(), torch.random.fork_rng(devices):
             # Not torch.manual_seed, which asks every kind of device.
             torch.default_generator.manual_seed(seed)

@@ -34,7 +34,7 @@ from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import rescaling, rescaling_of_16_bits
-from qtorch.remedies.asked import PRODUCT, always
+from qtorch.remedies.asked import PRODUCT
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.fused_activation import step_ends
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument

@@ -12,6 +12,7 @@ import numpy as np
 from export.engines import Engine
 from export.forms.onnx.writer import OnnxModel, stored_order
 from export.optional_packages import onnx_package, onnxruntime_package
+from qtorch.errors import BadModelFile
 
 __all__ = ["ONNX_RUNTIME", "onnx_tensors"]
 
@@ -25,7 +26,16 @@ def _session(file: bytes) -> Any:
     # One thread, so that sums have one order; only errors are printed.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    try:
+        return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BadModelFile(
+            where="the ONNX file",
+            expected=f"a graph that ONNX Runtime {metadata.version('onnxruntime')} can load",
+            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            remedy="leave onnx out; the other files of an export are as they would be. Its optimizations don't get "
+            "along with every graph, and another version may load this one",
+        ) from error
 
 
 def _batches(session: Any, inputs: tuple[np.ndarray, ...]) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:

@@ -14,7 +14,8 @@ from torch import Tensor, fx
 
 from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.table import is_constant, same_shape, shape_of, writer_of
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import operator_name, source_line
+from qtorch.errors import UnsupportedLayer
 from qtorch.families.masked_scores import NOTHING, masked_scores, room_below, scaled_softmax
 
 __all__ = ["HANDED_ON", "added_mask", "constant_value", "filled", "masked", "of_one_sample", "reads_scores"]
@@ -101,11 +102,25 @@ def of_one_sample(x: Any) -> Any:
 
 
 def masked(scores: Any, kept: Any) -> Any:
-    """Scores where a constant mask, which broadcasts to them, says so, and nothing elsewhere."""
+    """Scores where a constant mask, which broadcasts to them, says so, and nothing elsewhere.
+
+    Raises:
+        UnsupportedLayer: a row of scores has nothing that is kept: a softmax has no number for it.
+    """
     kept = of_one_sample(kept)
     value = known_value(kept)
     if value is not None and bool(value.all()):
         return scores
+    value = constant_value(kept)
+    if value is not None and not bool(value.any(-1).all()):
+        call = writer_of(scores).origin
+        line = source_line(call)
+        raise UnsupportedLayer(
+            where=f"call of {operator_name(call)}" + (f" ({line})" if line else ""),
+            expected="a mask that leaves each query one key at least",
+            got=f"one of shape {tuple(value.shape)} with a row that forbids all of them",
+            remedy="keep one place of that row, as its own, or leave the row out of the queries",
+        )
     limits = aten.where.Scalar(kept, NOTHING, -NOTHING)
     room = room_below(shape_of(scores)[-1])
     return scores.tracer.create_proxy("call_function", masked_scores, (scores, limits, room), {})

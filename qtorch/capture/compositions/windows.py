@@ -67,6 +67,13 @@ def _im2col(input: Any, kernel_size: Any, dilation: Any, padding: Any, stride: A
     return reshaped(concatenated(parts, 2), result)
 
 
+def _from(x: Any, axis: int, start: int, size: int) -> Any:
+    """So much of an image from a place on, zeros behind its end."""
+    end = min(start + size, shape_of(x)[axis])
+    part, zeros = sliced(x, axis, start, end), start + size - end
+    return aten.pad.default(part, [0, zeros] if axis == 3 else [0, 0, 0, zeros]) if zeros else part
+
+
 @decomposes("col2im")
 def _col2im(input: Any, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
     """A transposed convolution that puts each place of a window where it belongs: what overlaps is one sum."""
@@ -82,12 +89,9 @@ def _col2im(input: Any, output_size: Any, kernel_size: Any, dilation: Any, paddi
         x = permuted(reshaped(x, (batch, channels * across, down, rows, columns)), [0, 1, 3, 2, 4])
         x = permuted(reshaped(x, (batch, channels, across, rows * down, columns)), [0, 1, 3, 4, 2])
         x = reshaped(x, (batch, channels, rows * down, columns * across))
-        (above, left), sides = padding, (width - columns * across, height - rows * down)
-        return (
-            aten.pad.default(x, [-left, sides[0] + left, -above, sides[1] + above])
-            if above or left or any(sides)
-            else x
-        )
+        for axis, size, cut in ((2, height, padding[0]), (3, width, padding[1])):
+            x = _from(x, axis, cut, size)
+        return x
     more = [n - ((c - 1) * s - 2 * p + d * (k - 1) + 1) for c, (n, k, d, p, s) in zip(counts, sizes, strict=True)]
     places = torch.eye(window).reshape(window, 1, *kernel_size).repeat(channels, 1, 1, 1)
     x = reshaped(input, (batch, channels * window, *counts))
