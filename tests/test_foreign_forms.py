@@ -70,6 +70,15 @@ def strides_in_its_type(s: Written, x: Tensor) -> Tensor:
     return x * strides
 
 
+def ones_behind(s: Written, x: Tensor) -> Tensor:
+    """The column that linear attention gets its sums by."""
+    return F.pad(x, (0, 1), value=1.0).transpose(1, 2) @ x
+
+
+def numbers_around(s: Written, x: Tensor) -> Tensor:
+    return F.pad(x.relu(), (1, 2, 3, 0, 0, 0), mode="constant", value=-2.5)
+
+
 def unit_vectors_of_five_axes(s: Written, x: Tensor) -> Tensor:
     return F.normalize(x.view(-1, LENGTH, 2, 2, 4), dim=-1).flatten(2)
 
@@ -84,6 +93,8 @@ FORMS = [
     masked_in_columns,
     places_in_its_type,
     strides_in_its_type,
+    ones_behind,
+    numbers_around,
     unit_vectors_of_five_axes,
     unit_vectors_along_the_third_of_five,
 ]

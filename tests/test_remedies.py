@@ -90,6 +90,7 @@ CALLS: list[tuple[Callable[..., Any], tuple[int, ...], str]] = [
     (lambda x: F.pad(x, (0, 2, 1, 0), mode="replicate"), IMAGE, "same"),
     (lambda x: F.pad(x, (1, 1), mode="circular"), (8, 6), "same"),
     (lambda x: F.pad(x, (1, 1), value=-1.0), IMAGE, "same"),
+    (lambda x: F.pad(x, (1, 1), value=-torch.inf), IMAGE, "none"),
     (lambda x: F.pad(x, (6, 6), mode="replicate"), (8, 20), "none"),
     (lambda x: F.avg_pool3d(x, 2), SOLID, "same"),
     (lambda x: F.max_pool3d(x, 2), SOLID, "same"),

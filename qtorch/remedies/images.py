@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from qtorch.remedies.asked import Asked, none, same
@@ -26,6 +27,10 @@ def padded(mode: str, pad: tuple[int, ...], value: float | None, shape: tuple[in
         value: of the constant.
         shape: of what is padded.
     """
+    if mode == "constant" and not math.isfinite(value or 0.0):
+        return none(
+            "pad with a number that the tensor may have; a max pooling with padding pads with nothing by itself"
+        )
     if mode == "constant":
         moved, back = f"x - {value}".replace("- -", "+ "), f"+ {value}".replace("+ -", "- ")
         return same(f"F.pad({moved}, {pad}) {back}")

@@ -10,6 +10,7 @@ import torch
 from qtorch.capture.compositions.table import (
     axis_of,
     concatenated,
+    constant,
     decomposes,
     permuted,
     reshaped,
@@ -18,6 +19,9 @@ from qtorch.capture.compositions.table import (
 )
 
 aten = torch.ops.aten
+
+#: From here on a number is there to be no number.
+_NO_NUMBER = 1e4
 
 
 @decomposes("glu")
@@ -62,12 +66,32 @@ def _pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
 
 @decomposes("pad")
 def _pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
-    """Borders made of the image itself, an axis at a time; those of a constant are rows' own."""
+    """Borders made of the image itself, or of a number, an axis at a time; those of zeros are rows' own."""
+    if mode == "constant" and value:
+        return _with_constant_borders(input, pad, value)
     if mode not in _BORDERS or not all(isinstance(size, int) and size >= 0 for size in pad):
         return None
     x, last = input, len(shape_of(input)) - 1
     for axis, before, after in zip(range(last, -1, -1), pad[::2], pad[1::2], strict=False):
         x = concatenated(_BORDERS[mode](x, axis, before, after), axis)
+    return x
+
+
+def _with_constant_borders(x: Any, pad: Any, value: float) -> Any:
+    """A number that no grid would have room for, as minus infinity, is refused by the row."""
+    shape = shape_of(x)
+    sides = list(zip(range(len(shape) - 1, -1, -1), pad[::2], pad[1::2], strict=False))
+    if abs(value) >= _NO_NUMBER or any(not isinstance(size, int) or size < 0 for size in pad):
+        return None
+    if any(axis == 0 and (before or after) for axis, before, after in sides):
+        return None
+    for axis, before, after in sides:
+        borders = []
+        for size in (before, after):
+            number = constant(x, torch.full([1, *shape_of(x)[1:axis], size, *shape_of(x)[axis + 1 :]], float(value)))
+            whole = [aten.sym_size.int(x, 0), *[-1] * (len(shape) - 1)]
+            borders.append([aten.expand.default(number, whole)] if size else [])
+        x = concatenated([*borders[0], x, *borders[1]], axis)
     return x
 
 
