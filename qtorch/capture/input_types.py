@@ -40,7 +40,7 @@ def require_same_as_numbers(reference: Reference, given: Sequence[Tensor], captu
         except Exception:
             # Code that takes no such type has one meaning: that of numbers, which it ran with.
             continue
-        if all(same(*pair) for pair in zip(right, reference.run_network(numbers), strict=True)):
+        if all(map(same, right, reference.run_network(numbers))):
             continue
         raise UnsupportedLayer(
             where=f"input {name!r} of {type(reference.net).__name__}",
