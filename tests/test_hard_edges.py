@@ -150,7 +150,10 @@ def test_a_file_that_onnx_runtime_does_not_load_is_refused_in_words() -> None:
     qat = qtorch.prepare(Through(strided), x[:1])
     qtorch.calibrate(qat, [x])
     graph = integer_graph(qat)
+    refused = ""
     try:
         verified_onnx(graph, "strided", corner_codes(graph, 8))
-    except BadModelFile as refused:
-        assert "leave onnx out" in str(refused)
+    except BadModelFile as error:
+        refused = str(error)
+    # Another version of its optimizer may make a graph that it can load.
+    assert not refused or "leave onnx out" in refused
