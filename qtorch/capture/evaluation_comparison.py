@@ -28,7 +28,7 @@ __all__ = ["difference", "require_captured"]
 _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
-#: How often a prepared network is rounded otherwise, and how often the network itself, of which each number is looked at.
+#: How often a prepared network is rounded otherwise; how often the network itself, of which each number is looked at.
 _FEW, _MANY = 3, 8
 #: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
 #: what a device has.
@@ -116,7 +116,7 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
 
 
 class _Roundings(TorchFunctionMode):
-    """Whatever a function computes is moved by a step of float32, or not, at random; views and writes stay as they are."""
+    """Whatever a function computes is moved by a step of float32, or not, at random; views and writes stay."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
