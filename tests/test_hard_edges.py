@@ -17,6 +17,8 @@ from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
 from qtorch.capture.compositions import windows
 from qtorch.errors import BadModelFile, UnsupportedLayer
+from tests.module_oracle import verdict
+from tests.random_drawing import draw
 
 
 class Through(nn.Module):
@@ -65,15 +67,16 @@ def test_windows_behind_compositions(
     parity(graph, write_tflite(graph), corner_codes(graph, 8), qat.eval())
 
 
-#: Numbers that are nothing but rounding: a mean of what a norm has made a mean of 0, brought to length 1.
 def noise(x: Tensor) -> Tensor:
-    return F.normalize(F.layer_norm(x, (2,)).mean(2), p=1.0, dim=1)
+    """Nothing but rounding: means of what a norm has made a mean of 0, brought to length 1."""
+    y = F.layer_norm(x, (2,))
+    return F.normalize((y.mT @ y).mean((2,)), dim=-1)
 
 
-def test_what_is_nothing_but_rounding_is_no_difference() -> None:
-    x = torch.randn(8, 3, 2)
-    for function in (noise, lambda x: torch.cat([noise(x), x[:, :, 0]], 1)):
-        qtorch.prepare(Through(function), x[:1])
+@pytest.mark.parametrize("seed", [3000584, 5001167, 5050164, 5050231])
+def test_what_is_nothing_but_rounding_is_no_difference(seed: int) -> None:
+    """Sums that cancel to exactly 0 in one order, of which a length, a sign or a comparison is taken."""
+    assert verdict(draw(seed)).startswith(("same", "unjudged"))
 
 
 def test_rounding_in_one_number_excuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +92,7 @@ def test_rounding_in_one_number_excuses_no_other(monkeypatch: pytest.MonkeyPatch
     x = torch.randn(8, 3, 2)
     qtorch.prepare(Through(both), x[:1])
     monkeypatch.setattr(windows, "every", wrong)
-    with pytest.raises(UnsupportedLayer, match="fault of qtorch"):
+    with pytest.raises(UnsupportedLayer, match="computes in float what the network does"):
         qtorch.prepare(Through(both), x[:1])
 
 
@@ -137,8 +140,9 @@ def test_a_row_of_scores_that_is_all_forbidden_is_refused(function: Callable[...
 
 
 def test_a_file_that_onnx_runtime_does_not_load_is_refused_in_words() -> None:
-    """Zeros beside a stride, reshaped, in front of a layer: its optimizer makes a graph of two types of that."""
-    pytest.importorskip("onnxruntime")
+    """As its version 1.31 does not: zeros beside a stride, reshaped, in front of a layer."""
+    if not pytest.importorskip("onnxruntime").__version__.startswith("1.31."):
+        pytest.skip("a version that may load it")
 
     def strided(x: Tensor) -> Tensor:
         x = x.clone()
@@ -150,10 +154,5 @@ def test_a_file_that_onnx_runtime_does_not_load_is_refused_in_words() -> None:
     qat = qtorch.prepare(Through(strided), x[:1])
     qtorch.calibrate(qat, [x])
     graph = integer_graph(qat)
-    refused = ""
-    try:
+    with pytest.raises(BadModelFile, match="leave onnx out"):
         verified_onnx(graph, "strided", corner_codes(graph, 8))
-    except BadModelFile as error:
-        refused = str(error)
-    # Another version of its optimizer may make a graph that it can load.
-    assert not refused or "leave onnx out" in refused

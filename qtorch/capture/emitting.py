@@ -46,8 +46,8 @@ def value_of_call(node: fx.Node, like: fx.Node) -> Any:
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda each: each.meta["val"])
     mode = detect_fake_mode([each.meta["val"] for each in (*node.all_input_nodes, like)])
     assert mode is not None
-    # What an operator asks of the batch's size is answered for the example, and settles nothing. Torch's kernels in
-    # C++, as that of a pad, would take the size for a number; those in Python leave it open.
+    # What an operator asks of the batch's size is answered for the example, and settles nothing. Kernels in C++, as
+    # that of a pad, would take the size for a number; those in Python leave it open.
     unsettled = nullcontext() if mode.shape_env is None else mode.shape_env.suppress_guards()
     with torch.no_grad(), mode, unsettled, enable_python_dispatcher():
         return target(*args, **kwargs)

@@ -28,7 +28,7 @@ __all__ = ["difference", "require_captured"]
 _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
-#: How often a prepared network is rounded otherwise, and how often the network itself, each number of which counts.
+#: How often a prepared network is rounded otherwise; how often the network itself, of which each number is looked at.
 _FEW, _MANY = 3, 8
 #: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
 #: what a device has.
@@ -100,7 +100,7 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
     for index, (e, g) in enumerate(zip(expected, got, strict=True)):
         if not e.is_floating_point():
             # Of what lies as near as sums are exact, either is the largest.
-            moved = moved if moved is not None else _moved(prepared, inputs)
+            moved = moved if moved is not None else _moved(lambda given: _run(prepared, given), inputs, _FEW)
             others = [*(each[index].reshape(g.shape) for each in moved), g if wide is None else wide[index]]
             sure = torch.stack([each == g for each in others]).all(0)
             if bool(((e != g) & sure).any()):

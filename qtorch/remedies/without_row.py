@@ -26,7 +26,8 @@ _START = (
     "an input of the network"
 )
 _NO_COMPARISON = none(
-    "no comparison can; torch.where(x > 0, a, b), x * (x > 0) and (x > 0).float() make numbers of one, and F.relu, "
+    "no comparison alone can; torch.where(x > 0, a, b), x * (x > 0) and (x > 0).float() make numbers of one, "
+    "(x > 0).float() * -8 is a mask to add to scores of attention, and F.relu, "
     "torch.maximum and torch.minimum choose between numbers"
 )
 _NO_INDEX = none(

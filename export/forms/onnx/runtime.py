@@ -33,8 +33,8 @@ def _session(file: bytes) -> Any:
             where="the ONNX file",
             expected=f"a graph that ONNX Runtime {metadata.version('onnxruntime')} can load",
             got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            remedy="leave onnx out; the other files of an export are as they would be. Its optimizations don't get "
-            "along with every graph, and another version may load this one",
+            remedy="leave onnx out, the other files stay the same; its optimizations fail on some graphs, and "
+            "another version may load this one",
         ) from error
 
 
