@@ -138,14 +138,17 @@ def test_a_table_that_is_read_at_constant_places_trains() -> None:
     qtorch.set_mode(network.train(), qtorch.Mode.QUANTIZED)
     network(torch.randn(8, LENGTH, WIDTH)).sum().backward()
     gradients = [p.grad for p in network.parameters() if p.shape == (3, WIDTH)]
-    assert gradients and all(each is not None and bool((each != 0).any()) for each in gradients)
+    assert gradients
+    assert all(each is not None and bool((each != 0).any()) for each in gradients)
 
 
 def test_corners_are_of_the_first_ten_elements() -> None:
     torch.manual_seed(0)
     graph = judged(prepared(Written(nothing_masked)))
     (codes,) = corner_codes(graph, random=3)
-    assert codes.shape == (2**10 + 3, LENGTH, WIDTH) and codes.dtype == np.int8
+    assert codes.shape == (2**10 + 3, LENGTH, WIDTH)
+    assert codes.dtype == np.int8
     corners = codes[: 2**10].reshape(2**10, -1)
-    assert len(np.unique(corners[:, :10], axis=0)) == 2**10 and set(np.unique(corners[:, :10])) == {-128, 127}
+    assert len(np.unique(corners[:, :10], axis=0)) == 2**10
+    assert set(np.unique(corners[:, :10])) == {-128, 127}
     assert len(np.unique(corners[:, 10:])) == 1
