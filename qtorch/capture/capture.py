@@ -133,9 +133,10 @@ class Capture:
         if self.reference is None or not self._trains_otherwise(trace):
             return self._finished(trace, decomposed), ""
         captured, odd = self._with_training(trace, decomposed)
-        if odd and trace.identities:
+        # Code that writes has to see what layers hand on, so that these would be looked into once more.
+        if odd and trace.identities and not trace.shown:
             # Of layers that do nothing in evaluation it does not matter what they do in training.
-            opaque = self._trace(self._inside(), kind, trace.identities, trace.shown)
+            opaque = self._trace(self._inside(), kind, trace.identities)
             act_in_training(opaque.graph, opaque.opaque)
             captured, odd = self._with_training(opaque, decomposed)
         if odd:

@@ -28,9 +28,7 @@ def padded(mode: str, pad: tuple[int, ...], value: float | None, shape: tuple[in
         shape: of what is padded.
     """
     if mode == "constant" and not math.isfinite(value or 0.0):
-        return none(
-            "pad with a number that the tensor may have; a max pooling with padding pads with nothing by itself"
-        )
+        return none("pad with a number that the tensor may have; a max pooling's own padding stands for nothing")
     if mode == "constant":
         moved, back = f"x - {value}".replace("- -", "+ "), f"+ {value}".replace("+ -", "- ")
         return same(f"F.pad({moved}, {pad}) {back}")
