@@ -220,7 +220,7 @@ UNTOUCHED: dict[str, Case] = {
     "div": (lambda s, x: torch.div(x, 3, rounding_mode="floor"), IMAGE),
     "sum": (lambda s, x: x.sum(0), IMAGE),
     "amax": (lambda s, x: x.amax((0, 1)), IMAGE),
-    "max": (lambda s, x: x.max(1)[1], IMAGE),
+    "max": (lambda s, x: x.max(0)[1], IMAGE),
     "cumsum": (lambda s, x: x.cumsum(0), IMAGE),
     "diff": (lambda s, x: x.diff(dim=0), IMAGE),
     "var": (lambda s, x: x.var(), IMAGE),

@@ -115,8 +115,8 @@ def test_each_network_gets_its_verdict(tiny: Path) -> None:
 def test_the_page_says_what_was_found(tiny: Path) -> None:
     written = (tiny / "page.md").read_text()
     assert "**1 of 6 are exact**" in written
-    assert "| tiny | 5 | 1 | 1 | 1 |  | 1 | 1 |  |" in written
-    assert "| 1 | prepare | `cumsum` |" in written
+    assert "| tiny | 6 | 1 | 2 | 1 |  | 1 | 1 |  |" in written
+    assert "| 1 | prepare | `sort` |" in written
     assert (
         "| tiny/Leaving | failed | prepare | `SystemExit: this is no tensor` | `tiny_corpus.py:18: sys.exit" in written
     )

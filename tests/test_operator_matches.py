@@ -194,6 +194,8 @@ CASES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[str, ...]]] = [
         "F.interpolate(x, scale_factor=1.5, mode='bilinear')", "F.interpolate(x, 12, mode='bilinear')")),
     ("resize_bilinear", IMAGE, resized((16, 16), True, False), (
         "F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)",)),
+    ("arg_max", IMAGE, {"axis": 1, "output_type": "int32"}, ("x.argmax(1)", "torch.argmax(x, dim=-3)")),
+    ("arg_min", IMAGE, {"axis": 3, "output_type": "int32"}, ("x.argmin(-1)", "torch.argmin(x, 3)")),
     ("reverse_v2", IMAGE, {"axes": (2, 3)}, ("x.flip(2, 3)", "torch.flip(x, (-1, 2))", "x.flip([3, 2])")),
     ("pad", IMAGE, {"paddings": ((0, 0), (0, 0), (0, 2), (1, 1))}, (
         "F.pad(x, (1, 1, 0, 2))", "F.pad(x, (1, 1, 0, 2), value=0.0)", "torch.constant_pad_nd(x, (1, 1, 0, 2), 0)")),

@@ -40,7 +40,8 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     alike = list(_alike(traced.graph))
     known = set(alike)
     ends = [node for node in alike if tensor_of(node) is not None and any(each not in known for each in node.users)]
-    ends = [node for node in ends if operator_name(node) not in _PLAIN and is_plain(_shape(node))]
+    masks = _of_masks(alike)
+    ends = [node for node in ends if node in masks and operator_name(node) not in _PLAIN and is_plain(_shape(node))]
     if not ends:
         return
     few, many = (_values(traced, alike, samples) for samples in _COUNTS)
@@ -51,6 +52,16 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
     traced.recompile()
+
+
+def _of_masks(nodes: list[fx.Node]) -> set[fx.Node]:
+    """Those that are conditions, or come of such: states and indices that are made so have forms of their own."""
+    found: set[fx.Node] = set()
+    for node in nodes:
+        value = tensor_of(node)
+        if (value is not None and value.dtype is torch.bool) or any(each in found for each in node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def _shape(node: fx.Node) -> tuple[Any, ...]:

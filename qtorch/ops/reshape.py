@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -61,7 +61,7 @@ def kernel(operands: Operands) -> KernelCall:
 def samples() -> Iterable[Sample]:
     """Ranks up and down."""
     for dtype in ("int8", "int16", "int32"):
-        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        grid = INDICES if dtype == "int32" else QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(24).astype(dtype).reshape(1, 2, 3, 4)
         for shape in [(1, 24), (1, 4, 6), (1, 1, 3, 2, 4)]:
             yield Sample(f"{dtype} {shape}", {"shape": shape}, {"input": codes}, {"input": grid, "output": grid})

@@ -14,7 +14,7 @@ from torch import Tensor
 from qtorch.c_cells.movement import Box, copied
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -64,7 +64,7 @@ def kernel(operands: Operands) -> KernelCall:
 def samples() -> Iterable[Sample]:
     """Boxes at either end and inside."""
     for dtype in ("int8", "int16", "int32"):
-        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        grid = INDICES if dtype == "int32" else QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(120).astype(dtype).reshape(2, 3, 4, 5)
         for begin, size in [
             ((0, 1, 0, 2), (-1, 2, 4, 1)),

@@ -15,7 +15,7 @@ from torch import Tensor
 from qtorch.c_cells.movement import Box, copied
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.remedies.axes import unbound
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
@@ -94,7 +94,7 @@ def kernel(operands: Operands) -> KernelCall:
 def samples() -> Iterable[Sample]:
     """Steps, ends and dropped axes."""
     for dtype in ("int8", "int16", "int32"):
-        grid = QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+        grid = INDICES if dtype == "int32" else QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(60).astype(dtype).reshape(1, 3, 4, 5)
         for begin, end, strides, shrunk in [
             ((0, 1, 0, 0), (1, 3, 4, 5), (1, 1, 2, 3), 0),

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx
 
+from qtorch.capture.nodes import operator_name
 from qtorch.network.conversions import Rounded, ToReals, ToSteps
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
@@ -51,7 +52,9 @@ def _only_sums(network: fx.GraphModule, reader: fx.Node) -> bool:
 
 
 def _real(network: fx.GraphModule, source: fx.Node, reader: fx.Node, real_of: dict[fx.Node, fx.Node]) -> fx.Node:
-    """The node that gives the real numbers of ``source``; one for all who read them."""
+    """The node that gives the real numbers of ``source``; one for all who read them. A size is one as it is."""
+    if operator_name(source) == "sym_size":
+        return source
     if source not in real_of:
         real_of[source] = _insert(network, ToReals(_quantizer_of(network, source)), source, before=reader)
     return real_of[source]

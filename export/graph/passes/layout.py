@@ -22,9 +22,9 @@ from typing import Literal
 
 import numpy as np
 
+from export.graph.input_views import input_views
 from export.graph.ir import Graph, Node, Value, View, check
 from export.graph.memory_order import MemoryOrder, steps
-from export.graph.passes.input_views import input_views
 from qtorch.row.constraints import Indices
 from qtorch.row.row import any_order
 

@@ -26,6 +26,7 @@ from qtorch.capture.batch.layout import has_batch, is_plain, layout_of, multiple
 from qtorch.capture.emitting import emit
 from qtorch.capture.nodes import operator_name, source_line
 from qtorch.errors import UnsupportedLayer
+from qtorch.remedies.asked import none
 
 __all__ = ["put_batch_in_front"]
 
@@ -197,6 +198,8 @@ class _Moving:
             where=f"layer {name!r}" + (f" ({line})" if line else ""),
             expected="calls in which samples do not meet, because a device has one",
             got=f"{name!r} of a tensor of shape ({', '.join(sizes)}), whose axis {given.axis} has the batch",
-            remedy="let the batch be axis 0 there, and compute along other axes: x.view(batch, ...) and "
-            "x.movedim(1, 0) bring it to the front",
+            remedy=none(
+                "let the batch be axis 0 there, and compute along other axes: x.view(batch, ...) and x.movedim(1, 0) "
+                "bring it to the front"
+            ),
         )

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.capture.compositions.known_values import known_value, same_for_all
-from qtorch.capture.compositions.masks import of_one_sample
 from qtorch.capture.compositions.picked_elements import MOST_PIECES, even_runs, picked
 from qtorch.capture.compositions.table import (
     axis_of,
@@ -109,22 +108,6 @@ def _gather(input: Any, dim: int, index: Any = None, indices: Any = None, sparse
     if not same or [size for i, size in enumerate(result_shape(input)) if i not in (0, axis)] != others:
         return None
     return picked(input, axis, (line[0] % shape[axis]).tolist())
-
-
-@decomposes("embedding")
-def _embedding(
-    weight: Any, indices: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
-) -> Any:
-    """Of indices that are repeated for every sample, as places and kinds of tokens are: rows that are constants."""
-    if is_constant(indices) or not is_constant(weight) or indices.node.target is not aten.expand.default:
-        return None
-    places, size = of_one_sample(indices), indices.node.args[1]
-    if not is_constant(places) or len(shape_of(places)) != len(size) or isinstance(size[0], int):
-        return None
-    rows = aten.embedding.default(weight, places, padding_idx, scale_grad_by_freq, sparse)
-    if shape_of(rows)[0] != 1:
-        return None
-    return aten.expand.default(rows, [fx.Proxy(size[0], indices.tracer), *[-1] * len(size)])
 
 
 @decomposes("index_put")
