@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
+from export.graph.build import integer_graph
 from tests.between import Between, Function, X, scaled
 
 
@@ -276,3 +277,25 @@ def test_a_write_behind_dropout_is_what_it_is_in_evaluation_and_its_training_is_
     with pytest.warns(UserWarning, match="in training the network computes something else than in evaluation"):
         qat = qtorch.prepare(Written(), X[:1])
     assert torch.allclose(qat.eval()(X), Written().eval()(X), atol=1e-6)
+
+
+class Sized(Between):
+    """Asks the input for the batch's size, and another tensor for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(skipping)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size, y = x.shape[0], self.first(x)
+        if self.training:
+            y = y * (torch.rand(size, 1) > 0.5).float()
+        z: Tensor = self.last(y)
+        return z
+
+
+def test_what_is_drawn_for_each_sample_in_training_is_no_part_of_a_file() -> None:
+    qat = qtorch.prepare(Sized(), X[:1])
+    qtorch.calibrate(qat, [X])
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    qat.train()(X)
+    assert [node.op for node in integer_graph(qat.eval()).nodes] == ["fully_connected", "fully_connected"]

@@ -109,8 +109,9 @@ def test_every_row_has_a_float_kernel_that_means_the_same(row: Row, sample: Samp
             write_tflite(graph)
         return
     found = node_parity(graph, write_tflite(graph), inputs, engine)
-    assert found.float_outputs > 0
-    assert found.integer_outputs == 0
+    # Indices that are only moved stay integers among floats too.
+    moved = all(each == INDICES for each in sample.qparams.values())
+    assert (found.float_outputs > 0, found.integer_outputs > 0) == (not moved, moved)
 
 
 def test_rows_without_a_layer_are_those_without_a_float_kernel() -> None:

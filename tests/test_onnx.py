@@ -40,7 +40,12 @@ from tests.test_random_networks import CHUNK, CONFIGURATIONS, a_dozen, chunks
 from tests.test_rows import CASES
 from tests.warm_python import warm_python
 
-pytestmark = [pytest.mark.onnx, pytest.mark.filterwarnings("ignore:layers.* has no effect")]
+pytestmark = [
+    pytest.mark.onnx,
+    pytest.mark.filterwarnings("ignore:layers.* has no effect"),
+    # Some random networks write behind dropout, which is another tensor in training.
+    pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
+]
 
 
 def quantized(net: nn.Module, x: Tensor, **options: object) -> Graph:

@@ -31,6 +31,8 @@ from tests.random_networks import Program, Step, shrink
 from tests.test_random_networks import CONFIGURATIONS, a_dozen, chunks, configuration
 
 pytestmark = [
+    # Some write behind dropout, which is another tensor in training.
+    pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
     pytest.mark.filterwarnings("ignore:layers.* has no effect"),
     pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc (apt install gcc)"),
     pytest.mark.usefixtures("one_thread"),

@@ -30,6 +30,8 @@ from tests.test_random_c import integers
 from tests.test_random_networks import a_dozen
 
 pytestmark = [
+    # Some write behind dropout, which is another tensor in training.
+    pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:layers.* has no effect"),
 ]

@@ -30,6 +30,9 @@ from tests.module_oracle import difference, outputs, verdict
 from tests.random_drawing import ATTENTION, FUNCTIONS, FURTHER, LIFTED, RECURRENT, REDUCTIONS, draw
 from tests.random_networks import Program, shrink
 
+#: Some write behind dropout, which is another tensor in training.
+pytestmark = pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else")
+
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
 #: Those beyond are no other kind of network: a sweep draws them, and whoever says how many.
 ALWAYS = COUNT if "QTORCH_NETWORKS" in os.environ else 250

@@ -35,6 +35,9 @@ from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
 from tests.test_random_networks import CONFIGURATIONS
 
+#: Some write behind dropout, which is another tensor in training.
+pytestmark = pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else")
+
 COUNT = int(os.environ.get("QTORCH_TRAINED_NETWORKS", "1000"))
 #: Those beyond are no other kind of network: a sweep draws them, and whoever says how many.
 ALWAYS = COUNT if "QTORCH_TRAINED_NETWORKS" in os.environ else 40
