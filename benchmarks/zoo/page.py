@@ -28,7 +28,7 @@ inputs and 4 of random codes, is TFLite Micro's.
 - failed: another exception than a refusal, which is a defect; wrong: a comparison found a difference
 - unbuilt: the network's own library doesn't build it here
 
-Beside it the same networks through litert-torch and ai-edge-quantizer: static int8, ranges from least to most over the
+Beside it {tried} of the same networks through litert-torch and ai-edge-quantizer: static int8, ranges from least to most over the
 same 16 inputs. "Runs" says that TFLite Micro runs the file. TinyNeuralNetwork is not on PyPI, and is not measured.
 Errors are against the float network on 16 other inputs: squared errors over squares. Seconds are of a processor.
 
@@ -48,7 +48,7 @@ def page(ours: Results, theirs: Results, seconds: float, gigabytes: float) -> st
     packages = ("torch", "tflite_micro", "litert-torch", "ai-edge-quantizer")
     versions = ", ".join(f"{name} {_version(name)}" for name in packages if _version(name))
     introduction = _INTRODUCTION.format(
-        count=len(ours), exact=exact, seconds=seconds, gigabytes=gigabytes, versions=versions
+        count=len(ours), exact=exact, seconds=seconds, gigabytes=gigabytes, versions=versions, tried=len(theirs)
     )
     parts = [
         [introduction],
