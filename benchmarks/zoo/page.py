@@ -19,18 +19,20 @@ _PEER = ("runs", "not in TFLM", "failed", "too long", "too big")
 _INTRODUCTION = """\
 # Which networks go through
 
-`python -m benchmarks zoo` builds {count} networks that nobody here wrote, with random weights, and takes each through
-`prepare(margin=0.1)`, `calibrate` on 16 inputs and an export, in a process of its own that may take {seconds:g} s of a
-processor and {gigabytes:g} GB of memory. **{exact} of {count} are exact**: every output that was compared, of 4
-inputs and 4 of random codes, is TFLite Micro's.
+`python -m benchmarks zoo` builds {count} networks that nobody here wrote ([the
+list](../benchmarks/zoo/networks.toml)), with random weights, and takes each through `prepare(margin=0.1)`, `calibrate`
+on 16 inputs and an export, in a process of its own that may take {seconds:g} s of a processor and {gigabytes:g} GB of
+memory. **{exact} of {count} are exact**: every output that was compared, of 4 inputs and 4 of random codes, is TFLite
+Micro's.
 
 - refused: `prepare` or the export says what can't be exported exactly, and the remedy
 - failed: another exception than a refusal, which is a defect; wrong: a comparison found a difference
 - unbuilt: the network's own library doesn't build it here
 
-Beside it {tried} of the same networks through litert-torch and ai-edge-quantizer: static int8, ranges from least to most over the
-same 16 inputs. "Runs" says that TFLite Micro runs the file. TinyNeuralNetwork is not on PyPI, and is not measured.
-Errors are against the float network on 16 other inputs: squared errors over squares. Seconds are of a processor.
+Beside it {tried} of the same networks through litert-torch and ai-edge-quantizer: static int8, ranges from least to
+most over the same 16 inputs. "Runs" says that TFLite Micro runs the file. TinyNeuralNetwork is not on PyPI, and is not
+measured. Errors are against the float network on 16 other inputs: squared errors over squares. Seconds are of a
+processor.
 
 {versions}."""
 
