@@ -28,6 +28,8 @@ __all__ = ["difference", "require_captured"]
 _TIMES = 32.0
 #: Where the network does not run in float64 either.
 _FAR = 1e-3
+#: Of the largest number that goes in or comes out: what roundings may come to where terms cancel.
+_LOUD = 1e-2
 #: How often a prepared network is rounded otherwise; how often the network itself, of which each number is looked at.
 _FEW, _MANY = 3, 8
 #: Samples that are compared: so many, and more of small ones, since what saturates hides differences; and one, which is
@@ -114,7 +116,7 @@ def difference(prepared: nn.Module, reference: Reference, inputs: Sequence[Tenso
             continue
         moved = moved if moved is not None else _moved(lambda given: _run(prepared, given), inputs, _FEW)
         noise = _TIMES * max(float((each[index].reshape(g.shape).to(e) - g.to(e)).abs().max()) for each in moved)
-        if noise <= _FAR * size and within(e, g, bound + noise):
+        if noise <= _LOUD * size and within(e, g, bound + noise):
             continue
         shaken = shaken if shaken is not None else _moved(reference.run_network, inputs, _MANY)
         if not shaken or not within(e, g, bound + _TIMES * _spread(expected[index], [each[index] for each in shaken])):
