@@ -1,22 +1,20 @@
 """What is the same for every sample, whatever comes in: computed for one, and repeated.
 
-``torch.ones(x.shape[0])`` gives lengths, ``torch.arange(n).expand(len(x), n) < lengths[:, None]`` a mask of them: the
-batch's size is all of the input that is in them.
+``torch.ones(x.shape[0])`` gives lengths, ``torch.arange(n).expand(x.shape[0], n) < lengths[:, None]`` a mask of them:
+the batch's size is all of the input that is in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._guards import detect_fake_mode
 
 from qtorch.capture.batch.layout import has_batch, is_plain
-from qtorch.capture.emitting import emit, tensor_of
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.emitting import emit, emit_buffer, tensor_of
+from qtorch.capture.nodes import attribute_of, draws_numbers, operator_name
 
 __all__ = ["compute_one_of_alike_samples"]
 
@@ -74,25 +72,17 @@ def _alike(graph: fx.Graph) -> Iterator[fx.Node]:
     known: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op == "get_attr":
-            value = _attribute(node)
+            value = attribute_of(node)
             fits = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
         elif operator_name(node) == "sym_size":
             fits = True
         else:
-            random = isinstance(node.target, torch._ops.OpOverload) and (
-                torch.Tag.nondeterministic_seeded in node.target.tags or node.target._schema.is_mutable
-            )
-            fits = node.op == "call_function" and not random and all(each in known for each in node.all_input_nodes)
+            writes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+            alike = node.op == "call_function" and all(each in known for each in node.all_input_nodes)
+            fits = alike and not writes and not draws_numbers(node)
         if fits:
             known.add(node)
             yield node
-
-
-def _attribute(node: fx.Node) -> Any:
-    owner: Any = node.graph.owning_module
-    for name in str(node.target).split("."):
-        owner = getattr(owner, name)
-    return owner
 
 
 def _values(traced: fx.GraphModule, nodes: list[fx.Node], samples: int) -> dict[fx.Node, Any]:
@@ -101,7 +91,7 @@ def _values(traced: fx.GraphModule, nodes: list[fx.Node], samples: int) -> dict[
     with torch.no_grad():
         for node in nodes:
             if node.op == "get_attr":
-                values[node] = _attribute(node).detach().clone()
+                values[node] = attribute_of(node).detach().clone()
             elif operator_name(node) == "sym_size":
                 values[node] = _size(node, samples)
             else:
@@ -122,13 +112,8 @@ def _size(node: fx.Node, samples: int) -> int:
 
 def _repeat(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
     graph = traced.graph
-    name = next(each for i in count() if not hasattr(traced, each := f"{node.name}_of_one_sample{i or ''}"))
-    traced.register_buffer(name, value)
     size = next(each for each in graph.nodes if operator_name(each) == "sym_size" and has_batch((each.meta["val"],)))
-    mode = detect_fake_mode([node.meta["val"]])
     with graph.inserting_before(node):
-        one = graph.get_attr(name)
-        one.meta = {key: each for key, each in node.meta.items() if key != "val"}
-        one.meta["val"] = value if mode is None else mode.from_tensor(value, static_shapes=True)
+        one = emit_buffer(graph, f"{node.name}_of_one_sample", value, like=node)
         whole = emit(graph, aten.expand.default, (one, [size, *value.shape[1:]]), like=node)
     node.replace_all_uses_with(whole)

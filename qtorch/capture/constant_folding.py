@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.constant_expression import ConstantExpression, HeldTensor, Result, Step
-from qtorch.capture.nodes import source_line
+from qtorch.capture.nodes import draws_numbers, given_arguments, source_line
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
 
@@ -281,8 +281,7 @@ class _Folding:
 
 def _draws(node: fx.Node, call: torch._ops.OpOverload) -> bool:
     """Whether an operator draws at random; dropout that was told that it is evaluation does not."""
-    given = dict(zip([each.name for each in call._schema.arguments], node.args, strict=False)) | node.kwargs
-    return torch.Tag.nondeterministic_seeded in call.tags and given.get("train", True) is not False
+    return draws_numbers(node) and given_arguments(node).get("train", True) is not False
 
 
 def _is_taken(node: fx.Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from itertools import count
 from typing import Any
 
 import torch
@@ -12,7 +13,10 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch._guards import detect_fake_mode
 from torch._ops import OpOverload
 
-__all__ = ["emit", "tensor_of", "value_of_call"]
+__all__ = ["OF_THE_VALUE", "emit", "emit_buffer", "tensor_of", "value_of_call"]
+
+#: What a node's ``meta`` says of its value alone, not of where it stands.
+OF_THE_VALUE = frozenset({"val", "tensor_meta", "example_value", "shape", "value", "dtype", "torch_fn", "from_node"})
 
 
 def tensor_of(node: Any) -> Tensor | None:
@@ -37,6 +41,25 @@ def emit(
     node = graph.create_node("call_function", target, args, dict(kwargs or {}), name)
     node.meta = {name: each for name, each in like.meta.items() if name != "val"}
     node.meta["val"] = value_of_call(node, like)
+    return node
+
+
+def emit_buffer(graph: fx.Graph, stem: str, value: Tensor, *, like: fx.Node) -> fx.Node:
+    """A read, at the graph's insertion point, of a new buffer of the module whose graph it is.
+
+    Args:
+        graph: that it is put into.
+        stem: of the buffer's name, behind which a number comes where it is taken.
+        value: of the buffer.
+        like: whose line of source and layer it has.
+    """
+    module: Any = graph.owning_module
+    name = next(each for i in count() if not hasattr(module, each := f"{stem}_{i}" if i else stem))
+    module.register_buffer(name, value)
+    node = graph.get_attr(name)
+    node.meta = {key: each for key, each in like.meta.items() if key not in OF_THE_VALUE}
+    mode = detect_fake_mode([like.meta["val"]])
+    node.meta["val"] = value if mode is None else mode.from_tensor(value, static_shapes=True)
     return node
 
 

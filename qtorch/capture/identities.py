@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.capture.compositions.table import same_shape
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import given_arguments, operator_name
 
 __all__ = ["CHECKS", "drop_identities", "reshape_instead_of_view"]
 
@@ -74,10 +74,7 @@ def _handed_on(name: str, node: fx.Node) -> fx.Node | None:
 
 
 def _argument(node: fx.Node, name: str, default: Any = None) -> Any:
-    target: Any = node.target
-    names = [argument.name for argument in target._schema.arguments]
-    at = names.index(name) if name in names else len(node.args)
-    return node.args[at] if at < len(node.args) else node.kwargs.get(name, default)
+    return given_arguments(node).get(name, default)
 
 
 def _alike(node: fx.Node, source: Any) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 from torch import fx
 
-from qtorch.capture.nodes import is_tensor, operator_name, shape_of, value_of
+from qtorch.capture.nodes import is_tensor, operator_name, schema_arguments, shape_of, value_of
 
 __all__ = ["merge_slices"]
 
@@ -57,7 +56,7 @@ def _index(sizes: tuple[int, ...], chain: list[fx.Node]) -> list[_Taken]:
     index: list[_Taken] = [range(size) for size in sizes]
     for node in chain:
         axes = [axis for axis, taken in enumerate(index) if isinstance(taken, range)]
-        arguments = _arguments(node)
+        arguments = value_of(schema_arguments(node))
         axis = axes[arguments["dim"]]
         taken = index[axis]
         assert isinstance(taken, range)
@@ -66,13 +65,6 @@ def _index(sizes: tuple[int, ...], chain: list[fx.Node]) -> list[_Taken]:
         else:
             index[axis] = taken[arguments["start"] : arguments["end"] : arguments["step"]]
     return index
-
-
-def _arguments(node: fx.Node) -> dict[str, Any]:
-    target: Any = node.target
-    names = [each.name for each in target._schema.arguments]
-    given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-    return {each.name: value_of(given.get(each.name, each.default_value)) for each in target._schema.arguments}
 
 
 def _entry(taken: _Taken, size: int) -> slice | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from qtorch.capture.untraceable import is_own
 __all__ = [
     "ONE_GRID",
     "Recorder",
+    "attribute_of",
     "detach_what_is_frozen",
+    "draws_numbers",
+    "given_arguments",
     "is_tensor",
     "keeps_gradients",
     "mark_without_gradients",
     "operator_name",
+    "schema_arguments",
     "shape_of",
     "source_line",
     "value_of",
@@ -93,6 +98,29 @@ def operator_name(node: Any) -> str:
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return ""
     return str(target._schema.name.removeprefix("aten::"))
+
+
+def given_arguments(node: fx.Node) -> dict[str, Any]:
+    """What an operator is called with, by the names of its schema; without what it has by default."""
+    target: Any = node.target
+    return dict(zip((each.name for each in target._schema.arguments), node.args, strict=False)) | node.kwargs
+
+
+def schema_arguments(node: fx.Node) -> dict[str, Any]:
+    """All arguments of an operator that is called, by their names in its schema and in its order, with defaults."""
+    target: Any = node.target
+    given = given_arguments(node)
+    return {each.name: given.get(each.name, each.default_value) for each in target._schema.arguments}
+
+
+def draws_numbers(node: fx.Node) -> bool:
+    """Whether a call is of an operator that may draw at random."""
+    return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+
+
+def attribute_of(node: fx.Node) -> Any:
+    """The parameter, buffer or other attribute of its module that a node reads."""
+    return attrgetter(str(node.target))(node.graph.owning_module)
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

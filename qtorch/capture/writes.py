@@ -15,7 +15,7 @@ from torch import fx
 
 from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.kept_calls import DROPOUTS
-from qtorch.capture.nodes import operator_name, source_line
+from qtorch.capture.nodes import given_arguments, operator_name, source_line
 from qtorch.errors import UnsupportedLayer
 
 __all__ = ["Written", "write_values", "writes_values"]
@@ -202,7 +202,7 @@ class _Rewriting:
         overload = _plain(node.target)
         if overload is None:
             raise _refusal(node, f"{name}, which has no form that gives a value")
-        given = dict(zip((each.name for each in _arguments(node.target)), node.args, strict=False)) | node.kwargs
+        given = given_arguments(node)
         defaults = {each.name: each.default_value for each in (*_arguments(overload), *_arguments(node.target))}
         arguments = {each.name: given.get(each.name, defaults[each.name]) for each in _arguments(overload)}
         named = {each.name: arguments.pop(each.name) for each in _arguments(overload) if each.kwarg_only}

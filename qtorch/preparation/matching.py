@@ -11,7 +11,15 @@ from torch import Tensor, fx, nn
 
 from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.constant_folding import expression_of, without_batch
-from qtorch.capture.nodes import composed_calls, is_tensor, operator_name, shape_of, source_line, value_of
+from qtorch.capture.nodes import (
+    composed_calls,
+    is_tensor,
+    operator_name,
+    schema_arguments,
+    shape_of,
+    source_line,
+    value_of,
+)
 from qtorch.errors import UnsupportedLayer
 from qtorch.numbers.qparams import INDICES
 from qtorch.ops import of_rows
@@ -154,20 +162,12 @@ def _key(node: fx.Node, module: nn.Module | None) -> tuple[str, Any]:
     return ("function" if node.op == "call_function" else "method", node.target)
 
 
-def _schema_arguments(node: fx.Node) -> dict[str, Any]:
-    """All arguments of an operator by their names in its schema, with defaults."""
-    assert isinstance(node.target, torch._ops.OpOverload)
-    schema = node.target._schema.arguments
-    given = dict(zip((each.name for each in schema), node.args, strict=False)) | node.kwargs
-    return {each.name: given.get(each.name, each.default_value) for each in schema}
-
-
 def _bind(
     traced: fx.GraphModule, node: fx.Node, row: Row, match: Match, module: nn.Module | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tensors by role (nodes, constants or numbers) and the other arguments by name."""
     if match.kind == "aten":
-        arguments = _schema_arguments(node)
+        arguments = schema_arguments(node)
         names = tuple(arguments)
     else:
         names = match.parameters

@@ -16,6 +16,7 @@ from torch import fx
 
 from qtorch.capture.batch.layout import Layout
 from qtorch.capture.emitting import emit, tensor_of
+from qtorch.capture.nodes import schema_arguments
 
 __all__ = ["RULES", "Held", "MovedCall", "Result", "rule", "sizes_of"]
 
@@ -74,10 +75,7 @@ class MovedCall:
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """Of an operator, by the names of its schema, with defaults."""
-        target: Any = self.node.target
-        schema = target._schema.arguments
-        given = {**{each.name: value for each, value in zip(schema, self.node.args, strict=False)}, **self.node.kwargs}
-        return {each.name: given.get(each.name, each.default_value) for each in schema}
+        return schema_arguments(self.node)
 
     @property
     def source(self) -> Held | None:

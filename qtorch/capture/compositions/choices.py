@@ -7,7 +7,6 @@ A condition is True or False for each element, which no tensor of the device is:
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import fx, nn
 
 from qtorch.capture.compositions.masks import filled, of_one_sample
 from qtorch.capture.compositions.table import decomposes, is_constant, kept_apart, same_shape, shape_of
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import attribute_of, given_arguments, operator_name
 from qtorch.families.functions_of_one_number import BESIDE, FUNCTIONS, REQUIRED, Steps, in_one_table
 
 __all__ = ["as_ones", "is_condition"]
@@ -243,10 +242,9 @@ def _steps(node: fx.Node) -> Steps:
         return tuple(steps)
     name = operator_name(node)
     function = FUNCTIONS.get(name) or BESIDE.get(name)
-    target: Any = node.target
     if function is None or name in _RELATIONS or not _is_float(node):
         return ()
-    given = dict(zip((each.name for each in target._schema.arguments), node.args, strict=False)) | node.kwargs
+    given = given_arguments(node)
     if given.pop("alpha", 1) != 1:
         return ()
     values = [given.get(each, default) for each, default in zip(function.arguments, function.defaults, strict=True)]
@@ -290,7 +288,7 @@ def _filling(node: fx.Node) -> fx.Node:
 def _number_of_node(node: fx.Node) -> float | None:
     node = _filling(node)
     if node.op == "get_attr":
-        value = operator.attrgetter(str(node.target))(node.graph.owning_module)
+        value = attribute_of(node)
         return float(value) if value.numel() == 1 and not isinstance(value, nn.Parameter) else None
     name = operator_name(node)
     if name == "neg" and isinstance(node.args[0], fx.Node):

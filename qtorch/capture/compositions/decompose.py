@@ -37,7 +37,7 @@ from qtorch.capture.compositions.summed_stacks import add_up_stacks
 from qtorch.capture.compositions.table import DECOMPOSITIONS, Writer
 from qtorch.capture.compositions.volumes import norms_of_slices
 from qtorch.capture.identities import reshape_instead_of_view
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import draws_numbers, given_arguments, operator_name
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.row import Row
 
@@ -92,9 +92,8 @@ def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozen
 
 
 def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
-    random = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
     computed = node.op == "call_function" and all(source in constants for source in node.all_input_nodes)
-    return node.op == "get_attr" or (computed and not random)
+    return node.op == "get_attr" or (computed and not draws_numbers(node))
 
 
 def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[str]) -> bool:
@@ -153,11 +152,10 @@ def _arguments(node: fx.Node, writer: Writer, decomposition: Any) -> dict[str, A
         called = inspect.signature(decomposition).bind(*node.args, **node.kwargs)
         called.apply_defaults()
         return {name: _proxies(value, writer) for name, value in called.arguments.items()}
-    schema = target._schema.arguments
-    given = {**{argument.name: value for argument, value in zip(schema, node.args, strict=False)}, **node.kwargs}
+    given = given_arguments(node)
     known = inspect.signature(decomposition).parameters
     arguments = {}
-    for argument in schema:
+    for argument in target._schema.arguments:
         value = given.get(argument.name, argument.default_value)
         name = "input" if argument.name == "self" else argument.name
         if name in known:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-__all__ = ["known_value", "same_for_all"]
+from qtorch.capture.nodes import attribute_of, draws_numbers
+
+__all__ = ["computed_value", "known_value", "same_for_all"]
 
 
 def known_value(x: Any) -> Tensor | None:
@@ -16,7 +18,7 @@ def known_value(x: Any) -> Tensor | None:
     if isinstance(x, Tensor):
         return x
     with torch.no_grad():
-        value = _value(x.node, {}) if isinstance(x, fx.Proxy) else None
+        value = computed_value(x.node, _is_known) if isinstance(x, fx.Proxy) else None
     return value if isinstance(value, Tensor) else None
 
 
@@ -30,24 +32,35 @@ def same_for_all(x: Any) -> Any:
     return x
 
 
-def _value(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
+def computed_value(node: fx.Node, fits: Callable[[fx.Node], bool], known: dict[fx.Node, Any] | None = None) -> Any:
+    """What a node computes of attributes of its module; None where it or a node behind it does not fit.
+
+    Args:
+        node: a call, or a read of an attribute.
+        fits: whether a node may be computed; what it reads is not looked at where it does not.
+        known: values by node, which this adds to.
+    """
+    known = {} if known is None else known
     if node not in known:
         known[node] = None
-        known[node] = _computed(node, known)
+        if not fits(node):
+            return None
+        values = {each: computed_value(each, fits, known) for each in node.all_input_nodes}
+        if all(value is not None for value in values.values()):
+            known[node] = attribute_of(node) if node.op == "get_attr" else _called(node, values)
     return known[node]
 
 
-def _computed(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
-    if node.op == "get_attr":
-        value = attrgetter(str(node.target))(node.graph.owning_module)
-        return None if isinstance(value, nn.Parameter) or not isinstance(value, Tensor) else value
-    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
-        return None
-    if torch.Tag.nondeterministic_seeded in node.target.tags:
-        return None
-    sources = {each: _value(each, known) for each in node.all_input_nodes}
-    if any(value is None for value in sources.values()):
-        return None
-    args, kwargs = fx.map_arg((node.args, node.kwargs), sources.__getitem__)
+def _called(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+    target: Any = node.target
     # What is written in place is a copy that was made for it.
-    return node.target(*args, **kwargs)
+    return target(*args, **kwargs)
+
+
+def _is_known(node: fx.Node) -> bool:
+    """Whether neither inputs nor training change what a node gives."""
+    if node.op == "get_attr":
+        value = attribute_of(node)
+        return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+    return isinstance(node.target, torch._ops.OpOverload) and not draws_numbers(node)

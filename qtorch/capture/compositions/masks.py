@@ -6,13 +6,12 @@ Such a number has no place on a grid. What it stands for becomes a call of
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from qtorch.capture.compositions.known_values import known_value
+from qtorch.capture.compositions.known_values import computed_value, known_value
 from qtorch.capture.compositions.table import is_constant, same_shape, shape_of, writer_of
 from qtorch.capture.nodes import operator_name, source_line
 from qtorch.errors import UnsupportedLayer
@@ -60,20 +59,8 @@ def constant_value(x: Any) -> Tensor | None:
     x = of_one_sample(x)
     if not isinstance(x, fx.Proxy) or not is_constant(x):
         return None
-    values: dict[fx.Node, Any] = {}
-
-    def compute(node: fx.Node) -> Any:
-        if node not in values:
-            if node.op == "get_attr":
-                values[node] = operator.attrgetter(str(node.target))(node.graph.owning_module)
-            else:
-                target: Any = node.target
-                args, kwargs = fx.map_arg((node.args, node.kwargs), compute)
-                values[node] = target(*args, **kwargs)
-        return values[node]
-
     with torch.no_grad():
-        value = compute(x.node)
+        value = computed_value(x.node, lambda node: True)
     return value if isinstance(value, Tensor) else None
 
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._guards import detect_fake_mode
 
-from qtorch.capture.emitting import value_of_call
+from qtorch.capture.emitting import OF_THE_VALUE, emit_buffer, value_of_call
 from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference as _squared_difference
 
@@ -48,9 +46,6 @@ aten = torch.ops.aten
 
 #: By the operator's name without its overload; by the function itself, of one that is kept whole for a row.
 DECOMPOSITIONS: dict[str | Callable[..., Any], tuple[Callable[..., Any], ...]] = {}
-
-#: What a node says of its value alone, not of where it stands.
-_OF_THE_VALUE = frozenset({"val", "tensor_meta", "example_value", "shape", "value", "dtype", "torch_fn", "from_node"})
 
 #: Elementwise calls whose result has the type of their operands.
 _ELEMENTWISE = frozenset({
@@ -86,7 +81,7 @@ class Writer(fx.proxy.GraphAppendingTracer):
         node = super().create_node(
             kind, target, args, kwargs, target._schema.name.removeprefix("aten::") if operator else name, type_expr
         )
-        node.meta = {name: value for name, value in self.origin.meta.items() if name not in _OF_THE_VALUE}
+        node.meta = {name: value for name, value in self.origin.meta.items() if name not in OF_THE_VALUE}
         node.meta.setdefault("composed", operator_name(self.origin) or getattr(self.origin.target, "__name__", ""))
         node.meta["val"] = self._computed(node)
         self.written.append(node)
@@ -180,14 +175,7 @@ def constant(x: fx.Proxy, value: Tensor) -> Any:
     What has no form has to be known by then: the buffer stays.
     """
     writer = writer_of(x)
-    network: Any = writer.graph.owning_module
-    stem = f"{writer.origin.name}_constant"
-    name = next(each for i in count() if not hasattr(network, each := f"{stem}_{i}" if i else stem))
-    network.register_buffer(name, value)
-    node = writer.graph.get_attr(name)
-    mode = detect_fake_mode([writer.origin.meta["val"]])
-    node.meta = {key: each for key, each in writer.origin.meta.items() if key not in _OF_THE_VALUE}
-    node.meta["val"] = value if mode is None else mode.from_tensor(value, static_shapes=True)
+    node = emit_buffer(writer.graph, f"{writer.origin.name}_constant", value, like=writer.origin)
     writer.written.append(node)
     writer.constants.add(node)
     return fx.Proxy(node, writer)
