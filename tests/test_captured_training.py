@@ -280,11 +280,12 @@ def test_a_write_behind_dropout_is_what_it_is_in_evaluation_and_its_training_is_
 
 
 def noise_behind_another_axis(net: Between, y: Tensor) -> Tensor:
-    """The batch is second, and its size is asked of the tensor that has it there."""
+    """The batch is second, and both forms ask for its size."""
     z = y.unflatten(1, (2, 4)).transpose(0, 1)
+    size = z.shape[1]
     if net.training:
-        z = z + 0.1 * torch.randn(1, z.shape[1], 1)
-    return z.transpose(0, 1).flatten(1)
+        z = z + 0.1 * torch.randn(1, size, 1)
+    return z.transpose(0, 1).reshape(size, 8)
 
 
 def test_what_is_drawn_for_each_sample_in_training_is_no_part_of_a_file() -> None:
