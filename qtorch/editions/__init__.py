@@ -1,0 +1,1 @@
+"""The TFLite Micro that users have: editions, as data."""

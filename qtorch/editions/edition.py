@@ -1,0 +1,37 @@
+"""The record of an edition of TFLite Micro: whose kernels a board computes with, and of which day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+__all__ = ["Edition", "Library"]
+
+#: What takes the place of TFLite Micro's reference kernels, where something does.
+Library = Literal["reference", "cmsis_nn", "esp_nn"]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What somebody distributes as TFLite Micro.
+
+    Attributes:
+        name: what ``--export.tflm`` takes.
+        description: for people, with the version that they install.
+        source: the day of TFLite Micro's source that its kernels are of.
+        library: whose kernels run where there are any; the rest is TFLite Micro's reference kernels.
+        library_source: the day of that library's source; ``None`` with reference kernels.
+        package: what a project asks its ecosystem's package manager for; empty where there is none.
+        version: exactly which, as that manager spells it.
+        facts: who says so: where dates and versions were read.
+    """
+
+    name: str
+    description: str
+    source: date
+    library: Library = "reference"
+    library_source: date | None = None
+    package: str = ""
+    version: str = ""
+    facts: str = ""
