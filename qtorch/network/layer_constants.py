@@ -38,6 +38,7 @@ from qtorch.numbers.functional import (
 )
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.numbers.short_mantissa import rounded_up_short
 from qtorch.numbers.straight_through import Ends, round_and_hold
 from qtorch.numbers.sum_figures import SumFigures
 from qtorch.row.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
@@ -359,7 +360,8 @@ class LayerConstants:
         )  # fmt: skip
         bias = next(biases, None)
         scale = largest_magnitude(folded[role], None) / self.weight_limit
-        return with_room_for_bias(scale, None if bias is None else folded[bias], self.sources["input"].scale)
+        room = with_room_for_bias(scale, None if bias is None else folded[bias], self.sources["input"].scale)
+        return rounded_up_short(room)
 
     def _weight_grid(self, scale: Tensor) -> Grid:
         return Grid(scale, _ZERO, self.config.weight_dtype)

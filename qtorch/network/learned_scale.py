@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from qtorch.numbers.functional import exponential
+from qtorch.numbers.short_mantissa import nearest_short
 
 __all__ = ["LearnedScale", "ScaleNow"]
 
@@ -46,5 +47,5 @@ class LearnedScale:
         now = self.now
         if now is not None:
             return now
-        wanted = exponential(log_scale.detach())
+        wanted = nearest_short(exponential(log_scale.detach()))
         return ScaleNow(wanted.clamp_min(smallest), wanted >= smallest)

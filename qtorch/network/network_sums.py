@@ -19,6 +19,7 @@ from qtorch.network.read_once import ReadOnce
 from qtorch.network.sum_constants import LinearRun
 from qtorch.network.sums_together import Together
 from qtorch.numbers.functional import exponential
+from qtorch.numbers.short_mantissa import nearest_short
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.surroundings import without_values
 
@@ -116,8 +117,9 @@ class NetworkSums:
         count = len(logarithms)
         if count:
             smallest = tuple(each.smallest for each in self._quantizers)
-            scales = torch.maximum(wanted[:count], self._read(smallest, "all", lambda: torch.stack(smallest)))
-            free = scales == wanted[:count]
+            short = nearest_short(wanted[:count])
+            scales = torch.maximum(short, self._read(smallest, "all", lambda: torch.stack(smallest)))
+            free = scales == short
             # Nothing is read from another device.
             numbers = scales.tolist() if scales.is_cpu else [None] * count
             each_free = free.tolist() if scales.is_cpu else free.unbind()

@@ -16,11 +16,12 @@ from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.network.learned_scale import LearnedScale
 from qtorch.network.mode import Mode
 from qtorch.network.read_once import ReadOnce
-from qtorch.numbers.functional import dequantize, logarithm, range_to_grid
+from qtorch.numbers.functional import logarithm, range_to_grid
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import Rescaling
+from qtorch.numbers.short_mantissa import rounded_up_short
 from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, normalized_and_held, round_and_hold
 from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
@@ -90,7 +91,7 @@ class Quantizer(nn.Module):
         self.observer = make_observer(self.config.observers[0], None, high - low + 1, self.dtype == "int16")
         self.measured = torch.tensor(0.0 if fixed is None else fixed.scale[0], dtype=torch.float32)
         self.zero_point = torch.tensor(0 if fixed is None else fixed.zero_point[0], dtype=torch.int32)
-        self.smallest = torch.tensor(smallest, dtype=torch.float32)
+        self.smallest = rounded_up_short(torch.tensor(smallest, dtype=torch.float32))
         scales = self.config.scales if fixed is None else "measured"
         # PACT learns where a rectified tensor is clipped; others keep their measured range.
         self.learned = scales if scales in ("lsq", "lsq+") or (scales == "pact" and rectified) else "measured"
@@ -208,7 +209,7 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def coarsen(self, scale: float) -> None:
         """Take a coarser scale; zero keeps its code."""
-        self._take(Grid(torch.tensor(scale, dtype=torch.float32), self.zero_point, self.dtype))
+        self._take(Grid(rounded_up_short(torch.tensor(scale, dtype=torch.float32)), self.zero_point, self.dtype))
         torch.maximum(self.smallest, self.measured, out=self.smallest)
 
     def _take(self, grid: Grid) -> None:
@@ -389,10 +390,6 @@ class Quantizer(nn.Module):
         else:
             self.observer.observe(real)
         self.settle()
-
-    def dequantize(self, codes: Tensor) -> Tensor:
-        """float32 values of integer codes."""
-        return dequantize(codes, self.grid)
 
     def extra_repr(self) -> str:
         """Scale and zero point, for ``print(network)``."""

@@ -17,6 +17,7 @@ from qtorch.numbers.functional import (
     whole_steps_straight_,
     with_room_for_bias,
 )
+from qtorch.numbers.short_mantissa import nearest_short, rounded_up_short
 from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, round_and_hold
 from qtorch.ranges.observers import make_observer
 from qtorch.surroundings import moved
@@ -81,9 +82,13 @@ class WeightGrid:
             learned: see the class.
         """
         if self.covering:
-            return with_room_for_bias(self.covering_scale(weight), bias, source)
+            return self._short(with_room_for_bias(self.covering_scale(weight), bias, source))
         wanted = self.covering_scale(weight) * self.clip if learned is None else self.wanted(learned)
-        return with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source)
+        return self._short(with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source))
+
+    def _short(self, scale: Tensor) -> Tensor:
+        """Of a whole tensor rounded up to twelve bits; of several, whose products all kernels take in double, itself."""
+        return rounded_up_short(scale) if self.axis is None else scale
 
     def steps(self, weight: Tensor, scale: Tensor, learned: Tensor | None, *, taken: bool = False) -> Tensor:
         """A weight in whole steps of its scale, float32, half to even; with gradients.
@@ -109,7 +114,8 @@ class WeightGrid:
     def wanted(self, learned: Tensor) -> Tensor:
         """What ``learned`` says, before a large bias widens it."""
         now = self.learned_now
-        return exponential(learned.detach()) if now is None else now
+        wanted = exponential(learned.detach()) if now is None else now
+        return nearest_short(wanted) if self.axis is None else wanted
 
     @torch.no_grad()
     def settle(self, weight: Tensor, learned: Tensor | None) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.short_mantissa import rounded_up_short
 
 __all__ = [
     "WEIGHT_RANGE",
@@ -155,7 +156,8 @@ def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: floa
 
     int8 is asymmetric: ``scale = (high - low) / 255`` after both ends were moved to include 0.0; the zero point is the
     code nearest to 0.0, so 0.0 is exact. int16 has zero point 0: ``scale = max(|low|, |high|) / 32767``. A range that
-    is empty (a dead activation) is taken to span 1. A scale below ``smallest`` becomes that.
+    is empty (a dead activation) is taken to span 1. A scale below ``smallest`` becomes that, and all are rounded up to
+    twelve bits (:mod:`qtorch.numbers.short_mantissa`).
     Source: Jacob et al. 2018, section 2.1 and 3.1; TFLite's 16x8 specification.
     """
     code_low, code_high = CODE_RANGE[dtype]
@@ -165,7 +167,7 @@ def range_to_grid(low: Tensor, high: Tensor, dtype: str = "int8", smallest: floa
     steps = code_high if symmetric else code_high - code_low
     # By a tensor where the range is: a GPU divides by a number of the host by multiplying with its reciprocal.
     width = torch.where(span > 2.0**-60, span, torch.ones_like(span)) / torch.full_like(span, steps)
-    scale = width.to(torch.float32).clamp_min(smallest)
+    scale = rounded_up_short(width.to(torch.float32).clamp_min(smallest))
     if symmetric:
         return Grid(scale, torch.zeros((), dtype=torch.int32), dtype)
     zero_point = round_half_away(code_low - low64 / scale.to(torch.float64)).clamp(code_low, code_high)

@@ -1,0 +1,87 @@
+"""Scales of activations and of whole weights have twelve bits, so that float32 and double give one product."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import qtorch
+from qtorch import Mode, QuantizationConfig
+from qtorch.numbers.short_mantissa import nearest_short, rounded_up_short
+
+RANDOM = torch.randn(2000, generator=torch.Generator().manual_seed(0)).mul(20).exp2()
+
+
+def bits(number: float) -> int:
+    """How many significant bits a number has."""
+    numerator = Fraction(number).numerator
+    return (numerator // (numerator & -numerator)).bit_length()
+
+
+def test_rounding_up_gives_the_least_number_of_twelve_bits_that_is_not_below() -> None:
+    for before, after in zip(RANDOM.tolist(), rounded_up_short(RANDOM).tolist(), strict=True):
+        assert bits(after) <= 12
+        assert before <= after < before * (1 + 2.0**-11)
+    short = rounded_up_short(RANDOM)
+    assert torch.equal(rounded_up_short(short), short)
+    assert float(rounded_up_short(torch.tensor(0.0))) == 0.0
+    # A carry into the exponent.
+    assert float(rounded_up_short(torch.tensor(np.float32(2.0) - np.float32(2.0**-20)))) == 2.0
+
+
+def test_the_nearest_is_no_farther_than_half_of_a_step() -> None:
+    for before, after in zip(RANDOM.tolist(), nearest_short(RANDOM).tolist(), strict=True):
+        assert bits(after) <= 12
+        assert abs(after - before) <= before * 2.0**-12
+
+
+def test_products_are_the_same_in_both_types() -> None:
+    one, other = rounded_up_short(RANDOM[:1000]), nearest_short(RANDOM[1000:])
+    assert torch.equal((one * other).double(), one.double() * other.double())
+    # Of scales as they come they are not.
+    one, other = RANDOM[:1000], RANDOM[1000:]
+    assert not torch.equal((one * other).double(), one.double() * other.double())
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.first(x))
+        return self.second(y - x * y)
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize(
+    ("scales", "weights"),
+    [("measured", "per_tensor"), ("measured", "per_channel"), ("lsq", "per_tensor"), ("lsq+", "per_tensor"), ("pact", "per_tensor")],
+)  # fmt: skip
+def test_every_scale_of_a_trained_network_is_short(scales: str, weights: str, activations: str) -> None:
+    torch.manual_seed(0)
+    config = QuantizationConfig(scales=scales, weights=weights, activations=activations)  # type: ignore[arg-type]
+    net, x = Residual(), torch.rand(64, 8) * 3 - 1
+    qat = qtorch.prepare(net, x[:1], config)
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat, Mode.QUANTIZED)
+    optimizer = torch.optim.Adam(qat.parameters(), 0.003)
+    for _ in range(5):
+        optimizer.zero_grad()
+        qat(x).square().mean().backward()
+        optimizer.step()
+    grids = {name: each.qparams() for name, each in qtorch.quantizers(qat).items()}
+    assert len(grids) >= 4
+    assert max(bits(q.scale[0]) for q in grids.values()) <= 12
+    layers = [each for each in qat.modules() if isinstance(each, qtorch.QuantizedOp) and each.has_weight]
+    of_weights = [layer.constants.integers()["weight"].grid.scale.flatten().tolist() for layer in layers]
+    assert len(of_weights) == 2
+    if weights == "per_tensor":
+        assert max(bits(scale) for (scale,) in of_weights) <= 12
+    else:
+        # Products with these are taken in double by all kernels.
+        assert all(len(each) > 1 for each in of_weights)
