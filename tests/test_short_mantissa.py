@@ -48,9 +48,9 @@ def test_products_are_the_same_in_both_types() -> None:
 
 
 class Residual(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 3)
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.first(x))
@@ -65,7 +65,7 @@ class Residual(nn.Module):
 def test_every_scale_of_a_trained_network_is_short(scales: str, weights: str, activations: str) -> None:
     torch.manual_seed(0)
     config = QuantizationConfig(scales=scales, weights=weights, activations=activations)  # type: ignore[arg-type]
-    net, x = Residual(), torch.rand(64, 8) * 3 - 1
+    net, x = Residual(3 if weights == "per_tensor" else 1), torch.rand(64, 8) * 3 - 1
     qat = qtorch.prepare(net, x[:1], config)
     qtorch.calibrate(qat, [x])
     qtorch.set_mode(qat, Mode.QUANTIZED)
@@ -83,5 +83,6 @@ def test_every_scale_of_a_trained_network_is_short(scales: str, weights: str, ac
     if weights == "per_tensor":
         assert max(bits(scale) for (scale,) in of_weights) <= 12
     else:
-        # Products with these are taken in double by all kernels.
-        assert all(len(each) > 1 for each in of_weights)
+        # Products with several are taken in double by all kernels; with one they are not.
+        assert [len(each) for each in of_weights] == [8, 1]
+        assert bits(of_weights[1][0]) <= 12

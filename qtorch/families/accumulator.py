@@ -59,8 +59,7 @@ def output_codes(
     """Bias, one requantization per output channel (the last axis), zero point, fused activation.
 
     The multiplier is ``s_in * s_w / s_out`` in float64. TFLM's fully connected kernel took the product of the scales
-    in float32 until August 2026, where there is one weight scale; the release that is tested here, and LiteRT 2.3,
-    take it in double.
+    in float32 until October 2026, where there is one weight scale.
 
     Args:
         accumulator: int64 ``[..., O]``; overwritten.
@@ -71,7 +70,7 @@ def output_codes(
     """
     if "bias" in codes:
         accumulator.add_(codes["bias"])
-    output, multiplier = grids["output"], sum_multiplier(grids)
+    output, multiplier = grids["output"], sum_multiplier(grids, rounding)
     if output.dtype == "int16":
         scaled = requantize_wide(accumulator, multiplier)
     else:
@@ -107,13 +106,15 @@ def require_room(layer: str, weight: Tensor, channel_axis: int, bias: Tensor | N
         )
 
 
-def sum_multiplier(grids: Mapping[str, Grid]) -> Multiplier:
+def sum_multiplier(grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE) -> Multiplier:
     """From the accumulator's grid to the output's, ``[]`` or one per channel."""
-    return quantize_multiplier(sum_factor(*(grids[role].scale for role in ("input", "weight", "output"))))
+    return quantize_multiplier(sum_factor(*(grids[role].scale for role in ("input", "weight", "output")), rounding))
 
 
-def sum_factor(source: Tensor, weight: Tensor, output: Tensor) -> Tensor:
+def sum_factor(source: Tensor, weight: Tensor, output: Tensor, rounding: Rounding = Rounding.DOUBLE) -> Tensor:
     """From the accumulator to the output's steps, float64 ``[]`` or ``[C]``, of scales: float32."""
+    if rounding is Rounding.EARLIER and weight.numel() == 1:
+        return (source * weight).to(torch.float64) / output.to(torch.float64)
     return source.to(torch.float64) * weight.to(torch.float64) / output.to(torch.float64)
 
 

@@ -79,21 +79,28 @@ def sum_output() -> CoarserThan:
     return CoarserThan(("int8", "int16"), others=("input", "other"), factors=factors)
 
 
-def rescaled_sum(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], sign: int) -> Tensor:
+def rescaled_sum(
+    attrs: Attrs,
+    codes: Mapping[str, Tensor],
+    grids: Mapping[str, Grid],
+    sign: int,
+    of_scales: torch.dtype = torch.float64,
+) -> Tensor:
     """``input + sign * other``: both on a grid 2**20 times finer (2**15 for int16), added, brought to the output's.
 
-    Quotients of scales in double; two roundings in LiteRT as well.
+    Two roundings in LiteRT as well.
 
     Args:
         attrs: ``"activation"``.
         codes: int64, shapes broadcast.
         grids: by role.
         sign: 1 or -1.
+        of_scales: in which type quotients of scales are taken.
 
     Source: TFLM ``integer_ops/add.h`` and ``sub.h``, ``micro/kernels/add_common.cc`` and ``sub_common.cc``.
     """
     output = grids["output"]
-    shift, multipliers = summand_shift(output.dtype), _multipliers(grids)
+    shift, multipliers = summand_shift(output.dtype), _multipliers(grids, of_scales)
 
     def finer(role: str) -> Tensor:
         return requantize((codes[role] - grids[role].zero_point) << shift, multipliers[role])
@@ -103,13 +110,13 @@ def rescaled_sum(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, 
     return scaled.clamp_(*activation_limits(attrs["activation"], output))
 
 
-def _multipliers(grids: Mapping[str, Grid]) -> dict[str, Multiplier]:
-    return {role: quantize_multiplier(factor) for role, factor in _factors(grids).items()}
+def _multipliers(grids: Mapping[str, Grid], of_scales: torch.dtype = torch.float64) -> dict[str, Multiplier]:
+    return {role: quantize_multiplier(factor) for role, factor in _factors(grids, of_scales).items()}
 
 
-def _factors(grids: Mapping[str, Grid]) -> dict[str, Tensor]:
+def _factors(grids: Mapping[str, Grid], of_scales: torch.dtype = torch.float64) -> dict[str, Tensor]:
     """Of the two summands and of the sum."""
-    s_input, s_other, s_output = (grids[role].scale.to(torch.float64) for role in ("input", "other", "output"))
+    s_input, s_other, s_output = (grids[role].scale.to(of_scales) for role in ("input", "other", "output"))
     twice = 2 * torch.maximum(s_input, s_other)
     shift = summand_shift(grids["output"].dtype)
     return {"input": s_input / twice, "other": s_other / twice, "output": twice / (2**shift * s_output)}

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
+from qtorch.families.accumulator import sum_factor
 from qtorch.families.sigmoids import sigmoid_of_table, tanh_of_table
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize, requantize_wide
 from qtorch.numbers.grid import CODE_RANGE, Grid
@@ -82,9 +83,9 @@ def lstm_of_floats(x: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     return torch.stack(hiddens, 1), torch.stack(cells, 1)
 
 
-def gate_multiplier(source: Tensor, weight: Tensor) -> Multiplier:
+def gate_multiplier(source: Tensor, weight: Tensor, rounding: Rounding = Rounding.DOUBLE) -> Multiplier:
     """From sums of products to the grid of a gate before its function, of float32 scales."""
-    return quantize_multiplier(source.to(torch.float64) * weight.to(torch.float64) / 2.0**-12)
+    return quantize_multiplier(sum_factor(source, weight, torch.tensor(2.0**-12), rounding))
 
 
 def output_multiplier(hidden: Tensor) -> Multiplier:
@@ -150,7 +151,7 @@ def _sums(
     # Sums of up to 2**53, of which float64 holds every one.
     sums = F.linear((codes - grid.zero_point).to(torch.float64), weight.to(torch.float64)).to(torch.int64)
     sums = sums if bias is None else sums + bias
-    multiplier = gate_multiplier(grid.scale, weight_grid.scale)
+    multiplier = gate_multiplier(grid.scale, weight_grid.scale, rounding)
     if grid.dtype == "int16":
         return _int16(requantize_wide(sums, multiplier))
     return _int16(requantize(fits_int32(sums, "accumulator"), multiplier, rounding))

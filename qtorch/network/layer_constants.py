@@ -210,7 +210,7 @@ class LayerConstants:
         assert grid is not None
         assert self.norm is not None
         weight = self.unfolded()["weight"]
-        if grid.covering and grid.axis is not None:
+        if grid.covering and not grid.short:
             # Then the factor cancels; that a large bias may widen the scale, it does not have to see.
             scale = torch.clamp_min(grid.covering_scale(weight), SMALLEST_WEIGHT_SCALE)
             return grid.steps(weight, scale, None) * along(scale, grid.axis, weight.dim())

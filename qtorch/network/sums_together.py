@@ -18,6 +18,7 @@ from qtorch.network.read_once import ReadOnce
 from qtorch.network.sum_constants import SumLayer
 from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE
 from qtorch.numbers.rescaling import is_exact, leading_bits_
+from qtorch.numbers.short_mantissa import rounded_up_short
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 
 __all__ = ["Together"]
@@ -85,6 +86,9 @@ class Together:
         self._places = np.cumsum(counts) - np.array(counts)
         rows = np.repeat([size // count for size, count in zip(sizes, counts, strict=True)], counts)
         self._channels = np.cumsum(rows) - rows
+        self._short = np.flatnonzero(
+            by_channel([each.weight_grid is not None and each.weight_grid.short for each in own], bool)
+        )
         self._weights, total = np.empty(sum(sizes), dtype=np.float32), sum(counts)
         self._scale, self._unit, self._codes = (np.empty(total, dtype=np.float32) for _ in range(3))
         self._bias, self._factor, self._inner = (np.empty(total, dtype=np.float64) for _ in range(3))
@@ -149,6 +153,8 @@ class Together:
         if not np.maximum.reduce(scale) < self._most or (self._learned and scale.min() < SMALLEST_WEIGHT_SCALE):
             return [np.inf] * len(layers)
         np.maximum(scale, SMALLEST_WEIGHT_SCALE, out=scale)
+        if len(self._short):
+            scale[self._short] = rounded_up_short(torch.from_numpy(scale[self._short])).numpy()
         biases = [
             each["bias"].numpy() if "bias" in each else none for each, none in zip(folded, self._no_bias, strict=True)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +51,8 @@ class WeightGrid:
         pinned: whether another scale was put in its place; read from ``step`` only when that is written to.
         learned_now: a learned scale while a network is called, which works out all side by side; else ``None``.
         highest: the highest code, float32 ``[]``, where the weight is.
+        short: whether there is one scale, so that kernels may take its products in float32: it has twelve bits
+            (:mod:`qtorch.numbers.short_mantissa`).
     """
 
     def __init__(self, config: LayerConfig, axis: int | None, channels: int) -> None:
@@ -57,6 +60,7 @@ class WeightGrid:
         self.limit = WEIGHT_RANGE[config.weight_dtype][1]
         self.follows = config.observers[1] == "minmax" and not learns_scale(config)
         self.shape = () if axis is None else (channels,)
+        self.short = math.prod(self.shape) == 1
         self.clip, self.step = (torch.full(self.shape, value, dtype=torch.float32) for value in (1.0, 0.0))
         self.pinned = False
         self.learned_now: Tensor | None = None
@@ -82,13 +86,12 @@ class WeightGrid:
             learned: see the class.
         """
         if self.covering:
-            return self._short(with_room_for_bias(self.covering_scale(weight), bias, source))
+            return self._shortened(with_room_for_bias(self.covering_scale(weight), bias, source))
         wanted = self.covering_scale(weight) * self.clip if learned is None else self.wanted(learned)
-        return self._short(with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source))
+        return self._shortened(with_room_for_bias(torch.where(self.step > 0, self.step, wanted), bias, source))
 
-    def _short(self, scale: Tensor) -> Tensor:
-        """Of a whole tensor rounded up to twelve bits; of several, whose products all kernels take in double, itself."""
-        return rounded_up_short(scale) if self.axis is None else scale
+    def _shortened(self, scale: Tensor) -> Tensor:
+        return rounded_up_short(scale) if self.short else scale
 
     def steps(self, weight: Tensor, scale: Tensor, learned: Tensor | None, *, taken: bool = False) -> Tensor:
         """A weight in whole steps of its scale, float32, half to even; with gradients.
@@ -115,7 +118,7 @@ class WeightGrid:
         """What ``learned`` says, before a large bias widens it."""
         now = self.learned_now
         wanted = exponential(learned.detach()) if now is None else now
-        return nearest_short(wanted) if self.axis is None else wanted
+        return nearest_short(wanted) if self.short else wanted
 
     @torch.no_grad()
     def settle(self, weight: Tensor, learned: Tensor | None) -> None:

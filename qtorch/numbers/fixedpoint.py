@@ -34,10 +34,18 @@ class Rounding(Enum):
 
     DOUBLE: high half of the doubled product rounded, then the right shift rounded (TFLM, CMSIS-NN).
     SINGLE: one rounding at the end (LiteRT's reference kernels, ``TFLITE_SINGLE_ROUNDING``).
+    EARLIER: as DOUBLE, but some kernels take products and quotients of scales in float32 before they make a multiplier
+    of them: TFLM until 13 October 2026, and so every port of it for boards up to then.
     """
 
     DOUBLE = "double"
     SINGLE = "single"
+    EARLIER = "double, scales in float32"
+
+    @property
+    def of_scales(self) -> torch.dtype:
+        """In which type kernels that differ in it divide scales."""
+        return torch.float64 if self is Rounding.DOUBLE else torch.float32
 
 
 class Multiplier(NamedTuple):

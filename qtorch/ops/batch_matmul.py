@@ -76,8 +76,8 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     return torch.matmul(*_matrices(attrs, x))
 
 
-def _factor(grids: Mapping[str, Grid]) -> Tensor:
-    return sum_factor(*(grids[role].scale for role in ("input", "other", "output")))
+def _factor(grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE) -> Tensor:
+    return sum_factor(*(grids[role].scale for role in ("input", "other", "output")), rounding)
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -86,7 +86,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     centred = {role: (codes[role] - grids[role].zero_point).to(torch.float64) for role in ("input", "other")}
     # Products of 30 bits: float64 holds the sum of 2**22 of them.
     sums = torch.matmul(*_matrices(attrs, centred)).to(torch.int64)
-    multiplier = quantize_multiplier(_factor(grids))
+    multiplier = quantize_multiplier(_factor(grids, rounding))
     if output.dtype == "int16":
         scaled = requantize_wide(sums, multiplier)
     else:

@@ -53,11 +53,10 @@ def _divide(x: Tensor, exponent: int) -> Tensor:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """A table of 256: the input times a factor between 0 and 1 that is 0 at -3 and 1 at 3, both in Q0.15.
 
-    TFLM takes the quotients of the scales in double since its release of October 2026 (the tested one), LiteRT in
-    float32. The sample "1.2966" tells them apart.
+    TFLM takes the quotients of the scales in double since October 2026; earlier ones and LiteRT in float32. The sample "1.2966" tells them apart.
     """
     source, output = grids["input"], grids["output"]
-    precision = torch.float64 if rounding is Rounding.DOUBLE else torch.float32
+    precision = rounding.of_scales
     fine = source.scale.to(precision) / 128
     to_output, output_shift = _multiplier(fine / output.scale.to(precision))
     to_factor, factor_shift = _multiplier(fine / torch.full_like(fine, 3 / 32768))

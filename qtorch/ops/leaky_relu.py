@@ -62,14 +62,13 @@ def factors(attrs: Attrs, grids: Mapping[str, Grid], precision: torch.dtype = to
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """One of two requantizations, rounded twice everywhere.
 
-    TFLM takes their factors in double since its release of October 2026 (the tested one), LiteRT in float32.
+    TFLM takes their factors in double since October 2026; earlier ones and LiteRT in float32.
     """
     output = grids["output"]
-    precision = torch.float64 if rounding is Rounding.DOUBLE else torch.float32
     centred = codes["input"] - grids["input"].zero_point
     below, above = (
         requantize(centred.clone(), quantize_multiplier(real.to(torch.float64)), Rounding.DOUBLE)
-        for real in factors(attrs, grids, precision)
+        for real in factors(attrs, grids, rounding.of_scales)
     )
     return torch.where(centred >= 0, above, below).add_(output.zero_point).clamp_(*output.limits)
 

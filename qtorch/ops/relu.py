@@ -36,12 +36,10 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """One requantization by ``s_in / s_out``; clamp at the zero point.
 
-    TFLM takes the quotient in double since its release of October 2026 (the tested one), LiteRT's kernels, which are
-    the ones that round once, in float32.
+    TFLM takes the quotient in double since October 2026; earlier ones took it in float32, as LiteRT's kernels do, which
+    are the ones that round once.
     """
-    s_in, s_out = grids["input"].scale, grids["output"].scale
-    if rounding is Rounding.DOUBLE:
-        s_in, s_out = s_in.to(torch.float64), s_out.to(torch.float64)
+    s_in, s_out = (grids[role].scale.to(rounding.of_scales) for role in ("input", "output"))
     multiplier = quantize_multiplier((s_in / s_out).to(torch.float64))
     zero_point = int(grids["output"].zero_point)
     scaled = requantize(codes["input"] - grids["input"].zero_point, multiplier, rounding)

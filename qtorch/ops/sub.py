@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 from qtorch.c_cells.broadcasting import table_or
@@ -34,8 +35,8 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """Three requantizations, quotients of scales in double."""
-    return rescaled_sum(attrs, codes, grids, -1)
+    """Three requantizations, quotients of scales in double; in TFLM until October 2026 in float32, unlike ADD's."""
+    return rescaled_sum(attrs, codes, grids, -1, torch.float32 if rounding is Rounding.EARLIER else torch.float64)
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
