@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, BadData
+from qtorch.network.agreement import let_agree
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
@@ -157,11 +158,15 @@ def batch_normalized(net: nn.Module) -> list[str]:
 
 def observe_in_training(net: nn.Module, observing: bool) -> None:
     """Whether ranges go on being measured, and follow, in quantized training's steps."""
+    followed = [quantizer for quantizer in quantizers(net).values() if quantizer.observing]
     for quantizer in quantizers(net).values():
         quantizer.observing = observing
-    for module in net.modules():
-        if isinstance(module, QuantizedOp):
-            module.choose_route()
+    ops = [module for module in net.modules() if isinstance(module, QuantizedOp)]
+    # What stays now has not been looked at since it began to move.
+    while followed and not observing and sum(let_agree(op) for op in ops):
+        pass
+    for op in ops:
+        op.choose_route()
 
 
 def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = False) -> None:
@@ -215,7 +220,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     for op in ops:
         op.constants.settle_weight()
     # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
-    while sum(op.widen_output() for op in ops):
+    while sum(op.widen_output() for op in ops) + sum(let_agree(op) for op in ops):
         coarsest = max(float(quantizer.scale) for quantizer in quantizer_of.values())
         if coarsest > _COARSEST:
             raise BadConfiguration(

@@ -207,10 +207,11 @@ class Quantizer(nn.Module):
         self._take(range_to_grid(low, high + more, self.dtype, float(self.smallest)))
 
     @torch.no_grad()
-    def coarsen(self, scale: float) -> None:
-        """Take a coarser scale; zero keeps its code."""
+    def coarsen(self, scale: float, *, stays: bool = True) -> None:
+        """Take a coarser scale, and let none be finer from now on if it ``stays``; zero keeps its code."""
         self._take(Grid(rounded_up_short(torch.tensor(scale, dtype=torch.float32)), self.zero_point, self.dtype))
-        torch.maximum(self.smallest, self.measured, out=self.smallest)
+        if stays:
+            torch.maximum(self.smallest, self.measured, out=self.smallest)
 
     def _take(self, grid: Grid) -> None:
         self.measured.copy_(grid.scale)

@@ -111,4 +111,5 @@ ROW = Row(
     c=by_table(reference),
     by_table=True,
     transposed=any_order,
+    divides_scales=True,
 )

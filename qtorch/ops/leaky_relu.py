@@ -121,4 +121,5 @@ ROW = Row(
     remedies={
         "rrelu": rectified,
     },
+    divides_scales=True,
 )

@@ -96,4 +96,5 @@ ROW = Row(
     litert_lsb={"int16": 1},
     transposed=any_order,
     homogeneous=homogeneous_anywhere,
+    divides_scales=True,
 )

@@ -75,4 +75,5 @@ ROW = Row(
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,
     remedies=dict.fromkeys(("rsub", "rsubtract"), always(same("y - x"))),
+    divides_scales=True,
 )

@@ -235,7 +235,6 @@ class Sample:
 #: many outputs. Integer codes are int64 tensors, axes in the device's order, batch first.
 Reference = Callable[[Attrs, Mapping[str, Tensor], Mapping[str, Grid], Rounding], Any]
 
-
 #: (attrs, grids by role with the output's) to codes by role, int64, which stand in the file instead of the attributes.
 Frozen = Callable[[Attrs, Mapping[str, Grid]], Mapping[str, Tensor]]
 
@@ -324,9 +323,9 @@ class Row:
             axis of the result that has the same factors when what lies along the input's is multiplied by positive
             ones; ``None`` where they do not pass. Channels that are merged with axes behind them stay beside one
             another: each is then several elements of the axis.
-        takes_front: a factor and an offset for each channel of the input can go into its weight
-            ``[O, I / groups, ...]`` and its bias: a normalization in front, or what equalization takes out of the layer
-            before.
+        takes_front: a factor and an offset for each channel of the input can go into its weight, PyTorch's, and its
+            bias: a normalization in front, or what equalization takes out of the layer before.
+        divides_scales: in float32 until October 2026: :attr:`qtorch.numbers.fixedpoint.Rounding.EARLIER` may differ.
         hybrid: its weights are int8 in a file of dynamic range: LiteRT's kernel takes float activations with them, and
             quantizes these as they come.
         gives_way: another row, which may be registered, can stand for calls that this one stands for, and is asked
@@ -366,6 +365,7 @@ class Row:
     macs: Callable[[Mapping[str, Shape]], int] | None = None
     homogeneous: Callable[[Attrs, int, Shape, Shape], int | None] = homogeneous_nowhere
     takes_front: bool = False
+    divides_scales: bool = False
     hybrid: bool = False
     gives_way: bool = False
     states: States | None = None

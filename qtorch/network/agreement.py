@@ -1,0 +1,81 @@
+"""Grids on which kernels that divide scales in float32 compute the same integers as those that do so in double.
+
+Until October 2026 some kernels of TFLite Micro took quotients of scales in float32, and the copies for boards do so still.
+The multipliers that come of it differ in their last bits, and an output where one of both is just beyond a tie. Which
+outputs those are hangs on the grids alone, so every code is tried, and a grid that parts them is made coarser by a part in
+some thousands, until none does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from qtorch.network.quantized_op import QuantizedOp
+from qtorch.numbers.fixedpoint import Rounding
+from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.short_mantissa import rounded_up_short
+
+__all__ = ["agrees_in_float32", "let_agree"]
+
+#: Scales that are tried; each agrees in one of three cases or more.
+_TRIES = 64
+
+#: Combinations of codes that are tried; two int16 tensors have more.
+_MOST = 2**16
+
+
+def agrees_in_float32(op: QuantizedOp) -> bool:
+    """Whether both arithmetics give one output for all codes that may come in; not, where these are too many to try."""
+    if not op.row.divides_scales:
+        return True
+    codes = _combinations(op)
+    return codes is not None and _agrees(op, codes)
+
+
+@torch.no_grad()
+def let_agree(op: QuantizedOp) -> bool:
+    """Whether an output's grid had to be made coarser, and was.
+
+    A grid that a kernel assumes, and one for which no scale is found, stays as it is.
+    """
+    codes = _combinations(op) if op.row.divides_scales and op.output.fixed is None else None
+    if codes is None or _agrees(op, codes):
+        return False
+    before = op.output.scale.clone()
+    scale = before
+    for _ in range(_TRIES):
+        # The next number of twelve bits.
+        scale = rounded_up_short(torch.nextafter(scale, torch.full_like(scale, torch.inf)))
+        op.output.coarsen(float(scale), stays=False)
+        if _agrees(op, codes):
+            return True
+    op.output.coarsen(float(before), stays=False)
+    return False
+
+
+def _agrees(op: QuantizedOp, codes: Mapping[str, Tensor]) -> bool:
+    grids = {role: source.grid for role, source in op.sources.items()} | {"output": op.output.grid}
+    grids |= {role: each.grid for role, each in op.constants.integers().items()}
+    now, earlier = (
+        op.row.reference(op.integer_attrs, codes, grids, each) for each in (Rounding.DOUBLE, Rounding.EARLIER)
+    )
+    return torch.equal(now, earlier)
+
+
+def _combinations(op: QuantizedOp) -> dict[str, Tensor] | None:
+    """Every code of each role, int64, along an axis of its own; ``None`` of too many combinations."""
+    found = {role: _every(source.grid) for role, source in op.sources.items()}
+    found |= {role: each.codes.unique() for role, each in op.constants.integers().items()}
+    if math.prod(len(each) for each in found.values()) > _MOST:
+        return None
+    shapes = [[1] * place + [-1] + [1] * (len(found) - place - 1) for place in range(len(found))]
+    return {role: each.reshape(shape) for (role, each), shape in zip(found.items(), shapes, strict=True)}
+
+
+def _every(grid: Grid) -> Tensor:
+    low, high = CODE_RANGE[grid.dtype]
+    return torch.arange(low, high + 1, device=grid.scale.device)
