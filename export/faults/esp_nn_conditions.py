@@ -1,0 +1,177 @@
+"""When ESP-NN and its wrappers compute an operator otherwise: conditions on its geometry, as their code has them."""
+
+from __future__ import annotations
+
+from math import prod
+
+from export.faults.fault import Operator
+from export.faults.geometry import Rows, Window, convolution, dtype, rows, scales, shape
+
+__all__ = [
+    "any_convolution",
+    "depthwise_3x3_padding",
+    "depthwise_scratch",
+    "depthwise_tiles",
+    "grouped",
+    "more_padding_behind",
+    "no_bias",
+    "odd_blocks",
+    "padding_behind_alone",
+    "padding_on_two_sides",
+    "per_channel",
+    "rank_above_two",
+    "several_long_rows",
+    "short_rows",
+    "softmax_scratch",
+    "unaligned_rows",
+]
+
+#: Elements that its vectors hold.
+_VECTOR = 16
+
+
+def _kernel(operator: Operator) -> Window | None:
+    """The convolution if ESP-NN computes it, and not the reference kernel: int8 without dilation."""
+    if dtype(operator, 0) != "int8" or dtype(operator, 1) != "int8":
+        return None
+    window = convolution(operator)
+    return None if window is None or window.dilated else window
+
+
+def _by_rows(operator: Operator) -> Window | None:
+    """The convolution if an ESP32-S3 computes it by rows of the kernel, on a copy with padding."""
+    window = _kernel(operator)
+    if window is None or operator.name != "CONV_2D":
+        return None
+    return None if window.is_1x1 and window.height.stride == window.width.stride == 1 else window
+
+
+def _sides(window: Window) -> str:
+    (top, left), (bottom, right) = window.before, window.after
+    return f"{window.kernel} with padding {top} above, {bottom} below, {left} left and {right} right"
+
+
+def any_convolution(operator: Operator) -> str:
+    """By rows at all."""
+    window = _by_rows(operator)
+    return "" if window is None else window.kernel
+
+
+def more_padding_behind(operator: Operator) -> str:
+    """More padding behind than in front, which alone is laid out."""
+    window = _by_rows(operator)
+    return "" if window is None or window.before == window.after else _sides(window)
+
+
+def padding_on_two_sides(operator: Operator) -> str:
+    """Likewise where there is padding in front, and a kernel is not laid out as one vector for lack of channels."""
+    window = _by_rows(operator)
+    if window is None or window.before == window.after or not any(window.before):
+        return ""
+    row = window.width.kernel * window.channels
+    return "" if row < _VECTOR <= row * window.height.kernel else _sides(window)
+
+
+def padding_behind_alone(operator: Operator) -> str:
+    """An ESP32-P4's vectors, which take a convolution without padding in front for one without any."""
+    window = _by_rows(operator)
+    return "" if window is None or any(window.before) or not any(window.after) else _sides(window)
+
+
+def grouped(operator: Operator) -> str:
+    """Groups, of which the wrapper takes the smaller depth for the input's."""
+    window = _kernel(operator)
+    return "" if window is None or window.groups == 1 else f"{window.groups} groups of {window.channels} channels"
+
+
+def no_bias(operator: Operator) -> str:
+    """A convolution without a bias, whose data the wrapper asks for nevertheless."""
+    window = _kernel(operator)
+    return "" if window is None or (len(operator.inputs) > 2 and operator.inputs[2] is not None) else window.kernel
+
+
+def depthwise_scratch(operator: Operator) -> str:
+    """Paths that widen to 16 bits in scratch memory, of which 16 bytes too few were asked for."""
+    window = _kernel(operator)
+    if window is None:
+        return ""
+    three = window.kernel == "3x3" and window.multiplier == 1 and window.channels % _VECTOR == 8
+    words = f"{window.kernel} on {window.channels} channels, {window.multiplier} outputs each"
+    return words if three or window.multiplier % 4 == 0 else ""
+
+
+def depthwise_3x3_padding(operator: Operator) -> str:
+    """3x3 on whole vectors of channels: memory for it is asked as for padding on all sides or on none."""
+    window = _kernel(operator)
+    if window is None or window.kernel != "3x3" or window.multiplier != 1 or window.channels % _VECTOR:
+        return ""
+    return "" if window.before in ((0, 0), (1, 1)) else f"{_sides(window)} on {window.channels} channels"
+
+
+def depthwise_tiles(operator: Operator) -> str:
+    """Large maps, computed a few rows at a time, where rows of padding hold the zero point instead of 0."""
+    window = _kernel(operator)
+    if window is None or window.multiplier != 1 or window.channels % 8 or window.kernel == "3x3":
+        return ""
+    taps = window.height.kernel * window.width.kernel * window.channels
+    size = 2 * (taps + window.map_elements)
+    tensor = operator.inputs[0]
+    zero = tensor.zero_point[0] if tensor is not None and tensor.zero_point else 0
+    if size <= 48 * 1024 or not (window.before[0] or window.after[0]) or not zero:
+        return ""
+    return f"{_sides(window)}, {size} bytes of 16-bit map and kernel, zero point {zero}"
+
+
+def _dense(operator: Operator) -> Rows | None:
+    return rows(operator) if dtype(operator, 0) == dtype(operator, 1) == "int8" else None
+
+
+def short_rows(operator: Operator) -> str:
+    """Fewer inputs than half a vector."""
+    found = _dense(operator)
+    return f"rows of {found.depth}" if found is not None and found.depth < 8 else ""
+
+
+def odd_blocks(operator: Operator) -> str:
+    """An odd number of whole vectors in a row whose weights don't begin at one."""
+    found = _dense(operator)
+    if found is None or found.depth % _VECTOR == 0:
+        return ""
+    blocks = found.depth // _VECTOR
+    return f"rows of {found.depth}: {blocks} vectors and a rest" if blocks >= 3 and blocks % 2 else ""
+
+
+def unaligned_rows(operator: Operator) -> str:
+    """Several rows of which not all begin at multiples of 8 bytes."""
+    found = _dense(operator)
+    return f"{found.count} rows of {found.depth}" if found is not None and found.count > 1 and found.depth % 8 else ""
+
+
+def per_channel(operator: Operator) -> str:
+    """A scale for every output."""
+    found = scales(operator, 1)
+    return f"{found} scales of the weights" if _dense(operator) is not None and found > 1 else ""
+
+
+def rank_above_two(operator: Operator) -> str:
+    """More axes than two, of which the first two are taken for rows and outputs."""
+    found = _dense(operator)
+    return f"output of rank {found.rank}" if found is not None and found.rank > 2 else ""
+
+
+def softmax_scratch(operator: Operator) -> str:
+    """Memory is asked for as long as the second axis, and the last one's length is written."""
+    sizes = shape(operator, 0)
+    if dtype(operator, 0) != "int8" or operator.outputs[0].dtype != "int8" or not sizes:
+        return ""
+    if len(sizes) == 1:
+        return f"{list(sizes)}, which has no second axis"
+    return f"{list(sizes)}: {4 * sizes[1]} bytes for {4 * sizes[-1]}" if sizes[-1] > sizes[1] else ""
+
+
+def several_long_rows(operator: Operator) -> str:
+    """Several rows that are no whole vectors, the second of which begins within one."""
+    sizes = shape(operator, 0)
+    if dtype(operator, 0) != "int8" or prod(sizes[:-1]) <= 1 or sizes[-1] < 32 or sizes[-1] % _VECTOR == 0:
+        return ""
+    return f"{prod(sizes[:-1])} rows of {sizes[-1]}"
