@@ -21,7 +21,7 @@ from export.faults.geometry import (
 
 __all__ = [
     "any_int8",
-    "any_type",
+    "any_int16",
     "as_1x1",
     "broadcast_transposed",
     "few_rows",
@@ -78,6 +78,7 @@ def _words(axis: Axis) -> str:
 
 
 def row_refused(operator: Operator) -> str:
+    """Two or more columns behind the last window, which the path of a row takes for negative padding and gives up."""
     window = _row(operator)
     if window is None:
         return ""
@@ -88,6 +89,7 @@ def row_refused(operator: Operator) -> str:
 
 
 def few_windows(operator: Operator) -> str:
+    """So few windows that some would be padded on both sides."""
     window = _row(operator)
     if window is None or row_refused(operator):
         return ""
@@ -99,6 +101,7 @@ def few_windows(operator: Operator) -> str:
 
 
 def few_windows_of_four_bits(operator: Operator) -> str:
+    """Likewise with weights of four bits."""
     return few_windows(operator) if dtype(operator, 1) == "int4" else ""
 
 
@@ -126,6 +129,7 @@ def last_window(operator: Operator) -> str:
 
 
 def tall_row(operator: Operator) -> str:
+    """A kernel of several rows on one row, whose height nobody looks at."""
     window = convolution(operator)
     if window is None or dtype(operator, 0) != "int8" or window.height.kernel == 1:
         return ""
@@ -136,6 +140,7 @@ def tall_row(operator: Operator) -> str:
 
 
 def grouped(operator: Operator) -> str:
+    """Groups of channels."""
     window = convolution(operator)
     if window is None or window.groups == 1 or dtype(operator, 0) != "int8":
         return ""
@@ -143,6 +148,7 @@ def grouped(operator: Operator) -> str:
 
 
 def grouped_1x1(operator: Operator) -> str:
+    """Groups of a 1x1, which is computed as any other convolution and gets the scratch memory of a 1x1."""
     window = convolution(operator)
     if window is None or not window.is_1x1 or window.dilated:
         return ""
@@ -150,6 +156,7 @@ def grouped_1x1(operator: Operator) -> str:
 
 
 def grouped_row(operator: Operator) -> str:
+    """Groups of a row, likewise."""
     window = convolution(operator)
     if window is None or window.is_1x1 or not grouped(operator):
         return ""
@@ -173,6 +180,7 @@ def _rows_in(operator: Operator) -> int:
 
 
 def padding_off_strides(operator: Operator) -> str:
+    """Padding above that the stride does not divide: rows go out before they are whole."""
     window = _rolling(operator)
     if window is None or window.height.before % window.height.stride == 0:
         return ""
@@ -183,6 +191,7 @@ def padding_off_strides(operator: Operator) -> str:
 
 
 def few_rows(operator: Operator) -> str:
+    """Padding above that is more than all rows make, so that what is left over begins elsewhere."""
     window = _rolling(operator)
     if window is None or _rows_in(operator) * window.height.stride >= window.height.before:
         return ""
@@ -190,6 +199,7 @@ def few_rows(operator: Operator) -> str:
 
 
 def rows_past_output(operator: Operator) -> str:
+    """More rows than the output has: each of the input's makes as many as the stride is high."""
     window = _rolling(operator)
     if window is None:
         return ""
@@ -201,6 +211,7 @@ def rows_past_output(operator: Operator) -> str:
 
 
 def wide_stride(operator: Operator) -> str:
+    """A stride across that is larger than what scratch memory is reckoned with."""
     window = _rolling(operator)
     if window is None:
         return ""
@@ -211,16 +222,19 @@ def wide_stride(operator: Operator) -> str:
 
 
 def rank_above_four(operator: Operator) -> str:
+    """More axes than four."""
     rank = len(shape(operator, 0))
     return f"rank {rank}" if dtype(operator, 0) == "int8" and rank > 4 else ""
 
 
 def rank_not_four(operator: Operator) -> str:
+    """More or fewer axes than four, which are read nevertheless."""
     rank = len(shape(operator, 0))
     return f"rank {rank}" if dtype(operator, 0) == "int8" and 0 < rank != 4 else ""
 
 
 def taken_for_a_scalar(operator: Operator) -> str:
+    """Any tensor of one axis, or of five, as if it had one element."""
     if dtype(operator, 0) != "int8":
         return ""
     for tensor in (*operator.inputs, *operator.outputs):
@@ -230,11 +244,13 @@ def taken_for_a_scalar(operator: Operator) -> str:
 
 
 def several_samples(operator: Operator) -> str:
+    """Several samples, of which the first is computed."""
     window = pool(operator)
     return "" if window is None or window.batch == 1 else f"a batch of {window.batch}"
 
 
 def several_softmax_rows(operator: Operator) -> str:
+    """Several rows."""
     sizes = shape(operator, 0)
     if dtype(operator, 0) != "int8" or prod(sizes[:-1]) <= 1:
         return ""
@@ -246,10 +262,12 @@ def _per_channel(operator: Operator) -> str:
 
 
 def per_channel_int8(operator: Operator) -> str:
+    """A scale for every output, in eight bits."""
     return _per_channel(operator) if dtype(operator, 0) == dtype(operator, 1) == "int8" else ""
 
 
 def per_channel_not_int8(operator: Operator) -> str:
+    """A scale for every output, with activations of 16 bits or weights of four."""
     words = _per_channel(operator)
     if not words or (dtype(operator, 0), dtype(operator, 1)) not in (("int16", "int8"), ("int8", "int4")):
         return ""
@@ -257,6 +275,7 @@ def per_channel_not_int8(operator: Operator) -> str:
 
 
 def as_1x1(operator: Operator) -> str:
+    """A FULLY_CONNECTED that is computed as a 1x1 convolution for its many axes."""
     found = rows(operator)
     if found is None or dtype(operator, 0) != "int8" or dtype(operator, 1) != "int8" or scales(operator, 1) > 1:
         return ""
@@ -264,6 +283,7 @@ def as_1x1(operator: Operator) -> str:
 
 
 def long_rows(operator: Operator) -> str:
+    """Rows whose sums of int16 leave 32 bits."""
     found = rows(operator)
     if found is None or dtype(operator, 0) != "int16" or found.depth <= 512:
         return ""
@@ -271,12 +291,14 @@ def long_rows(operator: Operator) -> str:
 
 
 def narrow_bias(operator: Operator) -> str:
+    """A bias of other than 64 bits under int16, which is read as 64."""
     if dtype(operator, 0) != "int16" or dtype(operator, 2) not in ("int16", "int32"):
         return ""
     return f"a bias of {dtype(operator, 2)} under int16"
 
 
 def broadcast_transposed(operator: Operator) -> str:
+    """A transposed left side over a right one that stands for several."""
     left, right = shape(operator, 0), shape(operator, 1)
     if not operator.options.get("AdjX") or min(len(left), len(right)) < 3 or right[-3] != 1:
         return ""
@@ -284,6 +306,7 @@ def broadcast_transposed(operator: Operator) -> str:
 
 
 def left_not_square(operator: Operator) -> str:
+    """A left side whose rows and columns are taken for each other."""
     left = shape(operator, 0)
     if dtype(operator, 0) not in ("int8", "int16") or len(left) < 2 or left[-1] == left[-2]:
         return ""
@@ -291,8 +314,10 @@ def left_not_square(operator: Operator) -> str:
 
 
 def any_int8(operator: Operator) -> str:
+    """All of them in eight bits."""
     return "int8" if dtype(operator, 0) == "int8" else ""
 
 
-def any_type(operator: Operator) -> str:
-    return f"{dtype(operator, 0)} on {list(shape(operator, 0))}"
+def any_int16(operator: Operator) -> str:
+    """All of them in 16 bits."""
+    return "int16" if dtype(operator, 0) == "int16" else ""

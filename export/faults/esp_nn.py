@@ -32,7 +32,7 @@ _CONVOLUTIONS = (
         name="conv_s3",
         where="esp_nn",
         operators=("CONV_2D",),
-        holds=where.any_convolution,
+        holds=where.any_by_rows,
         effect="other codes",
         until=date(2023, 6, 13),
         cores=_S3,
@@ -68,6 +68,19 @@ _CONVOLUTIONS = (
         sure="reported",
     ),
     Fault(
+        name="conv_s3_padding_height",
+        where="esp_nn",
+        operators=("CONV_2D",),
+        holds=where.padding_not_of_one_row,
+        effect="overwrites",
+        until=date(2023, 10, 11),
+        cores=_S3,
+        form="explicit_padding",
+        remedy=_PAD,
+        source="esp-nn#8, commit d3a674a: the first row is laid out behind one row of padding, however many there are",
+        sure="read",
+    ),
+    Fault(
         name="conv_p4_padding_behind",
         where="esp_nn",
         operators=("CONV_2D",),
@@ -92,6 +105,19 @@ _CONVOLUTIONS = (
         source="kernels/esp_nn/conv.cc, EvalQuantizedPerChannel: input_depth is MatchingDim of input and filter, which "
         "is the smaller one, or stops a build with assertions",
         sure="run",
+    ),
+    Fault(
+        name="conv_memory",
+        where="tflm_esp_nn",
+        operators=("CONV_2D",),
+        holds=where.any_convolution,
+        effect="overwrites",
+        since=date(2024, 1, 8),
+        until=date(2025, 2, 17),
+        remedy="esp-tflite-micro 1.3.4 or newer",
+        source="tflite-micro#3046, esp-tflite-micro a91b807: the operator's record is 4 bytes short, so that another "
+        "operator's numbers may go",
+        sure="reported",
     ),
     Fault(
         name="conv_no_bias",

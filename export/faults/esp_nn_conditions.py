@@ -8,6 +8,7 @@ from export.faults.fault import Operator
 from export.faults.geometry import Rows, Window, convolution, dtype, rows, scales, shape
 
 __all__ = [
+    "any_by_rows",
     "any_convolution",
     "depthwise_3x3_padding",
     "depthwise_scratch",
@@ -17,6 +18,7 @@ __all__ = [
     "no_bias",
     "odd_blocks",
     "padding_behind_alone",
+    "padding_not_of_one_row",
     "padding_on_two_sides",
     "per_channel",
     "rank_above_two",
@@ -52,9 +54,21 @@ def _sides(window: Window) -> str:
 
 
 def any_convolution(operator: Operator) -> str:
+    """Whichever the wrapper asks scratch memory for, dilated ones too."""
+    window = convolution(operator)
+    return "" if window is None or dtype(operator, 0) != "int8" else window.kernel
+
+
+def any_by_rows(operator: Operator) -> str:
     """By rows at all."""
     window = _by_rows(operator)
     return "" if window is None else window.kernel
+
+
+def padding_not_of_one_row(operator: Operator) -> str:
+    """Padding of another height than the single row that is stepped over."""
+    window = _by_rows(operator)
+    return "" if window is None or not any(window.before) or window.before[0] == 1 else _sides(window)
 
 
 def more_padding_behind(operator: Operator) -> str:
