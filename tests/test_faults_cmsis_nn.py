@@ -54,20 +54,20 @@ CASES = [
         conv((1, 2), (1, 5), same=True, weights="int4"),
         "2 and 2 padded",
         conv((1, 2), (1, 5), same=True),
-    ),  # fmt: skip
+    ),
     Case("conv_1xn_last_window", conv((1, 8), (1, 3), (1, 2)), "a column behind", conv((1, 7), (1, 3), (1, 2))),
     Case(
         "conv_1xn_last_window",
         conv((1, 13), (1, 5), (1, 2), same=True),
         "past the end",
         conv((1, 13), (1, 5), same=True),
-    ),  # fmt: skip
+    ),
     Case(
         "conv_1xn_last_window",
         conv((1, 12), (1, 7), (1, 2), same=True),
         "scratch",
         conv((1, 12), (1, 3), (1, 2), same=True),
-    ),  # fmt: skip
+    ),
     Case("conv_1xn_last_window", conv((1, 8), (1, 3), (1, 2)), "", conv((8, 1), (3, 1), (2, 1))),
     Case("conv_1xn_of_several_rows", conv((1, 4), (3, 3), same=True), "3x3", conv((1, 5), (3, 3), same=True)),
     Case("conv_1xn_of_several_rows", conv((1, 4), (3, 3), same=True), "4 col", conv((1, 4), (1, 3), same=True)),
@@ -81,44 +81,44 @@ CASES = [
         conv((3, 3), (3, 3), dtype="int16"),
         "int32 under int16",
         conv((3, 3), (3, 3), dtype="int16", bias="int64"),
-    ),  # fmt: skip
+    ),
     Case("conv_int16_narrow_bias", conv((3, 3), (3, 3), dtype="int16"), "int32", conv((3, 3), (3, 3))),
     Case(
         "depthwise_conv_int16_narrow_bias",
         depthwise((3, 3), (3, 3), dtype="int16"),
         "int32",
         depthwise((3, 3), (3, 3), dtype="int16", bias="int64"),
-    ),  # fmt: skip
+    ),
     Case(
         "transpose_conv_padding_off_strides",
         transposed((4, 4), (4, 4), (2, 2), (8, 8)),
         "padding 1 above with stride 2",
         transposed((4, 4), (3, 3), (2, 2), (8, 8)),
-    ),  # fmt: skip
+    ),
     Case(
         "transpose_conv_padding_off_strides",
         transposed((4, 4), (4, 4), (2, 2), (8, 8)),
         "4 channels",
         transposed((4, 4), (4, 4), (2, 2), (8, 8), channels=17),
-    ),  # fmt: skip
+    ),
     Case(
         "transpose_conv_few_rows",
         transposed((1, 4), (5, 1), (1, 1), (1, 4)),
         "padding 2 above of 1 rows",
         transposed((2, 4), (5, 1), (1, 1), (2, 4)),
-    ),  # fmt: skip
+    ),
     Case(
         "transpose_conv_past_output",
         transposed((4, 4), (2, 2), (2, 2), (7, 7)),
         "8 rows are written of 7",
         transposed((4, 4), (2, 2), (2, 2), (8, 8)),
-    ),  # fmt: skip
+    ),
     Case(
         "transpose_conv_wide_stride",
         transposed((4, 4), (2, 2), (2, 3), (8, 12)),
         "stride 2x3",
         transposed((4, 4), (2, 2), (3, 2), (12, 8)),
-    ),  # fmt: skip
+    ),
     Case("fully_connected_per_channel", dense(8, scales=4), "4 scales", dense(8)),
     Case("fully_connected_per_channel_not_int8", dense(8, scales=4, dtype="int16"), "int16", dense(8, scales=4)),
     Case("fully_connected_per_channel_not_int8", dense(8, scales=4, weights="int4"), "int4", dense(8, weights="int4")),
@@ -134,13 +134,13 @@ CASES = [
         _matmul((2, 4, 3), (1, 4, 5), transpose=True),
         "[2, 4, 3] over",
         _matmul((2, 3, 4), (1, 4, 5)),
-    ),  # fmt: skip
+    ),
     Case(
         "batch_matmul_transposed_broadcast",
         _matmul((2, 4, 3), (1, 4, 5), transpose=True),
         "[1, 4, 5]",
         _matmul((2, 4, 3), (2, 4, 5), transpose=True),
-    ),  # fmt: skip
+    ),
     Case("pool_several_samples", _pool(2), "batch of 2", _pool(1)),
     Case("transpose_rank", _plain("TRANSPOSE", (1,) * 5, (1,) * 5), "rank 5", _plain("TRANSPOSE", (1,) * 4, (1,) * 4)),
     Case("pad_rank", _plain("PAD", (2, 3), (2, 5)), "rank 2", _plain("PAD", (1, 1, 2, 3), (1, 1, 2, 5))),
@@ -150,7 +150,7 @@ CASES = [
         _plain("MINIMUM", (2, 3), (3,), (2, 3)),
         "rank 1, 3 elements",
         _plain("MINIMUM", (2, 3), (1,), (2, 3)),
-    ),  # fmt: skip
+    ),
     Case("minimum_maximum_rank", _plain("MAXIMUM", (2, 3), (3,), (2, 3)), "rank 1", _plain("MAXIMUM", *[(2, 3)] * 3)),
     Case("lstm_state", _lstm("int8"), "int8", _lstm("int16")),
     Case("lstm_int16_state", _lstm("int16"), "int16", _lstm("int8")),
@@ -223,7 +223,9 @@ def _edition(library_day: date | None, day: date = date(2026, 8, 1)) -> Edition:
 def test_a_fault_begins_and_ends_on_its_days(fault: object) -> None:
     assert isinstance(fault, type(FAULTS[0]))
     core = fault.cores[0] if fault.cores else "cortex-m0"
-    assert fault.since is not None and fault.until is not None and fault.since < fault.until
+    assert fault.since is not None
+    assert fault.until is not None
+    assert fault.since < fault.until
     for day, there in ((fault.since, True), (fault.since - timedelta(1), False), (fault.until, False)):
         edition = _edition(day) if fault.where == "cmsis_nn" else _edition(date(2025, 1, 1), day)
         assert fault.is_in(edition, core) is there

@@ -50,50 +50,50 @@ CASES = [
         depthwise((9, 9), (3, 3), channels=8),
         "3x3 on 8 channels, 1 outputs",
         depthwise((9, 9), (3, 3), channels=16),
-    ),  # fmt: skip
+    ),
     Case(
         "depthwise_s3_scratch",
         depthwise((9, 9), (5, 5), channels=2, multiplier=4),
         "4 outputs",
         depthwise((9, 9), (5, 5), channels=8),
-    ),  # fmt: skip
+    ),
     Case(
         "depthwise_s3_3x3_padding",
         depthwise((9, 8), (3, 3), (2, 2), same=True),
         "1 above, 1 below, 0 left and 1 right",
         depthwise((9, 9), (3, 3), (2, 2), same=True),
-    ),  # fmt: skip
+    ),
     Case(
         "depthwise_s3_3x3_padding",
         depthwise((9, 8), (3, 3), (2, 2), same=True),
         "16 channels",
         depthwise((8, 8), (3, 3), (2, 2), same=True),
-    ),  # fmt: skip
+    ),
     Case(
         "depthwise_s3_3x3_padding",
         depthwise((9, 8), (3, 3), (2, 2), same=True),
         "16 channels",
         depthwise((9, 8), (3, 3), (2, 2), same=True, channels=8),
-    ),  # fmt: skip
+    ),
     Case(
         "depthwise_s3_tiles",
         depthwise((40, 40), (5, 5), same=True),
         "52000 bytes",
         depthwise((37, 40), (5, 5), same=True),
-    ),  # fmt: skip
+    ),
     Case(
         "depthwise_s3_tiles",
         depthwise((40, 40), (5, 5), same=True),
         "zero point 3",
         depthwise((40, 40), (5, 5), same=True, zero_point=0),
-    ),  # fmt: skip
+    ),
     Case("depthwise_s3_tiles", depthwise((40, 40), (5, 5), same=True), "2 above", depthwise((40, 40), (5, 5))),
     Case(
         "depthwise_s3_tiles",
         depthwise((40, 40), (5, 5), same=True),
         "5x5",
         depthwise((40, 40), (3, 3), same=True),
-    ),  # fmt: skip
+    ),
     Case("fully_connected_s3_short_rows", dense(7), "rows of 7", dense(8)),
     Case("fully_connected_s3_odd_vectors", dense(50), "rows of 50: 3 vectors", dense(48)),
     Case("fully_connected_s3_odd_vectors", dense(50), "50", dense(66)),
@@ -146,7 +146,9 @@ def _edition(library_day: date | None, day: date = date(2026, 8, 1)) -> Edition:
 def test_a_fault_begins_and_ends_on_its_days(fault: object) -> None:
     assert isinstance(fault, type(FAULTS[0]))
     core = fault.cores[0] if fault.cores else "xtensa"
-    assert fault.since is not None and fault.until is not None and fault.since < fault.until
+    assert fault.since is not None
+    assert fault.until is not None
+    assert fault.since < fault.until
     for day, there in ((fault.since, True), (fault.since - timedelta(1), False), (fault.until, False)):
         edition = _edition(day) if fault.where == "esp_nn" else _edition(date(2025, 9, 1), day)
         assert fault.is_in(edition, core) is there
