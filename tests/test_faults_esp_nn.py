@@ -47,15 +47,15 @@ CASES = [
     Case("conv_no_bias", depthwise((3, 3), (3, 3), bias=""), "3x3", depthwise((3, 3), (3, 3))),
     Case(
         "depthwise_s3_scratch",
-        depthwise((9, 9), (3, 3), channels=8),
-        "3x3 on 8 channels, 1 outputs",
-        depthwise((9, 9), (3, 3), channels=16),
+        depthwise((9, 9), (4, 4), channels=2, multiplier=4),
+        "4 outputs per channel: 16 bytes",
+        depthwise((9, 9), (4, 4), channels=8),
     ),
     Case(
         "depthwise_s3_scratch",
-        depthwise((9, 9), (5, 5), channels=2, multiplier=4),
-        "4 outputs",
-        depthwise((9, 9), (5, 5), channels=8),
+        depthwise((9, 9), (3, 3), channels=5, multiplier=4),
+        "8 bytes",
+        depthwise((9, 9), (3, 3), channels=2, multiplier=4),
     ),
     Case(
         "depthwise_s3_3x3_padding",

@@ -78,7 +78,7 @@ def _words(axis: Axis) -> str:
 
 
 def row_refused(operator: Operator) -> str:
-    """Two or more columns behind the last window, which the path of a row takes for negative padding and gives up."""
+    """1xN on a map of one row, with two or more columns behind the last window."""
     window = _row(operator)
     if window is None:
         return ""
@@ -89,7 +89,7 @@ def row_refused(operator: Operator) -> str:
 
 
 def few_windows(operator: Operator) -> str:
-    """So few windows that some would be padded on both sides."""
+    """1xN on a map of one row, with so few windows that some would be padded on both sides."""
     window = _row(operator)
     if window is None or row_refused(operator):
         return ""
@@ -101,12 +101,15 @@ def few_windows(operator: Operator) -> str:
 
 
 def few_windows_of_four_bits(operator: Operator) -> str:
-    """Likewise with weights of four bits."""
+    """1xN with weights of four bits on a map of one row, with windows that would be padded on both sides."""
     return few_windows(operator) if dtype(operator, 1) == "int4" else ""
 
 
 def last_window(operator: Operator) -> str:
-    """The last windows are computed in a copy: taps but one from the input, then as many zeros as are padded."""
+    """1xN on a map of one row whose last windows have none, or several, of their columns behind the map.
+
+    They are computed in a copy: taps but one from the input, then as many zeros as are padded.
+    """
     window = _row(operator)
     if window is None or row_refused(operator) or dtype(operator, 1) != "int8":
         return ""
@@ -129,7 +132,7 @@ def last_window(operator: Operator) -> str:
 
 
 def tall_row(operator: Operator) -> str:
-    """A kernel of several rows on one row, whose height nobody looks at."""
+    """Several rows of taps on a map of one row, and 4, 8, 12, ... columns out."""
     window = convolution(operator)
     if window is None or dtype(operator, 0) != "int8" or window.height.kernel == 1:
         return ""
@@ -148,7 +151,7 @@ def grouped(operator: Operator) -> str:
 
 
 def grouped_1x1(operator: Operator) -> str:
-    """Groups of a 1x1, which is computed as any other convolution and gets the scratch memory of a 1x1."""
+    """1x1 in groups of channels."""
     window = convolution(operator)
     if window is None or not window.is_1x1 or window.dilated:
         return ""
@@ -156,7 +159,7 @@ def grouped_1x1(operator: Operator) -> str:
 
 
 def grouped_row(operator: Operator) -> str:
-    """Groups of a row, likewise."""
+    """1xN in groups of channels, on a map of one row."""
     window = convolution(operator)
     if window is None or window.is_1x1 or not grouped(operator):
         return ""
@@ -180,7 +183,7 @@ def _rows_in(operator: Operator) -> int:
 
 
 def padding_off_strides(operator: Operator) -> str:
-    """Padding above that the stride does not divide: rows go out before they are whole."""
+    """Padding above that the stride does not divide, with up to 16 channels in or a stride above 2."""
     window = _rolling(operator)
     if window is None or window.height.before % window.height.stride == 0:
         return ""
@@ -191,7 +194,7 @@ def padding_off_strides(operator: Operator) -> str:
 
 
 def few_rows(operator: Operator) -> str:
-    """Padding above that is more than all rows make, so that what is left over begins elsewhere."""
+    """More padding above than rows times the stride, with up to 16 channels in or a stride above 2."""
     window = _rolling(operator)
     if window is None or _rows_in(operator) * window.height.stride >= window.height.before:
         return ""
@@ -199,7 +202,7 @@ def few_rows(operator: Operator) -> str:
 
 
 def rows_past_output(operator: Operator) -> str:
-    """More rows than the output has: each of the input's makes as many as the stride is high."""
+    """Fewer rows out than the input's times the stride, less padding above; up to 16 channels in or a stride above 2."""
     window = _rolling(operator)
     if window is None:
         return ""
@@ -211,7 +214,7 @@ def rows_past_output(operator: Operator) -> str:
 
 
 def wide_stride(operator: Operator) -> str:
-    """A stride across that is larger than what scratch memory is reckoned with."""
+    """A stride across above that down and the kernel's width, with up to 16 channels in or a stride above 2."""
     window = _rolling(operator)
     if window is None:
         return ""
@@ -222,19 +225,19 @@ def wide_stride(operator: Operator) -> str:
 
 
 def rank_above_four(operator: Operator) -> str:
-    """More axes than four."""
+    """More than four axes."""
     rank = len(shape(operator, 0))
     return f"rank {rank}" if dtype(operator, 0) == "int8" and rank > 4 else ""
 
 
 def rank_not_four(operator: Operator) -> str:
-    """More or fewer axes than four, which are read nevertheless."""
+    """Other than four axes."""
     rank = len(shape(operator, 0))
     return f"rank {rank}" if dtype(operator, 0) == "int8" and 0 < rank != 4 else ""
 
 
 def taken_for_a_scalar(operator: Operator) -> str:
-    """Any tensor of one axis, or of five, as if it had one element."""
+    """A tensor of one axis, or of five, with more than one element."""
     if dtype(operator, 0) != "int8":
         return ""
     for tensor in (*operator.inputs, *operator.outputs):
@@ -244,7 +247,7 @@ def taken_for_a_scalar(operator: Operator) -> str:
 
 
 def several_samples(operator: Operator) -> str:
-    """Several samples, of which the first is computed."""
+    """A batch of several samples."""
     window = pool(operator)
     return "" if window is None or window.batch == 1 else f"a batch of {window.batch}"
 
@@ -262,12 +265,12 @@ def _per_channel(operator: Operator) -> str:
 
 
 def per_channel_int8(operator: Operator) -> str:
-    """A scale for every output, in eight bits."""
+    """Weights with a scale for every output."""
     return _per_channel(operator) if dtype(operator, 0) == dtype(operator, 1) == "int8" else ""
 
 
 def per_channel_not_int8(operator: Operator) -> str:
-    """A scale for every output, with activations of 16 bits or weights of four."""
+    """Weights with a scale for every output, of four bits or under int16."""
     words = _per_channel(operator)
     if not words or (dtype(operator, 0), dtype(operator, 1)) not in (("int16", "int8"), ("int8", "int4")):
         return ""
@@ -275,7 +278,7 @@ def per_channel_not_int8(operator: Operator) -> str:
 
 
 def as_1x1(operator: Operator) -> str:
-    """A FULLY_CONNECTED that is computed as a 1x1 convolution for its many axes."""
+    """More than two axes out, rows of a multiple of 4, one scale of all weights."""
     found = rows(operator)
     if found is None or dtype(operator, 0) != "int8" or dtype(operator, 1) != "int8" or scales(operator, 1) > 1:
         return ""
@@ -283,7 +286,7 @@ def as_1x1(operator: Operator) -> str:
 
 
 def long_rows(operator: Operator) -> str:
-    """Rows whose sums of int16 leave 32 bits."""
+    """Rows of more than 512 int16."""
     found = rows(operator)
     if found is None or dtype(operator, 0) != "int16" or found.depth <= 512:
         return ""
@@ -291,7 +294,7 @@ def long_rows(operator: Operator) -> str:
 
 
 def narrow_bias(operator: Operator) -> str:
-    """A bias of other than 64 bits under int16, which is read as 64."""
+    """A bias of other than int64 under int16."""
     if dtype(operator, 0) != "int16" or dtype(operator, 2) not in ("int16", "int32"):
         return ""
     return f"a bias of {dtype(operator, 2)} under int16"
@@ -306,7 +309,7 @@ def broadcast_transposed(operator: Operator) -> str:
 
 
 def left_not_square(operator: Operator) -> str:
-    """A left side whose rows and columns are taken for each other."""
+    """A left side of other than as many rows as columns."""
     left = shape(operator, 0)
     if dtype(operator, 0) not in ("int8", "int16") or len(left) < 2 or left[-1] == left[-2]:
         return ""
@@ -314,10 +317,10 @@ def left_not_square(operator: Operator) -> str:
 
 
 def any_int8(operator: Operator) -> str:
-    """All of them in eight bits."""
+    """All of int8."""
     return "int8" if dtype(operator, 0) == "int8" else ""
 
 
 def any_int16(operator: Operator) -> str:
-    """All of them in 16 bits."""
+    """All of int16."""
     return "int16" if dtype(operator, 0) == "int16" else ""

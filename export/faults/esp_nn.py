@@ -137,7 +137,7 @@ _CONVOLUTIONS = (
         effect="overwrites",
         until=date(2026, 3, 30),
         cores=_S3,
-        remedy="channels a multiple of 16, with one output each and padding of 0 or 1 on all sides; or esp-nn 1.2.0",
+        remedy="one output per channel, behind a CONV_2D that makes more of them; or esp-nn 1.2.0",
         source="esp-nn#7 and #8, commit dd785b0",
         sure="read",
     ),

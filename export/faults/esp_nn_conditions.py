@@ -54,31 +54,31 @@ def _sides(window: Window) -> str:
 
 
 def any_convolution(operator: Operator) -> str:
-    """Whichever the wrapper asks scratch memory for, dilated ones too."""
+    """All of int8."""
     window = convolution(operator)
     return "" if window is None or dtype(operator, 0) != "int8" else window.kernel
 
 
 def any_by_rows(operator: Operator) -> str:
-    """By rows at all."""
+    """All but 1x1 with stride 1."""
     window = _by_rows(operator)
     return "" if window is None else window.kernel
 
 
 def padding_not_of_one_row(operator: Operator) -> str:
-    """Padding of another height than the single row that is stepped over."""
+    """Padding of other than one row above."""
     window = _by_rows(operator)
     return "" if window is None or not any(window.before) or window.before[0] == 1 else _sides(window)
 
 
 def more_padding_behind(operator: Operator) -> str:
-    """More padding behind than in front, which alone is laid out."""
+    """More padding below than above, or right than left."""
     window = _by_rows(operator)
     return "" if window is None or window.before == window.after else _sides(window)
 
 
 def padding_on_two_sides(operator: Operator) -> str:
-    """Likewise where there is padding in front, and a kernel is not laid out as one vector for lack of channels."""
+    """More padding below than above, or right than left, and some above or left."""
     window = _by_rows(operator)
     if window is None or window.before == window.after or not any(window.before):
         return ""
@@ -87,35 +87,39 @@ def padding_on_two_sides(operator: Operator) -> str:
 
 
 def padding_behind_alone(operator: Operator) -> str:
-    """An ESP32-P4's vectors, which take a convolution without padding in front for one without any."""
+    """Padding below or right, and none above and left."""
     window = _by_rows(operator)
     return "" if window is None or any(window.before) or not any(window.after) else _sides(window)
 
 
 def grouped(operator: Operator) -> str:
-    """Groups, of which the wrapper takes the smaller depth for the input's."""
+    """Groups of channels."""
     window = _kernel(operator)
     return "" if window is None or window.groups == 1 else f"{window.groups} groups of {window.channels} channels"
 
 
 def no_bias(operator: Operator) -> str:
-    """A convolution without a bias, whose data the wrapper asks for nevertheless."""
+    """No bias."""
     window = _kernel(operator)
     return "" if window is None or (len(operator.inputs) > 2 and operator.inputs[2] is not None) else window.kernel
 
 
 def depthwise_scratch(operator: Operator) -> str:
-    """Paths that widen to 16 bits in scratch memory, of which 16 bytes too few were asked for."""
+    """4, 8, 12, ... outputs per channel and a kernel of 0 to 7 bytes above a multiple of 16.
+
+    The widened map begins 2 to 32 bytes behind the widened kernel; memory is asked for with 16. 3x3
+    on 8 channels and their odd multiples, which are widened too, come to 16.
+    """
     window = _kernel(operator)
-    if window is None:
+    if window is None or window.multiplier % 4:
         return ""
-    three = window.kernel == "3x3" and window.multiplier == 1 and window.channels % _VECTOR == 8
-    words = f"{window.kernel} on {window.channels} channels, {window.multiplier} outputs each"
-    return words if three or window.multiplier % 4 == 0 else ""
+    taps = window.height.kernel * window.width.kernel * window.outputs
+    over = 2 * (_VECTOR - taps % _VECTOR) - 16
+    return f"{window.kernel}, {window.multiplier} outputs per channel: {over} bytes" if over > 0 else ""
 
 
 def depthwise_3x3_padding(operator: Operator) -> str:
-    """3x3 on whole vectors of channels: memory for it is asked as for padding on all sides or on none."""
+    """3x3 on a multiple of 16 channels, with padding of 1 above and none left, or the other way round."""
     window = _kernel(operator)
     if window is None or window.kernel != "3x3" or window.multiplier != 1 or window.channels % _VECTOR:
         return ""
@@ -123,7 +127,7 @@ def depthwise_3x3_padding(operator: Operator) -> str:
 
 
 def depthwise_tiles(operator: Operator) -> str:
-    """Large maps, computed a few rows at a time, where rows of padding hold the zero point instead of 0."""
+    """Other than 3x3 on a multiple of 8 channels, rows of padding, a zero point, above 48 KiB in 16 bits."""
     window = _kernel(operator)
     if window is None or window.multiplier != 1 or window.channels % 8 or window.kernel == "3x3":
         return ""
@@ -141,13 +145,13 @@ def _dense(operator: Operator) -> Rows | None:
 
 
 def short_rows(operator: Operator) -> str:
-    """Fewer inputs than half a vector."""
+    """Fewer than 8 inputs."""
     found = _dense(operator)
     return f"rows of {found.depth}" if found is not None and found.depth < 8 else ""
 
 
 def odd_blocks(operator: Operator) -> str:
-    """An odd number of whole vectors in a row whose weights don't begin at one."""
+    """Inputs that are an odd number of whole 16s, three at least, and a rest."""
     found = _dense(operator)
     if found is None or found.depth % _VECTOR == 0:
         return ""
@@ -156,25 +160,25 @@ def odd_blocks(operator: Operator) -> str:
 
 
 def unaligned_rows(operator: Operator) -> str:
-    """Several rows of which not all begin at multiples of 8 bytes."""
+    """Several rows of other than a multiple of 8 inputs."""
     found = _dense(operator)
     return f"{found.count} rows of {found.depth}" if found is not None and found.count > 1 and found.depth % 8 else ""
 
 
 def per_channel(operator: Operator) -> str:
-    """A scale for every output."""
+    """Weights with a scale for every output."""
     found = scales(operator, 1)
     return f"{found} scales of the weights" if _dense(operator) is not None and found > 1 else ""
 
 
 def rank_above_two(operator: Operator) -> str:
-    """More axes than two, of which the first two are taken for rows and outputs."""
+    """More than two axes out."""
     found = _dense(operator)
     return f"output of rank {found.rank}" if found is not None and found.rank > 2 else ""
 
 
 def softmax_scratch(operator: Operator) -> str:
-    """Memory is asked for as long as the second axis, and the last one's length is written."""
+    """A last axis longer than the second, or one axis alone."""
     sizes = shape(operator, 0)
     if dtype(operator, 0) != "int8" or operator.outputs[0].dtype != "int8" or not sizes:
         return ""
@@ -184,7 +188,7 @@ def softmax_scratch(operator: Operator) -> str:
 
 
 def several_long_rows(operator: Operator) -> str:
-    """Several rows that are no whole vectors, the second of which begins within one."""
+    """Several rows of 32 and more, and no multiple of 16."""
     sizes = shape(operator, 0)
     if dtype(operator, 0) != "int8" or prod(sizes[:-1]) <= 1 or sizes[-1] < 32 or sizes[-1] % _VECTOR == 0:
         return ""
