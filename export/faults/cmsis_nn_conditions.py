@@ -202,7 +202,7 @@ def few_rows(operator: Operator) -> str:
 
 
 def rows_past_output(operator: Operator) -> str:
-    """Fewer rows out than the input's times the stride, less padding above; up to 16 channels in or a stride above 2."""
+    """Fewer rows out than the input's times the stride, less padding above; up to 16 channels or a stride above 2."""
     window = _rolling(operator)
     if window is None:
         return ""
