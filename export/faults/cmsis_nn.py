@@ -2,8 +2,8 @@
 
 Read in ARM-software/CMSIS-NN up to 2026-07-15 and tensorflow/tflite-micro up to 2026-08-20. "Run" is: CMSIS-NN's own C
 against a plain loop over some 60,000 geometries (transposed convolutions, on the host) and 6,000 (1xN convolutions,
-compiled for Cortex-M55 and run in QEMU), where the conditions below meet exactly the geometries that differ, and over 24
-grouped ones of 7.0.0.
+compiled for Cortex-M55 and run in QEMU), where the conditions below meet exactly the geometries that differ, and 24 of
+7.0.0 with groups.
 """
 
 from __future__ import annotations
