@@ -115,13 +115,13 @@ def conv(
     channels: int = 4,
     outputs: int = 4,
     groups: int = 1,
-    dilation: int = 1,
+    dilation: tuple[int, int] = (1, 1),
     dtype: str = "int8",
     weights: str = "int8",
     bias: str = "int32",
 ) -> Operator:
     """A CONV_2D; ``bias`` may be empty."""
-    height, width = (_out(n, k, s, dilation, same) for n, k, s in zip(size, kernel, stride, strict=True))
+    height, width = (_out(n, k, s, d, same) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
     inputs = [
         T((1, *size, channels), dtype),
         T((outputs, *kernel, channels // groups), weights, outputs, constant=True),
@@ -129,7 +129,7 @@ def conv(
     return operator(
         "CONV_2D", [*inputs, *([T((outputs,), bias, constant=True)] if bias else [])],
         T((1, height, width, outputs), dtype), "Conv2DOptions", padding=_SAME if same else _VALID,
-        strideH=stride[0], strideW=stride[1], dilationHFactor=dilation, dilationWFactor=dilation,
+        strideH=stride[0], strideW=stride[1], dilationHFactor=dilation[0], dilationWFactor=dilation[1],
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ _NONE = conv((9, 9), (3, 3), (2, 2))
 CASES = [
     Case("conv_s3", _NONE, "3x3", conv((9, 9), (1, 1))),
     Case("conv_s3", conv((9, 9), (1, 1), (2, 2)), "1x1", conv((9, 9), (3, 3), dtype="int16")),
-    Case("conv_s3", _NONE, "3x3", conv((9, 9), (3, 3), dilation=2)),
+    Case("conv_s3", _NONE, "3x3", conv((9, 9), (3, 3), dilation=(1, 2))),
     Case("conv_s3_padding_behind", _BEHIND, "0 above, 1 below, 0 left and 1 right", _ALIKE),
     Case("conv_s3_padding_behind", _TWO_SIDES, "1 above, 2 below", _NONE),
     Case("conv_s3_padding_behind", _BEHIND, "3x3", conv((8, 8), (3, 3), (2, 2), same=True, dtype="int16")),
@@ -41,7 +41,7 @@ CASES = [
     Case("conv_p4_padding_behind", _BEHIND, "1 below", _TWO_SIDES),
     Case("conv_p4_padding_behind", _BEHIND, "1 below", _NONE),
     Case("conv_grouped", conv((3, 3), (3, 3), groups=2), "2 groups of 4", conv((3, 3), (3, 3))),
-    Case("conv_grouped", conv((5, 5), (3, 3), groups=2), "2 groups", conv((5, 5), (3, 3), groups=2, dilation=2)),
+    Case("conv_grouped", conv((5, 5), (3, 3), groups=2), "2 groups", conv((5, 5), (3, 3), groups=2, dilation=(2, 1))),
     Case("conv_memory", _NONE, "3x3", conv((9, 9), (3, 3), dtype="int16")),
     Case("conv_no_bias", conv((3, 3), (3, 3), bias=""), "3x3", conv((3, 3), (3, 3))),
     Case("conv_no_bias", depthwise((3, 3), (3, 3), bias=""), "3x3", depthwise((3, 3), (3, 3))),
@@ -94,6 +94,36 @@ CASES = [
         "5x5",
         depthwise((40, 40), (3, 3), same=True),
     ),
+    # Rows of the kernel that are one vector; fewer than a vector in the whole of it; just one in it.
+    Case(
+        "conv_s3_padding_on_two_sides",
+        conv((8, 8), (4, 4), same=True),
+        "1 above, 2 below",
+        conv((8, 8), (4, 4), same=True, channels=1),
+    ),
+    Case(
+        "conv_s3_padding_on_two_sides",
+        conv((8, 8), (4, 3), same=True, channels=1),
+        "2 below",
+        conv((8, 8), (4, 3), same=True, channels=2),
+    ),
+    Case(
+        "depthwise_s3_tiles",
+        depthwise((36, 42), (5, 5), same=True),
+        "49184 bytes",
+        depthwise((1, 1511), (5, 5), same=True),
+    ),
+    Case(
+        "depthwise_s3_tiles", depthwise((40, 40), (5, 1), same=True), "0 left", depthwise((40, 40), (1, 5), same=True)
+    ),
+    Case(
+        "depthwise_s3_tiles",
+        depthwise((40, 40), (2, 1), same=True),
+        "0 above, 1 below",
+        depthwise((40, 40), (1, 2), same=True),
+    ),
+    Case("fully_connected_per_channel", dense(16, 2, scales=2), "2 scales", dense(16, 2)),
+    Case("softmax_scratch", _softmax(1, 2, 1, 10), "8 bytes for 40", _softmax(1, 10, 1, 10)),
     Case("fully_connected_s3_short_rows", dense(7), "rows of 7", dense(8)),
     Case("fully_connected_s3_odd_vectors", dense(50), "rows of 50: 3 vectors", dense(48)),
     Case("fully_connected_s3_odd_vectors", dense(50), "50", dense(66)),

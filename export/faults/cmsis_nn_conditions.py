@@ -12,7 +12,6 @@ from export.faults.geometry import (
     c_quotient,
     convolution,
     dtype,
-    pool,
     rows,
     scales,
     shape,
@@ -248,8 +247,8 @@ def taken_for_a_scalar(operator: Operator) -> str:
 
 def several_samples(operator: Operator) -> str:
     """A batch of several samples."""
-    window = pool(operator)
-    return "" if window is None or window.batch == 1 else f"a batch of {window.batch}"
+    sizes = shape(operator, 0)
+    return f"a batch of {sizes[0]}" if sizes and sizes[0] != 1 else ""
 
 
 def several_softmax_rows(operator: Operator) -> str:

@@ -20,7 +20,6 @@ __all__ = [
     "c_quotient",
     "convolution",
     "dtype",
-    "pool",
     "rows",
     "scales",
     "shape",
@@ -72,18 +71,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Window:
-    """A convolution or a pooling.
+    """A convolution.
 
     Attributes:
-        batch: samples.
         height: of the map.
         width: of the map.
         channels: of the input.
         outputs: channels of the output.
-        groups: of channels that see only each other; 1 of a pooling, ``channels`` of a depthwise convolution.
+        groups: of channels that see only each other; ``channels`` of a depthwise convolution.
     """
 
-    batch: int
     height: Axis
     width: Axis
     channels: int
@@ -180,25 +177,18 @@ def convolution(operator: Operator) -> Window | None:
     inputs, filters, outputs = shape(operator, 0), shape(operator, 1), operator.outputs[0].shape
     if not len(inputs) == len(filters) == len(outputs) == 4 or 0 in (*inputs, *filters, *outputs):
         return None
-    groups = inputs[3] // filters[3] if operator.name == "CONV_2D" else inputs[3]
-    return _window(operator, (filters[1], filters[2]), groups)
-
-
-def pool(operator: Operator) -> Window | None:
-    """Of an AVERAGE_POOL_2D or MAX_POOL_2D."""
-    if not len(shape(operator, 0)) == len(operator.outputs[0].shape) == 4:
-        return None
-    kernel = int(operator.options.get("FilterHeight", 1)), int(operator.options.get("FilterWidth", 1))
-    return _window(operator, kernel, 1)
-
-
-def _window(operator: Operator, kernel: tuple[int, int], groups: int) -> Window:
-    inputs, outputs = shape(operator, 0), operator.outputs[0].shape
     axes = [
-        Axis(inputs[i], outputs[i], k, _option(operator, f"Stride{side}"), _option(operator, f"Dilation{side}Factor"))
-        for i, side, k in ((1, "H", kernel[0]), (2, "W", kernel[1]))
+        Axis(
+            inputs[i],
+            outputs[i],
+            filters[i],
+            _option(operator, f"Stride{side}"),
+            _option(operator, f"Dilation{side}Factor"),
+        )
+        for i, side in ((1, "H"), (2, "W"))
     ]
-    return Window(inputs[0], axes[0], axes[1], inputs[3], outputs[3], groups)
+    groups = inputs[3] // filters[3] if operator.name == "CONV_2D" else inputs[3]
+    return Window(axes[0], axes[1], inputs[3], outputs[3], groups)
 
 
 def spread(operator: Operator) -> Spread | None:
@@ -225,9 +215,8 @@ def rows(operator: Operator) -> Rows | None:
 
 
 def c_quotient(dividend: int, divisor: int) -> int:
-    """A quotient as C has it: cut off toward 0."""
-    quotient = abs(dividend) // abs(divisor)
-    return quotient if (dividend < 0) == (divisor < 0) else -quotient
+    """A quotient as C has it, cut off toward 0; of a positive divisor."""
+    return -(-dividend // divisor) if dividend < 0 else dividend // divisor
 
 
 def _option(operator: Operator, name: str) -> int:
