@@ -180,7 +180,7 @@ def rank_above_two(operator: Operator) -> str:
 def softmax_scratch(operator: Operator) -> str:
     """A last axis longer than the second, or one axis alone."""
     sizes = shape(operator, 0)
-    if dtype(operator, 0) != "int8" or operator.outputs[0].dtype != "int8" or not sizes:
+    if dtype(operator, 0) != "int8" or any(tensor.dtype != "int8" for tensor in operator.outputs) or not sizes:
         return ""
     if len(sizes) == 1:
         return f"{list(sizes)}, which has no second axis"

@@ -160,6 +160,12 @@ def shape(operator: Operator, position: int) -> tuple[int, ...]:
     return () if tensor is None else tensor.shape
 
 
+def _output(operator: Operator) -> tuple[int, ...]:
+    """The shape of the first output; empty where there is none, or none is known."""
+    tensor = _at(operator.outputs, 0)
+    return () if tensor is None else tensor.shape
+
+
 def dtype(operator: Operator, position: int) -> str:
     """Of an input; empty where there is none."""
     tensor = _at(operator.inputs, position)
@@ -174,7 +180,7 @@ def scales(operator: Operator, position: int) -> int:
 
 def convolution(operator: Operator) -> Window | None:
     """Of a CONV_2D or DEPTHWISE_CONV_2D."""
-    inputs, filters, outputs = shape(operator, 0), shape(operator, 1), operator.outputs[0].shape
+    inputs, filters, outputs = shape(operator, 0), shape(operator, 1), _output(operator)
     if not len(inputs) == len(filters) == len(outputs) == 4 or 0 in (*inputs, *filters, *outputs):
         return None
     axes = [
@@ -193,7 +199,7 @@ def convolution(operator: Operator) -> Window | None:
 
 def spread(operator: Operator) -> Spread | None:
     """Of a TRANSPOSE_CONV."""
-    inputs, filters, outputs = shape(operator, 2), shape(operator, 1), operator.outputs[0].shape
+    inputs, filters, outputs = shape(operator, 2), shape(operator, 1), _output(operator)
     if not len(inputs) == len(filters) == len(outputs) == 4:
         return None
     same = operator.options.get("Padding") == _SAME
@@ -208,7 +214,7 @@ def spread(operator: Operator) -> Spread | None:
 
 def rows(operator: Operator) -> Rows | None:
     """Of a FULLY_CONNECTED."""
-    weights, output = shape(operator, 1), operator.outputs[0].shape
+    weights, output = shape(operator, 1), _output(operator)
     if len(weights) != 2 or not output:
         return None
     return Rows(prod(output[:-1]), weights[1], weights[0], len(output))
