@@ -73,6 +73,7 @@ CASES = [
     Case("conv_1xn_of_several_rows", conv((1, 4), (3, 3), same=True), "3x3", conv((1, 5), (3, 3), same=True)),
     Case("conv_1xn_of_several_rows", conv((1, 4), (3, 3), same=True), "4 col", conv((1, 4), (1, 3), same=True)),
     Case("conv_grouped", conv((3, 3), (3, 3), groups=2), "2 groups", conv((3, 3), (3, 3))),
+    Case("conv_grouped_as_ungrouped", conv((3, 3), (3, 3), groups=2), "2 groups", conv((3, 3), (3, 3))),
     Case("conv_grouped_1x1_scratch", conv((3, 3), (1, 1), groups=2), "1x1 in 2 groups", conv((3, 3), (1, 1))),
     Case("conv_grouped_1x1_scratch", conv((3, 3), (1, 1), groups=2), "1x1", conv((3, 3), (3, 3), groups=2)),
     Case("conv_grouped_1xn_scratch", conv((1, 9), (1, 3), groups=2), "1x3", conv((3, 9), (1, 3), groups=2)),

@@ -91,6 +91,18 @@ _LIBRARY_FAULTS = (
         sure="read",
     ),
     Fault(
+        name="conv_grouped_as_ungrouped",
+        where="cmsis_nn",
+        operators=("CONV_2D",),
+        holds=where.grouped,
+        effect="other codes",
+        until=date(2024, 1, 22),
+        form="ungrouped",
+        remedy="one convolution per group, between slices and a concatenation",
+        source="CMSIS-NN ffeca904, before which there are no groups",
+        sure="run",
+    ),
+    Fault(
         name="conv_grouped_1x1_scratch",
         where="cmsis_nn",
         operators=("CONV_2D",),
