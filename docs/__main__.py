@@ -1,4 +1,4 @@
-"""``python -m docs`` makes the tables of ``docs/operators.md`` and ``docs/architecture.md`` anew."""
+"""``python -m docs`` makes the tables of operators, faults of kernels and rooms in ``docs`` anew."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from docs.rooms import PAGE as HOUSE
 from docs.rooms import with_tables
 
-__all__ = ["OPERATORS", "with_support_table"]
+__all__ = ["KERNEL_FAULTS", "OPERATORS", "with_generated_table"]
 
 OPERATORS = Path(__file__).with_name("operators.md")
+KERNEL_FAULTS = Path(__file__).with_name("kernel_faults.md")
 
 
-def with_support_table(page: str, table: str) -> str:
-    """The page with its table of what can be exported, the one with the same head, replaced."""
+def with_generated_table(page: str, table: str) -> str:
+    """The page with one of its tables, the one with the same head, replaced."""
     lines, head = page.split("\n"), table.split("\n")[0]
     start = lines.index(head)
     end = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
@@ -22,6 +23,10 @@ def with_support_table(page: str, table: str) -> str:
 
 if __name__ == "__main__":
     from export.commands.support import support_table
+    from export.faults.cmsis_nn import FAULTS as CMSIS_NN
+    from export.faults.esp_nn import FAULTS as ESP_NN
+    from export.faults.table import fault_table
 
-    OPERATORS.write_text(with_support_table(OPERATORS.read_text(encoding="utf-8"), support_table()), encoding="utf-8")
+    for page, table in ((OPERATORS, support_table()), (KERNEL_FAULTS, fault_table((*CMSIS_NN, *ESP_NN)))):
+        page.write_text(with_generated_table(page.read_text(encoding="utf-8"), table), encoding="utf-8")
     HOUSE.write_text(with_tables(HOUSE.read_text(encoding="utf-8")), encoding="utf-8")

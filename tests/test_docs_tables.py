@@ -6,8 +6,11 @@ import re
 
 import pytest
 
-from docs.__main__ import OPERATORS, with_support_table
+from docs.__main__ import KERNEL_FAULTS, OPERATORS, with_generated_table
 from export.commands.support import support_table
+from export.faults.cmsis_nn import FAULTS as CMSIS_NN
+from export.faults.esp_nn import FAULTS as ESP_NN
+from export.faults.table import fault_table
 from tests.test_docs import README, ROOT, anchors
 
 PAGE = OPERATORS.read_text(encoding="utf-8")
@@ -17,16 +20,29 @@ _ROWS = [line for line in _BESIDE_OTHERS.splitlines() if line.startswith("|")][2
 
 
 def test_the_support_table_is_made_from_the_rows() -> None:
-    assert with_support_table(PAGE, support_table()) == PAGE, "run `python -m docs`"
+    assert with_generated_table(PAGE, support_table()) == PAGE, "run `python -m docs`"
+
+
+def test_the_table_of_faults_is_made_from_them() -> None:
+    page, faults = KERNEL_FAULTS.read_text(encoding="utf-8"), (*CMSIS_NN, *ESP_NN)
+    assert with_generated_table(page, fault_table(faults)) == page, "run `python -m docs`"
+    assert with_generated_table(page, fault_table(faults[1:])) != page
+
+
+def test_every_line_of_the_table_of_faults_says_when() -> None:
+    head, _, *lines = fault_table((*CMSIS_NN, *ESP_NN)).split("\n")
+    for line in lines:
+        assert line.count(" | ") == head.count(" | "), line
+        assert all(cell.strip() for cell in line.strip("|").split("|")), line
 
 
 def test_the_support_table_is_made_anew() -> None:
     """Whatever rows stand in it: one more, or fewer."""
     head, rule, first, *others = support_table().split("\n")
     for rows in ([first, "| ABS | `abs` | int8 |  | measured |", *others], [first]):
-        written = with_support_table(PAGE, "\n".join([head, rule, *rows]))
+        written = with_generated_table(PAGE, "\n".join([head, rule, *rows]))
         assert written != PAGE
-        assert with_support_table(written, support_table()) == PAGE
+        assert with_generated_table(written, support_table()) == PAGE
 
 
 def section(page: str, anchor: str) -> str:
