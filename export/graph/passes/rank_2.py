@@ -39,12 +39,10 @@ def _rows_apart(draft: Draft, node: Node) -> bool:
     if not rows:
         return False
     stem, result = node.output, draft.values[node.output]
-    source = draft.reshape(node.inputs[0], (1, rows * size), stem=f"{stem}.rows")
-    grid, width, parts = draft.values[source].qparams, result.shape[-1], list[str]()
-    named = tuple(f"{stem}.row{row}" for row in range(rows))
-    for name in named:
-        parts.append(draft.named(name, (1, size), grid))
-    draft.nodes.append(Node("split", {"axis": 1, "num_splits": rows}, (source,), tuple(parts)))
+    source, width = draft.reshape(node.inputs[0], (1, rows * size), stem=f"{stem}.rows"), result.shape[-1]
+    grid = draft.values[source].qparams
+    parts = tuple(draft.named(f"{stem}.row{row}", (1, size), grid) for row in range(rows))
+    draft.nodes.append(Node("split", {"axis": 1, "num_splits": rows}, (source,), parts))
     made = [
         draft.op(
             node.op, _attrs(node), [part, *node.inputs[1:]], (1, width), stem=f"{stem}.of_row", qparams=result.qparams

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from itertools import groupby
 
+import numpy as np
+
 from export.graph.ir import Graph, Node
 from export.graph.passes.rewriting import Draft, rewritten
 
@@ -70,8 +72,12 @@ def _extremum(draft: Draft, node: Node) -> bool:
         tuple(math.prod(sizes) for sizes in zip(*group, strict=True))
         for _, group in groupby(kept, lambda sizes: tuple(size == 1 for size in sizes))
     ]
-    if len(merged) > _RANK:
-        return False
+    if len(merged) >= _RANK:
+        whole = math.prod(shapes[-1])
+        if any(draft.values[name].data is None and math.prod(draft.shape(name)) != whole for name in node.inputs):
+            return False
+        # A constant can repeat what the kernel would.
+        merged = [(whole,) * 3]
     merged = [(1, 1, 1)] * (_RANK - len(merged)) + merged
     inputs = [_in_shape(draft, n, tuple(m[i] for m in merged), stem) for i, n in enumerate(node.inputs)]
     made = draft.op(node.op, node.attrs, inputs, tuple(m[-1] for m in merged), stem=f"{stem}.of_four")
@@ -83,4 +89,7 @@ def _in_shape(draft: Draft, name: str, shape: tuple[int, ...], stem: str) -> str
     value = draft.values[name]
     if value.data is None:
         return draft.reshape(name, shape, stem=f"{stem}.four")
-    return draft.constant(f"{name}.four", value.data.reshape(shape), value.qparams)
+    data = value.data
+    if data.size != math.prod(shape):
+        data = np.broadcast_to(data, draft.shape(stem)).copy()
+    return draft.constant(f"{name}.four", data.reshape(shape), value.qparams)

@@ -13,7 +13,7 @@ __all__ = ["trimmed"]
 
 
 def trimmed(graph: Graph, outputs: frozenset[str]) -> Graph:
-    """Convolutions and poolings VALID, or SAME that pads nothing, of an image that ends where their last windows end."""
+    """Convolutions and poolings VALID, or SAME that pads nothing, get images that end where their last windows end."""
     return rewritten(graph, outputs, _trimmed)
 
 

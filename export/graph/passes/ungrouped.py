@@ -13,7 +13,7 @@ __all__ = ["ungrouped"]
 
 
 def ungrouped(graph: Graph, outputs: frozenset[str]) -> Graph:
-    """Every group's output channels are on the one grid of the output; its weights and biases are cut from the whole."""
+    """Every group's output is on the grid of the whole; its weights and biases are cut from theirs."""
     return rewritten(graph, outputs, _ungrouped)
 
 
