@@ -153,7 +153,8 @@ def _padded(net: Callable[[], nn.Module], *shape: int) -> Callable[[], Graph]:
 
 
 def padding_that_nobody_reads() -> Graph:
-    """PADs of one map: a column of the one is read, nothing of the other's, a third is read by no window."""
+    """PADs of one map: of the first one column is read by one of two windows, of the second nothing; the third is an
+    output."""
     grid = QParams((0.5,), (-3,))
     window = {"filter_h": 1, "filter_w": 2, "stride_h": 1, "stride_w": 2, "padding": "valid"}
 
@@ -161,17 +162,19 @@ def padding_that_nobody_reads() -> Graph:
         return {"paddings": ((0, 0), (0, 0), (0, after), (0, 0))}
 
     values = {"x": Value((1, 1, 5, 1), grid), "out": Value((1, 1, 6, 1), grid)}
-    values |= {f"padded{n}": Value((1, 1, 5 + n, 1), grid) for n in (1, 2)}
+    values["padded2"] = Value((1, 1, 7, 1), grid)
     values |= {"value": Value((1,), grid, np.array([-128], np.int8)), "least": Value((1, 1, 6, 1), grid)}
     values |= {"y0": Value((1, 1, 3, 1), grid), "y1": Value((1, 1, 2, 1), grid)}
+    values["y2"] = Value((1, 1, 2, 1), grid)
     nodes = (
         Node("pad", padded(2), ("x",), ("padded2",)),
         Node("max_pool_2d", window, ("padded2",), ("y0",)),
+        Node("max_pool_2d", {**window, "stride_w": 3}, ("padded2",), ("y2",)),
         Node("padv2", padded(1), ("x", "value"), ("least",)),
         Node("max_pool_2d", {**window, "stride_w": 3}, ("least",), ("y1",)),
         Node("pad", padded(1), ("x",), ("out",)),
     )
-    return check(Graph({k: v for k, v in values.items() if k != "padded1"}, nodes, ("x",), ("y0", "y1", "out")))
+    return check(Graph(values, nodes, ("x",), ("y0", "y1", "y2", "out")))
 
 
 _WIDE = qtorch.QuantizationConfig(activations="int16")
