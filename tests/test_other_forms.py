@@ -24,8 +24,12 @@ from export.graph.passes.windows import WINDOWED, read_extent
 from export.graph.text import text_of
 from export.parity.outputs import compare_file, corner_codes
 from export.tflite.writer import write_tflite
+from qtorch.errors import BadConfiguration, BadInput
 from tests.form_drawing import DRAWN, draw
+from tests.random_drawing import ATTENTION, FURTHER, LIFTED
+from tests.random_drawing import draw as draw_network
 from tests.test_layout import prepared
+from tests.test_random_networks import a_dozen, configuration
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -164,6 +168,30 @@ def test_tensors_that_are_joined_are_no_more_than_the_kernel_takes() -> None:
     for form in ("one_row", "ungrouped", "copied_rows"):
         others = [rewritten(form, draw(form, seed)) for seed in range(COUNT)]
         assert max(len(node.inputs) for other in others for node in of(other, "concatenation")) == 10
+
+
+@pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else")
+@pytest.mark.filterwarnings("ignore:layers.* has no effect")
+def test_forms_of_all_that_random_networks_have() -> None:
+    """Every form on every op, one after the other, and the outputs of the network all the same."""
+    changed = Counter[str]()
+    for seed in (start + i for start in (0, FURTHER, ATTENTION, LIFTED) for i in range(6)):
+        program = draw_network(seed)
+        try:
+            net, data = program.build(), program.data(8)
+            qat = qtorch.prepare(net, tuple(x[:1].clone() for x in data), configuration(seed))
+            qtorch.calibrate(qat, [data])
+            graph = integer_graph(qat)
+        except (BadInput, BadConfiguration, OverflowError):
+            continue
+        other = graph
+        for form in OTHER_FORMS:
+            before = text_of(other)
+            other = rewritten(form, other)
+            changed[form] += text_of(other) != before
+        require_same(graph, other, a_dozen(graph))
+    assert sum(changed.values()) > 20
 
 
 @pytest.mark.tflm

@@ -22,7 +22,6 @@ from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
 from export.graph.passes.unread_padding import unread_padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
-from export.graph.passes.zero_biases import zero_biases
 from export.graph.text import text_of
 from export.parity.outputs import corner_codes
 from qtorch.numbers.qparams import QParams

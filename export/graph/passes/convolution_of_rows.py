@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-import numpy as np
-
-from export.graph.ir import Graph, Node, Value
+from export.graph.ir import Graph, Node
 from export.graph.passes.rewriting import Draft, rewritten
-from qtorch.numbers.qparams import QParams
 
 __all__ = ["convolution"]
 
@@ -34,7 +30,7 @@ def _convolution(draft: Draft, node: Node) -> bool:
     channels, depth = weight.shape
     rows = math.prod(source.shape) // depth
     kernel = draft.constant(f"{stem}.filter", weight.data.reshape(channels, 1, 1, depth), weight.qparams)
-    bias = roles.get("bias") or _zero_bias(draft, stem, source.qparams, weight)
+    bias = roles.get("bias") or draft.zero_bias(f"{stem}.zero_bias", source.qparams, weight)
     if not bias:
         return False
     image = draft.reshape(roles["input"], (1, 1, rows, depth), stem=f"{stem}.image")
@@ -43,14 +39,3 @@ def _convolution(draft: Draft, node: Node) -> bool:
     convolved = draft.op("conv_2d", attrs, [image, kernel, bias], shape, stem=f"{stem}.pixels", qparams=result.qparams)
     draft.reshape(convolved, result.shape, output=stem)
     return True
-
-
-def _zero_bias(draft: Draft, stem: str, source: QParams, weight: Value) -> str:
-    """Empty where float32 has no such step."""
-    grid = weight.quantization
-    products = np.float32(source.scale[0]) * np.asarray(grid.scale, np.float32)
-    if (products < np.finfo(np.float32).tiny).any():
-        return ""
-    dtype = "int64" if source.dtype == "int16" else "int32"
-    qparams = replace(grid, scale=tuple(float(p) for p in products), dtype=dtype)
-    return draft.constant(f"{stem}.zero_bias", np.zeros(weight.shape[0], dtype), qparams)

@@ -40,6 +40,22 @@ class Draft:
         self.values[name] = Value(tuple(shape), qparams)
         return name
 
+    def zero_bias(self, stem: str, source: QParams, weight: Value) -> str:
+        """A constant of zeros on the grid of an accumulator; empty where float32 has no such step.
+
+        Args:
+            stem: what its name begins with.
+            source: of the layer's input.
+            weight: of the layer, its output channels in front.
+        """
+        grid = weight.quantization
+        products = np.float32(source.scale[0]) * np.asarray(grid.scale, np.float32)
+        if (products < np.finfo(np.float32).tiny).any():
+            return ""
+        dtype = "int64" if source.dtype == "int16" else "int32"
+        qparams = replace(grid, scale=tuple(float(p) for p in products), dtype=dtype)
+        return self.constant(stem, np.zeros(weight.shape[0], dtype), qparams)
+
     def op(
         self,
         op: str,

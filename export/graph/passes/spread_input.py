@@ -16,7 +16,7 @@ __all__ = ["spread_input"]
 def spread_input(graph: Graph, outputs: frozenset[str]) -> Graph:
     """The same products, sums, multipliers and one requantization; the window is turned around.
 
-    A layer without a bias stays without one.
+    A layer without a bias gets one of zeros, as kernels of convolutions want it.
     """
     return rewritten(graph, outputs, _spread_input)
 
@@ -47,7 +47,9 @@ def _spread_input(draft: Draft, node: Node) -> bool:
     padded = draft.pad(spread, [*paddings, (0, 0)], stem=f"{stem}.padded")
     turned = weight.data[:, ::-1, ::-1].copy()
     inputs = [padded, draft.constant(f"{stem}.filter", turned, weight.qparams)]
-    inputs += [roles["bias"]] if "bias" in roles else []
+    source = draft.values[roles["input"]].quantization
+    bias = roles.get("bias") or draft.zero_bias(f"{stem}.zero_bias", source, weight)
+    inputs += [bias] if bias else []
     plain = dict.fromkeys(("stride_h", "stride_w", "dilation_h", "dilation_w"), 1)
     draft.op("conv_2d", {**plain, "padding": "valid", "activation": attrs["activation"]}, inputs, (), output=stem)
     return True
