@@ -20,8 +20,8 @@ from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph, Node
 from export.graph.passes.other_forms import OTHER_FORMS
-from export.graph.passes.windows import WINDOWED, read_extent
 from export.graph.text import text_of
+from export.graph.windows import WINDOWED, read_extent
 from export.parity.outputs import compare_file, corner_codes
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration, BadInput

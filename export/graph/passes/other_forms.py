@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from export.graph.ir import Graph
-from export.graph.passes.convolution_of_rows import convolution
-from export.graph.passes.copied_rows import copied_rows
-from export.graph.passes.explicit_padding import explicit_padding
-from export.graph.passes.low_rank import low_rank
-from export.graph.passes.rank_2 import one_row, rank_2
-from export.graph.passes.rank_4 import rank_4
-from export.graph.passes.spread_input import spread_input
-from export.graph.passes.time_on_height import time_on_height
-from export.graph.passes.trimmed import trimmed
-from export.graph.passes.ungrouped import ungrouped
+from export.graph.passes.forms.convolution_of_rows import convolution
+from export.graph.passes.forms.copied_rows import copied_rows
+from export.graph.passes.forms.explicit_padding import explicit_padding
+from export.graph.passes.forms.low_rank import low_rank
+from export.graph.passes.forms.rank_2 import one_row, rank_2
+from export.graph.passes.forms.rank_4 import rank_4
+from export.graph.passes.forms.spread_input import spread_input
+from export.graph.passes.forms.time_on_height import time_on_height
+from export.graph.passes.forms.trimmed import trimmed
+from export.graph.passes.forms.ungrouped import ungrouped
 
 __all__ = ["OTHER_FORMS"]
 

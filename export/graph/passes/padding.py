@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.graph.ir import Graph, Node, Value, check
-from export.graph.passes.windows import window_and_stride
+from export.graph.windows import window_and_stride
 from qtorch.families.windows import padding_name
 
 __all__ = ["padding"]

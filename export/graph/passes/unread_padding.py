@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from export.graph.ir import Graph, Node, Value, check
-from export.graph.passes.rewriting import readers_of
-from export.graph.passes.windows import WINDOWED, read_extent
+from export.graph.rewriting import readers_of
+from export.graph.windows import WINDOWED, read_extent
 
 __all__ = ["unread_padding"]
 

@@ -6,7 +6,7 @@ import math
 
 from export.graph.ir import Graph, Node
 from export.graph.memory_order import MemoryOrder, steps
-from export.graph.passes.rewriting import Draft, rewritten
+from export.graph.rewriting import Draft, rewritten
 
 __all__ = ["low_rank"]
 

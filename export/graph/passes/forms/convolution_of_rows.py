@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from export.graph.ir import Graph, Node
-from export.graph.passes.rewriting import Draft, rewritten
+from export.graph.rewriting import Draft, rewritten
 
 __all__ = ["convolution"]
 

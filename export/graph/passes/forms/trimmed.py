@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from export.graph.ir import Graph, Node
-from export.graph.passes.rewriting import Draft, rewritten
-from export.graph.passes.windows import WINDOWED, read_extent, window_and_stride
+from export.graph.rewriting import Draft, rewritten
+from export.graph.windows import WINDOWED, read_extent, window_and_stride
 from qtorch.families.windows import explicit_padding as amounts_of
 
 __all__ = ["trimmed"]

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from export.graph.ir import Graph, Node
-from export.graph.passes.rewriting import Draft, rewritten
+from export.graph.rewriting import Draft, rewritten
 
 __all__ = ["rank_4"]
 

@@ -7,7 +7,7 @@ pixel and ``stride_h - 1`` rows behind each row, and is ``[1, H * stride_h, W * 
 from __future__ import annotations
 
 from export.graph.ir import Graph, Node
-from export.graph.passes.rewriting import Draft, rewritten
+from export.graph.rewriting import Draft, rewritten
 from qtorch.families.windows import explicit_padding as amounts_of
 
 __all__ = ["spread_input"]

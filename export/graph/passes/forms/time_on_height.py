@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from export.graph.ir import Graph, Node, Value
-from export.graph.passes.rewriting import Draft, readers_of, require_outputs, rewritten
-from export.graph.passes.windows import WINDOWED
+from export.graph.rewriting import Draft, readers_of, require_outputs, rewritten
+from export.graph.windows import WINDOWED
 
 __all__ = ["time_on_height"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.graph.ir import Graph, Node, Value
-from export.graph.passes.rewriting import Draft, rewritten
+from export.graph.rewriting import Draft, rewritten
 
 __all__ = ["ungrouped"]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from export.graph.ir import Graph, Node
-from export.graph.passes.rewriting import Draft, rewritten
+from export.graph.rewriting import Draft, rewritten
 from qtorch.ops.resize_nearest_neighbor import indices
 
 __all__ = ["copied_rows"]
