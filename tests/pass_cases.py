@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from export.graph.passes.float_interface import float_interface
 from export.graph.passes.frozen import frozen
 from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
+from export.graph.passes.unread_padding import unread_padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
+from export.graph.passes.zero_biases import zero_biases
 from export.graph.text import text_of
 from qtorch.numbers.qparams import QParams
 
@@ -146,6 +148,45 @@ def padded_convolution(kernel: int, stride: int, before: int, behind: int, size:
     return graph
 
 
+def _padded(net: Callable[[], nn.Module], *shape: int) -> Callable[[], Graph]:
+    return lambda: padding(layout(lower(network(net(), *shape))))
+
+
+def padding_that_nobody_reads() -> Graph:
+    """PADs of one map: of the first one column is read by one of two windows, of the second nothing; the third is an
+    output."""
+    grid = QParams((0.5,), (-3,))
+    window = {"filter_h": 1, "filter_w": 2, "stride_h": 1, "stride_w": 2, "padding": "valid"}
+
+    def padded(after: int) -> dict[str, Any]:
+        return {"paddings": ((0, 0), (0, 0), (0, after), (0, 0))}
+
+    values = {"x": Value((1, 1, 5, 1), grid), "out": Value((1, 1, 6, 1), grid)}
+    values["padded2"] = Value((1, 1, 7, 1), grid)
+    values |= {"value": Value((1,), grid, np.array([-128], np.int8)), "least": Value((1, 1, 6, 1), grid)}
+    values |= {"y0": Value((1, 1, 3, 1), grid), "y1": Value((1, 1, 2, 1), grid)}
+    values["y2"] = Value((1, 1, 2, 1), grid)
+    nodes = (
+        Node("pad", padded(2), ("x",), ("padded2",)),
+        Node("max_pool_2d", window, ("padded2",), ("y0",)),
+        Node("max_pool_2d", {**window, "stride_w": 3}, ("padded2",), ("y2",)),
+        Node("padv2", padded(1), ("x", "value"), ("least",)),
+        Node("max_pool_2d", {**window, "stride_w": 3}, ("least",), ("y1",)),
+        Node("pad", padded(1), ("x",), ("out",)),
+    )
+    return check(Graph(values, nodes, ("x",), ("y0", "y1", "y2", "out")))
+
+
+_WIDE = qtorch.QuantizationConfig(activations="int16")
+
+
+def _of_16_bits() -> Graph:
+    layers = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.Flatten(), nn.Linear(8, 2, bias=False), nn.Linear(2, 2))
+    graph = layout(lower(network(layers, 1, 2, 2, config=_WIDE)))
+    without = (replace(n, inputs=n.inputs[:2]) if n.op == "conv_2d" else n for n in padding(graph).nodes)
+    return replace(padding(graph), nodes=tuple(without))
+
+
 def _in_float(net: Callable[[], nn.Module], *shape: int) -> Callable[[], Graph]:
     return lambda: padding(layout(lower(network(net(), *shape), floats=True)))
 
@@ -171,6 +212,13 @@ PASSES: dict[str, PassCase] = {
     ),
     "padding: a PAD that SAME absorbs": PassCase(padding, padded_convolution(3, 1, 1, 1, 3)),
     "padding: a PAD that SAME can't say": PassCase(padding, padded_convolution(3, 2, 1, 0, 4)),
+    "unread_padding: a stride that steps over the last column": PassCase(
+        unread_padding, _padded(lambda: nn.Conv1d(1, 1, 3, stride=2, padding=1), 1, 6)
+    ),
+    "unread_padding: PADs of which less is left, nothing, and all": PassCase(unread_padding, padding_that_nobody_reads),
+    "unread_padding: nothing to do": PassCase(unread_padding, _padded(lambda: nn.Conv2d(1, 1, 3, padding=1), 1, 4, 4)),
+    "zero_biases: of 16 bits": PassCase(zero_biases, _of_16_bits),
+    "zero_biases: of 8 bits nothing": PassCase(zero_biases, _padded(lambda: nn.Linear(2, 2, bias=False), 2)),
     "frozen: the table of a function": PassCase(
         frozen, _laid_out(lambda: nn.Sequential(nn.Linear(1, 1), nn.Hardsigmoid()), 1)
     ),

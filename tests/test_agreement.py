@@ -34,7 +34,9 @@ class Differences(nn.Module):
         return torch.cat([torch.relu(down), self.curve(up), nn.functional.leaky_relu(down - up, 0.3)], 1)
 
 
-def calibrated(seed: int, config: QuantizationConfig, curve: nn.Module | None = None) -> tuple[qtorch.QuantizedNetwork, Tensor]:
+def calibrated(
+    seed: int, config: QuantizationConfig, curve: nn.Module | None = None
+) -> tuple[qtorch.QuantizedNetwork, Tensor]:
     torch.manual_seed(seed)
     x = torch.randn(400, 2)
     qat = qtorch.prepare(Differences(curve or nn.Hardswish()), x[:1], config)

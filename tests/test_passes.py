@@ -20,6 +20,7 @@ from export.graph.lower import lower
 from export.graph.passes.float_interface import float_interface
 from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
+from export.graph.passes.unread_padding import unread_padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
 from export.graph.text import text_of
 from export.parity.outputs import corner_codes
@@ -157,6 +158,9 @@ def test_without_a_pass_the_results_are_the_same(name: str, floats: bool) -> Non
         padded = padding(laid_out)
         require_same(naive, check(padded), inputs)
         assert text_of(padding(padded)) == text_of(padded)
+        shorter = unread_padding(padded)
+        require_same(naive, check(shorter), inputs)
+        assert text_of(unread_padding(shorter)) == text_of(shorter)
         assert text_of(laid_out) == moved
     assert text_of(naive) == before
     assert all(isinstance(node.attrs.get("padding", ""), str) for node in padded.nodes)
@@ -206,7 +210,9 @@ def test_smaller_weights_compute_what_their_rounded_numbers_would(name: str, kin
 @pytest.mark.parametrize("input_layout", ["nhwc", "nchw"])
 def test_all_graphs_are_built_in_one_way(input_layout: Any) -> None:
     qat = of("conv, flatten, linear")
-    integers, floats = (padding(layout(lower(qat, floats=each), input_layout)) for each in (False, True))
+    integers, floats = (
+        unread_padding(padding(layout(lower(qat, floats=each), input_layout))) for each in (False, True)
+    )
     wanted = {
         ("int8", "int8"): integers,
         ("int8", "float32"): float_interface(integers),

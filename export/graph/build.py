@@ -15,7 +15,9 @@ from export.graph.passes.float_interface import float_interface
 from export.graph.passes.frozen import frozen
 from export.graph.passes.layout import layout
 from export.graph.passes.padding import padding
+from export.graph.passes.unread_padding import unread_padding
 from export.graph.passes.weight_only import dynamic_range, half_weights
+from export.graph.passes.zero_biases import zero_biases
 from qtorch.preparation.prepare import prepare
 from qtorch.surroundings import evaluating
 
@@ -46,12 +48,12 @@ def build(
         BadConfiguration: a range was never measured.
         AccumulatorOverflow: a layer's sums could leave their integer type for some input.
     """
-    graph = frozen(padding(layout(lower(network, floats=form != "int8"), input_layout)))
+    graph = frozen(unread_padding(padding(layout(lower(network, floats=form != "int8"), input_layout))))
     if form == "float16":
         return half_weights(graph)
     if form == "dynamic_range":
         return dynamic_range(graph)
-    return graph if form == "float32" else with_ends(graph, io)
+    return graph if form == "float32" else with_ends(zero_biases(graph), io)
 
 
 def integer_graph(network: fx.GraphModule, input_layout: InputLayout = "nhwc") -> Graph:

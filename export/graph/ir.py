@@ -28,7 +28,8 @@ class Value:
     """One tensor.
 
     Attributes:
-        shape: static; the batch axis of a run-time tensor is 1.
+        shape: static; the batch axis of a run-time tensor is 1, or counts the rows that a sample has there, between
+            two RESHAPEs: whoever computes several samples has as many times as many.
         qparams: ``None`` for a float32 tensor (or a float16 constant); of indices
             :data:`qtorch.numbers.qparams.INDICES`, in a graph of floats too.
         data: the codes of a constant, of the qparams' dtype, or its floats; ``None`` for a run-time tensor.

@@ -32,8 +32,8 @@ def attributes(call: Call) -> dict[str, Any]:
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
-    """``[N, ...]`` to ``[N, *shape[1:]]``."""
-    return x["input"].reshape(x["input"].shape[0], *attrs["shape"][1:])
+    """``[N, ...]`` to ``[N, *shape[1:]]``; where ``shape`` has rows of a sample in front, ``N`` times as many."""
+    return x["input"].reshape(-1, *attrs["shape"][1:])
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -68,8 +68,10 @@ def samples() -> Iterable[Sample]:
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:
-    """A size of 0 says that the batch stays as large as it is."""
-    return [OnnxNode("Reshape", ("input", np.array((0, *operands.attrs["shape"][1:]), np.int64)))]
+    """A size of 0 says that the batch stays as large as it is, -1 that rows of a sample are counted with it."""
+    shape = operands.attrs["shape"]
+    batch = 0 if operands.shapes["input"][0] == shape[0] else -1
+    return [OnnxNode("Reshape", ("input", np.array((batch, *shape[1:]), np.int64)))]
 
 
 ROW = Row(

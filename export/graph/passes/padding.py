@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.graph.ir import Graph, Node, Value, check
+from export.graph.windows import window_and_stride
 from qtorch.families.windows import padding_name
 
 __all__ = ["padding"]
@@ -28,19 +29,8 @@ def padding(graph: Graph) -> Graph:
     return check(replace(graph, values=values, nodes=tuple(nodes)))
 
 
-def _window(values: dict[str, Value], node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The window with its dilation, and the stride."""
-    attrs = node.attrs
-    stride = (attrs["stride_h"], attrs["stride_w"])
-    if "filter_h" in attrs:
-        return (attrs["filter_h"], attrs["filter_w"]), stride
-    kernel = values[node.input_roles()["weight"]].shape[1:3]
-    dilation = (attrs.get("dilation_h", 1), attrs.get("dilation_w", 1))
-    return ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1), stride
-
-
 def _legal(values: dict[str, Value], node: Node) -> list[Node]:
-    window, stride = _window(values, node)
+    window, stride = window_and_stride(values, node)
     if node.op == "transpose_conv":
         return _legal_transposed(values, node, window, stride)
     source = node.input_roles()["input"]
@@ -107,7 +97,7 @@ def _absorb_pads(graph: Graph) -> Graph:
         batch, rows, columns, channels = pad.attrs["paddings"]
         if any((*batch, *channels)) or any(n for ends in node.attrs["padding"] for n in ends):
             continue
-        window, stride = _window(values, node)
+        window, stride = window_and_stride(values, node)
         shape = values[pad.inputs[0]].shape
         if padding_name((rows, columns), (shape[1], shape[2]), window, stride) != "same":
             continue
