@@ -15,7 +15,7 @@ from pathlib import Path
 
 from export.boards import arduino, cmake, esp_idf, platformio, zephyr
 from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, PlatformIO, Zephyr
-from export.boards.machine import machine_of
+from export.boards.machine import counted_cpu, machine_of
 from export.boards.record import Board, Supply
 from export.boards.registration import require_board
 from qtorch.discovery import Registry
@@ -35,6 +35,7 @@ __all__ = [
     "Supply",
     "Zephyr",
     "board",
+    "counted_cpu",
     "machine_of",
     "register_board",
 ]
