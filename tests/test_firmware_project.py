@@ -45,7 +45,7 @@ def require_whole(project: dict[str, str], name: str) -> None:
     present = {path.rsplit("/", 1)[-1] for path in project}
     for text in project.values():
         asked = re.findall(r'#include "([^/"]+)"', text)
-        assert set(asked) <= present | {"esp_timer.h"}
+        assert set(asked) <= present | {"esp_timer.h", "sdkconfig.h"}
     # A source that CMake is not told of would be left out in silence.
     listed = "".join(text for path, text in project.items() if path.endswith(("CMakeLists.txt", ".cmake")))
     if listed:

@@ -107,12 +107,16 @@ class Zephyr:
 
     Attributes:
         board: as ``west build -b`` takes it.
+        sdk: address of the repository that a maker's own Zephyr begins with, where that one alone knows the board.
     """
 
     board: str
+    sdk: str = ""
 
     def __post_init__(self) -> None:
         _require_word("Zephyr.board", self.board)
+        if self.sdk:
+            _require_word("Zephyr.sdk", self.sdk)
 
 
 Ecosystem = CMake | Arduino | EspIdf | PlatformIO | Zephyr

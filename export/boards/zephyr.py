@@ -1,5 +1,7 @@
-"""Boards whose project is Zephyr's; sizes from the data sheets of the microcontrollers, or from Zephyr's own files of the
-board, which say what is left beside boot loaders and other processors."""
+"""Boards whose project is Zephyr's; sizes from data sheets of the microcontrollers, or from Zephyr's files of a board.
+
+The latter say what is left beside boot loaders and other processors.
+"""
 
 from __future__ import annotations
 
@@ -124,8 +126,8 @@ BOARDS = (
         ram=768 * KIB,  # SRAM1, 2 and 3, which lie side by side
         ecosystem=Zephyr(board="nucleo_u575zi_q"),
         clock_hz=160_000_000,  # Zephyr's nucleo_u575zi_q-common.dtsi
-        supply="the STM32U575's data sheet (DS13737, current consumption in run mode) was not at hand; the 19.5 uA/MHz of "
-        "its first page name no clock",
+        supply="the STM32U575's data sheet (DS13737, current consumption in run mode) was not at hand; the 19.5 uA/MHz "
+        "of its first page name no clock",
     ),
     Board(
         name="nucleo_h743zi",
@@ -161,13 +163,13 @@ BOARDS = (
     ),
     Board(
         name="ensemble_e7",
-        description="Alif Ensemble E7 DevKit, the high-performance Cortex-M55, in Alif's own Zephyr (sdk-alif)",
+        description="Alif Ensemble E7 DevKit, the high-performance Cortex-M55",
         cpu="cortex-m55",
         # Its MRAM of 5.5 MiB from 0x80200000 on, and the DTCM that Alif's alif_e7_dk_rtss_hp.dts chooses; 6.5 MiB of
         # SRAM lie elsewhere.
         flash=3584 * KIB,
         ram=1024 * KIB,
-        ecosystem=Zephyr(board="alif_e7_dk_rtss_hp"),
+        ecosystem=Zephyr(board="alif_e7_dk_rtss_hp", sdk="https://github.com/alifsemi/sdk-alif"),
         clock_hz=400_000_000,  # Alif's ensemble_rtss_hp.dtsi: rtss_hp_clk
         supply="the Ensemble E7's data sheet was not at hand",
     ),

@@ -14,6 +14,7 @@ from export.boards import Arduino, Board, CMake, CortexM, EspIdf, PlatformIO, Ze
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
 from export.device.firmware_words import board_package, comments, readme_section
+from export.device.pins import pin_words
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from qtorch.errors import BadConfiguration
@@ -116,6 +117,7 @@ def firmware_project(
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
         "package": board_package(board),
+        **pin_words(board),
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
@@ -135,8 +137,8 @@ def _project(board: Board, words: dict[str, str], sources: Files) -> Files:
             return _esp_idf(target, words, sources)
         case PlatformIO() as names:
             return _platformio(names, words, sources)
-        case Zephyr(zephyr_board):
-            return _zephyr(zephyr_board, words, sources)
+        case Zephyr() as names:
+            return _zephyr(names, words, sources)
 
 
 def _cpp(file: str) -> str:
@@ -271,13 +273,16 @@ def _esp_idf(target: str, words: dict[str, str], sources: Files) -> Files:
     }
 
 
-def _zephyr(zephyr_board: str, words: dict[str, str], sources: Files) -> Files:
-    """A Zephyr application, for the module tflite-micro."""
+def _zephyr(names: Zephyr, words: dict[str, str], sources: Files) -> Files:
+    """A Zephyr application, for the module tflite-micro; its manifest where Zephyr's own knows the board."""
     sources = sources | {"board_zephyr.cpp": _template("boards/board_zephyr.cc", words)}
-    words = words | {"zephyr_board": zephyr_board, "sources": _listed(sources, "  ", "src/")}
+    words = words | {"zephyr_board": names.board, "sdk": names.sdk, "sources": _listed(sources, "  ", "src/")}
+    words["workspace"] = _template(f"projects/zephyr/{'workspace' if not names.sdk else 'workspace_of_sdk'}.md", words)
+    manifest = {} if names.sdk else {"west.yml": _template("projects/zephyr/west.yml", words)}
     return {
         "CMakeLists.txt": _template("projects/zephyr/CMakeLists.txt", words),
         "README.md": _template("projects/zephyr/README.md", words),
         "prj.conf": _template("projects/zephyr/prj.conf", words),
+        **manifest,
         **_below("src", sources),
     }

@@ -199,7 +199,8 @@ MACHINES: dict[str, Machine] = {
         # A Cortex-M33 begins in secure state, for which this board has memory at addresses of its own.
         _cortex_m(
             *("cortex_m33", "cortex-m33", "mps2-an505", 20_000_000, 4 * _MIB, 4 * _MIB, "-mfloat-abi=hard"),
-            **{"flash_origin": 0x1000_0000, "ram_origin": 0x3800_0000},
+            flash_origin=0x1000_0000,
+            ram_origin=0x3800_0000,
         ),
         _cortex_m("cortex_m55", "cortex-m55", "mps3-an547", 32_000_000, 512 * _KIB, 512 * _KIB, "-mfloat-abi=hard"),
         Machine(
