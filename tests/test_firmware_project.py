@@ -100,7 +100,7 @@ _M3 = CortexM("mps2-an385", "-mcpu=cortex-m3 -mfloat-abi=soft")
     [
         (
             {"ecosystem": "zephyr"},
-            "ecosystem: expected one of CMake, Arduino, EspIdf, PlatformIO, Zephyr, got 'zephyr'",
+            "ecosystem: expected one of CMake, Arduino, EspIdf, MakersSdk, PlatformIO, Zephyr, got 'zephyr'",
         ),
         (
             {"ecosystem": CMake()},

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from export.boards import Arduino, Board, CMake, CortexM, EspIdf, PlatformIO, Zephyr
+from export.boards import Arduino, Board, CMake, CortexM, EspIdf, MakersSdk, PlatformIO, Zephyr
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
 from export.device.firmware_words import board_package, comments, readme_section
@@ -135,6 +135,8 @@ def _project(board: Board, words: dict[str, str], sources: Files) -> Files:
             return _arduino(words, sources)
         case EspIdf(target):
             return _esp_idf(target, words, sources)
+        case MakersSdk() as sdk:
+            return _makers_sdk(board, sdk, words, sources)
         case PlatformIO() as names:
             return _platformio(names, words, sources)
         case Zephyr() as names:
@@ -271,6 +273,13 @@ def _esp_idf(target: str, words: dict[str, str], sources: Files) -> Files:
         "main/idf_component.yml": _template("projects/esp_idf/idf_component.yml", words),
         **_below("main", sources),
     }
+
+
+def _makers_sdk(board: Board, sdk: MakersSdk, words: dict[str, str], sources: Files) -> Files:
+    """Sources alone, for an SDK that has its own build."""
+    words = words | {"sdk": sdk.address, "sdk_folder": sdk.folder, "clock_hz": str(board.clock_hz)}
+    sources = sources | {"board_makers_sdk.cpp": _template("boards/board_makers_sdk.cc", words)}
+    return {"README.md": _template("projects/makers_sdk/README.md", words), **_below("src", sources)}
 
 
 def _zephyr(names: Zephyr, words: dict[str, str], sources: Files) -> Files:

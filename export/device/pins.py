@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.boards import Arduino, Board, CMake, EspIdf, PlatformIO, Zephyr
+from export.boards import Arduino, Board, CMake, EspIdf, MakersSdk, PlatformIO, Zephyr
 
 __all__ = ["PINS", "Pin", "pin_words"]
 
@@ -33,7 +33,8 @@ _CHIRALE = (
     "library.properties of its repository: version 2.0.0, for mbed_nano, esp32, mbed_nicla, mbed_portenta, mbed_giga"
 )
 
-#: By the kind of a board's ecosystem: TFLite Micro, and behind it what the project asks for beside it.
+#: By the kind of a board's ecosystem: TFLite Micro, and behind it what the project asks for beside it. A maker's SDK
+#: comes with a TFLite Micro, whose name stands in the board's record.
 PINS: Mapping[type[Any], tuple[Pin, ...]] = {
     Arduino: (Pin("Chirale_TensorFLowLite", "2.0.0", _CHIRALE),),
     PlatformIO: (Pin("spaziochirale/Chirale_TensorFLowLite", "2.0.0", _CHIRALE),),
@@ -46,9 +47,9 @@ PINS: Mapping[type[Any], tuple[Pin, ...]] = {
         ),
         Pin(
             "espressif/esp-nn",
-            "1.2.7",
-            "component registry; esp-tflite-micro takes any from 1.1.1 on. The first release after the scratch of "
-            "depthwise convolutions was repaired (esp-nn#37, August 2026), and before kernels for two cores",
+            "1.2.3",
+            "component registry; esp-tflite-micro takes any from 1.1.1 on. The newest whose sources were read as a "
+            "whole: what it computes otherwise is known, of newer ones it is not",
         ),
     ),
     Zephyr: (
@@ -71,6 +72,8 @@ PINS: Mapping[type[Any], tuple[Pin, ...]] = {
 
 def pin_words(board: Board) -> dict[str, str]:
     """What templates call the packages of a board's project."""
+    if isinstance(board.ecosystem, MakersSdk):
+        return {"tflm_package": board.ecosystem.address, "tflm_version": board.ecosystem.tflm}
     library, *beside = PINS[type(board.ecosystem)]
     words = {"tflm_package": library.package, "tflm_version": library.version}
     for pin in beside:
