@@ -21,7 +21,7 @@ _TABLE = re.compile(r"<!-- (?P<which>boards|projects of boards) -->\n.*?<!-- end
 
 #: What a project is, and whom its TFLite Micro comes from, by the ecosystem's kind.
 _PROJECTS: Mapping[type[object], tuple[str, str]] = {
-    CMake: ("CMake; of a Cortex-M, `ctest` runs QEMU", "`-DTFLM_ROOT`, tried with commit"),
+    CMake: ("CMake; of a Cortex-M, `ctest` runs QEMU", "`-DTFLM_ROOT`, of commit"),
     Arduino: ("Arduino library with an example sketch", "Library Manager:"),
     PlatformIO: ("PlatformIO, Arduino framework", "`lib_deps`:"),
     EspIdf: ("ESP-IDF", "component manager:"),

@@ -1,4 +1,4 @@
-"""Every board: its project asks for exactly one TFLite Micro, and its plain C compiles for its own processor, and runs."""
+"""Every board: its project asks for exactly one TFLite Micro; its plain C compiles for its own processor, and runs."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ PINS: Mapping[type[Any], tuple[Pin, ...]] = {
         Pin(
             "https://github.com/tensorflow/tflite-micro",
             "90b983c2b3f1480642e040bbd2ddb37b998f3424",
-            "main of 2026-08-20, with which these projects were built and run",
+            "main of 2026-08-20, whose Makefile and headers the project is written for",
         ),
     ),
 }
