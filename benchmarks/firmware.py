@@ -29,7 +29,7 @@ _SAMPLES, _FEW = 256, 4
 #: Ways to build a network for a machine, and whether speed may cost flash.
 _BUILDS = {"size": False, "speed": True}
 #: Whose lines the table leaves out, for they are nearly those of the machine behind it; the JSON has them.
-_TWINS = {"cortex_m7": "cortex_m4", "atmega32u4": "atmega328p"}
+_TWINS = {"cortex_m7": "cortex_m4", "cortex_m33": "cortex_m4", "atmega32u4": "atmega328p"}
 
 _MACHINES = {
     "cortex_m0": "Cortex-M0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from export.boards import BOARDS, Board, Supply, Zephyr
 from export.cost.board_estimate import Estimate, estimates, machine_of
 from export.cost.machines import MachineProfile
+from firmware.emulation import MACHINES
 from qtorch.errors import BadConfiguration
 
 
@@ -66,10 +68,21 @@ def test_a_processor_that_was_left_out_is_named_with_the_remedy() -> None:
 
 
 def test_a_processor_of_two_instructions_a_cycle_has_no_bound() -> None:
-    for board, cpu in (("mps2_an500", "cortex-m7"), ("mps3_an547", "cortex-m55")):
+    for board, cpu in (
+        *(("mps2_an500", "cortex-m7"), ("mps3_an547", "cortex-m55")),
+        *(("pico2", "cortex-m33"), ("ek_ra8m1", "cortex-m55")),
+    ):
         found = only(board, counted(cpu, "instructions", 1000))
         assert found.time_is == "no bound"
-        assert "two instructions in a cycle" in found.assumptions
+        assert re.search("two instructions (of 16 bits )?in a cycle", found.assumptions)
+
+
+def test_a_processor_that_no_machine_is_has_one_that_executes_its_instructions_named() -> None:
+    for board, cpu in (("ek_ra8m1", "cortex-m55"), ("esp32p4", "riscv32")):
+        stood = BOARDS[board].cpu
+        assert f", which stands for a {stood}," in only(board, counted(cpu, "instructions", 1000)).assumptions
+        assert machine_of(BOARDS[board]) == MACHINES[cpu.replace("-", "_")]
+    assert "stands for" not in only("mps3_an547", counted("cortex-m55", "instructions", 1000)).assumptions
 
 
 def test_a_program_that_is_larger_than_the_board_has_no_time() -> None:
@@ -109,7 +122,9 @@ def test_a_board_names_the_machine_that_counts_for_it() -> None:
     assert (found["uno"], found["leonardo"], found["mega2560"]) == ("atmega328p", "atmega32u4", "atmega328p")
     assert found["bluepill"] == "cortex_m3"
     assert found["esp32c3"] == "riscv32"
-    assert BOARDS.keys() - found.keys() == {"host", "esp32"}
+    assert found["pico2"] == "cortex_m33"
+    without = {name for name, each in BOARDS.items() if each.cpu in ("xtensa", "xtensa-s3")}
+    assert BOARDS.keys() - found.keys() == {"host", *without}
     # What is written for people decides nothing.
     told = replace(BOARDS["leonardo"], description="not the ATmega328P")
     assert getattr(machine_of(told), "name", "") == "atmega32u4"

@@ -81,7 +81,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
 }  # fmt: skip
 
 #: What speed is asked of, and the machines that its sources run on.
-CPUS = {"cortex_m3": "cortex-m3", "cortex_m4": "cortex-m4", "cortex_m55": "cortex-m55"}
+CPUS = {name: name.replace("_", "-") for name in ("cortex_m3", "cortex_m4", "cortex_m33", "cortex_m55")}
 
 #: Inputs and outputs of layers that are the same source on any processor.
 DENSE = [(1, 1), (3, 4), (16, 5), (17, 9), (31, 8), (70, 6)]

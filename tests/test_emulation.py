@@ -263,7 +263,7 @@ def test_a_processor_that_sleeps_for_good_is_reported(name: str) -> None:
         replay(_machine(name), copying(body), "copy", ONE, ONE)
 
 
-@pytest.mark.parametrize("name", _params("cortex_m4", "cortex_m7", "cortex_m55"))
+@pytest.mark.parametrize("name", _params("cortex_m4", "cortex_m7", "cortex_m33", "cortex_m55"))
 def test_floating_point_is_switched_on(name: str) -> None:
     body = '__asm__ volatile("vadd.f32 s0, s0, s0" ::: "s0");'
     assert replay(_machine(name), copying(body), "copy", ONE, ONE).mismatches == 0

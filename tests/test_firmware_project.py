@@ -45,7 +45,7 @@ def require_whole(project: dict[str, str], name: str) -> None:
     present = {path.rsplit("/", 1)[-1] for path in project}
     for text in project.values():
         asked = re.findall(r'#include "([^/"]+)"', text)
-        assert set(asked) <= present | {"esp_timer.h"}
+        assert set(asked) <= present | {"esp_timer.h", "sdkconfig.h"}
     # A source that CMake is not told of would be left out in silence.
     listed = "".join(text for path, text in project.items() if path.endswith(("CMakeLists.txt", ".cmake")))
     if listed:
@@ -100,7 +100,7 @@ _M3 = CortexM("mps2-an385", "-mcpu=cortex-m3 -mfloat-abi=soft")
     [
         (
             {"ecosystem": "zephyr"},
-            "ecosystem: expected one of CMake, Arduino, EspIdf, PlatformIO, Zephyr, got 'zephyr'",
+            "ecosystem: expected one of CMake, Arduino, EspIdf, MakersSdk, PlatformIO, Zephyr, got 'zephyr'",
         ),
         (
             {"ecosystem": CMake()},

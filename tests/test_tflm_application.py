@@ -161,14 +161,14 @@ def test_a_program_of_ones_own_as_the_readme_has_it(tmp_path: Path, board: str, 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Looks like TFLite Micro's source tree with its library built for the host and two Cortex-M."""
+    """Looks like TFLite Micro's source tree with its library built for the host and three Cortex-M."""
     root = tmp_path / "tflm"
     shutil.copytree(STAND_IN / "tensorflow", root / "tensorflow")
     downloads = root / "tensorflow/lite/micro/tools/make/downloads"
     for file in ("flatbuffers/include/flatbuffers/flatbuffers.h", "gemmlowp/fixedpoint/fixedpoint.h"):
         (downloads / file).parent.mkdir(parents=True)
         (downloads / file).touch()
-    for folder in ("linux_x86_64", "cortex_m_generic_cortex-m3", "cortex_m_generic_cortex-m55"):
+    for folder in ("linux_x86_64", *(f"cortex_m_generic_cortex-{core}" for core in ("m3", "m33", "m55"))):
         library = root / "gen" / f"{folder}_default_gcc" / "lib" / "libtensorflow-microlite.a"
         library.parent.mkdir(parents=True)
         # An archive without members.
@@ -211,7 +211,7 @@ def test_cmake_without_tflm_says_what_to_do(tmp_path: Path, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-@pytest.mark.parametrize("board", ["host", "mps2_an385", "mps3_an547"])
+@pytest.mark.parametrize("board", ["host", "mps2_an385", "mps2_an505", "mps3_an547"])
 def test_cmake_project_builds_and_ctest_judges(tmp_path: Path, tree: Path, board: str, right: bool) -> None:
     """The Cortex-M projects run in QEMU: start-up code, memory map, SysTick and semihosting are the real ones."""
     require("cmake", *(["g++"] if board == "host" else ["arm-none-eabi-g++", "qemu-system-arm"]))
@@ -260,7 +260,7 @@ def test_cmake_sees_a_library_without_messages(tmp_path: Path, tree: Path) -> No
     assert "TF_LITE_STRIP_ERROR_STRINGS" not in (project / "build/CMakeFiles/m.dir/flags.make").read_text()
 
 
-@pytest.mark.parametrize("board", ["host", "mps2_an385", "mps2_an386", "mps2_an500", "mps3_an547"])
+@pytest.mark.parametrize("board", ["host", "mps2_an385", "mps2_an386", "mps2_an500", "mps2_an505", "mps3_an547"])
 @pytest.mark.tflm
 def test_with_the_real_tflite_micro(fuel_out: Path, tmp_path: Path, board: str) -> None:
     root = os.environ.get("TFLM_ROOT")

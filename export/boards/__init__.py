@@ -13,9 +13,9 @@ from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
-from export.boards import arduino, cmake, esp_idf, platformio, zephyr
-from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, PlatformIO, Zephyr
-from export.boards.machine import machine_of
+from export.boards import arduino, cmake, esp_idf, makers_sdk, platformio, zephyr
+from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, MakersSdk, PlatformIO, Zephyr
+from export.boards.machine import counted_cpu, machine_of
 from export.boards.record import Board, Supply
 from export.boards.registration import require_board
 from qtorch.discovery import Registry
@@ -31,10 +31,12 @@ __all__ = [
     "CortexM",
     "Ecosystem",
     "EspIdf",
+    "MakersSdk",
     "PlatformIO",
     "Supply",
     "Zephyr",
     "board",
+    "counted_cpu",
     "machine_of",
     "register_board",
 ]
@@ -50,6 +52,7 @@ _OWN = {
         *platformio.BOARDS,
         *zephyr.BOARDS,
         *esp_idf.BOARDS,
+        *makers_sdk.BOARDS,
         *cmake.BOARDS,
     )
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from export.boards.ecosystem import Arduino
-from export.boards.record import KIB, Board, Supply
+from export.boards.record import KIB, MIB, Board, Supply
 
 __all__ = ["BOARDS"]
+
+_STM32H747 = "the STM32H747's data sheet (DS12930, current consumption in run mode) was not at hand"
 
 BOARDS = (
     Board(
@@ -66,5 +68,38 @@ BOARDS = (
             "on, typical; the board's 3.3 V",
         ),
         well_known=True,
+    ),
+    Board(
+        name="nano_rp2040",
+        description="Arduino Nano RP2040 Connect",
+        cpu="cortex-m0",
+        # ArduinoCore-mbed's boards.txt: upload.maximum_size and upload.maximum_data_size, as of the two below.
+        flash=16 * MIB,
+        ram=264 * KIB,
+        ecosystem=Arduino("Arduino Mbed OS Nano Boards"),
+        clock_hz=125_000_000,  # pico-sdk's clocks, which Arduino's core keeps, as of the Pico
+        supply="the RP2040 data sheet has the core's current over its clock as a curve alone, of both cores at once "
+        "(5.7.2.1); its table is of a video player",
+    ),
+    Board(
+        name="portenta_h7",
+        description="Arduino Portenta H7, the STM32H747's Cortex-M7",
+        cpu="cortex-m7",
+        flash=768 * KIB,  # with the flash split in halves between both processors, as the IDE's menu has it first
+        ram=523_624,
+        ecosystem=Arduino("Arduino Mbed OS Portenta Boards"),
+        clock_hz=480_000_000,  # PlatformIO's portenta_h7_m7.json: build.f_cpu
+        supply=_STM32H747,
+    ),
+    Board(
+        name="giga_r1",
+        description="Arduino Giga R1 WiFi, the STM32H747's Cortex-M7",
+        cpu="cortex-m7",
+        # PlatformIO's giga_r1_m7.json: upload.maximum_size, upload.maximum_ram_size and build.f_cpu.
+        flash=768 * KIB,
+        ram=523_624,
+        ecosystem=Arduino("Arduino Mbed OS Giga Boards"),
+        clock_hz=480_000_000,
+        supply=_STM32H747,
     ),
 )

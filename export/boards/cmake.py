@@ -44,6 +44,19 @@ BOARDS = (
         supply=_FPGA,
     ),
     Board(
+        name="mps2_an505",
+        description="Arm MPS2 with Cortex-M33",
+        cpu="cortex-m33",
+        flash=4 * MIB,
+        ram=4 * MIB,
+        # Addresses of the secure state, in which the processor begins.
+        ecosystem=CMake(
+            CortexM("mps2-an505", "-mcpu=cortex-m33 -mfloat-abi=hard", flash_origin=0x1000_0000, ram_origin=0x3800_0000)
+        ),
+        clock_hz=20_000_000,
+        supply=_FPGA,
+    ),
+    Board(
         name="mps3_an547",
         description="Arm MPS3 with Cortex-M55",
         cpu="cortex-m55",

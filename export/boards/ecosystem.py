@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qtorch.errors import BadConfiguration
 
-__all__ = ["Arduino", "CMake", "CortexM", "Ecosystem", "EspIdf", "PlatformIO", "Zephyr"]
+__all__ = ["Arduino", "CMake", "CortexM", "Ecosystem", "EspIdf", "MakersSdk", "PlatformIO", "Zephyr"]
 
 
 def _require_word(where: str, value: object) -> None:
@@ -107,12 +107,35 @@ class Zephyr:
 
     Attributes:
         board: as ``west build -b`` takes it.
+        sdk: address of the repository that a maker's own Zephyr begins with, where that one alone knows the board.
     """
 
     board: str
+    sdk: str = ""
 
     def __post_init__(self) -> None:
         _require_word("Zephyr.board", self.board)
+        if self.sdk:
+            _require_word("Zephyr.sdk", self.sdk)
 
 
-Ecosystem = CMake | Arduino | EspIdf | PlatformIO | Zephyr
+@dataclass(frozen=True)
+class MakersSdk:
+    """A board in the SDK of its maker, which has a TFLite Micro and a build of its own: the project is sources for it.
+
+    Attributes:
+        address: of the SDK's repository or page.
+        folder: of the SDK, which the project's folder is put into.
+        tflm: the SDK's own name of the TFLite Micro that it builds, with its version.
+    """
+
+    address: str
+    folder: str
+    tflm: str
+
+    def __post_init__(self) -> None:
+        for field in ("address", "folder", "tflm"):
+            _require_word(f"MakersSdk.{field}", getattr(self, field))
+
+
+Ecosystem = CMake | Arduino | EspIdf | MakersSdk | PlatformIO | Zephyr

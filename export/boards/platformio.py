@@ -37,4 +37,26 @@ BOARDS = (
         ),
         well_known=True,
     ),
+    Board(
+        name="teensy41",
+        description="Teensy 4.1, i.MX RT1062",
+        cpu="cortex-m7",
+        # PlatformIO's teensy41.json, as the clock: of two memories of 512 KiB, the one that program and data share.
+        flash=8_126_464,
+        ram=512 * KIB,
+        ecosystem=PlatformIO(platform="teensy", board="teensy41"),
+        clock_hz=600_000_000,
+        supply="the i.MX RT1060's data sheet (IMXRT1060CEC, run mode) was not at hand",
+    ),
+    Board(
+        name="xiao_esp32s3",
+        description="Seeed Studio XIAO ESP32S3 (Sense)",
+        cpu="xtensa-s3",
+        flash=0x33_0000,  # the application's partition in arduino-esp32's default_8MB.csv
+        # PlatformIO's seeed_xiao_esp32s3.json, as the clock; the PSRAM of 8 MiB is not counted.
+        ram=320 * KIB,
+        ecosystem=PlatformIO(platform="espressif32", board="seeed_xiao_esp32s3"),
+        clock_hz=240_000_000,
+        supply="the ESP32-S3's data sheet (current consumption in modem-sleep mode) was not at hand",
+    ),
 )

@@ -8,9 +8,28 @@ from typing import Literal, get_args
 from export.boards.ecosystem import Arduino, CMake, Ecosystem
 from qtorch.errors import BadConfiguration
 
-__all__ = ["KIB", "MIB", "Board", "Supply"]
+__all__ = ["KIB", "MIB", "Board", "Cpu", "Supply"]
 
 KIB, MIB = 1024, 1024 * 1024
+
+#: Processors, by what decides: which kernels suit them, which faults a kernel library has there. A Cortex-M0+ counts as
+#: ``cortex-m0``. Espressif's kernels are other ones on an ESP32-S3 and an ESP32-P4, which have vectors, than on the
+#: other Xtensa and RISC-V cores: hence ``xtensa-s3`` and ``riscv32-p4``.
+Cpu = Literal[
+    "host",
+    "avr",
+    "cortex-m0",
+    "cortex-m3",
+    "cortex-m4",
+    "cortex-m7",
+    "cortex-m33",
+    "cortex-m55",
+    "cortex-m85",
+    "riscv32",
+    "riscv32-p4",
+    "xtensa",
+    "xtensa-s3",
+]
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Board:
 
     name: str
     description: str
-    cpu: Literal["host", "avr", "cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55", "riscv32", "xtensa"]
+    cpu: Cpu
     flash: int | None
     ram: int | None
     ecosystem: Ecosystem

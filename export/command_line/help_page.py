@@ -61,13 +61,17 @@ def help_page(kind: type, name: str, section: str = "") -> str:
         return "\n".join(whole)
     first = [each for each in options if each.first or "." not in each.name]
     hidden = Counter(each.name.partition(".")[0] for each in options if each not in first)
-    return "\n".join([*head, *_short(first, said), *(_more(each, hidden[each]) for each in sections), *examples])
+    return "\n".join([*head, *_short(first, said, _FEW), *(_more(each, hidden[each]) for each in sections), *examples])
 
 
-def _short(options: Sequence[Option], said: Mapping[str, str]) -> list[str]:
-    """Lines of options; of those in a section, only what comes first of their help."""
+#: Of many values, as boards are, those that a page has room for which leaves others to ``--help.SECTION``.
+_FEW = 8
+
+
+def _short(options: Sequence[Option], said: Mapping[str, str], most: int | None = None) -> list[str]:
+    """Lines of options; of those in a section, only what comes first of their help, and ``most`` of their values."""
     texts = {name: _first_clause(text) if "." in name else text for name, text in said.items()}
-    return [line for each in options for line in _lines(each, texts[each.name])]
+    return [line for each in options for line in _lines(each, texts[each.name], most)]
 
 
 def _more(section: str, hidden: int) -> str:
@@ -122,12 +126,12 @@ def _value(option: Option) -> str:
     return option.name.rpartition(".")[2].upper() if FOLDER not in option.marks else "DIR"
 
 
-def _lines(option: Option, text: str) -> list[str]:
+def _lines(option: Option, text: str, most: int | None = None) -> list[str]:
     many = " ..." if option.many else ""
     head = f"  {option.written}" if option.positional else f"  {option.written} {_value(option)}".rstrip() + many
     words = text.rstrip(".")
-    if values := option.choices or option.listed:
-        words += f" ({', '.join(map(str, values))})"
+    if values := [*map(str, option.choices or option.listed[:most])]:
+        words += f" ({', '.join([*values, *(['...'] if len(option.listed) > len(values) else [])])})"
     wrapped = textwrap.wrap(words, _WIDE - _NAMES)
     if len(head) > _NAMES - 1:
         return [head, *(" " * _NAMES + line for line in wrapped)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from export.boards import Board, Supply, machine_of
+from export.boards import Board, Supply, counted_cpu, machine_of
 from export.cost.machines import MachineProfile
 from firmware.emulation import Machine
 
@@ -29,7 +29,10 @@ _AT_LEAST = {
 #: Why the same is no bound.
 _NO_BOUND = {
     "cortex-m7": "the Cortex-M7 can issue two instructions in a cycle",
+    "cortex-m33": "the Cortex-M33 can issue two instructions of 16 bits in a cycle",
     "cortex-m55": "the Cortex-M55 can issue two instructions in a cycle, and closes loops in none",
+    "cortex-m85": "the Cortex-M85 can issue two instructions in a cycle, and closes loops in none",
+    "riscv32-p4": "how many instructions the ESP32-P4's processor issues in a cycle stands in no document at hand",
 }
 
 
@@ -85,7 +88,7 @@ def _estimate(
     per_instruction: float | None,
 ) -> Estimate:
     same = sorted(
-        (machine for machine in machines if machine.cpu == board.cpu),
+        (machine for machine in machines if machine.cpu == counted_cpu(board)),
         key=lambda machine: (bool(machine.absent), machine.machine != board.machine),
     )
     why = _without_time(same, machine_of(board), board)
@@ -94,7 +97,8 @@ def _estimate(
     counted = same[0]
     time_is, said = _time_is(counted, board, per_instruction)
     seconds = counted.median * (1.0 if counted.unit == "cycles" else per_instruction or 1.0) / clock_hz
-    said = f"{counted.unit} of {counted.machine} at {clock_hz / 1e6:g} MHz{said}"
+    instead = "" if counted.cpu == board.cpu else f", which stands for a {board.cpu},"
+    said = f"{counted.unit} of {counted.machine}{instead} at {clock_hz / 1e6:g} MHz{said}"
     supply = measured or board.supply
     if not isinstance(supply, Supply):
         why = supply or "none is in export/boards"

@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from export.boards import Arduino, Board, CMake, CortexM, EspIdf, PlatformIO, Zephyr
+from export.boards import Arduino, Board, CMake, CortexM, EspIdf, MakersSdk, PlatformIO, Zephyr
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
 from export.device.firmware_words import board_package, comments, readme_section
+from export.device.pins import pin_words
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from qtorch.errors import BadConfiguration
@@ -116,6 +117,7 @@ def firmware_project(
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
         "package": board_package(board),
+        **pin_words(board),
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
@@ -133,10 +135,12 @@ def _project(board: Board, words: dict[str, str], sources: Files) -> Files:
             return _arduino(words, sources)
         case EspIdf(target):
             return _esp_idf(target, words, sources)
+        case MakersSdk() as sdk:
+            return _makers_sdk(board, sdk, words, sources)
         case PlatformIO() as names:
             return _platformio(names, words, sources)
-        case Zephyr(zephyr_board):
-            return _zephyr(zephyr_board, words, sources)
+        case Zephyr() as names:
+            return _zephyr(names, words, sources)
 
 
 def _cpp(file: str) -> str:
@@ -271,13 +275,23 @@ def _esp_idf(target: str, words: dict[str, str], sources: Files) -> Files:
     }
 
 
-def _zephyr(zephyr_board: str, words: dict[str, str], sources: Files) -> Files:
-    """A Zephyr application, for the module tflite-micro."""
+def _makers_sdk(board: Board, sdk: MakersSdk, words: dict[str, str], sources: Files) -> Files:
+    """Sources alone, for an SDK that has its own build."""
+    words = words | {"sdk": sdk.address, "sdk_folder": sdk.folder, "clock_hz": str(board.clock_hz)}
+    sources = sources | {"board_makers_sdk.cpp": _template("boards/board_makers_sdk.cc", words)}
+    return {"README.md": _template("projects/makers_sdk/README.md", words), **_below("src", sources)}
+
+
+def _zephyr(names: Zephyr, words: dict[str, str], sources: Files) -> Files:
+    """A Zephyr application, for the module tflite-micro; its manifest where Zephyr's own knows the board."""
     sources = sources | {"board_zephyr.cpp": _template("boards/board_zephyr.cc", words)}
-    words = words | {"zephyr_board": zephyr_board, "sources": _listed(sources, "  ", "src/")}
+    words = words | {"zephyr_board": names.board, "sdk": names.sdk, "sources": _listed(sources, "  ", "src/")}
+    words["workspace"] = _template(f"projects/zephyr/{'workspace' if not names.sdk else 'workspace_of_sdk'}.md", words)
+    manifest = {} if names.sdk else {"west.yml": _template("projects/zephyr/west.yml", words)}
     return {
         "CMakeLists.txt": _template("projects/zephyr/CMakeLists.txt", words),
         "README.md": _template("projects/zephyr/README.md", words),
         "prj.conf": _template("projects/zephyr/prj.conf", words),
+        **manifest,
         **_below("src", sources),
     }

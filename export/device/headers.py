@@ -16,6 +16,7 @@ import numpy as np
 
 from export.c_language.names import c_identifier
 from export.c_language.text import close_guard, comment, open_guard, quoted
+from export.device.build_flags import refused_build_flags
 from export.device.quantization_header import quantization
 from export.interface.tensor_code import described, interpreter_arrays, summary
 from export.interface.tensor_layout import TensorLayout
@@ -96,7 +97,7 @@ def _interpreter_tensors(name: str, layouts: Sequence[TensorLayout]) -> str:
 def op_resolver(name: str, methods: tuple[str, ...]) -> str:
     """``<name>_op_resolver.h``: registers the ops that the model uses, so that the linker keeps no other kernel.
 
-    In C the header holds only the count, as a macro.
+    In C the header holds only the count, as a macro. It refuses builds by whose flags the library computes other codes.
 
     Args:
         name: the model's, any string.
@@ -115,6 +116,7 @@ def op_resolver(name: str, methods: tuple[str, ...]) -> str:
 {open_guard(f"{name}_op_resolver")}
 #define {name.upper()}_OP_COUNT {len(distinct)}
 
+{refused_build_flags()}
 #ifdef __cplusplus
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 

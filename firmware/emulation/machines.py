@@ -137,7 +137,10 @@ def _host(name: str, description: str, *flags: str) -> Machine:
     )
 
 
-def _cortex_m(name: str, cpu: str, board: str, clock_hz: int, flash: int, ram: int, *flags: str) -> Machine:
+def _cortex_m(
+    name: str, cpu: str, board: str, clock_hz: int, flash: int, ram: int, *flags: str,
+    flash_origin: int = 0, ram_origin: int = 0x2000_0000,
+) -> Machine:  # fmt: skip
     """A Cortex-M on one of QEMU's boards; ``clock_hz`` is what the board gives SysTick."""
     shift = 8  # one instruction takes 2**shift ns: then one instruction is several ticks, and their count is exact
     return Machine(
@@ -152,6 +155,7 @@ def _cortex_m(name: str, cpu: str, board: str, clock_hz: int, flash: int, ram: i
         link=(
             *("-nostdlib", "-T", "{targets}/cortex_m/cortex_m.ld"),
             *(f"-Wl,--defsym=ROM_BYTES={flash}", f"-Wl,--defsym=RAM_BYTES={ram}"),
+            *(f"-Wl,--defsym=ROM_ORIGIN={flash_origin:#x}", f"-Wl,--defsym=RAM_ORIGIN={ram_origin:#x}"),
         ),
         needs=_ARM,
         unit="instructions",
@@ -192,6 +196,12 @@ MACHINES: dict[str, Machine] = {
         _cortex_m("cortex_m3", "cortex-m3", "mps2-an385", 25_000_000, 4 * _MIB, 4 * _MIB),
         _cortex_m("cortex_m4", "cortex-m4", "mps2-an386", 25_000_000, 4 * _MIB, 4 * _MIB, "-mfloat-abi=hard"),
         _cortex_m("cortex_m7", "cortex-m7", "mps2-an500", 25_000_000, 4 * _MIB, 4 * _MIB, "-mfloat-abi=hard"),
+        # A Cortex-M33 begins in secure state, for which this board has memory at addresses of its own.
+        _cortex_m(
+            *("cortex_m33", "cortex-m33", "mps2-an505", 20_000_000, 4 * _MIB, 4 * _MIB, "-mfloat-abi=hard"),
+            flash_origin=0x1000_0000,
+            ram_origin=0x3800_0000,
+        ),
         _cortex_m("cortex_m55", "cortex-m55", "mps3-an547", 32_000_000, 512 * _KIB, 512 * _KIB, "-mfloat-abi=hard"),
         Machine(
             name="riscv32",

@@ -24,6 +24,7 @@ _ARCHS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cortex-m4+fp": ("cortex_m4", ()),
     "cortex-m7": ("cortex_m7", ("-mcpu=cortex-m7+nofp", "-mthumb", "-mfloat-abi=soft")),
     "cortex-m7+fp": ("cortex_m7", ()),
+    "cortex-m33": ("cortex_m33", ()),
     "cortex-m55": ("cortex_m55", ()),
 }
 

@@ -17,6 +17,6 @@ __all__ = ["ADAPTATIONS"]
 #: By processor, as in :class:`export.boards.Board`; ``speed`` allows more flash for fewer cycles.
 ADAPTATIONS: Mapping[str, Callable[[KernelCall, bool], KernelCall]] = {
     "avr": avr.adapted,
-    **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7"), paired),
-    "cortex-m55": paired_in_depth,
+    **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), paired),
+    **dict.fromkeys(("cortex-m55", "cortex-m85"), paired_in_depth),
 }

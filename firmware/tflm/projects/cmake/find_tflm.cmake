@@ -8,7 +8,8 @@ set(TFLM_LIBRARY "" CACHE FILEPATH "libtensorflow-microlite.a (default: searched
 set(tflm_make "make -f tensorflow/lite/micro/tools/make/Makefile @tflm_make@microlite")
 set(tflm_remedy "
 Remedy:
-  git clone https://github.com/tensorflow/tflite-micro && cd tflite-micro
+  git clone @tflm_package@ && cd tflite-micro
+  git checkout @tflm_version@
   ${tflm_make}
 and pass -DTFLM_ROOT=<that folder>. How upstream builds the library:
   https://github.com/tensorflow/tflite-micro/blob/main/@tflm_page@
