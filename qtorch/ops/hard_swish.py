@@ -56,12 +56,16 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     TFLM takes the quotients of the scales in double since its release of October 2026 (the tested one), LiteRT in
     float32. The sample "1.2966" tells them apart.
     """
-    source, output = grids["input"], grids["output"]
     precision = torch.float64 if rounding is Rounding.DOUBLE else torch.float32
+    return table(codes["input"], grids["input"], grids["output"], precision)
+
+
+def table(codes: Tensor, source: Grid, output: Grid, precision: torch.dtype) -> Tensor:
+    """Output codes of input codes, with quotients of scales in float32 or float64."""
     fine = source.scale.to(precision) / 128
     to_output, output_shift = _multiplier(fine / output.scale.to(precision))
     to_factor, factor_shift = _multiplier(fine / torch.full_like(fine, 3 / 32768))
-    value = (torch.arange(-128, 128, device=codes["input"].device) - source.zero_point) << 7
+    value = (torch.arange(-128, 128, device=codes.device) - source.zero_point) << 7
     factor = value
     if factor_shift > 0:
         factor = (factor << (factor_shift - 1)).clamp(_MIN, _MAX)
@@ -71,8 +75,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     factor = _divide(factor, max(0, -factor_shift))
     factor = (factor + 2**15) >> 1
     product = torch.div(factor * _multiply(value, to_output), 2**15, rounding_mode="trunc").clamp(_MIN, _MAX)
-    table = _divide(product, -output_shift) + output.zero_point
-    return table.clamp(-128, 127)[codes["input"] + 128]
+    outputs = _divide(product, -output_shift) + output.zero_point
+    return outputs.clamp(-128, 127)[codes + 128]
 
 
 def samples() -> Iterable[Sample]:

@@ -1,0 +1,303 @@
+"""Products and quotients of scales in float32 and in double: whether an operator's very scales tell them apart.
+
+TFLite Micro's kernels that requantize by a factor take it from scales, which are float32. Where a source multiplies or
+divides them in float32, the factor may be another one in its last bits, and so may a code at a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.faults.fault import Operator
+from export.tflite.contents import FileTensor
+from qtorch.numbers.fixedpoint import Multiplier, quantize_multiplier, requantize, requantize_wide
+from qtorch.numbers.grid import CODE_RANGE, Grid
+from qtorch.numbers.qparams import QParams
+from qtorch.ops import hard_swish, leaky_relu
+from qtorch.row.fused_activation import activation_limits
+
+__all__ = [
+    "batch_matmul_differs",
+    "fully_connected_differs",
+    "hard_swish_differs",
+    "leaky_relu_differs",
+    "lstm_differs",
+    "relu_differs",
+    "sub_differs",
+]
+
+#: The schema's numbers of activations that kernels apply to their own output.
+_ACTIVATIONS = {0: "none", 1: "relu", 3: "relu6"}
+_INTEGERS = ("int8", "int16")
+
+
+def fully_connected_differs(operator: Operator) -> str:
+    """Of one weight scale: the first sum that inputs can make whose code is another."""
+    source, weight, output = _quantized(operator, 0, 1)
+    if source is None or weight is None or output is None or len(set(weight.scale)) != 1:
+        return ""
+    low, high = _reach(operator, source, weight)
+    return _differing_product(source, weight.scale[0], output, (low, high), operator.options)
+
+
+def batch_matmul_differs(operator: Operator) -> str:
+    """Of both factors' scales: the first sum of that many products whose code is another."""
+    source, other, output = _quantized(operator, 0, 1)
+    if source is None or other is None or output is None:
+        return ""
+    depth = source.shape[-2] if operator.options.get("AdjX") else source.shape[-1]
+    most = depth * _widest(source) * _widest(other)
+    return _differing_product(source, other.scale[0], output, (-most, most), {})
+
+
+def lstm_differs(operator: Operator) -> str:
+    """Of the eight products of a gate, from which a fixed grid of 2**-12 follows."""
+    source, _, output = _quantized(operator, 0, 1)
+    if source is None or output is None:
+        return ""
+    for position in range(1, 9):
+        weight = operator.inputs[position] if position < len(operator.inputs) else None
+        if weight is None or not weight.scale:
+            continue
+        read = source if position < 5 else output
+        most = weight.shape[-1] * _widest(read) * _widest(weight) + 2**31 * (position < 5)
+        words = _differing(
+            *_products(read.scale[0], weight.scale[0], 2.0**-12), (-most, most), Grid(*_grid(2.0**-12, 0), "int16"),
+            CODE_RANGE["int16"], read.dtype == "int16",
+        )  # fmt: skip
+        if words:
+            return f"scales {read.scale[0]:.9g} and {weight.scale[0]:.9g} of input {position}: {words}"
+    return ""
+
+
+def relu_differs(operator: Operator) -> str:
+    """The first code whose output is another."""
+    source, _, output = _quantized(operator, 0)
+    if source is None or output is None:
+        return ""
+    single, double = (quantize_multiplier(each) for each in _quotients(source.scale[0], output.scale[0]))
+    low, high = CODE_RANGE[source.dtype]
+    codes = torch.arange(low, high + 1)
+    limits = activation_limits("relu", _grid_of(output))
+    results = (
+        (requantize(codes - source.zero_point[0], each) + output.zero_point[0]).clamp(*limits)
+        for each in (single, double)
+    )
+    return _first_code(codes, *results)
+
+
+def leaky_relu_differs(operator: Operator) -> str:
+    """The first code whose output is another."""
+    source, _, output = _quantized(operator, 0)
+    if source is None or output is None or "Alpha" not in operator.options:
+        return ""
+    attrs, grids = {"alpha": float(operator.options["Alpha"])}, {"input": _grid_of(source), "output": _grid_of(output)}
+    low, high = CODE_RANGE[source.dtype]
+    codes = torch.arange(low, high + 1)
+
+    def computed(precision: torch.dtype) -> Tensor:
+        centred = codes - source.zero_point[0]
+        below, above = (
+            requantize(centred.clone(), quantize_multiplier(factor.to(torch.float64)))
+            for factor in leaky_relu.factors(attrs, grids, precision)
+        )
+        return (torch.where(centred >= 0, above, below) + output.zero_point[0]).clamp(low, high)
+
+    return _first_code(codes, computed(torch.float32), computed(torch.float64))
+
+
+def hard_swish_differs(operator: Operator) -> str:
+    """The first code whose output is another."""
+    source, _, output = _quantized(operator, 0)
+    if source is None or output is None or source.dtype != "int8":
+        return ""
+    codes, grids = torch.arange(-128, 128), {"input": _grid_of(source), "output": _grid_of(output)}
+    single, double = (
+        hard_swish.table(codes, grids["input"], grids["output"], precision)
+        for precision in (torch.float32, torch.float64)
+    )
+    return _first_code(codes, single, double)
+
+
+def sub_differs(operator: Operator) -> str:
+    """The first pair of int8 codes whose difference is another; of int16 codes, of which too many pairs are, any."""
+    source, other, output = _quantized(operator, 0, 1)
+    if source is None or other is None or output is None or source.dtype != output.dtype:
+        return ""
+    shift = 20 if output.dtype == "int8" else 15
+    first, second = (_codes(operator, position, each) for position, each in ((0, source), (1, other)))
+    scales = [np.float32(each.scale[0]) for each in (source, other, output)]
+    terms, factors = [], []
+    for kind in (np.float32, np.float64):
+        s_first, s_second, s_output = (kind(scale) for scale in scales)
+        twice = kind(2) * max(s_first, s_second)
+        quotients = [s_first / twice, s_second / twice, twice / (kind(2**shift) * s_output)]
+        multipliers = [quantize_multiplier(torch.tensor(float(each), dtype=torch.float64)) for each in quotients]
+        terms.append(
+            [
+                requantize((codes - each.zero_point[0]) << shift, multiplier)
+                for codes, each, multiplier in zip((first, second), (source, other), multipliers, strict=False)
+            ]
+        )
+        factors.append(multipliers[2])
+    limits = activation_limits(_activation(operator), _grid_of(output))
+    same = all(torch.equal(*pair) for pair in zip(*terms, strict=True))
+    if output.dtype == "int16":
+        if not same:
+            return "quotients of scales in float32 and in double bring 16-bit codes to other sums"
+        low, high = (int(terms[0][0].min() - terms[0][1].max()), int(terms[0][0].max() - terms[0][1].min()))
+        return _differing_multipliers(factors[0], factors[1], (low, high), _grid_of(output), limits, False)
+    results = [
+        (requantize(a[:, None] - b[None, :], factor) + output.zero_point[0]).clamp(*limits)
+        for (a, b), factor in zip(terms, factors, strict=True)
+    ]
+    wrong = (results[0] != results[1]).nonzero()
+    if not len(wrong):
+        return ""
+    i, j = (int(index) for index in wrong[0])
+    return (
+        f"codes {int(first[i])} and {int(second[j])} give {int(results[0][i, j])} with quotients of scales in float32, "
+        f"{int(results[1][i, j])} in double; so do {len(wrong):,} of {results[0].numel():,} pairs"
+    )
+
+
+def _quantized(operator: Operator, *positions: int) -> tuple[FileTensor | None, FileTensor | None, FileTensor | None]:
+    """The inputs at one or two positions and the first output; ``None`` for all where one is no int8 or int16."""
+    chosen = [operator.inputs[p] if p < len(operator.inputs) else None for p in positions]
+    tensors = [*chosen, operator.outputs[0] if operator.outputs else None]
+    if any(each is None or not each.scale or not each.zero_point for each in tensors):
+        return None, None, None
+    if any(each is not None and each.dtype not in (*_INTEGERS, "int4") for each in tensors):
+        return None, None, None
+    return tensors[0], tensors[1] if len(positions) > 1 else None, tensors[-1]
+
+
+def _grid(scale: float, zero_point: int) -> tuple[Tensor, Tensor]:
+    return torch.tensor(scale, dtype=torch.float32), torch.tensor(zero_point, dtype=torch.int32)
+
+
+def _grid_of(tensor: FileTensor) -> Grid:
+    return QParams(tensor.scale[:1], tensor.zero_point[:1], tensor.dtype).grid
+
+
+def _activation(operator: Operator) -> str:
+    return _ACTIVATIONS.get(operator.options.get("FusedActivationFunction", 0), "none")
+
+
+def _codes(operator: Operator, position: int, tensor: FileTensor) -> Tensor:
+    """The codes that a tensor can have: of a constant those that it has, ``[N]`` int64."""
+    if position in operator.constants:
+        held = np.frombuffer(operator.constants[position], np.dtype(tensor.dtype).newbyteorder("<"))
+        return torch.from_numpy(np.unique(held).astype(np.int64))
+    low, high = CODE_RANGE[tensor.dtype]
+    return torch.arange(low, high + 1)
+
+
+def _widest(tensor: FileTensor) -> int:
+    """How far a code can lie from the zero point."""
+    low, high = CODE_RANGE[tensor.dtype]
+    return max(high - tensor.zero_point[0], tensor.zero_point[0] - low)
+
+
+def _reach(operator: Operator, source: FileTensor, weight: FileTensor) -> tuple[int, int]:
+    """Between which sums of products and bias every output channel stays, whatever the input."""
+    bias = np.zeros(1, np.int64)
+    tensor = operator.inputs[2] if len(operator.inputs) > 2 else None
+    if tensor is not None and 2 in operator.constants:
+        bias = np.frombuffer(operator.constants[2], np.dtype(tensor.dtype).newbyteorder("<")).astype(np.int64)
+    depth = weight.shape[-1]
+    if 1 not in operator.constants or weight.dtype == "int4":
+        most = depth * _widest(source) * _widest(weight)
+        return int(bias.min()) - most, int(bias.max()) + most
+    held = np.frombuffer(operator.constants[1], np.dtype(weight.dtype).newbyteorder("<"))
+    rows = held.astype(np.int64).reshape(-1, depth)
+    ends = [(code - source.zero_point[0]) * rows for code in CODE_RANGE[source.dtype]]
+    least, most_of = np.minimum(*ends).sum(1) + bias, np.maximum(*ends).sum(1) + bias
+    return int(least.min()), int(most_of.max())
+
+
+def _products(first: float, second: float, output: float) -> tuple[Tensor, Tensor]:
+    """The factor of sums of products with the product of scales in float32 and in double, float64 ``[]``."""
+    single = float(np.float32(first) * np.float32(second)) / float(np.float32(output))
+    double = float(np.float32(first)) * float(np.float32(second)) / float(np.float32(output))
+    return torch.tensor(single, dtype=torch.float64), torch.tensor(double, dtype=torch.float64)
+
+
+def _quotients(source: float, output: float) -> tuple[Tensor, Tensor]:
+    single = float(np.float32(source) / np.float32(output))
+    double = float(np.float32(source)) / float(np.float32(output))
+    return torch.tensor(single, dtype=torch.float64), torch.tensor(double, dtype=torch.float64)
+
+
+def _differing_product(
+    source: FileTensor, second: float, output: FileTensor, reach: tuple[int, int], options: Mapping[str, Any]
+) -> str:
+    activation = _ACTIVATIONS.get(options.get("FusedActivationFunction", 0), "none")
+    limits = activation_limits(activation, _grid_of(output))
+    words = _differing(
+        *_products(source.scale[0], second, output.scale[0]), reach, _grid_of(output), limits, source.dtype == "int16"
+    )
+    return f"the product of the scales {source.scale[0]:.9g} and {second:.9g}: {words}" if words else ""
+
+
+def _differing(
+    single: Tensor, double: Tensor, reach: tuple[int, int], output: Grid, limits: tuple[int, int], wide: bool
+) -> str:
+    most = int(2**30 / max(float(double), 2.0**-33))
+    reach = (max(reach[0], -most), min(reach[1], most))
+    return _differing_multipliers(*map(quantize_multiplier, (single, double)), reach, output, limits, wide)
+
+
+def _differing_multipliers(
+    single: Multiplier, double: Multiplier, reach: tuple[int, int], output: Grid, limits: tuple[int, int], wide: bool
+) -> str:
+    """The first sum in ``reach`` that two multipliers bring to other codes, in words; empty if there is none.
+
+    A code never falls where a sum grows, so all that can differ is where each code begins.
+    """
+    if all(torch.equal(*pair) for pair in zip(single, double, strict=True)):
+        return ""
+    bound = 2**47 - 1 if wide else 2**31 - 1
+    shift = max(0, int(single.shift), int(double.shift))
+    low, high = max(reach[0], -(bound >> shift)), min(reach[1], bound >> shift)
+    zero_point = int(output.zero_point)
+
+    def codes(sums: Tensor, multiplier: Multiplier) -> Tensor:
+        scaled = requantize_wide(sums, multiplier) if wide else requantize(sums.clone(), multiplier)
+        return (scaled + zero_point).clamp(*limits)
+
+    starts = [_starts(lambda sums, m=each: codes(sums, m), (low, high), limits) for each in (single, double)]
+    apart = (starts[0] != starts[1]).nonzero()
+    if not len(apart):
+        return ""
+    at = torch.minimum(*starts)[apart[0]]
+    one, other = (int(codes(at.clone(), each)) for each in (single, double))
+    return f"a sum of {int(at):,} becomes code {one} in float32, {other} in double"
+
+
+def _starts(codes: Callable[[Tensor], Tensor], reach: tuple[int, int], limits: tuple[int, int]) -> Tensor:
+    """The least sum in reach from which on there is each code but the lowest; one beyond where there is none."""
+    wanted = torch.arange(limits[0] + 1, limits[1] + 1)
+    low, high = torch.full_like(wanted, reach[0]), torch.full_like(wanted, reach[1] + 1)
+    while bool((low < high).any()):
+        middle = (low + high) >> 1
+        there = codes(middle.clamp(max=reach[1])) >= wanted
+        high = torch.where(there & (low < high), middle, high)
+        low = torch.where(~there & (low < high), middle + 1, low)
+    return low
+
+
+def _first_code(codes: Tensor, single: Tensor, double: Tensor) -> str:
+    wrong = (single != double).nonzero()
+    if not len(wrong):
+        return ""
+    at = int(wrong[0])
+    return (
+        f"code {int(codes[at])} becomes {int(single[at])} with the quotient of scales in float32, {int(double[at])} in "
+        f"double; so do {len(wrong):,} of {codes.numel():,} codes"
+    )
