@@ -41,8 +41,7 @@ def fully_connected_differs(operator: Operator) -> str:
     source, weight, output = _quantized(operator, 0, 1)
     if source is None or weight is None or output is None or len(set(weight.scale)) != 1:
         return ""
-    low, high = _reach(operator, source, weight)
-    return _differing_product(source, weight.scale[0], output, (low, high), operator.options)
+    return _differing_product(source, weight.scale[0], output, _reach(operator, source, 1, 2), operator.options)
 
 
 def batch_matmul_differs(operator: Operator) -> str:
@@ -65,9 +64,9 @@ def lstm_differs(operator: Operator) -> str:
         if weight is None or not weight.scale:
             continue
         read = source if position < 5 else output
-        most = weight.shape[-1] * _widest(read) * _widest(weight) + 2**31 * (position < 5)
+        reach = _reach(operator, read, position, position + 11 if position < 5 else -1)
         words = _differing(
-            *_products(read.scale[0], weight.scale[0], 2.0**-12), (-most, most), Grid(*_grid(2.0**-12, 0), "int16"),
+            *_products(read.scale[0], weight.scale[0], 2.0**-12), reach, Grid(*_grid(2.0**-12, 0), "int16"),
             CODE_RANGE["int16"], read.dtype == "int16",
         )  # fmt: skip
         if words:
@@ -204,17 +203,20 @@ def _widest(tensor: FileTensor) -> int:
     return max(high - tensor.zero_point[0], tensor.zero_point[0] - low)
 
 
-def _reach(operator: Operator, source: FileTensor, weight: FileTensor) -> tuple[int, int]:
-    """Between which sums of products and bias every output channel stays, whatever the input."""
+def _reach(operator: Operator, source: FileTensor, at: int, bias_at: int) -> tuple[int, int]:
+    """Between which sums every output channel stays, whatever the input, of the weight and bias at two positions."""
+    weight = operator.inputs[at]
+    if weight is None:
+        return 0, 0
     bias = np.zeros(1, np.int64)
-    tensor = operator.inputs[2] if len(operator.inputs) > 2 else None
-    if tensor is not None and 2 in operator.constants:
-        bias = np.frombuffer(operator.constants[2], np.dtype(tensor.dtype).newbyteorder("<")).astype(np.int64)
+    tensor = operator.inputs[bias_at] if 0 <= bias_at < len(operator.inputs) else None
+    if tensor is not None and bias_at in operator.constants:
+        bias = np.frombuffer(operator.constants[bias_at], np.dtype(tensor.dtype).newbyteorder("<")).astype(np.int64)
     depth = weight.shape[-1]
-    if 1 not in operator.constants or weight.dtype == "int4":
+    if at not in operator.constants or weight.dtype == "int4":
         most = depth * _widest(source) * _widest(weight)
         return int(bias.min()) - most, int(bias.max()) + most
-    held = np.frombuffer(operator.constants[1], np.dtype(weight.dtype).newbyteorder("<"))
+    held = np.frombuffer(operator.constants[at], np.dtype(weight.dtype).newbyteorder("<"))
     rows = held.astype(np.int64).reshape(-1, depth)
     ends = [(code - source.zero_point[0]) * rows for code in CODE_RANGE[source.dtype]]
     least, most_of = np.minimum(*ends).sum(1) + bias, np.maximum(*ends).sum(1) + bias
