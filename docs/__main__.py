@@ -1,4 +1,4 @@
-"""``python -m docs`` makes the tables of ``docs/operators.md`` and ``docs/architecture.md`` anew."""
+"""``python -m docs`` makes the tables of ``docs/operators.md``, ``architecture.md`` and ``which_tflm.md`` anew."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def with_support_table(page: str, table: str) -> str:
 
 
 if __name__ == "__main__":
+    from docs.editions import PAGE as EDITIONS
+    from docs.editions import editions_table
     from export.commands.support import support_table
 
     OPERATORS.write_text(with_support_table(OPERATORS.read_text(encoding="utf-8"), support_table()), encoding="utf-8")
+    EDITIONS.write_text(with_support_table(EDITIONS.read_text(encoding="utf-8"), editions_table()), encoding="utf-8")
     HOUSE.write_text(with_tables(HOUSE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -14,8 +14,8 @@ from export.boards import BOARDS, board
 from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
-from qtorch.editions.known import EDITIONS, edition
 from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS, edition
 from qtorch.errors import BadConfiguration
 from qtorch.handed_over.named_folder import named_folder
 from qtorch.handed_over.words import shown
@@ -49,7 +49,7 @@ class ExportOptions:
         round_adaptively: with it, choose for each weight whether it is rounded up or down; AdaRound.
         c: also write the network as plain C; ``<name>_model.h`` and ``<name>_model.c``, which need no interpreter.
         target: the board that has to hold it; its processor is what the C is made for, and ``host`` stands for any.
-        tflm: the edition of TFLite Micro that computes the model there, as ``docs/which_tflm.md`` lists them; empty: the
+        tflm: the edition of TFLite Micro that computes the model there, of those in ``docs/which_tflm.md``; empty: the
             board's own. What that one computes otherwise is written in another form, or refused.
         optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
         strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.

@@ -7,6 +7,7 @@ divides them in float32, the factor may be another one in its last bits, and so 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -252,7 +253,7 @@ def _differing(
 ) -> str:
     most = int(2**30 / max(float(double), 2.0**-33))
     reach = (max(reach[0], -most), min(reach[1], most))
-    return _differing_multipliers(*map(quantize_multiplier, (single, double)), reach, output, limits, wide)
+    return _differing_multipliers(quantize_multiplier(single), quantize_multiplier(double), reach, output, limits, wide)
 
 
 def _differing_multipliers(
@@ -273,7 +274,7 @@ def _differing_multipliers(
         scaled = requantize_wide(sums, multiplier) if wide else requantize(sums.clone(), multiplier)
         return (scaled + zero_point).clamp(*limits)
 
-    starts = [_starts(lambda sums, m=each: codes(sums, m), (low, high), limits) for each in (single, double)]
+    starts = [_starts(partial(codes, multiplier=each), (low, high), limits) for each in (single, double)]
     apart = (starts[0] != starts[1]).nonzero()
     if not len(apart):
         return ""

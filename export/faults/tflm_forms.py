@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 
-
 from export.faults.fault import Fault, Operator
 from export.tflite.contents import FileTensor
 from qtorch.numbers.grid import CODE_RANGE
@@ -95,9 +94,7 @@ def _other_pixels(operator: Operator) -> str:
     align = bool(operator.options.get("AlignCorners"))
     for axis, name in ((1, "row"), (2, "column")):
         size, result = source.shape[axis], output.shape[axis]
-        meant, taken = (
-            indices(size, result, align_corners=align, half_pixel_centers=half) for half in (True, False)
-        )
+        meant, taken = (indices(size, result, align_corners=align, half_pixel_centers=half) for half in (True, False))
         apart = (meant != taken).nonzero()
         if len(apart):
             at = int(apart[0])
@@ -119,8 +116,6 @@ def _mean_of_floats(operator: Operator) -> str:
 
 def _product_of_16_bits(operator: Operator) -> str:
     return "int16, whose multiplier was never worked out" if _dtype(operator) == _INT16 else ""
-
-
 
 
 FORM_FAULTS: tuple[Fault, ...] = (
@@ -172,8 +167,8 @@ FORM_FAULTS: tuple[Fault, ...] = (
         until=date(2025, 1, 7),
         form="rank_2",
         remedy="reshape to [rows, inputs] before the layer and back behind it",
-        source="integer_ops/fully_connected.h, FullyConnectedPerChannel: a check that ends the process, where checks are "
-        "compiled in, until 10ebaab9f",
+        source="integer_ops/fully_connected.h, FullyConnectedPerChannel: a check that ends the process, where there "
+        "are checks, until 10ebaab9f",
         sure="run",
     ),
     Fault(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 
 from qtorch.discovery import Registry
 from qtorch.editions.edition import Edition
 from qtorch.errors import BadConfiguration
 
-__all__ = ["EDITIONS", "NEWEST", "edition", "register_edition", "require_edition"]
+__all__ = ["EDITIONS", "NEWEST", "edition", "register_edition", "require_edition", "takes_one_scale"]
 
 _FILES = "its kernel files are TFLite Micro's of {day} and not yet of {next}; "
 _PYPI = "the date in its version, which is its source's"
@@ -251,6 +251,21 @@ def register_edition(stated: Edition) -> Edition:
     """
     EDITIONS.add(stated, str(sys._getframe(1).f_globals.get("__name__", "")))
     return stated
+
+
+def takes_one_scale(stated: Edition, activations: Collection[str]) -> bool:
+    """Whether a fully connected layer's weights may have one scale alone, of activations of one of these types.
+
+    Source: tflite-micro 47b545074 (int8) and 39209b412 (int16); Espressif's kernel from esp-tflite-micro 1.3.4 on.
+    """
+    first = [_PER_CHANNEL[dtype] for dtype in activations if dtype in _PER_CHANNEL]
+    if stated.library == "esp_nn":
+        first.append(_PER_CHANNEL_ESP)
+    return any(stated.source < day for day in first)
+
+
+_PER_CHANNEL = {"int8": date(2024, 9, 27), "int16": date(2025, 3, 17)}
+_PER_CHANNEL_ESP = date(2025, 9, 1)
 
 
 def edition(name: str, where: str = "export.tflm") -> Edition:
