@@ -166,7 +166,7 @@ def _measured(
     tested = _tested(subject)
     with phases("measuring what each tensor loses"):
         errors = (
-            () if tested is None else network_report(network, files.graph, tested, options.input_layout, files.titles)
+            () if tested is None else network_report(network, files.plain, tested, options.input_layout, files.titles)
         )
     # What was quantized without training is told so, whether here or before it was handed over.
     chosen = network if isinstance(network, QuantizedNetwork) and network.post_training else None
