@@ -3,7 +3,7 @@
 Read in the history of tensorflow/tflite-micro from 2022-10 to 2026-08-20. "Run" is: every sample of every row that is a
 .tflite file, in the Python packages of seventeen days from 2023-10 to 2026-10; the operators that differ or are refused
 there are those that are found here. Of 493 networks drawn at random, those that could be written for six days,
-385 to 446 of them, were all exact in the package of their day; as they are for the newest, 3 to 178 of the 493 were not.
+385 to 446, were all exact in the package of their day; as they are for the newest, 3 to 178 of the 493 were not.
 What changed after 2026-08-20 is known from the packages alone.
 """
 
