@@ -1,4 +1,4 @@
-"""``python -m docs`` makes the tables of operators, faults of kernels, rooms and boards in ``docs`` anew."""
+"""``python -m docs`` makes the tables of operators, faults of kernels, editions, rooms and boards in ``docs`` anew."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ def with_generated_table(page: str, table: str) -> str:
 
 if __name__ == "__main__":
     from docs.boards import PAGES, with_board_tables
+    from docs.editions import PAGE as EDITIONS
+    from docs.editions import editions_table
     from export.commands.support import support_table
     from export.faults.cmsis_nn import FAULTS as CMSIS_NN
     from export.faults.esp_nn import FAULTS as ESP_NN
     from export.faults.table import fault_table
 
-    for page, table in ((OPERATORS, support_table()), (KERNEL_FAULTS, fault_table((*CMSIS_NN, *ESP_NN)))):
+    faults = fault_table((*CMSIS_NN, *ESP_NN))
+    for page, table in ((OPERATORS, support_table()), (KERNEL_FAULTS, faults), (EDITIONS, editions_table())):
         page.write_text(with_generated_table(page.read_text(encoding="utf-8"), table), encoding="utf-8")
     HOUSE.write_text(with_tables(HOUSE.read_text(encoding="utf-8")), encoding="utf-8")
     for page in PAGES:

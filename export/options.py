@@ -14,6 +14,8 @@ from export.boards import BOARDS, board
 from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
+from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS, edition
 from qtorch.errors import BadConfiguration
 from qtorch.handed_over.named_folder import named_folder
 from qtorch.handed_over.words import shown
@@ -47,6 +49,8 @@ class ExportOptions:
         round_adaptively: with it, choose for each weight whether it is rounded up or down; AdaRound.
         c: also write the network as plain C; ``<name>_model.h`` and ``<name>_model.c``, which need no interpreter.
         target: the board that has to hold it; its processor is what the C is made for, and ``host`` stands for any.
+        tflm: the edition of TFLite Micro that computes the model there, of those in ``docs/which_tflm.md``; empty: the
+            board's own. What that one computes otherwise is written in another form, or refused.
         optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
         strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.
         metadata: say in the file what it is, and beside it in ``<name>_metadata.h``; see
@@ -70,6 +74,7 @@ class ExportOptions:
     round_adaptively: bool = False
     c: bool = field(default=False, metadata=_FIRST)
     target: str = field(default="host", metadata={"listed": BOARDS, **_FIRST})
+    tflm: str = field(default="", metadata={"listed": EDITIONS})
     optimize: Literal["size", "speed"] = "size"
     strip: bool = False
     metadata: bool = False
@@ -82,6 +87,8 @@ class ExportOptions:
             object.__setattr__(self, each.name, _valid(each, getattr(self, each.name)))
         self._check_steps()
         target = board(self.target)
+        if self.tflm:
+            edition(self.tflm)
         if self.firmware is None:
             return
         target.require_project()
@@ -121,6 +128,17 @@ class ExportOptions:
     def forms(self) -> tuple[Form, ...]:
         """Those of :data:`export.forms.FORMS` that are asked for."""
         return tuple(form for form in FORMS.values() if getattr(self, form.option))
+
+    @property
+    def edition(self) -> Edition:
+        """The TFLite Micro that the export is exact on."""
+        return edition(self.tflm or board(self.target).edition)
+
+    @property
+    def runs_tflm(self) -> bool:
+        """Whether a TFLite Micro of that edition is to compute the model: one was named, or a board has it."""
+        target = board(self.target)
+        return bool(self.tflm) or (target.tflm and target.cpu != "host")
 
     @property
     def writes_c(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from qtorch.editions.known import edition, takes_one_scale
 from qtorch.errors import BadConfiguration
 from qtorch.numbers.straight_through import Estimator
 from qtorch.ranges.observers import make_observer
@@ -114,15 +115,21 @@ class QuantizationConfig(LayerConfig):
         layers: fields of :class:`LayerConfig` to change, by layer name or shell pattern (``"features.*"``), applied in
             order. A layer's name is its path in the network, a function's that of its node in the trace (``add_1``).
             :func:`qtorch.prepare` refuses a name that is no pattern and that no layer has.
+        tflm: an edition of TFLite Micro, as ``docs/which_tflm.md`` lists them, that is to compute the network. One
+            whose kernel takes a single scale for the weights of a fully connected layer has such layers' weights per
+            tensor; empty: the newest, which takes one for each channel.
 
     Example:
         >>> QuantizationConfig(layers={"classifier": {"activations": "int16"}, "conv*": {"weight_bits": 4}})
     """
 
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=_FIRST)
+    tflm: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tflm:
+            edition(self.tflm, "tflm")
         known = {f.name for f in fields(LayerConfig)}
         for pattern, changes in self.layers.items():
             wrong = sorted(set(changes) - known)
@@ -153,6 +160,18 @@ class QuantizationConfig(LayerConfig):
     def layer_default(self) -> LayerConfig:
         """The choices for a layer without exceptions."""
         return self._default_layer({})
+
+    @property
+    def fully_connected_per_tensor(self) -> bool:
+        """Whether the weights of fully connected layers have one scale because of the edition."""
+        return bool(self.tflm) and takes_one_scale(edition(self.tflm, "tflm"), self.activation_types)
+
+    @property
+    def for_edition(self) -> str:
+        """What the edition has decided, in words; empty where it has decided nothing."""
+        if not self.fully_connected_per_tensor:
+            return ""
+        return f"weights of fully connected layers per tensor for TFLite Micro's edition {self.tflm}"
 
     def layer(self, name: str) -> LayerConfig:
         """The choices for one layer."""

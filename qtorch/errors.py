@@ -16,6 +16,7 @@ __all__ = [
     "NotFinite",
     "ParityError",
     "UnknownArgument",
+    "UnsupportedByEdition",
     "UnsupportedLayer",
     "Unwritable",
 ]
@@ -58,6 +59,10 @@ class NotFinite(BadInput):
 
 class UnsupportedLayer(BadInput):
     """A layer or function of the network stands in no row."""
+
+
+class UnsupportedByEdition(BadInput):
+    """An edition of TFLite Micro would compute other numbers than training did, or refuse the model."""
 
 
 class BadCheckpoint(BadInput):

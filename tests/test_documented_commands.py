@@ -37,7 +37,7 @@ from tests.test_docs import DOCS, LOOKED_UP, README, ROOT, TFLM_PAGE, blocks
 PAGES = [README, TFLM_PAGE, *sorted(DOCS.glob("*.md"))]
 
 #: What a reader puts for the words in capitals; ``CHECKPOINT`` and ``MODEL.tflite`` are a short run's.
-_GIVEN = {"DIR": "out", "NAME": "tflm", "VERSION": "1.2"}
+_GIVEN = {"DIR": "out", "NAME": "tflm", "VERSION": "1.2", "BOARD": "host", "EDITION": "newest"}
 _QUICK = ("--trainer.max_epochs", "4", "--trainer.enable_progress_bar", "false")
 #: Lines that are not run here, by their first word, and why not.
 _NOT_RUN = {

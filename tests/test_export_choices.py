@@ -33,6 +33,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("target", None, "a text", "target='host'"),
     ("target", 3, "a text", "target='host'"),
     ("version", 1.0, "a text", "version=''"),
+    ("tflm", 3, "a text", "tflm=''"),
     ("firmware", 3, "a folder, or None", "firmware=None"),
     ("firmware", " ", "a folder, or None", "firmware=None"),
     ("firmware", True, "a folder, or None", "firmware=None"),

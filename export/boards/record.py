@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from export.boards.ecosystem import Arduino, CMake, Ecosystem
+from export.boards.usual_editions import usual_edition
 from qtorch.errors import BadConfiguration
 
 __all__ = ["KIB", "MIB", "Board", "Cpu", "Supply"]
@@ -66,6 +67,8 @@ class Board:
             counted for it runs on whichever has its processor.
         tflm: whether TFLite Micro runs there.
         well_known: whether an export for no board in particular says what it would take of this one.
+        edition: name of the TFLite Micro that runs there, of :data:`qtorch.editions.known.EDITIONS`; empty: the one
+            that a project of its ecosystem asks for.
 
     Raises:
         BadConfiguration: a field lacks what the ecosystem needs.
@@ -82,8 +85,11 @@ class Board:
     machine: str | None = None
     tflm: bool = True
     well_known: bool = False
+    edition: str = ""
 
     def __post_init__(self) -> None:
+        if not self.edition:
+            object.__setattr__(self, "edition", usual_edition(self.cpu, self.ecosystem))
         kinds = get_args(Ecosystem)
         if not isinstance(self.ecosystem, kinds):
             names = ", ".join(kind.__name__ for kind in kinds)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from export.boards.machine import machine_of
 from export.boards.record import Board, Supply
+from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration
 
 __all__ = ["require_board"]
@@ -46,6 +47,7 @@ def require_board(board: object, others: Mapping[str, Board], owners: Mapping[st
             remedy="name it otherwise",
         )
     _require_fields(board, where)
+    edition(board.edition, f"{where}: edition")
     if not isinstance(board.supply, Supply) and not (isinstance(board.supply, str) and board.supply.strip()):
         raise BadConfiguration(
             where=f"{where}: supply",

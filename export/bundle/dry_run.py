@@ -17,6 +17,7 @@ from export.c.model import fitting_source
 from export.c_language.names import c_identifier
 from export.device.firmware_project import require_int8_ends
 from export.engines import tflm_available
+from export.faults.avoided import avoided, refusal
 from export.figures.subject import Networks
 from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
@@ -51,6 +52,7 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
         BadConfiguration: the board's memory does not hold the network, a sum can overflow, or the network has ends that
             nothing takes.
         UnsupportedLayer: an op has no form in what is to be written.
+        UnsupportedByEdition: the board's TFLite Micro computes an op otherwise, or refuses it, in every form.
     """
     if options.format != "int8":
         return
@@ -59,6 +61,7 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
         graph = _lowered(networks, inputs, options)
     if graph is None:
         return
+    _require_edition(graph, options)
     if options.writes_c:
         fitting_source(c_identifier(name), graph, board(options.target), options.optimize == "speed")
     if options.firmware is not None:
@@ -69,6 +72,16 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
     write_tflite(final)
     for form in options.forms:
         form.try_out(name, final)
+
+
+def _require_edition(graph: Graph, options: ExportOptions) -> None:
+    """Whatever the network learns: what hangs on the last bits of its scales is no matter yet."""
+    if not options.runs_tflm:
+        return
+    left = avoided(graph, options.edition, board(options.target).cpu).left
+    certain = tuple(each for each in left if not each.fault.name.endswith("_scales_in_float32"))
+    if certain:
+        raise refusal(certain, options.edition, "export.tflm" if options.tflm else "export.target: its TFLite Micro")
 
 
 def _lowered(networks: Networks, inputs: Samples | None, options: ExportOptions) -> Graph | None:

@@ -10,6 +10,7 @@ from export.boards import Board, board
 from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
 from export.bundle.device_headers import device_headers
+from export.bundle.editions import edition_figures, editions_of
 from export.bundle.int8_files import Int8Files, int8_files
 from export.bundle.manifest import TIMINGS
 from export.bundle.metrics import Measured, int8_metrics, json_bytes
@@ -48,6 +49,7 @@ def int8_bundle(
 
     Raises:
         ParityError: a comparison that must be exact is not.
+        UnsupportedByEdition: the board's TFLite Micro computes something otherwise, or refuses it, in every form.
         NotFinite, BadConfiguration: the network can't be exported.
         BadData: post-training quantization without training data.
     """
@@ -75,11 +77,14 @@ def _bundle(
     proven = proof(name, files, network, subject.inputs, target, options.forms, phases, attempted)
     measured = _measured(subject, network, files, target, options, phases)
     project = options.firmware is not None and "firmware" not in attempted.left_out
+    editions = editions_of(files.file.data, target.cpu)
+    proof_as_json = {**proven.report.as_json(), "edition": options.edition.name, "editions": editions}
     metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
+    metrics["tflm"] = edition_figures(options.edition, files.avoided, editions)
     with phases("writing the report, with what each layer costs"):
         headers = device_headers(name, files, subject.ends.interface, proven.codes)
         facts = facts_of(
-            subject, name, metrics, proven.report.as_json(), files.graph, network, _tested(subject), measured.errors,
+            subject, name, metrics, proof_as_json, files.graph, network, _tested(subject), measured.errors,
             options.input_layout, measured.records,
         )  # fmt: skip
         report = page(facts).encode()
@@ -91,7 +96,7 @@ def _bundle(
         **{file: text.encode() for file, text in texts.items()},
         **({} if _tested(subject) is None else {"quantization_report.csv": csv_text(measured.errors).encode()}),
         "metrics.json": json_bytes(metrics),
-        "parity.json": json_bytes(proven.report.as_json()),
+        "parity.json": json_bytes(proof_as_json),
         # Of all files the one that differs from one export to the next.
         TIMINGS: json_bytes({"seconds": {phase: round(spent, 3) for phase, spent in phases.seconds.items()}}),
         "report.html": report,
@@ -157,11 +162,11 @@ def _measured(
     if _counts(options, target):
         with phases(f"counting one inference on the processor of {target.name}", "counting"):
             if files.c is not None:
-                counted = {"inference": board_cost(files.graph, target, options.optimize == "speed")}
+                counted = {"inference": board_cost(files.plain, target, options.optimize == "speed")}
     tested = _tested(subject)
     with phases("measuring what each tensor loses"):
         errors = (
-            () if tested is None else network_report(network, files.graph, tested, options.input_layout, files.titles)
+            () if tested is None else network_report(network, files.plain, tested, options.input_layout, files.titles)
         )
     # What was quantized without training is told so, whether here or before it was handed over.
     chosen = network if isinstance(network, QuantizedNetwork) and network.post_training else None
@@ -171,7 +176,7 @@ def _measured(
     verdict, networks = judgement(subject, test, stage), subject.networks
     with phases("comparing sizes with those of the default choices"):
         choices = choice_costs(
-            files.graph, network, options, target, networks.config, networks.float_network, subject.inputs.get("train"),
+            files.plain, network, options, target, networks.config, networks.float_network, subject.inputs.get("train"),
             networks.example,
         )  # fmt: skip
     return Measured(stage, test, verdict, errors, choices, counted)

@@ -11,6 +11,8 @@ from export.bundle.attempted import Attempted
 from export.bundle.phases import Phases
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
+from export.faults.avoided import Avoided, avoided, refusal
+from export.faults.found import faults_in
 from export.figures.subject import Subject
 from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
@@ -23,7 +25,7 @@ from export.tflite.model_file import ModelFile, model_file, model_metadata
 from export.tflite.writer import write_tflite
 from qtorch.features import Feature, Interface
 
-__all__ = ["Int8Files", "int8_files"]
+__all__ = ["Int8Files", "for_edition", "int8_files"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Int8Files:
     """What is written of an int8 network; nothing of it is proven yet but that the files are the graphs.
 
     Attributes:
-        graph: integers at its ends.
+        graph: integers at its ends, in forms that the board's TFLite Micro computes rightly.
+        plain: the same before that, of which plain C is made.
+        avoided: what that TFLite Micro would compute otherwise, and what was done about it.
         final: the same, with the ends that were asked for.
         file: of ``final``.
         int8_model: the file of ``graph``, without metadata.
-        c: plain C of ``graph``; ``None`` where none is written.
+        c: plain C of ``plain``; ``None`` where none is written.
         metadata: what the file says of itself; ``None`` where it says nothing.
         titles: what the numbers of the one output are called; none where they have no names.
         layouts: of the inputs and outputs of ``final``.
@@ -43,6 +47,8 @@ class Int8Files:
     """
 
     graph: Graph
+    plain: Graph
+    avoided: Avoided
     final: Graph
     file: ModelFile
     int8_model: bytes
@@ -70,14 +76,18 @@ def int8_files(
 
     Raises:
         NotFinite, BadConfiguration: the network can't be exported.
+        UnsupportedByEdition: the board's TFLite Micro computes something otherwise, or refuses it, in every form.
         ParityError: a file is not the graph that it was written of.
     """
     what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
     with phases(f"writing {what}", "export"):
-        graph = integer_graph(network, options.input_layout)
+        plain = integer_graph(network, options.input_layout)
+        other = for_edition(plain, target, options)
+        graph = other.graph
         outputs = graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None
         titles = subject.ends.titles(outputs)
         final = with_ends(graph, options.io)
+        _require_ends(final, target, options)
         layouts, c_layouts = (
             network_layouts(subject.networks.trained, each, subject.ends.interface) for each in (final, graph)
         )
@@ -85,7 +95,7 @@ def int8_files(
         c = None
         if options.writes_c:
             with attempted("c"):
-                c = c_model(name, graph, target, speed, c_layouts)
+                c = c_model(name, plain, target, speed, c_layouts)
     metadata = _metadata(subject, name, graph, titles, options.version) if options.metadata else None
     with phases("writing the file, and searching for the smallest arena in which it runs", "arena"):
         file = model_file(final, metadata)
@@ -95,7 +105,36 @@ def int8_files(
             require_int8_ends(graph)
     compare_file(graph, int8_model)
     compare_file(final, file.named)
-    return Int8Files(graph, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
+    return Int8Files(graph, plain, other, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
+
+
+def for_edition(graph: Graph, target: Board, options: ExportOptions) -> Avoided:
+    """The graph as the TFLite Micro of an export has to have it; as it is where none computes it.
+
+    Args:
+        graph: of integers.
+        target: the board.
+        options: of the export.
+
+    Raises:
+        UnsupportedByEdition: something is computed otherwise there, or refused, in every form.
+    """
+    if not options.runs_tflm:
+        return Avoided(graph, options.edition)
+    other = avoided(graph, options.edition, target.cpu)
+    if other.left:
+        raise refusal(other.left, options.edition, _chosen(options))
+    return other
+
+
+def _require_ends(final: Graph, target: Board, options: ExportOptions) -> None:
+    found = faults_in(write_tflite(final), options.edition, target.cpu) if options.runs_tflm else ()
+    if found:
+        raise refusal(found, options.edition, _chosen(options))
+
+
+def _chosen(options: ExportOptions) -> str:
+    return "export.tflm" if options.tflm else f"export.target {options.target}, whose TFLite Micro is"
 
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:

@@ -63,6 +63,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     file = bundle.parity.file
     yield Line()
     yield Line(f"{file.tensors} scales and zero points, {file.values} weights and biases: all as trained")
+    yield from _edition(bundle.metrics.get("tflm", {}))
     model_bytes = f"{bundle.metrics['tflite_bytes']:,} bytes of model"
     if bundle.arena_bytes:
         yield Line(f"{model_bytes}, {bundle.arena_bytes:,} bytes of arena (64-bit)")
@@ -90,6 +91,16 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
         sentence = in_a_sentence(ChoiceCost.from_json(entry))
         if sentence:
             yield Line(sentence, "attention")
+
+
+def _edition(figures: Mapping[str, Any]) -> Iterator[Line]:
+    """For which TFLite Micro, and what was written otherwise for it."""
+    if not figures:
+        return
+    others = figures["others_disagree"]
+    said = f"; {len(others)} others that are known would compute it otherwise, see parity.json" if others else ""
+    yield Line(f"exact on {figures['description']}{said}")
+    yield from map(Line, figures["sentences"])
 
 
 def _findings(findings: Sequence[Mapping[str, str]]) -> Iterator[Line]:

@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
         Command("verify", "repeat the parity check of a model file", "export.commands.verify:verify_command"),
         Command("profile", "what an inference takes, layer by layer", "export.commands.profile:profile_command"),
         Command("summary", "what stands in a .tflite file", "export.commands.summary:summary_command"),
+        Command("lint", "what a board's TFLite Micro would compute otherwise", "export.commands.lint:lint_command"),
         Command("compare", "what other engines and converters say", "export.commands.compare:compare_command"),
         Command(
             "sensitivity",

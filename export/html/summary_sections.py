@@ -260,7 +260,31 @@ def parity_section(facts: Facts) -> Markup:
         )
         if "qat_network" in others:
             text += " Layers that are left in float32 add in an order of their own."
-    return joined(table("outputs against the integer reference, in codes", header, rows, kinds), element("p", text))
+    return joined(
+        table("outputs against the integer reference, in codes", header, rows, kinds),
+        element("p", text),
+        _editions(facts),
+    )
+
+
+def _editions(facts: Facts) -> Markup:
+    """For which TFLite Micro the file is, what was written otherwise for it, and which others compute it otherwise."""
+    figures = facts.metrics.get("tflm")
+    if figures is None:
+        return Markup()
+    rows = [
+        [name, each["operator"], each["name"], each["words"], each["effect"]]
+        for name, findings in facts.parity.get("editions", {}).items()
+        if findings != "agrees"
+        for each in findings
+    ]
+    agree = [name for name, findings in facts.parity.get("editions", {}).items() if findings == "agrees"]
+    said = [f"This file is for {figures['description']} ({figures['edition']}).", *figures["sentences"]]
+    said.append(f"{len(agree)} known editions of TFLite Micro compute it as training did: {', '.join(agree)}.")
+    header = ["edition", "operator", "op", "what it would compute otherwise", "effect"]
+    cells = [[shown(cell) if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    others = table("other editions, which this file is not for", header, cells) if cells else Markup()
+    return joined(*(element("p", sentence) for sentence in said), others)
 
 
 def _cell(value: object) -> str:

@@ -24,7 +24,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
 from qtorch.row.states import FileState
 
-__all__ = ["ALIGNMENT", "IDENTIFIER", "tflite_cell", "write_tflite"]
+__all__ = ["ALIGNMENT", "IDENTIFIER", "nodes_of_operators", "tflite_cell", "write_tflite"]
 
 #: Of constant buffers, in bytes, from the beginning of the file.
 ALIGNMENT = 16
@@ -56,6 +56,16 @@ def write_tflite(graph: Graph, *, names: bool = False, metadata: Mapping[str, by
         UnsupportedLayer: in a graph of floats, a function that no float kernel computes.
     """
     return _Writer(graph, names, metadata or {}).file()
+
+
+def nodes_of_operators(graph: Graph) -> tuple[str, ...]:
+    """The first output of the node that each operator of the file stands for: one node may be several operators.
+
+    Raises:
+        UnsupportedLayer: see :func:`write_tflite`.
+    """
+    writer = _Writer(graph, False, {})
+    return tuple(node.output for node in graph.nodes for _ in writer.operators(node))
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class _Writer:
 
     def file(self) -> bytes:
         graph = self.graph
-        written = [each for node in graph.nodes for each in self._operators(node)]
+        written = [each for node in graph.nodes for each in self.operators(node)]
         # A newer version reads everything that an older one does, so the newest any node needs serves all of them.
         versions: dict[str, int] = {}
         for each in written:
@@ -196,7 +206,7 @@ class _Writer:
         # The one-byte field is what old readers see; 127 there says that the code is in the wide one.
         return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
 
-    def _operators(self, node: Node) -> Iterator[_Operator]:
+    def operators(self, node: Node) -> Iterator[_Operator]:
         """What stands in the file for a node: one operator, or those behind which it can.
 
         Raises:

@@ -206,8 +206,8 @@ class QuantizedNetwork(CapturedNetwork):
 
     def extra_repr(self) -> str:
         """What the network computes, for ``print(network)``."""
-        ranges = "calibrated" if self.calibrated else "not calibrated"
-        return f"mode={self.mode.name}, {ranges}" + (", batch norms frozen" if self.norms_frozen else "")
+        ranges, frozen = "calibrated" if self.calibrated else "not calibrated", "batch norms frozen" * self.norms_frozen
+        return ", ".join(filter(None, (f"mode={self.mode.name}", ranges, frozen, self.origin.config.for_edition)))
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a state dict says of the network: which it is, how it is quantized, what it computes; plain values."""

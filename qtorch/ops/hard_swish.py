@@ -53,7 +53,8 @@ def _divide(x: Tensor, exponent: int) -> Tensor:
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """A table of 256: the input times a factor between 0 and 1 that is 0 at -3 and 1 at 3, both in Q0.15.
 
-    TFLM takes the quotients of the scales in double since October 2026; earlier ones and LiteRT in float32. The sample "1.2966" tells them apart.
+    TFLM takes the quotients of the scales in double since October 2026; earlier ones and LiteRT in float32. The sample
+    "1.2966" tells them apart.
     """
     source, output = grids["input"], grids["output"]
     precision = rounding.of_scales

@@ -103,6 +103,8 @@ class Planning:
                         got="a function that a table of int8 codes computes",
                         remedy="do not skip it: its one rounding is that of its result",
                     )
+                if call.row.name == "fully_connected" and self.settings.config.fully_connected_per_tensor:
+                    config = replace(config, weights="per_tensor")
                 self.plans[node] = Plan(call, name, config)
 
     def _is_batch_norm(self, node: fx.Node) -> bool:

@@ -15,6 +15,7 @@ from export.graph.passes.forms.explicit_padding import explicit_padding
 from export.graph.passes.forms.low_rank import low_rank
 from export.graph.passes.forms.rank_2 import one_row, rank_2
 from export.graph.passes.forms.rank_4 import rank_4
+from export.graph.passes.forms.separate_activation import separate_activation
 from export.graph.passes.forms.spread_input import spread_input
 from export.graph.passes.forms.time_on_height import time_on_height
 from export.graph.passes.forms.trimmed import trimmed
@@ -35,4 +36,5 @@ OTHER_FORMS: Mapping[str, Callable[[Graph, frozenset[str]], Graph]] = {
     "copied_rows": copied_rows,
     "rank_4": rank_4,
     "low_rank": low_rank,
+    "separate_activation": separate_activation,
 }

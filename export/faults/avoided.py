@@ -1,0 +1,124 @@
+"""A graph in forms that an edition of TFLite Micro computes rightly, or the refusal with every fault by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from export.faults.found import Finding, faults_in
+from export.graph.ir import Graph
+from export.graph.passes.other_forms import OTHER_FORMS
+from export.tflite.writer import nodes_of_operators, write_tflite
+from qtorch.editions.edition import Edition
+from qtorch.errors import UnsupportedByEdition
+
+__all__ = ["Avoided", "Form", "Rewritten", "avoided", "refusal"]
+
+#: Rewrites the nodes whose first outputs are named into something equivalent; others stay.
+Form = Callable[[Graph, frozenset[str]], Graph]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A node that was written in another form.
+
+    Attributes:
+        layer: its first output.
+        form: that it has now.
+        finding: why.
+    """
+
+    layer: str
+    form: str
+    finding: Finding
+
+    def as_json(self) -> dict[str, Any]:
+        """The record for machines."""
+        return {"layer": self.layer, "form": self.form, **self.finding.as_json()}
+
+
+@dataclass(frozen=True)
+class Avoided:
+    """A graph, and what was changed in it for an edition.
+
+    Attributes:
+        graph: whose file the edition computes as training did, as far as ``left`` is empty.
+        edition: for which.
+        rewritten: nodes in another form.
+        left: what no form avoids.
+        bytes: by how much the file grew.
+        operators: by how many.
+    """
+
+    graph: Graph
+    edition: Edition
+    rewritten: tuple[Rewritten, ...] = ()
+    left: tuple[Finding, ...] = ()
+    bytes: int = 0
+    operators: int = 0
+
+    def sentences(self) -> tuple[str, ...]:
+        """What was written otherwise, why, and what it costs; nothing if nothing was."""
+        if not self.rewritten:
+            return ()
+        lines = [f"{each.layer}: {each.form.replace('_', ' ')}, because of {each.finding}" for each in self.rewritten]
+        price = f"{self.bytes:+,} bytes and {self.operators:+} operators"
+        return (f"other forms for {self.edition.description}: {price}", *lines)
+
+
+def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] = OTHER_FORMS) -> Avoided:
+    """The graph with each operator that an edition computes otherwise in another form, as often as that helps.
+
+    Args:
+        graph: of integers, in TFLite's terms.
+        edition: that is to compute it.
+        cpu: as boards name processors.
+        forms: by name, as faults name them.
+    """
+    before, tried, rewritten = graph, set[tuple[str, str]](), list[Rewritten]()
+    findings = faults_in(write_tflite(graph), edition, cpu)
+    while True:
+        layers = nodes_of_operators(graph)
+        open_to = [
+            (layers[each.operator], each)
+            for each in findings
+            if each.fault.form in forms and (layers[each.operator], each.fault.form) not in tried
+        ]
+        if not open_to:
+            break
+        # One form at a time: what it makes of a node may be without the others' faults.
+        form = open_to[0][1].fault.form
+        asked: dict[str, Finding] = {}
+        for layer, each in open_to:
+            if each.fault.form == form:
+                asked.setdefault(layer, each)
+        tried |= {(layer, form) for layer in asked}
+        other = forms[form](graph, frozenset(asked))
+        stayed = {node.output: node for node in other.nodes}
+        changed = [n.output for n in graph.nodes if n.output in asked and stayed.get(n.output) is not n]
+        rewritten += [Rewritten(layer, form, asked[layer]) for layer in changed]
+        graph, findings = other, faults_in(write_tflite(other), edition, cpu)
+    grown = (0, 0) if graph is before else (
+        len(write_tflite(graph)) - len(write_tflite(before)),
+        len(nodes_of_operators(graph)) - len(nodes_of_operators(before)),
+    )  # fmt: skip
+    return Avoided(graph, edition, tuple(rewritten), findings, *grown)
+
+
+def refusal(left: tuple[Finding, ...], edition: Edition, where: str = "export.tflm") -> UnsupportedByEdition:
+    """The refusal of a model for an edition, with every fault.
+
+    Args:
+        left: what no form avoids; at least one.
+        edition: for which.
+        where: it was chosen.
+    """
+    remedies = dict.fromkeys(each.fault.remedy for each in left)
+    version = " ".join(filter(None, (edition.package, edition.version)))
+    return UnsupportedByEdition(
+        where=f"{where} {edition.name} ({version or edition.description}, source of {edition.source})",
+        expected="operators that it computes as training did",
+        got="; ".join(f"{each} [{each.fault.source}]" for each in left),
+        remedy="; or, of the others, ".join(remedies) + "; or name the edition that you have with export.tflm",
+    )

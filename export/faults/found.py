@@ -1,0 +1,140 @@
+"""Faults of an edition, found in a file: whoever wrote it, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from export.faults import cmsis_nn, esp_nn, tflm
+from export.faults.fault import Fault, Operator
+from export.tflite.contents import FileContents, FileSubgraph, read_contents
+from qtorch.editions.edition import Edition
+
+__all__ = ["Finding", "all_faults", "faults_by_edition", "faults_in", "operators"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault of an edition that one operator of a file meets.
+
+    Attributes:
+        operator: its index, in the order of execution.
+        name: of it in the schema.
+        output: name of its first output in the file; empty if it has none there.
+        fault: that it meets.
+        words: what of it meets the fault, with its numbers.
+    """
+
+    operator: int
+    name: str
+    output: str
+    fault: Fault
+    words: str
+
+    def __str__(self) -> str:
+        """The finding in a line, with what happens.
+
+        >>> str(finding)
+        'operator 3 (FULLY_CONNECTED): 3 weight scales, all computed with the first; other codes'
+        """
+        return f"operator {self.operator} ({self.name}): {self.words}; {_EFFECTS[self.fault.effect]}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as ``parity.json`` has it."""
+        return {
+            "operator": self.operator,
+            "name": self.name,
+            "fault": self.fault.name,
+            "effect": self.fault.effect,
+            "words": self.words,
+            "remedy": self.fault.remedy,
+            "source": self.fault.source,
+            "sure": self.fault.sure,
+        }
+
+
+_EFFECTS = {
+    "one step": "codes that may differ by one step",
+    "other codes": "other codes",
+    "not written": "its output keeps old bytes",
+    "overwrites": "bytes of other tensors are overwritten",
+    "refused": "the interpreter refuses the model",
+}
+
+
+@cache
+def all_faults() -> tuple[Fault, ...]:
+    """Every fault that is known: of TFLite Micro, and of the kernel libraries that take the place of its kernels."""
+    return (*tflm.FAULTS, *cmsis_nn.FAULTS, *esp_nn.FAULTS)
+
+
+def operators(contents: FileContents) -> tuple[Operator, ...]:
+    """The operators of a file's subgraphs, in their order, each with its tensors and the bytes of its constants."""
+    found: list[Operator] = []
+    for subgraph in contents.subgraphs:
+        for operator in subgraph.operators:
+            inputs = tuple(None if index < 0 else subgraph.tensors[index] for index in operator.inputs)
+            constants = {
+                position: contents.buffers[tensor.buffer].data
+                for position, tensor in enumerate(inputs)
+                if tensor is not None and _is_constant(subgraph, tensor.index, tensor.buffer, tensor.constant_bytes)
+            }
+            outputs = tuple(subgraph.tensors[index] for index in operator.outputs if index >= 0)
+            found.append(
+                Operator(len(found), operator.name, operator.version, operator.options, inputs, outputs, constants)
+            )
+    return tuple(found)
+
+
+def _is_constant(subgraph: FileSubgraph, index: int, buffer: int, size: int) -> bool:
+    return bool(buffer and size) and index not in subgraph.inputs
+
+
+def faults_in(model: bytes, edition: Edition, cpu: str, where: str = "model") -> tuple[Finding, ...]:
+    """What an edition computes otherwise than the newest TFLite Micro, or not at all, in the order of execution.
+
+    Args:
+        model: the whole file.
+        edition: whose kernels run.
+        cpu: as boards name processors.
+        where: what to call the file in an error.
+
+    Raises:
+        BadModelFile: it is no .tflite file.
+    """
+    there = [fault for fault in all_faults() if fault.is_in(edition, cpu)]
+    return _met(operators(read_contents(model, where)), there) if there else ()
+
+
+def faults_by_edition(model: bytes, editions: Iterable[Edition], cpu: str) -> dict[str, tuple[Finding, ...]]:
+    """:func:`faults_in` of many editions, by their names: each fault is looked for once.
+
+    Args:
+        model: the whole file.
+        editions: whose kernels may run.
+        cpu: as boards name processors.
+    """
+    asked = tuple(editions)
+    somewhere = [fault for fault in all_faults() if any(fault.is_in(each, cpu) for each in asked)]
+    met = _met(operators(read_contents(model)), somewhere)
+    return {each.name: tuple(finding for finding in met if finding.fault.is_in(each, cpu)) for each in asked}
+
+
+def _met(among: Iterable[Operator], faults: Iterable[Fault]) -> tuple[Finding, ...]:
+    by_name: dict[str, list[Fault]] = {}
+    for fault in faults:
+        for name in fault.operators:
+            by_name.setdefault(name, []).append(fault)
+    found: list[Finding] = []
+    for operator in among:
+        said: dict[object, str] = {}
+        for fault in by_name.get(operator.name, []):
+            # A fault of two spans of time is one question.
+            if fault.holds not in said:
+                said[fault.holds] = fault.holds(operator)
+            if said[fault.holds]:
+                output = operator.outputs[0].name if operator.outputs else ""
+                found.append(Finding(operator.index, operator.name, output, fault, said[fault.holds]))
+    return tuple(found)

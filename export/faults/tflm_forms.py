@@ -1,0 +1,260 @@
+"""Forms of operators that TFLite Micro's reference kernels compute otherwise, or refuse, by the day of its source."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from export.faults.fault import Fault, Operator
+from export.tflite.contents import FileTensor
+from qtorch.numbers.grid import CODE_RANGE
+from qtorch.numbers.qparams import QParams
+from qtorch.ops.resize_nearest_neighbor import indices
+from qtorch.row.fused_activation import activation_limits
+
+__all__ = ["FORM_FAULTS"]
+
+_CHECKED, _PER_CHANNEL = date(2024, 5, 28), date(2024, 9, 27)
+_PER_TENSOR = "write the layer with one weight scale, or as a 1x1 CONV_2D, which is per channel everywhere"
+_ACTIVATIONS = {1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
+_INT8, _INT16 = "int8", "int16"
+
+
+def _input(operator: Operator, position: int) -> FileTensor | None:
+    return operator.inputs[position] if position < len(operator.inputs) else None
+
+
+def _dtype(operator: Operator, position: int = 0) -> str:
+    tensor = _input(operator, position)
+    return "" if tensor is None else tensor.dtype
+
+
+def _weight_scales(operator: Operator) -> tuple[float, ...]:
+    weight = _input(operator, 1)
+    return () if weight is None or _dtype(operator) not in (_INT8, _INT16) else weight.scale
+
+
+def _first_scale_for_all(operator: Operator) -> str:
+    scales = _weight_scales(operator)
+    if len(set(scales)) < 2:
+        return ""
+    return (
+        f"{len(scales)} weight scales, {min(scales):.3g} to {max(scales):.3g}, all computed with the first, "
+        f"{scales[0]:.3g}"
+    )
+
+
+def _several_scales(operator: Operator) -> str:
+    scales = _weight_scales(operator)
+    return f"{len(scales)} weight scales, where one is taken" if len(scales) > 1 else ""
+
+
+def _several_scales_of_16_bits(operator: Operator) -> str:
+    return f"int16 with {_several_scales(operator)}" if _dtype(operator) == _INT16 and _several_scales(operator) else ""
+
+
+def _several_scales_of_rank(operator: Operator) -> str:
+    shape = operator.outputs[0].shape if operator.outputs else ()
+    if not _several_scales(operator) or len(shape) == 2:
+        return ""
+    return f"{len(_weight_scales(operator))} weight scales and an output of {len(shape)} axes, where two are taken"
+
+
+def _narrow_bias(operator: Operator) -> str:
+    if _dtype(operator) != _INT16 or _dtype(operator, 2) != "int32":
+        return ""
+    return "int16 with a bias of int32, whose bytes are taken for int64"
+
+
+def _no_bias(operator: Operator) -> str:
+    if _dtype(operator) != _INT16 or _input(operator, 2) is not None:
+        return ""
+    return "int16 without a bias: sums of 32 bits and a multiplier of 32, not of 64 and 16"
+
+
+def _activation_left_out(operator: Operator) -> str:
+    output = operator.outputs[0] if operator.outputs else None
+    activation = _ACTIVATIONS.get(operator.options.get("FusedActivationFunction", 0), "")
+    if not activation or output is None or output.dtype not in CODE_RANGE or not output.scale:
+        return ""
+    if activation != "relu_n1_to_1":
+        grid = QParams(output.scale[:1], output.zero_point[:1], output.dtype).grid
+        low, high = activation_limits(activation, grid)
+        if (low, high) == CODE_RANGE[output.dtype]:
+            return ""
+        return f"its {activation}, which holds codes between {low} and {high}, is left out"
+    return f"its {activation} is left out"
+
+
+def _other_pixels(operator: Operator) -> str:
+    source, output = _input(operator, 0), operator.outputs[0] if operator.outputs else None
+    if source is None or output is None or not operator.options.get("HalfPixelCenters"):
+        return ""
+    if len(source.shape) != 4 or len(output.shape) != 4:
+        return "half_pixel_centers, which is taken for false"
+    align = bool(operator.options.get("AlignCorners"))
+    for axis, name in ((1, "row"), (2, "column")):
+        size, result = source.shape[axis], output.shape[axis]
+        meant, taken = (indices(size, result, align_corners=align, half_pixel_centers=half) for half in (True, False))
+        apart = (meant != taken).nonzero()
+        if len(apart):
+            at = int(apart[0])
+            return (
+                f"half_pixel_centers is taken for false: {name} {at} of {result} is {int(taken[at])} of {size} "
+                f"instead of {int(meant[at])}"
+            )
+    return ""
+
+
+def _mean_of_floats(operator: Operator) -> str:
+    source, output = _input(operator, 0), operator.outputs[0] if operator.outputs else None
+    if source is None or output is None or _dtype(operator) not in (_INT8, _INT16):
+        return ""
+    alike = source.scale == output.scale and source.zero_point == output.zero_point
+    how = "a division of integers that cuts off" if alike else "a quotient of scales and a mean in float32"
+    return f"computed by {how}, not by a multiplier"
+
+
+def _product_of_16_bits(operator: Operator) -> str:
+    return "int16, whose multiplier was never worked out" if _dtype(operator) == _INT16 else ""
+
+
+FORM_FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="fully_connected_first_scale",
+        where="tflm",
+        operators=("FULLY_CONNECTED",),
+        holds=_first_scale_for_all,
+        effect="other codes",
+        until=_CHECKED,
+        form="convolution",
+        remedy=_PER_TENSOR,
+        source="tflite-micro, fully_connected_common.cc before 71fba59b5: filter->params.scale is the first scale",
+        sure="run",
+    ),
+    Fault(
+        name="fully_connected_per_channel_refused",
+        where="tflm",
+        operators=("FULLY_CONNECTED",),
+        holds=_several_scales,
+        effect="refused",
+        since=_CHECKED,
+        until=_PER_CHANNEL,
+        form="convolution",
+        remedy=_PER_TENSOR,
+        source="tflite-micro 71fba59b5, until 47b545074 computes per channel",
+        sure="run",
+    ),
+    Fault(
+        name="fully_connected_int16_per_channel_refused",
+        where="tflm",
+        operators=("FULLY_CONNECTED",),
+        holds=_several_scales_of_16_bits,
+        effect="refused",
+        since=_PER_CHANNEL,
+        until=date(2025, 3, 17),
+        form="convolution",
+        remedy=_PER_TENSOR,
+        source="tflite-micro 47b545074, until 39209b412",
+        sure="run",
+    ),
+    Fault(
+        name="fully_connected_per_channel_rank",
+        where="tflm",
+        operators=("FULLY_CONNECTED",),
+        holds=_several_scales_of_rank,
+        effect="refused",
+        since=_PER_CHANNEL,
+        until=date(2025, 1, 7),
+        form="rank_2",
+        remedy="reshape to [rows, inputs] before the layer and back behind it",
+        source="integer_ops/fully_connected.h, FullyConnectedPerChannel: a check that ends the process, where there "
+        "are checks, until 10ebaab9f",
+        sure="run",
+    ),
+    Fault(
+        name="fully_connected_int16_bias_int32",
+        where="tflm",
+        operators=("FULLY_CONNECTED",),
+        holds=_narrow_bias,
+        effect="other codes",
+        until=date(2025, 3, 17),
+        remedy="write the bias as int64",
+        source="tflite-micro, fully_connected.cc before 39209b412: GetOptionalTensorData<int64_t> of any bias",
+        sure="read",
+    ),
+    *(
+        Fault(
+            name=f"{operator.lower()}_int16_no_bias",
+            where="tflm",
+            operators=(operator,),
+            holds=_no_bias,
+            effect="one step",
+            since=since,
+            until=date(2026, 6, 16),
+            remedy="write a bias of int64 zeros",
+            source=f"tflite-micro, {file} before 7ca66d18e",
+            sure="read",
+        )
+        for operator, file, since in (
+            ("FULLY_CONNECTED", "fully_connected.cc", date(2025, 3, 17)),
+            ("CONV_2D", "conv.cc", date(2022, 4, 29)),
+        )
+    ),
+    Fault(
+        name="transpose_conv_activation_left_out",
+        where="tflm",
+        operators=("TRANSPOSE_CONV",),
+        holds=_activation_left_out,
+        effect="other codes",
+        until=date(2026, 2, 10),
+        form="separate_activation",
+        remedy="write the activation as an operator of its own behind it",
+        source="tflite-micro, transpose_conv.cc before 5b93e5b3f: kTfLiteActNone whatever the file says",
+        sure="run",
+    ),
+    Fault(
+        name="resize_nearest_neighbor_half_pixel_centers",
+        where="tflm",
+        operators=("RESIZE_NEAREST_NEIGHBOR",),
+        holds=_other_pixels,
+        effect="other codes",
+        until=date(2026, 2, 10),
+        form="copied_rows",
+        remedy="resize by whole factors up, or without half_pixel_centers",
+        source="tflite-micro, resize_nearest_neighbor.cc before ef48280f0: half_pixel_centers = false",
+        sure="run",
+    ),
+    Fault(
+        name="mean_in_float32",
+        where="tflm",
+        operators=("MEAN",),
+        holds=_mean_of_floats,
+        effect="one step",
+        until=date(2023, 4, 18),
+        remedy="take the mean of an image by AVERAGE_POOL_2D over all of it: nn.AvgPool2d with the image's size",
+        source="tflite-micro, reduce.h before 6bc110ced and reduce_common.cc before b7a857ea7",
+        sure="read",
+    ),
+    Fault(
+        name="mul_int16_without_multiplier",
+        where="tflm",
+        operators=("MUL",),
+        holds=_product_of_16_bits,
+        effect="other codes",
+        until=date(2023, 2, 14),
+        remedy="multiply in int8",
+        source="tflite-micro, mul_common.cc before 35899fbaf: its Prepare works out int8 alone",
+        sure="read",
+    ),
+    Fault(
+        name="lstm_before_it_was_redesigned",
+        where="tflm",
+        operators=("UNIDIRECTIONAL_SEQUENCE_LSTM",),
+        holds=lambda operator: "the kernel of before February 2023, with another tanh of the cell state",
+        effect="other codes",
+        until=date(2023, 3, 1),
+        remedy="write the layer with a cell, nn.LSTMCell, in a loop",
+        source="tflite-micro 0a1ccdfdd and dd8564729",
+        sure="read",
+    ),
+)

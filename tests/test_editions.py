@@ -1,0 +1,116 @@
+"""Editions of TFLite Micro: the table, looking one up, those of one's own, and what boards and networks take of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from importlib import metadata
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import qtorch
+from docs.editions import PAGE, editions_table
+from export.boards import BOARDS, HOST
+from export.boards.registration import require_board
+from export.faults.found import all_faults
+from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS, NEWEST, edition, register_edition, require_edition, takes_one_scale
+from qtorch.errors import BadConfiguration
+from qtorch.network.quantized_op import QuantizedOp
+
+
+def test_each_edition_says_where_it_was_read_and_has_days_that_can_be() -> None:
+    for each in EDITIONS.values():
+        assert require_edition(each, {}, {}) is each
+        assert each.facts, each.name
+        assert date(2020, 1, 1) < each.source <= NEWEST.source, each.name
+        if each.library_source is not None:
+            assert date(2020, 1, 1) < each.library_source <= NEWEST.source, each.name
+
+
+def test_the_newest_is_the_package_that_judges_here_and_has_no_fault() -> None:
+    assert metadata.version("tflite-micro") == NEWEST.version
+    assert not [fault.name for fault in all_faults() if fault.is_in(NEWEST, "host")]
+    assert f'"tflite-micro=={NEWEST.version}' in Path("pyproject.toml").read_text()
+
+
+def test_python_packages_are_of_the_day_in_their_version() -> None:
+    packages = [each for each in EDITIONS.values() if each.name.startswith("python-")]
+    assert len(packages) > 10
+    for each in packages:
+        assert each.version.startswith(f"0.dev{each.source:%Y%m%d}")
+        assert each.name == f"python-{each.source:%Y-%m}"
+    assert all(a.source < b.source for a, b in pairwise(packages))
+
+
+def test_a_name_that_is_none_is_refused_with_those_that_are_called_alike() -> None:
+    assert edition("chirale").package == "Chirale_TensorFLowLite"
+    for wrong, meant in (("zephyr-4.3", "zephyr-4"), ("esp_tflite_micro-1.3.4", "esp-tflite-micro-1.3.4")):
+        with pytest.raises(BadConfiguration, match="one of newest") as raised:
+            edition(wrong)
+        assert meant in raised.value.remedy
+    with pytest.raises(BadConfiguration, match="tflm: expected one of newest"):
+        qtorch.QuantizationConfig(tflm="arduno")
+
+
+def test_an_edition_of_ones_own_joins_the_others_and_no_other_takes_its_name() -> None:
+    mine = Edition("mine", "a fork", date(2024, 3, 1))
+    try:
+        assert register_edition(mine) is mine
+        assert edition("mine") is mine
+        with pytest.raises(BadConfiguration, match="a name that no other edition has"):
+            require_edition(replace(mine, name="chirale"), EDITIONS, EDITIONS.owners)
+        with pytest.raises(BadConfiguration, match="library_source"):
+            register_edition(replace(mine, name="other", library="cmsis_nn"))
+        with pytest.raises(BadConfiguration, match="an Edition"):
+            register_edition("mine")  # type: ignore[arg-type]
+    finally:
+        del EDITIONS["mine"]
+
+
+def test_every_board_has_an_edition_and_a_board_of_ones_own_may_name_another() -> None:
+    assert HOST.edition == "newest"
+    for each in BOARDS.values():
+        edition(each.edition)
+    assert BOARDS["nano33ble"].edition == "chirale"
+    mine = replace(BOARDS["nano33ble"], name="mine", edition="tflm-cmsis-nn")
+    assert require_board(mine, {}, {}).edition == "tflm-cmsis-nn"
+    with pytest.raises(BadConfiguration, match="board 'mine': edition"):
+        require_board(replace(mine, edition="none"), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "activations", "one"),
+    [
+        ("chirale", "int8", True),
+        ("zephyr-4.0", "int8", True),
+        ("zephyr-4.1", "int8", False),
+        ("zephyr-4.1", "int16", True),
+        ("esp-tflite-micro-1.3.3", "int8", True),
+        ("esp-tflite-micro-1.3.4", "int8", False),
+        ("newest", "int16", False),
+    ],
+)
+def test_a_network_for_an_edition_has_one_scale_where_that_takes_one(name: str, activations: str, one: bool) -> None:
+    assert takes_one_scale(edition(name), [activations]) is one
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4))
+    config = qtorch.QuantizationConfig(tflm=name, activations=activations)  # type: ignore[arg-type]
+    network = qtorch.prepare(net, torch.randn(1, 2, 5, 5), config)
+    axes = {
+        op.row.name: op.constants.weight_grid.axis
+        for op in network.modules()
+        if isinstance(op, QuantizedOp) and op.constants.weight_grid is not None
+    }
+    assert axes == {"conv_2d": 0, "fully_connected": None if one else 0}
+    assert (name in network.extra_repr()) is one
+
+
+def test_the_page_has_the_table_of_all_editions() -> None:
+    page = PAGE.read_text()
+    assert editions_table() in page
+    for name in EDITIONS:
+        assert f"`{name}`" in page

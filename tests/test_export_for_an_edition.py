@@ -1,0 +1,155 @@
+"""An export for an edition of TFLite Micro: other forms where it computes one otherwise, refused where none is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import export
+import qtorch
+from export.boards import BOARDS
+from export.bundle.bundle import Bundle
+from export.engines.tflm import TFLM
+from export.faults.avoided import avoided, refusal
+from export.faults.found import faults_in
+from export.graph.ir import Graph
+from export.options import ExportOptions
+from export.rows.samples import reference_outputs, runtime_arrays, sample_graph
+from export.tflite.contents import FileOperator, read_contents
+from export.tflite.writer import write_tflite
+from qtorch.editions.known import EDITIONS, edition
+from qtorch.errors import UnsupportedByEdition
+from qtorch.ops import ROWS
+
+
+def perceptron() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def exported(net: nn.Module, shape: tuple[int, ...], **choices: Any) -> Bundle:
+    torch.manual_seed(1)
+    return export.export_network(net, calibration=torch.randn(64, *shape), **choices)
+
+
+def ops(model: bytes) -> list[FileOperator]:
+    return list(read_contents(model).subgraphs[0].operators)
+
+
+def parity(bundle: Bundle) -> Mapping[str, Any]:
+    return json.loads(bundle.files["parity.json"])
+
+
+def outputs(model: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    inputs = np.random.default_rng(0).integers(-128, 128, (50, *shape), dtype=np.int8)
+    return TFLM.run(model, (inputs,))[0]
+
+
+def test_layers_that_an_edition_computes_otherwise_have_another_form_and_the_same_integers() -> None:
+    plain = exported(perceptron(), (6,))
+    bundle = exported(perceptron(), (6,), tflm="python-2024-04")
+    assert [op.name for op in ops(plain.model)] == ["FULLY_CONNECTED", "FULLY_CONNECTED"]
+    assert "FULLY_CONNECTED" not in {op.name for op in ops(bundle.model)}
+    assert np.array_equal(outputs(plain.model, (6,)), outputs(bundle.model, (6,)))
+    figures = bundle.metrics["tflm"]
+    assert figures["edition"] == "python-2024-04"
+    assert [each["form"] for each in figures["rewritten"]] == ["convolution", "convolution"]
+    assert figures["bytes"] == len(bundle.model) - len(plain.model) > 0
+    assert figures["operators"] == len(ops(bundle.model)) - len(ops(plain.model))
+    assert "16 weight scales" in figures["sentences"][1]
+    for said in (str(bundle), bundle.report):
+        assert "TFLite Micro&#x27;s Python package of 2024-04" in said or "Python package of 2024-04" in said
+        assert "16 weight scales" in said
+
+
+def test_the_board_decides_where_nobody_names_an_edition() -> None:
+    bundle = exported(perceptron(), (6,), target="nano33ble", c=False)
+    assert bundle.metrics["tflm"]["edition"] == BOARDS["nano33ble"].edition == parity(bundle)["edition"]
+    assert not faults_in(bundle.model, edition("chirale"), "cortex-m4")
+    other = exported(perceptron(), (6,), target="nano33ble", tflm="newest", c=False)
+    assert [op.name for op in ops(other.model)] == ["FULLY_CONNECTED", "FULLY_CONNECTED"]
+
+
+def test_of_all_editions_it_is_said_whether_they_agree() -> None:
+    said = parity(exported(perceptron(), (6,)))
+    assert said["edition"] == "newest"
+    assert set(said["editions"]) == set(EDITIONS)
+    assert said["editions"]["newest"] == said["editions"]["python-2025-04"] == "agrees"
+    (first, *_) = said["editions"]["python-2023-10"]
+    assert first["fault"] == "fully_connected_first_scale"
+    assert first["effect"] == "other codes"
+
+
+@pytest.mark.parametrize(
+    ("op", "label", "form"),
+    [
+        ("transpose_conv", "relu", "separate_activation"),
+        ("resize_nearest_neighbor", "int8 (2, 3) False True", "copied_rows"),
+        ("fully_connected", "per channel", "convolution"),
+        ("fully_connected", "int16, per channel True", "convolution"),
+    ],
+)
+def test_each_form_is_without_the_fault_and_computes_the_same(op: str, label: str, form: str) -> None:
+    row = ROWS[op]
+    each = next(sample for sample in row.samples() if sample.label == label)
+    graph = sample_graph(row, each)
+    other = avoided(graph, edition("python-2024-04"), "host")
+    assert [rewritten.form for rewritten in other.rewritten] == [form]
+    assert not other.left
+    model = write_tflite(other.graph)
+    assert not faults_in(model, edition("python-2024-04"), "host")
+    assert other.bytes == len(model) - len(write_tflite(graph))
+    inputs = runtime_arrays(graph, each)
+    for got, expected in zip(TFLM.run(model, inputs), reference_outputs(row, each), strict=True):
+        assert np.array_equal(got, expected)
+
+
+def test_a_form_that_does_not_help_is_tried_once_and_the_finding_stays() -> None:
+    row = ROWS["transpose_conv"]
+    graph = sample_graph(row, next(sample for sample in row.samples() if sample.label == "relu"))
+    tried = []
+
+    def same(graph: Graph, outputs: frozenset[str]) -> Graph:
+        tried.append(outputs)
+        return graph
+
+    other = avoided(graph, edition("chirale"), "cortex-m4", {"separate_activation": same})
+    assert tried == [frozenset({graph.nodes[0].output})]
+    assert other.graph is graph
+    assert not other.rewritten
+    assert [each.fault.name for each in other.left] == ["transpose_conv_activation_left_out"]
+    assert "relu, which holds codes" in str(refusal(other.left, edition("chirale")))
+
+
+def test_what_no_form_avoids_is_refused_by_name_and_nothing_is_written(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
+    with pytest.raises(UnsupportedByEdition) as raised:
+        exported(net, (6,), out=tmp_path / "gelu", target="nano33ble", c=False, firmware=None)
+    said = str(raised.value)
+    for part in ("chirale", "Chirale_TensorFLowLite 2.0.0", "2023-01-11", "(ADD)", "int32", "2023-03-30", "e87b788f2"):
+        assert part in said
+    assert "Remedy: take a newer TFLite Micro" in said
+    assert not (tmp_path / "gelu").exists()
+    exported(net, (6,), out=tmp_path / "gelu", target="nano33ble", tflm="newest", c=False)
+    assert (tmp_path / "gelu").exists()
+
+
+def test_training_per_tensor_spares_the_other_form() -> None:
+    config = qtorch.QuantizationConfig(tflm="chirale")
+    bundle = exported(perceptron(), (6,), config=config, tflm="python-2024-04")
+    assert [op.name for op in ops(bundle.model)] == ["FULLY_CONNECTED", "FULLY_CONNECTED"]
+    assert not bundle.metrics["tflm"]["rewritten"]
+
+
+def test_where_no_tflite_micro_runs_no_edition_counts() -> None:
+    assert not ExportOptions(target="uno").runs_tflm
+    assert not ExportOptions().runs_tflm
+    assert ExportOptions(tflm="chirale").runs_tflm
+    assert ExportOptions(target="esp32").edition.name == BOARDS["esp32"].edition
