@@ -213,6 +213,34 @@ def _permuted(rng: _Rng) -> tuple[str, Sample]:
     return "transpose", Sample("", {"perm": perm}, {"input": codes}, {"input": grid, "output": grid})
 
 
+def _activated(rng: _Rng) -> tuple[str, Sample]:
+    while True:
+        op, sample = _one_of(rng, (_transposed, lambda rng: _dense(rng, ranks=(2, 3))))(rng)
+        if sample.attrs["activation"] != "none":
+            return op, sample
+
+
+def _dividing(rng: _Rng) -> tuple[str, Sample]:
+    """Grids of any scales, among them those on which float32 and double part."""
+    op = _one_of(rng, ("relu", "hard_swish", "leaky_relu", "sub", "sub", "sub"))
+    dtype = _one_of(rng, _DTYPES) if op == "relu" else "int8"
+    zeros = [0, 0, 0] if dtype == "int16" else [int(z) for z in rng.integers(-128, 128, 3)]
+    scales = [float(np.float32(0.05 * 2 ** rng.uniform(-2, 2))) for _ in range(3)]
+    first, second, output = (QParams((s,), (z,), dtype) for s, z in zip(scales, zeros, strict=True))
+    shape = (6, *(int(n) for n in rng.integers(1, 6, int(rng.integers(1, 4)))))
+
+    def drawn(*shape: int) -> np.ndarray:
+        return rng.integers(*CODE_RANGE[dtype], shape, dtype=dtype, endpoint=True)
+
+    if op != "sub":
+        attrs = {"alpha": float(np.float32(rng.uniform(0, 2)))} if op == "leaky_relu" else {}
+        return op, Sample("", attrs, {"input": drawn(*shape)}, {"input": first, "output": output})
+    constant = _one_of(rng, ("", "", "input", "other"))
+    arrays = {role: drawn(*((1, *shape[1:]) if role == constant else shape)) for role in ("input", "other")}
+    qparams = {"input": first, "other": second, "output": output}
+    return op, Sample("", {"activation": _one_of(rng, _ACTIVATIONS)}, arrays, qparams, frozenset({constant} - {""}))
+
+
 #: By form a function that draws an op's name and a sample of it.
 DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "convolution": lambda rng: _dense(rng, ranks=(2, 2, 3, 4)),
@@ -226,4 +254,6 @@ DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "copied_rows": _resized,
     "rank_4": _of_any_rank,
     "low_rank": _permuted,
+    "separate_activation": _activated,
+    "whole_quotients": _dividing,
 }

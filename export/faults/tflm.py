@@ -26,6 +26,10 @@ _FINE_GRIDS = (
 )
 
 
+#: Their form has exact quotients.
+_DIVIDING = ("RELU", "SUB", "HARD_SWISH", "LEAKY_RELU")
+
+
 def _rounded_scales(
     operator: str, holds: Callable[[Operator], str], source: str, since: date | None = None, until: date = _DOUBLE
 ) -> Fault:
@@ -35,6 +39,7 @@ def _rounded_scales(
         operators=(operator,),
         holds=holds,
         effect="one step",
+        form="whole_quotients" if operator in _DIVIDING else "",
         since=since,
         until=until,
         remedy=_FINE_GRIDS,

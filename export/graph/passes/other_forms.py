@@ -20,6 +20,7 @@ from export.graph.passes.forms.spread_input import spread_input
 from export.graph.passes.forms.time_on_height import time_on_height
 from export.graph.passes.forms.trimmed import trimmed
 from export.graph.passes.forms.ungrouped import ungrouped
+from export.graph.passes.forms.whole_quotients import whole_quotients
 
 __all__ = ["OTHER_FORMS"]
 
@@ -37,4 +38,5 @@ OTHER_FORMS: Mapping[str, Callable[[Graph, frozenset[str]], Graph]] = {
     "rank_4": rank_4,
     "low_rank": low_rank,
     "separate_activation": separate_activation,
+    "whole_quotients": whole_quotients,
 }
