@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from export.arena.figures import arena_figures
 from export.bundle.int8_files import Int8Files
 from export.device import headers
 from export.device.metadata_header import metadata_header
@@ -52,7 +53,7 @@ def device_headers(
         f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
     }
     if arena_bytes:
-        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)
+        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model))
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
     return texts
