@@ -1,7 +1,7 @@
 """The arena that a file needs on a 32-bit processor with some kernel library.
 
-It follows ``MicroInterpreter::AllocateTensors``: from one end grow structures that stay, at the other lie the tensors, in
-the plan of :mod:`export.arena.plan`; while that plan is made, its own tables lie there. Structures are those of the
+It follows ``MicroInterpreter::AllocateTensors``: from one end grow structures that stay, at the other lie tensors, in the
+plan of :mod:`export.arena.plan`; while that plan is made, its own tables lie there. Structures are those of the
 releases since 2023, and :data:`MARGIN` bytes more.
 """
 
@@ -102,9 +102,9 @@ def _ends(contents: FileContents) -> int:
 
 
 def _prepared(call: Call) -> int:
-    """Structures of all of an operator's tensors, which a kernel may hold at once."""
+    """Structures of all of an operator's tensors, which a kernel and its common part may both hold at once."""
     tensors = [each for each in (*call.inputs, *call.outputs) if each is not None]
-    return sum(_PREPARED + _channels(each) for each in tensors)
+    return 2 * sum(_PREPARED + _channels(each) for each in tensors)
 
 
 def _buffers(contents: FileContents, needs: list[list[Needs]]) -> list[Buffer]:

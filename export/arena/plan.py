@@ -33,8 +33,7 @@ class Buffer:
 
 def planned(buffers: Sequence[Buffer]) -> int:
     """Bytes that the plan takes, for buffers in the order in which they are handed to the planner."""
-    # A stable sort of what was filled in from the back.
-    order = sorted(reversed(range(len(buffers))), key=lambda index: -buffers[index].size)
+    order = sorted(range(len(buffers)), key=lambda index: (-buffers[index].size, -index))
     placed: list[tuple[int, Buffer]] = []
     for index in order:
         wanted = buffers[index]

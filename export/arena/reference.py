@@ -1,4 +1,4 @@
-"""What TFLite Micro's reference kernels ask for: structures on 32-bit processors, rounded up, and their scratch buffers.
+"""What TFLite Micro's reference kernels ask for: structures on 32-bit processors, rounded up, and scratch buffers.
 
 Read in the kernels' ``Init`` and ``Prepare`` (``tensorflow/lite/micro/kernels``, to August 2026). Structures grew a
 little over the years: each is given as the largest of them. What isn't in :data:`RULES` is taken to be

@@ -10,6 +10,7 @@ import numpy as np
 from export.arena.figures import arena_figures
 from export.bundle.int8_files import Int8Files
 from export.device import headers
+from export.device.layer_checks import layer_checks, layer_checks_header
 from export.device.metadata_header import metadata_header
 from export.engines import TFLM
 from export.graph.interpret import interpret
@@ -54,6 +55,9 @@ def device_headers(
     }
     if arena_bytes:
         texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model))
+    if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
+        checks = layer_checks(files.file.named, files.final, chosen)
+        texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
     return texts
