@@ -1,7 +1,7 @@
 """The arena that a file needs on a 32-bit processor with some kernel library.
 
-It follows ``MicroInterpreter::AllocateTensors``: from one end grow structures that stay, at the other lie tensors, in the
-plan of :mod:`export.arena.plan`; while that plan is made, its own tables lie there. Structures are those of the
+It follows ``MicroInterpreter::AllocateTensors``: from one end grow structures that stay, at the other lie tensors, in
+the plan of :mod:`export.arena.plan`; while that plan is made, its own tables lie there. Structures are those of the
 releases since 2023, and :data:`MARGIN` bytes more.
 """
 

@@ -1,7 +1,8 @@
 """What TFLite Micro's wrappers of CMSIS-NN ask for, by the processor's instructions.
 
 Scratch buffers are those of the library's ``get_buffer_size`` functions (``Source/*/arm_*_get_buffer_sizes_*.c``, to
-July 2026) with the conditions of the wrappers (``kernels/cmsis_nn``, to August 2026). Where compilers differ, the larger.
+July 2026) with the conditions of the wrappers (``kernels/cmsis_nn``, to August 2026); where compilers differ, the
+larger.
 """
 
 from __future__ import annotations

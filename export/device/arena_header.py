@@ -40,18 +40,18 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Seq
     name = c_identifier(name)
     rounded = -(-arena_bytes // _ALIGNMENT) * _ALIGNMENT
     measured = (
-        f"The smallest arena that AllocateTensors accepts, rounded up to a multiple of {_ALIGNMENT}. Found by search on "
-        f"a {word_bits}-bit machine, in TFLite Micro {quoted(engine)} with the reference kernels."
+        f"The smallest arena that AllocateTensors accepts, rounded up to a multiple of {_ALIGNMENT}. Found by search "
+        f"on a {word_bits}-bit machine, in TFLite Micro {quoted(engine)} with the reference kernels."
     )
     macro = f"{name.upper()}_ARENA_BYTES"
     if figures:
         about = (
             "The memory that TFLite Micro's interpreter needs. Kernel libraries ask for working memory inside of it, "
-            "each processor's kernels for another amount; so there is a figure for each, and the compiler takes that of "
-            "its build.\n"
+            "each processor's kernels for another amount; so there is a figure for each, and the compiler takes that "
+            "of its build.\n"
             "Where pointers have 32 bits the figures are computed, not measured: what AllocateTensors of TFLite Micro "
-            "(2023 to August 2026) allocates and plans, with the scratch buffers of CMSIS-NN's get_buffer_size functions "
-            "(to July 2026). They are a little larger than the need, because structures differ between releases.\n"
+            "(2023 to August 2026) allocates and plans, with the scratch buffers of CMSIS-NN's get_buffer_size "
+            "functions (to July 2026). They are a little larger than the need: structures differ between releases.\n"
             "Define CMSIS_NN where TFLite Micro was built with CMSIS-NN, TFLM_REFERENCE_KERNELS where it was built "
             f"without a library. A build that says neither gets the largest figure of its processor. {macro} may also "
             "be defined beforehand."
