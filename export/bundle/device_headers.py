@@ -56,7 +56,7 @@ def device_headers(
     if arena_bytes:
         texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model))
     if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
-        checks = layer_checks(files.file.named, files.final, chosen)
+        checks = layer_checks(model, files.final, chosen)
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)

@@ -26,23 +26,25 @@ _FEWEST_VECTORS = 2
 LayerChecks = tuple[Sequence[str], np.ndarray]
 
 
-def layer_checks(named: bytes, graph: Graph, inputs: tuple[np.ndarray, ...]) -> LayerChecks:
+def layer_checks(model: bytes, graph: Graph, inputs: tuple[np.ndarray, ...]) -> LayerChecks:
     """Computed by the reference: :func:`export.graph.interpret.interpret`.
 
     Args:
-        named: the file of ``graph``, with the names of its values.
+        model: the file of ``graph``, whose first tensors are the graph's values.
         graph: of integers.
         inputs: codes of the test vectors, for each of the graph's inputs; the first of them are checked.
 
     Returns: CRC-32 of the bytes of all of an operator's outputs, one after another, as they lie in memory.
     """
-    subgraph = read_contents(named).subgraphs[0]
+    subgraph = read_contents(model).subgraphs[0]
+    called = dict(enumerate(graph.values))
     count = max(_FEWEST_VECTORS, _MOST_BYTES // (4 * max(1, len(subgraph.operators))))
     chosen = tuple(array[:count] for array in inputs)
     values = interpret(graph, chosen, every=True)
     checks = np.full((len(chosen[0]), len(subgraph.operators)), _UNKNOWN, np.uint32)
     for layer, operator in enumerate(subgraph.operators):
-        names = [subgraph.tensors[index].name for index in operator.outputs]
+        # What lies between an operator and its preparation is no value of the graph.
+        names = [called.get(index, "") for index in operator.outputs]
         if not all(name in values for name in names):
             continue
         for vector in range(len(checks)):
@@ -65,12 +67,14 @@ def layer_checks_header(name: str, checks: LayerChecks) -> str:
         checks: of the first test vectors.
 
     Raises:
-        ValueError: there is no operator or no vector.
+        ValueError: there is no operator or no vector, or nothing is known of what the last operator gives.
     """
     name = c_identifier(name)
     operators, sums = checks
     if sums.ndim != 2 or sums.size == 0 or sums.shape[1] != len(operators):
         raise ValueError(f"layer_checks.sums: expected [>= 1, {len(operators)}], got {list(sums.shape)}")
+    if not sums[:, -1].all():
+        raise ValueError("layer_checks.sums: expected checksums of the last operator, got 0, which stands for none")
     macro, kinds = name.upper(), tuple(dict.fromkeys(operators))
     names = ", ".join(f'"{kind}"' for kind in kinds)
     numbers = ", ".join(str(kinds.index(operator)) for operator in operators)
