@@ -102,9 +102,9 @@ def _ends(contents: FileContents) -> int:
 
 
 def _prepared(call: Call) -> int:
-    """Structures of all of an operator's tensors, which a kernel and its common part may both hold at once."""
+    """Structures of all of an operator's tensors; those of convolutions are held by two functions at once."""
     tensors = [each for each in (*call.inputs, *call.outputs) if each is not None]
-    return 2 * sum(_PREPARED + _channels(each) for each in tensors)
+    return (2 if "CONV" in call.name else 1) * sum(_PREPARED + _channels(each) for each in tensors)
 
 
 def _buffers(contents: FileContents, needs: list[list[Needs]]) -> list[Buffer]:
