@@ -67,7 +67,7 @@ def test_everything_is_made_and_written(tmp_path: Path) -> None:
     assert (bundle.name, bundle.out, bundle.left_out) == ("my_net", out, {})
     expected = {
         ".tflite", "_named.tflite", "_model.h", "_model.c", "_model_data.h", "_model_data.cc", "_quantization.h",
-        "_op_resolver.h", "_test_vectors.h", "_arena.h", ".onnx",
+        "_op_resolver.h", "_test_vectors.h", "_arena.h", "_layer_checks.h", ".onnx",
     }  # fmt: skip
     assert {f"my_net{each}" for each in expected} <= set(bundle.files)
     for file, content in bundle.files.items():

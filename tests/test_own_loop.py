@@ -68,7 +68,8 @@ def test_a_plain_loop_gets_everything(tmp_path: Path) -> None:
     assert bundle.files["own.tflite"] == write_tflite(integer_graph(subject.networks.trained))  # type: ignore[arg-type]
     expected = {
         "own.tflite", "own_named.tflite", "own_model.h", "own_model.c", "own_model_data.h", "own_model_data.cc",
-        "own_quantization.h", "own_op_resolver.h", "own_test_vectors.h", "own_arena.h", "quantization_report.csv",
+        "own_quantization.h", "own_op_resolver.h", "own_test_vectors.h", "own_arena.h",
+        "own_layer_checks.h", "quantization_report.csv",
         "metrics.json", "parity.json", "timings.json", "report.html",
     }  # fmt: skip
     assert set(bundle.files) == expected

@@ -39,6 +39,7 @@ FILES = {
     "fuel_quantization.h",
     "fuel_op_resolver.h",
     "fuel_arena.h",
+    "fuel_layer_checks.h",
     "fuel_test_vectors.h",
     "metrics.json",
     "parity.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from export.boards import BOARDS
 from export.c_language.names import c_identifier
 from export.device import headers
 from export.device.firmware_project import firmware_project
+from export.device.layer_checks import layer_checks_header
 from qtorch.features import Feature, Interface
 from qtorch.numbers.qparams import QParams
 
@@ -20,6 +22,7 @@ STAND_IN = Path(__file__).parent / "tflm_stand_in"
 TFLM_BOARDS = [name for name, board in BOARDS.items() if board.tflm]
 STRICT = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
 VECTORS = (np.array([[-128, 127], [0, 1], [5, -6]], np.int8), np.array([[1], [-2], [3]], np.int8))
+CHECKS = np.array([[zlib.crc32(row.tobytes())] for row in VECTORS[1]], np.uint32)
 #: Real = (code - zero point) / 4, and 10 on top for the one feature with an offset.
 GRID = QParams((0.25,), (-4,))
 INTERFACE = Interface((Feature("a", "kg"), Feature("b", offset=10.0)), (Feature("c"),))
@@ -53,6 +56,7 @@ def bundle_files(name: str = "m", model: bytes | None = None) -> dict[str, bytes
         f"{symbol}_quantization.h": headers.quantization(name, INTERFACE, (GRID,), (GRID,)),
         f"{symbol}_op_resolver.h": headers.op_resolver(name, ("AddFullyConnected", "AddTanh")),
         f"{symbol}_arena.h": headers.arena(name, 48, 64, "0.dev1"),
+        f"{symbol}_layer_checks.h": layer_checks_header(name, (["FULLY_CONNECTED"], CHECKS)),
         f"{symbol}_test_vectors.h": headers.test_vectors(name, *VECTORS),
     }
     return {file: text.encode() for file, text in texts.items()}

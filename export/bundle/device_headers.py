@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from export.arena.figures import arena_figures
 from export.bundle.int8_files import Int8Files
 from export.device import headers
+from export.device.layer_checks import layer_checks, layer_checks_header
 from export.device.metadata_header import metadata_header
 from export.engines import TFLM
 from export.graph.interpret import interpret
@@ -52,7 +54,10 @@ def device_headers(
         f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
     }
     if arena_bytes:
-        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version)
+        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model))
+    if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
+        checks = layer_checks(model, files.final, chosen)
+        texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
     return texts

@@ -24,6 +24,7 @@ __all__ = ["firmware_project", "require_int8_ends"]
 #: What the application is built from, by what follows the model's name. Nothing in it is typed by hand.
 _MODEL_FILES = (
     "_arena.h",
+    "_layer_checks.h",
     "_model_data.cc",
     "_model_data.h",
     "_op_resolver.h",
@@ -38,6 +39,8 @@ _APP_FILES = (
     "tflm_console.h",
     "tflm_inference.cc",
     "tflm_inference.h",
+    "tflm_layers.cc",
+    "tflm_layers.h",
     "tflm_model.h",
     "tflm_self_test.cc",
     "tflm_self_test.h",

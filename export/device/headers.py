@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.c_language.names import c_identifier
-from export.c_language.text import close_guard, comment, open_guard, quoted
+from export.c_language.text import close_guard, comment, open_guard
+from export.device.arena_header import arena
 from export.device.build_flags import refused_build_flags
 from export.device.quantization_header import quantization
 from export.interface.tensor_code import described, interpreter_arrays, summary
@@ -24,7 +25,7 @@ from export.interface.tensor_meaning import conversion, meaning
 
 __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 
-#: TFLM reads flatbuffers in place and rounds its arena's start up to this many bytes (``MicroArenaBufferAlignment``).
+#: TFLM reads flatbuffers in place, whose buffers begin at multiples of this many bytes.
 _ALIGNMENT = 16
 
 
@@ -131,41 +132,6 @@ inline TfLiteStatus {name}_register_ops(tflite::MicroMutableOpResolver<{name}_op
 enum {{ {name}_op_count = {name.upper()}_OP_COUNT }};
 #endif  // __cplusplus
 {close_guard(f"{name}_op_resolver")}"""
-
-
-def arena(name: str, arena_bytes: int, word_bits: int, engine: str) -> str:
-    """``<name>_arena.h``: the memory that the interpreter needs, ``<NAME>_ARENA_BYTES``.
-
-    Args:
-        name: the model's, any string.
-        arena_bytes: measured need; rounded up to a multiple of 16.
-        word_bits: pointer size of the machine that measured, 32 or 64.
-        engine: version of TFLite Micro that measured.
-
-    Raises:
-        ValueError: ``arena_bytes`` is not positive.
-    """
-    if arena_bytes <= 0:
-        raise ValueError(f"arena: expected a positive number of bytes, got {arena_bytes}")
-    name = c_identifier(name)
-    rounded = -(-arena_bytes // _ALIGNMENT) * _ALIGNMENT
-    margin = """\
-// On 32-bit targets the persistent structures hold 4-byte pointers, so the need is smaller and this figure leaves a
-// margin: a 1-16-16-1 network, for example, needs 1,616 bytes on x86-64 and 1,076 on Cortex-M3.
-//
-"""
-    return f"""\
-// The smallest arena that AllocateTensors accepts, rounded up to a multiple of {_ALIGNMENT}. Found by search on a
-// {word_bits}-bit machine, in TFLite Micro {quoted(engine)} with the reference kernels.
-//
-{margin if word_bits > 32 else ""}\
-// Optimized kernels, such as CMSIS-NN's, may ask for scratch buffers on top.
-//
-// The arena must begin at a multiple of {_ALIGNMENT}: alignas({_ALIGNMENT}) uint8_t arena[{name.upper()}_ARENA_BYTES];
-{open_guard(f"{name}_arena")}
-#define {name.upper()}_ARENA_BYTES {rounded}
-enum {{ {name}_arena_bytes = {name.upper()}_ARENA_BYTES }};
-{close_guard(f"{name}_arena")}"""
 
 
 def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:

@@ -8,6 +8,7 @@
 #include "tensorflow/lite/schema/schema_generated.h"
 #include "tflm_board.h"
 #include "tflm_console.h"
+#include "tflm_layers.h"
 #include "tflm_model.h"
 
 namespace inference {
@@ -16,7 +17,12 @@ namespace {
 
 alignas(16) uint8_t arena[model::arena_bytes];
 // Built in begin() and never destroyed: firmware doesn't end, and destructors of globals would cost memory and code.
-alignas(model::Resolver) unsigned char resolver_storage[sizeof(model::Resolver)];
+#if defined(SELF_TEST_WITHOUT_LAYERS)
+using Resolver = model::Resolver;
+#else
+using Resolver = layers::Watched<model::Resolver, model::op_count>;
+#endif
+alignas(Resolver) unsigned char resolver_storage[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter* interpreter = nullptr;
 int8_t* input_codes = nullptr;
@@ -44,7 +50,7 @@ bool begin() {
   if (loaded->version() != TFLITE_SCHEMA_VERSION) {
     return failed("the model's schema version is not this TFLite Micro's; export again or take another TFLite Micro");
   }
-  model::Resolver& resolver = *::new (resolver_storage) model::Resolver;
+  Resolver& resolver = *::new (resolver_storage) Resolver;
   if (model::register_ops(resolver) != kTfLiteOk) return failed("an operator could not be registered");
   interpreter = ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, arena, model::arena_bytes);
   if (interpreter->initialization_status() != kTfLiteOk) return failed("the interpreter could not be set up");
@@ -66,6 +72,9 @@ bool begin() {
 bool invoke(const int8_t* input, int8_t* output) {
   if (interpreter == nullptr) return failed("invoke was called before begin");
   memcpy(input_codes, input, model::input_size);
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+  layers::restart();
+#endif
   if (interpreter->Invoke() != kTfLiteOk) return failed("Invoke failed");
   memcpy(output, output_codes, model::output_size);
   return true;

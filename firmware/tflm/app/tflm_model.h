@@ -6,6 +6,9 @@
 #include <stdint.h>
 
 #include "@name@_arena.h"
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+#include "@name@_layer_checks.h"
+#endif
 #include "@name@_model_data.h"
 #include "@name@_op_resolver.h"
 #include "@name@_quantization.h"
@@ -17,6 +20,7 @@ using Resolver = tflite::MicroMutableOpResolver<@name@_op_count>;
 
 enum : size_t {
   arena_bytes = @NAME@_ARENA_BYTES,
+  op_count = @NAME@_OP_COUNT,
   input_size = @NAME@_TEST_INPUT_SIZE,
   output_size = @NAME@_TEST_OUTPUT_SIZE,
   test_count = @NAME@_TEST_COUNT,
@@ -32,6 +36,12 @@ inline void dequantize(const int8_t* codes, float* physical) { @name@_dequantize
 
 inline const int8_t* test_input(size_t vector) { return @name@_test_inputs[vector]; }
 inline const int8_t* test_output(size_t vector) { return @name@_test_outputs[vector]; }
+
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+enum : size_t { layer_count = @NAME@_LAYER_COUNT, layer_vectors = @NAME@_LAYER_VECTORS };
+inline const uint32_t* layer_checks(size_t vector) { return @name@_layer_checks[vector]; }
+inline const char* layer_kind(size_t layer) { return @name@_layer_kinds[@name@_layer_kind[layer]]; }
+#endif
 
 }  // namespace model
 

@@ -3,6 +3,7 @@
 #include "tflm_board.h"
 #include "tflm_console.h"
 #include "tflm_inference.h"
+#include "tflm_layers.h"
 #include "tflm_model.h"
 
 namespace self_test {
@@ -14,6 +15,114 @@ void print_nanoseconds(uint64_t ticks, uint64_t inferences) {
   console::print_unsigned(ticks * 1000000000u / board::ticks_per_second() / inferences);
   board::print(" ns");
 }
+
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+
+// One inference, compared operator by operator. false where TFLite Micro fails.
+bool compare(Report& report, size_t vector, bool again) {
+  static int8_t output[model::output_size];
+  layers::expect(model::layer_checks(vector), model::layer_count);
+  const bool invoked = inference::invoke(model::test_input(vector), output);
+  const layers::Found found = layers::found();
+  layers::expect(nullptr, 0);
+  ++report.inferences;
+  if (!found.differs) return invoked;
+  if (report.wrong == 0) {
+    report.wrong_vector = vector;
+    report.layer = found.layer;
+    report.expected_check = found.expected;
+    report.check = found.got;
+    report.unwritten = found.unwritten;
+    report.again = again;
+  }
+  ++report.wrong;
+  return invoked;
+}
+
+bool compare_layers(Report& report) {
+  static int8_t output[model::output_size];
+  for (size_t vector = 0; vector < model::layer_vectors; ++vector) {
+    // Right before and wrong after other data: something that should stay was written over, or is a state.
+    if (!compare(report, vector, false)) return false;
+    if (!inference::invoke(model::test_input((vector + 1) % model::test_count), output)) return false;
+    if (!compare(report, vector, true)) return false;
+  }
+  return true;
+}
+
+void print_hexadecimal(uint32_t value) {
+  char text[11] = "0x";
+  for (int digit = 0; digit < 8; ++digit) text[2 + digit] = "0123456789abcdef"[(value >> (28 - 4 * digit)) & 15u];
+  text[10] = '\0';
+  board::print(text);
+}
+
+void print_build() {
+  board::print("compiled with the macros:"
+#if defined(CMSIS_NN)
+               " CMSIS_NN"
+#endif
+#if defined(ESP_NN)
+               " ESP_NN"
+#endif
+#if defined(TFLM_REFERENCE_KERNELS)
+               " TFLM_REFERENCE_KERNELS"
+#endif
+#if defined(__ARM_FEATURE_MVE)
+               " __ARM_FEATURE_MVE"
+#endif
+#if defined(__ARM_FEATURE_DSP)
+               " __ARM_FEATURE_DSP"
+#endif
+#if defined(TFLITE_SINGLE_ROUNDING)
+               " TFLITE_SINGLE_ROUNDING"
+#endif
+#if defined(CMSIS_NN_USE_SINGLE_ROUNDING)
+               " CMSIS_NN_USE_SINGLE_ROUNDING"
+#endif
+#if defined(CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY)
+               " CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY"
+#endif
+#if defined(SKIP_NUDGE) || defined(CONFIG_NN_SKIP_NUDGE)
+               " SKIP_NUDGE"
+#endif
+#if defined(NDEBUG)
+               " NDEBUG"
+#endif
+               "\n");
+}
+
+void print_layers(const Report& report) {
+  board::print("operators: ");
+  console::print_unsigned(model::layer_count);
+  board::print(" in ");
+  console::print_unsigned(report.inferences);
+  board::print(" inferences, ");
+  console::print_unsigned(report.wrong);
+  board::print(report.wrong == 0 ? " differ: passed\n" : " differ: FAILED\n");
+  if (report.wrong == 0) return;
+  board::print("first operator that differs: number ");
+  console::print_unsigned(report.layer);
+  board::print(", ");
+  board::print(model::layer_kind(report.layer));
+  board::print(", of vector ");
+  console::print_unsigned(report.wrong_vector);
+  board::print(": expected checksum ");
+  print_hexadecimal(report.expected_check);
+  board::print(", got ");
+  print_hexadecimal(report.check);
+  board::print("\n");
+  if (report.unwritten) {
+    board::print("its output was not written: the kernel gave up, and what calls it does not look\n");
+  } else if (report.again) {
+    board::print("it was right before other data ran: a kernel keeps a state, or writes over what others keep\n");
+  }
+  board::print("likely cause: this edition of TFLite Micro, or its kernel library, computes such an operator otherwise than "
+               "the export was told; see docs/which_tflm.md of the exporter\n");
+  print_build();
+}
+
+#endif  // SELF_TEST_WITHOUT_LAYERS
 
 }  // namespace
 
@@ -39,6 +148,9 @@ Report run() {
       ++report.mismatches;
     }
   }
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+  if (!compare_layers(report)) return report;
+#endif
   report.invoked = true;
   return report;
 }
@@ -52,7 +164,7 @@ void print(const Report& report) {
   console::print_unsigned(report.mismatches);
   board::print(" of ");
   console::print_unsigned(report.vectors * model::output_size);
-  board::print(report.passed() ? " codes differ: passed\n" : " codes differ: FAILED\n");
+  board::print(report.mismatches == 0 && report.invoked ? " codes differ: passed\n" : " codes differ: FAILED\n");
   if (report.mismatches > 0) {
     board::print("first difference: vector ");
     console::print_unsigned(report.vector);
@@ -64,6 +176,9 @@ void print(const Report& report) {
     console::print_signed(report.got);
     board::print("\n");
   }
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+  print_layers(report);
+#endif
   if (report.vectors == 0) return;
   board::print("time per inference: ");
   print_nanoseconds(report.fastest, 1);

@@ -20,10 +20,22 @@ struct Report {
   uint32_t fastest;
   uint64_t total;
 
-  bool passed() const { return invoked && mismatches == 0; }
+  // Of the test by operators: inferences that were compared, those that differed, and of the first of these the vector,
+  // the operator, the checksums; whether the operator wrote nothing; whether the same vector was right before other data.
+  size_t inferences;
+  size_t wrong;
+  size_t wrong_vector;
+  size_t layer;
+  uint32_t expected_check;
+  uint32_t check;
+  bool unwritten;
+  bool again;
+
+  bool passed() const { return invoked && mismatches == 0 && wrong == 0; }
 };
 
-// Replays all vectors; inference::begin() must have succeeded.
+// Replays all vectors; then the first ones twice more, with other data in between, and compares what each operator gives.
+// inference::begin() must have succeeded.
 Report run();
 
 void print(const Report& report);

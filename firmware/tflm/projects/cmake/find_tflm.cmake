@@ -60,6 +60,14 @@ else()
   list(APPEND tflm_definitions TF_LITE_STRIP_ERROR_STRINGS)
 endif()
 
+# The model's arena depends on the kernels.
+file(STRINGS "${tflm_library}" tflm_cmsis_nn REGEX "arm_convolve_wrapper_s8" LIMIT_COUNT 1)
+if(tflm_cmsis_nn)
+  list(APPEND tflm_definitions CMSIS_NN)
+else()
+  list(APPEND tflm_definitions TFLM_REFERENCE_KERNELS)
+endif()
+
 add_library(tflm STATIC IMPORTED)
 set_target_properties(tflm PROPERTIES
   IMPORTED_LOCATION "${tflm_library}"
