@@ -33,7 +33,7 @@ _THIRD_PARTIES = ("third_party", "tensorflow/lite/micro/tools/make/downloads")
 _HEADERS = ("flatbuffers/include", "gemmlowp", "ruy", "kissfft", "cmsis/CMSIS/Core/Include", "cmsis_nn/Include", ".")
 #: No part of a program that runs models.
 _TESTS = re.compile(r"_test\b|_test_|test_helper|^mock_|^fake_|_fuzz|benchmark|kernel_runner")
-_FLAGS = ("-O2", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
+_FLAGS = ("-O1", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
 #: ESP-NN's portable C, of its optimized kind; the wrappers time themselves with a header of Espressif's.
 _LIBRARY_FLAGS = {"cmsis_nn": ("-DCMSIS_NN",), "esp_nn": ("-DESP_NN", "-DCONFIG_NN_OPTIMIZED")}
 _CLOCK = "#pragma once\nstatic inline long long esp_timer_get_time(void) { return 0; }\n"
