@@ -83,7 +83,9 @@ def _convolution(draw: _Draw) -> nn.Module:
         "dilation": draw.of((1,) * draw.axes, (1,) * draw.axes, draw.numbers(1, 2)),
     }
     made: Any = (nn.Conv1d, nn.Conv2d)[draw.axes - 1]
-    layer: nn.Module = made(channels, groups * draw.number(1, 4), kernel, groups=groups, bias=draw.of(True, False), **settings)
+    layer: nn.Module = made(
+        channels, groups * draw.number(1, 4), kernel, groups=groups, bias=draw.of(True, False), **settings
+    )
     return layer
 
 
@@ -168,7 +170,13 @@ def drawn_network(seed: int) -> tuple[nn.Module, Tensor]:
 
 
 def _configured(seed: int) -> qtorch.QuantizationConfig:
-    options: tuple[dict[str, Any], ...] = ({}, {"weights": "per_tensor"}, {"activations": "int16"}, {}, {"weight_bits": 4})
+    options: tuple[dict[str, Any], ...] = (
+        {},
+        {"weights": "per_tensor"},
+        {"activations": "int16"},
+        {},
+        {"weight_bits": 4},
+    )
     return qtorch.QuantizationConfig(**options[seed % len(options)])
 
 
