@@ -139,7 +139,8 @@ def test_the_installed_package_has_to_be_exact(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(command, "tried", lambda command, *_: wrong if "2023" in command[-1] else {"forms": {}})
     older, here = command._of_packages(tmp_path, tmp_path, ["2023", "2026"])
     assert (older["version"], here["version"]) == ("0.dev2023", "0.dev2026")
-    assert older["forms"] and not here["forms"]
+    assert older["forms"]
+    assert not here["forms"]
 
 
 @pytest.mark.tflm
