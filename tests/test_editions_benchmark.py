@@ -157,9 +157,7 @@ def test_the_installed_package_computes_the_cases(tmp_path: Path) -> None:
     every = [*right, replace(changed, expected=(changed.expected[0][:7],)), torn, *islice(samples(), 0, None, 60)]
     count = len(list(write_cases((("here", each) for each in every), tmp_path / "cases")))
     _, beside = packages.pinned()
-    command_line = [sys.executable, "-P", "-s", runner.__file__, str(beside)]
-    if sys.version_info < (3, 11):
-        command_line.remove("-P")
+    command_line = [sys.executable, "-s", runner.__file__, str(beside)]
     command.tried(command_line, tmp_path / "cases", tmp_path / "out")
     outcomes = judged(tmp_path / "cases", tmp_path / "out")
     assert len(outcomes) == count > 10

@@ -84,7 +84,7 @@ def tried(command: Sequence[str], cases: Path, out: Path, paths: Sequence[Path] 
 
 def _of_packages(folder: Path, cases: Path, versions: Sequence[str]) -> list[dict[str, Any]]:
     """Each package's outcome; the one that is installed here last."""
-    runner = [sys.executable, "-P", "-s", str(Path(__file__).with_name("runner.py"))]
+    runner = [sys.executable, "-s", str(Path(__file__).with_name("runner.py"))]
     here, beside = packages.pinned()
     found = []
     for version in [*(v for v in versions if v != here), here]:

@@ -1,4 +1,4 @@
-"""Runs models in one package of TFLite Micro: ``python -I runner.py PACKAGE CASES OUT``.
+"""Runs models in one package of TFLite Micro: ``python -s runner.py PACKAGE CASES OUT``.
 
 A program of its own that imports NumPy and, of PACKAGE, a folder that pip installed into, the native module alone: what
 older packages import beside it (TensorFlow, ``pkg_resources``) computes nothing.
