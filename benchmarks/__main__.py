@@ -9,6 +9,8 @@ import warnings
 
 import torch
 
+from benchmarks.editions.command import EDITIONS
+from benchmarks.editions.command import main as editions
 from benchmarks.results import measured, save, write_tables
 from benchmarks.suites import SUITES
 from benchmarks.zoo.command import main as zoo
@@ -22,6 +24,9 @@ def main() -> None:
     """
     if sys.argv[1:2] == ["zoo"]:
         zoo(sys.argv[2:])
+        return
+    if sys.argv[1:2] == [EDITIONS.name]:
+        editions(sys.argv[2:])
         return
     about = "\n".join(f"  {suite.name:12} {suite.purpose.strip().splitlines()[0]}" for suite in SUITES.values())
     parser = argparse.ArgumentParser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
+from benchmarks.editions.command import EDITIONS
 from benchmarks.firmware import FIRMWARE
 from benchmarks.gpu import GPU
 from benchmarks.growth import GROWTH
@@ -34,5 +35,6 @@ SUITES = {
         FIRMWARE,
         INTERPRETER,
         OPINIONS,
+        EDITIONS,
     )
 }

@@ -21,6 +21,7 @@ import yaml
 from torch import nn
 
 import qtorch
+from benchmarks.editions import command as editions
 from benchmarks.suites import SUITES
 from benchmarks.zoo import command as zoo
 from export.command_line import main as console_script
@@ -210,7 +211,7 @@ def known_options() -> frozenset[str]:
             assert all(run(module, subcommand, whole) == 0 for subcommand in subcommands)
         # A short help names the long one; and one of the tests' own commands is for whoever wants more of them.
         assert run("recipes.fuel_qat", "--help") == 0
-        for main in (module_oracle.main, zoo.main):
+        for main in (module_oracle.main, zoo.main, editions.main):
             with pytest.raises(SystemExit):
                 main(["--help"])
     on_the_host = (ROOT / "firmware" / "tflm" / "boards" / "board_host.cc").read_text()

@@ -1,0 +1,175 @@
+"""A C++ source tree of TFLite Micro, built for this machine together with a runner of models.
+
+Ports that bring optimized kernels have no reference kernels for these operators. They are then built with the optimized
+library's portable C, which is what it computes on a core without vector instructions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.editions.packages import FOLDER
+from qtorch.errors import BadConfiguration
+
+__all__ = ["Tree", "built", "registrations"]
+
+#: Folders of sources below ``tensorflow``, each with what lies in it and not below it.
+_FOLDERS = (
+    "lite/micro", "lite/micro/arena_allocator", "lite/micro/memory_planner", "lite/micro/tflite_bridge",
+    "lite/micro/kernels", "lite/core/api", "lite/core/c", "lite/c", "lite/kernels", "lite/kernels/internal",
+    "lite/kernels/internal/reference", "lite/schema", "compiler/mlir/lite/core/api", "compiler/mlir/lite/schema",
+)  # fmt: skip
+#: Third parties' headers, where trees have them: beside ``tensorflow``, or where TFLite Micro's Makefile puts them.
+_THIRD_PARTIES = ("third_party", "tensorflow/lite/micro/tools/make/downloads")
+_HEADERS = ("flatbuffers/include", "gemmlowp", "ruy", "kissfft", "cmsis/CMSIS/Core/Include", "cmsis_nn/Include", ".")
+#: No part of a program that runs models.
+_TESTS = re.compile(r"_test\b|_test_|test_helper|^mock_|^fake_|_fuzz|benchmark|kernel_runner")
+_FLAGS = ("-O1", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
+#: ESP-NN's portable C, of its optimized kind; the wrappers time themselves with a header of Espressif's.
+_LIBRARY_FLAGS = {"cmsis_nn": ("-DCMSIS_NN",), "esp_nn": ("-DESP_NN", "-DCONFIG_NN_OPTIMIZED")}
+_CLOCK = "#pragma once\nstatic inline long long esp_timer_get_time(void) { return 0; }\n"
+#: Registered by functions that need sources beside TFLite Micro's own kernels.
+_FOREIGN = ("signal", "ethosu", "AddCustom", "DetectionPostprocess")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Sources, and which kernels of them.
+
+    Attributes:
+        name: in tables.
+        root: a folder with ``tensorflow/lite/micro`` somewhere in it.
+        kernels: ``reference``, ``cmsis_nn`` or ``esp_nn``.
+        library: that library's sources, where the tree has none.
+    """
+
+    name: str
+    root: Path
+    kernels: str = "reference"
+    library: Path | None = None
+
+    @property
+    def base(self) -> Path:
+        """The folder that ``tensorflow`` lies in.
+
+        Raises:
+            BadConfiguration: there is none.
+        """
+        for place in (self.root, self.root / "src", *sorted(self.root.glob("*/"))):
+            if (place / "tensorflow/lite/micro/micro_interpreter.h").exists():
+                return place
+        raise BadConfiguration(
+            where="--tree", expected="a source tree of TFLite Micro", got=str(self.root),
+            remedy="name a folder that has tensorflow/lite/micro/micro_interpreter.h, in itself or in src",
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, str]:
+        """For the results."""
+        return {"kernels": self.kernels}
+
+    def headers(self) -> list[Path]:
+        """Folders that sources include from."""
+        base = self.base
+        places = [base, *(base / third / header for third in _THIRD_PARTIES for header in _HEADERS)]
+        library = [self.library, self.library / "Include", self.library / "include"] if self.library else []
+        if self.library and self.kernels == "esp_nn":
+            library += [self.library / "src/common"]
+        return [place for place in (*library, *places) if place.is_dir()]
+
+    def sources(self) -> list[Path]:
+        """TFLite Micro's, with a library's kernels in the place of those of the same name."""
+        tensorflow = self.base / "tensorflow"
+        found = {str(file.with_suffix("")): file for folder in _FOLDERS for file in _plain(tensorflow / folder)}
+        if self.kernels != "reference":
+            kernels = tensorflow / "lite/micro/kernels"
+            for file in _plain(kernels / self.kernels):
+                found[str((kernels / file.name).with_suffix(""))] = file
+        return [*found.values(), *self._library_sources()]
+
+    def _library_sources(self) -> Iterator[Path]:
+        if self.kernels == "reference":
+            return
+        inside = [self.base / third / self.kernels for third in _THIRD_PARTIES]
+        library = self.library or next((place for place in inside if place.is_dir()), None)
+        if library is None:
+            raise BadConfiguration(
+                where="--library", expected=f"the sources of {self.kernels}", got=f"none in {self.root}",
+                remedy="name their folder",
+            )  # fmt: skip
+        for file in sorted(library.rglob("*.c")):
+            inside_tests = set(file.relative_to(library).parts) & {"Tests", "tests", "test_app", "Examples", "examples"}
+            # What is left of ESP-NN is C for any core.
+            if not inside_tests and not re.search("esp32|s3|p4", file.stem):
+                yield file
+
+
+def _plain(folder: Path) -> list[Path]:
+    files = sorted(file for suffix in ("cc", "cpp", "c") for file in folder.glob(f"*.{suffix}"))
+    return [file for file in files if not _TESTS.search(file.stem)]
+
+
+def registrations(header: str) -> list[str]:
+    """The functions of ``micro_mutable_op_resolver.h`` that register an operator of TFLite Micro's own.
+
+    Example:
+        >>> registrations("TfLiteStatus AddAbs() { return AddBuiltin(BuiltinOperator_ABS, Register_ABS()); }")
+        ['AddAbs']
+    """
+    parts = re.split(r"TfLiteStatus (?=Add\w+\()", header)[1:]
+    named = [(part[: part.index("(")], part) for part in parts]
+    return [name for name, part in named if name != "AddBuiltin" and not any(word in part for word in _FOREIGN)]
+
+
+def built(tree: Tree) -> Path:
+    """The runner of a tree, compiled anew where something changed.
+
+    Raises:
+        BadConfiguration: this is no tree, or it doesn't compile; has the compiler's first words.
+    """
+    folder = FOLDER / "trees" / hashlib.sha256(f"{tree.root} {tree.kernels} {tree.library}".encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "esp_timer.h").write_text(_CLOCK)
+    header = (tree.base / "tensorflow/lite/micro/micro_mutable_op_resolver.h").read_text(encoding="utf-8")
+    calls = "".join(f"  (void)resolver.{name}();\n" for name in registrations(header))
+    (folder / "registered.inc").write_text(calls)
+    runner = Path(__file__).with_name("runner.cc")
+    includes = [f"-I{place}" for place in (folder, *tree.headers())]
+    flags = [*_FLAGS, *_LIBRARY_FLAGS.get(tree.kernels, ()), *includes]
+    sources = [runner, *tree.sources()]
+    print(f"compiling {len(sources)} sources of {tree.name}", file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(lambda source: _compiled(source, folder, flags), sources))
+    program = folder / "runner"
+    _run(["g++", "-Wl,--gc-sections", "-o", str(program), *map(str, objects), "-lm"], "linking")
+    return program
+
+
+def _compiled(source: Path, folder: Path, flags: Sequence[str]) -> Path:
+    made = folder / f"{hashlib.sha256(str(source).encode()).hexdigest()[:8]}_{source.stem}.o"
+    if made.exists() and made.stat().st_mtime > source.stat().st_mtime and source.name != "runner.cc":
+        return made
+    compiler = ["gcc", "-std=gnu11"] if source.suffix == ".c" else ["g++", "-std=gnu++17", "-fno-exceptions"]
+    sections = ["-ffunction-sections", "-fdata-sections"]
+    _run([*compiler, *sections, *flags, "-c", str(source), "-o", str(made)], source.name)
+    return made
+
+
+def _run(command: Sequence[str], what: str) -> None:
+    if shutil.which(command[0]) is None:
+        raise BadConfiguration(where="--tree", expected="a C++ compiler", got="none", remedy=f"install {command[0]}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line]
+        raise BadConfiguration(
+            where="--tree", expected="sources that compile", got=f"{what}: {(lines or [done.stderr[-300:]])[0]}",
+            remedy="name a tree that its own build takes, and its kernels as it has them",
+        )  # fmt: skip
