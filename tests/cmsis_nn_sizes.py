@@ -93,7 +93,18 @@ class Sizes:
         text = (_BEFORE, *said, *declared, *found.values(), _BEHIND, *entries)
         source.write_text("\n".join(text), encoding="utf-8")
         subprocess.run(
-            ["gcc", "-w", "-shared", "-fPIC", *INSTRUCTIONS[unit], f"-I{folder}", f"-I{root / 'Include'}", source, "-o", library],
+            [
+                "gcc",
+                "-w",
+                "-shared",
+                "-fPIC",
+                *INSTRUCTIONS[unit],
+                f"-I{folder}",
+                f"-I{root / 'Include'}",
+                source,
+                "-o",
+                library,
+            ],
             check=True,
         )
         self._library = ctypes.CDLL(str(library))

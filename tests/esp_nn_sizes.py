@@ -77,9 +77,7 @@ class Sizes:
         source = folder / "sizes.c"
         source.write_text("\n".join((_BEFORE, *found.values(), _BEHIND, *entries)), encoding="utf-8")
         library = folder / "sizes.so"
-        subprocess.run(
-            ["gcc", "-w", "-shared", "-fPIC", f"-I{root / 'include'}", source, "-o", library], check=True
-        )
+        subprocess.run(["gcc", "-w", "-shared", "-fPIC", f"-I{root / 'include'}", source, "-o", library], check=True)
         self.names = frozenset(found)
         self._library = ctypes.CDLL(str(library))
 

@@ -109,6 +109,7 @@ def esp_nn(day: date | None = None) -> tuple[tuple[Kernels, ...], ...]:
     Args:
         day: of the library's source; ``None`` where nobody knows, which is any release, with a margin.
     """
+    releases: tuple[Release, ...]
     if day is not None and day < LATER.since:
         # The state that was there on that day; before the first one, the first.
         releases = (max((each for each in RELEASES if each.since <= day), key=lambda each: each.since, default=FIRST),)

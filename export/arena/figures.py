@@ -46,7 +46,10 @@ def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFi
         BadModelFile: as :func:`export.tflite.contents.read_contents`.
     """
     figures = [ArenaFigure("", "", REFERENCE.about, arena_needed(model, REFERENCE))]
-    for library, processors in (("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))), ("ESP_NN", esp_nn(_day(edition, "esp_nn")))):
+    for library, processors in (
+        ("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))),
+        ("ESP_NN", esp_nn(_day(edition, "esp_nn"))),
+    ):
         for builds in processors:
             needed = max(arena_needed(model, kernels) for kernels in builds)
             figures.append(ArenaFigure(library, builds[0].condition, builds[0].about, needed))
