@@ -1,4 +1,4 @@
-"""ESP-NN's own size functions, taken out of its sources and compiled for this machine: what the arena's rules must give.
+"""ESP-NN's own size functions, compiled out of its sources for this machine: what the arena's rules must give.
 
 They are C without assembly, but stand in files that have some: so each function is compiled alone.
 """

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.emulated_networks import calibrated
 from benchmarks.mlperf_networks import REFERENCES
 from export.arena.esp_nn import Target, convolution_scratch, depthwise_scratch, esp_nn, softmax_scratch
-from export.arena.esp_nn_releases import LATER, RELEASES
+from export.arena.esp_nn_releases import LATER, RELEASES, Release
 from export.arena.esp_nn_windows import Windows
 from export.arena.figures import arena_figures
 from export.tflite.writer import write_tflite
@@ -77,12 +77,11 @@ def test_a_depthwise_convolution_on_esp32_s3(name: str) -> None:
     assert tuple(depthwise_scratch("esp32s3", each, Windows(*geometry)) for each in RELEASES) == sizes
 
 
-@pytest.mark.parametrize("release", (*RELEASES, LATER), ids=lambda release: release.name)
-def test_other_processors_take_nothing_for_convolutions(release: object) -> None:
-    assert release in (*RELEASES, LATER)
+@pytest.mark.parametrize("release", [*RELEASES, LATER], ids=lambda release: release.name)
+def test_other_processors_take_nothing_for_convolutions(release: Release) -> None:
     for geometry, _ in (*S3_CONVOLUTIONS.values(), *S3_DEPTHWISE.values()):
-        assert convolution_scratch("generic", release, Windows(*geometry)) == 0  # type: ignore[arg-type]
-        assert depthwise_scratch("generic", release, Windows(*geometry)) == 0  # type: ignore[arg-type]
+        assert convolution_scratch("generic", release, Windows(*geometry)) == 0
+        assert depthwise_scratch("generic", release, Windows(*geometry)) == 0
 
 
 def _output(size: int, window: int, stride: int, same: bool) -> tuple[int, int]:
@@ -126,11 +125,12 @@ def test_as_the_librarys_own_functions_say(tmp_path: Path) -> None:
         (False, "conv", convolution_scratch),
         (True, "depthwise_conv", depthwise_scratch),
     ):
-        for target in ("esp32s3", "esp32p4"):
+        targets: tuple[Target, ...] = ("esp32s3", "esp32p4")
+        for target in targets:
             name = f"esp_nn_get_{kind}_scratch_size_{target}"
             for at in drawn(3000, depthwise=depthwise):
                 expected = sizes.of(name, *values(at)) if name in sizes.names else 0
-                assert rule(target, release, at) == expected, at  # type: ignore[arg-type]
+                assert rule(target, release, at) == expected, at
     for width in range(1, 300):
         assert softmax_scratch(release, width) == sizes.of("esp_nn_get_softmax_scratch_size_opt", width)
 
