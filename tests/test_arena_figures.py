@@ -73,6 +73,9 @@ FIGURES = (
     ArenaFigure("CMSIS_NN", "defined(__ARM_FEATURE_MVE)", "Vectors", 480),
     ArenaFigure("CMSIS_NN", "defined(__ARM_FEATURE_DSP)", "DSP", 320),
     ArenaFigure("CMSIS_NN", "", "Others", 144),
+    ArenaFigure("ESP_NN", "defined(CONFIG_IDF_TARGET_ESP32S3)", "S3", 640),
+    ArenaFigure("ESP_NN", "defined(CONFIG_IDF_TARGET_ESP32P4)", "P4", 112),
+    ArenaFigure("ESP_NN", "", "Other ESP32", 176),
 )
 
 
@@ -112,6 +115,30 @@ def test_the_compiler_takes_the_figure_of_its_build(cpu: str, library: str, expe
     assert (
         bytes_of("arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", f"-mfloat-abi={float_abi}", f"-D{library}") == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("defined", "expected"),
+    [
+        (("ESP_NN", "CONFIG_IDF_TARGET_ESP32S3"), 640),
+        (("ESP_NN", "CONFIG_IDF_TARGET_ESP32P4"), 112),
+        (("ESP_NN", "CONFIG_IDF_TARGET_ESP32C3"), 176),
+        (("CONFIG_IDF_TARGET_ESP32S3", "TFLM_REFERENCE_KERNELS"), 160),
+        # Nobody says which kernels: the largest of this processor.
+        (("CONFIG_IDF_TARGET_ESP32S3",), 640),
+        (("CONFIG_IDF_TARGET_ESP32P4",), 160),
+        (("CONFIG_IDF_TARGET_ESP32C3",), 176),
+    ],
+)
+def test_the_compiler_takes_the_figure_of_espressifs_processor(defined: tuple[str, ...], expected: int) -> None:
+    options = (f"-D{each}" for each in defined)
+    assert bytes_of("riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32", "-ffreestanding", *options) == expected
+
+
+def test_espressifs_build_system_says_which_processor(tmp_path: Path) -> None:
+    (tmp_path / "sdkconfig.h").write_text("#define CONFIG_IDF_TARGET_ESP32S3 1\n")
+    flags = ("-march=rv32imc", "-mabi=ilp32", "-ffreestanding", "-DESP_PLATFORM", f"-I{tmp_path}")
+    assert bytes_of("riscv64-unknown-elf-gcc", *flags) == 640
 
 
 def test_a_machine_of_64_bits_takes_what_was_measured() -> None:

@@ -143,6 +143,12 @@ CASES = [
         "[1, 4, 5]",
         _matmul((2, 4, 3), (2, 4, 5), transpose=True),
     ),
+    Case(
+        "batch_matmul_rank",
+        _matmul((1, 1, 2, 3, 3), (1, 1, 2, 3, 3)),
+        "rank 5",
+        _matmul((1, 2, 3, 3), (1, 2, 3, 3)),
+    ),
     Case("pool_several_samples", _pool(2), "batch of 2", _pool(1)),
     Case("transpose_rank", _plain("TRANSPOSE", (1,) * 5, (1,) * 5), "rank 5", _plain("TRANSPOSE", (1,) * 4, (1,) * 4)),
     Case("pad_rank", _plain("PAD", (2, 3), (2, 5)), "rank 2", _plain("PAD", (1, 1, 2, 3), (1, 1, 2, 5))),

@@ -8,9 +8,16 @@ larger.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from functools import partial
 from typing import Literal
 
+from export.arena.cmsis_nn_earlier import (
+    STEADY,
+    earlier_depthwise,
+    earlier_transpose_conv,
+    general_convolution,
+)
 from export.arena.kernels import Call, Kernels, Needs, Rule, elements, rounded
 from export.arena.reference import (
     RULES,
@@ -22,7 +29,7 @@ from export.arena.reference import (
     wide_bias,
 )
 
-__all__ = ["CMSIS_NN"]
+__all__ = ["cmsis_nn"]
 
 Instructions = Literal["portable", "dsp", "mve"]
 #: Channels of a depthwise convolution that are computed at once with vectors (``CH_IN_BLOCK_MVE``).
@@ -64,7 +71,7 @@ def _one_row(call: Call, padding: int, general: int) -> int:
     return max(kernel * channels + ends[0], (kernel - 1) * channels + ends[1])
 
 
-def _convolution(unit: Instructions, call: Call) -> Needs:
+def _convolution(unit: Instructions, day: date, call: Call) -> Needs:
     source, weights = call.input(0), call.input(1)
     _, height, width, depth = weights.shape
     channels, padding = source.shape[3], call.leading_padding((height, width))
@@ -76,10 +83,12 @@ def _convolution(unit: Instructions, call: Call) -> Needs:
             size = 4 * channels if unit == "dsp" and call.strides == (1, 1) and weights.dtype == "int8" else 0
         elif source.shape[1] == 1 and height == 1 and call.strides[1] * channels % 4 == 0 and unit == "mve":
             size = _one_row(call, padding[1], general)
+    if general_convolution(day, weights.dtype):
+        size = max(size, general)
     return per_channel(call, call.output.shape[3], _STRUCTURE, *_buffers(size))
 
 
-def _depthwise(unit: Instructions, call: Call) -> Needs:
+def _depthwise(unit: Instructions, day: date, call: Call) -> Needs:
     source, weights, outputs = call.input(0), call.input(1), call.output.shape[3]
     _, height, width, _ = weights.shape
     channels, size = source.shape[3], 0
@@ -93,13 +102,16 @@ def _depthwise(unit: Instructions, call: Call) -> Needs:
         if unit == "mve" and channels == 1 and outputs > 1 and weights.dtype == "int8":
             # It becomes a convolution, with its filter turned.
             size = max(size, convolution_scratch(unit, "int8", "int8", 1, (height, width)) + elements(weights))
+    size = max(size, earlier_depthwise(day, unit, call))
     return per_channel(call, outputs, _STRUCTURE, *_buffers(size))
 
 
-def _transpose_conv(unit: Instructions, call: Call) -> Needs:
+def _transpose_conv(unit: Instructions, day: date, call: Call) -> Needs:
     channels, outputs = call.output.shape[3], elements(call.output)
     if call.output.dtype == "int16":
         return per_channel(call, channels, 80, *wide_bias(call), 8 * outputs)
+    if day < STEADY:
+        return per_channel(call, channels, 80, *earlier_transpose_conv(day, call))
     _, height, width, depth = call.input(1).shape
     down, across = call.strides
     if max(down, across) <= 2 and depth > _FEW_CHANNELS:
@@ -154,34 +166,45 @@ def _svdf(unit: Instructions, kept: bool, call: Call) -> Needs:
     return Needs((96,), (*svdf_sums(call), *_buffers(sums)))
 
 
-def _rules(unit: Instructions, kept: bool) -> Mapping[str, Rule]:
+def _rules(unit: Instructions, kept: bool, day: date) -> Mapping[str, Rule]:
     return {
         **RULES,
         "ADD": lambda call: Needs((80,)),
         "AVERAGE_POOL_2D": partial(_average_pool, unit),
         "BATCH_MATMUL": partial(_batch_matmul, unit),
-        "CONV_2D": partial(_convolution, unit),
-        "DEPTHWISE_CONV_2D": partial(_depthwise, unit),
+        "CONV_2D": partial(_convolution, unit, day),
+        "DEPTHWISE_CONV_2D": partial(_depthwise, unit, day),
         "FULLY_CONNECTED": partial(_fully_connected, unit, kept),
         "MAX_POOL_2D": lambda call: Needs((48,)),
         "SOFTMAX": lambda call: Needs((64, *softmax_tables(call))),
         "SVDF": partial(_svdf, unit, kept),
-        "TRANSPOSE_CONV": partial(_transpose_conv, unit),
+        "TRANSPOSE_CONV": partial(_transpose_conv, unit, day),
         "UNIDIRECTIONAL_SEQUENCE_LSTM": partial(_lstm, unit),
     }
 
 
 _KINDS: tuple[tuple[Instructions, str, str], ...] = (
-    ("mve", "CMSIS-NN on processors with vectors, such as Cortex-M55", "defined(__ARM_FEATURE_MVE)"),
+    ("mve", "processors with vectors, such as Cortex-M55", "defined(__ARM_FEATURE_MVE)"),
     (
         "dsp",
-        "CMSIS-NN on processors with DSP instructions, such as Cortex-M4, M7 and M33",
+        "processors with DSP instructions, such as Cortex-M4, M7 and M33",
         "defined(__ARM_FEATURE_DSP)",
     ),
-    ("portable", "CMSIS-NN on other processors, such as Cortex-M0 and M3", ""),
+    ("portable", "other processors, such as Cortex-M0 and M3", ""),
 )
-#: By the processor's instructions; of each what a library built for speed takes, and one built for size.
-CMSIS_NN: tuple[tuple[Kernels, ...], ...] = tuple(
-    tuple(Kernels(f"cmsis_nn_{unit}", about, _rules(unit, kept), condition) for kept in (True, False))
-    for unit, about, condition in _KINDS
-)
+
+
+def cmsis_nn(day: date | None = None) -> tuple[tuple[Kernels, ...], ...]:
+    """By the processor's instructions; of each what a library built for speed takes, and one built for size.
+
+    Args:
+        day: of the library's source; ``None`` where nobody knows, which is any release from 7.0.0 on.
+    """
+    of = f" of {day}" if day is not None else " (7.0.0 or newer)"
+    return tuple(
+        tuple(
+            Kernels(f"cmsis_nn_{unit}", f"CMSIS-NN{of} on {about}", _rules(unit, kept, day or STEADY), condition)
+            for kept in (True, False)
+        )
+        for unit, about, condition in _KINDS
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from export.arena.arena import arena_needed
-from export.arena.cmsis_nn import CMSIS_NN
+from export.arena.cmsis_nn import cmsis_nn
+from export.arena.esp_nn import esp_nn
 from export.arena.kernels import Kernels
 from export.arena.reference import RULES
+from qtorch.editions.edition import Edition, Library
 
 __all__ = ["ArenaFigure", "arena_figures"]
 
@@ -31,14 +34,27 @@ class ArenaFigure:
     arena_bytes: int
 
 
-def arena_figures(model: bytes) -> tuple[ArenaFigure, ...]:
+def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFigure, ...]:
     """Of 32-bit processors: reference kernels, then each library's processors in the order in which to ask for them.
+
+    Args:
+        model: a .tflite file.
+        edition: that it is for: its library has the release of that day. Of a library that it hasn't got, and without
+            one, the figure covers releases that a build may have today.
 
     Raises:
         BadModelFile: as :func:`export.tflite.contents.read_contents`.
     """
     figures = [ArenaFigure("", "", REFERENCE.about, arena_needed(model, REFERENCE))]
-    for builds in CMSIS_NN:
-        needed = max(arena_needed(model, kernels) for kernels in builds)
-        figures.append(ArenaFigure("CMSIS_NN", builds[0].condition, builds[0].about, needed))
+    for library, processors in (
+        ("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))),
+        ("ESP_NN", esp_nn(_day(edition, "esp_nn"))),
+    ):
+        for builds in processors:
+            needed = max(arena_needed(model, kernels) for kernels in builds)
+            figures.append(ArenaFigure(library, builds[0].condition, builds[0].about, needed))
     return tuple(figures)
+
+
+def _day(edition: Edition | None, library: Library) -> date | None:
+    return edition.library_source if edition is not None and edition.library == library else None

@@ -16,6 +16,7 @@ from export.engines import TFLM
 from export.graph.interpret import interpret
 from export.interface.network_layouts import network_interface
 from export.tflite.writer import tflite_cell
+from qtorch.editions.edition import Edition
 from qtorch.features import Interface
 
 __all__ = ["device_headers"]
@@ -24,7 +25,7 @@ _TEST_VECTORS = 32
 
 
 def device_headers(
-    name: str, files: Int8Files, interface: Interface | None, codes: tuple[np.ndarray, ...]
+    name: str, files: Int8Files, interface: Interface | None, codes: tuple[np.ndarray, ...], edition: Edition
 ) -> dict[str, str]:
     """Text by file name.
 
@@ -33,6 +34,7 @@ def device_headers(
         files: what was written of it.
         interface: what is known of its numbers.
         codes: inputs as the device stores them, of which test vectors are made.
+        edition: of TFLite Micro, that the export is for.
     """
     graph, model, arena_bytes = files.graph, files.file.data, files.file.arena_bytes
     picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
@@ -54,7 +56,7 @@ def device_headers(
         f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
     }
     if arena_bytes:
-        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model))
+        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model, edition))
     if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
         checks = layer_checks(model, files.final, chosen)
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)

@@ -82,7 +82,7 @@ def _bundle(
     metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
     metrics["tflm"] = edition_figures(options.edition, files.avoided, editions)
     with phases("writing the report, with what each layer costs"):
-        headers = device_headers(name, files, subject.ends.interface, proven.codes)
+        headers = device_headers(name, files, subject.ends.interface, proven.codes, options.edition)
         facts = facts_of(
             subject, name, metrics, proof_as_json, files.graph, network, _tested(subject), measured.errors,
             options.input_layout, measured.records,

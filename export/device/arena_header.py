@@ -14,7 +14,7 @@ __all__ = ["arena"]
 #: TFLM rounds its arena's start up to this many bytes (``MicroArenaBufferAlignment``).
 _ALIGNMENT = 16
 #: Which processors a kernel library is made for; elsewhere a build can't have it.
-_PROCESSORS = {"CMSIS_NN": "defined(__arm__)", "ESP_NN": "(defined(__XTENSA__) || defined(__riscv))"}
+_PROCESSORS = {"CMSIS_NN": "defined(__arm__)", "ESP_NN": "defined(__XTENSA__) || defined(__riscv)"}
 #: What says that a build has the library: the macro of TFLite Micro's own builds, and those of frameworks.
 _SAID = {
     "CMSIS_NN": "defined(CMSIS_NN) || defined(CONFIG_TENSORFLOW_LITE_MICRO_CMSIS_NN_KERNELS)",
@@ -50,11 +50,12 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Seq
             "each processor's kernels for another amount; so there is a figure for each, and the compiler takes that "
             "of its build.\n"
             "Where pointers have 32 bits the figures are computed, not measured: what AllocateTensors of TFLite Micro "
-            "(2023 to August 2026) allocates and plans, with the scratch buffers of CMSIS-NN's get_buffer_size "
-            "functions (to July 2026). They are a little larger than the need: structures differ between releases.\n"
-            "Define CMSIS_NN where TFLite Micro was built with CMSIS-NN, TFLM_REFERENCE_KERNELS where it was built "
-            f"without a library. A build that says neither gets the largest figure of its processor. {macro} may also "
-            "be defined beforehand."
+            "(2023 to August 2026) allocates and plans, with the scratch buffers that the size functions of CMSIS-NN "
+            "and ESP-NN give, in the releases that are named at each figure. They are a little larger than the need: "
+            "structures differ between releases.\n"
+            "Define CMSIS_NN where TFLite Micro was built with CMSIS-NN, ESP_NN where it was built with ESP-NN, "
+            "TFLM_REFERENCE_KERNELS where it was built without a library. A build that says nothing gets the largest "
+            f"figure of its processor. {macro} may also be defined beforehand."
         )
         chosen = _chosen(macro, rounded, measured, figures)
     else:
@@ -82,6 +83,10 @@ def _chosen(macro: str, measured_bytes: int, measured: str, figures: Sequence[Ar
     }
     lines = [
         "#include <stdint.h>",
+        "#if defined(ESP_PLATFORM)",
+        "// Says which of Espressif's processors it is.",
+        '#include "sdkconfig.h"',
+        "#endif",
         "",
         f"#if defined({macro})",
         "// As whoever compiles says.",

@@ -42,6 +42,7 @@ __all__ = [
     "rows_past_output",
     "several_samples",
     "several_softmax_rows",
+    "sides_above_four",
     "taken_for_a_scalar",
     "tall_row",
     "wide_stride",
@@ -227,6 +228,12 @@ def rank_above_four(operator: Operator) -> str:
     """More than four axes."""
     rank = len(shape(operator, 0))
     return f"rank {rank}" if dtype(operator, 0) == "int8" and rank > 4 else ""
+
+
+def sides_above_four(operator: Operator) -> str:
+    """A side of more than four axes."""
+    rank = max(len(shape(operator, 0)), len(shape(operator, 1)))
+    return f"rank {rank}" if rank > 4 else ""
 
 
 def rank_not_four(operator: Operator) -> str:

@@ -120,6 +120,17 @@ WRAPPER_FAULTS: tuple[Fault, ...] = (
         sure="read",
     ),
     Fault(
+        name="batch_matmul_rank",
+        where="tflm_cmsis_nn",
+        operators=("BATCH_MATMUL",),
+        holds=where.sides_above_four,
+        effect="refused",
+        since=date(2024, 9, 9),
+        remedy="one batch axis: RESHAPE in front and behind",
+        source="kernels/cmsis_nn/batch_matmul.cc, Prepare: ranks to 4, where the reference's takes 5",
+        sure="run",
+    ),
+    Fault(
         name="pool_several_samples",
         where="tflm_cmsis_nn",
         operators=("AVERAGE_POOL_2D", "MAX_POOL_2D"),

@@ -49,7 +49,11 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
     rows = [("model file", f"{shown(metrics['tflite_bytes'])} bytes", "flash, beside the interpreter's program")]
     if metrics.get("arena_bytes"):
         rows.append(
-            ("tensor arena", f"{shown(metrics['arena_bytes'])} bytes", "RAM, the least that TFLM takes, 64-bit")
+            (
+                "tensor arena",
+                f"{shown(metrics['arena_bytes'])} bytes",
+                "RAM, the least that TFLM takes with reference kernels on 64 bits; by kernels: the arena's header",
+            )
         )
     rows.append(("tensors alone", f"{shown(plan(tensor_buffers(graph)).peak)} bytes", "RAM, see the plan below"))
     work = all_multiply_accumulates(graph)
