@@ -60,8 +60,8 @@ class Residual(nn.Module):
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 @pytest.mark.parametrize(
     ("scales", "weights"),
-    [("measured", "per_tensor"), ("measured", "per_channel"), ("lsq", "per_tensor"), ("lsq+", "per_tensor"), ("pact", "per_tensor")],
-)  # fmt: skip
+    [("measured", "per_channel"), *((scales, "per_tensor") for scales in ("measured", "lsq", "lsq+", "pact"))],
+)
 def test_every_scale_of_a_trained_network_is_short(scales: str, weights: str, activations: str) -> None:
     torch.manual_seed(0)
     config = QuantizationConfig(scales=scales, weights=weights, activations=activations)  # type: ignore[arg-type]

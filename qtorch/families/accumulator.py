@@ -108,10 +108,11 @@ def require_room(layer: str, weight: Tensor, channel_axis: int, bias: Tensor | N
 
 def sum_multiplier(grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE) -> Multiplier:
     """From the accumulator's grid to the output's, ``[]`` or one per channel."""
-    return quantize_multiplier(sum_factor(*(grids[role].scale for role in ("input", "weight", "output")), rounding))
+    scales = (grids[role].scale for role in ("input", "weight", "output"))
+    return quantize_multiplier(sum_factor(*scales, rounding=rounding))
 
 
-def sum_factor(source: Tensor, weight: Tensor, output: Tensor, rounding: Rounding = Rounding.DOUBLE) -> Tensor:
+def sum_factor(source: Tensor, weight: Tensor, output: Tensor, *, rounding: Rounding = Rounding.DOUBLE) -> Tensor:
     """From the accumulator to the output's steps, float64 ``[]`` or ``[C]``, of scales: float32."""
     if rounding is Rounding.EARLIER and weight.numel() == 1:
         return (source * weight).to(torch.float64) / output.to(torch.float64)

@@ -85,7 +85,7 @@ def lstm_of_floats(x: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 def gate_multiplier(source: Tensor, weight: Tensor, rounding: Rounding = Rounding.DOUBLE) -> Multiplier:
     """From sums of products to the grid of a gate before its function, of float32 scales."""
-    return quantize_multiplier(sum_factor(source, weight, torch.tensor(2.0**-12), rounding))
+    return quantize_multiplier(sum_factor(source, weight, torch.tensor(2.0**-12), rounding=rounding))
 
 
 def output_multiplier(hidden: Tensor) -> Multiplier:

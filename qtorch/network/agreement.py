@@ -1,9 +1,9 @@
 """Grids on which kernels that divide scales in float32 compute the same integers as those that do so in double.
 
-Until October 2026 some kernels of TFLite Micro took quotients of scales in float32, and the copies for boards do so still.
-The multipliers that come of it differ in their last bits, and an output where one of both is just beyond a tie. Which
-outputs those are hangs on the grids alone, so every code is tried, and a grid that parts them is made coarser by a part in
-some thousands, until none does.
+Until October 2026 some kernels of TFLite Micro took quotients of scales in float32, and the copies for boards do so
+still. The multipliers that come of it differ in their last bits, and an output where one of both is just beyond a tie.
+Which outputs those are hangs on the grids alone, so every code is tried, and a grid that parts them is made coarser by
+a part in some thousands, until none does.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def _factor(grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE) -> Tensor:
-    return sum_factor(*(grids[role].scale for role in ("input", "other", "output")), rounding)
+    return sum_factor(*(grids[role].scale for role in ("input", "other", "output")), rounding=rounding)
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:

@@ -24,7 +24,7 @@ _MINUS_ONE = QParams((1.0,), (0,))
 
 
 def whole_quotients(graph: Graph, outputs: frozenset[str]) -> Graph:
-    """RELU as QUANTIZE and RELU; HARD_SWISH and LEAKY_RELU of int8 as a table; SUB of int8 as the sum with the negative."""
+    """RELU as QUANTIZE and RELU; of int8, HARD_SWISH and LEAKY_RELU as a table, SUB as a sum with the negative."""
     return rewritten(graph, outputs, _whole)
 
 
