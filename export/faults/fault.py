@@ -78,10 +78,10 @@ class Fault:
     form: str = ""
 
     def is_in(self, edition: Edition, cpu: str) -> bool:
-        """Whether an edition has it on a processor, as boards name it."""
+        """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
         if self.where != "tflm" and edition.library != self.where.removeprefix("tflm_"):
             return False
         day = edition.library_source if self.where in ("cmsis_nn", "esp_nn") else edition.source
-        if day is None or (self.cores and cpu not in self.cores):
+        if day is None or (self.cores and cpu not in (*self.cores, "host")):
             return False
         return (self.since is None or day >= self.since) and (self.until is None or day < self.until)

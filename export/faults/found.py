@@ -48,6 +48,7 @@ class Finding:
             "name": self.name,
             "fault": self.fault.name,
             "effect": self.fault.effect,
+            "processors": list(self.fault.cores),
             "words": self.words,
             "remedy": self.fault.remedy,
             "source": self.fault.source,
