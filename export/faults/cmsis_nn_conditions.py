@@ -146,7 +146,7 @@ def grouped(operator: Operator) -> str:
     window = convolution(operator)
     if window is None or window.groups == 1 or dtype(operator, 0) != "int8":
         return ""
-    return f"{window.groups} groups"
+    return f"{window.groups} groups of channels"
 
 
 def grouped_1x1(operator: Operator) -> str:
@@ -260,7 +260,7 @@ def several_softmax_rows(operator: Operator) -> str:
 
 
 def _per_channel(operator: Operator) -> str:
-    return f"{scales(operator, 1)} scales of the weights" if scales(operator, 1) > 1 else ""
+    return f"{scales(operator, 1)} scales of the weights, where one is taken" if scales(operator, 1) > 1 else ""
 
 
 def per_channel_int8(operator: Operator) -> str:
@@ -317,9 +317,9 @@ def left_not_square(operator: Operator) -> str:
 
 def any_int8(operator: Operator) -> str:
     """All of int8."""
-    return "int8" if dtype(operator, 0) == "int8" else ""
+    return "one of int8" if dtype(operator, 0) == "int8" else ""
 
 
 def any_int16(operator: Operator) -> str:
     """All of int16."""
-    return "int16" if dtype(operator, 0) == "int16" else ""
+    return "one of int16" if dtype(operator, 0) == "int16" else ""
