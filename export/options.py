@@ -90,6 +90,7 @@ class ExportOptions:
         target = board(self.target)
         if self.tflm:
             edition(self.tflm)
+            self._require_tflm_format()
         if self.firmware is None:
             return
         target.require_project()
@@ -101,6 +102,15 @@ class ExportOptions:
                 expected="format int8 and io int8: the application quantizes by the exported header",
                 got=f"format {self.format}, io {self.io}",
                 remedy="leave those options out, or leave out export.firmware",
+            )
+
+    def _require_tflm_format(self) -> None:
+        if self.format in ("float16", "dynamic_range"):
+            raise BadConfiguration(
+                where="export.tflm",
+                expected="format int8 or float32: no TFLite Micro computes with weights of fewer bits than activations",
+                got=f"format {self.format}, tflm {self.tflm}",
+                remedy="leave export.tflm or export.format out",
             )
 
     def _check_steps(self) -> None:

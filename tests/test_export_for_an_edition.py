@@ -225,3 +225,21 @@ def test_an_edition_without_a_board_counts_for_every_processor() -> None:
     assert [each["processors"] for each in anywhere.metrics["tflm"]["rewritten"]] == [["cortex-m55", "cortex-m85"]]
     for cpu in ("cortex-m0", "cortex-m4", "cortex-m55", "host"):
         assert not faults_in(anywhere.model, edition("tflm-cmsis-nn"), cpu)
+
+
+def test_a_float_network_is_held_against_the_edition_too() -> None:
+    flipped = nn.Sequential(nn.Linear(6, 4), Flipped())
+    assert exported(flipped, (6,), format="float32", tflm="python-2025-10").model
+    assert exported(flipped, (6,), format="float32").model
+    for choices in ({"tflm": "python-2025-02"}, {"target": "nano33ble"}):
+        with pytest.raises(UnsupportedByEdition, match="REVERSE_V2"):
+            exported(flipped, (6,), format="float32", **choices)
+    for narrow in ("float16", "dynamic_range"):
+        with pytest.raises(BadConfiguration, match="tflm: expected format int8 or float32"):
+            exported(flipped, (6,), format=narrow, tflm="newest")
+        assert exported(nn.Linear(6, 4), (6,), format=narrow, target="nano33ble").model
+
+
+class Flipped(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(1)

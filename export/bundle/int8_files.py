@@ -9,6 +9,7 @@ from torch import fx
 from export.boards import Board
 from export.boards.usual_editions import HOST_PROJECT
 from export.bundle.attempted import Attempted
+from export.bundle.editions import where_chosen
 from export.bundle.phases import Phases
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
@@ -126,14 +127,14 @@ def for_edition(graph: Graph, target: Board, options: ExportOptions) -> Avoided:
         return Avoided(graph, options.edition)
     other = avoided(graph, options.edition, target.cpu)
     if other.left:
-        raise refusal(other.left, options.edition, _chosen(options))
+        raise refusal(other.left, options.edition, where_chosen(options))
     return other
 
 
 def _require_ends(final: Graph, target: Board, options: ExportOptions) -> None:
     found = faults_in(write_tflite(final), options.edition, target.cpu) if options.runs_tflm else ()
     if found:
-        raise refusal(found, options.edition, _chosen(options))
+        raise refusal(found, options.edition, where_chosen(options))
 
 
 def _require_project(model: bytes, target: Board, options: ExportOptions) -> None:
@@ -142,10 +143,6 @@ def _require_project(model: bytes, target: Board, options: ExportOptions) -> Non
         project = edition(HOST_PROJECT)
         if found := faults_in(model, project, target.cpu):
             raise refusal(found, project, f"export.firmware, whose TFLite Micro for {target.name} is")
-
-
-def _chosen(options: ExportOptions) -> str:
-    return "export.tflm" if options.tflm else f"export.target {options.target}, whose TFLite Micro is"
 
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:
