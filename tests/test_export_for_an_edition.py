@@ -243,3 +243,15 @@ def test_a_float_network_is_held_against_the_edition_too() -> None:
 class Flipped(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.flip(1)
+
+
+def test_four_bits_that_a_library_computes_otherwise_are_eight_in_the_file() -> None:
+    net = nn.Conv2d(3, 6, 3, groups=3)
+    four = qtorch.QuantizationConfig(weight_bits=4)
+    plain = exported(net, (3, 5, 5), config=four, target="mps3_an547", tflm="tflm", c=False, onnx=False)
+    bundle = exported(net, (3, 5, 5), config=four, target="mps3_an547", tflm="tflm-cmsis-nn", c=False, onnx=False)
+    assert [each["form"] for each in bundle.metrics["tflm"]["rewritten"]] == ["eight_bits"]
+    weights = [read_contents(each.model).subgraphs[0].tensors[ops(each.model)[0].inputs[1]] for each in (plain, bundle)]
+    assert [each.dtype for each in weights] == ["int4", "int8"]
+    assert weights[0].scale == weights[1].scale
+    assert np.array_equal(outputs(plain.model, (5, 5, 3)), outputs(bundle.model, (5, 5, 3)))

@@ -72,7 +72,11 @@ WRAPPER_FAULTS: tuple[Fault, ...] = (
         form="convolution",
         remedy="one scale for all weights",
         source="kernels/cmsis_nn/fully_connected.cc, Prepare",
-        repeats=("fully_connected_first_scale", "fully_connected_per_channel_refused", "fully_connected_int16_per_channel_refused"),
+        repeats=(
+            "fully_connected_first_scale",
+            "fully_connected_per_channel_refused",
+            "fully_connected_int16_per_channel_refused",
+        ),
         sure="read",
     ),
     Fault(

@@ -56,7 +56,11 @@ def _sides(window: Window) -> str:
 def any_convolution(operator: Operator) -> str:
     """All of int8."""
     window = convolution(operator)
-    return "" if window is None or dtype(operator, 0) != "int8" else f"a kernel of {window.kernel}, whose record in memory is 4 bytes short"
+    return (
+        ""
+        if window is None or dtype(operator, 0) != "int8"
+        else f"a kernel of {window.kernel}, whose record in memory is 4 bytes short"
+    )
 
 
 def any_by_rows(operator: Operator) -> str:
@@ -101,7 +105,11 @@ def grouped(operator: Operator) -> str:
 def no_bias(operator: Operator) -> str:
     """No bias."""
     window = _kernel(operator)
-    return "" if window is None or (len(operator.inputs) > 2 and operator.inputs[2] is not None) else f"a kernel of {window.kernel} without a bias"
+    return (
+        ""
+        if window is None or (len(operator.inputs) > 2 and operator.inputs[2] is not None)
+        else f"a kernel of {window.kernel} without a bias"
+    )
 
 
 def depthwise_scratch(operator: Operator) -> str:
