@@ -100,9 +100,9 @@ def firmware_project(
             the board's kind asks for.
 
     Raises:
-        BadConfiguration: there is no project for such a board, or none that asks for the edition. Or the bundle lacks a file: plain C where TFLite Micro
-            does not run on the board; else what exports with float inputs and those made without TFLite Micro's Python
-            package lack.
+        BadConfiguration: there is no project for such a board, or none that asks for the edition. Or the bundle lacks a
+            file: plain C where TFLite Micro does not run on the board; else what exports with float inputs and those
+            made without TFLite Micro's Python package lack.
     """
     board.require_project()
     name = c_identifier(name)
