@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from export.boards import BOARDS, board
+from export.device.pins import pin_words
 from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
@@ -89,15 +90,27 @@ class ExportOptions:
         target = board(self.target)
         if self.tflm:
             edition(self.tflm)
+            self._require_tflm_format()
         if self.firmware is None:
             return
         target.require_project()
+        if target.tflm and self.runs_tflm:
+            pin_words(target, self.edition)
         if self.format != "int8" or self.io != "int8":
             raise BadConfiguration(
                 where="export.firmware",
                 expected="format int8 and io int8: the application quantizes by the exported header",
                 got=f"format {self.format}, io {self.io}",
                 remedy="leave those options out, or leave out export.firmware",
+            )
+
+    def _require_tflm_format(self) -> None:
+        if self.format in ("float16", "dynamic_range"):
+            raise BadConfiguration(
+                where="export.tflm",
+                expected="format int8 or float32: no TFLite Micro computes with weights of fewer bits than activations",
+                got=f"format {self.format}, tflm {self.tflm}",
+                remedy="leave export.tflm or export.format out",
             )
 
     def _check_steps(self) -> None:

@@ -13,6 +13,7 @@ import export
 import qtorch
 from export.graph.interpret import interpret
 from qtorch import Mode, QuantizationConfig
+from qtorch.errors import BadConfiguration
 from qtorch.network import calibration
 from qtorch.network.agreement import agrees_in_float32
 from qtorch.numbers.fixedpoint import Rounding
@@ -122,3 +123,15 @@ def test_the_grid_that_agrees_is_the_first_that_does(s_one: float, s_other: floa
             break
         scale = np.nextafter(scale, np.float32(np.inf))
     assert float(scale) == found
+
+
+def test_a_range_beyond_all_scales_is_refused_for_its_size() -> None:
+    class Difference(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x) - x.flip(1)
+
+    torch.manual_seed(0)
+    x = torch.randn(64, 6) * 1e21
+    qat = qtorch.prepare(Difference(), x[:1])
+    with pytest.raises(BadConfiguration, match="a tensor with a scale of .*, beyond 1.15e\\+18"):
+        qtorch.calibrate(qat, [x])

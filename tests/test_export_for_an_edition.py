@@ -25,7 +25,8 @@ from export.rows.samples import reference_outputs, runtime_arrays, sample_graph
 from export.tflite.contents import FileOperator, read_contents
 from export.tflite.writer import write_tflite
 from qtorch.editions.known import EDITIONS, edition
-from qtorch.errors import UnsupportedByEdition
+from qtorch.errors import BadConfiguration, UnsupportedByEdition
+from qtorch.network.quantized_op import QuantizedOp
 from qtorch.ops import ROWS
 
 
@@ -153,3 +154,104 @@ def test_where_no_tflite_micro_runs_no_edition_counts() -> None:
     assert not ExportOptions().runs_tflm
     assert ExportOptions(tflm="chirale").runs_tflm
     assert ExportOptions(target="esp32").edition.name == BOARDS["esp32"].edition
+
+
+@pytest.mark.parametrize(
+    ("target", "tflm", "file", "asked"),
+    [
+        ("esp32s3", "", "main/idf_component.yml", ("==1.4.0", "==1.2.3")),
+        ("esp32s3", "esp-tflite-micro-1.3.5", "main/idf_component.yml", ("==1.3.5", "==1.1.2")),
+        ("nucleo_f446re", "zephyr-4.1", "west.yml", (EDITIONS["zephyr-4.1"].version, "revision: v4.1.0")),
+        ("mps3_an547", "tflm-cmsis-nn", "README.md", ("90b983c2b", "OPTIMIZED_KERNEL_DIR=cmsis_nn microlite")),
+        ("mps3_an547", "tflm", "README.md", ("90b983c2b", "TARGET_ARCH=cortex-m55 microlite")),
+        ("grove_vision_ai_v2", "", "README.md", ("tflmtag2412_u55tag2411", "the reference kernels")),
+        ("grove_vision_ai_v2", "himax-sdk-cmsis-nn", "README.md", ("tflmtag2412_u55tag2411", "CMSIS-NN")),
+    ],
+)
+def test_a_project_asks_for_the_edition_that_the_model_is_exact_on(
+    target: str, tflm: str, file: str, asked: tuple[str, str], tmp_path: Path
+) -> None:
+    bundle = exported(perceptron(), (6,), target=target, tflm=tflm, c=False, onnx=False, firmware=tmp_path / "project")
+    said = bundle.firmware[file].decode()
+    for part in asked:
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("target", "tflm"),
+    [
+        ("nano33ble", "newest"),
+        ("xiao_esp32s3", "esp-tflite-micro-1.4.0"),
+        ("nucleo_f446re", "tflm-cmsis-nn"),
+        ("mps3_an547", "zephyr-4.4"),
+        ("host", "newest"),
+    ],
+)
+def test_a_project_that_would_compute_with_another_edition_is_refused(target: str, tflm: str, tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="the project would compute with another one") as raised:
+        ExportOptions(target=target, tflm=tflm, firmware=tmp_path)
+    assert EDITIONS[tflm].description in str(raised.value)
+    bundle = exported(perceptron(), (6,), target=target, tflm=tflm, c=False, onnx=False)
+    assert "the project would compute with another one" in bundle.metrics["left_out"]["firmware"]
+    assert not bundle.firmware
+
+
+def test_a_project_for_the_machine_that_compiles_is_held_against_the_tree_that_it_is_built_with(tmp_path: Path) -> None:
+    x = torch.linspace(-4, 4, 64)[:, None]
+    network = qtorch.quantize(nn.Sequential(nn.ReLU()), x)
+    assert exported_again(network, x).firmware
+    (op,) = (each for each in network.modules() if isinstance(each, QuantizedOp))
+    # A scale that somebody else put there: no search for one on which both arithmetics agree.
+    op.sources["input"].scale.fill_(0.011638940957447788)
+    op.output.scale.fill_(0.0033254117021279395)
+    said = exported_again(network, x)
+    assert not said.firmware
+    assert "quotient of scales in float32" in said.metrics["left_out"]["firmware"]
+    with pytest.raises(UnsupportedByEdition, match="firmware, whose TFLite Micro for host is tflm"):
+        exported_again(network, x, firmware=tmp_path / "project")
+    assert exported_again(network, x, firmware=tmp_path / "project", tflm="tflm").firmware
+
+
+def exported_again(network: nn.Module, x: torch.Tensor, **choices: Any) -> Bundle:
+    return export.export_network(network, calibration=x, c=False, onnx=False, **choices)
+
+
+def test_an_edition_without_a_board_counts_for_every_processor() -> None:
+    row = nn.Sequential(nn.Conv2d(4, 4, (1, 3), stride=(1, 2)))
+    on_m4 = exported(row, (4, 1, 16), tflm="tflm-cmsis-nn", target="mps2_an386", c=False, onnx=False, firmware=None)
+    anywhere = exported(row, (4, 1, 16), tflm="tflm-cmsis-nn", c=False, onnx=False, firmware=None)
+    assert not on_m4.metrics["tflm"]["rewritten"]
+    assert [each["form"] for each in anywhere.metrics["tflm"]["rewritten"]] == ["time_on_height"]
+    assert [each["processors"] for each in anywhere.metrics["tflm"]["rewritten"]] == [["cortex-m55", "cortex-m85"]]
+    for cpu in ("cortex-m0", "cortex-m4", "cortex-m55", "host"):
+        assert not faults_in(anywhere.model, edition("tflm-cmsis-nn"), cpu)
+
+
+def test_a_float_network_is_held_against_the_edition_too() -> None:
+    flipped = nn.Sequential(nn.Linear(6, 4), Flipped())
+    assert exported(flipped, (6,), format="float32", tflm="python-2025-10").model
+    assert exported(flipped, (6,), format="float32").model
+    for choices in ({"tflm": "python-2025-02"}, {"target": "nano33ble"}):
+        with pytest.raises(UnsupportedByEdition, match="REVERSE_V2"):
+            exported(flipped, (6,), format="float32", **choices)
+    for narrow in ("float16", "dynamic_range"):
+        with pytest.raises(BadConfiguration, match="tflm: expected format int8 or float32"):
+            exported(flipped, (6,), format=narrow, tflm="newest")
+        assert exported(nn.Linear(6, 4), (6,), format=narrow, target="nano33ble").model
+
+
+class Flipped(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(1)
+
+
+def test_four_bits_that_a_library_computes_otherwise_are_eight_in_the_file() -> None:
+    net = nn.Conv2d(3, 6, 3, groups=3)
+    four = qtorch.QuantizationConfig(weight_bits=4)
+    plain = exported(net, (3, 5, 5), config=four, target="mps3_an547", tflm="tflm", c=False, onnx=False)
+    bundle = exported(net, (3, 5, 5), config=four, target="mps3_an547", tflm="tflm-cmsis-nn", c=False, onnx=False)
+    assert [each["form"] for each in bundle.metrics["tflm"]["rewritten"]] == ["eight_bits"]
+    weights = [read_contents(each.model).subgraphs[0].tensors[ops(each.model)[0].inputs[1]] for each in (plain, bundle)]
+    assert [each.dtype for each in weights] == ["int4", "int8"]
+    assert weights[0].scale == weights[1].scale
+    assert np.array_equal(outputs(plain.model, (5, 5, 3)), outputs(bundle.model, (5, 5, 3)))

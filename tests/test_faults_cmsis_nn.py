@@ -56,6 +56,18 @@ CASES = [
         "2 and 2 padded",
         conv((1, 2), (1, 5), same=True),
     ),
+    Case(
+        "depthwise_conv_of_four_bits",
+        depthwise((3, 3), (3, 3), weights="int4"),
+        "3x3 of four bits on 16 channels",
+        depthwise((3, 3), (3, 3)),
+    ),
+    Case(
+        "depthwise_conv_of_four_bits_odd_channels",
+        depthwise((3, 3), (3, 3), channels=5, multiplier=2, weights="int4"),
+        "2 outputs of each of 5 channels",
+        depthwise((3, 3), (3, 3), channels=6, multiplier=2, weights="int4"),
+    ),
     Case("conv_1xn_last_window", conv((1, 8), (1, 3), (1, 2)), "a column behind", conv((1, 7), (1, 3), (1, 2))),
     Case(
         "conv_1xn_last_window",

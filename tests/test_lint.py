@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+import qtorch
 from export.commands.lint import lint_command
+from export.faults.found import all_faults
+from export.graph.build import integer_graph
 from export.rows.samples import sample_graph
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration, BadModelFile
@@ -44,7 +49,7 @@ def test_what_a_boards_edition_computes_otherwise_is_a_table_and_exit_code_1(
         "operator of its own behind it",
     ):
         assert part in said
-    assert "1 operators" in said
+    assert "1 operator would" in said
 
 
 def test_a_file_that_meets_no_fault_is_said_to_and_exit_code_0(
@@ -81,3 +86,35 @@ def test_bad_input_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "none.tflite").write_bytes(b"no model")
     with pytest.raises(BadModelFile):
         linted(capsys, str(tmp_path / "none.tflite"), "--target", "nano33ble")
+
+
+def test_what_is_one_fault_of_two_libraries_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_sample(tmp_path, "fully_connected", "per channel"))
+    for chosen, said in (
+        ("chirale", ["fully_connected_first_scale"]),
+        ("zephyr-4.0", ["fully_connected_per_channel_refused"]),
+        ("esp-tflite-micro-1.3.1", ["fully_connected_per_channel_refused"]),
+        # Neither refused nor mended there.
+        ("esp-tflite-micro-1.3.3", ["fully_connected_per_channel"]),
+    ):
+        findings = json.loads(linted(capsys, path, "--tflm", chosen, "--json")[1])["findings"]
+        per_channel = [each["fault"] for each in findings if each["words"].count("scales")]
+        assert per_channel == said
+    named = {fault.name for fault in all_faults()}
+    assert all(named.issuperset(fault.repeats) for fault in all_faults())
+
+
+def test_without_a_board_every_processor_counts_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = qtorch.quantize(nn.Conv2d(4, 4, (1, 3), stride=(1, 2)), torch.randn(8, 4, 1, 16))
+    path = str(tmp_path / "row.tflite")
+    Path(path).write_bytes(write_tflite(integer_graph(network)))
+    code, said = linted(capsys, path, "--tflm", "tflm-cmsis-nn")
+    assert code == 1
+    assert "on any processor" in said
+    assert "(on cortex-m55, cortex-m85)" in said
+    assert linted(capsys, path, "--tflm", "tflm-cmsis-nn", "--target", "mps2_an386")[0] == 0
+    code, said = linted(capsys, path, "--tflm", "tflm-cmsis-nn", "--target", "mps3_an547")
+    assert code == 1
+    assert "(on " not in said

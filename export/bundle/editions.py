@@ -7,10 +7,11 @@ from typing import Any
 
 from export.faults.avoided import Avoided
 from export.faults.found import faults_by_edition
+from export.options import ExportOptions
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS
 
-__all__ = ["edition_figures", "editions_of"]
+__all__ = ["edition_figures", "editions_of", "where_chosen"]
 
 
 def editions_of(model: bytes, cpu: str) -> dict[str, Any]:
@@ -24,6 +25,11 @@ def editions_of(model: bytes, cpu: str) -> dict[str, Any]:
     return {
         name: [finding.as_json() for finding in findings] if findings else "agrees" for name, findings in found.items()
     }
+
+
+def where_chosen(options: ExportOptions) -> str:
+    """What of an export's options names its edition, for a refusal."""
+    return "export.tflm" if options.tflm else f"export.target {options.target}, whose TFLite Micro is"
 
 
 def edition_figures(edition: Edition, other: Avoided, editions: Mapping[str, Any]) -> dict[str, Any]:

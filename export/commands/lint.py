@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from export.boards import BOARDS, board
+from export.boards import BOARDS, HOST, board
 from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary import read_model
 from export.console.page import Block, Line, Table
@@ -31,7 +31,7 @@ class LintOptions:
 
     Attributes:
         model: any .tflite file, whoever wrote it.
-        target: the board, whose TFLite Micro and processor count.
+        target: the board, whose TFLite Micro and processor count; ``host`` stands for any processor.
         tflm: the edition of TFLite Micro that is there instead, as ``docs/which_tflm.md`` lists them.
         json: for machines.
     """
@@ -88,17 +88,26 @@ def lint_page(model: Path, chosen: Edition, cpu: str, findings: Sequence[Finding
         cpu: the processor.
         findings: in the file.
     """
-    where = f"{chosen.description} on {cpu}"
+    anywhere = cpu == HOST.cpu
+    where = f"{chosen.description} on {'any processor' if anywhere else cpu}"
     if not findings:
         return [Line(f"{model}: {where} has no known fault that this file meets")]
     rows = tuple(
-        (str(each.operator), each.name, each.words, each.fault.effect, each.fault.sure, each.fault.remedy)
+        (
+            str(each.operator),
+            each.name,
+            each.fault.name.replace("_", " "),
+            f"{each.words} (on {', '.join(each.fault.cores)})" if anywhere and each.fault.cores else each.words,
+            each.fault.effect,
+            each.fault.sure,
+            each.fault.remedy,
+        )
         for each in findings
     )
-    header = ("operator", "name", "what it meets", "effect", "known by", "remedy")
+    header = ("operator", "name", "fault", "what it meets", "effect", "known by", "remedy")
     count = len({each.operator for each in findings})
     return [
         Line(f"{model}: faults of {where}"),
-        Table(header, "rlllll", rows),
-        Line(f"{count} operators would be computed otherwise, or refused", "attention"),
+        Table(header, "rllllll", rows),
+        Line(f"{count} operator{'s' if count > 1 else ''} would be computed otherwise, or refused", "attention"),
     ]

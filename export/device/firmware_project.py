@@ -17,6 +17,7 @@ from export.device.firmware_words import board_package, comments, readme_section
 from export.device.pins import pin_words
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
+from qtorch.editions.edition import Edition
 from qtorch.errors import BadConfiguration
 
 __all__ = ["firmware_project", "require_int8_ends"]
@@ -46,6 +47,8 @@ _APP_FILES = (
     "tflm_self_test.h",
 )
 _PLACEHOLDER = re.compile(r"@([A-Za-z_]+)@")
+
+_KERNELS = {"reference": "the reference kernels", "cmsis_nn": "the kernels of CMSIS-NN", "esp_nn": "those of ESP-NN"}
 
 Files = dict[str, str]
 
@@ -83,7 +86,7 @@ def require_int8_ends(graph: Graph) -> None:
 
 def firmware_project(
     name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = (),
-    figures: Sequence[str] = (),
+    figures: Sequence[str] = (), edition: Edition | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
     """A project that runs the model on ``board``: content by path, ``/`` between folders.
 
@@ -93,11 +96,13 @@ def firmware_project(
         board: where it shall run; decides the layout of the project.
         layouts: of the model's inputs and outputs, which README and sketch then speak of.
         figures: what the model takes of the board, a sentence each, for the README.
+        edition: of TFLite Micro, that the model is exact on and the project asks for; ``None``: whichever a project of
+            the board's kind asks for.
 
     Raises:
-        BadConfiguration: there is no project for such a board. Or the bundle lacks a file: plain C where TFLite Micro
-            does not run on the board; else what exports with float inputs and those made without TFLite Micro's Python
-            package lack.
+        BadConfiguration: there is no project for such a board, or none that asks for the edition. Or the bundle lacks a
+            file: plain C where TFLite Micro does not run on the board; else what exports with float inputs and those
+            made without TFLite Micro's Python package lack.
     """
     board.require_project()
     name = c_identifier(name)
@@ -120,7 +125,9 @@ def firmware_project(
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
         "package": board_package(board),
-        **pin_words(board),
+        "kernel_library": _KERNELS["reference" if edition is None else edition.library],
+        "tflm_kernels": "OPTIMIZED_KERNEL_DIR=cmsis_nn " if edition and edition.library == "cmsis_nn" else "",
+        **pin_words(board, edition),
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
@@ -187,7 +194,7 @@ def _cmake(board: Board, machine: CortexM | None, words: dict[str, str], sources
         }
     else:
         words |= {
-            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} ",
+            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} {words['tflm_kernels']}",
             "tflm_page": "tensorflow/lite/micro/cortex_m_generic/README.md",
             "tflm_builds": f'"cortex_m_generic_{board.cpu}_*"',
             "toolchain": 'if(NOT CMAKE_TOOLCHAIN_FILE)\n  set(CMAKE_TOOLCHAIN_FILE "${CMAKE_CURRENT_SOURCE_DIR}/cmake/'

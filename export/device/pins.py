@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.boards import Arduino, Board, CMake, EspIdf, MakersSdk, PlatformIO, Zephyr
+from qtorch.editions.edition import Edition
+from qtorch.errors import BadConfiguration
 
 __all__ = ["PINS", "Pin", "pin_words"]
 
@@ -70,12 +72,46 @@ PINS: Mapping[type[Any], tuple[Pin, ...]] = {
 }
 
 
-def pin_words(board: Board) -> dict[str, str]:
-    """What templates call the packages of a board's project."""
+def pin_words(board: Board, edition: Edition | None = None) -> dict[str, str]:
+    """What templates call the packages of a board's project.
+
+    Args:
+        board: whose ecosystem has the packages.
+        edition: that the model is exact on; ``None``: the one that such a project asks for anyway.
+
+    Raises:
+        BadConfiguration: a project of that kind can't ask for the edition, and would run another.
+    """
     if isinstance(board.ecosystem, MakersSdk):
-        return {"tflm_package": board.ecosystem.address, "tflm_version": board.ecosystem.tflm}
-    library, *beside = PINS[type(board.ecosystem)]
+        pins: tuple[Pin, ...] = (Pin(board.ecosystem.address, board.ecosystem.tflm, "the board's record"),)
+    else:
+        pins = PINS[type(board.ecosystem)]
+    library, *beside = pins if edition is None else _of_edition(board, pins, edition)
     words = {"tflm_package": library.package, "tflm_version": library.version}
     for pin in beside:
         words |= {"beside_package": pin.package, "beside_version": pin.version}
     return words
+
+
+def _of_edition(board: Board, usual: tuple[Pin, ...], edition: Edition) -> tuple[Pin, ...]:
+    library, *beside = usual
+    # An edition may name a repository without its host, or a library without its owner, and a few digits of a commit.
+    name = library.package.removeprefix("https://github.com/")
+    names = (name, name.partition("/")[2] if isinstance(board.ecosystem, PlatformIO) else name)
+    same = edition.package in names and bool(edition.version)
+    if same and library.version.startswith(edition.version):
+        return usual
+    # A maker's SDK has one TFLite Micro for each name; a version beside it has to be known, too.
+    if not same or isinstance(board.ecosystem, MakersSdk) or (beside and not edition.beside):
+        raise BadConfiguration(
+            where="export.firmware",
+            expected=f"an edition that a project of {type(board.ecosystem).__name__} can ask for: {library.package} "
+            f"{library.version}" + ("" if isinstance(board.ecosystem, MakersSdk) else ", or another version of it"),
+            got=f"{edition.name}, {edition.description}: the project would compute with another one",
+            remedy="leave export.tflm out, or leave export.firmware out and build the files with the TFLite Micro that "
+            "you have",
+        )
+    return (
+        Pin(library.package, edition.version, edition.facts),
+        *(Pin(pin.package, edition.beside, edition.facts) for pin in beside),
+    )

@@ -20,6 +20,7 @@ __all__ = ["FAULTS"]
 _MVE = ("cortex-m55", "cortex-m85")
 _DSP = ("cortex-m4", "cortex-m7", "cortex-m33")
 
+_EIGHT = "weights of eight bits"
 _TIME = "put time on the height: a kernel of Nx1 on a map of Tx1, between reshapes"
 
 
@@ -127,6 +128,31 @@ _LIBRARY_FAULTS = (
         form="ungrouped",
         remedy="one convolution per group, between slices and a concatenation",
         source="CMSIS-NN#200, commit c01c0a14: scratch memory is asked for as of another path",
+        sure="run",
+    ),
+    Fault(
+        name="depthwise_conv_of_four_bits",
+        where="cmsis_nn",
+        operators=("DEPTHWISE_CONV_2D",),
+        holds=where.four_bits_each,
+        effect="other codes",
+        since=date(2024, 4, 30),
+        cores=_MVE,
+        form="eight_bits",
+        remedy=_EIGHT,
+        source="arm_depthwise_conv_s4_opt.c since 429fb5c0",
+        sure="run",
+    ),
+    Fault(
+        name="depthwise_conv_of_four_bits_odd_channels",
+        where="cmsis_nn",
+        operators=("DEPTHWISE_CONV_2D",),
+        holds=where.four_bits_of_odd_channels,
+        effect="other codes",
+        since=date(2023, 11, 9),
+        form="eight_bits",
+        remedy=_EIGHT,
+        source="arm_depthwise_conv_s4.c since edececa2: it finds its weights by the input's channels, not the output's",
         sure="run",
     ),
     Fault(

@@ -26,6 +26,7 @@ WRAPPER_FAULTS: tuple[Fault, ...] = (
         form="ungrouped",
         remedy="one convolution per group, between slices and a concatenation",
         source="kernels/cmsis_nn/conv.cc to 0c4738a21 passes the filter's depth for the input's; CMSIS-NN ffeca904",
+        repeats=("conv_grouped_as_ungrouped",),
         sure="read",
     ),
     Fault(
@@ -59,6 +60,7 @@ WRAPPER_FAULTS: tuple[Fault, ...] = (
         form="convolution",
         remedy="one scale for all weights, or a 1x1 CONV_2D",
         source="tflite-micro 47b545074; from 2024-05-28 on it is refused",
+        repeats=("fully_connected_first_scale", "fully_connected_per_channel_refused"),
         sure="read",
     ),
     Fault(
@@ -70,6 +72,11 @@ WRAPPER_FAULTS: tuple[Fault, ...] = (
         form="convolution",
         remedy="one scale for all weights",
         source="kernels/cmsis_nn/fully_connected.cc, Prepare",
+        repeats=(
+            "fully_connected_first_scale",
+            "fully_connected_per_channel_refused",
+            "fully_connected_int16_per_channel_refused",
+        ),
         sure="read",
     ),
     Fault(
@@ -80,6 +87,7 @@ WRAPPER_FAULTS: tuple[Fault, ...] = (
         effect="other codes",
         remedy=_BIASES,
         source="kernels/cmsis_nn/fully_connected.cc, EvalQuantizedInt16",
+        repeats=("fully_connected_int16_bias_int32",),
         sure="read",
     ),
     Fault(

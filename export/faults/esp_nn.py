@@ -219,6 +219,7 @@ _DENSE = (
         form="convolution",
         remedy="one scale for all weights, or a 1x1 CONV_2D",
         source="esp-tflite-micro#108: zeros before 1.3.4",
+        repeats=("fully_connected_first_scale", "fully_connected_per_channel_refused"),
         sure="reported",
     ),
     Fault(

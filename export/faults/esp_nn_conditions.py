@@ -56,13 +56,17 @@ def _sides(window: Window) -> str:
 def any_convolution(operator: Operator) -> str:
     """All of int8."""
     window = convolution(operator)
-    return "" if window is None or dtype(operator, 0) != "int8" else window.kernel
+    return (
+        ""
+        if window is None or dtype(operator, 0) != "int8"
+        else f"a kernel of {window.kernel}, whose record in memory is 4 bytes short"
+    )
 
 
 def any_by_rows(operator: Operator) -> str:
     """All but 1x1 with stride 1."""
     window = _by_rows(operator)
-    return "" if window is None else window.kernel
+    return "" if window is None else f"a kernel of {window.kernel}"
 
 
 def padding_not_of_one_row(operator: Operator) -> str:
@@ -101,7 +105,11 @@ def grouped(operator: Operator) -> str:
 def no_bias(operator: Operator) -> str:
     """No bias."""
     window = _kernel(operator)
-    return "" if window is None or (len(operator.inputs) > 2 and operator.inputs[2] is not None) else window.kernel
+    return (
+        ""
+        if window is None or (len(operator.inputs) > 2 and operator.inputs[2] is not None)
+        else f"a kernel of {window.kernel} without a bias"
+    )
 
 
 def depthwise_scratch(operator: Operator) -> str:
@@ -168,7 +176,7 @@ def unaligned_rows(operator: Operator) -> str:
 def per_channel(operator: Operator) -> str:
     """Weights with a scale for every output."""
     found = scales(operator, 1)
-    return f"{found} scales of the weights" if _dense(operator) is not None and found > 1 else ""
+    return f"{found} scales of the weights, where one is taken" if _dense(operator) is not None and found > 1 else ""
 
 
 def rank_above_two(operator: Operator) -> str:

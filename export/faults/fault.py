@@ -58,6 +58,8 @@ class Fault:
         until: the first day of source that is without it; ``None``: still there. Days are those of the library that
             ``where`` names; of a wrapper TFLite Micro's.
         cores: processors whose kernels have it, as boards name them; empty: all.
+        repeats: names of faults that say the same of another library or day: where one of them is met, this one is not
+            said as well.
         form: of :data:`export.graph.passes.other_forms.OTHER_FORMS`, which is right there; empty if there is none.
         remedy: for people whose file it is: what to write instead.
         source: who says so: a commit, a thread, a file.
@@ -76,12 +78,13 @@ class Fault:
     until: date | None = None
     cores: tuple[str, ...] = ()
     form: str = ""
+    repeats: tuple[str, ...] = ()
 
     def is_in(self, edition: Edition, cpu: str) -> bool:
-        """Whether an edition has it on a processor, as boards name it."""
+        """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
         if self.where != "tflm" and edition.library != self.where.removeprefix("tflm_"):
             return False
         day = edition.library_source if self.where in ("cmsis_nn", "esp_nn") else edition.source
-        if day is None or (self.cores and cpu not in self.cores):
+        if day is None or (self.cores and cpu not in (*self.cores, "host")):
             return False
         return (self.since is None or day >= self.since) and (self.until is None or day < self.until)

@@ -48,6 +48,7 @@ class Finding:
             "name": self.name,
             "fault": self.fault.name,
             "effect": self.fault.effect,
+            "processors": list(self.fault.cores),
             "words": self.words,
             "remedy": self.fault.remedy,
             "source": self.fault.source,
@@ -105,7 +106,7 @@ def faults_in(model: bytes, edition: Edition, cpu: str, where: str = "model") ->
         BadModelFile: it is no .tflite file.
     """
     there = [fault for fault in all_faults() if fault.is_in(edition, cpu)]
-    return _met(operators(read_contents(model, where)), there) if there else ()
+    return _once(_met(operators(read_contents(model, where)), there)) if there else ()
 
 
 def faults_by_edition(model: bytes, editions: Iterable[Edition], cpu: str) -> dict[str, tuple[Finding, ...]]:
@@ -119,7 +120,14 @@ def faults_by_edition(model: bytes, editions: Iterable[Edition], cpu: str) -> di
     asked = tuple(editions)
     somewhere = [fault for fault in all_faults() if any(fault.is_in(each, cpu) for each in asked)]
     met = _met(operators(read_contents(model)), somewhere)
-    return {each.name: tuple(finding for finding in met if finding.fault.is_in(each, cpu)) for each in asked}
+    return {each.name: _once(finding for finding in met if finding.fault.is_in(each, cpu)) for each in asked}
+
+
+def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Without those that repeat what is said of the same operator."""
+    found = tuple(findings)
+    said = {(each.operator, each.fault.name) for each in found}
+    return tuple(each for each in found if said.isdisjoint((each.operator, name) for name in each.fault.repeats))
 
 
 def _met(among: Iterable[Operator], faults: Iterable[Fault]) -> tuple[Finding, ...]:

@@ -24,6 +24,7 @@ class Edition:
         library_source: the day of that library's source; ``None`` with reference kernels.
         package: what a project asks its ecosystem's package manager for; empty where there is none.
         version: exactly which, as that manager spells it.
+        beside: which version of what a project has to ask for beside it: of esp-nn, or of Zephyr; empty: of nothing.
         facts: who says so: where dates and versions were read.
     """
 
@@ -34,4 +35,5 @@ class Edition:
     library_source: date | None = None
     package: str = ""
     version: str = ""
+    beside: str = ""
     facts: str = ""

@@ -43,6 +43,7 @@ def _esp(version: str, source: date, nn: str, nn_source: date, facts: str, name:
         library_source=nn_source,
         package="espressif/esp-tflite-micro",
         version=version,
+        beside=nn,
         facts=facts,
     )
 
@@ -56,11 +57,17 @@ def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: s
         library_source=nn_source,
         package="tflite-micro",
         version=revision,
+        beside=f"v{release}.0",
         facts=facts,
     )
 
 
 _SYNC = "the last synchronization with TFLite Micro before the tag in espressif/esp-tflite-micro; "
+
+_HIMAX = (
+    "library/inference/tflmtag2412_u55tag2411.mk of the SDK names TFLite Micro 01e31b74, the last commit of 2024-12-19, "
+    "fetched on 2024-12-20; "
+)
 
 #: What everything is exact on, unless somebody asks for another: the release that judges every export here.
 NEWEST = Edition(
@@ -149,6 +156,24 @@ _OWN = (
         version="dfea53b",
         facts=_FILES.format(day="2024-12-17", next="2025-02-05")
         + "arm_nnfunctions.h V.18.0.0 of 2024-11-04, and the source pins CMSIS-NN 22080c68 of 2024-11-11",
+    ),
+    Edition(
+        name="himax-sdk",
+        description="Himax's SDK of the Grove Vision AI V2, tflmtag2412_u55tag2411, with reference kernels",
+        source=date(2024, 12, 19),
+        package="HimaxWiseEyePlus/Seeed_Grove_Vision_AI_Module_V2",
+        version="tflmtag2412_u55tag2411",
+        facts=_HIMAX + "without LIB_CMSIS_NN_ENALBE",
+    ),
+    Edition(
+        name="himax-sdk-cmsis-nn",
+        description="the same with LIB_CMSIS_NN_ENALBE = 1 and LIB_CMSIS_NN_VERSION = 7_0_0",
+        source=date(2024, 12, 19),
+        library="cmsis_nn",
+        library_source=date(2024, 11, 11),
+        package="HimaxWiseEyePlus/Seeed_Grove_Vision_AI_Module_V2",
+        version="tflmtag2412_u55tag2411",
+        facts=_HIMAX + "CMSIS-NN 7.0.0 is 22080c68 of 2024-11-11",
     ),
     Edition(
         name="edge-impulse",

@@ -220,13 +220,15 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     for op in ops:
         op.constants.settle_weight()
     # A grid that was widened may be another op's input, so until nothing changes; scales only ever grow.
-    while sum(op.widen_output() for op in ops) + sum(let_agree(op) for op in ops):
+    while (widened := sum(op.widen_output() for op in ops)) + sum(let_agree(op) for op in ops):
         coarsest = max(float(quantizer.scale) for quantizer in quantizer_of.values())
         if coarsest > _COARSEST:
             raise BadConfiguration(
                 where="calibrate",
                 expected="activations of a size that 32-bit kernels can multiply",
-                got=f"a tensor on the same grid as its own square: no scale up to {_COARSEST:.3g} will do",
+                got=f"a tensor on the same grid as its own square: no scale up to {_COARSEST:.3g} will do"
+                if widened
+                else f"a tensor with a scale of {coarsest:.3g}, beyond {_COARSEST:.3g}",
                 remedy="normalize the inputs, or put a batch norm before the multiplication",
             )
 

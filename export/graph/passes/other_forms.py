@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from export.graph.ir import Graph
 from export.graph.passes.forms.convolution_of_rows import convolution
 from export.graph.passes.forms.copied_rows import copied_rows
+from export.graph.passes.forms.eight_bits import eight_bits
 from export.graph.passes.forms.explicit_padding import explicit_padding
 from export.graph.passes.forms.low_rank import low_rank
 from export.graph.passes.forms.rank_2 import one_row, rank_2
@@ -39,4 +40,5 @@ OTHER_FORMS: Mapping[str, Callable[[Graph, frozenset[str]], Graph]] = {
     "low_rank": low_rank,
     "separate_activation": separate_activation,
     "whole_quotients": whole_quotients,
+    "eight_bits": eight_bits,
 }
