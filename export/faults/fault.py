@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Literal
 
 from export.tflite.contents import FileTensor
-from qtorch.editions.edition import Edition
+from qtorch.editions.edition import Edition, Library
 
 __all__ = ["Effect", "Fault", "Operator"]
 
@@ -57,6 +57,7 @@ class Fault:
         since: the first day of source that has it; ``None``: always.
         until: the first day of source that is without it; ``None``: still there. Days are those of the library that
             ``where`` names; of a wrapper TFLite Micro's.
+        spared: libraries whose own kernels are without it, though it is TFLite Micro's.
         cores: processors whose kernels have it, as boards name them; empty: all.
         form: of :data:`export.graph.passes.other_forms.OTHER_FORMS`, which is right there; empty if there is none.
         remedy: for people whose file it is: what to write instead.
@@ -74,12 +75,15 @@ class Fault:
     sure: Literal["run", "read", "reported"]
     since: date | None = None
     until: date | None = None
+    spared: tuple[Library, ...] = ()
     cores: tuple[str, ...] = ()
     form: str = ""
 
     def is_in(self, edition: Edition, cpu: str) -> bool:
         """Whether an edition has it on a processor, as boards name it."""
         if self.where != "tflm" and edition.library != self.where.removeprefix("tflm_"):
+            return False
+        if edition.library in self.spared:
             return False
         day = edition.library_source if self.where in ("cmsis_nn", "esp_nn") else edition.source
         if day is None or (self.cores and cpu not in self.cores):
