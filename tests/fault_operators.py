@@ -143,12 +143,13 @@ def depthwise(
     multiplier: int = 1,
     zero_point: int = 3,
     dtype: str = "int8",
+    weights: str = "int8",
     bias: str = "int32",
 ) -> Operator:
     """A DEPTHWISE_CONV_2D; ``bias`` may be empty."""
     height, width = (_out(n, k, s, 1, same) for n, k, s in zip(size, kernel, stride, strict=True))
     outputs = channels * multiplier
-    inputs = [T((1, *size, channels), dtype, 1, zero_point), T((1, *kernel, outputs), "int8", outputs, constant=True)]
+    inputs = [T((1, *size, channels), dtype, 1, zero_point), T((1, *kernel, outputs), weights, outputs, constant=True)]
     return operator(
         "DEPTHWISE_CONV_2D", [*inputs, *([T((outputs,), bias, constant=True)] if bias else [])],
         T((1, height, width, outputs), dtype), "DepthwiseConv2DOptions", padding=_SAME if same else _VALID,

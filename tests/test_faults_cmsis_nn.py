@@ -74,6 +74,44 @@ CASES = [
     Case("conv_1xn_of_several_rows", conv((1, 4), (3, 3), same=True), "4 col", conv((1, 4), (1, 3), same=True)),
     Case("conv_grouped", conv((3, 3), (3, 3), groups=2), "2 groups", conv((3, 3), (3, 3))),
     Case("conv_grouped_as_ungrouped", conv((3, 3), (3, 3), groups=2), "2 groups", conv((3, 3), (3, 3))),
+    Case(
+        "conv_grouped_of_four_bits",
+        conv((3, 3), (3, 3), groups=2, weights="int4"),
+        "2 groups",
+        conv((3, 3), (3, 3), groups=2),
+    ),
+    Case(
+        "conv_grouped_of_four_bits",
+        conv((3, 3), (3, 3), groups=2, weights="int4"),
+        "2",
+        conv((3, 3), (3, 3), weights="int4"),
+    ),
+    *(
+        Case(
+            "depthwise_of_four_bits_odd_channels",
+            depthwise((5, 8), (3, 3), channels=5, multiplier=2, weights="int4"),
+            "5 channels with 2 outputs each",
+            depthwise((5, 8), kernel, channels=channels, multiplier=multiplier, weights=weights),
+        )
+        for kernel, channels, multiplier, weights in (
+            ((3, 3), 4, 2, "int4"),
+            ((3, 3), 5, 1, "int4"),
+            ((1, 1), 5, 2, "int4"),
+            ((3, 3), 5, 2, "int8"),
+        )
+    ),
+    Case(
+        "softmax_int16_of_one",
+        operator("SOFTMAX", [T((2, 1), "int16")], T((2, 1), "int16")),
+        "one element",
+        operator("SOFTMAX", [T((2, 2), "int16")], T((2, 2), "int16")),
+    ),
+    Case(
+        "softmax_int16_of_one",
+        operator("SOFTMAX", [T((2, 1), "int16")], T((2, 1), "int16")),
+        "one",
+        _plain("SOFTMAX", (2, 1), (2, 1)),
+    ),
     Case("conv_grouped_1x1_scratch", conv((3, 3), (1, 1), groups=2), "1x1 in 2 groups", conv((3, 3), (1, 1))),
     Case("conv_grouped_1x1_scratch", conv((3, 3), (1, 1), groups=2), "1x1", conv((3, 3), (3, 3), groups=2)),
     Case("conv_grouped_1xn_scratch", conv((1, 9), (1, 3), groups=2), "1x3", conv((3, 9), (1, 3), groups=2)),

@@ -28,6 +28,7 @@ __all__ = [
     "few_windows_of_four_bits",
     "grouped",
     "grouped_1x1",
+    "grouped_of_four_bits",
     "grouped_row",
     "last_window",
     "left_not_square",
@@ -323,3 +324,24 @@ def any_int8(operator: Operator) -> str:
 def any_int16(operator: Operator) -> str:
     """All of int16."""
     return "int16" if dtype(operator, 0) == "int16" else ""
+
+
+def grouped_of_four_bits(operator: Operator) -> str:
+    """Groups of channels, with weights of four bits."""
+    return grouped(operator) if dtype(operator, 1) == "int4" else ""
+
+
+def odd_multiplied_of_four_bits(operator: Operator) -> str:
+    """Weights of four bits, an odd number of channels with several outputs each, more than one tap."""
+    window = convolution(operator)
+    if window is None or dtype(operator, 1) != "int4" or window.channels % 2 == 0 or window.multiplier < 2:
+        return ""
+    if window.height.kernel * window.width.kernel == 1:
+        return ""
+    return f"{window.channels} channels with {window.multiplier} outputs each, of four bits"
+
+
+def softmax_of_one(operator: Operator) -> str:
+    """A last axis of one element, of int16."""
+    sizes = shape(operator, 0)
+    return "one element of int16" if dtype(operator, 0) == "int16" and sizes and sizes[-1] == 1 else ""
