@@ -143,6 +143,7 @@ def depthwise(
     multiplier: int = 1,
     zero_point: int = 3,
     dtype: str = "int8",
+    weights: str = "int8",
     bias: str = "int32",
     weights: str = "int8",
 ) -> Operator:

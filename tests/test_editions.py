@@ -92,6 +92,8 @@ def test_every_board_has_an_edition_and_a_board_of_ones_own_may_name_another() -
         ("zephyr-4.1", "int16", True),
         ("esp-tflite-micro-1.3.3", "int8", True),
         ("esp-tflite-micro-1.3.4", "int8", False),
+        ("esp-tflite-micro-1.4.0", "int16", True),
+        ("zephyr-4.4", "int16", True),
         ("newest", "int16", False),
     ],
 )

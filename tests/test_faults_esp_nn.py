@@ -133,6 +133,18 @@ CASES = [
     Case("fully_connected_s3_unaligned_rows", dense(12, rows=(2,)), "2 rows", dense(16, rows=(2,))),
     Case("fully_connected_per_channel", dense(16, scales=4), "4 scales", dense(16)),
     Case("fully_connected_per_channel", dense(16, scales=4), "4 s", dense(16, scales=4, dtype="int16", bias="int64")),
+    Case(
+        "fully_connected_int16_per_channel",
+        dense(16, scales=4, dtype="int16", bias="int64"),
+        "4 scales",
+        dense(16, scales=4),
+    ),
+    Case(
+        "fully_connected_int16_per_channel",
+        dense(16, scales=4, dtype="int16", bias="int64"),
+        "4 scales",
+        dense(16, dtype="int16", bias="int64"),
+    ),
     Case("fully_connected_rank", dense(16, rows=(1, 2)), "rank 3", dense(16, rows=(2,))),
     Case("softmax_scratch", _softmax(1, 1, 1, 10), "4 bytes for 40", _softmax(1, 10)),
     Case("softmax_scratch", _softmax(10), "no second axis", _softmax(1, 10, 4)),
@@ -193,6 +205,8 @@ def test_vectors_have_faults_of_their_own() -> None:
         core: {fault.name for fault in FAULTS if fault.is_in(of_release, core)}
         for core in ("xtensa", "riscv32", "riscv32-p4", "xtensa-s3")
     }
-    assert there["xtensa"] == there["riscv32"] == {"conv_grouped", "conv_no_bias", "softmax_scratch"}
+    assert there["xtensa"] == there["riscv32"] == {
+        "conv_grouped", "conv_no_bias", "fully_connected_int16_per_channel", "softmax_scratch",
+    }  # fmt: skip
     assert there["xtensa-s3"] > there["xtensa"]
     assert "depthwise_s3_3x3_padding" in there["xtensa-s3"]

@@ -20,6 +20,7 @@ from export.rows.samples import sample_graph
 from export.tflite.contents import read_contents
 from export.tflite.writer import nodes_of_operators, write_tflite
 from qtorch.editions.edition import Edition
+from qtorch.editions.known import edition
 from qtorch.families.convolution import weighted_sample
 from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 from qtorch.numbers.qparams import QParams
@@ -198,6 +199,14 @@ def test_a_type_is_absent_until_its_day_and_others_are_there(name: str, dtype: s
     for other, kind in kinds.items():
         said = fault.holds(replace(_bare(name), inputs=(replace(source, kind=kind),)))
         assert bool(said) is (other == dtype)
+
+
+def test_what_a_library_has_of_its_own_is_no_fault_there() -> None:
+    fault = next(fault for fault in FAULTS if fault.name == "no_int16_depthwise_conv_2d")
+    assert not fault.is_in(edition("python-2023-10"), "host")
+    assert fault.is_in(replace(edition("chirale"), library="reference", library_source=None), "cortex-m4")
+    assert not fault.is_in(edition("chirale"), "cortex-m4")
+    assert fault.is_in(edition("edge-impulse-espressif"), "xtensa")
 
 
 def test_a_sum_that_tells_a_product_of_float32_from_one_of_double_is_found_as_counting_finds_it() -> None:

@@ -2,7 +2,7 @@
 
 Packages of its whole history are installed each in a folder of its own; a program that is ours and small runs every
 model in each (:mod:`benchmarks.editions.runner`). ``--tree``, or TFLM_ROOT, names a C++ source tree instead, of which a
-program for this machine is built.
+program for this machine is built: ``--edition`` runs networks in it that are exported for that edition.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,21 @@ import torch
 from benchmarks.editions import packages
 from benchmarks.editions.cases import Case, samples, write_cases
 from benchmarks.editions.drawn import drawn_cases
-from benchmarks.editions.judged import judged, tallied
+from benchmarks.editions.exported import every_network, proven
+from benchmarks.editions.judged import Outcome, judged, tallied
 from benchmarks.editions.networks import mlperf_cases, recipe_cases
 from benchmarks.editions.table import edition_tables, kept
 from benchmarks.editions.tree import Tree, built
 from benchmarks.environments import NotInstalled
 from benchmarks.results import RESULTS, load, save, write_tables
 from benchmarks.suite import Suite
+from export.boards import BOARDS
+from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration, ParityError
 
-__all__ = ["EDITIONS", "main", "measured", "tried"]
+__all__ = ["EDITIONS", "main", "measured", "tried", "with_exports"]
 
-_NETWORKS = 300
+_NETWORKS, _EXPORTED = 300, 100
 _SOURCES: dict[str, Callable[[], Iterator[Case]]] = {
     "rows' samples": samples,
     "recipes and their ops": recipe_cases,
@@ -110,12 +113,13 @@ def measured(
     """Make the models, run them in every package."""
     work = packages.FOLDER
     counts = _cases(work / "cases", networks)
-    return {**counts, "editions": _of_packages(folder, work / "cases", versions), "trees": _trees()}
+    return {**counts, "editions": _of_packages(folder, work / "cases", versions), **_before()}
 
 
-def _trees() -> list[dict[str, Any]]:
+def _before() -> dict[str, Any]:
     """What was found of C++ trees before: they are measured one at a time."""
-    return load(EDITIONS).get("trees", []) if (RESULTS / f"{EDITIONS.name}.json").exists() else []
+    found = load(EDITIONS) if (RESULTS / f"{EDITIONS.name}.json").exists() else {}
+    return {each: found.get(each, []) for each in ("trees", "exports")}
 
 
 def _with_tree(tree: Tree) -> dict[str, Any]:
@@ -132,6 +136,37 @@ def _with_tree(tree: Tree) -> dict[str, Any]:
     return {**found, "trees": sorted([*rest, outcome], key=lambda each: str(each["name"]))}
 
 
+def with_exports(
+    found: Mapping[str, Any], tree: Tree, program: Path, name: str, cpu: str, networks: int = _EXPORTED
+) -> dict[str, Any]:
+    """Results with those of networks in them that are exported for an edition.
+
+    Args:
+        found: the results so far.
+        tree: sources of that edition.
+        program: the runner that is built of them.
+        name: of the edition.
+        cpu: as boards name processors: whose forms an export takes.
+        networks: that are drawn at random.
+
+    Raises:
+        BadConfiguration: there is no such edition.
+    """
+    work = packages.FOLDER / "exported"
+
+    def run(cases: Path) -> list[Outcome]:
+        out = work / "out"
+        outcome = tried([str(program)], cases, out)
+        if "failed" in outcome:
+            raise NotInstalled(outcome["failed"])
+        return judged(cases, out)
+
+    outcome = proven(list(every_network(networks)), edition(name, "--edition"), cpu, work, run)
+    rest = [each for each in found.get("exports", []) if each["name"] != tree.name]
+    rows = [*rest, {"name": tree.name, **tree.facts(), **outcome}]
+    return {**found, "exports": sorted(rows, key=lambda each: str(each["name"]))}
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure packages, or one tree; write the results and the table."""
     parser = argparse.ArgumentParser(
@@ -143,6 +178,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--name", default="", help="of that tree in the table; else its folder's")
     parser.add_argument("--kernels", choices=("reference", "cmsis_nn", "esp_nn"), default="reference", help="of a tree")
     parser.add_argument("--library", type=Path, help="the kernel library's source tree, where the tree lacks it")
+    parser.add_argument("--edition", help="run networks in that tree that are exported for this edition, its own")
+    parser.add_argument("--board", default="host", choices=sorted(BOARDS), help="whose processor they are exported for")
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -150,7 +187,11 @@ def main(arguments: Sequence[str]) -> None:
         if given.tree:
             root = Path(given.tree).resolve()
             tree = Tree(given.name or root.name, root, given.kernels, given.library and given.library.resolve())
-            found = _with_tree(tree)
+            if given.edition:
+                cpu = BOARDS[given.board].cpu
+                found = with_exports(load(EDITIONS), tree, built(tree), given.edition, cpu)
+            else:
+                found = _with_tree(tree)
         else:
             found = measured(given.packages.resolve(), networks=given.networks)
     except (BadConfiguration, NotInstalled) as error:

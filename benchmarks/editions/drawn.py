@@ -17,7 +17,7 @@ from export.graph.build import integer_graph
 from export.parity.outputs import corner_codes
 from qtorch.errors import BadInput
 
-__all__ = ["drawn_cases", "drawn_network"]
+__all__ = ["configured", "drawn_cases", "drawn_network"]
 
 #: Of random codes, beside the corners of the input.
 _CODES = 24
@@ -169,7 +169,7 @@ def drawn_network(seed: int) -> tuple[nn.Module, Tensor]:
     return nn.Sequential(*layers).eval(), x
 
 
-def _configured(seed: int) -> qtorch.QuantizationConfig:
+def configured(seed: int) -> qtorch.QuantizationConfig:
     options: tuple[dict[str, Any], ...] = (
         {},
         {"weights": "per_tensor"},
@@ -187,7 +187,7 @@ def drawn_cases(networks: int) -> Iterator[Case]:
         net, x = drawn_network(seed)
         seed += 1
         try:
-            graph = integer_graph(qtorch.quantize(net, x, _configured(seed)))
+            graph = integer_graph(qtorch.quantize(net, x, configured(seed)))
         except BadInput:
             continue
         kept += 1

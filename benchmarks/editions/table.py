@@ -75,6 +75,7 @@ def edition_tables(found: Mapping[str, Any]) -> list[str]:
         "",
         *_by_form([(_head(group), group[0]["forms"]) for group in measured]),
         *_of_trees(found["trees"], models),
+        *_of_exports(found.get("exports", [])),
     ]
 
 
@@ -103,3 +104,27 @@ def _of_trees(trees: Sequence[Mapping[str, Any]], models: int) -> list[str]:
         "",
         *_by_form(measured),
     ]
+
+
+def _counts(counts: Mapping[str, int]) -> list[str]:
+    """Exact ones of all, and what came of the rest, in a cell each."""
+    rest = [f"{counts[end]} {end}" for end in _ENDS if counts.get(end)]
+    return [f"{counts.get('exact', 0)} of {sum(counts.values())}", ", ".join(rest)]
+
+
+def _of_exports(exports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Networks exported for an edition, in a build of it, beside the same as the newest takes them."""
+    if not exports:
+        return []
+    head = [
+        "C++ tree, built for a PC", "edition", "processor", "networks", "refused", "in other forms", "exact", "other",
+        "without the forms: exact", "other",
+    ]  # fmt: skip
+    rows = []
+    for each in exports:
+        networks, cases = (sum(each[key].values()) for key in ("networks", "written"))
+        rows.append([
+            each["name"], f"`{each['edition']}`", each["cpu"], networks, networks - cases or "",
+            each["rewritten"] or "", *_counts(each["for it"]), *_counts(each["for newest"]),
+        ])  # fmt: skip
+    return ["", *markdown_table(head, rows)]

@@ -30,6 +30,7 @@ __all__ = [
     "four_bits_of_odd_channels",
     "grouped",
     "grouped_1x1",
+    "grouped_of_four_bits",
     "grouped_row",
     "last_window",
     "left_not_square",
@@ -355,4 +356,15 @@ def any_int8(operator: Operator) -> str:
 
 def any_int16(operator: Operator) -> str:
     """All of int16."""
-    return "one of int16" if dtype(operator, 0) == "int16" else ""
+    return "int16" if dtype(operator, 0) == "int16" else ""
+
+
+def grouped_of_four_bits(operator: Operator) -> str:
+    """Groups of channels, with weights of four bits."""
+    return grouped(operator) if dtype(operator, 1) == "int4" else ""
+
+
+def softmax_of_one(operator: Operator) -> str:
+    """A last axis of one element, of int16."""
+    sizes = shape(operator, 0)
+    return "one element of int16" if dtype(operator, 0) == "int16" and sizes and sizes[-1] == 1 else ""

@@ -223,6 +223,19 @@ _DENSE = (
         sure="reported",
     ),
     Fault(
+        name="fully_connected_int16_per_channel",
+        where="tflm_esp_nn",
+        operators=("FULLY_CONNECTED",),
+        holds=where.per_channel_int16,
+        effect="other codes",
+        since=date(2025, 3, 17),
+        form="convolution",
+        remedy="one scale for all weights, or a 1x1 CONV_2D",
+        source="kernels/esp_nn/fully_connected.cc, Eval: int16 is computed with a multiplier of all weights, which "
+        "Prepare has not worked out; a build with assertions stops",
+        sure="run",
+    ),
+    Fault(
         name="fully_connected_rank",
         where="tflm_esp_nn",
         operators=("FULLY_CONNECTED",),

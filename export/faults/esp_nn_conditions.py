@@ -179,6 +179,12 @@ def per_channel(operator: Operator) -> str:
     return f"{found} scales of the weights, where one is taken" if _dense(operator) is not None and found > 1 else ""
 
 
+def per_channel_int16(operator: Operator) -> str:
+    """Weights with a scale for every output, under int16."""
+    found = scales(operator, 1)
+    return f"{found} scales of the weights" if dtype(operator, 0) == "int16" and found > 1 else ""
+
+
 def rank_above_two(operator: Operator) -> str:
     """More than two axes out."""
     found = _dense(operator)

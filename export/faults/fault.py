@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Literal
 
 from export.tflite.contents import FileTensor
-from qtorch.editions.edition import Edition
+from qtorch.editions.edition import Edition, Library
 
 __all__ = ["Effect", "Fault", "Operator"]
 
@@ -57,6 +57,7 @@ class Fault:
         since: the first day of source that has it; ``None``: always.
         until: the first day of source that is without it; ``None``: still there. Days are those of the library that
             ``where`` names; of a wrapper TFLite Micro's.
+        spared: libraries whose own kernels are without it, though it is TFLite Micro's.
         cores: processors whose kernels have it, as boards name them; empty: all.
         repeats: names of faults that say the same of another library or day: where one of them is met, this one is not
             said as well.
@@ -76,6 +77,7 @@ class Fault:
     sure: Literal["run", "read", "reported"]
     since: date | None = None
     until: date | None = None
+    spared: tuple[Library, ...] = ()
     cores: tuple[str, ...] = ()
     form: str = ""
     repeats: tuple[str, ...] = ()
@@ -83,6 +85,8 @@ class Fault:
     def is_in(self, edition: Edition, cpu: str) -> bool:
         """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
         if self.where != "tflm" and edition.library != self.where.removeprefix("tflm_"):
+            return False
+        if edition.library in self.spared:
             return False
         day = edition.library_source if self.where in ("cmsis_nn", "esp_nn") else edition.source
         if day is None or (self.cores and cpu not in (*self.cores, "host")):

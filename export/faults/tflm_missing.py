@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date
 
 from export.faults.fault import Fault, Operator
+from qtorch.editions.edition import Library
 
 __all__ = ["FIRST_DAYS", "FIRST_DAYS_OF_TYPES", "MISSING"]
 
@@ -88,6 +89,12 @@ FIRST_DAYS_OF_TYPES = {
     ("PRELU", "int16"): (date(2025, 9, 9), "aa6e62517"),
 }
 
+#: Of these, what kernel libraries had before TFLite Micro's own kernels, in every edition that is known.
+_SPARED: dict[tuple[str, str], tuple[Library, ...]] = {
+    # arm_depthwise_conv_s16, since 2022-05: run in Chirale_TensorFLowLite 2.0.0 and Arduino's examples.
+    ("DEPTHWISE_CONV_2D", "int16"): ("cmsis_nn",),
+}
+
 
 def _there(words: str) -> Callable[[Operator], str]:
     return lambda operator: words
@@ -124,6 +131,7 @@ MISSING: tuple[Fault, ...] = (
             holds=_of_type(dtype, f"{dtype}, which came to this operator on {day}"),
             effect="refused",
             until=day,
+            spared=_SPARED.get((operator, dtype), ()),
             remedy="take a newer TFLite Micro, or compute this layer in int8"
             if dtype == "int16"
             else "take a newer TFLite Micro, or write the layer with other operators",

@@ -281,8 +281,11 @@ def register_edition(stated: Edition) -> Edition:
 def takes_one_scale(stated: Edition, activations: Collection[str]) -> bool:
     """Whether a fully connected layer's weights may have one scale alone, of activations of one of these types.
 
-    Source: tflite-micro 47b545074 (int8) and 39209b412 (int16); Espressif's kernel from esp-tflite-micro 1.3.4 on.
+    Source: tflite-micro 47b545074 (int8) and 39209b412 (int16); Espressif's kernel from esp-tflite-micro 1.3.4 on. What
+    stands around CMSIS-NN and ESP-NN takes one of int16 to this day.
     """
+    if stated.library != "reference" and "int16" in activations:
+        return True
     first = [_PER_CHANNEL[dtype] for dtype in activations if dtype in _PER_CHANNEL]
     if stated.library == "esp_nn":
         first.append(_PER_CHANNEL_ESP)
