@@ -153,3 +153,25 @@ def test_where_no_tflite_micro_runs_no_edition_counts() -> None:
     assert not ExportOptions().runs_tflm
     assert ExportOptions(tflm="chirale").runs_tflm
     assert ExportOptions(target="esp32").edition.name == BOARDS["esp32"].edition
+
+
+def test_a_refusal_names_alike_operators_once_and_the_next_edition_that_computes_them() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    with pytest.raises(UnsupportedByEdition) as raised:
+        exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.3", c=False)
+    said = str(raised.value)
+    assert "operators 0 and 1 (CONV_2D): 3x3" in said
+    assert said.count("#3046") == 2  # of 3x3, and of the fully connected layer, which is a convolution of 1x1 by then
+    assert "install espressif/esp-tflite-micro 1.3.4, and export for it with tflm esp-tflite-micro-1.3.4" in said
+    assert "plain C with c, tflm newest and no firmware" in said
+    project = exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.4", c=False).firmware
+    assert b"==1.3.4" in project["main/idf_component.yml"]
+    alone = exported(net, (1, 8, 8), target="esp32s3", tflm="newest", c=True, firmware=None)
+    assert any(name.endswith("_model.c") for name in alone.files)
+
+
+def test_where_no_edition_of_the_package_computes_it_none_is_named() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
+    with pytest.raises(UnsupportedByEdition) as raised:
+        exported(net, (6,), target="nano33ble", c=False)
+    assert "install" not in str(raised.value)

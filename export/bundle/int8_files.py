@@ -9,9 +9,10 @@ from torch import fx
 from export.boards import Board
 from export.bundle.attempted import Attempted
 from export.bundle.phases import Phases
+from export.bundle.project_edition import require_project_edition
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
-from export.faults.avoided import Avoided, avoided, refusal
+from export.faults.avoided import Avoided, avoided, newer_edition, refusal
 from export.faults.found import faults_in
 from export.figures.subject import Subject
 from export.graph.build import integer_graph, with_ends
@@ -103,6 +104,7 @@ def int8_files(
     if options.firmware is not None:
         with attempted("firmware"):
             require_int8_ends(graph)
+            require_project_edition(int8_model, target, options.edition)
     compare_file(graph, int8_model)
     compare_file(final, file.named)
     return Int8Files(graph, plain, other, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
@@ -123,7 +125,8 @@ def for_edition(graph: Graph, target: Board, options: ExportOptions) -> Avoided:
         return Avoided(graph, options.edition)
     other = avoided(graph, options.edition, target.cpu)
     if other.left:
-        raise refusal(other.left, options.edition, _chosen(options))
+        newer = newer_edition(graph, options.edition, target.cpu)
+        raise refusal(other.left, options.edition, _chosen(options), newer)
     return other
 
 

@@ -17,6 +17,7 @@ from export.device.firmware_words import board_package, comments, readme_section
 from export.device.pins import pin_words
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
+from qtorch.editions.edition import Edition
 from qtorch.errors import BadConfiguration
 
 __all__ = ["firmware_project", "require_int8_ends"]
@@ -83,7 +84,7 @@ def require_int8_ends(graph: Graph) -> None:
 
 def firmware_project(
     name: str, files: Mapping[str, bytes], board: Board, layouts: Sequence[TensorLayout] = (),
-    figures: Sequence[str] = (),
+    figures: Sequence[str] = (), edition: Edition | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
     """A project that runs the model on ``board``: content by path, ``/`` between folders.
 
@@ -93,6 +94,8 @@ def firmware_project(
         board: where it shall run; decides the layout of the project.
         layouts: of the model's inputs and outputs, which README and sketch then speak of.
         figures: what the model takes of the board, a sentence each, for the README.
+        edition: of TFLite Micro, that the export is for; the project asks for it where its ecosystem distributes it,
+            see :func:`~export.device.pins.project_edition`. ``None``: for the ecosystem's usual one.
 
     Raises:
         BadConfiguration: there is no project for such a board. Or the bundle lacks a file: plain C where TFLite Micro
@@ -120,7 +123,8 @@ def firmware_project(
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
         "package": board_package(board),
-        **pin_words(board),
+        **pin_words(board, edition),
+        "kernels": "OPTIMIZED_KERNEL_DIR=cmsis_nn " if edition is not None and edition.library == "cmsis_nn" else "",
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
@@ -187,7 +191,7 @@ def _cmake(board: Board, machine: CortexM | None, words: dict[str, str], sources
         }
     else:
         words |= {
-            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} ",
+            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} {words['kernels']}",
             "tflm_page": "tensorflow/lite/micro/cortex_m_generic/README.md",
             "tflm_builds": f'"cortex_m_generic_{board.cpu}_*"',
             "toolchain": 'if(NOT CMAKE_TOOLCHAIN_FILE)\n  set(CMAKE_TOOLCHAIN_FILE "${CMAKE_CURRENT_SOURCE_DIR}/cmake/'

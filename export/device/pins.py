@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.boards import Arduino, Board, CMake, EspIdf, MakersSdk, PlatformIO, Zephyr
+from export.boards.usual_editions import USUAL_EDITIONS
+from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS
 
-__all__ = ["PINS", "Pin", "pin_words"]
+__all__ = ["PINS", "Pin", "pin_words", "project_edition"]
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,47 @@ PINS: Mapping[type[Any], tuple[Pin, ...]] = {
 }
 
 
-def pin_words(board: Board) -> dict[str, str]:
-    """What templates call the packages of a board's project."""
+def project_edition(board: Board, edition: Edition) -> Edition:
+    """The edition that a board's project asks for: the one of an export, where the board's ecosystem distributes it.
+
+    Args:
+        board: whose project it is.
+        edition: that the export is for.
+    """
+    if _distributes(board, edition):
+        return edition
+    if isinstance(board.ecosystem, MakersSdk):
+        return EDITIONS[board.edition]
+    return EDITIONS[USUAL_EDITIONS[type(board.ecosystem).__name__]]
+
+
+def pin_words(board: Board, edition: Edition | None = None) -> dict[str, str]:
+    """What templates call the packages of a board's project.
+
+    Args:
+        board: whose project it is.
+        edition: that the export is for; ``None``: the one that the ecosystem's projects ask for.
+    """
     if isinstance(board.ecosystem, MakersSdk):
         return {"tflm_package": board.ecosystem.address, "tflm_version": board.ecosystem.tflm}
     library, *beside = PINS[type(board.ecosystem)]
     words = {"tflm_package": library.package, "tflm_version": library.version}
     for pin in beside:
         words |= {"beside_package": pin.package, "beside_version": pin.version}
+    if edition is not None and edition.beside and _distributes(board, edition):
+        words |= {"tflm_version": edition.version, "beside_version": edition.beside}
     return words
+
+
+def _distributes(board: Board, edition: Edition) -> bool:
+    """Whether a project of the board's ecosystem can ask for an edition."""
+    match board.ecosystem:
+        case EspIdf() | Zephyr() as ecosystem:
+            # Zephyr's module and the Python package are called alike.
+            return bool(edition.beside) and edition.package == PINS[type(ecosystem)][0].package
+        case CMake(cortex_m):
+            return edition.name == "tflm" or (edition.name == "tflm-cmsis-nn" and cortex_m is not None)
+        case Arduino() | PlatformIO() as ecosystem:
+            return edition.name == USUAL_EDITIONS[type(ecosystem).__name__]
+        case _:
+            return edition.name == board.edition

@@ -56,7 +56,7 @@ def _sides(window: Window) -> str:
 def any_convolution(operator: Operator) -> str:
     """All of int8."""
     window = convolution(operator)
-    return "" if window is None or dtype(operator, 0) != "int8" else window.kernel
+    return "" if window is None or dtype(operator, 0) != "int8" else f"{window.kernel}, as any size does"
 
 
 def any_by_rows(operator: Operator) -> str:

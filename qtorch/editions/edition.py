@@ -25,6 +25,8 @@ class Edition:
         package: what a project asks its ecosystem's package manager for; empty where there is none.
         version: exactly which, as that manager spells it.
         facts: who says so: where dates and versions were read.
+        beside: version of what a project asks for beside the package: ESP-NN in ESP-IDF, Zephyr itself in Zephyr; empty
+            where a project asks for nothing else.
     """
 
     name: str
@@ -35,3 +37,4 @@ class Edition:
     package: str = ""
     version: str = ""
     facts: str = ""
+    beside: str = ""

@@ -44,6 +44,7 @@ def _esp(version: str, source: date, nn: str, nn_source: date, facts: str, name:
         package="espressif/esp-tflite-micro",
         version=version,
         facts=facts,
+        beside=nn,
     )
 
 
@@ -57,6 +58,7 @@ def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: s
         package="tflite-micro",
         version=revision,
         facts=facts,
+        beside=f"v{release}.0",
     )
 
 
@@ -92,7 +94,7 @@ _OWN = (
     ),
     Edition(
         name="tflm-cmsis-nn",
-        description="the same with OPTIMIZED_KERNEL_DIR=cmsis_nn, which takes CMSIS-NN 4ab83cc3",
+        description="TFLite Micro's repository of 2026-08-20 with OPTIMIZED_KERNEL_DIR=cmsis_nn (CMSIS-NN 4ab83cc3)",
         source=date(2026, 8, 20),
         library="cmsis_nn",
         library_source=date(2026, 6, 17),
