@@ -6,6 +6,7 @@ Pure: bundle files and a board in, files of a project out, by path. The texts ar
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,10 +15,11 @@ from export.boards import Arduino, Board, CMake, CortexM, EspIdf, MakersSdk, Pla
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
 from export.device.firmware_words import board_package, comments, readme_section
-from export.device.pins import pin_words
+from export.device.pins import pin_words, project_edition
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS
 from qtorch.errors import BadConfiguration
 
 __all__ = ["firmware_project", "require_int8_ends"]
@@ -124,6 +126,7 @@ def firmware_project(
         "axes": comments(name, layouts),
         "package": board_package(board),
         **pin_words(board, edition),
+        "edition": _in_c(project_edition(board, edition or EDITIONS[board.edition])),
         "kernels": "OPTIMIZED_KERNEL_DIR=cmsis_nn " if edition is not None and edition.library == "cmsis_nn" else "",
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
@@ -131,6 +134,11 @@ def firmware_project(
     sources = dict(sorted(sources.items()))
     project = _project(board, words, sources)
     return {path: text.encode() for path, text in sorted(project.items())}
+
+
+def _in_c(edition: Edition) -> str:
+    """Name and description, as they stand between the quotes of C's strings."""
+    return json.dumps(f"{edition.name}: {edition.description}")[1:-1]
 
 
 def _project(board: Board, words: dict[str, str], sources: Files) -> Files:
