@@ -44,9 +44,10 @@ def test_what_the_ecosystem_distributes_is_asked_for() -> None:
 
 
 def test_the_self_test_says_for_which_tflite_micro_the_model_is() -> None:
-    assert "edition esp-tflite-micro-1.3.4: Espressif's component" in text("esp32", "esp-tflite-micro-1.3.4")[
-        "main/tflm_self_test.cpp"
-    ]
+    assert (
+        "edition esp-tflite-micro-1.3.4: Espressif's component"
+        in text("esp32", "esp-tflite-micro-1.3.4")["main/tflm_self_test.cpp"]
+    )
     mine = replace(edition("chirale"), name="mine", description='a "fork", of München')
     board_of_mine = replace(BOARDS["grove_vision_ai_v2"], name="b", edition="mine")
     said = firmware_project("m", bundle_files(), board_of_mine, edition=mine)["src/tflm_self_test.cpp"].decode()
