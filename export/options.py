@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from export.boards import BOARDS, board
-from export.device.pins import pin_words
 from export.forms import FORMS
 from export.forms.form import Form, require_form
 from export.tflite.model_file import require_file_options
@@ -94,8 +93,6 @@ class ExportOptions:
         if self.firmware is None:
             return
         target.require_project()
-        if target.tflm and self.runs_tflm:
-            pin_words(target, self.edition)
         if self.format != "int8" or self.io != "int8":
             raise BadConfiguration(
                 where="export.firmware",

@@ -145,7 +145,6 @@ def depthwise(
     dtype: str = "int8",
     weights: str = "int8",
     bias: str = "int32",
-    weights: str = "int8",
 ) -> Operator:
     """A DEPTHWISE_CONV_2D; ``bias`` may be empty."""
     height, width = (_out(n, k, s, 1, same) for n, k, s in zip(size, kernel, stride, strict=True))

@@ -133,5 +133,5 @@ def test_a_range_beyond_all_scales_is_refused_for_its_size() -> None:
     torch.manual_seed(0)
     x = torch.randn(64, 6) * 1e21
     qat = qtorch.prepare(Difference(), x[:1])
-    with pytest.raises(BadConfiguration, match="a tensor with a scale of .*, beyond 1.15e\\+18"):
+    with pytest.raises(BadConfiguration, match=r"a tensor with a scale of .*, beyond 1.15e\+18"):
         qtorch.calibrate(qat, [x])

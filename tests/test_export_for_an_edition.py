@@ -177,25 +177,6 @@ def test_a_project_asks_for_the_edition_that_the_model_is_exact_on(
         assert part in said
 
 
-@pytest.mark.parametrize(
-    ("target", "tflm"),
-    [
-        ("nano33ble", "newest"),
-        ("xiao_esp32s3", "esp-tflite-micro-1.4.0"),
-        ("nucleo_f446re", "tflm-cmsis-nn"),
-        ("mps3_an547", "zephyr-4.4"),
-        ("host", "newest"),
-    ],
-)
-def test_a_project_that_would_compute_with_another_edition_is_refused(target: str, tflm: str, tmp_path: Path) -> None:
-    with pytest.raises(BadConfiguration, match="the project would compute with another one") as raised:
-        ExportOptions(target=target, tflm=tflm, firmware=tmp_path)
-    assert EDITIONS[tflm].description in str(raised.value)
-    bundle = exported(perceptron(), (6,), target=target, tflm=tflm, c=False, onnx=False)
-    assert "the project would compute with another one" in bundle.metrics["left_out"]["firmware"]
-    assert not bundle.firmware
-
-
 def test_a_project_for_the_machine_that_compiles_is_held_against_the_tree_that_it_is_built_with(tmp_path: Path) -> None:
     x = torch.linspace(-4, 4, 64)[:, None]
     network = qtorch.quantize(nn.Sequential(nn.ReLU()), x)
@@ -207,7 +188,7 @@ def test_a_project_for_the_machine_that_compiles_is_held_against_the_tree_that_i
     said = exported_again(network, x)
     assert not said.firmware
     assert "quotient of scales in float32" in said.metrics["left_out"]["firmware"]
-    with pytest.raises(UnsupportedByEdition, match="firmware, whose TFLite Micro for host is tflm"):
+    with pytest.raises(BadConfiguration, match=r"firmware: .* of host .*asks for tflm"):
         exported_again(network, x, firmware=tmp_path / "project")
     assert exported_again(network, x, firmware=tmp_path / "project", tflm="tflm").firmware
 
@@ -255,3 +236,25 @@ def test_four_bits_that_a_library_computes_otherwise_are_eight_in_the_file() -> 
     assert [each.dtype for each in weights] == ["int4", "int8"]
     assert weights[0].scale == weights[1].scale
     assert np.array_equal(outputs(plain.model, (5, 5, 3)), outputs(bundle.model, (5, 5, 3)))
+
+
+def test_a_refusal_names_alike_operators_once_and_the_next_edition_that_computes_them() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    with pytest.raises(UnsupportedByEdition) as raised:
+        exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.3", c=False)
+    said = str(raised.value)
+    assert "operators 0 and 1 (CONV_2D): a kernel of 3x3" in said
+    assert said.count("#3046") == 2  # of 3x3, and of the fully connected layer, which is a convolution of 1x1 by then
+    assert "install espressif/esp-tflite-micro 1.3.4, and export for it with tflm esp-tflite-micro-1.3.4" in said
+    assert "plain C with c, tflm newest and no firmware" in said
+    project = exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.4", c=False).firmware
+    assert b"==1.3.4" in project["main/idf_component.yml"]
+    alone = exported(net, (1, 8, 8), target="esp32s3", tflm="newest", c=True, firmware=None)
+    assert any(name.endswith("_model.c") for name in alone.files)
+
+
+def test_where_no_edition_of_the_package_computes_it_none_is_named() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
+    with pytest.raises(UnsupportedByEdition) as raised:
+        exported(net, (6,), target="nano33ble", c=False)
+    assert "install" not in str(raised.value)

@@ -111,7 +111,7 @@ def test_a_section_says_more(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["export --help", "fit --help.export", "recipe sine --help.export", "quantize --help.export"]
+    "words", ["export --help.export", "fit --help.export", "recipe sine --help.export", "quantize --help.export"]
 )
 def test_the_boards_are_listed(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     page = " ".join(said(words, capsys)[1].split())
@@ -136,6 +136,7 @@ WRONG_OPTION = {
     "verify": ("--agianst", "--against"),
     "profile": ("--bord", "--board"),
     "summary": ("--jsn", "--json"),
+    "lint": ("--tagret", "--target"),
     "compare": ("--onyl", "--only"),
     "sensitivity": ("--bit", "--bits"),
     "support": ("--jsn", "--help"),
@@ -164,7 +165,8 @@ def test_an_option_of_another_command_is_refused(name: str, capsys: pytest.Captu
 def test_a_missing_value_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     option = {
         "export": "a.ckpt --out", "verify": "--against", "profile": "--board", "compare": "--only",
-        "sensitivity": "--bits", "summary": "", "recipe": "sine --out", "quantize": "a.pt --data x.npy --out",
+        "sensitivity": "--bits", "summary": "", "lint": "m.tflite --target",
+        "recipe": "sine --out", "quantize": "a.pt --data x.npy --out",
     }.get(name, "--config run.yaml --trainer.max_epochs")  # fmt: skip
     line = refusal(f"{name} {option}", capsys)
     assert f"{option.split()[-1] if option else 'MODEL'}: expected " in line

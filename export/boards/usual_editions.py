@@ -5,7 +5,7 @@ from __future__ import annotations
 from export.boards.ecosystem import Ecosystem
 from qtorch.editions.known import NEWEST
 
-__all__ = ["HOST_PROJECT", "USUAL_EDITIONS", "usual_edition"]
+__all__ = ["USUAL_EDITIONS", "usual_edition"]
 
 #: By the kind of ecosystem, as ``firmware/tflm/projects`` asks its package manager. In plain CMake it is the user's own
 #: build, of which the reference kernels are the default.
@@ -17,9 +17,6 @@ USUAL_EDITIONS = {
     "CMake": "tflm",
     "MakersSdk": "himax-sdk",
 }
-
-#: Of a project for the machine that compiles, which is built with upstream's tree as any of CMake is.
-HOST_PROJECT = USUAL_EDITIONS["CMake"]
 
 
 def usual_edition(cpu: str, ecosystem: Ecosystem) -> str:

@@ -105,11 +105,9 @@ def _bundle(
         *in_lines([BoardShare(**share) for share in metrics["shares"]]),
         counted_in_words((measured.counted or {}).get("inference", {})),
     )
-    firmware = (
-        firmware_project(name, contents, target, files.layouts, figures, options.edition if options.runs_tflm else None)
-        if project
-        else {}
-    )
+    firmware = {}
+    if project:
+        firmware = firmware_project(name, contents, target, files.layouts, figures, options.edition)
     lines = tuple(form.line for form in proven.forms.values())
     return Bundle(
         name,

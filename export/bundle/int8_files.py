@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from torch import fx
 
 from export.boards import Board
-from export.boards.usual_editions import HOST_PROJECT
 from export.bundle.attempted import Attempted
 from export.bundle.editions import where_chosen
 from export.bundle.phases import Phases
+from export.bundle.project_edition import require_project_edition
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
-from export.faults.avoided import Avoided, avoided, refusal
+from export.faults.avoided import Avoided, avoided, newer_edition, refusal
 from export.faults.found import faults_in
 from export.figures.subject import Subject
 from export.graph.build import integer_graph, with_ends
@@ -25,7 +25,6 @@ from export.parity.outputs import compare_file
 from export.tflite.metadata import ModelMetadata
 from export.tflite.model_file import ModelFile, model_file, model_metadata
 from export.tflite.writer import write_tflite
-from qtorch.editions.known import edition
 from qtorch.features import Feature, Interface
 
 __all__ = ["Int8Files", "for_edition", "int8_files"]
@@ -106,7 +105,7 @@ def int8_files(
     if options.firmware is not None:
         with attempted("firmware"):
             require_int8_ends(graph)
-            _require_project(file.data, target, options)
+            require_project_edition(int8_model, target, options.edition)
     compare_file(graph, int8_model)
     compare_file(final, file.named)
     return Int8Files(graph, plain, other, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
@@ -127,7 +126,8 @@ def for_edition(graph: Graph, target: Board, options: ExportOptions) -> Avoided:
         return Avoided(graph, options.edition)
     other = avoided(graph, options.edition, target.cpu)
     if other.left:
-        raise refusal(other.left, options.edition, where_chosen(options))
+        newer = newer_edition(graph, options.edition, target.cpu)
+        raise refusal(other.left, options.edition, where_chosen(options), newer)
     return other
 
 
@@ -135,14 +135,6 @@ def _require_ends(final: Graph, target: Board, options: ExportOptions) -> None:
     found = faults_in(write_tflite(final), options.edition, target.cpu) if options.runs_tflm else ()
     if found:
         raise refusal(found, options.edition, where_chosen(options))
-
-
-def _require_project(model: bytes, target: Board, options: ExportOptions) -> None:
-    """A project for the machine that compiles is built with upstream's tree, which is older than what judges here."""
-    if target.tflm and not options.runs_tflm:
-        project = edition(HOST_PROJECT)
-        if found := faults_in(model, project, target.cpu):
-            raise refusal(found, project, f"export.firmware, whose TFLite Micro for {target.name} is")
 
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:

@@ -57,7 +57,8 @@ def lint_command(arguments: Sequence[str]) -> None:
             where="--target",
             expected="a board that runs TFLite Micro",
             got=f"{target.name}, on which it does not",
-            remedy="choose another, or export plain C with --export.c true",
+            remedy="choose another; what runs there is plain C, which qtorch export CHECKPOINT --out DIR "
+            f"--export.c --export.target {target.name} writes",
         )
     chosen = edition(options.tflm or target.edition, "--tflm")
     findings = faults_in(read_model(options.model), chosen, target.cpu, str(options.model))

@@ -6,6 +6,7 @@ Pure: bundle files and a board in, files of a project out, by path. The texts ar
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,10 +15,11 @@ from export.boards import Arduino, Board, CMake, CortexM, EspIdf, MakersSdk, Pla
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
 from export.device.firmware_words import board_package, comments, readme_section
-from export.device.pins import pin_words
+from export.device.pins import pin_words, project_edition
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS
 from qtorch.errors import BadConfiguration
 
 __all__ = ["firmware_project", "require_int8_ends"]
@@ -96,8 +98,8 @@ def firmware_project(
         board: where it shall run; decides the layout of the project.
         layouts: of the model's inputs and outputs, which README and sketch then speak of.
         figures: what the model takes of the board, a sentence each, for the README.
-        edition: of TFLite Micro, that the model is exact on and the project asks for; ``None``: whichever a project of
-            the board's kind asks for.
+        edition: of TFLite Micro, that the export is for; the project asks for it where its ecosystem distributes it,
+            see :func:`~export.device.pins.project_edition`. ``None``: for the ecosystem's usual one.
 
     Raises:
         BadConfiguration: there is no project for such a board, or none that asks for the edition. Or the bundle lacks a
@@ -125,15 +127,21 @@ def firmware_project(
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
         "package": board_package(board),
-        "kernel_library": _KERNELS["reference" if edition is None else edition.library],
-        "tflm_kernels": "OPTIMIZED_KERNEL_DIR=cmsis_nn " if edition and edition.library == "cmsis_nn" else "",
         **pin_words(board, edition),
+        "edition": _in_c(project_edition(board, edition or EDITIONS[board.edition])),
+        "kernel_library": _KERNELS["reference" if edition is None else edition.library],
+        "kernels": "OPTIMIZED_KERNEL_DIR=cmsis_nn " if edition is not None and edition.library == "cmsis_nn" else "",
     }
     sources = {_cpp(f"{name}{suffix}"): files[f"{name}{suffix}"].decode() for suffix in _MODEL_FILES}
     sources |= {_cpp(file): _template(f"app/{file}", words) for file in _APP_FILES}
     sources = dict(sorted(sources.items()))
     project = _project(board, words, sources)
     return {path: text.encode() for path, text in sorted(project.items())}
+
+
+def _in_c(edition: Edition) -> str:
+    """Name and description, as they stand between the quotes of C's strings."""
+    return json.dumps(f"{edition.name}: {edition.description}")[1:-1]
 
 
 def _project(board: Board, words: dict[str, str], sources: Files) -> Files:
@@ -194,7 +202,7 @@ def _cmake(board: Board, machine: CortexM | None, words: dict[str, str], sources
         }
     else:
         words |= {
-            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} {words['tflm_kernels']}",
+            "tflm_make": f"TARGET=cortex_m_generic TARGET_ARCH={board.cpu} {words['kernels']}",
             "tflm_page": "tensorflow/lite/micro/cortex_m_generic/README.md",
             "tflm_builds": f'"cortex_m_generic_{board.cpu}_*"',
             "toolchain": 'if(NOT CMAKE_TOOLCHAIN_FILE)\n  set(CMAKE_TOOLCHAIN_FILE "${CMAKE_CURRENT_SOURCE_DIR}/cmake/'

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.boards import Arduino, Board, CMake, EspIdf, MakersSdk, PlatformIO, Zephyr
+from export.boards.usual_editions import USUAL_EDITIONS
 from qtorch.editions.edition import Edition
-from qtorch.errors import BadConfiguration
+from qtorch.editions.known import EDITIONS
 
-__all__ = ["PINS", "Pin", "pin_words"]
+__all__ = ["PINS", "Pin", "pin_words", "project_edition"]
 
 
 @dataclass(frozen=True)
@@ -72,46 +73,51 @@ PINS: Mapping[type[Any], tuple[Pin, ...]] = {
 }
 
 
+def project_edition(board: Board, edition: Edition) -> Edition:
+    """The edition that a board's project asks for: the one of an export, where the board's ecosystem distributes it.
+
+    Args:
+        board: whose project it is.
+        edition: that the export is for.
+    """
+    if _distributes(board, edition):
+        return edition
+    if isinstance(board.ecosystem, MakersSdk):
+        return EDITIONS[board.edition]
+    return EDITIONS[USUAL_EDITIONS[type(board.ecosystem).__name__]]
+
+
 def pin_words(board: Board, edition: Edition | None = None) -> dict[str, str]:
     """What templates call the packages of a board's project.
 
     Args:
-        board: whose ecosystem has the packages.
-        edition: that the model is exact on; ``None``: the one that such a project asks for anyway.
-
-    Raises:
-        BadConfiguration: a project of that kind can't ask for the edition, and would run another.
+        board: whose project it is.
+        edition: that the export is for; ``None``: the one that the ecosystem's projects ask for.
     """
     if isinstance(board.ecosystem, MakersSdk):
-        pins: tuple[Pin, ...] = (Pin(board.ecosystem.address, board.ecosystem.tflm, "the board's record"),)
-    else:
-        pins = PINS[type(board.ecosystem)]
-    library, *beside = pins if edition is None else _of_edition(board, pins, edition)
+        return {"tflm_package": board.ecosystem.address, "tflm_version": board.ecosystem.tflm}
+    library, *beside = PINS[type(board.ecosystem)]
     words = {"tflm_package": library.package, "tflm_version": library.version}
     for pin in beside:
         words |= {"beside_package": pin.package, "beside_version": pin.version}
+    if edition is not None and edition.beside and _distributes(board, edition):
+        words |= {"tflm_version": edition.version, "beside_version": edition.beside}
     return words
 
 
-def _of_edition(board: Board, usual: tuple[Pin, ...], edition: Edition) -> tuple[Pin, ...]:
-    library, *beside = usual
-    # An edition may name a repository without its host, or a library without its owner, and a few digits of a commit.
-    name = library.package.removeprefix("https://github.com/")
-    names = (name, name.partition("/")[2] if isinstance(board.ecosystem, PlatformIO) else name)
-    same = edition.package in names and bool(edition.version)
-    if same and library.version.startswith(edition.version):
-        return usual
-    # A maker's SDK has one TFLite Micro for each name; a version beside it has to be known, too.
-    if not same or isinstance(board.ecosystem, MakersSdk) or (beside and not edition.beside):
-        raise BadConfiguration(
-            where="export.firmware",
-            expected=f"an edition that a project of {type(board.ecosystem).__name__} can ask for: {library.package} "
-            f"{library.version}" + ("" if isinstance(board.ecosystem, MakersSdk) else ", or another version of it"),
-            got=f"{edition.name}, {edition.description}: the project would compute with another one",
-            remedy="leave export.tflm out, or leave export.firmware out and build the files with the TFLite Micro that "
-            "you have",
-        )
-    return (
-        Pin(library.package, edition.version, edition.facts),
-        *(Pin(pin.package, edition.beside, edition.facts) for pin in beside),
-    )
+def _distributes(board: Board, edition: Edition) -> bool:
+    """Whether a project of the board's ecosystem can ask for an edition."""
+    match board.ecosystem:
+        case EspIdf() | Zephyr() as ecosystem:
+            # Zephyr's module and the Python package are called alike.
+            return bool(edition.beside) and edition.package == PINS[type(ecosystem)][0].package
+        case CMake(cortex_m):
+            return edition.name == "tflm" or (edition.name == "tflm-cmsis-nn" and cortex_m is not None)
+        case Arduino() | PlatformIO() as ecosystem:
+            return edition.name == USUAL_EDITIONS[type(ecosystem).__name__]
+        case MakersSdk():
+            if edition.name == board.edition:
+                return True
+            # With and without a kernel library it is one package, and the README says which of both.
+            usual = EDITIONS[board.edition]
+            return (edition.package, edition.version) == (usual.package, usual.version)

@@ -11,9 +11,10 @@ from export.graph.ir import Graph
 from export.graph.passes.other_forms import OTHER_FORMS
 from export.tflite.writer import nodes_of_operators, write_tflite
 from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS
 from qtorch.errors import UnsupportedByEdition
 
-__all__ = ["Avoided", "Form", "Rewritten", "avoided", "refusal"]
+__all__ = ["Avoided", "Form", "Rewritten", "avoided", "newer_edition", "refusal"]
 
 #: Rewrites the nodes whose first outputs are named into something equivalent; others stay.
 Form = Callable[[Graph, frozenset[str]], Graph]
@@ -62,9 +63,13 @@ class Avoided:
         """What was written otherwise, why, and what it costs; nothing if nothing was."""
         if not self.rewritten:
             return ()
-        lines = [f"{each.layer}: {each.form.replace('_', ' ')}, because of {each.finding}" for each in self.rewritten]
-        price = f"{self.bytes:+,} bytes and {self.operators:+} operators"
-        return (f"other forms for {self.edition.description}: {price}", *lines)
+        lines = [
+            f"{each.layer}: {each.form.replace('_', ' ')} in place of {each.finding.name}, which would meet a fault "
+            f"there: {each.finding.met()}"
+            for each in self.rewritten
+        ]
+        price = f"{self.bytes:+,} bytes and {self.operators:+} operators, the same integers"
+        return (f"written in other forms for {self.edition.description}: {price}", *lines)
 
 
 def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] = OTHER_FORMS) -> Avoided:
@@ -106,19 +111,59 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
     return Avoided(graph, edition, tuple(rewritten), findings, *grown)
 
 
-def refusal(left: tuple[Finding, ...], edition: Edition, where: str = "export.tflm") -> UnsupportedByEdition:
+def refusal(
+    left: tuple[Finding, ...], edition: Edition, where: str = "export.tflm", newer: Edition | None = None
+) -> UnsupportedByEdition:
     """The refusal of a model for an edition, with every fault.
 
     Args:
         left: what no form avoids; at least one.
         edition: for which.
         where: it was chosen.
+        newer: one that computes the model, see :func:`newer_edition`.
     """
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for each in left:
+        alike.setdefault((each.fault.name, each.name, each.words), []).append(each)
     remedies = dict.fromkeys(each.fault.remedy for each in left)
     version = " ".join(filter(None, (edition.package, edition.version)))
+    others = []
+    if newer is not None:
+        others.append(f"install {newer.package} {newer.version}, and export for it with export.tflm {newer.name}")
+    others.append("if that is not the TFLite Micro that you have, name yours with export.tflm")
+    others.append("do without TFLite Micro: plain C with export.c, export.tflm newest and no export.firmware")
     return UnsupportedByEdition(
         where=f"{where} {edition.name} ({version or edition.description}, source of {edition.source})",
         expected="operators that it computes as training did",
-        got="; ".join(f"{each} [{each.fault.source}]" for each in left),
-        remedy="; or, of the others, ".join(remedies) + "; or name the edition that you have with export.tflm",
+        got="; ".join(f"{_together(each)} [{each[0].fault.source}]" for each in alike.values()),
+        remedy="; or ".join(["; or, of the others, ".join(remedies), *others]),
     )
+
+
+def newer_edition(graph: Graph, edition: Edition, cpu: str) -> Edition | None:
+    """The next newer edition of the same package that computes a graph as training did; ``None`` where none is known.
+
+    Args:
+        graph: of integers, in TFLite's terms.
+        edition: that does not.
+        cpu: as boards name processors.
+    """
+    # Zephyr's module and the Python package are called alike.
+    kin = [
+        each
+        for each in EDITIONS.values()
+        if (each.package, bool(each.beside)) == (edition.package, bool(edition.beside)) and each.source > edition.source
+    ]
+    for each in sorted(kin, key=lambda one: one.source):
+        if not avoided(graph, each, cpu).left:
+            return each
+    return None
+
+
+def _together(alike: list[Finding]) -> str:
+    """One line for operators that meet the same fault in the same words."""
+    *others, last = alike
+    if not others:
+        return str(last)
+    numbers = ", ".join(str(each.operator) for each in others)
+    return f"operators {numbers} and {last.operator} ({last.name}): {last.met()}"

@@ -56,11 +56,9 @@ def _sides(window: Window) -> str:
 def any_convolution(operator: Operator) -> str:
     """All of int8."""
     window = convolution(operator)
-    return (
-        ""
-        if window is None or dtype(operator, 0) != "int8"
-        else f"a kernel of {window.kernel}, whose record in memory is 4 bytes short"
-    )
+    if window is None or dtype(operator, 0) != "int8":
+        return ""
+    return f"a kernel of {window.kernel}, whose record in memory is 4 bytes short"
 
 
 def any_by_rows(operator: Operator) -> str:

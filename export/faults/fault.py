@@ -82,6 +82,11 @@ class Fault:
     form: str = ""
     repeats: tuple[str, ...] = ()
 
+    @property
+    def hangs_on_last_bits(self) -> bool:
+        """Whether the last bits of scales decide: then training changes whether a network meets it."""
+        return self.name.endswith("_scales_in_float32")
+
     def is_in(self, edition: Edition, cpu: str) -> bool:
         """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
         if self.where != "tflm" and edition.library != self.where.removeprefix("tflm_"):

@@ -39,7 +39,11 @@ class Finding:
         >>> str(finding)
         'operator 3 (FULLY_CONNECTED): 3 weight scales, all computed with the first; other codes'
         """
-        return f"operator {self.operator} ({self.name}): {self.words}; {_EFFECTS[self.fault.effect]}"
+        return f"operator {self.operator} ({self.name}): {self.met()}"
+
+    def met(self) -> str:
+        """What the operator meets, and what happens, without saying which operator."""
+        return f"{self.words}; {_EFFECTS[self.fault.effect]}"
 
     def as_json(self) -> dict[str, Any]:
         """The finding as ``parity.json`` has it."""

@@ -21,8 +21,8 @@ __all__ = ["FAULTS"]
 
 _DOUBLE = date(2026, 10, 13)
 _FINE_GRIDS = (
-    "export with a qtorch that puts scales on 12 bits, so that float32 holds their products, or train a little longer: "
-    "a scale that differs in its last bits need not have it"
+    "quantize or train again with other data or a little longer: scales that differ in their last bits need not have "
+    "it; or export with qtorch, whose scales of 12 bits have products that float32 holds"
 )
 
 

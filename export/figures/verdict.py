@@ -124,8 +124,9 @@ class Verdict:
     remarks: tuple[str, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {key: value for key, value in asdict(self).items() if value not in ("", None, (), 0)}
+        """Plain values, without what there is none of; a figure of 0 is one."""
+        absent = {"samples": 0}
+        return {k: v for k, v in asdict(self).items() if v is not None and v not in ("", ()) and v != absent.get(k)}
 
 
 def no_verdict(reason: str) -> Verdict:

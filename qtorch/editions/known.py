@@ -65,8 +65,8 @@ def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: s
 _SYNC = "the last synchronization with TFLite Micro before the tag in espressif/esp-tflite-micro; "
 
 _HIMAX = (
-    "library/inference/tflmtag2412_u55tag2411.mk of the SDK names TFLite Micro 01e31b74, the last commit of 2024-12-19, "
-    "fetched on 2024-12-20; "
+    "library/inference/tflmtag2412_u55tag2411.mk of the SDK names TFLite Micro 01e31b74, the last commit of "
+    "2024-12-19, fetched on 2024-12-20; "
 )
 
 #: What everything is exact on, unless somebody asks for another: the release that judges every export here.
@@ -99,7 +99,7 @@ _OWN = (
     ),
     Edition(
         name="tflm-cmsis-nn",
-        description="the same with OPTIMIZED_KERNEL_DIR=cmsis_nn, which takes CMSIS-NN 4ab83cc3",
+        description="TFLite Micro's repository of 2026-08-20 with OPTIMIZED_KERNEL_DIR=cmsis_nn (CMSIS-NN 4ab83cc3)",
         source=date(2026, 8, 20),
         library="cmsis_nn",
         library_source=date(2026, 6, 17),

@@ -74,18 +74,6 @@ void print_build() {
 #if defined(__ARM_FEATURE_DSP)
                " __ARM_FEATURE_DSP"
 #endif
-#if defined(TFLITE_SINGLE_ROUNDING)
-               " TFLITE_SINGLE_ROUNDING"
-#endif
-#if defined(CMSIS_NN_USE_SINGLE_ROUNDING)
-               " CMSIS_NN_USE_SINGLE_ROUNDING"
-#endif
-#if defined(CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY)
-               " CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY"
-#endif
-#if defined(SKIP_NUDGE) || defined(CONFIG_NN_SKIP_NUDGE)
-               " SKIP_NUDGE"
-#endif
 #if defined(NDEBUG)
                " NDEBUG"
 #endif
@@ -117,8 +105,9 @@ void print_layers(const Report& report) {
   } else if (report.again) {
     board::print("it was right before other data ran: a kernel keeps a state, or writes over what others keep\n");
   }
-  board::print("likely cause: this edition of TFLite Micro, or its kernel library, computes such an operator otherwise than "
-               "the export was told; see docs/which_tflm.md of the exporter\n");
+  board::print("the model was made for TFLite Micro's edition @edition@\n"
+               "likely cause: another TFLite Micro or kernel library was compiled, or with flags that change integers; what to "
+               "look at: see docs/which_tflm.md of the exporter, \"A board gives other codes\"\n");
   print_build();
 }
 
