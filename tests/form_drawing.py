@@ -220,6 +220,14 @@ def _activated(rng: _Rng) -> tuple[str, Sample]:
             return op, sample
 
 
+def _of_four_bits(rng: _Rng) -> tuple[str, Sample]:
+    while True:
+        op, sample = _dense(rng, ranks=(2, 3))
+        weight = sample.qparams["weight"]
+        if weight is not None and weight.dtype == "int4":
+            return op, sample
+
+
 def _dividing(rng: _Rng) -> tuple[str, Sample]:
     """Grids of any scales, among them those on which float32 and double part."""
     op = _one_of(rng, ("relu", "hard_swish", "leaky_relu", "sub", "sub", "sub"))
@@ -256,4 +264,5 @@ DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "low_rank": _permuted,
     "separate_activation": _activated,
     "whole_quotients": _dividing,
+    "eight_bits": _of_four_bits,
 }

@@ -51,4 +51,5 @@ def test_working_memory_is_near_what_the_interpreter_takes(form: str) -> None:
     other = OTHER_FORMS[form](graph, frozenset({graph.nodes[-1].output}))
     told = price(graph, other)
     taken = smallest_arena(write_tflite(other)) - smallest_arena(write_tflite(graph))
-    assert 70 * told.ops <= taken - told.arena_bytes <= 400 * told.ops
+    # Both are whole steps of sixteen bytes.
+    assert 70 * told.ops <= taken - told.arena_bytes <= 400 * told.ops + 16

@@ -282,7 +282,7 @@ def test_outputs_of_unlike_size_are_found_and_the_way_out_works() -> None:
         after, more, none = on_the_device(form, x, **config)
         assert r2(after, wanted)[2] > 0.995, form
         assert more[2] > 20 * levels[2], form
-        assert not none, form
+        assert not [row for row in none.values() if row.finding == "unequal outputs"], form
 
 
 def test_outputs_of_like_size_or_of_a_fixed_grid_are_none() -> None:
