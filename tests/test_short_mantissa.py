@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import qtorch
 from qtorch import Mode, QuantizationConfig
-from qtorch.numbers.short_mantissa import nearest_short, rounded_up_short
+from qtorch.numbers.short_mantissa import nearest_short, round_up_short_, rounded_up_short
 
 RANDOM = torch.randn(2000, generator=torch.Generator().manual_seed(0)).mul(20).exp2()
 
@@ -26,7 +26,9 @@ def test_rounding_up_gives_the_least_number_of_twelve_bits_that_is_not_below() -
     for before, after in zip(RANDOM.tolist(), rounded_up_short(RANDOM).tolist(), strict=True):
         assert bits(after) <= 12
         assert before <= after < before * (1 + 2.0**-11)
-    short = rounded_up_short(RANDOM)
+    short, array = rounded_up_short(RANDOM), RANDOM.numpy().copy()
+    round_up_short_(array)
+    assert np.array_equal(array, short.numpy())
     assert torch.equal(rounded_up_short(short), short)
     assert float(rounded_up_short(torch.tensor(0.0))) == 0.0
     # A carry into the exponent.

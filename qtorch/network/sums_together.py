@@ -18,7 +18,7 @@ from qtorch.network.read_once import ReadOnce
 from qtorch.network.sum_constants import SumLayer
 from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE
 from qtorch.numbers.rescaling import is_exact, leading_bits_
-from qtorch.numbers.short_mantissa import rounded_up_short
+from qtorch.numbers.short_mantissa import round_up_short_
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 
 __all__ = ["Together"]
@@ -154,7 +154,9 @@ class Together:
             return [np.inf] * len(layers)
         np.maximum(scale, SMALLEST_WEIGHT_SCALE, out=scale)
         if len(self._short):
-            scale[self._short] = rounded_up_short(torch.from_numpy(scale[self._short])).numpy()
+            short = scale[self._short]
+            round_up_short_(short)
+            scale[self._short] = short
         biases = [
             each["bias"].numpy() if "bias" in each else none for each, none in zip(folded, self._no_bias, strict=True)
         ]

@@ -7,10 +7,13 @@ range at most a part in 2048.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["nearest_short", "rounded_up_short"]
+__all__ = ["nearest_short", "round_up_short_", "rounded_up_short"]
 
 #: The bits of a float32 that are behind its first twelve significant ones.
 _BEHIND = 0xFFF
@@ -19,6 +22,13 @@ _BEHIND = 0xFFF
 def rounded_up_short(scale: Tensor) -> Tensor:
     """The least number of twelve bits that is not below ``scale``, float32 of any shape, positive and normal."""
     return ((scale.view(torch.int32) + _BEHIND) & ~_BEHIND).view(torch.float32)
+
+
+def round_up_short_(scale: Any) -> None:
+    """:func:`rounded_up_short` of a NumPy array, which is overwritten."""
+    bits = scale.view(np.int32)
+    bits += _BEHIND
+    bits &= ~_BEHIND
 
 
 def nearest_short(scale: Tensor) -> Tensor:
