@@ -13,12 +13,12 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map
 
 from export.boards import board
+from export.bundle.editions import for_edition
 from export.bundle.project_edition import require_project_edition
 from export.c.model import fitting_source
 from export.c_language.names import c_identifier
 from export.device.firmware_project import require_int8_ends
 from export.engines import tflm_available
-from export.faults.avoided import avoided, newer_edition, refusal
 from export.figures.subject import Networks
 from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
@@ -62,7 +62,7 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
         graph = _lowered(networks, inputs, options)
     if graph is None:
         return
-    other = _require_edition(graph, options)
+    other = for_edition(graph, options, certain=True).graph
     if options.writes_c:
         fitting_source(c_identifier(name), graph, board(options.target), options.optimize == "speed")
     if options.firmware is not None:
@@ -74,19 +74,6 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
     write_tflite(final)
     for form in options.forms:
         form.try_out(name, final)
-
-
-def _require_edition(graph: Graph, options: ExportOptions) -> Graph:
-    """The graph in the edition's forms, whatever the network learns: what hangs on the last bits is no matter yet."""
-    if not options.runs_tflm:
-        return graph
-    cpu = board(options.target).cpu
-    other = avoided(graph, options.edition, cpu)
-    certain = tuple(each for each in other.left if not each.fault.hangs_on_last_bits)
-    if certain:
-        where = "export.tflm" if options.tflm else f"export.target {options.target}, whose TFLite Micro is"
-        raise refusal(certain, options.edition, where, newer_edition(graph, options.edition, cpu))
-    return other.graph
 
 
 def _lowered(networks: Networks, inputs: Samples | None, options: ExportOptions) -> Graph | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from export.faults.avoided import Avoided
-from export.faults.found import faults_by_edition
+from export.boards import board
+from export.faults.avoided import Avoided, avoided, newer_edition, refusal
+from export.faults.found import faults_by_edition, faults_in
+from export.graph.ir import Graph
 from export.options import ExportOptions
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS
 
-__all__ = ["edition_figures", "editions_of", "where_chosen"]
+__all__ = ["edition_figures", "editions_of", "for_edition", "require_edition"]
 
 
 def editions_of(model: bytes, cpu: str) -> dict[str, Any]:
@@ -27,9 +29,45 @@ def editions_of(model: bytes, cpu: str) -> dict[str, Any]:
     }
 
 
-def where_chosen(options: ExportOptions) -> str:
+def _where_chosen(options: ExportOptions) -> str:
     """What of an export's options names its edition, for a refusal."""
     return "export.tflm" if options.tflm else f"export.target {options.target}, whose TFLite Micro is"
+
+
+def for_edition(graph: Graph, options: ExportOptions, *, certain: bool = False) -> Avoided:
+    """The graph as the TFLite Micro of an export has to have it; as it is where none computes it.
+
+    Args:
+        graph: of integers.
+        options: of the export.
+        certain: before training, which changes the last bits of scales: what hangs on these is not refused.
+
+    Raises:
+        UnsupportedByEdition: something is computed otherwise there, or refused, in every form.
+    """
+    if not options.runs_tflm:
+        return Avoided(graph, options.edition)
+    cpu = board(options.target).cpu
+    other = avoided(graph, options.edition, cpu)
+    left = tuple(each for each in other.left if not (certain and each.fault.hangs_on_last_bits))
+    if left:
+        raise refusal(left, options.edition, _where_chosen(options), newer_edition(graph, options.edition, cpu))
+    return other
+
+
+def require_edition(model: bytes, options: ExportOptions) -> None:
+    """See that the TFLite Micro of an export computes a file that has no other form.
+
+    Args:
+        model: the file.
+        options: of the export.
+
+    Raises:
+        UnsupportedByEdition: something is computed otherwise there, or refused.
+    """
+    found = faults_in(model, options.edition, board(options.target).cpu) if options.runs_tflm else ()
+    if found:
+        raise refusal(found, options.edition, _where_chosen(options))
 
 
 def edition_figures(edition: Edition, other: Avoided, editions: Mapping[str, Any]) -> dict[str, Any]:

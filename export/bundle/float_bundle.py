@@ -5,11 +5,9 @@ from __future__ import annotations
 from export.boards import board
 from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
-from export.bundle.editions import where_chosen
+from export.bundle.editions import require_edition
 from export.bundle.float_formats import float_files
 from export.bundle.metrics import Measured, float_metrics, json_bytes
-from export.faults.avoided import refusal
-from export.faults.found import faults_in
 from export.figures.judgement import judgement
 from export.figures.subject import Subject
 from export.graph.build import FloatFormat
@@ -42,7 +40,9 @@ def float_bundle(
     """
     with stage("writing the file, comparing every op with its float function, taking test figures"):
         written = float_files(subject, name, kind, options.input_layout, options.equalize)
-    _require_edition(written.files[f"{name}.tflite"], options)
+    if options.format == "float32":
+        # What no TFLite Micro runs is for LiteRT.
+        require_edition(written.files[f"{name}.tflite"], options)
     files, test, model = dict(written.files), written.test, written.files[f"{name}.tflite"]
     measured = Measured(kind, test, judgement(subject, test, kind))
     metrics = float_metrics(
@@ -53,11 +53,3 @@ def float_bundle(
         "metrics.json": json_bytes(metrics), "parity.json": json_bytes(written.parity), "report.html": report,
     }  # fmt: skip
     return Bundle(name, files, metrics, None, 0, verdict=measured.verdict, options=options)
-
-
-def _require_edition(model: bytes, options: ExportOptions) -> None:
-    """Of float32 alone: what no TFLite Micro runs is for LiteRT."""
-    if options.format == "float32" and options.runs_tflm:
-        found = faults_in(model, options.edition, board(options.target).cpu)
-        if found:
-            raise refusal(found, options.edition, where_chosen(options))

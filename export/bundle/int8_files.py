@@ -8,13 +8,12 @@ from torch import fx
 
 from export.boards import Board
 from export.bundle.attempted import Attempted
-from export.bundle.editions import where_chosen
+from export.bundle.editions import for_edition, require_edition
 from export.bundle.phases import Phases
 from export.bundle.project_edition import require_project_edition
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
-from export.faults.avoided import Avoided, avoided, newer_edition, refusal
-from export.faults.found import faults_in
+from export.faults.avoided import Avoided
 from export.figures.subject import Subject
 from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
@@ -27,7 +26,7 @@ from export.tflite.model_file import ModelFile, model_file, model_metadata
 from export.tflite.writer import write_tflite
 from qtorch.features import Feature, Interface
 
-__all__ = ["Int8Files", "for_edition", "int8_files"]
+__all__ = ["Int8Files", "int8_files"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,13 @@ def int8_files(
     what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
     with phases(f"writing {what}", "export"):
         plain = integer_graph(network, options.input_layout)
-        other = for_edition(plain, target, options)
+        other = for_edition(plain, options)
         graph = other.graph
         outputs = graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None
         titles = subject.ends.titles(outputs)
         final = with_ends(graph, options.io)
-        _require_ends(final, target, options)
+        if final is not graph:
+            require_edition(write_tflite(final), options)
         layouts, c_layouts = (
             network_layouts(subject.networks.trained, each, subject.ends.interface) for each in (final, graph)
         )
@@ -109,32 +109,6 @@ def int8_files(
     compare_file(graph, int8_model)
     compare_file(final, file.named)
     return Int8Files(graph, plain, other, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
-
-
-def for_edition(graph: Graph, target: Board, options: ExportOptions) -> Avoided:
-    """The graph as the TFLite Micro of an export has to have it; as it is where none computes it.
-
-    Args:
-        graph: of integers.
-        target: the board.
-        options: of the export.
-
-    Raises:
-        UnsupportedByEdition: something is computed otherwise there, or refused, in every form.
-    """
-    if not options.runs_tflm:
-        return Avoided(graph, options.edition)
-    other = avoided(graph, options.edition, target.cpu)
-    if other.left:
-        newer = newer_edition(graph, options.edition, target.cpu)
-        raise refusal(other.left, options.edition, where_chosen(options), newer)
-    return other
-
-
-def _require_ends(final: Graph, target: Board, options: ExportOptions) -> None:
-    found = faults_in(write_tflite(final), options.edition, target.cpu) if options.runs_tflm else ()
-    if found:
-        raise refusal(found, options.edition, where_chosen(options))
 
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:

@@ -81,8 +81,8 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
         cpu: as boards name processors.
         forms: by name, as faults name them.
     """
-    before, tried, rewritten = graph, set[tuple[str, str]](), list[Rewritten]()
-    findings = faults_in(write_tflite(graph), edition, cpu)
+    tried, rewritten, model = set[tuple[str, str]](), list[Rewritten](), write_tflite(graph)
+    before, findings = (len(model), len(nodes_of_operators(graph))), faults_in(model, edition, cpu)
     while True:
         layers = nodes_of_operators(graph)
         open_to = [
@@ -103,11 +103,9 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
         stayed = {node.output: node for node in other.nodes}
         changed = [n.output for n in graph.nodes if n.output in asked and stayed.get(n.output) is not n]
         rewritten += [Rewritten(layer, form, asked[layer]) for layer in changed]
-        graph, findings = other, faults_in(write_tflite(other), edition, cpu)
-    grown = (0, 0) if graph is before else (
-        len(write_tflite(graph)) - len(write_tflite(before)),
-        len(nodes_of_operators(graph)) - len(nodes_of_operators(before)),
-    )  # fmt: skip
+        graph, model = other, write_tflite(other)
+        findings = faults_in(model, edition, cpu)
+    grown = len(model) - before[0], len(nodes_of_operators(graph)) - before[1]
     return Avoided(graph, edition, tuple(rewritten), findings, *grown)
 
 

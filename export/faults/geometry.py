@@ -24,6 +24,7 @@ __all__ = [
     "scales",
     "shape",
     "spread",
+    "tensor",
 ]
 
 #: The schema's number for zeros around the input until every stride has its output.
@@ -154,28 +155,33 @@ def _at(tensors: Sequence[FileTensor | None], position: int) -> FileTensor | Non
     return tensors[position] if position < len(tensors) else None
 
 
+def tensor(operator: Operator, position: int) -> FileTensor | None:
+    """An input; ``None`` where there is none."""
+    return _at(operator.inputs, position)
+
+
 def shape(operator: Operator, position: int) -> tuple[int, ...]:
     """Of an input; empty where there is none, or none is known."""
-    tensor = _at(operator.inputs, position)
-    return () if tensor is None else tensor.shape
+    found = tensor(operator, position)
+    return () if found is None else found.shape
 
 
 def _output(operator: Operator) -> tuple[int, ...]:
     """The shape of the first output; empty where there is none, or none is known."""
-    tensor = _at(operator.outputs, 0)
-    return () if tensor is None else tensor.shape
+    found = _at(operator.outputs, 0)
+    return () if found is None else found.shape
 
 
-def dtype(operator: Operator, position: int) -> str:
+def dtype(operator: Operator, position: int = 0) -> str:
     """Of an input; empty where there is none."""
-    tensor = _at(operator.inputs, position)
-    return "" if tensor is None else tensor.dtype
+    found = tensor(operator, position)
+    return "" if found is None else found.dtype
 
 
 def scales(operator: Operator, position: int) -> int:
     """How many an input has: above 1, it has one per channel."""
-    tensor = _at(operator.inputs, position)
-    return 0 if tensor is None else len(tensor.scale)
+    found = tensor(operator, position)
+    return 0 if found is None else len(found.scale)
 
 
 def convolution(operator: Operator) -> Window | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from export.faults.fault import Operator
+from export.faults.geometry import tensor
 from export.tflite.contents import FileTensor
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize, requantize_wide
 from qtorch.numbers.grid import CODE_RANGE, Grid
@@ -64,7 +65,7 @@ def lstm_differs(operator: Operator) -> str:
     if source is None or output is None:
         return ""
     for position in range(1, 9):
-        weight = operator.inputs[position] if position < len(operator.inputs) else None
+        weight = tensor(operator, position)
         if weight is None or not weight.scale:
             continue
         read = source if position < 5 else output
@@ -139,7 +140,7 @@ def _in_both(
 
 def _quantized(operator: Operator, *positions: int) -> tuple[FileTensor | None, FileTensor | None, FileTensor | None]:
     """The inputs at one or two positions and the first output; ``None`` for all where one is no int8 or int16."""
-    chosen = [operator.inputs[p] if p < len(operator.inputs) else None for p in positions]
+    chosen = [tensor(operator, position) for position in positions]
     tensors = [*chosen, operator.outputs[0] if operator.outputs else None]
     if any(each is None or not each.scale or not each.zero_point for each in tensors):
         return None, None, None
@@ -181,9 +182,9 @@ def _reach(operator: Operator, source: FileTensor, at: int, bias_at: int) -> tup
     if weight is None:
         return 0, 0
     bias = np.zeros(1, np.int64)
-    tensor = operator.inputs[bias_at] if 0 <= bias_at < len(operator.inputs) else None
-    if tensor is not None and bias_at in operator.constants:
-        bias = np.frombuffer(operator.constants[bias_at], np.dtype(tensor.dtype).newbyteorder("<")).astype(np.int64)
+    held_bias = tensor(operator, bias_at) if bias_at in operator.constants else None
+    if held_bias is not None:
+        bias = np.frombuffer(operator.constants[bias_at], np.dtype(held_bias.dtype).newbyteorder("<")).astype(np.int64)
     depth = weight.shape[-1]
     if at not in operator.constants or weight.dtype == "int4":
         most = depth * _widest(source) * _widest(weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from export.faults.fault import Fault, Operator
-from export.tflite.contents import FileTensor
+from export.faults.geometry import dtype, tensor
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import QParams
 from qtorch.ops.resize_nearest_neighbor import indices
@@ -19,18 +19,9 @@ _ACTIVATIONS = {1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 _INT8, _INT16 = "int8", "int16"
 
 
-def _input(operator: Operator, position: int) -> FileTensor | None:
-    return operator.inputs[position] if position < len(operator.inputs) else None
-
-
-def _dtype(operator: Operator, position: int = 0) -> str:
-    tensor = _input(operator, position)
-    return "" if tensor is None else tensor.dtype
-
-
 def _weight_scales(operator: Operator) -> tuple[float, ...]:
-    weight = _input(operator, 1)
-    return () if weight is None or _dtype(operator) not in (_INT8, _INT16) else weight.scale
+    weight = tensor(operator, 1)
+    return () if weight is None or dtype(operator) not in (_INT8, _INT16) else weight.scale
 
 
 def _first_scale_for_all(operator: Operator) -> str:
@@ -49,7 +40,7 @@ def _several_scales(operator: Operator) -> str:
 
 
 def _several_scales_of_16_bits(operator: Operator) -> str:
-    return f"int16 with {_several_scales(operator)}" if _dtype(operator) == _INT16 and _several_scales(operator) else ""
+    return f"int16 with {_several_scales(operator)}" if dtype(operator) == _INT16 and _several_scales(operator) else ""
 
 
 def _several_scales_of_rank(operator: Operator) -> str:
@@ -60,13 +51,13 @@ def _several_scales_of_rank(operator: Operator) -> str:
 
 
 def _narrow_bias(operator: Operator) -> str:
-    if _dtype(operator) != _INT16 or _dtype(operator, 2) != "int32":
+    if dtype(operator) != _INT16 or dtype(operator, 2) != "int32":
         return ""
     return "int16 with a bias of int32, whose bytes are taken for int64"
 
 
 def _no_bias(operator: Operator) -> str:
-    if _dtype(operator) != _INT16 or _input(operator, 2) is not None:
+    if dtype(operator) != _INT16 or tensor(operator, 2) is not None:
         return ""
     return "int16 without a bias: sums of 32 bits and a multiplier of 32, not of 64 and 16"
 
@@ -86,7 +77,7 @@ def _activation_left_out(operator: Operator) -> str:
 
 
 def _other_pixels(operator: Operator) -> str:
-    source, output = _input(operator, 0), operator.outputs[0] if operator.outputs else None
+    source, output = tensor(operator, 0), operator.outputs[0] if operator.outputs else None
     if source is None or output is None or not operator.options.get("HalfPixelCenters"):
         return ""
     if len(source.shape) != 4 or len(output.shape) != 4:
@@ -106,8 +97,8 @@ def _other_pixels(operator: Operator) -> str:
 
 
 def _mean_of_floats(operator: Operator) -> str:
-    source, output = _input(operator, 0), operator.outputs[0] if operator.outputs else None
-    if source is None or output is None or _dtype(operator) not in (_INT8, _INT16):
+    source, output = tensor(operator, 0), operator.outputs[0] if operator.outputs else None
+    if source is None or output is None or dtype(operator) not in (_INT8, _INT16):
         return ""
     alike = source.scale == output.scale and source.zero_point == output.zero_point
     how = "a division of integers that cuts off" if alike else "a quotient of scales and a mean in float32"
@@ -115,7 +106,7 @@ def _mean_of_floats(operator: Operator) -> str:
 
 
 def _product_of_16_bits(operator: Operator) -> str:
-    return "int16, whose multiplier was never worked out" if _dtype(operator) == _INT16 else ""
+    return "int16, whose multiplier was never worked out" if dtype(operator) == _INT16 else ""
 
 
 FORM_FAULTS: tuple[Fault, ...] = (

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date
 
 from export.faults.fault import Fault, Operator
+from export.faults.geometry import dtype
 from qtorch.editions.edition import Library
 
 __all__ = ["FIRST_DAYS", "FIRST_DAYS_OF_TYPES", "MISSING"]
@@ -100,12 +101,8 @@ def _there(words: str) -> Callable[[Operator], str]:
     return lambda operator: words
 
 
-def _of_type(dtype: str, words: str) -> Callable[[Operator], str]:
-    def holds(operator: Operator) -> str:
-        first = operator.inputs[0] if operator.inputs else None
-        return words if first is not None and first.dtype == dtype else ""
-
-    return holds
+def _of_type(wanted: str, words: str) -> Callable[[Operator], str]:
+    return lambda operator: words if dtype(operator) == wanted else ""
 
 
 MISSING: tuple[Fault, ...] = (

@@ -11,7 +11,7 @@ import numpy as np
 from export.graph.ir import Graph, Node, Value, check
 from qtorch.numbers.qparams import QParams
 
-__all__ = ["Draft", "Rewrite", "merged_reshapes", "readers_of", "require_outputs", "rewritten"]
+__all__ = ["Draft", "Rewrite", "accumulator_grid", "merged_reshapes", "readers_of", "require_outputs", "rewritten"]
 
 #: CONCATENATION takes at most so many tensors (TFLM ``micro/kernels/concatenation.cc``).
 _MOST_JOINED = 10
@@ -48,13 +48,8 @@ class Draft:
             source: of the layer's input.
             weight: of the layer, its output channels in front.
         """
-        grid = weight.quantization
-        products = np.float32(source.scale[0]) * np.asarray(grid.scale, np.float32)
-        if (products < np.finfo(np.float32).tiny).any():
-            return ""
-        dtype = "int64" if source.dtype == "int16" else "int32"
-        qparams = replace(grid, scale=tuple(float(p) for p in products), dtype=dtype)
-        return self.constant(stem, np.zeros(weight.shape[0], dtype), qparams)
+        qparams = accumulator_grid(source, weight.quantization)
+        return "" if qparams is None else self.constant(stem, np.zeros(weight.shape[0], qparams.dtype), qparams)
 
     def op(
         self,
@@ -132,6 +127,20 @@ class Draft:
         while name in self.values:
             name, count = f"{stem}{count}", count + 1
         return name
+
+
+def accumulator_grid(source: QParams, weight: QParams) -> QParams | None:
+    """The grid of a layer's sums, and so of its bias; ``None`` where float32 has no such step.
+
+    Args:
+        source: of the layer's input.
+        weight: of its weight.
+    """
+    products = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
+    if (products < np.finfo(np.float32).tiny).any():
+        return None
+    dtype = "int64" if source.dtype == "int16" else "int32"
+    return QParams(tuple(float(p) for p in products), (0,) * len(products), dtype, None if weight.axis is None else 0)
 
 
 #: Writes other nodes for one, whose output is then that node's; says whether it did.

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.graph.ir import Graph, Node, Value, check
+from export.graph.rewriting import accumulator_grid
 from qtorch.numbers.qparams import QParams
 
 __all__ = ["zero_biases"]
@@ -29,7 +30,8 @@ def zero_biases(graph: Graph) -> Graph:
         roles = node.input_roles()
         grid = None if node.op not in _LAYERS or "bias" in roles else values[roles["input"]].qparams
         weight = None if grid is None else values[roles["weight"]]
-        qparams = None if grid is None or weight is None else _accumulated(grid, weight.quantization)
+        wide = grid is not None and grid.dtype == "int16"
+        qparams = accumulator_grid(grid, weight.quantization) if wide and grid and weight else None
         if qparams is None:
             nodes.append(node)
             continue
@@ -39,13 +41,3 @@ def zero_biases(graph: Graph) -> Graph:
             values[made[count, qparams]] = Value((count,), qparams, np.zeros(count, np.int64))
         nodes.append(replace(node, inputs=(*node.inputs, made[count, qparams])))
     return check(replace(graph, values=values, nodes=tuple(nodes)))
-
-
-def _accumulated(source: QParams, weight: QParams) -> QParams | None:
-    """The grid of a layer's accumulator, if it has 64 bits and float32 has its steps."""
-    if source.dtype != "int16":
-        return None
-    products = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
-    if (products < np.finfo(np.float32).tiny).any():
-        return None
-    return QParams(tuple(float(p) for p in products), (0,) * len(products), "int64", None if weight.axis is None else 0)
