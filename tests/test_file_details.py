@@ -90,7 +90,7 @@ def test_a_subgraph_that_nothing_runs_is_no_part_of_what_is_read() -> None:
     written = graph()
     both = changed(write_tflite(written), doubled)
     assert len(read_tflite(both, aligned=False).nodes) == len(written.nodes)
-    with pytest.raises(BadModelFile, match="not aligned|2 subgraphs instead of one"):
+    with pytest.raises(BadModelFile, match=r"not aligned|2 subgraphs instead of one"):
         read_tflite(both)
 
 
