@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.graph.ir import Graph, MalformedGraph, Node, Value, check
 from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor, member_names, read_contents
 from export.tflite.counted_from_zero import fold
+from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
@@ -39,7 +40,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = read_contents(model, where, _REMEDY)
+    contents = require_sound(read_contents(model, where, _REMEDY), where)
     try:
         if aligned:
             _require_alignment(contents.buffers)
