@@ -92,6 +92,7 @@ class FileTensor:
         variable: whether it keeps its value from one run to the next.
         sparsity: of a constant of which only some elements are stored.
         outside: whether its constant lies behind the flatbuffer.
+        shift: what the file's own codes have more than those here: 128 where it has uint8, read as int8.
     """
 
     index: int
@@ -108,6 +109,7 @@ class FileTensor:
     variable: bool
     sparsity: FileSparsity | None = None
     outside: bool = False
+    shift: int = 0
 
     @property
     def dtype(self) -> str:
