@@ -23,6 +23,7 @@ from export.tflite.contents import (
 )
 from export.tflite.counted_from_zero import fold
 from export.tflite.equivalents.equivalents import in_known_operators
+from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
@@ -48,7 +49,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = read_contents(model, where, _REMEDY)
+    contents = require_sound(read_contents(model, where, _REMEDY), where)
     try:
         if aligned:
             _require_alignment(contents.buffers)
