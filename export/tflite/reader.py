@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS, of_rows
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 
 __all__ = ["read_tflite"]
@@ -72,10 +75,16 @@ def _graph(contents: FileContents) -> Graph:
             operands.add(index)
         _require_roles(op, len(indices))
         outputs = _names(_complete(operator.outputs))
-        nodes.append(Node(op, attrs, _in_row_order(op, _names(indices)), outputs))
+        nodes.append(_normalized(Node(op, attrs, _in_row_order(op, _names(indices)), outputs), tensors))
     values = {f"t{tensor.index}": _value(tensor, buffers) for tensor in tensors if tensor.index not in operands}
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
     return Graph(values, tuple(nodes), sources, sinks)
+
+
+def _normalized(node: Node, tensors: Sequence[FileTensor]) -> Node:
+    """With attributes as its row's cells read them; a file may count axes from the end, and leave sizes out."""
+    shapes = {role: tensors[int(name[1:])].shape for role, name in node.input_roles().items()}
+    return replace(node, attrs=node.row.normalized(node.attrs, shapes))
 
 
 def _require_alignment(buffers: Sequence[FileBuffer]) -> None:
@@ -188,5 +197,33 @@ def _attrs(cell: TFLite, operator: FileOperator) -> dict[str, Any]:
             if value not in members:
                 raise ValueError(f"{cell.operator} with {field.option} {value}")
             value = members[value].lower()
+            if field.attr == "activation" and value not in _ACTIVATIONS:
+                raise ValueError(f"{cell.operator} with {members[operator.options[field.option]]} fused: {_CAN_FUSE}")
         attrs[field.attr] = value
+    _require_defaults(cell, operator)
     return attrs
+
+
+_ACTIVATIONS = frozenset({"none", *FUSED_ACTIVATIONS})
+_CAN_FUSE = "expected NONE, RELU or RELU6. Remedy: convert the model with that activation as an operator of its own"
+
+
+def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
+    """Options that no attribute stands for, and that a kernel reads, say nothing."""
+    assert cell.options is not None
+    read = {field.option for field in cell.fields} | cell.unread
+    if len([index for index in operator.inputs if index != -1]) > 2:
+        read |= cell.unread_beside_bias
+    for option, default in _defaults(cell.options).items():
+        value = operator.options.get(option, default)
+        if option not in read and value != default:
+            raise ValueError(
+                f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
+            )
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
+    """The single numbers of a table of options as they are where a file does not say them."""
+    found = vars(getattr(schema, f"{kind}T")())
+    return {name[0].upper() + name[1:]: value for name, value in found.items() if isinstance(value, int | float)}
