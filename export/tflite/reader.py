@@ -6,6 +6,8 @@ Strict on purpose: a file that this project can't have written is refused before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -30,6 +32,7 @@ from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS, of_rows
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 
 __all__ = ["read_tflite"]
@@ -103,7 +106,13 @@ def _node(
         operands.add(index)
     _require_roles(op, len(indices))
     outputs = _names(_complete(operator.outputs))
-    return Node(op, attrs, _in_row_order(op, _names(indices)), outputs)
+    return _normalized(Node(op, attrs, _in_row_order(op, _names(indices)), outputs), tensors)
+
+
+def _normalized(node: Node, tensors: Sequence[FileTensor]) -> Node:
+    """With attributes as its row's cells read them; a file may count axes from the end, and leave sizes out."""
+    shapes = {role: tensors[int(name[1:])].shape for role, name in node.input_roles().items()}
+    return replace(node, attrs=node.row.normalized(node.attrs, shapes))
 
 
 def _require_alignment(buffers: Sequence[FileBuffer]) -> None:
@@ -204,5 +213,33 @@ def _attrs(cell: TFLite, operator: FileOperator) -> dict[str, Any]:
             if value not in members:
                 raise ValueError(f"{cell.operator} with {field.option} {value}")
             value = members[value].lower()
+            if field.attr == "activation" and value not in _ACTIVATIONS:
+                raise ValueError(f"{cell.operator} with {members[operator.options[field.option]]} fused: {_CAN_FUSE}")
         attrs[field.attr] = value
+    _require_defaults(cell, operator)
     return attrs
+
+
+_ACTIVATIONS = frozenset({"none", *FUSED_ACTIVATIONS})
+_CAN_FUSE = "expected NONE, RELU or RELU6. Remedy: convert the model with that activation as an operator of its own"
+
+
+def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
+    """Options that no attribute stands for, and that a kernel reads, say nothing."""
+    assert cell.options is not None
+    read = {field.option for field in cell.fields} | cell.unread
+    if len([index for index in operator.inputs if index != -1]) > 2:
+        read |= cell.unread_beside_bias
+    for option, default in _defaults(cell.options).items():
+        value = operator.options.get(option, default)
+        if option not in read and value != default:
+            raise ValueError(
+                f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
+            )
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
+    """The single numbers of a table of options as they are where a file does not say them."""
+    found = vars(getattr(schema, f"{kind}T")())
+    return {name[0].upper() + name[1:]: value for name, value in found.items() if isinstance(value, int | float)}
