@@ -58,6 +58,7 @@ class FileTensor:
         zero_point: as many, in a sound file.
         axis: the channel axis of several scales.
         variable: whether it keeps its value from one run to the next.
+        shift: what the file's own codes have more than those here: 128 where it has uint8, read as int8.
     """
 
     index: int
@@ -72,6 +73,7 @@ class FileTensor:
     zero_point: tuple[int, ...]
     axis: int | None
     variable: bool
+    shift: int = 0
 
     @property
     def dtype(self) -> str:
