@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -25,6 +24,7 @@ from export.tflite.contents import (
 )
 from export.tflite.counted_from_zero import fold
 from export.tflite.equivalents.equivalents import in_known_operators
+from export.tflite.equivalents.options import default_options
 from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
@@ -230,16 +230,9 @@ def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
     read = {field.option for field in cell.fields} | cell.unread
     if len([index for index in operator.inputs if index != -1]) > 2:
         read |= cell.unread_beside_bias
-    for option, default in _defaults(cell.options).items():
+    for option, default in default_options(cell.options).items():
         value = operator.options.get(option, default)
         if option not in read and value != default:
             raise ValueError(
                 f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
             )
-
-
-@cache
-def _defaults(kind: str) -> dict[str, Any]:
-    """The single numbers of a table of options as they are where a file does not say them."""
-    found = vars(getattr(schema, f"{kind}T")())
-    return {name[0].upper() + name[1:]: value for name, value in found.items() if isinstance(value, int | float)}
