@@ -58,6 +58,11 @@ class Value:
         return "int8" if self.dtype == "int4" else self.dtype
 
     @property
+    def rows(self) -> int:
+        """How long a sample is along the first axis, along which samples are stacked: the batch of a file, mostly 1."""
+        return self.shape[0] if self.shape else 1
+
+    @property
     def elements(self) -> int:
         """How many numbers it has; of a run-time tensor, one sample's."""
         return math.prod(self.shape)

@@ -197,7 +197,7 @@ def compare_file(graph: Graph, model: bytes) -> FileParity:
 
 
 def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Codes for each input of a graph, ``[samples, *shape[1:]]``: corners of the input box, and ``random`` others.
+    """Codes for each input of a graph, ``[samples * rows, *shape[1:]]``: corners of its box, and ``random`` others.
 
     Every corner in the first 10 elements of the inputs, the rest at the middle of their range; of inputs with a single
     element in all, every code there is.
@@ -206,7 +206,7 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     sizes = [value.elements for value in values]
     limits = [graph.code_range(name) for name in graph.inputs]
     if sum(sizes) == 1 and values[0].dtype == "int8":
-        return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
+        return (np.arange(-128, 128, dtype=np.int8).reshape(-1, *values[0].shape[1:]),)
     free = min(sum(sizes), 10)
     bits = ((np.arange(2**free)[:, None] >> np.arange(free)) & 1).astype(bool)
     rng, start, codes = np.random.default_rng(seed), 0, []

@@ -10,7 +10,7 @@ from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.options import with_options
-from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, unpacked
+from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, transposed_convolution, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 
 __all__ = ["EQUIVALENTS", "in_known_operators"]
@@ -25,6 +25,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "RESHAPE": reshaped,
     "SPLIT_V": split_by_sizes,
     "SQUEEZE": reshaped,
+    "TRANSPOSE_CONV": transposed_convolution,
     "UNPACK": unpacked,
 }
 
@@ -51,8 +52,9 @@ def _put(draft: Draft, operator: FileOperator) -> None:
     if settled(draft, operator):
         return
     equivalent = EQUIVALENTS.get(operator.name)
+    operator = with_options(with_bias_of_sums(draft, operator))
     if equivalent is None:
-        draft.operators.append(with_options(with_bias_of_sums(draft, operator)))
+        draft.operators.append(operator)
     else:
         equivalent(draft, operator)
 
