@@ -147,4 +147,5 @@ def _integer_core(graph: Graph) -> Graph:
         tuple(node for node in graph.nodes if ends.isdisjoint((*node.inputs, *node.outputs))),
         tuple(behind[name] for name in graph.inputs),
         tuple(before[name] for name in graph.outputs),
+        states=graph.states,
     )

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.graph.ir import Graph, MalformedGraph, Node, Value, check
+from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
 from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor, member_names, read_contents
 from export.tflite.counted_from_zero import fold
-from export.tflite.states import Zeros
+from export.tflite.states import Zeros, cleared_states
+from export.tflite.variables import without_variables
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
@@ -51,6 +52,8 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
 
 
 def _graph(contents: FileContents) -> Graph:
+    cleared = cleared_states(contents.subgraphs[0])
+    contents, variables = without_variables(contents, lambda t: _data(t, contents.buffers), cleared)
     if len(contents.subgraphs) != 1:
         raise ValueError(f"{len(contents.subgraphs)} subgraphs instead of one")
     (subgraph,) = contents.subgraphs
@@ -73,9 +76,13 @@ def _graph(contents: FileContents) -> Graph:
         _require_roles(op, len(indices))
         outputs = _names(_complete(operator.outputs))
         nodes.append(Node(op, attrs, _in_row_order(op, _names(indices)), outputs))
-    values = {f"t{tensor.index}": _value(tensor, buffers) for tensor in tensors if tensor.index not in operands}
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
-    return Graph(values, tuple(nodes), sources, sinks)
+    states = tuple(State(f"t{each.value}", f"t{each.after}", each.first) for each in variables)
+    used = {*sources, *sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
+    used |= {name for state in states for name in (state.value, state.after)}
+    named = ((f"t{tensor.index}", tensor) for tensor in tensors if tensor.index not in operands)
+    values = {name: _value(tensor, buffers) for name, tensor in named if name in used}
+    return Graph(values, tuple(nodes), sources, sinks, states=states)
 
 
 def _require_alignment(buffers: Sequence[FileBuffer]) -> None:
@@ -101,7 +108,7 @@ def _without_absent(indices: Sequence[int]) -> list[int]:
 
 def _require_roles(op: str, count: int) -> None:
     row = ROWS[op]
-    absent = [] if row.variadic else [role for role in row.roles[count:] if role != "bias"]
+    absent = [] if row.variadic else [role for role in row.roles[count:] if role not in ("bias", *row.carried)]
     if absent:
         raise ValueError(f"{tflite_cell(op).operator} without its {', '.join(absent)}")
 

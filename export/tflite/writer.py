@@ -18,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.graph.bytes import raw_bytes
 from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
+from export.tflite.variable_tensors import variable_tensors
 from qtorch.errors import UnsupportedLayer
 from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
@@ -53,7 +54,8 @@ def write_tflite(graph: Graph, *, names: bool = False, metadata: Mapping[str, by
         metadata: contents by name, for whoever looks for that name.
 
     Raises:
-        UnsupportedLayer: in a graph of floats, a function that no float kernel computes.
+        UnsupportedLayer: in a graph of floats, a function that no float kernel computes; a state that is no operator's
+            own.
     """
     return _Writer(graph, names, metadata or {}).file()
 
@@ -103,7 +105,10 @@ class _Writer:
         self.shared: dict[Hashable, int] = {}
         # Buffer 0 is the empty one that all run-time tensors refer to; equal contents are stored once.
         self.buffers: dict[bytes, int] = {b"": 0}
-        self.index = {name: i for i, name in enumerate(graph.values)}
+        variables = variable_tensors(graph)
+        # What a kernel makes of a variable tensor lies where that lay.
+        written = [name for name in graph.values if name not in variables.values()]
+        self.index = {name: i for i, name in enumerate(written)}
         self.tensors = [
             _Tensor(
                 v.shape,
@@ -111,8 +116,9 @@ class _Writer:
                 None if v.of_indices else v.qparams,
                 0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)),
                 called.get(name, ""),
+                name in variables,
             )
-            for name, v in graph.values.items()
+            for name, v in ((name, graph.values[name]) for name in written)
         ]
         #: Behind the graph's values: attributes that the format wants as tensors, and what lies between a value's codes
         #: and the operator that wants them counted from 0 on.
@@ -229,20 +235,23 @@ class _Writer:
                 remedy="leave export.format out, or write the layer with a cell, nn.LSTMCell, in a loop",
             )
         indices = {role: self.index[name] for role, name in roles.items()}
+        carried = [role for role in node.row.carried if role in roles]
         if cell.counted_from_zero:
             first = node.row.roles[0]
             indices[first] = yield from self._counted_from_zero(self.graph.values[roles[first]], indices[first])
-        inputs = [indices[role] for role in cell.order or roles if role in roles]
+        inputs = [indices[role] for role in cell.order or roles if role in roles and role not in node.row.carried]
         for operand in cell.operands:
             inputs.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
         left_out = dict.fromkeys(cell.absent, -1)
         for state in cell.states:
-            left_out[state.position] = yield from self._zeros(state, node)
+            there = state.name in carried
+            left_out[state.position] = indices[state.name] if there else (yield from self._zeros(state, node))
         for position in sorted(left_out):
             inputs.insert(position, left_out[position])
         options = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
         version = cell.version(self.graph.qparams(node))
-        yield _Operator(cell.operator, version, inputs, self._indices(node.outputs), cell.options, options)
+        outputs = self._indices(node.outputs[: len(node.outputs) - len(carried)])
+        yield _Operator(cell.operator, version, inputs, outputs, cell.options, options)
 
     def _counted_from_zero(self, value: Value, index: int) -> Generator[_Operator, None, int]:
         """A value's codes as int32 from 0 on, and the index of that tensor."""

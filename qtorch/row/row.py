@@ -17,10 +17,11 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import Remedy
-from qtorch.row.constraints import Constraint, SymmetricWeight
+from qtorch.row.constraints import Constraint, SameAs, SymmetricWeight
 from qtorch.row.kernel_call import KernelCell
 from qtorch.row.onnx_form import Onnx
-from qtorch.row.states import FileState, States
+from qtorch.row.states import States
+from qtorch.row.tflite_form import Operand, OptionField, TFLite
 
 __all__ = [
     "Attrs",
@@ -147,73 +148,6 @@ class Match:
 
 
 @dataclass(frozen=True)
-class OptionField:
-    """An attribute in the operator's options table: ``enum`` names the schema's enumeration where it is one.
-
-    A tuple becomes a vector of int32. A float must be exactly a float32.
-    """
-
-    attr: str
-    option: str
-    enum: str | None = None
-
-
-@dataclass(frozen=True)
-class Operand:
-    """An attribute that the operator takes as a constant int32 tensor, at ``position`` among all its inputs.
-
-    An int becomes a scalar, nested tuples a tensor of their rank.
-    """
-
-    attr: str
-    position: int
-
-
-@dataclass(frozen=True)
-class TFLite:
-    """How the op stands in a .tflite file.
-
-    Attributes:
-        operator: member of the schema's BuiltinOperator.
-        resolver: method of TFLM's MicroMutableOpResolver.
-        version: of the kernel, from the qparams by role.
-        options: the options table, or ``None`` where the kernel reads none.
-        fields: that table's fields.
-        operands: attributes that are written as input tensors, by ascending position.
-        order: the row's roles in the operator's own order, where it is another.
-        counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
-            that a CAST and an ADD stand before it. Of these three together the file's reader makes the row again.
-        absent: positions among all its inputs that are left out, with others behind them; ascending.
-        states: tensors that the operator keeps, by ascending position; a RESHAPE before it sets each to zeros.
-    """
-
-    operator: str
-    resolver: str
-    version: Callable[[Mapping[str, QParams | None]], int]
-    options: str | None = None
-    fields: tuple[OptionField, ...] = ()
-    operands: tuple[Operand, ...] = ()
-    order: tuple[str, ...] = ()
-    counted_from_zero: bool = False
-    absent: tuple[int, ...] = ()
-    states: tuple[FileState, ...] = ()
-
-    @property
-    def operators(self) -> tuple[str, ...]:
-        """Members of BuiltinOperator that stand in the file, in the order of execution."""
-        if self.states:
-            return (*["RESHAPE"] * len(self.states), self.operator)
-        return ("CAST", "ADD", self.operator) if self.counted_from_zero else (self.operator,)
-
-    @property
-    def resolvers(self) -> tuple[str, ...]:
-        """Methods of MicroMutableOpResolver that register them."""
-        if self.states:
-            return ("AddReshape", self.resolver)
-        return ("AddCast", "AddAdd", self.resolver) if self.counted_from_zero else (self.resolver,)
-
-
-@dataclass(frozen=True)
 class Sample:
     """A case for every backend: tensors as the device stores them, and their quantization, by role.
 
@@ -281,7 +215,11 @@ class Row:
     Attributes:
         name: the TFLite term in lower case; also the file's name.
         roles: names of the inputs in TFLite's order; a variadic row has one, ``"input"``, for ``input_0``, ``input_1``.
-        runtime: how many of the roles, from the first, may be computed at run time; the others are constants.
+        runtime: how many of the roles, from the first, may be computed at run time; the others are constants, but for
+            what is carried.
+        carried: the last roles: what the op takes from the run before, run-time tensors. Behind its output it then
+            has, as ``"next_ROLE"``, what replaces each of them, on the same grid. All are left out where the op
+            begins anew in every run.
         variadic: any number of run-time inputs.
         many: any number of outputs, ``output_0``, ``output_1``, ...
         matches: what it stands for in a PyTorch network.
@@ -346,6 +284,7 @@ class Row:
     onnx: Onnx | Unsupported = Unsupported("its ONNX cell is not written")
     c: KernelCell | Unsupported = Unsupported("no C kernel computes it yet")
     runtime: int = 1
+    carried: tuple[str, ...] = ()
     variadic: bool = False
     many: bool = False
     fusable: frozenset[str] = field(default_factory=frozenset)
@@ -387,10 +326,14 @@ class Row:
 
     def output_roles(self, count: int) -> tuple[str, ...]:
         """Role of each of ``count`` outputs."""
-        return tuple(f"output_{i}" for i in range(count)) if self.many else ("output",)
+        if self.many:
+            return tuple(f"output_{i}" for i in range(count))
+        return ("output", *(f"next_{role}" for role in self.carried))[:count]
 
     def constraint(self, role: str) -> Constraint:
         """The demand on a role, numbered or not."""
+        if (before := role.removeprefix("next_")) in self.carried and before != role:
+            return SameAs(before)
         stem, _, number = role.rpartition("_")
         return self.constraints[stem if number.isdigit() else role]
 
