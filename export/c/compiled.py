@@ -80,7 +80,8 @@ def run_c(
     inputs: tuple[np.ndarray, ...],
     options: Sequence[str] = COMPILE,
 ) -> tuple[np.ndarray, ...]:
-    """Outputs for samples stacked along the first axis of each input, as the engines give them.
+    """Outputs for samples stacked along the first axis of each input, as the engines give them: of a network with
+    states, of runs one after the other, which begin with the states' first contents.
 
     Args:
         name: of the model, an identifier.
@@ -137,9 +138,11 @@ def _loop(name: str, graph: Graph) -> str:
             const = "const " if side == "in" else ""
             parameters.append(f"{const}{value.array_dtype}_t *{side}_{i}")
             arguments.append(f"{side}_{i} + s * {value.elements}")
+    # Samples are runs one after the other, of a sequence that begins with the first.
+    begin = f"  {name}_reset();\n" if graph.states else ""
     return (
         f'#include "{name}_model.h"\n'
         f"void {name}_samples(long count, {', '.join(parameters)});\n"
         f"void {name}_samples(long count, {', '.join(parameters)}) {{\n"
-        f"  for (long s = 0; s < count; ++s) {name}_invoke({', '.join(arguments)});\n}}\n"
+        f"{begin}  for (long s = 0; s < count; ++s) {name}_invoke({', '.join(arguments)});\n}}\n"
     )

@@ -142,7 +142,7 @@ class _Walk:
             first = _filled(self.assigned[key], resource=True)
         if first.dtype != tensor.dtype or first.size != math.prod(tensor.shape):
             raise ValueError(
-                f"variable {name}: expected {tensor.dtype} {tensor.shape} before the first run, as it is read then, got "
+                f"variable {name}: expected {tensor.dtype} {tensor.shape} before the first run, got "
                 f"{first.dtype} {first.shape}"
             )
         return Variable(name, value, self.now[key], first.reshape(tensor.shape))

@@ -161,7 +161,7 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
 
 
 def samples() -> Iterable[Sample]:
-    """Each a sequence of runs: ranks, memories of one number and of many, states of both types that saturate and wrap."""
+    """Each a sequence of runs: ranks, memories of one number and of many, states that saturate and wrap."""
     rng = np.random.default_rng(0)
     cases = [
         # label, runs, inputs, units, rank, memory, (s_in, z_in), weight, state, time weight, (s_out, z_out), bias
