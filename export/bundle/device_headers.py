@@ -13,7 +13,7 @@ from export.device import headers
 from export.device.layer_checks import layer_checks, layer_checks_header
 from export.device.metadata_header import metadata_header
 from export.engines import TFLM
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret_sequence
 from export.interface.network_layouts import network_interface
 from export.tflite.writer import tflite_cell
 from qtorch.editions.edition import Edition
@@ -39,7 +39,7 @@ def device_headers(
     graph, model, arena_bytes = files.graph, files.file.data, files.file.arena_bytes
     picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
     chosen = tuple(array[picked] for array in codes)
-    outputs = interpret(graph, chosen)[graph.outputs[0]]
+    outputs = interpret_sequence(graph, chosen)[graph.outputs[0]]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )

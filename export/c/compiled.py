@@ -121,11 +121,11 @@ def build_c(models: Mapping[str, tuple[Mapping[str, str], Graph]], options: Sequ
 
 def run_built(library: ctypes.CDLL, name: str, graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """See :func:`run_c`."""
-    samples, sinks = len(inputs[0]), [graph.values[n] for n in graph.outputs]
-    outputs = tuple(np.zeros((samples, *value.shape[1:]), value.array_dtype) for value in sinks)
+    runs, sinks = len(inputs[0]) // graph.values[graph.inputs[0]].shape[0], [graph.values[n] for n in graph.outputs]
+    outputs = tuple(np.zeros((runs * value.shape[0], *value.shape[1:]), value.array_dtype) for value in sinks)
     arrays = [np.ascontiguousarray(array) for array in inputs]
     arguments = (a.ctypes.data_as(ctypes.c_void_p) for a in (*arrays, *outputs))
-    getattr(library, f"{name}_samples")(ctypes.c_long(samples), *arguments)
+    getattr(library, f"{name}_samples")(ctypes.c_long(runs), *arguments)
     return outputs
 
 

@@ -37,9 +37,9 @@ _ONLY_AVR = """\
 
 
 _RESET = """
-// The network keeps states from one run to the next, in memory of its own: what a run gives depends on those before it.
-// There is one sequence at a time. This begins it anew, with what an interpreter of TFLite Micro has when it is made; the
-// first run after power-up begins so too.
+// The network keeps states from one run to the next, in memory of its own: what a run gives depends on those before.
+// There is one sequence at a time. This begins it anew, with what an interpreter of TFLite Micro has when it is made;
+// the first run after power-up begins so too.
 void {name}_reset(void);
 """
 

@@ -6,7 +6,7 @@ Every op takes a whole batch of samples at once. Training does not come here: it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -40,26 +40,59 @@ def interpret(
     return _run(graph, inputs, states, rounding, every=every)
 
 
+@torch.no_grad()
 def interpret_sequence(
-    graph: Graph, inputs: tuple[np.ndarray, ...], rounding: Rounding = Rounding.DOUBLE, *, every: bool = False
+    graph: Graph,
+    inputs: tuple[np.ndarray, ...],
+    rounding: Rounding = Rounding.DOUBLE,
+    *,
+    every: bool = False,
+    sequences: int = 1,
 ) -> dict[str, np.ndarray]:
     """The outputs by name, for runs one after the other: each starts with what the one before it left in the states.
 
-    The first starts with the states' first contents. Arguments and result are those of :func:`interpret`, and so is
-    what it computes of a graph without states; axis 0 counts the runs in their order.
+    The first starts with the states' first contents. Other arguments and the result are those of :func:`interpret`, and
+    so is what it computes of a graph without states; axis 0 counts the runs in their order.
+
+    Args:
+        graph: checked.
+        inputs: see :func:`interpret`.
+        rounding: see :func:`interpret`.
+        every: see :func:`interpret`.
+        sequences: that lie behind each other along axis 0, equally long; each begins with the first contents. They are
+            computed side by side, so that many take little longer than one.
+
+    Raises:
+        ValueError: the runs are no multiple of the sequences.
     """
+    runs = _runs(graph, inputs)
+    if runs % sequences:
+        raise ValueError(f"sequences: expected a number that divides {runs} runs, got {sequences}")
     if not graph.states:
         return interpret(graph, inputs, rounding, every=every)
-    states = {state.value: state.first for state in graph.states}
-    rows = [graph.values[name].shape[0] for name in graph.inputs]
+    states = {state.value: np.concatenate([state.first] * sequences) for state in graph.states}
+    steps_of = [_in_steps(array, sequences, runs // sequences) for array in inputs]
     parts: list[dict[str, np.ndarray]] = []
-    for run in range(_runs(graph, inputs)):
-        of_run = tuple(array[run * n : (run + 1) * n] for array, n in zip(inputs, rows, strict=True))
-        computed = _run(graph, of_run, states, rounding, every=every, also=graph.sinks)
+    for step in range(runs // sequences):
+        of_step = tuple(array[step] for array in steps_of)
+        computed = _run(graph, of_step, states, rounding, every=every, also=graph.sinks)
         states = {state.value: computed[state.after] for state in graph.states}
         parts.append(computed)
     wanted = parts[0] if every else graph.outputs
-    return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+    return {name: _in_sequences([part[name] for part in parts], sequences) for name in wanted}
+
+
+def _in_steps(array: np.ndarray, sequences: int, steps: int) -> np.ndarray:
+    """``[sequences * steps * rows, ...]`` as ``[steps, sequences * rows, ...]``."""
+    apart = array.reshape(sequences, steps, -1, *array.shape[1:]).swapaxes(0, 1)
+    return apart.reshape(steps, -1, *array.shape[1:])
+
+
+def _in_sequences(steps: Sequence[np.ndarray], sequences: int) -> np.ndarray:
+    """The opposite of :func:`_in_steps`."""
+    rest = steps[0].shape[1:]
+    apart = np.stack(steps).reshape(len(steps), sequences, -1, *rest).swapaxes(0, 1)
+    return np.ascontiguousarray(apart).reshape(-1, *rest)
 
 
 def _runs(graph: Graph, inputs: tuple[np.ndarray, ...]) -> int:

@@ -13,7 +13,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.qparams import INDICES
 from qtorch.row.row import Row, Sample
 
-__all__ = ["batch_of", "float_outputs", "reference_outputs", "runtime_arrays", "sample_graph"]
+__all__ = ["batch_of", "carried_by", "float_outputs", "reference_outputs", "runtime_arrays", "sample_graph"]
 
 
 def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
@@ -23,7 +23,7 @@ def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
         MalformedGraph: the sample's grids are none that the row's constraints allow.
     """
     values = {}
-    roles, carried = _roles(row, sample), _carried(row, sample)
+    roles, carried = _roles(row, sample), carried_by(row, sample)
     fixed = sample.constants | set(() if row.variadic else row.roles[row.runtime :])
     for role in roles:
         array, constant = sample.arrays[role], role in fixed and role not in carried
@@ -39,7 +39,7 @@ def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
     return frozen(check(Graph(values, (node,), inputs, outputs, states=states)))
 
 
-def _carried(row: Row, sample: Sample) -> tuple[str, ...]:
+def carried_by(row: Row, sample: Sample) -> tuple[str, ...]:
     """Roles of what a run takes from the one before it."""
     return tuple(role for role in row.carried if role in sample.arrays)
 
@@ -59,7 +59,7 @@ def reference_outputs(row: Row, sample: Sample, rounding: Rounding = Rounding.DO
     """
     codes = {role: widened(array) for role, array in sample.arrays.items()}
     grids = {role: q.grid for role, q in sample.qparams.items() if q is not None}
-    carried = _carried(row, sample)
+    carried = carried_by(row, sample)
     if not carried:
         computed = row.reference(sample.attrs, codes, grids, rounding)
         return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
@@ -85,7 +85,7 @@ def float_outputs(row: Row, sample: Sample) -> tuple[np.ndarray, ...]:
 
 
 def batch_of(sample: Sample) -> int:
-    """How many samples the case has."""
+    """How many samples the case has; where the row carries something, runs one after the other."""
     return len(next(array for role, array in sample.arrays.items() if role not in sample.constants))
 
 

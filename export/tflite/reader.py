@@ -16,6 +16,7 @@ from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
 from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor, member_names, read_contents
 from export.tflite.counted_from_zero import fold
 from export.tflite.states import Zeros, cleared_states
+from export.tflite.time_first import batch_first
 from export.tflite.variables import without_variables
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
@@ -52,6 +53,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
 
 
 def _graph(contents: FileContents) -> Graph:
+    contents = batch_first(contents)
     cleared = cleared_states(contents.subgraphs[0])
     contents, variables = without_variables(contents, lambda t: _data(t, contents.buffers), cleared)
     if len(contents.subgraphs) != 1:

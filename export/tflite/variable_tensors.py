@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from export.graph.ir import Graph, State
 from qtorch.errors import UnsupportedLayer
 
-__all__ = ["first_contents", "variable_tensors"]
-
-_REMEDY = "keep the file as it is, or take the plain C, which has states of any kind"
+__all__ = ["first_contents", "require_carried", "variable_tensors"]
 
 
 def first_contents(
@@ -31,33 +30,42 @@ def first_contents(
 
 
 def variable_tensors(graph: Graph) -> dict[str, str]:
-    """By each state's value, what it is after a run: a variable tensor of the file, and the same one again.
+    """By the value of each state that can be a variable tensor, what it is after a run, which is the same tensor again.
+
+    One operator alone reads and replaces it, and it begins with what TFLM fills such a tensor with. Others can be
+    resource variables.
+    """
+    return {state.value: state.after for state in graph.states if _is_one(graph, state)}
+
+
+def _is_one(graph: Graph, state: State) -> bool:
+    reads = [(node, role) for node in graph.nodes for role, name in node.input_roles().items() if name == state.value]
+    if len(reads) != 1 or any(state.after in node.inputs for node in graph.nodes):
+        return False
+    (node, role), value = reads[0], graph.values[state.value]
+    own = node.output_roles().get(f"next_{role}") == state.after
+    alone = [*graph.sinks].count(state.after) == 1 and state.value not in graph.sinks
+    zero_point = () if value.qparams is None else value.qparams.zero_point
+    fill = first_contents(value.array_dtype, value.shape, zero_point)
+    return own and alone and bool((fill == state.first).all())
+
+
+def require_carried(graph: Graph, others: Sequence[State]) -> None:
+    """Nothing, if no operator that changes a variable tensor reads or replaces one of the states that are none.
 
     Raises:
-        UnsupportedLayer: a state that is not one operator's own, or begins otherwise than TFLM fills such a tensor.
+        UnsupportedLayer: one does.
     """
-    return {state.value: _own(graph, state) for state in graph.states}
-
-
-def _own(graph: Graph, state: State) -> str:
-    reads = [(node, role) for node in graph.nodes for role, name in node.input_roles().items() if name == state.value]
-    others = [node for node in graph.nodes if state.after in node.inputs]
-    node, role = reads[0] if reads else (None, "")
-    own = node is not None and node.output_roles().get(f"next_{role}") == state.after
-    if len(reads) != 1 or not own or others or {state.value, state.after} & set(graph.outputs):
-        raise UnsupportedLayer(
-            where=f"state {state.value!r}",
-            expected="states that one operator alone reads and replaces, for a .tflite file",
-            got=f"{len(reads)} operators that read it, and {state.after!r} afterwards",
-            remedy=_REMEDY,
-        )
-    value = graph.values[state.value]
-    zero_point = () if value.qparams is None else value.qparams.zero_point
-    if (first_contents(value.array_dtype, value.shape, zero_point) != state.first).any():
-        raise UnsupportedLayer(
-            where=f"state {state.value!r}",
-            expected="zeros before the first run, with which TFLite Micro fills a variable tensor",
-            got="other codes",
-            remedy=_REMEDY,
-        )
-    return state.after
+    apart = {state.value for state in others}
+    held = {name for state in graph.states if state.value not in apart for name in (state.value, state.after)}
+    for node in graph.nodes:
+        roles = node.input_roles() | node.output_roles()
+        names = [roles[role] for carried in node.row.carried for role in (carried, f"next_{carried}") if role in roles]
+        for name in names:
+            if name not in held:
+                raise UnsupportedLayer(
+                    where=f"{node.op} {node.output!r}",
+                    expected="states that this operator alone reads and replaces, and that begin with zeros",
+                    got=f"{name!r}, which is used otherwise, or begins otherwise",
+                    remedy="take the plain C, which has states of any kind",
+                )

@@ -28,15 +28,15 @@ Q_KERNEL int32_t q_lstm_unit(const int32_t *gates, int16_t *cell, const int16_t 
   return q_requantize(q_sigmoid((now * factor + half) >> shift, table, 1) * shown, out_mantissa, out_shift);
 }
 
-// The cell state that a run begins with: what is carried, which then goes on in next, or zeros in working memory.
-Q_KERNEL int16_t *q_lstm_cell(const int16_t *carried, int16_t *next, int8_t *scratch, int size) {
-  int16_t *cell = carried ? next : (int16_t *)scratch;
-  if (carried) {
-    if (carried != next) memcpy(next, carried, (size_t)size * 2);
-  } else {
-    memset(cell, 0, (size_t)size * 2);
+// The cell state of one of several sequences, at first: what is carried, which then goes on in next, or zeros in working
+// memory.
+Q_KERNEL int16_t *q_lstm_cell(const int16_t *carried, int16_t *next, int8_t *scratch, int first, int size) {
+  if (!carried) {
+    memset(scratch, 0, (size_t)size * 2);
+    return (int16_t *)scratch;
   }
-  return cell;
+  if (carried != next) memcpy(next + first, carried + first, (size_t)size * 2);
+  return next + first;
 }
 
 #endif  // QTORCH_LSTM_UNIT_H_

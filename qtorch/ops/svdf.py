@@ -84,9 +84,7 @@ def reference(
     return result.clamp(*CODE_RANGE[output.dtype]), kept.reshape(len(kept), -1)
 
 
-def _multipliers(
-    grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE
-) -> tuple[Multiplier, Multiplier]:
+def _multipliers(grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE) -> tuple[Multiplier, Multiplier]:
     """To the state, and to the output: products and quotients of scales in double, in float32 in earlier kernels."""
     scale = {role: grid.scale.to(rounding.of_scales) for role, grid in grids.items()}
     to_state = scale["input"] * scale["weight"] / scale["state"]

@@ -109,7 +109,8 @@ def samples() -> Iterable[Sample]:
         ("carried, int16", 3, (2e-4, 0), (2.0**-15, 0), "int16"),
     ):
         yield _sample(rng, label, (40, steps, 3, 5), source, 0.02, sink, -12, 2**9, dtype, carried=True)
-        yield _sample(rng, f"{label}, clip", (40, steps, 4, 2), source, 0.02, sink, -12, 2**9, dtype, 0.2, carried=True)
+        sizes = (40, steps, 4, 2)
+        yield _sample(rng, f"{label}, clip", sizes, source, 0.02, sink, -12, 2**9, dtype, 0.2, carried=True)
 
 
 def _sample(
@@ -130,7 +131,12 @@ def _sample(
         product = np.prod([np.float32(each.scale[0]) for each in scales if each is not None], dtype=np.float32)
         qparams[role] = QParams((float(product),), (0,), wide)
     qparams["output"] = _qparams(*sink, dtype)
-    attrs = {"cell_activation": "tanh", "time_major": False, "cell_clip": float(np.float32(clip)), "cell_exponent": exponent}
+    attrs = {
+        "cell_activation": "tanh",
+        "time_major": False,
+        "cell_clip": float(np.float32(clip)),
+        "cell_exponent": exponent,
+    }
     if carried:
         qparams |= {"hidden": qparams["output"], "cell": _qparams(2.0**exponent, 0, "int16")}
         arrays["hidden"] = np.full((1, width), sink[1], dtype)
