@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.engines import Engine
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph, Node
 from qtorch.errors import ParityError
 
@@ -46,7 +46,7 @@ def float_outputs_parity(
     Raises:
         ParityError: an output differs.
     """
-    expected = interpret(graph, inputs)
+    expected = interpret_sequence(graph, inputs)
     got = engine.run(model, inputs)
     wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
     if wrong:

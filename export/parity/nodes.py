@@ -18,7 +18,7 @@ from torch import Tensor
 from export.engines import InspectableEngine
 from export.graph.interpret import float_reference, widened
 from export.graph.ir import Graph, Node
-from qtorch.errors import ParityError
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.progress import stage
@@ -63,7 +63,15 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
 
     Raises:
         ParityError: an integer node differs at all, or a float node by more than float arithmetic explains; names it.
+        BadConfiguration: the graph has states, which no engine shows as they are before a node and behind it.
     """
+    if graph.states:
+        raise BadConfiguration(
+            where=f"{engine.name}, node by node",
+            expected="a graph that keeps nothing from one run to the next",
+            got=f"{len(graph.states)} states, the first of them {graph.states[0].value!r}",
+            remedy="compare the outputs of a graph of integers, or take the states in as inputs and outputs",
+        )
     integers = floats = 0
     worst = 0.0
     alike = _same_for_all(graph)

@@ -15,7 +15,7 @@ import torch
 from torch import fx
 
 from export.engines import Engine
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph, Value
 from export.parity.judges import judge_here, reported_here
 from export.parity.nodes import node_parity
@@ -142,7 +142,7 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
     wiring = [
         [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, n.outputs)) for n in g.nodes] for g in (graph, other)
     ]
-    ends = [(_indices(g, g.inputs), _indices(g, g.outputs), len(g.values)) for g in (graph, other)]
+    ends = [(_indices(g, g.sources), _indices(g, g.sinks), len(g.inputs), len(g.values)) for g in (graph, other)]
     if wiring[0] != wiring[1] or ends[0] != ends[1]:
         return FileParity(len(graph.values), len(graph.values), 0, 0, "the ops, their attributes or their order")
     for (name, expected), got in zip(graph.values.items(), other.values.values(), strict=True):
@@ -162,6 +162,11 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
             at = tuple(int(i) for i in wrong[0])
             value_mismatches += len(wrong)
             first = first or f"{name}{list(at)}: expected {expected.data[at]}, got {got.data[at]}"
+    for state, held in zip(graph.states, other.states, strict=True):
+        constants += state.first.size
+        if wrong_codes := int((state.first != held.first).sum()):
+            value_mismatches += wrong_codes
+            first = first or f"what state {state.value} begins with"
     return FileParity(tensors, tensor_mismatches, constants, value_mismatches, first)
 
 
@@ -234,7 +239,8 @@ def parity(
     Args:
         graph: of the integer model.
         model: its file, integers in and out.
-        codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
+        codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive. Of a graph with
+            states, of runs one after the other.
         network: that was trained, whose own outputs are then judged as well; left as it was.
         reported: engines that are run and reported without judging; by default those that ask for it and run here.
         judged: more engines that must equal the reference.
@@ -247,7 +253,7 @@ def parity(
             from the integer reference, or the network itself from it.
     """
     file = compare_file(graph, model)
-    computed = interpret(graph, codes)
+    computed = interpret_sequence(graph, codes)
     expected = tuple(computed[name] for name in graph.outputs)
     engines: dict[str, EngineParity] = {}
     not_run: dict[str, NotRun] = {}
@@ -268,7 +274,7 @@ def parity(
         engines[judge.name] = _judge(judge, graph, model, codes, expected)
         judges.append(judge.name)
     else:
-        name, against = f"{judge.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        name, against = f"{judge.name} against single rounding", interpret_sequence(graph, codes, Rounding.SINGLE)
         single = tuple(against[output] for output in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
