@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
+from qtorch.families.whole_numbers import whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
@@ -40,7 +41,7 @@ ROW = Row(
     matches=extremum_matches("maximum", "max"),
     forward=forward,
     constraints={
-        "input": Free(("int8", "int16")),
+        "input": Free(("int8", "int16"), whole=True),
         "other": SameAs("input"),
         "output": SameAs("input"),
     },
@@ -53,7 +54,7 @@ ROW = Row(
     ),
     onnx=one_operator("Max", lsb={}),
     samples=samples,
-    c=extremum_kernel(reference, largest=True),
+    c=whole_or("maximum", extremum_kernel(reference, largest=True)),
     selects=True,
     transposed=any_order,
 )
