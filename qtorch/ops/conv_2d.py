@@ -28,6 +28,7 @@ from qtorch.families.convolution import (
     weighted_sample,
 )
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rules import convolved
 from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -157,8 +158,11 @@ ROW = Row(
         version=version,
         options="Conv2DOptions",
         fields=CONVOLUTION_FIELDS,
+        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32.
+        unread_beside_bias=frozenset({"QuantizedBiasType"}),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=convolved,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

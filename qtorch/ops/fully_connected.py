@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from qtorch.families.accumulator import exact_products, output_codes, weighted_sums
 from qtorch.families.convolution import cancelled_sample, weighted_sample
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rules import require_bias, require_rank
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -27,6 +28,7 @@ from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, last_axis_stays
+from qtorch.row.shape_rule import require
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -209,6 +211,23 @@ def looked_up(ask: Asked) -> str:
     )
 
 
+def shapes_of_rows(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Input ``[..., I]``, weight ``[O, I]``, bias ``[O]`` or none; without ``keep_num_dims`` the output is ``[N, O]``.
+
+    Raises:
+        BadShape: they do not go together.
+    """
+    require_rank(shapes, {"weight": 2})
+    source, (outputs, inputs) = shapes["input"], shapes["weight"]
+    require_bias(shapes, outputs)
+    if attrs["keep_num_dims"]:
+        require(len(source) >= 2 and source[-1] == inputs, f"an input [..., {inputs}], as its weight", f"{source}")
+        return ((*source[:-1], outputs),)
+    elements = math.prod(source)
+    require(elements % inputs == 0, f"an input of rows of {inputs} elements, as its weight", f"{elements}, {source}")
+    return ((elements // inputs, outputs),)
+
+
 ROW = Row(
     name="fully_connected",
     roles=("input", "weight", "bias"),
@@ -233,8 +252,13 @@ ROW = Row(
             OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
             OptionField("keep_num_dims", "KeepNumDims"),
         ),
+        # Of float activations beside integer weights, which TFLM has no kernels for.
+        unread=frozenset({"AsymmetricQuantizeInputs"}),
+        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32.
+        unread_beside_bias=frozenset({"QuantizedBiasType"}),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=shapes_of_rows,
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
+from qtorch.families.shape_rules import broadcast
 from qtorch.families.whole_numbers import whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -53,6 +54,7 @@ ROW = Row(
         options="MaximumMinimumOptions",
     ),
     onnx=one_operator("Max", lsb={}),
+    shapes=broadcast,
     samples=samples,
     c=whole_or("maximum", extremum_kernel(reference, largest=True)),
     selects=True,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from qtorch.c_cells.code_tables import by_table, rescaling
 from qtorch.c_cells.strides import bytes_each
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers import functional
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
@@ -170,6 +171,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=same_shape,
     samples=samples,
     c=kernel,
     by_table=True,
