@@ -20,7 +20,7 @@ from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
 from export.tflite.variable_tensors import require_carried, variable_tensors
 from qtorch.errors import UnsupportedLayer
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
 from qtorch.row.states import FileState
@@ -100,6 +100,17 @@ class _Operator:
     options: Mapping[str, Any]
 
 
+def _whole_numbers(graph: Graph) -> frozenset[str]:
+    """Values without a scale: indices, and constants that are computed with as such; a bias may have a scale of 1."""
+    operands = {
+        name
+        for node in graph.nodes
+        for role, name in node.input_roles().items()
+        if not role.startswith("bias") and graph.values[name].qparams == INDICES
+    }
+    return frozenset(operands | {name for name, value in graph.values.items() if value.of_indices})
+
+
 class _Writer:
     """flatbuffers are built back to front: children first, then the tables that refer to them."""
 
@@ -115,11 +126,12 @@ class _Writer:
         # What a kernel makes of a variable tensor lies where that lay.
         written = [name for name in graph.values if name not in variables.values()]
         self.index = {name: i for i, name in enumerate(written)}
+        whole = _whole_numbers(graph)
         self.tensors = [
             _Tensor(
                 v.shape,
                 v.dtype,
-                None if v.of_indices else v.qparams,
+                None if name in whole else v.qparams,
                 0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)),
                 called.get(name, ""),
                 name in variables,
