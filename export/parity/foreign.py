@@ -20,15 +20,14 @@ from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.float_ends import codes_behind, fed
 from export.parity.outputs import corner_codes
+from export.parity.reference import activations, interpreted, sample_count
 from export.tflite.contents import FileTensor, read_contents
-from qtorch.errors import BadModelFile, ParityError
+from qtorch.errors import ParityError
 
-__all__ = ["Judged", "codes_of", "drawn", "foreign_engine", "interpreted", "judged_by_tflm", "places", "stored"]
+__all__ = ["Judged", "codes_of", "drawn", "foreign_engine", "judged_by_tflm", "places", "stored"]
 
 #: Elements of all activations of all samples that are drawn at most: a few hundred of a network for small images.
 _ELEMENTS = 2**27
-#: Elements of all activations that the reference computes at a time; each takes eight bytes, and some more.
-_TOGETHER = 2**22
 #: Bytes of inputs that are drawn at most.
 _INPUT_BYTES = 2**26
 
@@ -69,7 +68,7 @@ def judged_by_tflm(
     bounds = limits or Limits()
     engine = foreign_engine(TFLM, graph, where, bounds)
     got = engine.run(model, samples)
-    computed = interpreted(graph, samples, where)
+    computed = interpreted(graph, samples, where=where)
     outputs = 0
     for name, each in zip(graph.outputs, got, strict=True):
         expected = computed[name]
@@ -77,7 +76,7 @@ def judged_by_tflm(
         if not same:
             raise ParityError(_difference(model, graph, samples, name, each, expected, where, bounds))
         outputs += each.size
-    return Judged(TFLM.name, TFLM.version, _samples(graph, samples), outputs)
+    return Judged(TFLM.name, TFLM.version, sample_count(graph, samples), outputs)
 
 
 def _difference(
@@ -97,7 +96,7 @@ def _difference(
         )
     wrong = np.argwhere(got != expected)
     apart_by = np.abs(got.astype(np.float64) - expected.astype(np.float64)).max()
-    count = _samples(graph, samples)
+    count = sample_count(graph, samples)
     sample = int(wrong[0][0]) * count // len(expected)
     cut = [len(array) // count for array in samples]
     alone = tuple(array[sample * n : (sample + 1) * n] for array, n in zip(samples, cut, strict=True))
@@ -125,43 +124,6 @@ def _first_node(model: bytes, graph: Graph, sample: tuple[np.ndarray, ...], wher
             if mine.size != theirs.size or not np.array_equal(mine.ravel(), theirs.ravel()):
                 return f"the first that differs is operator {index}, {node.op}, whose output is {name!r}"
     return "every operator that can be looked at is equal by itself"
-
-
-def interpreted(graph: Graph, samples: tuple[np.ndarray, ...], where: str = "model") -> dict[str, np.ndarray]:
-    """:func:`~export.graph.interpret.interpret`, as many samples at a time as memory holds.
-
-    Raises:
-        BadModelFile: the reference can't compute what the file holds.
-    """
-    try:
-        return _interpreted(graph, samples)
-    # Whatever a row says to attributes and shapes that it never had.
-    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        raise BadModelFile(
-            where=where, expected="operators that the reference can compute",
-            got=str(error).partition("\n")[0][:300] or type(error).__name__,
-            remedy="qtorch summary shows what is in the file; convert the network again",
-        ) from error  # fmt: skip
-
-
-def _interpreted(graph: Graph, samples: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-    count = _samples(graph, samples)
-    together = max(1, _TOGETHER // max(1, _activations(graph)))
-    rows = [len(array) // count for array in samples]
-    parts = [
-        interpret(graph, tuple(array[i * n : (i + together) * n] for array, n in zip(samples, rows, strict=True)))
-        for i in range(0, count, together)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
-
-
-def _samples(graph: Graph, samples: tuple[np.ndarray, ...]) -> int:
-    shape = graph.values[graph.inputs[0]].shape
-    return len(samples[0]) // (shape[0] if shape else 1)
-
-
-def _activations(graph: Graph) -> int:
-    return sum(value.elements for value in graph.values.values() if value.data is None)
 
 
 def places(graph: Graph, tensors: tuple[FileTensor, ...]) -> Mapping[str, int]:
@@ -216,7 +178,7 @@ def drawn(graph: Graph, most: int, seed: int = 0) -> tuple[np.ndarray, ...]:
 
 def _count(graph: Graph, most: int) -> int:
     inputs = sum(graph.values[name].bytes for name in graph.inputs)
-    return max(2, min(most, _ELEMENTS // max(1, _activations(graph)), _INPUT_BYTES // max(1, inputs)))
+    return max(2, min(most, _ELEMENTS // max(1, activations(graph)), _INPUT_BYTES // max(1, inputs)))
 
 
 def _normal(graph: Graph, most: int, seed: int) -> tuple[np.ndarray, ...]:

@@ -16,10 +16,10 @@ import torch
 from torch import fx
 
 from export.engines import Engine, InspectableEngine
-from export.graph.interpret import interpret
 from export.graph.ir import Graph, Value
 from export.parity.judges import judge_here, reported_here
 from export.parity.nodes import node_parity
+from export.parity.reference import interpreted
 from export.tflite.reader import read_tflite
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import ParityError
@@ -253,7 +253,7 @@ def parity(
     """
     file = compare_file(graph, model) if foreign is None else compare_graphs(graph, graph)
     run = foreign or _as_it_is
-    computed = interpret(graph, codes)
+    computed = interpreted(graph, codes)
     expected = tuple(computed[name] for name in graph.outputs)
     engines: dict[str, EngineParity] = {}
     not_run: dict[str, NotRun] = {}
@@ -275,7 +275,7 @@ def parity(
         engines[judge.name] = _judge(judge, graph, model, codes, expected)
         judges.append(judge.name)
     else:
-        name, against = f"{judge.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        name, against = f"{judge.name} against single rounding", interpreted(graph, codes, Rounding.SINGLE)
         single = tuple(against[output] for output in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
