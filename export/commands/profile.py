@@ -167,7 +167,8 @@ def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | No
 def named(graph: Graph, model: bytes) -> Graph:
     """A graph that was read from a file, its tensors called as the file does where each name is there once."""
     names = [tensor.name for tensor in summarize(model).subgraphs[0].tensors]
-    called = {old: names[int(old[1:])] for old in graph.values}
+    # Tensors that reading made of the file's keep the names that it gave them.
+    called = {old: names[int(old[1:])] if int(old[1:]) < len(names) else old for old in graph.values}
     unclear = "" in called.values() or len(set(called.values())) < len(called)
     return graph if unclear else graph.renamed(called)
 
