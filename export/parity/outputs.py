@@ -7,6 +7,7 @@ exactly. LiteRT's: reported, because it rounds differently.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,11 +15,11 @@ import numpy as np
 import torch
 from torch import fx
 
-from export.engines import Engine
-from export.graph.interpret import interpret_sequence
+from export.engines import Engine, InspectableEngine
 from export.graph.ir import Graph, Value
 from export.parity.judges import judge_here, reported_here
 from export.parity.nodes import node_parity
+from export.parity.reference import interpreted
 from export.tflite.reader import read_tflite
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import ParityError
@@ -233,6 +234,8 @@ def parity(
     network: fx.GraphModule | None = None,
     reported: tuple[Engine, ...] | None = None,
     judged: tuple[Engine, ...] = (),
+    *,
+    foreign: Callable[[Engine], Engine] | None = None,
 ) -> ParityReport:
     """Compare everything that can compute this model, on input ``codes``, ``[samples, ...]`` each.
 
@@ -244,6 +247,8 @@ def parity(
         network: that was trained, whose own outputs are then judged as well; left as it was.
         reported: engines that are run and reported without judging; by default those that ask for it and run here.
         judged: more engines that must equal the reference.
+        foreign: how an engine runs the file of which ``graph`` was read, and with which it is not compared again; see
+            :func:`export.parity.foreign.foreign_engine`.
 
     Where layers compute in float32, engines may round a sum to another code, and all that follows differs: then every
     node is judged by itself, on what the engine had at its inputs, and the outputs of engines and network are reported.
@@ -252,8 +257,9 @@ def parity(
         ParityError: the file differs from the graph, or TFLM (LiteRT's reference kernels where TFLM does not exist)
             from the integer reference, or the network itself from it.
     """
-    file = compare_file(graph, model)
-    computed = interpret_sequence(graph, codes)
+    file = compare_file(graph, model) if foreign is None else compare_graphs(graph, graph)
+    run = foreign or _as_it_is
+    computed = interpreted(graph, codes)
     expected = tuple(computed[name] for name in graph.outputs)
     engines: dict[str, EngineParity] = {}
     not_run: dict[str, NotRun] = {}
@@ -265,7 +271,8 @@ def parity(
         else:
             engines[name] = agreement
 
-    judge, judges, in_float = judge_here(), [], graph.has_float_nodes
+    judge, judges, in_float = run(judge_here()), [], graph.has_float_nodes
+    assert isinstance(judge, InspectableEngine)
     if in_float:
         node_parity(graph, model, codes, judge)
         judges.append(f"{judge.name}, node by node")
@@ -274,7 +281,7 @@ def parity(
         engines[judge.name] = _judge(judge, graph, model, codes, expected)
         judges.append(judge.name)
     else:
-        name, against = f"{judge.name} against single rounding", interpret_sequence(graph, codes, Rounding.SINGLE)
+        name, against = f"{judge.name} against single rounding", interpreted(graph, codes, Rounding.SINGLE)
         single = tuple(against[output] for output in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
@@ -288,7 +295,7 @@ def parity(
         engines[engine.name] = _judge(engine, graph, model, codes, expected)
         judges.append(engine.name)
     for engine in reported_here() if reported is None else reported:
-        report(engine.name, engine, expected)
+        report(engine.name, run(engine), expected)
     if network is not None:
         own = EngineParity.of(torch.__version__, network_codes(network, graph, codes), expected)
         if own.mismatches and not in_float:
@@ -300,6 +307,10 @@ def parity(
         judges += [] if in_float else ["qat_network"]
     one_input = len(codes) == 1 and codes[0].size == 256 and len(np.unique(codes[0])) == 256
     return ParityReport(file, engines, tuple(judges), one_input, not_run)
+
+
+def _as_it_is(engine: Engine) -> Engine:
+    return engine
 
 
 def _declares_differences(graph: Graph) -> bool:

@@ -61,7 +61,8 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
             _require_alignment(contents.buffers)
             return check(_graph(contents, (), every=True))
         return check(samples_first(_graph(*_without_memory(contents), every=False)))
-    except (IndexError, TypeError, ValueError, MalformedGraph) as error:
+    # Whatever a row says to attributes and shapes that it never had.
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
             where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY
         ) from error
