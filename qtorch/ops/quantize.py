@@ -115,5 +115,7 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, rescaling(factors)),
     by_table=True,
+    # As many as the shapes of TFLM's kernels can have.
+    most_axes=6,
     transposed=any_order,
 )
