@@ -84,7 +84,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """``[N, H, W, C]``; the sum of codes divided half away from zero, the zero point left in; limits of an activation."""
+    """``[N, H, W, C]``; the sum of codes divided half away from zero, the zero point left in, within limits."""
     zero_point = grids["input"].zero_point
     # Padding is the code of zero, so it is what is subtracted here and comes back with the count.
     image = (codes["input"] - zero_point).permute(0, 3, 1, 2).to(torch.float64)
