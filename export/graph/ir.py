@@ -163,7 +163,8 @@ class Node:
 class Graph:
     """Values by name, nodes in the order of execution, the names of the inputs and outputs, and how these lie there.
 
-    ``views`` has the inputs and outputs whose order is not PyTorch's.
+    ``views`` has the inputs and outputs whose order is not PyTorch's; ``shifted`` those whose file has uint8 codes,
+    which are 128 more than the int8 codes here.
     """
 
     values: Mapping[str, Value]
@@ -171,6 +172,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     views: Mapping[str, View] = field(default_factory=dict)
+    shifted: frozenset[str] = frozenset()
 
     def view(self, name: str) -> View:
         """How PyTorch's tensor lies in an input or output."""
@@ -229,6 +231,7 @@ class Graph:
             each(self.inputs),
             each(self.outputs),
             {called[name]: view for name, view in self.views.items()},
+            frozenset(called[name] for name in self.shifted),
         )
 
     def constants(self) -> dict[str, Value]:

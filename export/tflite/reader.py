@@ -5,18 +5,27 @@ Strict on purpose: a file that this project can't have written is refused before
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.ir import Graph, MalformedGraph, Node, Value, check
-from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor, member_names, read_contents
+from export.tflite.constants import constant
+from export.tflite.contents import (
+    FileBuffer,
+    FileContents,
+    FileOperator,
+    FileSubgraph,
+    FileTensor,
+    member_names,
+    read_contents,
+)
 from export.tflite.counted_from_zero import fold
+from export.tflite.equivalents.equivalents import in_known_operators
+from export.tflite.equivalents.options import default_options
+from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
@@ -37,48 +46,67 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Args:
         model: the whole file.
         where: what to call it in an error.
-        aligned: refuse constants that do not lie as this project's writer puts them; TensorFlow's do not always.
+        aligned: only in the very form in which this project's writer puts files; else in any that has an equivalent
+            (:mod:`export.tflite.equivalents`), at any alignment.
 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = read_contents(model, where, _REMEDY)
+    contents = require_sound(read_contents(model, where, _REMEDY), where)
     try:
         if aligned:
             _require_alignment(contents.buffers)
-        return check(_graph(contents))
+            return check(_graph(contents, every=True))
+        return check(_graph(in_known_operators(contents), every=False))
     except (IndexError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
             where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY
         ) from error
 
 
-def _graph(contents: FileContents) -> Graph:
+def _graph(contents: FileContents, *, every: bool) -> Graph:
+    """The graph of the one subgraph, with every tensor that is no operand, or with those alone that are read."""
     if len(contents.subgraphs) != 1:
         raise ValueError(f"{len(contents.subgraphs)} subgraphs instead of one")
     (subgraph,) = contents.subgraphs
     tensors, buffers = subgraph.tensors, contents.buffers
-    folded = fold(subgraph, lambda tensor: _data(tensor, buffers))
-    zeros = Zeros(subgraph, lambda tensor: _data(tensor, buffers))
-    nodes, operands = [], set(folded.between) | zeros.tensors
-    for one, operator in folded.operators:
-        if operator in zeros.operators:
-            continue
-        op = one or _op(operator)
-        attrs = _attrs(tflite_cell(op), operator)
-        given = list(operator.inputs)
-        attrs |= zeros.take_out(tflite_cell(op), given, tensors[operator.outputs[0]])
-        indices = _complete(_without_absent(given))
-        for operand in reversed(tflite_cell(op).operands):
-            index = indices.pop(operand.position)
-            attrs[operand.attr] = _operand(tensors[index], buffers)
-            operands.add(index)
-        _require_roles(op, len(indices))
-        outputs = _names(_complete(operator.outputs))
-        nodes.append(_normalized(Node(op, attrs, _in_row_order(op, _names(indices)), outputs), tensors))
-    values = {f"t{tensor.index}": _value(tensor, buffers) for tensor in tensors if tensor.index not in operands}
+    folded = fold(subgraph, lambda tensor: constant(tensor, buffers))
+    zeros = Zeros(subgraph, lambda tensor: constant(tensor, buffers))
+    operands = set(folded.between) | zeros.tensors
+    reading = [(one, operator) for one, operator in folded.operators if operator not in zeros.operators]
+    nodes = []
+    for index, (one, operator) in enumerate(reading):
+        try:
+            nodes.append(_node(one, operator, subgraph, buffers, zeros, operands))
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"operator {index} ({operator.name}): {error}") from error
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
-    return Graph(values, tuple(nodes), sources, sinks)
+    read = {*sources, *sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
+    named = {f"t{tensor.index}": tensor for tensor in tensors}
+    named = {name: each for name, each in named.items() if (each.index not in operands if every else name in read)}
+    values = {name: _value(tensor, buffers) for name, tensor in named.items()}
+    shifted = frozenset(name for name in (*sources, *sinks) if named[name].shift)
+    return Graph(values, tuple(nodes), sources, sinks, shifted=shifted)
+
+
+def _node(
+    one: str | None, operator: FileOperator, subgraph: FileSubgraph, buffers: Sequence[FileBuffer], zeros: Zeros,
+    operands: set[int],
+) -> Node:  # fmt: skip
+    """The node of an operator, and among ``operands`` the tensors that are attributes of it."""
+    tensors = subgraph.tensors
+    op = one or _op(operator)
+    attrs = _attrs(tflite_cell(op), operator)
+    given = list(operator.inputs)
+    attrs |= zeros.take_out(tflite_cell(op), given, tensors[operator.outputs[0]])
+    indices = _complete(_without_absent(given))
+    for operand in reversed(tflite_cell(op).operands):
+        index = indices.pop(operand.position)
+        attrs[operand.attr] = _operand(tensors[index], buffers)
+        operands.add(index)
+    _require_roles(op, len(indices))
+    outputs = _names(_complete(operator.outputs))
+    return _normalized(Node(op, attrs, _in_row_order(op, _names(indices)), outputs), tensors)
 
 
 def _normalized(node: Node, tensors: Sequence[FileTensor]) -> Node:
@@ -129,7 +157,7 @@ def _operand(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Any:
     """An attribute out of a constant int32 tensor: an int, or nested tuples."""
     if tensor.dtype != "int32":
         raise ValueError(f"an operand of type code {tensor.kind} instead of int32")
-    data = _data(tensor, buffers)
+    data = constant(tensor, buffers)
     if data is None:
         raise ValueError("an operand without data")
     return _plain(data.tolist())
@@ -145,9 +173,9 @@ _DTYPES = frozenset({*CODE_RANGE, "float32", "float16"})
 def _value(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Value:
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"a tensor of type code {tensor.kind} instead of {sorted(_DTYPES)}")
-    data = _data(tensor, buffers)
-    if data is None and tensor.dtype == INDICES.dtype and not tensor.scale:
-        return Value(tensor.shape, INDICES)
+    data = constant(tensor, buffers)
+    if tensor.dtype == INDICES.dtype and not tensor.scale:
+        return Value(tensor.shape, INDICES, data)
     return Value(tensor.shape, None if tensor.dtype.startswith("float") else _qparams(tensor), data)
 
 
@@ -155,18 +183,6 @@ def _qparams(tensor: FileTensor) -> QParams:
     if not tensor.scale or not tensor.zero_point:
         raise ValueError(f"a quantized {tensor.dtype} tensor without scale or zero point")
     return QParams(tensor.scale, tensor.zero_point, tensor.dtype, tensor.axis)
-
-
-def _data(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> np.ndarray | None:
-    if tensor.buffer == 0 or not tensor.constant_bytes:
-        return None
-    raw = np.frombuffer(buffers[tensor.buffer].data, np.uint8)
-    if tensor.dtype == "int4":
-        nibbles = np.stack([raw << 4, raw], -1).reshape(-1).view(np.int8) >> 4
-        return nibbles[: math.prod(tensor.shape)].reshape(tensor.shape)
-    stored = np.frombuffer(raw, np.dtype(tensor.dtype).newbyteorder("<"))
-    array: np.ndarray = stored.reshape(tensor.shape).astype(tensor.dtype)
-    return array
 
 
 @of_rows
@@ -214,16 +230,9 @@ def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
     read = {field.option for field in cell.fields} | cell.unread
     if len([index for index in operator.inputs if index != -1]) > 2:
         read |= cell.unread_beside_bias
-    for option, default in _defaults(cell.options).items():
+    for option, default in default_options(cell.options).items():
         value = operator.options.get(option, default)
         if option not in read and value != default:
             raise ValueError(
                 f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
             )
-
-
-@cache
-def _defaults(kind: str) -> dict[str, Any]:
-    """The single numbers of a table of options as they are where a file does not say them."""
-    found = vars(getattr(schema, f"{kind}T")())
-    return {name[0].upper() + name[1:]: value for name, value in found.items() if isinstance(value, int | float)}

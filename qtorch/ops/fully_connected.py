@@ -1,4 +1,6 @@
-"""FULLY_CONNECTED: int8 with int32 bias, int16 activations with int64 bias, int4 weights per tensor.
+"""FULLY_CONNECTED: int8 with int32 bias, int16 activations with int64 or int32 bias, int4 weights per tensor.
+
+Per tensor the kernel subtracts the weights' zero point, which is 0 but in files of older converters.
 
 Source: TFLM ``micro/kernels/fully_connected_common.cc`` (multipliers) and
 ``kernels/internal/reference/integer_ops/fully_connected.h`` (arithmetic).
@@ -21,7 +23,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import PRODUCT, Asked, always, none
-from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.constraints import ACCUMULATED, EITHER_BIAS, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
@@ -47,7 +49,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     x = codes["input"]
     if not attrs["keep_num_dims"]:
         x = x.reshape(-1, codes["weight"].shape[1])
-    accumulator = exact_products(F.linear, x, grids["input"], codes["weight"], 0)
+    accumulator = exact_products(F.linear, x, grids["input"], codes["weight"] - grids["weight"].zero_point, 0)
     return output_codes(accumulator, codes, attrs, grids, rounding)
 
 
@@ -58,7 +60,7 @@ def macs(shapes: Mapping[str, Shape]) -> int:
 
 
 def kernel(operands: Operands) -> KernelCall:
-    """Zero point folded into the biases."""
+    """The input's zero point folded into the biases."""
     outputs, inputs = operands.shapes["weight"]
     rows = operands.size("input") // inputs
     if is_wide(operands):
@@ -75,6 +77,9 @@ def kernel(operands: Operands) -> KernelCall:
         "in_size": inputs,
         "out_size": outputs,
     }
+    zero_point = operands.grid("weight").zero_point[0]
+    if zero_point:
+        return KernelCall("fully_connected_shifted_s8", {**arguments, "weight_zero_point": zero_point})
     return KernelCall("fully_connected_s8", arguments)
 
 
@@ -133,6 +138,26 @@ def samples() -> Iterable[Sample]:
     yield weighted_sample(rng, "int4", plain, (30, 9), (5, 9), channel_axis=0, weights="int4", per_channel=False)
     for dtype in ("int8", "int16"):
         yield cancelled_sample(rng, f"{dtype}, cancelled", plain, (20, 1101), (5, 1101), channel_axis=0, dtype=dtype)
+    yield from _samples_of_other_converters(plain)
+
+
+def _samples_of_other_converters(plain: dict[str, object]) -> Iterable[Sample]:
+    """Weights about another number than 0; biases of 32 bits beside int16, with sums that wrap."""
+    rng = np.random.default_rng(1)
+    for zero_point in (-3, 127, -128):
+        yield weighted_sample(
+            rng, f"weights about {zero_point}", {**plain, "activation": "relu"}, (30, 23), (6, 23), channel_axis=0,
+            per_channel=False, output=(1.5, -11), weight_zero_point=zero_point,
+        )  # fmt: skip
+    for per_channel in (True, False):
+        yield weighted_sample(
+            rng, f"int16, int32 bias, per channel {per_channel}, TFLM alone", plain, (30, 20), (6, 20), channel_axis=0,
+            dtype="int16", input=(1e-4, 0), output=(3e-4, 0), per_channel=per_channel, wide="int32", bias=2**20,
+        )  # fmt: skip
+    yield weighted_sample(
+        rng, "int16, int32 bias, sums that wrap, TFLM alone", plain, (40, 1600), (6, 1600), channel_axis=0,
+        dtype="int16", input=(1e-4, 0), output=(0.3, 0), wide="int32", bias=2**31 - 1,
+    )  # fmt: skip
 
 
 def _product_rounding_sample() -> Sample:
@@ -213,8 +238,8 @@ ROW = Row(
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),
-        "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4"), per_tensor=("int4",)),
-        "bias": BiasFromAccumulator(),
+        "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4"), per_tensor=("int4",), shifted=("int8",)),
+        "bias": BiasFromAccumulator(dtypes=EITHER_BIAS),
         "output": ACCUMULATED,
     },
     reference=reference,

@@ -1,0 +1,1 @@
+"""What other writers put into files, in the operators and forms that rows know; nothing that is computed changes."""

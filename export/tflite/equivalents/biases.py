@@ -1,0 +1,52 @@
+"""Biases on the grid of the sums that they are added to, where kernels take them to lie whatever a file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from export.tflite.contents import FileOperator, FileTensor
+from export.tflite.equivalents.draft import Draft
+
+__all__ = ["BIASED", "with_bias_of_sums"]
+
+#: Where the input, the weights and the bias stand among an operator's inputs.
+BIASED: Mapping[str, tuple[int, int, int]] = {
+    "CONV_2D": (0, 1, 2),
+    "DEPTHWISE_CONV_2D": (0, 1, 2),
+    "FULLY_CONNECTED": (0, 1, 2),
+    "TRANSPOSE_CONV": (2, 1, 3),
+}
+_BIAS_TYPES = ("int32", "int64")
+
+
+def with_bias_of_sums(draft: Draft, operator: FileOperator) -> FileOperator:
+    """The operator with a bias that lies on the grid of its sums; itself where that is so, or where it has none."""
+    places = BIASED.get(operator.name)
+    if places is None or len(operator.inputs) <= places[2] or operator.inputs[places[2]] == -1:
+        return operator
+    source, weight, bias = (draft.tensors[operator.inputs[place]] for place in places)
+    if bias.dtype not in _BIAS_TYPES or len(source.scale) != 1 or not weight.scale or any(bias.zero_point):
+        return operator
+    product = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
+    scale = tuple(float(each) for each in product)
+    if bias.scale == scale:
+        return operator
+    inputs = list(operator.inputs)
+    inputs[places[2]] = _on(draft, bias, scale)
+    return replace(operator, inputs=tuple(inputs))
+
+
+def _on(draft: Draft, bias: FileTensor, scale: tuple[float, ...]) -> int:
+    """The same codes with other scales: as a tensor of its own, because layers may share a bias."""
+    made = replace(
+        bias,
+        index=len(draft.tensors),
+        scale=scale,
+        zero_point=(0,) * len(scale),
+        axis=0 if len(scale) > 1 else None,
+    )
+    draft.tensors.append(made)
+    return made.index

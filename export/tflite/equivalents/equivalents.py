@@ -1,0 +1,80 @@
+"""A file that anyone wrote, in operators and forms that rows know: what :mod:`export.tflite.foreign` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from export.tflite.contents import FileContents, FileOperator
+from export.tflite.equivalents.biases import with_bias_of_sums
+from export.tflite.equivalents.draft import Draft
+from export.tflite.equivalents.known_values import settled
+from export.tflite.equivalents.options import with_options
+from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, unpacked
+from export.tflite.equivalents.shifted_codes import with_shifted_codes
+
+__all__ = ["EQUIVALENTS", "in_known_operators"]
+
+#: Puts other operators in the place of one.
+Equivalent = Callable[[Draft, FileOperator], None]
+
+#: By operator of the schema, what stands for it.
+EQUIVALENTS: Mapping[str, Equivalent] = {
+    "EXPAND_DIMS": reshaped,
+    "PACK": packed,
+    "RESHAPE": reshaped,
+    "SPLIT_V": split_by_sizes,
+    "SQUEEZE": reshaped,
+    "UNPACK": unpacked,
+}
+
+#: Operators that run another subgraph of the file.
+_CALLS = frozenset({"CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE"})
+
+
+def in_known_operators(contents: FileContents) -> FileContents:
+    """The file's first subgraph in operators of rows as far as there are equivalents; others are left as they are.
+
+    Raises:
+        ValueError: an operator's tensors are no good; names it.
+    """
+    draft = Draft(_entry_alone(with_shifted_codes(contents)))
+    for index, operator in enumerate(draft.entry.operators):
+        try:
+            _put(draft, operator)
+        except (ValueError, IndexError, TypeError) as error:
+            raise ValueError(f"operator {index} ({operator.name}): {error}") from error
+    return _without_unread(draft.finished())
+
+
+def _put(draft: Draft, operator: FileOperator) -> None:
+    if settled(draft, operator):
+        return
+    equivalent = EQUIVALENTS.get(operator.name)
+    if equivalent is None:
+        draft.operators.append(with_options(with_bias_of_sums(draft, operator)))
+    else:
+        equivalent(draft, operator)
+
+
+def _entry_alone(contents: FileContents) -> FileContents:
+    """The file without the subgraphs that no operator of the first one runs: other signatures of the same model."""
+    entry = contents.subgraphs[0]
+    if any(operator.name in _CALLS for operator in entry.operators):
+        return contents
+    return replace(contents, subgraphs=(entry,))
+
+
+def _without_unread(contents: FileContents) -> FileContents:
+    """The file without operators whose results nobody reads, which no engine need compute."""
+    entry = contents.subgraphs[0]
+    needed, operators = set(entry.outputs), list[FileOperator]()
+    for operator in reversed(entry.operators):
+        kept = not operator.outputs or any(
+            index in needed or (index != -1 and entry.tensors[index].variable) for index in operator.outputs
+        )
+        if kept:
+            needed |= {*operator.inputs}
+            operators.append(operator)
+    entry = replace(entry, operators=tuple(reversed(operators)))
+    return replace(contents, subgraphs=(entry, *contents.subgraphs[1:]))
