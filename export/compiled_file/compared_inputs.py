@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +12,13 @@ from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
+from export.tflite.equivalents.shifted_codes import SHIFT
 
-__all__ = ["ComparedInputs", "compared_inputs"]
+__all__ = ["ComparedInputs", "compared_inputs", "from_file", "into_file"]
 
 #: Drawn inputs, at least and at most; and multiply-accumulates of all of them together, which take TFLite Micro's
 #: reference kernels some seconds.
-_FEWEST, _MOST, _WORK = 256, 10_000, 4e9
+_FEWEST, _MOST, _WORK = 64, 10_000, 2e9
 #: Elements of all tensors together that the reference holds at a time: 8 bytes each.
 _ELEMENTS = 2**22
 
@@ -54,7 +56,7 @@ def compared_inputs(
     outer = drawn if given is None else tuple(np.concatenate(pair) for pair in zip(given, drawn, strict=True))
     graph, core = model.graph, model.core
     wanted = tuple(dict.fromkeys((*graph.outputs, *core.inputs, *core.outputs)))
-    whole = Graph(graph.values, graph.nodes, graph.inputs, wanted, graph.views)
+    whole = Graph(graph.values, graph.nodes, graph.inputs, wanted, graph.views, graph.shifted)
     found = _in_chunks(whole, outer)
     taken = dict(zip(graph.inputs, outer, strict=True))
     found = {**taken, **found}
@@ -114,3 +116,22 @@ def _in_chunks(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.nda
         chunk = tuple(array[start * size : (start + rows) * size] for array, size in zip(inputs, sizes, strict=True))
         parts.append(interpret(graph, chunk))
     return {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
+
+
+def into_file(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """A graph's inputs as its file takes them: uint8 where that has 128 more than the graph's codes."""
+    return _shifted(graph, graph.inputs, inputs, np.uint8)
+
+
+def from_file(graph: Graph, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The opposite of :func:`into_file`, of outputs."""
+    return _shifted(graph, graph.outputs, outputs, np.int8)
+
+
+def _shifted(
+    graph: Graph, names: tuple[str, ...], arrays: tuple[np.ndarray, ...], dtype: type[np.integer[Any]]
+) -> tuple[np.ndarray, ...]:
+    return tuple(
+        (array.view(np.uint8) ^ np.uint8(SHIFT)).view(dtype) if name in graph.shifted else array
+        for name, array in zip(names, arrays, strict=True)
+    )

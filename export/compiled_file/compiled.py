@@ -77,7 +77,7 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
         UnsupportedByEdition: a project is asked for, and its TFLite Micro computes something otherwise.
         UnsupportedLayer, BadConfiguration: there is no C of an operator, or the board can't hold it.
     """
-    judge = require_judge()
+    judge = require_judge(request.where)
     with numbered("compiling", 5):
         with stage("reading the file"):
             model = model_in_file(data, request.where)

@@ -26,6 +26,7 @@ def integer_core(graph: Graph) -> Graph:
         tuple(before[name].output if name in before else name for name in graph.inputs),
         tuple(behind[name].inputs[0] if name in behind else name for name in graph.outputs),
         {name: view for name, view in graph.views.items() if name not in ends},
+        graph.shifted,
     )
 
 
