@@ -136,8 +136,13 @@ def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
     values = {role: graph.values[name] for role, name in roles.items()}
     constants = {role: value.data for role, value in values.items() if value.data is not None}
     shapes = {role: value.shape for role, value in values.items()}
+    images = shapes["output"][0] if node.row.channels_last else 1
+    if images > 1:
+        shapes = {role: shape if role in constants else (1, *shape[1:]) for role, shape in shapes.items()}
     kernels = cell(Operands(node.attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
-    return kernels if isinstance(kernels, tuple) else (kernels,)
+    calls = kernels if isinstance(kernels, tuple) else (kernels,)
+    # What an image leaves behind where it lay, the next one may still need.
+    return calls if images == 1 else tuple(replace(call, images=images, in_place=frozenset()) for call in calls)
 
 
 def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str, Place], list[Buffer], dict[str, str]]:

@@ -123,7 +123,9 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
                 name = f"constant_{argument.role}_{step.index}"
                 passed[parameter] = (ctype, _table(text, step.index, name, value.data))
             else:
-                passed[parameter] = (ctype, _address(step.places[argument.role], value.array_dtype, written, network))
+                address = _address(step.places[argument.role], value.array_dtype, written, network)
+                each = f" + image * {value.elements // call.images}" if call.images > 1 else ""
+                passed[parameter] = (ctype, address + each)
         elif isinstance(argument, ConstantTable):
             passed[parameter] = (_table_type(argument.data), _constant(text, step, parameter, argument.data))
         else:
@@ -141,7 +143,8 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
         )
     function = _function(text, call.kernel, step.node.op, parameters, resolved, {p: t for p, (t, _) in passed.items()})
     arguments = ", ".join(passed[p][1] for p in parameters if p in passed)
-    text.calls.append(f"  {function}({arguments});")
+    loop = f"for (int32_t image = 0; image < {call.images}; ++image) " if call.images > 1 else ""
+    text.calls.append(f"  {loop}{function}({arguments});")
 
 
 def _channel_numbers(accumulators: Accumulators | Rescaling, channels: Channels | Rescaling) -> dict[str, str]:
