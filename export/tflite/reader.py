@@ -232,7 +232,7 @@ def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
         read |= cell.unread_beside_bias
     for option, default in default_options(cell.options).items():
         value = operator.options.get(option, default)
-        if option not in read and value != default:
+        if option not in read and value not in {default, *cell.alike.get(option, ())}:
             raise ValueError(
                 f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
             )

@@ -170,7 +170,12 @@ def _order(subgraph: FileSubgraph, place: str) -> Iterator[Unsound]:
 
 
 def _operator(
-    operator: FileOperator, tensors: tuple[FileTensor, ...], makers: dict[int, int], ready: set[int], index: int, at: str
+    operator: FileOperator,
+    tensors: tuple[FileTensor, ...],
+    makers: dict[int, int],
+    ready: set[int],
+    index: int,
+    at: str,
 ) -> Iterator[Unsound]:
     for read in operator.inputs:
         maker = makers.get(read)
