@@ -17,7 +17,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 from qtorch.row.shape_rule import BadShape
 
-__all__ = ["Graph", "MalformedGraph", "Node", "Value", "View", "check"]
+__all__ = ["Graph", "MalformedGraph", "Node", "Value", "View", "check", "require_shapes"]
 
 
 class MalformedGraph(AssertionError):
@@ -278,7 +278,7 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
         if laid_out:
             try:
-                _require_shapes(graph, node, known)
+                require_shapes(graph, node, known)
             except BadShape as error:
                 raise MalformedGraph(
                     f"{where} of {', '.join(node.inputs)} to {', '.join(node.outputs)}: {error}"
@@ -304,7 +304,7 @@ def _require_sizes(name: str, value: Value) -> None:
         )
 
 
-def _require_shapes(graph: Graph, node: Node, known: Set[str]) -> None:
+def require_shapes(graph: Graph, node: Node, known: Set[str]) -> None:
     """That a node's outputs have the shapes that its row's rule gives, and twice as many samples twice as many.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.ir import Graph, MalformedGraph, Node, Value, check
+from export.graph.passes.behind_samples import behind_samples
 from export.tflite.constants import constant
 from export.tflite.contents import (
     FileBuffer,
@@ -57,7 +58,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
         if aligned:
             _require_alignment(contents.buffers)
             return check(_graph(contents, every=True))
-        return check(_graph(in_known_operators(contents), every=False))
+        return check(behind_samples(_graph(in_known_operators(contents), every=False)))
     except (IndexError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
             where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY
