@@ -12,7 +12,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
-from export.graph.passes.samples_first import samples_first
+from export.graph.passes.behind_samples import behind_samples
 from export.tflite.constants import constant
 from export.tflite.contents import (
     FileBuffer,
@@ -60,7 +60,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
         if aligned:
             _require_alignment(contents.buffers)
             return check(_graph(contents, (), every=True))
-        return check(samples_first(_graph(*_without_memory(contents), every=False)))
+        return check(behind_samples(_graph(*_without_memory(contents), every=False)))
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
@@ -246,7 +246,7 @@ def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
         read |= cell.unread_beside_bias
     for option, default in default_options(cell.options).items():
         value = operator.options.get(option, default)
-        if option not in read and value != default:
+        if option not in read and value not in {default, *cell.alike.get(option, ())}:
             raise ValueError(
                 f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
             )

@@ -10,6 +10,7 @@ from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.options import with_options
+from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, transposed_convolution, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 
@@ -59,7 +60,7 @@ def _put(draft: Draft, operator: FileOperator) -> None:
     equivalent = EQUIVALENTS.get(operator.name)
     operator = with_options(with_bias_of_sums(draft, operator))
     if equivalent is None:
-        draft.operators.append(operator)
+        draft.operators.append(with_equal_ranks(draft, operator))
     else:
         equivalent(draft, operator)
 
