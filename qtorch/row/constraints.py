@@ -25,6 +25,7 @@ __all__ = [
     "Indices",
     "InverseRoot",
     "NotNegative",
+    "PowerOfTwo",
     "Real",
     "SameAs",
     "SymmetricWeight",
@@ -110,6 +111,24 @@ class NotNegative(Free):
         got = qparams[role]
         lowest = got is not None and got.zero_point[0] == got.code_range[0]
         return super().violation(role, qparams) or (None if lowest else f"expected the lowest code as zero, got {got}")
+
+
+@dataclass(frozen=True)
+class PowerOfTwo:
+    """A zero point of 0, and a scale of two to the power of something between two exponents, both included."""
+
+    dtypes: tuple[str, ...]
+    exponents: tuple[int, int]
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, (least, most) = qparams[role], self.exponents
+        if got is None or got.dtype not in self.dtypes or got.axis is not None or any(got.zero_point):
+            return f"expected {' or '.join(self.dtypes)} per tensor with a zero point of 0, got {got}"
+        mantissa, exponent = math.frexp(got.scale[0])
+        if mantissa != 0.5 or not least <= exponent - 1 <= most:
+            return f"expected a scale of a power of two from 2**{least} to 2**{most}, got {got.scale[0]}"
+        return None
 
 
 @dataclass(frozen=True)
