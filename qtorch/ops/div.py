@@ -1,7 +1,7 @@
 """DIV of int8, and of whole numbers; no layer is exported as one, other converters' are.
 
-A quotient is a product with the divisor's reciprocal in Q0.31, by three of Newton's steps, as TFLM computes it. Code for
-code it is also what the kernel makes of a divisor of 0, whose reciprocal is no number: it is taken from where int32 wraps.
+A quotient is a product with the divisor's reciprocal in Q0.31, by three of Newton's steps, as TFLM computes it. Of a
+divisor of 0 it is what the kernel makes, too, where int32 wraps.
 
 Source: TFLM ``kernels/internal/reference/div.h``, ``micro/kernels/div.cc``, ``GetReciprocal`` in
 ``kernels/internal/common.h``.
@@ -115,12 +115,13 @@ def whole_kernel(operands: Operands) -> KernelCall | tuple[KernelCall, ...]:
 
 
 def samples() -> Iterable[Sample]:
-    """Both operands at run time or one constant, broadcasting, every fused activation, divisors around 0 and 0 itself."""
+    """Both operands at run time or one constant, broadcasting, every fused activation; every pair, with divisors of 0."""
     for sample in binary_samples(41, dtypes=("int8",)):
         if sample.label.removeprefix("int8 ") in ("scales far apart", "saturating", "tiny scales"):
             continue
         source, other = sample.qparams["input"], sample.qparams["other"]
-        assert source is not None and other is not None
+        assert source is not None
+        assert other is not None
         output = QParams((float(np.float32(source.scale[0] / other.scale[0] / 400)),), (-3,))
         qparams = {**sample.qparams, "output": output}
         yield Sample(f"{sample.label}, TFLM alone", sample.attrs, sample.arrays, qparams, sample.constants)
