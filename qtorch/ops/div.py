@@ -115,7 +115,7 @@ def whole_kernel(operands: Operands) -> KernelCall | tuple[KernelCall, ...]:
 
 
 def samples() -> Iterable[Sample]:
-    """Both operands at run time or one constant, broadcasting, every fused activation; every pair, with divisors of 0."""
+    """Operands at run time and constant, broadcasting, every fused activation; every pair, with divisors of 0."""
     for sample in binary_samples(41, dtypes=("int8",)):
         if sample.label.removeprefix("int8 ") in ("scales far apart", "saturating", "tiny scales"):
             continue
