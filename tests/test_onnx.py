@@ -68,7 +68,6 @@ def operators(model: OnnxModel) -> Counter[str]:
 
 
 def refusal_of(row: Row, sample: Sample) -> str:
-    """What is said where ONNX has no form of a case; empty where it has."""
     if isinstance(row.onnx, Unsupported):
         return "expected an op with a form in ONNX, got"
     if row.name in ("squared_difference", "logistic", "tanh") and "TFLM alone" in sample.label:
@@ -80,7 +79,6 @@ def refusal_of(row: Row, sample: Sample) -> str:
 
 @pytest.mark.parametrize(("row", "sample"), CASES)
 def test_onnx_runtime_computes_what_the_row_says(row: Row, sample: Sample) -> None:
-    """Within what the row declares; scales, zero points and constants exactly."""
     graph, words = sample_graph(row, sample), refusal_of(row, sample)
     if words:
         with pytest.raises(UnsupportedLayer, match=words):
@@ -89,9 +87,8 @@ def test_onnx_runtime_computes_what_the_row_says(row: Row, sample: Sample) -> No
     if "cancelled" in sample.label and row.name != "fully_connected":
         pytest.skip("ONNX Runtime sums in float32, and these sums pass what that holds")
     model = write_onnx(graph)
-    assert (
-        compare_onnx(graph, model).tensors == operators(model)["QuantizeLinear"] + operators(model)["DequantizeLinear"]
-    )
+    count = operators(model)
+    assert compare_onnx(graph, model).tensors == count["QuantizeLinear"] + count["DequantizeLinear"]
     assert require_onnx(row, sample) > 0
 
 
