@@ -84,9 +84,46 @@ def _elu(file: SchemaFile) -> None:
     file.operator("ELU", [x], [_sink(file, 1, 256, scale=0.017, zero_point=-60)])
 
 
+def _dilated(file: SchemaFile, name: str, paddings: list[list[int]], crops: list[list[int]], size: int) -> None:
+    """A window of 3 over every second row and every third column, as TensorFlow writes it."""
+    rng = np.random.default_rng(1)
+    depthwise = name == "DEPTHWISE_CONV_2D"
+    shape = (1, 3, 3, 2) if depthwise else (4, 3, 3, 2)
+    weight = file.constant(rng.integers(-127, 128, shape).astype(np.int8), 0.01)
+    channels = 2 if depthwise else 4
+    block = file.constant(np.array([2, 3], np.int32))
+    pads, cuts = (file.constant(np.array(each, np.int32)) for each in (paddings, crops))
+    height, width = (size + sum(ends) for ends in paddings)
+    spread = file.tensor([6, height // 2, width // 3, 2], "int8", _SCALE, _ZERO)
+    file.operator(
+        "SPACE_TO_BATCH_ND", [_source(file, 1, size, size, 2), block, pads], [spread], "SpaceToBatchNDOptions"
+    )
+    computed = file.tensor([6, height // 2 - 2, width // 3 - 2, channels], "int8", 0.1, -4)
+    options = {"strideH": 1, "strideW": 1, "padding": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    options |= {"depthMultiplier": 1} if depthwise else {}
+    table = "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions"
+    bias = file.constant(np.arange(channels, dtype=np.int32) * 90, 0.0025)
+    file.operator(name, [spread, weight, bias], [computed], table, options, 3)
+    sizes = [n - taps - sum(ends) for n, taps, ends in zip((height, width), (4, 6), crops, strict=True)]
+    file.operator(
+        "BATCH_TO_SPACE_ND",
+        [computed, block, cuts],
+        [_sink(file, 1, *sizes, channels, scale=0.1, zero_point=-4)],
+        "BatchToSpaceNDOptions",
+    )
+
+
+def _dilated_convolution(file: SchemaFile) -> None:
+    _dilated(file, "CONV_2D", [[2, 3], [3, 5]], [[0, 1], [0, 2]], 7)
+
+
+def _dilated_depthwise(file: SchemaFile) -> None:
+    _dilated(file, "DEPTHWISE_CONV_2D", [[0, 0], [0, 0]], [[0, 0], [0, 0]], 12)
+
+
 _FILES: list[Callable[[SchemaFile], None]] = [
     _gather_runs_and_repeats, _gather_one_run, _gather_a_number, _gather_a_table, _depth_to_space, _space_to_depth,
-    _reflected, _symmetric, _broadcast, _absolute, _elu,
+    _reflected, _symmetric, _broadcast, _absolute, _elu, _dilated_convolution, _dilated_depthwise,
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from export.tflite.contents import FileContents, FileOperator
 from export.tflite.equivalents.biases import with_bias_of_sums
+from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
@@ -53,7 +54,7 @@ def in_known_operators(contents: FileContents, needed: frozenset[int] = frozense
         ValueError: an operator's tensors are no good; names it.
     """
     draft = Draft(_entry_alone(with_shifted_codes(contents)))
-    for operator in draft.entry.operators:
+    for operator in with_dilations(draft):
         draft.number = operator.number
         try:
             _put(draft, operator)
