@@ -29,6 +29,7 @@ from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, parity
 from export.tflite.contents import read_contents
 from export.tflite.reader import read_tflite
+from export.tflite.soundness import require_sound
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from qtorch.errors import BadModelFile, ParityError
@@ -70,6 +71,7 @@ def verify_command(arguments: Sequence[str]) -> None:
     where = str(options.model)
     model = read_model(options.model)
     require_stored_proof(model, summarize(model, where), where)
+    require_sound(read_contents(model, where), where)
     # Tensor for tensor as the checkpoint's, else in any form that has an equivalent.
     graph = read_tflite(model, where, aligned=options.against is not None)
     unchanged = require_unchanged(options.model)

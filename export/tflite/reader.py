@@ -55,7 +55,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = require_sound(read_contents(model, where, _REMEDY), where)
+    contents = require_sound(read_contents(model, where, _REMEDY), where, outside=True)
     try:
         if aligned:
             _require_alignment(contents.buffers)
