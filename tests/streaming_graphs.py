@@ -136,7 +136,7 @@ def drawn(seed: int) -> Graph:
 
 
 def of_samples() -> list[tuple[str, Graph]]:
-    """The samples of rows that carry something, each twice in a row where that is possible: two states of each kind."""
+    """The samples of rows that carry something, those in which they do, with what each is."""
     rows = [row for row in ROWS.values() if row.carried]
     return [
         (f"{row.name}: {sample.label}", sample_graph(row, sample))

@@ -5,48 +5,33 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
-from export.c.compiled import c_compiler, run_c
+from export.c.compiled import run_c
 from export.c.network import c_network
 from export.c.source import c_source
-from export.engines import TFLM
 from export.graph.interpret import interpret, interpret_sequence
 from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
 from export.parity.outputs import compare_file, parity
 from export.tflite.reader import read_tflite
 from export.tflite.writer import nodes_of_operators, write_tflite
-from qtorch.errors import BadModelFile, UnsupportedLayer
-from qtorch.numbers.qparams import QParams
+from qtorch.errors import UnsupportedLayer
+from tests.streaming_checks import (
+    RUNS,
+    SEQUENCES,
+    counter,
+    needs_compiler,
+    needs_tflm,
+    of_reference,
+    of_tflm,
+    operators,
+    require_equal,
+)
 from tests.streaming_graphs import GRID, drawn, of_samples, runs, with_first
 
-needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc (apt install gcc)")
-needs_tflm = pytest.mark.skipif(bool(TFLM.absent()), reason="TFLite Micro's Python package is absent")
-
 SEEDS = range(40)
-#: Runs of a sequence, and how many sequences begin anew.
-RUNS, SEQUENCES = 20, 3
-
-
-def of_tflm(model: bytes, inputs: tuple[np.ndarray, ...], sequences: int) -> tuple[np.ndarray, ...]:
-    """Outputs of an interpreter for each sequence, made for it."""
-    cut = [np.split(array, sequences) for array in inputs]
-    parts = [TFLM.run(model, each) for each in zip(*cut, strict=True)]
-    return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
-
-
-def of_reference(graph: Graph, inputs: tuple[np.ndarray, ...], sequences: int = SEQUENCES) -> tuple[np.ndarray, ...]:
-    computed = interpret_sequence(graph, inputs, sequences=sequences)
-    return tuple(computed[name] for name in graph.outputs)
-
-
-def require_equal(got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 @needs_tflm
@@ -93,22 +78,6 @@ def test_carried_states_begin_with_anything_in_c(label: str, graph: Graph) -> No
     require_equal(run_c("streaming", files, graph, inputs), of_reference(graph, inputs, 1))
     with pytest.raises(UnsupportedLayer, match="reads and replaces, and that begin with zeros"):
         write_tflite(graph)
-
-
-def operators(model: bytes) -> list[Any]:
-    from export.tflite.contents import read_contents
-
-    return list(read_contents(model).subgraphs[0].operators)
-
-
-def counter(first: int = 5) -> Graph:
-    """The sum of all inputs so far, saturating."""
-    grid = QParams((1.0,), (0,))
-    values = {name: Value((1, 1), grid) for name in ("x", "sum", "next")}
-    nodes = (Node("add", {"activation": "none"}, ("x", "sum"), ("next",)),)
-    return check(
-        Graph(values, nodes, ("x",), ("next",), states=(State("sum", "next", np.full((1, 1), first, np.int8)),))
-    )
 
 
 def test_samples_are_apart_and_runs_are_not() -> None:
@@ -193,108 +162,3 @@ def test_states_that_change_places_have_no_c() -> None:
     graph = Graph(values, nodes, ("x",), ("y",), states=(State("a", "b", first), State("b", "a", first)))
     with pytest.raises(UnsupportedLayer, match="take each other's place"):
         c_network(check(graph))
-
-
-def edited(graph: Graph, edit: Any) -> bytes:
-    """A graph's file, changed by a function of its object form."""
-    import flatbuffers
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(write_tflite(graph))))
-    edit(model)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _moved(begin: int, to: int) -> Any:
-    def edit(model: Any) -> None:
-        each = model.subgraphs[0].operators
-        each.insert(to, each.pop(begin))
-
-    return edit
-
-
-def _without_call_once(model: Any) -> None:
-    del model.subgraphs[0].operators[0], model.subgraphs[1]
-
-
-def _read_again(model: Any) -> None:
-    """The output is what a second READ_VARIABLE gives, behind ASSIGN_VARIABLE."""
-    graph = model.subgraphs[0]
-    read = graph.operators[2]
-    again = schema.OperatorT()
-    again.__dict__ |= read.__dict__
-    graph.tensors.append(graph.tensors[read.outputs[0]])
-    again.outputs = [len(graph.tensors) - 1]
-    graph.operators.append(again)
-    graph.outputs = again.outputs
-
-
-@needs_tflm
-@pytest.mark.parametrize("edit", [_without_call_once, _read_again])
-def test_files_of_other_writers(edit: Any) -> None:
-    model = edited(counter(), edit)
-    graph = read_tflite(model, aligned=False)
-    x = np.array([[1], [2], [3], [4]], np.int8)
-    require_equal(of_tflm(model, (x,), 2), of_reference(graph, (x,), 2))
-
-
-def _handle_as_input(model: Any) -> None:
-    graph = model.subgraphs[0]
-    graph.operators[3].inputs = [graph.operators[1].outputs[0], graph.operators[3].inputs[1]]
-
-
-def _never_assigned(model: Any) -> None:
-    del model.subgraphs[0].operators[4]
-    _without_call_once(model)
-
-
-def _no_handle(model: Any) -> None:
-    del model.subgraphs[0].operators[1]
-
-
-def _once_is_late(model: Any) -> None:
-    _moved(0, 4)(model)
-
-
-def _once_of_itself(model: Any) -> None:
-    model.subgraphs[0].operators[0].builtinOptions.initSubgraphIndex = 0
-
-
-def _once_of_nothing(model: Any) -> None:
-    model.subgraphs[0].operators[0].builtinOptions.initSubgraphIndex = 7
-
-
-def _computes_at_once(model: Any) -> None:
-    graph = model.subgraphs[1]
-    graph.operators.append(model.subgraphs[0].operators[3])
-    graph.tensors += model.subgraphs[0].tensors
-
-
-def _of_another_shape(model: Any) -> None:
-    graph = model.subgraphs[1]
-    graph.tensors[1].shape = [1, 2]
-    model.buffers[graph.tensors[1].buffer].data = [0, 0]
-
-
-def _input_is_a_variable(model: Any) -> None:
-    model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].isVariable = True
-
-
-@pytest.mark.parametrize(
-    ("edit", "words"),
-    [
-        (_handle_as_input, r"operator 3 \(ADD\) on the handle of 'state_0'"),
-        (_never_assigned, "variable 'state_0', which is read and never assigned"),
-        (_no_handle, r"operator 1 \(READ_VARIABLE\) with a handle that no VAR_HANDLE makes"),
-        (_once_is_late, r"\(CALL_ONCE\) behind operators that use variables"),
-        (_once_of_itself, "CALL_ONCE. of subgraph 0 of 2"),
-        (_once_of_nothing, "CALL_ONCE. of subgraph 7 of 2"),
-        (_computes_at_once, r"expected VAR_HANDLE and ASSIGN_VARIABLE in subgraph 1, got operator 2 \(ADD\)"),
-        (_of_another_shape, r"variable 'state_0': expected int8 \(1, 1\) before the first run, got int8 \(1, 2\)"),
-        (_input_is_a_variable, "input tensor 0 is a variable"),
-    ],
-)
-def test_variables_that_have_no_such_form_are_refused(edit: Any, words: str) -> None:
-    with pytest.raises(BadModelFile, match=words):
-        read_tflite(edited(counter(), edit), aligned=False)
