@@ -236,6 +236,7 @@ def test_nothing_is_abbreviated(words: str, meant: str, capsys: pytest.CaptureFi
         ("recipe sine fti", "did you mean fit?"),
         ("quux", "qtorch --help"),
         ("run.yaml", "qtorch export run.yaml --out DIR"),
+        ("m.tflite", "qtorch compile m.tflite --out DIR"),
         ("fit --config run.yaml extra", "'extra'"),
         ("summary a b", "'b'"),
         ("fit", "--model"),
