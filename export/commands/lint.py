@@ -14,6 +14,8 @@ from export.commands.summary import read_model
 from export.console.page import Block, Line, Table
 from export.console.terminal import show
 from export.faults.found import Finding, faults_in
+from export.tflite.contents import read_contents
+from export.tflite.soundness import require_sound
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS, edition
 from qtorch.errors import BadConfiguration
@@ -61,7 +63,9 @@ def lint_command(arguments: Sequence[str]) -> None:
             f"--export.c --export.target {target.name} writes",
         )
     chosen = edition(options.tflm or target.edition, "--tflm")
-    findings = faults_in(read_model(options.model), chosen, target.cpu, str(options.model))
+    model, where = read_model(options.model), str(options.model)
+    require_sound(read_contents(model, where), where)
+    findings = faults_in(model, chosen, target.cpu, where)
     if options.json:
         print(json.dumps(_as_json(chosen, target.name, findings), indent=2))
     else:

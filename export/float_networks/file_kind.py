@@ -1,4 +1,4 @@
-"""Which file of a float network it is: one that ``torch.save`` wrote, one of SafeTensors, or what is refused in words."""
+"""Of which kind a float network's file is: ``torch.save``'s, SafeTensors', or what is refused in words."""
 
 from __future__ import annotations
 

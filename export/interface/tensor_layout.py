@@ -32,7 +32,8 @@ class TensorLayout:
         side: ``"input"`` or ``"output"``.
         index: among its side's.
         count: how many its side has.
-        dtype: ``"int8"``, ``"int16"`` or ``"float32"``; ``"int32"`` of indices.
+        dtype: ``"int8"``, ``"int16"`` or ``"float32"``; ``"int32"`` of indices, which have no
+            scale, and of wide codes.
         scale: ``None`` for float32 and indices, as the next.
         zero_point: of the codes.
         shape: of the device's array; axes of size 1 that the network's tensor lacks are left out.
@@ -68,7 +69,7 @@ class TensorLayout:
     @property
     def of_indices(self) -> bool:
         """Whether its numbers are indices, which nobody converts."""
-        return self.dtype == INDICES.dtype
+        return self.dtype == INDICES.dtype and self.scale is None
 
     @property
     def label(self) -> str:
@@ -91,7 +92,9 @@ class TensorLayout:
     @property
     def order_in_words(self) -> str:
         """Names of the axes, and how they lie to PyTorch's: ``"time, channels; PyTorch's (3, 64) transposed"``."""
-        theirs = f"{self.whose} ({', '.join(map(str, self.network_shape))}{',' if len(self.network_shape) == 1 else ''})"
+        theirs = (
+            f"{self.whose} ({', '.join(map(str, self.network_shape))}{',' if len(self.network_shape) == 1 else ''})"
+        )
         if list(self.order) == sorted(self.order):
             relation = f"in the order of {theirs}"
         elif self.is_network_order:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from export.tflite.contents import FileSubgraph, FileTensor, Signature, read_contents
+from export.tflite.soundness import unsound
 
 __all__ = ["Metadata", "ModelSummary", "OpSummary", "Signature", "SubgraphSummary", "TensorSummary", "summarize"]
 
@@ -29,6 +31,8 @@ class TensorSummary:
         zero_point: as many.
         axis: the channel axis of several scales.
         variable: whether it keeps its value from one run to the next.
+        sparse: whether only some elements of its constant are stored.
+        outside: whether its constant lies behind the flatbuffer, where TFLite Micro does not look for it.
     """
 
     index: int
@@ -40,6 +44,8 @@ class TensorSummary:
     zero_point: tuple[int, ...]
     axis: int | None
     variable: bool
+    sparse: bool = False
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class ModelSummary:
         subgraphs: the first is the model's entry.
         metadata: in the file's order.
         signatures: in the file's order.
+        unsound: why the file can't be computed, in sentences, the first of many; empty if it can.
     """
 
     bytes: int
@@ -95,6 +102,7 @@ class ModelSummary:
     subgraphs: tuple[SubgraphSummary, ...]
     metadata: tuple[Metadata, ...]
     signatures: tuple[Signature, ...]
+    unsound: tuple[str, ...] = ()
 
 
 def summarize(model: bytes, where: str = "model") -> ModelSummary:
@@ -118,6 +126,9 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         subgraphs=subgraphs,
         metadata=tuple(Metadata(each.name, len(each.data), _content(each.data)) for each in contents.metadata),
         signatures=contents.signatures,
+        unsound=tuple(
+            f"{each.where}: expected {each.expected}, got {each.got}" for each in islice(unsound(contents), 3)
+        ),
     )
 
 
@@ -137,6 +148,8 @@ def _tensor(tensor: FileTensor) -> TensorSummary:
         zero_point=tensor.zero_point,
         axis=tensor.axis,
         variable=tensor.variable,
+        sparse=tensor.sparsity is not None,
+        outside=tensor.outside,
     )
 
 

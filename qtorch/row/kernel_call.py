@@ -138,6 +138,7 @@ class KernelCall:
         scratch: bytes of working memory, which the kernel takes as a last pointer if there are any.
         in_place: roles of inputs whose memory the output may take over.
         text: source of the kernel where it is made for this call alone; empty where ``firmware/c`` has it.
+        images: how often it is called, for as many images one behind the other, each of which it takes alone.
     """
 
     kernel: str
@@ -145,6 +146,7 @@ class KernelCall:
     scratch: int = 0
     in_place: frozenset[str] = field(default_factory=frozenset)
     text: str = ""
+    images: int = 1
 
 
 #: Several calls are made one after the other; they fill the node's outputs together.

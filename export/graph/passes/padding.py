@@ -75,7 +75,7 @@ def _legal_transposed(
     shape = (1, height + top + bottom, width + left + right, channels)
     values[whole] = Value(shape, values[node.output].qparams)
     attrs = {**node.attrs, "padding": "valid", "output_shape": shape}
-    begin, size = (0, top, left, 0), (1, height, width, channels)
+    begin, size = (0, top, left, 0), (-1, height, width, channels)
     cut_out = Node("slice", {"begin": begin, "size": size}, (whole,), node.outputs)
     return [replace(node, attrs=attrs, outputs=(whole,)), cut_out]
 
@@ -89,7 +89,7 @@ def _absorb_pads(graph: Graph) -> Graph:
     values, absorbed, changed = dict(graph.values), set[str](), dict[str, Node]()
     for pad in graph.nodes:
         users = readers.get(pad.output, [])
-        if pad.op != "pad" or len(users) != 1 or pad.output in graph.outputs:
+        if pad.op != "pad" or len(users) != 1 or pad.output in graph.sinks:
             continue
         node = users[0]
         if node.op not in ("conv_2d", "depthwise_conv_2d") or isinstance(node.attrs["padding"], str):
