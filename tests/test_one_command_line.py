@@ -43,6 +43,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "run.yaml").write_text(RUN)
+    (tmp_path / "m.tflite").touch()
 
 
 def said(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
