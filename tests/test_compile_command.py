@@ -48,7 +48,7 @@ def network() -> torch.fx.GraphModule:
 
 
 def of_another_writer(dtype: Literal["int8", "uint8"] = "int8") -> bytes:
-    """A convolution, a RESHAPE without options, a fully connected layer; unaligned, with names that a converter gives."""
+    """A convolution, a RESHAPE without options, a fully connected layer; unaligned, with a converter's names."""
     file = SchemaFile()
     if dtype == "uint8":
         outer = file.tensor([1, 4, 3, 2], dtype, 0.05, 4 + 128, name="serving_default_image:0", end="input")

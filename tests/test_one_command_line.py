@@ -43,6 +43,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "run.yaml").write_text(RUN)
+    (tmp_path / "m.tflite").touch()
 
 
 def said(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -236,6 +237,7 @@ def test_nothing_is_abbreviated(words: str, meant: str, capsys: pytest.CaptureFi
         ("recipe sine fti", "did you mean fit?"),
         ("quux", "qtorch --help"),
         ("run.yaml", "qtorch export run.yaml --out DIR"),
+        ("m.tflite", "qtorch compile m.tflite --out DIR"),
         ("fit --config run.yaml extra", "'extra'"),
         ("summary a b", "'b'"),
         ("fit", "--model"),

@@ -62,7 +62,7 @@ def alike(word: str) -> str:
 
 def _refuse(program: str, word: str) -> int:
     if Path(word).is_file():
-        remedy = f"{program} export {word} --out DIR"
+        remedy = f"{program} {'compile' if word.endswith('.tflite') else 'export'} {word} --out DIR"
     else:
         remedy = f"{program} {alike(word)}".rstrip() if alike(word) else f"{program} --help"
     return _say(f"{program}: expected one of {', '.join(COMMANDS)}, got {word!r}. Remedy: {remedy}.")

@@ -17,7 +17,7 @@ from export.compiled_file.compiled import compile_file
 from export.compiled_file.request import Request
 from export.console.terminal import show
 from export.float_networks.data_file import data_in
-from qtorch.editions.known import EDITIONS, edition
+from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration
 from qtorch.progress import in_lines
 
@@ -56,7 +56,7 @@ class CompileOptions:
     optimize: Literal["size", "speed"] = "size"
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
-    tflm: str = field(default="", metadata={"listed": EDITIONS})
+    tflm: str = ""
     samples: Annotated[int, POSITIVE] | None = None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,8 @@ from export.cost.macs import all_multiply_accumulates
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
 from export.parity.reference import interpreted
-from export.tflite.equivalents.shifted_codes import SHIFT
 
-__all__ = ["ComparedInputs", "compared_inputs", "from_file", "into_file"]
+__all__ = ["ComparedInputs", "compared_inputs"]
 
 #: Drawn inputs, at least and at most; and multiply-accumulates of all of them together, which take TFLite Micro's
 #: reference kernels some seconds.
@@ -54,8 +52,7 @@ def compared_inputs(
     outer = drawn if given is None else tuple(np.concatenate(pair) for pair in zip(given, drawn, strict=True))
     graph, core = model.graph, model.core
     wanted = tuple(dict.fromkeys((*graph.outputs, *core.inputs, *core.outputs)))
-    whole = replace(graph, outputs=wanted)
-    found = interpreted(whole, outer)
+    found = interpreted(replace(graph, outputs=wanted), outer, where=model.where)
     taken = dict(zip(graph.inputs, outer, strict=True))
     found = {**taken, **found}
     return ComparedInputs(
@@ -100,22 +97,3 @@ def _outer(model: ModelInFile, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarra
         off = np.float32(value.quantization.scale[0]) * rng.uniform(-0.5, 0.5, array.shape).astype(np.float32)
         arrays.append(value.dequantize(array) + off)
     return tuple(arrays)
-
-
-def into_file(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """A graph's inputs as its file takes them: uint8 where that has 128 more than the graph's codes."""
-    return _shifted(graph, graph.inputs, inputs, np.uint8)
-
-
-def from_file(graph: Graph, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The opposite of :func:`into_file`, of outputs."""
-    return _shifted(graph, graph.outputs, outputs, np.int8)
-
-
-def _shifted(
-    graph: Graph, names: tuple[str, ...], arrays: tuple[np.ndarray, ...], dtype: type[np.integer[Any]]
-) -> tuple[np.ndarray, ...]:
-    return tuple(
-        (array.view(np.uint8) ^ np.uint8(SHIFT)).view(dtype) if name in graph.shifted else array
-        for name, array in zip(names, arrays, strict=True)
-    )

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.compiled_file.compared_inputs import ComparedInputs, from_file, into_file
+from export.compiled_file.compared_inputs import ComparedInputs
 from export.compiled_file.model_in_file import ModelInFile
 from export.engines import Engine, InspectableEngine
 from export.engines.apart import EngineRefused, apart
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret_sequence
+from export.parity.foreign import codes_of, stored
 from export.parity.judges import exact_judge, may_judge
 from export.parity.outputs import EngineParity
 from export.tflite.equivalents.shifted_codes import SHIFT
@@ -55,7 +56,7 @@ def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEn
         ParityError: it computes something else; names the first operator that does.
     """
     with stage(judge.name):
-        got = from_file(model.graph, judge.run(model.data, into_file(model.graph, inputs.outer)))
+        got = codes_of(model.graph, judge.run(model.data, stored(model.graph, inputs.outer)))
     agreement = EngineParity.of(judge.version, got, inputs.outer_outputs)
     if agreement.mismatches:
         raise ParityError(
@@ -93,13 +94,16 @@ def _first_sample(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> 
 def _first(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEngine, sample: int) -> str:
     """The first operator whose outputs differ on a sample, with what both have there."""
     graph = model.graph
-    batches = [graph.values[name].shape[0] for name in graph.inputs]
-    run = sample // graph.values[graph.outputs[0]].shape[0]
-    chosen = tuple(array[run * batch : (run + 1) * batch] for array, batch in zip(inputs.outer, batches, strict=True))
-    ours = interpret(graph, chosen, every=True)
+    run = sample // graph.values[graph.outputs[0]].rows
+    # What states are at a run is what all runs before it made of them.
+    begin = 0 if graph.states else run
+    rows = [graph.values[name].rows for name in graph.inputs]
+    chosen = tuple(array[begin * n : (run + 1) * n] for array, n in zip(inputs.outer, rows, strict=True))
+    computed = interpret_sequence(graph, chosen, every=True)
+    ours = {name: array[(run - begin) * (len(array) // (run + 1 - begin)) :] for name, array in computed.items()}
     try:
-        taken = into_file(graph, chosen)
-        theirs = next(iter(judge.tensors(model.data, taken, 1 + max(model.tensors.values()))))
+        count = 1 + max(model.tensors.values())
+        (*_, theirs) = judge.tensors(model.data, stored(graph, chosen), count)
     except EngineRefused as refused:
         return f"at sample {sample}; its tensors can't be looked at: {refused.words}"
     for node in graph.nodes:
