@@ -14,6 +14,8 @@ from export.commands.summary import read_model
 from export.console.page import Block, Line, Table
 from export.console.terminal import show
 from export.faults.found import Finding, faults_in
+from export.tflite.contents import read_contents
+from export.tflite.file_form import require_on_tflm
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS, edition
 from qtorch.errors import BadConfiguration
@@ -46,7 +48,7 @@ def lint_command(arguments: Sequence[str]) -> None:
     """Print what an edition would compute otherwise of a file.
 
     Raises:
-        BadModelFile: the file can't be read, or is no .tflite file.
+        BadModelFile: the file can't be read, is no .tflite file, or one of a kind that TFLite Micro has no kernels for.
         BadConfiguration: there is no such board or edition, or TFLite Micro does not run on the board.
         SystemExit: 1, if there is anything.
     """
@@ -61,7 +63,9 @@ def lint_command(arguments: Sequence[str]) -> None:
             f"--export.c --export.target {target.name} writes",
         )
     chosen = edition(options.tflm or target.edition, "--tflm")
-    findings = faults_in(read_model(options.model), chosen, target.cpu, str(options.model))
+    model = read_model(options.model)
+    require_on_tflm(read_contents(model, str(options.model)), str(options.model))
+    findings = faults_in(model, chosen, target.cpu, str(options.model))
     if options.json:
         print(json.dumps(_as_json(chosen, target.name, findings), indent=2))
     else:

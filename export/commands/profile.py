@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from export.boards import BOARDS, Board, Supply, board
 from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
-from export.console.page import Block, Line, Table
+from export.console.page import Block, Line, Table, printable
 from export.console.terminal import show
 from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
@@ -122,7 +122,8 @@ def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine],
     try:
         graph = named(read_tflite(model, str(options.model), aligned=False), model)
     except BadModelFile as unknown:
-        return file_profile(model, summary, f"no C of this file: {unknown.got}", machines, boards)
+        reason = unknown.got if summary.form.is_integers else summary.form.sentence
+        return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     return profile(
         model,
         graph,

@@ -16,7 +16,7 @@ from export.bundle.manifest import require_unchanged
 from export.bundle.outcome_page import agreement_table
 from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary import read_model
-from export.console.page import Line
+from export.console.page import Line, printable
 from export.console.terminal import show
 from export.graph.build import InputLayout, build
 from export.graph.ir import Graph
@@ -27,7 +27,7 @@ from export.parity.outputs import compare_graphs, corner_codes, parity
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
-from qtorch.errors import ParityError
+from qtorch.errors import BadModelFile, ParityError
 from qtorch.progress import stage
 
 __all__ = ["VerifyOptions", "verify_command"]
@@ -57,13 +57,21 @@ def verify_command(arguments: Sequence[str]) -> None:
     """Compare a file with the integer reference, and with a checkpoint if one is given.
 
     Raises:
-        BadInput: no file, or one that is no model.
+        BadInput: no file, or one that is no model, or no network of integers: says what it is.
         ParityError: an engine computes something else, or the file is another network's.
     """
     options = read_options(VerifyOptions, arguments, "verify")
     model = read_model(options.model)
-    graph = read_tflite(model, str(options.model))
-    require_stored_proof(model, summarize(model, str(options.model)), str(options.model))
+    summary = summarize(model, str(options.model))
+    try:
+        graph = read_tflite(model, str(options.model))
+    except BadModelFile as unknown:
+        if summary.form.is_integers:
+            raise
+        raise summary.form.refused(str(options.model)) from unknown
+    if not summary.form.is_integers:
+        show([Line(f"{options.model}: {printable(summary.form.words)}", "attention")])
+    require_stored_proof(model, summary, str(options.model))
     unchanged = require_unchanged(options.model)
     if unchanged:
         show([Line(f"{options.model}: {unchanged} files are as the manifest beside it lists them")])
