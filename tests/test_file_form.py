@@ -60,6 +60,15 @@ def _partly() -> bytes:
     return small_file(tensors, operators, [0], [4])
 
 
+def _softmax_of_int16() -> bytes:
+    """int16 codes from -32768 on, as TFLite Micro's SOFTMAX writes them of int8."""
+    tensors = [
+        Tensor("int8", [1, 4], scale=[0.1]), Tensor("int16", [1, 4], scale=[1 / 65536], zero_point=[-32768]),
+        Tensor("int8", [1, 4], scale=[1 / 256], zero_point=[-128]),
+    ]  # fmt: skip
+    return small_file(tensors, [Op("SOFTMAX", [0], [1], "SoftmaxOptions"), Op("QUANTIZE", [1], [2])], [0], [2])
+
+
 _CODES, _NUMBERS = np.ones((2, 4), np.int8), np.ones((2, 4), np.float32)
 #: File, its form, and a word of what is said.
 _FILES = {
@@ -72,6 +81,7 @@ _FILES = {
     "uint8": (_dense("uint8", np.ones((2, 4), np.uint8), 128), "uint8", "TensorFlow 1"),
     "int16": (_dense("int16", _CODES), "integers", "network of int16"),
     "int16_shifted": (_dense("int16", _CODES, 3), "int16 with zero points", "'x' has 3"),
+    "int16_of_softmax": (_softmax_of_int16(), "integers", "network of int16 and int8"),
     "detection": (_custom("TFLite_Detection_PostProcess"), "detection", "cut the file before it, at 'boxes'"),
     "flex": (_custom("FlexErf"), "TensorFlow operators", "1 FlexErf"),
     "custom": (_custom("PosenetDecoderOp"), "custom operators", "1 PosenetDecoderOp"),
@@ -112,7 +122,9 @@ def test_tflm_refuses_what_is_said_to_have_no_kernels(name: str) -> None:
         _run(runtime, model)
 
 
-@pytest.mark.parametrize("name", ["int8", "int16", "int16_shifted", "float32", "weights_only", "partly_float"])
+@pytest.mark.parametrize(
+    "name", ["int8", "int16", "int16_shifted", "int16_of_softmax", "float32", "weights_only", "partly_float"]
+)
 def test_what_tflm_takes_is_not_said_to_have_no_kernels(name: str) -> None:
     runtime = pytest.importorskip("tflite_micro").runtime
     model, *_ = _FILES[name]

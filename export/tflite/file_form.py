@@ -302,22 +302,29 @@ def _uint8(contents: FileContents) -> FileForm | None:
 
 
 def _int16(contents: FileContents) -> FileForm | None:
-    shifted = [
-        tensor
-        for graph in contents.subgraphs
-        for tensor in graph.tensors
-        if tensor.dtype == "int16" and tensor.scale and any(tensor.zero_point)
-    ]
+    shifted = {
+        (at, tensor.index): tensor
+        for at, graph in enumerate(contents.subgraphs)
+        for operator in graph.operators
+        if operator.name not in _ENDS and any(_is_int16(each) for each in _tensors(graph, operator.inputs))
+        for tensor in _tensors(graph, (*operator.inputs, *operator.outputs))
+        # What an operator makes of int8 may lie there: SOFTMAX writes int16 from -32768 on.
+        if _is_int16(tensor) and any(tensor.zero_point)
+    }
     if not shifted:
         return None
-    first = shifted[0]
+    first = next(iter(shifted.values()))
     return FileForm(
         "int16 with zero points",
         f"a network of int16 with zero points, {len(shifted)} of them: {first.name or f'tensor {first.index}'!r} has "
         f"{next(filter(None, first.zero_point))}",
-        "kernels of int16 take a zero point of 0 alone, and pass over any other",
+        "kernels of int16 take a zero point of 0 alone: most refuse another, and some pass over it",
         _CONVERT_INT16,
     )
+
+
+def _is_int16(tensor: FileTensor) -> bool:
+    return tensor.dtype == "int16" and bool(tensor.scale)
 
 
 def _floats(contents: FileContents) -> FileForm | None:
