@@ -66,7 +66,9 @@ def _softmax_of_int16() -> bytes:
         Tensor("int8", [1, 4], scale=[0.1]), Tensor("int16", [1, 4], scale=[1 / 65536], zero_point=[-32768]),
         Tensor("int8", [1, 4], scale=[1 / 256], zero_point=[-128]),
     ]  # fmt: skip
-    return small_file(tensors, [Op("SOFTMAX", [0], [1], "SoftmaxOptions"), Op("QUANTIZE", [1], [2])], [0], [2])
+    return small_file(
+        tensors, [Op("SOFTMAX", [0], [1], "SoftmaxOptions", {"beta": 1.0}), Op("QUANTIZE", [1], [2])], [0], [2]
+    )
 
 
 _CODES, _NUMBERS = np.ones((2, 4), np.int8), np.ones((2, 4), np.float32)
