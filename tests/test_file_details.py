@@ -81,12 +81,17 @@ def test_either_field_alone_names_an_operator(field: str) -> None:
     assert [node.op for node in found.nodes] == [node.op for node in written.nodes]
 
 
-def test_two_subgraphs_are_refused() -> None:
+def test_a_subgraph_that_nothing_runs_is_no_part_of_what_is_read() -> None:
+    """Other signatures of the same model; this project's own writer puts one."""
+
     def doubled(model: Any) -> None:
         model.subgraphs = [*model.subgraphs, *model.subgraphs]
 
-    with pytest.raises(BadModelFile, match="2 subgraphs instead of one"):
-        read_tflite(changed(write_tflite(graph()), doubled), aligned=False)
+    written = graph()
+    both = changed(write_tflite(written), doubled)
+    assert len(read_tflite(both, aligned=False).nodes) == len(written.nodes)
+    with pytest.raises(BadModelFile, match=r"not aligned|2 subgraphs instead of one"):
+        read_tflite(both)
 
 
 def test_bytes_of_a_file_are_those_of_its_constants() -> None:

@@ -5,27 +5,31 @@ Which of them an export has and with what figures; how each is written is in :mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from export.arena.figures import arena_figures
-from export.bundle.int8_files import Int8Files
+from export.bundle.written_model import WrittenModel
 from export.device import headers
 from export.device.layer_checks import layer_checks, layer_checks_header
 from export.device.metadata_header import metadata_header
 from export.engines import TFLM
 from export.graph.interpret import interpret
+from export.graph.ir import Graph
 from export.interface.network_layouts import network_interface
+from export.interface.tensor_layout import TensorLayout
 from export.tflite.writer import tflite_cell
 from qtorch.editions.edition import Edition
 from qtorch.features import Interface
 
-__all__ = ["device_headers"]
+__all__ = ["c_headers", "device_headers"]
 
 _TEST_VECTORS = 32
 
 
 def device_headers(
-    name: str, files: Int8Files, interface: Interface | None, codes: tuple[np.ndarray, ...], edition: Edition
+    name: str, files: WrittenModel, interface: Interface | None, codes: tuple[np.ndarray, ...], edition: Edition
 ) -> dict[str, str]:
     """Text by file name.
 
@@ -36,30 +40,53 @@ def device_headers(
         codes: inputs as the device stores them, of which test vectors are made.
         edition: of TFLite Micro, that the export is for.
     """
-    graph, model, arena_bytes = files.graph, files.file.data, files.file.arena_bytes
-    picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
-    chosen = tuple(array[picked] for array in codes)
+    model, arena_bytes = files.file.data, files.file.arena_bytes
+    methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).resolvers))
+    texts = {
+        **headers.model_data(name, model, files.layouts),
+        f"{name}_op_resolver.h": headers.op_resolver(name, methods),
+        **c_headers(name, files.graph, files.layouts, interface, codes),
+    }
+    if arena_bytes:
+        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model, edition))
+    if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
+        checks = layer_checks(model, files.final, _picked(codes))
+        texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
+    if files.metadata is not None:
+        texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
+    return texts
+
+
+def c_headers(
+    name: str, graph: Graph, layouts: Sequence[TensorLayout], interface: Interface | None, codes: tuple[np.ndarray, ...]
+) -> dict[str, str]:
+    """The two headers that plain C has use for as well: scaling, and vectors. Text by file name.
+
+    Args:
+        name: of the model, a C identifier.
+        graph: with integers at its ends.
+        layouts: of the inputs and outputs of the file or of the plain C.
+        interface: what is known of its numbers.
+        codes: inputs as the device stores them, of which test vectors are made.
+    """
+    chosen = _picked(codes)
+    count = len(chosen[0])
     outputs = interpret(graph, chosen)[graph.outputs[0]]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )
     n_in, n_out = (graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
     # Of several inputs one after another in a row, in the wider of their types.
-    rows = np.concatenate([array.reshape(len(picked), -1) for array in chosen], 1)
-    methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).resolvers))
-    texts = {
-        **headers.model_data(name, model, files.layouts),
+    rows = np.concatenate([array.reshape(count, -1) for array in chosen], 1)
+    return {
         f"{name}_quantization.h": headers.quantization(
-            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), files.layouts
+            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts
         ),
-        f"{name}_op_resolver.h": headers.op_resolver(name, methods),
-        f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(len(picked), -1)),
+        f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(count, -1)),
     }
-    if arena_bytes:
-        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model, edition))
-    if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
-        checks = layer_checks(model, files.final, chosen)
-        texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
-    if files.metadata is not None:
-        texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
-    return texts
+
+
+def _picked(codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The inputs that become test vectors, evenly among all."""
+    picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
+    return tuple(array[picked] for array in codes)

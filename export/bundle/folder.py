@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from export.boards import board
 from export.bundle.folder_replacement import Replacement, locked, require_followable
@@ -22,10 +22,7 @@ from export.engines import tflm_absent
 from export.options import ExportOptions
 from qtorch.errors import BadConfiguration, Unwritable
 
-if TYPE_CHECKING:
-    from export.bundle.bundle import Bundle
-
-__all__ = ["probe_export", "probe_writable", "temporary_files", "write_bundle"]
+__all__ = ["Written", "probe_export", "probe_folders", "probe_writable", "temporary_files", "write_bundle"]
 
 #: Behind a model's name, the longest that a file of a bundle is called.
 _LONGEST = "_quantization.h.export"
@@ -51,19 +48,7 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
             has left there; or there is no room for temporary files.
         BadConfiguration: a firmware project is asked for where nothing can measure the arena it needs.
     """
-    try:
-        with tempfile.TemporaryFile() as probe:
-            probe.write(bytes(_TEMPORARY_BYTES))
-    except OSError as error:
-        raise _no_temporary(error) from error
-    folders = [("--out", out)]
-    if options.firmware is not None:
-        folders.append(("--export.firmware", options.firmware))
-    for where, folder in folders:
-        probe_writable(folder, where, name)
-        require_followable(Path(os.path.realpath(folder)))
-    if name is not None:
-        _require_own(Path(os.path.realpath(out)), "--out", c_identifier(name), _SHARED)
+    probe_folders(out, name, {} if options.firmware is None else {"--export.firmware": options.firmware})
     if options.firmware is not None and board(options.target).tflm and tflm_absent():
         raise BadConfiguration(
             where="export.firmware",
@@ -71,6 +56,30 @@ def probe_export(out: Path, options: ExportOptions, name: str | None = None) -> 
             got=tflm_absent(),
             remedy="export on Linux on x86-64, where pip installs it, or leave out export.firmware",
         )
+
+
+def probe_folders(out: Path, name: str | None = None, others: Mapping[str, Path] = {}) -> None:
+    """Fail now rather than later where results could not be written; leave nothing behind.
+
+    Args:
+        out: the bundle's folder.
+        name: of the model, any string, if it is known.
+        others: more folders, by the option that named each.
+
+    Raises:
+        Unwritable: a folder can't be made or written, or holds the bundle of another name, or what no export
+            has left there; or there is no room for temporary files.
+    """
+    try:
+        with tempfile.TemporaryFile() as probe:
+            probe.write(bytes(_TEMPORARY_BYTES))
+    except OSError as error:
+        raise _no_temporary(error) from error
+    for where, folder in {"--out": out, **others}.items():
+        probe_writable(folder, where, name)
+        require_followable(Path(os.path.realpath(folder)))
+    if name is not None:
+        _require_own(Path(os.path.realpath(out)), "--out", c_identifier(name), _SHARED)
 
 
 def probe_writable(out: Path, where: str = "--out", name: str | None = None) -> None:
@@ -105,8 +114,25 @@ class _Target:
     files: Mapping[str, bytes]
 
 
+class Written(Protocol):
+    """What is written: a bundle of any kind.
+
+    Attributes:
+        name: of the model, a C identifier.
+        files: content by file name.
+        firmware: content of a project's files, by path; empty without one.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def files(self) -> Mapping[str, bytes]: ...
+    @property
+    def firmware(self) -> Mapping[str, bytes]: ...
+
+
 def write_bundle(
-    bundle: Bundle, out: Path, firmware: Path | None = None, checkpoint: Path | None = None
+    bundle: Written, out: Path, firmware: Path | None = None, checkpoint: Path | None = None
 ) -> tuple[Path, ...]:
     """Write a verified bundle, and its project to ``firmware`` if it has one, each with a manifest.
 
@@ -152,7 +178,7 @@ def write_bundle(
         return tuple(each.folder / beside for each in replacements for beside in each.kept.values())
 
 
-def _targets(bundle: Bundle, out: Path, firmware: Path | None) -> Sequence[_Target]:
+def _targets(bundle: Written, out: Path, firmware: Path | None) -> Sequence[_Target]:
     real = Path(os.path.realpath(out))
     if firmware is None:
         return (_Target("--out", real, bundle.files),)

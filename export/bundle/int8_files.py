@@ -11,6 +11,7 @@ from export.bundle.attempted import Attempted
 from export.bundle.editions import for_edition, require_edition
 from export.bundle.phases import Phases
 from export.bundle.project_edition import require_project_edition
+from export.bundle.written_model import WrittenModel
 from export.c.model import CModel, c_model
 from export.device.firmware_project import require_int8_ends
 from export.faults.avoided import Avoided
@@ -22,7 +23,7 @@ from export.interface.tensor_layout import TensorLayout
 from export.options import ExportOptions
 from export.parity.outputs import compare_file
 from export.tflite.metadata import ModelMetadata
-from export.tflite.model_file import ModelFile, model_file, model_metadata
+from export.tflite.model_file import model_file, model_metadata
 from export.tflite.writer import write_tflite
 from qtorch.features import Feature, Interface
 
@@ -30,33 +31,23 @@ __all__ = ["Int8Files", "int8_files"]
 
 
 @dataclass(frozen=True)
-class Int8Files:
+class Int8Files(WrittenModel):
     """What is written of an int8 network; nothing of it is proven yet but that the files are the graphs.
 
     Attributes:
-        graph: integers at its ends, in forms that the board's TFLite Micro computes rightly.
-        plain: the same before that, of which plain C is made.
+        plain: ``graph`` before it was brought into those forms, of which plain C is made.
         avoided: what that TFLite Micro would compute otherwise, and what was done about it.
-        final: the same, with the ends that were asked for.
-        file: of ``final``.
         int8_model: the file of ``graph``, without metadata.
         c: plain C of ``plain``; ``None`` where none is written.
-        metadata: what the file says of itself; ``None`` where it says nothing.
         titles: what the numbers of the one output are called; none where they have no names.
-        layouts: of the inputs and outputs of ``final``.
         c_layouts: of those of ``graph``.
     """
 
-    graph: Graph
     plain: Graph
     avoided: Avoided
-    final: Graph
-    file: ModelFile
     int8_model: bytes
     c: CModel | None
-    metadata: ModelMetadata | None
     titles: tuple[str, ...]
-    layouts: tuple[TensorLayout, ...]
     c_layouts: tuple[TensorLayout, ...]
 
 
@@ -108,7 +99,7 @@ def int8_files(
             require_project_edition(int8_model, target, options.edition)
     compare_file(graph, int8_model)
     compare_file(final, file.named)
-    return Int8Files(graph, plain, other, final, file, int8_model, c, metadata, titles, layouts, c_layouts)
+    return Int8Files(graph, final, file, metadata, layouts, plain, other, int8_model, c, titles, c_layouts)
 
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:

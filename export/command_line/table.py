@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Command] = {
             "a float checkpoint from elsewhere, without training",
             "export.commands.quantize:quantize_command",
         ),
+        Command("compile", "plain C of any integer .tflite file, proven", "export.commands.compile:compile_command"),
         Command("verify", "repeat the parity check of a model file", "export.commands.verify:verify_command"),
         Command("profile", "what an inference takes, layer by layer", "export.commands.profile:profile_command"),
         Command("summary", "what stands in a .tflite file", "export.commands.summary:summary_command"),

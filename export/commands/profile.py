@@ -14,7 +14,7 @@ from export.console.page import Block, Line, Table, printable
 from export.console.terminal import show
 from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
-from export.graph.ir import Graph
+from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
@@ -138,14 +138,6 @@ def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine],
         clock_hz=None if options.mhz is None else round(options.mhz * 1e6),
         cycles_per_instruction=options.cycles_per_instruction,
     )
-
-
-def named(graph: Graph, model: bytes) -> Graph:
-    """A graph that was read from a file, its tensors called as the file does where each name is there once."""
-    names = [tensor.name for tensor in summarize(model).subgraphs[0].tensors]
-    called = {old: names[int(old[1:])] for old in graph.values}
-    unclear = "" in called.values() or len(set(called.values())) < len(called)
-    return graph if unclear else graph.renamed(called)
 
 
 def profile_page(costs: Profile) -> Iterator[Block]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from export.bundle.folder_replacement import finish_interrupted
 from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary_page import summary_page
 from export.console.terminal import show
+from export.file_kinds import c_array
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
+from export.tflite.writer import IDENTIFIER
 from qtorch.errors import BadModelFile
 
 __all__ = ["SummaryOptions", "as_json", "read_model", "summary_command"]
@@ -65,15 +68,29 @@ def _finite(figures: Any) -> Any:
     return str(figures) if isinstance(figures, float) and not math.isfinite(figures) else figures
 
 
+#: Bytes of a model file that are read at most; the schema's own offsets end here.
+_LARGEST = 2**31
+
+
 def read_model(path: Path) -> bytes:
-    """A file's bytes; an export into its folder that was killed half-way is finished first.
+    """A file's bytes, or of a text of C those of the model in it; an export that was killed half-way is finished first.
 
     Raises:
         BadModelFile: it can't be read.
     """
     try:
         finish_interrupted(path.parent)
-        return path.read_bytes()
+        if path.stat().st_size > _LARGEST:
+            raise BadModelFile(
+                where=str(path), expected=f"at most {_LARGEST:,} bytes", got=f"{path.stat().st_size:,}",
+                remedy="pass a .tflite model for a microcontroller",
+            )  # fmt: skip
+        content = path.read_bytes()
+        array = None if content[4:8] == IDENTIFIER else c_array(content)
+        if array is None or array[4:8] != IDENTIFIER:
+            return content
+        print(f"{path}: a text of C, read as the {len(array):,} bytes of the array in it", file=sys.stderr)
+        return array
     except OSError as error:
         raise BadModelFile(
             where=str(path), expected="a readable file", got=str(error), remedy="check the path"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from export.c.network import c_network
 from export.c.source import c_source
 from export.cost.macs import all_multiply_accumulates
@@ -59,8 +61,17 @@ def all_machines() -> tuple[Machine, ...]:
     return tuple(machine for machine in MACHINES.values() if machine.unit is not None)
 
 
-def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
+def replayed(
+    graph: Graph, machine: Machine, samples: int, speed: bool, codes: np.ndarray | None = None
+) -> MachineProfile:
     """A graph of one int8 input and output in C on a machine.
+
+    Args:
+        graph: of integers.
+        machine: one that counts.
+        samples: how many random ones it computes.
+        speed: whether the C is made for speed.
+        codes: int8 ``[samples, *shape[1:]]``, in place of random ones.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
@@ -68,7 +79,8 @@ def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> Machi
         ParityError: an output differs from the reference's.
     """
     source = c_source("net", c_network(graph, machine.cpu, speed))
-    codes = corner_codes(graph, samples)[0][-samples:]
+    if codes is None:
+        codes = corner_codes(graph, samples)[0][-samples:]
     expected = interpret(graph, (codes,))[graph.outputs[0]]
     flat = [array.reshape(len(codes), -1) for array in (codes, expected)]
     run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
@@ -89,7 +101,9 @@ def replayed(graph: Graph, machine: Machine, samples: int, speed: bool) -> Machi
     )
 
 
-def on_machine(graph: Graph, machine: Machine, samples: int, speed: bool) -> MachineProfile:
+def on_machine(
+    graph: Graph, machine: Machine, samples: int, speed: bool, codes: np.ndarray | None = None
+) -> MachineProfile:
     """:func:`replayed`, or why it can't be.
 
     Raises:
@@ -99,7 +113,7 @@ def on_machine(graph: Graph, machine: Machine, samples: int, speed: bool) -> Mac
     if absent is None:
         try:
             with stage(f"plain C on {machine.name}"):
-                return replayed(graph, machine, samples, speed)
+                return replayed(graph, machine, samples, speed, codes)
         except EmulationFailure as error:
             absent = error.reason
         except UnsupportedLayer as error:

@@ -14,6 +14,7 @@ from export.cost.board_estimate import Estimate, estimates
 from export.cost.layers import LayerProfile, file_layers, graph_layer
 from export.cost.machines import MachineProfile, on_machine
 from export.engines import tflm_absent
+from export.graph.integer_core import integer_core
 from export.graph.ir import Graph
 from export.tflite.arena import smallest_arena
 from export.tflite.summary import ModelSummary
@@ -80,7 +81,7 @@ def profile(
         ParityError: a machine computed something else than the reference.
     """
     counting = [machine for machine in machines if machine.unit is not None]
-    core = _integer_core(graph)
+    core = integer_core(graph)
     counted = tuple(
         on_machine(core, machine, samples, speed) for machine in steps(counting, "counting on emulated machines")
     )
@@ -133,18 +134,3 @@ def _arena(model: bytes) -> tuple[int | None, str]:
         return smallest_arena(model), ""
     except MemoryError as refused:
         return None, str(refused)
-
-
-def _integer_core(graph: Graph) -> Graph:
-    """What lies between a float interface's QUANTIZE and DEQUANTIZE, which is what is exported as C; else the graph."""
-    behind = {node.inputs[0]: node.output for node in graph.nodes if node.op == "quantize"}
-    before = {node.output: node.inputs[0] for node in graph.nodes if node.op == "dequantize"}
-    if not (set(graph.inputs) <= set(behind) and set(graph.outputs) <= set(before)):
-        return graph
-    ends = {*graph.inputs, *graph.outputs}
-    return Graph(
-        {name: value for name, value in graph.values.items() if name not in ends},
-        tuple(node for node in graph.nodes if ends.isdisjoint((*node.inputs, *node.outputs))),
-        tuple(behind[name] for name in graph.inputs),
-        tuple(before[name] for name in graph.outputs),
-    )

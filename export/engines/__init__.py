@@ -30,11 +30,15 @@ __all__ = [
 ]
 
 
+#: Files of this folder that are about engines, and have none.
+_NO_ENGINES = ("engine", "apart", "apart_process")
+
+
 def _discover() -> dict[str, Engine]:
     engines: dict[str, Engine] = {}
     files: dict[str, str] = {}
     for module in sorted(iter_modules(__path__), key=lambda m: m.name):
-        if module.name == "engine":
+        if module.name in _NO_ENGINES:
             continue
         file = f"export/engines/{module.name}.py"
         stated = getattr(import_module(f"{__name__}.{module.name}"), "ENGINES", None)

@@ -14,7 +14,7 @@ from export.engines.engine import InspectableEngine, in_batches
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.progress import hidden
 
-__all__ = ["ENGINES", "LITERT_DEFAULT", "LITERT_REFERENCE", "run_interpreter"]
+__all__ = ["ENGINES", "LITERT_DEFAULT", "LITERT_REFERENCE", "WITHOUT_DELEGATES", "run_interpreter"]
 
 
 def _absent() -> str:
@@ -24,7 +24,7 @@ def _absent() -> str:
 
 
 #: LiteRT's own name of all kernels that belong to no delegate.
-_WITHOUT_DELEGATES = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+WITHOUT_DELEGATES = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 
 
 def _tensors(resolver: str, model: bytes, inputs: tuple[np.ndarray, ...], count: int) -> Iterator[list[np.ndarray]]:
@@ -59,9 +59,9 @@ def _interpreter(resolver: str, model: bytes, **options: Any) -> Any:
     try:
         return ready(getattr(OpResolverType, resolver))
     except ValueError as error:
-        if "Didn't find op" not in str(error) or resolver == _WITHOUT_DELEGATES:
+        if "Didn't find op" not in str(error) or resolver == WITHOUT_DELEGATES:
             raise
-        return ready(getattr(OpResolverType, _WITHOUT_DELEGATES))
+        return ready(getattr(OpResolverType, WITHOUT_DELEGATES))
 
 
 def run_interpreter(interpreter: Any, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from export.engines.engine import InspectableEngine, in_batches
 from qtorch.numbers.fixedpoint import Rounding
 
-__all__ = ["ENGINES", "TFLM", "tflm_absent", "tflm_available"]
+__all__ = ["ARENA", "ENGINES", "TFLM", "tflm_absent", "tflm_available"]
 
 
 def tflm_available() -> bool:
@@ -33,13 +33,13 @@ def tflm_absent() -> str:
 
 
 #: Bytes; more than a microcontroller has, so that no model that makes sense is refused for lack of it.
-_ARENA = 2**24
+ARENA = 2**24
 
 
 def _run(model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     from tflite_micro import runtime
 
-    interpreter = runtime.Interpreter.from_bytes(model, arena_size=_ARENA)
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=ARENA)
     batch = int(interpreter.get_input_details(0)["shape"][0])
 
     def one(samples: list[np.ndarray]) -> list[np.ndarray]:
@@ -62,7 +62,7 @@ def _tensors(model: bytes, inputs: tuple[np.ndarray, ...], count: int) -> Iterat
     from tflite_micro import runtime
 
     config = runtime.InterpreterConfig.kPreserveAllTensors
-    interpreter = runtime.Interpreter.from_bytes(model, arena_size=_ARENA, intrepreter_config=config)
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=ARENA, intrepreter_config=config)
     for index in range(len(inputs[0])):
         for i, array in enumerate(inputs):
             interpreter.set_input(array[index : index + 1], i)

@@ -15,6 +15,7 @@ import numpy as np
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
+from qtorch.row.shape_rule import BadShape
 
 __all__ = ["Graph", "MalformedGraph", "Node", "Value", "View", "check"]
 
@@ -246,9 +247,13 @@ class Graph:
         return {name: value for name, value in self.values.items() if value.data is None}
 
 
-def check(graph: Graph) -> Graph:
+def check(graph: Graph, *, laid_out: bool = True) -> Graph:
     """``graph`` itself, if it is well formed: known ops, each value made once and before its use, every row's
-    constraints satisfied, constants of the shape and type they claim.
+    constraints satisfied, constants of the shape and type they claim, and shapes that every row's rule gives.
+
+    Args:
+        graph: any.
+        laid_out: whether its tensors lie as the device stores them, of which alone the rows' rules of shapes are.
 
     Raises:
         MalformedGraph: it is not; the message names the node or value.
@@ -259,6 +264,7 @@ def check(graph: Graph) -> Graph:
             raise MalformedGraph(
                 f"constant {name!r}: expected {value.dtype} {value.shape}, got {value.data.dtype} {value.data.shape}"
             )
+        _require_sizes(name, value)
     for index, node in enumerate(graph.nodes):
         where = f"node {index} ({node.op})"
         if node.op not in ROWS:
@@ -269,7 +275,59 @@ def check(graph: Graph) -> Graph:
         violations = node.row.violations(graph.qparams(node)) if not graph.is_float(node) else []
         if violations:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
+        if laid_out:
+            try:
+                _require_shapes(graph, node)
+            except BadShape as error:
+                raise MalformedGraph(
+                    f"{where} of {', '.join(node.inputs)} to {', '.join(node.outputs)}: {error}"
+                ) from error
         ready |= set(node.outputs)
     if any(name not in ready for name in graph.outputs):
         raise MalformedGraph(f"outputs {graph.outputs}: not all are computed")
     return graph
+
+
+def _require_sizes(name: str, value: Value) -> None:
+    """Axes that have elements, and a scale for each channel."""
+    if any(size < 1 for size in value.shape):
+        raise MalformedGraph(f"tensor {name!r}: expected sizes of at least 1, got shape {value.shape}")
+    grid = value.qparams
+    if grid is None or grid.axis is None:
+        return
+    if not 0 <= grid.axis < len(value.shape) or len(grid.scale) != value.shape[grid.axis]:
+        raise MalformedGraph(
+            f"tensor {name!r}: expected a scale for each channel of an axis, got {len(grid.scale)} scales for axis "
+            f"{grid.axis} of {value.shape}"
+        )
+
+
+def _require_shapes(graph: Graph, node: Node) -> None:
+    """That a node's outputs have the shapes that its row's rule gives, and twice as many samples twice as many.
+
+    Raises:
+        BadShape: they have not; or several samples along the first axis would be mixed.
+    """
+    row, roles = node.row, node.input_roles()
+    if row.shapes is None:
+        return
+    shapes = {role: graph.values[name].shape for role, name in roles.items()}
+    outputs = tuple(graph.values[name].shape for name in node.outputs)
+    running = {role for role, name in roles.items() if graph.values[name].data is None}
+    for name, shape in zip(node.inputs, shapes.values(), strict=True):
+        if graph.values[name].data is None and len(shape) > row.most_axes:
+            raise BadShape(f"expected at most {row.most_axes} axes, got {name} of shape {shape}")
+    given = row.shapes(node.attrs, shapes)
+    if given != outputs:
+        raise BadShape(f"expected outputs of {given}, got {outputs}")
+    twice = {role: _doubled(shape) if role in running else shape for role, shape in shapes.items()}
+    try:
+        apart = not running or row.shapes(node.attrs, twice) == tuple(map(_doubled, outputs))
+    except BadShape:
+        apart = False
+    if not apart:
+        raise BadShape(f"expected an op that keeps the samples of the first axis apart, got {shapes} to {outputs}")
+
+
+def _doubled(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size * 2 if axis == 0 else size for axis, size in enumerate(shape))

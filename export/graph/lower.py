@@ -75,7 +75,7 @@ class _Lowering:
                 self.names[node] = (self.names[node.args[0]][node.args[1]],)
             elif is_transparent(self.network, node):
                 self.names[node] = self.names[node.args[0]]
-        return check(Graph(self.values, tuple(self.nodes), tuple(inputs), outputs))
+        return check(Graph(self.values, tuple(self.nodes), tuple(inputs), outputs), laid_out=False)
 
     def _op(self, node: fx.Node, op: QuantizedOp) -> None:
         name = str(node.target)

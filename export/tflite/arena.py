@@ -7,104 +7,79 @@ process down with it, so the attempts run in another one; an attempt that kills 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+import re
 
+import numpy as np
+
+from export.engines.apart import EngineRefused, Limits, Process
 from qtorch.progress import Stage, stage
 
-__all__ = ["LARGEST_ARENA", "smallest_arena"]
+__all__ = ["LARGEST_ARENA", "NoArena", "smallest_arena"]
 
 #: Arenas are tried at this granularity, in bytes; it is also their alignment.
 STEP = 16
 #: What is tried at most, 16 MiB: more than a microcontroller has.
 LARGEST_ARENA = 2**24
 
-_PROBE = """
-import sys
-from tflite_micro import runtime
-model = open(sys.argv[1], "rb").read()
-for line in sys.stdin:
-    try:
-        runtime.Interpreter.from_bytes(model, arena_size=int(line))
-    except RuntimeError:
-        print("refused", flush=True)
-    else:
-        print("accepted", flush=True)
-"""
+#: What TFLite Micro says where it is the arena that does not do.
+_TOO_SMALL = re.compile(r"too small|Failed to resize buffer|missing: \d|Failed to allocate (?!tensors)|exceeds max arena")
 
 
-class _Probe:
-    """A process that tries arena sizes, started again when a try kills it."""
-
-    def __init__(self, model: Path) -> None:
-        self.model = model
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", _PROBE, str(self.model)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def accepts(self, size: int) -> bool:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            print(size, file=self.process.stdin, flush=True)
-            answer = self.process.stdout.readline().strip()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            self.close()
-            self.process = self._start()
-        return answer == "accepted"
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    continue
+class NoArena(EngineRefused, MemoryError):
+    """Not even :data:`LARGEST_ARENA` is enough for a model."""
 
 
-def smallest_arena(model: bytes) -> int:
+def smallest_arena(model: bytes, where: str = "model", limits: Limits = Limits()) -> int:  # noqa: B008 - frozen
     """Bytes, a multiple of 16, on this machine's word size with TFLM's reference kernels.
 
     Doubles until an arena is accepted, then bisects.
 
+    Args:
+        model: the file.
+        where: what to call it in an error.
+        limits: of the process that tries, and of each try.
+
     Raises:
-        MemoryError: not even 16 MiB are enough, or the model can't be loaded at all.
+        NoArena: not even 16 MiB are enough.
+        EngineRefused: it is not for lack of memory that TFLite Micro does not load the model.
     """
-    with tempfile.TemporaryDirectory() as folder, stage("trying arenas") as progress:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(model)
-        probe = _Probe(path)
+    probe = Process("TFLite Micro", "tflm", limits, where)
+    with stage("trying arenas") as progress:
         try:
-            return _searched(probe, progress)
+            return _searched(probe, np.frombuffer(model, np.uint8), progress)
         finally:
             probe.close()
 
 
-def _searched(probe: _Probe, progress: Stage) -> int:
+def _accepts(probe: Process, model: np.ndarray, size: int) -> bool:
+    try:
+        probe.ask({"do": "arena", "arena": size}, [model])
+    except EngineRefused as refused:
+        if refused.kind == "time":
+            raise
+        return False
+    return True
+
+
+def _searched(probe: Process, model: np.ndarray, progress: Stage) -> int:
     """See :func:`smallest_arena`."""
+    try:
+        probe.ask({"do": "arena", "arena": LARGEST_ARENA}, [model])
+    except EngineRefused as refused:
+        if refused.kind != "refuses" or not _TOO_SMALL.search(refused.words):
+            raise
+        raise NoArena(
+            "TFLite Micro", "memory", f"no arena up to {LARGEST_ARENA} bytes lets TFLite Micro load the model",
+            where=probe.where, remedy="make its tensors smaller; a microcontroller has less",
+        ) from refused  # fmt: skip
     high = 1024
-    while not probe.accepts(high):
+    while not _accepts(probe, model, high):
         high *= 2
-        if high > LARGEST_ARENA:
-            raise MemoryError(f"no arena up to {LARGEST_ARENA} bytes lets TFLite Micro load the model")
     low = high // 2 if high > 1024 else 0
     # From here on each try halves what is left.
     progress.total = math.ceil(math.log2((high - low) / STEP))
     while high - low > STEP:
         middle = (low + high) // 2 // STEP * STEP
-        low, high = (low, middle) if probe.accepts(middle) else (middle, high)
+        low, high = (low, middle) if _accepts(probe, model, middle) else (middle, high)
         progress.advance()
     return high

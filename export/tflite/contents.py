@@ -1,8 +1,9 @@
 """A .tflite file as plain data, whoever wrote it: the one reader of its bytes.
 
 It takes what it finds: floats, dynamic shapes, several subgraphs, custom operators and those newer than the schema.
-Only what is no complete flatbuffer is refused. Whoever wants less (:mod:`export.tflite.reader`) refuses more, and
-whoever wants words (:mod:`export.tflite.summary`) makes them, of what is read here.
+Only what is no complete flatbuffer is refused. Whether it can be computed is asked by :mod:`export.tflite.soundness`,
+whoever wants less (:mod:`export.tflite.reader`) refuses more, and whoever wants words (:mod:`export.tflite.summary`)
+makes them, of what is read here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from export.file_kinds import kind_of
 from export.tflite.writer import IDENTIFIER
 from qtorch.errors import BadModelFile
 
@@ -23,6 +25,7 @@ __all__ = [
     "FileContents",
     "FileMetadata",
     "FileOperator",
+    "FileSparsity",
     "FileSubgraph",
     "FileTensor",
     "Signature",
@@ -30,15 +33,44 @@ __all__ = [
     "read_contents",
 ]
 
+#: Tables that are read at most: some ten thousand operators with their tensors, in a second or two.
+_TABLES = 60_000
+
 _REMEDY = "copy or download the file again, and pass a .tflite model"
 
 
 @dataclass(frozen=True)
 class FileBuffer:
-    """Bytes of a constant or of metadata, and where in the file they begin; an empty one begins at 0."""
+    """Bytes of a constant or of metadata, and where in the file they begin; an empty one begins at 0.
+
+    Attributes:
+        outside: whether they lie behind the flatbuffer, where TFLite Micro does not look for them.
+    """
 
     offset: int
     data: memoryview
+    outside: bool = False
+
+
+@dataclass(frozen=True)
+class FileSparsity:
+    """How the elements of a sparse constant are stored, as the schema says it.
+
+    Attributes:
+        traversal_order: of the axes, those of blocks behind those of the tensor.
+        block_map: the tensor's axis of each axis of blocks.
+        formats: of each axis in this order: 0 for dense, 1 for compressed rows.
+        dense_sizes: of each axis; 0 of a compressed one.
+        segments: of each axis, where its rows begin; empty of a dense one.
+        indices: of each axis, which elements are there; empty of a dense one.
+    """
+
+    traversal_order: tuple[int, ...]
+    block_map: tuple[int, ...]
+    formats: tuple[int, ...]
+    dense_sizes: tuple[int, ...]
+    segments: tuple[tuple[int, ...], ...]
+    indices: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -58,6 +90,8 @@ class FileTensor:
         zero_point: as many, in a sound file.
         axis: the channel axis of several scales.
         variable: whether it keeps its value from one run to the next.
+        sparsity: of a constant of which only some elements are stored.
+        outside: whether its constant lies behind the flatbuffer.
         shift: what the file's own codes have more than those here: 128 where it has uint8, read as int8.
     """
 
@@ -73,6 +107,8 @@ class FileTensor:
     zero_point: tuple[int, ...]
     axis: int | None
     variable: bool
+    sparsity: FileSparsity | None = None
+    outside: bool = False
     shift: int = 0
 
     @property
@@ -176,11 +212,12 @@ def read_contents(model: bytes, where: str = "model", remedy: str = _REMEDY) -> 
         BadModelFile: truncated, damaged, or no .tflite file.
     """
     if len(model) < 8 or model[4:8] != IDENTIFIER:
+        kind = kind_of(model)
         raise BadModelFile(
             where=where,
             expected=f"a .tflite file with identifier {IDENTIFIER!r}",
-            got=f"{len(model)} bytes with {model[4:8]!r} in its place",
-            remedy=remedy,
+            got=f"{len(model)} bytes with {model[4:8]!r} in its place" if kind is None else kind.words,
+            remedy=remedy if kind is None else kind.as_model,
         )
     try:
         return _Reader(model).contents()
@@ -197,8 +234,9 @@ class _Reader:
         self.model = memoryview(model)
         self.size = len(model)
         # Vectors may be shared, so a sound file may be visited more often than it has bytes; a damaged one is not
-        # followed for hours.
+        # followed for hours. Tables, which take longest, are shared by no writer.
         self.budget = 8 * len(model) + 10_000
+        self.tables = min(_TABLES, len(model) // 8 + 1_000)
         self.root = self._whole(schema.Model.GetRootAs(_Bytes(model)))
 
     def contents(self) -> FileContents:
@@ -211,11 +249,11 @@ class _Reader:
         return FileContents(
             size=self.size,
             version=int(root.Version()),
-            description=_text(root.Description()),
+            description=self._text(root.Description()),
             buffers=buffers,
             subgraphs=subgraphs,
             metadata=tuple(self._metadata(entry, buffers) for entry in self._tables(root, "Metadata")),
-            signatures=tuple(self._signature(entry) for entry in self._tables(root, "SignatureDefs")),
+            signatures=tuple(self._signature(entry, subgraphs) for entry in self._tables(root, "SignatureDefs")),
         )
 
     def _visit(self, count: int) -> None:
@@ -225,6 +263,9 @@ class _Reader:
 
     def _whole(self, table: Any) -> Any:
         """A table whose every byte is in the file."""
+        self.tables -= 1
+        if self.tables < 0:
+            raise ValueError("more tables than fit in it, or vectors that overlap")
         tab = table._tab if hasattr(table, "_tab") else table
         begin = tab.Pos
         layout = begin - struct.unpack_from("<i", tab.Bytes, begin)[0]
@@ -247,22 +288,23 @@ class _Reader:
 
     def _buffer(self, buffer: Any) -> FileBuffer:
         count = int(buffer.DataLength())
+        outside = not count and buffer.Offset() > 1
         if count:
             offset = int(buffer._tab.Vector(buffer._tab.Offset(4)))
-        elif buffer.Offset() > 1:
-            # Of files above 2 GB constants lie behind the flatbuffer.
+        elif outside:
+            # Of files above 2 GB constants lie behind the flatbuffer; litert-torch writes small ones so too.
             offset, count = int(buffer.Offset()), int(buffer.Size())
         else:
             return FileBuffer(0, self.model[:0])
         if offset + count > self.size:
             raise ValueError(f"a constant that ends at {offset + count}")
-        return FileBuffer(offset, self.model[offset : offset + count])
+        return FileBuffer(offset, self.model[offset : offset + count], outside)
 
     def _code(self, code: Any) -> tuple[str, int]:
         # Old files have the narrow field alone; new ones have 127 there where the wide one counts.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         if number == schema.BuiltinOperator.CUSTOM:
-            return f"CUSTOM:{_text(code.CustomCode())}", int(code.Version())
+            return f"CUSTOM:{self._text(code.CustomCode())}", int(code.Version())
         return _OPERATORS.get(number, f"UNKNOWN:{number}"), int(code.Version())
 
     def _subgraph(self, graph: Any, codes: list[tuple[str, int]], buffers: tuple[FileBuffer, ...]) -> FileSubgraph:
@@ -280,7 +322,7 @@ class _Reader:
             kind = int(operator.BuiltinOptionsType())
             operators.append(FileOperator(name, version, inputs, outputs, kind, options))
         inputs, outputs = (self._indices(graph, field, len(tensors)) for field in ("Inputs", "Outputs"))
-        return FileSubgraph(_text(graph.Name()), inputs, outputs, tensors, tuple(operators))
+        return FileSubgraph(self._text(graph.Name()), inputs, outputs, tensors, tuple(operators))
 
     def _options(self, operator: Any) -> dict[str, Any]:
         union = operator.BuiltinOptions()
@@ -293,7 +335,7 @@ class _Reader:
         table = getattr(schema, kind)()
         table.Init(union.Bytes, union.Pos)
         scalars, vectors = _option_fields(kind)
-        options = {field: _option(getattr(table, field)()) for field in scalars}
+        options = {field: self._option(getattr(table, field)()) for field in scalars}
         present = (field for field in vectors if not getattr(table, f"{field}IsNone")())
         return options | {field: self._numbers(table, field) for field in present}
 
@@ -312,12 +354,13 @@ class _Reader:
         if quantization is not None:
             self._whole(quantization)
             scale, zero_point = self._numbers(quantization, "Scale"), self._numbers(quantization, "ZeroPoint")
-            axis = int(quantization.QuantizedDimension()) if len(scale) > 1 else None
+            # Of a bias an old converter wrote its weights' axis; it has one.
+            axis = (0 if len(shape) == 1 else int(quantization.QuantizedDimension())) if len(scale) > 1 else None
         if tensor.Buffer() >= max(1, len(buffers)):
             raise ValueError(f"buffer {tensor.Buffer()} of {len(buffers)}")
         return FileTensor(
             index=index,
-            name=_text(tensor.Name()),
+            name=self._text(tensor.Name()),
             kind=int(tensor.Type()),
             shape=shape,
             signature=signature,
@@ -328,17 +371,63 @@ class _Reader:
             zero_point=zero_point,
             axis=axis,
             variable=bool(tensor.IsVariable()),
+            sparsity=self._sparsity(tensor.Sparsity()),
+            outside=bool(buffers) and buffers[tensor.Buffer()].outside,
         )
 
     def _metadata(self, entry: Any, buffers: tuple[FileBuffer, ...]) -> FileMetadata:
         index = entry.Buffer()
         if index >= len(buffers):
             raise ValueError(f"metadata in buffer {index} of {len(buffers)}")
-        return FileMetadata(_text(entry.Name()), bytes(buffers[index].data))
+        self._visit(len(buffers[index].data))
+        return FileMetadata(self._text(entry.Name()), bytes(buffers[index].data))
 
-    def _signature(self, entry: Any) -> Signature:
-        names = [tuple(_text(each.Name()) for each in self._tables(entry, side)) for side in ("Inputs", "Outputs")]
-        return Signature(_text(entry.SignatureKey()), int(entry.SubgraphIndex()), *names)
+    def _signature(self, entry: Any, subgraphs: tuple[FileSubgraph, ...]) -> Signature:
+        index = int(entry.SubgraphIndex())
+        if index >= len(subgraphs):
+            raise ValueError(f"a signature of subgraph {index} of {len(subgraphs)}")
+        count = len(subgraphs[index].tensors)
+        names = []
+        for side in ("Inputs", "Outputs"):
+            entries = self._tables(entry, side)
+            for each in entries:
+                if each.TensorIndex() >= count:
+                    raise ValueError(f"a signature with tensor {each.TensorIndex()} of {count}")
+            names.append(tuple(self._text(each.Name()) for each in entries))
+        return Signature(self._text(entry.SignatureKey()), index, *names)
+
+    def _sparsity(self, sparsity: Any) -> FileSparsity | None:
+        if sparsity is None:
+            return None
+        self._whole(sparsity)
+        axes = self._tables(sparsity, "DimMetadata")
+        return FileSparsity(
+            traversal_order=self._numbers(sparsity, "TraversalOrder"),
+            block_map=self._numbers(sparsity, "BlockMap"),
+            formats=tuple(int(axis.Format()) for axis in axes),
+            dense_sizes=tuple(int(axis.DenseSize()) for axis in axes),
+            segments=tuple(self._sparse_indices(axis.ArraySegmentsType(), axis.ArraySegments()) for axis in axes),
+            indices=tuple(self._sparse_indices(axis.ArrayIndicesType(), axis.ArrayIndices()) for axis in axes),
+        )
+
+    def _sparse_indices(self, kind: int, union: Any) -> tuple[int, ...]:
+        name = _SPARSE_INDICES.get(kind)
+        if union is None or name is None:
+            return ()
+        self._whole(union)
+        table = getattr(schema, name)()
+        table.Init(union.Bytes, union.Pos)
+        return self._numbers(table, "Values")
+
+    def _text(self, string: bytes | None) -> str:
+        if string is None:
+            return ""
+        self._visit(len(string))
+        return string.decode("utf-8", "backslashreplace")
+
+    def _option(self, value: Any) -> Any:
+        """A number as it is, a string as text."""
+        return value if isinstance(value, int | float) else self._text(value)
 
 
 def member_names(enumeration: str) -> dict[int, str]:
@@ -350,6 +439,7 @@ def member_names(enumeration: str) -> dict[int, str]:
 _OPERATORS = member_names("BuiltinOperator")
 _TYPES = {number: name.lower() for number, name in member_names("TensorType").items()}
 _OPTIONS = {number: name for number, name in member_names("BuiltinOptions").items() if number}
+_SPARSE_INDICES = {number: name for number, name in member_names("SparseIndexVector").items() if number}
 
 
 @cache
@@ -360,12 +450,3 @@ def _option_fields(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     generated = {f"{name}{end}" for name in vectors for end in ("", "AsNumpy", "Length", "IsNone")}
     generated |= {"Init", "GetRootAs", f"GetRootAs{kind}", f"{kind}BufferHasIdentifier"}
     return tuple(name for name in methods if name not in generated), vectors
-
-
-def _option(value: Any) -> Any:
-    """A number as it is, a string as text."""
-    return value if isinstance(value, int | float) else _text(value)
-
-
-def _text(string: bytes | None) -> str:
-    return "" if string is None else string.decode("utf-8", "backslashreplace")

@@ -6,6 +6,7 @@ Strict on purpose: a file that this project can't have written is refused before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -23,12 +24,15 @@ from export.tflite.contents import (
 )
 from export.tflite.counted_from_zero import fold
 from export.tflite.equivalents.equivalents import in_known_operators
+from export.tflite.equivalents.options import default_options
+from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS, of_rows
+from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 
 __all__ = ["read_tflite"]
@@ -48,7 +52,7 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = read_contents(model, where, _REMEDY)
+    contents = require_sound(read_contents(model, where, _REMEDY), where)
     try:
         if aligned:
             _require_alignment(contents.buffers)
@@ -102,7 +106,13 @@ def _node(
         operands.add(index)
     _require_roles(op, len(indices))
     outputs = _names(_complete(operator.outputs))
-    return Node(op, attrs, _in_row_order(op, _names(indices)), outputs)
+    return _normalized(Node(op, attrs, _in_row_order(op, _names(indices)), outputs), tensors)
+
+
+def _normalized(node: Node, tensors: Sequence[FileTensor]) -> Node:
+    """With attributes as its row's cells read them; a file may count axes from the end, and leave sizes out."""
+    shapes = {role: tensors[int(name[1:])].shape for role, name in node.input_roles().items()}
+    return replace(node, attrs=node.row.normalized(node.attrs, shapes))
 
 
 def _require_alignment(buffers: Sequence[FileBuffer]) -> None:
@@ -203,5 +213,26 @@ def _attrs(cell: TFLite, operator: FileOperator) -> dict[str, Any]:
             if value not in members:
                 raise ValueError(f"{cell.operator} with {field.option} {value}")
             value = members[value].lower()
+            if field.attr == "activation" and value not in _ACTIVATIONS:
+                raise ValueError(f"{cell.operator} with {members[operator.options[field.option]]} fused: {_CAN_FUSE}")
         attrs[field.attr] = value
+    _require_defaults(cell, operator)
     return attrs
+
+
+_ACTIVATIONS = frozenset({"none", *FUSED_ACTIVATIONS})
+_CAN_FUSE = "expected NONE, RELU or RELU6. Remedy: convert the model with that activation as an operator of its own"
+
+
+def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
+    """Options that no attribute stands for, and that a kernel reads, say nothing."""
+    assert cell.options is not None
+    read = {field.option for field in cell.fields} | cell.unread
+    if len([index for index in operator.inputs if index != -1]) > 2:
+        read |= cell.unread_beside_bias
+    for option, default in default_options(cell.options).items():
+        value = operator.options.get(option, default)
+        if option not in read and value != default:
+            raise ValueError(
+                f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
+            )

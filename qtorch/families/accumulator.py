@@ -19,7 +19,15 @@ from qtorch.row.fused_activation import activation_limits
 from qtorch.row.kernel_call import Accumulators, NoKernel, Operands
 from qtorch.row.row import Attrs
 
-__all__ = ["exact_products", "output_codes", "require_room", "sum_factor", "sum_multiplier", "weighted_sums"]
+__all__ = [
+    "exact_products",
+    "is_narrow",
+    "output_codes",
+    "require_room",
+    "sum_factor",
+    "sum_multiplier",
+    "weighted_sums",
+]
 
 #: By type of the activations: how far a code may lie from its zero point, and the largest number an accumulator holds
 #: (16-bit kernels requantize 48 bits).
@@ -66,16 +74,24 @@ def output_codes(
         codes: ``"bias"`` is int64 ``[O]``, or absent.
         attrs: ``"activation"``.
         grids: by role.
-        rounding: for int8; int16 has one rounding everywhere.
+        rounding: for int8; int16 has one rounding everywhere, but for two where its sums have 32 bits.
     """
     if "bias" in codes:
         accumulator.add_(codes["bias"])
     output, multiplier = grids["output"], sum_multiplier(grids, rounding)
-    if output.dtype == "int16":
+    if is_narrow(grids):
+        # TFLM adds them up in int32, where they wrap.
+        scaled = requantize(accumulator.add_(2**31).remainder_(2**32).sub_(2**31), multiplier, Rounding.DOUBLE)
+    elif output.dtype == "int16":
         scaled = requantize_wide(accumulator, multiplier)
     else:
         scaled = requantize(fits_int32(accumulator, "accumulator"), multiplier, rounding)
     return scaled.add_(output.zero_point).clamp_(*activation_limits(attrs["activation"], output))
+
+
+def is_narrow(grids: Mapping[str, Grid]) -> bool:
+    """Whether sums of int16 codes have 32 bits: their bias's type says which."""
+    return grids["output"].dtype == "int16" and "bias" in grids and grids["bias"].dtype == "int32"
 
 
 def require_room(layer: str, weight: Tensor, channel_axis: int, bias: Tensor | None, grids: Mapping[str, Grid]) -> None:
@@ -134,7 +150,7 @@ def weighted_sums(operands: Operands, channel_axis: int, *, folded: bool = True)
     if source.dtype != "int8":
         raise NoKernel(f"{source.dtype} activations")
     weight = np.moveaxis(operands.constants["weight"], channel_axis, 0).astype(np.int64)
-    weight = weight.reshape(len(weight), -1)
+    weight = weight.reshape(len(weight), -1) - operands.grid("weight").zero_point[0]
     bias = operands.constants.get("bias", np.zeros(len(weight))).astype(np.int64)
     offset = bias - source.zero_point[0] * weight.sum(1)
     low, high = (code * weight for code in source.code_range)

@@ -176,8 +176,13 @@ def weighted_sample(
     extreme: bool = False,
     dtype: str = "int8",
     weights: str = "int8",
+    wide: str = "",
+    weight_zero_point: int = 0,
 ) -> Sample:
-    """A sample of an op with weights: random codes and biases up to ``bias`` (0: none), scales as given."""
+    """A sample of an op with weights: random codes and biases up to ``bias`` (0: none), scales as given.
+
+    ``wide`` is the bias's type where it is not the usual one.
+    """
     channels = kernel[channel_axis]
     source, sink = (QParams((float(np.float32(s)),), (z,), dtype) for s, z in (input, output))
     scales = (rng.uniform(0.3, 1.0, channels if per_channel else 1) * 0.02).astype(np.float32)
@@ -188,9 +193,12 @@ def weighted_sample(
         "weight": np.where(codes < 0, low + 1, high).astype(np.int8) if extreme else codes,
     }
     if bias:
-        arrays["bias"] = rng.integers(-bias, bias, channels, dtype=_WIDE[dtype])
+        arrays["bias"] = rng.integers(-bias, bias, channels, dtype=wide or _WIDE[dtype])
     axis = channel_axis if per_channel else None
-    return Sample(label, attrs, arrays, _with_weights(arrays, source, sink, scales, axis, weights))
+    qparams = _with_weights(arrays, source, sink, scales, axis, weights)
+    if weight_zero_point:
+        qparams["weight"] = QParams((float(scales[0]),), (weight_zero_point,))
+    return Sample(label, attrs, arrays, qparams)
 
 
 def cancelled_sample(
@@ -254,6 +262,6 @@ def _with_weights(
     if "bias" in arrays:
         products = np.float32(source.scale[0]) * scales
         qparams["bias"] = QParams(
-            tuple(map(float, products)), (0,) * len(scales), _WIDE[source.dtype], None if axis is None else 0
+            tuple(map(float, products)), (0,) * len(scales), arrays["bias"].dtype.name, None if axis is None else 0
         )
     return qparams

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from qtorch.families.shape_rules import axis_from_front, require_axis
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
@@ -21,6 +22,7 @@ from qtorch.row.constraints import Free, Indices
 from qtorch.row.kernel_call import KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.shape_rule import Shape, require
 
 __all__ = ["place_row"]
 
@@ -90,6 +92,13 @@ def _samples(seed: int) -> Callable[[], Iterable[Sample]]:
     return samples
 
 
+def _shapes(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    shape, axis = shapes["input"], attrs["axis"]
+    require_axis(axis, len(shape))
+    require(attrs["output_type"] == "int32", "places of type int32", attrs["output_type"])
+    return ((*shape[:axis], *shape[axis + 1 :]),)
+
+
 def _onnx(operator: str) -> Onnx:
     def form(operands: Operands) -> list[OnnxNode]:
         return [OnnxNode(operator, ("input",), attributes={"axis": operands.attrs["axis"], "keepdims": 0})]
@@ -127,6 +136,8 @@ def place_row(
             operands=(Operand("axis", 1),),
         ),
         onnx=_onnx(kind),
+        shapes=_shapes,
+        normalized=axis_from_front,
         samples=_samples(seed),
         c=_kernel(largest),
     )

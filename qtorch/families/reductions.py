@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from qtorch.c_cells.strides import bytes_each, row_major, walk
+from qtorch.families.shape_rules import require_axes
 from qtorch.numbers.qparams import QParams
 from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
@@ -23,6 +24,7 @@ __all__ = [
     "homogeneous",
     "kept",
     "loops_over_axes",
+    "reduced",
     "reduction_attributes",
     "reduction_in_floats",
     "reduction_operator",
@@ -93,6 +95,19 @@ def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | N
     """Along the axes that are left."""
     dropped = () if attrs["keep_dims"] else attrs["axes"]
     return None if axis in attrs["axes"] else axis - sum(1 for each in dropped if each < axis)
+
+
+def reduced(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Without the axes, or with 1 in their place.
+
+    Raises:
+        BadShape: there are none, or not each is named once behind the first.
+    """
+    shape, axes = shapes["input"], attrs["axes"]
+    require_axes(axes, len(shape))
+    if attrs["keep_dims"]:
+        return (tuple(1 if axis in axes else n for axis, n in enumerate(shape)),)
+    return (tuple(n for axis, n in enumerate(shape) if axis not in axes),)
 
 
 def loops_over_axes(operands: Operands) -> dict[str, Argument]:

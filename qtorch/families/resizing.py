@@ -1,13 +1,16 @@
-"""What the resizing rows share: reading PyTorch's arguments."""
+"""What the resizing rows share: reading PyTorch's arguments, and the output's shape."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from qtorch.row.row import Call, Refused
+from qtorch.row.row import Attrs, Call, Refused, Shape
+from qtorch.row.shape_rule import require
 
-__all__ = ["require_image", "resized"]
+__all__ = ["require_image", "resized", "resized_shapes"]
 
 
 def require_image(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -27,3 +30,18 @@ def resized(call: Call, image: Tensor, mode: str) -> Tensor:
     if call.module is not None:
         return call.module(image[None, None])[0, 0]
     return F.interpolate(image[None, None], call.get("output_size"), call.get("scale_factors"), mode)[0, 0]
+
+
+def resized_shapes(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """``[N, H, W, C]`` of another height and width.
+
+    Raises:
+        BadShape: it is no image, the size is none, or both flags are set, which no kernel computes.
+    """
+    source, size = shapes["input"], attrs["size"]
+    require(len(source) == 4, "an image [N, H, W, C]", f"shape {source}")
+    pair = isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)
+    require(pair, "a size of two numbers of at least 1", size)
+    both = attrs["align_corners"] and attrs["half_pixel_centers"]
+    require(not both, "one of align_corners and half_pixel_centers", "both")
+    return ((source[0], *size, source[3]),)

@@ -25,7 +25,33 @@ def is_wide(operands: Operands) -> bool:
 
 def wide_convolution(operands: Operands, sizes: Mapping[str, int], weight: np.ndarray, groups: int) -> KernelCall:
     """The call for a weight ``[O, h, w, C / groups]``; ``sizes`` by the parameters' names."""
+    if operands.qparams.get("bias") is not None and operands.grid("bias").dtype == "int32":
+        return KernelCall("conv_2d_narrow_s16", {**_narrow_arguments(operands, weight), **sizes, "groups": groups})
     return KernelCall("conv_2d_s16", {**wide_arguments(operands, weight), **sizes, "groups": groups})
+
+
+def _narrow_arguments(operands: Operands, weight: np.ndarray) -> dict[str, Argument]:
+    """Those of :func:`wide_arguments`, for sums of 32 bits, which wrap where they do in TFLM."""
+    grids = {role: operands.grid(role).grid for role in ("input", "weight", "output")}
+    mantissa, shift = (number.expand(len(weight)).numpy() for number in sum_multiplier(grids))
+    if int(shift.max()) > 0:
+        raise NoKernel(f"sums of 32 bits, times 2 to the power of {int(shift.max())}")
+    words = np.stack([operands.constants["bias"].astype(np.int64), mantissa, shift], 1)
+    return {**_tensors_and_limits(operands, weight), "channels": ConstantTable(words.astype(np.int32))}
+
+
+def _tensors_and_limits(operands: Operands, weight: np.ndarray) -> dict[str, Argument]:
+    if any(operands.grid("weight").zero_point):
+        raise NoKernel("int16 activations with weights whose zero point is not 0")
+    low, high = activation_limits(operands.attrs["activation"], operands.grid("output").grid)
+    return {
+        "in": TensorArgument("input"),
+        "weights": ConstantTable(np.ascontiguousarray(weight)),
+        "channels": 0,
+        "out": TensorArgument("output"),
+        "low": low,
+        "high": high,
+    }
 
 
 def wide_arguments(operands: Operands, weight: np.ndarray) -> dict[str, Argument]:
@@ -49,12 +75,5 @@ def wide_arguments(operands: Operands, weight: np.ndarray) -> dict[str, Argument
             f"sums of up to {int(largest.max())} and shifts of up to {int(shift.max())}, beyond 48 bits and 7"
         )
     words = np.stack([bias & 0xFFFFFFFF, bias >> 32, reduced, 15 - shift], 1)
-    low, high = activation_limits(operands.attrs["activation"], grids["output"])
-    return {
-        "in": TensorArgument("input"),
-        "weights": ConstantTable(np.ascontiguousarray(weight)),
-        "channels": ConstantTable(words.astype(np.uint32).astype(np.int32)),
-        "out": TensorArgument("output"),
-        "low": low,
-        "high": high,
-    }
+    channels = ConstantTable(words.astype(np.uint32).astype(np.int32))
+    return {**_tensors_and_limits(operands, weight), "channels": channels}

@@ -18,6 +18,7 @@ from qtorch.families.arithmetic import (
     sum_kernel,
     sum_output,
 )
+from qtorch.families.shape_rules import broadcast
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -65,8 +66,11 @@ ROW = Row(
         version=version,
         options="AddOptions",
         fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
+        # LiteRT takes another way for int16 whose scales are powers of two; TFLM has none.
+        unread=frozenset({"PotScaleInt16"}),
     ),
     onnx=one_operator("Add"),
+    shapes=broadcast,
     samples=samples,
     c=table_or(reference, sum_kernel(1)),
     in_steps=sum_in_steps(1),

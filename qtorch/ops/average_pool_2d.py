@@ -24,6 +24,7 @@ from qtorch.families.pooling import (
     pooling_version,
 )
 from qtorch.families.steps import half_away, within
+from qtorch.families.window_rules import pooled
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -140,6 +141,7 @@ ROW = Row(
         fields=POOLING_FIELDS,
     ),
     onnx=Onnx(lambda operands: (OnnxNode("AveragePool", ("input",), attributes=onnx_window(operands)),), NEAREST),
+    shapes=pooled,
     samples=lambda: pooling_samples(4),
     c=pooling_kernel("average_pool_2d_s8"),
     in_steps=in_steps,

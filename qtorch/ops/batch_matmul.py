@@ -22,6 +22,7 @@ from torch import Tensor
 from qtorch.c_cells.broadcasting import multiplier_arguments, zero_points
 from qtorch.c_cells.strides import row_major
 from qtorch.families.accumulator import sum_factor
+from qtorch.families.shape_rules import broadcast_shape
 from qtorch.numbers.fixedpoint import (
     Rounding,
     fits_int32,
@@ -40,6 +41,7 @@ from qtorch.row.fused_activation import step_ends
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 #: An output's step is above so many of its products' steps. Of int8 a sum then never has to be shifted to the left; of
 #: int16 a sum of fewer than twice as many products is an int32 once it is requantized.
@@ -246,6 +248,23 @@ def leading_axes_move(attrs: Attrs, axes: tuple[int, ...], rank: int) -> Attrs |
     return attrs if axes[-2:] == (rank - 2, rank - 1) else None
 
 
+def shapes_of_product(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Axes in front of the matrices' broadcast.
+
+    Raises:
+        BadShape: they don't, or the matrices have no axis in common.
+    """
+    ranks = [len(shapes[role]) for role in ("input", "other")]
+    require(min(ranks) >= 2, "matrices, of at least two axes", f"{dict(shapes)}")
+    first, second = _turned(shapes["input"], attrs["adj_x"]), _turned(shapes["other"], attrs["adj_y"])
+    require(
+        first[-1] == second[-2],
+        f"matrices {first[-2:]} and ({first[-1]}, N) once they are turned as adj_x and adj_y say",
+        f"{first[-2:]} and {second[-2:]}",
+    )
+    return ((*broadcast_shape([first[:-2] or (1,), second[:-2] or (1,)])[: max(ranks) - 2], first[-2], second[-1]),)
+
+
 ROW = Row(
     name="batch_matmul",
     roles=("input", "other"),
@@ -264,8 +283,11 @@ ROW = Row(
         version=version,
         options="BatchMatMulOptions",
         fields=(OptionField("adj_x", "AdjX"), OptionField("adj_y", "AdjY")),
+        # Of float activations beside integer weights, which TFLM has no kernels for.
+        unread=frozenset({"AsymmetricQuantizeInputs"}),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=shapes_of_product,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
+from qtorch.families.shape_rules import axis_from_front, require_axis
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -20,7 +21,8 @@ from qtorch.remedies.axes import repeated, repeated_elements, rolled, stacked
 from qtorch.row.constraints import SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
-from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 _MOST_INPUTS = 10
 
@@ -82,6 +84,23 @@ def samples() -> Iterable[Sample]:
             yield Sample(label, {"axis": axis}, arrays, qparams, fixed)
 
 
+def joined(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """All axes but the one are equal; a constant may be as large as one sample of a batch.
+
+    Raises:
+        BadShape: they are not, or there are too many inputs for the kernel.
+    """
+    parts = list(shapes.values())
+    rank, axis = len(parts[0]), attrs["axis"]
+    require(len(parts) <= _MOST_INPUTS, f"at most {_MOST_INPUTS} inputs", len(parts))
+    require_axis(axis, rank)
+    count = max(shape[0] if shape else 1 for shape in parts)
+    others = {(*shape[1:axis], *shape[axis + 1 :]) for shape in parts if len(shape) == rank and shape[0] in (1, count)}
+    fit = len(others) == 1 and all(len(shape) == rank and shape[0] in (1, count) for shape in parts)
+    require(fit, f"shapes that differ along axis {axis} alone", f"{parts}")
+    return ((count, *parts[0][1:axis], sum(shape[axis] for shape in parts), *parts[0][axis + 1 :]),)
+
+
 ROW = Row(
     name="concatenation",
     roles=("input",),
@@ -98,6 +117,8 @@ ROW = Row(
         fields=(OptionField("axis", "Axis"),),
     ),
     onnx=one_operator("Concat", lsb={}, axis=lambda operands: operands.attrs["axis"]),
+    shapes=joined,
+    normalized=axis_from_front,
     samples=samples,
     c=kernel,
     selects=True,

@@ -1,4 +1,5 @@
-"""CONV_2D: int8 activations and weights with int32 bias, int16 activations with int64 bias; groups, dilation.
+"""CONV_2D: int8 activations and weights with int32 bias, int16 activations with int64 or int32
+bias; groups, dilation.
 
 ``torch.nn.Conv1d`` on ``[N, C, L]`` is one on ``[N, 1, L, C]``. A convolution whose groups are its input channels is a
 depthwise one: see :mod:`qtorch.ops.depthwise_conv_2d`.
@@ -27,13 +28,14 @@ from qtorch.families.convolution import (
     weighted_sample,
 )
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rules import convolved
 from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import always, none
 from qtorch.remedies.images import windows
-from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.constraints import ACCUMULATED, EITHER_BIAS, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
@@ -124,6 +126,11 @@ def samples() -> Iterable[Sample]:
         yield cancelled_sample(
             rng, f"{dtype}, cancelled", plain, (20, 3, 3, 123), (3, 3, 3, 123), channel_axis=0, dtype=dtype
         )
+    for label, attrs in (("", {**same, "activation": "relu"}), (", stride", strided)):
+        yield weighted_sample(
+            rng, f"int16, int32 bias{label}, TFLM alone", attrs, (2, 5, 7, 4), (6, 3, 2, 2), channel_axis=0,
+            dtype="int16", input=(1e-4, 0), output=(3e-4, 0), wide="int32", bias=2**20,
+        )  # fmt: skip
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:
@@ -141,7 +148,7 @@ ROW = Row(
     constraints={
         "input": Free(("int8", "int16")),
         "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4")),
-        "bias": BiasFromAccumulator(),
+        "bias": BiasFromAccumulator(dtypes=EITHER_BIAS),
         "output": ACCUMULATED,
     },
     reference=reference,
@@ -151,8 +158,11 @@ ROW = Row(
         version=version,
         options="Conv2DOptions",
         fields=CONVOLUTION_FIELDS,
+        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32.
+        unread_beside_bias=frozenset({"QuantizedBiasType"}),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=convolved,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

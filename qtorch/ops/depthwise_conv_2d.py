@@ -26,6 +26,7 @@ from qtorch.families.convolution import (
     weighted_sample,
 )
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rules import convolved_by_channel
 from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -146,6 +147,7 @@ ROW = Row(
         fields=(OptionField("depth_multiplier", "DepthMultiplier"), *CONVOLUTION_FIELDS),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=convolved_by_channel,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

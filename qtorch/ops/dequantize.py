@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from torch import Tensor
 
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers import functional
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -55,6 +56,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=version),
     onnx=Onnx(lambda operands: ()),
+    shapes=same_shape,
     samples=samples,
     c=Unsupported("its output is float32, and C models compute in integers alone"),
     transposed=any_order,

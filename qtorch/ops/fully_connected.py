@@ -1,4 +1,6 @@
-"""FULLY_CONNECTED: int8 with int32 bias, int16 activations with int64 bias, int4 weights per tensor.
+"""FULLY_CONNECTED: int8 with int32 bias, int16 activations with int64 or int32 bias, int4 weights per tensor.
+
+Per tensor the kernel subtracts the weights' zero point, which is 0 but in files of older converters.
 
 Source: TFLM ``micro/kernels/fully_connected_common.cc`` (multipliers) and
 ``kernels/internal/reference/integer_ops/fully_connected.h`` (arithmetic).
@@ -16,15 +18,17 @@ from torch.nn import functional as F
 from qtorch.families.accumulator import exact_products, output_codes, weighted_sums
 from qtorch.families.convolution import cancelled_sample, weighted_sample
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rules import require_bias, require_rank
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import PRODUCT, Asked, always, none
-from qtorch.row.constraints import ACCUMULATED, BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.constraints import ACCUMULATED, EITHER_BIAS, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, last_axis_stays
+from qtorch.row.shape_rule import require
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -45,7 +49,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     x = codes["input"]
     if not attrs["keep_num_dims"]:
         x = x.reshape(-1, codes["weight"].shape[1])
-    accumulator = exact_products(F.linear, x, grids["input"], codes["weight"], 0)
+    accumulator = exact_products(F.linear, x, grids["input"], codes["weight"] - grids["weight"].zero_point, 0)
     return output_codes(accumulator, codes, attrs, grids, rounding)
 
 
@@ -56,7 +60,7 @@ def macs(shapes: Mapping[str, Shape]) -> int:
 
 
 def kernel(operands: Operands) -> KernelCall:
-    """Zero point folded into the biases."""
+    """The input's zero point folded into the biases."""
     outputs, inputs = operands.shapes["weight"]
     rows = operands.size("input") // inputs
     if is_wide(operands):
@@ -73,6 +77,9 @@ def kernel(operands: Operands) -> KernelCall:
         "in_size": inputs,
         "out_size": outputs,
     }
+    zero_point = operands.grid("weight").zero_point[0]
+    if zero_point:
+        return KernelCall("fully_connected_shifted_s8", {**arguments, "weight_zero_point": zero_point})
     return KernelCall("fully_connected_s8", arguments)
 
 
@@ -131,6 +138,26 @@ def samples() -> Iterable[Sample]:
     yield weighted_sample(rng, "int4", plain, (30, 9), (5, 9), channel_axis=0, weights="int4", per_channel=False)
     for dtype in ("int8", "int16"):
         yield cancelled_sample(rng, f"{dtype}, cancelled", plain, (20, 1101), (5, 1101), channel_axis=0, dtype=dtype)
+    yield from _samples_of_other_converters(plain)
+
+
+def _samples_of_other_converters(plain: dict[str, object]) -> Iterable[Sample]:
+    """Weights about another number than 0; biases of 32 bits beside int16, with sums that wrap."""
+    rng = np.random.default_rng(1)
+    for zero_point in (-3, 127, -128):
+        yield weighted_sample(
+            rng, f"weights about {zero_point}", {**plain, "activation": "relu"}, (30, 23), (6, 23), channel_axis=0,
+            per_channel=False, output=(1.5, -11), weight_zero_point=zero_point,
+        )  # fmt: skip
+    for per_channel in (True, False):
+        yield weighted_sample(
+            rng, f"int16, int32 bias, per channel {per_channel}, TFLM alone", plain, (30, 20), (6, 20), channel_axis=0,
+            dtype="int16", input=(1e-4, 0), output=(3e-4, 0), per_channel=per_channel, wide="int32", bias=2**20,
+        )  # fmt: skip
+    yield weighted_sample(
+        rng, "int16, int32 bias, sums that wrap, TFLM alone", plain, (40, 1600), (6, 1600), channel_axis=0,
+        dtype="int16", input=(1e-4, 0), output=(0.3, 0), wide="int32", bias=2**31 - 1,
+    )  # fmt: skip
 
 
 def _product_rounding_sample() -> Sample:
@@ -184,6 +211,23 @@ def looked_up(ask: Asked) -> str:
     )
 
 
+def shapes_of_rows(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Input ``[..., I]``, weight ``[O, I]``, bias ``[O]`` or none; without ``keep_num_dims`` the output is ``[N, O]``.
+
+    Raises:
+        BadShape: they do not go together.
+    """
+    require_rank(shapes, {"weight": 2})
+    source, (outputs, inputs) = shapes["input"], shapes["weight"]
+    require_bias(shapes, outputs)
+    if attrs["keep_num_dims"]:
+        require(len(source) >= 2 and source[-1] == inputs, f"an input [..., {inputs}], as its weight", f"{source}")
+        return ((*source[:-1], outputs),)
+    elements = math.prod(source)
+    require(elements % inputs == 0, f"an input of rows of {inputs} elements, as its weight", f"{elements}, {source}")
+    return ((elements // inputs, outputs),)
+
+
 ROW = Row(
     name="fully_connected",
     roles=("input", "weight", "bias"),
@@ -194,8 +238,8 @@ ROW = Row(
     forward=forward,
     constraints={
         "input": Free(("int8", "int16")),
-        "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4"), per_tensor=("int4",)),
-        "bias": BiasFromAccumulator(),
+        "weight": SymmetricWeight(axis=0, dtypes=("int8", "int4"), per_tensor=("int4",), shifted=("int8",)),
+        "bias": BiasFromAccumulator(dtypes=EITHER_BIAS),
         "output": ACCUMULATED,
     },
     reference=reference,
@@ -208,8 +252,13 @@ ROW = Row(
             OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
             OptionField("keep_num_dims", "KeepNumDims"),
         ),
+        # Of float activations beside integer weights, which TFLM has no kernels for.
+        unread=frozenset({"AsymmetricQuantizeInputs"}),
+        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32.
+        unread_beside_bias=frozenset({"QuantizedBiasType"}),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=shapes_of_rows,
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},

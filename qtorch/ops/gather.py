@@ -16,13 +16,14 @@ import numpy as np
 from torch import Tensor
 
 from qtorch.families.table_rows import rows_of_table
+from qtorch.families.window_rules import require_rank
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.row.constraints import Free, Indices, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, Row, Sample, Shape, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -88,6 +89,16 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [OnnxNode("Gather", ("table", "indices"), attributes={"axis": 0})]
 
 
+def rows_taken(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Indices ``[N, ...]`` and a table ``[R, C]``.
+
+    Raises:
+        BadShape: the table has another number of axes, which the kernel takes and the reference does not.
+    """
+    require_rank(shapes, {"table": 2})
+    return ((*shapes["indices"], shapes["table"][1]),)
+
+
 ROW = Row(
     name="gather",
     roles=("indices", "table"),
@@ -112,6 +123,7 @@ ROW = Row(
         order=("table", "indices"),
     ),
     onnx=Onnx(onnx_form),
+    shapes=rows_taken,
     samples=samples,
     c=kernel,
     selects=True,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.code_tables import by_table
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, reduced_mantissa
 from qtorch.numbers.gemmlowp import rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
@@ -108,6 +109,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="HARD_SWISH", resolver="AddHardSwish", version=lambda qparams: 1),
     onnx=one_operator("HardSwish"),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference),
     by_table=True,

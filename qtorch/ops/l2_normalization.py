@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qtorch.families.shape_rules import same_shape_of_vectors
 from qtorch.families.steps import rescaling_by, rounded_products, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, requantize
 from qtorch.numbers.gemmlowp import inverse_square_root
@@ -124,6 +125,7 @@ ROW = Row(
         operator="L2_NORMALIZATION", resolver="AddL2Normalization", version=lambda qparams: 2, options="L2NormOptions"
     ),
     onnx=one_operator("LpNormalization", axis=-1, p=2),
+    shapes=same_shape_of_vectors,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
@@ -113,6 +114,7 @@ ROW = Row(
         fields=(OptionField("alpha", "Alpha"),),
     ),
     onnx=one_operator("LeakyRelu", alpha=lambda operands: operands.attrs["alpha"]),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference, rescaling(factors)),
     by_table=True,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.c_cells.broadcasting import multiplier_arguments
+from qtorch.families.shape_rules import same_shape_of_vectors
 from qtorch.families.softmaxes import DIFFERENCE_BITS, SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, power_of_two, quantize_multiplier, requantize
 from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_power_of_two
@@ -101,6 +102,7 @@ ROW = Row(
     ),
     # The lowest codes are all -128 to the kernel; 5 is the most that was seen, in random networks.
     onnx=one_operator("LogSoftmax", {"int8": 8}, axis=-1),
+    shapes=same_shape_of_vectors,
     samples=samples,
     c=kernel,
     transposed=last_axis_stays,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.c_cells.code_tables import by_table
+from qtorch.families.shape_rules import same_shape
 from qtorch.families.sigmoids import (
     LARGEST_SCALE,
     SMALLEST_SCALE,
@@ -63,6 +64,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="LOGISTIC", resolver="AddLogistic", version=sigmoid_version),
     onnx=fine_enough(one_operator("Sigmoid"), 4.0),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=False)),
     by_table=True,

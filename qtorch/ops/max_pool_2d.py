@@ -21,6 +21,7 @@ from qtorch.families.pooling import (
     pooling_samples,
     pooling_version,
 )
+from qtorch.families.window_rules import pooled
 from qtorch.families.windows import explicit_padding, onnx_window
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -92,6 +93,7 @@ ROW = Row(
         fields=POOLING_FIELDS,
     ),
     onnx=Onnx(lambda operands: (OnnxNode("MaxPool", ("input",), attributes=onnx_window(operands)),)),
+    shapes=pooled,
     samples=lambda: pooling_samples(3),
     c=pooling_kernel("max_pool_2d_s8"),
     selects=True,

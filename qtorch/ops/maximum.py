@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
+from qtorch.families.shape_rules import broadcast
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
@@ -52,6 +53,7 @@ ROW = Row(
         options="MaximumMinimumOptions",
     ),
     onnx=one_operator("Max", lsb={}),
+    shapes=broadcast,
     samples=samples,
     c=extremum_kernel(reference, largest=True),
     selects=True,

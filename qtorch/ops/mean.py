@@ -17,11 +17,13 @@ from qtorch.families.reductions import (
     homogeneous,
     kept,
     loops_over_axes,
+    reduced,
     reduction_attributes,
     reduction_in_floats,
     reduction_operator,
     transposed,
 )
+from qtorch.families.shape_rules import axes_from_front
 from qtorch.families.steps import rescaling_by
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
@@ -139,6 +141,8 @@ ROW = Row(
     reference=reference,
     tflite=reduction_operator("MEAN", "AddMean"),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=reduced,
+    normalized=axes_from_front,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

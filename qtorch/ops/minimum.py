@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
 from qtorch.families.masked_scores import masked_scores, measured_scores
+from qtorch.families.shape_rules import broadcast
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
@@ -67,6 +68,7 @@ ROW = Row(
         options="MaximumMinimumOptions",
     ),
     onnx=one_operator("Min", lsb={}),
+    shapes=broadcast,
     samples=samples,
     c=extremum_kernel(reference, largest=False),
     selects=True,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_matches, binary_samples
+from qtorch.families.shape_rules import broadcast
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -107,6 +108,7 @@ ROW = Row(
         fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
     ),
     onnx=one_operator("Mul"),
+    shapes=broadcast,
     samples=samples,
     c=table_or(reference, kernel),
     in_steps=in_steps,

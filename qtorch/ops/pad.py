@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.movement import padding_kernel
+from qtorch.families.shape_rules import padded_shapes
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -120,6 +121,7 @@ ROW = Row(
         operands=(Operand("paddings", 1),),
     ),
     onnx=Onnx(onnx_form),
+    shapes=padded_shapes,
     samples=samples,
     c=kernel,
     selects=True,

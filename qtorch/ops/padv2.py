@@ -5,6 +5,7 @@ Source: TFLM ``micro/kernels/pad_common.cc``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -12,13 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qtorch.c_cells.movement import padding_kernel
+from qtorch.families.shape_rules import padded_shapes
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Operand, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Operand, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -54,6 +57,16 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [scalar, OnnxNode("Pad", ("input", ends, "number"))]
 
 
+def shapes_padded_with(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """As :func:`qtorch.families.shape_rules.padded_shapes`; ``value`` has one element.
+
+    Raises:
+        BadShape: the paddings are none of that shape, or there are more elements.
+    """
+    require(math.prod(shapes["value"]) == 1, "a value of one element", f"shape {shapes['value']}")
+    return padded_shapes(attrs, shapes)
+
+
 ROW = Row(
     name="padv2",
     roles=("input", "value"),
@@ -69,6 +82,7 @@ ROW = Row(
         operands=(Operand("paddings", 1),),
     ),
     onnx=Onnx(onnx_form),
+    shapes=shapes_padded_with,
     samples=samples,
     c=kernel,
     selects=True,

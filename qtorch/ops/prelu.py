@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
+from qtorch.families.shape_rules import onto_input
 from qtorch.families.steps import rounded_products, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
@@ -125,6 +126,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="PRELU", resolver="AddPrelu", version=lambda qparams: 1),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=onto_input("weight"),
     samples=samples,
     c=table_or(reference, kernel, "weight"),
     in_steps=in_steps,

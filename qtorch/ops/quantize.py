@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers import functional
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
@@ -110,6 +111,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     onnx=Onnx(lambda operands: (), NEAREST),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference, rescaling(factors)),
     by_table=True,

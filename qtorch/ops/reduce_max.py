@@ -15,10 +15,12 @@ from qtorch.families.reductions import (
     extremum_samples,
     homogeneous,
     kept,
+    reduced,
     reduction_in_floats,
     reduction_operator,
     transposed,
 )
+from qtorch.families.shape_rules import axes_from_front
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.remedies.axes import SAMPLES
@@ -50,6 +52,8 @@ ROW = Row(
     reference=reference,
     tflite=reduction_operator("REDUCE_MAX", "AddReduceMax"),
     onnx=reduction_in_floats("ReduceMax", {}),
+    shapes=reduced,
+    normalized=axes_from_front,
     samples=samples,
     c=extremum_over_axes_kernel(largest=True),
     selects=True,

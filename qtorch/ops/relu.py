@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -90,6 +91,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="RELU", resolver="AddRelu", version=lambda qparams: 2),
     onnx=one_operator("Relu"),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference, rescaling(factors, "relu")),
     by_table=True,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -68,6 +69,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="RELU6", resolver="AddRelu6", version=lambda qparams: 2),
     onnx=Onnx(lambda operands: (clamped_to_6("input"),), NEAREST),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference, rescaling(lambda attrs, grids: (_ONE, _ONE), "relu6")),
     by_table=True,

@@ -5,6 +5,7 @@ Source: TFLM ``micro/kernels/reshape_common.cc``: one input, the shape in the op
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -74,6 +76,28 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [OnnxNode("Reshape", ("input", np.array((batch, *shape[1:]), np.int64)))]
 
 
+def resolved(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
+    """A size of -1 as what the others leave."""
+    shape, elements = attrs["shape"], math.prod(shapes["input"])
+    known = math.prod(size for size in shape if size != -1)
+    if shape.count(-1) != 1 or known < 1 or elements % known:
+        return attrs
+    return {**attrs, "shape": tuple(elements // known if size == -1 else size for size in shape)}
+
+
+def reshaped(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """As many elements; how many samples, or rows of a sample, are in front follows from their number.
+
+    Raises:
+        BadShape: the other axes do not divide it.
+    """
+    source, shape = shapes["input"], attrs["shape"]
+    require(len(shape) >= 1 and all(size >= 1 for size in shape), "a shape of sizes of at least 1", f"{shape}")
+    each, elements = math.prod(shape[1:]), math.prod(source)
+    require(elements % each == 0, f"as many elements as the input's {source} has, {elements}", f"shape {shape}")
+    return ((elements // each, *shape[1:]),)
+
+
 ROW = Row(
     name="reshape",
     roles=("input",),
@@ -107,6 +131,8 @@ ROW = Row(
         fields=(OptionField("shape", "NewShape"),),
     ),
     onnx=Onnx(onnx_form),
+    shapes=reshaped,
+    normalized=resolved,
     samples=samples,
     c=kernel,
     selects=True,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.families.resizing import require_image
+from qtorch.families.resizing import require_image, resized_shapes
 from qtorch.families.steps import within
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -192,6 +192,7 @@ ROW = Row(
         operands=(Operand("size", 1),),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=resized_shapes,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

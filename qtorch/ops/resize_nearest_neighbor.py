@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qtorch.c_cells.movement import Box, copied
 from qtorch.c_cells.strides import bytes_each
-from qtorch.families.resizing import require_image, resized
+from qtorch.families.resizing import require_image, resized, resized_shapes
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -156,6 +156,7 @@ ROW = Row(
         operands=(Operand("size", 1),),
     ),
     onnx=Onnx(onnx_form),
+    shapes=resized_shapes,
     samples=samples,
     c=kernel,
     selects=True,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
 from qtorch.c_cells.strides import row_major
+from qtorch.families.shape_rules import axes_from_front, require_axes
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -21,6 +22,7 @@ from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -92,6 +94,17 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [OnnxNode("Slice", ("input", np.full_like(axes, -1), ends, axes, np.full_like(axes, -1)))]
 
 
+def shapes_reversed(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """The input's.
+
+    Raises:
+        BadShape: the axes do not follow one another behind the first.
+    """
+    require_axes(attrs["axes"], len(shapes["input"]))
+    require(_follow(attrs["axes"]), "axes that follow one another, as the kernel takes them", f"axes {attrs['axes']}")
+    return (shapes["input"],)
+
+
 ROW = Row(
     name="reverse_v2",
     roles=("input",),
@@ -107,6 +120,8 @@ ROW = Row(
         operands=(Operand("axes", 1),),
     ),
     onnx=Onnx(onnx_form),
+    shapes=shapes_reversed,
+    normalized=axes_from_front,
     samples=samples,
     c=kernel,
     selects=True,

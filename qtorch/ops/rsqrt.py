@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qtorch.c_cells.code_tables import by_table
+from qtorch.families.shape_rules import same_shape
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
@@ -68,6 +69,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="RSQRT", resolver="AddRsqrt", version=lambda qparams: 2),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference),
     by_table=True,

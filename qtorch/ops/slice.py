@@ -12,13 +12,15 @@ import numpy as np
 from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
+from qtorch.families.shape_rules import require_lengths
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, TFLite, require_elements
+from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite, require_elements
+from qtorch.row.shape_rule import require
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -81,6 +83,41 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [OnnxNode("Slice", ("input", begin, begin + size, np.arange(1, len(begin) + 1)))]
 
 
+def resolved(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
+    """Sizes of -1 as what is left of the axis, but of the first, where -1 stands for all."""
+    begin, size, shape = attrs["begin"], attrs["size"], shapes["input"]
+    if not (isinstance(size, tuple) and isinstance(begin, tuple) and len(begin) == len(size) == len(shape)):
+        return attrs
+    axes = zip(begin, size, shape, strict=True)
+    left = tuple(n - first if count == -1 else count for first, count, n in axes)
+    whole = begin[:1] == (0,) and left[:1] == shape[:1]
+    return {**attrs, "size": (-1, *left[1:]) if whole else left}
+
+
+def shapes_cut(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """A box inside of the input that has all samples.
+
+    Raises:
+        BadShape: it ends beyond the input, has no element, or leaves samples out.
+    """
+    shape, rank = shapes["input"], len(shapes["input"])
+    require_lengths(attrs, ("begin", "size"), rank)
+    begin, size = attrs["begin"], attrs["size"]
+    require(
+        rank >= 1 and begin[0] == 0 and size[0] == -1,
+        f"all {shape[:1]} of the first axis, which counts samples",
+        f"{size[:1]} from {begin[:1]} on",
+    )
+    for axis in range(1, rank):
+        first, count = begin[axis], size[axis]
+        require(
+            first >= 0 and count >= 1 and first + count <= shape[axis],
+            f"a slice inside of axis {axis}, which has {shape[axis]}",
+            f"{count} from {first} on",
+        )
+    return ((shape[0], *size[1:]),)
+
+
 ROW = Row(
     name="slice",
     roles=("input",),
@@ -95,6 +132,8 @@ ROW = Row(
         operands=(Operand("begin", 1), Operand("size", 2)),
     ),
     onnx=Onnx(onnx_form),
+    shapes=shapes_cut,
+    normalized=resolved,
     samples=samples,
     c=kernel,
     selects=True,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.errors import AccumulatorOverflow
 from qtorch.families.masked_scores import scaled_softmax
+from qtorch.families.shape_rules import same_shape_of_vectors
 from qtorch.families.softmaxes import SMALLEST_SCALE, SUM_BITS, Differences, along_last_axis
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.gemmlowp import multiply, one_over_one_plus, rounding_divide_by_power_of_two
@@ -220,6 +221,7 @@ ROW = Row(
         fields=(OptionField("beta", "Beta"),),
     ),
     onnx=Onnx(onnx_form, _ONNX_LSB),
+    shapes=same_shape_of_vectors,
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},

@@ -12,13 +12,15 @@ import numpy as np
 from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
+from qtorch.families.shape_rules import axis_from_front, require_axis
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 
 def _equal(call: Call, parts: int) -> dict[str, Any]:
@@ -103,6 +105,18 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [OnnxNode("Split", ("input",), tuple(f"output_{i}" for i in range(count)), attributes)]
 
 
+def parts(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Equal ones.
+
+    Raises:
+        BadShape: the axis is none, or can't be divided so.
+    """
+    shape, axis, count = shapes["input"], attrs["axis"], attrs["num_splits"]
+    require_axis(axis, len(shape))
+    require(count >= 1 and shape[axis] % count == 0, f"a number of parts that divides {shape[axis]}", f"{count}")
+    return ((*shape[:axis], shape[axis] // count, *shape[axis + 1 :]),) * count
+
+
 ROW = Row(
     name="split",
     roles=("input",),
@@ -125,6 +139,8 @@ ROW = Row(
         operands=(Operand("axis", 0),),
     ),
     onnx=Onnx(onnx_form),
+    shapes=parts,
+    normalized=axis_from_front,
     samples=samples,
     c=kernel,
     selects=True,

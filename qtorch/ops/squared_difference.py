@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_samples, squared_difference
+from qtorch.families.shape_rules import broadcast
 from qtorch.families.steps import rounded_products, within
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
@@ -120,6 +121,7 @@ ROW = Row(
     ),
     # Small squares of coarse numbers keep little of the kernel's 7 bits; 4 is the most that was seen.
     onnx=Onnx(onnx_form, {"int8": 8}),
+    shapes=broadcast,
     samples=samples,
     c=table_or(reference, kernel),
     in_steps=in_steps,

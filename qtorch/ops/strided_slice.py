@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from qtorch.c_cells.movement import Box, copied
+from qtorch.families.shape_rules import require_lengths
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
@@ -20,7 +21,20 @@ from qtorch.remedies.axes import unbound
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite, require_elements
+from qtorch.row.row import (
+    Attrs,
+    Call,
+    Match,
+    Operand,
+    OptionField,
+    Refused,
+    Row,
+    Sample,
+    Shape,
+    TFLite,
+    require_elements,
+)
+from qtorch.row.shape_rule import require
 
 _MOST_AXES = 4
 
@@ -118,6 +132,56 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     return [OnnxNode("Slice", ("input", begin, end, axes, strides), ("box",)), OnnxNode("Squeeze", ("box", dropped))]
 
 
+def resolved(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
+    """Begins and ends inside of the input, counted from the front; masks of the first axis alone, of which all is left.
+
+    What the kernel makes of them: counted from the end below 0, then held to the axis, and the mask's own ends last.
+    """
+    shape = shapes["input"]
+    vectors = [attrs[name] for name in ("begin", "end", "strides")]
+    if (
+        not all(isinstance(each, tuple) and len(each) == len(shape) for each in vectors)
+        or min(vectors[2], default=0) < 1
+    ):
+        return attrs
+    begin, end = [], []
+    for axis, (first, last, n) in enumerate(zip(*vectors[:2], shape, strict=True)):
+        first, last = (min(max(each + n if each < 0 else each, 0), n) for each in (first, last))
+        first, last = (0 if attrs["begin_mask"] >> axis & 1 else first, n if attrs["end_mask"] >> axis & 1 else last)
+        begin.append(first)
+        end.append(first + 1 if attrs["shrink_axis_mask"] >> axis & 1 else last)
+    masks = {}
+    if begin[:1] == [0] and end[:1] == [*shape[:1]]:
+        end[0], masks = 1, {"begin_mask": 1, "end_mask": 1}
+    return {**attrs, "begin": tuple(begin), "end": tuple(end), **masks}
+
+
+def shapes_cut(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """A box with steps inside of the input, that has all samples.
+
+    Raises:
+        BadShape: it ends beyond the input, has no element, goes backwards, or leaves samples out.
+    """
+    shape, rank, dropped = shapes["input"], len(shapes["input"]), attrs["shrink_axis_mask"]
+    require_lengths(attrs, ("begin", "end", "strides"), rank)
+    entries = list(zip(attrs["begin"], attrs["end"], attrs["strides"], strict=True))
+    require(
+        rank >= 1 and entries[0][::2] == (0, 1) and (attrs["begin_mask"], attrs["end_mask"], dropped & 1) == (1, 1, 0),
+        "all of the first axis, which counts samples, and the other axes' ends as numbers",
+        f"{entries[:1]}, masks {attrs['begin_mask']:b}, {attrs['end_mask']:b} and {dropped:b}",
+    )
+    require(dropped >> rank == 0, f"dropped axes among {rank}", f"a mask of {dropped:b}")
+    for axis, (first, last, step) in enumerate(entries[1:], 1):
+        require(
+            0 <= first < last <= shape[axis] and step >= 1,
+            f"a slice forwards and inside of axis {axis}, which has {shape[axis]}",
+            f"{first} to {last} by {step}",
+        )
+        require(not dropped >> axis & 1 or last == first + 1, f"one element of axis {axis}, dropped", f"{first}:{last}")
+    left = [-(-(last - first) // step) for first, last, step in entries]
+    return ((shape[0], *(left[axis] for axis in range(1, rank) if not dropped >> axis & 1)),)
+
+
 ROW = Row(
     name="strided_slice",
     roles=("input",),
@@ -138,6 +202,8 @@ ROW = Row(
         operands=(Operand("begin", 1), Operand("end", 2), Operand("strides", 3)),
     ),
     onnx=Onnx(onnx_form),
+    shapes=shapes_cut,
+    normalized=resolved,
     samples=samples,
     c=kernel,
     most_axes=4,

@@ -36,6 +36,7 @@ from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample, Shape, TFLite, any_order
+from qtorch.row.shape_rule import require
 
 #: ONNX's number for int64, in which indices are.
 _ONNX_INT64 = 7
@@ -198,6 +199,17 @@ def samples() -> Iterable[Sample]:
         yield Sample(label + numberless, {"steps": steps}, {"input": codes}, qparams)
 
 
+def looked_up(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """The input's; where codes stand in the file there are as many as an input can be.
+
+    Raises:
+        BadShape: there are fewer or more.
+    """
+    codes = shapes.get("codes", (2**8,))
+    require(codes == (2**8,), f"a table of {2**8} codes", f"shape {codes}")
+    return (shapes["input"],)
+
+
 ROW = Row(
     name="table",
     roles=("input", "codes"),
@@ -225,6 +237,7 @@ ROW = Row(
         counted_from_zero=True,
     ),
     onnx=Onnx(onnx_form),
+    shapes=looked_up,
     samples=samples,
     c=kernel,
     by_table=True,

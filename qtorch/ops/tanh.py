@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.c_cells.code_tables import by_table
+from qtorch.families.shape_rules import same_shape
 from qtorch.families.sigmoids import (
     LARGEST_SCALE,
     SMALLEST_SCALE,
@@ -62,6 +63,7 @@ ROW = Row(
     tflite=TFLite(operator="TANH", resolver="AddTanh", version=sigmoid_version),
     # The 16-bit kernel interpolates in a table.
     onnx=fine_enough(one_operator("Tanh", {"int8": 1, "int16": 4}), 8.0),
+    shapes=same_shape,
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=True)),
     by_table=True,

@@ -24,6 +24,7 @@ from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 #: How people write the operator.
 _WRITTEN = {"numpy_T": ("T",)}
@@ -82,6 +83,19 @@ def samples() -> Iterable[Sample]:
             yield Sample(f"{dtype} {perm}", {"perm": perm}, {"input": codes}, {"input": grid, "output": grid})
 
 
+def shapes_permuted(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """The input's sizes in another order.
+
+    Raises:
+        BadShape: the axes are not each named once, counted from the front, which is how the kernel wants them.
+    """
+    shape, perm = shapes["input"], attrs["perm"]
+    complete = isinstance(perm, tuple) and sorted(perm) == list(range(len(shape)))
+    require(complete, f"each axis from 0 to {len(shape) - 1} once", f"perm {perm}")
+    require(perm[0] == 0, "the first axis, which counts samples, in its place", f"perm {perm}")
+    return (tuple(shape[axis] for axis in perm),)
+
+
 ROW = Row(
     name="transpose",
     roles=("input",),
@@ -99,6 +113,7 @@ ROW = Row(
         operands=(Operand("perm", 1),),
     ),
     onnx=one_operator("Transpose", lsb={}, perm=lambda operands: operands.attrs["perm"]),
+    shapes=shapes_permuted,
     samples=samples,
     c=kernel,
     selects=True,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from qtorch.families.accumulator import exact_products, output_codes, weighted_sums
 from qtorch.families.convolution import cancelled_sample, weighted_sample
 from qtorch.families.wide_sums import is_wide, wide_arguments
+from qtorch.families.window_rules import scattered
 from qtorch.families.windows import explicit_padding, pair
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -208,8 +209,11 @@ ROW = Row(
         ),
         operands=(Operand("output_shape", 0),),
         order=("weight", "input", "bias"),
+        # The type of sums, which the kernel of TFLM takes from the input's.
+        unread=frozenset({"QuantizedBiasType"}),
     ),
     onnx=Onnx(onnx_form, NEAREST),
+    shapes=scattered,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

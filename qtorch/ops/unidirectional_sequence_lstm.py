@@ -22,11 +22,13 @@ from qtorch.families.long_short_term_memory import (
     sequence_lstm,
 )
 from qtorch.families.lstm_kernels import lstm_kernel
+from qtorch.families.window_rules import require_bias, require_rank
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, Unsupported
+from qtorch.row.shape_rule import require
 from qtorch.row.states import FileState, GateSums, ObservedState, States
 
 
@@ -128,6 +130,26 @@ _STATES = States(
     gate_scale=2.0**-12,
 )
 
+
+def shapes_of_steps(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """Input ``[N, T, I]``, weights ``[H, I]`` and ``[H, H]``, biases ``[H]``; output ``[N, T, H]``.
+
+    Raises:
+        BadShape: they do not go together, or the kernel's steps are along another axis or end in another function.
+    """
+    require_rank(shapes, {"input": 3})
+    require(not attrs["time_major"], "steps along axis 1, time_major=False", "time_major=True")
+    require(attrs["cell_activation"] == "tanh", "TANH at the cell state", str(attrs["cell_activation"]).upper())
+    count, steps, inputs = shapes["input"]
+    width = shapes[STATE_WEIGHTS[0]][0]
+    for roles, columns in ((INPUT_WEIGHTS, inputs), (STATE_WEIGHTS, width)):
+        for role in roles:
+            require(shapes[role] == (width, columns), f"{role} of {(width, columns)}", f"{shapes[role]}")
+    for role in BIASES:
+        require_bias(shapes, width, role)
+    return ((count, steps, width),)
+
+
 ROW = Row(
     name="unidirectional_sequence_lstm",
     roles=("input", *INPUT_WEIGHTS, *STATE_WEIGHTS, *BIASES),
@@ -159,10 +181,13 @@ ROW = Row(
             OptionField("cell_activation", "FusedActivationFunction", "ActivationFunctionType"),
             OptionField("time_major", "TimeMajor"),
         ),
+        # A projection there is none of, and float activations beside integer weights.
+        unread=frozenset({"ProjClip", "AsymmetricQuantizeInputs"}),
         # Peepholes, a projection, and norms in the layer.
         absent=(9, 10, 11, 16, 17, 20, 21, 22, 23),
         states=(FileState("hidden", 18), FileState("cell", 19, "int16", "cell_exponent")),
     ),
+    shapes=shapes_of_steps,
     samples=samples,
     onnx=Unsupported(
         "it has gates and a cell state on grids of their own, and ONNX's LSTM computes all of it in floats"

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-import numpy as np
-
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import INDICES, QParams
 
 __all__ = [
     "ACCUMULATED",
+    "EITHER_BIAS",
     "RESCALED",
     "AnyGrid",
     "BiasFromAccumulator",
@@ -205,18 +204,21 @@ class Real:
 class SymmetricWeight:
     """Zero point 0, per tensor or per channel along ``axis`` of the constant as the device stores it.
 
-    ``per_tensor`` has the types that the kernel reads per tensor only.
+    ``per_tensor`` has the types that the kernel reads per tensor only, ``shifted`` those whose zero point per tensor it
+    subtracts. What is trained here has zero point 0 all the same; older converters wrote others.
     """
 
     axis: int
     dtypes: tuple[str, ...] = ("int8",)
     per_tensor: tuple[str, ...] = ()
+    shifted: tuple[str, ...] = ()
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
         axes = (None,) if got is not None and got.dtype in self.per_tensor else (None, self.axis)
-        if got is None or got.dtype not in self.dtypes or any(got.zero_point) or got.axis not in axes:
+        zero = got is not None and (got.dtype in self.shifted or not any(got.zero_point))
+        if got is None or got.dtype not in self.dtypes or not zero or got.axis not in axes:
             wanted = " or ".join(self.dtypes)
             return f"expected {wanted} with zero point 0, per tensor or along axis {self.axis}, got {got}"
         return None
@@ -224,18 +226,27 @@ class SymmetricWeight:
 
 @dataclass(frozen=True)
 class BiasFromAccumulator:
-    """Zero point 0 and, channel by channel, the float32 product of two other scales; int32, int64 beside int16."""
+    """Zero point 0, in one of the types that the kernel reads beside the input's; the first is what is exported here.
+
+    Every kernel adds a bias's codes to its sums, whose scale is the product of two others, and looks at no scale of
+    the bias itself. What is trained here has that product, channel by channel; other converters round it otherwise, or
+    write another.
+    """
 
     input: str = "input"
     weight: str = "weight"
+    dtypes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"int8": ("int32",), "int16": ("int64",)})
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got, source, weight = qparams[role], qparams[self.input], qparams[self.weight]
         if source is None or weight is None:
             return f"expected quantized {self.input} and {self.weight}, got {source} and {weight}"
-        dtype = "int64" if source.dtype == "int16" else "int32"
-        product = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
-        if got is None or got.dtype != dtype or got.scale != tuple(float(s) for s in product):
-            return f"expected {dtype} with scales {product.tolist()}, got {got}"
+        dtypes = self.dtypes.get(source.dtype, ())
+        if got is None or got.dtype not in dtypes or len(got.scale) not in (1, len(weight.scale)):
+            return f"expected {' or '.join(dtypes)} with as many scales as {self.weight} has, or one, got {got}"
         return None
+
+
+#: Beside int16 some kernels read either type of bias, and sum up in the bias's own.
+EITHER_BIAS = {"int8": ("int32",), "int16": ("int64", "int32")}

@@ -20,7 +20,9 @@ from qtorch.remedies.asked import Remedy
 from qtorch.row.constraints import Constraint, SymmetricWeight
 from qtorch.row.kernel_call import KernelCell
 from qtorch.row.onnx_form import Onnx
-from qtorch.row.states import FileState, States
+from qtorch.row.shape_rule import Attrs, Normalized, Shape, ShapeRule, as_they_are
+from qtorch.row.states import States
+from qtorch.row.tflite_cell import Operand, OptionField, TFLite
 
 __all__ = [
     "Attrs",
@@ -44,12 +46,6 @@ __all__ = [
     "last_axis_stays",
     "require_elements",
 ]
-
-#: An op's attributes: plain values (numbers, strings, tuples of them), compared and written as they are.
-Attrs = Mapping[str, Any]
-
-#: Sizes of a tensor's axes.
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -144,73 +140,6 @@ class Match:
     def names(self) -> tuple[str, ...]:
         """What people write."""
         return self.written or (str(getattr(self.target, "__name__", self.target)),)
-
-
-@dataclass(frozen=True)
-class OptionField:
-    """An attribute in the operator's options table: ``enum`` names the schema's enumeration where it is one.
-
-    A tuple becomes a vector of int32. A float must be exactly a float32.
-    """
-
-    attr: str
-    option: str
-    enum: str | None = None
-
-
-@dataclass(frozen=True)
-class Operand:
-    """An attribute that the operator takes as a constant int32 tensor, at ``position`` among all its inputs.
-
-    An int becomes a scalar, nested tuples a tensor of their rank.
-    """
-
-    attr: str
-    position: int
-
-
-@dataclass(frozen=True)
-class TFLite:
-    """How the op stands in a .tflite file.
-
-    Attributes:
-        operator: member of the schema's BuiltinOperator.
-        resolver: method of TFLM's MicroMutableOpResolver.
-        version: of the kernel, from the qparams by role.
-        options: the options table, or ``None`` where the kernel reads none.
-        fields: that table's fields.
-        operands: attributes that are written as input tensors, by ascending position.
-        order: the row's roles in the operator's own order, where it is another.
-        counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
-            that a CAST and an ADD stand before it. Of these three together the file's reader makes the row again.
-        absent: positions among all its inputs that are left out, with others behind them; ascending.
-        states: tensors that the operator keeps, by ascending position; a RESHAPE before it sets each to zeros.
-    """
-
-    operator: str
-    resolver: str
-    version: Callable[[Mapping[str, QParams | None]], int]
-    options: str | None = None
-    fields: tuple[OptionField, ...] = ()
-    operands: tuple[Operand, ...] = ()
-    order: tuple[str, ...] = ()
-    counted_from_zero: bool = False
-    absent: tuple[int, ...] = ()
-    states: tuple[FileState, ...] = ()
-
-    @property
-    def operators(self) -> tuple[str, ...]:
-        """Members of BuiltinOperator that stand in the file, in the order of execution."""
-        if self.states:
-            return (*["RESHAPE"] * len(self.states), self.operator)
-        return ("CAST", "ADD", self.operator) if self.counted_from_zero else (self.operator,)
-
-    @property
-    def resolvers(self) -> tuple[str, ...]:
-        """Methods of MicroMutableOpResolver that register them."""
-        if self.states:
-            return ("AddReshape", self.resolver)
-        return ("AddCast", "AddAdd", self.resolver) if self.counted_from_zero else (self.resolver,)
 
 
 @dataclass(frozen=True)
@@ -311,6 +240,10 @@ class Row:
         frozen: of an op whose attributes the file can't say: the constants that stand there instead, and that
             ``reference`` reads where it is given them. In a graph of integers such a node has no attributes.
         measured: of an op whose result need not lie on its grid as a whole: what that holds; attributes are for it.
+        shapes: what shapes its outputs have, or a sentence that says why it can't have these inputs and attributes: all
+            that the kernel's preparation checks, and what the reference needs. On tensors as the device stores them.
+            Graphs are held to it; ``None`` of a row that does not say.
+        normalized: attributes as all cells read them, of those in a file, which may count axes from the end.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
             type; exact where nothing is said.
@@ -358,6 +291,8 @@ class Row:
     in_steps: InSteps | None = None
     frozen: Frozen | None = None
     measured: Callable[[Attrs, Tensor], Tensor] | None = None
+    shapes: ShapeRule | None = None
+    normalized: Normalized = as_they_are
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)

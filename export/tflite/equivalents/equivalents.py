@@ -9,6 +9,7 @@ from export.tflite.contents import FileContents, FileOperator
 from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
+from export.tflite.equivalents.options import with_options
 from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 
@@ -51,7 +52,7 @@ def _put(draft: Draft, operator: FileOperator) -> None:
         return
     equivalent = EQUIVALENTS.get(operator.name)
     if equivalent is None:
-        draft.operators.append(with_bias_of_sums(draft, operator))
+        draft.operators.append(with_options(with_bias_of_sums(draft, operator)))
     else:
         equivalent(draft, operator)
 

@@ -1,0 +1,110 @@
+"""``python -m export compile MODEL.tflite --target BOARD --out DIR``: plain C of anybody's file, proven."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from export.boards import BOARDS, Board, board
+from export.bundle.folder import probe_folders, temporary_files, write_bundle
+from export.c_language.names import c_identifier
+from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, read_options
+from export.commands.compile_page import compile_page
+from export.commands.summary import read_model
+from export.compiled_file.compiled import compile_file
+from export.compiled_file.request import Request
+from export.console.terminal import show
+from export.float_networks.data_file import data_in
+from qtorch.editions.known import EDITIONS, edition
+from qtorch.errors import BadConfiguration
+from qtorch.progress import in_lines
+
+__all__ = ["CompileOptions", "compile_command"]
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Plain C of any integer .tflite file, whoever wrote it, proven against TFLite Micro; nothing is written of one
+    that it computes otherwise.
+
+    Example:
+        qtorch compile model.tflite --target nano33ble --out build/model
+        qtorch compile model.tflite --target uno --out build/model --firmware c
+        qtorch compile model.tflite --out build/model --inputs recorded.npy --tflite
+
+    Attributes:
+        model: any .tflite file of integers.
+        out: folder for the files.
+        target: the board that has to hold it; ``host`` stands for any processor.
+        inputs: a file of inputs to compare on, beside those that are drawn; .npy, or .npz with an array for each input
+            by its name; integers are codes, floats are real values.
+        name: of the model and its files; the file's own name without it.
+        optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
+        firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
+        tflite: also write the file again, NAME.tflite; aligned, without names, its constants inside.
+        tflm: the edition of TFLite Micro that is on the board, as ``docs/which_tflm.md`` lists them.
+        samples: how many inputs are drawn; as many as take some seconds without it.
+    """
+
+    model: Annotated[Path, POSITIONAL]
+    out: Annotated[Path, FOLDER]
+    target: str = field(default="host", metadata={"listed": BOARDS})
+    inputs: Path | None = None
+    name: str = ""
+    optimize: Literal["size", "speed"] = "size"
+    firmware: Literal["none", "tflm", "c"] = "none"
+    tflite: bool = False
+    tflm: str = field(default="", metadata={"listed": EDITIONS})
+    samples: Annotated[int, POSITIVE] | None = None
+
+
+def compile_command(arguments: Sequence[str]) -> None:
+    """Compile a file, and write what firmware is built from.
+
+    Raises:
+        BadInput: the file, the inputs, the options or the folder are no good.
+        ParityError: something computes other integers; nothing is written.
+    """
+    options = read_options(CompileOptions, arguments, "compile")
+    target = board(options.target, "--target")
+    _require_project(options, target)
+    name = c_identifier(options.name or options.model.stem)
+    project = None if options.firmware == "none" else options.out / "firmware"
+    probe_folders(options.out, name, {} if project is None else {"--firmware": project})
+    request = Request(
+        name,
+        str(options.model),
+        target,
+        edition(options.tflm or target.edition, "--tflm"),
+        options.optimize == "speed",
+        options.firmware,
+        options.tflite,
+        options.samples,
+    )
+    data = read_model(options.model)
+    given = None if options.inputs is None else data_in(options.inputs)
+    with in_lines(), temporary_files():
+        compiled = compile_file(data, request, given, str(options.inputs))
+        kept = write_bundle(compiled, options.out, project)
+    show(compile_page(compiled, request, options.out, project, kept))
+
+
+def _require_project(options: CompileOptions, target: Board) -> None:
+    """See that there is a project of that kind for a board.
+
+    Raises:
+        BadConfiguration: there is none.
+    """
+    if options.firmware == "none":
+        return
+    target.require_project()
+    there = "tflm" if target.tflm else "c"
+    if options.firmware != there:
+        raise BadConfiguration(
+            where="--firmware",
+            expected=f"{there}, of which there is a project for {target.name}",
+            got=options.firmware,
+            remedy=f"--firmware {there}; or leave it out, and build NAME_model.c into a project of your own",
+        )

@@ -1,0 +1,70 @@
+"""What ``qtorch compile`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from export.bundle.manifest import manifest_file
+from export.bundle.outcome_page import agreement_table
+from export.compiled_file.compiled import CompiledFile
+from export.compiled_file.request import Request
+from export.console.page import Block, Line
+from export.cost.board_cost import counted_in_words
+from export.cost.board_share import BoardShare, in_lines
+from export.interface.tensor_code import summary
+from export.interface.tensor_layout import TensorLayout
+
+__all__ = ["compile_page"]
+
+
+def compile_page(
+    compiled: CompiledFile, request: Request, out: Path, project: Path | None, kept: Sequence[Path]
+) -> Iterator[Block]:
+    """Who agrees, how inputs and outputs lie, what it takes, what lies where.
+
+    Args:
+        compiled: the files.
+        request: what they were made for.
+        out: where they lie.
+        project: where the firmware project lies, if there is one.
+        kept: what was in the way, and is called otherwise now.
+    """
+    metrics = compiled.metrics
+    yield agreement_table(compiled.engines, tuple(compiled.engines))
+    yield Line()
+    for entry in metrics["c_tensors"]:
+        layout = TensorLayout.from_json(entry)
+        yield Line(f"{layout.label}: {summary(layout)}")
+    c = metrics["c"]
+    said = f"plain C: {c['constant_bytes']:,} bytes of constants, {c['scratch_bytes']:,} bytes of working memory"
+    if "board" in c:
+        said += f", {c['program_flash_bytes']:,} bytes of program and constants on {c['board']}"
+    if c["not_run"] is None:
+        yield Line(said)
+    else:
+        yield Line(f"{said}; not run: {c['not_run']}", "attention")
+    inference = c.get("inference", {})
+    if "absent" in inference:
+        yield Line(f"not counted: {inference['absent']}", "attention")
+    elif inference:
+        yield Line(counted_in_words(inference))
+    for line in in_lines([BoardShare(**share) for share in metrics["shares"]]):
+        yield Line(line)
+    if compiled.faults:
+        yield Line(
+            f"{request.edition.description} would compute the file otherwise, the C not: "
+            + "; ".join(map(str, compiled.faults)),
+            "attention",
+        )
+    for sentence in metrics.get("tflm", {}).get("sentences", ()):
+        yield Line(sentence)
+    for what, why in metrics.get("left_out", {}).items():
+        yield Line(f"without headers for {'TFLite Micro' if what == 'tflm' else what}: {why}", "attention")
+    yield Line()
+    yield Line(f"written to {out}/: {', '.join((*compiled.files, manifest_file(compiled.name)))}")
+    if project is not None:
+        yield Line(f"project for {request.target.name} written to {project}/: begin with its README.md")
+    for path in kept:
+        yield Line(f"not of the last run, or changed since: what was {path.stem} is kept as {path}", "attention")
+

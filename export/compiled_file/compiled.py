@@ -1,0 +1,204 @@
+"""A file that anyone wrote, made into what firmware is built from; all in memory, and proven before it is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from export.bundle.device_headers import c_headers, device_headers
+from export.bundle.editions import edition_figures, editions_of
+from export.bundle.metrics import json_bytes
+from export.c.compiled import compiled_c, not_run
+from export.c.model import CModel, c_model
+from export.compiled_file.compared_inputs import ComparedInputs, compared_inputs
+from export.compiled_file.given_inputs import given_inputs
+from export.compiled_file.model_in_file import ModelInFile, model_in_file
+from export.compiled_file.proof import judged_c, judged_file, require_judge
+from export.compiled_file.request import Request
+from export.compiled_file.tflm_form import TflmForm, faults_of_file, tflm_form
+from export.cost.board_cost import board_cost, counted_in_words
+from export.cost.board_share import BoardShare, board_shares, in_lines
+from export.cost.macs import all_multiply_accumulates
+from export.device.firmware_project import firmware_project
+from export.engines import InspectableEngine
+from export.faults.found import Finding
+from export.graph.ir import Graph
+from export.interface.network_layouts import network_interface
+from export.interface.tensor_layout import TensorLayout, tensor_layouts
+from export.interface.tensor_meaning import with_meaning
+from export.parity.outputs import EngineParity, parity
+from qtorch.errors import BadInput
+from qtorch.progress import numbered, stage
+
+__all__ = ["CompiledFile", "compile_file"]
+
+#: Samples that the board's emulated processor computes: given ones first.
+_EMULATED = 16
+
+
+@dataclass(frozen=True)
+class CompiledFile:
+    """The files made of one model file.
+
+    Attributes:
+        name: of the model, a C identifier.
+        files: content by file name.
+        metrics: what stands in ``metrics.json``.
+        engines: who computed the same integers, and on how many inputs; the first is TFLite Micro on the very file.
+        faults: what the board's TFLite Micro would compute otherwise of the file as it came.
+        firmware: content of the project's files, by path; empty without one.
+    """
+
+    name: str
+    files: Mapping[str, bytes]
+    metrics: Mapping[str, Any]
+    engines: Mapping[str, EngineParity]
+    faults: tuple[Finding, ...] = ()
+    firmware: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def compile_file(data: bytes, request: Request, given: Any = None, called: str = "inputs") -> CompiledFile:
+    """Plain C of a file, proven against TFLite Micro.
+
+    Args:
+        data: the whole file.
+        request: what is made of it.
+        given: inputs to compare on, an array or arrays by name; beside those that are drawn.
+        called: what to call ``given`` in an error.
+
+    Raises:
+        BadModelFile: the file is no model of integers, or one that no row knows, or TFLite Micro refuses it.
+        BadData: the inputs are not the model's.
+        ParityError: TFLite Micro, the compiled C or an emulated board computes something else.
+        UnsupportedByEdition: a project is asked for, and its TFLite Micro computes something otherwise.
+        UnsupportedLayer, BadConfiguration: there is no C of an operator, or the board can't hold it.
+    """
+    judge = require_judge()
+    with numbered("compiling", 5):
+        with stage("reading the file"):
+            model = model_in_file(data, request.where)
+            handed = None if given is None else given_inputs(given, model, called)
+        with stage("computing the integers"):
+            inputs = compared_inputs(model, handed, request.samples)
+        with stage(f"comparing {len(inputs.codes[0]):,} inputs in TFLite Micro with the integers"):
+            engines = {judge.name: judged_file(model, inputs, judge)}
+        with stage(f"writing plain C for {request.target.name}, and comparing it"):
+            layouts = _layouts(model.core, model)
+            c = c_model(request.name, model.core, request.target, request.speed, layouts)
+            compiled = compiled_c(request.name, c.files, model.core, request.target.cpu)
+            if compiled is not None:
+                engines[compiled.name] = judged_c(compiled, inputs, request.where)
+            counted = board_cost(model.core, request.target, request.speed, _emulated(model, inputs))
+        with stage("writing what firmware is built from"):
+            return _assembled(model, request, inputs, layouts, c, counted, engines, judge)
+
+
+def _layouts(graph: Graph, model: ModelInFile) -> tuple[TensorLayout, ...]:
+    return with_meaning(tensor_layouts(graph), network_interface(graph, None), model.inputs, model.outputs)
+
+
+def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
+    """Codes for the emulated processor, whose rig takes one input: those that were given, and the last of all."""
+    codes = inputs.codes[0]
+    if len(inputs.codes) > 1 or len(codes) <= _EMULATED:
+        return codes if len(inputs.codes) == 1 else None
+    given = min(inputs.given, _EMULATED // 2)
+    return np.concatenate([codes[:given], codes[given - _EMULATED :]])
+
+
+def _assembled(
+    model: ModelInFile, request: Request, inputs: ComparedInputs, layouts: tuple[TensorLayout, ...], c: CModel,
+    counted: dict[str, Any], engines: dict[str, EngineParity], judge: InspectableEngine,
+) -> CompiledFile:  # fmt: skip
+    name, target, left_out = request.name, request.target, dict[str, str]()
+    faults = faults_of_file(model, request)
+    form = _tflm_form(model, request, left_out)
+    if form is not None:
+        rewritten = parity(
+            form.written.final,
+            form.written.file.data,
+            inputs.outer if form.written.final.inputs == model.graph.inputs else inputs.codes,
+            reported=(),
+        )
+        engines |= {f"{each} on the file written again": one for each, one in rewritten.engines.items()}
+    if form is None:
+        headers = c_headers(name, model.core, layouts, None, inputs.codes)
+    else:
+        headers = device_headers(name, form.written, None, inputs.codes, request.edition)
+    editions = editions_of(model.data, target.cpu)
+    metrics = _metrics(model, request, inputs, layouts, c, counted, form, left_out, faults)
+    proof = {
+        "engines": {each: vars(one) for each, one in engines.items()},
+        "judges": list(engines),
+        "not_run": {} if "compiled_c" in engines else {"compiled_c": not_run(model.core, target.cpu)},
+        "given_inputs": inputs.given,
+        "edition": request.edition.name,
+        "editions": editions,
+    }
+    contents = {
+        **({f"{name}.tflite": form.written.file.data} if request.tflite and form else {}),
+        **{file: text.encode() for file, text in {**c.files, **headers}.items()},
+        "metrics.json": json_bytes(metrics),
+        "parity.json": json_bytes(proof),
+    }
+    figures = (
+        *in_lines([BoardShare(**share) for share in metrics["shares"]]),
+        counted_in_words(counted),
+    )
+    firmware: dict[str, bytes] = {}
+    if request.firmware != "none":
+        firmware = firmware_project(name, contents, target, layouts, figures, request.edition)
+    return CompiledFile(name, contents, metrics, engines, faults, firmware)
+
+
+def _tflm_form(model: ModelInFile, request: Request, left_out: dict[str, str]) -> TflmForm | None:
+    """The file written again, where the board runs TFLite Micro; what nobody asked for may be left out, in words."""
+    asked = request.tflite or request.firmware == "tflm"
+    if not (request.target.tflm or asked):
+        return None
+    layouts = layouts_of_form(model, request)
+    try:
+        return tflm_form(model, request, layouts)
+    except BadInput as error:
+        if asked:
+            raise
+        left_out["tflm"] = str(error)
+        return None
+
+
+def layouts_of_form(model: ModelInFile, request: Request) -> tuple[TensorLayout, ...]:
+    """Of the file that is written again: its ends are those of the file, but in a project."""
+    return _layouts(model.core if request.firmware == "tflm" else model.graph, model)
+
+
+def _metrics(
+    model: ModelInFile, request: Request, inputs: ComparedInputs, layouts: tuple[TensorLayout, ...], c: CModel,
+    counted: dict[str, Any], form: TflmForm | None, left_out: dict[str, str], faults: tuple[Finding, ...],
+) -> dict[str, Any]:  # fmt: skip
+    target = request.target
+    metrics: dict[str, Any] = {
+        "source": {"file": request.where.replace("\\", "/").rpartition("/")[2], "bytes": len(model.data)},
+        "sha256": {"source": hashlib.sha256(model.data).hexdigest()},
+        "tflite_bytes": len(form.written.file.data) if form else len(model.data),
+        **({"arena_bytes": form.written.file.arena_bytes} if form and form.written.file.arena_bytes else {}),
+        "tensors": [layout.as_json() for layout in (form.written.layouts if form else layouts)],
+        "c_tensors": [layout.as_json() for layout in layouts],
+        "macs": all_multiply_accumulates(model.core),
+        "c": {
+            **c.figures,
+            "not_run": not_run(model.core, target.cpu),
+            **({"inference": counted} if counted else {}),
+        },
+        **({"left_out": left_out} if left_out else {}),
+        "faults": [finding.as_json() for finding in faults],
+    }
+    if form is not None:
+        metrics["sha256"]["tflite"] = hashlib.sha256(form.written.file.data).hexdigest()
+        metrics["tflm"] = edition_figures(
+            request.edition, form.avoided, editions_of(form.written.file.data, target.cpu)
+        )
+    return metrics | {"shares": [share.as_json() for share in board_shares(metrics, target)]}

@@ -1,0 +1,112 @@
+"""The integers in a file that anyone wrote: its graph, and the part of it between a float interface's ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.graph.integer_core import integer_core
+from export.graph.ir import Graph, Node
+from export.tflite.contents import FileContents, read_contents
+from export.tflite.named_graph import named
+from export.tflite.reader import read_tflite
+from export.tflite.stored_proof import require_stored_proof
+from export.tflite.summary import summarize
+from qtorch.errors import BadModelFile
+
+__all__ = ["ModelInFile", "Operator", "model_in_file"]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of a file, as a sentence names it: its number in the order of execution, and its name."""
+
+    number: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"operator {self.number} ({self.name})"
+
+
+@dataclass(frozen=True)
+class ModelInFile:
+    """A file and what it computes.
+
+    Attributes:
+        data: the whole file.
+        where: what to call it in an error.
+        graph: all of it; values are called as the tensors in the file.
+        core: the same without the QUANTIZE and DEQUANTIZE of a float interface: integers in and out.
+        tensors: by name of a value, the index of the file's tensor.
+        operators: by name of a value, the file's operator that writes it.
+        inputs: what the file calls its inputs, in order: without the parts that converters add.
+        outputs: likewise.
+    """
+
+    data: bytes
+    where: str
+    graph: Graph
+    core: Graph
+    tensors: dict[str, int]
+    operators: dict[str, Operator]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def model_in_file(data: bytes, where: str) -> ModelInFile:
+    """Read a file.
+
+    Args:
+        data: the whole file.
+        where: what to call it in an error.
+
+    Raises:
+        BadModelFile: it is no model of integers, or one that no row knows; names operator and tensor.
+    """
+    require_stored_proof(data, summarize(data, where), where)
+    read = read_tflite(data, where, aligned=False)
+    graph = named(read, data)
+    indices = {name: int(old[1:]) for name, old in zip(graph.values, read.values, strict=True)}
+    operators = _operators(read_contents(data, where), indices)
+    core = integer_core(graph)
+    _require_integers(where, core, operators)
+    inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
+    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs)
+
+
+def _operators(contents: FileContents, indices: dict[str, int]) -> dict[str, Operator]:
+    found = {
+        output: Operator(number, operator.name)
+        for number, operator in enumerate(contents.subgraphs[0].operators)
+        for output in operator.outputs
+    }
+    return {name: found[index] for name, index in indices.items() if index in found}
+
+
+def _require_integers(where: str, core: Graph, operators: dict[str, Operator]) -> None:
+    for node in core.nodes:
+        if core.is_float(node):
+            raise BadModelFile(
+                where=where,
+                expected="integers between the ends of the model",
+                got=f"{operators.get(node.output, node.op)}, tensor {node.output!r}, in {_dtypes(core, node)}",
+                remedy="convert the model with full integer quantization (representative data, int8 activations); or "
+                "quantize the float network that it was made from with qtorch quantize",
+            )
+    for name in (*core.inputs, *core.outputs):
+        if core.values[name].qparams is None:
+            raise BadModelFile(
+                where=where,
+                expected="integers at the ends of the model, or one QUANTIZE behind a float input and one DEQUANTIZE "
+                "before a float output",
+                got=f"tensor {name!r} in {core.values[name].dtype}",
+                remedy="convert the model with int8 inputs and outputs",
+            )
+
+
+def _dtypes(core: Graph, node: Node) -> str:
+    return ", ".join(dict.fromkeys(core.values[name].dtype for name in (*node.inputs, *node.outputs)))
+
+
+def _short(name: str) -> str:
+    """``serving_default_image:0`` is ``image`` to whoever converted the model."""
+    return name.removeprefix("serving_default_").rpartition(":")[0] or name.removeprefix("serving_default_")

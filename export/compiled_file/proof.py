@@ -1,0 +1,117 @@
+"""The proof that a file's integers are what TFLite Micro makes of it; or the first operator that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from export.compiled_file.compared_inputs import ComparedInputs
+from export.compiled_file.model_in_file import ModelInFile
+from export.engines import Engine, InspectableEngine
+from export.graph.interpret import interpret
+from export.parity.judges import exact_judge, may_judge
+from export.parity.outputs import EngineParity
+from qtorch.errors import BadConfiguration, BadModelFile, ParityError
+from qtorch.progress import stage
+
+__all__ = ["judged_c", "judged_file", "require_judge"]
+
+
+def require_judge() -> InspectableEngine:
+    """The engine that computes what a device does.
+
+    Raises:
+        BadConfiguration: TFLite Micro does not run here; without it nothing is proven.
+    """
+    judge = exact_judge()
+    if judge is None:
+        raise BadConfiguration(
+            where="compile",
+            expected="TFLite Micro's Python package, against which the C is proven",
+            got="; ".join(filter(None, (engine.absent() for engine in may_judge()))) or "none",
+            remedy="compile on Linux on x86-64, where pip install qtorch-tflm brings it",
+        )
+    return judge
+
+
+def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEngine) -> EngineParity:
+    """What TFLite Micro makes of the very file, which has to be the integers.
+
+    Args:
+        model: in the file.
+        inputs: with what the integers make of them.
+        judge: see :func:`require_judge`.
+
+    Raises:
+        BadModelFile: TFLite Micro refuses the file.
+        ParityError: it computes something else; names the first operator that does.
+    """
+    try:
+        with stage(judge.name):
+            got = judge.run(model.data, inputs.outer)
+    except (RuntimeError, ValueError) as error:
+        raise BadModelFile(
+            where=model.where,
+            expected="a model that TFLite Micro computes",
+            got=f"its refusal: {' '.join(str(error).split())}",
+            remedy="qtorch lint names the operators that its editions refuse; convert the model without them",
+        ) from error
+    agreement = EngineParity.of(judge.version, got, inputs.outer_outputs)
+    if agreement.mismatches:
+        raise ParityError(
+            f"{model.where}: {judge.called or judge.name} {judge.version} differs from the integers on "
+            f"{agreement.mismatches} of {agreement.outputs} outputs, by up to {agreement.max_lsb} LSB; "
+            f"{_first(model, inputs, judge, _first_sample(got, inputs.outer_outputs))}"
+        )
+    return agreement
+
+
+def judged_c(engine: Engine, inputs: ComparedInputs, where: str) -> EngineParity:
+    """What compiled C makes of the codes, which has to be the integers.
+
+    Raises:
+        ParityError: it computes something else.
+    """
+    with stage(engine.name):
+        got = engine.run(b"", inputs.codes)
+    agreement = EngineParity.of(engine.version, got, inputs.outputs)
+    if agreement.mismatches:
+        sample = _first_sample(got, inputs.outputs)
+        raise ParityError(
+            f"{where}: the compiled C ({engine.version}) differs from the integers on {agreement.mismatches} of "
+            f"{agreement.outputs} outputs, by up to {agreement.max_lsb} LSB, first at sample {sample}"
+        )
+    return agreement
+
+
+def _first_sample(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> int:
+    """The first that has a wrong output."""
+    wrong = [np.argwhere(one != other) for one, other in zip(got, expected, strict=True)]
+    return min(int(places[0][0]) for places in wrong if len(places))
+
+
+def _first(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEngine, sample: int) -> str:
+    """The first operator whose outputs differ on a sample, with what both have there."""
+    graph = model.graph
+    batches = [graph.values[name].shape[0] for name in graph.inputs]
+    run = sample // graph.values[graph.outputs[0]].shape[0]
+    chosen = tuple(array[run * batch : (run + 1) * batch] for array, batch in zip(inputs.outer, batches, strict=True))
+    ours = interpret(graph, chosen, every=True)
+    try:
+        theirs = next(iter(judge.tensors(model.data, chosen, 1 + max(model.tensors.values()))))
+    except (RuntimeError, ValueError) as error:
+        return f"at sample {sample}; its tensors can't be looked at: {error}"
+    for node in graph.nodes:
+        for name in node.outputs:
+            there = theirs[model.tensors[name]]
+            wrong = np.argwhere(there.reshape(ours[name].shape) != ours[name])
+            if len(wrong):
+                at = tuple(map(int, wrong[0]))
+                return (
+                    f"first in {model.operators.get(name, node.op)}, tensor {name!r}, at sample {sample}, index "
+                    f"{list(at)}: {judge.called or judge.name} {there.reshape(ours[name].shape)[at]}, integers "
+                    f"{ours[name][at]} ({len(wrong)} of {there.size} differ). Remedy: convert the model with another "
+                    "version of the converter, and report the operator with its options, as qtorch summary prints them"
+                )
+    return f"at sample {sample}; no operator differs where each tensor has memory of its own"

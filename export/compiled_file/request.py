@@ -1,0 +1,36 @@
+"""What is asked of a compilation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from export.boards import Board
+from qtorch.editions.edition import Edition
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One compilation of a file.
+
+    Attributes:
+        name: of the model, a C identifier.
+        where: what to call the file in an error.
+        target: the board that has to hold it.
+        edition: of TFLite Micro, that is there.
+        speed: take more flash where that saves time.
+        firmware: what the project runs, where there is one: ``"tflm"`` or ``"c"``; else ``"none"``.
+        tflite: whether the file is written again.
+        samples: drawn inputs to compare; ``None``: as many as take some seconds.
+    """
+
+    name: str
+    where: str
+    target: Board
+    edition: Edition
+    speed: bool = False
+    firmware: Literal["none", "tflm", "c"] = "none"
+    tflite: bool = False
+    samples: int | None = None

@@ -1,0 +1,16 @@
+"""A graph that was read from a file, its tensors called as the file calls them."""
+
+from __future__ import annotations
+
+from export.graph.ir import Graph
+from export.tflite.summary import summarize
+
+__all__ = ["named"]
+
+
+def named(graph: Graph, model: bytes) -> Graph:
+    """A graph that was read from a file, its tensors called as the file does where each name is there once."""
+    names = [tensor.name for tensor in summarize(model).subgraphs[0].tensors]
+    called = {old: names[int(old[1:])] for old in graph.values}
+    unclear = "" in called.values() or len(set(called.values())) < len(called)
+    return graph if unclear else graph.renamed(called)

@@ -1,0 +1,186 @@
+"""Files of other writers in operators that rows know: the integers are those that TFLite Micro computes of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import qtorch
+from export.graph.build import integer_graph
+from export.graph.interpret import interpret
+from export.parity.outputs import compare_graphs
+from export.tflite.reader import read_tflite
+from export.tflite.writer import write_tflite
+from qtorch.errors import BadModelFile
+from tests.schema_file import SchemaFile
+
+runtime = pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro").runtime
+
+_SCALE = 0.25
+
+
+def _source(file: SchemaFile, *shape: int, name: str = "x") -> int:
+    return file.tensor(shape, "int8", _SCALE, 3, name=name, end="input")
+
+
+def _same(file: SchemaFile, *shape: int, end: str = "output") -> int:
+    return file.tensor(shape, "int8", _SCALE, 3, end=end)
+
+
+def _reshape_without_options(file: SchemaFile) -> None:
+    shape = file.constant(np.array([-1, 12], np.int32))
+    file.operator("RESHAPE", [_source(file, 1, 3, 4), shape], [_same(file, 1, 12)])
+
+
+def _squeeze(file: SchemaFile) -> None:
+    file.operator(
+        "SQUEEZE", [_source(file, 1, 3, 1, 4)], [_same(file, 1, 3, 4)], "SqueezeOptions", {"squeezeDims": [2]}
+    )
+
+
+def _expand_dims(file: SchemaFile) -> None:
+    axis = file.constant(np.array(-2, np.int32))
+    file.operator("EXPAND_DIMS", [_source(file, 1, 3, 4), axis], [_same(file, 1, 3, 1, 4)], "ExpandDimsOptions")
+
+
+def _pack(file: SchemaFile) -> None:
+    sources = [_source(file, 1, 3, 2, name=f"x{i}") for i in range(3)]
+    file.operator("PACK", sources, [_same(file, 1, 3, 3, 2)], "PackOptions", {"axis": -2, "valuesCount": 3})
+
+
+def _pack_of_many(file: SchemaFile) -> None:
+    sources = [_source(file, 1, 2, name=f"x{i}") for i in range(23)]
+    file.operator("PACK", sources, [_same(file, 1, 23, 2)], "PackOptions", {"axis": 1, "valuesCount": 23})
+
+
+def _unpack(file: SchemaFile) -> None:
+    sinks = [_same(file, 1, 4) for _ in range(3)]
+    file.operator("UNPACK", [_source(file, 1, 3, 4)], sinks, "UnpackOptions", {"axis": -2, "num": 3})
+
+
+def _split_by_sizes(file: SchemaFile) -> None:
+    sizes, axis = file.constant(np.array([1, -1, 2], np.int32)), file.constant(np.array(-1, np.int32))
+    sinks = [_same(file, 1, 3, size) for size in (1, 4, 2)]
+    file.operator("SPLIT_V", [_source(file, 1, 3, 7), sizes, axis], sinks, "SplitVOptions", {"numSplits": 3})
+
+
+def _shape_of_a_dynamic_batch(file: SchemaFile) -> None:
+    """As converters flatten: the batch's size out of SHAPE, packed with a number, is the shape of a RESHAPE."""
+    x = _source(file, 1, 3, 4)
+    shape = file.tensor([3], "int32")
+    file.operator("SHAPE", [x], [shape], "ShapeOptions", {"outType": 2})
+    one, zero, end = (file.constant(np.array([n], np.int32)) for n in (1, 0, 1))
+    batch = file.tensor([], "int32")
+    file.operator("STRIDED_SLICE", [shape, zero, end, one], [batch], "StridedSliceOptions", {"shrinkAxisMask": 1})
+    length, packed = file.constant(np.array(12, np.int32)), file.tensor([2], "int32")
+    file.operator("PACK", [batch, length], [packed], "PackOptions", {"valuesCount": 2})
+    file.operator("RESHAPE", [x, packed], [_same(file, 1, 12)], "ReshapeOptions")
+
+
+def _linear(file: SchemaFile, bias: int, output: int, scale: float | list[float] = 0.02, version: int = 4) -> None:
+    rng = np.random.default_rng(1)
+    weight = file.constant(rng.integers(-127, 128, (3, 4)).astype(np.int8), scale)
+    inputs = [_source(file, 1, 4), weight, bias]
+    file.operator("FULLY_CONNECTED", inputs, [output], "FullyConnectedOptions", version=version)
+
+
+def _bias_without_scale(file: SchemaFile) -> None:
+    """Of one scale per channel kernels never look at the bias's."""
+    bias = file.constant(np.array([50, -700, 1000], np.int32))
+    _linear(file, bias, file.tensor([1, 3], "int8", 0.09, -4, end="output"), [0.02, 0.01, 0.03], 12)
+
+
+def _bias_beside_its_scale(file: SchemaFile) -> None:
+    """A writer's product in float32 of what it had in double."""
+    bias = file.constant(np.array([50, -700, 1000], np.int32), float(np.nextafter(np.float32(0.005), np.float32(1))))
+    _linear(file, bias, file.tensor([1, 3], "int8", 0.09, -4, end="output"))
+
+
+def _unsigned_ends(file: SchemaFile) -> None:
+    x = file.tensor([1, 4], "uint8", 0.04, 130, end="input")
+    held = file.tensor([1, 4], "int8", 0.05, -7)
+    file.operator("QUANTIZE", [x], [held])
+    file.operator("QUANTIZE", [held], [file.tensor([1, 4], "uint8", 0.05, 121, end="output")])
+
+
+def _another_signature(file: SchemaFile) -> None:
+    _squeeze(file)
+    other = SchemaFile()
+    _squeeze(other)
+    file.model.subgraphs.append(other.graph)
+
+
+def _unread_result(file: SchemaFile) -> None:
+    x = _source(file, 1, 4)
+    file.operator("ABS", [x], [file.tensor([1, 4], "int8", _SCALE, 3)])
+    file.operator("RESHAPE", [x], [_same(file, 1, 2, 2)])
+
+
+_FILES: list[Callable[[SchemaFile], None]] = [
+    _reshape_without_options, _squeeze, _expand_dims, _pack, _pack_of_many, _unpack, _split_by_sizes,
+    _shape_of_a_dynamic_batch, _bias_without_scale, _bias_beside_its_scale, _unsigned_ends, _another_signature,
+    _unread_result,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
+def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
+    file = SchemaFile()
+    put(file)
+    model = file.written()
+    graph = read_tflite(model, aligned=False)
+    rng = np.random.default_rng(0)
+    codes = tuple(rng.integers(-128, 128, (8, *graph.values[n].shape[1:])).astype(np.int8) for n in graph.inputs)
+    expected = interpret(graph, codes)
+    engine = runtime.Interpreter.from_bytes(model, arena_size=1 << 16)
+    for sample in range(8):
+        for position, name in enumerate(graph.inputs):
+            fed = codes[position][sample : sample + 1]
+            engine.set_input((fed.view(np.uint8) ^ 128) if name in graph.shifted else fed, position)
+        engine.invoke()
+        for position, name in enumerate(graph.outputs):
+            got = engine.get_output(position)
+            got = (got ^ 128).view(np.int8) if name in graph.shifted else got
+            np.testing.assert_array_equal(got.reshape(-1), expected[name][sample].reshape(-1))
+
+
+def test_unsigned_ends_are_named() -> None:
+    file = SchemaFile()
+    _unsigned_ends(file)
+    graph = read_tflite(file.written(), aligned=False)
+    assert graph.shifted == {*graph.inputs, *graph.outputs}
+    assert graph.values[graph.inputs[0]].quantization.zero_point == (2,)
+
+
+def test_a_file_of_this_project_is_read_the_same_either_way() -> None:
+    layers = nn.Conv2d(2, 3, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4)
+    x = torch.randn(4, 2, 8, 8)
+    network = qtorch.prepare(nn.Sequential(*layers), x[:1]).eval()
+    qtorch.calibrate(network, [x])
+    model = write_tflite(integer_graph(network))
+    strict, any_form = read_tflite(model), read_tflite(model, aligned=False)
+    assert not compare_graphs(strict, any_form).first
+    assert list(strict.values) == list(any_form.values)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"), [((1, 2, 2), "in pieces that end at 5 along axis 2"), ((1, 4, 4), "in pieces that end at 9")]
+)
+def test_pieces_that_are_not_the_whole_are_refused_by_operator_and_tensor(sizes: tuple[int, ...], words: str) -> None:
+    file = SchemaFile()
+    given, axis = file.constant(np.array(sizes, np.int32)), file.constant(np.array(2, np.int32))
+    sinks = [_same(file, 1, 3, size) for size in sizes]
+    file.operator("SPLIT_V", [_source(file, 1, 3, 7), given, axis], sinks, "SplitVOptions", {"numSplits": 3})
+    with pytest.raises(BadModelFile, match="operator 0 .SPLIT_V.: tensor . 'x' of .1, 3, 7. " + words):
+        read_tflite(file.written(), aligned=False)
+
+
+def test_elements_that_do_not_fit_the_shape_are_refused() -> None:
+    file = SchemaFile()
+    file.operator("RESHAPE", [_source(file, 1, 3, 4)], [_same(file, 1, 13)])
+    with pytest.raises(BadModelFile, match=r"operator 0 \(RESHAPE\): tensor 0 'x' of shape \(1, 3, 4\) as tensor 1"):
+        read_tflite(file.written(), aligned=False)
