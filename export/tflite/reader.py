@@ -5,7 +5,8 @@ Strict on purpose: a file that this project can't have written is refused before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +36,7 @@ from qtorch.ops import ROWS, of_rows
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 
-__all__ = ["read_tflite"]
+__all__ = ["graph_of", "read_tflite"]
 
 _REMEDY = "pass a file that this project exported, or export it again"
 
@@ -52,12 +53,32 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = require_sound(read_contents(model, where, _REMEDY), where)
-    try:
-        if aligned:
-            _require_alignment(contents.buffers)
-            return check(_graph(contents, every=True))
+    contents = read_contents(model, where, _REMEDY)
+    if not aligned:
+        return graph_of(contents, where)
+    with _refusing(where):
+        require_sound(contents, where)
+        _require_alignment(contents.buffers)
+        return check(_graph(contents, every=True))
+
+
+def graph_of(contents: FileContents, where: str = "model") -> Graph:
+    """The graph in what a file holds, in any form that has an equivalent; see :func:`read_tflite`.
+
+    Raises:
+        BadModelFile: an operator, type or quantization that no row has.
+    """
+    require_sound(contents, where)
+    with _refusing(where):
         return check(_graph(in_known_operators(contents), every=False))
+
+
+@contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    try:
+        yield
+    except BadModelFile:
+        raise
     except (IndexError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
             where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY

@@ -12,6 +12,7 @@ from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.options import with_options
 from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
+from export.tflite.equivalents.unpacked_constants import densified
 
 __all__ = ["EQUIVALENTS", "in_known_operators"]
 
@@ -20,6 +21,7 @@ Equivalent = Callable[[Draft, FileOperator], None]
 
 #: By operator of the schema, what stands for it.
 EQUIVALENTS: Mapping[str, Equivalent] = {
+    "DENSIFY": densified,
     "EXPAND_DIMS": reshaped,
     "PACK": packed,
     "RESHAPE": reshaped,
