@@ -60,7 +60,7 @@ KINDS = {
             "convert it with onnx2tf, or pass the network of PyTorch that it was made of to qtorch quantize",
         ),
         FileKind("executorch", "a program of ExecuTorch", _TORCH),
-        FileKind("numpy", "an array of NumPy, which is data", "pass the model, and this as --inputs where that is taken"),
+        FileKind("numpy", "an array of NumPy, which is data", "pass the model; as --inputs, where that is taken"),
         FileKind("torchscript", "a TorchScript archive, in which layers are compiled", _TORCH),
         FileKind("exported", "a program of torch.export (.pt2), in which layers are taken apart", _TORCH),
         FileKind("npz", "arrays of NumPy, which are data", "pass the model"),

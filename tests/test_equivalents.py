@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 import qtorch
+from export.c.compiled import run_c
+from export.c.model import c_model
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
+from export.graph.ir import Value
 from export.parity.outputs import compare_graphs
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
@@ -114,6 +117,63 @@ def _another_signature(file: SchemaFile) -> None:
     file.model.subgraphs.append(other.graph)
 
 
+def _maximum_without_options(file: SchemaFile) -> None:
+    file.operator("MAXIMUM", [_source(file, 1, 4), _source(file, 1, 4, name="y")], [_same(file, 1, 4)])
+
+
+def _time_in_front(file: SchemaFile) -> None:
+    """As converters unroll a recurrent layer: time comes first, steps are cut out, and all are put together again."""
+    x, turned = _source(file, 1, 3, 4), file.tensor([3, 1, 4], "int8", _SCALE, 3)
+    perm = file.constant(np.array([1, 0, 2], np.int32))
+    file.operator("TRANSPOSE", [x, perm], [turned], "TransposeOptions")
+    steps = []
+    for time in (2, 0, 1):
+        box = [time, 0, 0], [time + 1, 0, 0], [1, 1, 1]
+        begin, end, strides = (file.constant(np.array(each, np.int32)) for each in box)
+        steps.append(file.tensor([1, 4], "int8", _SCALE, 3))
+        masks = {"beginMask": 6, "endMask": 6, "shrinkAxisMask": 1}
+        file.operator("STRIDED_SLICE", [turned, begin, end, strides], [steps[-1]], "StridedSliceOptions", masks)
+    together = file.tensor([3, 4], "int8", _SCALE, 3)
+    file.operator("CONCATENATION", steps, [together], "ConcatenationOptions", {"axis": 0})
+    begin, size = (file.constant(np.array(v, np.int32)) for v in ([1, 0], [2, -1]))
+    file.operator("SLICE", [together, begin, size], [_same(file, 2, 4)], "SliceOptions")
+
+
+def _added_rows(file: SchemaFile) -> None:
+    """Operands of fewer axes, a constant as long as the rows, and a vector without a batch."""
+    x, y = _source(file, 3, 4), _source(file, 4, name="y")
+    rows = file.constant(np.arange(3, dtype=np.int8).reshape(3, 1), _SCALE, zero_point=3)
+    between = file.tensor([3, 4], "int8", 0.5, 1)
+    file.operator("ADD", [x, y], [between], "AddOptions")
+    file.operator("ADD", [between, rows], [_same(file, 3, 4)], "AddOptions")
+
+
+def _softmax_of_a_vector(file: SchemaFile) -> None:
+    output = file.tensor([5], "int8", 1 / 256, -128, end="output")
+    file.operator("SOFTMAX", [_source(file, 5)], [output], "SoftmaxOptions", {"beta": 1.0})
+
+
+def _batch_of_three(file: SchemaFile) -> None:
+    rng = np.random.default_rng(2)
+    weight = file.constant(rng.integers(-127, 128, (3, 4)).astype(np.int8), 0.02)
+    output = file.tensor([3, 3], "int8", 0.1, -4, end="output")
+    file.operator("FULLY_CONNECTED", [_source(file, 3, 4), weight, -1], [output], "FullyConnectedOptions", version=4)
+
+
+def _batch_of_two_images(file: SchemaFile) -> None:
+    rng = np.random.default_rng(3)
+    x = _source(file, 2, 5, 5, 2)
+    weight = file.constant(rng.integers(-127, 128, (3, 3, 3, 2)).astype(np.int8), [0.01, 0.02, 0.03])
+    convolved, pooled = file.tensor([2, 5, 5, 3], "int8", 0.5, -9), file.tensor([2, 2, 2, 3], "int8", 0.5, -9)
+    options = {"strideH": 1, "strideW": 1, "padding": 0, "dilationHFactor": 1, "dilationWFactor": 1}
+    file.operator("CONV_2D", [x, weight, -1], [convolved], "Conv2DOptions", options, 3)
+    options = {"filterHeight": 2, "filterWidth": 2, "strideH": 2, "strideW": 2, "padding": 1}
+    file.operator("AVERAGE_POOL_2D", [convolved], [pooled], "Pool2DOptions", options)
+    axes = file.constant(np.array([1, 2], np.int32))
+    output = file.tensor([2, 3], "int8", 0.4, 5, end="output")
+    file.operator("MEAN", [pooled, axes], [output], "ReducerOptions")
+
+
 def _unread_result(file: SchemaFile) -> None:
     x = _source(file, 1, 4)
     file.operator("ABS", [x], [file.tensor([1, 4], "int8", _SCALE, 3)])
@@ -123,8 +183,13 @@ def _unread_result(file: SchemaFile) -> None:
 _FILES: list[Callable[[SchemaFile], None]] = [
     _reshape_without_options, _squeeze, _expand_dims, _pack, _pack_of_many, _unpack, _split_by_sizes,
     _shape_of_a_dynamic_batch, _bias_without_scale, _bias_beside_its_scale, _unsigned_ends, _another_signature,
-    _unread_result,
+    _unread_result, _maximum_without_options, _time_in_front, _added_rows, _softmax_of_a_vector, _batch_of_three,
+    _batch_of_two_images,
 ]  # fmt: skip
+
+
+def _sample(stacked: np.ndarray, value: Value, sample: int) -> np.ndarray:
+    return stacked[sample * value.rows : (sample + 1) * value.rows]
 
 
 @pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
@@ -134,18 +199,21 @@ def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None
     model = file.written()
     graph = read_tflite(model, aligned=False)
     rng = np.random.default_rng(0)
-    codes = tuple(rng.integers(-128, 128, (8, *graph.values[n].shape[1:])).astype(np.int8) for n in graph.inputs)
+    values = [graph.values[name] for name in graph.inputs]
+    codes = tuple(rng.integers(-128, 128, (8 * v.rows, *v.shape[1:])).astype(np.int8) for v in values)
     expected = interpret(graph, codes)
+    compiled = run_c("net", c_model("net", graph).files, graph, codes)
     engine = runtime.Interpreter.from_bytes(model, arena_size=1 << 16)
     for sample in range(8):
         for position, name in enumerate(graph.inputs):
-            fed = codes[position][sample : sample + 1]
+            fed = _sample(codes[position], graph.values[name], sample)
             engine.set_input((fed.view(np.uint8) ^ 128) if name in graph.shifted else fed, position)
         engine.invoke()
         for position, name in enumerate(graph.outputs):
             got = engine.get_output(position)
             got = (got ^ 128).view(np.int8) if name in graph.shifted else got
-            np.testing.assert_array_equal(got.reshape(-1), expected[name][sample].reshape(-1))
+            np.testing.assert_array_equal(got, _sample(expected[name], graph.values[name], sample))
+            np.testing.assert_array_equal(got, _sample(compiled[position], graph.values[name], sample))
 
 
 def test_unsigned_ends_are_named() -> None:

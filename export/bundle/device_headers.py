@@ -15,7 +15,7 @@ from export.device import headers
 from export.device.layer_checks import layer_checks, layer_checks_header
 from export.device.metadata_header import metadata_header
 from export.engines import TFLM
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.interface.network_layouts import network_interface
 from export.interface.tensor_layout import TensorLayout
@@ -71,7 +71,7 @@ def c_headers(
     """
     chosen = _picked(codes)
     count = len(chosen[0])
-    outputs = interpret(graph, chosen)[graph.outputs[0]]
+    outputs = interpret_sequence(graph, chosen)[graph.outputs[0]]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )

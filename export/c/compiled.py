@@ -80,7 +80,8 @@ def run_c(
     inputs: tuple[np.ndarray, ...],
     options: Sequence[str] = COMPILE,
 ) -> tuple[np.ndarray, ...]:
-    """Outputs for samples stacked along the first axis of each input, as the engines give them.
+    """Outputs for samples stacked along the first axis of each input, as the engines give them: of a network with
+    states, of runs one after the other, which begin with the states' first contents.
 
     Args:
         name: of the model, an identifier.
@@ -120,11 +121,11 @@ def build_c(models: Mapping[str, tuple[Mapping[str, str], Graph]], options: Sequ
 
 def run_built(library: ctypes.CDLL, name: str, graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """See :func:`run_c`."""
-    samples, sinks = len(inputs[0]), [graph.values[n] for n in graph.outputs]
-    outputs = tuple(np.zeros((samples, *value.shape[1:]), value.array_dtype) for value in sinks)
+    runs, sinks = len(inputs[0]) // graph.values[graph.inputs[0]].rows, [graph.values[n] for n in graph.outputs]
+    outputs = tuple(np.zeros((runs * value.rows, *value.shape[1:]), value.array_dtype) for value in sinks)
     arrays = [np.ascontiguousarray(array) for array in inputs]
     arguments = (a.ctypes.data_as(ctypes.c_void_p) for a in (*arrays, *outputs))
-    getattr(library, f"{name}_samples")(ctypes.c_long(samples), *arguments)
+    getattr(library, f"{name}_samples")(ctypes.c_long(runs), *arguments)
     return outputs
 
 
@@ -137,9 +138,11 @@ def _loop(name: str, graph: Graph) -> str:
             const = "const " if side == "in" else ""
             parameters.append(f"{const}{value.array_dtype}_t *{side}_{i}")
             arguments.append(f"{side}_{i} + s * {value.elements}")
+    # Samples are runs one after the other, of a sequence that begins with the first.
+    begin = f"  {name}_reset();\n" if graph.states else ""
     return (
         f'#include "{name}_model.h"\n'
         f"void {name}_samples(long count, {', '.join(parameters)});\n"
         f"void {name}_samples(long count, {', '.join(parameters)}) {{\n"
-        f"  for (long s = 0; s < count; ++s) {name}_invoke({', '.join(arguments)});\n}}\n"
+        f"{begin}  for (long s = 0; s < count; ++s) {name}_invoke({', '.join(arguments)});\n}}\n"
     )

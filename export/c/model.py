@@ -61,6 +61,7 @@ def c_model(
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
         "scratch_lower_bound": network.bound,
+        **({"state_bytes": source.state_bytes} if source.state_bytes else {}),
         "end_bytes": _end_bytes(graph),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
     }
@@ -116,13 +117,13 @@ def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
             remedy="make that layer narrower, or choose a larger board",
         )
     ends = _end_bytes(graph)
-    if board.ram is not None and source.scratch_bytes + ends > board.ram:
+    if board.ram is not None and source.scratch_bytes + source.state_bytes + ends > board.ram:
         index = max(network.needed, key=lambda i: network.needed[i])
         raise BadConfiguration(
             where=f"export.target {board.name}",
             expected=f"at most {board.ram:,} bytes of RAM ({board.description})",
             got=f"{source.scratch_bytes:,} bytes of working memory, {network.needed[index]:,} of them at "
-            f"{_node(graph, index)}, and {ends:,} of inputs and outputs",
+            f"{_node(graph, index)}, {source.state_bytes:,} of states, and {ends:,} of inputs and outputs",
             remedy="make that layer's tensors smaller, pool or stride earlier, or choose a larger board",
         )
 
@@ -149,7 +150,7 @@ def _require_addresses(board: Board, network: CNetwork, source: CSource) -> None
 
 def _node(graph: Graph, index: int) -> str:
     if index < 0:
-        return "an output that is constant"
+        return "an output that is constant, or a state's contents"
     return f"{graph.nodes[index].op} {graph.nodes[index].output!r}"
 
 

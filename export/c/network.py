@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
+from export.c.places import Place, homes, in_order, in_place
 from export.c.targets import ADAPTATIONS
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
@@ -13,19 +14,6 @@ from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
 from qtorch.row.row import Unsupported
 
 __all__ = ["CNetwork", "Place", "Step", "c_network"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor lies: in an argument of the call, in working memory, or, a constant, in flash.
-
-    Attributes:
-        kind: ``"in"`` and ``"out"`` are arguments of the model's function.
-        index: of the input, output or constant, or the byte offset in working memory.
-    """
-
-    kind: str
-    index: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,8 @@ class CNetwork:
         graph: of integers.
         steps: in order.
         copies: outputs that no step writes where they belong: output index to where its codes lie.
+        state_copies: states likewise, by the state's index, in an order in which none is overwritten before it is read;
+            they come behind the outputs' copies.
         plan: of the working memory.
         bound: bytes that no plan can do without: the tensors alone, without the kernels' own working memory.
         needed: by node index, the bytes of working memory that are in use then.
@@ -65,6 +55,7 @@ class CNetwork:
     graph: Graph
     steps: tuple[Step, ...]
     copies: Mapping[int, Place]
+    state_copies: Mapping[int, Place]
     plan: MemoryPlan
     bound: int
     needed: Mapping[int, int]
@@ -95,7 +86,7 @@ def c_network(graph: Graph, cpu: str = "host", speed: bool = False) -> CNetwork:
     for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
         roles = node.input_roles() | node.output_roles()
         there = {role: place(name) for role, name in roles.items() if graph.values[name].data is None}
-        sources = {there[role] for role in _in_place(node_calls) if role in there}
+        sources = {there[role] for role in in_place(node_calls) if role in there}
         if _is_copy(node_calls) and sources == {there[role] for role in node.output_roles()}:
             continue
         for part, call in enumerate(node_calls):
@@ -108,12 +99,10 @@ def c_network(graph: Graph, cpu: str = "host", speed: bool = False) -> CNetwork:
     }
     needed = {index: sum(b.size for b in buffers if b.first <= index <= b.last) for index in range(len(graph.nodes))}
     tensors = [buffer for buffer in buffers if buffer.name in names]
-    return CNetwork(graph, tuple(steps), copies, placed, lower_bound(tensors), needed)
-
-
-def _in_place(calls: tuple[KernelCall, ...]) -> frozenset[str]:
-    """Roles of inputs that no call reads after their memory has been written."""
-    return frozenset.intersection(*(call.in_place for call in calls))
+    after = {k: Place("constant", k) if graph.values[s.after].data is not None else place(s.after)
+             for k, s in enumerate(graph.states)}  # fmt: skip
+    state_copies = in_order({k: there for k, there in after.items() if there != Place("state", k)})
+    return CNetwork(graph, tuple(steps), copies, state_copies, placed, lower_bound(tensors), needed)
 
 
 def _is_copy(calls: tuple[KernelCall, ...]) -> bool:
@@ -159,7 +148,10 @@ def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str
     """
     last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     places = {name: Place("in", i) for i, name in enumerate(graph.inputs)}
+    places |= {state.value: Place("state", k) for k, state in enumerate(graph.states)}
     places = {name: Place("out", i) for i, name in reversed(list(enumerate(graph.outputs)))} | places
+    settled = set(graph.inputs) | homes(graph, calls, last, places)
+    last |= {state.after: len(graph.nodes) for state in graph.states}
     buffers: dict[str, Buffer] = {}
     names: dict[str, str] = {}
     for index, (node, kernels) in enumerate(zip(graph.nodes, calls, strict=True)):
@@ -169,11 +161,12 @@ def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str
                 continue
             taken = next(
                 (source for role, source in node.input_roles().items()
-                 if role in _in_place(kernels) and _may_join(source, size, index, kernels, places, buffers, names)),
+                 if role in in_place(kernels) and _may_join(source, size, index, kernels, settled, buffers, names)),
                 None,
             )  # fmt: skip
             if taken in places:
                 places[name] = places[taken]
+                settled.add(name)
                 continue
             names[name] = name if taken is None else names[taken]
             buffer = buffers.get(names[name], Buffer(name, size, index, index))
@@ -186,11 +179,11 @@ def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str
 
 def _may_join(
     source: str, size: int, index: int, calls: tuple[KernelCall, ...],
-    places: Mapping[str, Place], buffers: Mapping[str, Buffer], names: Mapping[str, str],
+    settled: set[str], buffers: Mapping[str, Buffer], names: Mapping[str, str],
 ) -> bool:  # fmt: skip
-    """Whether a result of ``size`` bytes may lie where ``source`` lies."""
-    if _is_copy(calls) and source in places:
-        return places[source].kind == "in"
+    """Whether a result of ``size`` bytes may lie where ``source`` lies; what is ``settled`` stays as it is."""
+    if _is_copy(calls) and source in settled:
+        return True
     if source not in names:
         return False
     buffer = buffers[names[source]]

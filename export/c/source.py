@@ -16,6 +16,8 @@ from export.c.network import CNetwork, Place, Step
 from export.c.requantization import Channels, requantization
 from export.c_language.names import c_identifier
 from export.c_language.text import close_guard, open_guard
+from export.graph.bytes import raw_bytes
+from export.graph.ir import Graph
 from export.interface.tensor_code import described
 from export.interface.tensor_layout import TensorLayout, tensor_layouts
 from export.interface.tensor_meaning import conversion, meaning
@@ -34,6 +36,14 @@ _ONLY_AVR = """\
 """
 
 
+_RESET = """
+// The network keeps states from one run to the next, in memory of its own: what a run gives depends on those before.
+// There is one sequence at a time. This begins it anew, with what an interpreter of TFLite Micro has when it is made;
+// the first run after power-up begins so too.
+void {name}_reset(void);
+"""
+
+
 @dataclass(frozen=True)
 class CSource:
     """The two files and what they take.
@@ -41,7 +51,8 @@ class CSource:
     Attributes:
         files: text by file name.
         constant_bytes: in flash, code apart, by the index of the node that needs them.
-        scratch_bytes: of RAM, arguments and stack apart.
+        scratch_bytes: of RAM, arguments, states and stack apart.
+        state_bytes: of RAM, for what lives from one run to the next.
         forms: of the requantization, by node index.
         largest_table: bytes of the largest array of constants, by the index of the node that needs it.
     """
@@ -49,6 +60,7 @@ class CSource:
     files: Mapping[str, str]
     constant_bytes: Mapping[int, int]
     scratch_bytes: int
+    state_bytes: int
     forms: Mapping[int, str]
     largest_table: Mapping[int, int]
 
@@ -62,6 +74,7 @@ class _Text:
     functions: dict[tuple[str, tuple[str, ...], tuple[str, ...]], str] = field(default_factory=dict)
     bodies: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
     sizes: dict[int, int] = field(default_factory=dict)
     forms: dict[int, str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
@@ -80,13 +93,17 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ())
         _write_step(text, step, network)
     for output, place in network.copies.items():
         _write_copy(text, output, place, network)
+    for state, place in network.state_copies.items():
+        _write_state_copy(text, state, place, network)
+    for state in range(len(network.graph.states)):
+        _write_reset(text, state, network)
     kernels = kernel_sources(step.call for step in network.steps)
     scratch = -(-network.plan.peak // 4) * 4
     header = _header(text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
     only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))
     source = _source(text, kernel_text(kernels), network, scratch, only_avr)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
-    return CSource(files, text.sizes, scratch, text.forms, text.largest)
+    return CSource(files, text.sizes, scratch, state_bytes(network.graph), text.forms, text.largest)
 
 
 def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
@@ -99,7 +116,7 @@ def _write_step(text: _Text, step: Step, network: CNetwork) -> None:
             resolved[parameter] = _number(argument)
         elif isinstance(argument, TensorArgument):
             value = network.graph.values[roles[argument.role]]
-            written = argument.role.startswith("output")
+            written = argument.role.startswith(("output", "next_"))
             ctype = f"{'' if written else 'const '}{value.array_dtype}_t *"
             if value.data is not None:
                 # Not named after the parameter: in_1 is also what the model's second input is called.
@@ -191,6 +208,8 @@ def _rows(data: np.ndarray) -> str:
 
 
 def _address(place: Place, dtype: str, written: bool, network: CNetwork) -> str:
+    if place.kind == "state":
+        return _state(network, place.index, dtype, written)
     if place.kind == "scratch":
         return f"({'' if written else 'const '}{dtype}_t *)((char *)scratch + {place.index})"
     names = _arguments(network)[place.kind]
@@ -212,9 +231,51 @@ def _write_copy(text: _Text, output: int, place: Place, network: CNetwork) -> No
     if value.data is None:
         text.calls.append(f"  memcpy({target}, {_address(place, value.array_dtype, False, network)}, {value.bytes});")
         return
-    source = _table(text, -1 - output, f"output_{output}", value.data)
-    text.calls.append(f"  for (int i = 0; i < {value.bytes}; ++i) ((uint8_t *){target})[i] = "
-                      f"q_flash_u8((const uint8_t *){source} + i);")  # fmt: skip
+    _write_from_flash(text, text.calls, f"output_{output}", value.data, f"(uint8_t *){target}", -1 - output)
+
+
+def state_offsets(graph: Graph) -> list[int]:
+    """Byte offsets of the states, each at a multiple of 4, and where the last one ends."""
+    offsets = [0]
+    for state in graph.states:
+        offsets.append(offsets[-1] + -(-graph.values[state.value].bytes // 4) * 4)
+    return offsets
+
+
+def state_bytes(graph: Graph) -> int:
+    """What the states take of RAM."""
+    return state_offsets(graph)[-1]
+
+
+def _state(network: CNetwork, index: int, dtype: str, written: bool) -> str:
+    return f"({'' if written else 'const '}{dtype}_t *)((char *)&states + {state_offsets(network.graph)[index]})"
+
+
+def _write_state_copy(text: _Text, index: int, place: Place, network: CNetwork) -> None:
+    """What a state is after a run, copied to where it lies."""
+    after = network.graph.values[network.graph.states[index].after]
+    target = _state(network, index, "uint8", True)
+    if after.data is None:
+        text.calls.append(f"  memcpy({target}, {_address(place, after.array_dtype, False, network)}, {after.bytes});")
+        return
+    _write_from_flash(text, text.calls, f"after_{index}", after.data, target, -1 - index)
+
+
+def _write_reset(text: _Text, index: int, network: CNetwork) -> None:
+    """A state's first contents: a fill where all bytes are one, else a copy out of flash."""
+    state = network.graph.states[index]
+    data = np.frombuffer(raw_bytes(state.first, network.graph.values[state.value].dtype), np.uint8)
+    target = _state(network, index, "uint8", True)
+    if (data == data[0]).all():
+        text.resets.append(f"  memset({target}, {int(data[0])}, {data.size});")
+        return
+    _write_from_flash(text, text.resets, f"first_{index}", data, target, -1 - index)
+
+
+def _write_from_flash(text: _Text, lines: list[str], name: str, data: np.ndarray, target: str, index: int) -> None:
+    source = _table(text, index, name, data)
+    lines.append(f"  for (int i = 0; i < {data.nbytes}; ++i) ({target})[i] = "
+                 f"q_flash_u8((const uint8_t *){source} + i);")  # fmt: skip
 
 
 def _prototype(name: str, network: CNetwork) -> str:
@@ -232,17 +293,21 @@ def _header(name: str, network: CNetwork, scratch: int, constants: int, layouts:
         for i, tensor in enumerate(names):
             number = "" if len(names) == 1 else f"_{i}"
             sizes.append(f"#define {macro}_{side}{number}_SIZE {network.graph.values[tensor].elements}")
+    held = state_bytes(network.graph)
+    kept = f" and {held:,} bytes of states" if held else ""
+    state_size = f"#define {macro}_STATE_BYTES {held}\n" if held else ""
+    reset = _RESET.format(name=name) if held else ""
     return f"""\
 // The model as plain C: no interpreter, no heap, no float. Bit for bit what TFLite Micro computes.
 //
-// {constants:,} bytes of constants in flash, {scratch:,} bytes of working memory besides the stack.
+// {constants:,} bytes of constants in flash, {scratch:,} bytes of working memory{kept} besides the stack.
 {open_guard(f"{name}_model")}
 #include <stdint.h>
 
 // Elements.
 {chr(10).join(sizes)}
 #define {macro}_SCRATCH_BYTES {scratch}
-
+{state_size}
 // Order of the axes, last index fastest; the batch is one sample. The lines are for whoever includes
 // {name}_quantization.h, which has their functions.
 
@@ -254,7 +319,7 @@ extern "C" {{
 // Codes in, codes out; {name}_quantization.h converts them to physical values. Input and output must not overlap. Not
 // reentrant: the working memory is static.
 {_prototype(name, network)};
-
+{reset}
 #ifdef __cplusplus
 }}  // extern "C"
 #endif
@@ -269,6 +334,13 @@ def _source(text: _Text, kernels: str, network: CNetwork, scratch: int, only_avr
             f'\n#if defined(__AVR__)\n#error "expected less than {MOST_AVR_CONSTANTS} bytes of constants on AVR, got '
             f'{sum(text.sizes.values())}. Remedy: a smaller network, or another processor"\n#endif\n{memory}'
         )
+    held = state_bytes(network.graph)
+    if held:
+        union = f"static union {{\n  uint32_t words[{held // 4}];\n  uint8_t bytes[{held}];\n}} states;"
+        memory += f"\n// What lives from one run to the next.\n{union}\nstatic uint8_t begun;\n"
+        resets = "\n".join(text.resets)
+        memory += f"\nvoid {text.name}_reset(void) {{\n{resets}\n  begun = 1;\n}}\n"
+        text.calls.insert(0, f"  if (!begun) {text.name}_reset();")
     constants, bodies, calls = "\n\n".join(text.constants), "\n\n".join(text.bodies), "\n".join(text.calls)
     # The rest is left out there: errors of the assembler would hide this one.
     begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")

@@ -12,16 +12,16 @@ __all__ = ["tensor_buffers"]
 def tensor_buffers(graph: Graph) -> tuple[Buffer, ...]:
     """Every run-time tensor from the step that makes it to the last that reads it, batch of one, named as in the file.
 
-    Inputs are there from the first step on, outputs until the last.
+    Inputs and states are there from the first step on, outputs and what the states are afterwards until the last.
     """
     last = {name: step for step, node in enumerate(graph.nodes) for name in node.inputs}
-    firsts = dict.fromkeys(graph.inputs, 0)
+    firsts = dict.fromkeys(graph.sources, 0)
     firsts |= {name: step for step, node in enumerate(graph.nodes) for name in node.outputs}
     end = max(0, len(graph.nodes) - 1)
     called = speaking_names(graph)
     buffers = []
     for name, first in firsts.items():
         value = graph.values[name]
-        until = end if name in graph.outputs else last.get(name, first)
+        until = end if name in graph.sinks else last.get(name, first)
         buffers.append(Buffer(called[name], value.bytes, first, max(first, until)))
     return tuple(buffers)

@@ -14,6 +14,8 @@ from export.command_line.table import COMMANDS, commands_page
 __all__ = ["called", "main"]
 
 _HELP = ("-h", "--help")
+#: What it means that a judge says no, to commands that export nothing.
+_OTHERWISE = {"verify": "not equal", "profile": "no figures"}
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "qtorch") -> int:
@@ -50,7 +52,7 @@ def called(name: str, words: Sequence[str], program: str) -> int:
     from qtorch.lightning.command_line.outcome import run_command
 
     with called_as(program):
-        return run_command(lambda: COMMANDS[name].load()(words))
+        return run_command(lambda: COMMANDS[name].load()(words), _OTHERWISE.get(name, "no export"))
 
 
 def alike(word: str) -> str:

@@ -67,4 +67,3 @@ def compile_page(
         yield Line(f"project for {request.target.name} written to {project}/: begin with its README.md")
     for path in kept:
         yield Line(f"not of the last run, or changed since: what was {path.stem} is kept as {path}", "attention")
-

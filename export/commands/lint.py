@@ -16,6 +16,7 @@ from export.console.terminal import show
 from export.faults.found import Finding, faults_in
 from export.tflite.contents import read_contents
 from export.tflite.file_form import require_on_tflm
+from export.tflite.soundness import require_sound
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS, edition
 from qtorch.errors import BadConfiguration
@@ -63,9 +64,10 @@ def lint_command(arguments: Sequence[str]) -> None:
             f"--export.c --export.target {target.name} writes",
         )
     chosen = edition(options.tflm or target.edition, "--tflm")
-    model = read_model(options.model)
-    require_on_tflm(read_contents(model, str(options.model)), str(options.model))
-    findings = faults_in(model, chosen, target.cpu, str(options.model))
+    model, where = read_model(options.model), str(options.model)
+    contents = require_sound(read_contents(model, where), where)
+    require_on_tflm(contents, where)
+    findings = faults_in(model, chosen, target.cpu, where)
     if options.json:
         print(json.dumps(_as_json(chosen, target.name, findings), indent=2))
     else:

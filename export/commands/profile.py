@@ -12,10 +12,17 @@ from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table, printable
 from export.console.terminal import show
+from export.cost.layers import CALLING
 from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
+from export.engines import tflm_absent
+from export.engines.apart import EngineRefused
+from export.graph.ir import Graph
+from export.parity.foreign import Judged, drawn, judged_by_tflm
+from export.tflite.contents import read_contents
 from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
+from export.tflite.soundness import require_sound
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from firmware.emulation import MACHINES, Machine
@@ -116,17 +123,23 @@ def _with_clock() -> list[str]:
 
 
 def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine], boards: Sequence[Board]) -> Profile:
+    where = str(options.model)
     # First, so that what is cut off, or no model at all, is told apart from what is not supported.
-    summary = summarize(model, str(options.model))
-    require_stored_proof(model, summary, str(options.model))
+    summary = summarize(model, where)
+    require_stored_proof(model, summary, where)
+    require_sound(read_contents(model, where), where)
     try:
-        graph = named(read_tflite(model, str(options.model), aligned=False), model)
+        graph = read_tflite(model, where, aligned=False)
+        judged = _judged(model, graph, options.samples, where)
+    except EngineRefused as refused:
+        reason = refused.words if summary.form.is_integers else summary.form.sentence
+        return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     except BadModelFile as unknown:
         reason = unknown.got if summary.form.is_integers else summary.form.sentence
         return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     return profile(
         model,
-        graph,
+        named(graph, model),
         machines,
         boards,
         samples=options.samples,
@@ -137,7 +150,21 @@ def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine],
         else Supply(options.milliamps, options.volts, None, "as given"),
         clock_hz=None if options.mhz is None else round(options.mhz * 1e6),
         cycles_per_instruction=options.cycles_per_instruction,
+        judged=judged,
     )
+
+
+def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | None:
+    """What TFLite Micro, which ran apart, says of a file that may be anybody's; ``None`` of floats, and without it.
+
+    Raises:
+        EngineRefused: it does not run the file.
+        BadModelFile: the reference can't compute it.
+        ParityError: an output differs.
+    """
+    if tflm_absent() or graph.has_float_nodes:
+        return None
+    return judged_by_tflm(model, graph, drawn(graph, samples), where=where)
 
 
 def profile_page(costs: Profile) -> Iterator[Block]:
@@ -155,7 +182,9 @@ def profile_page(costs: Profile) -> Iterator[Block]:
     uncounted = [layer.op for layer in costs.layers if layer.macs is None]
     sums = [sum(getattr(layer, name) for layer in costs.layers) for name in ("parameters", "constant_bytes")]
     macs = f"{'>= ' if uncounted else ''}{costs.macs:,}"
-    total = ("", "all", "", "", macs, *(f"{n:,}" for n in sums), *[""] * (1 + len(machines)))
+    # What other subgraphs hold is not looked at.
+    more = ">= " if {layer.op.upper() for layer in costs.layers} & CALLING else ""
+    total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), *[""] * (1 + len(machines)))
     yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
     yield Line()
     if uncounted:
@@ -169,6 +198,11 @@ def profile_page(costs: Profile) -> Iterator[Block]:
     if counted:
         yield Line()
         yield Line("plain C, one inference, every output equal to the reference", "heading")
+        if costs.judged is None:
+            absent = tflm_absent() or "computes floats, which are not compared exactly"
+            yield Line(f"the reference itself is not held against TFLite Micro: {absent}", "attention")
+        else:
+            yield Line(f"TFLite Micro gives what the reference does: {costs.judged.samples} samples, all outputs")
         head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
         yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
     for absent in dict.fromkeys(machine.absent for machine in costs.machines if machine.absent):

@@ -28,6 +28,8 @@ def summary_page(summary: ModelSummary) -> Iterator[Block]:
         yield Line(f"description: {summary.description}")
     yield Line(f"{len(summary.subgraphs)} subgraph(s), {ops} ops, {tensors} tensors")
     yield Line(printable(summary.form.sentence), "plain" if summary.form.is_integers else "attention")
+    for sentence in summary.unsound:
+        yield Line(f"can't be computed: {printable(sentence)}", "attention")
     used = sorted(Counter((op.op, op.version) for graph in summary.subgraphs for op in graph.ops).items())
     yield Line()
     yield Table(
@@ -78,6 +80,8 @@ def _marked(wrong: Iterable[bool]) -> frozenset[int]:
 def _row(tensor: TensorSummary, graph: SubgraphSummary) -> tuple[object, ...]:
     uses = [word for word, group in (("input", graph.inputs), ("output", graph.outputs)) if tensor.index in group]
     uses += ["variable"] if tensor.variable else []
+    uses += ["sparse"] if tensor.sparse else []
+    uses += ["outside the flatbuffer"] if tensor.outside else []
     shape = "unknown" if tensor.shape is None else "x".join("?" if n < 0 else str(n) for n in tensor.shape) or "scalar"
     scale, zero = "", ""
     if tensor.scale:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from torch import fx
 
-from export.bundle.float_formats import refusal
 from export.bundle.manifest import require_unchanged
 from export.bundle.outcome_page import agreement_table
 from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary import read_model
 from export.console.page import Line, printable
 from export.console.terminal import show
+from export.engines import TFLM
+from export.engines.apart import EngineRefused, apart
 from export.graph.build import InputLayout, build
 from export.graph.ir import Graph
-from export.parity.float_ends import codes_behind, fed, float_outputs_parity
+from export.parity.float_ends import codes_behind, float_outputs_parity
+from export.parity.foreign import drawn, foreign_engine, judged_by_tflm, places
 from export.parity.judges import exact_judge, judge_here, judges_here, may_judge
 from export.parity.nodes import node_parity
-from export.parity.outputs import compare_graphs, corner_codes, parity
+from export.parity.outputs import compare_graphs, parity
+from export.tflite.contents import read_contents
+from export.tflite.form import FileForm
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
@@ -34,6 +39,8 @@ __all__ = ["VerifyOptions", "verify_command"]
 
 _RANDOM_INPUTS = 10_000
 _FLOAT_INPUTS = 200
+#: Samples that are judged before the others.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class VerifyOptions:
         qtorch verify build/kws/kws.tflite --against build/kws/kws.ckpt
 
     Attributes:
-        model: a .tflite file that an export wrote.
+        model: a .tflite file, whoever wrote it.
         against: a checkpoint whose every scale, weight and bias must be in it.
     """
 
@@ -61,17 +68,14 @@ def verify_command(arguments: Sequence[str]) -> None:
         ParityError: an engine computes something else, or the file is another network's.
     """
     options = read_options(VerifyOptions, arguments, "verify")
+    where = str(options.model)
     model = read_model(options.model)
-    summary = summarize(model, str(options.model))
-    try:
-        graph = read_tflite(model, str(options.model))
-    except BadModelFile as unknown:
-        if summary.form.is_integers:
-            raise
-        raise summary.form.refused(str(options.model)) from unknown
+    summary = summarize(model, where)
+    require_stored_proof(model, summary, where)
     if not summary.form.is_integers:
-        show([Line(f"{options.model}: {printable(summary.form.words)}", "attention")])
-    require_stored_proof(model, summary, str(options.model))
+        _require_own_form(model, summary.form, where)
+    # Tensor for tensor as the checkpoint's, else in any form that has an equivalent.
+    graph = read_tflite(model, where, aligned=options.against is not None)
     unchanged = require_unchanged(options.model)
     if unchanged:
         show([Line(f"{options.model}: {unchanged} files are as the manifest beside it lists them")])
@@ -81,32 +85,49 @@ def verify_command(arguments: Sequence[str]) -> None:
 
         _require_same(graph, load_run(options.against).module.net)  # type: ignore[arg-type]
         show([Line(f"{options.model}: every scale, zero point, weight and bias is the checkpoint's")])
-    if graph.values[graph.inputs[0]].qparams is None:
-        _verify_float(graph, model)
+    _require_judged(graph, model, where)
+    if any(graph.values[name].qparams is None for name in graph.inputs):
+        _verify_float(graph, model, where)
         return
-    codes = corner_codes(graph, _RANDOM_INPUTS)
+    codes = drawn(graph, _RANDOM_INPUTS)
     with stage(f"comparing {len(codes[0]):,} inputs in every engine with the integers"):
-        report = parity(graph, model, codes)
+        report = parity(graph, model, codes, foreign=partial(foreign_engine, graph=graph, where=where))
     show([agreement_table(report.engines, report.judges, report.not_run), *_in_whose_place()])
 
 
-def _verify_float(graph: Graph, model: bytes) -> None:
+def _require_own_form(model: bytes, form: FileForm, where: str) -> None:
+    """Say what a file is that is none of integers, and refuse it where this project does not write such files.
+
+    Raises:
+        BadModelFile: so it is.
+    """
+    try:
+        read_tflite(model, where)
+    except BadModelFile as unknown:
+        raise form.refused(where) from unknown
+    show([Line(f"{where}: {printable(form.words)}", "attention")])
+
+
+def _require_judged(graph: Graph, model: bytes, where: str) -> None:
+    """A few samples first, of which TFLite Micro says by name where it differs, or that it does not run them."""
+    if exact_judge() is TFLM and not graph.has_float_nodes:
+        judged_by_tflm(model, graph, drawn(graph, _FEW), where=where)
+
+
+def _verify_float(graph: Graph, model: bytes, where: str) -> None:
     """A model with float32 inputs: node by node where it computes in float, else its outputs, exactly."""
-    behind = codes_behind(graph)
-    if behind is None:
-        rng = np.random.default_rng(0)
-        drawn = tuple(rng.normal(size=(_FLOAT_INPUTS, *graph.values[n].shape[1:])).astype("f4") for n in graph.inputs)
-        _verify_nodes(graph, model, drawn)
+    if codes_behind(graph) is None:
+        _verify_nodes(graph, model, drawn(graph, _FLOAT_INPUTS), where)
         return
-    inputs = fed(graph, corner_codes(replace(graph, inputs=behind), _RANDOM_INPUTS))
+    inputs = drawn(graph, _RANDOM_INPUTS)
     # Where the judge rounds once node by node too, because some of LiteRT's kernels may differ from their reference by
     # what their rows declare.
     engine = exact_judge()
     if graph.has_float_nodes or engine is None:
-        _verify_nodes(graph, model, inputs)
+        _verify_nodes(graph, model, inputs, where)
         return
     words = f"integer reference on {{wrong}} outputs of {len(inputs[0])} inputs"
-    float_outputs_parity(graph, model, inputs, words, engine)
+    float_outputs_parity(graph, model, inputs, words, foreign_engine(engine, graph, where))
     show([Line(f"{engine.name}: {len(inputs[0]):,} float32 inputs, all exact")])
 
 
@@ -119,17 +140,45 @@ def _in_whose_place() -> list[Line]:
     return [Line(f"{absent}: {engine.kernels or engine.name} judged, against single rounding", "attention")]
 
 
-def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> None:
-    """In every engine that may judge and has the kernels, the preferred one last."""
+def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], where: str) -> None:
+    """In every engine that may judge and has the kernels, the preferred one last; those that are left out are named.
+
+    Raises:
+        EngineRefused: every one of them refuses the file.
+    """
+    refused, judged = [], False
     for engine in reversed(judges_here()):
-        if not engine.narrow_weights and refusal(engine, model, inputs):
+        try:
+            tally = node_parity(graph, model, inputs, apart(engine, where), _places(graph, model, where))
+        except EngineRefused as error:
+            refused.append((engine, error))
             continue
-        tally = node_parity(graph, model, inputs, engine)
+        judged = True
         said = (
             f"{tally.inputs:,} inputs, {tally.integer_outputs:,} integers exact, {tally.float_outputs:,} float results"
         )
         show([Line(f"{engine.name}: {said} as their layers' functions")])
+    for engine, error in refused:
+        show([Line(f"{engine.name}: did not judge: {error.words}", "attention")])
+    if not judged:
+        raise refused[0][1]
     show(_in_whose_place())
+
+
+def _places(graph: Graph, model: bytes, where: str) -> Mapping[str, int]:
+    """Where the file has each tensor of the graph.
+
+    Raises:
+        BadModelFile: it has none of some.
+    """
+    found = places(graph, read_contents(model, where).subgraphs[0].tensors)
+    unknown = [name for name in graph.values if name not in found]
+    if unknown or graph.shifted:
+        raise BadModelFile(
+            where=where, expected="floats computed by operators in the form in which an export writes them",
+            got="a file with floats in which others stand", remedy="make it an integer model: qtorch compile",
+        )  # fmt: skip
+    return found
 
 
 def _require_same(stored: Graph, network: fx.GraphModule) -> None:

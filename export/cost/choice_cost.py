@@ -21,6 +21,7 @@ from export.c.source import c_source
 from export.c.tensor_buffers import tensor_buffers
 from export.engines import tflm_available
 from export.graph.build import integer_graph, with_ends
+from export.engines.apart import EngineRefused
 from export.graph.ir import Graph
 from export.options import ExportOptions
 from export.tflite.arena import smallest_arena
@@ -205,5 +206,5 @@ def _arena(model: bytes) -> int | None:
     try:
         return smallest_arena(model)
     # What TFLite Micro does not load has no figure.
-    except MemoryError:
+    except EngineRefused:
         return None

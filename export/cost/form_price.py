@@ -75,5 +75,5 @@ def _buffers(graph: Graph) -> Iterator[Buffer]:
     read = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for name, value in graph.running().items():
         first = made.get(name, 0)
-        last = len(graph.nodes) if name in graph.outputs else max(read.get(name, first), first)
+        last = len(graph.nodes) if name in graph.sinks else max(read.get(name, first), first)
         yield Buffer(name, value.bytes, first, last)

@@ -9,18 +9,13 @@ from dataclasses import dataclass
 from export.cost.machines import on_machine
 from export.cost.macs import multiply_accumulates
 from export.graph.ir import Graph, Node
+from export.tflite.soundness import BITS
 from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
 from firmware.emulation import Machine
 from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite
 
-__all__ = ["LayerProfile", "file_layers", "graph_layer"]
-
-#: Bits of an element, by the schema's type in lower case; other types (strings, handles) have no fixed size.
-_BITS = {
-    "int4": 4, "int8": 8, "uint8": 8, "bool": 8, "int16": 16, "uint16": 16, "float16": 16, "bfloat16": 16, "int32": 32,
-    "uint32": 32, "float32": 32, "int64": 64, "uint64": 64, "float64": 64, "complex64": 64, "complex128": 128,
-}  # fmt: skip
+__all__ = ["CALLING", "LayerProfile", "file_layers", "graph_layer"]
 
 #: Ops without a row that multiply matrices or call other subgraphs, for which there is no formula here; nor is there
 #: for custom ones.
@@ -30,6 +25,10 @@ _UNCOUNTED = frozenset({
     "STABLEHLO_CUSTOM_CALL", "STABLEHLO_DOT_GENERAL", "STABLEHLO_WHILE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN", "WHILE",
 })  # fmt: skip
+
+
+#: Those of them that call other subgraphs, whose constants are theirs.
+CALLING = frozenset({"CALL", "CALL_ONCE", "IF", "STABLEHLO_CASE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE", "WHILE"})
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def file_layers(graph: SubgraphSummary) -> Iterator[LayerProfile]:
             macs=_file_macs(op, graph),
             parameters=sum(math.prod(_sizes(tensor)) for tensor in constants),
             constant_bytes=sum(tensor.constant_bytes for tensor in constants),
-            activation_bytes=sum(-(-math.prod(_sizes(t)) * _BITS.get(t.dtype, 0) // 8) for t in running),
+            activation_bytes=sum(-(-math.prod(_sizes(t)) * BITS.get(t.dtype, 0) // 8) for t in running),
             counted={},
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 from export.c.network import c_network
 from export.c.source import c_source
 from export.cost.macs import all_multiply_accumulates
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
 from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
@@ -81,7 +81,7 @@ def replayed(
     source = c_source("net", c_network(graph, machine.cpu, speed))
     if codes is None:
         codes = corner_codes(graph, samples)[0][-samples:]
-    expected = interpret(graph, (codes,))[graph.outputs[0]]
+    expected = interpret_sequence(graph, (codes,))[graph.outputs[0]]
     flat = [array.reshape(len(codes), -1) for array in (codes, expected)]
     run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
     if run.first is not None:

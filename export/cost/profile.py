@@ -14,8 +14,10 @@ from export.cost.board_estimate import Estimate, estimates
 from export.cost.layers import LayerProfile, file_layers, graph_layer
 from export.cost.machines import MachineProfile, on_machine
 from export.engines import tflm_absent
+from export.engines.apart import EngineRefused
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph
+from export.parity.foreign import Judged
 from export.tflite.arena import smallest_arena
 from export.tflite.summary import ModelSummary
 from firmware.emulation import Machine
@@ -35,6 +37,7 @@ class Profile:
         layers: in the order of execution.
         machines: all that count something.
         boards: all asked for.
+        judged: what TFLite Micro said of the very outputs, before anything was counted; ``None`` where it was not asked.
     """
 
     model_bytes: int
@@ -43,6 +46,7 @@ class Profile:
     layers: tuple[LayerProfile, ...]
     machines: tuple[MachineProfile, ...]
     boards: tuple[Estimate, ...]
+    judged: Judged | None = None
 
     @property
     def macs(self) -> int:
@@ -62,6 +66,7 @@ def profile(
     supply: Supply | None = None,
     clock_hz: int | None = None,
     cycles_per_instruction: float | None = None,
+    judged: Judged | None = None,
 ) -> Profile:
     """Measure a model.
 
@@ -76,6 +81,7 @@ def profile(
         supply: current of all boards, instead of the published ones.
         clock_hz: of all boards, instead of their own.
         cycles_per_instruction: where instructions were counted; ``None``: 1, with what that leaves out said beside it.
+        judged: what TFLite Micro said of the file.
 
     Raises:
         ParityError: a machine computed something else than the reference.
@@ -99,6 +105,7 @@ def profile(
         layers=layers,
         machines=counted,
         boards=estimates(counted, wanted, supply, clock_hz, cycles_per_instruction),
+        judged=judged,
     )
 
 
@@ -132,5 +139,5 @@ def _arena(model: bytes) -> tuple[int | None, str]:
         return None, absent
     try:
         return smallest_arena(model), ""
-    except MemoryError as refused:
-        return None, str(refused)
+    except EngineRefused as refused:
+        return None, refused.words

@@ -13,6 +13,7 @@ from export.c_language.text import close_guard, open_guard
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.tflite.contents import read_contents
+from qtorch.errors import UnsupportedLayer
 
 __all__ = ["LayerChecks", "layer_checks", "layer_checks_header"]
 
@@ -35,7 +36,17 @@ def layer_checks(model: bytes, graph: Graph, inputs: tuple[np.ndarray, ...]) -> 
         inputs: codes of the test vectors, for each of the graph's inputs; the first of them are checked.
 
     Returns: CRC-32 of the bytes of all of an operator's outputs, one after another, as they lie in memory.
+
+    Raises:
+        UnsupportedLayer: what an operator gives depends on the runs before.
     """
+    if graph.states:
+        raise UnsupportedLayer(
+            where=f"state {graph.states[0].value!r}",
+            expected="a network that keeps nothing from one run to the next, for checksums of its layers",
+            got=f"{len(graph.states)} states",
+            remedy="compare its outputs over a sequence of runs",
+        )
     subgraph = read_contents(model).subgraphs[0]
     called = dict(enumerate(graph.values))
     count = max(_FEWEST_VECTORS, _MOST_BYTES // (4 * max(1, len(subgraph.operators))))

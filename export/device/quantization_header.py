@@ -199,8 +199,8 @@ def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QP
         if record == INDICES:
             lines.append(f"// {tensor_macro(name, side, index, len(records))} has indices, int32_t, as they are.")
             continue
-        if record.dtype not in ("int8", "int16") or record.axis is not None:
-            raise ValueError(f"quantization.{side}s[{index}]: expected int8 or int16 per tensor, got {record}")
+        if record.dtype not in SUFFIX or record.axis is not None:
+            raise ValueError(f"quantization.{side}s[{index}]: expected {' or '.join(SUFFIX)} per tensor, got {record}")
         tensor = tensor_macro(name, side, index, len(records))
         lines.append(f"#define {tensor}_SCALE {float_literal(record.scale[0])}")
         lines.append(f"#define {tensor}_ZERO_POINT {parenthesized(str(record.zero_point[0]))}")
@@ -227,7 +227,8 @@ def _code_of(name: str, dtype: str) -> str:
     """The C function that all quantizing functions of a type share."""
     low, high = CODE_RANGE[dtype]
     # An int may have 16 bits.
-    steps, wide, suffix = high - low + 1, "int" if dtype == "int8" else "int32_t", SUFFIX[dtype]
+    wide = {"int8": "int", "int16": "int32_t", "int32": "int64_t"}[dtype]
+    steps, suffix = high - low + 1, SUFFIX[dtype]
     return f"""\
 // Nearest code, ties away from zero, clamped to {low}..{high}; the zero point for NaN. Needs no math library.
 static inline {dtype}_t {name}_code{suffix}_of(float steps, {wide} zero_point) {{

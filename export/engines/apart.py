@@ -37,8 +37,8 @@ from qtorch.progress import stage
 
 __all__ = ["Apart", "EngineRefused", "Limits", "Reset", "apart", "run_apart"]
 
-#: What happens to variables before a run: they go on; they are as the engine's own ``reset`` leaves them, which does not
-#: run CALL_ONCE again; or the interpreter is a new one.
+#: What happens to variables before a run: they go on; they are as the engine's own ``reset`` leaves them, which does
+#: not run CALL_ONCE again; or the interpreter is a new one.
 Reset: TypeAlias = Literal["never", "reset", "anew"]
 
 

@@ -12,14 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 __all__ = ["read_message", "serve", "write_message"]
 
 
-def write_message(stream: BinaryIO, header: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
+def write_message(stream: IO[bytes], header: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
     """A header and arrays, as :func:`read_message` takes them."""
     body = io.BytesIO()
     body.write(json.dumps({**header, "arrays": len(arrays)}).encode() + b"\n")
@@ -30,7 +30,7 @@ def write_message(stream: BinaryIO, header: dict[str, Any], arrays: Sequence[np.
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]]:
+def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], list[np.ndarray]]:
     """A header and arrays.
 
     Raises:

@@ -11,6 +11,7 @@ from export.faults import cmsis_nn, esp_nn, tflm
 from export.faults.fault import Fault, Operator
 from export.tflite.contents import FileContents, FileSubgraph, read_contents
 from qtorch.editions.edition import Edition
+from qtorch.errors import BadModelFile
 
 __all__ = ["Finding", "all_faults", "faults_by_edition", "faults_in", "operators"]
 
@@ -110,7 +111,7 @@ def faults_in(model: bytes, edition: Edition, cpu: str, where: str = "model") ->
         BadModelFile: it is no .tflite file.
     """
     there = [fault for fault in all_faults() if fault.is_in(edition, cpu)]
-    return _once(_met(operators(read_contents(model, where)), there)) if there else ()
+    return _once(_met(operators(read_contents(model, where)), there, where)) if there else ()
 
 
 def faults_by_edition(model: bytes, editions: Iterable[Edition], cpu: str) -> dict[str, tuple[Finding, ...]]:
@@ -134,7 +135,7 @@ def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(each for each in found if said.isdisjoint((each.operator, name) for name in each.fault.repeats))
 
 
-def _met(among: Iterable[Operator], faults: Iterable[Fault]) -> tuple[Finding, ...]:
+def _met(among: Iterable[Operator], faults: Iterable[Fault], where: str = "model") -> tuple[Finding, ...]:
     by_name: dict[str, list[Fault]] = {}
     for fault in faults:
         for name in fault.operators:
@@ -145,8 +146,25 @@ def _met(among: Iterable[Operator], faults: Iterable[Fault]) -> tuple[Finding, .
         for fault in by_name.get(operator.name, []):
             # A fault of two spans of time is one question.
             if fault.holds not in said:
-                said[fault.holds] = fault.holds(operator)
+                said[fault.holds] = _held(fault, operator, where)
             if said[fault.holds]:
                 output = operator.outputs[0].name if operator.outputs else ""
                 found.append(Finding(operator.index, operator.name, output, fault, said[fault.holds]))
     return tuple(found)
+
+
+def _held(fault: Fault, operator: Operator, where: str) -> str:
+    """What of an operator meets a fault.
+
+    Raises:
+        BadModelFile: the operator lacks inputs, outputs, axes or options that every such operator has.
+    """
+    try:
+        return fault.holds(operator)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadModelFile(
+            where=f"{where}, operator {operator.index} ({operator.name})",
+            expected="the inputs, outputs and options that every such operator has",
+            got=f"{len(operator.inputs)} inputs and {len(operator.outputs)} outputs: {error!r:.100}",
+            remedy="copy or download the file again, or convert the network again",
+        ) from error

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from export.graph.ir import Graph, Node
-from qtorch.numbers.grid import Grid
 from qtorch.numbers.functional import dequantize
+from qtorch.numbers.grid import Grid
 
 __all__ = ["FloatFileNetwork"]
 
@@ -94,6 +94,11 @@ def _floats(graph: Graph, node: Node, role: str, name: str) -> Tensor:
     """A constant as a float function takes it."""
     value = graph.values[name]
     array = torch.from_numpy(np.ascontiguousarray(value.contents).copy())
+    if node.op == "prelu":
+        # A file's slopes have the axes of an image; PyTorch's are one for each channel.
+        if array.numel() != array.shape[-1]:
+            raise ValueError(f"prelu with slopes {tuple(array.shape)}: expected one for each channel")
+        array = array.reshape(-1)
     if value.qparams is None or value.of_indices:
         return array.float() if array.is_floating_point() else array
     grid: Grid = value.qparams.grid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from export.graph.ir import Graph, Node
 
 __all__ = ["integer_core"]
@@ -20,12 +22,13 @@ def integer_core(graph: Graph) -> Graph:
     }
     gone = {*map(id, before.values()), *map(id, behind.values())}
     ends = {*before, *behind}
-    return Graph(
-        {name: value for name, value in graph.values.items() if name not in ends},
-        tuple(node for node in graph.nodes if id(node) not in gone),
-        tuple(before[name].output if name in before else name for name in graph.inputs),
-        tuple(behind[name].inputs[0] if name in behind else name for name in graph.outputs),
-        {name: view for name, view in graph.views.items() if name not in ends},
+    return replace(
+        graph,
+        values={name: value for name, value in graph.values.items() if name not in ends},
+        nodes=tuple(node for node in graph.nodes if id(node) not in gone),
+        inputs=tuple(before[name].output if name in before else name for name in graph.inputs),
+        outputs=tuple(behind[name].inputs[0] if name in behind else name for name in graph.outputs),
+        views={name: view for name, view in graph.views.items() if name not in ends},
     )
 
 

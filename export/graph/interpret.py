@@ -6,7 +6,7 @@ Every op takes a whole batch of samples at once. Training does not come here: it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,25 +18,102 @@ from qtorch.numbers.functional import dequantize
 from qtorch.numbers.grid import Grid
 from qtorch.progress import steps
 
-__all__ = ["float_reference", "interpret", "widened"]
+__all__ = ["float_reference", "interpret", "interpret_sequence", "widened"]
 
 
 @torch.no_grad()
 def interpret(
     graph: Graph, inputs: tuple[np.ndarray, ...], rounding: Rounding = Rounding.DOUBLE, *, every: bool = False
 ) -> dict[str, np.ndarray]:
-    """The outputs by name, for samples stacked along the first axis.
+    """The outputs by name, for samples stacked along the first axis, each by itself: states start anew with every one.
 
     Args:
         graph: checked.
         inputs: one array per graph input, ``[samples, *shape[1:]]``, integer codes or float32.
         rounding: DOUBLE mirrors TFLM, SINGLE mirrors LiteRT's reference kernels.
-        every: give every run-time tensor, inputs included.
+        every: give every run-time tensor, inputs and states included.
 
     Returns: name to array of the value's dtype.
     """
+    runs = _runs(graph, inputs)
+    states = {state.value: np.concatenate([state.first] * runs) for state in graph.states}
+    return _run(graph, inputs, states, rounding, every=every)
+
+
+@torch.no_grad()
+def interpret_sequence(
+    graph: Graph,
+    inputs: tuple[np.ndarray, ...],
+    rounding: Rounding = Rounding.DOUBLE,
+    *,
+    every: bool = False,
+    sequences: int = 1,
+) -> dict[str, np.ndarray]:
+    """The outputs by name, for runs one after the other: each starts with what the one before it left in the states.
+
+    The first starts with the states' first contents. Other arguments and the result are those of :func:`interpret`, and
+    so is what it computes of a graph without states; axis 0 counts the runs in their order.
+
+    Args:
+        graph: checked.
+        inputs: see :func:`interpret`.
+        rounding: see :func:`interpret`.
+        every: see :func:`interpret`.
+        sequences: that lie behind each other along axis 0, equally long; each begins with the first contents. They are
+            computed side by side, so that many take little longer than one.
+
+    Raises:
+        ValueError: the runs are no multiple of the sequences.
+    """
+    runs = _runs(graph, inputs)
+    if runs % sequences:
+        raise ValueError(f"sequences: expected a number that divides {runs} runs, got {sequences}")
+    if not graph.states:
+        return interpret(graph, inputs, rounding, every=every)
+    states = {state.value: np.concatenate([state.first] * sequences) for state in graph.states}
+    steps_of = [_in_steps(array, sequences, runs // sequences) for array in inputs]
+    parts: list[dict[str, np.ndarray]] = []
+    for step in range(runs // sequences):
+        of_step = tuple(array[step] for array in steps_of)
+        computed = _run(graph, of_step, states, rounding, every=every, also=graph.sinks)
+        states = {state.value: computed[state.after] for state in graph.states}
+        parts.append(computed)
+    wanted = parts[0] if every else graph.outputs
+    return {name: _in_sequences([part[name] for part in parts], sequences) for name in wanted}
+
+
+def _in_steps(array: np.ndarray, sequences: int, steps: int) -> np.ndarray:
+    """``[sequences * steps * rows, ...]`` as ``[steps, sequences * rows, ...]``."""
+    apart = array.reshape(sequences, steps, -1, *array.shape[1:]).swapaxes(0, 1)
+    return apart.reshape(steps, -1, *array.shape[1:])
+
+
+def _in_sequences(steps: Sequence[np.ndarray], sequences: int) -> np.ndarray:
+    """The opposite of :func:`_in_steps`."""
+    rest = steps[0].shape[1:]
+    apart = np.stack(steps).reshape(len(steps), sequences, -1, *rest).swapaxes(0, 1)
+    return np.ascontiguousarray(apart).reshape(-1, *rest)
+
+
+def _runs(graph: Graph, inputs: tuple[np.ndarray, ...]) -> int:
+    """How many runs the samples are for."""
+    return len(inputs[0]) // graph.values[graph.inputs[0]].shape[0]
+
+
+def _run(
+    graph: Graph,
+    inputs: tuple[np.ndarray, ...],
+    states: Mapping[str, np.ndarray],
+    rounding: Rounding,
+    *,
+    every: bool,
+    also: tuple[str, ...] = (),
+) -> dict[str, np.ndarray]:
+    """What all ops make of inputs and states: the outputs and what else is asked for."""
     tensors: dict[str, Tensor] = {name: widened(data) for name, data in graph.contents().items()}
     tensors |= {name: widened(array) for name, array in zip(graph.inputs, inputs, strict=True)}
+    tensors |= {name: widened(array) for name, array in states.items()}
+    kept = dict.fromkeys((*graph.outputs, *also))
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for index, node in enumerate(steps(graph.nodes, "layers of the integer reference")):
         codes = {role: tensors[name] for role, name in node.input_roles().items()}
@@ -47,9 +124,9 @@ def interpret(
             results = node.row.reference(node.attrs, codes, grids, rounding)
         tensors |= zip(node.outputs, (results,) if isinstance(results, Tensor) else results, strict=True)
         if not every:
-            for name in {n for n in node.inputs if last_use[n] == index} - set(graph.outputs):
+            for name in {n for n in node.inputs if last_use[n] == index} - set(kept):
                 del tensors[name]
-    wanted = [n for n in tensors if graph.values[n].data is None] if every else graph.outputs
+    wanted = [n for n in tensors if graph.values[n].data is None or n in also] if every else list(kept)
     return {name: tensors[name].to(getattr(torch, graph.values[name].dtype)).numpy() for name in wanted}
 
 

@@ -17,7 +17,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 from qtorch.row.shape_rule import BadShape
 
-__all__ = ["Graph", "MalformedGraph", "Node", "Value", "View", "check"]
+__all__ = ["Graph", "MalformedGraph", "Node", "State", "Value", "View", "check"]
 
 
 class MalformedGraph(AssertionError):
@@ -56,6 +56,11 @@ class Value:
     def array_dtype(self) -> str:
         """NumPy's type for the codes: int4 is held in int8."""
         return "int8" if self.dtype == "int4" else self.dtype
+
+    @property
+    def rows(self) -> int:
+        """How long a sample is along the first axis, along which samples are stacked: the batch of a file, mostly 1."""
+        return self.shape[0] if self.shape else 1
 
     @property
     def elements(self) -> int:
@@ -160,11 +165,27 @@ class Node:
 
 
 @dataclass(frozen=True)
+class State:
+    """What lives from one run to the next: to a run an input, whose successor the run computes.
+
+    Attributes:
+        value: name of what it is when a run starts; a run-time tensor that no node makes, and no input.
+        after: name of what it is when the run has ended, of the same shape and type; any value, ``value`` too.
+        first: what the first run starts with: codes, of the value's shape and type.
+    """
+
+    value: str
+    after: str
+    first: np.ndarray
+
+
+@dataclass(frozen=True)
 class Graph:
     """Values by name, nodes in the order of execution, the names of the inputs and outputs, and how these lie there.
 
     ``views`` has the inputs and outputs whose order is not PyTorch's; ``shifted`` those whose file has uint8 codes,
-    which are 128 more than the int8 codes here.
+    which are 128 more than the int8 codes here. With ``states`` it is a pure function still, of the inputs and the
+    states' values to the outputs and what the states are afterwards.
     """
 
     values: Mapping[str, Value]
@@ -172,7 +193,18 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     views: Mapping[str, View] = field(default_factory=dict)
+    states: tuple[State, ...] = ()
     shifted: frozenset[str] = frozenset()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All that a run starts with: the inputs, and the states' values."""
+        return (*self.inputs, *(state.value for state in self.states))
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """All that a run is for: the outputs, and what the states are afterwards."""
+        return (*self.outputs, *(state.after for state in self.states))
 
     def view(self, name: str) -> View:
         """How PyTorch's tensor lies in an input or output."""
@@ -231,6 +263,7 @@ class Graph:
             each(self.inputs),
             each(self.outputs),
             {called[name]: view for name, view in self.views.items()},
+            tuple(State(called[each.value], called[each.after], each.first) for each in self.states),
             frozenset(called[name] for name in self.shifted),
         )
 
@@ -249,7 +282,8 @@ class Graph:
 
 def check(graph: Graph, *, laid_out: bool = True) -> Graph:
     """``graph`` itself, if it is well formed: known ops, each value made once and before its use, every row's
-    constraints satisfied, constants of the shape and type they claim, and shapes that every row's rule gives.
+    constraints satisfied, constants of the shape and type they claim, shapes that every row's rule gives, and states
+    that stay what they are.
 
     Args:
         graph: any.
@@ -258,7 +292,9 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
     Raises:
         MalformedGraph: it is not; the message names the node or value.
     """
-    ready = set(graph.inputs) | set(graph.constants())
+    ready = set(graph.sources) | set(graph.constants())
+    for state in graph.states:
+        _check_state(graph, state)
     for name, value in graph.values.items():
         if value.data is not None and (value.data.shape != value.shape or value.data.dtype.name != value.array_dtype):
             raise MalformedGraph(
@@ -285,6 +321,8 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
         ready |= set(node.outputs)
     if any(name not in ready for name in graph.outputs):
         raise MalformedGraph(f"outputs {graph.outputs}: not all are computed")
+    if late := [state.after for state in graph.states if state.after not in ready]:
+        raise MalformedGraph(f"what states are after a run: {late} are not computed")
     return graph
 
 
@@ -331,3 +369,25 @@ def _require_shapes(graph: Graph, node: Node) -> None:
 
 def _doubled(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size * 2 if axis == 0 else size for axis, size in enumerate(shape))
+
+
+def _check_state(graph: Graph, state: State) -> None:
+    """Nothing, if a state's tensors are of one shape and type, and its value is made by nobody.
+
+    Raises:
+        MalformedGraph: they are not.
+    """
+    where = f"state {state.value!r}"
+    if any(name not in graph.values for name in (state.value, state.after)):
+        raise MalformedGraph(f"{where}: expected values of the graph, got {state.value!r} and {state.after!r}")
+    value, after = graph.values[state.value], graph.values[state.after]
+    if graph.sources.count(state.value) > 1 or value.data is not None:
+        raise MalformedGraph(f"{where}: expected a run-time tensor of its own, got an input, a constant or a state")
+    if (after.shape, after.dtype) != (value.shape, value.dtype):
+        raise MalformedGraph(
+            f"{where}: expected {value.dtype} {value.shape} after a run, got {after.dtype} {after.shape}"
+        )
+    if (state.first.shape, state.first.dtype.name) != (value.shape, value.array_dtype):
+        raise MalformedGraph(
+            f"{where}: expected {value.dtype} {value.shape} to start with, got {state.first.dtype} {state.first.shape}"
+        )

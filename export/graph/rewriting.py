@@ -188,7 +188,7 @@ def merged_reshapes(graph: Graph) -> Graph:
             source, shape = origin.get(node.inputs[0], node.inputs[0]), graph.values[node.output].shape
             origin[node.output] = source
             same = source if graph.values[source].shape == shape else made.get((source, shape))
-            if same is not None and node.output not in graph.outputs:
+            if same is not None and node.output not in graph.sinks:
                 instead[node.output] = same
                 continue
             made.setdefault((source, shape), node.output)
@@ -198,12 +198,12 @@ def merged_reshapes(graph: Graph) -> Graph:
 
 
 def _without_unread(graph: Graph) -> Graph:
-    needed, nodes = set(graph.outputs), list[Node]()
+    needed, nodes = set(graph.sinks), list[Node]()
     for node in reversed(graph.nodes):
         if needed & set(node.outputs):
             needed |= {*node.inputs, *node.outputs}
             nodes.append(node)
-    values = {name: value for name, value in graph.values.items() if name in needed or name in graph.inputs}
+    values = {name: value for name, value in graph.values.items() if name in needed or name in graph.sources}
     return replace(graph, values=values, nodes=tuple(reversed(nodes)))
 
 

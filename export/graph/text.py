@@ -1,6 +1,6 @@
 """A graph as lines of text: the golden form in which passes are shown and tested.
 
-One line for each input, each constant, each node and each output, in the graph's own order. Equal text is an equal
+One line for each input, state, constant, node and output, in the graph's own order. Equal text is an equal
 graph: every attribute stands there, scales to the bit, and large constants by a hash of their bytes.
 """
 
@@ -40,9 +40,12 @@ def text_of(graph: Graph) -> str:
 
 
 def _lines(graph: Graph) -> Iterator[str]:
-    computed = set(graph.inputs) | {name for node in graph.nodes for name in node.outputs}
+    computed = set(graph.sources) | {name for node in graph.nodes for name in node.outputs}
     for name in graph.inputs:
         yield f"input {name}: {_type(graph.values[name])}{_view(graph.views.get(name))}"
+    for state in graph.states:
+        first = _contents(state.first, graph.values[state.value].dtype)
+        yield f"state {state.value}: {_type(graph.values[state.value])} first {first}"
     for name, value in graph.values.items():
         if value.data is not None:
             yield f"constant {name}: {_type(value)} = {_contents(value.data, value.dtype)}"
@@ -53,6 +56,8 @@ def _lines(graph: Graph) -> Iterator[str]:
     for name in graph.outputs:
         view = _view(graph.views.get(name)).removeprefix("; ")
         yield f"output {name}: {view}" if view else f"output {name}"
+    for state in graph.states:
+        yield f"state {state.value} becomes {state.after}"
 
 
 def _node(graph: Graph, node: Node) -> Iterator[str]:

@@ -22,7 +22,7 @@ __all__ = [
 _LETTERS = {"height": "h", "width": "w", "channels": "c", "time": "t", "features": "i", "value": "i"}
 
 #: What tells the shared function of a type from that of int8.
-SUFFIX = {"int8": "", "int16": "16"}
+SUFFIX = {"int8": "", "int16": "16", "int32": "32"}
 
 
 def tensor_macro(name: str, side: str, index: int, count: int) -> str:

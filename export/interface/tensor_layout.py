@@ -32,7 +32,8 @@ class TensorLayout:
         side: ``"input"`` or ``"output"``.
         index: among its side's.
         count: how many its side has.
-        dtype: ``"int8"``, ``"int16"`` or ``"float32"``; ``"int32"`` of indices.
+        dtype: ``"int8"``, ``"int16"`` or ``"float32"``; ``"int32"`` of indices, which have no
+            scale, and of wide codes.
         scale: ``None`` for float32 and indices, as the next.
         zero_point: of the codes.
         shape: of the device's array; axes of size 1 that the network's tensor lacks are left out.
@@ -64,7 +65,7 @@ class TensorLayout:
     @property
     def of_indices(self) -> bool:
         """Whether its numbers are indices, which nobody converts."""
-        return self.dtype == INDICES.dtype
+        return self.dtype == INDICES.dtype and self.scale is None
 
     @property
     def label(self) -> str:

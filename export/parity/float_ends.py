@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from export.engines import Engine
-from export.graph.interpret import interpret
 from export.graph.ir import Graph, Node
+from export.parity.reference import interpreted
 from qtorch.errors import ParityError
 
 __all__ = ["codes_behind", "fed", "float_outputs_parity"]
@@ -46,7 +46,7 @@ def float_outputs_parity(
     Raises:
         ParityError: an output differs.
     """
-    expected = interpret(graph, inputs)
+    expected = interpreted(graph, inputs)
     got = engine.run(model, inputs)
     wrong = sum(int((g != expected[name]).sum()) for g, name in zip(got, graph.outputs, strict=True))
     if wrong:

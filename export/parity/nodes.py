@@ -18,7 +18,7 @@ from torch import Tensor
 from export.engines import InspectableEngine
 from export.graph.interpret import float_reference, widened
 from export.graph.ir import Graph, Node
-from qtorch.errors import ParityError
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.progress import stage
@@ -52,7 +52,13 @@ class NodeParity:
     largest: float
 
 
-def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engine: InspectableEngine) -> NodeParity:
+def node_parity(
+    graph: Graph,
+    model: bytes,
+    inputs: tuple[np.ndarray, ...],
+    engine: InspectableEngine,
+    places: Mapping[str, int] | None = None,
+) -> NodeParity:
     """Run ``engine`` on every sample and each node's reference on what the engine had at its inputs.
 
     Args:
@@ -60,17 +66,28 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
         model: its file.
         inputs: samples of each input, ``[N, ...]``.
         engine: with ``tensors``.
+        places: the file's index of each value of the graph; by default they stand in the same order.
 
     Raises:
         ParityError: an integer node differs at all, or a float node by more than float arithmetic explains; names it.
+        BadConfiguration: the graph has states, which no engine shows as they are before a node and behind it.
     """
+    if graph.states:
+        raise BadConfiguration(
+            where=f"{engine.name}, node by node",
+            expected="a graph that keeps nothing from one run to the next",
+            got=f"{len(graph.states)} states, the first of them {graph.states[0].value!r}",
+            remedy="compare the outputs of a graph of integers, or take the states in as inputs and outputs",
+        )
     integers = floats = 0
     worst = 0.0
-    alike = _same_for_all(graph)
-    for chunk in _chunks(graph, model, inputs, engine):
+    alike, order = _same_for_all(graph), list(range(len(graph.values)))
+    if places is not None:
+        order = [places[name] for name in graph.values]
+    for chunk in _chunks(model, inputs, engine, max(order) + 1):
         tensors = {
             name: np.concatenate(samples) if name not in alike else samples[0] if value.data is None else value.data
-            for (name, value), samples in zip(graph.values.items(), zip(*chunk, strict=True), strict=True)
+            for (name, value), samples in zip(graph.values.items(), _ordered(chunk, order), strict=True)
         }
         for node in graph.nodes:
             computed = _reference(graph, node, tensors, engine.rounding)
@@ -90,11 +107,16 @@ def node_parity(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engi
     return NodeParity(engine.name, len(inputs[0]), integers, floats, worst)
 
 
+def _ordered(chunk: list[list[np.ndarray]], order: list[int]) -> Iterator[list[np.ndarray]]:
+    """Each value's samples."""
+    return ([sample[index] for sample in chunk] for index in order)
+
+
 def _chunks(
-    graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], engine: InspectableEngine
+    model: bytes, inputs: tuple[np.ndarray, ...], engine: InspectableEngine, count: int
 ) -> Iterator[list[list[np.ndarray]]]:
-    """Every tensor of some samples at a time, as the engine has them."""
-    samples_of_tensors = engine.tensors(model, inputs, len(graph.values))
+    """The first tensors of some samples at a time, as the engine has them."""
+    samples_of_tensors = engine.tensors(model, inputs, count)
     with stage(f"{engine.name}, node by node", len(inputs[0])) as progress:
         while chunk := list(itertools.islice(samples_of_tensors, _CHUNK)):
             yield chunk

@@ -7,6 +7,7 @@ exactly. LiteRT's: reported, because it rounds differently.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,11 +15,11 @@ import numpy as np
 import torch
 from torch import fx
 
-from export.engines import Engine
-from export.graph.interpret import interpret
+from export.engines import Engine, InspectableEngine
 from export.graph.ir import Graph, Value
 from export.parity.judges import judge_here, reported_here
 from export.parity.nodes import node_parity
+from export.parity.reference import interpreted
 from export.tflite.reader import read_tflite
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import ParityError
@@ -142,7 +143,7 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
     wiring = [
         [(n.op, dict(n.attrs), _indices(g, n.inputs), _indices(g, n.outputs)) for n in g.nodes] for g in (graph, other)
     ]
-    ends = [(_indices(g, g.inputs), _indices(g, g.outputs), len(g.values)) for g in (graph, other)]
+    ends = [(_indices(g, g.sources), _indices(g, g.sinks), len(g.inputs), len(g.values)) for g in (graph, other)]
     if wiring[0] != wiring[1] or ends[0] != ends[1]:
         return FileParity(len(graph.values), len(graph.values), 0, 0, "the ops, their attributes or their order")
     for (name, expected), got in zip(graph.values.items(), other.values.values(), strict=True):
@@ -162,6 +163,11 @@ def compare_graphs(graph: Graph, other: Graph) -> FileParity:
             at = tuple(int(i) for i in wrong[0])
             value_mismatches += len(wrong)
             first = first or f"{name}{list(at)}: expected {expected.data[at]}, got {got.data[at]}"
+    for state, held in zip(graph.states, other.states, strict=True):
+        constants += state.first.size
+        if wrong_codes := int((state.first != held.first).sum()):
+            value_mismatches += wrong_codes
+            first = first or f"what state {state.value} begins with"
     return FileParity(tensors, tensor_mismatches, constants, value_mismatches, first)
 
 
@@ -197,7 +203,7 @@ def compare_file(graph: Graph, model: bytes) -> FileParity:
 
 
 def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Codes for each input of a graph, ``[samples, *shape[1:]]``: corners of the input box, and ``random`` others.
+    """Codes for each input of a graph, ``[samples * rows, *shape[1:]]``: corners of its box, and ``random`` others.
 
     Every corner in the first 10 elements of the inputs, the rest at the middle of their range; of inputs with a single
     element in all, every code there is.
@@ -206,7 +212,7 @@ def corner_codes(graph: Graph, random: int, seed: int = 0) -> tuple[np.ndarray, 
     sizes = [value.elements for value in values]
     limits = [graph.code_range(name) for name in graph.inputs]
     if sum(sizes) == 1 and values[0].dtype == "int8":
-        return (np.arange(-128, 128, dtype=np.int8).reshape(256, *values[0].shape[1:]),)
+        return (np.arange(-128, 128, dtype=np.int8).reshape(-1, *values[0].shape[1:]),)
     free = min(sum(sizes), 10)
     bits = ((np.arange(2**free)[:, None] >> np.arange(free)) & 1).astype(bool)
     rng, start, codes = np.random.default_rng(seed), 0, []
@@ -228,16 +234,21 @@ def parity(
     network: fx.GraphModule | None = None,
     reported: tuple[Engine, ...] | None = None,
     judged: tuple[Engine, ...] = (),
+    *,
+    foreign: Callable[[Engine], Engine] | None = None,
 ) -> ParityReport:
     """Compare everything that can compute this model, on input ``codes``, ``[samples, ...]`` each.
 
     Args:
         graph: of the integer model.
         model: its file, integers in and out.
-        codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive.
+        codes: as the device stores them; all 256 of a one-feature model make the comparison exhaustive. Of a graph with
+            states, of runs one after the other.
         network: that was trained, whose own outputs are then judged as well; left as it was.
         reported: engines that are run and reported without judging; by default those that ask for it and run here.
         judged: more engines that must equal the reference.
+        foreign: how an engine runs the file of which ``graph`` was read, and with which it is not compared again; see
+            :func:`export.parity.foreign.foreign_engine`.
 
     Where layers compute in float32, engines may round a sum to another code, and all that follows differs: then every
     node is judged by itself, on what the engine had at its inputs, and the outputs of engines and network are reported.
@@ -246,8 +257,9 @@ def parity(
         ParityError: the file differs from the graph, or TFLM (LiteRT's reference kernels where TFLM does not exist)
             from the integer reference, or the network itself from it.
     """
-    file = compare_file(graph, model)
-    computed = interpret(graph, codes)
+    file = compare_file(graph, model) if foreign is None else compare_graphs(graph, graph)
+    run = foreign or _as_it_is
+    computed = interpreted(graph, codes)
     expected = tuple(computed[name] for name in graph.outputs)
     engines: dict[str, EngineParity] = {}
     not_run: dict[str, NotRun] = {}
@@ -259,7 +271,8 @@ def parity(
         else:
             engines[name] = agreement
 
-    judge, judges, in_float = judge_here(), [], graph.has_float_nodes
+    judge, judges, in_float = run(judge_here()), [], graph.has_float_nodes
+    assert isinstance(judge, InspectableEngine)
     if in_float:
         node_parity(graph, model, codes, judge)
         judges.append(f"{judge.name}, node by node")
@@ -268,7 +281,7 @@ def parity(
         engines[judge.name] = _judge(judge, graph, model, codes, expected)
         judges.append(judge.name)
     else:
-        name, against = f"{judge.name} against single rounding", interpret(graph, codes, Rounding.SINGLE)
+        name, against = f"{judge.name} against single rounding", interpreted(graph, codes, Rounding.SINGLE)
         single = tuple(against[output] for output in graph.outputs)
         if _declares_differences(graph):
             # What one node rounds otherwise runs through all that follow: each is judged by itself.
@@ -282,7 +295,7 @@ def parity(
         engines[engine.name] = _judge(engine, graph, model, codes, expected)
         judges.append(engine.name)
     for engine in reported_here() if reported is None else reported:
-        report(engine.name, engine, expected)
+        report(engine.name, run(engine), expected)
     if network is not None:
         own = EngineParity.of(torch.__version__, network_codes(network, graph, codes), expected)
         if own.mismatches and not in_float:
@@ -294,6 +307,10 @@ def parity(
         judges += [] if in_float else ["qat_network"]
     one_input = len(codes) == 1 and codes[0].size == 256 and len(np.unique(codes[0])) == 256
     return ParityReport(file, engines, tuple(judges), one_input, not_run)
+
+
+def _as_it_is(engine: Engine) -> Engine:
+    return engine
 
 
 def _declares_differences(graph: Graph) -> bool:

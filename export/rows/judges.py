@@ -17,7 +17,7 @@ from export.forms.onnx.runtime import ONNX_RUNTIME
 from export.forms.onnx.writer import onnx_cell, write_onnx
 from export.graph.ir import Graph
 from export.parity.outputs import compare_file, distances
-from export.rows.samples import batch_of, float_outputs, reference_outputs, runtime_arrays, sample_graph
+from export.rows.samples import batch_of, carried_by, float_outputs, reference_outputs, runtime_arrays, sample_graph
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from qtorch.errors import ParityError, UnsupportedLayer
@@ -97,14 +97,14 @@ def require_tflm(row: Row, sample: Sample, *, at_once: bool = False) -> int:
     Args:
         row: of the op.
         sample: its case.
-        at_once: the whole batch in one inference.
+        at_once: the whole batch in one inference; of a sequence of runs, each is one all the same.
 
     Returns: how many outputs were compared.
 
     Raises:
         ParityError: they differ; or the outputs are all alike, and show nothing.
     """
-    graph = sample_graph(row, sample, batch_of(sample) if at_once else 1)
+    graph = sample_graph(row, sample, batch_of(sample) if at_once and not carried_by(row, sample) else 1)
     expected = reference_outputs(row, sample)
     for role, codes in zip(graph.outputs, expected, strict=True):
         if "alike" not in sample.label and len(np.unique(codes)) < 2:

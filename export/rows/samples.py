@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from export.graph.interpret import float_reference, widened
-from export.graph.ir import Graph, Node, Value, check
+from export.graph.ir import Graph, Node, State, Value, check
 from export.graph.passes.frozen import frozen
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.qparams import INDICES
 from qtorch.row.row import Row, Sample
 
-__all__ = ["batch_of", "float_outputs", "reference_outputs", "runtime_arrays", "sample_graph"]
+__all__ = ["batch_of", "carried_by", "float_outputs", "reference_outputs", "runtime_arrays", "sample_graph"]
 
 
 def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
@@ -23,17 +23,25 @@ def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
         MalformedGraph: the sample's grids are none that the row's constraints allow.
     """
     values = {}
-    roles = _roles(row, sample)
+    roles, carried = _roles(row, sample), carried_by(row, sample)
     fixed = sample.constants | set(() if row.variadic else row.roles[row.runtime :])
     for role in roles:
-        array = sample.arrays[role]
+        array, constant = sample.arrays[role], role in fixed and role not in carried
         shape = array.shape if role in fixed else (batch, *array.shape[1:])
-        values[role] = Value(shape, sample.qparams[role], array if role in fixed else None)
+        values[role] = Value(shape, sample.qparams[role], array if constant else None)
     outputs = _outputs(sample)
     for role, array in zip(outputs, reference_outputs(row, sample), strict=True):
         values[role] = Value((batch, *array.shape[1:]), sample.qparams[role])
-    node = Node(row.name, sample.attrs, roles, outputs)
-    return frozen(check(Graph(values, (node,), tuple(role for role in roles if role not in fixed), outputs)))
+    states = tuple(State(role, f"next_{role}", sample.arrays[role]) for role in carried)
+    values |= {state.after: values[state.value] for state in states}
+    node = Node(row.name, sample.attrs, roles, (*outputs, *(state.after for state in states)))
+    inputs = tuple(role for role in roles if role not in fixed)
+    return frozen(check(Graph(values, (node,), inputs, outputs, states=states)))
+
+
+def carried_by(row: Row, sample: Sample) -> tuple[str, ...]:
+    """Roles of what a run takes from the one before it."""
+    return tuple(role for role in row.carried if role in sample.arrays)
 
 
 def _roles(row: Row, sample: Sample) -> tuple[str, ...]:
@@ -45,11 +53,23 @@ def _outputs(sample: Sample) -> tuple[str, ...]:
 
 
 def reference_outputs(row: Row, sample: Sample, rounding: Rounding = Rounding.DOUBLE) -> tuple[np.ndarray, ...]:
-    """The outputs' codes for the sample's batch, as the row's integer reference has them."""
+    """The outputs' codes for the sample's batch, as the row's integer reference has them.
+
+    Where the row carries something, the batch is one run after the other.
+    """
     codes = {role: widened(array) for role, array in sample.arrays.items()}
     grids = {role: q.grid for role, q in sample.qparams.items() if q is not None}
-    computed = row.reference(sample.attrs, codes, grids, rounding)
-    return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
+    carried = carried_by(row, sample)
+    if not carried:
+        computed = row.reference(sample.attrs, codes, grids, rounding)
+        return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
+    outputs, constant = [], {*sample.constants, *row.roles[row.runtime :]}
+    for run in range(batch_of(sample)):
+        given = {role: x if role in constant else x[run : run + 1] for role, x in codes.items()}
+        output, *after = row.reference(sample.attrs, given, grids, rounding)
+        codes |= zip(carried, after, strict=True)
+        outputs.append(output.numpy())
+    return (np.concatenate(outputs),)
 
 
 @torch.no_grad()
@@ -65,7 +85,7 @@ def float_outputs(row: Row, sample: Sample) -> tuple[np.ndarray, ...]:
 
 
 def batch_of(sample: Sample) -> int:
-    """How many samples the case has."""
+    """How many samples the case has; where the row carries something, runs one after the other."""
     return len(next(array for role, array in sample.arrays.items() if role not in sample.constants))
 
 

@@ -22,7 +22,7 @@ STEP = 16
 LARGEST_ARENA = 2**24
 
 #: What TFLite Micro says where it is the arena that does not do.
-_TOO_SMALL = re.compile(r"too small|Failed to resize buffer|missing: \d|Failed to allocate (?!tensors)|exceeds max arena")
+_TOO_SMALL = re.compile(r"too small|Failed to resize buffer|missing: \d|Failed to allocate (?!tensors)|exceeds")
 
 
 class NoArena(EngineRefused, MemoryError):

@@ -129,6 +129,7 @@ class FileOperator:
         options_kind: the number of its table of options in the schema; 0 without one.
         options: numbers, text and tuples of numbers by the schema's names; empty where the schema has no such table. A
             vector that the file leaves out is left out.
+        number: in its subgraph, from 0; of an operator that stands for another of the file's, that one's.
     """
 
     name: str
@@ -137,6 +138,7 @@ class FileOperator:
     outputs: tuple[int, ...]
     options_kind: int
     options: Mapping[str, Any]
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,7 @@ class _Reader:
                 raise ValueError(f"operator code {index} of {len(codes)}")
             name, version = codes[index]
             kind = int(operator.BuiltinOptionsType())
-            operators.append(FileOperator(name, version, inputs, outputs, kind, options))
+            operators.append(FileOperator(name, version, inputs, outputs, kind, options, len(operators)))
         inputs, outputs = (self._indices(graph, field, len(tensors)) for field in ("Inputs", "Outputs"))
         return FileSubgraph(self._text(graph.Name()), inputs, outputs, tensors, tuple(operators))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from export.c_language.names import c_identifier
 from export.engines import tflm_available
 from export.graph.ir import Graph
-from export.tflite.arena import LARGEST_ARENA, smallest_arena
+from export.tflite.arena import LARGEST_ARENA, NoArena, smallest_arena
 from export.tflite.metadata import ModelMetadata, class_names, entry, weights_hash
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
@@ -97,8 +97,8 @@ def model_file(graph: Graph, metadata: ModelMetadata | None = None) -> ModelFile
 def _measured(data: bytes) -> int:
     try:
         return smallest_arena(data)
-    except MemoryError as refused:
-        raise too_large(str(refused)) from refused
+    except NoArena as refused:
+        raise too_large(refused.words) from refused
 
 
 def too_large(got: str) -> BadConfiguration:

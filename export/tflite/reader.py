@@ -5,14 +5,14 @@ Strict on purpose: a file that this project can't have written is refused before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.graph.ir import Graph, MalformedGraph, Node, Value, check
+from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
+from export.graph.passes.samples_first import samples_first
 from export.tflite.constants import constant
 from export.tflite.contents import (
     FileBuffer,
@@ -27,7 +27,9 @@ from export.tflite.counted_from_zero import fold
 from export.tflite.equivalents.equivalents import in_known_operators
 from export.tflite.equivalents.options import default_options
 from export.tflite.soundness import require_sound
-from export.tflite.states import Zeros
+from export.tflite.states import Zeros, cleared_states
+from export.tflite.time_first import batch_first
+from export.tflite.variables import Variable, without_variables
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
@@ -53,39 +55,37 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = read_contents(model, where, _REMEDY)
-    if not aligned:
-        return graph_of(contents, where)
-    with _refusing(where):
-        require_sound(contents, where)
-        _require_alignment(contents.buffers)
-        return check(_graph(contents, every=True))
+    return graph_of(read_contents(model, where, _REMEDY), where, aligned=aligned)
 
 
-def graph_of(contents: FileContents, where: str = "model") -> Graph:
-    """The graph in what a file holds, in any form that has an equivalent; see :func:`read_tflite`.
+def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = False) -> Graph:
+    """The graph in what a file holds; see :func:`read_tflite`.
 
     Raises:
-        BadModelFile: an operator, type or quantization that no row has.
+        BadModelFile: with an operator, type or quantization that no row has.
     """
     require_sound(contents, where)
-    with _refusing(where):
-        return check(_graph(in_known_operators(contents), every=False))
-
-
-@contextmanager
-def _refusing(where: str) -> Iterator[None]:
     try:
-        yield
-    except BadModelFile:
-        raise
-    except (IndexError, TypeError, ValueError, MalformedGraph) as error:
+        if aligned:
+            _require_alignment(contents.buffers)
+            return check(_graph(contents, (), every=True))
+        return check(samples_first(_graph(*_without_memory(contents), every=False)))
+    # Whatever a row says to attributes and shapes that it never had.
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
             where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY
         ) from error
 
 
-def _graph(contents: FileContents, *, every: bool) -> Graph:
+def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
+    """A file of anybody's in operators that rows know, and what it keeps from one run to the next, as values."""
+    contents = batch_first(contents)
+    cleared = cleared_states(contents.subgraphs[0])
+    contents, variables = without_variables(contents, lambda tensor: constant(tensor, contents.buffers), cleared)
+    return in_known_operators(contents, frozenset(each.after for each in variables)), variables
+
+
+def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool) -> Graph:
     """The graph of the one subgraph, with every tensor that is no operand, or with those alone that are read."""
     if len(contents.subgraphs) != 1:
         raise ValueError(f"{len(contents.subgraphs)} subgraphs instead of one")
@@ -96,18 +96,20 @@ def _graph(contents: FileContents, *, every: bool) -> Graph:
     operands = set(folded.between) | zeros.tensors
     reading = [(one, operator) for one, operator in folded.operators if operator not in zeros.operators]
     nodes = []
-    for index, (one, operator) in enumerate(reading):
+    for one, operator in reading:
         try:
             nodes.append(_node(one, operator, subgraph, buffers, zeros, operands))
         except (IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"operator {index} ({operator.name}): {error}") from error
+            raise ValueError(f"operator {operator.number} ({operator.name}): {error}") from error
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
+    states = tuple(State(f"t{each.value}", f"t{each.after}", each.first) for each in variables)
     read = {*sources, *sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
+    read |= {name for state in states for name in (state.value, state.after)}
     named = {f"t{tensor.index}": tensor for tensor in tensors}
     named = {name: each for name, each in named.items() if (each.index not in operands if every else name in read)}
     values = {name: _value(tensor, buffers) for name, tensor in named.items()}
     shifted = frozenset(name for name in (*sources, *sinks) if named[name].shift)
-    return Graph(values, tuple(nodes), sources, sinks, shifted=shifted)
+    return Graph(values, tuple(nodes), sources, sinks, shifted=shifted, states=states)
 
 
 def _node(
@@ -159,7 +161,7 @@ def _without_absent(indices: Sequence[int]) -> list[int]:
 
 def _require_roles(op: str, count: int) -> None:
     row = ROWS[op]
-    absent = [] if row.variadic else [role for role in row.roles[count:] if role != "bias"]
+    absent = [] if row.variadic else [role for role in row.roles[count:] if role not in ("bias", *row.carried)]
     if absent:
         raise ValueError(f"{tflite_cell(op).operator} without its {', '.join(absent)}")
 

@@ -158,6 +158,13 @@ def _order(subgraph: FileSubgraph, place: str) -> Iterator[Unsound]:
             yield Unsound(f"{place}inputs", "tensors without contents", f"the constant {_named(tensors[index])}")
     for index, operator in enumerate(subgraph.operators):
         at = f"{place}operator {index} ({operator.name})"
+        for read in operator.inputs:
+            if read >= 0 and tensors[read].sparsity is not None and operator.name not in ("DENSIFY", "DEQUANTIZE"):
+                yield Unsound(
+                    at, "dense constants", f"{_named(tensors[read])}, of which only some elements are stored: TFLite "
+                    "Micro would read them as if all were",
+                    "convert the network again without sparsity (tf.lite.Optimize.EXPERIMENTAL_SPARSITY)",
+                )  # fmt: skip
         yield from _operator(operator, tensors, makers, ready, index, at)
         ready |= set(operator.outputs)
     for index in sorted({each for each in (*subgraph.inputs, *subgraph.outputs, *makers) if each >= 0}):
@@ -170,7 +177,12 @@ def _order(subgraph: FileSubgraph, place: str) -> Iterator[Unsound]:
 
 
 def _operator(
-    operator: FileOperator, tensors: tuple[FileTensor, ...], makers: dict[int, int], ready: set[int], index: int, at: str
+    operator: FileOperator,
+    tensors: tuple[FileTensor, ...],
+    makers: dict[int, int],
+    ready: set[int],
+    index: int,
+    at: str,
 ) -> Iterator[Unsound]:
     for read in operator.inputs:
         maker = makers.get(read)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from export.tflite.contents import FileSubgraph, FileTensor, Signature, read_contents
 from export.tflite.file_form import file_form
 from export.tflite.form import FileForm
+from export.tflite.soundness import unsound
 
 __all__ = ["Metadata", "ModelSummary", "OpSummary", "Signature", "SubgraphSummary", "TensorSummary", "summarize"]
 
@@ -31,6 +33,8 @@ class TensorSummary:
         zero_point: as many.
         axis: the channel axis of several scales.
         variable: whether it keeps its value from one run to the next.
+        sparse: whether only some elements of its constant are stored.
+        outside: whether its constant lies behind the flatbuffer, where TFLite Micro does not look for it.
     """
 
     index: int
@@ -42,6 +46,8 @@ class TensorSummary:
     zero_point: tuple[int, ...]
     axis: int | None
     variable: bool
+    sparse: bool = False
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class ModelSummary:
         subgraphs: the first is the model's entry.
         metadata: in the file's order.
         signatures: in the file's order.
+        unsound: why the file can't be computed, in sentences, the first of many; empty if it can.
     """
 
     bytes: int
@@ -99,6 +106,7 @@ class ModelSummary:
     subgraphs: tuple[SubgraphSummary, ...]
     metadata: tuple[Metadata, ...]
     signatures: tuple[Signature, ...]
+    unsound: tuple[str, ...] = ()
 
 
 def summarize(model: bytes, where: str = "model") -> ModelSummary:
@@ -123,6 +131,9 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         subgraphs=subgraphs,
         metadata=tuple(Metadata(each.name, len(each.data), _content(each.data)) for each in contents.metadata),
         signatures=contents.signatures,
+        unsound=tuple(
+            f"{each.where}: expected {each.expected}, got {each.got}" for each in islice(unsound(contents), 3)
+        ),
     )
 
 
@@ -142,6 +153,8 @@ def _tensor(tensor: FileTensor) -> TensorSummary:
         zero_point=tensor.zero_point,
         axis=tensor.axis,
         variable=tensor.variable,
+        sparse=tensor.sparsity is not None,
+        outside=tensor.outside,
     )
 
 

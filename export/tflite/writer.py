@@ -18,8 +18,9 @@ from ai_edge_litert import schema_py_generated as schema
 from export.graph.bytes import raw_bytes
 from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
+from export.tflite.variable_tensors import require_carried, variable_tensors
 from qtorch.errors import UnsupportedLayer
-from qtorch.numbers.qparams import QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
 from qtorch.row.states import FileState
@@ -53,19 +54,22 @@ def write_tflite(graph: Graph, *, names: bool = False, metadata: Mapping[str, by
         metadata: contents by name, for whoever looks for that name.
 
     Raises:
-        UnsupportedLayer: in a graph of floats, a function that no float kernel computes.
+        UnsupportedLayer: in a graph of floats, a function that no float kernel computes; what an operator alone
+            replaces, otherwise used or begun.
     """
     return _Writer(graph, names, metadata or {}).file()
 
 
 def nodes_of_operators(graph: Graph) -> tuple[str, ...]:
-    """The first output of the node that each operator of the file stands for: one node may be several operators.
+    """The first output of the node that each operator of the file stands for: one node may be several operators, and
+    those that read and assign states stand for none: their names are empty.
 
     Raises:
         UnsupportedLayer: see :func:`write_tflite`.
     """
     writer = _Writer(graph, False, {})
-    return tuple(node.output for node in graph.nodes for _ in writer.operators(node))
+    before, after = (["" for _ in each] for each in writer.resource_operators())
+    return (*before, *(node.output for node in graph.nodes for _ in writer.operators(node)), *after)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class _Tensor:
     variable: bool = False
 
 
+#: What says which variable is meant.
+_HANDLE = _Tensor((), "resource", None, 0)
+
+
 @dataclass(frozen=True)
 class _Operator:
     """One operator of the file: its name in the schema, indices of its tensors, and its options table with fields."""
@@ -90,6 +98,17 @@ class _Operator:
     outputs: list[int]
     table: str | None
     options: Mapping[str, Any]
+
+
+def _whole_numbers(graph: Graph) -> frozenset[str]:
+    """Values without a scale: indices, and constants that are computed with as such; a bias may have a scale of 1."""
+    operands = {
+        name
+        for node in graph.nodes
+        for role, name in node.input_roles().items()
+        if not role.startswith("bias") and graph.values[name].qparams == INDICES
+    }
+    return frozenset(operands | {name for name, value in graph.values.items() if value.of_indices})
 
 
 class _Writer:
@@ -103,29 +122,38 @@ class _Writer:
         self.shared: dict[Hashable, int] = {}
         # Buffer 0 is the empty one that all run-time tensors refer to; equal contents are stored once.
         self.buffers: dict[bytes, int] = {b"": 0}
-        self.index = {name: i for i, name in enumerate(graph.values)}
+        variables = variable_tensors(graph)
+        # What a kernel makes of a variable tensor lies where that lay.
+        written = [name for name in graph.values if name not in variables.values()]
+        self.index = {name: i for i, name in enumerate(written)}
+        whole = _whole_numbers(graph)
         self.tensors = [
             _Tensor(
                 v.shape,
                 v.dtype,
-                None if v.of_indices else v.qparams,
+                None if name in whole else v.qparams,
                 0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)),
                 called.get(name, ""),
+                name in variables,
             )
-            for name, v in graph.values.items()
+            for name, v in ((name, graph.values[name]) for name in written)
         ]
         #: Behind the graph's values: attributes that the format wants as tensors, and what lies between a value's codes
         #: and the operator that wants them counted from 0 on.
         self.further: list[_Tensor] = []
         self.operands: dict[_Tensor, int] = {}
+        self.resources = [state for state in graph.states if state.value not in variables]
+        require_carried(graph, self.resources)
         self.metadata = {name: self._buffer_of(data) for name, data in metadata.items()}
 
     def file(self) -> bytes:
         graph = self.graph
-        written = [each for node in graph.nodes for each in self.operators(node)]
+        before, after = self.resource_operators()
+        written = [*before, *(each for node in graph.nodes for each in self.operators(node)), *after]
+        first, first_tensors = self._first_contents()
         # A newer version reads everything that an older one does, so the newest any node needs serves all of them.
         versions: dict[str, int] = {}
-        for each in written:
+        for each in (*written, *first):
             versions[each.name] = max(each.version, versions.get(each.name, 0))
         codes = list(versions)
         # The order decides how much padding the aligned constants need; this one was the smallest of all 24.
@@ -135,7 +163,12 @@ class _Writer:
         buffers = self._tables([self._buffer(data) for data in self.buffers])
         inputs, outputs = self._ints(self._indices(graph.inputs)), self._ints(self._indices(graph.outputs))
         subgraph = self._table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=operators)
-        subgraphs = self._tables([subgraph])
+        graphs = [subgraph]
+        if self.resources:
+            listed = self._tables([self._operator(each, codes.index(each.name)) for each in first])
+            held, none = self._tables([self._tensor(tensor) for tensor in first_tensors]), self._ints([])
+            graphs.append(self._table("SubGraph", Tensors=held, Inputs=none, Outputs=none, Operators=listed))
+        subgraphs = self._tables(graphs)
         fields = {"OperatorCodes": opcodes, "Subgraphs": subgraphs, "Buffers": buffers}
         if self.metadata:
             fields["Metadata"] = self._tables([self._entry(name, buffer) for name, buffer in self.metadata.items()])
@@ -229,20 +262,52 @@ class _Writer:
                 remedy="leave export.format out, or write the layer with a cell, nn.LSTMCell, in a loop",
             )
         indices = {role: self.index[name] for role, name in roles.items()}
+        carried = [role for role in node.row.carried if role in roles]
         if cell.counted_from_zero:
             first = node.row.roles[0]
             indices[first] = yield from self._counted_from_zero(self.graph.values[roles[first]], indices[first])
-        inputs = [indices[role] for role in cell.order or roles if role in roles]
+        inputs = [indices[role] for role in cell.order or roles if role in roles and role not in node.row.carried]
         for operand in cell.operands:
             inputs.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
         left_out = dict.fromkeys(cell.absent, -1)
         for state in cell.states:
-            left_out[state.position] = yield from self._zeros(state, node)
+            there = state.name in carried
+            left_out[state.position] = indices[state.name] if there else (yield from self._zeros(state, node))
         for position in sorted(left_out):
             inputs.insert(position, left_out[position])
         options = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
         version = cell.version(self.graph.qparams(node))
-        yield _Operator(cell.operator, version, inputs, self._indices(node.outputs), cell.options, options)
+        outputs = self._indices(node.outputs[: len(node.outputs) - len(carried)])
+        yield _Operator(cell.operator, version, inputs, outputs, cell.options, options)
+
+    def resource_operators(self) -> tuple[list[_Operator], list[_Operator]]:
+        """What stands before all nodes, and behind all: states that are resource variables, read and assigned."""
+        if not self.resources:
+            return [], []
+        before = [_Operator("CALL_ONCE", 1, [], [], "CallOnceOptions", {"InitSubgraphIndex": 1})]
+        after = []
+        for number, state in enumerate(self.resources):
+            handle = self._further(_HANDLE)
+            before.append(self._handle(number, handle))
+            before.append(_Operator("READ_VARIABLE", 1, [handle], [self.index[state.value]], "ReadVariableOptions", {}))
+            inputs = [handle, self.index[state.after]]
+            after.append(_Operator("ASSIGN_VARIABLE", 1, inputs, [], "AssignVariableOptions", {}))
+        return before, after
+
+    def _first_contents(self) -> tuple[list[_Operator], list[_Tensor]]:
+        """What CALL_ONCE runs: operators on tensors of their own."""
+        operators, tensors = [], list[_Tensor]()
+        for number, state in enumerate(self.resources):
+            value, at = self.graph.values[state.value], len(tensors)
+            buffer = self._buffer_of(raw_bytes(state.first, value.dtype))
+            tensors += [_HANDLE, _Tensor(value.shape, value.dtype, None if value.of_indices else value.qparams, buffer)]
+            operators.append(self._handle(number, at))
+            operators.append(_Operator("ASSIGN_VARIABLE", 1, [at, at + 1], [], "AssignVariableOptions", {}))
+        return operators, tensors
+
+    def _handle(self, number: int, output: int) -> _Operator:
+        name = self._once(("name", number), lambda: self.builder.CreateString(f"state_{number}"))
+        return _Operator("VAR_HANDLE", 1, [], [output], "VarHandleOptions", {"SharedName": name})
 
     def _counted_from_zero(self, value: Value, index: int) -> Generator[_Operator, None, int]:
         """A value's codes as int32 from 0 on, and the index of that tensor."""

@@ -2,14 +2,14 @@
 #ifndef QTORCH_FILL_H_
 #define QTORCH_FILL_H_
 
-#include "element.h"
+#include "element_32.h"
 
 // out [size], of width bytes each.
 Q_KERNEL void fill(void *out, int code, int size, int width) {
   if (width == 1) {
     memset(out, code, (size_t)size);
   } else {
-    for (int i = 0; i < size; ++i) q_put(out, i, width, code);
+    for (int i = 0; i < size; ++i) q_put_32(out, i, width, code);
   }
 }
 

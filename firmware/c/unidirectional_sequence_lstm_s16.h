@@ -1,41 +1,48 @@
-// UNIDIRECTIONAL_SEQUENCE_LSTM, int16 activations, from states of zeros. TFLM: as the one for int8.
+// UNIDIRECTIONAL_SEQUENCE_LSTM, int16 activations, from states of zeros or carried ones. TFLM: as the one for int8.
 #ifndef QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S16_H_
 #define QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S16_H_
 
 #include "lstm_unit.h"
 #include "wide.h"
 
-//   in             int16 [steps][in_size]
+//   in             int16 [sequences][steps][in_size]
 //   weights        int8 [4][size][in_size], in flash; gates input, forget, cell, output
 //   state_weights  int8 [4][size][size], in flash
 //   channels       int32 [4][size][Q_WIDE_WORDS], in flash
 //   states         int32 [4][Q_WIDE_WORDS], in flash; without biases
 //   table          that of q_sigmoid, in flash; the rest as in q_lstm_unit
-//   out            int16 [steps][size], which is also the hidden state; not in
-//   scratch        int16 [size], the cell state
+//   hidden, cell   int16 and int16 [sequences][size], the states that are carried; 0 for zeros
+//   next_hidden, next_cell  what they become; may be the same memory, which is not out
+//   out            int16 [sequences][steps][size], which is also the hidden state; not in
+//   scratch        int16 [size], the cell state; 0 where it is carried
 Q_KERNEL void unidirectional_sequence_lstm_s16(const int16_t *in, const int8_t *weights, const int8_t *state_weights,
                                                const int32_t *channels, const int32_t *states, const int16_t *table,
-                                               int16_t *out, int steps, int in_size, int size, int32_t cell_mantissa,
-                                               int cell_shift, int32_t out_mantissa, int out_shift, int32_t factor,
-                                               int32_t half, int shift, int8_t *scratch) {
-  int16_t *cell = (int16_t *)scratch;
-  for (int j = 0; j < size; ++j) cell[j] = 0;
-  for (int step = 0; step < steps; ++step, in += in_size, out += size) {
-    for (int j = 0; j < size; ++j) {
-      int32_t gates[4];
-      for (int gate = 0; gate < 4; ++gate) {
-        const int row = gate * size + j;
-        int64_t sum = q_wide_bias(channels + row * Q_WIDE_WORDS);
-        for (int i = 0; i < in_size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + row * in_size + i);
-        gates[gate] = q_wide_code(sum, channels + row * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
-        if (step == 0) continue;
-        sum = 0;
-        for (int i = 0; i < size; ++i) sum += (int32_t)(out - size)[i] * q_flash_s8(state_weights + row * size + i);
-        gates[gate] += q_wide_code(sum, states + gate * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
+                                               const int16_t *hidden, const int16_t *cell, int16_t *next_hidden,
+                                               int16_t *next_cell, int16_t *out, int sequences, int steps, int in_size,
+                                               int size, int32_t cell_mantissa, int cell_shift, int32_t out_mantissa,
+                                               int out_shift, int32_t factor, int32_t half, int shift, int low,
+                                               int high, int8_t *scratch) {
+  for (int first = 0; first < sequences * size; first += size) {
+    int16_t *state = q_lstm_cell(cell, next_cell, scratch, first, size);
+    const int16_t *before = hidden ? hidden + first : 0;
+    for (int step = 0; step < steps; ++step, before = out, in += in_size, out += size) {
+      for (int j = 0; j < size; ++j) {
+        int32_t gates[4];
+        for (int gate = 0; gate < 4; ++gate) {
+          const int row = gate * size + j;
+          int64_t sum = q_wide_bias(channels + row * Q_WIDE_WORDS);
+          for (int i = 0; i < in_size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + row * in_size + i);
+          gates[gate] = q_wide_code(sum, channels + row * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
+          if (!before) continue;
+          sum = 0;
+          for (int i = 0; i < size; ++i) sum += (int32_t)before[i] * q_flash_s8(state_weights + row * size + i);
+          gates[gate] += q_wide_code(sum, states + gate * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
+        }
+        out[j] = (int16_t)q_int16(q_lstm_unit(gates, state + j, table, cell_mantissa, cell_shift, out_mantissa,
+                                              out_shift, factor, half, shift, low, high));
       }
-      out[j] = (int16_t)q_int16(q_lstm_unit(gates, cell + j, table, cell_mantissa, cell_shift, out_mantissa, out_shift,
-                                            factor, half, shift));
     }
+    if (hidden) memcpy(next_hidden + first, before, (size_t)size * sizeof(*before));
   }
 }
 

@@ -76,7 +76,7 @@ def summand_shift(dtype: str) -> int:
 def sum_output() -> CoarserThan:
     """What the kernels demand of a sum's grid."""
     factors = {dtype: 2.0 ** (1 - summand_shift(dtype)) for dtype in ("int8", "int16")}
-    return CoarserThan(("int8", "int16"), others=("input", "other"), factors=factors)
+    return CoarserThan(("int8", "int16"), others=("input", "other"), factors=factors, whole=True)
 
 
 def rescaled_sum(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,6 +26,7 @@ __all__ = [
     "GATES",
     "INPUT_WEIGHTS",
     "STATE_WEIGHTS",
+    "cell_limits",
     "gate_multiplier",
     "lstm_codes",
     "lstm_of_floats",
@@ -99,20 +101,30 @@ def table_factor(exponent: int) -> tuple[int, int, int]:
     return (3 << shift, 0, 0) if shift >= 0 else (3, 1 << (-shift - 1), -shift)
 
 
+def cell_limits(clip: float, exponent: int) -> tuple[int, int]:
+    """Least and greatest code of the cell state on ``2**exponent``; a clip of 0 is none."""
+    if clip <= 0:
+        return -(2**15), 2**15 - 1
+    # As the kernel has it: the float32 over the scale in double, held, and cut to a whole number.
+    most = int(min(float(np.float32(clip)) / 2.0**exponent, 2**15 - 1))
+    return -most, most
+
+
 def lstm_codes(
-    codes: Mapping[str, Tensor], grids: Mapping[str, Grid], exponent: int, rounding: Rounding
+    codes: Mapping[str, Tensor], grids: Mapping[str, Grid], exponent: int, rounding: Rounding, clip: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """int64 codes of the hidden states and of the cell states, both ``[N, T, H]``.
 
     Each gate is the sum, held to int16, of two requantized sums of products, the first with the bias: int32 sums of
     int8 codes, 48 bits of int16 codes. Each product of two gates, or of a gate and the cell state, is requantized and
-    held, and so is the sum of two.
+    held, and so is the sum of two. States start with zeros where they are not among the codes.
 
     Args:
-        codes: int64 by role, input ``[N, T, I]``.
+        codes: int64 by role, input ``[N, T, I]``; states, ``"hidden"`` and ``"cell"``, ``[N, H]`` or ``[N * H]``.
         grids: by role, with the output's.
         exponent: of the cell state's scale.
         rounding: of int8 activations.
+        clip: greatest number of the cell state, either way; 0 for none.
 
     Raises:
         AccumulatorOverflow: a sum of products leaves its type.
@@ -130,6 +142,9 @@ def lstm_codes(
     count, steps, width = of_inputs["i"].shape
     hidden = torch.zeros((count, width), dtype=torch.int64, device=codes["input"].device) + output.zero_point
     cell, hiddens, cells = torch.zeros_like(hidden), [], []
+    if "hidden" in codes:
+        hidden, cell = (codes[role].reshape(count, width) for role in ("hidden", "cell"))
+    least, most = cell_limits(clip, exponent)
     for step in range(steps):
         gates = {
             gate: _int16(of_inputs[gate][:, step] + _sums(hidden, output, codes[weight], grids[weight], None, rounding))
@@ -137,7 +152,8 @@ def lstm_codes(
         }
         opened, kept, shown = (sigmoid_of_table(3 * gates[gate]) for gate in ("i", "f", "o"))
         candidate = tanh_of_table(3 * gates["g"])
-        cell = _int16(_int16(requantize(kept * cell, kept_of_cell)) + _int16(requantize(opened * candidate, to_cell)))
+        cell = _int16(requantize(kept * cell, kept_of_cell)) + _int16(requantize(opened * candidate, to_cell))
+        cell = cell.clamp(least, most)
         bounded = tanh_of_table((cell * factor + half) >> shift)
         hidden = (requantize(bounded * shown, to_hidden) + output.zero_point).clamp(*CODE_RANGE[output.dtype])
         hiddens.append(hidden)

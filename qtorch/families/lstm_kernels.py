@@ -9,6 +9,7 @@ from qtorch.families.long_short_term_memory import (
     BIASES,
     INPUT_WEIGHTS,
     STATE_WEIGHTS,
+    cell_limits,
     gate_multiplier,
     output_multiplier,
     table_factor,
@@ -19,15 +20,20 @@ from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, NoKernel
 
 __all__ = ["lstm_kernel"]
 
+#: Of a node that carries its states.
+_CARRIED = ("hidden", "cell", "next_hidden", "next_cell")
+
 
 def lstm_kernel(operands: Operands) -> KernelCall:
-    """One call for all steps, with the cell state as working memory.
+    """One call for all steps; the cell state is working memory where it is not carried.
 
     Raises:
         NoKernel: some order of summation leaves the kernel's integers.
     """
     wide = operands.grid("input").dtype == "int16"
-    _, steps, inputs = operands.shapes["input"]
+    sequences, steps, inputs = operands.shapes["input"]
+    carried = "hidden" in operands.shapes
+    low, high = cell_limits(operands.attrs["cell_clip"], operands.attrs["cell_exponent"])
     size = operands.shapes["output"][-1]
     output = operands.grid("output")
     exponent = operands.attrs["cell_exponent"]
@@ -43,7 +49,9 @@ def lstm_kernel(operands: Operands) -> KernelCall:
         "state_weights": ConstantTable(state_weights),
         **(_wide_sums if wide else _sums)(operands, weights, state_weights),
         "table": ConstantTable(sigmoid_table().numpy().astype(np.uint16).view(np.int16)),
+        **{role: TensorArgument(role) if carried else 0 for role in _CARRIED},
         "out": TensorArgument("output"),
+        "sequences": sequences,
         "steps": steps,
         "in_size": inputs,
         "size": size,
@@ -54,10 +62,16 @@ def lstm_kernel(operands: Operands) -> KernelCall:
         "factor": factor,
         "half": half,
         "shift": shift,
+        "low": low,
+        "high": high,
     }
+    if carried:
+        arguments["scratch"] = 0
     if not wide:
         arguments["zero_point"] = output.zero_point[0]
-    return KernelCall(f"unidirectional_sequence_lstm_s{16 if wide else 8}", arguments, scratch=2 * size)
+    return KernelCall(
+        f"unidirectional_sequence_lstm_s{16 if wide else 8}", arguments, scratch=0 if carried else 2 * size
+    )
 
 
 def _multipliers(operands: Operands) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ from qtorch.numbers.grid import CODE_RANGE, Grid
 
 __all__ = ["INDICES", "QParams"]
 
-#: Types whose zero point the kernels take to be 0.
-_SYMMETRIC = ("int4", "int16", "int32", "int64")
+#: Types whose zero point every kernel takes to be 0.
+_SYMMETRIC = ("int4", "int64")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class QParams:
 
     Attributes:
         scale: one value per tensor, or one per channel; each is exactly a float32, positive and normal.
-        zero_point: the code of 0.0, one per scale; in the type's range, and 0 per channel and for all but int8.
+        zero_point: the code of 0.0, one per scale; in the type's range, and 0 per channel, for int4 and int64. Most
+            kernels take it to be 0 for int16 and int32 too, as rows' constraints say.
         dtype: one of :data:`CODE_RANGE`.
         axis: the channel axis where ``scale`` has one value per channel, else ``None``.
 

@@ -19,6 +19,7 @@ from qtorch.families.arithmetic import (
     sum_output,
 )
 from qtorch.families.shape_rules import broadcast
+from qtorch.families.whole_numbers import are_whole, of_whole_numbers, whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -35,6 +36,8 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """Three requantizations, quotients of scales in double; rounds twice in LiteRT as well."""
+    if are_whole(grids):
+        return of_whole_numbers("add", attrs, codes)
     return rescaled_sum(attrs, codes, grids, 1)
 
 
@@ -55,8 +58,8 @@ ROW = Row(
     matches=binary_matches("add"),
     forward=forward,
     constraints={
-        "input": Free(("int8", "int16")),
-        "other": Free(("int8", "int16")),
+        "input": Free(("int8", "int16"), whole=True),
+        "other": Free(("int8", "int16"), whole=True),
         "output": sum_output(),
     },
     reference=reference,
@@ -72,7 +75,7 @@ ROW = Row(
     onnx=one_operator("Add"),
     shapes=broadcast,
     samples=samples,
-    c=table_or(reference, sum_kernel(1)),
+    c=whole_or("add", table_or(reference, sum_kernel(1))),
     in_steps=sum_in_steps(1),
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,

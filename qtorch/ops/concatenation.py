@@ -107,7 +107,10 @@ ROW = Row(
     variadic=True,
     matches=tuple(Match("aten", name, attributes) for name in ("cat", "concat", "concatenate")),
     forward=forward,
-    constraints={"input": SameAs("input_0", ("int8", "int16")), "output": SameAs("input_0", ("int8", "int16"))},
+    constraints={
+        "input": SameAs("input_0", ("int8", "int16"), whole=True),
+        "output": SameAs("input_0", ("int8", "int16"), whole=True),
+    },
     reference=reference,
     tflite=TFLite(
         operator="CONCATENATION",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
 from qtorch.families.shape_rules import broadcast
+from qtorch.families.whole_numbers import whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
@@ -41,7 +42,7 @@ ROW = Row(
     matches=extremum_matches("maximum", "max"),
     forward=forward,
     constraints={
-        "input": Free(("int8", "int16")),
+        "input": Free(("int8", "int16"), whole=True),
         "other": SameAs("input"),
         "output": SameAs("input"),
     },
@@ -55,7 +56,7 @@ ROW = Row(
     onnx=one_operator("Max", lsb={}),
     shapes=broadcast,
     samples=samples,
-    c=extremum_kernel(reference, largest=True),
+    c=whole_or("maximum", extremum_kernel(reference, largest=True)),
     selects=True,
     transposed=any_order,
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 from qtorch.families.arithmetic import extremum_kernel, extremum_matches, shared_grid_samples
 from qtorch.families.masked_scores import masked_scores, measured_scores
 from qtorch.families.shape_rules import broadcast
+from qtorch.families.whole_numbers import whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
@@ -56,7 +57,7 @@ ROW = Row(
     ),
     forward=forward,
     constraints={
-        "input": Free(("int8", "int16")),
+        "input": Free(("int8", "int16"), whole=True),
         "other": SameAs("input"),
         "output": SameAs("input"),
     },
@@ -70,7 +71,7 @@ ROW = Row(
     onnx=one_operator("Min", lsb={}),
     shapes=broadcast,
     samples=samples,
-    c=extremum_kernel(reference, largest=False),
+    c=whole_or("minimum", extremum_kernel(reference, largest=False)),
     selects=True,
     measured=measured,
     transposed=any_order,

@@ -14,6 +14,7 @@ from torch import Tensor
 from qtorch.c_cells.broadcasting import call_for_each_pair, multiplier_arguments, table_or, zero_points
 from qtorch.families.arithmetic import binary_matches, binary_samples
 from qtorch.families.shape_rules import broadcast
+from qtorch.families.whole_numbers import are_whole, of_whole_numbers, whole_or
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -44,6 +45,8 @@ def _multiplier(grids: Mapping[str, Grid]) -> Multiplier:
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """One requantization by ``s_input * s_other / s_output`` in double."""
+    if are_whole(grids):
+        return of_whole_numbers("mul", attrs, codes)
     a, b, output = grids["input"], grids["other"], grids["output"]
     products = (codes["input"] - a.zero_point) * (codes["other"] - b.zero_point)
     # LiteRT's kernel rounds twice here too.
@@ -89,14 +92,15 @@ ROW = Row(
     matches=binary_matches("mul", "multiply"),
     forward=forward,
     constraints={
-        "input": Free(("int8", "int16")),
-        "other": Free(("int8", "int16")),
+        "input": Free(("int8", "int16"), whole=True),
+        "other": Free(("int8", "int16"), whole=True),
         # Products of 16 or 30 bits leave this much room for a shift to the left.
         "output": CoarserThan(
             ("int8", "int16"),
             others=("input", "other"),
             factors={"int8": 2.0**-14, "int16": 1.0},
             combine="product",
+            whole=True,
         ),
     },
     reference=reference,
@@ -110,7 +114,7 @@ ROW = Row(
     onnx=one_operator("Mul"),
     shapes=broadcast,
     samples=samples,
-    c=table_or(reference, kernel),
+    c=whole_or("mul", table_or(reference, kernel)),
     in_steps=in_steps,
     litert_lsb={"int16": 1},
     fusable=FUSED_ACTIVATIONS,

@@ -111,7 +111,7 @@ ROW = Row(
         ),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16"), whole=True), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="PAD",

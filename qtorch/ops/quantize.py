@@ -11,23 +11,45 @@ computed here is the latter, and what is tried against the kernel ends at :data:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from qtorch.c_cells.code_tables import by_table, rescaling
+from qtorch.c_cells.strides import bytes_each
 from qtorch.families.shape_rules import same_shape
 from qtorch.numbers import functional
 from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import AnyGrid, CoarserThan
-from qtorch.row.onnx_form import NEAREST, Onnx
+from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
+from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Row, Sample, TFLite, any_order
 
-#: int16 codes may come in for either type, and leave 15 bits less for the multiplier's shift than int8 codes do.
-_OUTPUT = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-13, "int16": 2.0**-13})
+#: Types that come in or go out with a zero point where others wrote the file.
+_SHIFTED = ("int16", "int32")
+
+
+@dataclass(frozen=True)
+class _Output(CoarserThan):
+    """No finer than what leaves room for the multiplier's shift: codes of 32 bits have none."""
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`qtorch.row.constraints.Constraint`."""
+        got, source = qparams[role], qparams["input"]
+        finer = got is not None and source is not None and got.scale[0] < source.scale[0]
+        if source is not None and source.dtype == "int32" and finer:
+            return f"expected a scale of at least the input's, int32's, {source.scale[0]}, got {got}"
+        return super().violation(role, qparams)
+
+
+#: int16 codes may come in for any type, and leave 15 bits less for the multiplier's shift than int8 codes do.
+_OUTPUT = _Output(
+    ("int8", "int16", "int32"), factors={"int8": 2.0**-13, "int16": 2.0**-13, "int32": 2.0**-13}, shifted=_SHIFTED
+)
 
 
 #: As many steps of its grid a float may lie from zero for its code to be defined: the largest float32 below 2**31.
@@ -93,6 +115,10 @@ def samples() -> Iterable[Sample]:
             codes = np.linspace(low, high, 512).astype(source).reshape(8, 64)
             qparams = {"input": grids[0], "output": grids[1]}
             yield Sample(f"{source} to {sink}, {s_in} to {s_out}", {}, {"input": codes}, qparams)
+    # A zero point that other converters write beside 16 bits.
+    qparams = {"input": QParams((1 / 65536,), (-(2**15),), "int16"), "output": QParams((1 / 256,), (-128,))}
+    codes = np.linspace(-(2**15), 2**15 - 1, 512).astype(np.int16).reshape(8, 64)
+    yield Sample("int16 to int8, zero point at the end, TFLM alone", {}, {"input": codes}, qparams)
     # The finest output that is allowed, from the lowest and highest codes.
     qparams = {
         "input": QParams((0.5,), (0,), "int16"),
@@ -102,18 +128,52 @@ def samples() -> Iterable[Sample]:
     yield Sample("int16 to int8, finest", {}, {"input": codes}, qparams)
 
 
+def onnx_form(operands: Operands) -> tuple[OnnxNode, ...]:
+    """Nothing between the two grids."""
+    sink = operands.qparams["output"]
+    if sink is not None and sink.dtype == "int32":
+        raise NoForm("codes of 32 bits, which QuantizeLinear does not write")
+    return ()
+
+
+def kernel(operands: Operands) -> KernelCall | tuple[KernelCall, ...]:
+    """A table of int8 codes; wider ones are requantized each."""
+    if "int32" not in (operands.grid("input").dtype, operands.grid("output").dtype):
+        return _OF_SHORT_CODES(operands)
+    grids = {role: operands.grid(role) for role in ("input", "output")}
+    mantissa, shift = quantize_multiplier(factors(operands.attrs, {role: q.grid for role, q in grids.items()})[0])
+    low, high = grids["output"].code_range
+    arguments: dict[str, Argument] = {
+        "in": TensorArgument("input"),
+        "out": TensorArgument("output"),
+        "width": bytes_each(grids["input"].dtype),
+        "out_width": bytes_each(grids["output"].dtype),
+        "size": operands.size("output"),
+        "in_zero_point": grids["input"].zero_point[0],
+        "zero_point": grids["output"].zero_point[0],
+        "mantissa": int(mantissa),
+        "shift": int(shift),
+        "low": low,
+        "high": high,
+    }
+    return KernelCall("rescale_32", arguments)
+
+
+_OF_SHORT_CODES = by_table(reference, rescaling(factors))
+
+
 ROW = Row(
     name="quantize",
     roles=("input",),
     matches=(),
     forward=forward,
-    constraints={"input": AnyGrid(("float32", "int8", "int16")), "output": _OUTPUT},
+    constraints={"input": AnyGrid(("float32", "int8", "int16", "int32"), _SHIFTED), "output": _OUTPUT},
     reference=reference,
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
-    onnx=Onnx(lambda operands: (), NEAREST),
+    onnx=Onnx(onnx_form, NEAREST),
     shapes=same_shape,
     samples=samples,
-    c=by_table(reference, rescaling(factors)),
+    c=kernel,
     by_table=True,
     transposed=any_order,
 )

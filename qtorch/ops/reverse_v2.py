@@ -110,7 +110,7 @@ ROW = Row(
     roles=("input",),
     matches=(Match("aten", "flip", attributes),),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16"), whole=True), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="REVERSE_V2",

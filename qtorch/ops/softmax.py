@@ -1,4 +1,4 @@
-"""SOFTMAX along the last axis, of its input times a number.
+"""SOFTMAX along the last axis, of its input times a number; int8, int16, and int8 to int16 in files of others.
 
 Source: TFLM ``kernels/internal/reference/softmax.h``, ``micro/kernels/softmax_common.cc``. LiteRT fills the 16-bit
 tables in double, TFLM in float32: two entries of the reciprocal's differ, and outputs with them by one.
@@ -34,11 +34,21 @@ from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite,
 
 _SAME = frozenset({"input"})
 
-_OUTPUT = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})
+#: The kernel knows its results' scale, and lets files be a thousandth off it.
+_OUTPUT = Fixed(
+    {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)},
+    {("int8", "int16"): (1 / 65536, -(2**15), 1e-3), ("int16", "int16"): (1 / 32768, 0, 1e-3)},
+)
 
 
 #: The kernel aborts on a sum of exponentials from 512 up, which as many equal codes have.
 _MOST = 511
+
+#: Of int8 codes to int16: from 4096 up the sum leaves its 12 bits.
+_MOST_WIDE = 4095
+
+#: Of a result.
+_BITS = {"int8": 8, "int16": 16}
 
 
 #: The 16-bit kernel takes its exponentials and their sum's reciprocal from tables: the largest probability comes out up
@@ -107,19 +117,22 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
         return _int16_codes(codes["input"], grids["input"], attrs["beta"])
     differences = Differences.of(codes["input"], grids["input"], attrs["beta"])
     total = differences.total()
-    if codes["input"].shape[-1] > _MOST and int(total.max()) >= (_MOST + 1) << (31 - SUM_BITS):
+    most = _MOST if grids["output"].dtype == "int8" else _MOST_WIDE
+    if codes["input"].shape[-1] > most and int(total.max()) >= (most + 1) << (31 - SUM_BITS):
         raise AccumulatorOverflow(
             where="softmax",
-            expected=f"a sum of exponentials below {_MOST + 1}, or the kernel aborts",
+            expected=f"a sum of exponentials below {most + 1}, or the kernel aborts",
             got=f"{int(total.max()) / 2 ** (31 - SUM_BITS):.1f}",
             remedy="give it fewer values along its axis, or end the network before it: the largest value is the same",
         )
     # The sum as 2**bits * (1 + fraction).
     headroom = 32 - torch.frexp(total.to(torch.float64)).exponent.to(torch.int64)
     scale = one_over_one_plus((total << headroom) - 2**31)
-    exponent = SUM_BITS - headroom + 31 - 8
-    result = rounding_divide_by_power_of_two(multiply(scale, differences.exponentials()), exponent) - 128
-    return torch.where(differences.codes < differences.smallest, -128, result.clamp(-128, 127))
+    output = grids["output"]
+    exponent = SUM_BITS - headroom + 31 - _BITS[output.dtype]
+    low, high = output.limits
+    result = rounding_divide_by_power_of_two(multiply(scale, differences.exponentials()), exponent) + low
+    return torch.where(differences.codes < differences.smallest, low, result.clamp(low, high))
 
 
 def kernel(operands: Operands) -> KernelCall:
@@ -132,7 +145,8 @@ def kernel(operands: Operands) -> KernelCall:
         arguments |= {name: ConstantTable(table.numpy().astype(np.int16)) for name, table in tables}
         numbers = multiplier_arguments({"": _to_table(source.grid, operands.attrs["beta"])})
         return KernelCall("softmax_s16", {**arguments, **numbers, "size": size}, in_place=_SAME)
-    if size == 2:
+    wide = operands.grid("output").dtype == "int16"
+    if size == 2 and not wide:
         pairs = torch.tensor([(max(d, 0) - 128, max(-d, 0) - 128) for d in range(-255, 256)])
         grids = {role: operands.grid(role).grid for role in ("input", "output")}
         first = reference(operands.attrs, {"input": pairs}, grids, Rounding.DOUBLE)[:, 0].numpy().astype(np.int8)
@@ -144,6 +158,8 @@ def kernel(operands: Operands) -> KernelCall:
     exponentials = Differences.of(falling, source.grid, operands.attrs["beta"]).exponentials().numpy()
     terms = int(np.count_nonzero(exponentials))
     arguments |= {"exponentials": ConstantTable(exponentials[:terms].astype(np.int32)), "size": size, "terms": terms}
+    if wide:
+        return KernelCall("softmax_s8_s16", arguments)
     return KernelCall("softmax_s8", arguments, in_place=_SAME)
 
 
@@ -194,11 +210,28 @@ def samples() -> Iterable[Sample]:
         qparams = {"input": QParams((float(np.float32(scale)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
         arrays = {"input": rng.integers(-(2**15), 2**15, (9, 7), dtype=np.int16)}
         yield Sample(f"int16 {scale} times {beta}", {"beta": float(np.float32(beta))}, arrays, qparams)
+    yield from _samples_from_int8_to_int16(rng)
     # Every difference, beside a largest one that makes up most of the sum.
     every = np.arange(-(2**15), 2**15 - 1).astype(np.int16).reshape(-1, 255)
     every = np.concatenate([np.full((len(every), 1), 2**15 - 1, np.int16), every], 1)
     qparams = {"input": QParams((float(np.float32(1.6e-4)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
     yield Sample("int16 every code", {"beta": 1.0}, {"input": every}, qparams)
+
+
+def _samples_from_int8_to_int16(rng: np.random.Generator) -> Iterable[Sample]:
+    """As keyword spotters of TFLM's examples end: two classes, many, flat, and a scale that is a little off."""
+    for scale, zero_point, shape, s_out in [
+        (0.06996273, 2, (40, 2), 1.5259022e-5),
+        (0.1, -128, (20, 12), 1 / 65536),
+        (0.9, 127, (6, 3), 1 / 65536),
+        (0.004, 0, (5, 700), 1 / 65536),
+    ]:
+        qparams = {
+            "input": QParams((float(np.float32(scale)),), (zero_point,)),
+            "output": QParams((float(np.float32(s_out)),), (-(2**15),), "int16"),
+        }
+        arrays = {"input": rng.integers(-128, 128, shape, dtype=np.int8)}
+        yield Sample(f"int8 to int16 {scale}@{zero_point} {shape}", {"beta": 1.0}, arrays, qparams)
 
 
 ROW = Row(

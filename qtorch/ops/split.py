@@ -128,7 +128,7 @@ ROW = Row(
         Match("aten", "tensor_split", tensor_split),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16"), whole=True), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="SPLIT",

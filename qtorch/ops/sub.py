@@ -20,6 +20,7 @@ from qtorch.families.arithmetic import (
     sum_output,
 )
 from qtorch.families.shape_rules import broadcast
+from qtorch.families.whole_numbers import are_whole, of_whole_numbers, whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
@@ -37,6 +38,8 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """Three requantizations, quotients of scales in double; in TFLM until October 2026 in float32, unlike ADD's."""
+    if are_whole(grids):
+        return of_whole_numbers("sub", attrs, codes)
     return rescaled_sum(attrs, codes, grids, -1, torch.float32 if rounding is Rounding.EARLIER else torch.float64)
 
 
@@ -57,8 +60,8 @@ ROW = Row(
     matches=binary_matches("sub", "subtract"),
     forward=forward,
     constraints={
-        "input": Free(("int8", "int16")),
-        "other": Free(("int8", "int16")),
+        "input": Free(("int8", "int16"), whole=True),
+        "other": Free(("int8", "int16"), whole=True),
         "output": sum_output(),
     },
     reference=reference,
@@ -74,7 +77,7 @@ ROW = Row(
     onnx=one_operator("Sub"),
     shapes=broadcast,
     samples=samples,
-    c=table_or(reference, sum_kernel(-1)),
+    c=whole_or("sub", table_or(reference, sum_kernel(-1))),
     in_steps=sum_in_steps(-1),
     fusable=FUSED_ACTIVATIONS,
     transposed=any_order,

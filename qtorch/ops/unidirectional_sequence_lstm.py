@@ -1,6 +1,7 @@
-"""UNIDIRECTIONAL_SEQUENCE_LSTM: one layer in one direction, from a state of zeros.
+"""UNIDIRECTIONAL_SEQUENCE_LSTM: one layer in one direction, from a state of zeros, or from where the last run ended.
 
-The file sets both states to zeros before the op, because the kernel goes on from where it stopped.
+The kernel goes on from where it stopped. Where a sequence begins anew in every run, as in PyTorch, the file sets both
+states to zeros before the op; files of other writers do not, and both are carried.
 Source: TFLM ``micro/kernels/unidirectional_sequence_lstm.cc``, ``lstm_eval.h``.
 """
 
@@ -26,7 +27,7 @@ from qtorch.families.window_rules import require_bias, require_rank
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.row.constraints import BiasFromAccumulator, Free, SymmetricWeight
+from qtorch.row.constraints import BiasFromAccumulator, Free, PowerOfTwo, SameAs, SymmetricWeight
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, Unsupported
 from qtorch.row.shape_rule import require
 from qtorch.row.states import FileState, GateSums, ObservedState, States
@@ -45,12 +46,17 @@ def traced(attrs: Attrs, x: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, 
 
 def attributes(call: Call) -> dict[str, object]:
     """What the kernel is told."""
-    return {"cell_activation": "tanh", "time_major": False}
+    return {"cell_activation": "tanh", "time_major": False, "cell_clip": 0.0}
 
 
-def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """See :func:`qtorch.families.long_short_term_memory.lstm_codes`."""
-    return lstm_codes(codes, grids, attrs["cell_exponent"], rounding)[0]
+def reference(
+    attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding
+) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+    """See :func:`qtorch.families.long_short_term_memory.lstm_codes`; with both states carried, the last of each too."""
+    hidden, cell = lstm_codes(codes, grids, attrs["cell_exponent"], rounding, attrs["cell_clip"])
+    if "hidden" not in codes:
+        return hidden
+    return hidden, hidden[:, -1].reshape(codes["hidden"].shape), cell[:, -1].reshape(codes["cell"].shape)
 
 
 def macs(shapes: Mapping[str, Shape]) -> int:
@@ -92,11 +98,26 @@ def samples() -> Iterable[Sample]:
         rng = np.random.default_rng(seed)
         sizes = (60, 8, 3, 8)
         yield _sample(rng, f"seed {seed}", sizes, (0.05, -3), 0.02, (1 / 256, 0), exponent, 2**9, "int8")
+    rng = np.random.default_rng(1)
+    clipped = (("clip", 8, (0.05, -3), (1 / 128, 4), "int8"), ("clip, int16", 8, (2e-4, 0), (2.0**-15, 0), "int16"))
+    for label, steps, source, sink, dtype in clipped:
+        for clip, exponent in ((0.3, -12), (10.0, -11), (1e-5, -12)):
+            sizes, said = (20, steps, 3, 5), f"{label} {clip}" + (", alike" if clip < 1e-4 else "")
+            yield _sample(rng, said, sizes, source, 0.02, sink, exponent, 2**9, dtype, clip)
+    for label, steps, source, sink, dtype in (
+        ("carried, one step", 1, (0.05, -3), (1 / 128, 4), "int8"),
+        ("carried", 4, (0.05, 12), (1 / 128, -9), "int8"),
+        ("carried, int16, one step", 1, (2e-4, 0), (2.0**-15, 0), "int16"),
+        ("carried, int16", 3, (2e-4, 0), (2.0**-15, 0), "int16"),
+    ):
+        yield _sample(rng, label, (40, steps, 3, 5), source, 0.02, sink, -12, 2**9, dtype, carried=True)
+        sizes = (40, steps, 4, 2)
+        yield _sample(rng, f"{label}, clip", sizes, source, 0.02, sink, -12, 2**9, dtype, 0.2, carried=True)
 
 
 def _sample(
     rng: np.random.Generator, label: str, sizes: tuple[int, int, int, int], source: tuple[float, int], weight: float,
-    sink: tuple[float, int], exponent: int, bias: int, dtype: str,
+    sink: tuple[float, int], exponent: int, bias: int, dtype: str, clip: float = 0.0, carried: bool = False,
 ) -> Sample:  # fmt: skip
     count, steps, inputs, width = sizes
     arrays = {"input": rng.integers(*CODE_RANGE[dtype], (count, steps, inputs), dtype=dtype, endpoint=True)}
@@ -112,7 +133,16 @@ def _sample(
         product = np.prod([np.float32(each.scale[0]) for each in scales if each is not None], dtype=np.float32)
         qparams[role] = QParams((float(product),), (0,), wide)
     qparams["output"] = _qparams(*sink, dtype)
-    attrs = {"cell_activation": "tanh", "time_major": False, "cell_exponent": exponent}
+    attrs = {
+        "cell_activation": "tanh",
+        "time_major": False,
+        "cell_clip": float(np.float32(clip)),
+        "cell_exponent": exponent,
+    }
+    if carried:
+        qparams |= {"hidden": qparams["output"], "cell": _qparams(2.0**exponent, 0, "int16")}
+        arrays["hidden"] = np.full((1, width), sink[1], dtype)
+        arrays["cell"] = np.zeros((1, width), np.int16)
     return Sample(f"{label}, no float form, TFLM alone", attrs, arrays, qparams)
 
 
@@ -132,7 +162,7 @@ _STATES = States(
 
 
 def shapes_of_steps(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
-    """Input ``[N, T, I]``, weights ``[H, I]`` and ``[H, H]``, biases ``[H]``; output ``[N, T, H]``.
+    """Input ``[N, T, I]``, weights ``[H, I]`` and ``[H, H]``, biases ``[H]``; output ``[N, T, H]``; states ``[N, H]``.
 
     Raises:
         BadShape: they do not go together, or the kernel's steps are along another axis or end in another function.
@@ -147,12 +177,16 @@ def shapes_of_steps(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, .
             require(shapes[role] == (width, columns), f"{role} of {(width, columns)}", f"{shapes[role]}")
     for role in BIASES:
         require_bias(shapes, width, role)
-    return ((count, steps, width),)
+    carried = [role for role in ("hidden", "cell") if role in shapes]
+    for role in carried:
+        require(shapes[role] == (count, width), f"{role} state of {(count, width)}", f"{shapes[role]}")
+    return ((count, steps, width), *[(count, width)] * len(carried))
 
 
 ROW = Row(
     name="unidirectional_sequence_lstm",
-    roles=("input", *INPUT_WEIGHTS, *STATE_WEIGHTS, *BIASES),
+    roles=("input", *INPUT_WEIGHTS, *STATE_WEIGHTS, *BIASES, "hidden", "cell"),
+    carried=("hidden", "cell"),
     matches=(
         Match(
             "function",
@@ -170,6 +204,8 @@ ROW = Row(
         **{bias: BiasFromAccumulator(weight=weight) for bias, weight in zip(BIASES, INPUT_WEIGHTS, strict=True)},
         # Finer, and products of numbers below 1 would be shifted out of int32.
         "output": Free(("int8", "int16"), smallest=2.0**-29),
+        "hidden": SameAs("output"),
+        "cell": PowerOfTwo(("int16",), CELL_EXPONENTS),
     },
     reference=reference,
     tflite=TFLite(
@@ -180,6 +216,7 @@ ROW = Row(
         fields=(
             OptionField("cell_activation", "FusedActivationFunction", "ActivationFunctionType"),
             OptionField("time_major", "TimeMajor"),
+            OptionField("cell_clip", "CellClip"),
         ),
         # A projection there is none of, and float activations beside integer weights.
         unread=frozenset({"ProjClip", "AsymmetricQuantizeInputs"}),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import INDICES, QParams
 
@@ -23,9 +25,11 @@ __all__ = [
     "Indices",
     "InverseRoot",
     "NotNegative",
+    "PowerOfTwo",
     "Real",
     "SameAs",
     "SymmetricWeight",
+    "all_whole",
 ]
 
 
@@ -36,23 +40,43 @@ class Constraint(Protocol):
         """What is wrong with the tensor in ``role``, or ``None``; ``qparams`` has every tensor of the node by role."""
 
 
+def all_whole(qparams: Mapping[str, QParams | None]) -> bool:
+    """Whether every tensor of a node has whole numbers, int32 without a scale."""
+    return all(each == INDICES for each in qparams.values())
+
+
+def _wrongly_shifted(got: QParams, shifted: tuple[str, ...]) -> str | None:
+    """What is wrong with a zero point that a kernel takes to be 0."""
+    if got.dtype == "int8" or got.dtype in shifted or not any(got.zero_point):
+        return None
+    return f"expected {got.dtype} with zero point 0, got {got}"
+
+
 @dataclass(frozen=True)
 class Free:
     """Any scale and zero point, per tensor, in one of the types; the first is the default.
 
     ``smallest`` is a scale below which the kernel's arithmetic breaks down; ranges are widened so that none is.
-    ``largest`` is, by type, the scale above which it does.
+    ``largest`` is, by type, the scale above which it does. Zero points are 0 in all types but int8 and those in
+    ``shifted``. ``whole`` takes whole numbers without a scale as well, as files compute with them: int32 on every
+    tensor of the node.
     """
 
     dtypes: tuple[str, ...] = ("int8",)
     smallest: float = 0.0
     largest: Mapping[str, float] = field(default_factory=dict)
+    shifted: tuple[str, ...] = ()
+    whole: bool = False
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got = qparams[role]
+        if self.whole and all_whole(qparams):
+            return None
         if got is None or got.dtype not in self.dtypes or got.axis is not None:
             return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
+        if shifted := _wrongly_shifted(got, self.shifted):
+            return shifted
         largest = self.largest.get(got.dtype, math.inf)
         if not self.smallest <= got.scale[0] <= largest:
             return f"expected a scale from {self.smallest} to {largest}, got {got}"
@@ -61,9 +85,13 @@ class Free:
 
 @dataclass(frozen=True)
 class AnyGrid:
-    """Any grid per tensor of one of the types, ``"float32"`` among them where none is allowed too."""
+    """Any grid per tensor of one of the types, ``"float32"`` among them where none is allowed too.
+
+    Zero points are 0 in all types but int8 and those in ``shifted``.
+    """
 
     dtypes: tuple[str, ...]
+    shifted: tuple[str, ...] = ()
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
@@ -71,7 +99,7 @@ class AnyGrid:
         dtype = "float32" if got is None else got.dtype
         if dtype not in self.dtypes or (got is not None and got.axis is not None):
             return f"expected {' or '.join(self.dtypes)} per tensor, got {got}"
-        return None
+        return None if got is None else _wrongly_shifted(got, self.shifted)
 
 
 @dataclass(frozen=True)
@@ -83,6 +111,24 @@ class NotNegative(Free):
         got = qparams[role]
         lowest = got is not None and got.zero_point[0] == got.code_range[0]
         return super().violation(role, qparams) or (None if lowest else f"expected the lowest code as zero, got {got}")
+
+
+@dataclass(frozen=True)
+class PowerOfTwo:
+    """A zero point of 0, and a scale of two to the power of something between two exponents, both included."""
+
+    dtypes: tuple[str, ...]
+    exponents: tuple[int, int]
+
+    def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
+        """See :class:`Constraint`."""
+        got, (least, most) = qparams[role], self.exponents
+        if got is None or got.dtype not in self.dtypes or got.axis is not None or any(got.zero_point):
+            return f"expected {' or '.join(self.dtypes)} per tensor with a zero point of 0, got {got}"
+        mantissa, exponent = math.frexp(got.scale[0])
+        if mantissa != 0.5 or not least <= exponent - 1 <= most:
+            return f"expected a scale of a power of two from 2**{least} to 2**{most}, got {got.scale[0]}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -130,7 +176,7 @@ class CoarserThan(Free):
         """See :class:`Constraint`."""
         got = qparams[role]
         broken = super().violation(role, qparams)
-        if broken or got is None:
+        if broken or got is None or (self.whole and all_whole(qparams)):
             return broken
         scales = {other: max(q.scale) for other, q in qparams.items() if q is not None}
         least = self.least(got.dtype, scales)
@@ -148,26 +194,39 @@ RESCALED = CoarserThan(("int8", "int16"), factors={"int8": 2.0**-21, "int16": 2.
 
 @dataclass(frozen=True)
 class SameAs:
-    """The very scale, zero point and type of another tensor of the node."""
+    """The very scale, zero point and type of another tensor of the node.
+
+    ``whole`` takes whole numbers without a scale as well, as in :class:`Free`.
+    """
 
     other: str
     dtypes: tuple[str, ...] = tuple(CODE_RANGE)
+    whole: bool = False
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
         got, expected = qparams[role], qparams[self.other]
+        if self.whole and all_whole(qparams):
+            return None
         if got is not None and got.dtype not in self.dtypes:
             return f"expected {' or '.join(self.dtypes)}, got {got}"
         if got is None or expected is None or got.axis is not None or got != expected:
             return f"expected {self.other}'s, {expected}, got {got}"
-        return None
+        return _wrongly_shifted(got, ())
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """The one scale and zero point that the kernel assumes, for each type that it has."""
+    """The one scale and zero point that the kernel assumes, for each type that it has.
+
+    Attributes:
+        grids: by type.
+        beside: by the input's type and the own, others that only files have, and how far their scale may be off, as a
+            share of it: the kernel reads none.
+    """
 
     grids: Mapping[str, tuple[float, int]]
+    beside: Mapping[tuple[str, str], tuple[float, int, float]] = field(default_factory=dict)
 
     def qparams(self, dtype: str) -> QParams:
         """The record for one type."""
@@ -176,7 +235,11 @@ class Fixed:
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`Constraint`."""
-        got = qparams[role]
+        got, source = qparams[role], qparams.get("input")
+        if got is not None and source is not None and (source.dtype, got.dtype) in self.beside:
+            scale, zero_point, share = self.beside[source.dtype, got.dtype]
+            near = got.zero_point == (zero_point,) and abs(got.scale[0] - scale) <= share * scale
+            return None if near else f"expected a scale of {scale} and zero point {zero_point}, got {got}"
         if got is None or got.dtype not in self.grids or got != self.qparams(got.dtype):
             return f"expected one of {[self.qparams(dtype) for dtype in self.grids]}, got {got}"
         return None
@@ -226,11 +289,9 @@ class SymmetricWeight:
 
 @dataclass(frozen=True)
 class BiasFromAccumulator:
-    """Zero point 0, in one of the types that the kernel reads beside the input's; the first is what is exported here.
+    """Zero point 0 and, channel by channel, the float32 product of two other scales.
 
-    Every kernel adds a bias's codes to its sums, whose scale is the product of two others, and looks at no scale of
-    the bias itself. What is trained here has that product, channel by channel; other converters round it otherwise, or
-    write another.
+    ``dtypes`` has the types that the kernel reads, by the input's; the first is what is exported here.
     """
 
     input: str = "input"
@@ -243,8 +304,9 @@ class BiasFromAccumulator:
         if source is None or weight is None:
             return f"expected quantized {self.input} and {self.weight}, got {source} and {weight}"
         dtypes = self.dtypes.get(source.dtype, ())
-        if got is None or got.dtype not in dtypes or len(got.scale) not in (1, len(weight.scale)):
-            return f"expected {' or '.join(dtypes)} with as many scales as {self.weight} has, or one, got {got}"
+        product = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
+        if got is None or got.dtype not in dtypes or got.scale != tuple(float(s) for s in product):
+            return f"expected {' or '.join(dtypes)} with scales {product.tolist()}, got {got}"
         return None
 
 

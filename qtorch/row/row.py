@@ -17,7 +17,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import Remedy
-from qtorch.row.constraints import Constraint, SymmetricWeight
+from qtorch.row.constraints import Constraint, SameAs, SymmetricWeight
 from qtorch.row.kernel_call import KernelCell
 from qtorch.row.onnx_form import Onnx
 from qtorch.row.shape_rule import Attrs, Normalized, Shape, ShapeRule, as_they_are
@@ -150,7 +150,8 @@ class Sample:
     the others have the batch as their first axis. ``qparams`` has the output as well (``"output"``, or ``"output_0"``,
     ... of an op with many). Words in a label are read by ``export.row_parity``: "alike" says that the outputs are, on
     purpose; "TFLM alone" that other engines' kernels compute something else here, and so does the float function;
-    "cancelled" that sums cancel, of which float32 keeps nothing; "no float form" that no call of PyTorch computes it.
+    "cancelled" that sums cancel, of which float32 keeps nothing; "no float form" that no call of PyTorch computes it;
+    "no ONNX form" that ONNX does not.
     """
 
     label: str
@@ -210,7 +211,11 @@ class Row:
     Attributes:
         name: the TFLite term in lower case; also the file's name.
         roles: names of the inputs in TFLite's order; a variadic row has one, ``"input"``, for ``input_0``, ``input_1``.
-        runtime: how many of the roles, from the first, may be computed at run time; the others are constants.
+        runtime: how many of the roles, from the first, may be computed at run time; the others are constants, but for
+            what is carried.
+        carried: the last roles: what the op takes from the run before, run-time tensors. Behind its output it then
+            has, as ``"next_ROLE"``, what replaces each of them, on the same grid. All are left out where the op
+            begins anew in every run.
         variadic: any number of run-time inputs.
         many: any number of outputs, ``output_0``, ``output_1``, ...
         matches: what it stands for in a PyTorch network.
@@ -279,6 +284,7 @@ class Row:
     onnx: Onnx | Unsupported = Unsupported("its ONNX cell is not written")
     c: KernelCell | Unsupported = Unsupported("no C kernel computes it yet")
     runtime: int = 1
+    carried: tuple[str, ...] = ()
     variadic: bool = False
     many: bool = False
     fusable: frozenset[str] = field(default_factory=frozenset)
@@ -322,10 +328,14 @@ class Row:
 
     def output_roles(self, count: int) -> tuple[str, ...]:
         """Role of each of ``count`` outputs."""
-        return tuple(f"output_{i}" for i in range(count)) if self.many else ("output",)
+        if self.many:
+            return tuple(f"output_{i}" for i in range(count))
+        return ("output", *(f"next_{role}" for role in self.carried))[:count]
 
     def constraint(self, role: str) -> Constraint:
         """The demand on a role, numbered or not."""
+        if (before := role.removeprefix("next_")) in self.carried and before != role:
+            return SameAs(before)
         stem, _, number = role.rpartition("_")
         return self.constraints[stem if number.isdigit() else role]
 

@@ -56,16 +56,18 @@ class States:
 
 @dataclass(frozen=True)
 class FileState:
-    """A state's tensor in a .tflite file, ``[N, H]``, which operators in front of the op set to zeros.
+    """A state's tensor in a .tflite file, a variable: carried from run to run, or set to zeros in front of the op.
 
     Attributes:
-        name: of it.
+        name: of it; where it is carried, the role that it has.
         position: among all inputs of the operator.
         dtype: of its codes; empty for a state that lies on the output's grid.
         attr: the op's attribute that has the exponent of its scale.
+        always_carried: whether the op has no form in which it begins anew in every run.
     """
 
     name: str
     position: int
     dtype: str = ""
     attr: str = ""
+    always_carried: bool = False

@@ -1,4 +1,4 @@
-"""How a row's op stands in a .tflite file: its operator, options and constant operands."""
+"""How a row's op stands in a .tflite file: its operator, options, operands and states."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class TFLite:
         counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
             that a CAST and an ADD stand before it. Of these three together the file's reader makes the row again.
         absent: positions among all its inputs that are left out, with others behind them; ascending.
-        states: tensors that the operator keeps, by ascending position; a RESHAPE before it sets each to zeros.
+        states: tensors that the operator keeps, by ascending position, named as the row's ``carried``; where these are
+            left out, a RESHAPE before it sets each to zeros.
         unread: options of the table that no kernel of TFLM's reads, so that a file may have anything there; all others
             that are no ``fields`` must have the schema's default.
         unread_beside_bias: of the others, those that are read only where the operator has no bias.
@@ -71,13 +72,13 @@ class TFLite:
     @property
     def operators(self) -> tuple[str, ...]:
         """Members of BuiltinOperator that stand in the file, in the order of execution."""
-        if self.states:
-            return (*["RESHAPE"] * len(self.states), self.operator)
+        if cleared := [state for state in self.states if not state.always_carried]:
+            return (*["RESHAPE"] * len(cleared), self.operator)
         return ("CAST", "ADD", self.operator) if self.counted_from_zero else (self.operator,)
 
     @property
     def resolvers(self) -> tuple[str, ...]:
         """Methods of MicroMutableOpResolver that register them."""
-        if self.states:
+        if not all(state.always_carried for state in self.states):
             return ("AddReshape", self.resolver)
         return ("AddCast", "AddAdd", self.resolver) if self.counted_from_zero else (self.resolver,)

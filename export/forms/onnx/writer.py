@@ -87,6 +87,13 @@ class _Writer:
     """Emits nodes in the graph's order, and before each what its inputs still lack."""
 
     def __init__(self, graph: Graph) -> None:
+        if graph.states:
+            raise UnsupportedLayer(
+                where=f"state {graph.states[0].value!r}",
+                expected="a network that keeps nothing from one run to the next, for ONNX",
+                got=f"{len(graph.states)} states",
+                remedy="leave this form of export out",
+            )
         self.graph = graph
         self.onnx = onnx_package()
         self.nodes: list[Any] = []

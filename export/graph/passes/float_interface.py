@@ -37,4 +37,4 @@ def float_interface(graph: Graph) -> Graph:
         outputs.append(outer)
     nodes = (*before, *graph.nodes, *after)
     views = {name if graph.values[name].of_indices else f"{name}.real": view for name, view in graph.views.items()}
-    return check(Graph(values, nodes, tuple(inputs), tuple(outputs), views))
+    return check(Graph(values, nodes, tuple(inputs), tuple(outputs), views, graph.states))

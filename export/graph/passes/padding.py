@@ -89,7 +89,7 @@ def _absorb_pads(graph: Graph) -> Graph:
     values, absorbed, changed = dict(graph.values), set[str](), dict[str, Node]()
     for pad in graph.nodes:
         users = readers.get(pad.output, [])
-        if pad.op != "pad" or len(users) != 1 or pad.output in graph.outputs:
+        if pad.op != "pad" or len(users) != 1 or pad.output in graph.sinks:
             continue
         node = users[0]
         if node.op not in ("conv_2d", "depthwise_conv_2d") or isinstance(node.attrs["padding"], str):

@@ -24,7 +24,7 @@ def unread_padding(graph: Graph) -> Graph:
     for node in graph.nodes:
         node = replace(node, inputs=tuple(instead.get(name, name) for name in node.inputs))
         users = readers.get(node.output, [])
-        padded = node.op in ("pad", "padv2") and users and node.output not in graph.outputs
+        padded = node.op in ("pad", "padv2") and users and node.output not in graph.sinks
         if not padded or not all(_reads_as_image(values, user, node.output) for user in users):
             nodes.append(node)
             continue
@@ -49,5 +49,5 @@ def _reads_as_image(values: dict[str, Value], node: Node, name: str) -> bool:
 
 def _still_read(graph: Graph, values: dict[str, Value], nodes: list[Node]) -> dict[str, Value]:
     """Without the constants of PADs that went."""
-    named = {*graph.inputs, *graph.outputs, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
+    named = {*graph.sources, *graph.sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
     return {name: value for name, value in values.items() if name in named or name not in graph.constants()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from export.tflite.contents import FileOperator, FileTensor
 from export.tflite.equivalents.draft import Draft
@@ -25,8 +26,10 @@ _BIAS_TYPES = ("int32", "int64")
 def with_bias_of_sums(draft: Draft, operator: FileOperator) -> FileOperator:
     """The operator with a bias that lies on the grid of its sums; itself where that is so, or where it has none."""
     places = BIASED.get(operator.name)
-    if places is None or len(operator.inputs) <= places[2] or operator.inputs[places[2]] == -1:
+    if places is None:
         return operator
+    if len(operator.inputs) <= places[2] or operator.inputs[places[2]] == -1:
+        return _with_wide_zeros(draft, operator, places)
     source, weight, bias = (draft.tensors[operator.inputs[place]] for place in places)
     if bias.dtype not in _BIAS_TYPES or len(source.scale) != 1 or not weight.scale or any(bias.zero_point):
         return operator
@@ -37,6 +40,16 @@ def with_bias_of_sums(draft: Draft, operator: FileOperator) -> FileOperator:
     inputs = list(operator.inputs)
     inputs[places[2]] = _on(draft, bias, scale)
     return replace(operator, inputs=tuple(inputs))
+
+
+def _with_wide_zeros(draft: Draft, operator: FileOperator, places: tuple[int, int, int]) -> FileOperator:
+    """A bias of zeros where an option says that sums have 64 bits, which otherwise the bias's type does."""
+    if operator.options.get("QuantizedBiasType", 0) != schema.TensorType.INT64:
+        return operator
+    outputs = draft.shape(operator.outputs[0])[-1:]
+    bias = draft.constant(np.zeros(outputs, np.int64))
+    inputs = (*operator.inputs[: places[2]], bias)
+    return with_bias_of_sums(draft, replace(operator, inputs=inputs))
 
 
 def _on(draft: Draft, bias: FileTensor, scale: tuple[float, ...]) -> int:

@@ -27,6 +27,7 @@ class Draft:
     Attributes:
         tensors: those of the file, and new ones.
         operators: what has been put so far.
+        number: of the file's operator that others stand for now.
     """
 
     def __init__(self, contents: FileContents) -> None:
@@ -34,6 +35,7 @@ class Draft:
         self.entry = contents.subgraphs[0]
         self.tensors: list[FileTensor] = list(self.entry.tensors)
         self.operators: list[FileOperator] = []
+        self.number = 0
         self._buffers: list[FileBuffer] = list(contents.buffers)
         self._constants: dict[int, np.ndarray | None] = {}
 
@@ -131,7 +133,9 @@ class Draft:
             version: of its kernel.
         """
         kind = 0 if table is None else _TABLES[table]
-        self.operators.append(FileOperator(name, version, tuple(inputs), tuple(outputs), kind, dict(options or {})))
+        self.operators.append(
+            FileOperator(name, version, tuple(inputs), tuple(outputs), kind, dict(options or {}), self.number)
+        )
 
     def reshape(self, source: int, output: int) -> None:
         """``source``'s elements in the shape of ``output``."""

@@ -10,7 +10,7 @@ from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.options import with_options
-from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, unpacked
+from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, transposed_convolution, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 from export.tflite.equivalents.unpacked_constants import densified
 
@@ -27,6 +27,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "RESHAPE": reshaped,
     "SPLIT_V": split_by_sizes,
     "SQUEEZE": reshaped,
+    "TRANSPOSE_CONV": transposed_convolution,
     "UNPACK": unpacked,
 }
 
@@ -34,27 +35,33 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
 _CALLS = frozenset({"CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE"})
 
 
-def in_known_operators(contents: FileContents) -> FileContents:
+def in_known_operators(contents: FileContents, needed: frozenset[int] = frozenset()) -> FileContents:
     """The file's first subgraph in operators of rows as far as there are equivalents; others are left as they are.
+
+    Args:
+        contents: of a file whose variables are values.
+        needed: tensors that somebody reads beside the outputs.
 
     Raises:
         ValueError: an operator's tensors are no good; names it.
     """
     draft = Draft(_entry_alone(with_shifted_codes(contents)))
-    for index, operator in enumerate(draft.entry.operators):
+    for operator in draft.entry.operators:
+        draft.number = operator.number
         try:
             _put(draft, operator)
         except (ValueError, IndexError, TypeError) as error:
-            raise ValueError(f"operator {index} ({operator.name}): {error}") from error
-    return _without_unread(draft.finished())
+            raise ValueError(f"operator {operator.number} ({operator.name}): {error}") from error
+    return _without_unread(draft.finished(), needed)
 
 
 def _put(draft: Draft, operator: FileOperator) -> None:
     if settled(draft, operator):
         return
     equivalent = EQUIVALENTS.get(operator.name)
+    operator = with_options(with_bias_of_sums(draft, operator))
     if equivalent is None:
-        draft.operators.append(with_options(with_bias_of_sums(draft, operator)))
+        draft.operators.append(operator)
     else:
         equivalent(draft, operator)
 
@@ -67,10 +74,10 @@ def _entry_alone(contents: FileContents) -> FileContents:
     return replace(contents, subgraphs=(entry,))
 
 
-def _without_unread(contents: FileContents) -> FileContents:
+def _without_unread(contents: FileContents, also: frozenset[int]) -> FileContents:
     """The file without operators whose results nobody reads, which no engine need compute."""
     entry = contents.subgraphs[0]
-    needed, operators = set(entry.outputs), list[FileOperator]()
+    needed, operators = {*entry.outputs, *also}, list[FileOperator]()
     for operator in reversed(entry.operators):
         kept = not operator.outputs or any(
             index in needed or (index != -1 and entry.tensors[index].variable) for index in operator.outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
 
-__all__ = ["packed", "reshaped", "split_by_sizes", "unpacked"]
+__all__ = ["packed", "reshaped", "split_by_sizes", "transposed_convolution", "unpacked"]
 
 #: CONCATENATION takes at most so many tensors (TFLM ``micro/kernels/concatenation.cc``).
 _MOST_JOINED = 10
@@ -74,3 +75,11 @@ def split_by_sizes(draft: Draft, operator: FileOperator) -> None:
         begin = [0] * len(shape)
         begin[axis] = int(first)
         draft.slice(source, begin, output)
+
+
+def transposed_convolution(draft: Draft, operator: FileOperator) -> None:
+    """TRANSPOSE_CONV whose shape of the output is computed: kernels take it from the output itself."""
+    size, *others = operator.inputs
+    if draft.data(size) is None:
+        size = draft.constant(np.array(draft.shape(operator.outputs[0]), np.int32))
+    draft.operators.append(replace(operator, inputs=(size, *others)))

@@ -12,8 +12,12 @@ from qtorch.lightning.command_line.refusals import end_broken_pipe, refusal_of
 __all__ = ["run_command"]
 
 
-def run_command(command: Callable[[], None]) -> int:
+def run_command(command: Callable[[], None], otherwise: str = "no export") -> int:
     """Exit code of a command: 0, 2 for bad input, 1 for failed parity; both say why on stderr, without a traceback.
+
+    Args:
+        command: without its arguments.
+        otherwise: what failed parity means, before its reason.
 
     Where the reader of stdout has gone it ends silently, with 141. A defect keeps its traceback.
     """
@@ -25,7 +29,7 @@ def run_command(command: Callable[[], None]) -> int:
     except BrokenPipeError as error:
         return end_broken_pipe(error)
     except ParityError as error:
-        print(f"no export: {error}", file=sys.stderr)
+        print(f"{otherwise}: {error}", file=sys.stderr)
         return 1
     except Exception as error:
         refused = refusal_of(error)

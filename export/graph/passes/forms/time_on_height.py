@@ -61,7 +61,7 @@ def _between(graph: Graph, asked: set[str]) -> set[str]:
         kept = {
             name: node
             for name, node in inner.items()
-            if name not in graph.outputs
+            if name not in graph.sinks
             and all(reader.output in turned for reader in readers.get(name, []))
             and all(source in turned for source in node.inputs if graph.values[source].data is None)
         }

@@ -1,0 +1,209 @@
+"""Files that somebody else wrote, held against TFLite Micro before anything is said of them.
+
+Engines run in a process of their own, and before the reference does, so that a file on which they end costs nothing
+else. What the file has as uint8 the graph has as int8 codes; here one becomes the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from export.engines import Engine
+from export.engines.apart import Apart, EngineRefused, Limits, apart
+from export.engines.tflm import TFLM
+from export.graph.interpret import interpret
+from export.graph.ir import Graph
+from export.parity.float_ends import codes_behind, fed
+from export.parity.outputs import corner_codes
+from export.parity.reference import activations, interpreted, sample_count
+from export.tflite.contents import FileTensor, read_contents
+from qtorch.errors import ParityError
+
+__all__ = ["Judged", "codes_of", "drawn", "foreign_engine", "judged_by_tflm", "places", "stored"]
+
+#: Elements of all activations of all samples that are drawn at most: a few hundred of a network for small images.
+_ELEMENTS = 2**27
+#: Bytes of inputs that are drawn at most.
+_INPUT_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What TFLite Micro said of a file: all equal, or there is a :class:`~qtorch.errors.ParityError`.
+
+    Attributes:
+        engine: its name.
+        version: of it.
+        samples: that it computed.
+        outputs: that were compared.
+    """
+
+    engine: str
+    version: str
+    samples: int
+    outputs: int
+
+
+def judged_by_tflm(
+    model: bytes, graph: Graph, samples: tuple[np.ndarray, ...], *, where: str = "model", limits: Limits | None = None
+) -> Judged:
+    """TFLite Micro's outputs of a file, equal to those of the graph that was read from it.
+
+    Args:
+        model: the file, whoever wrote it.
+        graph: as :func:`export.tflite.reader.read_tflite` reads it.
+        samples: codes or floats of each of its inputs, ``[samples, *shape[1:]]``, as :func:`drawn` draws them.
+        where: what to call the file in an error.
+        limits: of the engine's process.
+
+    Raises:
+        EngineRefused: TFLite Micro does not run the file.
+        ParityError: an output differs; names the first operator whose output does.
+    """
+    bounds = limits or Limits()
+    engine = foreign_engine(TFLM, graph, where, bounds)
+    got = engine.run(model, samples)
+    computed = interpreted(graph, samples, where=where)
+    outputs = 0
+    for name, each in zip(graph.outputs, got, strict=True):
+        expected = computed[name]
+        same = each.shape == expected.shape and np.array_equal(each, expected, equal_nan=expected.dtype.kind == "f")
+        if not same:
+            raise ParityError(_difference(model, graph, samples, name, each, expected, where, bounds))
+        outputs += each.size
+    return Judged(TFLM.name, TFLM.version, sample_count(graph, samples), outputs)
+
+
+def _difference(
+    model: bytes,
+    graph: Graph,
+    samples: tuple[np.ndarray, ...],
+    name: str,
+    got: np.ndarray,
+    expected: np.ndarray,
+    where: str,
+    limits: Limits,
+) -> str:
+    """The sentence of a difference in output ``name``: how many, how far, and where it begins."""
+    if got.shape != expected.shape:
+        return (
+            f"{where}: TFLite Micro gives {list(got.shape)} for output {name!r}, the reference {list(expected.shape)}"
+        )
+    wrong = np.argwhere(got != expected)
+    apart_by = np.abs(got.astype(np.float64) - expected.astype(np.float64)).max()
+    count = sample_count(graph, samples)
+    sample = int(wrong[0][0]) * count // len(expected)
+    cut = [len(array) // count for array in samples]
+    alone = tuple(array[sample * n : (sample + 1) * n] for array, n in zip(samples, cut, strict=True))
+    first = _first_node(model, graph, alone, where, limits)
+    return (
+        f"{where}: TFLite Micro {TFLM.version} differs from the reference on {len(wrong)} of {got.size} outputs of "
+        f"{name!r}, by up to {apart_by:g}, first at sample {sample}; {first}"
+    )
+
+
+def _first_node(model: bytes, graph: Graph, sample: tuple[np.ndarray, ...], where: str, limits: Limits) -> str:
+    """Which node differs first, on one sample."""
+    tensors = read_contents(model, where).subgraphs[0].tensors
+    try:
+        with Apart(TFLM, model, preserve=True, limits=limits, where=where) as interpreter:
+            inside = next(interpreter.tensors(stored(graph, sample), len(tensors)))
+    except EngineRefused as refused:
+        return f"where it begins is not known: {refused.words}"
+    computed, found = interpret(graph, sample, every=True), places(graph, tensors)
+    for index, node in enumerate(graph.nodes):
+        for name in node.outputs:
+            if name not in found or name not in computed:
+                continue
+            mine, theirs = computed[name], _codes(tensors[found[name]], inside[found[name]])
+            if mine.size != theirs.size or not np.array_equal(mine.ravel(), theirs.ravel()):
+                return f"the first that differs is operator {index}, {node.op}, whose output is {name!r}"
+    return "every operator that can be looked at is equal by itself"
+
+
+def places(graph: Graph, tensors: tuple[FileTensor, ...]) -> Mapping[str, int]:
+    """The file's index of each value of a graph that was read from it; those that reading made have none."""
+    numbered = {name: int(name[1:]) for name in graph.values if re.fullmatch(r"t\d+", name)}
+    return {name: index for name, index in numbered.items() if index < len(tensors)}
+
+
+def _codes(tensor: FileTensor, array: np.ndarray) -> np.ndarray:
+    return (array.astype(np.int16) - 128).astype(np.int8) if tensor.dtype == "uint8" else array
+
+
+def stored(graph: Graph, samples: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """A graph's inputs as its file takes them."""
+    return tuple(
+        (array.astype(np.int16) + 128).astype(np.uint8) if name in graph.shifted else array
+        for name, array in zip(graph.inputs, samples, strict=True)
+    )
+
+
+def codes_of(graph: Graph, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """A file's outputs as its graph gives them."""
+    return tuple(
+        (array.astype(np.int16) - 128).astype(np.int8) if name in graph.shifted else array
+        for name, array in zip(graph.outputs, outputs, strict=True)
+    )
+
+
+def foreign_engine(engine: Engine, graph: Graph, where: str = "model", limits: Limits | None = None) -> Engine:
+    """An engine for files of which ``graph`` was read: in a process of its own, and with the graph's codes."""
+    bounded = apart(engine, where, limits or Limits())
+    return replace(bounded, run=partial(_run, bounded, graph))
+
+
+def _run(engine: Engine, graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    return codes_of(graph, engine.run(model, stored(graph, inputs)))
+
+
+def drawn(graph: Graph, most: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Samples for each input of a graph, ``[samples, *shape[1:]]``; of a large network fewer than ``most``.
+
+    Corners of the input box and random codes; where an input is float32 and QUANTIZE reads it, the numbers that become
+    such codes, else normally distributed ones.
+    """
+    behind = codes_behind(graph)
+    if any(graph.values[name].qparams is None and graph.values[name].dtype == "float32" for name in graph.inputs):
+        if behind is None:
+            return _normal(graph, most, seed)
+        return fed(graph, _drawn_codes(replace(graph, inputs=behind), most, seed))
+    return _drawn_codes(graph, most, seed)
+
+
+def _count(graph: Graph, most: int) -> int:
+    inputs = sum(graph.values[name].bytes for name in graph.inputs)
+    return max(2, min(most, _ELEMENTS // max(1, activations(graph)), _INPUT_BYTES // max(1, inputs)))
+
+
+def _normal(graph: Graph, most: int, seed: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    shapes = [graph.values[name].shape for name in graph.inputs]
+    rows = [shape[0] if shape else 1 for shape in shapes]
+    count = _count(graph, most)
+    return tuple(
+        rng.normal(size=(count * row, *shape[1:])).astype(np.float32) for row, shape in zip(rows, shapes, strict=True)
+    )
+
+
+def _drawn_codes(graph: Graph, most: int, seed: int) -> tuple[np.ndarray, ...]:
+    count = _count(graph, most)
+    if count >= 2048:
+        return corner_codes(graph, most, seed)
+    rng, codes = np.random.default_rng(seed), []
+    for name in graph.inputs:
+        value = graph.values[name]
+        low, high = graph.code_range(name)
+        row = value.shape[0] if value.shape else 1
+        array = rng.integers(low, high, (count * row, *value.shape[1:]), value.dtype, endpoint=True)
+        # A quarter of them at the limits.
+        for place in range(0, count, 4):
+            part = array[place * row : (place + 1) * row]
+            part[...] = np.where(rng.integers(0, 2, part.shape, np.int8), high, low)
+        codes.append(array)
+    return tuple(codes)

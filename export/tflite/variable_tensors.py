@@ -1,0 +1,71 @@
+"""States that a file can have as variable tensors, which an operator changes where they lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from export.graph.ir import Graph, State
+from qtorch.errors import UnsupportedLayer
+
+__all__ = ["first_contents", "require_carried", "variable_tensors"]
+
+
+def first_contents(
+    dtype: str, shape: tuple[int, ...], zero_point: tuple[int, ...], *, resource: bool = False
+) -> np.ndarray:
+    """What TFLM fills a variable with before the first run: codes.
+
+    Args:
+        dtype: of the variable, or of the first tensor that is assigned to it.
+        shape: likewise.
+        zero_point: likewise; empty without quantization.
+        resource: whether it is a resource variable: then the zero point counts for every type, as a byte.
+    """
+    zero = zero_point[0] if zero_point and (resource or dtype == "int8") else 0
+    filled = np.full(math.prod(shape) * np.dtype(dtype).itemsize, zero & 0xFF, np.uint8)
+    return filled.view(dtype).reshape(shape)
+
+
+def variable_tensors(graph: Graph) -> dict[str, str]:
+    """By the value of each state that can be a variable tensor, what it is after a run, which is the same tensor again.
+
+    One operator alone reads and replaces it, and it begins with what TFLM fills such a tensor with. Others can be
+    resource variables.
+    """
+    return {state.value: state.after for state in graph.states if _is_one(graph, state)}
+
+
+def _is_one(graph: Graph, state: State) -> bool:
+    reads = [(node, role) for node in graph.nodes for role, name in node.input_roles().items() if name == state.value]
+    if len(reads) != 1 or any(state.after in node.inputs for node in graph.nodes):
+        return False
+    (node, role), value = reads[0], graph.values[state.value]
+    own = node.output_roles().get(f"next_{role}") == state.after
+    alone = [*graph.sinks].count(state.after) == 1 and state.value not in graph.sinks
+    zero_point = () if value.qparams is None else value.qparams.zero_point
+    fill = first_contents(value.array_dtype, value.shape, zero_point)
+    return own and alone and bool((fill == state.first).all())
+
+
+def require_carried(graph: Graph, others: Sequence[State]) -> None:
+    """Nothing, if no operator that changes a variable tensor reads or replaces one of the states that are none.
+
+    Raises:
+        UnsupportedLayer: one does.
+    """
+    apart = {state.value for state in others}
+    held = {name for state in graph.states if state.value not in apart for name in (state.value, state.after)}
+    for node in graph.nodes:
+        roles = node.input_roles() | node.output_roles()
+        names = [roles[role] for carried in node.row.carried for role in (carried, f"next_{carried}") if role in roles]
+        for name in names:
+            if name not in held:
+                raise UnsupportedLayer(
+                    where=f"{node.op} {node.output!r}",
+                    expected="states that this operator alone reads and replaces, and that begin with zeros",
+                    got=f"{name!r}, which is used otherwise, or begins otherwise",
+                    remedy="take the plain C, which has states of any kind",
+                )
