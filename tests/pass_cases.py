@@ -156,7 +156,7 @@ def padding_that_nobody_reads() -> Graph:
     """PADs of one map: of the first one column is read by one of two windows, of the second nothing; the third is an
     output."""
     grid = QParams((0.5,), (-3,))
-    window = {"filter_h": 1, "filter_w": 2, "stride_h": 1, "stride_w": 2, "padding": "valid"}
+    window = {"filter_h": 1, "filter_w": 2, "stride_h": 1, "stride_w": 2, "padding": "valid", "activation": "none"}
 
     def padded(after: int) -> dict[str, Any]:
         return {"paddings": ((0, 0), (0, 0), (0, after), (0, 0))}

@@ -133,6 +133,7 @@ WRONG_OPTION = {
     **dict.fromkeys(TRAINING, ("--trainer.max_epchs=3", "--trainer.max_epochs")),
     "export": ("--export.taget", "--export.target"),
     "quantize": ("--qat.weigths=per_tensor", "--qat.weights"),
+    "compile": ("--tagret", "--target"),
     "verify": ("--agianst", "--against"),
     "profile": ("--bord", "--board"),
     "summary": ("--jsn", "--json"),
@@ -164,7 +165,7 @@ def test_an_option_of_another_command_is_refused(name: str, capsys: pytest.Captu
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "support"])
 def test_a_missing_value_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     option = {
-        "export": "a.ckpt --out", "verify": "--against", "profile": "--board", "compare": "--only",
+        "export": "a.ckpt --out", "compile": "m.tflite --out", "verify": "--against", "profile": "--board", "compare": "--only",
         "sensitivity": "--bits", "summary": "", "lint": "m.tflite --target",
         "recipe": "sine --out", "quantize": "a.pt --data x.npy --out",
     }.get(name, "--config run.yaml --trainer.max_epochs")  # fmt: skip

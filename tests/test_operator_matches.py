@@ -82,6 +82,7 @@ def pool(window: Any, stride: Any = None, padding: Any = ((0, 0), (0, 0))) -> di
     stride = stride or window
     return {
         "filter_h": window[0], "filter_w": window[1], "stride_h": stride[0], "stride_w": stride[1], "padding": padding,
+        "activation": "none",
     }  # fmt: skip
 
 

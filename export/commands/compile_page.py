@@ -12,6 +12,7 @@ from export.compiled_file.request import Request
 from export.console.page import Block, Line
 from export.cost.board_cost import counted_in_words
 from export.cost.board_share import BoardShare, in_lines
+from export.figures.left_out import in_sentences
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout
 
@@ -59,8 +60,8 @@ def compile_page(
         )
     for sentence in metrics.get("tflm", {}).get("sentences", ()):
         yield Line(sentence)
-    for what, why in metrics.get("left_out", {}).items():
-        yield Line(f"without headers for {'TFLite Micro' if what == 'tflm' else what}: {why}", "attention")
+    for sentence in in_sentences(metrics.get("left_out", {})):
+        yield Line(sentence, "attention")
     yield Line()
     yield Line(f"written to {out}/: {', '.join((*compiled.files, manifest_file(compiled.name)))}")
     if project is not None:

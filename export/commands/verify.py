@@ -158,8 +158,8 @@ def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], wh
             f"{tally.inputs:,} inputs, {tally.integer_outputs:,} integers exact, {tally.float_outputs:,} float results"
         )
         show([Line(f"{engine.name}: {said} as their layers' functions")])
-    for engine, error in refused:
-        show([Line(f"{engine.name}: did not judge: {error.words}", "attention")])
+    for left_out, refusal in refused:
+        show([Line(f"{left_out.name}: did not judge: {refusal.words}", "attention")])
     if not judged:
         raise refused[0][1]
     show(_in_whose_place())

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from export.compiled_file.model_in_file import ModelInFile
 from export.cost.macs import all_multiply_accumulates
-from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
+from export.parity.reference import interpreted
+from export.tflite.equivalents.shifted_codes import SHIFT
 
-__all__ = ["ComparedInputs", "compared_inputs"]
+__all__ = ["ComparedInputs", "compared_inputs", "from_file", "into_file"]
 
 #: Drawn inputs, at least and at most; and multiply-accumulates of all of them together, which take TFLite Micro's
 #: reference kernels some seconds.
-_FEWEST, _MOST, _WORK = 256, 10_000, 4e9
-#: Elements of all tensors together that the reference holds at a time: 8 bytes each.
-_ELEMENTS = 2**22
+_FEWEST, _MOST, _WORK = 64, 10_000, 2e9
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def compared_inputs(
     outer = drawn if given is None else tuple(np.concatenate(pair) for pair in zip(given, drawn, strict=True))
     graph, core = model.graph, model.core
     wanted = tuple(dict.fromkeys((*graph.outputs, *core.inputs, *core.outputs)))
-    whole = Graph(graph.values, graph.nodes, graph.inputs, wanted, graph.views)
-    found = _in_chunks(whole, outer)
+    whole = replace(graph, outputs=wanted)
+    found = interpreted(whole, outer)
     taken = dict(zip(graph.inputs, outer, strict=True))
     found = {**taken, **found}
     return ComparedInputs(
-        0 if given is None else len(given[0]) // graph.values[graph.inputs[0]].shape[0],
+        0 if given is None else len(given[0]) // graph.values[graph.inputs[0]].rows,
         outer,
         tuple(found[name] for name in core.inputs),
         tuple(found[name] for name in graph.outputs),
@@ -76,7 +76,7 @@ def _drawn_codes(graph: Graph, count: int) -> tuple[np.ndarray, ...]:
     codes = corner_codes(graph, count)
     if len(codes[0]) <= count:
         return codes
-    batches = [graph.values[name].shape[0] for name in graph.inputs]
+    batches = [graph.values[name].rows for name in graph.inputs]
     whole = len(codes[0]) // batches[0]
     corners = whole - count
     if corners <= 0:
@@ -102,15 +102,20 @@ def _outer(model: ModelInFile, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarra
     return tuple(arrays)
 
 
-def _in_chunks(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-    """The reference, on as many samples at a time as memory has room for."""
-    batch = graph.values[graph.inputs[0]].shape[0]
-    elements = sum(value.elements for value in graph.running().values())
-    rows = max(1, _ELEMENTS // max(1, elements))
-    count = len(inputs[0]) // batch
-    sizes = [graph.values[name].shape[0] for name in graph.inputs]
-    parts = []
-    for start in range(0, count, rows):
-        chunk = tuple(array[start * size : (start + rows) * size] for array, size in zip(inputs, sizes, strict=True))
-        parts.append(interpret(graph, chunk))
-    return {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
+def into_file(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """A graph's inputs as its file takes them: uint8 where that has 128 more than the graph's codes."""
+    return _shifted(graph, graph.inputs, inputs, np.uint8)
+
+
+def from_file(graph: Graph, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The opposite of :func:`into_file`, of outputs."""
+    return _shifted(graph, graph.outputs, outputs, np.int8)
+
+
+def _shifted(
+    graph: Graph, names: tuple[str, ...], arrays: tuple[np.ndarray, ...], dtype: type[np.integer[Any]]
+) -> tuple[np.ndarray, ...]:
+    return tuple(
+        (array.view(np.uint8) ^ np.uint8(SHIFT)).view(dtype) if name in graph.shifted else array
+        for name, array in zip(names, arrays, strict=True)
+    )

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from export.bundle.device_headers import c_headers, device_headers
-from export.bundle.editions import edition_figures, editions_of
+from export.bundle.editions import editions_of
 from export.bundle.metrics import json_bytes
 from export.c.compiled import compiled_c, not_run
 from export.c.model import CModel, c_model
 from export.compiled_file.compared_inputs import ComparedInputs, compared_inputs
+from export.compiled_file.file_metrics import file_metrics
 from export.compiled_file.given_inputs import given_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
 from export.compiled_file.proof import judged_c, judged_file, require_judge
 from export.compiled_file.request import Request
 from export.compiled_file.tflm_form import TflmForm, faults_of_file, tflm_form
 from export.cost.board_cost import board_cost, counted_in_words
-from export.cost.board_share import BoardShare, board_shares, in_lines
-from export.cost.macs import all_multiply_accumulates
+from export.cost.board_share import BoardShare, in_lines
 from export.device.firmware_project import firmware_project
 from export.engines import InspectableEngine
 from export.faults.found import Finding
+from export.figures.provenance import day
 from export.graph.ir import Graph
+from export.html.facts import Facts
+from export.html.file_page import file_page
 from export.interface.network_layouts import network_interface
 from export.interface.tensor_layout import TensorLayout, tensor_layouts
 from export.interface.tensor_meaning import with_meaning
 from export.parity.outputs import EngineParity, parity
+from export.tflite.equivalents.shifted_codes import SHIFT
 from qtorch.errors import BadInput
 from qtorch.progress import numbered, stage
 
@@ -77,7 +80,7 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
         UnsupportedByEdition: a project is asked for, and its TFLite Micro computes something otherwise.
         UnsupportedLayer, BadConfiguration: there is no C of an operator, or the board can't hold it.
     """
-    judge = require_judge()
+    judge = require_judge(request.where)
     with numbered("compiling", 5):
         with stage("reading the file"):
             model = model_in_file(data, request.where)
@@ -98,7 +101,13 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
 
 
 def _layouts(graph: Graph, model: ModelInFile) -> tuple[TensorLayout, ...]:
-    return with_meaning(tensor_layouts(graph), network_interface(graph, None), model.inputs, model.outputs)
+    """Of a graph's inputs and outputs, beside the file's."""
+    layouts = with_meaning(tensor_layouts(graph), network_interface(graph, None), model.inputs, model.outputs)
+    shifted = [name in graph.shifted for name in (*graph.inputs, *graph.outputs)]
+    return tuple(
+        replace(layout, whose="the file's", note=f"the file's uint8 codes less {SHIFT}" if less else "")
+        for layout, less in zip(layouts, shifted, strict=True)
+    )
 
 
 def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
@@ -130,7 +139,7 @@ def _assembled(
     else:
         headers = device_headers(name, form.written, None, inputs.codes, request.edition)
     editions = editions_of(model.data, target.cpu)
-    metrics = _metrics(model, request, inputs, layouts, c, counted, form, left_out, faults)
+    metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     proof = {
         "engines": {each: vars(one) for each, one in engines.items()},
         "judges": list(engines),
@@ -144,6 +153,7 @@ def _assembled(
         **{file: text.encode() for file, text in {**c.files, **headers}.items()},
         "metrics.json": json_bytes(metrics),
         "parity.json": json_bytes(proof),
+        "report.html": file_page(Facts(name, "other", metrics, proof, graph=model.core, day=day()), engines).encode(),
     }
     figures = (
         *in_lines([BoardShare(**share) for share in metrics["shares"]]),
@@ -166,39 +176,10 @@ def _tflm_form(model: ModelInFile, request: Request, left_out: dict[str, str]) -
     except BadInput as error:
         if asked:
             raise
-        left_out["tflm"] = str(error)
+        left_out["headers for TFLite Micro"] = str(error)
         return None
 
 
 def layouts_of_form(model: ModelInFile, request: Request) -> tuple[TensorLayout, ...]:
     """Of the file that is written again: its ends are those of the file, but in a project."""
     return _layouts(model.core if request.firmware == "tflm" else model.graph, model)
-
-
-def _metrics(
-    model: ModelInFile, request: Request, inputs: ComparedInputs, layouts: tuple[TensorLayout, ...], c: CModel,
-    counted: dict[str, Any], form: TflmForm | None, left_out: dict[str, str], faults: tuple[Finding, ...],
-) -> dict[str, Any]:  # fmt: skip
-    target = request.target
-    metrics: dict[str, Any] = {
-        "source": {"file": request.where.replace("\\", "/").rpartition("/")[2], "bytes": len(model.data)},
-        "sha256": {"source": hashlib.sha256(model.data).hexdigest()},
-        "tflite_bytes": len(form.written.file.data) if form else len(model.data),
-        **({"arena_bytes": form.written.file.arena_bytes} if form and form.written.file.arena_bytes else {}),
-        "tensors": [layout.as_json() for layout in (form.written.layouts if form else layouts)],
-        "c_tensors": [layout.as_json() for layout in layouts],
-        "macs": all_multiply_accumulates(model.core),
-        "c": {
-            **c.figures,
-            "not_run": not_run(model.core, target.cpu),
-            **({"inference": counted} if counted else {}),
-        },
-        **({"left_out": left_out} if left_out else {}),
-        "faults": [finding.as_json() for finding in faults],
-    }
-    if form is not None:
-        metrics["sha256"]["tflite"] = hashlib.sha256(form.written.file.data).hexdigest()
-        metrics["tflm"] = edition_figures(
-            request.edition, form.avoided, editions_of(form.written.file.data, target.cpu)
-        )
-    return metrics | {"shares": [share.as_json() for share in board_shares(metrics, target)]}

@@ -9,6 +9,7 @@ import numpy as np
 
 from export.compiled_file.model_in_file import ModelInFile
 from export.graph.ir import Value
+from export.tflite.equivalents.shifted_codes import SHIFT
 from qtorch.errors import BadData
 
 __all__ = ["given_inputs"]
@@ -18,7 +19,8 @@ def given_inputs(given: Any, model: ModelInFile, where: str) -> tuple[np.ndarray
     """What was handed over, as the model's file takes it: ``[N, *shape[1:]]`` for each input.
 
     Integers are codes; floats are real values, which are quantized by the input's scale and zero point where the file
-    takes codes. Where it takes floats, codes become the numbers that they stand for.
+    takes codes. Where it takes floats, codes become the numbers that they stand for; where it takes uint8, those codes
+    are given as uint8, or 128 less as int8.
 
     Args:
         given: an array, or arrays by the inputs' names.
@@ -87,6 +89,8 @@ def _stored(array: np.ndarray, model: ModelInFile, position: int, where: str) ->
             where=where, expected=f"codes ({codes.dtype}), or real values (float32)", got=str(array.dtype),
             remedy="convert the array",
         )  # fmt: skip
+    if outer in model.graph.shifted and array.dtype == np.uint8:
+        return np.asarray((array ^ np.uint8(SHIFT)).view(np.int8))
     low, high = model.core.code_range(inner)
     if array.size and (array.min() < low or array.max() > high):
         raise BadData(

@@ -65,8 +65,12 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
     require_stored_proof(data, summarize(data, where), where)
     read = read_tflite(data, where, aligned=False)
     graph = named(read, data)
-    indices = {name: int(old[1:]) for name, old in zip(graph.values, read.values, strict=True)}
-    operators = _operators(read_contents(data, where), indices)
+    contents = read_contents(data, where)
+    count = len(contents.subgraphs[0].tensors)
+    numbers = {name: int(old[1:]) for name, old in zip(graph.values, read.values, strict=True)}
+    # What was put beside the file's tensors when it was read is none of them.
+    indices = {name: index for name, index in numbers.items() if index < count}
+    operators = _operators(contents, indices)
     core = integer_core(graph)
     _require_integers(where, core, operators)
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))

@@ -6,20 +6,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.compiled_file.compared_inputs import ComparedInputs
+from export.compiled_file.compared_inputs import ComparedInputs, from_file, into_file
 from export.compiled_file.model_in_file import ModelInFile
 from export.engines import Engine, InspectableEngine
+from export.engines.apart import EngineRefused, apart
 from export.graph.interpret import interpret
 from export.parity.judges import exact_judge, may_judge
 from export.parity.outputs import EngineParity
-from qtorch.errors import BadConfiguration, BadModelFile, ParityError
+from export.tflite.equivalents.shifted_codes import SHIFT
+from qtorch.errors import BadConfiguration, ParityError
 from qtorch.progress import stage
 
 __all__ = ["judged_c", "judged_file", "require_judge"]
 
 
-def require_judge() -> InspectableEngine:
-    """The engine that computes what a device does.
+def require_judge(where: str) -> InspectableEngine:
+    """The engine that computes what a device does, in a process of its own.
+
+    Args:
+        where: what to call the file in an error.
 
     Raises:
         BadConfiguration: TFLite Micro does not run here; without it nothing is proven.
@@ -32,7 +37,9 @@ def require_judge() -> InspectableEngine:
             got="; ".join(filter(None, (engine.absent() for engine in may_judge()))) or "none",
             remedy="compile on Linux on x86-64, where pip install qtorch-tflm brings it",
         )
-    return judge
+    kept = apart(judge, where)
+    assert isinstance(kept, InspectableEngine)
+    return kept
 
 
 def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEngine) -> EngineParity:
@@ -44,19 +51,11 @@ def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEn
         judge: see :func:`require_judge`.
 
     Raises:
-        BadModelFile: TFLite Micro refuses the file.
+        EngineRefused: TFLite Micro refuses the file, or ends on it.
         ParityError: it computes something else; names the first operator that does.
     """
-    try:
-        with stage(judge.name):
-            got = judge.run(model.data, inputs.outer)
-    except (RuntimeError, ValueError) as error:
-        raise BadModelFile(
-            where=model.where,
-            expected="a model that TFLite Micro computes",
-            got=f"its refusal: {' '.join(str(error).split())}",
-            remedy="qtorch lint names the operators that its editions refuse; convert the model without them",
-        ) from error
+    with stage(judge.name):
+        got = from_file(model.graph, judge.run(model.data, into_file(model.graph, inputs.outer)))
     agreement = EngineParity.of(judge.version, got, inputs.outer_outputs)
     if agreement.mismatches:
         raise ParityError(
@@ -99,12 +98,19 @@ def _first(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEngine,
     chosen = tuple(array[run * batch : (run + 1) * batch] for array, batch in zip(inputs.outer, batches, strict=True))
     ours = interpret(graph, chosen, every=True)
     try:
-        theirs = next(iter(judge.tensors(model.data, chosen, 1 + max(model.tensors.values()))))
-    except (RuntimeError, ValueError) as error:
-        return f"at sample {sample}; its tensors can't be looked at: {error}"
+        taken = into_file(graph, chosen)
+        theirs = next(iter(judge.tensors(model.data, taken, 1 + max(model.tensors.values()))))
+    except EngineRefused as refused:
+        return f"at sample {sample}; its tensors can't be looked at: {refused.words}"
     for node in graph.nodes:
         for name in node.outputs:
+            if name not in model.tensors:
+                continue
+            # uint8 codes are int8 codes and 128.
             there = theirs[model.tensors[name]]
+            there = (there ^ np.uint8(SHIFT)).view(np.int8) if there.dtype == np.uint8 else there
+            if there.size != ours[name].size:
+                continue
             wrong = np.argwhere(there.reshape(ours[name].shape) != ours[name])
             if len(wrong):
                 at = tuple(map(int, wrong[0]))

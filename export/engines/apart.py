@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -328,6 +328,14 @@ def run_apart(
     """
     with Apart(engine, model, limits=limits, where=where) as interpreter:
         return interpreter.run(inputs, reset)
+
+
+@overload
+def apart(engine: InspectableEngine, where: str = "model", limits: Limits = Limits()) -> InspectableEngine: ...
+
+
+@overload
+def apart(engine: Engine, where: str = "model", limits: Limits = Limits()) -> Engine: ...
 
 
 def apart(engine: Engine, where: str = "model", limits: Limits = Limits()) -> Engine:

@@ -7,7 +7,7 @@ passes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -292,7 +292,8 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
     Raises:
         MalformedGraph: it is not; the message names the node or value.
     """
-    ready = set(graph.sources) | set(graph.constants())
+    known = set(graph.constants())
+    ready = set(graph.sources) | known
     for state in graph.states:
         _check_state(graph, state)
     for name, value in graph.values.items():
@@ -313,12 +314,13 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
         if laid_out:
             try:
-                _require_shapes(graph, node)
+                _require_shapes(graph, node, known)
             except BadShape as error:
                 raise MalformedGraph(
                     f"{where} of {', '.join(node.inputs)} to {', '.join(node.outputs)}: {error}"
                 ) from error
         ready |= set(node.outputs)
+        known |= set(node.outputs) if known.issuperset(node.inputs) else set()
     if any(name not in ready for name in graph.outputs):
         raise MalformedGraph(f"outputs {graph.outputs}: not all are computed")
     if late := [state.after for state in graph.states if state.after not in ready]:
@@ -330,6 +332,8 @@ def _require_sizes(name: str, value: Value) -> None:
     """Axes that have elements, and a scale for each channel."""
     if any(size < 1 for size in value.shape):
         raise MalformedGraph(f"tensor {name!r}: expected sizes of at least 1, got shape {value.shape}")
+    if value.data is None and not value.shape:
+        raise MalformedGraph(f"tensor {name!r}: expected a first axis, which counts samples, got a scalar")
     grid = value.qparams
     if grid is None or grid.axis is None:
         return
@@ -340,8 +344,13 @@ def _require_sizes(name: str, value: Value) -> None:
         )
 
 
-def _require_shapes(graph: Graph, node: Node) -> None:
+def _require_shapes(graph: Graph, node: Node, known: Set[str]) -> None:
     """That a node's outputs have the shapes that its row's rule gives, and twice as many samples twice as many.
+
+    Args:
+        graph: of the node.
+        node: whose inputs are ready.
+        known: values that depend on no input.
 
     Raises:
         BadShape: they have not; or several samples along the first axis would be mixed.
@@ -351,14 +360,15 @@ def _require_shapes(graph: Graph, node: Node) -> None:
         return
     shapes = {role: graph.values[name].shape for role, name in roles.items()}
     outputs = tuple(graph.values[name].shape for name in node.outputs)
-    running = {role for role, name in roles.items() if graph.values[name].data is None}
-    for name, shape in zip(node.inputs, shapes.values(), strict=True):
-        if graph.values[name].data is None and len(shape) > row.most_axes:
-            raise BadShape(f"expected at most {row.most_axes} axes, got {name} of shape {shape}")
+    running = {role for role, name in roles.items() if name not in known}
+    if any(len(shapes[role]) > row.most_axes for role in running):
+        raise BadShape(f"expected at most {row.most_axes} axes, got {shapes}")
     given = row.shapes(node.attrs, shapes)
     if given != outputs:
         raise BadShape(f"expected outputs of {given}, got {outputs}")
-    twice = {role: _doubled(shape) if role in running else shape for role, shape in shapes.items()}
+    # A constant that is joined is there for each sample.
+    repeated = running | {role for role, shape in shapes.items() if row.variadic and shape[0] == 1}
+    twice = {role: _doubled(shape) if role in repeated else shape for role, shape in shapes.items()}
     try:
         apart = not running or row.shapes(node.attrs, twice) == tuple(map(_doubled, outputs))
     except BadShape:

@@ -88,7 +88,8 @@ class Draft:
         """A box of ``source``; itself where that is all of it and the output's name is free."""
         if self.shape(source) == tuple(size) and not output:
             return source
-        attrs = {"begin": tuple(begin), "size": tuple(size)}
+        # Of the first axis all, as the row says it.
+        attrs = {"begin": tuple(begin), "size": (-1, *size[1:])}
         return self.op("slice", attrs, [source], size, stem=stem, output=output)
 
     def pad(self, source: str, paddings: Sequence[tuple[int, int]], *, stem: str, lowest: bool = False) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from export.html.cost_section import cost_section
 from export.html.data_section import data_section
 from export.html.facts import Facts
@@ -13,7 +15,7 @@ from export.html.style import STYLE
 from export.html.summary_sections import layer_section, parity_section, stage_section, tiles, training_section
 from export.html.verdict_section import provenance_section, verdict_banner, verdict_section
 
-__all__ = ["page"]
+__all__ = ["document", "page"]
 
 #: Anchor, heading, and what makes the section: nothing, if a run has nothing to say there.
 _SECTIONS = (
@@ -37,8 +39,19 @@ _SECTIONS = (
 def page(facts: Facts) -> str:
     """A complete HTML document that is well-formed XML too. The same facts, the day among them, give the same text."""
     drawn = [(anchor, heading, section(facts)) for anchor, heading, section in _SECTIONS]
-    sections = [(anchor, heading, body) for anchor, heading, body in drawn if body]
     title = f"{facts.name}: how good the quantized model is"
+    return document(title, joined(verdict_banner(facts), tiles(facts)), drawn)
+
+
+def document(title: str, top: Markup, sections: Sequence[tuple[str, str, Markup]]) -> str:
+    """A complete HTML document.
+
+    Args:
+        title: of the page, and its heading.
+        top: what stands before the sections.
+        sections: anchor, heading and body of each; those without a body are left out.
+    """
+    sections = [(anchor, heading, body) for anchor, heading, body in sections if body]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -55,5 +68,5 @@ def page(facts: Facts) -> str:
         element("section", element("h2", heading, id=anchor), body, aria_labelledby=anchor)
         for anchor, heading, body in sections
     ]
-    main = element("main", element("h1", title), verdict_banner(facts), tiles(facts), links, joined(*bodies))
+    main = element("main", element("h1", title), top, links, joined(*bodies))
     return f'<!DOCTYPE html>\n<html lang="en">{head}{element("body", main)}</html>\n'

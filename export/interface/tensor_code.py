@@ -73,7 +73,7 @@ def moves(
     are = are and f", {are}"
     if isinstance(convert, str):
         return ((f"{real}{brackets(layout.shape)}{are}: {layout.axes[0]}", convert),)
-    orders = [(layout.recorded_order, "as they are recorded"), (layout.network_order, "in PyTorch's order")]
+    orders = [(layout.recorded_order, "as they are recorded"), (layout.network_order, f"in {layout.whose} order")]
     letters = _letters(layout)
     index = letters[0] if len(letters) == 1 else f"{_macro(name, layout)}_INDEX({', '.join(letters)})"
     place = f"{array}[{index}]"
@@ -88,7 +88,7 @@ def moves(
         if len(order) == 1:
             which = ""
         elif layout.recorded_order == layout.network_order:
-            which = ", as they are recorded and in PyTorch's order"
+            which = f", as they are recorded and in {layout.whose} order"
         else:
             which = f", {which}"
         axes = ", ".join(layout.axes[i] for i in order)
@@ -111,7 +111,8 @@ def summary(layout: TensorLayout) -> str:
     """One sentence without a full stop: the array in C, its axes, scale and zero point."""
     grid = "" if layout.scale is None else f"; scale {layout.scale:.9g}, zero point {layout.zero_point}"
     grid = "; indices as they are" if layout.of_indices else grid
-    return f"{layout.declaration(variable(layout))}: {layout.order_in_words}{grid}"
+    note = layout.note and f"; {layout.note}"
+    return f"{layout.declaration(variable(layout))}: {layout.order_in_words}{grid}{note}"
 
 
 def interpreter_arrays(layouts: Sequence[TensorLayout]) -> str:

@@ -42,6 +42,8 @@ class TensorLayout:
         network_shape: in the order of the network's code.
         name: of several, what the network's code calls it; empty where that is not known.
         quantities: what its numbers are outside the network: one for all elements, or one for each; none if unknown.
+        whose: the tensor that ``order`` is told beside, in the genitive.
+        note: what else is to be known of its codes; empty for nothing.
     """
 
     side: str
@@ -56,6 +58,8 @@ class TensorLayout:
     network_shape: tuple[int, ...]
     name: str = ""
     quantities: tuple[Feature, ...] = ()
+    whose: str = "PyTorch's"
+    note: str = ""
 
     @property
     def elements(self) -> int:
@@ -88,7 +92,9 @@ class TensorLayout:
     @property
     def order_in_words(self) -> str:
         """Names of the axes, and how they lie to PyTorch's: ``"time, channels; PyTorch's (3, 64) transposed"``."""
-        theirs = f"PyTorch's ({', '.join(map(str, self.network_shape))}{',' if len(self.network_shape) == 1 else ''})"
+        theirs = (
+            f"{self.whose} ({', '.join(map(str, self.network_shape))}{',' if len(self.network_shape) == 1 else ''})"
+        )
         if list(self.order) == sorted(self.order):
             relation = f"in the order of {theirs}"
         elif self.is_network_order:
@@ -114,7 +120,10 @@ class TensorLayout:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for metrics.json."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        # Of most there is nothing to say here.
+        unsaid = {"whose": TensorLayout.whose, "note": TensorLayout.note}
+        return {key: value for key, value in plain.items() if key not in unsaid or value != unsaid[key]}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> TensorLayout:

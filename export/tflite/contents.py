@@ -311,7 +311,7 @@ class _Reader:
 
     def _subgraph(self, graph: Any, codes: list[tuple[str, int]], buffers: tuple[FileBuffer, ...]) -> FileSubgraph:
         tensors = tuple(self._tensor(i, tensor, buffers) for i, tensor in enumerate(self._tables(graph, "Tensors")))
-        operators = []
+        operators: list[FileOperator] = []
         for operator in self._tables(graph, "Operators"):
             options = self._options(operator)
             if operator.CustomOptionsLength():

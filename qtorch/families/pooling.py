@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from qtorch.c_cells.strides import bytes_each
 from qtorch.families.windows import explicit_padding, pair
 from qtorch.numbers.qparams import QParams
+from qtorch.row.fused_activation import activation_limits
 from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, NoKernel, Operands, TensorArgument
-from qtorch.row.row import Call, OptionField, Refused, Sample
+from qtorch.row.row import Attrs, Call, OptionField, Refused, Sample, Shape, homogeneous_within_channels
 
 __all__ = [
     "POOLING_FIELDS",
     "adaptive_attributes",
+    "homogeneous",
     "pooling_attributes",
     "pooling_kernel",
     "pooling_samples",
@@ -28,6 +31,7 @@ POOLING_FIELDS = (
     OptionField("filter_w", "FilterWidth"),
     OptionField("filter_h", "FilterHeight"),
     OptionField("padding", "Padding", "Padding"),
+    OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),
 )
 
 
@@ -38,25 +42,39 @@ def pooling_version(qparams: Mapping[str, QParams | None]) -> int:
 
 
 def pooling_kernel(kernel: str) -> KernelCell:
-    """The cell of a pooling that looks at the pixels inside the image only."""
+    """The cell of a pooling that looks at the pixels inside the image only; a fused activation is a second call."""
 
-    def cell(operands: Operands) -> KernelCall:
-        attrs, (_, in_h, in_w, depth) = operands.attrs, operands.shapes["input"]
-        window, stride = (attrs["filter_h"], attrs["filter_w"]), (attrs["stride_h"], attrs["stride_w"])
-        (top, _), (left, _) = explicit_padding(attrs["padding"], (in_h, in_w), window, stride)
-        arguments: dict[str, Argument] = {
-            "in": TensorArgument("input"), "out": TensorArgument("output"), "in_h": in_h, "in_w": in_w, "depth": depth,
-            "out_h": operands.shapes["output"][1], "out_w": operands.shapes["output"][2],
-            "window_h": window[0], "window_w": window[1], "stride_h": stride[0], "stride_w": stride[1],
-            "padding_top": top, "padding_left": left,
-        }  # fmt: skip
-        if operands.grid("input").dtype == "int8":
-            return KernelCall(kernel, arguments)
-        if window[0] * window[1] > 2**15:
-            raise NoKernel(f"sums of {window[0] * window[1]} codes of 16 bits, which int32 does not hold")
-        return KernelCall("pool_2d_s16", {**arguments, "largest": int(kernel == "max_pool_2d_s8")})
+    def cell(operands: Operands) -> KernelCall | tuple[KernelCall, KernelCall]:
+        pooled, grid = _pooled(kernel, operands), operands.grid("output")
+        low, high = activation_limits(operands.attrs["activation"], grid.grid)
+        if (low, high) == grid.code_range:
+            return pooled
+        sizes = {"width": bytes_each(grid.dtype), "count": operands.size("output"), "low": low, "high": high}
+        return pooled, KernelCall("clamped_codes", {"out": TensorArgument("output"), **sizes})
 
     return cell
+
+
+def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
+    """Within channels, but for an activation that has a limit above 0."""
+    return None if attrs["activation"] == "relu6" else homogeneous_within_channels(attrs, axis, before, after)
+
+
+def _pooled(kernel: str, operands: Operands) -> KernelCall:
+    attrs, (_, in_h, in_w, depth) = operands.attrs, operands.shapes["input"]
+    window, stride = (attrs["filter_h"], attrs["filter_w"]), (attrs["stride_h"], attrs["stride_w"])
+    (top, _), (left, _) = explicit_padding(attrs["padding"], (in_h, in_w), window, stride)
+    arguments: dict[str, Argument] = {
+        "in": TensorArgument("input"), "out": TensorArgument("output"), "in_h": in_h, "in_w": in_w, "depth": depth,
+        "out_h": operands.shapes["output"][1], "out_w": operands.shapes["output"][2],
+        "window_h": window[0], "window_w": window[1], "stride_h": stride[0], "stride_w": stride[1],
+        "padding_top": top, "padding_left": left,
+    }  # fmt: skip
+    if operands.grid("input").dtype == "int8":
+        return KernelCall(kernel, arguments)
+    if window[0] * window[1] > 2**15:
+        raise NoKernel(f"sums of {window[0] * window[1]} codes of 16 bits, which int32 does not hold")
+    return KernelCall("pool_2d_s16", {**arguments, "largest": int(kernel == "max_pool_2d_s8")})
 
 
 def pooling_samples(seed: int) -> Iterable[Sample]:
@@ -86,6 +104,15 @@ def pooling_samples(seed: int) -> Iterable[Sample]:
         {"input": _sums_next_to_ties(rng)},
         {"input": grid, "output": grid},
     )
+    # An activation holds the codes between limits; the scale's own are within, below and above them.
+    for dtype, zero_point in (("int8", -5), ("int8", -128), ("int16", 0)):
+        limits = np.iinfo(dtype)
+        grid = QParams((float(np.float32(0.06 if dtype == "int8" else 3e-4)),), (zero_point,), dtype)
+        for activation in ("relu", "relu6"):
+            codes = rng.integers(limits.min, limits.max, (3, 6, 7, 5), dtype=dtype, endpoint=True)
+            attrs = _attributes((2, 1), (2, 1), "same", activation)
+            label = f"{dtype}@{zero_point} {activation}, no float form"
+            yield Sample(label, attrs, {"input": codes}, {"input": grid, "output": grid})
     # The sum of codes as bytes without sign passes 16 bits.
     grid = QParams((float(np.float32(0.03)),), (-5,))
     codes = (rng.integers(100, 118, (2, 17, 17, 5)) + rng.integers(0, 10, (2, 1, 1, 5))).astype(np.int8)
@@ -143,11 +170,14 @@ def _sizes(shape: tuple[int, ...]) -> tuple[int, int]:
     return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
 
 
-def _attributes(window: tuple[int, int], stride: tuple[int, int], padding: Any) -> dict[str, Any]:
+def _attributes(
+    window: tuple[int, int], stride: tuple[int, int], padding: Any, activation: str = "none"
+) -> dict[str, Any]:
     return {
         "filter_h": window[0],
         "filter_w": window[1],
         "stride_h": stride[0],
         "stride_w": stride[1],
         "padding": padding,
+        "activation": activation,
     }

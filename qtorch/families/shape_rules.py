@@ -11,6 +11,7 @@ from qtorch.row.shape_rule import Attrs, Shape, ShapeRule, refuse, require
 
 __all__ = [
     "axes_from_front",
+    "axes_once_from_front",
     "axis_from_front",
     "broadcast",
     "broadcast_shape",
@@ -108,11 +109,18 @@ def axis_from_front(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
 
 
 def axes_from_front(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
-    """``axes`` counted from the front, each once, in ascending order; a number stands for a vector of one."""
+    """``axes`` counted from the front, in ascending order; a number stands for a vector of one."""
     axes = attrs["axes"] if isinstance(attrs["axes"], tuple) else (attrs["axes"],)
     if not all(isinstance(axis, int) for axis in axes):
         return attrs
-    return {**attrs, "axes": tuple(sorted({from_front(axis, _rank(shapes)) for axis in axes}))}
+    return {**attrs, "axes": tuple(sorted(from_front(axis, _rank(shapes)) for axis in axes))}
+
+
+def axes_once_from_front(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
+    """:func:`axes_from_front`, of a kernel that passes over those that are named again."""
+    ordered = axes_from_front(attrs, shapes)
+    axes = ordered["axes"]
+    return {**ordered, "axes": tuple(sorted(set(axes)))} if isinstance(axes, tuple) else ordered
 
 
 def _rank(shapes: Mapping[str, Shape]) -> int:

@@ -18,6 +18,7 @@ from qtorch.families.convolution import padded
 from qtorch.families.pooling import (
     POOLING_FIELDS,
     adaptive_attributes,
+    homogeneous,
     pooling_attributes,
     pooling_kernel,
     pooling_samples,
@@ -31,8 +32,9 @@ from qtorch.numbers.grid import Grid
 from qtorch.remedies.asked import always, none
 from qtorch.remedies.images import pooled_3d
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite, homogeneous_within_channels
+from qtorch.row.fused_activation import activate, activation_limits, step_ends
+from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -76,13 +78,13 @@ def _sums(attrs: Attrs, image: Tensor) -> tuple[Tensor, Tensor]:
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """``[N, C, H, W]``, float32."""
     if not isinstance(attrs["padding"], str) and not any(n for ends in attrs["padding"] for n in ends):
-        return F.avg_pool2d(x["input"], *_window(attrs))
+        return activate(attrs["activation"], F.avg_pool2d(x["input"], *_window(attrs)))
     sums, counts = _sums(attrs, x["input"])
-    return sums / counts
+    return activate(attrs["activation"], sums / counts)
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """``[N, H, W, C]``; the sum of codes divided half away from zero, the zero point left in."""
+    """``[N, H, W, C]``; the sum of codes divided half away from zero, the zero point left in, within limits."""
     zero_point = grids["input"].zero_point
     # Padding is the code of zero, so it is what is subtracted here and comes back with the count.
     image = (codes["input"] - zero_point).permute(0, 3, 1, 2).to(torch.float64)
@@ -90,7 +92,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     totals = sums + counts * zero_point
     half = torch.div(counts, 2, rounding_mode="floor")
     means = torch.div(torch.where(totals > 0, totals + half, totals - half), counts, rounding_mode="trunc")
-    return means.permute(0, 2, 3, 1).clamp(*grids["output"].limits)
+    return means.permute(0, 2, 3, 1).clamp(*activation_limits(attrs["activation"], grids["output"]))
 
 
 def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> Tensor:
@@ -105,7 +107,8 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
     sums, counts = _sums(attrs, x.to(torch.float64) if wide else x)
     with torch.no_grad():
         means = half_away(sums + counts * source.zero_point, counts) - source.zero_point
-    return within(sums / counts, means)
+    ends = None if attrs["activation"] == "none" else step_ends(attrs["activation"], grids["output"])
+    return within(sums / counts, means, ends)
 
 
 def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int, int]:
@@ -140,14 +143,17 @@ ROW = Row(
         options="Pool2DOptions",
         fields=POOLING_FIELDS,
     ),
-    onnx=Onnx(lambda operands: (OnnxNode("AveragePool", ("input",), attributes=onnx_window(operands)),), NEAREST),
+    onnx=Onnx(
+        lambda operands: activated(operands, OnnxNode("AveragePool", ("input",), attributes=onnx_window(operands))),
+        NEAREST,
+    ),
     shapes=pooled,
     samples=lambda: pooling_samples(4),
     c=pooling_kernel("average_pool_2d_s8"),
     in_steps=in_steps,
     channels_last=True,
     sums=sums,
-    homogeneous=homogeneous_within_channels,
+    homogeneous=homogeneous,
     remedies={
         "avgpool3d": pooled_3d("avg_pool2d"),
         "lppool3d": always(none("nothing has three dimensions; F.lp_pool2d over two of the axes changes the network")),

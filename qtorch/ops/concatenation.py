@@ -85,7 +85,7 @@ def samples() -> Iterable[Sample]:
 
 
 def joined(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
-    """All axes but the one are equal; a constant may be as large as one sample of a batch.
+    """All axes but the one are equal.
 
     Raises:
         BadShape: they are not, or there are too many inputs for the kernel.
@@ -94,11 +94,9 @@ def joined(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
     rank, axis = len(parts[0]), attrs["axis"]
     require(len(parts) <= _MOST_INPUTS, f"at most {_MOST_INPUTS} inputs", len(parts))
     require_axis(axis, rank)
-    count = max(shape[0] if shape else 1 for shape in parts)
-    others = {(*shape[1:axis], *shape[axis + 1 :]) for shape in parts if len(shape) == rank and shape[0] in (1, count)}
-    fit = len(others) == 1 and all(len(shape) == rank and shape[0] in (1, count) for shape in parts)
-    require(fit, f"shapes that differ along axis {axis} alone", f"{parts}")
-    return ((count, *parts[0][1:axis], sum(shape[axis] for shape in parts), *parts[0][axis + 1 :]),)
+    fit = {(*shape[:axis], *shape[axis + 1 :]) for shape in parts if len(shape) == rank}
+    require(len(fit) == 1 and all(len(shape) == rank for shape in parts), f"shapes equal but for axis {axis}", parts)
+    return ((*parts[0][:axis], sum(shape[axis] for shape in parts), *parts[0][axis + 1 :]),)
 
 
 ROW = Row(

@@ -59,5 +59,7 @@ ROW = Row(
     shapes=same_shape,
     samples=samples,
     c=Unsupported("its output is float32, and C models compute in integers alone"),
+    # As many as the shapes of TFLM's kernels can have.
+    most_axes=6,
     transposed=any_order,
 )

@@ -16,6 +16,7 @@ from qtorch.families.convolution import padded
 from qtorch.families.pooling import (
     POOLING_FIELDS,
     adaptive_attributes,
+    homogeneous,
     pooling_attributes,
     pooling_kernel,
     pooling_samples,
@@ -28,8 +29,9 @@ from qtorch.numbers.grid import Grid
 from qtorch.remedies.asked import RANDOM, always
 from qtorch.remedies.images import adaptive_3d, pooled_3d
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite, homogeneous_within_channels
+from qtorch.row.fused_activation import activate, activation_limits
+from qtorch.row.onnx_form import Onnx, OnnxNode, activated
+from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite
 
 
 def attributes(call: Call) -> dict[str, Any]:
@@ -60,13 +62,14 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     image = x["input"]
     window, stride = (attrs["filter_h"], attrs["filter_w"]), (attrs["stride_h"], attrs["stride_w"])
     padding = explicit_padding(attrs["padding"], (image.shape[2], image.shape[3]), window, stride)
-    return F.max_pool2d(padded(image, padding, -torch.inf), window, stride)
+    return activate(attrs["activation"], F.max_pool2d(padded(image, padding, -torch.inf), window, stride))
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """``[N, H, W, C]``; every code is exactly a float32, and their order is the same."""
+    """``[N, H, W, C]``; every code is exactly a float32, and their order is the same; limits of an activation."""
     image = codes["input"].permute(0, 3, 1, 2).to(torch.float32)
-    return forward(attrs, {"input": image}).permute(0, 2, 3, 1).to(torch.int64)
+    largest = forward({**attrs, "activation": "none"}, {"input": image}).permute(0, 2, 3, 1).to(torch.int64)
+    return largest.clamp(*activation_limits(attrs["activation"], grids["output"]))
 
 
 ROW = Row(
@@ -92,13 +95,13 @@ ROW = Row(
         options="Pool2DOptions",
         fields=POOLING_FIELDS,
     ),
-    onnx=Onnx(lambda operands: (OnnxNode("MaxPool", ("input",), attributes=onnx_window(operands)),)),
+    onnx=Onnx(lambda operands: activated(operands, OnnxNode("MaxPool", ("input",), attributes=onnx_window(operands)))),
     shapes=pooled,
     samples=lambda: pooling_samples(3),
     c=pooling_kernel("max_pool_2d_s8"),
     selects=True,
     channels_last=True,
-    homogeneous=homogeneous_within_channels,
+    homogeneous=homogeneous,
     remedies={
         "maxpool3d": pooled_3d("max_pool2d"),
         "adaptivemaxpool3d": adaptive_3d("max"),

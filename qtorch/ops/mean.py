@@ -23,7 +23,7 @@ from qtorch.families.reductions import (
     reduction_operator,
     transposed,
 )
-from qtorch.families.shape_rules import axes_from_front
+from qtorch.families.shape_rules import axes_once_from_front
 from qtorch.families.steps import rescaling_by
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
@@ -142,7 +142,7 @@ ROW = Row(
     tflite=reduction_operator("MEAN", "AddMean"),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=reduced,
-    normalized=axes_from_front,
+    normalized=axes_once_from_front,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

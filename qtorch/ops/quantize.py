@@ -175,5 +175,7 @@ ROW = Row(
     samples=samples,
     c=kernel,
     by_table=True,
+    # As many as the shapes of TFLM's kernels can have.
+    most_axes=6,
     transposed=any_order,
 )

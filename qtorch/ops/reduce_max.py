@@ -20,7 +20,7 @@ from qtorch.families.reductions import (
     reduction_operator,
     transposed,
 )
-from qtorch.families.shape_rules import axes_from_front
+from qtorch.families.shape_rules import axes_once_from_front
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.remedies.axes import SAMPLES
@@ -53,7 +53,7 @@ ROW = Row(
     tflite=reduction_operator("REDUCE_MAX", "AddReduceMax"),
     onnx=reduction_in_floats("ReduceMax", {}),
     shapes=reduced,
-    normalized=axes_from_front,
+    normalized=axes_once_from_front,
     samples=samples,
     c=extremum_over_axes_kernel(largest=True),
     selects=True,

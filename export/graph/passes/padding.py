@@ -75,7 +75,7 @@ def _legal_transposed(
     shape = (1, height + top + bottom, width + left + right, channels)
     values[whole] = Value(shape, values[node.output].qparams)
     attrs = {**node.attrs, "padding": "valid", "output_shape": shape}
-    begin, size = (0, top, left, 0), (1, height, width, channels)
+    begin, size = (0, top, left, 0), (-1, height, width, channels)
     cut_out = Node("slice", {"begin": begin, "size": size}, (whole,), node.outputs)
     return [replace(node, attrs=attrs, outputs=(whole,)), cut_out]
 

@@ -88,7 +88,7 @@ def _run(draft: Draft, source: str, axis: int, run: range, stem: str) -> str:
     begin[axis] = run.start
     if run.step == 1 or len(run) == 1:
         return draft.cut(source, begin, size, stem=f"{stem}.run")
-    end, strides = list(shape), [1, 1, 1, 1]
+    end, strides = [1, *shape[1:]], [1, 1, 1, 1]
     end[axis], strides[axis] = run.stop, run.step
     box = {"begin": tuple(begin), "end": tuple(end), "strides": tuple(strides)}
     masks = {"begin_mask": 1, "end_mask": 1, "shrink_axis_mask": 0}
