@@ -38,7 +38,7 @@ from qtorch.ops import ROWS, of_rows
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 
-__all__ = ["read_tflite"]
+__all__ = ["graph_of", "read_tflite"]
 
 _REMEDY = "pass a file that this project exported, or export it again"
 
@@ -55,7 +55,16 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = require_sound(read_contents(model, where, _REMEDY), where, outside=True)
+    return graph_of(read_contents(model, where, _REMEDY), where, aligned=aligned)
+
+
+def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = False) -> Graph:
+    """The graph in what a file holds; see :func:`read_tflite`.
+
+    Raises:
+        BadModelFile: with an operator, type or quantization that no row has.
+    """
+    require_sound(contents, where, outside=True)
     try:
         if aligned:
             _require_alignment(contents.buffers)

@@ -16,6 +16,7 @@ from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, transposed_convolution, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 from export.tflite.equivalents.tables import absolute, elu
+from export.tflite.equivalents.unpacked_constants import densified
 
 __all__ = ["EQUIVALENTS", "in_known_operators"]
 
@@ -26,6 +27,7 @@ Equivalent = Callable[[Draft, FileOperator], None]
 EQUIVALENTS: Mapping[str, Equivalent] = {
     "ABS": absolute,
     "BROADCAST_TO": broadcast_to,
+    "DENSIFY": densified,
     "DEPTH_TO_SPACE": depth_to_space,
     "ELU": elu,
     "EXPAND_DIMS": reshaped,
