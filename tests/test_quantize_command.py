@@ -162,7 +162,6 @@ def _write_foreign(kind: str, path: Path, net: nn.Module) -> None:
 
 _HEADS = {
     "an HDF5 file": b"\x89HDF\r\n\x1a\n" + bytes(80),
-    "a .tflite model": bytes(4) + b"TFL3" + bytes(80),
     "an ONNX model": b"\x08\x0a\x12\x07pytorch" + bytes(40),
     "an array of NumPy": b"\x93NUMPY\x01\x00" + bytes(40),
     "a pickle that torch.save did not write": b"\x80\x04\x95" + bytes(40),

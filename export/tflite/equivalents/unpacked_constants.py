@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from export.tflite.contents import FileContents, FileOperator, FileSparsity
@@ -10,7 +12,9 @@ from export.tflite.equivalents.draft import Draft
 __all__ = ["densified", "with_float_constants"]
 
 #: The schema's formats of an axis.
-_DENSE, _COMPRESSED = 0, 1
+_DENSE = 0
+#: Elements of a constant that is written out.
+_MOST = 2**26
 
 
 def densified(draft: Draft, operator: FileOperator) -> None:
@@ -37,14 +41,18 @@ def _dense(sparsity: FileSparsity, shape: tuple[int, ...], stored: np.ndarray) -
     rank, order = len(shape), sparsity.traversal_order
     if sorted(order) != list(range(rank + len(sparsity.block_map))) or len(sparsity.formats) != len(order):
         raise ValueError(f"sparse axes in the order {order}, of {len(sparsity.formats)} axes, for a shape of {rank}")
+    if math.prod(shape) > _MOST:
+        raise ValueError(f"a sparse constant of {math.prod(shape):,} elements; at most {_MOST:,} are written out")
     if any(not 0 <= axis < rank for axis in sparsity.block_map):
         raise ValueError(f"blocks of axes {sparsity.block_map}, for a shape of {rank}")
     # One row for each place that the levels so far lead to, one column for each level.
     places = np.zeros((1, 0), np.int64)
+    # What is stored, or begins a stored row, bounds what a level may lead to, whatever sizes a damaged file claims.
+    most = max(len(stored), *map(len, sparsity.segments), *map(len, sparsity.indices))
     for level in range(len(order)):
+        if sparsity.formats[level] == _DENSE and len(places) * sparsity.dense_sizes[level] > most:
+            raise ValueError(f"more sparse elements than the {len(stored)} that are stored")
         places = _next_level(sparsity, level, places)
-        if len(places) > max(1, len(stored)):
-            raise ValueError(f"{len(places)} sparse elements, of which {len(stored)} are stored")
     if len(places) != len(stored):
         raise ValueError(f"{len(places)} sparse elements, of which {len(stored)} are stored")
     at = {axis: places[:, level] for level, axis in enumerate(order)}
@@ -62,7 +70,7 @@ def _dense(sparsity: FileSparsity, shape: tuple[int, ...], stored: np.ndarray) -
 def _next_level(sparsity: FileSparsity, level: int, places: np.ndarray) -> np.ndarray:
     """Each place once for each element of the next level's row that it leads to."""
     if sparsity.formats[level] == _DENSE:
-        size = sparsity.dense_sizes[level]
+        size = max(0, sparsity.dense_sizes[level])
         rows = np.repeat(places, size, axis=0)
         return np.column_stack([rows, np.tile(np.arange(size), len(places))])
     segments, indices = np.array(sparsity.segments[level], np.int64), np.array(sparsity.indices[level], np.int64)
