@@ -30,6 +30,7 @@ from qtorch.remedies.asked import RANDOM, always
 from qtorch.remedies.images import adaptive_3d, pooled_3d
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.fused_activation import activate, activation_limits
+from qtorch.row.kernel_call import Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Match, Refused, Row, TFLite
 
@@ -72,6 +73,19 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return largest.clamp(*activation_limits(attrs["activation"], grids["output"]))
 
 
+def onnx_form(operands: Operands) -> list[OnnxNode]:
+    """The largest of what is held between limits: ONNX Runtime 1.31's optimizer makes an invalid node of the other."""
+    if operands.attrs["activation"] == "none":
+        return [OnnxNode("MaxPool", ("input",), attributes=onnx_window(operands))]
+    held = activated(operands, OnnxNode("Identity", ("input",)))
+    *before, last = held
+    return [
+        *before,
+        OnnxNode(last.operator, last.inputs, ("held",), last.attributes),
+        OnnxNode("MaxPool", ("held",), attributes=onnx_window(operands)),
+    ]
+
+
 ROW = Row(
     name="max_pool_2d",
     roles=("input",),
@@ -95,7 +109,7 @@ ROW = Row(
         options="Pool2DOptions",
         fields=POOLING_FIELDS,
     ),
-    onnx=Onnx(lambda operands: activated(operands, OnnxNode("MaxPool", ("input",), attributes=onnx_window(operands)))),
+    onnx=Onnx(onnx_form),
     shapes=pooled,
     samples=lambda: pooling_samples(3),
     c=pooling_kernel("max_pool_2d_s8"),
