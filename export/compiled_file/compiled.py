@@ -17,7 +17,7 @@ from export.compiled_file.compared_inputs import ComparedInputs, compared_inputs
 from export.compiled_file.file_metrics import file_metrics
 from export.compiled_file.given_inputs import given_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
-from export.compiled_file.proof import judged_c, judged_file, require_judge
+from export.compiled_file.proof import judged_again, judged_c, judged_file, require_judge
 from export.compiled_file.request import Request
 from export.compiled_file.tflm_form import TflmForm, faults_of_file, tflm_form
 from export.cost.board_cost import board_cost, counted_in_words
@@ -32,7 +32,7 @@ from export.html.file_page import file_page
 from export.interface.network_layouts import network_interface
 from export.interface.tensor_layout import TensorLayout, tensor_layouts
 from export.interface.tensor_meaning import with_meaning
-from export.parity.outputs import EngineParity, parity
+from export.parity.outputs import EngineParity
 from export.tflite.equivalents.shifted_codes import SHIFT
 from qtorch.errors import BadInput
 from qtorch.progress import numbered, stage
@@ -127,13 +127,10 @@ def _assembled(
     faults = faults_of_file(model, request)
     form = _tflm_form(model, request, left_out)
     if form is not None:
-        rewritten = parity(
-            form.written.final,
-            form.written.file.data,
-            inputs.outer if form.written.final.inputs == model.graph.inputs else inputs.codes,
-            reported=(),
+        written = form.written
+        engines[f"{judge.name} on the file written again"] = judged_again(
+            model, written.file.data, written.final, inputs, judge
         )
-        engines |= {f"{each} on the file written again": one for each, one in rewritten.engines.items()}
     if form is None:
         headers = c_headers(name, model.core, layouts, None, inputs.codes)
     else:
