@@ -1,6 +1,6 @@
 """What the commands that take anybody's file make of one, in this process, with the engines apart.
 
-``python -m tests.answers_to_files 10000 FOLDER`` damages the small files of a folder that often, and prints who said what,
+``python -m tests.answers_to_files 10000 FOLDER [FIRST [JUDGE]]`` damages the small files of a folder that often, and prints who said what,
 the slowest, and how far memory rose.
 """
 
@@ -86,8 +86,8 @@ def answer(model: bytes, judge: bool = True) -> str:
     return "equal"
 
 
-def main(count: int, folder: Path, first: int = 0) -> int:
-    """How many files ended otherwise than in words."""
+def main(count: int, folder: Path, first: int = 0, judge: int = 1) -> int:
+    """How many files ended otherwise than in words; TFLite Micro runs one of ``judge`` of those that are read."""
     torch.set_num_threads(1)
     models = [path.read_bytes() for path in sorted(folder.glob("*.tflite")) if path.stat().st_size < 64 * 2**10]
     answer(models[0])
@@ -99,9 +99,9 @@ def main(count: int, folder: Path, first: int = 0) -> int:
         kind, model = damaged(models, seed)
         try:
             started = time.perf_counter()
-            answer(model, judge=False)
+            words = answer(model, judge=False)
             reading.append((time.perf_counter() - started, seed))
-            said[answer(model)] += 1
+            said[answer(model) if words == "read" and seed % judge == 0 else words] += 1
         except Exception:
             wrong += 1
             print(f"seed {seed}, {kind}:\n{traceback.format_exc()}", flush=True)

@@ -105,7 +105,7 @@ def _change(value: Any, draw: random.Random) -> None:
     elif isinstance(old, float):
         new = draw.choice((0.0, -1.0, 1e-45, 3e38, float("inf"), float("nan")))
     elif isinstance(old, list | np.ndarray):
-        new = _other_list(list(old), draw)
+        new = _other_list(old.tolist() if isinstance(old, np.ndarray) else old, draw)
         if isinstance(old, np.ndarray) and new is not None:
             new = np.asarray([int(n) % 256 if old.dtype == np.uint8 else n for n in new]).astype(old.dtype)
     elif isinstance(old, bytes | str):
@@ -128,7 +128,7 @@ def _other_list(old: list[Any], draw: random.Random) -> list[Any] | None:
     if kind == 4:
         return old * 2
     place = draw.randrange(len(old))
-    if isinstance(old[place], int | float | np.number):
+    if isinstance(old[place], int | float):
         extreme = draw.choice((*_EXTREMES, old[place] + 1))
         return [
             *old[:place],

@@ -96,7 +96,7 @@ def _sliding(
     if "pool" in op:
         image = rng.integers(*CODE_RANGE[dtype], (4, *size, depth), dtype=dtype, endpoint=True)
         grid = QParams((0.0625,), (7 if dtype == "int8" else 0,), dtype)
-        del attrs["activation"]
+        attrs["activation"] = "none"
         attrs |= {"filter_h": kernel[0], "filter_w": kernel[1]}
         return op, Sample("", attrs, {"input": image}, {"input": grid, "output": grid})
     attrs |= {"dilation_h": dilation[0], "dilation_w": dilation[1]}

@@ -10,15 +10,12 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c.compiled import run_c
-from export.c.model import c_model
 from export.graph.build import integer_graph
-from export.graph.interpret import interpret
-from export.graph.ir import Value
 from export.parity.outputs import compare_graphs
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadModelFile
+from tests.foreign_judge import require_integers_of_tflm
 from tests.schema_file import SchemaFile
 
 runtime = pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro").runtime
@@ -188,32 +185,11 @@ _FILES: list[Callable[[SchemaFile], None]] = [
 ]  # fmt: skip
 
 
-def _sample(stacked: np.ndarray, value: Value, sample: int) -> np.ndarray:
-    return stacked[sample * value.rows : (sample + 1) * value.rows]
-
-
 @pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
 def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
     file = SchemaFile()
     put(file)
-    model = file.written()
-    graph = read_tflite(model, aligned=False)
-    rng = np.random.default_rng(0)
-    values = [graph.values[name] for name in graph.inputs]
-    codes = tuple(rng.integers(-128, 128, (8 * v.rows, *v.shape[1:])).astype(np.int8) for v in values)
-    expected = interpret(graph, codes)
-    compiled = run_c("net", c_model("net", graph).files, graph, codes)
-    engine = runtime.Interpreter.from_bytes(model, arena_size=1 << 16)
-    for sample in range(8):
-        for position, name in enumerate(graph.inputs):
-            fed = _sample(codes[position], graph.values[name], sample)
-            engine.set_input((fed.view(np.uint8) ^ 128) if name in graph.shifted else fed, position)
-        engine.invoke()
-        for position, name in enumerate(graph.outputs):
-            got = engine.get_output(position)
-            got = (got ^ 128).view(np.int8) if name in graph.shifted else got
-            np.testing.assert_array_equal(got, _sample(expected[name], graph.values[name], sample))
-            np.testing.assert_array_equal(got, _sample(compiled[position], graph.values[name], sample))
+    require_integers_of_tflm(file.written())
 
 
 def test_unsigned_ends_are_named() -> None:

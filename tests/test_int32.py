@@ -54,6 +54,12 @@ def samples_of(op: str) -> Iterable[Sample]:
         for activation in ("none", "relu", "relu6"):
             for sample in whole_samples(3, {"activation": activation}):
                 yield replace(sample, label=f"{sample.label}, {activation}")
+    elif op == "div":
+        for sample in whole_samples(5, {"activation": "none"}):
+            if "other" in sample.constants:
+                yield replace(
+                    sample, arrays={**sample.arrays, "other": np.array([[[[3, -7, 1, -1, 12345]]]], np.int32)}
+                )
     elif op in ("maximum", "minimum"):
         yield from whole_samples(4, {})
     elif op == "concatenation":
@@ -69,7 +75,19 @@ def samples_of(op: str) -> Iterable[Sample]:
         yield _moved("alike", {"axes": (1,)})
 
 
-OPERATIONS = ("add", "sub", "mul", "maximum", "minimum", "concatenation", "pad", "reverse_v2", "split", "quantize")
+OPERATIONS = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "maximum",
+    "minimum",
+    "concatenation",
+    "pad",
+    "reverse_v2",
+    "split",
+    "quantize",
+)
 CASES = [pytest.param(ROWS[op], sample, id=f"{op}: {sample.label}") for op in OPERATIONS for sample in samples_of(op)]
 
 

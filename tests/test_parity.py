@@ -220,5 +220,7 @@ def test_a_changed_attribute_is_caught(convolutional: fx.GraphModule, what: str)
     graph = integer_graph(convolutional)
     changed = {"padding": "valid", "stride_h": 3, "activation": "relu6"}[what]
     nodes = (replace(graph.nodes[0], attrs={**graph.nodes[0].attrs, what: changed}), *graph.nodes[1:])
-    with pytest.raises(ParityError, match="attributes"):
+    # With some the op gives other shapes, which the reader sees.
+    words = "attributes" if what == "activation" else "expected outputs of"
+    with pytest.raises((ParityError, BadModelFile), match=words):
         compare_file(graph, write_tflite(replace(graph, nodes=nodes)))

@@ -1,4 +1,4 @@
-"""What the rows say of shapes: held against their references, TFLite Micro, and the smallest cases that break a rule."""
+"""What the rows say of shapes, held against their references and TFLite Micro."""
 
 from __future__ import annotations
 

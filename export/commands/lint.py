@@ -15,6 +15,7 @@ from export.console.page import Block, Line, Table
 from export.console.terminal import show
 from export.faults.found import Finding, faults_in
 from export.tflite.contents import read_contents
+from export.tflite.file_form import require_on_tflm
 from export.tflite.soundness import require_sound
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS, edition
@@ -48,7 +49,7 @@ def lint_command(arguments: Sequence[str]) -> None:
     """Print what an edition would compute otherwise of a file.
 
     Raises:
-        BadModelFile: the file can't be read, or is no .tflite file.
+        BadModelFile: the file can't be read, is no .tflite file, or one of a kind that TFLite Micro has no kernels for.
         BadConfiguration: there is no such board or edition, or TFLite Micro does not run on the board.
         SystemExit: 1, if there is anything.
     """
@@ -64,7 +65,8 @@ def lint_command(arguments: Sequence[str]) -> None:
         )
     chosen = edition(options.tflm or target.edition, "--tflm")
     model, where = read_model(options.model), str(options.model)
-    require_sound(read_contents(model, where), where)
+    contents = require_sound(read_contents(model, where), where)
+    require_on_tflm(contents, where)
     findings = faults_in(model, chosen, target.cpu, where)
     if options.json:
         print(json.dumps(_as_json(chosen, target.name, findings), indent=2))

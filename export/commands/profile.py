@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from export.boards import BOARDS, Board, Supply, board
 from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
-from export.console.page import Block, Line, Table
+from export.console.page import Block, Line, Table, printable
 from export.console.terminal import show
 from export.cost.layers import CALLING
 from export.cost.machines import MachineProfile, all_machines
@@ -132,9 +132,11 @@ def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine],
         graph = read_tflite(model, where, aligned=False)
         judged = _judged(model, graph, options.samples, where)
     except EngineRefused as refused:
-        return file_profile(model, summary, f"no C of this file: {refused.words}", machines, boards)
+        reason = refused.words if summary.form.is_integers else summary.form.sentence
+        return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     except BadModelFile as unknown:
-        return file_profile(model, summary, f"no C of this file: {unknown.got}", machines, boards)
+        reason = unknown.got if summary.form.is_integers else summary.form.sentence
+        return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     return profile(
         model,
         named(graph, model),

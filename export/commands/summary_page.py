@@ -27,6 +27,7 @@ def summary_page(summary: ModelSummary) -> Iterator[Block]:
     if summary.description:
         yield Line(f"description: {summary.description}")
     yield Line(f"{len(summary.subgraphs)} subgraph(s), {ops} ops, {tensors} tensors")
+    yield Line(printable(summary.form.sentence), "plain" if summary.form.is_integers else "attention")
     for sentence in summary.unsound:
         yield Line(f"can't be computed: {printable(sentence)}", "attention")
     used = sorted(Counter((op.op, op.version) for graph in summary.subgraphs for op in graph.ops).items())

@@ -16,7 +16,7 @@ from export.bundle.manifest import require_unchanged
 from export.bundle.outcome_page import agreement_table
 from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary import read_model
-from export.console.page import Line
+from export.console.page import Line, printable
 from export.console.terminal import show
 from export.engines import TFLM
 from export.engines.apart import EngineRefused, apart
@@ -28,7 +28,9 @@ from export.parity.judges import exact_judge, judge_here, judges_here, may_judge
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, parity
 from export.tflite.contents import read_contents
+from export.tflite.form import FileForm
 from export.tflite.reader import read_tflite
+from export.tflite.soundness import require_sound
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from qtorch.errors import BadModelFile, ParityError
@@ -63,13 +65,17 @@ def verify_command(arguments: Sequence[str]) -> None:
     """Compare a file with the integer reference, and with a checkpoint if one is given.
 
     Raises:
-        BadInput: no file, or one that is no model.
+        BadInput: no file, or one that is no model, or no network of integers: says what it is.
         ParityError: an engine computes something else, or the file is another network's.
     """
     options = read_options(VerifyOptions, arguments, "verify")
     where = str(options.model)
     model = read_model(options.model)
-    require_stored_proof(model, summarize(model, where), where)
+    summary = summarize(model, where)
+    require_stored_proof(model, summary, where)
+    require_sound(read_contents(model, where), where)
+    if not summary.form.is_integers:
+        _require_own_form(model, summary.form, where)
     # Tensor for tensor as the checkpoint's, else in any form that has an equivalent.
     graph = read_tflite(model, where, aligned=options.against is not None)
     unchanged = require_unchanged(options.model)
@@ -89,6 +95,19 @@ def verify_command(arguments: Sequence[str]) -> None:
     with stage(f"comparing {len(codes[0]):,} inputs in every engine with the integers"):
         report = parity(graph, model, codes, foreign=partial(foreign_engine, graph=graph, where=where))
     show([agreement_table(report.engines, report.judges, report.not_run), *_in_whose_place()])
+
+
+def _require_own_form(model: bytes, form: FileForm, where: str) -> None:
+    """Say what a file is that is none of integers, and refuse it where this project does not write such files.
+
+    Raises:
+        BadModelFile: so it is.
+    """
+    try:
+        read_tflite(model, where)
+    except BadModelFile as unknown:
+        raise form.refused(where) from unknown
+    show([Line(f"{where}: {printable(form.words)}", "attention")])
 
 
 def _require_judged(graph: Graph, model: bytes, where: str) -> None:

@@ -91,7 +91,7 @@ def graph_layer(
 def _alone(graph: Graph, node: Node) -> Graph | None:
     """A graph of one node; ``None`` if it has several run-time inputs or outputs, or several rows a sample in front."""
     inputs = tuple(dict.fromkeys(name for name in node.inputs if graph.values[name].data is None))
-    if len(inputs) != 1 or len(node.outputs) != 1 or graph.values[inputs[0]].shape[0] != 1:
+    if len(inputs) != 1 or len(node.outputs) != 1 or graph.values[inputs[0]].shape[:1] != (1,):
         return None
     values = {name: graph.values[name] for name in (*node.inputs, *node.outputs)}
     return Graph(values, (node,), inputs, node.outputs)

@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
+from export.float_file.read import float_file
 from export.float_networks.file_kind import file_kind
 from export.float_networks.named import called_with, named
 from export.float_networks.weights import is_state, load_weights
@@ -51,7 +52,7 @@ class FloatNetwork:
 
 
 def float_network(path: Path, model: str | None, arguments: Mapping[str, Any]) -> FloatNetwork:
-    """The float network of a file: of Lightning, of ``torch.save`` or of SafeTensors.
+    """The float network of a file: of Lightning, of ``torch.save``, of SafeTensors, or a .tflite file of floats.
 
     A pickled network is a program: its classes are imported and called, so trust it.
 
@@ -66,6 +67,8 @@ def float_network(path: Path, model: str | None, arguments: Mapping[str, Any]) -
         BadConfiguration: there is no such class, or it can't be made of the arguments.
     """
     kind = file_kind(path)
+    if kind == "tflite":
+        return _converted(path, model)
     content = _safetensors(path) if kind == "safetensors" else _torch_content(path)
     if isinstance(content, nn.Module):
         return _whole(content, path, model)
@@ -86,6 +89,14 @@ def float_network(path: Path, model: str | None, arguments: Mapping[str, Any]) -
     lightning = _LIGHTNING in content
     saved = content.get(_HYPERPARAMETERS) if lightning else None
     return _with_weights(path, inside, model, arguments, dict(saved) if isinstance(saved, Mapping) else {}, lightning)
+
+
+def _converted(path: Path, model: str | None) -> FloatNetwork:
+    """What a .tflite file holds in floats."""
+    if model is not None:
+        raise _whole_in_file(model)
+    read = float_file(path.read_bytes(), str(path))
+    return FloatNetwork(read.net, (read.remark,))
 
 
 def _is_network(value: Any) -> bool:
@@ -145,11 +156,15 @@ def _torch_content(path: Path) -> Any:
 def _whole(module: nn.Module, path: Path, model: str | None) -> FloatNetwork:
     """A pickled network, or the one in a pickled LightningModule."""
     if model is not None:
-        raise BadConfiguration(
-            where="--model", expected="none: the file holds the whole network", got=repr(model),
-            remedy="leave --model out",
-        )  # fmt: skip
+        raise _whole_in_file(model)
     return FloatNetwork(_network_in(module, str(path)), (f"a whole {type(module).__name__} is in the file",))
+
+
+def _whole_in_file(model: str) -> BadConfiguration:
+    return BadConfiguration(
+        where="--model", expected="none: the file holds the whole network", got=repr(model),
+        remedy="leave --model out",
+    )  # fmt: skip
 
 
 def _network_in(module: nn.Module, where: str) -> nn.Module:

@@ -11,7 +11,7 @@ from qtorch.errors import BadCheckpoint
 
 __all__ = ["FileKind", "file_kind"]
 
-FileKind: TypeAlias = Literal["torch", "safetensors"]
+FileKind: TypeAlias = Literal["torch", "safetensors", "tflite"]
 
 #: Of a file, as much as tells what it is.
 _HEAD = 4096
@@ -59,10 +59,7 @@ def file_kind(path: Path) -> FileKind:
     if is_safetensors(head, path.stat().st_size):
         return "safetensors"
     if head[4:8] == b"TFL3":
-        raise _refused(
-            path, "a .tflite model, which is converted already",
-            "qtorch summary shows what is in it; pass the network that it was made of",
-        )  # fmt: skip
+        return "tflite"
     kind = kind_of(head)
     if kind is not None and kind.name == "torch":
         return "torch"

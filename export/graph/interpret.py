@@ -76,10 +76,16 @@ def interpret_sequence(
     for step in range(runs // sequences):
         of_step = tuple(array[step] for array in steps_of)
         computed = _run(graph, of_step, states, rounding, every=every, also=graph.sinks)
-        states = {state.value: computed[state.after] for state in graph.states}
+        states = {state.value: _of_each(graph, state.after, computed, sequences) for state in graph.states}
         parts.append(computed)
     wanted = parts[0] if every else graph.outputs
     return {name: _in_sequences([part[name] for part in parts], sequences) for name in wanted}
+
+
+def _of_each(graph: Graph, name: str, computed: Mapping[str, np.ndarray], sequences: int) -> np.ndarray:
+    """A value of each of the sequences; a constant is the same in all."""
+    constant = graph.values[name].data is not None
+    return np.concatenate([computed[name]] * sequences) if constant else computed[name]
 
 
 def _in_steps(array: np.ndarray, sequences: int, steps: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 from qtorch.row.shape_rule import BadShape
 
-__all__ = ["Graph", "MalformedGraph", "Node", "State", "Value", "View", "check"]
+__all__ = ["Graph", "MalformedGraph", "Node", "State", "Value", "View", "check", "require_shapes"]
 
 
 class MalformedGraph(AssertionError):
@@ -314,7 +314,7 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
             raise MalformedGraph(f"{where}: {'; '.join(violations)}")
         if laid_out:
             try:
-                _require_shapes(graph, node, known)
+                require_shapes(graph, node, known)
             except BadShape as error:
                 raise MalformedGraph(
                     f"{where} of {', '.join(node.inputs)} to {', '.join(node.outputs)}: {error}"
@@ -332,8 +332,6 @@ def _require_sizes(name: str, value: Value) -> None:
     """Axes that have elements, and a scale for each channel."""
     if any(size < 1 for size in value.shape):
         raise MalformedGraph(f"tensor {name!r}: expected sizes of at least 1, got shape {value.shape}")
-    if value.data is None and not value.shape:
-        raise MalformedGraph(f"tensor {name!r}: expected a first axis, which counts samples, got a scalar")
     grid = value.qparams
     if grid is None or grid.axis is None:
         return
@@ -344,7 +342,7 @@ def _require_sizes(name: str, value: Value) -> None:
         )
 
 
-def _require_shapes(graph: Graph, node: Node, known: Set[str]) -> None:
+def require_shapes(graph: Graph, node: Node, known: Set[str]) -> None:
     """That a node's outputs have the shapes that its row's rule gives, and twice as many samples twice as many.
 
     Args:
@@ -361,11 +359,13 @@ def _require_shapes(graph: Graph, node: Node, known: Set[str]) -> None:
     shapes = {role: graph.values[name].shape for role, name in roles.items()}
     outputs = tuple(graph.values[name].shape for name in node.outputs)
     running = {role for role, name in roles.items() if name not in known}
-    if any(len(shapes[role]) > row.most_axes for role in running):
-        raise BadShape(f"expected at most {row.most_axes} axes, got {shapes}")
+    if any(not 1 <= len(shapes[role]) <= row.most_axes for role in running):
+        raise BadShape(f"expected 1 to {row.most_axes} axes, of which the first counts samples, got {shapes}")
     given = row.shapes(node.attrs, shapes)
     if given != outputs:
         raise BadShape(f"expected outputs of {given}, got {outputs}")
+    if running and () in outputs:
+        raise BadShape("expected an output whose first axis counts samples, got a scalar")
     # A constant that is joined is there for each sample.
     repeated = running | {role for role, shape in shapes.items() if row.variadic and shape[0] == 1}
     twice = {role: _doubled(shape) if role in repeated else shape for role, shape in shapes.items()}

@@ -22,6 +22,7 @@ from export.parity.float_ends import codes_behind, fed
 from export.parity.outputs import corner_codes
 from export.parity.reference import activations, interpreted, sample_count
 from export.tflite.contents import FileTensor, read_contents
+from export.tflite.soundness import require_sound
 from qtorch.errors import ParityError
 
 __all__ = ["Judged", "codes_of", "drawn", "foreign_engine", "judged_by_tflm", "places", "stored"]
@@ -62,9 +63,11 @@ def judged_by_tflm(
         limits: of the engine's process.
 
     Raises:
+        BadModelFile: the file can't be computed, or has constants where TFLite Micro does not read them.
         EngineRefused: TFLite Micro does not run the file.
         ParityError: an output differs; names the first operator whose output does.
     """
+    require_sound(read_contents(model, where), where)
     bounds = limits or Limits()
     engine = foreign_engine(TFLM, graph, where, bounds)
     got = engine.run(model, samples)

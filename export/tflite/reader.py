@@ -12,7 +12,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
-from export.graph.passes.samples_first import samples_first
+from export.graph.passes.behind_samples import behind_samples
 from export.tflite.constants import constant
 from export.tflite.contents import (
     FileBuffer,
@@ -38,7 +38,7 @@ from qtorch.ops import ROWS, of_rows
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 
-__all__ = ["read_tflite"]
+__all__ = ["graph_of", "read_tflite"]
 
 _REMEDY = "pass a file that this project exported, or export it again"
 
@@ -55,12 +55,21 @@ def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> 
     Raises:
         BadModelFile: truncated, no .tflite, or with an operator, type or quantization that no row has.
     """
-    contents = require_sound(read_contents(model, where, _REMEDY), where)
+    return graph_of(read_contents(model, where, _REMEDY), where, aligned=aligned)
+
+
+def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = False) -> Graph:
+    """The graph in what a file holds; see :func:`read_tflite`.
+
+    Raises:
+        BadModelFile: with an operator, type or quantization that no row has.
+    """
+    require_sound(contents, where, outside=True)
     try:
         if aligned:
             _require_alignment(contents.buffers)
             return check(_graph(contents, (), every=True))
-        return check(samples_first(_graph(*_without_memory(contents), every=False)))
+        return check(behind_samples(_graph(*_without_memory(contents), every=False)))
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
@@ -246,7 +255,7 @@ def _require_defaults(cell: TFLite, operator: FileOperator) -> None:
         read |= cell.unread_beside_bias
     for option, default in default_options(cell.options).items():
         value = operator.options.get(option, default)
-        if option not in read and value != default:
+        if option not in read and value not in {default, *cell.alike.get(option, ())}:
             raise ValueError(
                 f"{cell.operator} with {option} {value}: expected {default}, since nothing here computes anything else"
             )

@@ -12,6 +12,8 @@ from itertools import islice
 from typing import Any
 
 from export.tflite.contents import FileSubgraph, FileTensor, Signature, read_contents
+from export.tflite.file_form import file_form
+from export.tflite.form import FileForm
 from export.tflite.soundness import unsound
 
 __all__ = ["Metadata", "ModelSummary", "OpSummary", "Signature", "SubgraphSummary", "TensorSummary", "summarize"]
@@ -86,6 +88,7 @@ class ModelSummary:
         bytes: of the file.
         schema_version: 3 in all files of today.
         description: whatever the writer said.
+        form: what kind of network it holds.
         constant_bytes: of all buffers, each counted once.
         name_bytes: of all tensor names.
         subgraphs: the first is the model's entry.
@@ -97,6 +100,7 @@ class ModelSummary:
     bytes: int
     schema_version: int
     description: str
+    form: FileForm
     constant_bytes: int
     name_bytes: int
     subgraphs: tuple[SubgraphSummary, ...]
@@ -121,6 +125,7 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         bytes=contents.size,
         schema_version=contents.version,
         description=contents.description,
+        form=file_form(contents),
         constant_bytes=sum(len(buffer.data) for buffer in contents.buffers),
         name_bytes=sum(len(tensor.name.encode()) for graph in subgraphs for tensor in graph.tensors),
         subgraphs=subgraphs,

@@ -36,12 +36,10 @@ def resized_shapes(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ..
     """``[N, H, W, C]`` of another height and width.
 
     Raises:
-        BadShape: it is no image, the size is none, or both flags are set, which no kernel computes.
+        BadShape: it is no image, or the size is none.
     """
     source, size = shapes["input"], attrs["size"]
     require(len(source) == 4, "an image [N, H, W, C]", f"shape {source}")
     pair = isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)
     require(pair, "a size of two numbers of at least 1", size)
-    both = attrs["align_corners"] and attrs["half_pixel_centers"]
-    require(not both, "one of align_corners and half_pixel_centers", "both")
     return ((source[0], *size, source[3]),)

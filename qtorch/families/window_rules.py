@@ -59,7 +59,7 @@ def require_bias(shapes: Mapping[str, Shape], channels: int, role: str = "bias")
         BadShape: so it is.
     """
     bias = shapes.get(role, (channels,))
-    require(bias == (channels,), f"a {role} of {channels} numbers, one for each output channel", f"shape {bias}")
+    require(bias == (channels,), f"a {role} of shape {(channels,)}, a number for each output channel", f"shape {bias}")
 
 
 def _slid(attrs: Attrs, image: Shape, window: tuple[int, int]) -> tuple[int, int]:

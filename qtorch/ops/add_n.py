@@ -19,7 +19,8 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import CoarserThan, SameAs
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands, TensorArgument
-from qtorch.row.row import Attrs, Row, Sample, TFLite
+from qtorch.row.row import Attrs, Row, Sample, Shape, TFLite
+from qtorch.row.shape_rule import require
 
 #: The kernel shifts codes to the left by 20 bits and halves them again, which is exact.
 _BITS = 19
@@ -83,8 +84,21 @@ def samples() -> Iterable[Sample]:
     ]:
         arrays = {f"input_{i}": rng.integers(-128, 128, (4, 5, 6), dtype=np.int8) for i in range(count)}
         source, sink = (QParams((float(np.float32(s)),), (z,)) for s, z in ((s_in, z_in), (s_out, z_out)))
-        label = f"{count} of {s_in}@{z_in} to {s_out}@{z_out}" + (", no float form" if z_in else "")
+        # LiteRT has no kernel of int8.
+        label = f"{count} of {s_in}@{z_in} to {s_out}@{z_out}, TFLM alone"
         yield Sample(label, {}, arrays, {**dict.fromkeys(arrays, source), "output": sink})
+
+
+def alike(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """All inputs have one shape, and there are at least two.
+
+    Raises:
+        BadShape: so it is not.
+    """
+    require(
+        len(shapes) >= 2 and len({*shapes.values()}) == 1, "two tensors or more, of one shape", list(shapes.values())
+    )
+    return (shapes["input_0"],)
 
 
 ROW = Row(
@@ -99,6 +113,7 @@ ROW = Row(
     },
     reference=reference,
     tflite=TFLite(operator="ADD_N", resolver="AddAddN", version=lambda qparams: 1, options="AddNOptions"),
+    shapes=alike,
     samples=samples,
     c=kernel,
 )

@@ -158,8 +158,10 @@ ROW = Row(
         version=version,
         options="Conv2DOptions",
         fields=CONVOLUTION_FIELDS,
-        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32.
+        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32. All but
+        # INT32 (TensorType 2) stand for 64 bits.
         unread_beside_bias=frozenset({"QuantizedBiasType"}),
+        alike={"QuantizedBiasType": frozenset({4})},
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=convolved,

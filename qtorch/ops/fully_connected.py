@@ -254,8 +254,10 @@ ROW = Row(
         ),
         # Of float activations beside integer weights, which TFLM has no kernels for.
         unread=frozenset({"AsymmetricQuantizeInputs"}),
-        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32.
+        # The type of sums of int16 codes, which the bias's own says where there is one; sums of int8 are int32. All but
+        # INT32 (TensorType 2) stand for 64 bits.
         unread_beside_bias=frozenset({"QuantizedBiasType"}),
+        alike={"QuantizedBiasType": frozenset({4})},
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=shapes_of_rows,

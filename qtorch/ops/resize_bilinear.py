@@ -31,9 +31,11 @@ from qtorch.row.row import (
     Refused,
     Row,
     Sample,
+    Shape,
     TFLite,
     homogeneous_within_channels,
 )
+from qtorch.row.shape_rule import require
 
 _ONE = 1 << 10
 
@@ -168,6 +170,17 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     ]
 
 
+def shapes_of_one_flag(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """As :func:`qtorch.families.resizing.resized_shapes`.
+
+    Raises:
+        BadShape: it is no image, the size is none, or both flags are set, which the kernel refuses.
+    """
+    both = attrs["align_corners"] and attrs["half_pixel_centers"]
+    require(not both, "one of align_corners and half_pixel_centers", "both")
+    return resized_shapes(attrs, shapes)
+
+
 ROW = Row(
     name="resize_bilinear",
     roles=("input",),
@@ -192,7 +205,7 @@ ROW = Row(
         operands=(Operand("size", 1),),
     ),
     onnx=Onnx(onnx_form, NEAREST),
-    shapes=resized_shapes,
+    shapes=shapes_of_one_flag,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

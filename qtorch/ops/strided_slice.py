@@ -150,7 +150,7 @@ def resolved(attrs: Attrs, shapes: Mapping[str, Shape]) -> Attrs:
         first, last = (0 if attrs["begin_mask"] >> axis & 1 else first, n if attrs["end_mask"] >> axis & 1 else last)
         begin.append(first)
         end.append(first + 1 if attrs["shrink_axis_mask"] >> axis & 1 else last)
-    masks = {}
+    masks = {"begin_mask": 0, "end_mask": 0}
     if begin[:1] == [0] and end[:1] == [*shape[:1]]:
         end[0], masks = 1, {"begin_mask": 1, "end_mask": 1}
     return {**attrs, "begin": tuple(begin), "end": tuple(end), **masks}

@@ -38,7 +38,7 @@ class _OfTime:
 
     def violation(self, role: str, qparams: Mapping[str, QParams | None]) -> str | None:
         """See :class:`qtorch.row.constraints.Constraint`."""
-        got, state, time = (qparams[name] for name in (role, "state", "time_weight"))
+        got, state, time = (qparams[name] for name in (role, "state", "weight_time"))
         if got is None or state is None or time is None or got.dtype != self.dtype or any(got.zero_point):
             return f"expected {self.dtype} with a zero point of 0, got {got}"
         product = float(np.float32(state.scale[0]) * np.float32(time.scale[0]))
@@ -60,12 +60,12 @@ class _AsTheState:
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Input ``[N, I]``, weight ``[F, I]``, time_weight ``[F, M]``, bias ``[U]``, state ``[N, F * M]``, where ``F`` is
-    ``U`` times the rank; output ``[N, U]``, and the next state."""
-    filters, memory = x["time_weight"].shape
-    newest = F.linear(x["input"], x["weight"])[..., None]
+    """Input ``[N, I]``, weight_feature ``[F, I]``, weight_time ``[F, M]``, bias ``[U]``, state ``[N, F * M]``, where
+    ``F`` is ``U`` times the rank; output ``[N, U]``, and the next state."""
+    filters, memory = x["weight_time"].shape
+    newest = F.linear(x["input"], x["weight_feature"])[..., None]
     state = torch.cat([x["state"].reshape(-1, filters, memory)[..., 1:], newest], -1)
-    sums = (state * x["time_weight"]).sum(-1).reshape(len(state), -1, attrs["rank"]).sum(-1) + x["bias"]
+    sums = (state * x["weight_time"]).sum(-1).reshape(len(state), -1, attrs["rank"]).sum(-1) + x["bias"]
     return F.relu(sums) if attrs["activation"] == "relu" else sums, state.reshape(len(state), -1)
 
 
@@ -74,13 +74,13 @@ def reference(
 ) -> tuple[Tensor, Tensor]:
     """int64 codes of the output and of the next state."""
     state, output = grids["state"], grids["output"]
-    filters, memory = codes["time_weight"].shape
+    filters, memory = codes["weight_time"].shape
     to_state, to_output = _multipliers(grids, rounding)
-    sums = exact_products(F.linear, codes["input"], grids["input"], codes["weight"], 0)
+    sums = exact_products(F.linear, codes["input"], grids["input"], codes["weight_feature"], 0)
     newest = requantize(fits_int32(sums, "accumulator"), to_state, rounding).clamp(*CODE_RANGE[state.dtype])
     newest = _wrapped(newest + state.zero_point, state.dtype)[..., None]
     kept = torch.cat([codes["state"].reshape(-1, filters, memory)[..., 1:], newest], -1)
-    over_time = ((kept - state.zero_point) * codes["time_weight"]).sum(-1)
+    over_time = ((kept - state.zero_point) * codes["weight_time"]).sum(-1)
     units = over_time.reshape(len(kept), -1, attrs["rank"]).sum(-1) + codes["bias"]
     result = requantize(fits_int32(units, "accumulator"), to_output, rounding) + output.zero_point
     return result.clamp(*CODE_RANGE[output.dtype]), kept.reshape(len(kept), -1)
@@ -89,8 +89,8 @@ def reference(
 def _multipliers(grids: Mapping[str, Grid], rounding: Rounding = Rounding.DOUBLE) -> tuple[Multiplier, Multiplier]:
     """To the state, and to the output: products and quotients of scales in double, in float32 in earlier kernels."""
     scale = {role: grid.scale.to(rounding.of_scales) for role, grid in grids.items()}
-    to_state = scale["input"] * scale["weight"] / scale["state"]
-    to_output = scale["state"] * scale["time_weight"] / scale["output"]
+    to_state = scale["input"] * scale["weight_feature"] / scale["state"]
+    to_output = scale["state"] * scale["weight_time"] / scale["output"]
     return quantize_multiplier(to_state), quantize_multiplier(to_output)
 
 
@@ -106,11 +106,13 @@ def kernel(operands: Operands) -> KernelCall:
     Raises:
         NoKernel: some sum leaves int32.
     """
-    weight, time, bias = (operands.constants[role].astype(np.int64) for role in ("weight", "time_weight", "bias"))
+    weight, time, bias = (
+        operands.constants[role].astype(np.int64) for role in ("weight_feature", "weight_time", "bias")
+    )
     filters, memory = time.shape
     rank, state = operands.attrs["rank"], operands.grid("state")
     low, high = CODE_RANGE[state.dtype]
-    grids = {role: operands.grid(role).grid for role in ("input", "weight", "state", "time_weight", "output")}
+    grids = {role: operands.grid(role).grid for role in ("input", "weight_feature", "state", "weight_time", "output")}
     to_state, to_output = _multipliers(grids)
     starts = -operands.grid("input").zero_point[0] * weight.sum(1)
     biases = bias - state.zero_point[0] * time.sum(1).reshape(-1, rank).sum(1)
@@ -123,9 +125,9 @@ def kernel(operands: Operands) -> KernelCall:
         "svdf",
         {
             "in": TensorArgument("input"),
-            "weights": ConstantTable(operands.constants["weight"]),
+            "weights": ConstantTable(operands.constants["weight_feature"]),
             "starts": ConstantTable(starts.astype(np.int32)),
-            "time_weights": ConstantTable(operands.constants["time_weight"]),
+            "time_weights": ConstantTable(operands.constants["weight_time"]),
             "biases": ConstantTable(biases.astype(np.int32)),
             "state": TensorArgument("state"),
             "next": TensorArgument("next_state"),
@@ -150,8 +152,8 @@ def kernel(operands: Operands) -> KernelCall:
 
 def macs(shapes: Mapping[str, Shape]) -> int:
     """Each filter over the input, and over its numbers in the state."""
-    filters, inputs = shapes["weight"]
-    return shapes["output"][0] * filters * (inputs + shapes["time_weight"][1])
+    filters, inputs = shapes["weight_feature"]
+    return shapes["output"][0] * filters * (inputs + shapes["weight_time"][1])
 
 
 def shapes_of_a_run(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
@@ -191,6 +193,7 @@ def samples() -> Iterable[Sample]:
         ("int8", 30, 5, 4, 1, 6, (0.05, -3), 0.02, ("int8", 0.06, 0), 0.01, (0.03, 4), 2**8),
         ("int8, rank 3", 30, 6, 2, 3, 4, (0.02, 127), 0.01, ("int8", 0.03, 0), 0.02, (0.03, -9), 2**8),
         ("int8, zero point", 30, 5, 4, 1, 6, (0.05, -3), 0.02, ("int8", 0.1, 17), 0.01, (0.03, 4), 2**8),
+        ("shared, as many units as inputs", 30, 4, 4, 1, 3, (0.03, 4), 0.02, ("int8", 0.06, 3), 0.02, (0.03, 4), 2**8),
         ("int8, wraps", 40, 5, 4, 1, 6, (0.05, -3), 0.02, ("int8", 0.01, -60), 0.01, (0.03, 4), 2**8),
     ]  # fmt: skip
     for label, runs, inputs, units, rank, memory, source, weight, state, time, sink, bias in cases:
@@ -207,15 +210,15 @@ def _sample(
     filters, width = units * rank, CODE_RANGE[dtype][1]
     arrays = {
         "input": rng.integers(-128, 128, (runs, inputs), dtype=np.int8),
-        "weight": rng.integers(-127, 128, (filters, inputs), dtype=np.int8),
-        "time_weight": rng.integers(-width, width, (filters, memory), dtype=dtype, endpoint=True) // (width // 127),
+        "weight_feature": rng.integers(-127, 128, (filters, inputs), dtype=np.int8),
+        "weight_time": rng.integers(-width, width, (filters, memory), dtype=dtype, endpoint=True) // (width // 127),
         "bias": rng.integers(-bias, bias, units, dtype=np.int32),
         "state": np.full((1, filters * memory), zero_point, dtype),
     }
     qparams: dict[str, QParams | None] = {
         "input": _qparams(*source, "int8"),
-        "weight": _qparams(weight, 0, "int8"),
-        "time_weight": _qparams(time, 0, dtype),
+        "weight_feature": _qparams(weight, 0, "int8"),
+        "weight_time": _qparams(time, 0, dtype),
         "bias": _qparams(float(np.float32(scale) * np.float32(time)), 0, "int32"),
         "state": _qparams(scale, zero_point, dtype),
         "output": _qparams(*sink, "int8"),
@@ -230,14 +233,14 @@ def _qparams(scale: float, zero_point: int, dtype: str) -> QParams:
 
 ROW = Row(
     name="svdf",
-    roles=("input", "weight", "time_weight", "bias", "state"),
+    roles=("input", "weight_feature", "weight_time", "bias", "state"),
     carried=("state",),
     matches=(),
     forward=forward,
     constraints={
         "input": Free(),
-        "weight": SymmetricWeight(axis=0, per_tensor=("int8",)),
-        "time_weight": _AsTheState(),
+        "weight_feature": SymmetricWeight(axis=0, per_tensor=("int8",)),
+        "weight_time": _AsTheState(),
         "bias": _OfTime("int32"),
         "state": Free(("int8", "int16")),
         "output": Free(),

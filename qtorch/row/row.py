@@ -150,8 +150,7 @@ class Sample:
     the others have the batch as their first axis. ``qparams`` has the output as well (``"output"``, or ``"output_0"``,
     ... of an op with many). Words in a label are read by ``export.row_parity``: "alike" says that the outputs are, on
     purpose; "TFLM alone" that other engines' kernels compute something else here, and so does the float function;
-    "cancelled" that sums cancel, of which float32 keeps nothing; "no float form" that no call of PyTorch computes it;
-    "no ONNX form" that ONNX does not.
+    "cancelled" that sums cancel, of which float32 keeps nothing; "no float form" that no call of PyTorch computes it.
     """
 
     label: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qtorch.numbers.qparams import QParams
 from qtorch.row.states import FileState
@@ -54,6 +54,7 @@ class TFLite:
         unread: options of the table that no kernel of TFLM's reads, so that a file may have anything there; all others
             that are no ``fields`` must have the schema's default.
         unread_beside_bias: of the others, those that are read only where the operator has no bias.
+        alike: numbers of an option that the kernels take as its default.
     """
 
     operator: str
@@ -68,6 +69,7 @@ class TFLite:
     states: tuple[FileState, ...] = ()
     unread: frozenset[str] = frozenset()
     unread_beside_bias: frozenset[str] = frozenset()
+    alike: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def operators(self) -> tuple[str, ...]:

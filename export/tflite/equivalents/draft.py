@@ -67,7 +67,8 @@ class Draft:
 
     def constant(self, array: np.ndarray, like: int | None = None) -> int:
         """A new constant's index; with the quantization of ``like``."""
-        array = np.ascontiguousarray(array)
+        # In C order; of a number too, which ascontiguousarray makes a vector.
+        array = np.ascontiguousarray(array).reshape(array.shape)
         self._buffers.append(FileBuffer(0, memoryview(array.tobytes())))
         source = self.tensors[like] if like is not None else None
         made = FileTensor(
@@ -108,6 +109,25 @@ class Draft:
             ranked=True,
             buffer=0,
             constant_bytes=0,
+            variable=False,
+        )
+        self.tensors.append(made)
+        return made.index
+
+    def whole_numbers(self, shape: Sequence[int]) -> int:
+        """A new run-time tensor of int32 without a scale."""
+        made = FileTensor(
+            index=len(self.tensors),
+            name="",
+            kind=_KINDS["int32"],
+            shape=tuple(shape),
+            signature=(),
+            ranked=True,
+            buffer=0,
+            constant_bytes=0,
+            scale=(),
+            zero_point=(),
+            axis=None,
             variable=False,
         )
         self.tensors.append(made)

@@ -7,11 +7,16 @@ from dataclasses import replace
 
 from export.tflite.contents import FileContents, FileOperator
 from export.tflite.equivalents.biases import with_bias_of_sums
+from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
+from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
+from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, transposed_convolution, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
+from export.tflite.equivalents.tables import absolute, elu
+from export.tflite.equivalents.unpacked_constants import densified
 
 __all__ = ["EQUIVALENTS", "in_known_operators"]
 
@@ -20,9 +25,17 @@ Equivalent = Callable[[Draft, FileOperator], None]
 
 #: By operator of the schema, what stands for it.
 EQUIVALENTS: Mapping[str, Equivalent] = {
+    "ABS": absolute,
+    "BROADCAST_TO": broadcast_to,
+    "DENSIFY": densified,
+    "DEPTH_TO_SPACE": depth_to_space,
+    "ELU": elu,
     "EXPAND_DIMS": reshaped,
+    "GATHER": gathered,
+    "MIRROR_PAD": mirrored,
     "PACK": packed,
     "RESHAPE": reshaped,
+    "SPACE_TO_DEPTH": space_to_depth,
     "SPLIT_V": split_by_sizes,
     "SQUEEZE": reshaped,
     "TRANSPOSE_CONV": transposed_convolution,
@@ -44,7 +57,7 @@ def in_known_operators(contents: FileContents, needed: frozenset[int] = frozense
         ValueError: an operator's tensors are no good; names it.
     """
     draft = Draft(_entry_alone(with_shifted_codes(contents)))
-    for operator in draft.entry.operators:
+    for operator in with_dilations(draft):
         draft.number = operator.number
         try:
             _put(draft, operator)
@@ -59,7 +72,7 @@ def _put(draft: Draft, operator: FileOperator) -> None:
     equivalent = EQUIVALENTS.get(operator.name)
     operator = with_options(with_bias_of_sums(draft, operator))
     if equivalent is None:
-        draft.operators.append(operator)
+        draft.operators.append(with_equal_ranks(draft, operator))
     else:
         equivalent(draft, operator)
 

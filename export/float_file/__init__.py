@@ -1,0 +1,1 @@
+"""A float network out of a .tflite file, as a PyTorch module that can be quantized."""

@@ -1,0 +1,41 @@
+"""A file of another writer, sample by sample: reader and C against TFLite Micro, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from export.c.compiled import run_c
+from export.c.model import c_model
+from export.graph.interpret import interpret
+from export.graph.ir import Value
+from export.tflite.reader import read_tflite
+
+runtime = pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro").runtime
+
+__all__ = ["require_integers_of_tflm"]
+
+
+def _sample(stacked: np.ndarray, value: Value, sample: int) -> np.ndarray:
+    return stacked[sample * value.rows : (sample + 1) * value.rows]
+
+
+def require_integers_of_tflm(model: bytes) -> None:
+    """Random codes through the graph, compiled C and TFLite Micro, all equal."""
+    graph = read_tflite(model, aligned=False)
+    rng = np.random.default_rng(0)
+    values = [graph.values[name] for name in graph.inputs]
+    codes = tuple(rng.integers(-128, 128, (8 * v.rows, *v.shape[1:])).astype(np.int8) for v in values)
+    expected = interpret(graph, codes)
+    compiled = run_c("net", c_model("net", graph).files, graph, codes)
+    engine = runtime.Interpreter.from_bytes(model, arena_size=1 << 16)
+    for sample in range(8):
+        for position, name in enumerate(graph.inputs):
+            fed = _sample(codes[position], graph.values[name], sample)
+            engine.set_input((fed.view(np.uint8) ^ 128) if name in graph.shifted else fed, position)
+        engine.invoke()
+        for position, name in enumerate(graph.outputs):
+            got = engine.get_output(position)
+            got = (got ^ 128).view(np.int8) if name in graph.shifted else got
+            np.testing.assert_array_equal(got, _sample(expected[name], graph.values[name], sample))
+            np.testing.assert_array_equal(got, _sample(compiled[position], graph.values[name], sample))
