@@ -166,7 +166,8 @@ def test_an_option_of_another_command_is_refused(name: str, capsys: pytest.Captu
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "support"])
 def test_a_missing_value_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     option = {
-        "export": "a.ckpt --out", "compile": "m.tflite --out", "verify": "--against", "profile": "--board", "compare": "--only",
+        "export": "a.ckpt --out", "compile": "m.tflite --out", "verify": "--against", "profile": "--board",
+        "compare": "--only",
         "sensitivity": "--bits", "summary": "", "lint": "m.tflite --target",
         "recipe": "sine --out", "quantize": "a.pt --data x.npy --out",
     }.get(name, "--config run.yaml --trainer.max_epochs")  # fmt: skip

@@ -17,7 +17,7 @@ from export.compiled_file.compared_inputs import ComparedInputs, compared_inputs
 from export.compiled_file.file_metrics import file_metrics
 from export.compiled_file.given_inputs import given_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
-from export.compiled_file.proof import judged_c, judged_file, require_judge
+from export.compiled_file.proof import judged_again, judged_c, judged_file, require_judge
 from export.compiled_file.request import Request
 from export.compiled_file.tflm_form import TflmForm, faults_of_file, tflm_form
 from export.cost.board_cost import board_cost, counted_in_words
@@ -32,7 +32,7 @@ from export.html.file_page import file_page
 from export.interface.network_layouts import network_interface
 from export.interface.tensor_layout import TensorLayout, tensor_layouts
 from export.interface.tensor_meaning import with_meaning
-from export.parity.outputs import EngineParity, parity
+from export.parity.outputs import EngineParity
 from export.tflite.equivalents.shifted_codes import SHIFT
 from qtorch.errors import BadInput
 from qtorch.progress import numbered, stage
@@ -125,15 +125,8 @@ def _assembled(
 ) -> CompiledFile:  # fmt: skip
     name, target, left_out = request.name, request.target, dict[str, str]()
     faults = faults_of_file(model, request)
-    form = _tflm_form(model, request, left_out)
-    if form is not None:
-        rewritten = parity(
-            form.written.final,
-            form.written.file.data,
-            inputs.outer if form.written.final.inputs == model.graph.inputs else inputs.codes,
-            reported=(),
-        )
-        engines |= {f"{each} on the file written again": one for each, one in rewritten.engines.items()}
+    form, again = _tflm_form(model, request, inputs, judge, left_out)
+    engines |= again
     if form is None:
         headers = c_headers(name, model.core, layouts, None, inputs.codes)
     else:
@@ -165,21 +158,26 @@ def _assembled(
     return CompiledFile(name, contents, metrics, engines, faults, firmware)
 
 
-def _tflm_form(model: ModelInFile, request: Request, left_out: dict[str, str]) -> TflmForm | None:
-    """The file written again, where the board runs TFLite Micro; what nobody asked for may be left out, in words."""
+def _tflm_form(
+    model: ModelInFile, request: Request, inputs: ComparedInputs, judge: InspectableEngine, left_out: dict[str, str]
+) -> tuple[TflmForm | None, dict[str, EngineParity]]:
+    """The file written again where the board runs TFLite Micro, and who agrees; what nobody asked for may be left out,
+    in words."""
     asked = request.tflite or request.firmware == "tflm"
     if not (request.target.tflm or asked):
-        return None
-    layouts = layouts_of_form(model, request)
+        return None, {}
+    layouts = _layouts_of_form(model, request)
     try:
-        return tflm_form(model, request, layouts)
+        form = tflm_form(model, request, layouts)
+        agreement = judged_again(model, form.written.file.data, form.written.final, inputs, judge)
     except BadInput as error:
         if asked:
             raise
         left_out["headers for TFLite Micro"] = str(error)
-        return None
+        return None, {}
+    return form, {f"{judge.name} on the file written again": agreement}
 
 
-def layouts_of_form(model: ModelInFile, request: Request) -> tuple[TensorLayout, ...]:
+def _layouts_of_form(model: ModelInFile, request: Request) -> tuple[TensorLayout, ...]:
     """Of the file that is written again: its ends are those of the file, but in a project."""
     return _layouts(model.core if request.firmware == "tflm" else model.graph, model)

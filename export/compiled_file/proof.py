@@ -11,14 +11,15 @@ from export.compiled_file.model_in_file import ModelInFile
 from export.engines import Engine, InspectableEngine
 from export.engines.apart import EngineRefused, apart
 from export.graph.interpret import interpret_sequence
+from export.graph.ir import Graph
 from export.parity.foreign import codes_of, stored
 from export.parity.judges import exact_judge, may_judge
-from export.parity.outputs import EngineParity
+from export.parity.outputs import EngineParity, compare_file
 from export.tflite.equivalents.shifted_codes import SHIFT
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.progress import stage
 
-__all__ = ["judged_c", "judged_file", "require_judge"]
+__all__ = ["judged_again", "judged_c", "judged_file", "require_judge"]
 
 
 def require_judge(where: str) -> InspectableEngine:
@@ -63,6 +64,36 @@ def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEn
             f"{model.where}: {judge.called or judge.name} {judge.version} differs from the integers on "
             f"{agreement.mismatches} of {agreement.outputs} outputs, by up to {agreement.max_lsb} LSB; "
             f"{_first(model, inputs, judge, _first_sample(got, inputs.outer_outputs))}"
+        )
+    return agreement
+
+
+def judged_again(
+    model: ModelInFile, written: bytes, final: Graph, inputs: ComparedInputs, judge: InspectableEngine
+) -> EngineParity:
+    """What TFLite Micro makes of the file as it was written again, which has to be the integers too.
+
+    Args:
+        model: in the file as it came.
+        written: the whole new file.
+        final: what it was written of; its ends are the file's, or those between float ends.
+        inputs: with what the integers make of them.
+        judge: see :func:`require_judge`.
+
+    Raises:
+        ParityError: it computes something else, or the file is not what it was written of.
+    """
+    compare_file(final, written)
+    taken, expected = (
+        (inputs.outer, inputs.outer_outputs) if final.inputs == model.graph.inputs else (inputs.codes, inputs.outputs)
+    )
+    with stage(judge.name):
+        agreement = EngineParity.of(judge.version, judge.run(written, taken), expected)
+    if agreement.mismatches:
+        raise ParityError(
+            f"{model.where}, written again: {judge.called or judge.name} {judge.version} differs from the integers on "
+            f"{agreement.mismatches} of {agreement.outputs} outputs, by up to {agreement.max_lsb} LSB. Remedy: leave "
+            "out --tflite and --firmware tflm; the C is not of that file"
         )
     return agreement
 
