@@ -162,11 +162,12 @@ def shapes_of_a_run(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, .
     Raises:
         BadShape: they do not go together, or filters are no whole number of units.
     """
-    require_rank(shapes, {"input": 2, "weight": 2, "time_weight": 2, "bias": 1})
-    (count, inputs), (filters, memory), rank = shapes["input"], shapes["time_weight"], attrs["rank"]
+    require_rank(shapes, {"input": 2, "weight_feature": 2, "weight_time": 2, "bias": 1})
+    (count, inputs), (filters, memory), rank = shapes["input"], shapes["weight_time"], attrs["rank"]
     require(rank >= 1 and filters % rank == 0, f"{filters} filters, a whole number of units", f"a rank of {rank}")
     units = filters // rank
-    require(shapes["weight"] == (filters, inputs), f"weights of {(filters, inputs)}", f"{shapes['weight']}")
+    weight = shapes["weight_feature"]
+    require(weight == (filters, inputs), f"weights of {(filters, inputs)}", f"{weight}")
     require_bias(shapes, units)
     require(
         shapes["state"] == (count, filters * memory), f"a state of {(count, filters * memory)}", f"{shapes['state']}"
