@@ -130,7 +130,11 @@ def _other_list(old: list[Any], draw: random.Random) -> list[Any] | None:
     place = draw.randrange(len(old))
     if isinstance(old[place], int | float):
         extreme = draw.choice((*_EXTREMES, old[place] + 1))
-        return [*old[:place], type(old[place])(extreme) if isinstance(old[place], float) else extreme, *old[place + 1 :]]
+        return [
+            *old[:place],
+            type(old[place])(extreme) if isinstance(old[place], float) else extreme,
+            *old[place + 1 :],
+        ]
     return [*old[:place], *old[place + 1 :]]
 
 

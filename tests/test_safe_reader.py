@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import fx, nn
 
 import qtorch
-import torch
 from export.__main__ import main as export_main
 from export.graph.build import integer_graph
 from export.tflite.contents import read_contents
@@ -44,7 +44,9 @@ def models() -> list[bytes]:
         exported(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), 4),
         exported(
             nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)),
-            1, 6, 6,
+            1,
+            6,
+            6,
         ),  # fmt: skip
         exported(nn.Sequential(nn.Conv1d(2, 3, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(18, 4), nn.Softmax(1)), 2, 8),
     ]

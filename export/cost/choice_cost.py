@@ -20,8 +20,8 @@ from export.c.network import c_network
 from export.c.source import c_source
 from export.c.tensor_buffers import tensor_buffers
 from export.engines import tflm_available
-from export.graph.build import integer_graph, with_ends
 from export.engines.apart import EngineRefused
+from export.graph.build import integer_graph, with_ends
 from export.graph.ir import Graph
 from export.options import ExportOptions
 from export.tflite.arena import smallest_arena

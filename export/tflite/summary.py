@@ -126,7 +126,9 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         subgraphs=subgraphs,
         metadata=tuple(Metadata(each.name, len(each.data), _content(each.data)) for each in contents.metadata),
         signatures=contents.signatures,
-        unsound=tuple(f"{each.where}: expected {each.expected}, got {each.got}" for each in islice(unsound(contents), 3)),
+        unsound=tuple(
+            f"{each.where}: expected {each.expected}, got {each.got}" for each in islice(unsound(contents), 3)
+        ),
     )
 
 
