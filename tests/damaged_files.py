@@ -1,7 +1,7 @@
 """Model files that something happened to: cut, flipped, and with numbers, lists and indices that no converter writes.
 
-Damage of bytes is what storage and downloads do; damage by the schema reaches what a flipped bit seldom does, a file that
-is a whole flatbuffer and means nothing.
+Damage of bytes is what storage and downloads do; damage by the schema reaches what a flipped bit seldom does, a file
+that is a whole flatbuffer and means nothing.
 """
 
 from __future__ import annotations

@@ -143,8 +143,8 @@ def _verify_nodes(graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...], wh
             f"{tally.inputs:,} inputs, {tally.integer_outputs:,} integers exact, {tally.float_outputs:,} float results"
         )
         show([Line(f"{engine.name}: {said} as their layers' functions")])
-    for engine, error in refused:
-        show([Line(f"{engine.name}: did not judge: {error.words}", "attention")])
+    for engine, why in refused:
+        show([Line(f"{engine.name}: did not judge: {why.words}", "attention")])
     if not judged:
         raise refused[0][1]
     show(_in_whose_place())

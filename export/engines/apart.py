@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -76,6 +76,8 @@ class EngineRefused(BadModelFile):
         super().__init__(where=where, expected=f"a file that {engine} runs", got=words, remedy=remedy)
         self.args = (f"{where}: {words}. Remedy: {remedy.rstrip('.')}.",)
 
+
+AnEngine = TypeVar("AnEngine", bound=Engine)
 
 #: How the process calls each engine, by what it runs: a copy of one that runs something else is none of these.
 _HEADERS: dict[Any, tuple[str, dict[str, Any]]] = {
