@@ -87,7 +87,7 @@ def _objects(value: Any, depth: int = 0) -> Iterator[Any]:
     if isinstance(value, list):
         for each in value:
             yield from _objects(each, depth)
-    elif hasattr(value, "__dict__") and not isinstance(value, np.ndarray):
+    elif getattr(value, "__dict__", None):
         yield value
         if type(value).__name__ in ("TensorT", "OperatorT", "SubGraphT"):
             yield value

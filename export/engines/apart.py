@@ -332,14 +332,18 @@ def run_apart(
         return interpreter.run(inputs, reset)
 
 
-def apart(engine: Engine, where: str = "model", limits: Limits = Limits()) -> Engine:
+def apart(
+    engine: AnEngine,
+    where: str = "model",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> AnEngine:
     """An engine that runs every file in a process of its own; one that is none of this project's as it is."""
     if engine.run not in _HEADERS:
         return engine
-    run = partial(_run, engine, limits, where)
+    changed: dict[str, Any] = {"run": partial(_run, engine, limits, where)}
     if isinstance(engine, InspectableEngine):
-        return replace(engine, run=run, tensors=partial(_tensors, engine, limits, where))
-    return replace(engine, run=run)
+        changed["tensors"] = partial(_tensors, engine, limits, where)
+    return replace(engine, **changed)
 
 
 def _run(
