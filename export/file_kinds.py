@@ -50,7 +50,7 @@ KINDS = {
         FileKind("html", "a page of the web", _AGAIN),
         FileKind("lfs", "a pointer of Git LFS, in place of the file", "fetch the file itself: git lfs pull"),
         FileKind("gzip", "a gzip archive", "unpack it, and pass the .tflite file in it"),
-        FileKind("c_array", "a text with an array of C", "qtorch summary takes it as it is"),
+        FileKind("c_array", "a text with an array of C", "pass one of a .tflite model, which is read as it is"),
         FileKind("hex", "a dump in hexadecimal text", "make bytes of it: xxd -r"),
         FileKind("hdf5", "an HDF5 file, as Keras writes", _KERAS),
         FileKind("keras", "a Keras model", _KERAS),

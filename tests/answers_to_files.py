@@ -1,7 +1,7 @@
 """What the commands that take anybody's file make of one, in this process, with the engines apart.
 
-``python -m tests.answers_to_files 10000 FOLDER [FIRST [JUDGE]]`` damages the small files of a folder that often, and prints who said what,
-the slowest, and how far memory rose.
+``python -m tests.answers_to_files 10000 FOLDER [FIRST [JUDGE]]`` damages the small files of a folder that often, and
+prints who said what, the slowest, and how far memory rose.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LIMITS = Limits(memory=2**30, seconds=20.0)
 
 
 def answer(model: bytes, judge: bool = True) -> str:
-    """Who stopped at a file: ``reader``, ``proof``, ``sound``, ``lint``, ``graph``, ``engine ...``, ``judge``, or ``equal``.
+    """Who stopped at a file: reader, proof, sound, lint, graph, reference, engine or judge; else ``read`` or ``equal``.
 
     Args:
         model: the file.

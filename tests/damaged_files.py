@@ -1,7 +1,7 @@
 """Model files that something happened to: cut, flipped, and with numbers, lists and indices that no converter writes.
 
-Damage of bytes is what storage and downloads do; damage by the schema reaches what a flipped bit seldom does, a file that
-is a whole flatbuffer and means nothing.
+Damage of bytes is what storage and downloads do; damage by the schema reaches what a flipped bit seldom does, a file
+that is a whole flatbuffer and means nothing.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _objects(value: Any, depth: int = 0) -> Iterator[Any]:
     if isinstance(value, list):
         for each in value:
             yield from _objects(each, depth)
-    elif hasattr(value, "__dict__") and not isinstance(value, np.ndarray):
+    elif getattr(value, "__dict__", None):
         yield value
         if type(value).__name__ in ("TensorT", "OperatorT", "SubGraphT"):
             yield value

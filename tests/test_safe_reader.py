@@ -1,4 +1,4 @@
-"""The reader against files that something happened to: each is read, or refused in words, quickly and in little memory."""
+"""The reader against damaged files: each is read, or refused in words, quickly and in little memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def models() -> list[bytes]:
             1,
             6,
             6,
-        ),  # fmt: skip
+        ),
         exported(nn.Sequential(nn.Conv1d(2, 3, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(18, 4), nn.Softmax(1)), 2, 8),
     ]
     return [*own, *(foreign_model(make()) for make in FOREIGN.values())]
@@ -124,7 +124,7 @@ def _shuffled(model: Any) -> None:
     model.subgraphs[0].operators.reverse()
 
 
-#: What is changed in a network of two layers (tensors: input, weight, bias, result, weight, bias, output), what is said.
+#: What is changed in a network of two layers, whose tensors 0, 3 and 6 are input, result and output; what is said.
 UNSOUND: dict[str, tuple[Callable[[Any], None], str]] = {
     "a size below 0": (_shape(0, [1, -4]), "tensor 0 .*sizes of 0 or more, got 1x-4"),
     "no element": (_shape(0, [1, 0]), "tensor 0 .*sizes of 1 or more"),
@@ -147,7 +147,7 @@ UNSOUND: dict[str, tuple[Callable[[Any], None], str]] = {
     "an input that is a constant": (_graph("inputs", [0, 1]), "without contents, got the constant tensor 1"),
     "an output of nobody": (_operator(1, "outputs", []), "got one that no operator makes, tensor 6"),
     "an output twice": (_graph("outputs", [6, 6]), "each tensor once"),
-    "an order that is none": (_shuffled, r"operator 0 .*ready before it, got tensor 3 .*, which operator 1 makes, behind"),
+    "an order that is none": (_shuffled, r"operator 0 .*ready before it, got tensor 3 .*operator 1 makes, behind"),
     "a circle": (_operator(0, "inputs", [3, 1, 2]), "operator 0 .*, which it makes itself"),
     "a tensor twice": (_operator(1, "outputs", [3]), "operator 1 .*, which it makes itself|which is made twice"),
     "a constant that is made": (_operator(0, "outputs", [1]), "outputs that are no constants, got tensor 1"),

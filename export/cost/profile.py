@@ -37,7 +37,7 @@ class Profile:
         layers: in the order of execution.
         machines: all that count something.
         boards: all asked for.
-        judged: what TFLite Micro said of the very outputs, before anything was counted; ``None`` where it was not asked.
+        judged: what TFLite Micro said of the outputs before anything was counted; ``None`` where it was not asked.
     """
 
     model_bytes: int

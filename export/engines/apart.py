@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -76,6 +76,8 @@ class EngineRefused(BadModelFile):
         super().__init__(where=where, expected=f"a file that {engine} runs", got=words, remedy=remedy)
         self.args = (f"{where}: {words}. Remedy: {remedy.rstrip('.')}.",)
 
+
+AnEngine = TypeVar("AnEngine", bound=Engine)
 
 #: How the process calls each engine, by what it runs: a copy of one that runs something else is none of these.
 _HEADERS: dict[Any, tuple[str, dict[str, Any]]] = {
@@ -330,22 +332,18 @@ def run_apart(
         return interpreter.run(inputs, reset)
 
 
-@overload
-def apart(engine: InspectableEngine, where: str = "model", limits: Limits = Limits()) -> InspectableEngine: ...
-
-
-@overload
-def apart(engine: Engine, where: str = "model", limits: Limits = Limits()) -> Engine: ...
-
-
-def apart(engine: Engine, where: str = "model", limits: Limits = Limits()) -> Engine:
+def apart(
+    engine: AnEngine,
+    where: str = "model",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> AnEngine:
     """An engine that runs every file in a process of its own; one that is none of this project's as it is."""
     if engine.run not in _HEADERS:
         return engine
-    run = partial(_run, engine, limits, where)
+    changed: dict[str, Any] = {"run": partial(_run, engine, limits, where)}
     if isinstance(engine, InspectableEngine):
-        return replace(engine, run=run, tensors=partial(_tensors, engine, limits, where))
-    return replace(engine, run=run)
+        changed["tensors"] = partial(_tensors, engine, limits, where)
+    return replace(engine, **changed)
 
 
 def _run(

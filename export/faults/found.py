@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from export.faults import cmsis_nn, esp_nn, tflm
 from export.faults.fault import Fault, Operator
 from export.tflite.contents import FileContents, FileSubgraph, read_contents
@@ -160,7 +162,9 @@ def _held(fault: Fault, operator: Operator, where: str) -> str:
         BadModelFile: the operator lacks inputs, outputs, axes or options that every such operator has.
     """
     try:
-        return fault.holds(operator)
+        # Of numbers that are none, NumPy would warn.
+        with np.errstate(all="ignore"):
+            return fault.holds(operator)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadModelFile(
             where=f"{where}, operator {operator.index} ({operator.name})",
