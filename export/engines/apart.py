@@ -335,7 +335,7 @@ def run_apart(
 def apart(
     engine: AnEngine,
     where: str = "model",
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
 ) -> AnEngine:
     """An engine that runs every file in a process of its own; one that is none of this project's as it is."""
     if engine.run not in _HEADERS:

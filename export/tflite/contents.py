@@ -9,14 +9,23 @@ makes them, of what is read here.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
 from export.file_kinds import kind_of
+from export.tflite.file_data import (
+    FileBuffer,
+    FileContents,
+    FileMetadata,
+    FileOperator,
+    FileSparsity,
+    FileSubgraph,
+    FileTensor,
+    Signature,
+    member_names,
+)
 from export.tflite.writer import IDENTIFIER
 from qtorch.errors import BadModelFile
 
@@ -39,6 +48,7 @@ _TABLES = 60_000
 _REMEDY = "copy or download the file again, and pass a .tflite model"
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class FileBuffer:
     """Bytes of a constant or of metadata, and where in the file they begin; an empty one begins at 0.
@@ -193,6 +203,8 @@ class FileContents:
     signatures: tuple[Signature, ...]
 
 
+=======
+>>>>>>> h-safe
 class _Bytes(bytearray):
     """Bytes of which no slice is silently shorter than asked for."""
 
@@ -432,14 +444,7 @@ class _Reader:
         return value if isinstance(value, int | float) else self._text(value)
 
 
-def member_names(enumeration: str) -> dict[int, str]:
-    """Names of an enumeration of the schema, by their numbers."""
-    members = vars(getattr(schema, enumeration))
-    return {number: name for name, number in members.items() if not name.startswith("_")}
-
-
 _OPERATORS = member_names("BuiltinOperator")
-_TYPES = {number: name.lower() for number, name in member_names("TensorType").items()}
 _OPTIONS = {number: name for number, name in member_names("BuiltinOptions").items() if number}
 _SPARSE_INDICES = {number: name for number, name in member_names("SparseIndexVector").items() if number}
 
