@@ -120,6 +120,7 @@ class FileOperator:
         options_kind: the number of its table of options in the schema; 0 without one.
         options: numbers, text and tuples of numbers by the schema's names; empty where the schema has no such table. A
             vector that the file leaves out is left out.
+        number: in its subgraph, from 0; of an operator that stands for another of the file's, that one's.
     """
 
     name: str
@@ -128,6 +129,7 @@ class FileOperator:
     outputs: tuple[int, ...]
     options_kind: int
     options: Mapping[str, Any]
+    number: int = 0
 
 
 @dataclass(frozen=True)
