@@ -123,6 +123,7 @@ def test_rows_without_a_layer_are_those_without_a_float_kernel() -> None:
         "sum",
         "add_n",
         "div",
+        "svdf",
     }
     assert {row.name for row in ROWS.values() if row.frozen is not None} == {"table"}
 
