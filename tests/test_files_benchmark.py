@@ -173,7 +173,7 @@ def test_reference_files_are_told_by_their_bytes(tmp_path: Path, monkeypatch: py
     (tmp_path / "deep").mkdir()
     file = tmp_path / "deep" / "renamed.tflite"
     file.write_bytes(content + b"!")
-    with pytest.raises(BadConfiguration, match="without these bytes of x/it.tflite"):
+    with pytest.raises(BadConfiguration, match=r"without these bytes of x/it\.tflite"):
         reference_files(str(tmp_path))
     file.write_bytes(content)
     assert reference_files(str(tmp_path)) == {"it": file}

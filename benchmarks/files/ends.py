@@ -33,7 +33,10 @@ def rig_sources(graph: Graph, name: str) -> dict[str, str]:
     """
     ends = {"in": graph.inputs, "out": graph.outputs}
     sizes = {side: sum(graph.values[each].bytes for each in names) for side, names in ends.items()}
-    arrays, begin, end, arguments = [], [], [], []
+    arrays: list[str] = []
+    begin: list[str] = []
+    end: list[str] = []
+    arguments: list[str] = []
     for side, names in ends.items():
         if [graph.values[each].dtype for each in names] == ["int8"]:
             arguments.append(side)

@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,6 @@ class _Samples:
     outer_outputs: np.ndarray
     codes: np.ndarray
     outputs: np.ndarray
-    kept: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def _samples(model: ModelInFile, outer: tuple[np.ndarray, ...], count: int) -> _Samples:
@@ -192,7 +191,8 @@ def _counted(
         run, board = replay(roomy, sources, NAME, samples.codes, samples.outputs, options), "cortex_m3"
     if run.first is not None:
         raise ParityError(f"{machine.name} differs on {run.mismatches} of {samples.count} samples: {run.first}")
-    assert run.cost is not None and run.firmware is not None
+    assert run.cost is not None
+    assert run.firmware is not None
     return {
         "samples": samples.count,
         "unit": run.cost.unit,

@@ -120,7 +120,7 @@ def reference_lines(found: Mapping[str, Any]) -> list[str]:
 def _sources(found: Mapping[str, Any]) -> Iterator[str]:
     inputs = sorted({each["inputs"] for each in found["files"]})
     yield (
-        f"Compiled for this machine, every output of {' or '.join(f'{n:,}' for n in inputs)} inputs of each file equals "
+        f"Compiled for this machine, every output of {' or '.join(f'{n:,}' for n in inputs)} inputs of each file is "
         "TFLite Micro's. \\* More than QEMU's board of a Cortex-M0 holds: the same program on a Cortex-M3."
     )
     yield ""

@@ -76,7 +76,8 @@ def counted_tflm(
     made = found.replay
     if made.first is not None:
         raise ParityError(f"TFLite Micro with {library.kernels} differs on {made.mismatches} samples: {made.first}")
-    assert made.cost is not None and made.firmware is not None
+    assert made.cost is not None
+    assert made.firmware is not None
     return {
         "instructions": round(made.cost.median),
         "most": made.cost.max,

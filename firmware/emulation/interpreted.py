@@ -79,7 +79,9 @@ def interpreted(
     with tempfile.TemporaryDirectory(prefix="interpreted-") as temporary:
         folder = Path(temporary)
         sizes = (inputs.shape[1], expected.shape[1])
-        objects = _compile(library, {**sources, f"{name}_model.h": _model_header(name, sizes, tensors)}, name, folder, options)
+        objects = _compile(
+            library, {**sources, f"{name}_model.h": _model_header(name, sizes, tensors)}, name, folder, options
+        )
         roomy = Model(name, folder, (*objects, _arena(library, folder, largest)))
         arena = _smallest_arena(library, roomy, options, largest)
         model = Model(name, folder, (*objects, _arena(library, folder, arena)))
