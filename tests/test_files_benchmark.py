@@ -141,11 +141,12 @@ def test_the_tables_say_what_is_slower_first_and_leave_open_what_was_not_counted
     assert ratio(one, "cortex_m4") == 0.75
     assert ratio(one, "cortex_m4", "size") == 2
     assert ratio(one, "cortex_m0") is None
-    slow = found_file(file="slow", tflm={"cortex_m4": {"instructions": 1000}})
+    slow = found_file(file="slow", tflm={"cortex_m4": {"instructions": 1000, "differs": "2 samples"}})
     refused = {"file": "bad", "verdict": "refused", "why": "a | b"}
     rows = table_of([refused, one, slow])[2:]
     assert [row.split(" | ")[0] for row in rows] == ["| slow", "| kws", "| bad"]
     assert "| 4,000 | 1,500 | 2,000 | 2.00 | 0.75 |" in rows[1]
+    assert rows[0].endswith("CMSIS-NN gives others: 2 samples |")
     assert rows[2].endswith(r"a \| b |")
     layers = [
         {"op": "conv_2d", "products": 100, "speed": 50, "tflm": 70},

@@ -24,6 +24,7 @@ from benchmarks.files.references import COMMIT, REFERENCE_FILES, reference_files
 from benchmarks.files.table import reference_lines, table_of
 from benchmarks.interpreter import setting
 from benchmarks.suite import Suite
+from qtorch.errors import ParityError
 
 __all__ = ["FILES", "apart", "main"]
 
@@ -61,7 +62,10 @@ def _measure() -> dict[str, Any]:
     for label, file in files.items():
         one = apart(file, replace(asked, layers=label == REFERENCE_FILES[0].label), seconds=4 * _SECONDS)
         if one["verdict"] != "exact":
-            raise RuntimeError(f"{label}: {one['verdict']}: {one.get('why')}")
+            raise ParityError(f"{label}: {one['verdict']}: {one.get('why')}")
+        for machine, beside in one.get("tflm", {}).items():
+            if "instructions" not in beside or "differs" in beside:
+                raise ParityError(f"{label}: TFLite Micro on {machine}: {beside}")
         found.append({**one, "file": label, "source": sources[label]})
     return {"commit": COMMIT, **setting(), "files": found}
 

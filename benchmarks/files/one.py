@@ -216,7 +216,7 @@ def _in_tflm(data: bytes, library: Library, samples: _Samples, seconds: float) -
     summary = summarize(data)
     try:
         count = counted_tflm(data, summary, library, samples.outer, samples.outer_outputs, seconds)
-    except (EmulationFailure, BadInput, ParityError) as error:
+    except (EmulationFailure, BadInput) as error:
         return {"kernels": library.kernels, "absent": str(error)[:400]}
     return {"kernels": library.kernels, "samples": samples.count, **count}
 

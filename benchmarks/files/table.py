@@ -65,11 +65,15 @@ def table_of(files: Sequence[Mapping[str, Any]]) -> list[str]:
                 *(_count(builds.get(build, {}).get("median")) for build in ("size", "speed")),
                 _count(beside.get("instructions")),
                 *(_times(ratio(each, machine, build)) for build in ("size", "speed")),
-                each.get("why") or beside.get("absent", "") or "; ".join(_absent(each)),
+                each.get("why") or beside.get("absent") or _differs(beside) or "; ".join(_absent(each)),
             ]
         )
     head = ["file", "verdict", "inputs", "size", "speed", "CMSIS-NN", "size / it", "speed / it", "why"]
     return markdown_table(head, [[str(cell).replace("|", "\\|") for cell in row] for row in rows])
+
+
+def _differs(beside: Mapping[str, Any]) -> str:
+    return f"TFLite Micro with CMSIS-NN gives others: {beside['differs']}" if "differs" in beside else ""
 
 
 def _absent(found: Mapping[str, Any]) -> Iterator[str]:

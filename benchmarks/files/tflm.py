@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from benchmarks.interpreter import int8_only
 from export.device import headers
 from export.tflite.summary import ModelSummary
 from firmware.emulation import Library, Options, interpreted
-from qtorch.errors import BadModelFile, ParityError
+from qtorch.errors import BadModelFile
 
 __all__ = ["counted_tflm", "resolver_methods"]
 
@@ -46,8 +47,8 @@ def resolver_methods(header: str, operators: list[str]) -> tuple[str, ...]:
 
 def counted_tflm(
     data: bytes, summary: ModelSummary, library: Library, inputs: np.ndarray, expected: np.ndarray, seconds: float
-) -> dict[str, int]:
-    """What an inference takes; every output is the expected one.
+) -> dict[str, Any]:
+    """What an inference takes; with ``differs`` in words where an output is not the expected one.
 
     Args:
         data: the file.
@@ -59,7 +60,6 @@ def counted_tflm(
 
     Raises:
         EmulationFailure: it does not fit, or ends otherwise than by saying whether all outputs agree.
-        ParityError: an output differs.
     """
     graphs = summary.subgraphs
     operators = list(dict.fromkeys(op.op for graph in graphs for op in graph.ops))
@@ -74,8 +74,6 @@ def counted_tflm(
         largest=_ARENAS.get(library.machine.name, _MIB),
     )  # fmt: skip
     made = found.replay
-    if made.first is not None:
-        raise ParityError(f"TFLite Micro with {library.kernels} differs on {made.mismatches} samples: {made.first}")
     assert made.cost is not None
     assert made.firmware is not None
     return {
@@ -85,4 +83,5 @@ def counted_tflm(
         "ram": made.firmware.ram,
         "stack": made.stack or 0,
         "arena": found.arena,
+        **({"differs": f"{made.mismatches} samples, first {made.first}"} if made.first else {}),
     }
