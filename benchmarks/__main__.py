@@ -11,6 +11,8 @@ import torch
 
 from benchmarks.editions.command import EDITIONS
 from benchmarks.editions.command import main as editions
+from benchmarks.files.command import FILES
+from benchmarks.files.command import main as files
 from benchmarks.results import measured, save, write_tables
 from benchmarks.suites import SUITES
 from benchmarks.zoo.command import main as zoo
@@ -27,6 +29,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == [EDITIONS.name]:
         editions(sys.argv[2:])
+        return
+    if sys.argv[1:2] == [FILES.name] and sys.argv[2:]:
+        files(sys.argv[2:])
         return
     about = "\n".join(f"  {suite.name:12} {suite.purpose.strip().splitlines()[0]}" for suite in SUITES.values())
     parser = argparse.ArgumentParser(

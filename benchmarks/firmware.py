@@ -1,31 +1,26 @@
-"""Plain C on emulated microcontrollers: cycles or instructions, flash, RAM and stack, every output checked."""
+"""The recipes' networks in plain C on emulated microcontrollers: cycles or instructions, flash, RAM and stack.
+
+Every output is checked. MLPerf Tiny's networks are measured as :mod:`benchmarks.files`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.emulated_networks import calibrated, trained
-from benchmarks.mlperf_networks import REFERENCES
+from benchmarks.emulated_networks import trained
 from benchmarks.rounds import absent_lines
 from benchmarks.suite import Suite, markdown_table
 from export.c.network import c_network
 from export.cost import machines as machine_profile
-from export.cost import profile
 from export.cost.macs import all_multiply_accumulates
 from export.graph.ir import Graph
-from export.tflite.writer import write_tflite
 from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import ParityError
 
 __all__ = ["FIRMWARE"]
 
-#: What shows how much the weights' distribution matters.
-_DRAWN = REFERENCES[0]
-#: Where the MLPerf Tiny networks run.
-_LARGE = ("cortex_m4", "cortex_m55")
-#: Samples of small networks, and of those.
-_SAMPLES, _FEW = 256, 4
+_SAMPLES = 256
 #: Ways to build a network for a machine, and whether speed may cost flash.
 _BUILDS = {"size": False, "speed": True}
 #: Whose lines the table leaves out, for they are nearly those of the machine behind it; the JSON has them.
@@ -46,34 +41,15 @@ def _measure() -> dict[str, Any]:
     absent = [{"what": machine.name, "why": why} for machine in counting if (why := available(machine))]
     here = [machine for machine in counting if available(machine) is None]
     networks, rows = [], []
-    large = [machine for machine in here if machine.name in _LARGE]
-    for name, graph, machines, samples in (
-        *((name, graph, here, _SAMPLES) for name, graph in trained()),
-        *((each.label, calibrated(each), large, _FEW) for each in REFERENCES),
-        (f"{_DRAWN.label}, uniform weights", calibrated(_DRAWN, normal=False), large[:1], _FEW),
-    ):
+    for name, graph in trained():
         networks.append({"network": name, **_limits(graph)})
-        for machine in machines:
+        for machine in here:
             for build in _BUILDS:
                 try:
-                    rows.append({"network": name, "build": build, **_cost(graph, machine, samples, build)})
+                    rows.append({"network": name, "build": build, **_cost(graph, machine, _SAMPLES, build)})
                 except (RuntimeError, ParityError) as error:
                     absent.append({"what": f"{name}, {machine.name}, {build}", "why": str(error).splitlines()[0]})
-    layers = _layers(calibrated(_DRAWN), large[0]) if large else {}
-    return {"networks": networks, "costs": rows, "layers": layers, "absent": absent}
-
-
-def _layers(graph: Graph, machine: Machine) -> dict[str, Any]:
-    """What every layer takes in a program of its own, built for speed; ``None`` for what has several inputs."""
-    found = profile.profile(
-        write_tflite(graph), graph, [machine], (), samples=_FEW, speed=_BUILDS["speed"], each_layer=True
-    )
-    counts = []
-    for layer in found.layers:
-        count = layer.counted.get(machine.name)
-        count = None if count is None else round(count)
-        counts.append({"op": layer.op, "name": layer.name, "products": layer.macs, "count": count})
-    return {"network": _DRAWN.label, "machine": machine.name, "build": "speed", "layers": counts}
+    return {"networks": networks, "costs": rows, "absent": absent}
 
 
 def _limits(graph: Graph) -> dict[str, Any]:
@@ -138,7 +114,7 @@ def _table(found: dict[str, Any]) -> Sequence[str]:
             ]
         )
     heads = ["network", "on", "build", "median", "most", "per product", "flash", "RAM", "stack", "working memory"]
-    return [*markdown_table(heads, rows), "", *_limit_line(found), *_layer_lines(found), *absent_lines(found)]
+    return [*markdown_table(heads, rows), "", *_limit_line(found), *absent_lines(found)]
 
 
 def _limit_line(found: dict[str, Any]) -> list[str]:
@@ -155,22 +131,6 @@ def _limit_line(found: dict[str, Any]) -> list[str]:
         f"Products: {products}. Cortex-M4's SMLAD forms two; the better build there takes {times} times as many "
         "instructions as that needs SMLADs, in the same order."
     ]
-
-
-def _layer_lines(found: dict[str, Any]) -> list[str]:
-    """The layers of one network, summed up by op."""
-    measured = found["layers"]
-    if not measured:
-        return []
-    parts = []
-    for op in dict.fromkeys(layer["op"] for layer in measured["layers"]):
-        same = [layer for layer in measured["layers"] if layer["op"] == op and layer["count"] is not None]
-        count, products = (sum(layer[key] for layer in same) for key in ("count", "products"))
-        if same:
-            parts.append(f"{op.upper()} {count:,.0f}" + (f" ({count / products:.2f} per product)" if products else ""))
-    machine = _MACHINES.get(measured["machine"], measured["machine"])
-    said = f"{measured['network']} on {machine} for {measured['build']}, each layer by itself, summed up by op"
-    return ["", f"{said}: {', '.join(parts)}."]
 
 
 FIRMWARE = Suite("firmware", __doc__, _measure, _table)

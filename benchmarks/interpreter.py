@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.emulated_networks import calibrated, trained
-from benchmarks.mlperf_networks import REFERENCES
+from benchmarks.emulated_networks import trained
 from benchmarks.suite import Suite, markdown_table
 from export.cost import machines as machine_profile
 from export.device import headers
@@ -34,12 +33,9 @@ from firmware.emulation import (
 )
 from qtorch.errors import BadConfiguration, ParityError
 
-__all__ = ["INTERPRETER", "chosen", "int8_only"]
+__all__ = ["INTERPRETER", "chosen", "int8_only", "setting"]
 
-#: The MLPerf Tiny networks that are compared.
-_LARGE = ("DS-CNN", "ResNet-8")
-#: Samples of small networks, and of those.
-_SAMPLES, _FEW = 256, 4
+_SAMPLES = 256
 _PLAIN = (("plain C", False), ("plain C, speed", True))
 _KERNELS = {"reference": "reference kernels", "cmsis_nn": "CMSIS-NN"}
 #: Registrations that bring the kernels of other types along, and those that need not.
@@ -103,28 +99,27 @@ def _measure() -> dict[str, Any]:
     found = chosen()
     root = found[0].root
     return {
-        "compiler": _first_line("arm-none-eabi-gcc", "--version"),
-        "emulator": _first_line("qemu-system-arm", "--version"),
+        **setting(),
         "optimization": optimization(root),
         "libraries": [
             {"machine": each.machine.name, "arch": each.arch, "build": each.build, "kernels": each.kernels}
             for each in found
         ],
-        "programs": [row for label, graph, samples in _networks() for row in _programs(label, graph, samples, found)],
+        "programs": [row for label, graph in trained() for row in _programs(label, graph, _SAMPLES, found)],
+    }
+
+
+def setting() -> dict[str, str]:
+    """Compiler and emulator, by their own first lines."""
+    return {
+        "compiler": _first_line("arm-none-eabi-gcc", "--version"),
+        "emulator": _first_line("qemu-system-arm", "--version"),
     }
 
 
 def _first_line(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0]
-
-
-def _networks() -> Iterator[tuple[str, Graph, int]]:
-    for label, graph in trained():
-        yield label, graph, _SAMPLES
-    for reference in REFERENCES:
-        if reference.label in _LARGE:
-            yield reference.label, calibrated(reference), _FEW
 
 
 def _programs(label: str, graph: Graph, samples: int, found: Sequence[Library]) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.conversion import CONVERSION
 from benchmarks.editions.command import EDITIONS
+from benchmarks.files.command import FILES
 from benchmarks.firmware import FIRMWARE
 from benchmarks.gpu import GPU
 from benchmarks.growth import GROWTH
@@ -32,6 +33,7 @@ SUITES = {
         RECIPES,
         STRESS,
         MLPERF,
+        FILES,
         FIRMWARE,
         INTERPRETER,
         OPINIONS,

@@ -52,6 +52,9 @@ def interpreted(
     inputs: np.ndarray,
     expected: np.ndarray,
     options: Options | None = None,
+    *,
+    tensors: tuple[int, int] = (1, 1),
+    largest: int = _LARGEST,
 ) -> Interpreted:
     """Run the model on every input and compare, with the smallest arena that lets it run.
 
@@ -59,13 +62,15 @@ def interpreted(
         library: for a machine that :func:`~firmware.emulation.machines.available` finds nothing missing for.
         sources: an export's ``<name>_model_data.h``, ``<name>_model_data.cc`` and ``<name>_op_resolver.h``.
         name: a C identifier.
-        inputs: int8 ``[N, I]``, N at least 1.
-        expected: int8 ``[N, O]``.
+        inputs: int8 ``[N, I]``, N at least 1: the bytes of all input tensors, one behind the other.
+        expected: int8 ``[N, O]``, likewise.
         options: how long to run; and how to build what lies around the library, without its ``flags``, which are C's.
+        tensors: how many inputs and outputs the model has.
+        largest: bytes of the largest arena that is tried.
 
     Raises:
         ValueError: the arrays are not of that type and shape.
-        DidNotBuild: the sources do not compile or the program does not fit, or no arena up to 256 KiB is enough.
+        DidNotBuild: the sources do not compile or the program does not fit, or no arena that is tried is enough.
         DidNotEnd: time ran out.
         EmulationFailure: the program ended in any other way than by saying whether all outputs agree.
     """
@@ -74,8 +79,11 @@ def interpreted(
     with tempfile.TemporaryDirectory(prefix="interpreted-") as temporary:
         folder = Path(temporary)
         sizes = (inputs.shape[1], expected.shape[1])
-        objects = _compile(library, {**sources, f"{name}_model.h": _model_header(name, sizes)}, name, folder, options)
-        arena = _smallest_arena(library, Model(name, folder, (*objects, _arena(library, folder, _LARGEST))), options)
+        objects = _compile(
+            library, {**sources, f"{name}_model.h": _model_header(name, sizes, tensors)}, name, folder, options
+        )
+        roomy = Model(name, folder, (*objects, _arena(library, folder, largest)))
+        arena = _smallest_arena(library, roomy, options, largest)
         model = Model(name, folder, (*objects, _arena(library, folder, arena)))
         machine = library.machine
         smallest = weigh(machine, (link(machine, model, (*machine.start, "tflm/smallest.c"), "smallest.elf"),))
@@ -83,13 +91,15 @@ def interpreted(
         return Interpreted(dataclasses.replace(replay, firmware=smallest), arena)
 
 
-def _model_header(name: str, sizes: tuple[int, int]) -> str:
+def _model_header(name: str, sizes: tuple[int, int], tensors: tuple[int, int]) -> str:
     """The interpreted model under the names that plain C has."""
     return f"""\
 #pragma once
 #include <stdint.h>
 #define {name.upper()}_INPUT_SIZE {sizes[0]}
 #define {name.upper()}_OUTPUT_SIZE {sizes[1]}
+#define RIG_INPUT_TENSORS {tensors[0]}
+#define RIG_OUTPUT_TENSORS {tensors[1]}
 #ifdef __cplusplus
 #include "{name}_model_data.h"
 #include "{name}_op_resolver.h"
@@ -125,7 +135,7 @@ def _arena(library: Library, folder: Path, arena: int) -> Path:
     return target
 
 
-def _smallest_arena(library: Library, model: Model, options: Options) -> int:
+def _smallest_arena(library: Library, model: Model, options: Options, largest: int) -> int:
     """Found by bisection: what ``arena_used_bytes`` says understates what setting up needs at its peak."""
     machine = library.machine
     elf = link(machine, model, (*machine.start, "tflm/probe.c", "semihosting.c"), "probe.elf")
@@ -134,7 +144,7 @@ def _smallest_arena(library: Library, model: Model, options: Options) -> int:
         (model.folder / "arena.bin").write_bytes(size.to_bytes(4, "little"))
         return run_program(machine, elf, model.folder, options, ("0", "0"))[0] == _ACCEPTED
 
-    low, high = 0, _LARGEST
+    low, high = 0, largest
     if not accepts(high):
         where = f"{machine.name}: {model.name}"
         raise DidNotBuild(where=where, expected=f"an arena of {high:,} bytes to be enough", got="a refusal")

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qtorch.families.accumulator import weighted_sums
 from qtorch.families.convolution import (
     CONVOLUTION_FIELDS,
     cancelled_sample,
@@ -27,6 +26,7 @@ from qtorch.families.convolution import (
     is_depthwise,
     weighted_sample,
 )
+from qtorch.families.convolution_call import convolution_call
 from qtorch.families.wide_sums import is_wide, wide_convolution
 from qtorch.families.window_rules import convolved
 from qtorch.families.windows import onnx_window
@@ -37,7 +37,7 @@ from qtorch.remedies.asked import always, none
 from qtorch.remedies.images import windows
 from qtorch.row.constraints import ACCUMULATED, EITHER_BIAS, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
-from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
+from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Row, Sample, Shape, TFLite
 
@@ -59,24 +59,12 @@ def macs(shapes: Mapping[str, Shape]) -> int:
 
 
 def kernel(operands: Operands) -> KernelCall:
-    """A matrix product per pixel; a window of more than one pixel is gathered first. Zero point in the biases."""
+    """Of groups too."""
     sizes = convolution_sizes(operands)
-    depth = operands.shapes["weight"][3]
+    weight = operands.constants["weight"]
     if is_wide(operands):
-        return wide_convolution(operands, sizes, operands.constants["weight"], sizes["in_c"] // depth)
-    arguments: dict[str, Argument] = {
-        "in": TensorArgument("input"),
-        "weights": ConstantTable(operands.constants["weight"]),
-        "channels": weighted_sums(operands, channel_axis=0),
-        "out": TensorArgument("output"),
-    }
-    one_pixel = (sizes["window_h"], sizes["window_w"], sizes["padding_top"], sizes["padding_left"]) == (1, 1, 0, 0)
-    if one_pixel and depth == sizes["in_c"]:
-        names = ("in_w", "in_c", "out_h", "out_w", "out_c", "stride_h", "stride_w")
-        return KernelCall("pointwise_s8", {**arguments, **{name: sizes[name] for name in names}})
-    more = {"padding_code": operands.grid("input").zero_point[0], "groups": sizes["in_c"] // depth}
-    scratch = sizes["window_h"] * sizes["window_w"] * depth
-    return KernelCall("conv_2d_s8", {**arguments, **sizes, **more}, scratch)
+        return wide_convolution(operands, sizes, weight, sizes["in_c"] // weight.shape[3])
+    return convolution_call(operands, sizes, weight, channel_axis=0)
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:

@@ -25,6 +25,7 @@ from qtorch.families.convolution import (
     is_depthwise,
     weighted_sample,
 )
+from qtorch.families.convolution_call import convolution_call
 from qtorch.families.wide_sums import is_wide, wide_convolution
 from qtorch.families.window_rules import convolved_by_channel
 from qtorch.families.windows import onnx_window
@@ -36,6 +37,9 @@ from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, OptionField, Row, Sample, Shape, TFLite
+
+#: Filters from which on they share a window.
+_SHARING = 4
 
 
 def attributes(call: Call) -> dict[str, Any] | None:
@@ -58,10 +62,16 @@ def macs(shapes: Mapping[str, Shape]) -> int:
 
 
 def kernel(operands: Operands) -> KernelCall:
-    """The kernel subtracts the zero point, so that it can skip padding."""
+    """The kernel subtracts the zero point, so that it can skip padding.
+
+    Several filters of a lone channel are a convolution of it, whose kernels share what they read among filters.
+    """
     sizes = convolution_sizes(operands)
+    as_convolution = operands.constants["weight"].transpose(3, 1, 2, 0)
     if is_wide(operands):
-        return wide_convolution(operands, sizes, operands.constants["weight"].transpose(3, 1, 2, 0), sizes["in_c"])
+        return wide_convolution(operands, sizes, as_convolution, sizes["in_c"])
+    if sizes["in_c"] == 1 and sizes["out_c"] >= _SHARING:
+        return convolution_call(operands, sizes, np.ascontiguousarray(as_convolution), channel_axis=3)
     del sizes["out_c"]
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),

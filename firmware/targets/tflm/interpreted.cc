@@ -17,11 +17,20 @@ using Resolver = tflite::MicroMutableOpResolver<RIG_OPS>;
 alignas(Resolver) unsigned char resolver_storage[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter* interpreter = nullptr;
-int8_t* input_codes = nullptr;
-const int8_t* output_codes = nullptr;
 
-bool fits(const TfLiteTensor* tensor, size_t elements) {
-  return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == elements;
+struct Bytes {
+  char* data;
+  size_t count;
+};
+Bytes inputs[RIG_INPUT_TENSORS];
+Bytes outputs[RIG_OUTPUT_TENSORS];
+
+// Whether a tensor is there; `left` are the bytes of it and of those behind it.
+bool found(TfLiteTensor* tensor, Bytes* bytes, size_t* left) {
+  if (tensor == nullptr || tensor->bytes > *left) return false;
+  *bytes = {tensor->data.raw, tensor->bytes};
+  *left -= tensor->bytes;
+  return true;
 }
 
 }  // namespace
@@ -34,9 +43,15 @@ extern "C" int interpreted_begin(uint32_t bytes) {
   tflite::MicroInterpreter* made =
       ::new (interpreter_storage) tflite::MicroInterpreter(model, resolver, interpreted_arena, bytes);
   if (made->initialization_status() != kTfLiteOk || made->AllocateTensors() != kTfLiteOk) return 0;
-  if (!fits(made->input(0), RIG_INPUTS) || !fits(made->output(0), RIG_OUTPUTS)) return 0;
-  input_codes = made->input(0)->data.int8;
-  output_codes = made->output(0)->data.int8;
+  if (made->inputs_size() != RIG_INPUT_TENSORS || made->outputs_size() != RIG_OUTPUT_TENSORS) return 0;
+  size_t ins = RIG_INPUTS, outs = RIG_OUTPUTS;
+  for (size_t i = 0; i < RIG_INPUT_TENSORS; ++i) {
+    if (!found(made->input(i), &inputs[i], &ins)) return 0;
+  }
+  for (size_t i = 0; i < RIG_OUTPUT_TENSORS; ++i) {
+    if (!found(made->output(i), &outputs[i], &outs)) return 0;
+  }
+  if (ins != 0 || outs != 0) return 0;
   interpreter = made;
   return 1;
 }
@@ -46,7 +61,16 @@ extern "C" int interpreted_run(void) { return interpreter->Invoke() == kTfLiteOk
 // The first call also sets up, because plain C has nothing that a rig could call before; a trap says that it failed.
 extern "C" void RIG_CALL(const int8_t* in, int8_t* out) {
   if (interpreter == nullptr && interpreted_begin(interpreted_arena_size) == 0) __builtin_trap();
-  memcpy(input_codes, in, RIG_INPUTS);
+  for (const Bytes& each : inputs) {
+    // Of a lone tensor the compiler knows the size.
+    const size_t count = RIG_INPUT_TENSORS == 1 ? RIG_INPUTS : each.count;
+    memcpy(each.data, in, count);
+    in += count;
+  }
   if (interpreted_run() == 0) __builtin_trap();
-  memcpy(out, output_codes, RIG_OUTPUTS);
+  for (const Bytes& each : outputs) {
+    const size_t count = RIG_OUTPUT_TENSORS == 1 ? RIG_OUTPUTS : each.count;
+    memcpy(out, each.data, count);
+    out += count;
+  }
 }

@@ -1,0 +1,1 @@
+"""Files that others made: compiled to plain C, held against TFLite Micro, counted beside it."""
