@@ -100,6 +100,64 @@ def _pad_that_is_read_elsewhere(file: SchemaFile) -> None:
     _padded_convolution(file, [[0, 0], [1, 1], [1, 1], [0, 0]], 6, also_read=True)
 
 
+def _padded_maximum(file: SchemaFile, zero: int, code: int | None, size: int = 3) -> None:
+    x = file.tensor([1, 6, 6, 2], "int8", _SCALE, zero, end="input")
+    padded = file.tensor([1, 7, 7, 2], "int8", _SCALE, zero)
+    paddings = file.constant(np.array([[0, 0], [0, 1], [0, 1], [0, 0]], np.int32))
+    if code is None:
+        file.operator("PAD", [x, paddings], [padded], "PadOptions")
+    else:
+        value = file.constant(np.array([code], np.int8), _SCALE, zero_point=zero)
+        file.operator("PADV2", [x, paddings, value], [padded], "PadV2Options")
+    output = file.tensor([1, 3, 3, 2], "int8", _SCALE, zero, end="output")
+    options = {"filterHeight": size, "filterWidth": size, "strideH": 2, "strideW": 2, "padding": 1}
+    file.operator("MAX_POOL_2D", [padded], [output], "Pool2DOptions", options)
+
+
+def _maximum_beside_the_least_code(file: SchemaFile) -> None:
+    _padded_maximum(file, 3, -128)
+
+
+def _maximum_beside_zeros_that_are_the_least(file: SchemaFile) -> None:
+    _padded_maximum(file, -128, None)
+
+
+def _maximum_beside_zeros(file: SchemaFile) -> None:
+    _padded_maximum(file, 3, None)
+
+
+def _average_beside_zeros(file: SchemaFile) -> None:
+    _padded_maximum(file, -128, None)
+    file.model.operatorCodes[-1].builtinCode = file.model.operatorCodes[-1].deprecatedBuiltinCode = 1
+
+
+def _with_constant(file: SchemaFile, operator: str, codes: list[int], scale: float, zero: int) -> None:
+    x, y = _computed(file, 1, 3, 4, 2, end="input"), _computed(file, 1, 3, 4, 2)
+    constant = file.constant(np.array(codes, np.int8), scale, zero_point=zero)
+    file.operator(operator, [x, constant], [y], f"{operator.title()}Options", {})
+    _pool(file, y)
+
+
+def _product_with_one(file: SchemaFile) -> None:
+    _with_constant(file, "MUL", [127, 127], 1 / 127, 0)
+
+
+def _product_with_one_and_two(file: SchemaFile) -> None:
+    _with_constant(file, "MUL", [50, 100], 1 / 50, 0)
+
+
+def _sum_with_zero(file: SchemaFile) -> None:
+    _with_constant(file, "ADD", [-7, -7], _SCALE, -7)
+
+
+def _relu_of_what_is_positive(file: SchemaFile) -> None:
+    x, y = (file.tensor([1, 3, 4, 2], "int8", _SCALE, -128, end=end) for end in ("input", ""))
+    file.operator("RELU", [x], [y])
+    output = file.tensor([1, 1, 2, 2], "int8", _SCALE, -128, end="output")
+    options = {"filterHeight": 2, "filterWidth": 2, "strideH": 2, "strideW": 2, "padding": 1}
+    file.operator("MAX_POOL_2D", [y], [output], "Pool2DOptions", options)
+
+
 _CASES: list[tuple[Callable[[SchemaFile], None], str]] = [
     (_transpose_pair, "2 TRANSPOSE fewer"),
     (_two_transposes_as_one, "1 TRANSPOSE fewer"),
@@ -110,6 +168,14 @@ _CASES: list[tuple[Callable[[SchemaFile], None], str]] = [
     (_pad_that_same_says, "1 PAD fewer"),
     (_pad_of_two, ""),
     (_pad_that_is_read_elsewhere, ""),
+    (_maximum_beside_the_least_code, "1 PADV2 fewer"),
+    (_maximum_beside_zeros_that_are_the_least, "1 PAD fewer"),
+    (_maximum_beside_zeros, ""),
+    (_average_beside_zeros, ""),
+    (_product_with_one, "1 MUL fewer"),
+    (_product_with_one_and_two, ""),
+    (_sum_with_zero, "1 ADD fewer"),
+    (_relu_of_what_is_positive, "1 RELU fewer"),
 ]
 
 

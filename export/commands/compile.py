@@ -12,11 +12,14 @@ from export.bundle.folder import probe_folders, temporary_files, write_bundle
 from export.c_language.names import c_identifier
 from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, read_options
 from export.commands.compile_page import compile_page
+from export.commands.quantize import QuantizeExportOptions, QuantizeOptions, quantize
 from export.commands.summary import read_model
 from export.compiled_file.compiled import compile_file
 from export.compiled_file.request import Request
 from export.console.terminal import show
 from export.float_networks.data_file import data_in
+from export.tflite.contents import read_contents
+from export.tflite.file_form import file_form
 from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration
 from qtorch.progress import in_lines
@@ -33,13 +36,16 @@ class CompileOptions:
         qtorch compile model.tflite --target nano33ble --out build/model
         qtorch compile model.tflite --target uno --out build/model --firmware c
         qtorch compile model.tflite --out build/model --inputs recorded.npy --tflite
+        qtorch compile float_model.tflite --out build/model --data recorded.npy
 
     Attributes:
-        model: any .tflite file of integers.
+        model: any .tflite file of integers; with ``--data`` one of floats.
         out: folder for the files.
         target: the board that has to hold it; ``host`` stands for any processor.
         inputs: a file of inputs to compare on, beside those that are drawn; .npy, or .npz with an array for each input
             by its name; integers are codes, floats are real values.
+        data: of a file of floats, which is quantized first: inputs like those of training, real values, in .npy, .npz,
+            .pt or .csv.
         name: of the model and its files; the file's own name without it.
         optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
         firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
@@ -52,6 +58,7 @@ class CompileOptions:
     out: Annotated[Path, FOLDER]
     target: str = field(default="host", metadata={"listed": BOARDS})
     inputs: Path | None = None
+    data: str = ""
     name: str = ""
     optimize: Literal["size", "speed"] = "size"
     firmware: Literal["none", "tflm", "c"] = "none"
@@ -83,12 +90,41 @@ def compile_command(arguments: Sequence[str]) -> None:
         options.tflite,
         options.samples,
     )
+    if options.data:
+        _quantized(options, name, project)
+        return
     data = read_model(options.model)
     given = None if options.inputs is None else data_in(options.inputs)
     with in_lines(), temporary_files():
         compiled = compile_file(data, request, given, str(options.inputs))
         kept = write_bundle(compiled, options.out, project)
     show(compile_page(compiled, request, options.out, project, kept))
+
+
+def _quantized(options: CompileOptions, name: str, project: Path | None) -> None:
+    """What ``qtorch quantize`` makes of a file of floats, with the C.
+
+    Raises:
+        BadConfiguration: the file is of integers, or there are options that stand for nothing here.
+        BadInput, ParityError: see :func:`export.commands.quantize.quantize_command`.
+    """
+    where = str(options.model)
+    if file_form(read_contents(read_model(options.model), where)).is_integers:
+        raise BadConfiguration(
+            where="--data", expected="a file of floats, which is quantized on them",
+            got=f"{where}, a network of integers", remedy="leave --data out; --inputs takes inputs to compare on",
+        )  # fmt: skip
+    if options.inputs is not None or options.samples is not None:
+        raise BadConfiguration(
+            where="--inputs, --samples", expected="a file of integers, whose outputs are compared on them",
+            got="--data, with which the file is quantized", remedy="leave them out: --data is compared on too",
+        )  # fmt: skip
+    export = QuantizeExportOptions(
+        c=True, target=options.target, tflm=options.tflm, optimize=options.optimize, strip=True,
+        firmware=project,
+    )  # fmt: skip
+    asked = QuantizeOptions(options.model, options.data, options.out, name=name, export=export)
+    quantize(asked, {"model": {}, "data": {}, "test": {}})
 
 
 def _require_project(options: CompileOptions, target: Board) -> None:

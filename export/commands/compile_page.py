@@ -8,6 +8,7 @@ from pathlib import Path
 from export.bundle.manifest import manifest_file
 from export.bundle.outcome_page import agreement_table
 from export.compiled_file.compiled import CompiledFile
+from export.compiled_file.fewer_operators import saved_in_words
 from export.compiled_file.request import Request
 from export.console.page import Block, Line
 from export.cost.board_cost import counted_in_words
@@ -52,6 +53,8 @@ def compile_page(
         yield Line(counted_in_words(inference))
     for line in in_lines([BoardShare(**share) for share in metrics["shares"]]):
         yield Line(line)
+    if "fewer" in metrics:
+        yield Line(saved_in_words(metrics["fewer"]))
     if compiled.faults:
         yield Line(
             f"{request.edition.description} would compute the file otherwise, the C not: "

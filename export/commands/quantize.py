@@ -30,7 +30,7 @@ from qtorch.handed_over.data import inputs_taken
 from qtorch.handed_over.tensors import samples_of
 from qtorch.progress import in_lines, stage
 
-__all__ = ["QuantizeExportOptions", "QuantizeOptions", "quantize_command"]
+__all__ = ["QuantizeExportOptions", "QuantizeOptions", "quantize", "quantize_command"]
 
 #: Options that have others below them, which are arguments of what they name.
 _WITH_ARGUMENTS = ("model", "data", "test")
@@ -95,7 +95,19 @@ def quantize_command(arguments: Sequence[str]) -> None:
         ParityError: a comparison that must be exact is not.
     """
     words, below = options_below(arguments, _WITH_ARGUMENTS)
-    asked = read_options(QuantizeOptions, words, "quantize")
+    quantize(read_options(QuantizeOptions, words, "quantize"), below)
+
+
+def quantize(asked: QuantizeOptions, below: Mapping[str, Mapping[str, Any]]) -> None:
+    """Quantize, export and print what came of it.
+
+    Args:
+        asked: what is asked for.
+        below: arguments of the model, of the data and of the test, by these names.
+
+    Raises:
+        BadInput, ParityError: see :func:`quantize_command`.
+    """
     with in_lines():
         with stage("opening the checkpoint"):
             read = float_network(asked.checkpoint, asked.model, below["model"])

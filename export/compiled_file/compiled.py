@@ -14,6 +14,7 @@ from export.bundle.metrics import json_bytes
 from export.c.compiled import compiled_c, not_run
 from export.c.model import CModel, c_model
 from export.compiled_file.compared_inputs import ComparedInputs, compared_inputs
+from export.compiled_file.fewer_operators import fewer_operators, saved_figures
 from export.compiled_file.file_metrics import file_metrics
 from export.compiled_file.given_inputs import given_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
@@ -89,6 +90,7 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
             inputs = compared_inputs(model, handed, request.samples)
         with stage(f"comparing {len(inputs.codes[0]):,} inputs in TFLite Micro with the integers"):
             engines = {judge.name: judged_file(model, inputs, judge)}
+        as_read, model = model, fewer_operators(model)
         with stage(f"writing plain C for {request.target.name}, and comparing it"):
             layouts = _layouts(model.core, model)
             c = c_model(request.name, model.core, request.target, request.speed, layouts)
@@ -97,7 +99,9 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
                 engines[compiled.name] = judged_c(compiled, inputs, request.where)
             counted = board_cost(model.core, request.target, request.speed, _emulated(model, inputs))
         with stage("writing what firmware is built from"):
-            return _assembled(model, request, inputs, layouts, c, counted, engines, judge)
+            form = _tflm_form(model, request, inputs, judge)
+            fewer = saved_figures(as_read, model, request, form.form is not None)
+            return _assembled(model, request, inputs, layouts, c, counted, engines, form, fewer)
 
 
 def _layouts(graph: Graph, model: ModelInFile) -> tuple[TensorLayout, ...]:
@@ -121,18 +125,18 @@ def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
 
 def _assembled(
     model: ModelInFile, request: Request, inputs: ComparedInputs, layouts: tuple[TensorLayout, ...], c: CModel,
-    counted: dict[str, Any], engines: dict[str, EngineParity], judge: InspectableEngine,
+    counted: dict[str, Any], engines: dict[str, EngineParity], written: _Written, fewer: dict[str, Any],
 ) -> CompiledFile:  # fmt: skip
-    name, target, left_out = request.name, request.target, dict[str, str]()
+    name, target, form, left_out = request.name, request.target, written.form, written.left_out
     faults = faults_of_file(model, request)
-    form, again = _tflm_form(model, request, inputs, judge, left_out)
-    engines |= again
+    engines |= written.engines
     if form is None:
         headers = c_headers(name, model.core, layouts, None, inputs.codes)
     else:
         headers = device_headers(name, form.written, None, inputs.codes, request.edition)
     editions = editions_of(model.data, target.cpu)
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
+    metrics |= {"fewer": fewer} if fewer else {}
     proof = {
         "engines": {each: vars(one) for each, one in engines.items()},
         "judges": list(engines),
@@ -158,14 +162,20 @@ def _assembled(
     return CompiledFile(name, contents, metrics, engines, faults, firmware)
 
 
-def _tflm_form(
-    model: ModelInFile, request: Request, inputs: ComparedInputs, judge: InspectableEngine, left_out: dict[str, str]
-) -> tuple[TflmForm | None, dict[str, EngineParity]]:
+@dataclass(frozen=True)
+class _Written:
     """The file written again where the board runs TFLite Micro, and who agrees; what nobody asked for may be left out,
     in words."""
+
+    form: TflmForm | None = None
+    engines: Mapping[str, EngineParity] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def _tflm_form(model: ModelInFile, request: Request, inputs: ComparedInputs, judge: InspectableEngine) -> _Written:
     asked = request.tflite or request.firmware == "tflm"
     if not (request.target.tflm or asked):
-        return None, {}
+        return _Written()
     layouts = _layouts_of_form(model, request)
     try:
         form = tflm_form(model, request, layouts)
@@ -173,9 +183,8 @@ def _tflm_form(
     except BadInput as error:
         if asked:
             raise
-        left_out["headers for TFLite Micro"] = str(error)
-        return None, {}
-    return form, {f"{judge.name} on the file written again": agreement}
+        return _Written(left_out={"headers for TFLite Micro": str(error)})
+    return _Written(form, {f"{judge.name} on the file written again": agreement})
 
 
 def _layouts_of_form(model: ModelInFile, request: Request) -> tuple[TensorLayout, ...]:

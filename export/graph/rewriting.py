@@ -11,7 +11,16 @@ import numpy as np
 from export.graph.ir import Graph, Node, Value, check
 from qtorch.numbers.qparams import QParams
 
-__all__ = ["Draft", "Rewrite", "accumulator_grid", "merged_reshapes", "readers_of", "require_outputs", "rewritten"]
+__all__ = [
+    "Draft",
+    "Rewrite",
+    "accumulator_grid",
+    "merged_reshapes",
+    "readers_of",
+    "require_outputs",
+    "rewritten",
+    "without_unread",
+]
 
 #: CONCATENATION takes at most so many tensors (TFLM ``micro/kernels/concatenation.cc``).
 _MOST_JOINED = 10
@@ -195,10 +204,11 @@ def merged_reshapes(graph: Graph) -> Graph:
             made.setdefault((source, shape), node.output)
             node = replace(node, inputs=(source,))
         nodes.append(node)
-    return check(_without_unread(replace(graph, nodes=tuple(nodes))))
+    return check(without_unread(replace(graph, nodes=tuple(nodes))))
 
 
-def _without_unread(graph: Graph) -> Graph:
+def without_unread(graph: Graph) -> Graph:
+    """The graph without nodes and constants that no output and no state hangs on."""
     needed, nodes = set(graph.sinks), list[Node]()
     for node in reversed(graph.nodes):
         if needed & set(node.outputs):

@@ -21,6 +21,11 @@ _CONVERT_INT8 = (
     "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; a network of PyTorch: "
     "qtorch quantize NET.pt --data x.npy --out DIR"
 )
+#: What holds its numbers otherwise than in integers, and computes in floats, is read here as a float network.
+_QUANTIZE = (
+    "qtorch compile MODEL.tflite --data x.npy --out DIR, with inputs like those of training, quantizes it and makes C "
+    f"of it; or {_CONVERT_INT8}"
+)
 _CONVERT_INT16 = (
     "convert the network again with converter.target_spec.supported_ops = "
     "[tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8], whose int16 is symmetric, "
@@ -252,7 +257,7 @@ def _dynamic_range(contents: FileContents) -> FileForm | None:
         f"in {_counted(names)}",
         "each inference measures the range of each activation anew; TFLite Micro has no kernels for it, and on a "
         "processor without a float unit it is slow",
-        _CONVERT_INT8,
+        _QUANTIZE,
     )
 
 
@@ -268,7 +273,7 @@ def _unpacked(contents: FileContents) -> FileForm | None:
         kind,
         f"a float network whose weights are held in {held}: {halves or narrow} constants behind DEQUANTIZE",
         "it computes in float32; it takes less space in the file, and neither less memory nor less time",
-        _CONVERT_INT8,
+        _QUANTIZE,
     )
 
 
@@ -280,7 +285,7 @@ def _sparse(contents: FileContents) -> FileForm | None:
         "sparse",
         f"a float network with {count} sparse constants behind DENSIFY",
         "it computes in float32, with all zeros written out",
-        _CONVERT_INT8,
+        _QUANTIZE,
     )
 
 
@@ -337,7 +342,7 @@ def _floats(contents: FileContents) -> FileForm | None:
             "float32",
             f"a float32 network: {_counted(names)}",
             "sums of floats depend on their order, so no two kernels agree to the bit",
-            _CONVERT_INT8,
+            _QUANTIZE,
         )
     return FileForm(
         "partly float",

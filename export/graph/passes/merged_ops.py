@@ -36,7 +36,7 @@ def merged_ops(graph: Graph) -> Graph:
     for node in graph.nodes:
         node = replace(node, inputs=tuple(instead.get(name, name) for name in node.inputs))
         step = _step(graph.values, node, made)
-        if step is not None and step.changes_nothing(graph.values) and node.output not in graph.outputs:
+        if step is not None and step.changes_nothing(graph.values) and node.output not in graph.sinks:
             instead[node.output] = step.source
             continue
         node = node if step is None else step.node()

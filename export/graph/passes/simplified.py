@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from export.graph.ir import Graph, Node
 from export.graph.passes.merged_ops import merged_ops
+from export.graph.passes.neutral_ops import neutral_ops
 from export.graph.passes.padding import padding
+from export.graph.passes.pooled_padding import pooled_padding
 from export.graph.passes.unread_padding import unread_padding
 from export.graph.rewriting import readers_of
 
@@ -17,13 +19,13 @@ _NO_PADDING = ((0, 0), (0, 0))
 
 
 def simplified(graph: Graph) -> Graph:
-    """The graph without what computes nothing: PADs that a convolution's SAME says, padding that no window reads, and
-    what :func:`export.graph.passes.merged_ops.merged_ops` merges.
+    """The graph without what computes nothing: PADs that a convolution's or a pooling's SAME says, padding that no
+    window reads, ops that give back every code, and what :func:`export.graph.passes.merged_ops.merged_ops` merges.
 
     Args:
         graph: of integers, in TFLite's terms.
     """
-    return merged_ops(unread_padding(padding(_with_explicit_windows(graph))))
+    return neutral_ops(merged_ops(pooled_padding(unread_padding(padding(_with_explicit_windows(graph))))))
 
 
 def _with_explicit_windows(graph: Graph) -> Graph:
@@ -32,7 +34,7 @@ def _with_explicit_windows(graph: Graph) -> Graph:
     padded = {
         node.output
         for node in graph.nodes
-        if node.op == "pad" and len(readers.get(node.output, ())) == 1 and node.output not in graph.outputs
+        if node.op == "pad" and len(readers.get(node.output, ())) == 1 and node.output not in graph.sinks
     }
 
     def explicit(node: Node) -> Node:
