@@ -15,7 +15,18 @@ from tests.schema_file import SchemaFile
 
 __all__ = ["STEPS", "Drawing", "draw_file"]
 
-_NAMES = ("int", "x", "x", "", "model/dense/BiasAdd;model/Relu", "größe", "a" * 300, "serving_default_x:0", "main", "1st")
+_NAMES = (
+    "int",
+    "x",
+    "x",
+    "",
+    "model/dense/BiasAdd;model/Relu",
+    "größe",
+    "a" * 300,
+    "serving_default_x:0",
+    "main",
+    "1st",
+)
 #: None, RELU, RELU6 of the schema; what no kernel fuses now and then.
 _FUSED = (0, 0, 0, 1, 3)
 _SAME, _VALID = 0, 1
@@ -88,11 +99,15 @@ class Drawing:
         self.read.update(i for i in inputs if i >= 0)
         # Converters leave a table out whose fields are all as the schema has them.
         bare = table is not None and not any(options.values()) and self.chance(0.5)
-        self.file.operator(name, list(inputs), [each.index for each in outputs], None if bare else table, options, version)
+        self.file.operator(
+            name, list(inputs), [each.index for each in outputs], None if bare else table, options, version
+        )
 
     def source(self, *ranks: int, dtypes: tuple[str, ...] = ("int8", "int16")) -> Held | None:
         """A tensor to read: the newest one mostly."""
-        fit = [h for h in self.held if (not ranks or h.rank in ranks) and h.dtype in dtypes and math.prod(h.shape) <= 600]
+        fit = [
+            h for h in self.held if (not ranks or h.rank in ranks) and h.dtype in dtypes and math.prod(h.shape) <= 600
+        ]
         if not fit:
             return None
         return fit[-1] if self.chance(0.7) else self.one_of(fit)
@@ -130,14 +145,27 @@ def _convolution(d: Drawing) -> None:
     dh, dw = (d.one_of((1, 1, 2)) if h > 2 * kh else 1), (d.one_of((1, 1, 2)) if w > 2 * kw else 1)
     sh, sw = (d.number(1, 2), d.number(1, 2))
     shape = (n, _size(h, kh, sh, dh, padding), _size(w, kw, sw, dw, padding))
-    options = dict(padding=padding, strideH=sh, strideW=sw, dilationHFactor=dh, dilationWFactor=dw,
-                   fusedActivationFunction=d.one_of(_FUSED))
+    options = dict(
+        padding=padding,
+        strideH=sh,
+        strideW=sw,
+        dilationHFactor=dh,
+        dilationWFactor=dw,
+        fusedActivationFunction=d.one_of(_FUSED),
+    )
     if d.chance(0.5):
         m = d.number(1, 2)
         weight, scales = d.weights((1, kh, kw, c * m), 3)
         out = d.tensor((*shape, c * m), x.dtype)
-        d.put("DEPTHWISE_CONV_2D", [x.index, weight, *d.bias(c * m, x, scales)], [out], "DepthwiseConv2DOptions", 3,
-              depthMultiplier=m, **options)
+        d.put(
+            "DEPTHWISE_CONV_2D",
+            [x.index, weight, *d.bias(c * m, x, scales)],
+            [out],
+            "DepthwiseConv2DOptions",
+            3,
+            depthMultiplier=m,
+            **options,
+        )
         return
     groups = d.one_of((1, 1, 1, c))
     outs = groups * d.number(1, 3)
@@ -152,12 +180,23 @@ def _transposed(d: Drawing) -> None:
         return
     n, h, w, c = x.shape
     kh, kw, s, padding, outs = d.number(1, 3), d.number(1, 3), d.number(1, 2), d.number(0, 1), d.number(1, 3)
-    size = [(v * s if padding == _SAME else (v - 1) * s + max(k, s) if d.chance(0.1) else (v - 1) * s + k) for v, k in ((h, kh), (w, kw))]
+    size = [
+        (v * s if padding == _SAME else (v - 1) * s + max(k, s) if d.chance(0.1) else (v - 1) * s + k)
+        for v, k in ((h, kh), (w, kw))
+    ]
     weight, scales = d.weights((outs, kh, kw, c), 0)
     out = d.tensor((n, *size, outs), x.dtype)
     bias = [b for b in d.bias(outs, x, scales) if b >= 0]
-    d.put("TRANSPOSE_CONV", [d.ints(out.shape), weight, x.index, *bias], [out], "TransposeConvOptions", 3,
-          padding=padding, strideH=s, strideW=s)
+    d.put(
+        "TRANSPOSE_CONV",
+        [d.ints(out.shape), weight, x.index, *bias],
+        [out],
+        "TransposeConvOptions",
+        3,
+        padding=padding,
+        strideH=s,
+        strideW=s,
+    )
 
 
 def _dense(d: Drawing) -> None:
@@ -173,8 +212,15 @@ def _dense(d: Drawing) -> None:
         d.file.graph.tensors[weight].quantization.zeroPoint = [zero]
     shape = (*x.shape[:-1], outs) if keep and depth == x.shape[-1] else (rows, outs)
     out = d.tensor(shape, x.dtype)
-    d.put("FULLY_CONNECTED", [x.index, weight, *d.bias(outs, x, scales)], [out], "FullyConnectedOptions", 4,
-          fusedActivationFunction=d.one_of(_FUSED), keepNumDims=keep)
+    d.put(
+        "FULLY_CONNECTED",
+        [x.index, weight, *d.bias(outs, x, scales)],
+        [out],
+        "FullyConnectedOptions",
+        4,
+        fusedActivationFunction=d.one_of(_FUSED),
+        keepNumDims=keep,
+    )
 
 
 def _pool(d: Drawing) -> None:
@@ -182,12 +228,29 @@ def _pool(d: Drawing) -> None:
     if x is None:
         return
     n, h, w, c = x.shape
-    fh, fw, sh, sw, padding = d.number(1, min(3, h)), d.number(1, min(3, w)), d.number(1, 3), d.number(1, 3), d.number(0, 1)
+    fh, fw, sh, sw, padding = (
+        d.number(1, min(3, h)),
+        d.number(1, min(3, w)),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(0, 1),
+    )
     shape = (n, _size(h, fh, sh, 1, padding), _size(w, fw, sw, 1, padding), c)
     fused = d.one_of((0, 0, 0, 0, 1, 3))
     out = d.like(x, shape, d.chance(0.9))
-    d.put(d.one_of(("MAX_POOL_2D", "AVERAGE_POOL_2D")), [x.index], [out], "Pool2DOptions", 2, padding=padding,
-          filterHeight=fh, filterWidth=fw, strideH=sh, strideW=sw, fusedActivationFunction=fused)
+    d.put(
+        d.one_of(("MAX_POOL_2D", "AVERAGE_POOL_2D")),
+        [x.index],
+        [out],
+        "Pool2DOptions",
+        2,
+        padding=padding,
+        filterHeight=fh,
+        filterWidth=fw,
+        strideH=sh,
+        strideW=sw,
+        fusedActivationFunction=fused,
+    )
 
 
 def _padding(d: Drawing) -> None:
@@ -233,7 +296,9 @@ def _reshape(d: Drawing) -> None:
     if d.chance(0.2) and x.rank < 4:
         at = d.number(0, x.rank)
         out = d.like(x, [*x.shape[:at], 1, *x.shape[at:]])
-        return d.put("EXPAND_DIMS", [x.index, d.ints(at - x.rank - 1 if d.chance(0.4) else at)], [out], "ExpandDimsOptions")
+        return d.put(
+            "EXPAND_DIMS", [x.index, d.ints(at - x.rank - 1 if d.chance(0.4) else at)], [out], "ExpandDimsOptions"
+        )
     shape = _factors(d, math.prod(x.shape))
     said = list(shape)
     if d.chance(0.5):
@@ -271,7 +336,11 @@ def _transpose(d: Drawing) -> None:
     x = d.source(2, 3, 4)
     if x is None:
         return
-    perm = [int(p) for p in d.rng.permutation(x.rank)] if d.chance(0.4) else [0, *(1 + int(p) for p in d.rng.permutation(x.rank - 1))]
+    perm = (
+        [int(p) for p in d.rng.permutation(x.rank)]
+        if d.chance(0.4)
+        else [0, *(1 + int(p) for p in d.rng.permutation(x.rank - 1))]
+    )
     out = d.like(x, [x.shape[p] for p in perm])
     d.put("TRANSPOSE", [x.index, d.ints(perm)], [out], "TransposeOptions")
     if d.chance(0.3):
@@ -284,7 +353,13 @@ def _concatenation(d: Drawing) -> None:
     if x is None:
         return
     axis, said = d.axis(x, 0 if d.chance(0.2) else 1)
-    others = [h for h in d.held if h.rank == x.rank and h.dtype == x.dtype and all(a == b for i, (a, b) in enumerate(zip(h.shape, x.shape, strict=True)) if i != axis)]
+    others = [
+        h
+        for h in d.held
+        if h.rank == x.rank
+        and h.dtype == x.dtype
+        and all(a == b for i, (a, b) in enumerate(zip(h.shape, x.shape, strict=True)) if i != axis)
+    ]
     same = [h for h in others if (h.scale, h.zero_point) == (x.scale, x.zero_point)]
     parts = [x] + [d.one_of(others if d.chance(0.1) else same) for _ in range(d.number(1, 3))]
     inputs = [p.index for p in parts]
@@ -295,7 +370,14 @@ def _concatenation(d: Drawing) -> None:
         inputs.insert(d.number(0, 1), d.file.constant(d.codes(shape, x.dtype), x.scale, zero_point=x.zero_point))
         size += shape[axis]
     out = d.like(x, [size if i == axis else s for i, s in enumerate(x.shape)])
-    d.put("CONCATENATION", inputs, [out], "ConcatenationOptions", axis=said, fusedActivationFunction=1 if d.chance(0.03) else 0)
+    d.put(
+        "CONCATENATION",
+        inputs,
+        [out],
+        "ConcatenationOptions",
+        axis=said,
+        fusedActivationFunction=1 if d.chance(0.03) else 0,
+    )
 
 
 def _split(d: Drawing) -> None:
@@ -311,11 +393,23 @@ def _split(d: Drawing) -> None:
     kind = d.number(0, 2)
     if kind == 0:
         parts = d.one_of([n for n in range(1, min(size, 4) + 1) if size % n == 0])
-        d.put("SPLIT", [d.ints(said), x.index], [cut(size // parts) for _ in range(parts)], "SplitOptions", numSplits=parts)
+        d.put(
+            "SPLIT",
+            [d.ints(said), x.index],
+            [cut(size // parts) for _ in range(parts)],
+            "SplitOptions",
+            numSplits=parts,
+        )
     elif kind == 1 and size > 1:
         first = d.number(1, size - 1)
         sizes = [first, -1 if d.chance(0.3) else size - first]
-        d.put("SPLIT_V", [x.index, d.ints(sizes), d.ints(said)], [cut(first), cut(size - first)], "SplitVOptions", numSplits=2)
+        d.put(
+            "SPLIT_V",
+            [x.index, d.ints(sizes), d.ints(said)],
+            [cut(first), cut(size - first)],
+            "SplitVOptions",
+            numSplits=2,
+        )
     elif size <= 4 and x.rank > 1:
         outs = [d.like(x, [s for i, s in enumerate(x.shape) if i != axis]) for _ in range(size)]
         d.put("UNPACK", [x.index], outs, "UnpackOptions", num=size, axis=said)
@@ -323,7 +417,14 @@ def _split(d: Drawing) -> None:
             back, at = d.number(0, x.rank - 1), [*outs[0].shape]
             at.insert(back, size)
             order = [outs[int(i)].index for i in d.rng.permutation(size)]
-            d.put("PACK", order, [d.like(x, at)], "PackOptions", valuesCount=size, axis=back - x.rank if d.chance(0.4) else back)
+            d.put(
+                "PACK",
+                order,
+                [d.like(x, at)],
+                "PackOptions",
+                valuesCount=size,
+                axis=back - x.rank if d.chance(0.4) else back,
+            )
 
 
 def _slice(d: Drawing) -> None:
@@ -374,9 +475,15 @@ def _of_two(d: Drawing) -> None:
         return
     name = d.one_of(("ADD", "ADD", "SUB", "MUL", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV"))
     shared = name in ("MAXIMUM", "MINIMUM")
-    fit = [h for h in d.held if h.dtype == x.dtype and _fits(h.shape, x.shape) and (not shared or (h.scale, h.zero_point) == (x.scale, x.zero_point))]
+    fit = [
+        h
+        for h in d.held
+        if h.dtype == x.dtype
+        and _fits(h.shape, x.shape)
+        and (not shared or (h.scale, h.zero_point) == (x.scale, x.zero_point))
+    ]
     if d.chance(0.4) or not fit:
-        shape = [1 if d.chance(0.4) else s for s in x.shape][d.number(0, x.rank - 1) if d.chance(0.5) else 0:]
+        shape = [1 if d.chance(0.4) else s for s in x.shape][d.number(0, x.rank - 1) if d.chance(0.5) else 0 :]
         shape = [] if d.chance(0.15) else shape
         scale, zero = (x.scale, x.zero_point) if shared else d.grid(x.dtype)
         other, other_shape = d.file.constant(d.codes(shape, x.dtype), scale, zero_point=zero), tuple(shape)
@@ -385,7 +492,11 @@ def _of_two(d: Drawing) -> None:
         other, other_shape = y.index, y.shape
     shape = np.broadcast_shapes(x.shape, other_shape)
     out = d.like(x, shape, same=shared)
-    table = {"SQUARED_DIFFERENCE": "SquaredDifferenceOptions", "MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions"}.get(name, f"{name.title()}Options")
+    table = {
+        "SQUARED_DIFFERENCE": "SquaredDifferenceOptions",
+        "MAXIMUM": "MaximumMinimumOptions",
+        "MINIMUM": "MaximumMinimumOptions",
+    }.get(name, f"{name.title()}Options")
     fused = {} if shared or name == "SQUARED_DIFFERENCE" else {"fusedActivationFunction": d.one_of(_FUSED)}
     inputs = [x.index, other]
     d.put(name, inputs[::-1] if d.chance(0.3) else inputs, [out], table, 2, **fused)
@@ -416,7 +527,23 @@ def _function(d: Drawing) -> None:
     x = d.source()
     if x is None:
         return
-    name = d.one_of(("RELU", "RELU6", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "ELU", "ABS", "SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "PRELU", "REVERSE_V2"))
+    name = d.one_of(
+        (
+            "RELU",
+            "RELU6",
+            "LEAKY_RELU",
+            "LOGISTIC",
+            "TANH",
+            "HARD_SWISH",
+            "ELU",
+            "ABS",
+            "SOFTMAX",
+            "LOG_SOFTMAX",
+            "L2_NORMALIZATION",
+            "PRELU",
+            "REVERSE_V2",
+        )
+    )
     inputs, options, table, grid = [x.index], {}, None, None
     wide = x.dtype == "int16"
     if name == "LEAKY_RELU":
@@ -426,7 +553,11 @@ def _function(d: Drawing) -> None:
     elif name == "TANH":
         grid = (1 / 32768, 0) if wide else (1 / 128, 0)
     elif name == "SOFTMAX":
-        options, table, grid = {"beta": d.one_of((1.0, 1.0, 0.5, 2.0))}, "SoftmaxOptions", (1 / 32768, 0) if wide else (1 / 256, -128)
+        options, table, grid = (
+            {"beta": d.one_of((1.0, 1.0, 0.5, 2.0))},
+            "SoftmaxOptions",
+            (1 / 32768, 0) if wide else (1 / 256, -128),
+        )
     elif name == "LOG_SOFTMAX":
         table, grid = "LogSoftmaxOptions", (16 / 256, 127)
     elif name == "L2_NORMALIZATION":
@@ -455,9 +586,19 @@ def _resize(d: Drawing) -> None:
         return
     n, h, w, c = x.shape
     size = d.number(1, 2 * h), d.number(1, 2 * w)
-    name, table = d.one_of((("RESIZE_BILINEAR", "ResizeBilinearOptions"), ("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions")))
+    name, table = d.one_of(
+        (("RESIZE_BILINEAR", "ResizeBilinearOptions"), ("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"))
+    )
     corners = d.chance(0.3)
-    d.put(name, [x.index, d.ints(size)], [d.like(x, (n, *size, c))], table, 3, alignCorners=corners, halfPixelCenters=not corners and d.chance(0.5))
+    d.put(
+        name,
+        [x.index, d.ints(size)],
+        [d.like(x, (n, *size, c))],
+        table,
+        3,
+        alignCorners=corners,
+        halfPixelCenters=not corners and d.chance(0.5),
+    )
 
 
 def _movement(d: Drawing) -> None:
@@ -474,7 +615,11 @@ def _movement(d: Drawing) -> None:
     elif kind == "GATHER":
         axis, said = d.axis(x, 1)
         indices = d.rng.integers(0, x.shape[axis], () if d.chance(0.3) and x.rank > 1 else d.number(1, 3))
-        shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]) if isinstance(indices, np.ndarray) else (*x.shape[:axis], *x.shape[axis + 1 :])
+        shape = (
+            (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+            if isinstance(indices, np.ndarray)
+            else (*x.shape[:axis], *x.shape[axis + 1 :])
+        )
         d.put(kind, [x.index, d.ints(indices)], [d.like(x, shape)], "GatherOptions", axis=said)
     elif kind == "BROADCAST_TO" and 1 in x.shape and math.prod(x.shape) <= 60:
         shape = [d.number(1, 3) if s == 1 and a else s for a, s in enumerate(x.shape)]
@@ -495,7 +640,14 @@ def _matmul(d: Drawing) -> None:
         if len(shape) < x.rank:
             shape = (1,) * (x.rank - len(shape)) + shape
     other = d.file.constant(d.codes(shape, x.dtype), scale, zero_point=zero)
-    d.put("BATCH_MATMUL", [x.index, other], [d.tensor((*x.shape[:-2], rows, columns), x.dtype)], "BatchMatMulOptions", adjX=adj_x, adjY=adj_y)
+    d.put(
+        "BATCH_MATMUL",
+        [x.index, other],
+        [d.tensor((*x.shape[:-2], rows, columns), x.dtype)],
+        "BatchMatMulOptions",
+        adjX=adj_x,
+        adjY=adj_y,
+    )
 
 
 def _index(d: Drawing) -> None:
@@ -507,7 +659,9 @@ def _index(d: Drawing) -> None:
     out = d.file.tensor([s for a, s in enumerate(x.shape) if a != axis], "int32", end="output")
     d.steps.append(name)
     d.read.add(x.index)
-    d.file.operator(name, [x.index, d.ints(said)], [out], f"{'ArgMax' if name == 'ARG_MAX' else 'ArgMin'}Options", {"outputType": 2})
+    d.file.operator(
+        name, [x.index, d.ints(said)], [out], f"{'ArgMax' if name == 'ARG_MAX' else 'ArgMin'}Options", {"outputType": 2}
+    )
 
 
 #: What may be put behind what is there; the likely ones more than once.
@@ -517,7 +671,18 @@ STEPS: tuple[Callable[[Drawing], None], ...] = (
     _function, _function, _quantize, _resize, _movement, _matmul,
 )  # fmt: skip
 
-_SHAPES = ((1, 6, 5, 2), (1, 4, 4, 4), (2, 4, 3, 2), (1, 8), (3, 4), (1, 5, 3), (2, 3, 4), (1, 7, 1, 3), (6,), (1, 1, 9, 1))
+_SHAPES = (
+    (1, 6, 5, 2),
+    (1, 4, 4, 4),
+    (2, 4, 3, 2),
+    (1, 8),
+    (3, 4),
+    (1, 5, 3),
+    (2, 3, 4),
+    (1, 7, 1, 3),
+    (6,),
+    (1, 1, 9, 1),
+)
 
 
 def draw_file(seed: int, steps: int | None = None) -> Drawing:
