@@ -6,6 +6,7 @@ model's own in which all sizes are constants; layers whose sizes agree share it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,6 +98,7 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ())
         _write_state_copy(text, state, place, network)
     for state in range(len(network.graph.states)):
         _write_reset(text, state, network)
+    text.calls[:0] = [f"  (void){name};  // Nothing reads it." for name in _unread(text, network)]
     kernels = kernel_sources(step.call for step in network.steps)
     scratch = -(-network.plan.peak // 4) * 4
     header = _header(text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
@@ -226,6 +228,12 @@ def _arguments(network: CNetwork) -> dict[str, tuple[str, ...]]:
         side: (side,) if len(names) == 1 else tuple(f"{side}_{i}" for i in range(len(names)))
         for side, names in sides.items()
     }
+
+
+def _unread(text: _Text, network: CNetwork) -> list[str]:
+    """The inputs that no call reads, which compilers warn of."""
+    words = set(re.findall(r"\w+", "\n".join(text.calls)))
+    return [name for name in _arguments(network)["in"] if name not in words]
 
 
 def _write_copy(text: _Text, output: int, place: Place, network: CNetwork) -> None:

@@ -74,9 +74,9 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
         raise
     graph = named(read, data)
     count = len(contents.subgraphs[0].tensors)
-    numbers = {name: int(old[1:]) for name, old in zip(graph.values, read.values, strict=True)}
     # What was put beside the file's tensors when it was read is none of them.
-    indices = {name: index for name, index in numbers.items() if index < count}
+    own = {f"t{index}": index for index in range(count)}
+    indices = {name: own[old] for name, old in zip(graph.values, read.values, strict=True) if old in own}
     operators = _operators(contents, indices)
     core = integer_core(graph)
     _require_integers(where, core, operators, file_form(contents))

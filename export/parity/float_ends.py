@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.engines import Engine
-from export.graph.ir import Graph, Node
+from export.graph.ir import Graph
 from export.parity.reference import interpreted
 from qtorch.errors import ParityError
 
@@ -13,22 +13,27 @@ __all__ = ["codes_behind", "fed", "float_outputs_parity"]
 
 
 def codes_behind(graph: Graph) -> tuple[str, ...] | None:
-    """The tensors of codes that QUANTIZE makes of the inputs; ``None`` if another op reads one of these."""
-    readers = [_reader(graph, name) for name in graph.inputs]
-    return tuple(node.output for node in readers) if all(node.op == "quantize" for node in readers) else None
+    """The tensors of codes that QUANTIZE makes of the float inputs, and the other inputs themselves; ``None`` if another
+    op reads a float input, or none does."""
+    found = [_codes(graph, name) for name in graph.inputs]
+    return tuple(filter(None, found)) if all(found) else None
 
 
 def fed(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Codes of each input as the graph takes them: where it is float32, the numbers of which QUANTIZE makes them."""
     arrays = []
     for name, array in zip(graph.inputs, codes, strict=True):
-        integers = graph.values[name].qparams is not None
-        arrays.append(array if integers else graph.values[_reader(graph, name).output].dequantize(array))
+        behind = _codes(graph, name)
+        arrays.append(array if behind in (name, None) else graph.values[behind].dequantize(array))
     return tuple(arrays)
 
 
-def _reader(graph: Graph, name: str) -> Node:
-    return next(node for node in graph.nodes if name in node.inputs)
+def _codes(graph: Graph, name: str) -> str | None:
+    """The input of that name if it has codes, or else the tensor of those that QUANTIZE makes of it."""
+    if graph.values[name].qparams is not None:
+        return name
+    reader = next((node for node in graph.nodes if name in node.inputs), None)
+    return reader.output if reader is not None and reader.op == "quantize" else None
 
 
 def float_outputs_parity(

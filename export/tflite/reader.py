@@ -24,6 +24,7 @@ from export.tflite.contents import (
     read_contents,
 )
 from export.tflite.counted_from_zero import fold
+from export.tflite.equivalents.ends import with_each_output_once, with_numbers_as_vectors
 from export.tflite.equivalents.equivalents import in_known_operators
 from export.tflite.equivalents.options import default_options
 from export.tflite.soundness import require_sound
@@ -79,7 +80,7 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
 
 def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
     """A file of anybody's in operators that rows know, and what it keeps from one run to the next, as values."""
-    contents = batch_first(contents)
+    contents = with_numbers_as_vectors(with_each_output_once(batch_first(contents)))
     cleared = cleared_states(contents.subgraphs[0])
     contents, variables = without_variables(contents, lambda tensor: constant(tensor, contents.buffers), cleared)
     return in_known_operators(contents, frozenset(each.after for each in variables)), variables
@@ -102,6 +103,8 @@ def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool
         except (IndexError, TypeError, ValueError) as error:
             raise ValueError(f"operator {operator.number} ({operator.name}): {error}") from error
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
+    if len(set(sinks)) < len(sinks):
+        raise ValueError(f"outputs {list(subgraph.outputs)}, expected each tensor once")
     states = tuple(State(f"t{each.value}", f"t{each.after}", each.first) for each in variables)
     read = {*sources, *sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
     read |= {name for state in states for name in (state.value, state.after)}

@@ -98,10 +98,10 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 
 def kernel(operands: Operands) -> KernelCall:
-    """A box with steps; axes that are dropped are one element long."""
+    """A box with steps, of all rows of a sample; axes that are dropped are one element long."""
     attrs, shape = operands.attrs, operands.shapes["input"]
     ranges = [range(*ends) for ends in zip(attrs["begin"], attrs["end"], attrs["strides"], strict=True)]
-    sizes = (1, *(len(each) for each in ranges[1:]))
+    sizes = (shape[0], *(len(each) for each in ranges[1:]))
     return copied(operands, sizes, Box.inside(shape, (0, *attrs["begin"][1:]), attrs["strides"]), Box.inside(sizes))
 
 

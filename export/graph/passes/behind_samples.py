@@ -69,9 +69,9 @@ def _alike(attrs: Attrs, shape: Shape) -> Attrs:
 #: Attributes of the same op one axis further behind, from the first input's shape.
 _FURTHER_BEHIND: Mapping[str, Callable[[Attrs, Shape], Attrs]] = {
     **dict.fromkeys(("arg_max", "arg_min", "concatenation", "split"), _axis),
-    **dict.fromkeys(("mean", "reduce_max", "reduce_min", "reverse_v2"), _axes),
+    **dict.fromkeys(("mean", "reduce_max", "reduce_min", "reverse_v2", "sum"), _axes),
     **dict.fromkeys(("pad", "padv2"), _padded),
-    **dict.fromkeys(("add", "batch_matmul", "maximum", "minimum", "mul", "squared_difference", "sub"), _alike),
+    **dict.fromkeys(("add", "batch_matmul", "div", "maximum", "minimum", "mul", "squared_difference", "sub"), _alike),
     **dict.fromkeys(("l2_normalization", "log_softmax", "softmax"), _alike),
     "slice": _sliced,
     "strided_slice": _strided,
@@ -93,12 +93,12 @@ def _further_behind(values: dict[str, Value], node: Node, known: set[str]) -> li
         if values[name].data is None:
             before.append(Node("reshape", {"shape": shape}, (name,), (called[name],)))
     outputs, behind = [], list[Node]()
-    for name in node.outputs:
-        outputs.append(_named(made, f"{name}.behind"))
-        made[outputs[-1]] = replace(values[name], shape=(1, *values[name].shape))
-        behind.append(Node("reshape", {"shape": values[name].shape}, (outputs[-1],), (name,)))
     try:
         attrs: dict[str, Any] = dict(_FURTHER_BEHIND[node.op](node.attrs, values[moved[0]].shape))
+        for name, shape in zip(node.outputs, _outputs(made, node, attrs, called), strict=True):
+            outputs.append(_named(made, f"{name}.behind"))
+            made[outputs[-1]] = replace(values[name], shape=shape)
+            behind.append(Node("reshape", {"shape": values[name].shape}, (outputs[-1],), (name,)))
         inputs = tuple(called.get(name, name) for name in node.inputs)
         there = Node(node.op, attrs, inputs, tuple(outputs))
         constants = {name for name, value in made.items() if value.data is not None}
@@ -108,6 +108,13 @@ def _further_behind(values: dict[str, Value], node: Node, known: set[str]) -> li
         return [node]
     values.update(made)
     return [*before, there, *behind]
+
+
+def _outputs(values: Mapping[str, Value], node: Node, attrs: Attrs, called: Mapping[str, str]) -> tuple[Shape, ...]:
+    """What the op's rule gives one axis further behind: of all numbers of a sample one that has no other axis."""
+    assert node.row.shapes is not None
+    shapes = {role: values[called.get(name, name)].shape for role, name in node.input_roles().items()}
+    return node.row.shapes(attrs, shapes)
 
 
 def _named(values: Mapping[str, Value], name: str) -> str:

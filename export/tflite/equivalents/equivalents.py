@@ -13,7 +13,7 @@ from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
 from export.tflite.equivalents.ranks import with_equal_ranks
-from export.tflite.equivalents.shapes import packed, reshaped, split_by_sizes, transposed_convolution, unpacked
+from export.tflite.equivalents.shapes import dense, packed, reshaped, split_by_sizes, transposed_convolution, unpacked
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 from export.tflite.equivalents.tables import absolute, elu
 from export.tflite.equivalents.unpacked_constants import densified
@@ -31,6 +31,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "DEPTH_TO_SPACE": depth_to_space,
     "ELU": elu,
     "EXPAND_DIMS": reshaped,
+    "FULLY_CONNECTED": dense,
     "GATHER": gathered,
     "MIRROR_PAD": mirrored,
     "PACK": packed,

@@ -93,7 +93,8 @@ def mirrored(draft: Draft, operator: FileOperator) -> None:
     source, paddings = operator.inputs
     (output,) = operator.outputs
     pads = draft.known(paddings).reshape(-1, 2).tolist()
-    edge = 0 if operator.options.get("Mode", 0) == _SYMMETRIC else 1
+    # Without its table of options TFLM's mode is neither of both, and its kernel asks whether it is REFLECT.
+    edge = 0 if not operator.options_kind or operator.options.get("Mode", 0) == _SYMMETRIC else 1
     shape = draft.shape(source)
     axes = [axis for axis, ends in enumerate(pads) if any(ends)]
     if len(pads) != len(shape) or any(not 0 <= n <= shape[axis] - edge for axis in axes for n in pads[axis]):

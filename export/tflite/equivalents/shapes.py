@@ -10,7 +10,7 @@ import numpy as np
 from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
 
-__all__ = ["packed", "reshaped", "split_by_sizes", "transposed_convolution", "unpacked"]
+__all__ = ["dense", "packed", "reshaped", "split_by_sizes", "transposed_convolution", "unpacked"]
 
 #: CONCATENATION takes at most so many tensors (TFLM ``micro/kernels/concatenation.cc``).
 _MOST_JOINED = 10
@@ -75,6 +75,19 @@ def split_by_sizes(draft: Draft, operator: FileOperator) -> None:
         begin = [0] * len(shape)
         begin[axis] = int(first)
         draft.slice(source, begin, output)
+
+
+def dense(draft: Draft, operator: FileOperator) -> None:
+    """FULLY_CONNECTED of a vector, which is one row."""
+    source, output = operator.inputs[0], operator.outputs[0]
+    if len(draft.shape(source)) != 1 or draft.data(source) is not None or len(operator.outputs) != 1:
+        draft.operators.append(operator)
+        return
+    row = draft.computed(source, (1, *draft.shape(source)))
+    draft.reshape(source, row)
+    made = draft.computed(output, (1, *draft.shape(output)[-1:]))
+    draft.operators.append(replace(operator, inputs=(row, *operator.inputs[1:]), outputs=(made,)))
+    draft.reshape(made, output)
 
 
 def transposed_convolution(draft: Draft, operator: FileOperator) -> None:
