@@ -159,7 +159,7 @@ def _interpreted(graph: Graph, library: Library, samples: int) -> dict[str, int]
     # Those of machine_profile.replayed.
     codes = corner_codes(graph, samples)[0][-samples:]
     expected = interpret(graph, (codes,))[graph.outputs[0]]
-    methods = tuple(dict.fromkeys(m for node in graph.nodes for m in tflite_cell(node.op).resolvers))
+    methods = tuple(dict.fromkeys(m for node in graph.nodes for m in tflite_cell(node.op).registered(node.attrs)))
     sources = {
         **headers.model_data("net", write_tflite(graph)),
         "net_op_resolver.h": int8_only(headers.op_resolver("net", methods)),

@@ -249,6 +249,65 @@ def _dividing(rng: _Rng) -> tuple[str, Sample]:
     return op, Sample("", {"activation": _one_of(rng, _ACTIVATIONS)}, arrays, qparams, frozenset({constant} - {""}))
 
 
+def _looked_up(rng: _Rng) -> tuple[str, Sample]:
+    shape = tuple(int(n) for n in rng.integers(1, 6, int(rng.integers(1, 4))))
+    codes = rng.integers(-128, 128, (24, *shape)).astype(np.int8)
+    grids = [
+        QParams((float(np.float32(0.05 * 2 ** rng.uniform(-2, 2))),), (int(_one_of(rng, (-128, -3, 0, 127))),))
+        for _ in range(2)
+    ]
+    steps = _one_of(rng, ((("gelu", "none"),), (("silu",),), (("exp",),), (("sin",),)))
+    return "table", Sample("", {"steps": steps}, {"input": codes}, {"input": grids[0], "output": grids[1]})
+
+
+def _averaged(rng: _Rng) -> tuple[str, Sample]:
+    """Over some axes that stand together, on one grid or from one to another."""
+    rank = int(rng.integers(2, 5))
+    shape = tuple(int(n) for n in rng.integers(1, 9, rank - 1))
+    first = int(rng.integers(1, rank))
+    axes = tuple(range(first, int(rng.integers(first, rank)) + 1))
+    codes = rng.integers(-128, 128, (8, *shape)).astype(np.int8)
+    codes[0], codes[1] = -128, 127
+    source = QParams((0.0625,), (int(_one_of(rng, (-128, -3, 0, 127))),))
+    output = source
+    if rng.integers(3):
+        output = QParams((float(np.float32(0.05 * 2 ** rng.uniform(-2, 1))),), (int(_one_of(rng, (-128, 5, 0))),))
+    attrs = {"axes": axes, "keep_dims": bool(rng.integers(2)) or len(axes) == rank - 1}
+    return "mean", Sample("", attrs, {"input": codes}, {"input": source, "output": output})
+
+
+def _moved(rng: _Rng) -> tuple[str, Sample]:
+    """Axes that are turned, or change places."""
+    if rng.integers(2):
+        codes, grid = _codes(rng, (4, *(int(n) for n in rng.integers(1, 14, int(rng.integers(1, 4))))))
+        axis = int(rng.integers(1, codes.ndim))
+        return "reverse_v2", Sample("", {"axes": (axis,)}, {"input": codes}, {"input": grid, "output": grid})
+    codes, grid = _codes(rng, (4, *(int(n) for n in rng.integers(1, 9, int(rng.integers(2, 5))))))
+    perm = (0, *(int(axis) for axis in rng.permutation(codes.ndim - 1) + 1))
+    return "transpose", Sample("", {"perm": perm}, {"input": codes}, {"input": grid, "output": grid})
+
+
+def _extremes(rng: _Rng) -> tuple[str, Sample]:
+    codes = rng.integers(-128, 128, (4, *(int(n) for n in rng.integers(1, 12, int(rng.integers(1, 4))))))
+    axes = tuple(sorted(int(axis) + 1 for axis in rng.permutation(codes.ndim - 1)[: int(rng.integers(1, codes.ndim))]))
+    attrs = {"axes": axes, "keep_dims": bool(rng.integers(2)) or len(axes) == codes.ndim - 1}
+    grid = QParams((0.5,), (3,))
+    return _one_of(rng, ("reduce_min", "reduce_max")), Sample(
+        "", attrs, {"input": codes.astype(np.int8)}, {"input": grid, "output": grid}
+    )
+
+
+def _of_16_bits(rng: _Rng) -> tuple[str, Sample]:
+    op = _one_of(rng, ("relu", "relu6"))
+    scales = [float(np.float32(2e-4 * 2 ** rng.uniform(-1, 2))) for _ in range(2)]
+    source, other = (QParams((scale,), (0,), "int16") for scale in scales)
+    output = source if op == "relu6" or rng.integers(2) else other
+    shape = (24, *(int(n) for n in rng.integers(1, 6, int(rng.integers(1, 4)))))
+    codes = rng.integers(-(2**15), 2**15, shape).astype(np.int16)
+    codes[0], codes[1] = -(2**15), 2**15 - 1
+    return op, Sample("", {}, {"input": codes}, {"input": source, "output": output})
+
+
 #: By form a function that draws an op's name and a sample of it.
 DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "convolution": lambda rng: _dense(rng, ranks=(2, 2, 3, 4)),
@@ -265,4 +324,10 @@ DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "separate_activation": _activated,
     "whole_quotients": _dividing,
     "eight_bits": _of_four_bits,
+    "quantized_index": _looked_up,
+    "summed_by_convolution": _averaged,
+    "pieces": _moved,
+    "halves": _extremes,
+    "fused_with_zero": _of_16_bits,
+    "behind_quantize": lambda rng: _sliding(rng, ("same", "valid"), op="conv_2d"),
 }

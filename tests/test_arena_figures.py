@@ -157,7 +157,7 @@ def test_the_real_tflite_micro_allocates_with_the_headers_figure(label: str) -> 
     require("arm-none-eabi-g++", "qemu-system-arm")
     graph = calibrated(next(each for each in REFERENCES if each.label == label))
     model = write_tflite(graph)
-    methods = tuple(dict.fromkeys(m for node in graph.nodes for m in tflite_cell(node.op).resolvers))
+    methods = tuple(dict.fromkeys(m for node in graph.nodes for m in tflite_cell(node.op).registered(node.attrs)))
     sources = {**headers.model_data("net", model), "net_op_resolver.h": headers.op_resolver("net", methods)}
     codes = np.zeros((1, graph.values[graph.inputs[0]].elements), np.int8)
     outputs = np.zeros((1, graph.values[graph.outputs[0]].elements), np.int8)

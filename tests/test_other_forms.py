@@ -23,6 +23,7 @@ from export.graph.passes.other_forms import OTHER_FORMS
 from export.graph.text import text_of
 from export.graph.windows import WINDOWED, read_extent
 from export.parity.outputs import compare_file, corner_codes
+from export.tflite.contents import read_contents
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration, BadInput
 from tests.form_drawing import DRAWN, draw
@@ -140,7 +141,18 @@ LEAVES: dict[str, Callable[[Graph], bool]] = {
         for name in (n.inputs[0], n.output)
     ),
     "low_rank": lambda g: all(len(n.attrs["perm"]) <= 4 for n in of(g, "transpose")),
+    "quantized_index": lambda g: "CAST" not in names_of(g) and "QUANTIZE" in names_of(g),
+    "summed_by_convolution": lambda g: not kinds(g)["mean"] and kinds(g)["depthwise_conv_2d"] == 1,
+    "pieces": lambda g: not (set(kinds(g)) - {"split", "concatenation", "reshape"}),
+    "halves": lambda g: not kinds(g)["reduce_min"] and not kinds(g)["reduce_max"],
+    "fused_with_zero": lambda g: not kinds(g)["relu"] and not kinds(g)["relu6"] and kinds(g)["add"] == 1,
+    "behind_quantize": lambda g: g.nodes[0].op == "quantize",
 }  # fmt: skip
+
+
+def names_of(graph: Graph) -> frozenset[str]:
+    """Of operators of its file."""
+    return frozenset(each.name for each in read_contents(write_tflite(graph)).subgraphs[0].operators)
 
 
 def of(graph: Graph, *ops: str) -> list[Node]:

@@ -29,14 +29,40 @@ _FOLDERS = (
     "lite/kernels/internal/reference", "lite/schema", "compiler/mlir/lite/core/api", "compiler/mlir/lite/schema",
 )  # fmt: skip
 #: Third parties' headers, where trees have them: beside ``tensorflow``, or where TFLite Micro's Makefile puts them.
-_THIRD_PARTIES = ("third_party", "tensorflow/lite/micro/tools/make/downloads")
+_THIRD_PARTIES = ("third_party", "third_party_static", "tensorflow/lite/micro/tools/make/downloads")
 _HEADERS = ("flatbuffers/include", "gemmlowp", "ruy", "kissfft", "cmsis/CMSIS/Core/Include", "cmsis_nn/Include", ".")
 #: No part of a program that runs models.
 _TESTS = re.compile(r"_test\b|_test_|test_helper|^mock_|^fake_|_fuzz|benchmark|kernel_runner")
-_FLAGS = ("-O1", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
+_CPP = ("g++", "-std=gnu++17", "-fno-exceptions")
+_SECTIONS = ("-ffunction-sections", "-fdata-sections")
+_FLAGS = (*_SECTIONS, "-O1", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
 #: ESP-NN's portable C, of its optimized kind; the wrappers time themselves with a header of Espressif's.
 _LIBRARY_FLAGS = {"cmsis_nn": ("-DCMSIS_NN",), "esp_nn": ("-DESP_NN", "-DCONFIG_NN_OPTIMIZED")}
 _CLOCK = "#pragma once\nstatic inline long long esp_timer_get_time(void) { return 0; }\n"
+#: What nearly every source reads first, and takes longer to read than the rest to compile.
+_FIRST = "tensorflow/lite/schema/schema_generated.h"
+#: What a port says to its board by headers that no PC has; of each file the part before the suffix.
+_OF_A_BOARD = frozenset({"system_setup", "debug_log", "micro_time"})
+_BOARDS_HEADERS = re.compile(r'#include [<"](Arduino\.h|pico/|hardware/)')
+#: The same for a PC. Until 2023 messages came put together.
+_PLATFORM = """#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include "tensorflow/lite/micro/debug_log.h"
+#include "tensorflow/lite/micro/micro_time.h"
+#include "tensorflow/lite/micro/system_setup.h"
+namespace tflite {
+uint32_t ticks_per_second() { return 0; }
+uint32_t GetCurrentTimeTicks() { return 0; }
+void InitializeTarget() {}
+}
+"""
+_SAYS = {
+    False: 'extern "C" void DebugLog(const char* s) { std::fputs(s, stderr); }\n',
+    True: 'extern "C" void DebugLog(const char* format, va_list args) { std::vfprintf(stderr, format, args); }\n'
+    'extern "C" int DebugVsnprintf(char* to, size_t size, const char* format, va_list args) {\n'
+    "  return std::vsnprintf(to, size, format, args);\n}\n",
+}
 #: Registered by functions that need sources beside TFLite Micro's own kernels.
 _FOREIGN = ("signal", "ethosu", "AddCustom", "DetectionPostprocess")
 
@@ -85,6 +111,25 @@ class Tree:
             library += [self.library / "src/common"]
         return [place for place in (*library, *places) if place.is_dir()]
 
+    @property
+    def of_a_board(self) -> frozenset[str]:
+        """By which headers of a board messages and time go, so that a PC needs its own; empty where by none."""
+        micro = self.base / "tensorflow/lite/micro"
+        files = [file for name in sorted(_OF_A_BOARD) for file in micro.glob(f"{name}.c*")]
+        return frozenset(name for file in files for name in _BOARDS_HEADERS.findall(file.read_text(encoding="utf-8")))
+
+    def flags(self) -> tuple[str, ...]:
+        """What its own build defines."""
+        arduino = (self.root / "library.properties").exists() or "Arduino.h" in self.of_a_board
+        return (*_LIBRARY_FLAGS.get(self.kernels, ()), *(("-DARDUINO",) if arduino else ()))
+
+    def platform(self) -> str:
+        """Source of messages and time for a PC; empty where the tree's own compile there."""
+        if not self.of_a_board:
+            return ""
+        header = (self.base / "tensorflow/lite/micro/debug_log.h").read_text(encoding="utf-8")
+        return _PLATFORM + _SAYS["va_list" in header]
+
     def sources(self) -> list[Path]:
         """TFLite Micro's, with a library's kernels in the place of those of the same name."""
         tensorflow = self.base / "tensorflow"
@@ -93,6 +138,8 @@ class Tree:
             kernels = tensorflow / "lite/micro/kernels"
             for file in _plain(kernels / self.kernels):
                 found[str((kernels / file.name).with_suffix(""))] = file
+        if self.of_a_board:
+            found = {key: file for key, file in found.items() if file.stem not in _OF_A_BOARD}
         return [*found.values(), *self._library_sources()]
 
     def _library_sources(self) -> Iterator[Path]:
@@ -108,7 +155,7 @@ class Tree:
         for file in sorted(library.rglob("*.c")):
             inside_tests = set(file.relative_to(library).parts) & {"Tests", "tests", "test_app", "Examples", "examples"}
             # What is left of ESP-NN is C for any core.
-            if not inside_tests and not re.search("esp32|s3|p4", file.stem):
+            if not inside_tests and not re.search("_esp32(s3|p4)$", file.stem):
                 yield file
 
 
@@ -141,11 +188,14 @@ def built(tree: Tree) -> Path:
     header = (tree.base / "tensorflow/lite/micro/micro_mutable_op_resolver.h").read_text(encoding="utf-8")
     calls = "".join(f"  (void)resolver.{name}();\n" for name in registrations(header))
     (folder / "registered.inc").write_text(calls)
+    (folder / "platform.cc").write_text(tree.platform())
     runner = Path(__file__).with_name("runner.cc")
     includes = [f"-I{place}" for place in (folder, *tree.headers())]
-    flags = [*_FLAGS, *_LIBRARY_FLAGS.get(tree.kernels, ()), *includes]
-    sources = [runner, *tree.sources()]
+    flags = [*_FLAGS, *tree.flags(), *includes]
+    sources = [runner, folder / "platform.cc", *tree.sources()]
     print(f"compiling {len(sources)} sources of {tree.name}", file=sys.stderr, flush=True)
+    (folder / "first.h").write_text(f'#include "{_FIRST}"\n')
+    _run([*_CPP, *flags, "-x", "c++-header", str(folder / "first.h"), "-o", str(folder / "first.h.gch")], _FIRST)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda source: _compiled(source, folder, flags), sources))
     program = folder / "runner"
@@ -157,9 +207,8 @@ def _compiled(source: Path, folder: Path, flags: Sequence[str]) -> Path:
     made = folder / f"{hashlib.sha256(str(source).encode()).hexdigest()[:8]}_{source.stem}.o"
     if made.exists() and made.stat().st_mtime > source.stat().st_mtime and source.name != "runner.cc":
         return made
-    compiler = ["gcc", "-std=gnu11"] if source.suffix == ".c" else ["g++", "-std=gnu++17", "-fno-exceptions"]
-    sections = ["-ffunction-sections", "-fdata-sections"]
-    _run([*compiler, *sections, *flags, "-c", str(source), "-o", str(made)], source.name)
+    compiler = ["gcc", "-std=gnu11"] if source.suffix == ".c" else [*_CPP, "-include", str(folder / "first.h")]
+    _run([*compiler, *flags, "-c", str(source), "-o", str(made)], source.name)
     return made
 
 

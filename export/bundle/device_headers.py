@@ -41,7 +41,7 @@ def device_headers(
         edition: of TFLite Micro, that the export is for.
     """
     model, arena_bytes = files.file.data, files.file.arena_bytes
-    methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).resolvers))
+    methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).registered(node.attrs)))
     texts = {
         **headers.model_data(name, model, files.layouts),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods),

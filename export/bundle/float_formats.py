@@ -83,7 +83,7 @@ def float_files(
     layouts = network_layouts(subject.networks.trained, graph, subject.ends.interface)
     texts = headers.model_data(name, model, layouts)
     if kind == "float32":
-        methods = tuple(dict.fromkeys(m for node in graph.nodes for m in tflite_cell(node.op).resolvers))
+        methods = tuple(dict.fromkeys(m for node in graph.nodes for m in tflite_cell(node.op).registered(node.attrs)))
         texts[f"{name}_op_resolver.h"] = headers.op_resolver(name, methods)
     if kind == "dynamic_range":
         floats = float_graph(net, example, "float32", input_layout).constants()

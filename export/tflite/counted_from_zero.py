@@ -1,6 +1,7 @@
-"""Three operators of a file that are one op: CAST and ADD count a tensor's codes from 0 on, and a third reads them.
+"""Operators of a file that are one op: CAST and ADD count a tensor's codes from 0 on, and a third reads them.
 
-The writer puts them before the operator of a row whose cell says ``counted_from_zero``; here they are found again.
+The writer puts them before the operator of a row whose cell says ``counted_from_zero``; here they are found again. So is
+a QUANTIZE in the place of both, which gives the same numbers to int32 codes, on a grid whose zero point lies higher.
 """
 
 from __future__ import annotations
@@ -47,15 +48,44 @@ def fold(subgraph: FileSubgraph, constant: Callable[[FileTensor], np.ndarray | N
     between: set[int] = set()
     rest = list(subgraph.operators)
     while rest:
-        found = _counted(rest[:3], subgraph, constant)
+        count, found = 2, _quantized(rest[:2], subgraph)
+        if found is None:
+            count, found = 3, _counted(rest[:3], subgraph, constant)
         if found is None:
             operators.append((None, rest.pop(0)))
             continue
         reading, tensors = found
         operators.append((_rows()[reading.name], reading))
         between |= tensors
-        del rest[:3]
+        del rest[:count]
     return Folded(tuple(operators), frozenset(between))
+
+
+def _quantized(two: Sequence[FileOperator], subgraph: FileSubgraph) -> tuple[FileOperator, set[int]] | None:
+    """The second of two operators, reading the first one's input, if they are one; and the tensor between them."""
+    if len(two) < 2 or two[0].name != "QUANTIZE" or two[1].name not in _rows():
+        return None
+    counting, reading = two
+    if len(counting.inputs) != 1 or len(counting.outputs) != 1 or -1 in counting.inputs:
+        return None
+    source, counted = (subgraph.tensors[each] for each in (*counting.inputs, *counting.outputs))
+    if [source.dtype, counted.dtype] != ["int8", "int32"] or len(source.scale) != 1 or len(source.zero_point) != 1:
+        return None
+    wanted = (source.scale, (source.zero_point[0] - CODE_RANGE["int8"][0],))
+    if (tuple(counted.scale), tuple(counted.zero_point)) != wanted or not _is_read_alone(subgraph, counted.index, reading):
+        return None
+    return _reading(reading, counted.index, source.index), {counted.index}
+
+
+def _is_read_alone(subgraph: FileSubgraph, index: int, reading: FileOperator) -> bool:
+    """Whether a tensor is read by this operator alone, whose options are plain, and is no output."""
+    read = [each for operator in subgraph.operators for each in operator.inputs] + list(subgraph.outputs)
+    plain = all(reading.options.get(name, value) == value for name, value in _PLAIN.items())
+    return read.count(index) == 1 and index in reading.inputs and plain
+
+
+def _reading(reading: FileOperator, counted: int, source: int) -> FileOperator:
+    return replace(reading, inputs=tuple(source if index == counted else index for index in reading.inputs))
 
 
 def _counted(
@@ -73,7 +103,6 @@ def _counted(
     dtypes = [tensors[each].dtype for each in (source, wide, lowest, counted)]
     # Read by the next of the three alone, and no output.
     read = [index for operator in subgraph.operators for index in operator.inputs] + list(subgraph.outputs)
-    plain = all(reading.options.get(name, value) == value for name, value in _PLAIN.items())
     if (
         cast.outputs != (wide,)
         or dtypes != ["int8", "int32", "int32", "int32"]
@@ -81,10 +110,8 @@ def _counted(
         or added.shape != ()
         or int(added) != -CODE_RANGE["int8"][0]
         or add.options.get("FusedActivationFunction", 0) != 0
-        or [read.count(each) for each in (wide, counted)] != [1, 1]
-        or counted not in reading.inputs
-        or not plain
+        or read.count(wide) != 1
+        or not _is_read_alone(subgraph, counted, reading)
     ):
         return None
-    inputs = tuple(source if index == counted else index for index in reading.inputs)
-    return replace(reading, inputs=inputs), {wide, lowest, counted}
+    return _reading(reading, counted, source), {wide, lowest, counted}

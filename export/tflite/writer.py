@@ -24,6 +24,7 @@ from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
 from qtorch.row.states import FileState
+from qtorch.row.tflite_cell import COUNTED_BY, QUANTIZED
 
 __all__ = ["ALIGNMENT", "IDENTIFIER", "nodes_of_operators", "tflite_cell", "write_tflite"]
 
@@ -82,6 +83,11 @@ class _Tensor:
     buffer: int
     name: str = ""
     variable: bool = False
+
+
+def _counted_grid(source: QParams) -> QParams:
+    """The grid on which int32 codes, counted from 0 on, are the numbers of a tensor's codes."""
+    return QParams(source.scale, (source.zero_point[0] - source.code_range[0],), "int32")
 
 
 #: What says which variable is meant.
@@ -265,7 +271,8 @@ class _Writer:
         carried = [role for role in node.row.carried if role in roles]
         if cell.counted_from_zero:
             first = node.row.roles[0]
-            indices[first] = yield from self._counted_from_zero(self.graph.values[roles[first]], indices[first])
+            value, quantized = self.graph.values[roles[first]], node.attrs.get(COUNTED_BY) == QUANTIZED
+            indices[first] = yield from self._counted_from_zero(value, indices[first], quantized=quantized)
         inputs = [indices[role] for role in cell.order or roles if role in roles and role not in node.row.carried]
         for operand in cell.operands:
             inputs.insert(operand.position, self._operand(operand.attr, node.attrs[operand.attr]))
@@ -309,8 +316,12 @@ class _Writer:
         name = self._once(("name", number), lambda: self.builder.CreateString(f"state_{number}"))
         return _Operator("VAR_HANDLE", 1, [], [output], "VarHandleOptions", {"SharedName": name})
 
-    def _counted_from_zero(self, value: Value, index: int) -> Generator[_Operator, None, int]:
+    def _counted_from_zero(self, value: Value, index: int, *, quantized: bool) -> Generator[_Operator, None, int]:
         """A value's codes as int32 from 0 on, and the index of that tensor."""
+        if quantized:
+            counted = self._further(_Tensor(value.shape, "int32", _counted_grid(value.quantization), 0))
+            yield _Operator("QUANTIZE", 1, [index], [counted], None, {})
+            return counted
         wide, counted = (self._further(_Tensor(value.shape, "int32", None, 0)) for _ in range(2))
         kinds = {"InDataType": schema.TensorType.INT8, "OutDataType": schema.TensorType.INT32}
         yield _Operator("CAST", 1, [index], [wide], "CastOptions", kinds)

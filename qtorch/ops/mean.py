@@ -45,7 +45,7 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     return x["input"].mean(attrs["axes"], keepdim=attrs["keep_dims"])
 
 
-def _multiplier(grids: Mapping[str, Grid], count: int) -> Multiplier:
+def multiplier_of_mean(grids: Mapping[str, Grid], count: int) -> Multiplier:
     """From a sum to its mean: the mantissa is divided by the count, after a shift by the count's bits."""
     quotient = grids["input"].scale.to(torch.float64) / grids["output"].scale.to(torch.float64)
     mantissa, shift = quantize_multiplier(quotient)
@@ -57,7 +57,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """One requantization, whose mantissa is divided by the count after a shift by its bits."""
     source, output, x = grids["input"], grids["output"], codes["input"]
     total = fits_int32((x - source.zero_point).sum(attrs["axes"], keepdim=attrs["keep_dims"]), "sum")
-    multiplier = _multiplier(grids, math.prod(x.shape[a] for a in attrs["axes"]))
+    multiplier = multiplier_of_mean(grids, math.prod(x.shape[a] for a in attrs["axes"]))
     # LiteRT's kernel rounds twice here too.
     return requantize(total, multiplier, Rounding.DOUBLE).add_(output.zero_point).clamp_(*output.limits)
 
@@ -68,7 +68,7 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
     count, (low, high) = math.prod([x.shape[a] for a in attrs["axes"]]), source.limits
     reach = count * (high - low)
     total = (x if reach < 2**24 else x.to(torch.float64)).sum(attrs["axes"], keepdim=attrs["keep_dims"])
-    factor = rescaling_by(_multiplier(grids, count))
+    factor = rescaling_by(multiplier_of_mean(grids, count))
     return rescale_and_hold(total, factor, step_ends("none", output), any_sum=reach >= 2**21)
 
 
@@ -83,7 +83,7 @@ def kernel(operands: Operands) -> KernelCall:
     source, output = map(operands.grid, _ROLES)
     count = math.prod(operands.shapes["input"][a] for a in operands.attrs["axes"])
     reach = count * (source.code_range[1] - source.code_range[0])
-    multiplier = _multiplier({role: operands.grid(role).grid for role in _ROLES}, count)
+    multiplier = multiplier_of_mean({role: operands.grid(role).grid for role in _ROLES}, count)
     if reach << max(int(multiplier.shift), 0) >= 2**31:
         raise NoKernel(f"sums of up to {reach}, times a factor, which int32 does not hold")
     low, high = output.code_range

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from qtorch.numbers.qparams import QParams
 from qtorch.row.states import FileState
 
-__all__ = ["Operand", "OptionField", "TFLite"]
+__all__ = ["COUNTED_BY", "QUANTIZED", "Operand", "OptionField", "TFLite"]
+
+#: Of a node whose operator reads codes counted from 0 on: what counts them, and that this is a QUANTIZE.
+COUNTED_BY, QUANTIZED = "counted_by", "quantize"
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,9 @@ class TFLite:
         if not all(state.always_carried for state in self.states):
             return ("AddReshape", self.resolver)
         return ("AddCast", "AddAdd", self.resolver) if self.counted_from_zero else (self.resolver,)
+
+    def registered(self, attrs: Mapping[str, Any]) -> tuple[str, ...]:
+        """Methods that register what stands in the file for a node of these attributes."""
+        if self.counted_from_zero and attrs.get(COUNTED_BY) == QUANTIZED:
+            return ("AddQuantize", self.resolver)
+        return self.resolvers

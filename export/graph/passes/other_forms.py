@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from export.graph.ir import Graph
+from export.graph.passes.forms.behind_quantize import behind_quantize
 from export.graph.passes.forms.convolution_of_rows import convolution
 from export.graph.passes.forms.copied_rows import copied_rows
 from export.graph.passes.forms.eight_bits import eight_bits
 from export.graph.passes.forms.explicit_padding import explicit_padding
+from export.graph.passes.forms.fused_with_zero import fused_with_zero
+from export.graph.passes.forms.halves import halves
 from export.graph.passes.forms.low_rank import low_rank
+from export.graph.passes.forms.pieces import pieces
+from export.graph.passes.forms.quantized_index import quantized_index
 from export.graph.passes.forms.rank_2 import one_row, rank_2
 from export.graph.passes.forms.rank_4 import rank_4
 from export.graph.passes.forms.separate_activation import separate_activation
 from export.graph.passes.forms.spread_input import spread_input
+from export.graph.passes.forms.summed_by_convolution import summed_by_convolution
 from export.graph.passes.forms.time_on_height import time_on_height
 from export.graph.passes.forms.trimmed import trimmed
 from export.graph.passes.forms.ungrouped import ungrouped
@@ -41,4 +47,10 @@ OTHER_FORMS: Mapping[str, Callable[[Graph, frozenset[str]], Graph]] = {
     "separate_activation": separate_activation,
     "whole_quotients": whole_quotients,
     "eight_bits": eight_bits,
+    "quantized_index": quantized_index,
+    "summed_by_convolution": summed_by_convolution,
+    "pieces": pieces,
+    "halves": halves,
+    "fused_with_zero": fused_with_zero,
+    "behind_quantize": behind_quantize,
 }
