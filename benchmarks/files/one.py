@@ -26,11 +26,12 @@ from benchmarks.interpreter import chosen
 from export.c.compiled import compiled_c
 from export.c.network import c_network
 from export.c.source import c_source
-from export.compiled_file.compared_inputs import compared_inputs, into_file
+from export.compiled_file.compared_inputs import compared_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
 from export.compiled_file.proof import judged_c, judged_file, require_judge
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
 from export.graph.ir import Graph, Node
+from export.parity.foreign import stored
 from export.parity.reference import interpreted
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
@@ -147,7 +148,7 @@ def _samples(model: ModelInFile, outer: tuple[np.ndarray, ...], count: int) -> _
     ]
     return _Samples(
         count,
-        rows_of_bytes(into_file(graph, of(graph.inputs)), count),
+        rows_of_bytes(stored(graph, of(graph.inputs)), count),
         rows_of_bytes(shifted, count),
         rows_of_bytes(of(core.inputs), count),
         rows_of_bytes(of(core.outputs), count),

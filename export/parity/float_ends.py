@@ -13,8 +13,10 @@ __all__ = ["codes_behind", "fed", "float_outputs_parity"]
 
 
 def codes_behind(graph: Graph) -> tuple[str, ...] | None:
-    """The tensors of codes that QUANTIZE makes of the float inputs, and the other inputs themselves; ``None`` if another
-    op reads a float input, or none does."""
+    """The tensors of codes that QUANTIZE makes of the float inputs, and the other inputs themselves.
+
+    ``None`` if another op reads a float input, or none does.
+    """
     found = [_codes(graph, name) for name in graph.inputs]
     return tuple(filter(None, found)) if all(found) else None
 
