@@ -64,6 +64,26 @@ def test_a_rig_runs_a_network_of_any_inputs_and_outputs() -> None:
     assert swapped.mismatches == 6
 
 
+@pytest.mark.parametrize(
+    "name", ["host", pytest.param("cortex_m4", marks=pytest.mark.qemu), pytest.param("riscv32", marks=pytest.mark.qemu)]
+)
+def test_a_sequence_begins_with_the_first_sample(name: str) -> None:
+    """What a rig runs before, to measure the stack, leaves nothing in the states."""
+    if why := available(MACHINES[name]):
+        pytest.skip(why)
+    source = """
+#include "sum_model.h"
+static int8_t state;
+void sum_reset(void) { state = 0; }
+void sum_invoke(const int8_t *in, int8_t *out) { *out = state = (int8_t)(state + *in); }
+"""
+    declared = "#define SUM_STATE_BYTES 1\nvoid sum_reset(void);\nvoid sum_invoke(const int8_t *in, int8_t *out);\n"
+    sizes = "#include <stdint.h>\n#define SUM_INPUT_SIZE 1\n#define SUM_OUTPUT_SIZE 1\n"
+    samples = np.array([[3], [5], [-2]], np.int8)
+    sources = {"sum_model.h": sizes + declared, "sum_model.c": source}
+    assert replay(MACHINES[name], sources, "sum", samples, np.cumsum(samples, 0, np.int8)).first is None
+
+
 def test_methods_are_found_in_upstream_s_header() -> None:
     header = """
   TfLiteStatus AddAbs(const TFLMRegistration& registration = Register_ABS()) {

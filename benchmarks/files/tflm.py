@@ -71,6 +71,7 @@ def counted_tflm(
     found = interpreted(
         library, sources, NAME, inputs, expected, Options(seconds=seconds),
         tensors=(len(graphs[0].inputs), len(graphs[0].outputs)),
+        variables=sum(op.op == "VAR_HANDLE" for graph in graphs for op in graph.ops),
         largest=_ARENAS.get(library.machine.name, _MIB),
     )  # fmt: skip
     made = found.replay

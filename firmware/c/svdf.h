@@ -2,8 +2,8 @@
 #ifndef QTORCH_SVDF_H_
 #define QTORCH_SVDF_H_
 
+#include "dense.h"
 #include "element.h"
-#include "requantize.h"
 
 //   in              int8 [batch][in_size]
 //   weights         int8 [units * rank][in_size], in flash
@@ -25,15 +25,18 @@ Q_KERNEL void svdf(const int8_t *in, const int8_t *weights, const int32_t *start
     for (int unit = 0; unit < units; ++unit) {
       int32_t sum = q_flash_s32(biases + unit);
       for (int filter = unit * rank; filter < (unit + 1) * rank; ++filter) {
-        int32_t product = q_flash_s32(starts + filter);
-        for (int i = 0; i < in_size; ++i) product += (int32_t)in[i] * q_flash_s8(weights + filter * in_size + i);
+        const int32_t product = q_products(in, weights + filter * in_size, in_size, q_flash_s32(starts + filter));
         const int row = sample * units * rank + filter;
         const char *held = (const char *)state + row * row_bytes;
         char *kept = (char *)next + row * row_bytes;
         memmove(kept, held + width, (size_t)(row_bytes - width));
         q_put(kept, memory - 1, width, state_zero_point + q_clamp(q_requantize(product, mantissa, shift), low, high));
-        for (int i = 0; i < memory; ++i) {
-          sum += (int32_t)q_get(kept, i, width, 0) * q_get(time_weights, filter * memory + i, width, 1);
+        if (width == 1) {
+          sum = q_products((const int8_t *)kept, (const int8_t *)time_weights + filter * memory, memory, sum);
+        } else {
+          for (int i = 0; i < memory; ++i) {
+            sum += (int32_t)q_get(kept, i, width, 0) * q_get(time_weights, filter * memory + i, width, 1);
+          }
         }
       }
       *out++ = (int8_t)q_clamp(q_requantize(sum, out_mantissa, out_shift) + zero_point, -128, 127);

@@ -130,6 +130,9 @@ def names_of(name: str) -> tuple[str, ...]:
         "CALL": f"{name}_invoke",
         "INPUTS": f"{macro}_INPUT_SIZE",
         "OUTPUTS": f"{macro}_OUTPUT_SIZE",
+        # Of one with states; another's is no macro, which is 0 to the preprocessor.
+        "STATES": f"{macro}_STATE_BYTES",
+        "RESET": f"{name}_reset",
         # Of an interpreted model.
         "DATA": f"{name}_model_data",
         "OPS": f"{name}_op_count",

@@ -54,6 +54,7 @@ def interpreted(
     options: Options | None = None,
     *,
     tensors: tuple[int, int] = (1, 1),
+    variables: int = 0,
     largest: int = _LARGEST,
 ) -> Interpreted:
     """Run the model on every input and compare, with the smallest arena that lets it run.
@@ -66,6 +67,7 @@ def interpreted(
         expected: int8 ``[N, O]``, likewise.
         options: how long to run; and how to build what lies around the library, without its ``flags``, which are C's.
         tensors: how many inputs and outputs the model has.
+        variables: how many resource variables it has.
         largest: bytes of the largest arena that is tried.
 
     Raises:
@@ -80,7 +82,11 @@ def interpreted(
         folder = Path(temporary)
         sizes = (inputs.shape[1], expected.shape[1])
         objects = _compile(
-            library, {**sources, f"{name}_model.h": _model_header(name, sizes, tensors)}, name, folder, options
+            library,
+            {**sources, f"{name}_model.h": _model_header(name, sizes, tensors, variables)},
+            name,
+            folder,
+            options,
         )
         roomy = Model(name, folder, (*objects, _arena(library, folder, largest)))
         arena = _smallest_arena(library, roomy, options, largest)
@@ -91,7 +97,7 @@ def interpreted(
         return Interpreted(dataclasses.replace(replay, firmware=smallest), arena)
 
 
-def _model_header(name: str, sizes: tuple[int, int], tensors: tuple[int, int]) -> str:
+def _model_header(name: str, sizes: tuple[int, int], tensors: tuple[int, int], variables: int) -> str:
     """The interpreted model under the names that plain C has."""
     return f"""\
 #pragma once
@@ -100,6 +106,7 @@ def _model_header(name: str, sizes: tuple[int, int], tensors: tuple[int, int]) -
 #define {name.upper()}_OUTPUT_SIZE {sizes[1]}
 #define RIG_INPUT_TENSORS {tensors[0]}
 #define RIG_OUTPUT_TENSORS {tensors[1]}
+#define RIG_VARIABLES {variables}
 #ifdef __cplusplus
 #include "{name}_model_data.h"
 #include "{name}_op_resolver.h"

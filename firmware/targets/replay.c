@@ -54,6 +54,9 @@ int main(void) {
     }
     if (figures[0] == 0) {
       figures[3] = rig_stack_bytes(RIG_CALL, sample.in, out);
+#if RIG_STATES
+      RIG_RESET(); /* samples are a sequence that begins here */
+#endif
     }
     ticks = measure(measured[1]);
     for (uint32_t i = 0; i < RIG_OUTPUTS; ++i) {

@@ -7,6 +7,7 @@
 
 #include "model.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_resource_variable.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 
 namespace {
@@ -40,8 +41,16 @@ extern "C" int interpreted_begin(uint32_t bytes) {
   if (model->version() != TFLITE_SCHEMA_VERSION) return 0;
   Resolver& resolver = *::new (resolver_storage) Resolver;
   if (RIG_REGISTER(resolver) != kTfLiteOk) return 0;
+#if RIG_VARIABLES
+  tflite::MicroAllocator* allocator = tflite::MicroAllocator::Create(interpreted_arena, bytes);
+  tflite::MicroResourceVariables* variables = tflite::MicroResourceVariables::Create(allocator, RIG_VARIABLES);
+  if (variables == nullptr) return 0;
+  tflite::MicroInterpreter* made =
+      ::new (interpreter_storage) tflite::MicroInterpreter(model, resolver, allocator, variables);
+#else
   tflite::MicroInterpreter* made =
       ::new (interpreter_storage) tflite::MicroInterpreter(model, resolver, interpreted_arena, bytes);
+#endif
   if (made->initialization_status() != kTfLiteOk || made->AllocateTensors() != kTfLiteOk) return 0;
   if (made->inputs_size() != RIG_INPUT_TENSORS || made->outputs_size() != RIG_OUTPUT_TENSORS) return 0;
   size_t ins = RIG_INPUTS, outs = RIG_OUTPUTS;
