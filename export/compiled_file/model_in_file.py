@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
 from export.tflite.contents import FileContents, read_contents
+from export.tflite.file_form import file_form
+from export.tflite.form import FileForm
 from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
@@ -63,16 +65,23 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
         BadModelFile: it is no model of integers, or one that no row knows; names operator and tensor.
     """
     require_stored_proof(data, summarize(data, where), where)
-    read = read_tflite(data, where, aligned=False)
-    graph = named(read, data)
     contents = read_contents(data, where)
+    form = file_form(contents)
+    try:
+        read = read_tflite(data, where, aligned=False)
+    except BadModelFile as unknown:
+        # What a file is as a whole says more than the first thing in it that is not known.
+        if form.is_integers:
+            raise
+        raise form.refused(where) from unknown
+    graph = named(read, data)
     count = len(contents.subgraphs[0].tensors)
     numbers = {name: int(old[1:]) for name, old in zip(graph.values, read.values, strict=True)}
     # What was put beside the file's tensors when it was read is none of them.
     indices = {name: index for name, index in numbers.items() if index < count}
     operators = _operators(contents, indices)
     core = integer_core(graph)
-    _require_integers(where, core, operators)
+    _require_integers(where, core, operators, form)
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
     return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs)
 
@@ -86,15 +95,14 @@ def _operators(contents: FileContents, indices: dict[str, int]) -> dict[str, Ope
     return {name: found[index] for name, index in indices.items() if index in found}
 
 
-def _require_integers(where: str, core: Graph, operators: dict[str, Operator]) -> None:
+def _require_integers(where: str, core: Graph, operators: dict[str, Operator], form: FileForm) -> None:
     for node in core.nodes:
         if core.is_float(node):
             raise BadModelFile(
                 where=where,
                 expected="integers between the ends of the model",
                 got=f"{operators.get(node.output, node.op)}, tensor {node.output!r}, in {_dtypes(core, node)}",
-                remedy="convert the model with full integer quantization (representative data, int8 activations); or "
-                "quantize the float network that it was made from with qtorch quantize",
+                remedy=form.remedy or "convert the model with full integer quantization",
             )
     for name in (*core.inputs, *core.outputs):
         if core.values[name].qparams is None:

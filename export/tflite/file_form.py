@@ -21,6 +21,8 @@ _CONVERT_INT8 = (
     "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; a network of PyTorch: "
     "qtorch quantize NET.pt --data x.npy --out DIR"
 )
+#: Of a network in floats there is a way without its source.
+_QUANTIZE = "quantize this very file: qtorch quantize MODEL.tflite --data x.npy --out DIR; or " + _CONVERT_INT8
 _CONVERT_INT16 = (
     "convert the network again with converter.target_spec.supported_ops = "
     "[tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8], whose int16 is symmetric, "
@@ -252,7 +254,7 @@ def _dynamic_range(contents: FileContents) -> FileForm | None:
         f"in {_counted(names)}",
         "each inference measures the range of each activation anew; TFLite Micro has no kernels for it, and on a "
         "processor without a float unit it is slow",
-        _CONVERT_INT8,
+        _QUANTIZE,
     )
 
 
@@ -268,7 +270,7 @@ def _unpacked(contents: FileContents) -> FileForm | None:
         kind,
         f"a float network whose weights are held in {held}: {halves or narrow} constants behind DEQUANTIZE",
         "it computes in float32; it takes less space in the file, and neither less memory nor less time",
-        _CONVERT_INT8,
+        _QUANTIZE,
     )
 
 
@@ -280,7 +282,7 @@ def _sparse(contents: FileContents) -> FileForm | None:
         "sparse",
         f"a float network with {count} sparse constants behind DENSIFY",
         "it computes in float32, with all zeros written out",
-        _CONVERT_INT8,
+        _QUANTIZE,
     )
 
 
@@ -337,7 +339,7 @@ def _floats(contents: FileContents) -> FileForm | None:
             "float32",
             f"a float32 network: {_counted(names)}",
             "sums of floats depend on their order, so no two kernels agree to the bit",
-            _CONVERT_INT8,
+            _QUANTIZE,
         )
     return FileForm(
         "partly float",
