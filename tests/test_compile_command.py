@@ -311,7 +311,7 @@ def test_floats_inside_are_refused_with_the_operator() -> None:
     file = SchemaFile()
     x = file.tensor([1, 3], "float32", name="x", end="input")
     file.operator("ADD", [x, x], [file.tensor([1, 3], "float32", name="y", end="output")], "AddOptions", {})
-    with pytest.raises(BadModelFile, match=r"operator 0 \(ADD\), tensor 'y', in float32.*full integer quantization"):
+    with pytest.raises(BadModelFile, match=r"operator 0 \(ADD\), tensor 'y', in float32.*quantize this very file"):
         model_in_file(file.written(), "m.tflite")
 
 

@@ -23,9 +23,10 @@ from export.tflite.writer import tflite_cell
 from qtorch.editions.edition import Edition
 from qtorch.features import Interface
 
-__all__ = ["c_headers", "device_headers"]
+__all__ = ["TEST_VECTORS", "c_headers", "device_headers"]
 
-_TEST_VECTORS = 32
+#: How many inputs a device is tested on, at most.
+TEST_VECTORS = 32
 
 
 def device_headers(
@@ -82,11 +83,13 @@ def c_headers(
         f"{name}_quantization.h": headers.quantization(
             name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts
         ),
-        f"{name}_test_vectors.h": headers.test_vectors(name, rows, outputs.reshape(count, -1)),
+        f"{name}_test_vectors.h": headers.test_vectors(
+            name, rows, outputs.reshape(count, -1), sequence=bool(graph.states)
+        ),
     }
 
 
 def _picked(codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """The inputs that become test vectors, evenly among all."""
-    picked = np.linspace(0, len(codes[0]) - 1, min(_TEST_VECTORS, len(codes[0]))).astype(int)
+    picked = np.linspace(0, len(codes[0]) - 1, min(TEST_VECTORS, len(codes[0]))).astype(int)
     return tuple(array[picked] for array in codes)

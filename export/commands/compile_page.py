@@ -34,12 +34,20 @@ def compile_page(
     """
     metrics = compiled.metrics
     yield agreement_table(compiled.engines, tuple(compiled.engines))
+    if "outputs_alike" in metrics:
+        yield Line(
+            f"all {metrics['outputs_alike']:,} inputs give the same codes, which proves little: hand over recorded ones "
+            "with --inputs",
+            "attention",
+        )
     yield Line()
     for entry in metrics["c_tensors"]:
         layout = TensorLayout.from_json(entry)
         yield Line(f"{layout.label}: {summary(layout)}")
     c = metrics["c"]
     said = f"plain C: {c['constant_bytes']:,} bytes of constants, {c['scratch_bytes']:,} bytes of working memory"
+    if "state_bytes" in c:
+        said += f", {c['state_bytes']:,} bytes of states"
     if "board" in c:
         said += f", {c['program_flash_bytes']:,} bytes of program and constants on {c['board']}"
     if c["not_run"] is None:

@@ -17,6 +17,9 @@ __all__ = ["ComparedInputs", "compared_inputs"]
 #: Drawn inputs, at least and at most; and multiply-accumulates of all of them together, which take TFLite Micro's
 #: reference kernels some seconds.
 _FEWEST, _MOST, _WORK = 64, 10_000, 2e9
+#: Operators of all runs of a network with states together: its runs follow each other, so that the reference computes
+#: none of them at once with others.
+_OPERATORS_IN_SEQUENCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def compared_inputs(
 
 
 def _affordable(graph: Graph) -> int:
-    return int(min(_MOST, max(_FEWEST, _WORK / max(1, all_multiply_accumulates(graph)))))
+    most = _OPERATORS_IN_SEQUENCE // max(1, len(graph.nodes)) if graph.states else _MOST
+    return int(max(_FEWEST, min(most, _MOST, _WORK / max(1, all_multiply_accumulates(graph)))))
 
 
 def _drawn_codes(graph: Graph, count: int) -> tuple[np.ndarray, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from export.bundle.device_headers import c_headers, device_headers
+from export.bundle.device_headers import TEST_VECTORS, c_headers, device_headers
 from export.bundle.editions import editions_of
 from export.bundle.metrics import json_bytes
 from export.c.compiled import compiled_c, not_run
@@ -123,6 +123,16 @@ def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
     return np.concatenate([codes[:given], codes[given - _EMULATED :]])
 
 
+def _vectors(inputs: ComparedInputs) -> tuple[np.ndarray, ...]:
+    """Codes of which test vectors are made: those that were given, which are what a device will meet, and more of the
+    drawn ones the fewer they are."""
+    given, every = inputs.given, len(inputs.codes[0])
+    if not given or any(len(codes) != len(inputs.outputs[0]) for codes in inputs.codes):
+        return inputs.codes
+    drawn = np.linspace(given, every - 1, min(max(0, TEST_VECTORS - given), every - given)).astype(int)
+    return tuple(np.concatenate([codes[:given], codes[drawn]]) for codes in inputs.codes)
+
+
 def _assembled(
     model: ModelInFile, request: Request, inputs: ComparedInputs, layouts: tuple[TensorLayout, ...], c: CModel,
     counted: dict[str, Any], engines: dict[str, EngineParity], written: _Written, fewer: dict[str, Any],
@@ -130,13 +140,16 @@ def _assembled(
     name, target, form, left_out = request.name, request.target, written.form, written.left_out
     faults = faults_of_file(model, request)
     engines |= written.engines
+    vectors = _vectors(inputs)
     if form is None:
-        headers = c_headers(name, model.core, layouts, None, inputs.codes)
+        headers = c_headers(name, model.core, layouts, None, vectors)
     else:
-        headers = device_headers(name, form.written, None, inputs.codes, request.edition)
+        headers = device_headers(name, form.written, None, vectors, request.edition)
     editions = editions_of(model.data, target.cpu)
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     metrics |= {"fewer": fewer} if fewer else {}
+    if all(bool((codes == codes[:1]).all()) for codes in inputs.outputs):
+        metrics["outputs_alike"] = len(inputs.codes[0])
     proof = {
         "engines": {each: vars(one) for each, one in engines.items()},
         "judges": list(engines),

@@ -28,6 +28,12 @@ __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 #: TFLM reads flatbuffers in place, whose buffers begin at multiples of this many bytes.
 _ALIGNMENT = 16
 
+#: What test vectors of a network with states say besides.
+_SEQUENCE = """\
+//
+// The network keeps states: these are runs of one sequence. Reset it before the first, and run all of them in this order.
+"""
+
 
 def model_data(name: str, model: bytes, layouts: Sequence[TensorLayout] = ()) -> dict[str, str]:
     """The model file as a constant array: text by file name, ``<name>_model_data.h`` and ``<name>_model_data.cc``.
@@ -134,13 +140,14 @@ enum {{ {name}_op_count = {name.upper()}_OP_COUNT }};
 {close_guard(f"{name}_op_resolver")}"""
 
 
-def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
+def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray, *, sequence: bool = False) -> str:
     """``<name>_test_vectors.h``: codes in and the codes that must come out.
 
     Args:
         name: the model's, any string.
         inputs: int8 or int16 ``[N, F]``, int32 of indices.
         outputs: likewise ``[N, M]``, what TFLM computed for ``inputs``.
+        sequence: of a network with states, which have to be run in this order.
 
     Raises:
         ValueError: the arrays are none of these types, not two-dimensional, of different length, or empty.
@@ -162,7 +169,7 @@ def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray) -> str:
 // Input codes, and the output codes that TFLite Micro computed for them. A device must match them exactly: every
 // difference, even of 1, is an error. Their axes lie as {name}_quantization.h says; they can't tell whether a sensor's
 // values are brought into that order.
-{open_guard(f"{name}_test_vectors")}
+{_SEQUENCE if sequence else ""}{open_guard(f"{name}_test_vectors")}
 #include <stdint.h>
 
 #define {macro}_TEST_COUNT {len(inputs)}

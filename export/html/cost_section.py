@@ -62,6 +62,8 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
     if c is not None:
         rows.append(("plain C, constants", f"{shown(c['constant_bytes'])} bytes", "flash"))
         rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", "RAM"))
+        if "state_bytes" in c:
+            rows.append(("plain C, states", f"{shown(c['state_bytes'])} bytes", "RAM, kept from run to run"))
         if "program_flash_bytes" in c:
             rows.append(("plain C, program", f"{shown(c['program_flash_bytes'])} bytes", f"flash of {c['board']}"))
     counted = inference(facts)

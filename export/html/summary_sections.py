@@ -42,7 +42,8 @@ def tiles(facts: Facts) -> Markup:
     if c is not None:
         flash = c.get("program_flash_bytes", c["constant_bytes"])
         what = f"flash on {c['board']}" if "board" in c else "flash for constants"
-        about = f"{what}; working memory {shown(c['scratch_bytes'])} bytes of RAM"
+        states = f", states {shown(c['state_bytes'])} bytes" if "state_bytes" in c else ""
+        about = f"{what}; working memory {shown(c['scratch_bytes'])} bytes{states} of RAM"
         drawn.append(_tile("plain C", f"{shown(flash)} bytes", about))
     counted = inference(facts)
     if counted is not None:

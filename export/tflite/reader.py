@@ -42,6 +42,10 @@ from qtorch.row.row import Row, TFLite
 __all__ = ["graph_of", "read_tflite"]
 
 _REMEDY = "pass a file that this project exported, or export it again"
+_REMEDY_OF_ANY = (
+    "write that part of the network in operators that are known here, as docs/operators.md lists them, and \
+convert it again"
+)
 
 
 def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> Graph:
@@ -74,7 +78,12 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
-            where=where, expected="a complete int8 model of supported ops", got=f"{error}", remedy=_REMEDY
+            where=where,
+            expected="a complete int8 model of supported ops"
+            if aligned
+            else "a network that can be read to the last bit",
+            got=f"{error}",
+            remedy=_REMEDY if aligned else _REMEDY_OF_ANY,
         ) from error
 
 
