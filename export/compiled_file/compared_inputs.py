@@ -17,6 +17,8 @@ __all__ = ["ComparedInputs", "compared_inputs"]
 #: Drawn inputs, at least and at most; and multiply-accumulates of all of them together, which take TFLite Micro's
 #: reference kernels some seconds.
 _FEWEST, _MOST, _WORK = 64, 10_000, 2e9
+#: Runs of a graph with states, which the reference can only compute one after the other.
+_MOST_RUNS = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def compared_inputs(
 
 
 def _affordable(graph: Graph) -> int:
-    return int(min(_MOST, max(_FEWEST, _WORK / max(1, all_multiply_accumulates(graph)))))
+    most = _MOST_RUNS if graph.states else _MOST
+    return int(min(most, max(_FEWEST, _WORK / max(1, all_multiply_accumulates(graph)))))
 
 
 def _drawn_codes(graph: Graph, count: int) -> tuple[np.ndarray, ...]:
