@@ -69,7 +69,7 @@ class _Drawing:
         state = self.state((1, length, width))
         newest = self.op("reshape", {"shape": (1, 1, width)}, [source], (1, 1, width))
         whole = self.op("concatenation", {"axis": 1}, [state, newest], (1, length + 1, width))
-        attrs = {"begin": (0, 1, 0), "size": (1, length, width)}
+        attrs = {"begin": (0, 1, 0), "size": (-1, length, width)}
         self.becomes(state, self.op("slice", attrs, [whole], (1, length, width)))
         size = (1, (length + 1) * width)
         return self.dense(self.op("reshape", {"shape": size}, [whole], size), self.number(2, 5))
@@ -79,7 +79,7 @@ class _Drawing:
         _, width = self.values[source].shape
         length = self.number(2, 4)
         state = self.state((1, length, width))
-        rest = self.op("slice", {"begin": (0, 1, 0), "size": (1, length - 1, width)}, [state], (1, length - 1, width))
+        rest = self.op("slice", {"begin": (0, 1, 0), "size": (-1, length - 1, width)}, [state], (1, length - 1, width))
         newest = self.op("reshape", {"shape": (1, 1, width)}, [source], (1, 1, width))
         whole = self.op("concatenation", {"axis": 1}, [rest, newest], (1, length, width))
         self.becomes(state, whole)

@@ -311,8 +311,19 @@ def test_floats_inside_are_refused_with_the_operator() -> None:
     file = SchemaFile()
     x = file.tensor([1, 3], "float32", name="x", end="input")
     file.operator("ADD", [x, x], [file.tensor([1, 3], "float32", name="y", end="output")], "AddOptions", {})
-    with pytest.raises(BadModelFile, match=r"operator 0 \(ADD\), tensor 'y', in float32.*quantize this very file"):
+    with pytest.raises(BadModelFile, match=r"operator 0 \(ADD\), tensor 'y', in float32.*compile MODEL.tflite --data"):
         model_in_file(file.written(), "m.tflite")
+
+
+def test_sums_that_leave_int32_are_refused_by_that_name() -> None:
+    file = SchemaFile()
+    x = file.tensor([1, 2], "int8", 0.05, 0, name="x", end="input")
+    weight = file.constant(np.full((1, 2), 127, np.int8), 0.02)
+    bias = file.constant(np.array([2**31 - 9], np.int32), 0.001)
+    y = file.tensor([1, 1], "int8", 0.3, 0, name="y", end="output")
+    file.operator("FULLY_CONNECTED", [x, weight, bias], [y], "FullyConnectedOptions", version=4)
+    with pytest.raises(BadModelFile, match=r"sums that int32 holds, got .*TFLite Micro lets them wrap around"):
+        compile_file(file.written(), request(samples=20))
 
 
 @needs_compiler

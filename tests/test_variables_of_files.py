@@ -111,7 +111,7 @@ def _input_is_a_variable(model: Any) -> None:
     [
         (_handle_as_input, r"operator 3 \(ADD\) on the handle of 'state_0'"),
         (_never_assigned, "variable 'state_0', which is read and never assigned"),
-        (_no_handle, r"operator 1 \(READ_VARIABLE\) with a handle that no VAR_HANDLE makes"),
+        (_no_handle, r"operator 1 \(READ_VARIABLE\): expected inputs that are ready before it"),
         (_once_is_late, r"\(CALL_ONCE\) behind operators that use variables"),
         (_once_of_itself, "CALL_ONCE. of subgraph 0 of 2"),
         (_once_of_nothing, "CALL_ONCE. of subgraph 7 of 2"),

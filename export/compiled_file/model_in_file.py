@@ -101,8 +101,8 @@ def _require_integers(where: str, core: Graph, operators: dict[str, Operator], f
                 where=where,
                 expected="integers between the ends of the model",
                 got=first if form.is_integers else f"{form.words}; first {first}",
-                remedy=form.remedy or "convert the model with full integer quantization (representative data, int8 "
-                "activations)",
+                remedy=form.remedy
+                or "convert the model with full integer quantization (representative data, int8 activations)",
             )
     for name in (*core.inputs, *core.outputs):
         if core.values[name].qparams is None:

@@ -165,6 +165,10 @@ def _run(engine: Engine, graph: Graph, model: bytes, inputs: tuple[np.ndarray, .
     return codes_of(graph, engine.run(model, stored(graph, inputs)))
 
 
+#: Of a graph with states, which the reference can only compute one after the other.
+_RUNS = 64
+
+
 def drawn(graph: Graph, most: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Samples for each input of a graph, ``[samples, *shape[1:]]``; of a large network fewer than ``most``.
 
@@ -181,6 +185,7 @@ def drawn(graph: Graph, most: int, seed: int = 0) -> tuple[np.ndarray, ...]:
 
 def _count(graph: Graph, most: int) -> int:
     inputs = sum(graph.values[name].bytes for name in graph.inputs)
+    most = min(most, _RUNS) if graph.states else most
     return max(2, min(most, _ELEMENTS // max(1, activations(graph)), _INPUT_BYTES // max(1, inputs)))
 
 

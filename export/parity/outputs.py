@@ -21,6 +21,7 @@ from export.parity.judges import judge_here, reported_here
 from export.parity.nodes import node_parity
 from export.parity.reference import interpreted
 from export.tflite.reader import read_tflite
+from export.tflite.variable_tensors import as_in_file
 from qtorch.capture.call_form import tensors_in
 from qtorch.errors import ParityError
 from qtorch.network.calibration import in_mode
@@ -193,7 +194,7 @@ def compare_file(graph: Graph, model: bytes) -> FileParity:
     Raises:
         ParityError: they differ; names the first tensor, index and both values.
     """
-    result = compare_graphs(graph, read_tflite(model))
+    result = compare_graphs(as_in_file(graph), read_tflite(model))
     if result.tensor_mismatches or result.value_mismatches:
         raise ParityError(
             f"the file is not the network: {result.tensor_mismatches} of {result.tensors} tensors and "

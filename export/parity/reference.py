@@ -6,7 +6,7 @@ import numpy as np
 
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
-from qtorch.errors import BadModelFile
+from qtorch.errors import AccumulatorOverflow, BadModelFile
 from qtorch.numbers.fixedpoint import Rounding
 
 __all__ = ["activations", "interpreted", "sample_count"]
@@ -33,6 +33,12 @@ def interpreted(
     ]
     try:
         parts = [interpret_sequence(graph, each, rounding) for each in cut]
+    except AccumulatorOverflow as error:
+        raise BadModelFile(
+            where=where, expected="sums that int32 holds", got=error.got,
+            remedy="TFLite Micro lets them wrap around without a word, and outputs mean nothing then: convert the "
+            "network again, with representative data like those of training, or with another version of the converter",
+        ) from error  # fmt: skip
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise BadModelFile(

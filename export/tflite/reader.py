@@ -73,7 +73,7 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
     try:
         if aligned:
             _require_alignment(contents.buffers)
-            return check(_graph(contents, (), every=True))
+            return check(_graph(*_without_variables(contents), every=True))
         return check(behind_samples(_graph(*_without_memory(contents), every=False)))
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
@@ -89,10 +89,13 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
 
 def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
     """A file of anybody's in operators that rows know, and what it keeps from one run to the next, as values."""
-    contents = with_numbers_as_vectors(with_each_output_once(batch_first(contents)))
-    cleared = cleared_states(contents.subgraphs[0])
-    contents, variables = without_variables(contents, lambda tensor: constant(tensor, contents.buffers), cleared)
+    contents, variables = _without_variables(with_numbers_as_vectors(with_each_output_once(batch_first(contents))))
     return in_known_operators(contents, frozenset(each.after for each in variables)), variables
+
+
+def _without_variables(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
+    cleared = cleared_states(contents.subgraphs[0])
+    return without_variables(contents, lambda tensor: constant(tensor, contents.buffers), cleared)
 
 
 def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool) -> Graph:
@@ -103,7 +106,9 @@ def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool
     tensors, buffers = subgraph.tensors, contents.buffers
     folded = fold(subgraph, lambda tensor: constant(tensor, buffers))
     zeros = Zeros(subgraph, lambda tensor: constant(tensor, buffers))
-    operands = set(folded.between) | zeros.tensors
+    # A handle says which variable is meant, and holds no numbers.
+    handles = {tensor.index for tensor in tensors if tensor.dtype == "resource"}
+    operands = set(folded.between) | zeros.tensors | handles
     reading = [(one, operator) for one, operator in folded.operators if operator not in zeros.operators]
     nodes = []
     for one, operator in reading:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from export.graph.ir import Graph, State
 from qtorch.errors import UnsupportedLayer
 
-__all__ = ["first_contents", "require_carried", "variable_tensors"]
+__all__ = ["as_in_file", "first_contents", "require_carried", "variable_tensors"]
 
 
 def first_contents(
@@ -48,6 +49,27 @@ def _is_one(graph: Graph, state: State) -> bool:
     zero_point = () if value.qparams is None else value.qparams.zero_point
     fill = first_contents(value.array_dtype, value.shape, zero_point)
     return own and alone and bool((fill == state.first).all())
+
+
+def as_in_file(graph: Graph) -> Graph:
+    """The same graph with values and states in the order in which a file of it has them.
+
+    What a variable tensor is after a run has no place of its own there and comes last; the states that are resource
+    variables are read before everything else.
+    """
+    variables = variable_tensors(graph)
+    if not graph.states:
+        return graph
+    last = [name for node in graph.nodes for name in node.outputs if name in variables.values()]
+    first = [name for name in graph.values if name not in last]
+    by_value = {state.value: state for state in graph.states}
+    carried = [name for node in graph.nodes for name in node.inputs if name in variables]
+    order = [*(name for name in by_value if name not in variables), *carried]
+    return replace(
+        graph,
+        values={name: graph.values[name] for name in (*first, *last)},
+        states=tuple(by_value[name] for name in order),
+    )
 
 
 def require_carried(graph: Graph, others: Sequence[State]) -> None:
