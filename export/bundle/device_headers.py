@@ -50,7 +50,10 @@ def device_headers(
     }
     if arena_bytes:
         texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model, edition))
-    if not any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)):
+    # The checksums are of single runs, which states have none of.
+    if not files.final.states and not any(
+        files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs)
+    ):
         checks = layer_checks(model, files.final, _picked(codes))
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
