@@ -85,3 +85,10 @@ def test_an_export_says_it() -> None:
         assert in_a_line([share]) in text
     float_bundle = make_bundle(subject_of(calibrated_run(Plain, PlainData())), "it", ExportOptions(format="float32"))
     assert in_a_line(board_shares(float_bundle.metrics)) in plain_text(outcome_page(float_bundle))
+
+
+def test_states_take_ram_too() -> None:
+    compiled = {"constant_bytes": 100, "scratch_bytes": 1000, "state_bytes": 2000, "end_bytes": 48}
+    (share,) = board_shares({**_METRICS, "c": compiled}, BOARDS["uno"])
+    assert share.ram_bytes == 3048
+    assert share.ram_is == "working memory, states, inputs and outputs"

@@ -337,3 +337,29 @@ def test_a_project_is_written_in_a_folder_of_its_own(tmp_path: Path, capsys: pyt
     assert not (tmp_path / "b" / "m_model_data.h").exists()
     assert main([*words, str(tmp_path / "c"), "--target", "uno", "--firmware", "tflm"]) == 2
     assert "--firmware c" in capsys.readouterr().err
+
+
+def test_floats_that_no_row_reads_are_called_what_they_are() -> None:
+    file = SchemaFile()
+    x = file.tensor([1, 3], "float32", name="x", end="input")
+    file.operator("COS", [x], [file.tensor([1, 3], "float32", name="y", end="output")])
+    with pytest.raises(BadModelFile, match=r"got a float32 network: 1 COS.*Remedy: quantize this very file"):
+        model_in_file(file.written(), "m.tflite")
+
+
+def test_an_operator_of_integers_that_no_row_reads_is_named_with_a_remedy_for_any_file() -> None:
+    file = SchemaFile()
+    x = file.tensor([1, 3], "int8", 0.05, 0, name="x", end="input")
+    file.operator("RANK", [x], [file.tensor([1, 3], "int8", 0.05, 0, name="y", end="output")])
+    with pytest.raises(BadModelFile, match=r"operator 0 \(RANK\).*Remedy: write that part of the network"):
+        model_in_file(file.written(), "m.tflite")
+
+
+@needs_compiler
+def test_vectors_begin_with_what_was_given() -> None:
+    given = RNG.integers(-100, 100, (3, 4, 3, 2)).astype(np.int8)
+    compiled = compile_file(of_another_writer(), request(samples=70), given)
+    text = compiled.files["m_test_vectors.h"].decode()
+    rows = text.partition("test_inputs[")[2].splitlines()[1:4]
+    assert [[int(code) for code in row.strip(" {},").split(", ")] for row in rows] == given.reshape(3, -1).tolist()
+    assert "_TEST_COUNT 32" in text

@@ -326,3 +326,9 @@ int main(void) {
     codes = np.frombuffer(answer[:6], np.int8)
     np.testing.assert_array_equal(codes, GRIDS[0].quantize((physical.astype(np.float64) / 16).astype(np.float32)))
     np.testing.assert_array_equal(np.frombuffer(answer[6:], np.float32), GRIDS[1].dequantize(codes[:3]))
+
+
+def test_vectors_of_a_network_with_states_say_that_they_are_one_sequence() -> None:
+    codes = np.zeros((2, 1), np.int8)
+    assert "Reset it before the first" in headers.test_vectors("m", codes, codes, sequence=True)
+    assert "Reset" not in headers.test_vectors("m", codes, codes)

@@ -64,7 +64,8 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
         other = avoided(final, request.edition, request.target.cpu)
         if other.left:
             newer = newer_edition(final, request.edition, request.target.cpu)
-            raise refusal(other.left, request.edition, f"--target {request.target.name}, whose TFLite Micro is", newer)
+            where = f"--target {request.target.name}, whose TFLite Micro is"
+            raise refusal(other.left, request.edition, where, newer, compiling=True)
         final = other.graph
     written = WrittenModel(_with_integer_ends(final, model.core), final, model_file(final), None, tuple(layouts))
     if project:

@@ -110,7 +110,11 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
 
 
 def refusal(
-    left: tuple[Finding, ...], edition: Edition, where: str = "export.tflm", newer: Edition | None = None
+    left: tuple[Finding, ...],
+    edition: Edition,
+    where: str = "export.tflm",
+    newer: Edition | None = None,
+    compiling: bool = False,
 ) -> UnsupportedByEdition:
     """The refusal of a model for an edition, with every fault.
 
@@ -119,7 +123,9 @@ def refusal(
         edition: for which.
         where: it was chosen.
         newer: one that computes the model, see :func:`newer_edition`.
+        compiling: somebody's file, with the options of ``qtorch compile`` and no training.
     """
+    option, verb = ("--tflm", "compile") if compiling else ("export.tflm", "export")
     alike: dict[tuple[str, str, str], list[Finding]] = {}
     for each in left:
         alike.setdefault((each.fault.name, each.name, each.words), []).append(each)
@@ -127,12 +133,16 @@ def refusal(
     version = " ".join(filter(None, (edition.package, edition.version)))
     others = []
     if newer is not None:
-        others.append(f"install {newer.package} {newer.version}, and export for it with export.tflm {newer.name}")
-    others.append("if that is not the TFLite Micro that you have, name yours with export.tflm")
-    others.append("do without TFLite Micro: plain C with export.c, export.tflm newest and no export.firmware")
+        others.append(f"install {newer.package} {newer.version}, and {verb} for it with {option} {newer.name}")
+    others.append(f"if that is not the TFLite Micro that you have, name yours with {option}")
+    others.append(
+        "do without TFLite Micro: leave out --firmware and --tflite, the plain C is computed rightly"
+        if compiling
+        else "do without TFLite Micro: plain C with export.c, export.tflm newest and no export.firmware"
+    )
     return UnsupportedByEdition(
         where=f"{where} {edition.name} ({version or edition.description}, source of {edition.source})",
-        expected="operators that it computes as training did",
+        expected=f"operators that it computes as {'the newest does' if compiling else 'training did'}",
         got="; ".join(f"{_together(each)} [{each[0].fault.source}]" for each in alike.values()),
         remedy="; or ".join(["; or, of the others, ".join(remedies), *others]),
     )
