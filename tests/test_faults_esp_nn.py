@@ -26,6 +26,11 @@ _TWO_SIDES = conv((8, 8), (5, 5), (2, 2), same=True)
 _ALIKE = conv((9, 9), (3, 3), (2, 2), same=True)
 _NONE = conv((9, 9), (3, 3), (2, 2))
 
+
+def _behind(*names: str) -> Operator:
+    return replace(_NONE, before=frozenset(names))
+
+
 CASES = [
     # A row of 33 codes is three vectors, one of 32 two.
     Case("conv_s3", conv((9, 9), (3, 3), channels=11), "33 codes", conv((9, 9), (2, 2), channels=16)),
@@ -47,12 +52,7 @@ CASES = [
     Case("conv_grouped", conv((5, 5), (3, 3), groups=2), "2 groups", conv((5, 5), (3, 3), groups=2, dilation=(2, 1))),
     Case("conv_memory", _NONE, "3x3", conv((9, 9), (3, 3), dtype="int16")),
     # A RESHAPE asks for no record, so that the convolution's stays the first.
-    Case(
-        "conv_memory",
-        replace(_NONE, before=frozenset({"RESHAPE"})),
-        "4 bytes short",
-        replace(_NONE, before=frozenset({"RESHAPE", "QUANTIZE"})),
-    ),
+    Case("conv_memory", _behind("RESHAPE"), "4 bytes short", _behind("RESHAPE", "QUANTIZE")),
     Case("conv_no_bias", conv((3, 3), (3, 3), bias=""), "3x3", conv((3, 3), (3, 3))),
     Case("conv_no_bias", depthwise((3, 3), (3, 3), bias=""), "3x3", depthwise((3, 3), (3, 3))),
     Case(
