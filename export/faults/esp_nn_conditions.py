@@ -31,8 +31,8 @@ __all__ = [
 #: Operators whose Init asks for a record, in esp-tflite-micro 1.3.1 and 1.3.3.
 _RECORDS = frozenset({
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "PAD", "PADV2",
-    "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "LOGISTIC", "TANH", "LEAKY_RELU",
-    "HARD_SWISH", "PRELU", "RELU", "RELU6", "MEAN", "STRIDED_SLICE",
+    "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "LOGISTIC", "TANH",
+    "LEAKY_RELU", "HARD_SWISH", "PRELU", "RELU", "RELU6", "MEAN", "STRIDED_SLICE",
 })  # fmt: skip
 #: Elements that its vectors hold.
 _VECTOR = 16
