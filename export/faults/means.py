@@ -92,9 +92,11 @@ def _earlier(sums: np.ndarray, count: int, source: FileTensor, output: FileTenso
     scale = np.float32(source.scale[0]) / np.float32(output.scale[0])
     bias = np.float32(-source.zero_point[0]) * scale
     means = sums.astype(np.float32) / np.float32(count)
-    fused = (means.astype(np.float64) * np.float64(scale) + np.float64(bias)).astype(np.float32)
+    # Either of the two products may be the one that is not rounded before the sum.
+    exact, of_zero = means.astype(np.float64) * np.float64(scale), -source.zero_point[0] * np.float64(scale)
+    totals = (means * scale + bias, exact + np.float64(bias), (means * scale).astype(np.float64) + of_zero)
     limits = CODE_RANGE[output.dtype]
-    return [(_rounded(each) + output.zero_point[0]).clip(*limits) for each in (means * scale + bias, fused)]
+    return [(_rounded(each.astype(np.float32)) + output.zero_point[0]).clip(*limits) for each in totals]
 
 
 def _rounded(numbers: np.ndarray) -> np.ndarray:
