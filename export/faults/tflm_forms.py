@@ -218,7 +218,7 @@ FORM_FAULTS: tuple[Fault, ...] = (
         form="summed_by_convolution",
         remedy=_POOL,
         source="tflite-micro, reduce.h before 6bc110ced: QuantizedMeanOrSum",
-        sure="read",
+        sure="run",
     ),
     Fault(
         name="mean_cut_off",
@@ -230,7 +230,7 @@ FORM_FAULTS: tuple[Fault, ...] = (
         form="summed_by_convolution",
         remedy=_POOL,
         source="tflite-micro, reduce_common.cc before b7a857ea7: Mean, of one grid",
-        sure="read",
+        sure="run",
     ),
     Fault(
         name="mul_int16_without_multiplier",
