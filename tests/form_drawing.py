@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -261,7 +262,18 @@ def _looked_up(rng: _Rng) -> tuple[str, Sample]:
 
 
 def _averaged(rng: _Rng) -> tuple[str, Sample]:
-    """Over some axes that stand together, on one grid or from one to another."""
+    """Over some axes that stand together, on one grid or from one to another, until the factor has all its bits."""
+    while True:
+        op, sample = _any_average(rng)
+        source, output = (sample.qparams[role] for role in ("input", "output"))
+        assert source is not None
+        assert output is not None
+        count = math.prod(sample.arrays["input"].shape[axis] for axis in sample.attrs["axes"])
+        if 2 * math.frexp(source.scale[0] / output.scale[0])[0] >= count / 2 ** (count.bit_length() - 1):
+            return op, sample
+
+
+def _any_average(rng: _Rng) -> tuple[str, Sample]:
     rank = int(rng.integers(2, 5))
     shape = tuple(int(n) for n in rng.integers(1, 9, rank - 1))
     first = int(rng.integers(1, rank))

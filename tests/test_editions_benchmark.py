@@ -211,6 +211,42 @@ def test_a_trees_own_library_takes_the_place_of_kernels(tmp_path: Path) -> None:
     assert found == [kernels / "add.cpp", kernels / "cmsis_nn/conv.cpp", library / "arm.c"]
 
 
+@pytest.mark.parametrize(
+    ("header", "says", "flags"),
+    [
+        ('#include "Arduino.h"', "DebugLog(const char* s)", ("-DARDUINO",)),
+        ('#include "pico/stdlib.h"', "DebugLog(const char* format, va_list args)", ()),
+        ("#include <limits>", "", ()),
+    ],
+)
+def test_a_port_says_and_times_on_a_pc_without_its_boards_headers(
+    tmp_path: Path, header: str, says: str, flags: tuple[str, ...]
+) -> None:
+    micro = tmp_path / "src/tensorflow/lite/micro"
+    (micro / "kernels").mkdir(parents=True)
+    for name in ("micro_interpreter.h", "micro_time.cpp", "kernels/add.cpp"):
+        (micro / name).write_text("")
+    (micro / "system_setup.cpp").write_text(header)
+    (micro / "debug_log.h").write_text(says)
+    port = tree.Tree("port", tmp_path)
+    assert port.flags() == flags
+    assert says in port.platform()
+    assert bool(port.platform()) is bool(says)
+    kept = {file.stem for file in port.sources()}
+    assert kept == ({"add"} if says else {"add", "micro_time", "system_setup"})
+
+
+def test_of_a_librarys_sources_those_of_vectors_alone_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow/lite/micro/kernels/esp_nn").mkdir(parents=True)
+    (tmp_path / "tensorflow/lite/micro/micro_interpreter.h").write_text("")
+    library = tmp_path / "third_party/esp_nn"
+    library.mkdir(parents=True)
+    for name in ("conv_opt", "conv_esp32s3", "depthwise_esp32p4", "add_s32"):
+        (library / f"{name}.c").write_text("")
+    found = {file.stem for file in tree.Tree("port", tmp_path, "esp_nn").sources()}
+    assert found == {"conv_opt", "add_s32"}
+
+
 @pytest.mark.skipif(not os.environ.get("TFLM_ROOT") or not shutil.which("g++"), reason="TFLM_ROOT or g++ is absent")
 def test_a_tree_is_built_and_computes_the_rows_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "FOLDER", tmp_path)

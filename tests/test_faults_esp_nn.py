@@ -26,10 +26,17 @@ _TWO_SIDES = conv((8, 8), (5, 5), (2, 2), same=True)
 _ALIKE = conv((9, 9), (3, 3), (2, 2), same=True)
 _NONE = conv((9, 9), (3, 3), (2, 2))
 
+
+def _behind(*names: str) -> Operator:
+    return replace(_NONE, before=frozenset(names))
+
+
 CASES = [
-    Case("conv_s3", _NONE, "3x3", conv((9, 9), (1, 1))),
-    Case("conv_s3", conv((9, 9), (1, 1), (2, 2)), "1x1", conv((9, 9), (3, 3), dtype="int16")),
-    Case("conv_s3", _NONE, "3x3", conv((9, 9), (3, 3), dilation=(1, 2))),
+    # A row of 33 codes is three vectors, one of 32 two.
+    Case("conv_s3", conv((9, 9), (3, 3), channels=11), "33 codes", conv((9, 9), (2, 2), channels=16)),
+    Case("conv_s3", conv((9, 9), (3, 1), channels=33), "33 codes", conv((9, 9), (1, 1), channels=40)),
+    Case("conv_s3", conv((9, 9), (3, 3), channels=11), "33 codes", conv((9, 9), (3, 3), channels=11, dtype="int16")),
+    Case("conv_s3", conv((9, 9), (3, 3), channels=11), "33", conv((9, 9), (3, 3), channels=11, dilation=(1, 2))),
     Case("conv_s3_padding_behind", _BEHIND, "0 above, 1 below, 0 left and 1 right", _ALIKE),
     Case("conv_s3_padding_behind", _TWO_SIDES, "1 above, 2 below", _NONE),
     Case("conv_s3_padding_behind", _BEHIND, "3x3", conv((8, 8), (3, 3), (2, 2), same=True, dtype="int16")),
@@ -44,6 +51,8 @@ CASES = [
     Case("conv_grouped", conv((3, 3), (3, 3), groups=2), "2 groups of 4", conv((3, 3), (3, 3))),
     Case("conv_grouped", conv((5, 5), (3, 3), groups=2), "2 groups", conv((5, 5), (3, 3), groups=2, dilation=(2, 1))),
     Case("conv_memory", _NONE, "3x3", conv((9, 9), (3, 3), dtype="int16")),
+    # A RESHAPE asks for no record, so that the convolution's stays the first.
+    Case("conv_memory", _behind("RESHAPE"), "4 bytes short", _behind("RESHAPE", "QUANTIZE")),
     Case("conv_no_bias", conv((3, 3), (3, 3), bias=""), "3x3", conv((3, 3), (3, 3))),
     Case("conv_no_bias", depthwise((3, 3), (3, 3), bias=""), "3x3", depthwise((3, 3), (3, 3))),
     Case(

@@ -160,6 +160,35 @@ def test_a_bias_of_32_bits_is_found_where_64_are_read() -> None:
     assert fault.holds(replace(meets, inputs=(*meets.inputs[:2], replace(bias, kind=2))))
 
 
+@pytest.mark.parametrize(
+    ("count", "source", "output", "words"),
+    [
+        # A mean of four is a quarter in both, and halves go away from 0 in both.
+        (4, (0.0625, 0), (0.0625, 5), ""),
+        (4, (0.0625, 0), (0.03125, -128), ""),
+        # The multiplier of 1/7 lacks a bit: 3/7 become a half before they are rounded.
+        (7, (0.0625, 0), (0.0625, 5), "a sum of -893 over 7 codes becomes -123 in float32, "),
+        (1, (0.0625, 3), (0.0625, 3), ""),
+        (2, (0.0625, 0), (0.0625, 0), "a sum of -255 over 2 codes becomes -127 by a division that cuts off, -128 by"),
+    ],
+)
+def test_a_mean_of_floats_is_held_against_all_sums(
+    count: int, source: tuple[float, int], output: tuple[float, int], words: str
+) -> None:
+    grids = {role: QParams((scale,), (zero,)) for role, (scale, zero) in (("input", source), ("output", output))}
+    codes = {"input": np.zeros((1, count, 3), np.int8)}
+    file = file_of("mean", Sample("", {"axes": (1,), "keep_dims": True}, codes, grids))
+    found = [finding for finding in faults_in(file, _of(date(2023, 1, 1)), "host") if "mean" in finding.fault.name]
+    assert bool(found) is bool(words)
+    assert not found or found[0].words.startswith(words), found[0].words
+
+
+def test_operators_before_another_are_told() -> None:
+    graph = sample_graph(ROWS["table"], next(iter(ROWS["table"].samples())))
+    before = [each.before for each in operators(read_contents(write_tflite(graph)))]
+    assert before == [frozenset(), {"CAST"}, {"CAST", "ADD"}]
+
+
 @pytest.mark.parametrize("op", ["mean", "unidirectional_sequence_lstm"])
 def test_kernels_of_before_they_were_redesigned_are_found_by_their_day(op: str) -> None:
     fault = next(f for f in FAULTS if f.name in ("mean_in_float32", "lstm_before_it_was_redesigned") and

@@ -8,11 +8,10 @@ from export.faults.fault import Operator
 from export.faults.geometry import Rows, Window, convolution, dtype, rows, scales, shape
 
 __all__ = [
-    "any_by_rows",
-    "any_convolution",
     "depthwise_3x3_padding",
     "depthwise_scratch",
     "depthwise_tiles",
+    "first_record",
     "grouped",
     "more_padding_behind",
     "no_bias",
@@ -25,9 +24,16 @@ __all__ = [
     "several_long_rows",
     "short_rows",
     "softmax_scratch",
+    "three_vectors",
     "unaligned_rows",
 ]
 
+#: Operators whose Init asks for a record, in esp-tflite-micro 1.3.1 and 1.3.3.
+_RECORDS = frozenset({
+    "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "PAD", "PADV2",
+    "QUANTIZE", "DEQUANTIZE", "SOFTMAX", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "LOGISTIC", "TANH",
+    "LEAKY_RELU", "HARD_SWISH", "PRELU", "RELU", "RELU6", "MEAN", "STRIDED_SLICE",
+})  # fmt: skip
 #: Elements that its vectors hold.
 _VECTOR = 16
 
@@ -53,18 +59,29 @@ def _sides(window: Window) -> str:
     return f"{window.kernel} with padding {top} above, {bottom} below, {left} left and {right} right"
 
 
-def any_convolution(operator: Operator) -> str:
-    """All of int8."""
+def first_record(operator: Operator) -> str:
+    """Of int8, where no operator before it has a record in memory.
+
+    A record begins at a multiple of 16 bytes, and one of 56 bytes leaves 8 free behind it where the next one does so
+    too. Of the first record the next thing in memory are the options of an operator, which begin at any multiple of 4.
+    """
     window = convolution(operator)
-    if window is None or dtype(operator, 0) != "int8":
+    if window is None or dtype(operator, 0) != "int8" or operator.before & _RECORDS:
         return ""
-    return f"a kernel of {window.kernel}, whose record in memory is 4 bytes short"
+    return (
+        f"a kernel of {window.kernel}, whose record in memory is 4 bytes short, and the first one: what may go are the "
+        "options of another operator"
+    )
 
 
-def any_by_rows(operator: Operator) -> str:
-    """All but 1x1 with stride 1."""
+def three_vectors(operator: Operator) -> str:
+    """Rows of the kernel that are three vectors and more."""
     window = _by_rows(operator)
-    return "" if window is None else f"a kernel of {window.kernel}"
+    weight = operator.inputs[1] if len(operator.inputs) > 1 else None
+    if window is None or weight is None:
+        return ""
+    length = weight.shape[2] * weight.shape[3]
+    return f"rows of the kernel of {length} codes, more than {2 * _VECTOR}" if length > 2 * _VECTOR else ""
 
 
 def padding_not_of_one_row(operator: Operator) -> str:

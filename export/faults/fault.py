@@ -32,6 +32,7 @@ class Operator:
         inputs: ``None`` for one that is left out.
         outputs: all of them.
         constants: bytes of the inputs that are constants, by their position.
+        before: names of the operators that stand before it in the file.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Operator:
     inputs: tuple[FileTensor | None, ...]
     outputs: tuple[FileTensor, ...]
     constants: Mapping[int, memoryview]
+    before: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def all_faults() -> tuple[Fault, ...]:
 def operators(contents: FileContents) -> tuple[Operator, ...]:
     """The operators of a file's subgraphs, in their order, each with its tensors and the bytes of its constants."""
     found: list[Operator] = []
+    before = frozenset[str]()
     for subgraph in contents.subgraphs:
         for operator in subgraph.operators:
             inputs = tuple(None if index < 0 else subgraph.tensors[index] for index in operator.inputs)
@@ -91,8 +92,12 @@ def operators(contents: FileContents) -> tuple[Operator, ...]:
             }
             outputs = tuple(subgraph.tensors[index] for index in operator.outputs if index >= 0)
             found.append(
-                Operator(len(found), operator.name, operator.version, operator.options, inputs, outputs, constants)
+                Operator(
+                    len(found), operator.name, operator.version, operator.options, inputs, outputs, constants, before
+                )
             )
+            # Most add no name: then all that follow share one set.
+            before = before if operator.name in before else before | {operator.name}
     return tuple(found)
 
 

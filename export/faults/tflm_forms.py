@@ -6,6 +6,7 @@ from datetime import date
 
 from export.faults.fault import Fault, Operator
 from export.faults.geometry import dtype, tensor
+from export.faults.means import mean_cut_off_differs, mean_in_float32_differs
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import QParams
 from qtorch.ops.resize_nearest_neighbor import indices
@@ -15,6 +16,7 @@ __all__ = ["FORM_FAULTS"]
 
 _CHECKED, _PER_CHANNEL = date(2024, 5, 28), date(2024, 9, 27)
 _PER_TENSOR = "write the layer with one weight scale, or as a 1x1 CONV_2D, which is per channel everywhere"
+_POOL = "take the mean of an image by AVERAGE_POOL_2D over all of it: nn.AvgPool2d with the image's size"
 _ACTIVATIONS = {1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 _INT8, _INT16 = "int8", "int16"
 
@@ -94,15 +96,6 @@ def _other_pixels(operator: Operator) -> str:
                 f"instead of {int(meant[at])}"
             )
     return ""
-
-
-def _mean_of_floats(operator: Operator) -> str:
-    source, output = tensor(operator, 0), operator.outputs[0] if operator.outputs else None
-    if source is None or output is None or dtype(operator) not in (_INT8, _INT16):
-        return ""
-    alike = source.scale == output.scale and source.zero_point == output.zero_point
-    how = "a division of integers that cuts off" if alike else "a quotient of scales and a mean in float32"
-    return f"computed by {how}, not by a multiplier"
 
 
 def _product_of_16_bits(operator: Operator) -> str:
@@ -219,12 +212,25 @@ FORM_FAULTS: tuple[Fault, ...] = (
         name="mean_in_float32",
         where="tflm",
         operators=("MEAN",),
-        holds=_mean_of_floats,
+        holds=mean_in_float32_differs,
+        effect="one step",
+        until=date(2023, 3, 1),
+        form="summed_by_convolution",
+        remedy=_POOL,
+        source="tflite-micro, reduce.h before 6bc110ced: QuantizedMeanOrSum",
+        sure="run",
+    ),
+    Fault(
+        name="mean_cut_off",
+        where="tflm",
+        operators=("MEAN",),
+        holds=mean_cut_off_differs,
         effect="one step",
         until=date(2023, 4, 18),
-        remedy="take the mean of an image by AVERAGE_POOL_2D over all of it: nn.AvgPool2d with the image's size",
-        source="tflite-micro, reduce.h before 6bc110ced and reduce_common.cc before b7a857ea7",
-        sure="read",
+        form="summed_by_convolution",
+        remedy=_POOL,
+        source="tflite-micro, reduce_common.cc before b7a857ea7: Mean, of one grid",
+        sure="run",
     ),
     Fault(
         name="mul_int16_without_multiplier",

@@ -97,6 +97,17 @@ _SPARED: dict[tuple[str, str], tuple[Library, ...]] = {
 }
 
 
+#: What the same is made of, to the bit, where something does it.
+_FORMS = {
+    ("REVERSE_V2", ""): "pieces",
+    ("TRANSPOSE", "int16"): "pieces",
+    ("REDUCE_MIN", ""): "halves",
+    ("RELU", "int16"): "fused_with_zero",
+    ("RELU6", "int16"): "fused_with_zero",
+    ("ADD", "int32"): "quantized_index",
+}
+
+
 def _there(words: str) -> Callable[[Operator], str]:
     return lambda operator: words
 
@@ -114,6 +125,7 @@ MISSING: tuple[Fault, ...] = (
             holds=_there(f"an operator that came to TFLite Micro on {day}"),
             effect="refused",
             until=day,
+            form=_FORMS.get((operator, ""), ""),
             remedy="take a newer TFLite Micro, or write the layer with other operators",
             source=f"{_RESOLVER}, {commit}",
             sure="read",
@@ -128,6 +140,7 @@ MISSING: tuple[Fault, ...] = (
             holds=_of_type(dtype, f"{dtype}, which came to this operator on {day}"),
             effect="refused",
             until=day,
+            form=_FORMS.get((operator, dtype), ""),
             spared=_SPARED.get((operator, dtype), ()),
             remedy="take a newer TFLite Micro, or compute this layer in int8"
             if dtype == "int16"

@@ -1,7 +1,7 @@
 """Operators of a file that are one op: CAST and ADD count a tensor's codes from 0 on, and a third reads them.
 
-The writer puts them before the operator of a row whose cell says ``counted_from_zero``; here they are found again. So is
-a QUANTIZE in the place of both, which gives the same numbers to int32 codes, on a grid whose zero point lies higher.
+The writer puts them before the operator of a row whose cell says ``counted_from_zero``; here they are found again. So
+is a QUANTIZE in the place of both, which gives the same numbers to int32 codes, on a grid whose zero point lies higher.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from export.tflite.contents import FileOperator, FileSubgraph, FileTensor
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite
+from qtorch.row.tflite_cell import COUNTED_BY, QUANTIZED
 
 __all__ = ["Folded", "fold"]
 
@@ -72,8 +73,11 @@ def _quantized(two: Sequence[FileOperator], subgraph: FileSubgraph) -> tuple[Fil
     if [source.dtype, counted.dtype] != ["int8", "int32"] or len(source.scale) != 1 or len(source.zero_point) != 1:
         return None
     wanted = (source.scale, (source.zero_point[0] - CODE_RANGE["int8"][0],))
-    if (tuple(counted.scale), tuple(counted.zero_point)) != wanted or not _is_read_alone(subgraph, counted.index, reading):
+    if (tuple(counted.scale), tuple(counted.zero_point)) != wanted or not _is_read_alone(
+        subgraph, counted.index, reading
+    ):
         return None
+    reading = replace(reading, options={**reading.options, COUNTED_BY: QUANTIZED})
     return _reading(reading, counted.index, source.index), {counted.index}
 
 

@@ -38,6 +38,7 @@ from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
+from qtorch.row.tflite_cell import COUNTED_BY
 
 __all__ = ["graph_of", "read_tflite"]
 
@@ -137,6 +138,8 @@ def _node(
     tensors = subgraph.tensors
     op = one or _op(operator)
     attrs = _attrs(tflite_cell(op), operator)
+    if COUNTED_BY in operator.options:
+        attrs[COUNTED_BY] = operator.options[COUNTED_BY]
     given = list(operator.inputs)
     attrs |= zeros.take_out(tflite_cell(op), given, tensors[operator.outputs[0]])
     indices = _complete(_without_absent(given))

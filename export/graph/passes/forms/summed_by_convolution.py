@@ -1,7 +1,9 @@
 """MEAN as a DEPTHWISE_CONV_2D of ones, whose sums are requantized by a multiplier in every edition.
 
 MEAN's multiplier has 31 bits of which a scale of float32 gives 24, so that the convolution's is another. Every sum that
-there can be is tried with both: a scale is taken that brings all of them to the same code.
+there can be is tried with both: a scale is taken that brings all of them to the same code. Where the quotient of scales
+has a lesser mantissa than the count of what is summed, MEAN's multiplier lacks a bit and it rounds half a step away
+before it rounds: no convolution does that, and the op stays.
 """
 
 from __future__ import annotations
