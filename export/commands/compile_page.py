@@ -36,8 +36,8 @@ def compile_page(
     yield agreement_table(compiled.engines, tuple(compiled.engines))
     if "outputs_alike" in metrics:
         yield Line(
-            f"all {metrics['outputs_alike']:,} inputs give the same codes, which proves little: hand over recorded ones "
-            "with --inputs",
+            f"all {metrics['outputs_alike']:,} inputs give the same codes, which proves little: hand over recorded "
+            "ones with --inputs",
             "attention",
         )
     yield Line()
