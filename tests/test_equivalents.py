@@ -177,11 +177,47 @@ def _unread_result(file: SchemaFile) -> None:
     file.operator("RESHAPE", [x], [_same(file, 1, 2, 2)])
 
 
+def _slice_of_rows(file: SchemaFile) -> None:
+    """Every second column of three rows, which belong to one sample."""
+    box = (file.constant(np.array(each, np.int32)) for each in ([0, -4], [3, 9], [1, 2]))
+    masks = {"beginMask": 1, "endMask": 1}
+    file.operator("STRIDED_SLICE", [_source(file, 3, 4), *box], [_same(file, 3, 2)], "StridedSliceOptions", masks)
+
+
+def _unread_input(file: SchemaFile) -> None:
+    _source(file, 2, 3, name="y")
+    _squeeze(file)
+
+
+def _outputs_again(file: SchemaFile) -> None:
+    _squeeze(file)
+    file.graph.outputs = [*file.graph.outputs * 2, 0]
+
+
+def _sum_of_all(file: SchemaFile) -> None:
+    """A number without an axis."""
+    axes = file.constant(np.array([0, -1], np.int32))
+    file.operator("SUM", [_source(file, 3, 4), axes], [file.tensor([], "int8", 2.0, 3, end="output")], "ReducerOptions")
+
+
+def _dense_of_a_vector(file: SchemaFile) -> None:
+    weight = file.constant(np.arange(-6, 6, dtype=np.int8).reshape(3, 4), 0.02)
+    output = file.tensor([1, 3], "int8", 0.1, -4, end="output")
+    file.operator("FULLY_CONNECTED", [_source(file, 4), weight, -1], [output], "FullyConnectedOptions", version=4)
+
+
+def _mirror_without_options(file: SchemaFile) -> None:
+    """Which is neither of the schema's modes to TFLite Micro, and computed as SYMMETRIC."""
+    pads = file.constant(np.array([[0, 0], [2, 1]], np.int32))
+    file.operator("MIRROR_PAD", [_source(file, 1, 4), pads], [_same(file, 1, 7)])
+
+
 _FILES: list[Callable[[SchemaFile], None]] = [
     _reshape_without_options, _squeeze, _expand_dims, _pack, _pack_of_many, _unpack, _split_by_sizes,
     _shape_of_a_dynamic_batch, _bias_without_scale, _bias_beside_its_scale, _unsigned_ends, _another_signature,
     _unread_result, _maximum_without_options, _time_in_front, _added_rows, _softmax_of_a_vector, _batch_of_three,
-    _batch_of_two_images,
+    _batch_of_two_images, _slice_of_rows, _unread_input, _outputs_again, _sum_of_all, _dense_of_a_vector,
+    _mirror_without_options,
 ]  # fmt: skip
 
 

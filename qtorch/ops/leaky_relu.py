@@ -61,21 +61,21 @@ def factors(attrs: Attrs, grids: Mapping[str, Grid], precision: torch.dtype = to
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """One of two requantizations, rounded twice everywhere.
+    """One of two requantizations, rounded twice everywhere; a file's slope may be negative, as a layer's may not.
 
     TFLM takes their factors in double since October 2026; earlier ones and LiteRT in float32.
     """
     output = grids["output"]
     centred = codes["input"] - grids["input"].zero_point
     below, above = (
-        requantize(centred.clone(), quantize_multiplier(real.to(torch.float64)), Rounding.DOUBLE)
+        requantize(centred * int(real.sign() or 1), quantize_multiplier(real.abs().to(torch.float64)), Rounding.DOUBLE)
         for real in factors(attrs, grids, rounding.of_scales)
     )
     return torch.where(centred >= 0, above, below).add_(output.zero_point).clamp_(*output.limits)
 
 
 def samples() -> Iterable[Sample]:
-    """Every code; slopes from flat to beyond one."""
+    """Every code; slopes from flat to beyond one, and a negative one."""
     for dtype in ("int8", "int16"):
         low, high = CODE_RANGE[dtype]
         codes = np.linspace(low, high, 256 if dtype == "int8" else 1024).round().astype(dtype).reshape(8, -1)
@@ -85,6 +85,7 @@ def samples() -> Iterable[Sample]:
             (1.5, 0.1, 0, 0.1, 0),
             (0.0, 0.1, 5, 0.1, -128),
             (0.2, 3.0, 11, 0.01, -50),
+            (-0.2, 0.05, 9, 0.02, -7),
         ]:
             narrow = dtype == "int8"
             grids = [
