@@ -31,7 +31,7 @@ _ALIGNMENT = 16
 #: What test vectors of a network with states say besides.
 _SEQUENCE = """\
 //
-// The network keeps states: these are runs of one sequence. Reset it before the first, and run all of them in this order.
+// The network keeps states: these are runs of one sequence. Reset it before the first, and run them all in this order.
 """
 
 
@@ -140,7 +140,13 @@ enum {{ {name}_op_count = {name.upper()}_OP_COUNT }};
 {close_guard(f"{name}_op_resolver")}"""
 
 
-def test_vectors(name: str, inputs: np.ndarray, outputs: np.ndarray, *, sequence: bool = False) -> str:
+def test_vectors(
+    name: str,
+    inputs: np.ndarray,
+    outputs: np.ndarray,
+    *,
+    sequence: bool = False,  # noqa: PT028 - vectors of a test, and no test
+) -> str:
     """``<name>_test_vectors.h``: codes in and the codes that must come out.
 
     Args:
