@@ -146,7 +146,7 @@ UNSOUND: dict[str, tuple[Callable[[Any], None], str]] = {
     "an output that is a constant": (_graph("outputs", [1]), "tensors that operators make, got a constant, tensor 1"),
     "an input that is a constant": (_graph("inputs", [0, 1]), "without contents, got the constant tensor 1"),
     "an output of nobody": (_operator(1, "outputs", []), "got one that no operator makes, tensor 6"),
-    "an output twice": (_graph("outputs", [6, 6]), "each tensor once"),
+    "an input twice": (_graph("inputs", [0, 0]), "each tensor once"),
     "an order that is none": (_shuffled, r"operator 0 .*ready before it, got tensor 3 .*, which operator 1 makes, behind"),
     "a circle": (_operator(0, "inputs", [3, 1, 2]), "operator 0 .*, which it makes itself"),
     "a tensor twice": (_operator(1, "outputs", [3]), "operator 1 .*, which it makes itself|which is made twice"),
