@@ -15,6 +15,7 @@ from export.faults.found import Finding, faults_in
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from export.tflite.model_file import model_file
+from qtorch.errors import BadConfiguration
 
 __all__ = ["TflmForm", "faults_of_file", "tflm_form"]
 
@@ -54,6 +55,7 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
     project = request.firmware == "tflm"
     if project:
         require_int8_ends(model.core)
+        _require_single_runs(model)
     graph = final = model.core
     other = Avoided(graph, request.edition)
     if not project and model.core is not model.graph:
@@ -69,6 +71,17 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
     if project:
         require_project_edition(written.file.data, request.target, request.edition)
     return TflmForm(written, other)
+
+
+def _require_single_runs(model: ModelInFile) -> None:
+    """The self-test of a project holds each operator against checksums of single runs, which states have none of."""
+    if model.core.states:
+        raise BadConfiguration(
+            where="--firmware tflm",
+            expected="a network that keeps nothing from one run to the next",
+            got=f"{len(model.core.states)} states",
+            remedy="leave it out, and build NAME_model.c, or the file of --tflite, into a project of your own",
+        )
 
 
 def _runs_tflm(request: Request) -> bool:

@@ -193,7 +193,7 @@ def compare_file(graph: Graph, model: bytes) -> FileParity:
     Raises:
         ParityError: they differ; names the first tensor, index and both values.
     """
-    # States may be variables, which a second subgraph begins; the strict reader has no word for these.
+    # What lives from run to run is read as states by the reader of anyone's files alone.
     result = compare_graphs(graph, read_tflite(model, aligned=not graph.states))
     if result.tensor_mismatches or result.value_mismatches:
         raise ParityError(
