@@ -147,7 +147,7 @@ UNSOUND: dict[str, tuple[Callable[[Any], None], str]] = {
     "an input that is a constant": (_graph("inputs", [0, 1]), "without contents, got the constant tensor 1"),
     "an output of nobody": (_operator(1, "outputs", []), "got one that no operator makes, tensor 6"),
     "an input twice": (_graph("inputs", [0, 0]), "each tensor once"),
-    "an order that is none": (_shuffled, r"operator 0 .*ready before it, got tensor 3 .*, which operator 1 makes, behind"),
+    "an order that is none": (_shuffled, r"operator 0 .*ready before it, got tensor 3 .*operator 1 makes, behind"),
     "a circle": (_operator(0, "inputs", [3, 1, 2]), "operator 0 .*, which it makes itself"),
     "a tensor twice": (_operator(1, "outputs", [3]), "operator 1 .*, which it makes itself|which is made twice"),
     "a constant that is made": (_operator(0, "outputs", [1]), "outputs that are no constants, got tensor 1"),
