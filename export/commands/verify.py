@@ -73,9 +73,9 @@ def verify_command(arguments: Sequence[str]) -> None:
     model = read_model(options.model)
     summary = summarize(model, where)
     require_stored_proof(model, summary, where)
-    require_sound(read_contents(model, where), where)
     if not summary.form.is_integers:
         _require_own_form(model, summary.form, where)
+    require_sound(read_contents(model, where), where)
     # Tensor for tensor as the checkpoint's, else in any form that has an equivalent.
     graph = read_tflite(model, where, aligned=options.against is not None)
     unchanged = require_unchanged(options.model)
