@@ -15,10 +15,10 @@ __all__ = ["codes_behind", "fed", "float_outputs_parity"]
 def codes_behind(graph: Graph) -> tuple[str, ...] | None:
     """The tensors of codes that QUANTIZE makes of the float inputs, and the other inputs themselves.
 
-    ``None`` if another op reads a float input, or none does.
+    ``None`` if no input is float, or another op reads one, or none does.
     """
-    found = [_codes(graph, name) for name in graph.inputs]
-    return tuple(filter(None, found)) if all(found) else None
+    found = tuple(code for name in graph.inputs if (code := _codes(graph, name)) is not None)
+    return found if len(found) == len(graph.inputs) and found != graph.inputs else None
 
 
 def fed(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
