@@ -129,17 +129,42 @@ def test_a_form_that_does_not_help_is_tried_once_and_the_finding_stays() -> None
     assert "relu, which holds codes" in str(refusal(other.left, edition("chirale")))
 
 
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 4), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(x) * self.second(x)
+
+
+INT16 = qtorch.QuantizationConfig(activations="int16")
+
+
 def test_what_no_form_avoids_is_refused_by_name_and_nothing_is_written(tmp_path: Path) -> None:
-    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
     with pytest.raises(UnsupportedByEdition) as raised:
-        exported(net, (6,), out=tmp_path / "gelu", target="nano33ble", c=False, firmware=None)
+        exported(Product(), (6,), config=INT16, out=tmp_path / "out", target="nano33ble", c=False, firmware=None)
     said = str(raised.value)
-    for part in ("chirale", "Chirale_TensorFLowLite 2.0.0", "2023-01-11", "(ADD)", "int32", "2023-03-30", "e87b788f2"):
+    for part in ("chirale", "Chirale_TensorFLowLite 2.0.0", "2023-01-11", "(MUL)", "int16", "35899fbaf"):
         assert part in said
-    assert "Remedy: take a newer TFLite Micro" in said
-    assert not (tmp_path / "gelu").exists()
-    exported(net, (6,), out=tmp_path / "gelu", target="nano33ble", tflm="newest", c=False)
-    assert (tmp_path / "gelu").exists()
+    assert "Remedy: multiply in int8" in said
+    assert not (tmp_path / "out").exists()
+    exported(Product(), (6,), config=INT16, out=tmp_path / "out", target="nano33ble", tflm="newest", c=False)
+    assert (tmp_path / "out").exists()
+
+
+def test_a_table_needs_no_sum_of_int32() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
+    old = exported(net, (6,), target="nano33ble", c=False, onnx=False, firmware=None)
+    assert [each["form"] for each in old.metrics["tflm"]["rewritten"]].count("quantized_index") == 1
+    assert [op.name for op in ops(old.model) if op.name in ("CAST", "ADD", "QUANTIZE", "GATHER")] == [
+        "QUANTIZE", "GATHER"
+    ]  # fmt: skip
+    new = exported(net, (6,), target="nano33ble", tflm="newest", c=False, onnx=False, firmware=None)
+    assert np.array_equal(outputs(old.model, (6,)), outputs(new.model, (6,)))
+    resolver = next(data for name, data in old.files.items() if name.endswith("_op_resolver.h")).decode()
+    assert "AddQuantize" in resolver
+    assert "AddCast" not in resolver
 
 
 def test_training_per_tensor_spares_the_other_form() -> None:
@@ -239,22 +264,28 @@ def test_four_bits_that_a_library_computes_otherwise_are_eight_in_the_file() -> 
 
 
 def test_a_refusal_names_alike_operators_once_and_the_next_edition_that_computes_them() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    net = nn.Sequential(nn.Conv2d(2, 8, 4, groups=2), nn.ReLU(), nn.Conv2d(8, 32, 4, groups=8))
     with pytest.raises(UnsupportedByEdition) as raised:
-        exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.3", c=False)
+        exported(net, (2, 12, 12), target="esp32s3", tflm="esp-tflite-micro-1.3.3", c=False)
     said = str(raised.value)
-    assert "operators 0 and 1 (CONV_2D): a kernel of 3x3" in said
-    assert said.count("#3046") == 2  # of 3x3, and of the fully connected layer, which is a convolution of 1x1 by then
-    assert "install espressif/esp-tflite-micro 1.3.4, and export for it with tflm esp-tflite-micro-1.3.4" in said
+    assert "operators 0 and 1 (DEPTHWISE_CONV_2D): 4x4" in said
+    assert said.count("dd785b0") == 1
+    assert "install espressif/esp-tflite-micro 1.3.7, and export for it with tflm esp-tflite-micro-1.3.7" in said
     assert "plain C with c, tflm newest and no firmware" in said
-    project = exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.4", c=False).firmware
-    assert b"==1.3.4" in project["main/idf_component.yml"]
-    alone = exported(net, (1, 8, 8), target="esp32s3", tflm="newest", c=True, firmware=None)
+    project = exported(net, (2, 12, 12), target="esp32s3", tflm="esp-tflite-micro-1.3.7", c=False).firmware
+    assert b"==1.3.7" in project["main/idf_component.yml"]
+    alone = exported(net, (2, 12, 12), target="esp32s3", tflm="newest", c=True, firmware=None)
     assert any(name.endswith("_model.c") for name in alone.files)
 
 
+def test_a_convolution_whose_record_would_be_the_first_has_one_in_front() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3))
+    bundle = exported(net, (1, 8, 8), target="esp32s3", tflm="esp-tflite-micro-1.3.3", c=False, onnx=False)
+    assert [each["form"] for each in bundle.metrics["tflm"]["rewritten"]] == ["behind_quantize"]
+    assert [op.name for op in ops(bundle.model)] == ["QUANTIZE", "CONV_2D", "CONV_2D"]
+
+
 def test_where_no_edition_of_the_package_computes_it_none_is_named() -> None:
-    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
     with pytest.raises(UnsupportedByEdition) as raised:
-        exported(net, (6,), target="nano33ble", c=False)
+        exported(Product(), (6,), config=INT16, target="nano33ble", c=False)
     assert "install" not in str(raised.value)

@@ -163,13 +163,12 @@ def test_a_bias_of_32_bits_is_found_where_64_are_read() -> None:
 @pytest.mark.parametrize(
     ("count", "source", "output", "words"),
     [
-        # A mean of four is a quarter in both, and halves go away from 0 in both.
-        (4, (0.0625, 0), (0.0625, 5), ""),
+        # The multiplier of a quarter rounds a half and then a half of that; of a quarter of two it rounds nothing.
+        (4, (0.0625, 0), (0.0625, 5), "a sum of 1 over 4 codes becomes 5 in float32, 6 by a multiplier; so do 122 of"),
         (4, (0.0625, 0), (0.03125, -128), ""),
-        # The multiplier of 1/7 lacks a bit: 3/7 become a half before they are rounded.
-        (7, (0.0625, 0), (0.0625, 5), "a sum of -893 over 7 codes becomes -123 in float32, "),
+        (7, (0.0625, 0), (0.0625, 5), "a sum of -892 over 7 codes becomes -122 in float32, -123 by"),
         (1, (0.0625, 3), (0.0625, 3), ""),
-        (2, (0.0625, 0), (0.0625, 0), "a sum of -255 over 2 codes becomes -127 by a division that cuts off, -128 by"),
+        (2, (0.0625, 0), (0.0625, 0), "a sum of 1 over 2 codes becomes 0 by a division that cuts off, 1 by"),
     ],
 )
 def test_a_mean_of_floats_is_held_against_all_sums(

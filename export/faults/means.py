@@ -23,7 +23,7 @@ from qtorch.ops.mean import multiplier_of_mean
 __all__ = ["mean_cut_off_differs", "mean_in_float32_differs"]
 
 #: Sums that are tried one by one; of more than these some differ.
-_MOST = 2**23
+_MOST = 2**20
 
 
 def mean_in_float32_differs(operator: Operator) -> str:
