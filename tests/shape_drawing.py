@@ -56,7 +56,9 @@ class Drawn:
         }
         names = self.row.output_roles(len(outputs))
         grid = self.qparams[next(role for role in self.qparams if role.startswith("output"))]
-        values |= {name: Value(shape, grid) for name, shape in zip(names, outputs, strict=True)}
+        # A state lies on one grid before and after a run.
+        grids = [self.qparams.get(name.removeprefix("next_"), grid) for name in names]
+        values |= {name: Value(shape, each) for name, shape, each in zip(names, outputs, grids, strict=True)}
         running = tuple(role for role in self.shapes if role not in self.fixed)
         graph = Graph(values, (Node(self.row.name, dict(attrs), tuple(self.shapes), names),), running, names)
         return frozen(graph) if self.row.frozen else graph
@@ -69,7 +71,7 @@ def drawn_cases(row: Row, rng: np.random.Generator, count: int) -> Iterator[Draw
         sample = samples[int(rng.integers(len(samples)))]
         roles = tuple(role for role in row.input_roles(len(sample.arrays)) if role in sample.arrays)
         fixed = sample.constants | set(() if row.variadic else row.roles[row.runtime :])
-        fixed = frozenset(role for role in roles if role in fixed)
+        fixed = frozenset(role for role in roles if role in fixed and role not in row.carried)
         shapes = {r: tuple(sample.arrays[r].shape) for r in roles}
         shapes = {r: s if r in fixed else (1, *s[1:]) for r, s in shapes.items()}
         attrs = {

@@ -31,8 +31,8 @@ _RUN = Path(__file__).with_name("editions_run.txt")
 
 #: What may be found of a file that a package computed exactly on the codes that the sample has: it holds for others.
 _OF_OTHER_CODES = {
-    "fully_connected_first_scale", "batch_matmul_scales_in_float32", "sub_scales_in_float32",
-    "unidirectional_sequence_lstm_scales_in_float32",
+    "fully_connected_first_scale", "fully_connected_scales_in_float32", "batch_matmul_scales_in_float32",
+    "sub_scales_in_float32", "unidirectional_sequence_lstm_scales_in_float32",
 }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ _PAIRS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "fully_connected_int16_per_channel_refused": (
         ("fully_connected", "int16, per channel True"), ("fully_connected", "int16, per channel False"),
     ),
+    "fully_connected_weight_zero_point": (("fully_connected", "weights about 127"), ("fully_connected", "per tensor")),
     "fully_connected_per_channel_rank": (("fully_connected", "rank 4"), ("fully_connected", "relu")),
     "transpose_conv_activation_left_out": (("transpose_conv", "relu"), ("transpose_conv", "same")),
     "resize_nearest_neighbor_half_pixel_centers": (

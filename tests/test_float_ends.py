@@ -58,7 +58,7 @@ def test_a_wrong_output_is_named_by_how_many_there_are(
         found[graph.outputs[0]][[0, 3], [1, 2]] += 1
         return found
 
-    monkeypatch.setattr(float_ends, "interpret", wrong)
+    monkeypatch.setattr(float_ends, "interpreted", wrong)
     with pytest.raises(ParityError, match="tflm differs from the reference on 2 outputs"):
         float_outputs_parity(outer, model, inputs, "reference on {wrong} outputs", TFLM)
 

@@ -89,10 +89,14 @@ def test_what_a_rule_takes_the_reference_computes_in_that_shape(name: str) -> No
 @pytest.mark.parametrize("name", INTEGER)
 def test_what_a_rule_takes_tflite_micro_computes_to_the_bit(name: str, tflm: TflmApart) -> None:
     """Attributes as files have them: axes and ends from behind, masks, sizes that are left open."""
-    if not isinstance(ROWS[name].tflite, TFLite):
+    cell = ROWS[name].tflite
+    if not isinstance(cell, TFLite):
         pytest.skip("no file has it")
+    if any(state.always_carried for state in cell.states):
+        pytest.skip("its state lives from one run to the next: tests/test_states.py")
     compared = 0
-    for drawn, outputs in cases(name, 150)[:40]:
+    once = [case for case in cases(name, 150) if not set(ROWS[name].carried) & set(case[0].shapes)]
+    for drawn, outputs in once[:40]:
         codes = drawn.codes(np.random.default_rng(2))
         try:
             expected = computed(drawn, codes)

@@ -58,6 +58,13 @@ def _narrow_bias(operator: Operator) -> str:
     return "int16 with a bias of int32, whose bytes are taken for int64"
 
 
+def _weights_about_another_code(operator: Operator) -> str:
+    weights = tensor(operator, 1)
+    if weights is None or not any(weights.zero_point):
+        return ""
+    return f"weights whose zero point is {weights.zero_point[0]}"
+
+
 def _no_bias(operator: Operator) -> str:
     if dtype(operator) != _INT16 or tensor(operator, 2) is not None:
         return ""
@@ -153,6 +160,18 @@ FORM_FAULTS: tuple[Fault, ...] = (
         remedy="reshape to [rows, inputs] before the layer and back behind it",
         source="integer_ops/fully_connected.h, FullyConnectedPerChannel: a check that ends the process, where there "
         "are checks, until 10ebaab9f",
+        sure="run",
+    ),
+    Fault(
+        name="fully_connected_weight_zero_point",
+        where="tflm",
+        operators=("FULLY_CONNECTED",),
+        holds=_weights_about_another_code,
+        effect="refused",
+        until=date(2026, 9, 25),
+        remedy="convert the model again: converters of today write weights whose zero point is 0",
+        source="fully_connected_common.cc: a check that ends the process, where there are checks; the package of "
+        "2026-09-10 has it, that of 2026-09-25 does not",
         sure="run",
     ),
     Fault(
