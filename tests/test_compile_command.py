@@ -23,6 +23,8 @@ from export.compiled_file.given_inputs import given_inputs
 from export.compiled_file.model_in_file import model_in_file
 from export.compiled_file.proof import judged_c, judged_file, require_judge
 from export.compiled_file.request import Request
+from export.engines import TFLM
+from export.engines.apart import run_apart
 from export.graph.build import build, integer_graph
 from export.graph.ir import Graph
 from export.tflite.reader import read_tflite
@@ -363,3 +365,33 @@ def test_vectors_begin_with_what_was_given() -> None:
     rows = text.partition("test_inputs[")[2].splitlines()[1:4]
     assert [[int(code) for code in row.strip(" {},").split(", ")] for row in rows] == given.reshape(3, -1).tolist()
     assert "_TEST_COUNT 32" in text
+
+
+def with_the_first_constant_behind(file: SchemaFile) -> bytes:
+    """As writers of large models put it: TFLite Micro takes the buffer to be empty."""
+    buffer = next(each for each in file.model.buffers if each.data is not None)
+    data, buffer.data = bytes(buffer.data), None
+    # A number that is not written would be left out of the table.
+    buffer.offset, buffer.size = 1, len(data)
+    buffer.offset = -(-len(file.written()) // 16) * 16
+    flatbuffer = file.written()
+    return flatbuffer + b"\0" * (buffer.offset - len(flatbuffer)) + data
+
+
+@pytest.mark.tflm
+def test_constants_behind_the_flatbuffer_are_put_inside() -> None:
+    """What is proven and written is what the file means, not what TFLite Micro makes of it."""
+    file = SchemaFile()
+    x = file.tensor([1, 6], "int8", 0.05, 3, name="x", end="input")
+    matrix = file.constant(RNG.integers(-127, 128, (4, 6)).astype(np.int8), 0.02, name="m")
+    y = file.tensor([1, 4], "int8", 0.1, -4, name="y", end="output")
+    file.operator("FULLY_CONNECTED", [x, matrix, -1], [y], "FullyConnectedOptions", version=4)
+    inside = file.written()
+    outside = with_the_first_constant_behind(file)
+    codes = RNG.integers(-128, 128, (20, 6)).astype(np.int8)
+    (expected,) = run_apart(TFLM, inside, (codes,))
+    assert (run_apart(TFLM, outside, (codes,))[0] != expected).any()
+    compiled = compile_file(outside, request(samples=50, tflite=True), {"x": codes})
+    assert compiled.metrics["moved_inside"] == 1
+    np.testing.assert_array_equal(run_apart(TFLM, compiled.files["m.tflite"], (codes,))[0], expected)
+    assert "moved_inside" not in compile_file(inside, request(samples=50)).metrics

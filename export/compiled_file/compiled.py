@@ -148,6 +148,7 @@ def _assembled(
     editions = editions_of(model.data, target.cpu)
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     metrics |= {"fewer": fewer} if fewer else {}
+    metrics |= {"moved_inside": model.moved} if model.moved else {}
     if all(bool((codes == codes[:1]).all()) for codes in inputs.outputs):
         metrics["outputs_alike"] = len(inputs.codes[0])
     proof = {

@@ -9,6 +9,7 @@ from export.graph.ir import Graph, Node
 from export.tflite.contents import FileContents, read_contents
 from export.tflite.file_form import file_form, require_integers
 from export.tflite.form import FileForm
+from export.tflite.inside import with_constants_inside
 from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
@@ -34,7 +35,7 @@ class ModelInFile:
     """A file and what it computes.
 
     Attributes:
-        data: the whole file.
+        data: the whole file, with its constants inside the flatbuffer.
         where: what to call it in an error.
         graph: all of it; values are called as the tensors in the file.
         core: the same without the QUANTIZE and DEQUANTIZE of a float interface: integers in and out.
@@ -42,6 +43,7 @@ class ModelInFile:
         operators: by name of a value, the file's operator that writes it.
         inputs: what the file calls its inputs, in order: without the parts that converters add.
         outputs: likewise.
+        moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
     """
 
     data: bytes
@@ -52,6 +54,7 @@ class ModelInFile:
     operators: dict[str, Operator]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    moved: int = 0
 
 
 def model_in_file(data: bytes, where: str) -> ModelInFile:
@@ -65,6 +68,7 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
         BadModelFile: it is no model of integers, or one that no row knows; names operator and tensor.
     """
     require_stored_proof(data, summarize(data, where), where)
+    data, moved = with_constants_inside(data, where)
     contents = read_contents(data, where)
     try:
         read = read_tflite(data, where, aligned=False)
@@ -81,7 +85,7 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
     core = integer_core(graph)
     _require_integers(where, core, operators, file_form(contents))
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
-    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs)
+    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved)
 
 
 def _operators(contents: FileContents, indices: dict[str, int]) -> dict[str, Operator]:

@@ -35,8 +35,8 @@ _ZERO_POINTS = {
 
 _DAMAGED = "copy or download the file again, or convert the network again"
 _INSIDE = (
-    "write the constants into the flatbuffer: convert again with a converter that does, or qtorch compile with "
-    "--export.tflite"
+    "qtorch compile MODEL.tflite --tflite --out DIR writes the same model with all constants inside the flatbuffer; or "
+    "convert again with a converter that does"
 )
 
 
