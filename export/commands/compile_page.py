@@ -37,7 +37,7 @@ def compile_page(
     if "moved_inside" in metrics:
         yield Line(
             f"{metrics['moved_inside']} constants lay behind the flatbuffer, where TFLite Micro reads other bytes "
-            "without a word: proven is the file with all of them inside, which --tflite writes; do not ship the one that "
+            "without a word: proven is the file with all inside, which --tflite writes; do not ship the one that "
             "came",
             "attention",
         )
