@@ -16,7 +16,7 @@ from export.engines.apart import EngineRefused, Limits, Process
 from export.engines.tflm import ARENA
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from export.graph.passes.simplified import simplified
+from export.graph.passes.foreign.simplified import simplified
 from export.parity.foreign import codes_of, drawn, stored
 from export.tflite.model_file import model_file
 from qtorch.errors import BadInput, UnsupportedLayer

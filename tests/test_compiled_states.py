@@ -10,7 +10,7 @@ from export.__main__ import main as export_main
 from export.c.compiled import run_c
 from export.engines import TFLM
 from export.graph.ir import Graph
-from export.graph.passes.simplified import simplified
+from export.graph.passes.foreign.simplified import simplified
 from export.parity.outputs import compare_file
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite

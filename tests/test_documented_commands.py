@@ -22,6 +22,7 @@ from torch import nn
 
 import qtorch
 from benchmarks.editions import command as editions
+from benchmarks.files import command as files
 from benchmarks.suites import SUITES
 from benchmarks.zoo import command as zoo
 from export.command_line import main as console_script
@@ -144,6 +145,9 @@ def test_a_command_runs(
     checkpoint, model = str(fuel_out / "fuel.ckpt"), str(fuel_out / "fuel.tflite")
     if line.startswith("qtorch quantize"):
         foreign_network(working_folder)
+    if line.startswith("qtorch compile"):
+        # The recipe's network takes three features.
+        np.save(working_folder / "INPUTS.npy", np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32))
     if "run.yaml" in line or "my_package" in line:
         own_package(working_folder)
         if "CHECKPOINT" in line:
@@ -161,7 +165,9 @@ def test_a_command_runs(
         (trained,) = working_folder.rglob("*.ckpt")
         losses = list(load_run(trained).qat.losses["training"].values())
         assert losses[-1] < losses[0]
-    for option, file in (("--out", "*.tflite"), ("--export.firmware", "README.md")):
+    # The one command that is given a .tflite file writes it again only where that is asked for.
+    made_of_it = "*_model.c" if arguments[:1] == ["compile"] and "--tflite" not in arguments else "*.tflite"
+    for option, file in (("--out", made_of_it), ("--export.firmware", "README.md")):
         if option in arguments:
             assert list((working_folder / arguments[arguments.index(option) + 1]).glob(file))
 
@@ -211,7 +217,7 @@ def known_options() -> frozenset[str]:
             assert all(run(module, subcommand, whole) == 0 for subcommand in subcommands)
         # A short help names the long one; and one of the tests' own commands is for whoever wants more of them.
         assert run("recipes.fuel_qat", "--help") == 0
-        for main in (module_oracle.main, zoo.main, editions.main):
+        for main in (module_oracle.main, zoo.main, editions.main, files.main):
             with pytest.raises(SystemExit):
                 main(["--help"])
     on_the_host = (ROOT / "firmware" / "tflm" / "boards" / "board_host.cc").read_text()
@@ -220,7 +226,7 @@ def known_options() -> frozenset[str]:
 
 def test_what_is_no_option_is_noticed() -> None:
     assert "--export.onyx" in _OPTION.findall("run it with `--export.onyx`.")
-    assert {"--export.onnx", "--qat.margin", "--data.idx_folder", "--against", "--milliamps"} <= known_options()
+    assert {"--export.onnx", "--qat.margin", "--data.idx_folder", "--against", "--milliamps", "--files"} <= known_options()
     assert "--export.onyx" not in known_options()
 
 

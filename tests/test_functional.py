@@ -88,7 +88,7 @@ def test_bias_widens_the_weight_scale() -> None:
         (((0.1,), (0,)), "float32"),
         (((0.5,), (200,)), "zero_point"),
         (((0.5, 0.5), (0, 0)), "axis"),
-        (((0.5,), (1,), "int32"), "zero_point"),
+        (((0.5,), (1,), "int64"), "zero_point"),
         (((0.5,), (0,), "int7"), "dtype"),
         (((float("nan"),), (0,)), "scale"),
     ],

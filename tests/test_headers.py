@@ -295,7 +295,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="got int64"):
         headers.test_vectors("m", codes.astype(np.int64), codes)
     with pytest.raises(ValueError, match="per tensor"):
-        headers.quantization("m", INTERFACE, (QParams((0.5,), (0,), "int32"),), (GRIDS[0],))
+        headers.quantization("m", INTERFACE, (QParams((0.5,), (0,), "int64"),), (GRIDS[0],))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -145,10 +145,11 @@ def test_random_networks_are_exact_in_c(first: int) -> None:
     assert kinds["no kernel"] <= 1, [result for result in found if result.startswith("no kernel")]
 
 
-def test_random_networks_with_attention_are_exact_in_c() -> None:
-    found = outcomes([draw(seed) for seed in range(ATTENTION, ATTENTION + CHUNK)])
+@pytest.mark.parametrize("first", [ATTENTION, pytest.param(ATTENTION + CHUNK // 2, marks=pytest.mark.sweep)])
+def test_random_networks_with_attention_are_exact_in_c(first: int) -> None:
+    found = outcomes([draw(seed) for seed in range(first, first + CHUNK // 2)])
     assert [result for result in found if not result.startswith(("exact", "refused"))] == []
-    assert found.count("exact") >= 0.5 * CHUNK
+    assert found.count("exact") >= 0.25 * CHUNK
 
 
 def test_a_wrong_kernel_is_found_and_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:

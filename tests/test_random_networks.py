@@ -1,6 +1,6 @@
 """Networks drawn at random, each compared with its module, exported and compared with TFLite Micro: no mismatch, ever.
 
-The first 250 always, 2,000 with ``-m sweep``; ``QTORCH_NETWORKS`` says how many are drawn instead, and
+The first 150 always, 2,000 with ``-m sweep``; ``QTORCH_NETWORKS`` says how many are drawn instead, and
 ``QTORCH_FURTHER_NETWORKS`` how many of those that write into their inputs and have windows that are no squares. A
 failing one is shrunk and printed as code.
 ``python -m tests.module_oracle`` compares any number of them with their modules alone.
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:prepare. in training the network
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "2000"))
 #: Those beyond are no other kind of network: a sweep draws them, and whoever says how many.
-ALWAYS = COUNT if "QTORCH_NETWORKS" in os.environ else 250
+ALWAYS = COUNT if "QTORCH_NETWORKS" in os.environ else 150
 FURTHER_COUNT = int(os.environ.get("QTORCH_FURTHER_NETWORKS", "200"))
 CHUNK = 25
 
@@ -151,7 +151,7 @@ def test_random_networks_of_functions_are_exact() -> None:
 
 @pytest.mark.tflm
 @pytest.mark.filterwarnings("ignore:layers.* has no effect")
-@pytest.mark.parametrize("first", [RECURRENT, RECURRENT + CHUNK])
+@pytest.mark.parametrize("first", [RECURRENT, pytest.param(RECURRENT + CHUNK, marks=pytest.mark.sweep)])
 def test_random_networks_with_recurrent_layers_are_exact(first: int) -> None:
     torch.set_num_threads(1)
     drawn = {seed: draw(seed) for seed in range(first, first + CHUNK)}
@@ -163,11 +163,12 @@ def test_random_networks_with_recurrent_layers_are_exact(first: int) -> None:
 
 @pytest.mark.tflm
 @pytest.mark.filterwarnings("ignore:layers.* has no effect")
-def test_random_networks_with_attention_are_exact() -> None:
+@pytest.mark.parametrize("first", [ATTENTION, pytest.param(ATTENTION + CHUNK, marks=pytest.mark.sweep)])
+def test_random_networks_with_attention_are_exact(first: int) -> None:
     torch.set_num_threads(1)
-    found = [outcome(draw(seed)) for seed in range(ATTENTION, ATTENTION + 2 * CHUNK)]
+    found = [outcome(draw(seed)) for seed in range(first, first + CHUNK)]
     assert [said for said in found if not said.startswith(("exact", "refused"))] == []
-    assert found.count("exact") > CHUNK
+    assert found.count("exact") > CHUNK // 2
 
 
 @pytest.mark.tflm

@@ -191,7 +191,7 @@ def test_a_board_is_weighed_as_its_own_microcontroller(monkeypatch: pytest.Monke
     monkeypatch.setattr(model, "weigh", lambda machine, objects: None)
     monkeypatch.setattr(model.shutil, "which", lambda name: name)
     for name in ("leonardo", "uno", "mega2560", "host"):
-        model._compiled(BOARDS[name], "m", CSource({}, {}, 0, {}, {}))
+        model._compiled(BOARDS[name], "m", CSource({}, {}, 0, 0, {}, {}))
     assert asked == ["atmega32u4", "atmega328p", "atmega328p"]
 
 

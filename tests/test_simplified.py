@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from export.graph.passes.simplified import saved, simplified
+from export.graph.passes.foreign.simplified import saved, simplified
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from tests.schema_file import SchemaFile

@@ -194,7 +194,7 @@ def test_parity_tries_floats_that_far_out(network: torch.fx.GraphModule, monkeyp
     def wrong(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         return interpret(graph, tuple(np.where(np.abs(x) > 2.0**20, -x, x) for x in inputs))
 
-    monkeypatch.setattr(float_ends, "interpret", wrong)
+    monkeypatch.setattr(float_ends, "interpreted", wrong)
     with pytest.raises(ParityError, match="float32 interface"):
         proof._verify_float_interface(graph, final, model, codes)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections import Counter
@@ -34,15 +33,10 @@ _GIGABYTES = 8.0
 
 def apart(file: Path, asked: Asked, seconds: float = _SECONDS, gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     """:func:`benchmarks.files.one.measured` in a process of its own, whose end and silence are verdicts too."""
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * _GIB),) * 2)
-
-    command = [sys.executable, "-m", "benchmarks.files.one", str(file), json.dumps(asdict(asked))]
+    most = str(int(gigabytes * _GIB))
+    command = [sys.executable, "-m", "benchmarks.files.one", str(file), json.dumps(asdict(asked)), most]
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False, preexec_fn=limited
-        )
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return {"file": file.name, "verdict": "time", "why": f"no answer after {seconds:g} s"}
     lines = done.stdout.splitlines()

@@ -9,7 +9,7 @@ from export.c.network import c_network
 from export.compiled_file.model_in_file import ModelInFile
 from export.compiled_file.request import Request
 from export.graph.integer_core import integer_core
-from export.graph.passes.simplified import saved, simplified
+from export.graph.passes.foreign.simplified import saved, simplified
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadInput
 

@@ -12,7 +12,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
-from export.graph.passes.behind_samples import behind_samples
+from export.graph.passes.foreign.behind_samples import behind_samples
 from export.tflite.constants import constant
 from export.tflite.contents import (
     FileBuffer,
@@ -118,8 +118,6 @@ def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool
         except (IndexError, TypeError, ValueError) as error:
             raise ValueError(f"operator {operator.number} ({operator.name}): {error}") from error
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
-    if len(set(sinks)) < len(sinks):
-        raise ValueError(f"outputs {list(subgraph.outputs)}, expected each tensor once")
     states = tuple(State(f"t{each.value}", f"t{each.after}", each.first) for each in variables)
     read = {*sources, *sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
     read |= {name for state in states for name in (state.value, state.after)}

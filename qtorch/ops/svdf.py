@@ -152,8 +152,8 @@ def kernel(operands: Operands) -> KernelCall:
 
 def macs(shapes: Mapping[str, Shape]) -> int:
     """Each filter over the input, and over its numbers in the state."""
-    filters, inputs = shapes["weight_feature"]
-    return shapes["output"][0] * filters * (inputs + shapes["weight_time"][1])
+    (filters, inputs), (_, memory), (count, _) = (shapes[role] for role in ("weight_feature", "weight_time", "output"))
+    return count * filters * (inputs + memory)
 
 
 def shapes_of_a_run(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:

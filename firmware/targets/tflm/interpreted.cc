@@ -7,8 +7,10 @@
 
 #include "model.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
-#include "tensorflow/lite/micro/micro_resource_variable.h"
 #include "tensorflow/lite/schema/schema_generated.h"
+#if RIG_VARIABLES
+#include "tensorflow/lite/micro/micro_resource_variable.h"
+#endif
 
 namespace {
 

@@ -8,8 +8,9 @@
 
 struct TfLiteTensor {
   TfLiteType type;
-  struct {
+  union {
     int8_t* int8;
+    char* raw;
   } data;
   size_t bytes;
 };

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 from export.graph.ir import Graph, Node
-from export.graph.passes.merged_ops import merged_ops
-from export.graph.passes.neutral_ops import neutral_ops
+from export.graph.passes.foreign.merged_ops import merged_ops
+from export.graph.passes.foreign.neutral_ops import neutral_ops
+from export.graph.passes.foreign.pooled_padding import pooled_padding
 from export.graph.passes.padding import padding
-from export.graph.passes.pooled_padding import pooled_padding
 from export.graph.passes.unread_padding import unread_padding
 from export.graph.rewriting import readers_of
 
@@ -20,7 +20,7 @@ _NO_PADDING = ((0, 0), (0, 0))
 
 def simplified(graph: Graph) -> Graph:
     """The graph without what computes nothing: PADs that a convolution's or a pooling's SAME says, padding that no
-    window reads, ops that give back every code, and what :func:`export.graph.passes.merged_ops.merged_ops` merges.
+    window reads, ops that give back every code, and what is merged (:mod:`export.graph.passes.foreign.merged_ops`).
 
     Args:
         graph: of integers, in TFLite's terms.

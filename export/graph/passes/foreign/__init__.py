@@ -1,0 +1,1 @@
+"""Passes on graphs of files that others wrote: forms that rows know, and fewer operators with the same integers."""
