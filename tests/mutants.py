@@ -48,6 +48,7 @@ _FIXED, _FUNCTIONAL = _tests("test_fixedpoint"), _tests("test_functional")
 _SUMS = _rows("fully_connected")
 _REQUANTIZATION = _tests("test_requantization")
 _C_NETWORKS = ("tests/test_random_c.py::test_random_networks_are_exact_in_c[from 0]",)
+_C_STATES = _tests("test_states", "copy_of_a_state")
 _MEMORY = _tests("test_memory_plan")
 
 _ARITHMETIC = (
@@ -249,19 +250,13 @@ _WRITER = (
         equivalent="nodes of several calls fill and copy: none of them has working memory",
     ),
     Mutant(
-        "export/c/network.py",
+        "export/c/places.py",
         "frozenset.intersection(*(",
         "frozenset.union(*(",
         _C_NETWORKS,
         equivalent="nodes of several calls fill and copy boxes: none of them works in place",
     ),
-    Mutant(
-        "export/c/network.py",
-        'return places[source].kind == "in"',
-        "return True",
-        _C_NETWORKS,
-        equivalent="an output is written once and by no call in place: what copies it may as well be read there",
-    ),
+    Mutant("export/c/network.py", "and source in settled:", "and source not in names:", _C_STATES),
     Mutant(
         "export/c/source.py",
         "value == -(2**31)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,12 @@ from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
-from export.rows import CSample, reference_outputs, runtime_arrays
+from export.rows import CSample, c_samples, reference_outputs, runtime_arrays
 from qtorch.ops import ROWS
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.c_programs import AVR, COMPILERS, SIMAVR, STRICT, avr_main, command, main_of, run_program, succeed, write
 from tests.test_compiled_c import written
+from tests.test_int32 import OPERATIONS, samples_of
 
 NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "ds_cnn": (DSCNN, (1, 49, 10)),
@@ -60,10 +61,14 @@ def source_of_network(name: str) -> Mapping[str, str]:
 
 @cache
 def a_case_of_each_kernel() -> dict[str, CSample]:
-    """By a model's name: the first sample of each row with a kernel, or kinds of tensors for it, not seen before."""
+    """By a model's name: the first sample of each row with a kernel, or kinds of tensors for it, not seen before.
+
+    Rows' own samples first, then those of whole numbers, which other writers' files alone have.
+    """
     seen, chosen = set(), {}
-    for op in ROWS:
-        for case in written(op)[0].values():
+    whole = [(op, c_samples(replace(ROWS[op], samples=partial(samples_of, op)))[0]) for op in OPERATIONS]
+    for op, cases in [*((op, written(op)[0]) for op in ROWS), *whole]:
+        for case in cases.values():
             kind = (op, case.kernels, case.graph.values[case.graph.outputs[0]].dtype, case.sample.constants)
             if kind not in seen:
                 seen.add(kind)

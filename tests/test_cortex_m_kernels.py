@@ -77,7 +77,8 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
     "depthwise, dilation": ({**SAME, "dilation_h": 2, "dilation_w": 2}, (2, 9, 9, 2), (1, 3, 3, 2), {},
                             "depthwise_conv_2d_s8"),
     "depthwise, sums beyond a field": (SAME, (2, 9, 9, 2), (1, 9, 9, 2), {"extreme": True}, "depthwise_conv_2d_s8"),
-    "depthwise, one channel": ({**SAME, "depth_multiplier": 4}, (2, 5, 6, 1), (1, 3, 3, 4), {}, "depthwise_conv_2d_s8"),
+    # Every output channel reads the one input channel, as a convolution does.
+    "depthwise, one channel": ({**SAME, "depth_multiplier": 4}, (2, 5, 6, 1), (1, 3, 3, 4), {}, "conv_2d_pairs_s8"),
 }  # fmt: skip
 
 #: What speed is asked of, and the machines that its sources run on.

@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from export.c.compiled import run_c
+from export.c.model import c_model
+from export.graph.interpret import interpret
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadModelFile
 from tests.foreign_judge import require_integers_of_tflm
@@ -114,6 +118,10 @@ def _dilated(file: SchemaFile, name: str, paddings: list[list[int]], crops: list
 
 
 def _dilated_convolution(file: SchemaFile) -> None:
+    _dilated(file, "CONV_2D", [[0, 0], [0, 0]], [[0, 1], [0, 2]], 12)
+
+
+def _dilated_and_padded(file: SchemaFile) -> None:
     _dilated(file, "CONV_2D", [[2, 3], [3, 5]], [[0, 1], [0, 2]], 7)
 
 
@@ -132,6 +140,29 @@ def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None
     file = SchemaFile()
     put(file)
     require_integers_of_tflm(file.written())
+
+
+def test_what_a_dilated_convolution_is_padded_with_is_the_code_of_zero() -> None:
+    """As LiteRT has it; TFLite Micro's SPACE_TO_BATCH_ND pads with a code that its preparation never sets."""
+    file = SchemaFile()
+    _dilated_and_padded(file)
+    model = file.written()
+    graph = read_tflite(model, aligned=False)
+    (source,), (result,) = graph.inputs, graph.outputs
+    shape = graph.values[source].shape[1:]
+    codes = np.random.default_rng(0).integers(-128, 128, (8, *shape)).astype(np.int8)
+    engine = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    engine.allocate_tensors()
+    (fed,), (got,) = engine.get_input_details(), engine.get_output_details()
+    outputs = []
+    for sample in range(8):
+        engine.set_tensor(fed["index"], codes[sample : sample + 1])
+        engine.invoke()
+        outputs.append(engine.get_tensor(got["index"]))
+    expected = np.concatenate(outputs)
+    np.testing.assert_array_equal(interpret(graph, (codes,))[result], expected)
+    compiled = run_c("net", c_model("net", graph).files, graph, (codes,))
+    np.testing.assert_array_equal(compiled[0], expected)
 
 
 def test_what_does_not_fit_is_refused_by_operator_and_tensor() -> None:

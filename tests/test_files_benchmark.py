@@ -115,6 +115,7 @@ def test_every_file_gets_a_verdict(network: fx.GraphModule, tmp_path: Path) -> N
     assert "cut.tflite" in refused["why"]
     file = tmp_path / "tiny.tflite"
     file.write_bytes(data)
+    assert apart(file, _NOTHING)["verdict"] == "exact"
     assert apart(file, _NOTHING, seconds=0.01)["verdict"] == "time"
     assert apart(file, _NOTHING, gigabytes=0.01)["verdict"] == "error"
 

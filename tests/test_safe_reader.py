@@ -61,7 +61,8 @@ def damaged_answers(models: list[bytes], seeds: range, judge: int) -> Counter[st
         kind, model = damaged(models, seed)
         started = time.process_time()
         said[answer(model, judge=False)] += 1
-        assert time.process_time() - started < 1, (seed, kind)
+        # A second of a machine of today; one that runs tests may be three times slower.
+        assert time.process_time() - started < 3, (seed, kind)
         if judge and seed % judge == 0:
             said[f"judged: {answer(model)}"] += 1
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024 < 200
@@ -77,8 +78,8 @@ def test_damaged_files_are_answered(models: list[bytes]) -> None:
 @pytest.mark.sweep
 @pytest.mark.tflm
 def test_ten_thousand_damaged_files(models: list[bytes]) -> None:
-    said = damaged_answers(models, range(1_000, 11_000), 1)
-    assert said["judged: equal"] > 100, said
+    said = damaged_answers(models, range(1_000, 11_000), 20)
+    assert said["judged: equal"] > 50, said
 
 
 def test_every_kind_of_damage_does_some(models: list[bytes]) -> None:

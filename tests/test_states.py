@@ -18,6 +18,7 @@ from export.parity.outputs import compare_file, parity
 from export.tflite.reader import read_tflite
 from export.tflite.writer import nodes_of_operators, write_tflite
 from qtorch.errors import UnsupportedLayer
+from qtorch.numbers.qparams import QParams
 from tests.streaming_checks import (
     RUNS,
     SEQUENCES,
@@ -80,6 +81,25 @@ def test_carried_states_begin_with_anything_in_c(label: str, graph: Graph) -> No
     require_equal(run_c("streaming", files, graph, inputs), of_reference(graph, inputs, 1))
     with pytest.raises(UnsupportedLayer, match="reads and replaces, and that begin with zeros"):
         write_tflite(graph)
+
+
+@needs_compiler
+def test_a_copy_of_a_state_outlives_it_in_c() -> None:
+    """A reshape moves nothing, but what it gives of a state is read after the state has been replaced."""
+    grid = QParams((1.0,), (0,))
+    values = {name: Value((1, 2), grid) for name in ("x", "sum", "next", "again", "y")}
+    values["before"] = Value((1, 1, 2), grid)
+    nodes = (
+        Node("reshape", {"shape": (1, 1, 2)}, ("sum",), ("before",)),
+        Node("add", {"activation": "none"}, ("x", "sum"), ("next",)),
+        Node("reshape", {"shape": (1, 2)}, ("before",), ("again",)),
+        Node("add", {"activation": "none"}, ("x", "again"), ("y",)),
+    )
+    first = np.array([[5, 7]], np.int8)
+    graph = check(Graph(values, nodes, ("x",), ("y",), states=(State("sum", "next", first),)))
+    inputs = (np.array([[1, 2], [3, 4], [-5, 6]], np.int8),)
+    got = run_c("copied", c_source("copied", c_network(graph)).files, graph, inputs)
+    require_equal(got, of_reference(graph, inputs, 1))
 
 
 def test_samples_are_apart_and_runs_are_not() -> None:

@@ -33,8 +33,9 @@ _GIGABYTES = 8.0
 
 def apart(file: Path, asked: Asked, seconds: float = _SECONDS, gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     """:func:`benchmarks.files.one.measured` in a process of its own, whose end and silence are verdicts too."""
-    most = str(int(gigabytes * _GIB))
-    command = [sys.executable, "-m", "benchmarks.files.one", str(file), json.dumps(asdict(asked)), most]
+    # The shell sets the limit: Python's own hook between fork and exec is not safe in a process with threads.
+    limited = ["sh", "-c", 'ulimit -v "$0" && exec "$@"', str(int(gigabytes * _GIB) // 1024)]
+    command = [*limited, sys.executable, "-m", "benchmarks.files.one", str(file), json.dumps(asdict(asked))]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:

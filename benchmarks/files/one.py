@@ -1,7 +1,6 @@
-"""``python -m benchmarks.files.one FILE ASKED BYTES``: one file measured in this process; prints a JSON object.
+"""``python -m benchmarks.files.one FILE ASKED``: one file measured in this process; prints a JSON object.
 
-Read, held against TFLite Micro, in plain C on this machine and on emulated ones, and in TFLite Micro there. The process
-may take ``BYTES`` of address space.
+Read, held against TFLite Micro, in plain C on this machine and on emulated ones, and in TFLite Micro there.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import sys
 import traceback
 import warnings
@@ -260,8 +258,6 @@ def _alone(graph: Graph, node: Node) -> Graph:
 
 def main() -> None:
     """Print what is found of the file named, on the last line."""
-    # Set here, not between fork and exec: forking the parent, which may have threads, would run Python there.
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]),) * 2)
     path, asked = Path(sys.argv[1]), Asked(**json.loads(sys.argv[2]))
     asked = replace(asked, machines=tuple(asked.machines), tflm=tuple(asked.tflm))
     warnings.filterwarnings("ignore")

@@ -113,6 +113,7 @@ ROW = Row(
     samples=samples,
     c=by_table(reference),
     by_table=True,
+    most_axes=6,
     transposed=any_order,
     divides_scales=True,
 )

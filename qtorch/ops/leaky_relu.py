@@ -119,6 +119,7 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, rescaling(factors)),
     by_table=True,
+    most_axes=6,
     transposed=any_order,
     homogeneous=homogeneous_anywhere,
     remedies={

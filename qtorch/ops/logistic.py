@@ -68,6 +68,7 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=False)),
     by_table=True,
+    most_axes=6,
     transposed=any_order,
     remedies={
         "glu": gated,

@@ -96,6 +96,7 @@ ROW = Row(
     c=by_table(reference, rescaling(factors, "relu")),
     by_table=True,
     litert_lsb={"int16": 1},
+    most_axes=6,
     transposed=any_order,
     homogeneous=homogeneous_anywhere,
     divides_scales=True,

@@ -73,5 +73,6 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, rescaling(lambda attrs, grids: (_ONE, _ONE), "relu6")),
     by_table=True,
+    most_axes=6,
     transposed=any_order,
 )

@@ -67,5 +67,6 @@ ROW = Row(
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=True)),
     by_table=True,
+    most_axes=6,
     transposed=any_order,
 )

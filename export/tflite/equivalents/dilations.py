@@ -1,7 +1,8 @@
 """Convolutions between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, as one with a dilation.
 
 TensorFlow writes a dilated convolution as one over every so many pixels, each set of pixels a picture of its own. The
-integers are the same: what SPACE_TO_BATCH_ND pads with is the code of 0, as PAD's is.
+integers are the same: what SPACE_TO_BATCH_ND pads with is the code of 0 in LiteRT, as PAD's is. TFLite Micro's kernel
+never sets the code that it pads with: what lies in memory there is another from run to run.
 """
 
 from __future__ import annotations
