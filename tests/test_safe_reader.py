@@ -78,8 +78,8 @@ def test_damaged_files_are_answered(models: list[bytes]) -> None:
 @pytest.mark.sweep
 @pytest.mark.tflm
 def test_ten_thousand_damaged_files(models: list[bytes]) -> None:
-    said = damaged_answers(models, range(1_000, 11_000), 20)
-    assert said["judged: equal"] > 50, said
+    said = damaged_answers(models, range(1_000, 11_000), 5)
+    assert said["judged: equal"] > 100, said
 
 
 def test_every_kind_of_damage_does_some(models: list[bytes]) -> None:
