@@ -171,7 +171,7 @@ def shapes_of_steps(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, .
     require(not attrs["time_major"], "steps along axis 1, time_major=False", "time_major=True")
     require(attrs["cell_activation"] == "tanh", "TANH at the cell state", str(attrs["cell_activation"]).upper())
     least, most = CELL_EXPONENTS
-    exponent = attrs["cell_exponent"]
+    exponent = attrs.get("cell_exponent", least)  # floats have none
     require(least <= exponent <= most, f"a cell state in steps of 2**{least} to 2**{most}", f"2**{exponent}")
     count, steps, inputs = shapes["input"]
     width = shapes[STATE_WEIGHTS[0]][0]
