@@ -23,6 +23,7 @@ from export.parity.outputs import corner_codes
 from export.tflite.writer import tflite_cell, write_tflite
 from firmware.emulation import (
     MACHINES,
+    Interpreted,
     Library,
     Machine,
     Options,
@@ -33,7 +34,7 @@ from firmware.emulation import (
 )
 from qtorch.errors import BadConfiguration, ParityError
 
-__all__ = ["INTERPRETER", "chosen", "int8_only", "setting"]
+__all__ = ["INTERPRETER", "chosen", "int8_only", "interpreted_figures", "setting"]
 
 _SAMPLES = 256
 _PLAIN = (("plain C", False), ("plain C, speed", True))
@@ -170,6 +171,12 @@ def _interpreted(graph: Graph, library: Library, samples: int) -> dict[str, int]
     if made.first is not None:
         name = f"TFLite Micro with {library.file}"
         raise ParityError(f"{name} differs from the reference on {made.mismatches} samples: {made.first}")
+    return interpreted_figures(found)
+
+
+def interpreted_figures(found: Interpreted) -> dict[str, int]:
+    """What an interpreted model took, as results have it."""
+    made = found.replay
     assert made.cost is not None
     assert made.firmware is not None
     return {

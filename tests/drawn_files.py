@@ -17,7 +17,8 @@ from export.engines.tflm import ARENA
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.graph.passes.foreign.simplified import simplified
-from export.parity.foreign import codes_of, drawn, stored
+from export.parity.foreign import drawn
+from export.parity.shifted_ends import in_other_codes
 from export.tflite.model_file import model_file
 from qtorch.errors import BadInput, UnsupportedLayer
 from tests.test_random_c import poisoned
@@ -82,7 +83,8 @@ def outcome(data: bytes, judge: Judge, name: str = "net") -> Found:
     except BadInput as error:
         return Found(f"refused: {error}")
     try:
-        got = codes_of(model.graph, judge.run(data, stored(model.graph, codes)))
+        given = in_other_codes(model.graph, model.graph.inputs, codes)
+        got = in_other_codes(model.graph, model.graph.outputs, judge.run(data, given))
     except EngineRefused as error:
         return Found(f"refused by TFLite Micro: {error.words}")
     said = _difference(got, [expected[each] for each in model.graph.outputs])

@@ -13,7 +13,8 @@ from export.c.compiled import c_compiler
 from export.engines import TFLM
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph, Node, State, Value, check
-from export.tflite.contents import FileOperator, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileOperator
 from export.tflite.writer import write_tflite
 from qtorch.numbers.qparams import QParams
 

@@ -13,7 +13,7 @@ import pytest
 
 from export.arena.cmsis_nn import cmsis_nn
 from export.arena.kernels import Call
-from export.tflite.contents import FileTensor
+from export.tflite.file_data import FileTensor
 from tests.cmsis_nn_sizes import INSTRUCTIONS, Sizes
 from tests.tflm_projects import require
 

@@ -22,7 +22,8 @@ from export.faults.found import faults_in
 from export.graph.ir import Graph
 from export.options import ExportOptions
 from export.rows.samples import reference_outputs, runtime_arrays, sample_graph
-from export.tflite.contents import FileOperator, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileOperator
 from export.tflite.writer import write_tflite
 from qtorch.editions.known import EDITIONS, edition
 from qtorch.errors import BadConfiguration, UnsupportedByEdition

@@ -31,8 +31,8 @@ from export.compiled_file.model_in_file import ModelInFile, model_in_file
 from export.compiled_file.proof import judged_c, judged_file, require_judge
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
 from export.graph.ir import Graph, Node
-from export.parity.foreign import stored
 from export.parity.reference import interpreted
+from export.parity.shifted_ends import in_other_codes
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
 from firmware.emulation import MACHINES, EmulationFailure, Library, Machine, Options, available, replay
@@ -146,14 +146,10 @@ def _samples(model: ModelInFile, outer: tuple[np.ndarray, ...], count: int) -> _
     def of(names: tuple[str, ...]) -> tuple[np.ndarray, ...]:
         return tuple(every[name] for name in names)
 
-    shifted = [
-        (array.view(np.uint8) ^ np.uint8(128)) if name in graph.shifted else array
-        for name, array in zip(graph.outputs, of(graph.outputs), strict=True)
-    ]
     return _Samples(
         count,
-        rows_of_bytes(stored(graph, of(graph.inputs)), count),
-        rows_of_bytes(shifted, count),
+        rows_of_bytes(in_other_codes(graph, graph.inputs, of(graph.inputs)), count),
+        rows_of_bytes(in_other_codes(graph, graph.outputs, of(graph.outputs)), count),
         rows_of_bytes(of(core.inputs), count),
         rows_of_bytes(of(core.outputs), count),
     )

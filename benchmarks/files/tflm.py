@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.files.ends import NAME
-from benchmarks.interpreter import int8_only
+from benchmarks.interpreter import int8_only, interpreted_figures
 from export.device import headers
 from export.tflite.summary import ModelSummary
 from firmware.emulation import Library, Options, interpreted
@@ -75,14 +75,5 @@ def counted_tflm(
         largest=_ARENAS.get(library.machine.name, _MIB),
     )  # fmt: skip
     made = found.replay
-    assert made.cost is not None
-    assert made.firmware is not None
-    return {
-        "instructions": round(made.cost.median),
-        "most": made.cost.max,
-        "flash": made.firmware.flash,
-        "ram": made.firmware.ram,
-        "stack": made.stack or 0,
-        "arena": found.arena,
-        **({"differs": f"{made.mismatches} samples, first {made.first}"} if made.first else {}),
-    }
+    differs = {"differs": f"{made.mismatches} samples, first {made.first}"} if made.first else {}
+    return {**interpreted_figures(found), **differs}

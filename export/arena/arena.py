@@ -14,7 +14,8 @@ from math import prod
 from export.arena.kernels import Call, Kernels, Needs, rounded
 from export.arena.plan import Buffer, planned
 from export.arena.reference import OTHER_STRUCTURES, parameters
-from export.tflite.contents import FileContents, FileSubgraph, FileTensor, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileContents, FileSubgraph, FileTensor
 
 __all__ = ["ALIGNMENT", "MARGIN", "arena_needed"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from export.tflite.contents import FileOperator, FileTensor
+from export.tflite.file_data import FileOperator, FileTensor
 
 __all__ = ["Call", "Kernels", "Needs", "Rule", "rounded"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
-from export.tflite.contents import FileContents, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileContents
 from export.tflite.file_form import file_form, require_integers
 from export.tflite.form import FileForm
 from export.tflite.inside import with_constants_inside

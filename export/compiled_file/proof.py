@@ -10,12 +10,11 @@ from export.compiled_file.compared_inputs import ComparedInputs
 from export.compiled_file.model_in_file import ModelInFile
 from export.engines import Engine, InspectableEngine
 from export.engines.apart import EngineRefused, apart
-from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
-from export.parity.foreign import codes_of, stored
+from export.parity.first_difference import first_difference
 from export.parity.judges import exact_judge, may_judge
 from export.parity.outputs import EngineParity, compare_file
-from export.tflite.equivalents.shifted_codes import SHIFT
+from export.parity.shifted_ends import in_other_codes
 from qtorch.errors import BadConfiguration, ParityError
 from qtorch.progress import stage
 
@@ -57,7 +56,8 @@ def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEn
         ParityError: it computes something else; names the first operator that does.
     """
     with stage(judge.name):
-        got = codes_of(model.graph, judge.run(model.data, stored(model.graph, inputs.outer)))
+        given = in_other_codes(model.graph, model.graph.inputs, inputs.outer)
+        got = in_other_codes(model.graph, model.graph.outputs, judge.run(model.data, given))
     agreement = EngineParity.of(judge.version, got, inputs.outer_outputs)
     if agreement.mismatches:
         raise ParityError(
@@ -124,35 +124,16 @@ def _first_sample(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> 
 
 def _first(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEngine, sample: int) -> str:
     """The first operator whose outputs differ on a sample, with what both have there."""
-    graph = model.graph
-    run = sample // graph.values[graph.outputs[0]].rows
-    # What states are at a run is what all runs before it made of them.
-    begin = 0 if graph.states else run
-    rows = [graph.values[name].rows for name in graph.inputs]
-    chosen = tuple(array[begin * n : (run + 1) * n] for array, n in zip(inputs.outer, rows, strict=True))
-    computed = interpret_sequence(graph, chosen, every=True)
-    ours = {name: array[(run - begin) * (len(array) // (run + 1 - begin)) :] for name, array in computed.items()}
+    run = sample // model.graph.values[model.graph.outputs[0]].rows
     try:
-        count = 1 + max(model.tensors.values())
-        (*_, theirs) = judge.tensors(model.data, stored(graph, chosen), count)
+        first = first_difference(model.graph, model.data, model.tensors, inputs.outer, run, judge)
     except EngineRefused as refused:
         return f"at sample {sample}; its tensors can't be looked at: {refused.words}"
-    for node in graph.nodes:
-        for name in node.outputs:
-            if name not in model.tensors:
-                continue
-            # uint8 codes are int8 codes and 128.
-            there = theirs[model.tensors[name]]
-            there = (there ^ np.uint8(SHIFT)).view(np.int8) if there.dtype == np.uint8 else there
-            if there.size != ours[name].size:
-                continue
-            wrong = np.argwhere(there.reshape(ours[name].shape) != ours[name])
-            if len(wrong):
-                at = tuple(map(int, wrong[0]))
-                return (
-                    f"first in {model.operators.get(name, node.op)}, tensor {name!r}, at sample {sample}, index "
-                    f"{list(at)}: {judge.called or judge.name} {there.reshape(ours[name].shape)[at]}, integers "
-                    f"{ours[name][at]} ({len(wrong)} of {there.size} differ). Remedy: convert the model with another "
-                    "version of the converter, and report the operator with its options, as qtorch summary prints them"
-                )
-    return f"at sample {sample}; no operator differs where each tensor has memory of its own"
+    if first is None:
+        return f"at sample {sample}; no operator differs where each tensor has memory of its own"
+    return (
+        f"first in {model.operators.get(first.name, first.node.op)}, tensor {first.name!r}, at sample {sample}, index "
+        f"{list(first.at)}: {judge.called or judge.name} {first.found}, integers {first.expected} ({first.wrong} of "
+        f"{first.elements} differ). Remedy: convert the model with another version of the converter, and report the "
+        "operator with its options, as qtorch summary prints them"
+    )

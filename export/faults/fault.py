@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
-from export.tflite.contents import FileTensor
+from export.tflite.file_data import FileTensor
 from qtorch.editions.edition import Edition, Library
 
 __all__ = ["Effect", "Fault", "Operator"]

@@ -11,7 +11,8 @@ import numpy as np
 
 from export.faults import cmsis_nn, esp_nn, tflm
 from export.faults.fault import Fault, Operator
-from export.tflite.contents import FileContents, FileSubgraph, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileContents, FileSubgraph
 from qtorch.editions.edition import Edition
 from qtorch.errors import BadModelFile
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from export.faults.fault import Operator
-from export.tflite.contents import FileTensor
+from export.tflite.file_data import FileTensor
 
 __all__ = [
     "Axis",

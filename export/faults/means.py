@@ -14,7 +14,7 @@ import torch
 
 from export.faults.fault import Operator
 from export.faults.geometry import tensor
-from export.tflite.contents import FileTensor
+from export.tflite.file_data import FileTensor
 from qtorch.numbers.fixedpoint import Rounding, requantize
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.numbers.qparams import QParams

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from export.faults.fault import Operator
 from export.faults.geometry import tensor
-from export.tflite.contents import FileTensor
+from export.tflite.file_data import FileTensor
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize, requantize_wide
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams

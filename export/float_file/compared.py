@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from export.engines.apart import run_apart
 from export.engines.litert import LITERT_REFERENCE
-from export.tflite.contents import FileContents
+from export.tflite.file_data import FileContents
 from export.tflite.form import FileForm
 from qtorch.errors import ParityError
 

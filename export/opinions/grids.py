@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from export.tflite.contents import FileSubgraph, FileTensor, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileSubgraph, FileTensor
 
 __all__ = [
     "ForeignOp",

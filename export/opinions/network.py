@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from export.graph.ir import Graph
 from export.opinions.grids import ends
-from export.tflite.contents import FileTensor
+from export.tflite.file_data import FileTensor
 from qtorch.numbers.qparams import QParams
 
 __all__ = ["ForeignNetwork"]

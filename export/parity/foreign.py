@@ -14,18 +14,20 @@ from functools import partial
 import numpy as np
 
 from export.engines import Engine
-from export.engines.apart import Apart, EngineRefused, Limits, apart
+from export.engines.apart import EngineRefused, Limits, apart
 from export.engines.tflm import TFLM
-from export.graph.interpret import interpret
 from export.graph.ir import Graph
+from export.parity.first_difference import first_difference
 from export.parity.float_ends import codes_behind, fed
 from export.parity.outputs import corner_codes
 from export.parity.reference import activations, interpreted, sample_count
-from export.tflite.contents import FileTensor, read_contents
+from export.parity.shifted_ends import in_other_codes
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileTensor
 from export.tflite.soundness import require_sound
 from qtorch.errors import ParityError
 
-__all__ = ["Judged", "codes_of", "drawn", "foreign_engine", "judged_by_tflm", "places", "stored"]
+__all__ = ["Judged", "drawn", "foreign_engine", "judged_by_tflm", "places"]
 
 #: Elements of all activations of all samples that are drawn at most: a few hundred of a network for small images.
 _ELEMENTS = 2**27
@@ -101,58 +103,31 @@ def _difference(
     apart_by = np.abs(got.astype(np.float64) - expected.astype(np.float64)).max()
     count = sample_count(graph, samples)
     sample = int(wrong[0][0]) * count // len(expected)
-    cut = [len(array) // count for array in samples]
-    alone = tuple(array[sample * n : (sample + 1) * n] for array, n in zip(samples, cut, strict=True))
-    first = _first_node(model, graph, alone, where, limits)
+    first = _first_node(model, graph, samples, sample, where, limits)
     return (
         f"{where}: TFLite Micro {TFLM.version} differs from the reference on {len(wrong)} of {got.size} outputs of "
         f"{name!r}, by up to {apart_by:g}, first at sample {sample}; {first}"
     )
 
 
-def _first_node(model: bytes, graph: Graph, sample: tuple[np.ndarray, ...], where: str, limits: Limits) -> str:
+def _first_node(
+    model: bytes, graph: Graph, samples: tuple[np.ndarray, ...], sample: int, where: str, limits: Limits
+) -> str:
     """Which node differs first, on one sample."""
     tensors = read_contents(model, where).subgraphs[0].tensors
     try:
-        with Apart(TFLM, model, preserve=True, limits=limits, where=where) as interpreter:
-            inside = next(interpreter.tensors(stored(graph, sample), len(tensors)))
+        first = first_difference(graph, model, places(graph, tensors), samples, sample, apart(TFLM, where, limits))
     except EngineRefused as refused:
         return f"where it begins is not known: {refused.words}"
-    computed, found = interpret(graph, sample, every=True), places(graph, tensors)
-    for index, node in enumerate(graph.nodes):
-        for name in node.outputs:
-            if name not in found or name not in computed:
-                continue
-            mine, theirs = computed[name], _codes(tensors[found[name]], inside[found[name]])
-            if mine.size != theirs.size or not np.array_equal(mine.ravel(), theirs.ravel()):
-                return f"the first that differs is operator {index}, {node.op}, whose output is {name!r}"
-    return "every operator that can be looked at is equal by itself"
+    if first is None:
+        return "every operator that can be looked at is equal by itself"
+    return f"the first that differs is operator {first.index}, {first.node.op}, whose output is {first.name!r}"
 
 
 def places(graph: Graph, tensors: tuple[FileTensor, ...]) -> Mapping[str, int]:
     """The file's index of each value of a graph that was read from it; those that reading made have none."""
     numbered = {name: int(name[1:]) for name in graph.values if re.fullmatch(r"t\d+", name)}
     return {name: index for name, index in numbered.items() if index < len(tensors)}
-
-
-def _codes(tensor: FileTensor, array: np.ndarray) -> np.ndarray:
-    return (array.astype(np.int16) - 128).astype(np.int8) if tensor.dtype == "uint8" else array
-
-
-def stored(graph: Graph, samples: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """A graph's inputs as its file takes them."""
-    return tuple(
-        (array.astype(np.int16) + 128).astype(np.uint8) if name in graph.shifted else array
-        for name, array in zip(graph.inputs, samples, strict=True)
-    )
-
-
-def codes_of(graph: Graph, outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """A file's outputs as its graph gives them."""
-    return tuple(
-        (array.astype(np.int16) - 128).astype(np.int8) if name in graph.shifted else array
-        for name, array in zip(graph.outputs, outputs, strict=True)
-    )
 
 
 def foreign_engine(engine: Engine, graph: Graph, where: str = "model", limits: Limits | None = None) -> Engine:
@@ -162,7 +137,7 @@ def foreign_engine(engine: Engine, graph: Graph, where: str = "model", limits: L
 
 
 def _run(engine: Engine, graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    return codes_of(graph, engine.run(model, stored(graph, inputs)))
+    return in_other_codes(graph, graph.outputs, engine.run(model, in_other_codes(graph, graph.inputs, inputs)))
 
 
 #: Of a graph with states, which the reference can only compute one after the other.
@@ -192,7 +167,7 @@ def _count(graph: Graph, most: int) -> int:
 def _normal(graph: Graph, most: int, seed: int) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(seed)
     shapes = [graph.values[name].shape for name in graph.inputs]
-    rows = [shape[0] if shape else 1 for shape in shapes]
+    rows = [graph.values[name].rows for name in graph.inputs]
     count = _count(graph, most)
     return tuple(
         rng.normal(size=(count * row, *shape[1:])).astype(np.float32) for row, shape in zip(rows, shapes, strict=True)
@@ -207,7 +182,7 @@ def _drawn_codes(graph: Graph, most: int, seed: int) -> tuple[np.ndarray, ...]:
     for name in graph.inputs:
         value = graph.values[name]
         low, high = graph.code_range(name)
-        row = value.shape[0] if value.shape else 1
+        row = value.rows
         array = rng.integers(low, high, (count * row, *value.shape[1:]), value.dtype, endpoint=True)
         # A quarter of them at the limits.
         for place in range(0, count, 4):

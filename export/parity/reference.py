@@ -51,8 +51,7 @@ def interpreted(
 
 def sample_count(graph: Graph, samples: tuple[np.ndarray, ...]) -> int:
     """How many samples there are; a graph's input may have several rows a sample."""
-    shape = graph.values[graph.inputs[0]].shape
-    return len(samples[0]) // (shape[0] if shape else 1)
+    return len(samples[0]) // graph.values[graph.inputs[0]].rows
 
 
 def activations(graph: Graph) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.tflite.contents import FileBuffer, FileTensor
+from export.tflite.file_data import FileBuffer, FileTensor
 
 __all__ = ["constant"]
 

@@ -29,18 +29,7 @@ from export.tflite.file_data import (
 from export.tflite.writer import IDENTIFIER
 from qtorch.errors import BadModelFile
 
-__all__ = [
-    "FileBuffer",
-    "FileContents",
-    "FileMetadata",
-    "FileOperator",
-    "FileSparsity",
-    "FileSubgraph",
-    "FileTensor",
-    "Signature",
-    "member_names",
-    "read_contents",
-]
+__all__ = ["read_contents"]
 
 #: Tables that are read at most: some ten thousand operators with their tensors, in a second or two.
 _TABLES = 60_000

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.tflite.contents import FileOperator, FileSubgraph, FileTensor
+from export.tflite.file_data import FileOperator, FileSubgraph, FileTensor
 from qtorch.numbers.grid import CODE_RANGE
 from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite

@@ -103,6 +103,11 @@ class FileTensor:
     shift: int = 0
 
     @property
+    def grid(self) -> tuple[str, tuple[float, ...], tuple[int, ...]]:
+        """Type, scales and zero points: what codes mean."""
+        return self.dtype, self.scale, self.zero_point
+
+    @property
     def dtype(self) -> str:
         """The schema's name in lower case, or the type's number."""
         return _TYPES.get(self.kind, str(self.kind))

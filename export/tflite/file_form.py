@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from export.tflite.contents import FileContents, FileOperator, FileSubgraph, FileTensor
+from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.form import FileForm, Form
 
 __all__ = ["file_form", "require_integers", "require_on_tflm"]

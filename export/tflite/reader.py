@@ -14,22 +14,14 @@ from ai_edge_litert import schema_py_generated as schema
 from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
 from export.graph.passes.foreign.behind_samples import behind_samples
 from export.tflite.constants import constant
-from export.tflite.contents import (
-    FileBuffer,
-    FileContents,
-    FileOperator,
-    FileSubgraph,
-    FileTensor,
-    member_names,
-    read_contents,
-)
+from export.tflite.contents import read_contents
 from export.tflite.counted_from_zero import fold
 from export.tflite.equivalents.ends import with_each_output_once, with_numbers_as_vectors
 from export.tflite.equivalents.equivalents import in_known_operators
 from export.tflite.equivalents.options import default_options
+from export.tflite.file_data import FileBuffer, FileContents, FileOperator, FileSubgraph, FileTensor, member_names
 from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros, cleared_states
-from export.tflite.time_first import batch_first
 from export.tflite.variables import Variable, without_variables
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
@@ -90,7 +82,7 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
 
 def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
     """A file of anybody's in operators that rows know, and what it keeps from one run to the next, as values."""
-    contents, variables = _without_variables(with_numbers_as_vectors(with_each_output_once(batch_first(contents))))
+    contents, variables = _without_variables(with_numbers_as_vectors(with_each_output_once(contents)))
     return in_known_operators(contents, frozenset(each.after for each in variables)), variables
 
 

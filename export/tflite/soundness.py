@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from export.tflite.contents import FileContents, FileOperator, FileSubgraph, FileTensor
+from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from qtorch.errors import BadModelFile
 
 __all__ = ["BITS", "ELEMENTS", "Unsound", "elements", "require_sound", "unsound"]

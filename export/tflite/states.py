@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from export.tflite.contents import FileSubgraph, FileTensor
+from export.tflite.file_data import FileSubgraph, FileTensor
 from qtorch.row.row import TFLite
 
 __all__ = ["Zeros", "cleared_states"]
@@ -88,7 +88,7 @@ class Zeros:
                 attrs[state.attr] = int(exponent)
             elif state.always_carried:
                 continue  # on a grid of its own
-            elif (tensor.dtype, tensor.scale, tensor.zero_point) != (output.dtype, output.scale, output.zero_point):
+            elif tensor.grid != output.grid:
                 raise ValueError(f"a {state.name} state on another grid than the output")
         if len(carried) not in (0, len(states)):
             raise ValueError(f"{cell.operator} of which some states begin anew in every run, and others do not")

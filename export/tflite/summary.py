@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from export.tflite.contents import FileSubgraph, FileTensor, Signature, read_contents
+from export.tflite.contents import read_contents
+from export.tflite.file_data import FileSubgraph, FileTensor, Signature
 from export.tflite.file_form import file_form
 from export.tflite.form import FileForm
 from export.tflite.soundness import unsound

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from export.tflite.contents import FileContents, FileOperator, FileSubgraph, FileTensor
+from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.variable_tensors import first_contents
 from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite

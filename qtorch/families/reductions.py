@@ -5,15 +5,19 @@ A reduction keeps some axes and takes the elements along the others together: to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.c_cells.strides import bytes_each, row_major, walk
 from qtorch.families.shape_rules import require_axes
+from qtorch.numbers.fixedpoint import Multiplier
+from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, Operands, TensorArgument
+from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Operand, OptionField, Refused, Sample, Shape, TFLite
 
@@ -28,6 +32,7 @@ __all__ = [
     "reduction_attributes",
     "reduction_in_floats",
     "reduction_operator",
+    "sums_over_axes_kernel",
     "transposed",
 ]
 
@@ -120,6 +125,29 @@ def loops_over_axes(operands: Operands) -> dict[str, Argument]:
         arguments |= {f"{name}_{i}": n for i, n in enumerate(loops.sizes)}
         arguments |= {f"{name}_step_{i}": n for i, n in enumerate(loops.strides["step"])}
     return {**arguments, "width": bytes_each(operands.grid("input").dtype)}
+
+
+def sums_over_axes_kernel(
+    operands: Operands, multiplier: Callable[[Mapping[str, Grid], int], Multiplier]
+) -> KernelCall:
+    """Sums in int32, each requantized.
+
+    Args:
+        operands: of the node.
+        multiplier: from the grids of input and output, and how many codes each sum has.
+
+    Raises:
+        NoKernel: a sum, shifted, may leave int32.
+    """
+    source, output = operands.grid("input"), operands.grid("output")
+    count = math.prod(operands.shapes["input"][a] for a in operands.attrs["axes"])
+    reach = count * (source.code_range[1] - source.code_range[0])
+    factor = multiplier({"input": source.grid, "output": output.grid}, count)
+    if reach << max(int(factor.shift), 0) >= 2**31:
+        raise NoKernel(f"sums of up to {reach}, times a factor, which int32 does not hold")
+    low, high = output.code_range
+    numbers = {"in_zero_point": source.zero_point[0], "zero_point": output.zero_point[0], "low": low, "high": high}
+    return KernelCall("mean", {**loops_over_axes(operands), **numbers, **multiplier_arguments({"": factor})})
 
 
 def extremum_over_axes_kernel(*, largest: bool) -> KernelCell:

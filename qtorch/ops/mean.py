@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.c_cells.broadcasting import multiplier_arguments
 from qtorch.families.reductions import (
     homogeneous,
     kept,
-    loops_over_axes,
     reduced,
     reduction_attributes,
     reduction_in_floats,
     reduction_operator,
+    sums_over_axes_kernel,
     transposed,
 )
 from qtorch.families.shape_rules import axes_once_from_front
@@ -33,11 +32,9 @@ from qtorch.remedies.axes import summed, variance
 from qtorch.remedies.images import adaptive_3d
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.fused_activation import step_ends
-from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
+from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample
-
-_ROLES = ("input", "output")
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -80,15 +77,7 @@ def sums(attrs: Attrs, shape: tuple[int, ...], low: int, high: int) -> tuple[int
 
 def kernel(operands: Operands) -> KernelCall:
     """Sums in int32, each requantized."""
-    source, output = map(operands.grid, _ROLES)
-    count = math.prod(operands.shapes["input"][a] for a in operands.attrs["axes"])
-    reach = count * (source.code_range[1] - source.code_range[0])
-    multiplier = multiplier_of_mean({role: operands.grid(role).grid for role in _ROLES}, count)
-    if reach << max(int(multiplier.shift), 0) >= 2**31:
-        raise NoKernel(f"sums of up to {reach}, times a factor, which int32 does not hold")
-    low, high = output.code_range
-    numbers = {"in_zero_point": source.zero_point[0], "zero_point": output.zero_point[0], "low": low, "high": high}
-    return KernelCall("mean", {**loops_over_axes(operands), **numbers, **multiplier_arguments({"": multiplier})})
+    return sums_over_axes_kernel(operands, multiplier_of_mean)
 
 
 def samples() -> Iterable[Sample]:

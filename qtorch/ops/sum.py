@@ -5,24 +5,20 @@ Source: TFLM ``kernels/internal/reference/reduce.h``, ``QuantizedMeanOrSum``; ``
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.c_cells.broadcasting import multiplier_arguments
-from qtorch.families.reductions import loops_over_axes, reduced, reduction_operator
+from qtorch.families.reductions import reduced, reduction_operator, sums_over_axes_kernel
 from qtorch.families.shape_rules import axes_from_front
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import RESCALED, Free
-from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
+from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.row import Attrs, Row, Sample
-
-_ROLES = ("input", "output")
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -43,15 +39,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 def kernel(operands: Operands) -> KernelCall:
     """Sums in int32, each requantized: MEAN's kernel, by another factor."""
-    source, output = map(operands.grid, _ROLES)
-    count = math.prod(operands.shapes["input"][a] for a in operands.attrs["axes"])
-    reach = count * (source.code_range[1] - source.code_range[0])
-    multiplier = _multiplier({role: operands.grid(role).grid for role in _ROLES})
-    if reach << max(int(multiplier.shift), 0) >= 2**31:
-        raise NoKernel(f"sums of up to {reach}, times a factor, which int32 does not hold")
-    low, high = output.code_range
-    numbers = {"in_zero_point": source.zero_point[0], "zero_point": output.zero_point[0], "low": low, "high": high}
-    return KernelCall("mean", {**loops_over_axes(operands), **numbers, **multiplier_arguments({"": multiplier})})
+    return sums_over_axes_kernel(operands, lambda grids, count: _multiplier(grids))
 
 
 def samples() -> Iterable[Sample]:

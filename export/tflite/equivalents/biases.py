@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.tflite.contents import FileOperator, FileTensor
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileOperator, FileTensor
 
 __all__ = ["BIASED", "with_bias_of_sums"]
 

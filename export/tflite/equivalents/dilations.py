@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileOperator
 
 __all__ = ["with_dilations"]
 
@@ -61,7 +61,8 @@ def _dilated(draft: Draft, three: tuple[FileOperator, FileOperator, FileOperator
     block, paddings, other, crops = (np.asarray(each).tolist() for each in operands)
     options, source, output = convolution.options, spread.inputs[0], gather.outputs[0]
     plain = all(options.get(name, 1) == 1 for name in ("StrideH", "StrideW", "DilationHFactor", "DilationWFactor"))
-    on_one_grid = _alike(draft, source, spread.outputs[0]) and _alike(draft, convolution.outputs[0], output)
+    grids = [draft.tensors[i].grid for i in (source, spread.outputs[0], convolution.outputs[0], output)]
+    on_one_grid = grids[0] == grids[1] and grids[2] == grids[3]
     valid = options.get("Padding") == schema.Padding.VALID
     fit = plain and valid and on_one_grid and convolution.inputs[0] == spread.outputs[0]
     if block != other or len(block) != 2 or not fit:
@@ -93,11 +94,6 @@ def _dilated(draft: Draft, three: tuple[FileOperator, FileOperator, FileOperator
         box = [draft.constant(np.array(each, np.int32)) for each in (begin, draft.shape(output))]
         written.append(_beside(gather, "SLICE", [computed, *box], output, "SliceOptions"))
     return tuple(written)
-
-
-def _alike(draft: Draft, one: int, other: int) -> bool:
-    first, second = draft.tensors[one], draft.tensors[other]
-    return (first.dtype, first.scale, first.zero_point) == (second.dtype, second.scale, second.zero_point)
 
 
 def _beside(operator: FileOperator, name: str, inputs: Sequence[int], output: int, table: str) -> FileOperator:

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.tflite.constants import constant
-from export.tflite.contents import FileBuffer, FileContents, FileOperator, FileTensor
+from export.tflite.file_data import FileBuffer, FileContents, FileOperator, FileTensor
 
 __all__ = ["Draft"]
 
@@ -69,69 +69,46 @@ class Draft:
         """A new constant's index; with the quantization of ``like``."""
         # In C order; of a number too, which ascontiguousarray makes a vector.
         array = np.ascontiguousarray(array).reshape(array.shape)
-        self._buffers.append(FileBuffer(0, memoryview(array.tobytes())))
-        source = self.tensors[like] if like is not None else None
-        made = FileTensor(
-            index=len(self.tensors),
-            name="",
-            kind=_KINDS[array.dtype.name],
-            shape=array.shape,
-            signature=(),
-            ranked=True,
-            buffer=len(self._buffers) - 1,
-            constant_bytes=array.nbytes,
-            scale=source.scale if source else (),
-            zero_point=source.zero_point if source else (),
-            axis=source.axis if source else None,
-            variable=False,
-        )
-        self.tensors.append(made)
-        self._constants[made.index] = array
-        return made.index
+        made = self._added(_plain(array.dtype.name, array.shape))
+        if like is not None:
+            source = self.tensors[like]
+            self.tensors[made] = replace(
+                self.tensors[made], scale=source.scale, zero_point=source.zero_point, axis=source.axis
+            )
+        self.settle(made, array)
+        return made
 
     def settle(self, index: int, array: np.ndarray) -> None:
         """Make a computed tensor a constant: whoever reads it reads ``array``."""
         tensor = self.tensors[index]
-        array = np.ascontiguousarray(array.reshape(tensor.shape))
+        array = array.reshape(tensor.shape)
         self._buffers.append(FileBuffer(0, memoryview(array.tobytes())))
         self.tensors[index] = replace(tensor, buffer=len(self._buffers) - 1, constant_bytes=array.nbytes)
         self._constants[index] = array
 
     def computed(self, like: int, shape: Sequence[int]) -> int:
         """A new run-time tensor of ``like``'s type and quantization."""
-        source = self.tensors[like]
-        made = replace(
-            source,
-            index=len(self.tensors),
-            name="",
-            shape=tuple(shape),
-            signature=(),
-            ranked=True,
-            buffer=0,
-            constant_bytes=0,
-            variable=False,
+        return self._added(
+            replace(
+                self.tensors[like],
+                name="",
+                shape=tuple(shape),
+                signature=(),
+                ranked=True,
+                buffer=0,
+                constant_bytes=0,
+                variable=False,
+            )
         )
-        self.tensors.append(made)
-        return made.index
 
     def whole_numbers(self, shape: Sequence[int]) -> int:
         """A new run-time tensor of int32 without a scale."""
-        made = FileTensor(
-            index=len(self.tensors),
-            name="",
-            kind=_KINDS["int32"],
-            shape=tuple(shape),
-            signature=(),
-            ranked=True,
-            buffer=0,
-            constant_bytes=0,
-            scale=(),
-            zero_point=(),
-            axis=None,
-            variable=False,
-        )
-        self.tensors.append(made)
-        return made.index
+        return self._added(_plain("int32", shape))
+
+    def _added(self, tensor: FileTensor) -> int:
+        index = len(self.tensors)
+        self.tensors.append(replace(tensor, index=index))
+        return index
 
     def put(
         self,
@@ -185,3 +162,21 @@ class Draft:
         """The file with the operators that were put, and one subgraph."""
         entry = replace(self.entry, tensors=tuple(self.tensors), operators=tuple(self.operators))
         return replace(self.contents, buffers=tuple(self._buffers), subgraphs=(entry, *self.contents.subgraphs[1:]))
+
+
+def _plain(dtype: str, shape: Sequence[int]) -> FileTensor:
+    """A run-time tensor without quantization, that has no index yet."""
+    return FileTensor(
+        index=-1,
+        name="",
+        kind=_KINDS[dtype],
+        shape=tuple(shape),
+        signature=(),
+        ranked=True,
+        buffer=0,
+        constant_bytes=0,
+        scale=(),
+        zero_point=(),
+        axis=None,
+        variable=False,
+    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ai_edge_litert import schema_py_generated as schema
-
-from export.tflite.contents import FileContents, FileOperator, FileTensor
+from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileContents, FileTensor
 
 __all__ = ["with_each_output_once", "with_numbers_as_vectors"]
 
@@ -29,14 +28,13 @@ def with_each_output_once(contents: FileContents) -> FileContents:
     entry, *others = contents.subgraphs
     if len(set(entry.outputs)) == len(entry.outputs):
         return contents
-    tensors, operators, outputs = list(entry.tensors), list(entry.operators), list[int]()
+    draft, outputs = Draft(contents), list[int]()
+    draft.operators = list(entry.operators)
+    draft.number = len(entry.operators)
     for index in entry.outputs:
-        if index in outputs:
-            source, index = tensors[index], len(tensors)
-            tensors.append(replace(source, index=index, buffer=0, constant_bytes=0, variable=False))
-            options = {"NewShape": source.shape}
-            kind = schema.BuiltinOptions.ReshapeOptions
-            operators.append(FileOperator("RESHAPE", 1, (source.index,), (index,), kind, options, len(operators)))
-        outputs.append(index)
-    entry = replace(entry, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
-    return replace(contents, subgraphs=(entry, *others))
+        copy = draft.computed(index, draft.shape(index)) if index in outputs else index
+        if copy != index:
+            draft.reshape(index, copy)
+        outputs.append(copy)
+    written = draft.finished()
+    return replace(written, subgraphs=(replace(written.subgraphs[0], outputs=tuple(outputs)), *others))

@@ -1,11 +1,10 @@
-"""A file that anyone wrote, in operators and forms that rows know: what :mod:`export.tflite.foreign` reads."""
+"""A file that anyone wrote, in operators and forms that rows know: what :mod:`export.tflite.reader` reads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from export.tflite.contents import FileContents, FileOperator
 from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
@@ -13,10 +12,19 @@ from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
 from export.tflite.equivalents.ranks import with_equal_ranks
-from export.tflite.equivalents.shapes import dense, packed, reshaped, split_by_sizes, transposed_convolution, unpacked
+from export.tflite.equivalents.shapes import (
+    batch_first,
+    dense,
+    packed,
+    reshaped,
+    split_by_sizes,
+    transposed_convolution,
+    unpacked,
+)
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 from export.tflite.equivalents.tables import absolute, elu
 from export.tflite.equivalents.unpacked_constants import densified
+from export.tflite.file_data import FileContents, FileOperator
 
 __all__ = ["EQUIVALENTS", "in_known_operators"]
 
@@ -40,6 +48,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "SPLIT_V": split_by_sizes,
     "SQUEEZE": reshaped,
     "TRANSPOSE_CONV": transposed_convolution,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": batch_first,
     "UNPACK": unpacked,
 }
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileOperator
 
 __all__ = ["settled"]
 
@@ -96,16 +96,18 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
             return False
         draft.settle(output, np.array(draft.shape(operator.inputs[0]), dtype))
         return True
-    evaluation = _MOVEMENT.get(operator.name)
-    if evaluation is None and all(_plain(draft, index) for index in (*operator.inputs, output)):
+    if operator.name in _MOVEMENT:
+        evaluation, fits = _MOVEMENT.get(operator.name), _on_one_grid(draft, operator, output)
+    else:
         evaluation = _ARITHMETIC.get(operator.name)
-    if evaluation is None or draft.tensors[output].variable or not operator.inputs:
+        fits = all(_plain(draft, index) for index in (*operator.inputs, output))
+    if evaluation is None or not fits or draft.tensors[output].variable or not operator.inputs:
         return False
     arrays = [None if index == -1 else draft.data(index) for index in operator.inputs]
     present = [array for array in arrays if array is not None]
-    if len(present) < len(arrays) or not _one_grid(draft, operator, output):
+    if len(present) < len(arrays):
         return False
-    result = np.asarray(evaluation(present, operator.options), present[0].dtype if _moves(operator) else None)
+    result = np.asarray(evaluation(present, operator.options))
     if result.size != np.prod(draft.shape(output), dtype=np.int64):
         raise ValueError(
             f"{draft.words(output)} of {draft.shape(output)}, whose values are known and have {result.shape}"
@@ -114,23 +116,12 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
     return True
 
 
-def _moves(operator: FileOperator) -> bool:
-    return operator.name in _MOVEMENT and operator.name != "FILL"
-
-
 def _plain(draft: Draft, index: int) -> bool:
     return index != -1 and draft.tensors[index].dtype in _WHOLE and not draft.tensors[index].scale
 
 
-def _one_grid(draft: Draft, operator: FileOperator, output: int) -> bool:
+def _on_one_grid(draft: Draft, operator: FileOperator, output: int) -> bool:
     """Whether what is moved lies on the output's grid: of the tensors that are joined, else of the first."""
     joins = operator.name in ("CONCATENATION", "PACK")
     moved = operator.inputs if joins else operator.inputs[1:2] if operator.name == "FILL" else operator.inputs[:1]
-    wanted = draft.tensors[output]
-    if operator.name in _ARITHMETIC and operator.name not in _MOVEMENT:
-        return True
-    return all(
-        (draft.tensors[i].dtype, draft.tensors[i].scale, draft.tensors[i].zero_point)
-        == (wanted.dtype, wanted.scale, wanted.zero_point)
-        for i in moved
-    )
+    return all(index != -1 and draft.tensors[index].grid == draft.tensors[output].grid for index in moved)

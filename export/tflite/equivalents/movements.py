@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.shapes import joined
+from export.tflite.file_data import FileOperator
 
 __all__ = ["broadcast_to", "depth_to_space", "gathered", "mirrored", "space_to_depth"]
 

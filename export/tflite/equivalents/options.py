@@ -9,7 +9,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.tflite.contents import FileOperator
+from export.tflite.file_data import FileOperator
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 from qtorch.row.tflite_cell import TFLite

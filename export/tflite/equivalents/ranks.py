@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileOperator
 
 __all__ = ["with_equal_ranks"]
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileOperator
 
-__all__ = ["dense", "packed", "reshaped", "split_by_sizes", "transposed_convolution", "unpacked"]
+__all__ = ["batch_first", "dense", "packed", "reshaped", "split_by_sizes", "transposed_convolution", "unpacked"]
 
 #: CONCATENATION takes at most so many tensors (TFLM ``micro/kernels/concatenation.cc``).
 _MOST_JOINED = 10
@@ -96,3 +96,26 @@ def transposed_convolution(draft: Draft, operator: FileOperator) -> None:
     if draft.data(size) is None:
         size = draft.constant(np.array(draft.shape(operator.outputs[0]), np.int32))
     draft.operators.append(replace(operator, inputs=(size, *others)))
+
+
+def batch_first(draft: Draft, operator: FileOperator) -> None:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of a single sequence whose first axis is time, between two RESHAPEs."""
+    if not operator.options.get("TimeMajor"):
+        draft.operators.append(operator)
+        return
+    source, output = operator.inputs[0], operator.outputs[0]
+    if any(len(draft.shape(each)) != 3 or draft.shape(each)[1] != 1 for each in (source, output)):
+        raise ValueError(
+            f"a sequence with time as the first axis of {draft.shape(source)}; expected one sequence, or the batch as "
+            "the first axis. Convert it with time_major=False"
+        )
+    turned = []
+    for each in (source, output):
+        steps, one, size = draft.shape(each)
+        turned.append(draft.computed(each, (one, steps, size)))
+    draft.reshape(source, turned[0])
+    inputs, outputs = (turned[0], *operator.inputs[1:]), (turned[1], *operator.outputs[1:])
+    draft.operators.append(
+        replace(operator, inputs=inputs, outputs=outputs, options={**operator.options, "TimeMajor": False})
+    )
+    draft.reshape(turned[1], output)

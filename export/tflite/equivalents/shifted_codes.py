@@ -7,12 +7,18 @@ from dataclasses import replace
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.tflite.contents import FileBuffer, FileContents, FileTensor
+from export.tflite.file_data import FileBuffer, FileContents, FileTensor
 
-__all__ = ["SHIFT", "with_shifted_codes"]
+__all__ = ["SHIFT", "shifted_codes", "with_shifted_codes"]
 
 #: What a uint8 code has more than the int8 code for the same number.
 SHIFT = 128
+
+
+def shifted_codes(codes: np.ndarray) -> np.ndarray:
+    """int8 for uint8 codes, which are 128 more, and uint8 for int8 ones: either way the highest bit is the other."""
+    other = np.int8 if codes.dtype == np.uint8 else np.uint8
+    return (codes.view(np.uint8) ^ np.uint8(SHIFT)).view(other)
 
 
 def with_shifted_codes(contents: FileContents) -> FileContents:
@@ -32,7 +38,7 @@ def _is_shifted(tensor: FileTensor) -> bool:
 def _shifted(tensor: FileTensor, buffers: list[FileBuffer]) -> FileTensor:
     buffer = tensor.buffer
     if tensor.constant_bytes:
-        codes = np.frombuffer(buffers[buffer].data, np.uint8) ^ np.uint8(SHIFT)
+        codes = shifted_codes(np.frombuffer(buffers[buffer].data, np.uint8))
         buffers.append(FileBuffer(0, memoryview(codes.tobytes())))
         buffer = len(buffers) - 1
     zero_point = (tensor.zero_point[0] - SHIFT,)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from export.tflite.contents import FileOperator
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileOperator
 from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 from qtorch.numbers.functional import round_half_away
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from export.tflite.contents import FileContents, FileOperator, FileSparsity
 from export.tflite.equivalents.draft import Draft
+from export.tflite.file_data import FileContents, FileOperator, FileSparsity
 
 __all__ = ["densified", "with_float_constants"]
 
