@@ -33,9 +33,11 @@ def activation_limits(activation: str, grid: Grid) -> tuple[int, int]:
     float32 and rounded half away from zero.
     """
     low, high = grid.limits
+    # Before the zero point is read: on a GPU a step would wait for it.
+    if activation not in FUSED_ACTIVATIONS:
+        return low, high
     zero_point = int(grid.zero_point)
-    if activation in FUSED_ACTIVATIONS:
-        low = max(low, zero_point)
+    low = max(low, zero_point)
     if activation == "relu6":
         steps = round_half_away(torch.tensor(6.0) / grid.scale.to(torch.float32))
         # A scale below 6 / 2**31 would overflow the kernel's int32; the codes' own limit is the bound long before.
