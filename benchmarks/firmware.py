@@ -12,6 +12,7 @@ from benchmarks.emulated_networks import trained
 from benchmarks.rounds import absent_lines
 from benchmarks.suite import Suite, markdown_table
 from export.c.network import c_network
+from export.c.optimize import Optimize
 from export.cost import machines as machine_profile
 from export.cost.macs import all_multiply_accumulates
 from export.graph.ir import Graph
@@ -21,8 +22,8 @@ from qtorch.errors import ParityError
 __all__ = ["FIRMWARE"]
 
 _SAMPLES = 256
-#: Ways to build a network for a machine, and whether speed may cost flash.
-_BUILDS = {"size": False, "speed": True}
+#: Ways to build a network for a machine.
+_BUILDS: tuple[Optimize, ...] = ("size", "speed")
 #: Whose lines the table leaves out, for they are nearly those of the machine behind it; the JSON has them.
 _TWINS = {"cortex_m7": "cortex_m4", "cortex_m33": "cortex_m4", "atmega32u4": "atmega328p"}
 
@@ -68,14 +69,14 @@ def _limits(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _cost(graph: Graph, machine: Machine, samples: int, build: str) -> dict[str, Any]:
+def _cost(graph: Graph, machine: Machine, samples: int, build: Optimize) -> dict[str, Any]:
     """Of one inference; every output is the reference's.
 
     Raises:
         RuntimeError: it can't be built, does not fit or does not end.
         ParityError: an output differs.
     """
-    found = machine_profile.replayed(graph, machine, samples, _BUILDS[build])
+    found = machine_profile.replayed(graph, machine, samples, build)
     return {
         "machine": machine.name,
         "samples": samples,
@@ -87,7 +88,7 @@ def _cost(graph: Graph, machine: Machine, samples: int, build: str) -> dict[str,
         "flash": found.flash,
         "ram": found.ram,
         "stack": found.stack,
-        "memory": c_network(graph, machine.cpu, _BUILDS[build]).plan.peak,
+        "memory": c_network(graph, machine.cpu, build).plan.peak,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.emulated_networks import trained
 from benchmarks.suite import Suite, markdown_table
+from export.c.optimize import Optimize
 from export.cost import machines as machine_profile
 from export.device import headers
 from export.graph.interpret import interpret
@@ -37,7 +38,7 @@ from qtorch.errors import BadConfiguration, ParityError
 __all__ = ["INTERPRETER", "chosen", "int8_only", "interpreted_figures", "setting"]
 
 _SAMPLES = 256
-_PLAIN = (("plain C", False), ("plain C, speed", True))
+_PLAIN: tuple[tuple[str, Optimize], ...] = (("plain C", "size"), ("plain C, speed", "speed"))
 _KERNELS = {"reference": "reference kernels", "cmsis_nn": "CMSIS-NN"}
 #: Registrations that bring the kernels of other types along, and those that need not.
 _INT8 = {
@@ -127,7 +128,7 @@ def _programs(label: str, graph: Graph, samples: int, found: Sequence[Library]) 
     """What each program takes."""
     for machine in dict.fromkeys(each.machine.name for each in found):
         runs: list[tuple[str, Callable[[], dict[str, int]]]] = [
-            (program, partial(_plain, graph, MACHINES[machine], samples, speed)) for program, speed in _PLAIN
+            (program, partial(_plain, graph, MACHINES[machine], samples, build)) for program, build in _PLAIN
         ]
         runs += [
             (_label(each, found), partial(_interpreted, graph, each, samples))
@@ -144,8 +145,8 @@ def _label(library: Library, found: Sequence[Library]) -> str:
     return f"TFLite Micro, {kernels}" + (f", {library.build}" if several else "")
 
 
-def _plain(graph: Graph, machine: Machine, samples: int, speed: bool) -> dict[str, int]:
-    found = machine_profile.replayed(graph, machine, samples, speed)
+def _plain(graph: Graph, machine: Machine, samples: int, build: Optimize) -> dict[str, int]:
+    found = machine_profile.replayed(graph, machine, samples, build)
     return {
         "instructions": round(found.median),
         "most": found.most,

@@ -51,7 +51,8 @@ class ExportOptions:
         target: the board that has to hold it; its processor is what the C is made for, and ``host`` stands for any.
         tflm: the edition of TFLite Micro that computes the model there, of those in ``docs/which_tflm.md``; empty: the
             board's own. What that one computes otherwise is written in another form, or refused.
-        optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
+        optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
+            where that takes less working memory.
         strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.
         metadata: say in the file what it is, and beside it in ``<name>_metadata.h``; see
             :mod:`export.tflite.metadata`.
@@ -75,7 +76,7 @@ class ExportOptions:
     c: bool = field(default=False, metadata=_FIRST)
     target: str = field(default="host", metadata={"listed": BOARDS, **_FIRST})
     tflm: str = field(default="", metadata={"listed": EDITIONS})
-    optimize: Literal["size", "speed"] = "size"
+    optimize: Literal["size", "speed", "ram"] = "size"
     strip: bool = False
     metadata: bool = False
     version: str = ""

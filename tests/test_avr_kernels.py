@@ -113,7 +113,7 @@ class TestRandomLayers:
         sample = _layer(rng, int(rng.choice([1, 2, rng.integers(3, 201)])), 1 + seed % 17)
         graph = sample_graph(row, sample)
         try:
-            network = c_network(graph, "avr", speed)
+            network = c_network(graph, "avr", "speed" if speed else "size")
         except UnsupportedLayer as error:
             pytest.skip(str(error))
         found = _replayed(graph, c_source("net", network), (sample.arrays["input"],), reference_outputs(row, sample))
@@ -160,7 +160,7 @@ class TestNetworks:
         graph = _network(name)
         inputs = _inputs(graph)
         expected = interpret(graph, (inputs,))[graph.outputs[0]]
-        network = c_network(graph, "avr", speed)
+        network = c_network(graph, "avr", "speed" if speed else "size")
         assert all(step.call.kernel.endswith("_avr") for step in network.steps if step.node.op == "fully_connected")
         source = c_source("net", network)
         found = _replayed(graph, source, (inputs,), (expected,), optimize)
@@ -290,7 +290,7 @@ class TestLayers:
 
 
 def _speedy(sample: Sample) -> CNetwork:
-    return c_network(sample_graph(ROWS["fully_connected"], sample), "avr", speed=True)
+    return c_network(sample_graph(ROWS["fully_connected"], sample), "avr", optimize="speed")
 
 
 def test_constants_beyond_the_reach_of_lpm_do_not_compile_on_avr() -> None:

@@ -76,7 +76,7 @@ def test_plain_c_compiles_with_the_flags_of_the_boards_processor(board: str, tmp
     machine = _machine(board)
     for speed in (False, True):
         for depthwise in (False, True):
-            network = c_network(_layer(depthwise)[0], BOARDS[board].cpu, speed)
+            network = c_network(_layer(depthwise)[0], BOARDS[board].cpu, "speed" if speed else "size")
             compile_model(machine, c_source("net", network).files, "net", tmp_path, Options())
 
 
@@ -86,7 +86,7 @@ def test_plain_c_compiles_with_the_flags_of_the_boards_processor(board: str, tmp
 def test_plain_c_of_a_processor_runs(board: str, depthwise: bool) -> None:
     """Compiled for the board, on the machine that counts for it: every output is right."""
     graph, inputs, expected = _layer(depthwise)
-    sources = c_source("net", c_network(graph, BOARDS[board].cpu, speed=True)).files
+    sources = c_source("net", c_network(graph, BOARDS[board].cpu, optimize="speed")).files
     flat = [np.ascontiguousarray(codes.reshape(len(codes), -1), np.int8) for codes in (inputs, expected)]
     found = replay(_machine(board), sources, "net", flat[0], flat[1], Options())
     assert (found.samples, found.mismatches, found.first) == (4, 0, None)
@@ -96,7 +96,7 @@ def test_processors_of_one_kind_have_the_same_kernels() -> None:
     for board in BOARDS.values():
         assert ADAPTATIONS.get(board.cpu) == ADAPTATIONS.get(counted_cpu(board)), board.name
     kernels = {
-        cpu: {step.call.kernel for step in c_network(_layer(depthwise)[0], cpu, speed=True).steps}
+        cpu: {step.call.kernel for step in c_network(_layer(depthwise)[0], cpu, optimize="speed").steps}
         for cpu in ("cortex-m4", "cortex-m33", "cortex-m55", "cortex-m85")
         for depthwise in (False,)
     }

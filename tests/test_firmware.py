@@ -124,7 +124,7 @@ def run(case: Case, machine: Machine, speed: bool, samples: int = SAMPLES) -> np
     absent = available(machine)
     if absent:
         pytest.skip(absent)
-    files = c_source("net", c_network(case.graph, machine.cpu, speed)).files
+    files = c_source("net", c_network(case.graph, machine.cpu, "speed" if speed else "size")).files
     key = (machine.name, tuple(sorted(files.items())), case.codes.tobytes())
     if key not in _REPLAYED:
         count = len(case.codes)
@@ -182,7 +182,7 @@ def test_a_recipe_is_exact_by_clang(recipe: str, cpu: str, monkeypatch: pytest.M
         pytest.skip("clang not found; apt-get install clang")
     monkeypatch.setenv("CC", "clang")
     case = recipe_case(recipe)
-    files = c_source("net", c_network(case.graph, cpu, speed=True)).files
+    files = c_source("net", c_network(case.graph, cpu, optimize="speed")).files
     options = (*COMPILE, "-fsanitize=undefined", "-fsanitize-trap=undefined")
     (found,) = run_c("net", files, case.graph, (case.codes,), options)
     np.testing.assert_array_equal(found, case.expected)

@@ -177,7 +177,7 @@ def test_plain_c(case: str) -> None:
         pytest.skip("no C compiler; install one (Debian: apt-get install gcc) to run this test")
     graph = integer_graph(prepared(case)[1])
     codes = corner_codes(graph, 50)
-    files = c_source("m", c_network(graph, BOARDS["host"].cpu, False)).files
+    files = c_source("m", c_network(graph, BOARDS["host"].cpu)).files
     got = run_c("m", files, graph, codes)
     for name, each in zip(graph.outputs, got, strict=True):
         assert (each == interpret(graph, codes)[name].reshape(each.shape)).all()

@@ -99,7 +99,7 @@ def test_the_host_computes_and_a_wrong_machine_is_found_out(
     if name is None:
         pytest.skip(str(available(MACHINES["cortex_m4"])))
     graph = integer_graph(network)
-    found = on_machine(graph, MACHINES[name], 4, False)
+    found = on_machine(graph, MACHINES[name], 4, "size")
     assert found.absent == ""
     assert found.median > 46
     assert found.per_mac == pytest.approx(found.median / 46)
@@ -111,7 +111,7 @@ def test_the_host_computes_and_a_wrong_machine_is_found_out(
 
     monkeypatch.setattr(machine_profile, "interpret_sequence", off)
     with pytest.raises(ParityError, match="differs from the reference"):
-        on_machine(graph, MACHINES[name], 4, False)
+        on_machine(graph, MACHINES[name], 4, "size")
 
 
 def test_layers_are_counted_by_themselves() -> None:
@@ -119,7 +119,7 @@ def test_layers_are_counted_by_themselves() -> None:
     if available(machine):
         pytest.skip(str(available(machine)))
     graph = graph_of(nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 2), nn.Softmax(-1)), 40)
-    whole = on_machine(graph, machine, 4, False)
+    whole = on_machine(graph, machine, 4, "size")
     parts = [graph_layer(graph, i, node, [machine], 4, False) for i, node in enumerate(graph.nodes)]
     counted = [part.counted["cortex_m4"] for part in parts]
     assert counted[0] > counted[1]
@@ -134,12 +134,12 @@ def test_a_float_interface_costs_nothing_in_c(network: fx.GraphModule) -> None:
     model = write_tflite(float_interface(graph))
     found = profile(model, read_tflite(model), [machine], [])
     assert [layer.op for layer in found.layers] == ["quantize", *["fully_connected"] * 3, "dequantize"]
-    assert found.machines[0].median == on_machine(graph, machine, 8, False).median > 0
+    assert found.machines[0].median == on_machine(graph, machine, 8, "size").median > 0
 
 
 def test_what_is_absent_is_named_with_the_remedy(network: fx.GraphModule) -> None:
     machine = replace(MACHINES["cortex_m4"], needs=(Need("no-such-compiler", "gcc-arm-none-eabi"),))
-    found = on_machine(integer_graph(network), machine, 4, False)
+    found = on_machine(integer_graph(network), machine, 4, "size")
     assert "no-such-compiler" in found.absent
     assert "apt-get install gcc-arm-none-eabi" in found.absent
     (board,) = estimates([found], [BOARDS["nano33ble"]])
@@ -153,7 +153,7 @@ def test_a_network_that_the_replay_cannot_take_says_why() -> None:
             return x.relu(), x * 2
 
     machine = replace(MACHINES["cortex_m4"], needs=())
-    found = on_machine(graph_of(Two(), 4), machine, 4, False)
+    found = on_machine(graph_of(Two(), 4), machine, 4, "size")
     assert "one int8 input and one int8 output" in found.absent
 
 
@@ -175,7 +175,7 @@ def test_a_network_too_large_for_a_machine_says_so() -> None:
     machine = MACHINES["atmega328p"]
     if available(machine):
         pytest.skip(str(available(machine)))
-    found = on_machine(graph_of(nn.Linear(4000, 2), 4000), machine, 1, False)
+    found = on_machine(graph_of(nn.Linear(4000, 2), 4000), machine, 1, "size")
     assert found.absent.startswith("does not fit: ")
 
 

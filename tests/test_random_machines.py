@@ -114,7 +114,7 @@ def made(program: Program, name: str, machine: Machine, speed: bool) -> Made | N
     if found is None:
         return None
     try:
-        network = c_network(found.graph, machine.cpu, speed)
+        network = c_network(found.graph, machine.cpu, "speed" if speed else "size")
     except UnsupportedLayer:
         return None
     source = c_source(name, network)

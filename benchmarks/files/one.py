@@ -25,6 +25,7 @@ from benchmarks.files.tflm import counted_tflm
 from benchmarks.interpreter import chosen
 from export.c.compiled import compiled_c
 from export.c.network import c_network
+from export.c.optimize import Optimize
 from export.c.source import c_source
 from export.compiled_file.compared_inputs import compared_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
@@ -40,8 +41,8 @@ from qtorch.errors import BadInput, ParityError, UnsupportedLayer
 
 __all__ = ["Asked", "measured"]
 
-#: Ways to build the C, and whether speed may cost flash.
-BUILDS = {"size": False, "speed": True}
+#: Ways to build the C.
+BUILDS: tuple[Optimize, ...] = ("size", "speed")
 #: Runs of the first sample in ``firmware/targets/painted_stack.c``.
 _BEFORE = 2
 #: Where a network for Cortex-M0 runs that QEMU's board of that processor can't hold: a Cortex-M3 executes the same
@@ -165,8 +166,8 @@ def _on_machine(core: Graph, machine: Machine, samples: _Samples, seconds: float
         return {"absent": why}
     found: dict[str, Any] = {}
     before: Mapping[str, str] | None = None
-    for build, speed in BUILDS.items():
-        network = c_network(core, machine.cpu, speed)
+    for build in BUILDS:
+        network = c_network(core, machine.cpu, build)
         files = c_source("net", network).files
         if files == before:
             continue
@@ -236,9 +237,9 @@ def _layer(core: Graph, index: int, library: Library, seconds: float) -> dict[st
         model = model_in_file(data, node.op)
         samples = _samples(model, compared_inputs(model, None, 2).outer, 2)
         machine = MACHINES[library.machine.name]
-        plain = {}
-        for build, speed in BUILDS.items():
-            files = c_source("net", c_network(model.core, machine.cpu, speed)).files
+        plain = dict[str, Any]()
+        for build in BUILDS:
+            files = c_source("net", c_network(model.core, machine.cpu, build)).files
             plain[build] = _counted(model.core, files, machine, samples, seconds)["median"]
         beside = _in_tflm(data, library, samples, seconds)
     except (BadInput, UnsupportedLayer, EmulationFailure, ParityError, ValueError, KeyError) as error:

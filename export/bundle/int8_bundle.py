@@ -164,7 +164,7 @@ def _measured(
     if _counts(options, target):
         with phases(f"counting one inference on the processor of {target.name}", "counting"):
             if files.c is not None:
-                counted = {"inference": board_cost(files.plain, target, options.optimize == "speed")}
+                counted = {"inference": board_cost(files.plain, target, options.optimize)}
     tested = _tested(subject)
     with phases("measuring what each tensor loses"):
         errors = (

@@ -84,11 +84,10 @@ def int8_files(
         layouts, c_layouts = (
             network_layouts(subject.networks.trained, each, subject.ends.interface) for each in (final, graph)
         )
-        speed = options.optimize == "speed"
         c = None
         if options.writes_c:
             with attempted("c"):
-                c = c_model(name, plain, target, speed, c_layouts)
+                c = c_model(name, plain, target, options.optimize, c_layouts)
     metadata = _metadata(subject, name, graph, titles, options.version) if options.metadata else None
     with phases("writing the file, and searching for the smallest arena in which it runs", "arena"):
         file = model_file(final, metadata)

@@ -1,25 +1,58 @@
-"""Where tensors lie in working memory: those that are needed at the same time apart, others on top of each other."""
+"""Where tensors lie in working memory: bytes that are needed at the same time apart, others on top of each other.
+
+A tensor that is made or given up row by row needs only part of its bytes at a time. So it may reach into what another
+one no longer needs: what a :class:`Buffer` holds, step by step, says how far.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 __all__ = ["Buffer", "MemoryPlan", "lower_bound", "plan"]
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Memory that is needed from step ``first`` to step ``last``, both included."""
+    """Memory that is needed from step ``first`` to step ``last``, both included.
+
+    Attributes:
+        name: of its own.
+        size: bytes.
+        first: step.
+        last: step.
+        held: of a buffer that is not needed as a whole all the time: which bytes are, int ``[last - first + 1, 2]``,
+            from the first to the one behind the last; none where these are equal.
+    """
 
     name: str
     size: int
     first: int
     last: int
+    held: np.ndarray | None = field(default=None, compare=False)
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether both are needed in one step."""
-        return self.first <= other.last and other.first <= self.last
+        return self.below(other) is not None
+
+    def bytes_held(self, first: int, last: int) -> np.ndarray:
+        """Which bytes are needed in these steps, as :attr:`held`."""
+        if self.held is None:
+            return np.broadcast_to(np.array([0, self.size]), (last - first + 1, 2))
+        return self.held[first - self.first : last - self.first + 1]
+
+    def below(self, other: Buffer) -> int | None:
+        """How many bytes this one has to begin before another that lies behind it; ``None``: they never meet."""
+        first, last = max(self.first, other.first), min(self.last, other.last)
+        if first > last:
+            return None
+        if self.held is None and other.held is None:
+            return self.size
+        mine, others = self.bytes_held(first, last), other.bytes_held(first, last)
+        both = (mine[:, 0] < mine[:, 1]) & (others[:, 0] < others[:, 1])
+        return int((mine[:, 1] - others[:, 0])[both].max()) if both.any() else None
 
 
 @dataclass(frozen=True)
@@ -32,8 +65,13 @@ class MemoryPlan:
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
     """Bytes that no plan can do without: the largest sum of what is needed in one step."""
-    steps = {buffer.first for buffer in buffers}
-    return max((sum(b.size for b in buffers if b.first <= step <= b.last) for step in steps), default=0)
+    if not buffers:
+        return 0
+    needed = np.zeros(max(buffer.last for buffer in buffers) + 1, np.int64)
+    for buffer in buffers:
+        held = buffer.bytes_held(buffer.first, buffer.last)
+        needed[buffer.first : buffer.last + 1] += held[:, 1] - held[:, 0]
+    return int(needed.max())
 
 
 #: Orders in which buffers are placed; the best result counts. Large ones first is what usually succeeds.
@@ -50,22 +88,62 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
     """Places each buffer at the lowest address that is free as long as it is needed, in several orders.
 
+    Buffers that are given up or made row by row are tried from the other end of memory too, so that what is made can
+    follow what is given up.
+
     Args:
         buffers: names are distinct.
         alignment: of every offset, in bytes.
     """
-    plans = (_placed(sorted(buffers, key=order), alignment) for order in _ORDERS)
+    apart = _apart(buffers)
+    plans = [_placed(sorted(buffers, key=order), apart, alignment) for order in _ORDERS]
+    if any(buffer.held is not None for buffer in buffers):
+        sizes = {buffer.name: _aligned(buffer.size, alignment) for buffer in buffers}
+        mirrored = {
+            (upper, lower): apart_by + sizes[upper] - sizes[lower] for (lower, upper), apart_by in apart.items()
+        }
+        for order in _ORDERS:
+            found = _placed(sorted(buffers, key=order), mirrored, alignment).offsets
+            top = max(found[name] + size for name, size in sizes.items())
+            offsets = {name: top - found[name] - size for name, size in sizes.items()}
+            plans.append(MemoryPlan(offsets, max(offsets[b.name] + b.size for b in buffers)))
     return min(plans, key=lambda candidate: candidate.peak)
 
 
-def _placed(buffers: Sequence[Buffer], alignment: int) -> MemoryPlan:
-    placed: list[tuple[int, Buffer]] = []
+#: By two names: how many bytes the first has to begin before the second where it lies below.
+_Apart = Mapping[tuple[str, str], int]
+
+
+def _apart(buffers: Sequence[Buffer]) -> _Apart:
+    found = {}
+    waiting: list[Buffer] = []
+    for buffer in sorted(buffers, key=lambda b: b.first):
+        waiting = [other for other in waiting if other.last >= buffer.first]
+        for other in waiting:
+            if (distance := buffer.below(other)) is not None:
+                back = other.below(buffer)
+                assert back is not None
+                found[buffer.name, other.name], found[other.name, buffer.name] = distance, back
+        waiting.append(buffer)
+    return found
+
+
+def _placed(buffers: Sequence[Buffer], apart: _Apart, alignment: int) -> MemoryPlan:
+    offsets: dict[str, int] = {}
     for buffer in buffers:
+        taken = []
+        for name, offset in offsets.items():
+            if (behind := apart.get((name, buffer.name))) is not None:
+                taken.append((offset - apart[buffer.name, name], offset + behind))
         start = 0
-        for offset, other in sorted(((o, b) for o, b in placed if b.overlaps(buffer)), key=lambda pair: pair[0]):
-            if start + buffer.size <= offset:
+        for before, behind in sorted(taken):
+            if start <= before:
                 break
-            start = max(start, -(-(offset + other.size) // alignment) * alignment)
-        placed.append((start, buffer))
-    peak = max((offset + buffer.size for offset, buffer in placed), default=0)
-    return MemoryPlan({buffer.name: offset for offset, buffer in placed}, peak)
+            start = max(start, _aligned(behind, alignment))
+        offsets[buffer.name] = start
+    peak = max((offsets[buffer.name] + buffer.size for buffer in buffers), default=0)
+    return MemoryPlan(offsets, peak)
+
+
+def _aligned(number: int, alignment: int) -> int:
+    return -(-number // alignment) * alignment

@@ -12,6 +12,7 @@ from typing import Any
 
 from export.boards import HOST, Board, machine_of
 from export.c.network import CNetwork, c_network
+from export.c.optimize import Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
@@ -28,8 +29,8 @@ class CModel:
 
     Attributes:
         files: text by file name.
-        figures: bytes of constants, of working memory, the least working memory there could be, and bytes of inputs and
-            outputs.
+        figures: bytes of constants, of working memory, in which inputs and outputs lie, and the least there could be;
+            what it is without rows, if it is computed row by row.
     """
 
     files: Mapping[str, str]
@@ -40,7 +41,7 @@ def c_model(
     name: str,
     graph: Graph,
     board: Board = HOST,
-    speed: bool = False,
+    optimize: Optimize = "size",
     layouts: Sequence[TensorLayout] = (),
 ) -> CModel:
     """A graph of integers as plain C.
@@ -49,20 +50,20 @@ def c_model(
         name: the model's, an identifier.
         graph: to be computed.
         board: whose processor and memory count; the host stands for any, without limits.
-        speed: take more flash where that saves time.
+        optimize: what the C is made for.
         layouts: see :func:`export.c.source.c_source`.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
         BadConfiguration: the board's flash or RAM does not hold the network, or its processor can't address it.
     """
-    network, source = fitting_source(name, graph, board, speed, layouts)
+    network, source = fitting_source(name, graph, board, optimize, layouts)
     figures: dict[str, Any] = {
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
         "scratch_lower_bound": network.bound,
+        **({"whole_scratch_bytes": network.whole} if network.optimize == "ram" else {}),
         **({"state_bytes": source.state_bytes} if source.state_bytes else {}),
-        "end_bytes": _end_bytes(graph),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
     }
     program = _compiled(board, name, source)
@@ -73,10 +74,10 @@ def c_model(
 
 
 def fitting_source(
-    name: str, graph: Graph, board: Board, speed: bool = False, layouts: Sequence[TensorLayout] = ()
+    name: str, graph: Graph, board: Board, optimize: Optimize = "size", layouts: Sequence[TensorLayout] = ()
 ) -> tuple[CNetwork, CSource]:
     """The first part of :func:`c_model`, which compiles nothing; arguments and errors are the same."""
-    network = c_network(graph, board.cpu, speed)
+    network = c_network(graph, board.cpu, optimize)
     source = c_source(name, network, layouts)
     _require_fit(board, network, source)
     if board.cpu == "avr":
@@ -105,7 +106,7 @@ def _require_program_fits(board: Board, program: Footprint, constants: int) -> N
 
 
 def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
-    """Constants against flash; working memory, inputs and outputs against RAM. Code and stack come on top of either."""
+    """Constants against flash, working memory and states against RAM. Code and stack come on top of either."""
     graph = network.graph
     constants = sum(source.constant_bytes.values())
     if board.flash is not None and constants > board.flash:
@@ -116,16 +117,31 @@ def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
             got=f"{constants:,} bytes of constants, {source.constant_bytes[index]:,} of them for {_node(graph, index)}",
             remedy="make that layer narrower, or choose a larger board",
         )
-    ends = _end_bytes(graph)
-    if board.ram is not None and source.scratch_bytes + source.state_bytes + ends > board.ram:
-        index = max(network.needed, key=lambda i: network.needed[i])
+    held = source.scratch_bytes + source.state_bytes
+    if board.ram is not None and held > board.ram:
+        needed = network.needed()
+        index = max(needed, key=lambda i: needed[i])
+        states = f", and {source.state_bytes:,} of states" if source.state_bytes else ""
         raise BadConfiguration(
             where=f"export.target {board.name}",
             expected=f"at most {board.ram:,} bytes of RAM ({board.description})",
-            got=f"{source.scratch_bytes:,} bytes of working memory, {network.needed[index]:,} of them at "
-            f"{_node(graph, index)}, {source.state_bytes:,} of states, and {ends:,} of inputs and outputs",
-            remedy="make that layer's tensors smaller, pool or stride earlier, or choose a larger board",
+            got=f"{source.scratch_bytes:,} bytes of working memory, inputs and outputs in it, {needed[index]:,} at "
+            f"{_node(graph, index)}{states}",
+            remedy=_less_ram(board, graph, network, board.ram - source.state_bytes),
         )
+
+
+def _less_ram(board: Board, graph: Graph, network: CNetwork, room: int) -> str:
+    """What makes a network fit in so many bytes of working memory, as far as anything does."""
+    other = "make that layer's tensors smaller, pool or stride earlier, or choose a larger board"
+    if network.optimize == "ram":
+        return other
+    by_rows = c_network(graph, board.cpu, "ram").plan.peak
+    if by_rows <= room:
+        return f"set export.optimize to ram, which takes {by_rows:,} bytes of working memory; or {other}"
+    less = f"export.optimize ram takes {by_rows:,} bytes, too many as well" if by_rows < network.plan.peak else (
+        "export.optimize ram takes no less")  # fmt: skip
+    return f"{other}; {less}"
 
 
 def _require_addresses(board: Board, network: CNetwork, source: CSource) -> None:
@@ -152,8 +168,3 @@ def _node(graph: Graph, index: int) -> str:
     if index < 0:
         return "an output that is constant, or a state's contents"
     return f"{graph.nodes[index].op} {graph.nodes[index].output!r}"
-
-
-def _end_bytes(graph: Graph) -> int:
-    """Of the inputs and outputs, which the caller keeps."""
-    return sum(graph.values[name].bytes for name in (*graph.inputs, *graph.outputs))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
-from export.c.places import Place, homes, in_order, in_place
+from export.c.by_rows.choice import chosen_parts
+from export.c.by_rows.section import RowNode
+from export.c.memory_plan import MemoryPlan
+from export.c.optimize import Optimize
+from export.c.placement import ByRows, Placement, is_copy, placed, scratch_of, sums_of
+from export.c.places import Place, in_order, in_place
 from export.c.targets import ADAPTATIONS
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
 from qtorch.row.row import Unsupported
 
-__all__ = ["CNetwork", "Place", "Step", "c_network"]
+__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Step:
         part: which of the node's calls it is.
         places: of the node's run-time tensors, by role.
         scratch: byte offset of the kernel's own working memory, if it has any.
+        at_run_time: numbers among the arguments that the call is given by name.
     """
 
     node: Node
@@ -35,6 +40,33 @@ class Step:
     places: Mapping[str, Place]
     scratch: int | None = None
     part: int = 0
+    at_run_time: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowLoop:
+    """Nodes that are computed row by row.
+
+    Attributes:
+        part: which, and in which order.
+        each: the calls of a step, by the node's position among them.
+        at_last: those behind the last step of a node that adds up.
+        sums: byte offset and bytes of what such a node adds up, by its position.
+        places: of the tensors, by name.
+        line_rows: of tensors of which a few rows are kept: how many, by name.
+    """
+
+    part: ByRows
+    each: tuple[tuple[Step, ...], ...]
+    at_last: Mapping[int, tuple[Step, ...]]
+    sums: Mapping[int, tuple[int, int]]
+    places: Mapping[str, Place]
+    line_rows: Mapping[str, int]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every call that there is."""
+        return tuple(s for of in (*self.each, *self.at_last.values()) for s in of)
 
 
 @dataclass(frozen=True)
@@ -43,71 +75,152 @@ class CNetwork:
 
     Attributes:
         graph: of integers.
-        steps: in order.
+        run: calls and loops over rows, in order.
         copies: outputs that no step writes where they belong: output index to where its codes lie.
         state_copies: states likewise, by the state's index, in an order in which none is overwritten before it is read;
             they come behind the outputs' copies.
-        plan: of the working memory.
-        bound: bytes that no plan can do without: the tensors alone, without the kernels' own working memory.
-        needed: by node index, the bytes of working memory that are in use then.
+        ends: byte offsets of the inputs and the outputs in working memory, by their side and number.
+        placement: where everything lies.
+        whole: bytes of working memory of the same network computed operator by operator.
+        optimize: what it is made for.
     """
 
     graph: Graph
-    steps: tuple[Step, ...]
+    run: tuple[Step | RowLoop, ...]
     copies: Mapping[int, Place]
     state_copies: Mapping[int, Place]
-    plan: MemoryPlan
-    bound: int
-    needed: Mapping[int, int]
+    ends: Mapping[tuple[str, int], int]
+    placement: Placement
+    whole: int
+    optimize: Optimize
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every call."""
+        return tuple(s for item in self.run for s in (item.steps if isinstance(item, RowLoop) else (item,)))
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """Of the working memory."""
+        return self.placement.plan
+
+    @property
+    def bound(self) -> int:
+        """Bytes that no plan can do without."""
+        return self.placement.bound
+
+    def needed(self) -> dict[int, int]:
+        """By node index, the bytes of working memory that are in use then."""
+        return {index: self.placement.needed(index) for index in range(len(self.graph.nodes))}
+
+    def survives(self, index: int) -> bool:
+        """Whether an input is there still when all is computed."""
+        names, buffers = self.placement.names, {b.name: b for b in self.placement.buffers}
+        own = names[self.graph.inputs[index]]
+        if any(names.get(name) == own for node in self.graph.nodes for name in node.outputs):
+            return False
+        offsets, first = self.plan.offsets, self.plan.offsets[own]
+        behind = first + buffers[own].size
+        others = (b for b in buffers.values() if b.name != own)
+        return all(offsets[b.name] >= behind or offsets[b.name] + b.size <= first for b in others)
 
 
-def c_network(graph: Graph, cpu: str = "host", speed: bool = False) -> CNetwork:
+def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> CNetwork:
     """Kernels and memory for a graph.
 
     Args:
         graph: of integers.
         cpu: a processor of :data:`export.boards.BOARDS`; ``"host"`` stands for any.
-        speed: take more flash where that saves time.
+        optimize: what the C is made for; ``ram`` computes row by row where that takes less working memory.
 
     Raises:
         UnsupportedLayer: ops without a kernel, all of them named.
     """
-    calls = _calls(graph)
-    if cpu in ADAPTATIONS:
-        calls = [tuple(ADAPTATIONS[cpu](call, speed) for call in node_calls) for node_calls in calls]
-    places, buffers, names = _memory(graph, calls)
-    placed = plan(buffers)
-
-    def place(name: str) -> Place:
-        fixed = places.get(name)
-        return fixed if fixed is not None else Place("scratch", placed.offsets[names[name]])
-
-    steps = []
-    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
-        roles = node.input_roles() | node.output_roles()
-        there = {role: place(name) for role, name in roles.items() if graph.values[name].data is None}
-        sources = {there[role] for role in in_place(node_calls) if role in there}
-        if _is_copy(node_calls) and sources == {there[role] for role in node.output_roles()}:
-            continue
-        for part, call in enumerate(node_calls):
-            scratch = placed.offsets[f"scratch of {index}"] if call.scratch else None
-            steps.append(Step(node, index, call, there, scratch, part))
+    calls = [tuple(_adapted(call, cpu, optimize) for call in node_calls) for node_calls in _calls(graph)]
+    found = whole = placed(graph, calls)
+    parts: Sequence[ByRows] = ()
+    if optimize == "ram":
+        wanted = chosen_parts(graph, calls, lambda call: _adapted(call, cpu, optimize))
+        by_rows = placed(graph, calls, wanted)
+        if by_rows.plan.peak < whole.plan.peak:
+            found, parts = by_rows, wanted
+    run = _run(graph, calls, found, parts)
     copies = {
-        i: place(name) if graph.values[name].data is None else Place("constant", i)
+        i: found.places.get(name, Place("constant", i))
         for i, name in enumerate(graph.outputs)
-        if graph.values[name].data is not None or place(name) != Place("out", i)
+        if name not in found.names
     }
-    needed = {index: sum(b.size for b in buffers if b.first <= index <= b.last) for index in range(len(graph.nodes))}
-    tensors = [buffer for buffer in buffers if buffer.name in names]
-    after = {k: Place("constant", k) if graph.values[s.after].data is not None else place(s.after)
+    after = {k: Place("constant", k) if graph.values[s.after].data is not None else found.places[s.after]
              for k, s in enumerate(graph.states)}  # fmt: skip
     state_copies = in_order({k: there for k, there in after.items() if there != Place("state", k)})
-    return CNetwork(graph, tuple(steps), copies, state_copies, placed, lower_bound(tensors), needed)
+    offsets = found.plan.offsets
+    ends = {("in", i): offsets[found.names[name]] for i, name in enumerate(graph.inputs)}
+    ends |= {("out", i): offsets[found.names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)}
+    return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, optimize)
 
 
-def _is_copy(calls: tuple[KernelCall, ...]) -> bool:
-    """Whether nothing is to be done where input and output share memory."""
-    return [call.kernel for call in calls] == ["copy"]
+def _adapted(call: KernelCall, cpu: str, optimize: Optimize) -> KernelCall:
+    return ADAPTATIONS[cpu](call, optimize == "speed") if cpu in ADAPTATIONS else call
+
+
+def _run(
+    graph: Graph, calls: Sequence[tuple[KernelCall, ...]], found: Placement, parts: Sequence[ByRows]
+) -> tuple[Step | RowLoop, ...]:
+    inside = {node.index: part for part in parts for node in part.section.nodes}
+    run: list[Step | RowLoop] = []
+    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
+        if index in inside:
+            if inside[index].section.first == index:
+                run.append(_row_loop(graph, inside[index], found))
+            continue
+        there = _places(graph, node, found)
+        sources = {there[role] for role in in_place(node_calls) if role in there}
+        if is_copy(node_calls) and sources == {there[role] for role in node.output_roles()}:
+            continue
+        for part, call in enumerate(node_calls):
+            scratch = found.plan.offsets[scratch_of(index)] if call.scratch else None
+            run.append(Step(node, index, call, there, scratch, part))
+    return tuple(run)
+
+
+def _places(graph: Graph, node: Node, found: Placement) -> dict[str, Place]:
+    roles = node.input_roles() | node.output_roles()
+    return {role: found.places[name] for role, name in roles.items() if graph.values[name].data is None}
+
+
+def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
+    section, each, at_last, sums = part.section, [], {}, {}
+    for place, node in enumerate(section.nodes):
+        calls, offsets = part.calls[node.index], found.plan.offsets
+        if calls.sums_bytes:
+            sums[place] = (offsets[sums_of(node.index)], calls.sums_bytes)
+            scratch = sums[place][0]
+            at_last[place] = _row_steps(graph, node, calls.at_last, found, scratch, (), len(calls.each))
+        else:
+            scratch = offsets.get(scratch_of(node.index), 0)
+        numbers = tuple(name for name in (calls.rows_inside, calls.missing) if name)
+        each.append(_row_steps(graph, node, calls.each, found, scratch, numbers, 0))
+    lines = [name for name in section.makers if name not in section.kept]
+    return RowLoop(
+        part,
+        tuple(each),
+        at_last,
+        sums,
+        {name: found.places[name] for name in section.rows},
+        {name: part.schedule.most_rows(name) for name in lines},
+    )
+
+
+def _row_steps(
+    graph: Graph, node: RowNode, calls: Sequence[KernelCall], found: Placement, scratch: int,
+    numbers: tuple[str, ...], first: int,
+) -> tuple[Step, ...]:  # fmt: skip
+    of = graph.nodes[node.index]
+    there = _places(graph, of, found)
+    return tuple(
+        Step(of, node.index, call, there, scratch if call.scratch else None, first + part, numbers)
+        for part, call in enumerate(calls)
+    )
 
 
 def _calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
@@ -143,53 +256,3 @@ def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
     calls = kernels if isinstance(kernels, tuple) else (kernels,)
     # What an image leaves behind where it lay, the next one may still need.
     return calls if images == 1 else tuple(replace(call, images=images, in_place=frozenset()) for call in calls)
-
-
-def _memory(graph: Graph, calls: list[tuple[KernelCall, ...]]) -> tuple[dict[str, Place], list[Buffer], dict[str, str]]:
-    """Fixed places by tensor, buffers to be planned, and the buffer of every tensor that lies in one.
-
-    Tensors that share memory are one buffer, named after the first. A tensor joins its op's input where the kernel
-    allows it and nothing reads that memory later; a mere copy joins in any case.
-    """
-    last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    places = {name: Place("in", i) for i, name in enumerate(graph.inputs)}
-    places |= {state.value: Place("state", k) for k, state in enumerate(graph.states)}
-    places = {name: Place("out", i) for i, name in reversed(list(enumerate(graph.outputs)))} | places
-    settled = set(graph.inputs) | homes(graph, calls, last, places)
-    last |= {state.after: len(graph.nodes) for state in graph.states}
-    buffers: dict[str, Buffer] = {}
-    names: dict[str, str] = {}
-    for index, (node, kernels) in enumerate(zip(graph.nodes, calls, strict=True)):
-        for name in node.outputs:
-            size, until = graph.values[name].bytes, last.get(name, index)
-            if name in places:
-                continue
-            taken = next(
-                (source for role, source in node.input_roles().items()
-                 if role in in_place(kernels) and _may_join(source, size, index, kernels, settled, buffers, names)),
-                None,
-            )  # fmt: skip
-            if taken in places:
-                places[name] = places[taken]
-                settled.add(name)
-                continue
-            names[name] = name if taken is None else names[taken]
-            buffer = buffers.get(names[name], Buffer(name, size, index, index))
-            buffers[names[name]] = replace(buffer, last=max(buffer.last, until, index))
-        scratch = max(call.scratch for call in kernels)
-        if scratch:
-            buffers[f"scratch of {index}"] = Buffer(f"scratch of {index}", scratch, index, index)
-    return places, list(buffers.values()), names
-
-
-def _may_join(
-    source: str, size: int, index: int, calls: tuple[KernelCall, ...],
-    settled: set[str], buffers: Mapping[str, Buffer], names: Mapping[str, str],
-) -> bool:  # fmt: skip
-    """Whether a result of ``size`` bytes may lie where ``source`` lies; what is ``settled`` stays as it is."""
-    if _is_copy(calls) and source in settled:
-        return True
-    if source not in names:
-        return False
-    buffer = buffers[names[source]]
-    return size <= buffer.size and (_is_copy(calls) or buffer.last <= index)

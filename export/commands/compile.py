@@ -47,7 +47,8 @@ class CompileOptions:
         data: of a file of floats, which is quantized first: inputs like those of training, real values, in .npy, .npz,
             .pt or .csv.
         name: of the model and its files; the file's own name without it.
-        optimize: what the C is chosen for; ``speed`` takes more flash where that saves time.
+        optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
+            where that takes less working memory.
         firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
         tflite: also write the file again, NAME.tflite; aligned, without names, its constants inside.
         tflm: the edition of TFLite Micro that is on the board, as ``docs/which_tflm.md`` lists them.
@@ -60,7 +61,7 @@ class CompileOptions:
     inputs: Path | None = None
     data: str = ""
     name: str = ""
-    optimize: Literal["size", "speed"] = "size"
+    optimize: Literal["size", "speed", "ram"] = "size"
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
     tflm: str = ""
@@ -85,7 +86,7 @@ def compile_command(arguments: Sequence[str]) -> None:
         str(options.model),
         target,
         edition(options.tflm or target.edition, "--tflm"),
-        options.optimize == "speed",
+        options.optimize,
         options.firmware,
         options.tflite,
         options.samples,

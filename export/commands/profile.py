@@ -64,7 +64,7 @@ class ProfileOptions:
     board: tuple[str, ...] = ()
     layers: bool = False
     samples: Annotated[int, POSITIVE] = 8
-    optimize: Literal["size", "speed"] = "size"
+    optimize: Literal["size", "speed", "ram"] = "size"
     mhz: Annotated[float, POSITIVE] | None = None
     milliamps: Annotated[float, POSITIVE] | None = None
     volts: Annotated[float, POSITIVE] | None = None
@@ -143,7 +143,7 @@ def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine],
         machines,
         boards,
         samples=options.samples,
-        speed=options.optimize == "speed",
+        optimize=options.optimize,
         each_layer=options.layers,
         supply=None
         if options.milliamps is None or options.volts is None

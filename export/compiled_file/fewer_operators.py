@@ -38,10 +38,10 @@ def saved_figures(before: ModelInFile, after: ModelInFile, request: Request, wri
     operators = saved(before.graph, after.graph)
     if not operators:
         return {}
-    cpu, speed = request.target.cpu, request.speed
+    cpu, optimize = request.target.cpu, request.optimize
     figures: dict[str, Any] = {"operators": operators}
     try:
-        peaks = [c_network(model.core, cpu, speed).plan.peak for model in (before, after)]
+        peaks = [c_network(model.core, cpu, optimize).plan.peak for model in (before, after)]
         figures["scratch_bytes"] = peaks[0] - peaks[1]
         if written:
             sizes = [len(write_tflite(model.graph)) for model in (before, after)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from export.boards import Board
+from export.c.optimize import Optimize
 from qtorch.editions.edition import Edition
 
 __all__ = ["Request"]
@@ -20,7 +21,7 @@ class Request:
         where: what to call the file in an error.
         target: the board that has to hold it.
         edition: of TFLite Micro, that is there.
-        speed: take more flash where that saves time.
+        optimize: what the C is made for.
         firmware: what the project runs, where there is one: ``"tflm"`` or ``"c"``; else ``"none"``.
         tflite: whether the file is written again.
         samples: drawn inputs to compare; ``None``: as many as take some seconds.
@@ -30,7 +31,7 @@ class Request:
     where: str
     target: Board
     edition: Edition
-    speed: bool = False
+    optimize: Optimize = "size"
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
     samples: int | None = None

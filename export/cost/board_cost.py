@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from export.boards import Board, machine_of
+from export.c.optimize import Optimize
 from export.cost.board_estimate import estimates
 from export.cost.machines import on_machine
 from export.graph.ir import Graph
@@ -38,13 +39,15 @@ def counted_in_words(counted: Mapping[str, Any]) -> str:
     return f"{sentence}, {TIME_BOUND[counted['time_is']]}{counted['milliseconds']:.3g} ms {clock}"
 
 
-def board_cost(graph: Graph, board: Board, speed: bool = False, codes: np.ndarray | None = None) -> dict[str, Any]:
+def board_cost(
+    graph: Graph, board: Board, optimize: Optimize = "size", codes: np.ndarray | None = None
+) -> dict[str, Any]:
     """Counted instructions or cycles of the plain C, and the time that follows from them; empty for the host.
 
     Args:
         graph: of integers.
         board: what it is made for.
-        speed: whether the C was made for speed.
+        optimize: what the C was made for.
         codes: int8 inputs ``[samples, *shape[1:]]`` that are run; two random ones without them.
 
     Returns:
@@ -59,7 +62,7 @@ def board_cost(graph: Graph, board: Board, speed: bool = False, codes: np.ndarra
     machine = machine_of(board)
     if machine is None:
         return {"board": board.name, "absent": f"no emulated machine has its processor, {board.cpu}"}
-    counted = on_machine(graph, machine, _SAMPLES, speed, codes)
+    counted = on_machine(graph, machine, _SAMPLES, optimize, codes)
     if counted.absent:
         return {"board": board.name, "absent": counted.absent}
     (estimate,) = estimates((counted,), (board,))

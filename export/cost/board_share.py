@@ -78,11 +78,11 @@ def _share(metrics: Mapping[str, Any], c: Mapping[str, Any] | None, board: Board
     ram = None
     if c is not None:
         states = c.get("state_bytes", 0)
-        form, ram = "plain C", c["scratch_bytes"] + states + c["end_bytes"]
+        form, ram = "plain C", c["scratch_bytes"] + states
         compiled = c.get("board") == board.name
         flash = c["program_flash_bytes"] if compiled else c["constant_bytes"]
         flash_is = "program and constants" if compiled else "constants"
-        ram_is = "working memory, states, inputs and outputs" if states else "working memory, inputs and outputs"
+        ram_is = "working memory and states" if states else "working memory"
     elif board.tflm:
         form, flash, flash_is = "TFLite Micro", metrics["tflite_bytes"], _FILE
         ram, ram_is = metrics.get("arena_bytes") or None, "tensor arena"

@@ -194,7 +194,7 @@ def _sizes(graph: Graph, options: ExportOptions, target: Board) -> Sizes:
     if options.writes_c:
         # What has no form in C, or does not fit, has no figure.
         with suppress(BadInput, OverflowError):
-            source = c_source("m", c_network(graph, target.cpu, options.optimize == "speed"))
+            source = c_source("m", c_network(graph, target.cpu, options.optimize))
             constants, memory = sum(source.constant_bytes.values()), source.scratch_bytes
     model = write_tflite(final)
     return Sizes(len(model), plan(tensor_buffers(final)).peak, constants, memory, _arena(model))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from export.c.optimize import Optimize
 from export.cost.machines import on_machine
 from export.cost.macs import multiply_accumulates
 from export.graph.ir import Graph, Node
@@ -59,7 +60,7 @@ class LayerProfile:
 
 
 def graph_layer(
-    graph: Graph, index: int, node: Node, machines: Sequence[Machine], samples: int, speed: bool
+    graph: Graph, index: int, node: Node, machines: Sequence[Machine], samples: int, optimize: Optimize
 ) -> LayerProfile:
     """One node of a graph, and by itself on machines that can take it.
 
@@ -72,7 +73,7 @@ def graph_layer(
     counted = {}
     alone = _alone(graph, node)
     for machine in machines:
-        profiled = on_machine(alone, machine, samples, speed) if alone is not None else None
+        profiled = on_machine(alone, machine, samples, optimize) if alone is not None else None
         if profiled is not None and not profiled.absent:
             counted[machine.name] = profiled.median
     return LayerProfile(

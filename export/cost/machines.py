@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.c.network import c_network
+from export.c.optimize import Optimize
 from export.c.source import c_source
 from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret_sequence
@@ -62,7 +63,7 @@ def all_machines() -> tuple[Machine, ...]:
 
 
 def replayed(
-    graph: Graph, machine: Machine, samples: int, speed: bool, codes: np.ndarray | None = None
+    graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None
 ) -> MachineProfile:
     """A graph of one int8 input and output in C on a machine.
 
@@ -70,7 +71,7 @@ def replayed(
         graph: of integers.
         machine: one that counts.
         samples: how many random ones it computes.
-        speed: whether the C is made for speed.
+        optimize: what the C is made for.
         codes: int8 ``[samples, *shape[1:]]``, in place of random ones.
 
     Raises:
@@ -78,7 +79,7 @@ def replayed(
         EmulationFailure: it does not fit, or did not end.
         ParityError: an output differs from the reference's.
     """
-    source = c_source("net", c_network(graph, machine.cpu, speed))
+    source = c_source("net", c_network(graph, machine.cpu, optimize))
     if codes is None:
         codes = corner_codes(graph, samples)[0][-samples:]
     expected = interpret_sequence(graph, (codes,))[graph.outputs[0]]
@@ -102,7 +103,7 @@ def replayed(
 
 
 def on_machine(
-    graph: Graph, machine: Machine, samples: int, speed: bool, codes: np.ndarray | None = None
+    graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None
 ) -> MachineProfile:
     """:func:`replayed`, or why it can't be.
 
@@ -113,7 +114,7 @@ def on_machine(
     if absent is None:
         try:
             with stage(f"plain C on {machine.name}"):
-                return replayed(graph, machine, samples, speed, codes)
+                return replayed(graph, machine, samples, optimize, codes)
         except EmulationFailure as error:
             absent = error.reason
         except UnsupportedLayer as error:

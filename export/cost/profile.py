@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.boards import BOARDS, Board, Supply
+from export.c.optimize import Optimize
 from export.cost.board_estimate import Estimate, estimates
 from export.cost.layers import LayerProfile, file_layers, graph_layer
 from export.cost.machines import MachineProfile, on_machine
@@ -61,7 +62,7 @@ def profile(
     boards: Sequence[Board] | None = None,
     *,
     samples: int = 8,
-    speed: bool = False,
+    optimize: Optimize = "size",
     each_layer: bool = False,
     supply: Supply | None = None,
     clock_hz: int | None = None,
@@ -76,7 +77,7 @@ def profile(
         machines: to count on; those without a counter are passed over.
         boards: to estimate; all if ``None``.
         samples: that each machine computes; random codes.
-        speed: build the C for speed rather than size.
+        optimize: what the C is made for.
         each_layer: also count every layer by itself, which takes a build and a run for each.
         supply: current of all boards, instead of the published ones.
         clock_hz: of all boards, instead of their own.
@@ -89,11 +90,11 @@ def profile(
     counting = [machine for machine in machines if machine.unit is not None]
     core = integer_core(graph)
     counted = tuple(
-        on_machine(core, machine, samples, speed) for machine in steps(counting, "counting on emulated machines")
+        on_machine(core, machine, samples, optimize) for machine in steps(counting, "counting on emulated machines")
     )
     running = [machine for machine, each in zip(counting, counted, strict=True) if not each.absent]
     layers = tuple(
-        graph_layer(graph, i, node, running if each_layer else [], samples, speed)
+        graph_layer(graph, i, node, running if each_layer else [], samples, optimize)
         for i, node in enumerate(steps(graph.nodes, "counting each layer by itself"))
     )
     arena_bytes, arena_absent = _arena(model)

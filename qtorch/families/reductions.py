@@ -17,6 +17,7 @@ from qtorch.families.shape_rules import require_axes
 from qtorch.numbers.fixedpoint import Multiplier
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
+from qtorch.row.image_rows import ImageRows, RowWindow
 from qtorch.row.kernel_call import Argument, KernelCall, KernelCell, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Operand, OptionField, Refused, Sample, Shape, TFLite
@@ -32,6 +33,7 @@ __all__ = [
     "reduction_attributes",
     "reduction_in_floats",
     "reduction_operator",
+    "rows_of_reduction",
     "sums_over_axes_kernel",
     "transposed",
 ]
@@ -113,6 +115,12 @@ def reduced(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
     if attrs["keep_dims"]:
         return (tuple(1 if axis in axes else n for axis, n in enumerate(shape)),)
     return (tuple(n for axis, n in enumerate(shape) if axis not in axes),)
+
+
+def rows_of_reduction(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """One row, of all there are, where the axis is reduced; see :data:`qtorch.row.image_rows.RowsRule`."""
+    size = shapes["input"][axis]
+    return {"input": RowWindow(size, size)} if axis in attrs["axes"] else None
 
 
 def loops_over_axes(operands: Operands) -> dict[str, Argument]:

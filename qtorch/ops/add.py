@@ -25,6 +25,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite, any_order
 
@@ -74,6 +75,7 @@ ROW = Row(
     ),
     onnx=one_operator("Add"),
     shapes=broadcast,
+    rows=same_row,
     samples=samples,
     c=whole_or("add", table_or(reference, sum_kernel(1))),
     in_steps=sum_in_steps(1),

@@ -18,6 +18,7 @@ from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier,
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import CoarserThan, SameAs
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.row import Attrs, Row, Sample, Shape, TFLite
 from qtorch.row.shape_rule import require
@@ -114,6 +115,7 @@ ROW = Row(
     reference=reference,
     tflite=TFLite(operator="ADD_N", resolver="AddAddN", version=lambda qparams: 1, options="AddNOptions"),
     shapes=alike,
+    rows=same_row,
     samples=samples,
     c=kernel,
 )

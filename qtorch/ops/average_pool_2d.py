@@ -25,6 +25,7 @@ from qtorch.families.pooling import (
     pooling_version,
 )
 from qtorch.families.steps import half_away, within
+from qtorch.families.window_rows import rows_of_pooling
 from qtorch.families.window_rules import pooled
 from qtorch.families.windows import explicit_padding, onnx_window, padding_name
 from qtorch.numbers.fixedpoint import Rounding
@@ -148,6 +149,7 @@ ROW = Row(
         NEAREST,
     ),
     shapes=pooled,
+    rows=rows_of_pooling,
     samples=lambda: pooling_samples(4),
     c=pooling_kernel("average_pool_2d_s8"),
     in_steps=in_steps,

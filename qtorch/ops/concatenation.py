@@ -19,6 +19,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.axes import repeated, repeated_elements, rolled, stacked
 from qtorch.row.constraints import SameAs
+from qtorch.row.image_rows import along
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
@@ -119,6 +120,7 @@ ROW = Row(
     ),
     onnx=one_operator("Concat", lsb={}, axis=lambda operands: operands.attrs["axis"]),
     shapes=joined,
+    rows=along("axis"),
     normalized=axis_from_front,
     samples=samples,
     c=kernel,

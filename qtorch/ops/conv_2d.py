@@ -28,6 +28,7 @@ from qtorch.families.convolution import (
 )
 from qtorch.families.convolution_call import convolution_call
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rows import rows_of_convolution
 from qtorch.families.window_rules import convolved
 from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
@@ -153,6 +154,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=convolved,
+    rows=rows_of_convolution,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

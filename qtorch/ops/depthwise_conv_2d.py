@@ -27,6 +27,7 @@ from qtorch.families.convolution import (
 )
 from qtorch.families.convolution_call import convolution_call
 from qtorch.families.wide_sums import is_wide, wide_convolution
+from qtorch.families.window_rows import rows_of_convolution
 from qtorch.families.window_rules import convolved_by_channel
 from qtorch.families.windows import onnx_window
 from qtorch.numbers.fixedpoint import Rounding
@@ -158,6 +159,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=convolved_by_channel,
+    rows=rows_of_convolution,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

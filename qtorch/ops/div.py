@@ -26,6 +26,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, all_whole
 from qtorch.row.fused_activation import activate, activation_limits
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
 from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite
 
@@ -154,6 +155,7 @@ ROW = Row(
         fields=(OptionField("activation", "FusedActivationFunction", "ActivationFunctionType"),),
     ),
     shapes=broadcast,
+    rows=same_row,
     samples=samples,
     c=whole_kernel,
     divides_scales=True,

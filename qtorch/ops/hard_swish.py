@@ -19,6 +19,7 @@ from qtorch.numbers.gemmlowp import rounding_divide_by_power_of_two
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import CoarserThan, Free
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
@@ -110,6 +111,7 @@ ROW = Row(
     tflite=TFLite(operator="HARD_SWISH", resolver="AddHardSwish", version=lambda qparams: 1),
     onnx=one_operator("HardSwish"),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference),
     by_table=True,

@@ -24,6 +24,7 @@ from qtorch.remedies.asked import none, same
 from qtorch.remedies.axes import moved_last, normalized_product
 from qtorch.row.constraints import Fixed, Free
 from qtorch.row.fused_activation import step_ends
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Refused, Row, Sample, TFLite, last_axis_stays
@@ -126,6 +127,7 @@ ROW = Row(
     ),
     onnx=one_operator("LpNormalization", axis=-1, p=2),
     shapes=same_shape_of_vectors,
+    rows=same_row,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

@@ -20,6 +20,7 @@ from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.elementwise import rectified
 from qtorch.row.constraints import RESCALED, Free
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import (
     Attrs,
@@ -116,6 +117,7 @@ ROW = Row(
     ),
     onnx=one_operator("LeakyRelu", alpha=lambda operands: operands.attrs["alpha"]),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference, rescaling(factors)),
     by_table=True,

@@ -20,6 +20,7 @@ from qtorch.numbers.gemmlowp import log_of_at_least_one, rounding_divide_by_powe
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Fixed, Free
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, last_axis_stays
@@ -103,6 +104,7 @@ ROW = Row(
     # The lowest codes are all -128 to the kernel; 5 is the most that was seen, in random networks.
     onnx=one_operator("LogSoftmax", {"int8": 8}, axis=-1),
     shapes=same_shape_of_vectors,
+    rows=same_row,
     samples=samples,
     c=kernel,
     transposed=last_axis_stays,

@@ -27,6 +27,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.remedies.elementwise import gated
 from qtorch.row.constraints import Fixed, Free
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import fine_enough, one_operator
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
@@ -65,6 +66,7 @@ ROW = Row(
     tflite=TFLite(operator="LOGISTIC", resolver="AddLogistic", version=sigmoid_version),
     onnx=fine_enough(one_operator("Sigmoid"), 4.0),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=False)),
     by_table=True,

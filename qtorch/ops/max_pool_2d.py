@@ -22,6 +22,7 @@ from qtorch.families.pooling import (
     pooling_samples,
     pooling_version,
 )
+from qtorch.families.window_rows import rows_of_pooling
 from qtorch.families.window_rules import pooled
 from qtorch.families.windows import explicit_padding, onnx_window
 from qtorch.numbers.fixedpoint import Rounding
@@ -111,6 +112,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=pooled,
+    rows=rows_of_pooling,
     samples=lambda: pooling_samples(3),
     c=pooling_kernel("max_pool_2d_s8"),
     selects=True,

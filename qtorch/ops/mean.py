@@ -19,6 +19,7 @@ from qtorch.families.reductions import (
     reduction_attributes,
     reduction_in_floats,
     reduction_operator,
+    rows_of_reduction,
     sums_over_axes_kernel,
     transposed,
 )
@@ -131,6 +132,7 @@ ROW = Row(
     tflite=reduction_operator("MEAN", "AddMean"),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=reduced,
+    rows=rows_of_reduction,
     normalized=axes_once_from_front,
     samples=samples,
     c=kernel,

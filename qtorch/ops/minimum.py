@@ -18,6 +18,7 @@ from qtorch.families.whole_numbers import whole_or
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
 
@@ -70,6 +71,7 @@ ROW = Row(
     ),
     onnx=one_operator("Min", lsb={}),
     shapes=broadcast,
+    rows=same_row,
     samples=samples,
     c=whole_or("minimum", extremum_kernel(reference, largest=False)),
     selects=True,

@@ -23,6 +23,7 @@ from qtorch.numbers.rescaling import rescaling
 from qtorch.remedies.elementwise import divided
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate, activation_limits, step_ends
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite, any_order
@@ -113,6 +114,7 @@ ROW = Row(
     ),
     onnx=one_operator("Mul"),
     shapes=broadcast,
+    rows=same_row,
     samples=samples,
     c=whole_or("mul", table_or(reference, kernel)),
     in_steps=in_steps,

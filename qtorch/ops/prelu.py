@@ -21,6 +21,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import RESCALED, CoarserThan, Free
 from qtorch.row.fused_activation import step_ends
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, homogeneous_anywhere
@@ -127,6 +128,7 @@ ROW = Row(
     tflite=TFLite(operator="PRELU", resolver="AddPrelu", version=lambda qparams: 1),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=onto_input("weight"),
+    rows=same_row,
     samples=samples,
     c=table_or(reference, kernel, "weight"),
     in_steps=in_steps,

@@ -25,6 +25,7 @@ from qtorch.numbers.fixedpoint import Rounding, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import AnyGrid, CoarserThan
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, NoForm, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Row, Sample, TFLite, any_order
@@ -172,6 +173,7 @@ ROW = Row(
     tflite=TFLite(operator="QUANTIZE", resolver="AddQuantize", version=lambda qparams: 1),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=kernel,
     by_table=True,

@@ -20,6 +20,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import RESCALED, Free
 from qtorch.row.fused_activation import activation_limits
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order, homogeneous_anywhere
 
@@ -92,6 +93,7 @@ ROW = Row(
     tflite=TFLite(operator="RELU", resolver="AddRelu", version=lambda qparams: 2),
     onnx=one_operator("Relu"),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference, rescaling(factors, "relu")),
     by_table=True,

@@ -19,6 +19,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.fused_activation import SMALLEST_RELU6_SCALE, activation_limits
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import NEAREST, Onnx, clamped_to_6
 from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
 
@@ -70,6 +71,7 @@ ROW = Row(
     tflite=TFLite(operator="RELU6", resolver="AddRelu6", version=lambda qparams: 2),
     onnx=Onnx(lambda operands: (clamped_to_6("input"),), NEAREST),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference, rescaling(lambda attrs, grids: (_ONE, _ONE), "relu6")),
     by_table=True,

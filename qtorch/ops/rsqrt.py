@@ -18,6 +18,7 @@ from qtorch.numbers.gemmlowp import inverse_square_root
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import InverseRoot, NotNegative
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import Operands
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
@@ -70,6 +71,7 @@ ROW = Row(
     tflite=TFLite(operator="RSQRT", resolver="AddRsqrt", version=lambda qparams: 2),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference),
     by_table=True,

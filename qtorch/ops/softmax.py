@@ -28,6 +28,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import always, same
 from qtorch.remedies.axes import softmin
 from qtorch.row.constraints import Fixed, Free
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
@@ -255,6 +256,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, _ONNX_LSB),
     shapes=same_shape_of_vectors,
+    rows=same_row,
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},

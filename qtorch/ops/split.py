@@ -17,6 +17,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import along
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, Shape, TFLite
@@ -140,6 +141,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=parts,
+    rows=along("axis"),
     normalized=axis_from_front,
     samples=samples,
     c=kernel,

@@ -19,6 +19,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.rescaling import rescale_any, rescaling
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.fused_activation import step_ends
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import NoForm, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
@@ -122,6 +123,7 @@ ROW = Row(
     # Small squares of coarse numbers keep little of the kernel's 7 bits; 4 is the most that was seen.
     onnx=Onnx(onnx_form, {"int8": 8}),
     shapes=broadcast,
+    rows=same_row,
     samples=samples,
     c=table_or(reference, kernel),
     in_steps=in_steps,

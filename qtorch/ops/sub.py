@@ -27,6 +27,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import always, same
 from qtorch.row.constraints import Free
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, OptionField, Row, Sample, TFLite, any_order
 
@@ -76,6 +77,7 @@ ROW = Row(
     ),
     onnx=one_operator("Sub"),
     shapes=broadcast,
+    rows=same_row,
     samples=samples,
     c=whole_or("sub", table_or(reference, sum_kernel(-1))),
     in_steps=sum_in_steps(-1),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.families.reductions import reduced, reduction_operator, sums_over_axes_kernel
+from qtorch.families.reductions import reduced, reduction_operator, rows_of_reduction, sums_over_axes_kernel
 from qtorch.families.shape_rules import axes_from_front
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import Grid
@@ -75,6 +75,7 @@ ROW = Row(
     reference=reference,
     tflite=reduction_operator("SUM", "AddSum"),
     shapes=reduced,
+    rows=rows_of_reduction,
     normalized=axes_from_front,
     samples=samples,
     c=kernel,

@@ -33,6 +33,7 @@ from qtorch.numbers.functional import dequantize, round_half_away_
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Match, Row, Sample, Shape, TFLite, any_order
@@ -238,6 +239,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=looked_up,
+    rows=same_row,
     samples=samples,
     c=kernel,
     by_table=True,

@@ -26,6 +26,7 @@ from qtorch.numbers import gemmlowp
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Fixed, Free
+from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import fine_enough, one_operator
 from qtorch.row.row import Attrs, Match, Row, Sample, TFLite, any_order
 
@@ -64,6 +65,7 @@ ROW = Row(
     # The 16-bit kernel interpolates in a table.
     onnx=fine_enough(one_operator("Tanh", {"int8": 1, "int16": 4}), 8.0),
     shapes=same_shape,
+    rows=same_row,
     samples=samples,
     c=by_table(reference, sigmoid_kernel(tangent=True)),
     by_table=True,

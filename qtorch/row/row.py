@@ -18,6 +18,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import Remedy
 from qtorch.row.constraints import Constraint, SameAs, SymmetricWeight
+from qtorch.row.image_rows import RowsRule
 from qtorch.row.kernel_call import KernelCell
 from qtorch.row.onnx_form import Onnx
 from qtorch.row.shape_rule import Attrs, Normalized, Shape, ShapeRule, as_they_are
@@ -247,6 +248,7 @@ class Row:
         shapes: what shapes its outputs have, or a sentence that says why it can't have these inputs and attributes: all
             that the kernel's preparation checks, and what the reference needs. On tensors as the device stores them.
             Graphs are held to it; ``None`` of a row that does not say.
+        rows: which rows of its inputs a row of the output is made of; ``None`` of an op that takes images whole.
         normalized: attributes as all cells read them, of those in a file, which may count axes from the end.
         kept: attributes of the same op with the axes that it drops kept at size 1; the op's own where it drops none.
         litert_lsb: how far LiteRT's reference kernel may lie from ``reference`` with single rounding, by the outputs'
@@ -297,6 +299,7 @@ class Row:
     frozen: Frozen | None = None
     measured: Callable[[Attrs, Tensor], Tensor] | None = None
     shapes: ShapeRule | None = None
+    rows: RowsRule | None = None
     normalized: Normalized = as_they_are
     kept: Callable[[Attrs], Attrs] = lambda attrs: attrs
     needs_bias: bool = False

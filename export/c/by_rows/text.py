@@ -1,0 +1,114 @@
+"""A loop over rows in C: a table says which node makes its next row, counters say where that lies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.c.network import CNetwork, RowLoop
+from export.c.written_calls import Text, state_address, table, written_call
+from qtorch.row.image_rows import RowWindow
+
+__all__ = ["write_row_loop"]
+
+
+def write_row_loop(text: Text, loop: RowLoop, network: CNetwork) -> None:
+    """The function of a section, and its call."""
+    section, first = loop.part.section, loop.part.section.first
+    order = table(text, first, f"order_{first}", np.array(loop.part.schedule.order, np.uint8))
+    cases = [_case(text, loop, network, place) for place in range(len(section.nodes))]
+    count, steps = len(section.nodes), len(loop.part.schedule.order)
+    firsts = f", first[{count}] = {{0}}" if loop.line_rows else ""
+    what = f"operator {first}" if count == 1 else f"operators {first} to {section.last}"
+    text.loops.append(f"""\
+// Rows of {what}: each makes its next one when those behind it need one. step counts them, first says
+// which row lies where the few that are kept of a tensor begin.
+static void rows_{first}(void) {{
+  int16_t step[{count}] = {{0}}{firsts};
+  for (int i = 0; i < {steps}; ++i) {{
+    switch (q_flash_u8({order} + i)) {{
+{chr(10).join(cases)}
+    }}
+  }}
+}}""")
+    text.calls.append(f"  rows_{first}();")
+
+
+def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
+    """What a node does for a step."""
+    section = loop.part.section
+    node = section.nodes[place]
+    of = network.graph.nodes[node.index]
+    lines, addresses, numbers = list[str](), dict[str, str](), dict[str, str]()
+    for role, (name, window) in node.reads.items():
+        begin, given = _window(place, role, window, section.rows[name], lines)
+        addresses[role] = _address(loop, network, name, begin)
+        calls = loop.part.calls[node.index]
+        if given and calls.rows_inside:
+            numbers |= {calls.rows_inside: f"to_{role} - from_{role}", calls.missing: f"from_{role} - top_{role}"}
+    for role, name in of.output_roles().items():
+        made = "0" if node.adds_up else f"step[{place}]"
+        addresses[role] = _address(loop, network, name, made)
+        if name in loop.line_rows and not node.adds_up:
+            lines.append(_room(loop, network, name, place))
+    if place in loop.sums:
+        offset, size = loop.sums[place]
+        lines.append(f"if (step[{place}] == 0) memset((char *)scratch + {offset}, 0, {size});")
+    lines += [written_call(text, step, network, addresses, numbers) for step in loop.each[place]]
+    lines.append(f"++step[{place}];")
+    if place in loop.at_last:
+        last = [written_call(text, step, network, addresses, numbers) for step in loop.at_last[place]]
+        lines.append(f"if (step[{place}] == {node.steps}) {{")
+        lines += [f"  {line}" for line in last] + ["}"]
+    body = "\n".join(f"        {line}" for line in lines)
+    return f"      case {place}: {{  // {of.op}\n{body}\n        break;\n      }}"
+
+
+def _window(place: int, role: str, window: RowWindow, rows: int, lines: list[str]) -> tuple[str, bool]:
+    """The first row that is read, as an expression, and whether rows may be missing; the lines say how it comes."""
+    if not window.stride:
+        return "0", False
+    top = f"step[{place}]" + (f" * {window.stride}" if window.stride > 1 else "")
+    if window.window == 1 and not window.padding:
+        return top, False
+    lines.append(f"const int top_{role} = {top}{f' - {window.padding}' if window.padding else ''};")
+    lines.append(f"const int from_{role} = top_{role} < 0 ? 0 : top_{role};")
+    end = f"top_{role} + {window.window}"
+    lines.append(f"const int to_{role} = {end} > {rows} ? {rows} : {end};")
+    return f"from_{role}", True
+
+
+def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
+    """Of a row of a tensor."""
+    place, section = loop.places[name], loop.part.section
+    each = network.graph.values[name].bytes // section.rows[name]
+    if name in loop.line_rows:
+        row = f"({row} - first[{section.makers[name]}])"
+    elif row != "0":
+        row = f"({row})"
+    base = f"(char *)scratch + {place.index}"
+    if place.kind == "state":
+        base = state_address(network, place.index, "char", True)
+    return f"({base})" if row == "0" else f"({base} + {row} * {each})"
+
+
+def _room(loop: RowLoop, network: CNetwork, name: str, place: int) -> str:
+    """Before a row is made: if there is no room, those that are needed no more make some."""
+    section = loop.part.section
+    readers = [
+        (at, window) for at, node in enumerate(section.nodes) for other, window in node.reads.values() if other == name
+    ]
+    needed = ""
+    for at, window in readers:
+        row = f"step[{at}]" + (f" * {window.stride}" if window.stride != 1 else "")
+        row = row if not window.padding else f"{row} - {window.padding}"
+        total = section.nodes[at].steps
+        if total * window.stride - window.padding < section.rows[name]:
+            # What lies behind its last window, nobody reads.
+            row = f"(step[{at}] < {total} ? {row} : {section.rows[name]})"
+        needed = row if not needed else f"q_lower({needed}, {row})"
+    each = network.graph.values[name].bytes // section.rows[name]
+    lines = f"(char *)scratch + {loop.places[name].index}"
+    return (
+        f"first[{place}] = (int16_t)q_make_room({lines}, {each}, {loop.line_rows[name]}, first[{place}], "
+        f"step[{place}], {needed});"
+    )

@@ -1,0 +1,228 @@
+"""Where every tensor of a network lies: what is needed when, whole or row by row, and the plan that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from export.c.by_rows.row_calls import RowCalls
+from export.c.by_rows.schedule import Schedule
+from export.c.by_rows.section import Section
+from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
+from export.c.places import Place, homes, in_place
+from export.graph.ir import Graph
+from qtorch.row.kernel_call import KernelCall
+
+__all__ = ["ByRows", "Placement", "placed", "sums_of"]
+
+
+@dataclass(frozen=True)
+class ByRows:
+    """A section with its order and its calls.
+
+    Attributes:
+        section: which nodes.
+        schedule: of their rows.
+        calls: by node index.
+    """
+
+    section: Section
+    schedule: Schedule
+    calls: Mapping[int, RowCalls]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Places and what they are made of.
+
+    Attributes:
+        places: by tensor.
+        plan: of the working memory.
+        buffers: of the plan.
+        names: by tensor, the buffer that it lies in.
+        starts: by node index, its first step; those of a section have the same.
+        ends: likewise the last.
+        bound: bytes that no plan can do without: the tensors alone, without the kernels' own working memory.
+    """
+
+    places: Mapping[str, Place]
+    plan: MemoryPlan
+    buffers: tuple[Buffer, ...]
+    names: Mapping[str, str]
+    starts: Sequence[int]
+    ends: Sequence[int]
+    bound: int
+
+    def needed(self, index: int) -> int:
+        """Bytes that are in use while a node is computed, at most."""
+        first, last = self.starts[index], self.ends[index]
+        in_use = np.zeros(last - first + 1, np.int64)
+        for buffer in self.buffers:
+            begin, end = max(first, buffer.first), min(last, buffer.last)
+            if begin <= end:
+                held = buffer.bytes_held(begin, end)
+                in_use[begin - first : end - first + 1] += held[:, 1] - held[:, 0]
+        return int(in_use.max())
+
+
+def scratch_of(index: int) -> str:
+    """Name of the buffer that a node's kernel works in."""
+    return f"scratch of {index}"
+
+
+def sums_of(index: int) -> str:
+    """Name of the buffer in which a node adds up row after row."""
+    return f"sums of {index}"
+
+
+def placed(graph: Graph, calls: Sequence[tuple[KernelCall, ...]], parts: Sequence[ByRows] = ()) -> Placement:
+    """Everything in its place.
+
+    Args:
+        graph: of integers.
+        calls: of its nodes.
+        parts: that are computed row by row, in the graph's order.
+    """
+    starts, ends = _steps(graph, parts)
+    inside = {node.index: part for part in parts for node in part.section.nodes}
+    places, whole, names = _whole(graph, calls, inside)
+    timed = [replace(b, first=starts[b.first], last=ends[b.last]) for b in whole.values()]
+    buffers = [_given_up(b, names, parts, starts) for b in timed]
+    for part in parts:
+        buffers = _with_rows(graph, part, buffers, starts[part.section.first])
+    found = plan(buffers)
+    everywhere = {name: Place("scratch", found.offsets[buffer]) for name, buffer in names.items()} | places
+    tensors = [buffer for buffer in buffers if buffer.name in set(names.values())]
+    return Placement(everywhere, found, tuple(buffers), names, starts, ends, lower_bound(tensors))
+
+
+def _steps(graph: Graph, parts: Sequence[ByRows]) -> tuple[list[int], list[int]]:
+    """First and last step of each node, and of what comes behind them all."""
+    starts, ends, step = list[int](), list[int](), 0
+    firsts = {part.section.first: part for part in parts}
+    index = 0
+    while index <= len(graph.nodes):
+        part = firsts.get(index)
+        nodes, steps = (len(part.section.nodes), len(part.schedule.order)) if part else (1, 1)
+        starts += [step] * nodes
+        ends += [step + steps - 1] * nodes
+        step, index = step + steps, index + nodes
+    return starts, ends
+
+
+def _whole(
+    graph: Graph, calls: Sequence[tuple[KernelCall, ...]], inside: Mapping[int, ByRows]
+) -> tuple[dict[str, Place], dict[str, Buffer], dict[str, str]]:
+    """Fixed places by tensor, buffers by name with nodes as steps, and the buffer of every tensor that lies in one.
+
+    Tensors that share memory are one buffer, named after the first. A tensor joins its op's input where the kernel
+    allows it and nothing reads that memory later; a mere copy joins in any case.
+    """
+    end = len(graph.nodes)
+    last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    last |= dict.fromkeys(graph.outputs, end)
+    places = {state.value: Place("state", k) for k, state in enumerate(graph.states)}
+    settled = homes(graph, calls, last, places)
+    last |= {state.after: end for state in graph.states}
+    buffers: dict[str, Buffer] = {}
+    names: dict[str, str] = {}
+    for name in graph.inputs:
+        names[name] = name
+        buffers[name] = Buffer(name, graph.values[name].bytes, 0, last.get(name, 0))
+    for index, (node, kernels) in enumerate(zip(graph.nodes, calls, strict=True)):
+        for name in node.outputs:
+            size, until = graph.values[name].bytes, last.get(name, index)
+            if name in places:
+                continue
+            taken = None if index in inside else next(
+                (source for role, source in node.input_roles().items()
+                 if role in in_place(kernels) and _may_join(source, size, index, kernels, settled, buffers, names)),
+                None,
+            )  # fmt: skip
+            if taken in places:
+                places[name] = places[taken]
+                settled.add(name)
+                continue
+            names[name] = name if taken is None else names[taken]
+            buffer = buffers.get(names[name], Buffer(name, size, index, index))
+            buffers[names[name]] = replace(buffer, last=max(buffer.last, until, index))
+        scratch = max(call.scratch for call in kernels)
+        if scratch and index not in inside:
+            buffers[scratch_of(index)] = Buffer(scratch_of(index), scratch, index, index)
+    for i, name in enumerate(graph.outputs):
+        if name not in names:
+            # A constant or a state: copied at the end.
+            buffers[f"output {i}"] = Buffer(f"output {i}", graph.values[name].bytes, end, end)
+    return places, buffers, names
+
+
+def is_copy(calls: Sequence[KernelCall]) -> bool:
+    """Whether nothing is to be done where input and output share memory."""
+    return [call.kernel for call in calls] == ["copy"]
+
+
+def _may_join(
+    source: str, size: int, index: int, calls: tuple[KernelCall, ...],
+    settled: set[str], buffers: Mapping[str, Buffer], names: Mapping[str, str],
+) -> bool:  # fmt: skip
+    """Whether a result of ``size`` bytes may lie where ``source`` lies; what is ``settled`` stays as it is."""
+    if is_copy(calls) and source in settled:
+        return True
+    if source not in names:
+        return False
+    buffer = buffers[names[source]]
+    return size <= buffer.size and (is_copy(calls) or buffer.last <= index)
+
+
+def _given_up(buffer: Buffer, names: Mapping[str, str], parts: Sequence[ByRows], starts: Sequence[int]) -> Buffer:
+    """A buffer whose last tensor is given up row by row, with what is needed of it."""
+    for part in parts:
+        start, steps = starts[part.section.first], len(part.schedule.order)
+        if buffer.last != start + steps - 1:
+            continue
+        read = [name for name in part.section.rows if names.get(name) == buffer.name]
+        if len(read) != 1 or read[0] not in part.section.given_up:
+            continue
+        each = buffer.size // part.section.rows[read[0]]
+        if each * part.section.rows[read[0]] != buffer.size:
+            continue
+        held = np.empty((buffer.last - buffer.first + 1, 2), np.int64)
+        held[:] = 0, buffer.size
+        held[start - buffer.first :] = part.schedule.needed[read[0]] * each
+        return replace(buffer, held=held)
+    return buffer
+
+
+def _with_rows(graph: Graph, part: ByRows, buffers: list[Buffer], start: int) -> list[Buffer]:
+    """The buffers of a section's tensors as it needs them, and those that its kernels need."""
+    section, schedule = part.section, part.schedule
+    steps = len(schedule.order)
+    found = []
+    for buffer in buffers:
+        if buffer.name not in section.makers:
+            found.append(buffer)
+            continue
+        rows = schedule.needed[buffer.name]
+        each = buffer.size // section.rows[buffer.name]
+        if buffer.name in section.kept:
+            held = np.empty((buffer.last - start + 1, 2), np.int64)
+            held[:] = 0, buffer.size
+            held[:steps] = rows * each
+            found.append(replace(buffer, held=held))
+            continue
+        size = schedule.most_rows(buffer.name) * each
+        there = (rows[:, 0] < rows[:, 1])[:, None] * np.array([0, size])
+        found.append(Buffer(buffer.name, size, start, start + steps - 1, there))
+    order = np.array(schedule.order)
+    for place, node in enumerate(section.nodes):
+        calls = part.calls[node.index]
+        at = np.flatnonzero(order == place)
+        if calls.sums_bytes:
+            found.append(Buffer(sums_of(node.index), calls.sums_bytes, start + int(at[0]), start + int(at[-1])))
+            continue
+        if scratch := max(call.scratch for call in calls.each):
+            there = np.where((order == place)[:, None], np.array([0, scratch]), 0)
+            found.append(Buffer(scratch_of(node.index), scratch, start, start + steps - 1, there))
+    return found

@@ -1,0 +1,177 @@
+"""Kernel calls as text: the constants of each, a function of the model's own with all sizes, and the call itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from export.c.kernels import kernel_parameters
+from export.c.network import CNetwork, Place, Step
+from export.c.requantization import Channels, requantization
+from export.graph.ir import Graph
+from qtorch.row.kernel_call import Accumulators, ConstantTable, Rescaling, TensorArgument
+
+__all__ = ["Text", "address", "state_address", "state_bytes", "state_offsets", "table", "written_call"]
+
+
+@dataclass
+class Text:
+    """What has been written so far."""
+
+    name: str
+    constants: list[str] = field(default_factory=list)
+    functions: dict[tuple[str, tuple[str, ...], tuple[str, ...]], str] = field(default_factory=dict)
+    bodies: list[str] = field(default_factory=list)
+    loops: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
+    forms: dict[int, str] = field(default_factory=dict)
+    largest: dict[int, int] = field(default_factory=dict)
+
+
+def written_call(
+    text: Text, step: Step, network: CNetwork, addresses: Mapping[str, str] | None = None,
+    numbers: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """A call as a statement; its constants, and its function if no other layer has the same, go to the text.
+
+    Args:
+        text: of the model.
+        step: what is called.
+        network: of the step.
+        addresses: of its tensors, by role, as expressions; where they lie if none are given.
+        numbers: that it is told at run time, by parameter.
+    """
+    call, roles = step.call, step.node.input_roles() | step.node.output_roles()
+    resolved: dict[str, str] = {}  # parameter -> a number
+    passed: dict[str, tuple[str, str]] = {}  # parameter -> C type, expression
+    for parameter, argument in call.arguments.items():
+        if isinstance(argument, int):
+            if parameter in step.at_run_time:
+                assert numbers is not None
+                passed[parameter] = ("int ", numbers[parameter])
+            else:
+                resolved[parameter] = _number(argument)
+        elif isinstance(argument, TensorArgument):
+            value = network.graph.values[roles[argument.role]]
+            written = argument.role.startswith(("output", "next_"))
+            ctype = f"{'' if written else 'const '}{value.array_dtype}_t *"
+            if value.data is not None:
+                # Not named after the parameter: in_1 is also what the model's second input is called.
+                name = f"constant_{argument.role}_{step.index}"
+                passed[parameter] = (ctype, table(text, step.index, name, value.data))
+            elif addresses is not None:
+                passed[parameter] = (ctype, f"({ctype}){addresses[argument.role]}")
+            else:
+                there = address(step.places[argument.role], value.array_dtype, written, network)
+                each = f" + image * {value.elements // call.images}" if call.images > 1 else ""
+                passed[parameter] = (ctype, there + each)
+        elif isinstance(argument, ConstantTable):
+            passed[parameter] = (_table_type(argument.data), _constant(text, step, parameter, argument.data))
+        else:
+            channels = argument if isinstance(argument, Rescaling) else requantization(argument)
+            text.forms[step.index] = channels.form
+            passed[parameter] = ("const int32_t *", _constant(text, step, parameter, channels.words))
+            resolved |= _channel_numbers(argument, channels)
+    if step.scratch is not None:
+        last = kernel_parameters(call.kernel, call.text)[-1]
+        passed[last] = ("int8_t *", f"(int8_t *)scratch + {step.scratch}")
+    parameters = kernel_parameters(call.kernel, call.text)
+    if set(parameters) != set(resolved) | set(passed):
+        raise AssertionError(
+            f"{call.kernel}: expected arguments {sorted(parameters)}, got {sorted(set(resolved) | set(passed))}"
+        )
+    function = _function(text, call.kernel, step.node.op, parameters, resolved, {p: t for p, (t, _) in passed.items()})
+    arguments = ", ".join(passed[p][1] for p in parameters if p in passed)
+    loop = f"for (int32_t image = 0; image < {call.images}; ++image) " if call.images > 1 else ""
+    return f"{loop}{function}({arguments});"
+
+
+def _channel_numbers(accumulators: Accumulators | Rescaling, channels: Channels | Rescaling) -> dict[str, str]:
+    numbers = {"zero_point": accumulators.zero_point, "low": accumulators.low, "high": accumulators.high}
+    return {"form": channels.form} | {name: _number(number) for name, number in numbers.items()}
+
+
+def _function(
+    text: Text, kernel: str, op: str, parameters: Sequence[str], numbers: Mapping[str, str], types: Mapping[str, str]
+) -> str:
+    """Name of the model's function for these sizes, written if it is the first with them."""
+    key = (kernel, tuple(numbers.get(p, "") for p in parameters), tuple(types.get(p, "") for p in parameters))
+    if key not in text.functions:
+        name = f"{op}_{1 + sum(other[0] == kernel for other in text.functions)}"
+        name = kernel.removesuffix("_s8") + name.removeprefix(op)
+        text.functions[key] = name
+        declared = ", ".join(f"{types[p]}{p}" for p in parameters if p in types)
+        handed = ", ".join(numbers.get(p, p) for p in parameters)
+        text.bodies.append(f"static void {name}({declared}) {{\n{_wrapped(f'{kernel}({handed});', 2)}\n}}")
+    return text.functions[key]
+
+
+def _wrapped(code: str, indent: int) -> str:
+    """A statement on lines of at most 120 characters, broken after commas."""
+    lines, rest = [], " " * indent + code
+    while len(rest) > 120:
+        cut = rest.rindex(", ", 0, 120) + 1
+        lines.append(rest[:cut])
+        rest = " " * (indent + 4) + rest[cut + 1 :]
+    return "\n".join([*lines, rest])
+
+
+def _number(value: int) -> str:
+    # The most negative int32 has no literal of its own.
+    return "INT32_MIN" if value == -(2**31) else str(value)
+
+
+def _table_type(data: np.ndarray) -> str:
+    return f"const {data.dtype.name}_t *"
+
+
+def _constant(text: Text, step: Step, parameter: str, data: np.ndarray) -> str:
+    """A call's table in flash; returns its name."""
+    return table(text, step.index, f"{parameter}_{step.index}" + (f"_{step.part}" if step.part else ""), data)
+
+
+def table(text: Text, index: int, name: str, data: np.ndarray) -> str:
+    rows = _rows(data)
+    text.constants.append(f"static const {data.dtype.name}_t {name}[{data.size}] Q_FLASH = {{\n{rows}\n}};")
+    text.sizes[index] = text.sizes.get(index, 0) + data.nbytes
+    text.largest[index] = max(text.largest.get(index, 0), data.nbytes)
+    return name
+
+
+def _rows(data: np.ndarray) -> str:
+    lines, line = [], "   "
+    for value in data.reshape(-1).tolist():
+        word = f" {_number(value)},"
+        if len(line) + len(word) > 120:
+            lines.append(line)
+            line = "   "
+        line += word
+    return "\n".join([*lines, line])
+
+
+def address(place: Place, dtype: str, written: bool, network: CNetwork) -> str:
+    """Where a tensor lies, as an expression."""
+    if place.kind == "state":
+        return state_address(network, place.index, dtype, written)
+    return f"({'' if written else 'const '}{dtype}_t *)((char *)scratch + {place.index})"
+
+
+def state_offsets(graph: Graph) -> list[int]:
+    """Byte offsets of the states, each at a multiple of 4, and where the last one ends."""
+    offsets = [0]
+    for state in graph.states:
+        offsets.append(offsets[-1] + -(-graph.values[state.value].bytes // 4) * 4)
+    return offsets
+
+
+def state_bytes(graph: Graph) -> int:
+    """What the states take of RAM."""
+    return state_offsets(graph)[-1]
+
+
+def state_address(network: CNetwork, index: int, dtype: str, written: bool) -> str:
+    return f"({'' if written else 'const '}{dtype}_t *)((char *)&states + {state_offsets(network.graph)[index]})"
