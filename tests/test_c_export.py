@@ -77,12 +77,17 @@ def test_an_op_without_a_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_board_without_the_memory_is_refused() -> None:
-    wide = graph_of(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(16)), 1, 16, 16)
+    wide = graph_of(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)), 1, 16, 16)
     with pytest.raises(
-        BadConfiguration, match=r"at most 1,000 bytes of RAM.*1,036 bytes of working memory, 1,033 of them at conv_2d"
+        BadConfiguration, match=r"at most 1,000 bytes of RAM.*1,292 bytes of working memory, .*1,289 at conv_2d"
     ) as refused:
         c_model("x", wide, replace(board("uno"), ram=1000))
-    assert "larger board" in str(refused.value)
+    assert "set export.optimize to ram, which takes 412 bytes" in str(refused.value)
+    assert c_model("x", wide, replace(board("uno"), ram=1000), "ram").figures["scratch_bytes"] <= 1000
+    with pytest.raises(BadConfiguration, match=r"larger board; export.optimize ram takes 412 bytes, too many as well"):
+        c_model("x", wide, replace(board("uno"), ram=400))
+    with pytest.raises(BadConfiguration, match=r"at most 400 bytes of RAM.*got 412 bytes.*Remedy: make that layer's"):
+        c_model("x", wide, replace(board("uno"), ram=400), "ram")
     deep = graph_of(nn.Sequential(nn.Linear(200, 180), nn.ReLU(), nn.Linear(180, 2)), 200)
     with pytest.raises(BadConfiguration, match=r"32,256 bytes of flash.*3\d,\d{3} bytes of constants.*fully_connected"):
         c_model("x", deep, board("uno"))

@@ -54,20 +54,38 @@ class CSource:
     largest_table: Mapping[int, int]
 
 
-def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ()) -> CSource:
+@dataclass(frozen=True)
+class Watch:
+    """What looks on as a network runs: for proofs, no part of what is exported.
+
+    Attributes:
+        text: with functions ``watched_before`` and ``watched_behind`` of a step.
+        starts: by node index, the first step.
+    """
+
+    text: str
+    starts: Sequence[int]
+
+
+def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = (), watch: Watch | None = None) -> CSource:
     """Text of a network.
 
     Args:
         name: the model's, any string.
         network: its kernel calls and memory.
         layouts: of its inputs and outputs, with what their numbers are; without it where they are left out.
+        watch: what is called before and behind every operator and row.
     """
     text = Text(c_identifier(name))
     for item in network.run:
         if isinstance(item, RowLoop):
-            write_row_loop(text, item, network)
-        else:
-            text.calls.append(f"  {written_call(text, item, network)}")
+            write_row_loop(text, item, network, watch.starts[item.part.section.first] if watch else None)
+            continue
+        call = written_call(text, item, network)
+        if watch:
+            step = watch.starts[item.index]
+            call = f"{f'watched_before({step}); ' if not item.part else ''}{call} watched_behind({step});"
+        text.calls.append(f"  {call}")
     for output, place in network.copies.items():
         _write_copy(text, output, place, network)
     for state, place in network.state_copies.items():
@@ -82,7 +100,7 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = ())
         text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph)
     )
     only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))
-    source = _source(text, kernel_text(kernels), network, scratch, only_avr)
+    source = _source(text, kernel_text(kernels), network, scratch, only_avr, watch)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
     return CSource(files, text.sizes, scratch, state_bytes(network.graph), text.forms, text.largest)
 
@@ -123,7 +141,7 @@ def _write_from_flash(text: Text, lines: list[str], name: str, data: np.ndarray,
                  f"q_flash_u8((const uint8_t *){source} + i);")  # fmt: skip
 
 
-def _source(text: Text, kernels: str, network: CNetwork, scratch: int, only_avr: bool) -> str:
+def _source(text: Text, kernels: str, network: CNetwork, scratch: int, only_avr: bool, watch: Watch | None) -> str:
     memory = f"\n// Working memory.\nstatic uint32_t scratch[{scratch // 4}];\n" if scratch else ""
     if sum(text.sizes.values()) >= MOST_AVR_CONSTANTS:
         # LPM has addresses of 16 bits; what lies beyond would be read wrong without a word.
@@ -139,6 +157,7 @@ def _source(text: Text, kernels: str, network: CNetwork, scratch: int, only_avr:
         memory += f"\nvoid {text.name}_reset(void) {{\n{resets}\n  begun = 1;\n}}\n"
         text.calls.insert(0, f"  if (!begun) {text.name}_reset();")
     constants, bodies, calls = "\n\n".join(text.constants), "\n\n".join(text.bodies), "\n".join(text.calls)
+    memory += f"\n{watch.text}\n" if watch and scratch else ""
     loops = "".join(f"{loop}\n\n" for loop in text.loops)
     # The rest is left out there: errors of the assembler would hide this one.
     begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")

@@ -11,24 +11,26 @@ from qtorch.row.image_rows import RowWindow
 __all__ = ["write_row_loop"]
 
 
-def write_row_loop(text: Text, loop: RowLoop, network: CNetwork) -> None:
-    """The function of a section, and its call."""
+def write_row_loop(text: Text, loop: RowLoop, network: CNetwork, watched: int | None = None) -> None:
+    """The function of a section, and its call; with what looks on, the first of its steps."""
     section, first = loop.part.section, loop.part.section.first
     order = table(text, first, f"order_{first}", np.array(loop.part.schedule.order, np.uint8))
     cases = [_case(text, loop, network, place) for place in range(len(section.nodes))]
     count, steps = len(section.nodes), len(loop.part.schedule.order)
     firsts = f", first[{count}] = {{0}}" if loop.line_rows else ""
     what = f"operator {first}" if count == 1 else f"operators {first} to {section.last}"
+    before, behind = ("", "") if watched is None else (
+        f"    watched_before({watched} + i);\n", f"    watched_behind({watched} + i);\n")  # fmt: skip
     text.loops.append(f"""\
 // Rows of {what}: each makes its next one when those behind it need one. step counts them, first says
 // which row lies where the few that are kept of a tensor begin.
 static void rows_{first}(void) {{
   int16_t step[{count}] = {{0}}{firsts};
   for (int i = 0; i < {steps}; ++i) {{
-    switch (q_flash_u8({order} + i)) {{
+{before}    switch (q_flash_u8({order} + i)) {{
 {chr(10).join(cases)}
     }}
-  }}
+{behind}  }}
 }}""")
     text.calls.append(f"  rows_{first}();")
 

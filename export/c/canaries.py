@@ -1,0 +1,186 @@
+"""A memory plan put to the proof: what it says is needed no more is overwritten, and all else has to stay as it is.
+
+The generated C runs on this machine with a look before and behind every operator, and every row of those that are
+computed row by row. Before it, each byte that holds nothing that is needed gets a canary; behind it, no byte may be
+another one than before but those that the operator writes. Outputs that come out of that as the integers say prove that
+no kernel reads what the plan gives away, and that none writes beside its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.c.compiled import build_c, run_built
+from export.c.memory_plan import Buffer
+from export.c.network import CNetwork, RowLoop, Step
+from export.c.placement import ByRows, scratch_of, sums_of
+from export.c.source import Watch, c_source
+from export.graph.interpret import interpret
+from qtorch.errors import ParityError
+
+__all__ = ["require_sound_plan", "watch_of"]
+
+#: Any that differ in every bit from one another, so that no code is a canary in both runs.
+_CANARIES = (0x5A, 0xA5)
+
+_WATCH = """\
+static const int32_t watched_live[] = {{{live}}};
+static const int32_t watched_live_at[] = {{{live_at}}};
+static const int32_t watched_written[] = {{{written}}};
+static const int32_t watched_written_at[] = {{{written_at}}};
+static uint8_t watched_copy[sizeof scratch + 1], watched_mark[sizeof scratch + 1], watched_canary;
+static int32_t watched_fault = -1;
+
+static void watched_marks(const int32_t *ends, int32_t first, int32_t last) {{
+  memset(watched_mark, 0, sizeof scratch);
+  for (int32_t i = first; i < last; i += 2) memset(watched_mark + ends[i], 1, (size_t)(ends[i + 1] - ends[i]));
+}}
+
+static void watched_before(int32_t step) {{
+  uint8_t *const bytes = (uint8_t *)scratch;
+  watched_marks(watched_live, watched_live_at[step], watched_live_at[step + 1]);
+  for (size_t i = 0; i < sizeof scratch; ++i) bytes[i] = watched_mark[i] ? bytes[i] : watched_canary;
+  memcpy(watched_copy, scratch, sizeof scratch);
+}}
+
+static void watched_behind(int32_t step) {{
+  const uint8_t *const bytes = (const uint8_t *)scratch;
+  watched_marks(watched_written, watched_written_at[step], watched_written_at[step + 1]);
+  for (size_t i = 0; i < sizeof scratch; ++i) {{
+    if (watched_fault < 0 && !watched_mark[i] && bytes[i] != watched_copy[i]) watched_fault = step;
+  }}
+}}
+
+int32_t {name}_watched(uint8_t canary);
+int32_t {name}_watched(uint8_t canary) {{
+  const int32_t fault = watched_fault;
+  watched_canary = canary;
+  watched_fault = -1;
+  return fault;
+}}
+"""
+
+
+def require_sound_plan(name: str, network: CNetwork, inputs: tuple[np.ndarray, ...]) -> None:
+    """Run a network's C on samples with canaries.
+
+    Args:
+        name: of the model, an identifier.
+        network: made for a processor whose kernels this machine's compiler takes.
+        inputs: codes, ``[samples, *shape[1:]]`` each.
+
+    Raises:
+        ParityError: an operator writes beside its outputs, or an output is not what the integers say.
+    """
+    graph, expected = network.graph, interpret(network.graph, inputs)
+    source = c_source(name, network, watch=watch_of(name, network))
+    library = build_c({name: (source.files, graph)}, ("-std=c99", "-O1"))
+    watched = getattr(library, f"{name}_watched")
+    for canary in _CANARIES:
+        watched(ctypes.c_uint8(canary))
+        outputs = run_built(library, name, graph, inputs)
+        fault = watched(ctypes.c_uint8(0))
+        if fault >= 0:
+            raise ParityError(
+                f"plain C: {_named(network, fault)} writes to bytes of working memory that are not its own"
+            )
+        for output, got in zip(graph.outputs, outputs, strict=True):
+            if not np.array_equal(got, expected[output]):
+                raise ParityError(
+                    f"plain C: output {output!r} hangs on bytes of working memory that the plan gives to others"
+                )
+
+
+def _named(network: CNetwork, step: int) -> str:
+    placement = network.placement
+    index = next(i for i, end in enumerate(placement.ends) if step <= end)
+    for item in network.run:
+        if isinstance(item, RowLoop) and placement.starts[item.part.section.first] == placement.starts[index]:
+            schedule = item.part.schedule
+            index = item.part.section.nodes[schedule.order[step - placement.starts[index]]].index
+    node = network.graph.nodes[index]
+    return f"{node.op} of {node.output!r}"
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Bytes of working memory, from the first to the one behind the last."""
+
+    first: int
+    behind: int
+
+
+def watch_of(name: str, network: CNetwork) -> Watch:
+    """What is live, and what may be written, at every step of a network."""
+    placement = network.placement
+    steps = placement.ends[-1] + 1
+    live: list[list[_Span]] = [[] for _ in range(steps)]
+    for buffer in placement.buffers:
+        offset = placement.plan.offsets[buffer.name]
+        held = buffer.bytes_held(buffer.first, buffer.last)
+        for step, (low, high) in enumerate(held.tolist(), buffer.first):
+            if low < high:
+                live[step].append(_Span(offset + low, offset + high))
+    written: list[list[_Span]] = [[] for _ in range(steps)]
+    for step, spans in _written(network):
+        written[step] += spans
+    tables = {}
+    for table, lists in (("live", live), ("written", written)):
+        ends = np.cumsum([0, *(2 * len(each) for each in lists)])
+        tables[table] = ", ".join(f"{s.first}, {s.behind}" for each in lists for s in each) or "0"
+        tables[f"{table}_at"] = ", ".join(map(str, ends.tolist()))
+    return Watch(_WATCH.format(name=name, **tables), tuple(placement.starts))
+
+
+def _written(network: CNetwork) -> Iterator[tuple[int, list[_Span]]]:
+    placement = network.placement
+    buffers = {buffer.name: buffer for buffer in placement.buffers}
+    for item in network.run:
+        if isinstance(item, Step):
+            own = [*(placement.names.get(name, "") for name in item.node.outputs), scratch_of(item.index)]
+            spans = [_whole(network, buffers[name]) for name in own if name in buffers]
+            yield placement.starts[item.index], spans
+        else:
+            yield from _written_by_rows(network, item.part, buffers)
+
+
+def _whole(network: CNetwork, buffer: Buffer) -> _Span:
+    offset = network.plan.offsets[buffer.name]
+    return _Span(offset, offset + buffer.size)
+
+
+def _written_by_rows(network: CNetwork, part: ByRows, buffers: dict[str, Buffer]) -> Iterator[tuple[int, list[_Span]]]:
+    section, start = part.section, network.placement.starts[part.section.first]
+    for step, place in enumerate(part.schedule.order):
+        index = section.nodes[place].index
+        spans = [_whole(network, buffers[name]) for name in (scratch_of(index), sums_of(index)) if name in buffers]
+        for name in network.graph.nodes[index].outputs:
+            if name not in section.kept:
+                spans.append(_whole(network, buffers[name]))
+                continue
+            each = network.graph.values[name].bytes // section.rows[name]
+            made = int(part.schedule.needed[name][step, 1])
+            offset = network.plan.offsets[network.placement.names[name]]
+            spans += [_Span(offset + (made - 1) * each, offset + made * each)] if made else []
+        yield start + step, spans
+
+
+def disjoint(network: CNetwork) -> Sequence[str]:
+    """Of every step in which two things that are needed lie on one another, a sentence; of a plan there are none."""
+    placement, wrong = network.placement, []
+    for i, one in enumerate(placement.buffers):
+        for other in placement.buffers[:i]:
+            first, last = max(one.first, other.first), min(one.last, other.last)
+            if first > last:
+                continue
+            here = one.bytes_held(first, last) + placement.plan.offsets[one.name]
+            there = other.bytes_held(first, last) + placement.plan.offsets[other.name]
+            held = (here[:, 0] < here[:, 1]) & (there[:, 0] < there[:, 1])
+            on = held & (here[:, 0] < there[:, 1]) & (there[:, 0] < here[:, 1])
+            if on.any():
+                wrong.append(f"{one.name} and {other.name} at step {first + int(on.argmax())}")
+    return wrong
