@@ -17,6 +17,7 @@ from export.figures.provenance import day
 from export.figures.quantization_advice import FEW_STEPS
 from export.figures.stage_names import stage_name
 from export.figures.verdict import OUTCOMES, Verdict
+from export.figures.working_memory import working_memory
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout
 from export.options import ExportOptions
@@ -76,8 +77,7 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     if "c" in bundle.metrics:
         figures = bundle.metrics["c"]
         yield Line(
-            f"plain C: {figures['constant_bytes']:,} bytes of constants, {figures['scratch_bytes']:,} bytes of working "
-            f"memory"
+            f"plain C: {figures['constant_bytes']:,} bytes of constants, {working_memory(figures)}"
             + (
                 f", {figures['program_flash_bytes']:,} bytes of program and constants on {figures['board']}"
                 if "board" in figures

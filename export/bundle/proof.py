@@ -78,6 +78,8 @@ def proof(
     judges = "every engine" if c is None else "every engine and the compiled C"
     with phases(f"comparing {len(codes[0]):,} inputs in {judges} with the integers", "parity"):
         compiled = None if c is None else compiled_c(name, c.files, files.plain, target.cpu)
+        if c is not None:
+            c.prove_plan(name, codes)
         report = parity(graph, files.int8_model, codes, network, judged=() if compiled is None else (compiled,))
         if files.final is not graph:
             _verify_float_interface(graph, files.final, files.file.data, codes)

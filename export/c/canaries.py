@@ -19,7 +19,7 @@ from export.c.memory_plan import Buffer
 from export.c.network import CNetwork, RowLoop, Step
 from export.c.placement import ByRows, scratch_of, sums_of
 from export.c.source import Watch, c_source
-from export.graph.interpret import interpret
+from export.graph.interpret import interpret, interpret_sequence
 from qtorch.errors import ParityError
 
 __all__ = ["require_sound_plan", "watch_of"]
@@ -76,7 +76,8 @@ def require_sound_plan(name: str, network: CNetwork, inputs: tuple[np.ndarray, .
     Raises:
         ParityError: an operator writes beside its outputs, or an output is not what the integers say.
     """
-    graph, expected = network.graph, interpret(network.graph, inputs)
+    graph = network.graph
+    expected = interpret_sequence(graph, inputs) if graph.states else interpret(graph, inputs)
     source = c_source(name, network, watch=watch_of(name, network))
     library = build_c({name: (source.files, graph)}, ("-std=c99", "-O1"))
     watched = getattr(library, f"{name}_watched")

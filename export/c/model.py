@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.boards import HOST, Board, machine_of
+from export.c.canaries import require_sound_plan
+from export.c.compiled import not_run
 from export.c.network import CNetwork, c_network
 from export.c.optimize import Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
@@ -28,13 +32,33 @@ class CModel:
     """A network in C.
 
     Attributes:
+        network: that was written.
         files: text by file name.
         figures: bytes of constants, of working memory, in which inputs and outputs lie, and the least there could be;
             what it is without rows, if it is computed row by row.
     """
 
+    network: CNetwork
     files: Mapping[str, str]
     figures: Mapping[str, Any]
+
+    def prove_plan(self, name: str, inputs: tuple[np.ndarray, ...]) -> None:
+        """Run the C with canaries where this machine's compiler takes its kernels; see :mod:`export.c.canaries`.
+
+        Args:
+            name: of the model, an identifier.
+            inputs: codes, some samples of which are taken.
+
+        Raises:
+            ParityError: the working memory does not hold what it has to.
+        """
+        cpu = self.network.cpu
+        if cpu != "avr" and not not_run(self.network.graph, cpu):
+            require_sound_plan(name, self.network, tuple(array[:_PROVEN_ON] for array in inputs))
+
+
+#: Samples on which a memory plan is proven: bytes that are given away too early are so in every run.
+_PROVEN_ON = 4
 
 
 def c_model(
@@ -62,7 +86,7 @@ def c_model(
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
         "scratch_lower_bound": network.bound,
-        **({"whole_scratch_bytes": network.whole} if network.optimize == "ram" else {}),
+        **(_by_rows(network) if network.optimize == "ram" else {}),
         **({"state_bytes": source.state_bytes} if source.state_bytes else {}),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
     }
@@ -70,7 +94,14 @@ def c_model(
     if program is not None:
         figures |= {"board": board.name, "program_flash_bytes": program.flash, "program_ram_bytes": program.ram}
         _require_program_fits(board, program, figures["constant_bytes"])
-    return CModel(source.files, figures)
+    return CModel(network, source.files, figures)
+
+
+def _by_rows(network: CNetwork) -> dict[str, Any]:
+    """The working memory without rows, and the node that needs most of what there is with them."""
+    needed = network.needed()
+    largest = _node(network.graph, max(needed, key=lambda index: needed[index])) if needed else "no operator"
+    return {"whole_scratch_bytes": -(-network.whole // 4) * 4, "largest": largest}
 
 
 def fitting_source(

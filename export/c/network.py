@@ -82,6 +82,7 @@ class CNetwork:
         ends: byte offsets of the inputs and the outputs in working memory, by their side and number.
         placement: where everything lies.
         whole: bytes of working memory of the same network computed operator by operator.
+        cpu: the processor that it is made for.
         optimize: what it is made for.
     """
 
@@ -92,6 +93,7 @@ class CNetwork:
     ends: Mapping[tuple[str, int], int]
     placement: Placement
     whole: int
+    cpu: str
     optimize: Optimize
 
     @property
@@ -156,7 +158,7 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> C
     offsets = found.plan.offsets
     ends = {("in", i): offsets[found.names[name]] for i, name in enumerate(graph.inputs)}
     ends |= {("out", i): offsets[found.names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)}
-    return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, optimize)
+    return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu, optimize)
 
 
 def _adapted(call: KernelCall, cpu: str, optimize: Optimize) -> KernelCall:

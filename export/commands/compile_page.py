@@ -14,6 +14,7 @@ from export.console.page import Block, Line
 from export.cost.board_cost import counted_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.figures.left_out import in_sentences
+from export.figures.working_memory import working_memory
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout
 
@@ -52,7 +53,7 @@ def compile_page(
         layout = TensorLayout.from_json(entry)
         yield Line(f"{layout.label}: {summary(layout)}")
     c = metrics["c"]
-    said = f"plain C: {c['constant_bytes']:,} bytes of constants, {c['scratch_bytes']:,} bytes of working memory"
+    said = f"plain C: {c['constant_bytes']:,} bytes of constants, {working_memory(c)}"
     if "state_bytes" in c:
         said += f", {c['state_bytes']:,} bytes of states"
     if "board" in c:

@@ -61,7 +61,9 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
     c = metrics.get("c")
     if c is not None:
         rows.append(("plain C, constants", f"{shown(c['constant_bytes'])} bytes", "flash"))
-        rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", "RAM"))
+        rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", "RAM, inputs and outputs in it"))
+        if "whole_scratch_bytes" in c:
+            rows.append(("operator by operator", f"{shown(c['whole_scratch_bytes'])} bytes", "RAM, without rows"))
         if "state_bytes" in c:
             rows.append(("plain C, states", f"{shown(c['state_bytes'])} bytes", "RAM, kept from run to run"))
         if "program_flash_bytes" in c:

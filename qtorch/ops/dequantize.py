@@ -16,7 +16,6 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, Real
-from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import Onnx
 from qtorch.row.row import Attrs, Row, Sample, TFLite, Unsupported, any_order
 
@@ -58,7 +57,6 @@ ROW = Row(
     tflite=TFLite(operator="DEQUANTIZE", resolver="AddDequantize", version=version),
     onnx=Onnx(lambda operands: ()),
     shapes=same_shape,
-    rows=same_row,
     samples=samples,
     c=Unsupported("its output is float32, and C models compute in integers alone"),
     # As many as the shapes of TFLM's kernels can have.
