@@ -86,9 +86,7 @@ def require_sound_plan(name: str, network: CNetwork, inputs: tuple[np.ndarray, .
         outputs = run_built(library, name, graph, inputs)
         fault = watched(ctypes.c_uint8(0))
         if fault >= 0:
-            raise ParityError(
-                f"plain C: {_named(network, fault)} writes to bytes of working memory that are not its own"
-            )
+            raise ParityError(f"plain C: {_named(network, fault)} writes into working memory beside its own")
         for output, got in zip(graph.outputs, outputs, strict=True):
             if not np.array_equal(got, expected[output]):
                 raise ParityError(
@@ -97,12 +95,12 @@ def require_sound_plan(name: str, network: CNetwork, inputs: tuple[np.ndarray, .
 
 
 def _named(network: CNetwork, step: int) -> str:
-    placement = network.placement
-    index = next(i for i, end in enumerate(placement.ends) if step <= end)
+    lives = network.placement.lifetimes
+    index = next(i for i, end in enumerate(lives.ends) if step <= end)
     for item in network.run:
-        if isinstance(item, RowLoop) and placement.starts[item.part.section.first] == placement.starts[index]:
+        if isinstance(item, RowLoop) and lives.starts[item.part.section.first] == lives.starts[index]:
             schedule = item.part.schedule
-            index = item.part.section.nodes[schedule.order[step - placement.starts[index]]].index
+            index = item.part.section.nodes[schedule.order[step - lives.starts[index]]].index
     node = network.graph.nodes[index]
     return f"{node.op} of {node.output!r}"
 
@@ -117,11 +115,11 @@ class _Span:
 
 def watch_of(name: str, network: CNetwork) -> Watch:
     """What is live, and what may be written, at every step of a network."""
-    placement = network.placement
-    steps = placement.ends[-1] + 1
+    lives = network.placement.lifetimes
+    steps = lives.ends[-1] + 1
     live: list[list[_Span]] = [[] for _ in range(steps)]
-    for buffer in placement.buffers:
-        offset = placement.plan.offsets[buffer.name]
+    for buffer in lives.buffers:
+        offset = network.plan.offsets[buffer.name]
         held = buffer.bytes_held(buffer.first, buffer.last)
         for step, (low, high) in enumerate(held.tolist(), buffer.first):
             if low < high:
@@ -134,17 +132,17 @@ def watch_of(name: str, network: CNetwork) -> Watch:
         ends = np.cumsum([0, *(2 * len(each) for each in lists)])
         tables[table] = ", ".join(f"{s.first}, {s.behind}" for each in lists for s in each) or "0"
         tables[f"{table}_at"] = ", ".join(map(str, ends.tolist()))
-    return Watch(_WATCH.format(name=name, **tables), tuple(placement.starts))
+    return Watch(_WATCH.format(name=name, **tables), tuple(lives.starts))
 
 
 def _written(network: CNetwork) -> Iterator[tuple[int, list[_Span]]]:
-    placement = network.placement
-    buffers = {buffer.name: buffer for buffer in placement.buffers}
+    lives = network.placement.lifetimes
+    buffers = {buffer.name: buffer for buffer in lives.buffers}
     for item in network.run:
         if isinstance(item, Step):
-            own = [*(placement.names.get(name, "") for name in item.node.outputs), scratch_of(item.index)]
+            own = [*(lives.names.get(name, "") for name in item.node.outputs), scratch_of(item.index)]
             spans = [_whole(network, buffers[name]) for name in own if name in buffers]
-            yield placement.starts[item.index], spans
+            yield lives.starts[item.index], spans
         else:
             yield from _written_by_rows(network, item.part, buffers)
 
@@ -155,31 +153,31 @@ def _whole(network: CNetwork, buffer: Buffer) -> _Span:
 
 
 def _written_by_rows(network: CNetwork, part: ByRows, buffers: dict[str, Buffer]) -> Iterator[tuple[int, list[_Span]]]:
-    section, start = part.section, network.placement.starts[part.section.first]
+    section, start = part.section, network.placement.lifetimes.starts[part.section.first]
     for step, place in enumerate(part.schedule.order):
         index = section.nodes[place].index
         spans = [_whole(network, buffers[name]) for name in (scratch_of(index), sums_of(index)) if name in buffers]
         for name in network.graph.nodes[index].outputs:
+            low, made = map(int, part.schedule.needed[name][step])
             if name not in section.kept:
-                spans.append(_whole(network, buffers[name]))
+                spans += [_whole(network, buffers[name])] if low < made else []
                 continue
             each = network.graph.values[name].bytes // section.rows[name]
-            made = int(part.schedule.needed[name][step, 1])
-            offset = network.plan.offsets[network.placement.names[name]]
+            offset = network.plan.offsets[network.placement.lifetimes.names[name]]
             spans += [_Span(offset + (made - 1) * each, offset + made * each)] if made else []
         yield start + step, spans
 
 
 def disjoint(network: CNetwork) -> Sequence[str]:
     """Of every step in which two things that are needed lie on one another, a sentence; of a plan there are none."""
-    placement, wrong = network.placement, []
-    for i, one in enumerate(placement.buffers):
-        for other in placement.buffers[:i]:
+    lives, wrong = network.placement.lifetimes, []
+    for i, one in enumerate(lives.buffers):
+        for other in lives.buffers[:i]:
             first, last = max(one.first, other.first), min(one.last, other.last)
             if first > last:
                 continue
-            here = one.bytes_held(first, last) + placement.plan.offsets[one.name]
-            there = other.bytes_held(first, last) + placement.plan.offsets[other.name]
+            here = one.bytes_held(first, last) + network.plan.offsets[one.name]
+            there = other.bytes_held(first, last) + network.plan.offsets[other.name]
             held = (here[:, 0] < here[:, 1]) & (there[:, 0] < there[:, 1])
             on = held & (here[:, 0] < there[:, 1]) & (there[:, 0] < here[:, 1])
             if on.any():

@@ -51,6 +51,7 @@ class RowLoop:
         part: which, and in which order.
         each: the calls of a step, by the node's position among them.
         at_last: those behind the last step of a node that adds up.
+        outside: those of steps that read no row, by the position.
         sums: byte offset and bytes of what such a node adds up, by its position.
         places: of the tensors, by name.
         line_rows: of tensors of which a few rows are kept: how many, by name.
@@ -59,6 +60,7 @@ class RowLoop:
     part: ByRows
     each: tuple[tuple[Step, ...], ...]
     at_last: Mapping[int, tuple[Step, ...]]
+    outside: Mapping[int, tuple[Step, ...]]
     sums: Mapping[int, tuple[int, int]]
     places: Mapping[str, Place]
     line_rows: Mapping[str, int]
@@ -66,7 +68,7 @@ class RowLoop:
     @property
     def steps(self) -> tuple[Step, ...]:
         """Every call that there is."""
-        return tuple(s for of in (*self.each, *self.at_last.values()) for s in of)
+        return tuple(s for of in (*self.each, *self.at_last.values(), *self.outside.values()) for s in of)
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,12 @@ class CNetwork:
 
     def needed(self) -> dict[int, int]:
         """By node index, the bytes of working memory that are in use then."""
-        return {index: self.placement.needed(index) for index in range(len(self.graph.nodes))}
+        return {index: self.placement.lifetimes.needed(index) for index in range(len(self.graph.nodes))}
 
     def survives(self, index: int) -> bool:
         """Whether an input is there still when all is computed."""
-        names, buffers = self.placement.names, {b.name: b for b in self.placement.buffers}
+        lives = self.placement.lifetimes
+        names, buffers = lives.names, {b.name: b for b in lives.buffers}
         own = names[self.graph.inputs[index]]
         if any(names.get(name) == own for node in self.graph.nodes for name in node.outputs):
             return False
@@ -150,14 +153,16 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> C
     copies = {
         i: found.places.get(name, Place("constant", i))
         for i, name in enumerate(graph.outputs)
-        if name not in found.names
+        if name not in found.lifetimes.names
     }
     after = {k: Place("constant", k) if graph.values[s.after].data is not None else found.places[s.after]
              for k, s in enumerate(graph.states)}  # fmt: skip
     state_copies = in_order({k: there for k, there in after.items() if there != Place("state", k)})
     offsets = found.plan.offsets
-    ends = {("in", i): offsets[found.names[name]] for i, name in enumerate(graph.inputs)}
-    ends |= {("out", i): offsets[found.names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)}
+    ends = {("in", i): offsets[found.lifetimes.names[name]] for i, name in enumerate(graph.inputs)}
+    ends |= {
+        ("out", i): offsets[found.lifetimes.names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)
+    }
     return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu, optimize)
 
 
@@ -191,7 +196,7 @@ def _places(graph: Graph, node: Node, found: Placement) -> dict[str, Place]:
 
 
 def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
-    section, each, at_last, sums = part.section, [], {}, {}
+    section, each, at_last, outside, sums = part.section, [], {}, {}, {}
     for place, node in enumerate(section.nodes):
         calls, offsets = part.calls[node.index], found.plan.offsets
         if calls.sums_bytes:
@@ -200,6 +205,8 @@ def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
             at_last[place] = _row_steps(graph, node, calls.at_last, found, scratch, (), len(calls.each))
         else:
             scratch = offsets.get(scratch_of(node.index), 0)
+        if calls.outside:
+            outside[place] = _row_steps(graph, node, calls.outside, found, 0, (), len(calls.each))
         numbers = tuple(name for name in (calls.rows_inside, calls.missing) if name)
         each.append(_row_steps(graph, node, calls.each, found, scratch, numbers, 0))
     lines = [name for name in section.makers if name not in section.kept]
@@ -207,6 +214,7 @@ def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
         part,
         tuple(each),
         at_last,
+        outside,
         sums,
         {name: found.places[name] for name in section.rows},
         {name: part.schedule.most_rows(name) for name in lines},

@@ -15,7 +15,7 @@ from export.c.places import Place, homes, in_place
 from export.graph.ir import Graph
 from qtorch.row.kernel_call import KernelCall
 
-__all__ = ["ByRows", "Placement", "placed", "sums_of"]
+__all__ = ["ByRows", "Lifetimes", "Placement", "lifetimes", "placed", "scratch_of", "sums_of"]
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,22 @@ class ByRows:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Places and what they are made of.
+class Lifetimes:
+    """What is needed when.
 
     Attributes:
-        places: by tensor.
-        plan: of the working memory.
-        buffers: of the plan.
+        places: by tensor, of those that lie elsewhere than in working memory.
+        buffers: of working memory.
         names: by tensor, the buffer that it lies in.
         starts: by node index, its first step; those of a section have the same.
         ends: likewise the last.
-        bound: bytes that no plan can do without: the tensors alone, without the kernels' own working memory.
     """
 
     places: Mapping[str, Place]
-    plan: MemoryPlan
     buffers: tuple[Buffer, ...]
     names: Mapping[str, str]
     starts: Sequence[int]
     ends: Sequence[int]
-    bound: int
 
     def needed(self, index: int) -> int:
         """Bytes that are in use while a node is computed, at most."""
@@ -65,6 +61,23 @@ class Placement:
                 held = buffer.bytes_held(begin, end)
                 in_use[begin - first : end - first + 1] += held[:, 1] - held[:, 0]
         return int(in_use.max())
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Everything in its place.
+
+    Attributes:
+        lifetimes: of what is placed.
+        places: by tensor.
+        plan: of the working memory.
+        bound: bytes that no plan can do without: the tensors alone, without the kernels' own working memory.
+    """
+
+    lifetimes: Lifetimes
+    places: Mapping[str, Place]
+    plan: MemoryPlan
+    bound: int
 
 
 def scratch_of(index: int) -> str:
@@ -85,6 +98,19 @@ def placed(graph: Graph, calls: Sequence[tuple[KernelCall, ...]], parts: Sequenc
         calls: of its nodes.
         parts: that are computed row by row, in the graph's order.
     """
+    timeline = lifetimes(graph, calls, parts)
+    buffers, names = timeline.buffers, timeline.names
+    found = plan(buffers)
+    everywhere = {
+        **{name: Place("scratch", found.offsets[buffer]) for name, buffer in names.items()},
+        **timeline.places,
+    }
+    tensors = [buffer for buffer in buffers if buffer.name in set(names.values())]
+    return Placement(timeline, everywhere, found, lower_bound(tensors))
+
+
+def lifetimes(graph: Graph, calls: Sequence[tuple[KernelCall, ...]], parts: Sequence[ByRows] = ()) -> Lifetimes:
+    """What :func:`placed` is planned from; arguments are the same."""
     starts, ends = _steps(graph, parts)
     inside = {node.index: part for part in parts for node in part.section.nodes}
     places, whole, names = _whole(graph, calls, inside)
@@ -92,10 +118,7 @@ def placed(graph: Graph, calls: Sequence[tuple[KernelCall, ...]], parts: Sequenc
     buffers = [_given_up(b, names, parts, starts) for b in timed]
     for part in parts:
         buffers = _with_rows(graph, part, buffers, starts[part.section.first])
-    found = plan(buffers)
-    everywhere = {name: Place("scratch", found.offsets[buffer]) for name, buffer in names.items()} | places
-    tensors = [buffer for buffer in buffers if buffer.name in set(names.values())]
-    return Placement(everywhere, found, tuple(buffers), names, starts, ends, lower_bound(tensors))
+    return Lifetimes(places, tuple(buffers), names, starts, ends)
 
 
 def _steps(graph: Graph, parts: Sequence[ByRows]) -> tuple[list[int], list[int]]:

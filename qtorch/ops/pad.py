@@ -19,7 +19,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.images import padded as padded_form
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.image_rows import same_row
+from qtorch.row.image_rows import padded_rows
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite
@@ -123,7 +123,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=padded_shapes,
-    rows=same_row,
+    rows=padded_rows,
     samples=samples,
     c=kernel,
     selects=True,

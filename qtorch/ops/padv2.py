@@ -18,7 +18,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.image_rows import same_row
+from qtorch.row.image_rows import padded_rows
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Operand, Row, Sample, Shape, TFLite
@@ -84,7 +84,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=shapes_padded_with,
-    rows=same_row,
+    rows=padded_rows,
     samples=samples,
     c=kernel,
     selects=True,

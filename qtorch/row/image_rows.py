@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qtorch.row.shape_rule import Attrs, Shape
 
-__all__ = ["ImageRows", "RowWindow", "RowsRule", "along", "same_row"]
+__all__ = ["ImageRows", "RowWindow", "RowsRule", "along", "padded_rows", "same_row"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,18 @@ def same_row(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows 
             return None
         found[role] = RowWindow() if aligned[axis] == outputs[0][axis] > 1 else RowWindow(stride=0)
     return found
+
+
+def padded_rows(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """Of an op that puts rows around an image: those inside hang on one row, those around on none."""
+    before, _ = attrs["paddings"][axis]
+    inside = {**shapes, "output": tuple(n if i == axis else m for i, (n, m) in enumerate(_pairs(shapes)))}
+    found = same_row(attrs, inside, axis)
+    return found and {**found, "input": RowWindow(padding=before)}
+
+
+def _pairs(shapes: Mapping[str, Shape]) -> zip[tuple[int, int]]:
+    return zip(shapes["input"], shapes["output"], strict=True)
 
 
 def along(attr: str) -> RowsRule:

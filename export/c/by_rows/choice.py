@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
 from math import inf
 
 from export.c.by_rows.row_calls import RowCalls, row_calls
 from export.c.by_rows.schedule import scheduled
 from export.c.by_rows.section import RowNode, row_node, section_of
-from export.c.placement import ByRows, Placement, placed
+from export.c.placement import ByRows, lifetimes, placed
 from export.graph.ir import Graph
-from qtorch.row.image_rows import RowWindow
 from qtorch.row.kernel_call import KernelCall, NoKernel
 
 __all__ = ["chosen_parts"]
 
-#: Nodes of a section, at most: as many as one byte counts are too many for the time that a plan may take.
+#: Nodes of a section, at most.
 _LONGEST = 96
+#: Sections whose rows are put in order, at most, until those that seem best are known to be so.
+_ORDERED = 80
 #: Plans that are made in full, at most, to see whether ends of sections that lie elsewhere take less.
-_TRIED = 24
+_TRIED = 8
+
+_RowNodes = Sequence[tuple[RowNode | None, RowCalls | None]]
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """Nodes ``first`` to ``last`` along an axis, and the bytes that are needed meanwhile, roughly."""
+    """Nodes ``first`` to ``last`` along an axis, and the bytes that are needed meanwhile, at least."""
 
     first: int
     last: int
@@ -48,34 +53,31 @@ def chosen_parts(
     """
     whole = placed(graph, calls)
     row_nodes = {axis: _row_nodes(graph, axis, adapted) for axis in (1, 2)}
-    costs = [whole.needed(index) for index in range(len(graph.nodes))]
-    choices = [c for axis, nodes in row_nodes.items() for c in _choices(graph, nodes, axis, max(costs, default=0))]
+    costs = [whole.lifetimes.needed(index) for index in range(len(graph.nodes))]
+    most = max(costs, default=0)
+    choices = {c: c.bytes for axis, nodes in row_nodes.items() for c in _choices(graph, nodes, axis, most)}
 
-    def parts(chosen: Sequence[_Choice]) -> tuple[ByRows, ...]:
-        made = []
-        for choice in chosen:
-            nodes = [row_nodes[choice.axis][k] for k in range(choice.first, choice.last + 1)]
-            section = section_of(graph, [node for node, _ in nodes if node], choice.axis)
-            made.append(ByRows(section, scheduled(section), {n.index: c for n, c in nodes if n and c}))
-        return tuple(made)
+    @cache
+    def part(choice: _Choice) -> ByRows:
+        nodes = row_nodes[choice.axis][choice.first : choice.last + 1]
+        section = section_of(graph, [node for node, _ in nodes if node], choice.axis)
+        return ByRows(section, scheduled(section), {n.index: c for n, c in nodes if n and c})
 
-    def tried(chosen: Sequence[_Choice]) -> tuple[tuple[ByRows, ...], Placement]:
-        made = parts(chosen)
-        return made, placed(graph, calls, made)
-
+    ordered = set[_Choice]()
     chosen = _cheapest(costs, choices)
+    while new := [c for c in chosen if c not in ordered]:
+        if len(ordered) > _ORDERED:
+            choices = {c: c.bytes for c in ordered}
+        for choice in new:
+            choices[choice] = max(choice.bytes, lifetimes(graph, calls, [part(choice)]).needed(choice.first))
+            ordered.add(choice)
+        chosen = _cheapest(costs, choices)
     if not chosen:
         return ()
-    found, placement = tried(chosen)
-    left = _TRIED
-    for other in _moved(chosen, set(choices)):
-        if left == 0:
-            break
-        left -= 1
-        again, instead = tried(other)
-        if instead.plan.peak < placement.plan.peak:
-            found, placement = again, instead
-    return found if placement.plan.peak < whole.plan.peak else ()
+    ways = [chosen, *islice(_moved(chosen, choices), _TRIED)]
+    plans = [(placed(graph, calls, [part(c) for c in way]).plan.peak, index) for index, way in enumerate(ways)]
+    peak, best = min(plans)
+    return tuple(part(c) for c in ways[best]) if peak < whole.plan.peak else ()
 
 
 def _row_nodes(
@@ -97,10 +99,12 @@ def _calls(graph: Graph, node: RowNode, axis: int, adapted: Callable[[KernelCall
     return replace(calls, each=tuple(map(adapted, calls.each)), at_last=tuple(map(adapted, calls.at_last)))
 
 
-def _choices(
-    graph: Graph, nodes: Sequence[tuple[RowNode | None, RowCalls | None]], axis: int, most: int
-) -> Iterator[_Choice]:
-    """Every run of nodes, with what it needs: the rows that are kept between them, and what lies around."""
+def _choices(graph: Graph, nodes: _RowNodes, axis: int, most: int) -> Iterator[_Choice]:
+    """Every run of nodes, with what it needs at least.
+
+    That is what lies around it; of every tensor the rows that one window shares with the next; and for one of the nodes
+    all rows of its windows, and the row that it makes.
+    """
     values = graph.values
     makers = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
     last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
@@ -113,51 +117,50 @@ def _choices(
         # What is there before: it passes by, or is given up when the last of its readers is among the nodes.
         before = {n: values[n].bytes for n in tensors if makers.get(n, -1) < first <= last.get(n, -1)}
         passing, given_up, kept = sum(before.values()), 0, dict[str, int]()
-        lines = sums = scratch = 0
+        lines = sums = step = 0
         for at in range(first, min(len(nodes), first + _LONGEST)):
             node, calls = nodes[at]
             if node is None or calls is None:
                 break
-            scratch = max(scratch, 0 if calls.sums_bytes else max(call.scratch for call in calls.each))
             sums += calls.sums_bytes
+            own = 0 if calls.sums_bytes else max(call.scratch for call in calls.each)
             for name in graph.nodes[at].outputs:
                 kept[name] = values[name].bytes
+                own += values[name].bytes // node.rows
             for name, window in set(node.reads.values()):
+                each = values[name].bytes // max(values[name].shape[axis], 1)
+                if name in kept:
+                    own += min(window.window, window.stride) * each
                 if last[name] != at:
                     continue
                 if name in before:
                     passing, given_up = passing - before[name], given_up + before[name]
                 elif name in kept:
                     del kept[name]
-                    rows = graph.values[name].shape[axis]
-                    between = range(makers[name] + 1, at) if window.window == 1 else ()
-                    reach = sum(w.window - 1 for k in between for _, w in _reads(nodes[k]) if w.stride)
-                    lines += min(rows, window.window + reach) * (values[name].bytes // max(rows, 1))
+                    lines += max(window.window - window.stride, 0) * each if window.stride else values[name].bytes
+            step = max(step, own)
             if lines >= most:
                 break
-            yield _Choice(first, at, axis, passing + lines + sums + scratch + max(given_up, sum(kept.values())))
+            ends = max(given_up, sum(kept.values()))
+            yield _Choice(first, at, axis, passing + lines + sums + max(ends, step))
 
 
-def _reads(entry: tuple[RowNode | None, RowCalls | None]) -> list[tuple[str, RowWindow]]:
-    return list(entry[0].reads.values()) if entry[0] else []
-
-
-def _cheapest(costs: Sequence[int], choices: Sequence[_Choice]) -> list[_Choice]:
+def _cheapest(costs: Sequence[int], choices: Mapping[_Choice, int]) -> list[_Choice]:
     """Of all ways to divide a network into single nodes and sections: the least memory, and then the fewest rows."""
-    ending: list[list[_Choice]] = [[] for _ in costs]
-    for choice in choices:
-        ending[choice.last].append(choice)
+    ending: list[list[tuple[_Choice, int]]] = [[] for _ in costs]
+    for choice, needed in choices.items():
+        ending[choice.last].append((choice, needed))
     least = [0]
     for index, cost in enumerate(costs):
-        ways = [max(least[index], cost), *(max(least[c.first], c.bytes) for c in ending[index])]
+        ways = [max(least[index], cost), *(max(least[c.first], needed) for c, needed in ending[index])]
         least.append(min(ways))
     most, fewest = least[-1], [(0.0, 0.0)]
     taken: list[_Choice | None] = []
     for index, cost in enumerate(costs):
         best, how = fewest[index] if cost <= most else (inf, inf), None
-        for choice in ending[index]:
+        for choice, needed in ending[index]:
             nodes, sections = fewest[choice.first]
-            if choice.bytes <= most and (nodes + choice.nodes, sections + 1) < best:
+            if needed <= most and (nodes + choice.nodes, sections + 1) < best:
                 best, how = (nodes + choice.nodes, sections + 1), choice
         fewest.append(best)
         taken.append(how)
@@ -170,7 +173,7 @@ def _cheapest(costs: Sequence[int], choices: Sequence[_Choice]) -> list[_Choice]
     return chosen[::-1]
 
 
-def _moved(chosen: Sequence[_Choice], there: set[_Choice]) -> Iterator[list[_Choice]]:
+def _moved(chosen: Sequence[_Choice], there: Iterable[_Choice]) -> Iterator[list[_Choice]]:
     """The same sections, one of them with ends that lie elsewhere, the nearest first."""
     known = {(c.first, c.last, c.axis): c for c in there}
     for far in range(1, 5):

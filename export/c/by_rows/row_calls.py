@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ class RowCalls:
     Attributes:
         each: for every step; of a node that adds up, the sums over a row.
         at_last: of such a node, after the last one.
+        outside: for a step whose window has no row inside the image, where that is another call.
         sums_bytes: of its sums.
         rows_inside: the parameter that says how many rows the window has inside the image; ``""`` without padding.
         missing: the parameter that says how many are missing above.
@@ -33,6 +35,7 @@ class RowCalls:
 
     each: tuple[KernelCall, ...]
     at_last: tuple[KernelCall, ...] = ()
+    outside: tuple[KernelCall, ...] = ()
     sums_bytes: int = 0
     rows_inside: str = ""
     missing: str = ""
@@ -55,6 +58,9 @@ def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
     for role in of.output_roles():
         shapes[role] = _with_rows(shapes[role], axis, 1)
     calls = _called(graph, of, attrs, shapes)
+    if "paddings" in attrs:
+        around = attrs["paddings"] != of.attrs["paddings"]
+        return RowCalls(calls, outside=_filled(graph, of, shapes) if around else ())
     inside, missing = _SIZES[axis]
     if not padded:
         return RowCalls(calls)
@@ -80,6 +86,9 @@ def _of_one_row(
     attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], node: RowNode, axis: int
 ) -> tuple[Mapping[str, Any], bool]:
     """Attributes with the rows' padding gone and that of the other axis as it is, and whether rows may be missing."""
+    if "paddings" in attrs:
+        paddings = tuple((0, 0) if i == axis else ends for i, ends in enumerate(attrs["paddings"]))
+        return {**attrs, "paddings": paddings}, False
     if "padding" not in attrs:
         return attrs, False
     _, window = node.reads["input"]
@@ -98,6 +107,16 @@ def _window_sizes(attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]
         return attrs["filter_h"], attrs["filter_w"]
     height, width = shapes["weight"][1:3]
     return (height - 1) * attrs["dilation_h"] + 1, (width - 1) * attrs["dilation_w"] + 1
+
+
+def _filled(graph: Graph, node: Node, one_row: Mapping[str, tuple[int, ...]]) -> tuple[KernelCall, ...]:
+    """A row around the image: what the op's own call fills the whole with, as far as a row goes."""
+    roles = node.input_roles() | node.output_roles()
+    own = _called(graph, node, node.attrs, {role: graph.values[name].shape for role, name in roles.items()})
+    fill = next((call for call in own if call.kernel == "fill"), None)
+    if fill is None:
+        return ()
+    return (replace(fill, arguments={**fill.arguments, "size": math.prod(one_row["output"])}),)
 
 
 def _with_rows(shape: tuple[int, ...], axis: int, rows: int) -> tuple[int, ...]:
@@ -123,4 +142,4 @@ def _adding_calls(graph: Graph, node: Node, axis: int) -> RowCalls:
         last = KernelCall("mean_of_sums", {"out": own["out"], "depth": depth, **numbers}, scratch=4 * depth)
     else:
         raise NoKernel(f"{calls[0].kernel} adds up whole images")
-    return RowCalls((each,), (last, *calls[1:]), 4 * depth)
+    return RowCalls((each,), (last, *calls[1:]), sums_bytes=4 * depth)

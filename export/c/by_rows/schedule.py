@@ -18,11 +18,13 @@ class Schedule:
 
     Attributes:
         order: positions of the section's nodes, each of which makes its next row then.
+        totals: how many steps each node has, by its position.
         needed: by tensor, int ``[steps, 2]``: its first row that is still needed, and the one behind the last that is
             there, while that step is done.
     """
 
     order: tuple[int, ...]
+    totals: tuple[int, ...]
     needed: Mapping[str, np.ndarray]
 
     def most_rows(self, name: str) -> int:
@@ -39,7 +41,7 @@ def scheduled(section: Section) -> Schedule:
     for place, node in enumerate(section.nodes):
         for name, window in node.reads.values():
             readers[name].append((place, window.stride, window.padding))
-    totals = [node.steps for node in section.nodes]
+    totals = [order.count(place) for place in range(len(section.nodes))]
     needed = {name: np.zeros((len(order), 2), np.int64) for name in section.rows}
     # What changes with a step is what its node reads and makes; the rest is as it was.
     now = {name: [0, 0 if name in section.makers else rows] for name, rows in section.rows.items()}
@@ -55,7 +57,7 @@ def scheduled(section: Section) -> Schedule:
         for name in {name for name, _ in node.reads.values()} | set(made):
             if name not in section.kept and (name in section.makers or name in section.given_up):
                 now[name][0] = _unneeded(section.rows[name], readers[name], steps, totals)
-    return Schedule(tuple(order), needed)
+    return Schedule(tuple(order), tuple(totals), needed)
 
 
 def _unneeded(rows: int, readers: list[tuple[int, int, int]], steps: np.ndarray, totals: list[int]) -> int:
@@ -80,6 +82,7 @@ def _order(section: Section) -> list[int]:
             steps[place] += 1
             order.append(place)
 
-    for place in reversed(range(len(section.nodes))):
+    # Rows of the others that nothing asks for are not made: a window with strides may end before them.
+    for place in sorted({section.makers[name] for name in section.kept}, reverse=True):
         make(place, section.nodes[place].rows)
     return order

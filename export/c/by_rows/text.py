@@ -42,7 +42,7 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     of = network.graph.nodes[node.index]
     lines, addresses, numbers = list[str](), dict[str, str](), dict[str, str]()
     for role, (name, window) in node.reads.items():
-        begin, given = _window(place, role, window, section.rows[name], lines)
+        begin, given = _window(place, role, window, (node.steps, section.rows[name]), lines)
         addresses[role] = _address(loop, network, name, begin)
         calls = loop.part.calls[node.index]
         if given and calls.rows_inside:
@@ -55,7 +55,12 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     if place in loop.sums:
         offset, size = loop.sums[place]
         lines.append(f"if (step[{place}] == 0) memset((char *)scratch + {offset}, 0, {size});")
-    lines += [written_call(text, step, network, addresses, numbers) for step in loop.each[place]]
+    inside = [written_call(text, step, network, addresses, numbers) for step in loop.each[place]]
+    if place in loop.outside:
+        around = [written_call(text, step, network, addresses, numbers) for step in loop.outside[place]]
+        inside = ["if (to_input > from_input) {", *(f"  {line}" for line in inside), "} else {",
+                  *(f"  {line}" for line in around), "}"]  # fmt: skip
+    lines += inside
     lines.append(f"++step[{place}];")
     if place in loop.at_last:
         last = [written_call(text, step, network, addresses, numbers) for step in loop.at_last[place]]
@@ -65,12 +70,13 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     return f"      case {place}: {{  // {of.op}\n{body}\n        break;\n      }}"
 
 
-def _window(place: int, role: str, window: RowWindow, rows: int, lines: list[str]) -> tuple[str, bool]:
+def _window(place: int, role: str, window: RowWindow, counts: tuple[int, int], lines: list[str]) -> tuple[str, bool]:
     """The first row that is read, as an expression, and whether rows may be missing; the lines say how it comes."""
     if not window.stride:
         return "0", False
     top = f"step[{place}]" + (f" * {window.stride}" if window.stride > 1 else "")
-    if window.window == 1 and not window.padding:
+    steps, rows = counts
+    if not window.padding and window.first(steps - 1) + window.window <= rows:
         return top, False
     lines.append(f"const int top_{role} = {top}{f' - {window.padding}' if window.padding else ''};")
     lines.append(f"const int from_{role} = top_{role} < 0 ? 0 : top_{role};")
@@ -103,7 +109,7 @@ def _room(loop: RowLoop, network: CNetwork, name: str, place: int) -> str:
     for at, window in readers:
         row = f"step[{at}]" + (f" * {window.stride}" if window.stride != 1 else "")
         row = row if not window.padding else f"{row} - {window.padding}"
-        total = section.nodes[at].steps
+        total = loop.part.schedule.totals[at]
         if total * window.stride - window.padding < section.rows[name]:
             # What lies behind its last window, nobody reads.
             row = f"(step[{at}] < {total} ? {row} : {section.rows[name]})"
