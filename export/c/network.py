@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from export.c.memory_plan import Buffer, MemoryPlan, lower_bound, plan
 from export.c.places import Place, homes, in_order, in_place
-from export.c.targets import ADAPTATIONS
+from export.c.targets import adapted
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
@@ -72,9 +72,7 @@ def c_network(graph: Graph, cpu: str = "host", speed: bool = False) -> CNetwork:
     Raises:
         UnsupportedLayer: ops without a kernel, all of them named.
     """
-    calls = _calls(graph)
-    if cpu in ADAPTATIONS:
-        calls = [tuple(ADAPTATIONS[cpu](call, speed) for call in node_calls) for node_calls in calls]
+    calls = [tuple(adapted(call, cpu, speed) for call in node_calls) for node_calls in _calls(graph)]
     places, buffers, names = _memory(graph, calls)
     placed = plan(buffers)
 

@@ -76,6 +76,7 @@ def kernel(operands: Operands) -> KernelCall:
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
         "weights": ConstantTable(operands.constants["weight"]),
+        "weight_bits": operands.grid("weight").bits,
         "channels": weighted_sums(operands, channel_axis=3, folded=False),
         "out": TensorArgument("output"),
         **sizes,

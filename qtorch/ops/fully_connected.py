@@ -77,10 +77,10 @@ def kernel(operands: Operands) -> KernelCall:
         "in_size": inputs,
         "out_size": outputs,
     }
-    zero_point = operands.grid("weight").zero_point[0]
-    if zero_point:
-        return KernelCall("fully_connected_shifted_s8", {**arguments, "weight_zero_point": zero_point})
-    return KernelCall("fully_connected_s8", arguments)
+    weight = operands.grid("weight")
+    if weight.zero_point[0]:
+        return KernelCall("fully_connected_shifted_s8", {**arguments, "weight_zero_point": weight.zero_point[0]})
+    return KernelCall("fully_connected_s8", {**arguments, "weight_bits": weight.bits})
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
