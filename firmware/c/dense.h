@@ -2,41 +2,8 @@
 #ifndef QTORCH_DENSE_H_
 #define QTORCH_DENSE_H_
 
+#include "dense_s4.h"
 #include "requantize.h"
-
-// sum and the products of in, int8 [size], with a row of weights.
-Q_KERNEL int32_t q_products(const int8_t *in, const int8_t *weights, int size, int32_t sum) {
-#if defined(__ARM_FEATURE_MVE)
-  __asm__ volatile(
-      "wlstp.8 lr, %[size], 2f\n"
-      "1:\n\t"
-      "vldrb.8 q0, [%[in]], #16\n\t"
-      "vldrb.8 q1, [%[weights]], #16\n\t"
-      "vmladava.s8 %[sum], q0, q1\n\t"
-      "letp lr, 1b\n"
-      "2:"
-      : [in] "+r"(in), [weights] "+r"(weights), [sum] "+Te"(sum)
-      : [size] "r"(size)
-      : "lr", "q0", "q1", "memory");
-#else
-  int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  for (; i + 4 <= size; i += 4) {
-    uint32_t x, w, even, odd, q_even, q_odd;
-    memcpy(&x, in + i, 4);
-    memcpy(&w, weights + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    __asm__("sxtb16 %0, %1" : "=r"(q_even) : "r"(w));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(q_odd) : "r"(w));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(q_even));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(q_odd));
-  }
-#endif
-  for (; i < size; ++i) sum += in[i] * q_flash_s8(weights + i);
-#endif
-  return sum;
-}
 
 // Adds to each of four sums the products of in, int8 [size], with a row of weights, int8 [4][size].
 Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size, int32_t *sums) {
@@ -114,128 +81,33 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
   sums[3] = d;
 }
 
-// Adds to each of 2 * rows sums the products of in, int8 [size], with weights of 4 bits, two rows of which lie side by
-// side in bytes, as in halves.h: pairs [rows][size]. rows is 1 or 2, a constant; size is below 65,536.
-//
-// The products with whole bytes are 16 times those with the high weight, and those with the low half; these are those
-// with the low weight, and 8 times the input. So nothing but the low half is ever unpacked.
-Q_KERNEL void q_paired_products(const int8_t *in, const int8_t *pairs, int size, int32_t *sums, int rows) {
-#if defined(__ARM_FEATURE_MVE)
-  register int32_t codes __asm__("r8") = 0;
-  register int32_t whole __asm__("r0") = 0;
-  register int32_t low __asm__("r2") = 0;
-  register int32_t second_whole __asm__("r4") = 0;
-  register int32_t second_low __asm__("r6") = 0;
-  const int8_t *second = pairs + (rows - 1) * size;
-  __asm__ volatile(
-      "vmov.i8 q2, #15\n\t"
-      "wlstp.8 lr, %[size], 2f\n"
-      "1:\n\t"
-      "vldrb.8 q0, [%[in]], #16\n\t"
-      "vaddva.s8 %[codes], q0\n\t"
-      "vldrb.8 q1, [%[pairs]], #16\n\t"
-      "vmladava.s8 %[whole], q0, q1\n\t"
-      "vand q1, q1, q2\n\t"
-      "vmladava.s8 %[low], q0, q1\n\t"
-      ".if %c[rows] == 2\n\t"
-      "vldrb.8 q1, [%[second]], #16\n\t"
-      "vmladava.s8 %[second_whole], q0, q1\n\t"
-      "vand q1, q1, q2\n\t"
-      "vmladava.s8 %[second_low], q0, q1\n\t"
-      ".endif\n\t"
-      "letp lr, 1b\n"
-      "2:"
-      : [codes] "+r"(codes), [whole] "+r"(whole), [low] "+r"(low), [second_whole] "+r"(second_whole),
-        [second_low] "+r"(second_low), [in] "+r"(in), [pairs] "+r"(pairs), [second] "+r"(second)
-      : [size] "r"(size), [rows] "i"(rows)
-      : "lr", "q0", "q1", "q2", "memory");
-#else
-  int32_t codes = 0, whole = 0, low = 0, second_whole = 0, second_low = 0;
-  int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  const uint32_t ones = 0x00010001u, halves = 0x000F000Fu;
-#define Q_DENSE_FOUR(whole, low, row)                                                                \
-  do {                                                                                               \
-    uint32_t q_w, q_even, q_odd;                                                                     \
-    memcpy(&q_w, pairs + (row) * size + i, 4);                                                       \
-    __asm__("sxtb16 %0, %1" : "=r"(q_even) : "r"(q_w));                                              \
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(q_odd) : "r"(q_w));                                       \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(whole) : "r"(even), "r"(q_even));                          \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(whole) : "r"(odd), "r"(q_odd));                            \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(low) : "r"(even), "r"(q_w & halves));                      \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(low) : "r"(odd), "r"(q_w >> 8 & halves));                  \
-  } while (0)
-  for (; i + 4 <= size; i += 4) {
-    uint32_t x, even, odd;
-    memcpy(&x, in + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(codes) : "r"(even), "r"(ones));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(codes) : "r"(odd), "r"(ones));
-    Q_DENSE_FOUR(whole, low, 0);
-    if (rows == 2) Q_DENSE_FOUR(second_whole, second_low, 1);
-  }
-#undef Q_DENSE_FOUR
-#endif
-  for (const int8_t *pair = pairs + i; i < size; ++i, ++pair) {
-    const int x = in[i];  // a product fits 16 bits
-    const int first = q_flash_s8(pair);
-    codes += x;
-    whole += x * first;
-    low += x * (first & 15);
-    if (rows == 2) {
-      const int second = q_flash_s8(pair + size);
-      second_whole += x * second;
-      second_low += x * (second & 15);
-    }
-  }
-#endif
-  sums[0] += low - 8 * codes;
-  sums[1] += (whole - low) >> 4;
-  if (rows == 2) {
-    sums[2] += second_low - 8 * codes;
-    sums[3] += (second_whole - second_low) >> 4;
-  }
-}
-
 // out[o] = code(bias[o] + sum of in[i] * weights[o][i]).
 //
 //   in           int8 [in_size]; its zero point is folded into the biases
-//   weights      int8 [out_size][in_size], -127..127, in flash; of 4 bits [out_size / 2][in_size] bytes, each of which
-//                has the weights of two outputs, and behind them those of a last odd output in bytes
-//   weight_bits  8 or 4
+//   weights      int8 [out_size][in_size], -127..127, in flash; of 4 bits as in q_dense_s4
+//   weight_bits  8 or 4, a constant
 //   channels     int32 [out_size][Q_CHANNEL_WORDS(form)], in flash
 //   out          int8 [out_size], low..high
 //
 // Four outputs at a time share the load of an input.
 Q_KERNEL void q_dense(const int8_t *in, const int8_t *weights, int weight_bits, const int32_t *channels, int form,
                       int zero_point, int low, int high, int8_t *out, int in_size, int out_size) {
+  if (weight_bits == 4) {
+    q_dense_s4(in, weights, channels, form, zero_point, low, high, out, in_size, out_size);
+    return;
+  }
   const int words = Q_CHANNEL_WORDS(form);
   int o = 0;
   for (; o + 4 <= out_size; o += 4) {
     int32_t sums[4] = {q_flash_s32(channels), q_flash_s32(channels + words), q_flash_s32(channels + 2 * words),
                        q_flash_s32(channels + 3 * words)};
-    if (weight_bits == 4) {
-      q_paired_products(in, weights, in_size, sums, 2);
-      weights += 2 * in_size;
-    } else {
-      q_four_products(in, weights, in_size, sums);
-      weights += 4 * in_size;
-    }
+    q_four_products(in, weights, in_size, sums);
+    weights += 4 * in_size;
     out[o] = q_code(sums[0], channels + 1, form, zero_point, low, high);
     out[o + 1] = q_code(sums[1], channels + words + 1, form, zero_point, low, high);
     out[o + 2] = q_code(sums[2], channels + 2 * words + 1, form, zero_point, low, high);
     out[o + 3] = q_code(sums[3], channels + 3 * words + 1, form, zero_point, low, high);
     channels += 4 * words;
-  }
-  if (weight_bits == 4 && o + 2 <= out_size) {
-    int32_t sums[2] = {q_flash_s32(channels), q_flash_s32(channels + words)};
-    q_paired_products(in, weights, in_size, sums, 1);
-    weights += in_size;
-    out[o] = q_code(sums[0], channels + 1, form, zero_point, low, high);
-    out[o + 1] = q_code(sums[1], channels + words + 1, form, zero_point, low, high);
-    channels += 2 * words;
-    o += 2;
   }
   for (; o < out_size; ++o, channels += words) {
     const int32_t a = q_products(in, weights, in_size, q_flash_s32(channels));
