@@ -2,12 +2,39 @@
 #ifndef QTORCH_DEPTHWISE_CONV_2D_S8_H_
 #define QTORCH_DEPTHWISE_CONV_2D_S8_H_
 
-#include "halves.h"
 #include "requantize.h"
 
+// What a byte of weights holds: one, one in its low half, or two.
+#define Q_BYTE 0
+#define Q_LOW_HALF 1
+#define Q_BOTH_HALVES 2
+
+// Adds to a sum, or to two, the products of the window's pixels inside the image, rows of them with columns each.
+//
+//   code     the first pixel's, of a channel; next codes behind it that of the channel of the second sum
+//   weight   the first pixel's
+//   row_end  codes from a row's last pixel to the next row's first; weight_end likewise
+//   halves   what weight points to, a constant
+Q_KERNEL void q_window_products(const int8_t *code, int next, const int8_t *weight, int rows, int columns, int step,
+                                int row_end, int weight_step, int weight_end, int in_zero_point, int halves,
+                                int32_t *sum, int32_t *second) {
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j) {
+      const int w = q_flash_s8(weight);
+      // At most 255 * 127, which fits 16 bits.
+      *sum += (*code - in_zero_point) * (halves == Q_BYTE ? w : (w & 15) - 8);
+      if (halves == Q_BOTH_HALVES) *second += (code[next] - in_zero_point) * (w >> 4);
+      code += step;
+      weight += weight_step;
+    }
+    code += row_end;
+    weight += weight_end;
+  }
+}
+
 //   in             int8 [in_h][in_w][in_c]
-//   weights        int8 [window_h][window_w][in_c * multiplier], in flash; of 4 bits two channels' in a byte, the last of
-//                  an odd number alone
+//   weights        int8 [window_h][window_w][in_c * multiplier], in flash; of 4 bits two channels to a byte, 16 times the
+//                  weight of the second and 8 more than that of the first, which in the last byte may be alone
 //   weight_bits    8 or 4
 //   channels       int32 [in_c * multiplier][Q_CHANNEL_WORDS(form)], in flash; biases as they are
 //   out            int8 [out_h][out_w][in_c * multiplier]
@@ -18,7 +45,7 @@ Q_KERNEL void depthwise_conv_2d_s8(const int8_t *in, const int8_t *weights, int 
                                    int stride_h, int stride_w, int dilation_h, int dilation_w, int padding_top,
                                    int padding_left, int in_zero_point) {
   const int out_c = in_c * multiplier, row = in_w * in_c * dilation_h, step = in_c * dilation_w;
-  const int words = Q_CHANNEL_WORDS(form), at_once = weight_bits == 4 ? 2 : 1, across = (out_c + at_once - 1) / at_once;
+  const int words = Q_CHANNEL_WORDS(form), across = weight_bits == 4 ? out_c / 2 + out_c % 2 : out_c;
   for (int y = 0; y < out_h; ++y) {
     const int top = y * stride_h - padding_top;
     int first_i = 0, last_i = window_h;  // the window's rows inside the image
@@ -30,26 +57,24 @@ Q_KERNEL void depthwise_conv_2d_s8(const int8_t *in, const int8_t *weights, int 
       while (first_j < last_j && left + first_j * dilation_w < 0) ++first_j;
       while (last_j > first_j && left + (last_j - 1) * dilation_w >= in_w) --last_j;
       const int8_t *const corner = in + ((top + first_i * dilation_h) * in_w + left + first_j * dilation_w) * in_c;
-      const int8_t *const filter = weights + (first_i * window_w + first_j) * across;
+      const int8_t *weight = weights + (first_i * window_w + first_j) * across;
       const int32_t *channel = channels;
-      for (int c = 0; c < out_c; c += at_once, channel += at_once * words) {
-        const int8_t *code = corner + c / multiplier, *weight = filter + c / at_once;
-        const int pair = at_once == 2 && c + 1 < out_c;
-        const int next = pair ? (c + 1) / multiplier - c / multiplier : 0;
-        int32_t sum = q_flash_s32(channel), second = pair ? q_flash_s32(channel + words) : 0;
-        for (int i = first_i; i < last_i; ++i) {
-          for (int j = first_j; j < last_j; ++j) {
-            const int8_t w = q_flash_s8(weight);
-            sum += (*code - in_zero_point) * (at_once == 2 ? q_low_s4(w) : w);  // up to 255 * 127, which fits 16 bits
-            if (at_once == 2) second += (code[next] - in_zero_point) * q_high_s4(w);
-            code += step;
-            weight += across;
-          }
-          code += row - (last_j - first_j) * step;
-          weight += (window_w - (last_j - first_j)) * across;
-        }
+      const int rows = last_i - first_i, columns = last_j - first_j;
+      const int row_end = row - columns * step, weight_end = (window_w - columns) * across;
+      int c = 0;
+      for (; weight_bits == 4 && c + 2 <= out_c; c += 2, ++weight, channel += words) {
+        int32_t sum = q_flash_s32(channel), second = q_flash_s32(channel + words);
+        q_window_products(corner + c / multiplier, (c + 1) / multiplier - c / multiplier, weight, rows, columns, step,
+                          row_end, across, weight_end, in_zero_point, Q_BOTH_HALVES, &sum, &second);
         *out++ = q_code(sum, channel + 1, form, zero_point, low, high);
-        if (pair) *out++ = q_code(second, channel + words + 1, form, zero_point, low, high);
+        channel += words;
+        *out++ = q_code(second, channel + 1, form, zero_point, low, high);
+      }
+      for (; c < out_c; ++c, ++weight, channel += words) {
+        int32_t sum = q_flash_s32(channel);
+        q_window_products(corner + c / multiplier, 0, weight, rows, columns, step, row_end, across, weight_end,
+                          in_zero_point, weight_bits == 4 ? Q_LOW_HALF : Q_BYTE, &sum, 0);
+        *out++ = q_code(sum, channel + 1, form, zero_point, low, high);
       }
     }
   }
