@@ -9,32 +9,37 @@
 #define Q_LOW_HALF 1
 #define Q_BOTH_HALVES 2
 
-// Adds to a sum, or to two, the products of the window's pixels inside the image, rows of them with columns each.
+// Adds to a sum, or to two, the products of those of the window's pixels that are inside the image.
 //
-//   code     the first pixel's, of a channel; next codes behind it that of the channel of the second sum
-//   weight   the first pixel's
-//   row_end  codes from a row's last pixel to the next row's first; weight_end likewise
-//   halves   what weight points to, a constant
-Q_KERNEL void q_window_products(const int8_t *code, int next, const int8_t *weight, int rows, int columns, int step,
-                                int row_end, int weight_step, int weight_end, int in_zero_point, int halves,
-                                int32_t *sum, int32_t *second) {
-  for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < columns; ++j) {
-      const int w = q_flash_s8(weight);
+//   code, weight          of the first pixel; of the second sum's channel the code is next codes behind
+//   first_i .. last_j     rows and columns inside, the last ones excluded
+//   row, step             codes from a row of the window to the next, and from a column to the next
+//   across                bytes of weights from a column to the next
+//   halves                what a byte of weights holds, a constant
+Q_KERNEL void q_window_products(const int8_t *code, int next, const int8_t *weight, int first_i, int last_i,
+                                int first_j, int last_j, int window_w, int row, int step, int across,
+                                int in_zero_point, int halves, int32_t *sum, int32_t *second) {
+  for (int i = first_i; i < last_i; ++i) {
+    for (int j = first_j; j < last_j; ++j) {
       // At most 255 * 127, which fits 16 bits.
-      *sum += (*code - in_zero_point) * (halves == Q_BYTE ? w : (w & 15) - 8);
-      if (halves == Q_BOTH_HALVES) *second += (code[next] - in_zero_point) * (w >> 4);
+      if (halves == Q_BYTE) {
+        *sum += (*code - in_zero_point) * q_flash_s8(weight);
+      } else {
+        const int8_t w = q_flash_s8(weight);
+        *sum += (*code - in_zero_point) * ((int8_t)((uint8_t)w << 4) >> 4);
+        if (halves == Q_BOTH_HALVES) *second += (code[next] - in_zero_point) * (w >> 4);
+      }
       code += step;
-      weight += weight_step;
+      weight += across;
     }
-    code += row_end;
-    weight += weight_end;
+    code += row - (last_j - first_j) * step;
+    weight += (window_w - (last_j - first_j)) * across;
   }
 }
 
 //   in             int8 [in_h][in_w][in_c]
-//   weights        int8 [window_h][window_w][in_c * multiplier], in flash; of 4 bits two channels to a byte, 16 times the
-//                  weight of the second and 8 more than that of the first, which in the last byte may be alone
+//   weights        int8 [window_h][window_w][in_c * multiplier], in flash; of 4 bits two channels to a byte, the first
+//                  in its low half, the last of an odd number alone
 //   weight_bits    8 or 4
 //   channels       int32 [in_c * multiplier][Q_CHANNEL_WORDS(form)], in flash; biases as they are
 //   out            int8 [out_h][out_w][in_c * multiplier]
@@ -57,23 +62,23 @@ Q_KERNEL void depthwise_conv_2d_s8(const int8_t *in, const int8_t *weights, int 
       while (first_j < last_j && left + first_j * dilation_w < 0) ++first_j;
       while (last_j > first_j && left + (last_j - 1) * dilation_w >= in_w) --last_j;
       const int8_t *const corner = in + ((top + first_i * dilation_h) * in_w + left + first_j * dilation_w) * in_c;
-      const int8_t *weight = weights + (first_i * window_w + first_j) * across;
+      const int8_t *const filter = weights + (first_i * window_w + first_j) * across;
       const int32_t *channel = channels;
-      const int rows = last_i - first_i, columns = last_j - first_j;
-      const int row_end = row - columns * step, weight_end = (window_w - columns) * across;
       int c = 0;
-      for (; weight_bits == 4 && c + 2 <= out_c; c += 2, ++weight, channel += words) {
+      for (; weight_bits == 4 && c + 2 <= out_c; c += 2, channel += words) {
         int32_t sum = q_flash_s32(channel), second = q_flash_s32(channel + words);
-        q_window_products(corner + c / multiplier, (c + 1) / multiplier - c / multiplier, weight, rows, columns, step,
-                          row_end, across, weight_end, in_zero_point, Q_BOTH_HALVES, &sum, &second);
+        q_window_products(corner + c / multiplier, (c + 1) / multiplier - c / multiplier, filter + c / 2, first_i,
+                          last_i, first_j, last_j, window_w, row, step, across, in_zero_point, Q_BOTH_HALVES, &sum,
+                          &second);
         *out++ = q_code(sum, channel + 1, form, zero_point, low, high);
         channel += words;
         *out++ = q_code(second, channel + 1, form, zero_point, low, high);
       }
-      for (; c < out_c; ++c, ++weight, channel += words) {
+      for (; c < out_c; ++c, channel += words) {
         int32_t sum = q_flash_s32(channel);
-        q_window_products(corner + c / multiplier, 0, weight, rows, columns, step, row_end, across, weight_end,
-                          in_zero_point, weight_bits == 4 ? Q_LOW_HALF : Q_BYTE, &sum, 0);
+        q_window_products(corner + c / multiplier, 0, filter + (weight_bits == 4 ? c / 2 : c), first_i, last_i, first_j,
+                          last_j, window_w, row, step, across, in_zero_point, weight_bits == 4 ? Q_LOW_HALF : Q_BYTE,
+                          &sum, 0);
         *out++ = q_code(sum, channel + 1, form, zero_point, low, high);
       }
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -9,44 +10,50 @@ import numpy as np
 
 from qtorch.row.kernel_call import ConstantTable, KernelCall
 
-__all__ = ["packed"]
+__all__ = ["DENSE_CODE_BYTES", "packed"]
 
-#: Where products are summed 16 times too large, in 32 bits: what the magnitudes of an output's weights may add up to.
-_MOST = 2**31 // (16 * 128)
+#: By how much the code of sums over all inputs grows, as compiled for Cortex-M and RV32; of AVR, as assembled.
+DENSE_CODE_BYTES = 128
+#: The same of sums by channel.
+_CODE_BYTES = 256
+#: Products that a sum may have: it is 16 times too large on the way, in 32 bits.
+_MOST = 2**16
 
 
 def packed(call: KernelCall) -> KernelCall:
-    """The call with half the bytes for weights of 4 bits, of a kernel that takes them so; any other as it is."""
+    """The call with half the bytes for weights of 4 bits, of a kernel that takes them so; any other as it is.
+
+    They stay bytes where a table saves less than the code that takes halves out of bytes.
+    """
     if call.arguments.get("weight_bits") != 4 or call.kernel not in _ORDERS:
         return call
+    order, code_bytes = _ORDERS[call.kernel]
     table = call.arguments["weights"]
     assert isinstance(table, ConstantTable)
-    if table.data.size == 0 or np.abs(table.data.astype(np.int64)).reshape(len(table.data), -1).sum(1).max() >= _MOST:
+    data = order(call, table.data)
+    if table.data.nbytes - data.nbytes < code_bytes or math.prod(table.data.shape[1:]) >= _MOST:
         return replace(call, arguments={**call.arguments, "weight_bits": 8})
-    return replace(call, arguments={**call.arguments, "weights": ConstantTable(_ORDERS[call.kernel](call, table.data))})
+    return replace(call, arguments={**call.arguments, "weights": ConstantTable(data)})
 
 
 def _dense(call: KernelCall, weights: np.ndarray) -> np.ndarray:
-    """``[O, ...]`` as firmware/c/dense.h reads it, for each group: outputs in pairs, a last odd one in bytes."""
+    """``[O, ...]`` as firmware/c/dense_s4.h reads it, for each group: outputs in pairs, a last odd one in bytes."""
     groups = call.arguments.get("groups", 1)
     assert isinstance(groups, int)
     rows = weights.reshape(groups, len(weights) // groups, -1)
     even = rows.shape[1] // 2 * 2
-    return np.concatenate([pairs(rows[:, :even:2], rows[:, 1:even:2]), rows[:, even:]], 1)
+    pairs = 16 * rows[:, 1:even:2] + (rows[:, :even:2] + 8)
+    return np.concatenate([pairs, rows[:, even:]], 1)
 
 
 def _by_channel(call: KernelCall, weights: np.ndarray) -> np.ndarray:
-    """``[1, h, w, C]`` as firmware/c/depthwise_conv_2d_s8.h reads it: channels in pairs, nothing beside a last odd one."""
+    """``[1, h, w, C]`` as firmware/c/depthwise_conv_2d_s8.h reads it: channels in pairs, a last odd one alone."""
     even = np.pad(weights, [(0, 0)] * 3 + [(0, weights.shape[3] % 2)])
-    return pairs(even[..., ::2], even[..., 1::2])
+    return even[..., ::2] & 15 | even[..., 1::2] << 4
 
 
-def pairs(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Two weights to a byte, int8 of the shape of each: int8 -8..7."""
-    return (16 * high + low + 8).astype(np.int8)
-
-
-_ORDERS: Mapping[str, Callable[[KernelCall, np.ndarray], np.ndarray]] = {
-    **dict.fromkeys(("fully_connected_s8", "pointwise_s8", "conv_2d_s8"), _dense),
-    "depthwise_conv_2d_s8": _by_channel,
+#: By kernel, and by how many bytes its code grows.
+_ORDERS: Mapping[str, tuple[Callable[[KernelCall, np.ndarray], np.ndarray], int]] = {
+    **dict.fromkeys(("fully_connected_s8", "pointwise_s8", "conv_2d_s8"), (_dense, DENSE_CODE_BYTES)),
+    "depthwise_conv_2d_s8": (_by_channel, _CODE_BYTES),
 }
