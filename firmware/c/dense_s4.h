@@ -24,28 +24,33 @@ Q_KERNEL void q_paired_products(const int8_t *in, const int8_t *pairs, int size,
   register int32_t low __asm__("r2") = 0;
   register int32_t other_whole __asm__("r4") = 0;
   register int32_t other_low __asm__("r6") = 0;
-  const int8_t *other = pairs + (rows - 1) * size;
-  __asm__ volatile(
-      "vmov.i8 q2, #15\n\t"
-      "wlstp.8 lr, %[size], 2f\n"
-      "1:\n\t"
-      "vldrb.8 q0, [%[in]], #16\n\t"
-      "vldrb.8 q1, [%[pairs]], #16\n\t"
-      "vmladava.s8 %[whole], q0, q1\n\t"
-      "vand q1, q1, q2\n\t"
-      "vmladava.s8 %[low], q0, q1\n\t"
-      ".if %c[rows] == 2\n\t"
-      "vldrb.8 q1, [%[other]], #16\n\t"
-      "vmladava.s8 %[other_whole], q0, q1\n\t"
-      "vand q1, q1, q2\n\t"
-      "vmladava.s8 %[other_low], q0, q1\n\t"
-      ".endif\n\t"
-      "letp lr, 1b\n"
-      "2:"
-      : [whole] "+r"(whole), [low] "+r"(low), [other_whole] "+r"(other_whole), [other_low] "+r"(other_low),
-        [in] "+r"(in), [pairs] "+r"(pairs), [other] "+r"(other)
-      : [size] "r"(size), [rows] "i"(rows)
-      : "lr", "q0", "q1", "q2", "memory");
+#define Q_ROW_S4(pairs, whole, low)           \
+  "vldrb.8 q1, [%[" pairs "]], #16\n\t"       \
+  "vmladava.s8 %[" whole "], q0, q1\n\t"      \
+  "vand q1, q1, q2\n\t"                       \
+  "vmladava.s8 %[" low "], q0, q1\n\t"
+#define Q_LOOP_S4(rows)                       \
+  "vmov.i8 q2, #15\n\t"                       \
+  "wlstp.8 lr, %[size], 2f\n"                 \
+  "1:\n\t"                                    \
+  "vldrb.8 q0, [%[in]], #16\n\t" rows         \
+  "letp lr, 1b\n"                             \
+  "2:"
+  if (rows == 2) {
+    const int8_t *other = pairs + size;
+    __asm__ volatile(Q_LOOP_S4(Q_ROW_S4("pairs", "whole", "low") Q_ROW_S4("other", "other_whole", "other_low"))
+                     : [whole] "+r"(whole), [low] "+r"(low), [other_whole] "+r"(other_whole),
+                       [other_low] "+r"(other_low), [in] "+r"(in), [pairs] "+r"(pairs), [other] "+r"(other)
+                     : [size] "r"(size)
+                     : "lr", "q0", "q1", "q2", "memory");
+  } else {
+    __asm__ volatile(Q_LOOP_S4(Q_ROW_S4("pairs", "whole", "low"))
+                     : [whole] "+r"(whole), [low] "+r"(low), [in] "+r"(in), [pairs] "+r"(pairs)
+                     : [size] "r"(size)
+                     : "lr", "q0", "q1", "q2", "memory");
+  }
+#undef Q_LOOP_S4
+#undef Q_ROW_S4
 #else
   int32_t whole = 0, low = 0, other_whole = 0, other_low = 0;
   int i = 0;

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from export.c.targets import avr
 from export.c.targets.cortex_m import paired, paired_in_depth
-from export.c.targets.packed import packed
+from export.c.targets.halves import packed
 from qtorch.row.kernel_call import KernelCall
 
 __all__ = ["ADAPTATIONS", "adapted"]

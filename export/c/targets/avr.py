@@ -9,7 +9,7 @@ import numpy as np
 from export.c.requantization import requantization
 from export.c.short_requantization import Short, short_requantization
 from export.c.targets.avr_immediates import immediates
-from export.c.targets.packed import DENSE_CODE_BYTES
+from export.c.targets.halves import DENSE_CODE_BYTES
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
 __all__ = ["adapted"]
