@@ -6,6 +6,7 @@ from benchmarks.conversion import CONVERSION
 from benchmarks.editions.command import EDITIONS
 from benchmarks.files.command import FILES
 from benchmarks.firmware import FIRMWARE
+from benchmarks.four_bits import FOUR_BITS
 from benchmarks.gpu import GPU
 from benchmarks.growth import GROWTH
 from benchmarks.interpreter import INTERPRETER
@@ -35,6 +36,7 @@ SUITES = {
         MLPERF,
         FILES,
         FIRMWARE,
+        FOUR_BITS,
         INTERPRETER,
         OPINIONS,
         EDITIONS,

@@ -11,7 +11,7 @@ from export.c.memory_plan import MemoryPlan
 from export.c.optimize import Optimize
 from export.c.placement import ByRows, Placement, is_copy, placed, scratch_of, sums_of
 from export.c.places import Place, in_order, in_place
-from export.c.targets import ADAPTATIONS
+from export.c.targets import adapted
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
@@ -141,11 +141,11 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> C
     Raises:
         UnsupportedLayer: ops without a kernel, all of them named.
     """
-    calls = [tuple(_adapted(call, cpu, optimize) for call in node_calls) for node_calls in _calls(graph)]
+    calls = [tuple(adapted(call, cpu, optimize == "speed") for call in node_calls) for node_calls in _calls(graph)]
     found = whole = placed(graph, calls)
     parts: Sequence[ByRows] = ()
     if optimize == "ram":
-        wanted = chosen_parts(graph, calls, lambda call: _adapted(call, cpu, optimize))
+        wanted = chosen_parts(graph, calls, lambda call: adapted(call, cpu, optimize == "speed"))
         by_rows = placed(graph, calls, wanted)
         if by_rows.plan.peak < whole.plan.peak:
             found, parts = by_rows, wanted
@@ -164,10 +164,6 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> C
         ("out", i): offsets[found.lifetimes.names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)
     }
     return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu, optimize)
-
-
-def _adapted(call: KernelCall, cpu: str, optimize: Optimize) -> KernelCall:
-    return ADAPTATIONS[cpu](call, optimize == "speed") if cpu in ADAPTATIONS else call
 
 
 def _run(

@@ -5,25 +5,6 @@
 #include "batch_matmul.h"
 #include "dense.h"
 
-// The sum of int8 [size].
-Q_KERNEL int32_t q_sum_s8(const int8_t *in, int size) {
-  int32_t sum = 0;
-  int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  const uint32_t ones = 0x00010001u;
-  for (; i + 4 <= size; i += 4) {
-    uint32_t x, even, odd;
-    memcpy(&x, in + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(ones));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(ones));
-  }
-#endif
-  for (; i < size; ++i) sum += in[i];
-  return sum;
-}
-
 // One product of matrices that both lie along the products' axis: in [rows][depth], other [columns][depth]. With zero
 // points a and b a sum is that of the codes' products, less b times the row's codes and a times the column's, plus
 // depth * a * b: up to 2^15 - 1 products that is an int32 at every step. Four columns at a time share the load of a row.

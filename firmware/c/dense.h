@@ -2,41 +2,8 @@
 #ifndef QTORCH_DENSE_H_
 #define QTORCH_DENSE_H_
 
+#include "dense_s4.h"
 #include "requantize.h"
-
-// sum and the products of in, int8 [size], with a row of weights.
-Q_KERNEL int32_t q_products(const int8_t *in, const int8_t *weights, int size, int32_t sum) {
-#if defined(__ARM_FEATURE_MVE)
-  __asm__ volatile(
-      "wlstp.8 lr, %[size], 2f\n"
-      "1:\n\t"
-      "vldrb.8 q0, [%[in]], #16\n\t"
-      "vldrb.8 q1, [%[weights]], #16\n\t"
-      "vmladava.s8 %[sum], q0, q1\n\t"
-      "letp lr, 1b\n"
-      "2:"
-      : [in] "+r"(in), [weights] "+r"(weights), [sum] "+Te"(sum)
-      : [size] "r"(size)
-      : "lr", "q0", "q1", "memory");
-#else
-  int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  for (; i + 4 <= size; i += 4) {
-    uint32_t x, w, even, odd, q_even, q_odd;
-    memcpy(&x, in + i, 4);
-    memcpy(&w, weights + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    __asm__("sxtb16 %0, %1" : "=r"(q_even) : "r"(w));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(q_odd) : "r"(w));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(q_even));
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(q_odd));
-  }
-#endif
-  for (; i < size; ++i) sum += in[i] * q_flash_s8(weights + i);
-#endif
-  return sum;
-}
 
 // Adds to each of four sums the products of in, int8 [size], with a row of weights, int8 [4][size].
 Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size, int32_t *sums) {
@@ -116,14 +83,19 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
 
 // out[o] = code(bias[o] + sum of in[i] * weights[o][i]).
 //
-//   in        int8 [in_size]; its zero point is folded into the biases
-//   weights   int8 [out_size][in_size], -127..127, in flash
-//   channels  int32 [out_size][Q_CHANNEL_WORDS(form)], in flash
-//   out       int8 [out_size], low..high
+//   in           int8 [in_size]; its zero point is folded into the biases
+//   weights      int8 [out_size][in_size], -127..127, in flash; of 4 bits as in q_dense_s4
+//   weight_bits  8 or 4, a constant
+//   channels     int32 [out_size][Q_CHANNEL_WORDS(form)], in flash
+//   out          int8 [out_size], low..high
 //
 // Four outputs at a time share the load of an input.
-Q_KERNEL void q_dense(const int8_t *in, const int8_t *weights, const int32_t *channels, int form, int zero_point,
-                      int low, int high, int8_t *out, int in_size, int out_size) {
+Q_KERNEL void q_dense(const int8_t *in, const int8_t *weights, int weight_bits, const int32_t *channels, int form,
+                      int zero_point, int low, int high, int8_t *out, int in_size, int out_size) {
+  if (weight_bits == 4) {
+    q_dense_s4(in, weights, channels, form, zero_point, low, high, out, in_size, out_size);
+    return;
+  }
   const int words = Q_CHANNEL_WORDS(form);
   int o = 0;
   for (; o + 4 <= out_size; o += 4) {

@@ -27,28 +27,36 @@ Q_KERNEL void q_codes_avr(const __uint24 *sums, __uint24 less, const uint8_t *ch
 
 //   in        int8 [in_size], at most 65,535 of them; its zero point is folded into the biases
 //   weights   [panel][in_size][width], in flash: outputs in panels of at most five, the wider ones first, widths
-//             differing by one at most; int8 where there are up to four outputs, else weight + 128
+//             differing by one at most; int8 where there are up to four outputs, else weight + 128. Of 4 bits, weight + 8,
+//             [panel][in_size][(width + 1) / 2], the first in the low half, in panels of four but for the last
+//   weight_bits  8 or 4, a constant
 //   channels  bytes [out_size][Q_CHANNEL_BYTES_AVR(form, splits)], in flash: as in requantize.h or requantize_avr.h;
-//             the bias less 128 times the sum of the weights where they have 128 added
+//             the bias less 128 times the sum of the weights where they have 128 or 8 added
 //   out       int8 [out_size], low..high
 //
 // The dot products fit 24 bits; in the forms of requantize_avr.h sums do.
-Q_KERNEL void q_dense_avr(const int8_t *in, const uint8_t *weights, const uint8_t *channels, int form, int splits,
-                          int zero_point, int low, int high, int8_t *out, int in_size, int out_size) {
-  const int panels = (out_size + Q_WIDEST_AVR - 1) / Q_WIDEST_AVR;
-  const int width = out_size / panels, wider = out_size % panels;
+Q_KERNEL void q_dense_avr(const int8_t *in, const uint8_t *weights, int weight_bits, const uint8_t *channels, int form,
+                          int splits, int zero_point, int low, int high, int8_t *out, int in_size, int out_size) {
+  const int widest = weight_bits == 4 ? 4 : Q_WIDEST_AVR, panels = (out_size + widest - 1) / widest;
+  // The first wider panels have wide outputs, the others width of them.
+  const int width = weight_bits == 4 ? out_size % 4 : out_size / panels, wide = weight_bits == 4 ? 4 : width + 1;
+  const int wider = weight_bits == 4 ? out_size / 4 : out_size % panels;
   __uint24 sums[Q_WIDEST_AVR + 1], less = 0;
   for (int panel = 0; panel < panels; ++panel) {
     uint8_t count = (uint8_t)width;
     if (wider > 0 && panel < wider) {
-      ++count;
-      q_panel_avr(in, weights, (uint16_t)in_size, sums, width + 1, out_size, panel == 0);
+      count = (uint8_t)wide;
+      q_panel_avr(in, weights, (uint16_t)in_size, sums, wide, out_size, panel == 0, weight_bits);
     } else {
-      q_panel_avr(in, weights, (uint16_t)in_size, sums, width, out_size, wider == 0 && panel == 0);
+      q_panel_avr(in, weights, (uint16_t)in_size, sums, width, out_size, wider == 0 && panel == 0, weight_bits);
     }
-    if (out_size >= Q_WIDEST_AVR && panel == 0) less = sums[Q_WIDEST_AVR] << 7;
+    if (panel == 0 && weight_bits == 4) {
+      less = sums[Q_WIDEST_AVR] << 3;
+    } else if (panel == 0 && out_size >= Q_WIDEST_AVR) {
+      less = sums[Q_WIDEST_AVR] << 7;
+    }
     q_codes_avr(sums, less, channels, out, count, form, splits, zero_point, low, high);
-    weights += (uint16_t)(count * in_size);
+    weights += (uint16_t)((weight_bits == 4 ? (count + 1) / 2 : count) * in_size);
     channels += count * Q_CHANNEL_BYTES_AVR(form, splits);
     out += count;
   }

@@ -26,6 +26,7 @@ def convolution_call(operands: Operands, sizes: dict[str, int], weight: np.ndarr
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
         "weights": ConstantTable(weight),
+        "weight_bits": operands.grid("weight").bits,
         "channels": weighted_sums(operands, channel_axis),
         "out": TensorArgument("output"),
     }

@@ -78,6 +78,11 @@ class QParams:
         return Grid(scale if self.axis is not None else scale[0], zero_point, self.dtype)
 
     @property
+    def bits(self) -> int:
+        """Of a code."""
+        return int(self.code_range[1] - self.code_range[0]).bit_length()
+
+    @property
     def code_range(self) -> tuple[int, int]:
         """Lowest and highest code."""
         return CODE_RANGE[self.dtype]

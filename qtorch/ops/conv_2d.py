@@ -120,6 +120,12 @@ def samples() -> Iterable[Sample]:
             rng, f"int16, int32 bias{label}, TFLM alone", attrs, (2, 5, 7, 4), (6, 3, 2, 2), channel_axis=0,
             dtype="int16", input=(1e-4, 0), output=(3e-4, 0), wide="int32", bias=2**20,
         )  # fmt: skip
+    for label, attrs, image, kernel in (
+        ("in halves", {**same, "activation": "relu"}, (2, 5, 4, 5), (13, 3, 3, 5)),
+        ("in halves, groups", strided, (2, 5, 5, 8), (14, 3, 3, 4)),
+        ("in halves, pointwise", plain, (2, 3, 3, 31), (11, 1, 1, 31)),
+    ):
+        yield weighted_sample(rng, f"int4, {label}", attrs, image, kernel, channel_axis=0, weights="int4")
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:

@@ -77,6 +77,7 @@ def kernel(operands: Operands) -> KernelCall:
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
         "weights": ConstantTable(operands.constants["weight"]),
+        "weight_bits": operands.grid("weight").bits,
         "channels": weighted_sums(operands, channel_axis=3, folded=False),
         "out": TensorArgument("output"),
         **sizes,
@@ -129,6 +130,11 @@ def samples() -> Iterable[Sample]:
         yield cancelled_sample(
             rng, f"{dtype}, cancelled", plain, (10, 31, 35, 3), (1, 31, 35, 3), channel_axis=3, dtype=dtype
         )
+    for label, attrs, image, kernel in (
+        ("in halves", strided, (2, 4, 3, 59), (1, 3, 3, 59)),
+        ("in halves, multiplier", {**same, "depth_multiplier": 3}, (2, 3, 3, 21), (1, 3, 3, 63)),
+    ):
+        yield weighted_sample(rng, f"int4, {label}", attrs, image, kernel, channel_axis=3, weights="int4")
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:

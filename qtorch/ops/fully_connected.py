@@ -77,10 +77,10 @@ def kernel(operands: Operands) -> KernelCall:
         "in_size": inputs,
         "out_size": outputs,
     }
-    zero_point = operands.grid("weight").zero_point[0]
-    if zero_point:
-        return KernelCall("fully_connected_shifted_s8", {**arguments, "weight_zero_point": zero_point})
-    return KernelCall("fully_connected_s8", arguments)
+    weight = operands.grid("weight")
+    if weight.zero_point[0]:
+        return KernelCall("fully_connected_shifted_s8", {**arguments, "weight_zero_point": weight.zero_point[0]})
+    return KernelCall("fully_connected_s8", {**arguments, "weight_bits": weight.bits})
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
@@ -139,6 +139,9 @@ def samples() -> Iterable[Sample]:
     for dtype in ("int8", "int16"):
         yield cancelled_sample(rng, f"{dtype}, cancelled", plain, (20, 1101), (5, 1101), channel_axis=0, dtype=dtype)
     yield from _samples_of_other_converters(plain)
+    yield weighted_sample(
+        rng, "int4, in halves", plain, (9, 90), (7, 90), channel_axis=0, weights="int4", per_channel=False
+    )
 
 
 def _samples_of_other_converters(plain: dict[str, object]) -> Iterable[Sample]:

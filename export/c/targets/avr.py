@@ -9,6 +9,7 @@ import numpy as np
 from export.c.requantization import requantization
 from export.c.short_requantization import Short, short_requantization
 from export.c.targets.avr_immediates import immediates
+from export.c.targets.halves import DENSE_CODE_BYTES
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
 __all__ = ["adapted"]
@@ -21,6 +22,8 @@ _DENSE = {
 }
 #: Outputs that a panel has at most, and from which on weights are stored without sign (firmware/c/panel_avr.h).
 _WIDEST = 5
+#: The same of weights of 4 bits, two to a byte, all but the last panel of a group.
+_WIDEST_S4 = 4
 #: That a layer may take for weights as immediates, some ten bytes each; a larger one has them in a table.
 _MOST_CODE_BYTES = 24 * 1024
 _FORMS = {"Q_POSITIVE": 0, "Q_EXACT": 1, "Q_WIDE": 2}
@@ -46,7 +49,10 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
             arguments = {name: call.arguments[name] for name in ("in", "out")}
             return replace(call, kernel=code.name, arguments=arguments, text=code.text)
     groups = _number(call, "groups") if "groups" in call.arguments else 1
-    shifted = len(weights) // groups >= _WIDEST
+    halves = _panels_s4(weights, groups) if _number(call, "weight_bits") == 4 else None
+    if halves is not None and weights.size - halves.size < DENSE_CODE_BYTES:
+        halves = None
+    shifted = halves is not None or len(weights) // groups >= _WIDEST
     largest = (255 if shifted else 128) * np.abs(weights).sum(1)
     # The kernels take turns down to one input; products alone must fit the sums.
     if weights.size == 0 or int(largest.max()) >= 1 << 23 or weights.shape[1] >= 1 << 16:
@@ -56,7 +62,8 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
         return call
     numbers, channels = _exact(moved) if short is None else _short(moved, short)
     prepared = {
-        "weights": ConstantTable(_panels(weights + 128 if shifted else weights, groups)),
+        "weights": ConstantTable(_panels(weights + 128 if shifted else weights, groups) if halves is None else halves),
+        "weight_bits": 8 if halves is None else 4,
         "channels": ConstantTable(channels),
         "zero_point": accumulators.zero_point,
         "low": accumulators.low,
@@ -80,6 +87,17 @@ def _panels(weights: np.ndarray, groups: int) -> np.ndarray:
         for panel in np.array_split(group, -(-len(group) // _WIDEST))
     ]
     return (np.concatenate(parts) & 255).astype(np.uint8)
+
+
+def _panels_s4(weights: np.ndarray, groups: int) -> np.ndarray:
+    """The same of weights of 4 bits, 8 added to each: outputs in fours, the last ones in as many bytes as they need."""
+    parts = []
+    for group in np.split(weights + 8, groups):
+        for first in range(0, len(group), _WIDEST_S4):
+            panel = group[first : first + _WIDEST_S4]
+            even = np.pad(panel, ((0, len(panel) % 2), (0, 0)))
+            parts.append((even[::2] + 16 * even[1::2]).T.reshape(-1))
+    return np.concatenate(parts).astype(np.uint8)
 
 
 def _exact(accumulators: Accumulators) -> tuple[dict[str, Argument], np.ndarray]:
