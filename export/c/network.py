@@ -145,7 +145,7 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> C
     found = whole = placed(graph, calls)
     parts: Sequence[ByRows] = ()
     if optimize == "ram":
-        wanted = chosen_parts(graph, calls, lambda call: adapted(call, cpu, optimize == "speed"))
+        wanted = chosen_parts(graph, calls, lambda call: adapted(call, cpu, False))
         by_rows = placed(graph, calls, wanted)
         if by_rows.plan.peak < whole.plan.peak:
             found, parts = by_rows, wanted
