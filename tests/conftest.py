@@ -47,9 +47,19 @@ REQUIRES = {
 ON_REQUEST = ("mutation", "sweep")
 
 
-#: Tests of some ten seconds and more, the longest first: begun late, one would keep a process busy when all others are
-#: done. A name stands for all cases, so that what a module prepares for them is prepared once.
+#: Tests of some ten seconds and more: begun late, one would keep a process busy when all others are done. A name stands
+#: for all cases, so that what a module prepares for them is prepared once. Networks that are drawn come first, all that
+#: judge the same ones in one process, which prepares them once; then the longest.
 LONG = (
+    "test_random_networks.py::test_random_networks_are_exact",
+    "test_random_networks.py::test_random_networks_with_attention_are_exact",
+    "test_random_networks.py::test_random_networks_of_lifted_forms_are_exact",
+    "test_random_c.py::test_random_networks_are_exact_in_c",
+    "test_random_c.py::test_random_networks_with_attention_are_exact_in_c",
+    "test_random_c.py::test_a_wrong_kernel_is_found_and_shrunk",
+    "test_random_machines.py::test_random_networks_are_exact_on_a_machine",
+    "test_onnx.py::test_random_networks",
+    "test_other_forms.py::test_forms_of_all_that_random_networks_have",
     "test_distributed.py::test_ranks_agree_with_each_other_and_with_one_process",
     "test_observing_together.py::test_two_processes_come_to_one_network",
     "test_c_compilers.py::test_networks_side_by_side_stay_within_their_memory",
@@ -57,7 +67,6 @@ LONG = (
     "test_firmware.py::test_an_image_network_is_exact_on_a_machine",
     "test_recipes.py::test_a_recipe_trains_and_exports",
     "test_docs.py::test_every_block_runs",
-    "test_random_c.py::test_random_networks_are_exact_in_c",
     "test_pipeline.py::test_subcommands_and_help",
     "test_lightning.py::test_print_config_and_both_loggers",
     "test_benchmarks.py::test_an_environment_is_installed_once",

@@ -102,23 +102,28 @@ def test_kernels_compile_without_a_warning(compiler: str, tmp_path: Path) -> Non
     succeed([*command(COMPILERS[compiler]), *STRICT, "-O1", "-c", *files[:-1]], tmp_path)
 
 
-def test_kernels_compile_for_16_bit_integers(tmp_path: Path) -> None:
-    files = write(tmp_path, {name: case.files for name, case in a_case_of_each_kernel().items()}, "")
-    succeed([*command(AVR), *STRICT, "-Os", "-c", *files[:-1]], tmp_path)
+@pytest.fixture(scope="module")
+def for_16_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cases compiled for an ATmega2560, whose int has 16 bits, without a warning."""
+    folder = tmp_path_factory.mktemp("avr")
+    files = write(folder, {name: case.files for name, case in a_case_of_each_kernel().items()}, "")
+    succeed([*command(AVR), *STRICT, "-Os", "-c", *files[:-1]], folder)
+    return folder
 
 
-def test_kernels_compute_alike_with_16_bit_integers(tmp_path: Path) -> None:
-    """On an emulated ATmega2560, whose int has 16 bits, one sample of each case that its memory holds."""
-    compiler, emulator = command(AVR), command(SIMAVR)
+def test_kernels_compute_alike_with_16_bit_integers(for_16_bits: Path) -> None:
+    """All compile for it; one sample of each case that its memory holds is computed in an emulated one."""
+    compiler, emulator, folder = command(AVR), command(SIMAVR), for_16_bits
+    assert {path.name.removesuffix("_model.o") for path in folder.glob("*.o")} == set(a_case_of_each_kernel())
     wrong, ran = [], 0
     for name, case in a_case_of_each_kernel().items():
         inputs = [array[:1] for array in runtime_arrays(case.graph, case.sample)]
         outputs = [array[:1] for array in reference_outputs(ROWS[case.graph.nodes[0].op], case.sample)]
         if sum(array.nbytes for array in inputs) + sum(array.size * 2 for array in outputs) > 3000:
             continue
-        write(tmp_path, {name: case.files}, avr_main(name, case.graph, inputs, outputs))
-        succeed([*compiler, "-Os", f"{name}_model.c", "main.c", "-o", f"{name}.elf"], tmp_path)
-        said = succeed([*emulator, f"{name}.elf"], tmp_path, stderr_too=True)
+        write(folder, {}, avr_main(name, case.graph, inputs, outputs))
+        succeed([*compiler, "-Os", f"{name}_model.o", "main.c", "-o", f"{name}.elf"], folder)
+        said = succeed([*emulator, f"{name}.elf"], folder, stderr_too=True)
         ran += 1
         if b"Y" not in said:
             wrong.append((name, case.sample.label, said))
@@ -192,7 +197,8 @@ def test_odd_names_compile(compiler: str, tmp_path: Path) -> None:
     """Every file under its own name, all in one program."""
     names = ["class", "B0", "3-D model!", "", "größe", "int8_t", "add", "scratch", "in", "memcpy"]
     cell = written("add")[0]["case_0"]
-    models = {c_identifier(name): c_source(name, c_network(cell.graph)).files for name in names}
+    network = c_network(cell.graph)
+    models = {c_identifier(name): c_source(name, network).files for name in names}
     assert len(models) == len(names)
     files = write(tmp_path, models, main_of(dict.fromkeys(models, cell.graph)))
     name, *options = command(COMPILERS[compiler])

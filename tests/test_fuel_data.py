@@ -103,6 +103,18 @@ def test_a_line_is_as_good_on_it_as_on_the_real_one() -> None:
     assert 0.2 < mse < 0.4
 
 
+def test_the_same_line_has_the_same_bits_whatever_memory_held() -> None:
+    """Its figures stand in reports, which are compared byte by byte."""
+    numbers = np.random.default_rng(0).random((48, 5)).astype(np.float32)
+    x, y = torch.from_numpy(numbers[:, :3].copy()), torch.from_numpy(numbers[:, 3:].copy())
+    found = set()
+    for size in range(300):
+        held = [torch.full((size % 40 + 1,), size, dtype=torch.int32) for _ in range(40)]
+        del held
+        found.add(linear_regression((x, y), x).numpy().tobytes())
+    assert len(found) == 1
+
+
 def test_too_few_rows() -> None:
     with pytest.raises(BadConfiguration, match="got 3"):
         FuelData(rows=3)

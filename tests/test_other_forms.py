@@ -25,12 +25,12 @@ from export.graph.windows import WINDOWED, read_extent
 from export.parity.outputs import compare_file, corner_codes
 from export.tflite.contents import read_contents
 from export.tflite.writer import write_tflite
-from qtorch.errors import BadConfiguration, BadInput
 from tests.form_drawing import DRAWN, draw
 from tests.random_drawing import ATTENTION, FURTHER, LIFTED
 from tests.random_drawing import draw as draw_network
 from tests.test_layout import prepared
-from tests.test_random_networks import a_dozen, configuration
+from tests.test_random_c import integers
+from tests.test_random_networks import a_dozen
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -189,13 +189,8 @@ def test_forms_of_all_that_random_networks_have() -> None:
     """Every form on every op, one after the other, and the outputs of the network all the same."""
     changed = Counter[str]()
     for seed in (start + i for start in (0, FURTHER, ATTENTION, LIFTED) for i in range(6)):
-        program = draw_network(seed)
-        try:
-            net, data = program.build(), program.data(8)
-            qat = qtorch.prepare(net, tuple(x[:1].clone() for x in data), configuration(seed))
-            qtorch.calibrate(qat, [data])
-            graph = integer_graph(qat)
-        except (BadInput, BadConfiguration, OverflowError):
+        graph = integers(draw_network(seed))
+        if isinstance(graph, str):
             continue
         other = graph
         for form in OTHER_FORMS:

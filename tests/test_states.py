@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.c.compiled import run_c
+from export.c.compiled import build_c, run_built, run_c
 from export.c.network import c_network
 from export.c.source import c_source
 from export.graph.interpret import interpret, interpret_sequence
@@ -56,7 +56,8 @@ def test_compiled_c_computes_what_the_reference_does(seed: int) -> None:
     inputs = runs(graph, RUNS * SEQUENCES, seed)
     files = c_source("streaming", c_network(graph)).files
     cut = [np.split(array, SEQUENCES) for array in inputs]
-    parts = [run_c("streaming", files, graph, each) for each in zip(*cut, strict=True)]
+    library = build_c({"streaming": (files, graph)})
+    parts = [run_built(library, "streaming", graph, each) for each in zip(*cut, strict=True)]
     got = tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
     require_equal(got, of_reference(graph, inputs))
 

@@ -28,6 +28,7 @@ from recipes.keyword_qat.data import KeywordData
 from recipes.keyword_qat.model import Keyword
 from recipes.keyword_qat.speech import read_samples
 from tests.plain_lightning import TRAINED, Plain, PlainData, X, Y, calibrated_run
+from tests.warm_python import warm_python
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
@@ -95,20 +96,25 @@ def test_a_chunk_that_is_longer_than_its_file(tmp_path: Path) -> None:
         read_samples(path)
 
 
-@pytest.mark.parametrize(
-    "surroundings",
-    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
-    ids=["ascii", "C"],
+#: Prints what ASCII has no letters for.
+_LETTERS = (
+    "import sys; from qtorch.lightning.cli import run_command; "
+    "sys.exit(run_command(lambda: [print('\\u2022 \\u2501', file=f) for f in (sys.stdout, sys.stderr)]))"
 )
-def test_a_stream_that_lacks_letters_ends_no_command(surroundings: dict[str, str]) -> None:
-    command = (
-        "import sys; from qtorch.lightning.cli import run_command; "
-        "sys.exit(run_command(lambda: [print('\\u2022 \\u2501', file=f) for f in (sys.stdout, sys.stderr)]))"
-    )
-    given = {**os.environ, **surroundings}
-    ended = subprocess.run([sys.executable, "-c", command], cwd=ROOT, env=given, capture_output=True, check=False)
+
+
+def test_a_locale_that_lacks_letters_ends_no_command() -> None:
+    given = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run([sys.executable, "-c", _LETTERS], cwd=ROOT, env=given, capture_output=True, check=False)
     assert (ended.returncode, ended.stdout.split()) == (0, [b"\\u2022", b"\\u2501"])
     assert b"\\u2022 \\u2501" in ended.stderr
+
+
+def test_a_stream_that_lacks_letters_ends_no_command() -> None:
+    ascii_alone = "import sys; [each.reconfigure(encoding='ascii') for each in (sys.stdout, sys.stderr)]; "
+    ended = warm_python(["-c", ascii_alone + _LETTERS], ROOT)
+    assert (ended.returncode, ended.stdout.split()) == (0, ["\\u2022", "\\u2501"])
+    assert "\\u2022 \\u2501" in ended.stderr
 
 
 @pytest.mark.filterwarnings("ignore:.*LightningCLI's args parameter.*:UserWarning")

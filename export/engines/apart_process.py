@@ -1,14 +1,14 @@
 """What runs in a process of its own for :mod:`export.engines.apart`: one engine, one model, requests until none comes.
 
 It is a program, and imports nothing of this project, so that it starts in the time of its engine's own import. Requests
-come on stdin and answers go to stdout, each a length, a line of JSON and arrays of NumPy's own format; whatever the
-engine prints goes to stderr.
+come on stdin and answers go to stdout, each a length, a line of JSON, which says what arrays follow, and their bytes;
+whatever the engine prints goes to stderr.
 """
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -19,14 +19,24 @@ import numpy as np
 __all__ = ["read_message", "serve", "write_message"]
 
 
+#: Bytes that everything in a message begins at a multiple of, so that arrays lie as NumPy wants them.
+_STEP = 16
+
+
 def write_message(stream: IO[bytes], header: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
-    """A header and arrays, as :func:`read_message` takes them."""
-    body = io.BytesIO()
-    body.write(json.dumps({**header, "arrays": len(arrays)}).encode() + b"\n")
-    for array in arrays:
-        np.lib.format.write_array(body, np.asarray(array), allow_pickle=False)
-    stream.write(body.tell().to_bytes(8, "little"))
-    stream.write(body.getbuffer())
+    """A header and arrays, as :func:`read_message` takes them.
+
+    Raises:
+        ValueError: an array is of Python's objects.
+    """
+    given = [np.asarray(array) for array in arrays]
+    if any(array.dtype.hasobject for array in given):
+        raise ValueError("expected arrays of numbers, got one of Python's objects")
+    known = {**header, "arrays": [[array.dtype.str, array.shape] for array in given]}
+    parts = [json.dumps(known).encode() + b"\n", *(array.tobytes() for array in given)]
+    body = b"".join(part + bytes(-len(part) % _STEP) for part in parts)
+    stream.write(len(body).to_bytes(8, "little"))
+    stream.write(body)
     stream.flush()
 
 
@@ -37,11 +47,19 @@ def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], list[np.ndarray]]:
         EOFError: there is none, or only a part of one.
     """
     length = stream.read(8)
-    body = io.BytesIO(stream.read(int.from_bytes(length, "little")) if len(length) == 8 else b"")
-    if len(length) < 8 or body.getbuffer().nbytes < int.from_bytes(length, "little"):
+    # Arrays lie in it, and may be written to.
+    body = bytearray(stream.read(int.from_bytes(length, "little")) if len(length) == 8 else b"")
+    if len(length) < 8 or len(body) < int.from_bytes(length, "little"):
         raise EOFError
-    header: dict[str, Any] = json.loads(body.readline())
-    return header, [np.lib.format.read_array(body, allow_pickle=False) for _ in range(header.pop("arrays"))]
+    end = body.index(b"\n") + 1
+    header: dict[str, Any] = json.loads(body[:end])
+    arrays, at = [], end + -end % _STEP
+    for kind, shape in header.pop("arrays"):
+        dtype = np.dtype(kind)
+        count = math.prod(shape)
+        arrays.append(np.frombuffer(body, dtype, count, at).reshape(shape) if count else np.zeros(shape, dtype))
+        at += count * dtype.itemsize + -(count * dtype.itemsize) % _STEP
+    return header, arrays
 
 
 class _Tflm:

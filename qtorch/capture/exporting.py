@@ -106,6 +106,7 @@ def export_network(
         Exception: whatever its code, or the export of it, raises.
     """
     # Here, because importing it takes as long as all the rest of torch.
+    from torch._dynamo import config
     from torch.export import Dim, export
 
     exported = Exported()
@@ -120,6 +121,9 @@ def export_network(
         _functions_with_gradients(exported),
         hints_taken(),
         _watched(net, exported, kept, opaque, seen),
+        # Sizes that hold the batch's are others in each capture: results would be kept and never found again, which
+        # takes a sixth to a third of all the time.
+        config.patch(fake_tensor_cache_enabled=False),
     ):
         try:
             exported.program = export(called, tuple(examples), dynamic_shapes=(sizes,), strict=False)
