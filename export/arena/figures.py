@@ -12,7 +12,7 @@ from export.arena.kernels import Kernels
 from export.arena.reference import RULES
 from qtorch.editions.edition import Edition, Library
 
-__all__ = ["ArenaFigure", "arena_figures"]
+__all__ = ["ArenaFigure", "Build", "arena_figures", "builds_of"]
 
 REFERENCE = Kernels("reference", "Reference kernels on any 32-bit processor", RULES)
 
@@ -45,15 +45,42 @@ def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFi
     Raises:
         BadModelFile: as :func:`export.tflite.contents.read_contents`.
     """
-    figures = [ArenaFigure("", "", REFERENCE.about, arena_needed(model, REFERENCE))]
-    for library, processors in (
-        ("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))),
-        ("ESP_NN", esp_nn(_day(edition, "esp_nn"))),
-    ):
-        for builds in processors:
-            needed = max(arena_needed(model, kernels) for kernels in builds)
-            figures.append(ArenaFigure(library, builds[0].condition, builds[0].about, needed))
-    return tuple(figures)
+    return tuple(
+        ArenaFigure(
+            build.library, build.condition, build.about, max(arena_needed(model, each) for each in build.kernels)
+        )
+        for build in builds_of(edition)
+    )
+
+
+@dataclass(frozen=True)
+class Build:
+    """A kernel library on a family of processors, as a header tells builds apart.
+
+    Attributes:
+        library: see :class:`ArenaFigure`, as the next two.
+        condition: for the preprocessor.
+        about: in words.
+        kernels: releases and forms of the library that a build may have.
+    """
+
+    library: str
+    condition: str
+    about: str
+    kernels: tuple[Kernels, ...]
+
+
+def builds_of(edition: Edition | None = None) -> tuple[Build, ...]:
+    """All builds that a header has figures for; see :func:`arena_figures`."""
+    libraries = (("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))), ("ESP_NN", esp_nn(_day(edition, "esp_nn"))))
+    return (
+        Build("", "", REFERENCE.about, (REFERENCE,)),
+        *(
+            Build(library, kernels[0].condition, kernels[0].about, kernels)
+            for library, processors in libraries
+            for kernels in processors
+        ),
+    )
 
 
 def _day(edition: Edition | None, library: Library) -> date | None:
