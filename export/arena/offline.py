@@ -1,7 +1,8 @@
 """A plan for TFLite Micro's arena, where one takes less than its own: see :mod:`export.tflite.offline_plan`.
 
-Tensors are placed by :mod:`export.arena.placement`, with scratch buffers of kernels among them; TFLite Micro then places
-those, wherever they fit, so every plan is judged by what the arena takes of every build that a header has a figure for.
+Tensors are placed by :mod:`export.arena.placement`, with scratch buffers of kernels among them. Those TFLite Micro
+places itself, wherever they fit; so every plan is judged by what the arena then takes, of every build that a header has
+a figure for.
 """
 
 from __future__ import annotations

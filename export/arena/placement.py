@@ -1,9 +1,9 @@
 """A better plan of working memory than a greedy one: searched by the same steps on every machine.
 
 Which buffer is placed first decides what a plan takes, where each is placed into the lowest gap. So the search is one
-for an order: several by rule, then the best of them is changed among what its highest buffer rests upon, and kept if it takes
-no more (hill climbing, as Arm's Vela does it). It ends at the bound that no plan of whole buffers can go below, or when it has
-done its work; work is counted in pairs of buffers, not in seconds.
+for an order: several by rule, then the best of them is changed among what its highest buffer rests upon, and kept if it
+takes no more (hill climbing, as Arm's Vela does it). It ends at the bound that no plan of whole buffers can go below, or
+when it has done its work; work is counted in pairs of buffers, not in seconds.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def searched(
     near = [[j for j, b in enumerate(buffers) if j != i and a.meets(b)] for i, a in enumerate(buffers)]
     bound, cost = max(enough, lower_bound(buffers)), len(buffers) + sum(map(len, near))
     room = above or [0] * len(buffers)
-    rules = [sorted(range(len(buffers)), key=lambda index, rule=rule: rule(buffers[index])) for rule in _ORDERS]
-    rules += [sorted(range(len(buffers)), key=lambda index: (-room[index] - buffers[index].size, index))]
+    indices = range(len(buffers))
+    rules = [[index for _, index in sorted((rule(buffers[index]), index) for index in indices)] for rule in _ORDERS]
+    rules += [sorted(indices, key=lambda index: (-room[index] - buffers[index].size, index))]
     tried = [(_height(buffers, at, room), at, order) for order in rules for at in [_in_order(buffers, near, order)]]
     best, offsets, order = min(tried, key=lambda each: each[0])
     # Any sequence will do, but it has to be the same one everywhere.

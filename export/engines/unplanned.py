@@ -1,7 +1,7 @@
 """A file without the plan of TFLite Micro's arena that it may carry: see :mod:`export.tflite.offline_plan`.
 
-TFLite Micro's planner that keeps every tensor, for whoever looks into them, takes no offsets: it refuses to allocate the
-tensors of a file that says any (``linear_memory_planner.h``).
+TFLite Micro's planner that keeps every tensor, for whoever looks into them, takes no offsets: it refuses to allocate
+the tensors of a file that says any (``linear_memory_planner.h``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PLAN = "OfflineMemoryAllocation"
 
 
 def without_plan(model: bytes) -> bytes:
-    """The same file, with another name in the place of the plan's, so that nobody finds it; itself, where there is none.
+    """The same file with another name in the place of the plan's, so that nobody finds it; itself, if there is none.
 
     Args:
         model: a whole .tflite file.

@@ -1,8 +1,8 @@
 """Where tensors shall lie in TFLite Micro's arena, as a file may say it: its metadata under the name :data:`NAME`.
 
-The buffer holds numbers of 32 bits: the format's version (1), a number of subgraphs, how many offsets follow, and these:
-for each tensor of all subgraphs, one after another, where it begins in the arena; :data:`ONLINE` for one that TFLite
-Micro places itself, which constants have too. TFLite Micro takes the offsets as they are, without a look at whether
+The buffer holds numbers of 32 bits: the format's version (1), a number of subgraphs, how many offsets follow, and
+these: for each tensor of all subgraphs, one after another, where it begins in the arena; :data:`ONLINE` for one that
+TFLite Micro places itself, which constants have too. TFLite Micro takes the offsets as they are, without a look at whether
 tensors overlap, and places everything else around them: kernels' scratch buffers always. It reads neither of the first
 two numbers. Source: ``micro_allocation_info.cc``, and ``docs/memory_management.md`` of TFLite Micro.
 
