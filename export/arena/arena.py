@@ -19,7 +19,7 @@ from export.tflite.file_data import FileContents, FileTensor
 from export.tflite.lifetimes import lifetimes, tensor_bytes
 from export.tflite.offline_plan import ONLINE, stored_offsets
 
-__all__ = ["ALIGNMENT", "MARGIN", "Demand", "arena_needed", "demand"]
+__all__ = ["ALIGNMENT", "MARGIN", "Demand", "arena_needed", "demand", "file_contents"]
 
 #: Of the arena and all that kernels ask for (``MicroArenaBufferAlignment``).
 ALIGNMENT = 16
@@ -41,7 +41,8 @@ def _channels(tensor: FileTensor) -> int:
 
 
 @cache
-def _contents(model: bytes) -> FileContents:
+def file_contents(model: bytes) -> FileContents:
+    """What stands in a file, read once."""
     return read_contents(model)
 
 
@@ -100,12 +101,12 @@ def arena_needed(model: bytes, kernels: Kernels) -> int:
     Raises:
         BadModelFile: as :func:`export.tflite.contents.read_contents`.
     """
-    return demand(model, kernels).arena(stored_offsets(_contents(model)))
+    return demand(model, kernels).arena(stored_offsets(file_contents(model)))
 
 
 def demand(model: bytes, kernels: Kernels) -> Demand:
     """What a file asks for; see :func:`arena_needed`."""
-    contents = _contents(model)
+    contents = file_contents(model)
     calls = [[Call.of(each, graph.tensors) for each in graph.operators] for graph in contents.subgraphs]
     needs = [[_needs(kernels, call) for call in graph] for graph in calls]
     persistent = _persistent(contents, calls, needs)

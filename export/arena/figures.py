@@ -10,6 +10,7 @@ from export.arena.cmsis_nn import cmsis_nn
 from export.arena.esp_nn import esp_nn
 from export.arena.kernels import Kernels
 from export.arena.reference import RULES
+from export.arena.survival import inputs_survive
 from qtorch.editions.edition import Edition, Library
 
 __all__ = ["ArenaFigure", "Build", "arena_figures", "builds_of"]
@@ -26,12 +27,14 @@ class ArenaFigure:
         condition: for the preprocessor, which of the library's processors; empty for those that are left.
         about: in words.
         arena_bytes: a multiple of 16.
+        keeps_inputs: whether an inference leaves all inputs as they were, so that another one may follow at once.
     """
 
     library: str
     condition: str
     about: str
     arena_bytes: int
+    keeps_inputs: bool = False
 
 
 def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFigure, ...]:
@@ -47,10 +50,11 @@ def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFi
     """
     return tuple(
         ArenaFigure(
-            build.library, build.condition, build.about, max(arena_needed(model, each) for each in build.kernels)
+            each.library, each.condition, each.about, max(arena_needed(model, one) for one in each.kernels),
+            all(inputs_survive(model, one) for one in each.kernels),
         )
-        for build in builds_of(edition)
-    )
+        for each in builds_of(edition)
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

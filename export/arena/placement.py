@@ -2,8 +2,8 @@
 
 Which buffer is placed first decides what a plan takes, where each is placed into the lowest gap. So the search is one
 for an order: several by rule, then the best of them is changed among what its highest buffer rests upon, and kept if it
-takes no more (hill climbing, as Arm's Vela does it). It ends at the bound that no plan of whole buffers can go below, or
-when it has done its work; work is counted in pairs of buffers, not in seconds.
+takes no more (hill climbing, as Arm's Vela does it). It ends at the bound that no plan of whole buffers can go below,
+or when it has done its work; work is counted in pairs of buffers, not in seconds.
 """
 
 from __future__ import annotations

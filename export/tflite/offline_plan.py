@@ -2,9 +2,9 @@
 
 The buffer holds numbers of 32 bits: the format's version (1), a number of subgraphs, how many offsets follow, and
 these: for each tensor of all subgraphs, one after another, where it begins in the arena; :data:`ONLINE` for one that
-TFLite Micro places itself, which constants have too. TFLite Micro takes the offsets as they are, without a look at whether
-tensors overlap, and places everything else around them: kernels' scratch buffers always. It reads neither of the first
-two numbers. Source: ``micro_allocation_info.cc``, and ``docs/memory_management.md`` of TFLite Micro.
+TFLite Micro places itself, which constants have too. TFLite Micro takes the offsets as they are, without a look at
+whether tensors overlap, and places everything else around them: kernels' scratch buffers always. It reads neither of
+the first two numbers. Source: ``micro_allocation_info.cc``, and ``docs/memory_management.md`` of TFLite Micro.
 
 It does so in every source since 2022-10-18 (:data:`SINCE`), with its usual planner. The one that keeps all tensors, for
 whoever looks into them, refuses a file with a plan.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -64,6 +64,11 @@ class OfflinePlan:
             return "TFLite Micro's own plan of its arena is the least there is"
         found = f"one that saves less than the {self.costs:,} bytes that it takes" if self.costs else "none"
         return f"no plan in the file: a better one than TFLite Micro's was searched, and {found} was found"
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``metrics.json`` has it."""
+        figures = {"arena_bytes_before": self.before, "arena_bytes": self.after, "arena_bytes_bound": self.bound}
+        return {"in_file": bool(self.data), "file_bytes": self.costs, **figures, "words": self.words}
 
     def if_worth(self, costs: int) -> OfflinePlan:
         """Itself, if it saves more than it costs in the file; else none, and the price."""
