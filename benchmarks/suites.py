@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.arena_plans import ARENA_PLANS
 from benchmarks.conversion import CONVERSION
 from benchmarks.editions.command import EDITIONS
 from benchmarks.files.command import FILES
@@ -36,6 +37,7 @@ SUITES = {
         FILES,
         FIRMWARE,
         INTERPRETER,
+        ARENA_PLANS,
         OPINIONS,
         EDITIONS,
     )
