@@ -63,6 +63,7 @@ def _networks() -> Iterator[tuple[str, Graph]]:
         torch.manual_seed(0)
         task: Task = module()
         example = task.example_input_array
+        assert isinstance(example, torch.Tensor)
         qat = qtorch.prepare(task.net.eval(), example)
         qtorch.calibrate(qat, [torch.randn(_SAMPLES, *example.shape[1:])])
         yield label, integer_graph(qat)
