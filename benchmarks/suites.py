@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from benchmarks.arena_plans import ARENA_PLANS
 from benchmarks.conversion import CONVERSION
 from benchmarks.editions.command import EDITIONS
 from benchmarks.files.command import FILES
@@ -14,6 +13,7 @@ from benchmarks.mlperf import MLPERF
 from benchmarks.opinions import OPINIONS
 from benchmarks.overhead import OVERHEAD
 from benchmarks.pipeline import PIPELINE
+from benchmarks.plans import PLANS
 from benchmarks.processes import PROCESSES
 from benchmarks.recipes import RECIPES
 from benchmarks.stress import STRESS
@@ -37,7 +37,7 @@ SUITES = {
         FILES,
         FIRMWARE,
         INTERPRETER,
-        ARENA_PLANS,
+        PLANS,
         OPINIONS,
         EDITIONS,
     )

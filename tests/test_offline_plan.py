@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+import torch
+from torch import nn
 
 import qtorch
 from export.arena.arena import arena_needed
@@ -33,13 +34,11 @@ from export.tflite.arena import smallest_arena
 from export.tflite.contents import read_contents
 from export.tflite.model_file import model_file
 from export.tflite.offline_plan import NAME, ONLINE, OfflinePlan, encoded_plan, stored_offsets
-from export.tflite.reader import read_tflite
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
 from qtorch.editions.known import EDITIONS, edition
-from qtorch.errors import BadModelFile
 from tests.random_drawing import draw
-from tests.schema_file import SchemaFile
+from tests.schema_file import SchemaFile, with_metadata
 from tests.test_random_networks import a_dozen, configuration
 
 pytestmark = pytest.mark.filterwarnings("ignore:layers.*has no effect")
@@ -183,7 +182,10 @@ def test_older_editions_and_several_subgraphs_have_no_plan() -> None:
     newest = EDITIONS["newest"]
     assert offline_plan(model, replace(newest, source=date(2022, 10, 17))) is None
     assert offline_plan(model, replace(newest, source=date(2022, 10, 18))) == offline_plan(model, newest)
-    made = chain()
+    made = SchemaFile()
+    made.operator(
+        "RELU", [made.tensor((1, 32), scale=0.5, end="input")], [made.tensor((1, 32), scale=0.5, end="output")]
+    )
     made.model.subgraphs = [made.graph, made.graph]
     assert offline_plan(made.written()) is None
 
@@ -253,87 +255,75 @@ def test_inputs_that_are_said_to_be_kept_give_the_same_outputs_again() -> None:
     assert changed >= 5
 
 
-def chain() -> SchemaFile:
-    """A file of four tensors: an input of 32 codes, two RELUs behind it, and a RESHAPE at the end."""
+def reshaped_early() -> bytes:
+    """A file whose first RESHAPE's ends are both read later, the input longer."""
     made = SchemaFile()
-    source = made.tensor((1, 32), scale=0.5, end="input")
-    first, second = (made.tensor((1, 32), scale=0.5) for _ in range(2))
-    sink = made.tensor((2, 16), scale=0.5, end="output")
-    made.operator("RELU", [source], [first])
-    made.operator("RELU", [first], [second])
-    shape = made.constant(np.array([2, 16], np.int32))
-    made.operator("RESHAPE", [second, shape], [sink])
-    return made
-
-
-def with_offsets(offsets: Sequence[int], count: int | None = None) -> bytes:
-    data = np.array([1, 1, len(offsets) if count is None else count, *offsets], "<i4")
-    return with_metadata(chain(), data.tobytes())
-
-
-GOOD: dict[str, Sequence[int]] = {
-    "all apart": (0, 32, 64, 96, ONLINE),
-    "places that are used again": (0, 32, 0, 32, ONLINE),
-    "a RESHAPE where it was": (0, 32, 64, 64, ONLINE),
-    "some by TFLite Micro": (0, ONLINE, 0, ONLINE, ONLINE),
-}
-BAD: dict[str, tuple[Sequence[int], str, int | None]] = {
-    "before the arena": ((-16, 32, 64, 96, ONLINE), "offset -16 for its 32 bytes", None),
-    "behind all arenas": ((2**31 - 16, 32, 64, 96, ONLINE), "offset 2,147,483,632 for its 32 bytes", None),
-    "over each other": ((0, 16, 64, 96, ONLINE), "at 0 to 32, tensor 1 'tensor_1' at 16 to 48", None),
-    "in place": ((0, 0, 64, 96, ONLINE), "at 0 to 32, tensor 1 'tensor_1' at 0 to 32", None),
-    "a RESHAPE half where it was": ((0, 32, 64, 80, ONLINE), "at 64 to 96, tensor 3 'tensor_3' at 80", None),
-    "too few": ((0, 32, 64, 96), "28 bytes with 4 of them", None),
-    "another count": ((0, 32, 64, 96, ONLINE), "32 bytes with 4 of them", 4),
-    "fewer than it says": ((0, 32), "20 bytes with 5 of them", 5),
-}
-
-
-@pytest.mark.parametrize("case", GOOD)
-def test_a_plan_of_others_that_holds_is_taken_and_shown(case: str) -> None:
-    model = with_offsets(GOOD[case])
-    graph = read_tflite(model, aligned=False)
-    found = summarize(model)
-    assert not found.unsound
-    assert found.planned_bytes == max(at + 32 for at in GOOD[case] if at >= 0)
-    shown = [tensor.offset for tensor in found.subgraphs[0].tensors]
-    assert shown == [None if at == ONLINE else at for at in GOOD[case]]
-    codes = np.arange(-16, 16, dtype=np.int8)[None]
-    np.testing.assert_array_equal(TFLM.run(model, (codes,))[0].ravel(), np.maximum(codes, 0).ravel())
-    assert graph.nodes
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_plan_of_others_that_does_not_hold_is_refused_by_name(case: str) -> None:
-    offsets, got, count = BAD[case]
-    model = with_offsets(offsets, count)
-    with pytest.raises(BadModelFile) as refused:
-        read_tflite(model, aligned=False)
-    assert "plan of the arena" in str(refused.value)
-    assert got in str(refused.value)
-    assert NAME in str(refused.value)
-    assert any("plan of the arena" in each for each in summarize(model).unsound)
-
-
-def test_tflite_micro_computes_wrong_codes_by_such_a_plan_without_a_word() -> None:
-    # Two inputs of an addition, one over the other.
-    made = SchemaFile()
-    one, other = (made.tensor((1, 32), scale=0.5, end="input") for _ in range(2))
-    sink = made.tensor((1, 32), scale=0.5, end="output")
-    made.operator("SUB", [one, other], [sink], "SubOptions")
-    model = with_metadata(made, encoded_plan((0, 16, 64)))
-    codes = tuple(np.full((1, 32), value, np.int8) for value in (3, 5))
-    assert set(TFLM.run(model, codes)[0].ravel().tolist()) != {-2}
-    assert set(TFLM.run(without_plan(model), codes)[0].ravel().tolist()) == {-2}
-
-
-def with_metadata(made: SchemaFile, data: bytes) -> bytes:
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(data, np.uint8)
-    made.model.buffers.append(buffer)
-    entry.name, entry.buffer = NAME, len(made.model.buffers) - 1
-    made.model.metadata = [entry]
+    source = made.tensor((1, 1024), scale=0.5, end="input")
+    square, positive, less = (made.tensor((32, 32), scale=0.5) for _ in range(3))
+    flat = made.tensor((1, 1024), scale=0.5)
+    sink = made.tensor((1, 1024), scale=0.5, end="output")
+    shapes = [made.constant(np.array(shape, np.int32)) for shape in ((32, 32), (1, 1024))]
+    made.operator("RESHAPE", [source, shapes[0]], [square])
+    made.operator("RELU", [square], [positive])
+    made.operator("SUB", [positive, square], [less], "SubOptions")
+    made.operator("RESHAPE", [less, shapes[1]], [flat])
+    made.operator("SUB", [flat, source], [sink], "SubOptions")
     return made.written()
+
+
+def test_what_a_reshape_leaves_where_it_is_is_kept_as_long_as_either_is_read() -> None:
+    model = reshaped_early()
+    plan = offline_plan(model)
+    assert plan is not None
+    assert plan.after == plan.bound < plan.before
+    planned = with_metadata(model, plan.data)
+    assert not summarize(planned).unsound
+    assert smallest_arena(model) - smallest_arena(planned) == plan.before - plan.after
+    codes = (np.random.default_rng(0).integers(-64, 64, (1, 1024)).astype(np.int8),)
+    np.testing.assert_array_equal(TFLM.run(planned, codes)[0], TFLM.run(model, codes)[0])
+
+
+class Residual(nn.Module):
+    """Separable convolutions with something added: to place them is not the same with scratch and without."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.first, self.down = nn.Conv2d(3, channels, 3, 2, 1), nn.Conv2d(channels, 2 * channels, 3, 2, 1)
+        self.blocks = nn.ModuleList(separable(channels) for _ in range(blocks))
+        self.last = separable(2 * channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x).relu()
+        for block in self.blocks:
+            x = (x + block(x)).relu()
+        x = self.down(x).relu()
+        return (x + self.last(x)).relu()
+
+
+def separable(channels: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, groups=channels), nn.Conv2d(channels, channels, 1))
+
+
+@pytest.mark.parametrize(("channels", "blocks", "found"), [(16, 1, False), (8, 1, False), (8, 2, True)])
+def test_a_plan_that_is_better_here_and_worse_elsewhere_is_not_taken(channels: int, blocks: int, found: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 3, 16, 16)
+    qat = qtorch.prepare(Residual(channels, blocks).eval(), x[:1])
+    qtorch.calibrate(qat, [x])
+    model = write_tflite(integer_graph(qat))
+    plan = offline_plan(model)
+    assert plan is not None
+    assert plan.before > plan.bound
+    assert bool(plan.data) == found
+    if not found:
+        assert plan.words == "no plan in the file: a better one than TFLite Micro's was searched, and none was found"
+        return
+    planned = with_metadata(model, plan.data)
+    for build in builds_of():
+        for kernels in build.kernels:
+            assert max(arena_needed(planned, each) for each in build.kernels) <= max(
+                arena_needed(model, each) for each in build.kernels
+            ), kernels.name
 
 
 @pytest.fixture(scope="module")

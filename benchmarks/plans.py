@@ -37,7 +37,7 @@ from recipes.gesture_qat.model import Gesture
 from recipes.keyword_qat.model import Keyword
 from recipes.sine_qat.model import Sine
 
-__all__ = ["ARENA_PLANS"]
+__all__ = ["PLANS"]
 
 #: The board's edition and processor, and what they are called in the table.
 _BUILDS = {
@@ -139,4 +139,4 @@ def _yes(word: bool) -> str:
     return "yes" if word else "no"
 
 
-ARENA_PLANS = Suite("arena_plans", __doc__, _measure, _table)
+PLANS = Suite("plans", __doc__, _measure, _table)
