@@ -14,6 +14,7 @@ from benchmarks.mlperf import MLPERF
 from benchmarks.opinions import OPINIONS
 from benchmarks.overhead import OVERHEAD
 from benchmarks.pipeline import PIPELINE
+from benchmarks.plans import PLANS
 from benchmarks.processes import PROCESSES
 from benchmarks.recipes import RECIPES
 from benchmarks.stress import STRESS
@@ -38,6 +39,7 @@ SUITES = {
         FIRMWARE,
         FOUR_BITS,
         INTERPRETER,
+        PLANS,
         OPINIONS,
         EDITIONS,
     )

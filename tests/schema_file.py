@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-__all__ = ["SchemaFile"]
+__all__ = ["SchemaFile", "with_metadata"]
 
 
 class SchemaFile:
@@ -98,3 +98,16 @@ class SchemaFile:
         builder = flatbuffers.Builder(1024)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+def with_metadata(model: bytes, data: bytes, name: str = "OfflineMemoryAllocation") -> bytes:
+    """The same file with one more entry of metadata: a plan of TFLite Micro's arena, if it has no other name."""
+    changed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(model)))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(data, np.uint8)
+    changed.buffers.append(buffer)
+    entry.name, entry.buffer = name, len(changed.buffers) - 1
+    changed.metadata = [*(changed.metadata or ()), entry]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(changed.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

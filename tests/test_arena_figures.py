@@ -96,19 +96,19 @@ def test_no_two_buffers_of_a_plan_can_do_with_less_than_their_sum() -> None:
 
 
 FIGURES = (
-    ArenaFigure("", "", "Reference", 160),
+    ArenaFigure("", "", "Reference", 160, True),
     ArenaFigure("CMSIS_NN", "defined(__ARM_FEATURE_MVE)", "Vectors", 480),
-    ArenaFigure("CMSIS_NN", "defined(__ARM_FEATURE_DSP)", "DSP", 320),
-    ArenaFigure("CMSIS_NN", "", "Others", 144),
-    ArenaFigure("ESP_NN", "defined(CONFIG_IDF_TARGET_ESP32S3)", "S3", 640),
+    ArenaFigure("CMSIS_NN", "defined(__ARM_FEATURE_DSP)", "DSP", 320, True),
+    ArenaFigure("CMSIS_NN", "", "Others", 144, True),
+    ArenaFigure("ESP_NN", "defined(CONFIG_IDF_TARGET_ESP32S3)", "S3", 640, True),
     ArenaFigure("ESP_NN", "defined(CONFIG_IDF_TARGET_ESP32P4)", "P4", 112),
     ArenaFigure("ESP_NN", "", "Other ESP32", 176),
 )
 
 
-def bytes_of(compiler: str, *options: str) -> int:
+def bytes_of(compiler: str, *options: str, constant: str = "m_arena_bytes") -> int:
     require(compiler)
-    text = headers.arena("m", 1600, 64, "0.dev1", FIGURES) + "\nint m_is = m_arena_bytes;\n"
+    text = headers.arena("m", 1600, 64, "0.dev1", FIGURES) + f"\nint m_is = {constant} + 100;\n"
     done = subprocess.run(
         [compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", *options, "-S", "-xc", "-", "-o", "-"],
         input=text, capture_output=True, text=True,
@@ -116,7 +116,25 @@ def bytes_of(compiler: str, *options: str) -> int:
     assert done.returncode == 0, done.stderr
     found = re.search(r"m_is:\s+\.(?:word|long)\s+(\d+)", done.stdout)
     assert found
-    return int(found[1])
+    return int(found[1]) - 100
+
+
+@pytest.mark.parametrize(
+    ("cpu", "library", "expected"),
+    [
+        ("cortex-m3", "CMSIS_NN", 1),
+        ("cortex-m4+nofp", "CMSIS_NN", 1),
+        ("cortex-m55", "CMSIS_NN", 0),
+        ("cortex-m55", "TFLM_REFERENCE_KERNELS", 1),
+        # Nobody says which: kept by all kernels, or not at all.
+        ("cortex-m4+nofp", "OTHER", 1),
+        ("cortex-m55", "OTHER", 0),
+        ("cortex-m3", "M_ARENA_BYTES=96", 0),
+    ],
+)
+def test_the_compiler_knows_whether_inputs_are_kept(cpu: str, library: str, expected: int) -> None:
+    options = (f"-mcpu={cpu}", "-mthumb", f"-mfloat-abi={'hard' if cpu == 'cortex-m55' else 'soft'}", f"-D{library}")
+    assert bytes_of("arm-none-eabi-gcc", *options, constant="m_keeps_inputs") == expected
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,19 @@ releases since 2023, and :data:`MARGIN` bytes more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from math import prod
 
 from export.arena.kernels import Call, Kernels, Needs, rounded
 from export.arena.plan import Buffer, planned
 from export.arena.reference import OTHER_STRUCTURES, parameters
 from export.tflite.contents import read_contents
-from export.tflite.file_data import FileContents, FileSubgraph, FileTensor
+from export.tflite.file_data import FileContents, FileTensor
+from export.tflite.lifetimes import lifetimes, tensor_bytes
+from export.tflite.offline_plan import ONLINE, stored_offsets
 
-__all__ = ["ALIGNMENT", "MARGIN", "arena_needed"]
+__all__ = ["ALIGNMENT", "MARGIN", "Demand", "arena_needed", "demand", "file_contents"]
 
 #: Of the arena and all that kernels ask for (``MicroArenaBufferAlignment``).
 ALIGNMENT = 16
@@ -31,14 +33,6 @@ _SUBGRAPH, _TENSOR, _NODE, _HANDLE, _END = 8, 12, 32, 4, 32 + 12
 _REQUEST, _REQUESTS_AHEAD, _PREPARED = 12, 12, 32 + 12
 #: While the plan is made: per tensor and scratch buffer, and per buffer that is planned.
 _LIFETIME, _PLANNED = 24, 40
-_BYTES = {
-    "float32": 4, "int32": 4, "int64": 8, "int16": 2, "int8": 1, "uint8": 1, "bool": 1, "float64": 8, "float16": 2,
-    "uint16": 2, "uint32": 4, "int4": 1,
-}  # fmt: skip
-
-
-def _size(tensor: FileTensor) -> int:
-    return prod(tensor.shape) * _BYTES.get(tensor.dtype, 8)
 
 
 def _channels(tensor: FileTensor) -> int:
@@ -47,12 +41,58 @@ def _channels(tensor: FileTensor) -> int:
 
 
 @cache
-def _contents(model: bytes) -> FileContents:
+def file_contents(model: bytes) -> FileContents:
+    """What stands in a file, read once."""
     return read_contents(model)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What ``AllocateTensors`` takes of a file with some kernels, but for where tensors lie.
+
+    Attributes:
+        tensors: in working memory, in the order in which they are handed to the planner.
+        numbers: of each among all tensors of the file.
+        scratch: buffers of kernels, which the planner is handed behind those.
+        stays: bytes at one end of the arena, margins among them.
+        ends: bytes beside the plan at the other end: of the model's inputs and outputs.
+        least: bytes at that end while the plan is made.
+    """
+
+    tensors: tuple[Buffer, ...]
+    numbers: tuple[int, ...]
+    scratch: tuple[Buffer, ...]
+    stays: int
+    ends: int
+    least: int
+
+    def buffers(self, offsets: Sequence[int] | None = None) -> tuple[Buffer, ...]:
+        """All that is planned, where it shall lie.
+
+        Args:
+            offsets: of all tensors of the file; see :mod:`export.tflite.offline_plan`.
+        """
+        if offsets is None:
+            return (*self.tensors, *self.scratch)
+        said = (offsets[number] for number in self.numbers)
+        tensors = (
+            replace(each, offset=None if at == ONLINE else at) for each, at in zip(self.tensors, said, strict=True)
+        )
+        return (*tensors, *self.scratch)
+
+    def arena(self, offsets: Sequence[int] | None = None) -> int:
+        """Bytes of the arena, a multiple of 16; see :meth:`buffers`."""
+        return self.with_plan_of(planned(self.buffers(offsets)))
+
+    def with_plan_of(self, size: int) -> int:
+        """Bytes of the arena, if the plan takes ``size`` of them."""
+        return rounded(self.stays + max(size + self.ends, self.least), ALIGNMENT)
 
 
 def arena_needed(model: bytes, kernels: Kernels) -> int:
     """Bytes, a multiple of 16: at least what ``AllocateTensors`` needs where pointers have 32 bits.
+
+    A plan that the file has is followed.
 
     Args:
         model: a .tflite file.
@@ -61,18 +101,30 @@ def arena_needed(model: bytes, kernels: Kernels) -> int:
     Raises:
         BadModelFile: as :func:`export.tflite.contents.read_contents`.
     """
-    contents = _contents(model)
+    return demand(model, kernels).arena(stored_offsets(file_contents(model)))
+
+
+def demand(model: bytes, kernels: Kernels) -> Demand:
+    """What a file asks for; see :func:`arena_needed`."""
+    contents = file_contents(model)
     calls = [[Call.of(each, graph.tensors) for each in graph.operators] for graph in contents.subgraphs]
     needs = [[_needs(kernels, call) for call in graph] for graph in calls]
     persistent = _persistent(contents, calls, needs)
     scratch = sum(len(each.scratch) for graph in needs for each in graph)
     tensors = sum(len(graph.tensors) for graph in contents.subgraphs)
-    buffers = _buffers(contents, needs)
+    numbers, lying = _tensors(contents)
+    asked = _scratch(needs)
     requests = _REQUEST * (scratch + _REQUESTS_AHEAD)
     preparing = max((_prepared(call) for graph in calls for call in graph), default=0)
-    planning = 4 * len(contents.subgraphs) + _LIFETIME * (tensors + scratch) + _PLANNED * len(buffers) + 2 * ALIGNMENT
-    head = max(planned(buffers) + _ends(contents), requests + preparing, requests + planning)
-    return rounded(persistent + head + MARGIN + kernels.margin, ALIGNMENT)
+    planning = (
+        4 * len(contents.subgraphs)
+        + _LIFETIME * (tensors + scratch)
+        + _PLANNED * (len(lying) + len(asked))
+        + 2 * ALIGNMENT
+    )
+    least = max(requests + preparing, requests + planning)
+    stays = persistent + MARGIN + kernels.margin
+    return Demand(tuple(lying), tuple(numbers), tuple(asked), stays, _ends(contents), least)
 
 
 def _needs(kernels: Kernels, call: Call) -> Needs:
@@ -88,7 +140,7 @@ def _persistent(contents: FileContents, calls: list[list[Call]], needs: list[lis
         total += sum(rounded(parameters(call), 4) for call in of_graph) + ALIGNMENT
         total += sum(rounded(size, ALIGNMENT) for each in asked for size in each.persistent)
         total += _HANDLE * sum(len(each.scratch) for each in asked)
-        total += sum(rounded(_size(tensor), ALIGNMENT) for tensor in graph.tensors if tensor.variable)
+        total += sum(rounded(tensor_bytes(tensor), ALIGNMENT) for tensor in graph.tensors if tensor.variable)
     return total
 
 
@@ -108,34 +160,28 @@ def _prepared(call: Call) -> int:
     return (2 if "CONV" in call.name else 1) * sum(_PREPARED + _channels(each) for each in tensors)
 
 
-def _buffers(contents: FileContents, needs: list[list[Needs]]) -> list[Buffer]:
-    """What is planned, in TFLite Micro's order: tensors by number, then scratch buffers by operator.
+def _tensors(contents: FileContents) -> tuple[list[int], list[Buffer]]:
+    """Tensors that are planned, by number, in TFLite Micro's order.
 
     Of several subgraphs, all are taken to live at the same time, one after another inside: an upper bound.
     """
-    tensors: list[Buffer] = []
-    scratch: list[Buffer] = []
+    numbers, buffers, before = list[int](), list[Buffer](), 0
     several = len(contents.subgraphs) > 1
-    for graph, asked in zip(contents.subgraphs, needs, strict=True):
-        end = len(graph.operators)
-        tensors += (Buffer(each.size, 0, 0) if several else each for each in _of_tensors(graph, end))
-        for step, each in enumerate(asked, 1):
-            at = 0 if several else step
-            scratch += (Buffer(rounded(size, ALIGNMENT), at, at) for size in each.scratch)
-    return [*tensors, *scratch]
+    for graph in contents.subgraphs:
+        for each in lifetimes(graph):
+            size = rounded(each.size, ALIGNMENT)
+            numbers.append(before + each.tensor.index)
+            buffers.append(Buffer(size, 0, 0) if several else Buffer(size, each.first, each.last))
+        before += len(graph.tensors)
+    return numbers, buffers
 
 
-def _of_tensors(graph: FileSubgraph, end: int) -> Iterator[Buffer]:
-    lives: dict[int, list[int]] = {index: [0, 0] for index in graph.inputs}
-    for step, operator in enumerate(graph.operators, 1):
-        for index in (*operator.outputs, *operator.inputs):
-            if index >= 0:
-                lives.setdefault(index, [step, step])[1] = step
-    for index in graph.outputs:
-        lives.setdefault(index, [end, end])[1] = end
-    for tensor in graph.tensors:
-        size = _size(tensor)
-        if tensor.constant_bytes or tensor.variable or not size:
-            continue
-        first, last = lives.get(tensor.index, [-1, -1])
-        yield Buffer(rounded(size, ALIGNMENT), first, last)
+def _scratch(needs: list[list[Needs]]) -> list[Buffer]:
+    """Scratch buffers, by operator; of several subgraphs as tensors are."""
+    return [
+        Buffer(rounded(size, ALIGNMENT), at, at)
+        for graph in needs
+        for step, each in enumerate(graph, 1)
+        for at in (0 if len(needs) > 1 else step,)
+        for size in each.scratch
+    ]

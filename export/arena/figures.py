@@ -10,9 +10,10 @@ from export.arena.cmsis_nn import cmsis_nn
 from export.arena.esp_nn import esp_nn
 from export.arena.kernels import Kernels
 from export.arena.reference import RULES
+from export.arena.survival import inputs_survive
 from qtorch.editions.edition import Edition, Library
 
-__all__ = ["ArenaFigure", "arena_figures"]
+__all__ = ["ArenaFigure", "Build", "arena_figures", "builds_of"]
 
 REFERENCE = Kernels("reference", "Reference kernels on any 32-bit processor", RULES)
 
@@ -26,12 +27,14 @@ class ArenaFigure:
         condition: for the preprocessor, which of the library's processors; empty for those that are left.
         about: in words.
         arena_bytes: a multiple of 16.
+        keeps_inputs: whether an inference leaves all inputs as they were, so that another one may follow at once.
     """
 
     library: str
     condition: str
     about: str
     arena_bytes: int
+    keeps_inputs: bool = False
 
 
 def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFigure, ...]:
@@ -45,15 +48,43 @@ def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFi
     Raises:
         BadModelFile: as :func:`export.tflite.contents.read_contents`.
     """
-    figures = [ArenaFigure("", "", REFERENCE.about, arena_needed(model, REFERENCE))]
-    for library, processors in (
-        ("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))),
-        ("ESP_NN", esp_nn(_day(edition, "esp_nn"))),
-    ):
-        for builds in processors:
-            needed = max(arena_needed(model, kernels) for kernels in builds)
-            figures.append(ArenaFigure(library, builds[0].condition, builds[0].about, needed))
-    return tuple(figures)
+    return tuple(
+        ArenaFigure(
+            each.library, each.condition, each.about, max(arena_needed(model, one) for one in each.kernels),
+            all(inputs_survive(model, one) for one in each.kernels),
+        )
+        for each in builds_of(edition)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Build:
+    """A kernel library on a family of processors, as a header tells builds apart.
+
+    Attributes:
+        library: see :class:`ArenaFigure`, as the next two.
+        condition: for the preprocessor.
+        about: in words.
+        kernels: releases and forms of the library that a build may have.
+    """
+
+    library: str
+    condition: str
+    about: str
+    kernels: tuple[Kernels, ...]
+
+
+def builds_of(edition: Edition | None = None) -> tuple[Build, ...]:
+    """All builds that a header has figures for; see :func:`arena_figures`."""
+    libraries = (("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))), ("ESP_NN", esp_nn(_day(edition, "esp_nn"))))
+    return (
+        Build("", "", REFERENCE.about, (REFERENCE,)),
+        *(
+            Build(library, kernels[0].condition, kernels[0].about, kernels)
+            for library, processors in libraries
+            for kernels in processors
+        ),
+    )
 
 
 def _day(edition: Edition | None, library: Library) -> date | None:

@@ -49,7 +49,9 @@ def device_headers(
         **c_headers(name, files.graph, files.layouts, interface, codes),
     }
     if arena_bytes:
-        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, arena_figures(model, edition))
+        plan = files.file.plan.words if files.file.plan and files.file.plan.data else ""
+        figures = arena_figures(model, edition)
+        texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, figures, plan)
     floats = any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs))
     # What an operator gives in a run hangs on the runs before it, which such a header knows nothing of.
     if not floats and not files.final.states:

@@ -79,6 +79,8 @@ def _bundle(
     project = options.firmware is not None and "firmware" not in attempted.left_out
     editions = editions_of(files.file.data, target.cpu)
     proof_as_json = {**proven.report.as_json(), "edition": options.edition.name, "editions": editions}
+    if files.file.plan:
+        proof_as_json["arena_plan"] = files.file.plan.words
     metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
     metrics["tflm"] = edition_figures(options.edition, files.avoided, editions)
     with phases("writing the report, with what each layer costs"):

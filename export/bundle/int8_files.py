@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import fx
 
+from export.arena.offline import offline_plan
 from export.boards import Board
 from export.bundle.attempted import Attempted
 from export.bundle.editions import for_edition, require_edition
@@ -90,7 +92,7 @@ def int8_files(
                 c = c_model(name, plain, target, options.optimize, c_layouts)
     metadata = _metadata(subject, name, graph, titles, options.version) if options.metadata else None
     with phases("writing the file, and searching for the smallest arena in which it runs", "arena"):
-        file = model_file(final, metadata)
+        file = model_file(final, metadata, partial(offline_plan, edition=options.edition, cpu=target.cpu))
     int8_model = file.data if final is graph else write_tflite(graph)
     if options.firmware is not None:
         with attempted("firmware"):

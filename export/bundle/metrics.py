@@ -85,6 +85,7 @@ def int8_metrics(
         "sha256": provenance(model, checkpoint, measured.test),
         "tflite_bytes": len(model),
         **({"arena_bytes": files.file.arena_bytes} if files.file.arena_bytes else {}),
+        **({"arena_plan": files.file.plan.as_json()} if files.file.plan else {}),
         "tensors": [layout.as_json() for layout in files.layouts],
         "macs": all_multiply_accumulates(graph),
         **output_figures(measured.records, target_rows, _step(graph), files.titles),

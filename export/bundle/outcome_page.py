@@ -68,6 +68,8 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
     model_bytes = f"{bundle.metrics['tflite_bytes']:,} bytes of model"
     if bundle.arena_bytes:
         yield Line(f"{model_bytes}, {bundle.arena_bytes:,} bytes of arena (64-bit)")
+        if bundle.metrics.get("arena_plan", {}).get("in_file"):
+            yield Line(bundle.metrics["arena_plan"]["words"])
     else:
         yield Line(model_bytes)
         yield Line(f"arena not measured: {tflm_absent()}", "attention")

@@ -69,6 +69,8 @@ def compile_page(
         yield Line(counted_in_words(inference))
     for line in in_lines([BoardShare(**share) for share in metrics["shares"]]):
         yield Line(line)
+    if metrics.get("arena_plan", {}).get("in_file"):
+        yield Line(metrics["arena_plan"]["words"])
     if "fewer" in metrics:
         yield Line(saved_in_words(metrics["fewer"]))
     if compiled.faults:

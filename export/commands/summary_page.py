@@ -42,6 +42,11 @@ def summary_page(summary: ModelSummary) -> Iterator[Block]:
     for entry in summary.metadata:
         content = "" if entry.content is None else f": {json.dumps(entry.content, ensure_ascii=False)}"
         yield Line(f"metadata {printable(entry.name)!r}, {entry.bytes:,} bytes{content}")
+    if summary.planned_bytes:
+        yield Line(
+            "the file says where tensors lie in TFLite Micro's arena, within "
+            f"{summary.planned_bytes:,} bytes; TFLite Micro places scratch buffers of kernels around them"
+        )
     for signature in summary.signatures:
         ends = (", ".join(names) for names in (signature.inputs, signature.outputs))
         yield Line(f"signature {printable(signature.key)!r} of subgraph {signature.subgraph}: {' -> '.join(ends)}")
@@ -82,6 +87,7 @@ def _row(tensor: TensorSummary, graph: SubgraphSummary) -> tuple[object, ...]:
     uses += ["variable"] if tensor.variable else []
     uses += ["sparse"] if tensor.sparse else []
     uses += ["outside the flatbuffer"] if tensor.outside else []
+    uses += [] if tensor.offset is None else [f"at {tensor.offset:,} in the arena"]
     shape = "unknown" if tensor.shape is None else "x".join("?" if n < 0 else str(n) for n in tensor.shape) or "scalar"
     scale, zero = "", ""
     if tensor.scale:

@@ -76,6 +76,9 @@ def verify_command(arguments: Sequence[str]) -> None:
     if not summary.form.is_integers:
         _require_own_form(model, summary.form, where)
     require_sound(read_contents(model, where), where)
+    if summary.planned_bytes:
+        planned = f"{where}: its tensors lie apart in TFLite Micro's arena, within {summary.planned_bytes:,} bytes"
+        show([Line(f"{planned}, as the file itself places them")])
     # Tensor for tensor as the checkpoint's, else in any form that has an equivalent.
     graph = read_tflite(model, where, aligned=options.against is not None)
     unchanged = require_unchanged(options.model)

@@ -159,6 +159,7 @@ def _assembled(
         "given_inputs": inputs.given,
         "edition": request.edition.name,
         "editions": editions,
+        **({"arena_plan": form.written.file.plan.words} if form and form.written.file.plan else {}),
     }
     contents = {
         **({f"{name}.tflite": form.written.file.data} if request.tflite and form else {}),

@@ -41,6 +41,7 @@ def file_metrics(
         "sha256": {"source": hashlib.sha256(model.data).hexdigest()},
         "tflite_bytes": len(form.written.file.data) if form else len(model.data),
         **({"arena_bytes": form.written.file.arena_bytes} if form and form.written.file.arena_bytes else {}),
+        **({"arena_plan": form.written.file.plan.as_json()} if form and form.written.file.plan else {}),
         "tensors": [layout.as_json() for layout in (form.written.layouts if form else layouts)],
         "c_tensors": [layout.as_json() for layout in layouts],
         "macs": all_multiply_accumulates(model.core),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from export.arena.offline import offline_plan
 from export.bundle.project_edition import require_project_edition
 from export.bundle.written_model import WrittenModel
 from export.compiled_file.model_in_file import ModelInFile
@@ -67,7 +69,9 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
             where = f"--target {request.target.name}, whose TFLite Micro is"
             raise refusal(other.left, request.edition, where, newer, compiling=True)
         final = other.graph
-    written = WrittenModel(_with_integer_ends(final, model.core), final, model_file(final), None, tuple(layouts))
+    planner = partial(offline_plan, edition=request.edition, cpu=request.target.cpu)
+    file = model_file(final, planner=planner)
+    written = WrittenModel(_with_integer_ends(final, model.core), final, file, None, tuple(layouts))
     if project:
         require_project_edition(written.file.data, request.target, request.edition)
     return TflmForm(written, other)

@@ -22,7 +22,9 @@ _SAID = {
 }
 
 
-def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Sequence[ArenaFigure] = ()) -> str:
+def arena(
+    name: str, arena_bytes: int, word_bits: int, engine: str, figures: Sequence[ArenaFigure] = (), plan: str = ""
+) -> str:
     """``<NAME>_ARENA_BYTES``.
 
     Args:
@@ -30,7 +32,9 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Seq
         arena_bytes: measured need with reference kernels; rounded up to a multiple of 16.
         word_bits: pointer size of the machine that measured, 32 or 64.
         engine: version of TFLite Micro that measured.
-        figures: of 32-bit processors, by kernel library. Without any, all builds take the measured one.
+        figures: of 32-bit processors, by kernel library. Without any, all builds take the measured one, and nothing is
+            said of inputs.
+        plan: what the file says of where tensors lie, in words; empty where it says nothing.
 
     Raises:
         ValueError: ``arena_bytes`` is not positive.
@@ -43,7 +47,8 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Seq
         f"The smallest arena that AllocateTensors accepts, rounded up to a multiple of {_ALIGNMENT}. Found by search "
         f"on a {word_bits}-bit machine, in TFLite Micro {quoted(engine)} with the reference kernels."
     )
-    macro = f"{name.upper()}_ARENA_BYTES"
+    macro, keeps = f"{name.upper()}_ARENA_BYTES", f"{name.upper()}_KEEPS_INPUTS"
+    constants = [f"{name}_arena_bytes = {macro}"]
     if figures:
         about = (
             "The memory that TFLite Micro's interpreter needs. Kernel libraries ask for working memory inside of it, "
@@ -55,9 +60,13 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Seq
             "structures differ between releases.\n"
             "Define CMSIS_NN where TFLite Micro was built with CMSIS-NN, ESP_NN where it was built with ESP-NN, "
             "TFLM_REFERENCE_KERNELS where it was built without a library. A build that says nothing gets the largest "
-            f"figure of its processor. {macro} may also be defined beforehand."
+            f"figure of its processor. {macro} may also be defined beforehand.\n"
+            + (f"{plan[0].upper()}{plan[1:]}.\n" if plan else "")
+            + f"{keeps} is 1 where an inference leaves the inputs as they were. Where it is 0, TFLite Micro puts later "
+            "tensors into their memory: fill all inputs before each inference, or the next one computes something else."
         )
-        chosen = _chosen(macro, rounded, measured, figures)
+        chosen = _chosen((macro, keeps), rounded, measured, figures)
+        constants.append(f"{name}_keeps_inputs = {keeps}")
     else:
         about = f"{measured}\nOptimized kernels, such as CMSIS-NN's, may ask for scratch buffers on top."
         chosen = f"#define {macro} {rounded}"
@@ -67,7 +76,7 @@ def arena(name: str, arena_bytes: int, word_bits: int, engine: str, figures: Seq
 // The arena must begin at a multiple of {_ALIGNMENT}: alignas({_ALIGNMENT}) uint8_t arena[{macro}];
 {open_guard(f"{name}_arena")}
 {chosen}
-enum {{ {name}_arena_bytes = {macro} }};
+enum {{ {", ".join(constants)} }};
 {close_guard(f"{name}_arena")}"""
 
 
@@ -75,8 +84,9 @@ def _paragraphs(text: str) -> str:
     return "\n//\n".join(comment(each) for each in text.split("\n"))
 
 
-def _chosen(macro: str, measured_bytes: int, measured: str, figures: Sequence[ArenaFigure]) -> str:
-    """The preprocessor's choice among all of them."""
+def _chosen(macros: tuple[str, str], measured_bytes: int, measured: str, figures: Sequence[ArenaFigure]) -> str:
+    """The preprocessor's choice among all of them, of the arena's bytes and of whether inputs are kept."""
+    macro, keeps = macros
     reference = next(each for each in figures if not each.library)
     libraries = {
         library: tuple(group) for library, group in groupby((f for f in figures if f.library), key=lambda f: f.library)
@@ -89,32 +99,39 @@ def _chosen(macro: str, measured_bytes: int, measured: str, figures: Sequence[Ar
         "#endif",
         "",
         f"#if defined({macro})",
-        "// As whoever compiles says.",
+        "// As whoever compiles says, with whatever kernels.",
+        f"#ifndef {keeps}",
+        f"#define {keeps} {int(all(each.keeps_inputs for each in figures))}",
+        "#endif",
         "#elif UINTPTR_MAX > 0xffffffffu",
     ]
-    lines += [comment(measured), f"#define {macro} {measured_bytes}"]
+    lines += [comment(measured), *_defined(macros, measured_bytes, reference.keeps_inputs)]
     for library, group in libraries.items():
-        lines += [f"#elif {_SAID[library]}", *_by_processor(macro, group, 0)]
-    lines += [
-        "#elif defined(TFLM_REFERENCE_KERNELS)",
-        comment(f"{reference.about}."),
-        f"#define {macro} {reference.arena_bytes}",
-    ]
+        lines += [f"#elif {_SAID[library]}", *_by_processor(macros, group, None)]
+    of_reference = [comment(f"{reference.about}."), *_defined(macros, reference.arena_bytes, reference.keeps_inputs)]
+    lines += ["#elif defined(TFLM_REFERENCE_KERNELS)", *of_reference]
     for library, group in libraries.items():
         lines += [
             f"#elif {_PROCESSORS[library]}",
             "// The build does not say with which kernels: enough for all of this processor.",
-            *_by_processor(macro, group, reference.arena_bytes),
+            *_by_processor(macros, group, reference),
         ]
-    lines += ["#else", comment(f"{reference.about}."), f"#define {macro} {reference.arena_bytes}", "#endif"]
+    lines += ["#else", *of_reference, "#endif"]
     return "\n".join(lines)
 
 
-def _by_processor(macro: str, figures: Sequence[ArenaFigure], least: int) -> list[str]:
-    """A figure for each of a library's processors; the last one has no condition."""
+def _defined(macros: tuple[str, str], arena_bytes: int, keeps_inputs: bool) -> list[str]:
+    return [f"#define {macros[0]} {arena_bytes}", f"#define {macros[1]} {int(keeps_inputs)}"]
+
+
+def _by_processor(macros: tuple[str, str], figures: Sequence[ArenaFigure], reference: ArenaFigure | None) -> list[str]:
+    """A figure for each of a library's processors, the last of which has no condition; enough for reference kernels
+    too, if there may be those."""
     lines = []
     for number, figure in enumerate(figures):
         if len(figures) > 1:
             lines.append("#else" if not figure.condition else f"#{'el' if number else ''}if {figure.condition}")
-        lines += [comment(f"{figure.about}."), f"#define {macro} {max(figure.arena_bytes, least)}"]
+        both = [figure] if reference is None else [figure, reference]
+        needed, kept = max(each.arena_bytes for each in both), all(each.keeps_inputs for each in both)
+        lines += [comment(f"{figure.about}."), *_defined(macros, needed, kept)]
     return [*lines, "#endif"] if len(figures) > 1 else lines

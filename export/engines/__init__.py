@@ -31,7 +31,7 @@ __all__ = [
 
 
 #: Files of this folder that are about engines, and have none.
-_NO_ENGINES = ("engine", "apart", "apart_process")
+_NO_ENGINES = ("engine", "apart", "apart_process", "unplanned")
 
 
 def _discover() -> dict[str, Engine]:

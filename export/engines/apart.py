@@ -32,6 +32,7 @@ from export.engines.apart_process import read_message, write_message
 from export.engines.engine import Engine, InspectableEngine
 from export.engines.litert import LITERT_DEFAULT, LITERT_REFERENCE, WITHOUT_DELEGATES
 from export.engines.tflm import ARENA, TFLM
+from export.engines.unplanned import without_plan
 from qtorch.errors import BadModelFile
 from qtorch.progress import stage
 
@@ -127,9 +128,10 @@ class Apart:
         called, header = _HEADERS[engine.run]
         self._process = Process(called, header["engine"], limits, where)
         self._fresh = True
+        sent = without_plan(model) if preserve else model
         try:
             answer, _ = self._process.ask(
-                {"do": "load", **header, "preserve": preserve}, [np.frombuffer(model, np.uint8)]
+                {"do": "load", **header, "preserve": preserve}, [np.frombuffer(sent, np.uint8)]
             )
         except BaseException:
             self.close()

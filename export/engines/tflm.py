@@ -11,6 +11,7 @@ from importlib import metadata
 import numpy as np
 
 from export.engines.engine import InspectableEngine, in_batches
+from export.engines.unplanned import without_plan
 from qtorch.numbers.fixedpoint import Rounding
 
 __all__ = ["ARENA", "ENGINES", "TFLM", "tflm_absent", "tflm_available"]
@@ -62,7 +63,7 @@ def _tensors(model: bytes, inputs: tuple[np.ndarray, ...], count: int) -> Iterat
     from tflite_micro import runtime
 
     config = runtime.InterpreterConfig.kPreserveAllTensors
-    interpreter = runtime.Interpreter.from_bytes(model, arena_size=ARENA, intrepreter_config=config)
+    interpreter = runtime.Interpreter.from_bytes(without_plan(model), arena_size=ARENA, intrepreter_config=config)
     for index in range(len(inputs[0])):
         for i, array in enumerate(inputs):
             interpreter.set_input(array[index : index + 1], i)

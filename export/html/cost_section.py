@@ -55,6 +55,12 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
                 "RAM, the least that TFLM takes with reference kernels on 64 bits; by kernels: the arena's header",
             )
         )
+    planned = metrics.get("arena_plan")
+    if planned:
+        by_kernels = f"{shown(planned['arena_bytes'])} bytes"
+        rows.append(
+            ("arena by the board's kernels", by_kernels, f"RAM, where pointers have 32 bits; {planned['words']}")
+        )
     rows.append(("tensors alone", f"{shown(plan(tensor_buffers(graph)).peak)} bytes", "RAM, see the plan below"))
     work = all_multiply_accumulates(graph)
     rows.append(("work", f"{shown(work)} MAC", "multiply-accumulates of one inference"))

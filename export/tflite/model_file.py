@@ -9,6 +9,7 @@ from export.engines import tflm_available
 from export.graph.ir import Graph
 from export.tflite.arena import LARGEST_ARENA, NoArena, smallest_arena
 from export.tflite.metadata import ModelMetadata, class_names, entry, weights_hash
+from export.tflite.offline_plan import NAME, OfflinePlan, Planner
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
@@ -25,13 +26,16 @@ class ModelFile:
 
     Attributes:
         data: its bytes; no device pays for the tensors' names, so they are not in it.
-        named: the same with names, for people who look into it.
+        named: the same with names, for people who look into it; without a plan, so that TFLite Micro can keep all of
+            its tensors.
         arena_bytes: measured on ``data``; 0 where TFLite Micro is absent.
+        plan: what a plan in ``data`` does, or why there is none; ``None`` where none was searched.
     """
 
     data: bytes
     named: bytes
     arena_bytes: int
+    plan: OfflinePlan | None = None
 
 
 def require_file_options(form: str, strip: bool, metadata: bool, version: str) -> None:
@@ -76,22 +80,43 @@ def model_metadata(name: str, version: str, graph: Graph, interface: Interface, 
     return ModelMetadata(c_identifier(name), version, weights_hash(graph), names, interface)
 
 
-def model_file(graph: Graph, metadata: ModelMetadata | None = None) -> ModelFile:
-    """Write a graph, with metadata if there is any.
+def model_file(graph: Graph, metadata: ModelMetadata | None = None, planner: Planner | None = None) -> ModelFile:
+    """Write a graph, with metadata if there is any, and with a plan of the arena if that is worth its bytes.
+
+    Args:
+        graph: to write.
+        metadata: what the file says of itself.
+        planner: makes a plan; without one there is none.
 
     Raises:
         BadConfiguration: TFLite Micro can't load it.
         AssertionError: the arena that the metadata names is never the one that the file needs.
     """
+    plan = None if planner is None else _worthwhile(graph, metadata, planner)
+    more = _entry(plan)
     arena_bytes = 0
     for _ in range(_ATTEMPTS):
-        data = write_tflite(graph, metadata=entry(metadata, arena_bytes))
+        data = write_tflite(graph, metadata={**entry(metadata, arena_bytes), **more})
         needed = _measured(data) if tflm_available() else 0
         if metadata is None or needed == arena_bytes:
             named = write_tflite(graph, names=True, metadata=entry(metadata, arena_bytes))
-            return ModelFile(data, named, needed)
+            return ModelFile(data, named, needed, plan)
         arena_bytes = needed
     raise AssertionError(f"arena: expected the size that the metadata names to settle, got {arena_bytes} at last")
+
+
+def _worthwhile(graph: Graph, metadata: ModelMetadata | None, planner: Planner) -> OfflinePlan | None:
+    said = entry(metadata, 0)
+    data = write_tflite(graph, metadata=said)
+    plan = planner(data)
+    if plan is None or not plan.data:
+        return plan
+    return plan.if_worth(len(write_tflite(graph, metadata={**said, **_entry(plan)})) - len(data))
+
+
+def _entry(plan: OfflinePlan | None) -> dict[str, bytes]:
+    """What of a plan goes into the file's metadata."""
+    return {} if plan is None or not plan.data else {NAME: plan.data}
 
 
 def _measured(data: bytes) -> int:

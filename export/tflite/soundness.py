@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
+from export.tflite.offline_plan import NAME
+from export.tflite.plan_soundness import plan_faults
 from qtorch.errors import BadModelFile
 
 __all__ = ["BITS", "ELEMENTS", "Unsound", "elements", "require_sound", "unsound"]
@@ -34,6 +36,10 @@ _ZERO_POINTS = {
 }  # fmt: skip
 
 _DAMAGED = "copy or download the file again, or convert the network again"
+_PLAN = (
+    f"take the metadata {NAME!r} out of the file, with whose tool it came there, and TFLite Micro places its tensors "
+    "itself; or have that tool make it again"
+)
 _INSIDE = (
     "qtorch compile MODEL.tflite --tflite --out DIR writes the same model with all constants inside the flatbuffer; or "
     "convert again with a converter that does"
@@ -86,6 +92,8 @@ def unsound(contents: FileContents, *, outside: bool = False) -> Iterator[Unsoun
         if index == 0:
             yield from _ends(subgraph, place)
         yield from _order(subgraph, place)
+    for expected, got in plan_faults(contents):
+        yield Unsound("plan of the arena", expected, got, _PLAN)
 
 
 def elements(tensor: FileTensor) -> int:

@@ -7,6 +7,7 @@ subgraphs, custom ops and operators newer than the schema.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,6 +16,8 @@ from export.tflite.contents import read_contents
 from export.tflite.file_data import FileSubgraph, FileTensor, Signature
 from export.tflite.file_form import file_form
 from export.tflite.form import FileForm
+from export.tflite.lifetimes import tensor_bytes
+from export.tflite.offline_plan import ONLINE, stored_offsets
 from export.tflite.soundness import unsound
 
 __all__ = ["Metadata", "ModelSummary", "OpSummary", "Signature", "SubgraphSummary", "TensorSummary", "summarize"]
@@ -36,6 +39,7 @@ class TensorSummary:
         variable: whether it keeps its value from one run to the next.
         sparse: whether only some elements of its constant are stored.
         outside: whether its constant lies behind the flatbuffer, where TFLite Micro does not look for it.
+        offset: where the file's plan has it in TFLite Micro's arena; ``None`` where TFLite Micro places it.
     """
 
     index: int
@@ -49,6 +53,7 @@ class TensorSummary:
     variable: bool
     sparse: bool = False
     outside: bool = False
+    offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class ModelSummary:
         metadata: in the file's order.
         signatures: in the file's order.
         unsound: why the file can't be computed, in sentences, the first of many; empty if it can.
+        planned_bytes: of TFLite Micro's arena, which tensors take that the file itself places; 0 where it places none.
     """
 
     bytes: int
@@ -108,6 +114,7 @@ class ModelSummary:
     metadata: tuple[Metadata, ...]
     signatures: tuple[Signature, ...]
     unsound: tuple[str, ...] = ()
+    planned_bytes: int = 0
 
 
 def summarize(model: bytes, where: str = "model") -> ModelSummary:
@@ -121,7 +128,12 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         BadModelFile: truncated, damaged, or no .tflite file.
     """
     contents = read_contents(model, where)
-    subgraphs = tuple(_subgraph(graph) for graph in contents.subgraphs)
+    offsets = stored_offsets(contents) or (ONLINE,) * sum(len(graph.tensors) for graph in contents.subgraphs)
+    before = [sum(len(graph.tensors) for graph in contents.subgraphs[:i]) for i in range(len(contents.subgraphs))]
+    subgraphs = tuple(
+        _subgraph(graph, offsets[at : at + len(graph.tensors)])
+        for at, graph in zip(before, contents.subgraphs, strict=True)
+    )
     return ModelSummary(
         bytes=contents.size,
         schema_version=contents.version,
@@ -135,15 +147,24 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         unsound=tuple(
             f"{each.where}: expected {each.expected}, got {each.got}" for each in islice(unsound(contents), 3)
         ),
+        planned_bytes=max(
+            (
+                each.offset + tensor_bytes(tensor)
+                for of, graph in zip(subgraphs, contents.subgraphs, strict=True)
+                for each, tensor in zip(of.tensors, graph.tensors, strict=True)
+                if each.offset is not None and not each.constant_bytes
+            ),
+            default=0,
+        ),
     )
 
 
-def _subgraph(graph: FileSubgraph) -> SubgraphSummary:
+def _subgraph(graph: FileSubgraph, offsets: Sequence[int]) -> SubgraphSummary:
     ops = tuple(OpSummary(each.name, each.version, each.inputs, each.outputs) for each in graph.operators)
-    return SubgraphSummary(graph.name, graph.inputs, graph.outputs, tuple(map(_tensor, graph.tensors)), ops)
+    return SubgraphSummary(graph.name, graph.inputs, graph.outputs, tuple(map(_tensor, graph.tensors, offsets)), ops)
 
 
-def _tensor(tensor: FileTensor) -> TensorSummary:
+def _tensor(tensor: FileTensor, offset: int) -> TensorSummary:
     return TensorSummary(
         index=tensor.index,
         name=tensor.name,
@@ -156,6 +177,7 @@ def _tensor(tensor: FileTensor) -> TensorSummary:
         variable=tensor.variable,
         sparse=tensor.sparsity is not None,
         outside=tensor.outside,
+        offset=None if offset == ONLINE else offset,
     )
 
 
