@@ -10,7 +10,7 @@ from export.bundle.outcome_page import agreement_table
 from export.compiled_file.compiled import CompiledFile
 from export.compiled_file.fewer_operators import saved_in_words
 from export.compiled_file.request import Request
-from export.console.page import Block, Line
+from export.console.page import Block, Line, printable
 from export.cost.board_cost import counted_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.figures.left_out import in_sentences
@@ -34,6 +34,8 @@ def compile_page(
     """
     metrics = compiled.metrics
     yield agreement_table(compiled.engines, tuple(compiled.engines))
+    if "taken" in metrics:
+        yield Line(printable(metrics["taken"]), "attention")
     if "moved_inside" in metrics:
         yield Line(
             f"{metrics['moved_inside']} constants lay behind the flatbuffer, where TFLite Micro reads other bytes "

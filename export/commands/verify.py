@@ -28,6 +28,7 @@ from export.parity.judges import exact_judge, judge_here, judges_here, may_judge
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, parity
 from export.tflite.contents import read_contents
+from export.tflite.entries import taken
 from export.tflite.form import FileForm
 from export.tflite.reader import read_tflite
 from export.tflite.soundness import require_sound
@@ -55,10 +56,12 @@ class VerifyOptions:
     Attributes:
         model: a .tflite file, whoever wrote it.
         against: a checkpoint whose every scale, weight and bias must be in it.
+        signature: which network, of a file that has several signatures; the first without it.
     """
 
     model: Annotated[Path, POSITIONAL]
     against: Path | None = None
+    signature: str = ""
 
 
 def verify_command(arguments: Sequence[str]) -> None:
@@ -70,7 +73,10 @@ def verify_command(arguments: Sequence[str]) -> None:
     """
     options = read_options(VerifyOptions, arguments, "verify")
     where = str(options.model)
-    model = read_model(options.model)
+    chosen = taken(read_model(options.model), options.signature, where)
+    model = chosen.data
+    if chosen.sentence:
+        show([Line(f"{where}: {printable(chosen.sentence)}", "attention")])
     summary = summarize(model, where)
     require_stored_proof(model, summary, where)
     if not summary.form.is_integers:

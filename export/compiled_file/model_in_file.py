@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
 from export.tflite.contents import read_contents
+from export.tflite.entries import taken
 from export.tflite.file_data import FileContents
 from export.tflite.file_form import file_form, require_integers
 from export.tflite.form import FileForm
@@ -36,7 +37,7 @@ class ModelInFile:
     """A file and what it computes.
 
     Attributes:
-        data: the whole file, with its constants inside the flatbuffer.
+        data: the whole file, with its constants inside the flatbuffer, and this network in front.
         where: what to call it in an error.
         graph: all of it; values are called as the tensors in the file.
         core: the same without the QUANTIZE and DEQUANTIZE of a float interface: integers in and out.
@@ -45,6 +46,7 @@ class ModelInFile:
         inputs: what the file calls its inputs, in order: without the parts that converters add.
         outputs: likewise.
         moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
+        taken: which of the file's networks it is, in a sentence; empty where there is one.
     """
 
     data: bytes
@@ -56,20 +58,25 @@ class ModelInFile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     moved: int = 0
+    taken: str = ""
 
 
-def model_in_file(data: bytes, where: str) -> ModelInFile:
+def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     """Read a file.
 
     Args:
         data: the whole file.
         where: what to call it in an error.
+        signature: which of its networks; without it the first.
 
     Raises:
         BadModelFile: it is no model of integers, or one that no row knows; names operator and tensor.
+        BadConfiguration: it has no such network.
     """
     require_stored_proof(data, summarize(data, where), where)
     data, moved = with_constants_inside(data, where)
+    chosen = taken(data, signature, where)
+    data = chosen.data
     contents = read_contents(data, where)
     try:
         read = read_tflite(data, where, aligned=False)
@@ -86,7 +93,7 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
     core = integer_core(graph)
     _require_integers(where, core, operators, file_form(contents))
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
-    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved)
+    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved, chosen.sentence)
 
 
 def _operators(contents: FileContents, indices: dict[str, int]) -> dict[str, Operator]:
