@@ -53,7 +53,7 @@ def device_headers(
     floats = any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs))
     # What an operator gives in a run hangs on the runs before it, which such a header knows nothing of.
     if not floats and not files.final.states:
-        checks = layer_checks(model, files.final, _picked(codes))
+        checks = layer_checks(model, files.final, _picked(files.final, codes))
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
@@ -72,26 +72,38 @@ def c_headers(
         interface: what is known of its numbers.
         codes: inputs as the device stores them, of which test vectors are made.
     """
-    chosen = _picked(codes)
-    count = len(chosen[0])
-    outputs = interpret_sequence(graph, chosen)[graph.outputs[0]]
+    chosen = _picked(graph, codes)
+    count = len(chosen[0]) // graph.values[graph.inputs[0]].rows
+    found = interpret_sequence(graph, chosen)
+    outputs = [found[name].reshape(count, -1) for name in graph.outputs]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )
     n_in, n_out = (graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
-    # Of several inputs one after another in a row, in the wider of their types.
-    rows = np.concatenate([array.reshape(count, -1) for array in chosen], 1)
+    batches = tuple(graph.values[name].rows for name in (*graph.inputs, *graph.outputs))
+    # Of several inputs or outputs one after another in a row, in the widest of their types.
+    inputs = [array.reshape(count, -1) for array in chosen]
     return {
         f"{name}_quantization.h": headers.quantization(
-            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts
+            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts, batches
         ),
         f"{name}_test_vectors.h": headers.test_vectors(
-            name, rows, outputs.reshape(count, -1), sequence=bool(graph.states)
+            name,
+            np.concatenate(inputs, 1),
+            np.concatenate(outputs, 1),
+            sequence=bool(graph.states),
+            inputs_of=tuple(each.shape[1] for each in inputs),
+            outputs_of=tuple(each.shape[1] for each in outputs),
         ),
     }
 
 
-def _picked(codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The inputs that become test vectors, evenly among all."""
-    picked = np.linspace(0, len(codes[0]) - 1, min(TEST_VECTORS, len(codes[0]))).astype(int)
-    return tuple(array[picked] for array in codes)
+def _picked(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The inputs that become test vectors, evenly among all; of a batch of several, whole batches."""
+    batches = [graph.values[name].rows for name in graph.inputs]
+    runs = len(codes[0]) // batches[0]
+    picked = np.linspace(0, runs - 1, min(TEST_VECTORS, runs)).astype(int)
+    return tuple(
+        array.reshape(runs, batch, *array.shape[1:])[picked].reshape(-1, *array.shape[1:])
+        for array, batch in zip(codes, batches, strict=True)
+    )

@@ -13,6 +13,7 @@ from export.compiled_file.request import Request
 from export.console.page import Block, Line, printable
 from export.cost.board_cost import counted_in_words
 from export.cost.board_share import BoardShare, in_lines
+from export.faults.avoided import in_a_line
 from export.figures.left_out import in_sentences
 from export.interface.tensor_code import summary
 from export.interface.tensor_layout import TensorLayout
@@ -74,8 +75,7 @@ def compile_page(
         yield Line(saved_in_words(metrics["fewer"]))
     if compiled.faults:
         yield Line(
-            f"{request.edition.description} would compute the file otherwise, the C not: "
-            + "; ".join(map(str, compiled.faults)),
+            f"{request.edition.description} would compute the file otherwise, the C not: " + in_a_line(compiled.faults),
             "attention",
         )
     for sentence in metrics.get("tflm", {}).get("sentences", ()):

@@ -14,7 +14,7 @@ from importlib import resources
 from export.boards import Arduino, Board, CMake, CortexM, EspIdf, MakersSdk, PlatformIO, Zephyr
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
-from export.device.firmware_words import board_package, comments, readme_section
+from export.device.firmware_words import beginnings, board_package, comments, readme_section
 from export.device.pins import pin_words, project_edition
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
@@ -126,6 +126,7 @@ def firmware_project(
         "cpu": board.cpu,
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
+        "dequantize": _dequantize(name, layouts),
         "package": board_package(board),
         **pin_words(board, edition),
         "edition": _in_c(project_edition(board, edition or EDITIONS[board.edition])),
@@ -137,6 +138,17 @@ def firmware_project(
     sources = dict(sorted(sources.items()))
     project = _project(board, words, sources)
     return {path: text.encode() for path, text in sorted(project.items())}
+
+
+def _dequantize(name: str, layouts: Sequence[TensorLayout]) -> str:
+    """The lines of C that make real values of the codes of all outputs."""
+    codes, physical = (beginnings(name, layouts, "output", array) for array in ("codes", "physical"))
+    if len(codes) == 1:
+        return f"{name}_dequantize_output(codes, physical);"
+    return "\n  ".join(
+        f"{name}_dequantize_output_{index}({taken}, {given});"
+        for index, (taken, given) in enumerate(zip(codes, physical, strict=True))
+    )
 
 
 def _in_c(edition: Edition) -> str:

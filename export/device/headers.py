@@ -146,6 +146,8 @@ def test_vectors(
     outputs: np.ndarray,
     *,
     sequence: bool = False,  # noqa: PT028 - vectors of a test, and no test
+    inputs_of: Sequence[int] = (),  # noqa: PT028 - likewise
+    outputs_of: Sequence[int] = (),  # noqa: PT028 - likewise
 ) -> str:
     """``<name>_test_vectors.h``: codes in and the codes that must come out.
 
@@ -154,6 +156,8 @@ def test_vectors(
         inputs: int8 or int16 ``[N, F]``, int32 of indices.
         outputs: likewise ``[N, M]``, what TFLM computed for ``inputs``.
         sequence: of a network with states, which have to be run in this order.
+        inputs_of: of several inputs, how many codes of a row are of each, in their order.
+        outputs_of: likewise.
 
     Raises:
         ValueError: the arrays are none of these types, not two-dimensional, of different length, or empty.
@@ -181,7 +185,7 @@ def test_vectors(
 #define {macro}_TEST_COUNT {len(inputs)}
 #define {macro}_TEST_INPUT_SIZE {inputs.shape[1]}
 #define {macro}_TEST_OUTPUT_SIZE {outputs.shape[1]}
-
+{_parts(macro, "INPUT", inputs_of)}{_parts(macro, "OUTPUT", outputs_of)}
 // Whoever includes this may use one array only. On AVR, where even constants would fill the RAM, the arrays stay in
 // flash: read them with memcpy_P or pgm_read_byte.
 #if defined(__AVR__)
@@ -200,6 +204,15 @@ static const {types[1]} {macro}_TEST_STORAGE {name}_test_outputs[{macro}_TEST_CO
 {_array_rows(outputs)}
 }};
 {close_guard(f"{name}_test_vectors")}"""
+
+
+def _parts(macro: str, side: str, sizes: Sequence[int]) -> str:
+    """Where each of several inputs or outputs begins in a row."""
+    if len(sizes) < 2:
+        return ""
+    begins = [sum(sizes[:index]) for index in range(len(sizes))]
+    lines = [f"#define {macro}_TEST_{side}_{index}_BEGIN {begin}" for index, begin in enumerate(begins)]
+    return "\n".join(["", f"// The {side.lower()}s stand one after another in a row; where each begins:", *lines, ""])
 
 
 def _array_rows(codes: np.ndarray) -> str:

@@ -26,7 +26,6 @@ alignas(Resolver) unsigned char resolver_storage[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter* interpreter = nullptr;
 int8_t* input_codes = nullptr;
-const int8_t* output_codes = nullptr;
 
 bool failed(const char* what) {
   board::print("error: ");
@@ -41,6 +40,16 @@ bool failed(const char* what) {
 // TF_LITE_STATIC_MEMORY, which changes what lies where in a TfLiteTensor.
 bool fits(const TfLiteTensor* tensor, size_t elements) {
   return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == elements;
+}
+
+bool outputs_fit() {
+  size_t elements = 0;
+  for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
+    const TfLiteTensor* tensor = interpreter->output(index);
+    if (tensor == nullptr || !fits(tensor, tensor->bytes)) return false;
+    elements += tensor->bytes;
+  }
+  return elements == model::output_size;
 }
 
 }  // namespace
@@ -60,12 +69,11 @@ bool begin() {
     board::print(" bytes\n");
     return failed("AllocateTensors failed; optimized kernels may need a larger arena, see the _arena.h file");
   }
-  if (interpreter->inputs_size() != 1 || interpreter->outputs_size() != 1 ||
-      !fits(interpreter->input(0), model::input_size) || !fits(interpreter->output(0), model::output_size)) {
-    return failed("expected one int8 input and output of the exported sizes; is the library built with other settings?");
+  if (interpreter->inputs_size() != 1 || !fits(interpreter->input(0), model::input_size) || !outputs_fit()) {
+    return failed("expected one int8 input and int8 outputs of the exported sizes; is the library built with other "
+                  "settings?");
   }
   input_codes = interpreter->input(0)->data.int8;
-  output_codes = interpreter->output(0)->data.int8;
   return true;
 }
 
@@ -76,7 +84,11 @@ bool invoke(const int8_t* input, int8_t* output) {
   layers::restart();
 #endif
   if (interpreter->Invoke() != kTfLiteOk) return failed("Invoke failed");
-  memcpy(output, output_codes, model::output_size);
+  for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
+    const TfLiteTensor* tensor = interpreter->output(index);
+    memcpy(output, tensor->data.int8, tensor->bytes);
+    output += tensor->bytes;
+  }
   return true;
 }
 

@@ -30,9 +30,12 @@ inline const char* name() { return "@name@"; }
 inline const unsigned char* data() { return @name@_model_data; }
 inline TfLiteStatus register_ops(Resolver& resolver) { return @name@_register_ops(resolver); }
 
-// Physical values, [input_size], to codes and codes, [output_size], to physical values.
+// Physical values, [input_size], to codes and codes, [output_size], to physical values. Several outputs stand one after
+// another.
 inline void quantize(const float* physical, int8_t* codes) { @name@_quantize_input(physical, codes); }
-inline void dequantize(const int8_t* codes, float* physical) { @name@_dequantize_output(codes, physical); }
+inline void dequantize(const int8_t* codes, float* physical) {
+  @dequantize@
+}
 
 inline const int8_t* test_input(size_t vector) { return @name@_test_inputs[vector]; }
 inline const int8_t* test_output(size_t vector) { return @name@_test_outputs[vector]; }
