@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Collection
 from importlib import import_module
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 
 from export.boards import arduino, cmake, esp_idf, makers_sdk, platformio, zephyr
@@ -133,16 +133,21 @@ def _remedy(name: str, where: str, known: Collection[str]) -> str:
 
 #: Boards that a remedy describes at most; others are named.
 _LISTED = 4
-#: Letters in which a word and a name begin alike, at least, if the word does not end there: stm32g431 is of STM32's kin.
+#: Letters in which a word and a name begin alike, at least, if the word does not end there: stm32g431 is like STM32F4.
 _KIN = 5
 
 
 def _fit(word: str, board: Board) -> int:
     """How many letters of a word stand at the beginning of one on the board, or of its name or processor."""
     own = _words(board.description) | _words(board.name.replace("_", " ")) | _words(board.cpu)
-    begun = max(len(commonprefix((word, each))) for each in own)
+    begun = max(_begin_alike(word, each) for each in own)
     whole = word in own or (begun == len(word) > 2)
     return begun if whole or begun >= _KIN else 0
+
+
+def _begin_alike(one: str, other: str) -> int:
+    """How many letters."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _words(text: str) -> frozenset[str]:

@@ -18,6 +18,7 @@ from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
 from export.engines import tflm_absent
 from export.engines.apart import EngineRefused
+from export.faults.avoided import require_without_faults
 from export.graph.ir import Graph
 from export.parity.foreign import Judged, drawn, judged_by_tflm
 from export.tflite.contents import read_contents
@@ -171,6 +172,7 @@ def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | No
     """
     if tflm_absent() or graph.has_float_nodes:
         return None
+    require_without_faults(model, where)
     return judged_by_tflm(model, graph, drawn(graph, samples), where=where)
 
 

@@ -20,6 +20,7 @@ from export.console.page import Line, printable
 from export.console.terminal import show
 from export.engines import TFLM
 from export.engines.apart import EngineRefused, apart
+from export.faults.avoided import require_without_faults
 from export.graph.build import InputLayout, build
 from export.graph.ir import Graph
 from export.parity.float_ends import codes_behind, float_outputs_parity
@@ -117,7 +118,9 @@ def _require_own_form(model: bytes, form: FileForm, where: str) -> None:
 
 
 def _require_judged(graph: Graph, model: bytes, where: str) -> None:
-    """A few samples first, of which TFLite Micro says by name where it differs, or that it does not run them."""
+    """A few samples first, of which TFLite Micro says by name where it differs, or that it does not run them; before
+    them what is known to differ from run to run."""
+    require_without_faults(model, where)
     if exact_judge() is TFLM and not graph.has_float_nodes:
         judged_by_tflm(model, graph, drawn(graph, _FEW), where=where)
 

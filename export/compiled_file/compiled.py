@@ -149,6 +149,7 @@ def _assembled(
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     metrics |= {"fewer": fewer} if fewer else {}
     metrics |= {"moved_inside": model.moved} if model.moved else {}
+    metrics |= {"folded": model.folded} if model.folded else {}
     metrics |= {"taken": model.taken} if model.taken else {}
     if all(bool((codes == codes[:1]).all()) for codes in inputs.outputs):
         metrics["outputs_alike"] = len(inputs.codes[0])

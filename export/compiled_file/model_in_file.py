@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from export.boards import HOST
+from export.faults.avoided import require_without_faults
+from export.faults.found import faults_in
+from export.faults.tflm_forms import UNSET_PADDING
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
 from export.tflite.contents import read_contents
@@ -16,6 +20,8 @@ from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
+from export.tflite.writer import write_tflite
+from qtorch.editions.known import NEWEST
 from qtorch.errors import BadModelFile
 
 __all__ = ["ModelInFile", "Operator", "model_in_file"]
@@ -46,6 +52,8 @@ class ModelInFile:
         inputs: what the file calls its inputs, in order: without the parts that converters add.
         outputs: likewise.
         moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
+        folded: how many SPACE_TO_BATCH_ND were padded, which TFLite Micro does with a byte that it never sets; in
+            ``data``, written again, there are dilated convolutions in their place.
         taken: which of the file's networks it is, in a sentence; empty where there is one.
     """
 
@@ -58,6 +66,7 @@ class ModelInFile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     moved: int = 0
+    folded: int = 0
     taken: str = ""
 
 
@@ -72,6 +81,7 @@ def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     Raises:
         BadModelFile: it is no model of integers, or one that no row knows; names operator and tensor.
         BadConfiguration: it has no such network.
+        ParityError: TFLite Micro computes one of its operators by chance, in a file that can't be written again.
     """
     require_stored_proof(data, summarize(data, where), where)
     data, moved = with_constants_inside(data, where)
@@ -93,7 +103,14 @@ def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     core = integer_core(graph)
     _require_integers(where, core, operators, file_form(contents))
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
-    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved, chosen.sentence)
+    padded = [each for each in faults_in(data, NEWEST, HOST.cpu, where) if each.fault.name == UNSET_PADDING]
+    if padded and graph.shifted:
+        # A file of uint8 is not written again as such.
+        require_without_faults(data, where)
+    if padded:
+        again = model_in_file(write_tflite(graph, names=True), where)
+        return replace(again, inputs=inputs, outputs=outputs, moved=moved, folded=len(padded), taken=chosen.sentence)
+    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved, 0, chosen.sentence)
 
 
 def _operators(contents: FileContents, indices: dict[str, int]) -> dict[str, Operator]:

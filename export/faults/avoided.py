@@ -11,12 +11,12 @@ from export.graph.ir import Graph
 from export.graph.passes.other_forms import OTHER_FORMS
 from export.tflite.writer import nodes_of_operators, write_tflite
 from qtorch.editions.edition import Edition
-from qtorch.editions.known import EDITIONS
-from qtorch.errors import UnsupportedByEdition
+from qtorch.editions.known import EDITIONS, NEWEST
+from qtorch.errors import ParityError, UnsupportedByEdition
 
-__all__ = ["Avoided", "Form", "Rewritten", "avoided", "in_a_line", "newer_edition", "refusal"]
+__all__ = ["Avoided", "Form", "Rewritten", "avoided", "in_a_line", "newer_edition", "refusal", "require_without_faults"]
 
-#: Operators of one fault that are numbered in a sentence, and kinds of fault that are told; of more, how many there are.
+#: Operators of one fault that are numbered in a sentence, and kinds of fault that are told; of more, how many.
 _NUMBERED, _TOLD = 6, 4
 
 #: Rewrites the nodes whose first outputs are named into something equivalent; others stay.
@@ -169,6 +169,24 @@ def newer_edition(graph: Graph, edition: Edition, cpu: str) -> Edition | None:
         if not avoided(graph, each, cpu).left:
             return each
     return None
+
+
+def require_without_faults(model: bytes, where: str) -> None:
+    """Refuse a file that the newest TFLite Micro computes otherwise too, whatever it gives now.
+
+    Args:
+        model: the whole file.
+        where: what to call it in an error.
+
+    Raises:
+        ParityError: it has such an operator; names it, and the remedy.
+    """
+    found = faults_in(model, NEWEST, "host", where)
+    if found:
+        raise ParityError(
+            f"{where}: TFLite Micro computes otherwise, whatever it gives now: {in_a_line(found)}. Remedy: "
+            f"{found[0].fault.remedy}"
+        )
 
 
 def in_a_line(findings: Sequence[Finding]) -> str:
