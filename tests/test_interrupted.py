@@ -17,12 +17,27 @@ from tests.schema_file import SchemaFile
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro")
 
+#: The command, that says when it comes to a function, which takes a while longer.
 _PROGRAM = """\
-import sys
+import sys, time
+from importlib import import_module
 from export.command_line import main
-print("begun", file=sys.stderr, flush=True)
+module, _, name = sys.argv.pop(1).rpartition(".")
+def telling(function):
+    def told(*arguments, **options):
+        print("begun", file=sys.stderr, flush=True)
+        result = function(*arguments, **options)
+        time.sleep(0.3)
+        return result
+    return told
+if module:
+    module = import_module(module)
+    setattr(module, name, telling(getattr(module, name)))
+else:
+    print("begun", file=sys.stderr, flush=True)
 sys.exit(main())
 """
+_COMPILED, _COMMAND = "export.compiled_file.compiled", "export.commands.compile"
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +63,17 @@ def has_ended(group: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("moment", ["begun", "computing the integers", "in TFLite Micro", "writing plain C"])
+@pytest.mark.parametrize(
+    "moment",
+    ["", f"{_COMMAND}.read_model", *(f"{_COMPILED}.{name}" for name in ("judged_file", "compiled_c", "_tflm_form"))],
+)
 def test_an_interrupted_compilation_leaves_nothing(moment: str, model: Path, tmp_path: Path) -> None:
     """The signal goes to all of its processes, as a terminal sends it."""
     here = tmp_path / "here"
     here.mkdir()
     words = ["compile", model, "--out", here / "out", "--samples", "10000", "--target", "nano33ble", "--tflite"]
     program = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, *map(str, words)],
+        [sys.executable, "-c", _PROGRAM, moment, *map(str, words)],
         env={**os.environ, "TMPDIR": str(here), "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
@@ -63,7 +81,7 @@ def test_an_interrupted_compilation_leaves_nothing(moment: str, model: Path, tmp
     said = []
     for line in program.stdout:
         said.append(line)
-        if moment in line:
+        if line.strip() == "begun":
             # A moment later it is in the midst of it.
             time.sleep(0.1)
             os.killpg(program.pid, signal.SIGINT)
