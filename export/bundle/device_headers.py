@@ -19,12 +19,20 @@ from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.interface.network_layouts import network_interface
 from export.interface.tensor_layout import TensorLayout
+from export.tflite.contents import read_contents
+from export.tflite.variables import resource_variables
 from export.tflite.writer import tflite_cell
 from qtorch.editions.edition import Edition
 from qtorch.features import Interface
 
 __all__ = ["TEST_VECTORS", "c_headers", "device_headers"]
 
+_OF_STATES = {
+    "VAR_HANDLE": "AddVarHandle",
+    "READ_VARIABLE": "AddReadVariable",
+    "ASSIGN_VARIABLE": "AddAssignVariable",
+    "CALL_ONCE": "AddCallOnce",
+}
 #: How many inputs a device is tested on, at most.
 TEST_VECTORS = 32
 
@@ -43,9 +51,13 @@ def device_headers(
     """
     model, arena_bytes = files.file.data, files.file.arena_bytes
     methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).registered(node.attrs)))
+    contents = read_contents(model)
+    used = {operator.name for subgraph in contents.subgraphs for operator in subgraph.operators}
+    # No node stands for what reads, assigns and first sets a state.
+    methods = (*methods, *(method for operator, method in _OF_STATES.items() if operator in used))
     texts = {
         **headers.model_data(name, model, files.layouts),
-        f"{name}_op_resolver.h": headers.op_resolver(name, methods),
+        f"{name}_op_resolver.h": headers.op_resolver(name, methods, resource_variables(contents)),
         **c_headers(name, files.graph, files.layouts, interface, codes),
     }
     if arena_bytes:

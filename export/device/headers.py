@@ -28,6 +28,7 @@ __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 #: TFLM reads flatbuffers in place, whose buffers begin at multiples of this many bytes.
 _ALIGNMENT = 16
 
+_LINE = "\n"
 #: What test vectors of a network with states say besides.
 _SEQUENCE = """\
 //
@@ -101,7 +102,7 @@ def _interpreter_tensors(name: str, layouts: Sequence[TensorLayout]) -> str:
     return f"{text}{lines}// {name}_quantization.h has the lines that fill and read them.\n\n"
 
 
-def op_resolver(name: str, methods: tuple[str, ...]) -> str:
+def op_resolver(name: str, methods: tuple[str, ...], variables: int = 0) -> str:
     """``<name>_op_resolver.h``: registers the ops that the model uses, so that the linker keeps no other kernel.
 
     In C the header holds only the count, as a macro. It refuses builds by whose flags the library computes other codes.
@@ -109,6 +110,7 @@ def op_resolver(name: str, methods: tuple[str, ...]) -> str:
     Args:
         name: the model's, any string.
         methods: of ``tflite::MicroMutableOpResolver``, for example ``"AddFullyConnected"``; repetitions count once.
+        variables: how many resource variables the interpreter has to be given.
 
     Raises:
         ValueError: no method, or one that is no ``Add`` method's name.
@@ -122,7 +124,7 @@ def op_resolver(name: str, methods: tuple[str, ...]) -> str:
 // The ops that the model uses, and no others.
 {open_guard(f"{name}_op_resolver")}
 #define {name.upper()}_OP_COUNT {len(distinct)}
-
+{_resource_variables(name, variables)}
 {refused_build_flags()}
 #ifdef __cplusplus
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
@@ -138,6 +140,15 @@ inline TfLiteStatus {name}_register_ops(tflite::MicroMutableOpResolver<{name}_op
 enum {{ {name}_op_count = {name.upper()}_OP_COUNT }};
 #endif  // __cplusplus
 {close_guard(f"{name}_op_resolver")}"""
+
+
+def _resource_variables(name: str, count: int) -> str:
+    if not count:
+        return ""
+    return f"""
+// For tflite::MicroResourceVariables::Create, whose result the interpreter is given.
+#define {name.upper()}_RESOURCE_VARIABLES {count}
+"""
 
 
 def test_vectors(
@@ -183,7 +194,7 @@ def test_vectors(
 #include <stdint.h>
 
 #define {macro}_TEST_COUNT {len(inputs)}
-#define {macro}_TEST_INPUT_SIZE {inputs.shape[1]}
+{f"#define {macro}_TEST_SEQUENCE 1{_LINE}" if sequence else ""}#define {macro}_TEST_INPUT_SIZE {inputs.shape[1]}
 #define {macro}_TEST_OUTPUT_SIZE {outputs.shape[1]}
 {_parts(macro, "INPUT", inputs_of)}{_parts(macro, "OUTPUT", outputs_of)}
 // Whoever includes this may use one array only. On AVR, where even constants would fill the RAM, the arrays stay in

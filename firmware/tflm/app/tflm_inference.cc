@@ -10,6 +10,10 @@
 #include "tflm_console.h"
 #include "tflm_layers.h"
 #include "tflm_model.h"
+#if defined(MODEL_RESOURCE_VARIABLES)
+#include "tensorflow/lite/micro/micro_allocator.h"
+#include "tensorflow/lite/micro/micro_resource_variable.h"
+#endif
 
 namespace inference {
 
@@ -42,6 +46,19 @@ bool fits(const TfLiteTensor* tensor, size_t elements) {
   return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == elements;
 }
 
+// The interpreter over the arena, with resource variables where the model has some.
+tflite::MicroInterpreter* made(const tflite::Model* loaded, const Resolver& resolver) {
+#if defined(MODEL_RESOURCE_VARIABLES)
+  tflite::MicroAllocator* allocator = tflite::MicroAllocator::Create(arena, model::arena_bytes);
+  if (allocator == nullptr) return nullptr;
+  tflite::MicroResourceVariables* variables =
+      tflite::MicroResourceVariables::Create(allocator, MODEL_RESOURCE_VARIABLES);
+  return ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, allocator, variables);
+#else
+  return ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, arena, model::arena_bytes);
+#endif
+}
+
 bool outputs_fit() {
   size_t elements = 0;
   for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
@@ -61,8 +78,8 @@ bool begin() {
   }
   Resolver& resolver = *::new (resolver_storage) Resolver;
   if (model::register_ops(resolver) != kTfLiteOk) return failed("an operator could not be registered");
-  interpreter = ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, arena, model::arena_bytes);
-  if (interpreter->initialization_status() != kTfLiteOk) return failed("the interpreter could not be set up");
+  interpreter = made(loaded, resolver);
+  if (interpreter == nullptr || interpreter->initialization_status() != kTfLiteOk) return failed("the interpreter could not be set up");
   if (interpreter->AllocateTensors() != kTfLiteOk) {
     board::print("arena: ");
     console::print_unsigned(model::arena_bytes);
@@ -76,6 +93,9 @@ bool begin() {
   input_codes = interpreter->input(0)->data.int8;
   return true;
 }
+
+// Built anew: what CALL_ONCE has set once, an interpreter's own Reset() does not set again.
+bool reset() { return begin(); }
 
 bool invoke(const int8_t* input, int8_t* output) {
   if (interpreter == nullptr) return failed("invoke was called before begin");

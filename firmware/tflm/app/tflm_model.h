@@ -14,6 +14,10 @@
 #include "@name@_quantization.h"
 #include "@name@_test_vectors.h"
 
+#if defined(@NAME@_RESOURCE_VARIABLES)
+#define MODEL_RESOURCE_VARIABLES @NAME@_RESOURCE_VARIABLES
+#endif
+
 namespace model {
 
 using Resolver = tflite::MicroMutableOpResolver<@name@_op_count>;
@@ -25,6 +29,13 @@ enum : size_t {
   output_size = @NAME@_TEST_OUTPUT_SIZE,
   test_count = @NAME@_TEST_COUNT,
 };
+
+// Whether the vectors are runs of one sequence, each of which hangs on those before.
+#if defined(@NAME@_TEST_SEQUENCE)
+enum : bool { sequence = true };
+#else
+enum : bool { sequence = false };
+#endif
 
 inline const char* name() { return "@name@"; }
 inline const unsigned char* data() { return @name@_model_data; }
