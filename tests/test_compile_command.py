@@ -246,8 +246,8 @@ def test_nothing_is_written_where_tflm_computes_otherwise(
 ) -> None:
     (tmp_path / "m.tflite").write_bytes(of_another_writer())
 
-    def broken(data: bytes, where: str) -> Any:
-        read = model_in_file(data, where)
+    def broken(data: bytes, where: str, signature: str) -> Any:
+        read = model_in_file(data, where, signature)
         values = dict(read.graph.values)
         values["w"] = replace(values["w"], data=-values["w"].contents)
         return replace(read, graph=replace(read.graph, values=values), core=replace(read.core, values=values))

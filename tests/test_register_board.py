@@ -112,7 +112,16 @@ def test_the_nearest_name_is_told() -> None:
         ("Arduino Uno", "export.target uno (Arduino Uno or Nano, ATmega328P at 16 MHz)."),
         ("ATmega2560", "export.target mega2560 ("),
         ("esp32-c3", "export.target esp32c3 ("),
-        ("nano33", "export.target nano33ble."),
+        ("nano33", "export.target nano33ble ("),
+        ("stm32f4", "export.target nucleo_f446re (STM32F446RE)."),
+        ("nrf52", "export.target nano33ble (Arduino Nano 33 BLE, nRF52840) or xiao_nrf52840 ("),
+        ("cortex-m33", "export.target nrf5340dk ("),
+        ("stm32g431", "choose the board with the same microcontroller, maybe portenta_h7 ("),
+        (
+            "STM32F746 Discovery",
+            "choose the board with the same microcontroller, maybe bluepill (STM32F103C8) or nucleo",
+        ),
+        ("bluepil", "export.target bluepill ("),
         ("Nano V3 clone", "choose the board with the same microcontroller, maybe uno (Arduino Uno or Nano, "),
     ],
 )
@@ -120,6 +129,16 @@ def test_boards_are_told_by_what_is_printed_on_them(name: str, remedy: str) -> N
     with pytest.raises(BadConfiguration) as error:
         board(name)
     assert f"Remedy: {remedy}" in str(error.value)
+
+
+def test_all_of_a_family_are_told_the_first_with_what_they_are() -> None:
+    with pytest.raises(BadConfiguration) as error:
+        board("stm32", "--target")
+    kin = {name for name, each in BOARDS.items() if "stm32" in each.description.lower()}
+    remedy = str(error.value).partition("Remedy: ")[2]
+    assert {word.strip(",.") for word in remedy.split()} & set(BOARDS) == kin
+    assert len(kin) > 4
+    assert remedy.count("(") == 4
 
 
 def test_only_boards_that_serve_there_are_told() -> None:

@@ -49,7 +49,7 @@ def test_host_self_test_fails_on_one_wrong_code(tmp_path: Path) -> None:
     [
         (table(VECTORS[1], arena=49), "arena: 48 bytes\nerror: m: AllocateTensors failed"),
         (table(VECTORS[1], version=2), "error: m: the model's schema version"),
-        (table(np.zeros((3, 2), np.int8)), "error: m: expected one int8 input and output of the exported sizes"),
+        (table(np.zeros((3, 2), np.int8)), "error: m: expected one int8 input and int8 outputs of the exported sizes"),
     ],
 )
 def test_host_reports_what_tflite_micro_refuses(tmp_path: Path, model: bytes, message: str) -> None:

@@ -134,7 +134,7 @@ def _needs(kernels: Kernels, call: Call) -> Needs:
 
 def _persistent(contents: FileContents, calls: list[list[Call]], needs: list[list[Needs]]) -> int:
     """All that stays, but for what is made of the model's inputs and outputs when the plan is there."""
-    total = _FIXED + ALIGNMENT
+    total = _FIXED + ALIGNMENT + _resources(contents)
     for graph, of_graph, asked in zip(contents.subgraphs, calls, needs, strict=True):
         total += _SUBGRAPH + _TENSOR * len(graph.tensors) + _NODE * len(graph.operators)
         total += sum(rounded(parameters(call), 4) for call in of_graph) + ALIGNMENT
@@ -142,6 +142,28 @@ def _persistent(contents: FileContents, calls: list[list[Call]], needs: list[lis
         total += _HANDLE * sum(len(each.scratch) for each in asked)
         total += sum(rounded(tensor_bytes(tensor), ALIGNMENT) for tensor in graph.tensors if tensor.variable)
     return total
+
+
+#: What an application makes for resource variables, and for each of them.
+_RESOURCES, _RESOURCE = 12, 20
+
+
+def _resources(contents: FileContents) -> int:
+    """Resource variables: their list, and the codes that each holds."""
+    sizes: dict[str, int] = {}
+    for graph in contents.subgraphs:
+        handles = {
+            operator.outputs[0]: f"{operator.options.get('Container', '')}/{operator.options.get('SharedName', '')}"
+            for operator in graph.operators
+            if operator.name == "VAR_HANDLE" and operator.outputs
+        }
+        for operator in graph.operators:
+            if operator.name not in ("READ_VARIABLE", "ASSIGN_VARIABLE") or operator.inputs[0] not in handles:
+                continue
+            held = operator.outputs[0] if operator.name == "READ_VARIABLE" else operator.inputs[1]
+            sizes[handles[operator.inputs[0]]] = rounded(tensor_bytes(graph.tensors[held]), ALIGNMENT) + ALIGNMENT
+    listed = 2 * ALIGNMENT + _RESOURCES + _RESOURCE * len(sizes)
+    return rounded(listed + sum(sizes.values()), ALIGNMENT) if sizes else 0
 
 
 def _ends(contents: FileContents) -> int:

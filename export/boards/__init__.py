@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Collection
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 
 from export.boards import arduino, cmake, esp_idf, makers_sdk, platformio, zephyr
@@ -117,14 +118,36 @@ def _remedy(name: str, where: str, known: Collection[str]) -> str:
     if same:
         return f"{where} {same[0]}"
     asked = _words(name)
-    shared = {each: len(asked & _words(BOARDS[each].description)) for each in known}
-    described = [each for each, words in shared.items() if words and words == max(shared.values())]
-    listed = " or ".join(f"{each} ({BOARDS[each].description})" for each in described)
+    fits = {each: sum(_fit(word, BOARDS[each]) for word in asked) for each in known}
+    best = max(fits.values(), default=0)
+    described = [each for each, fit in fits.items() if fit and fit == best]
     by_chip = "choose the board with the same microcontroller"
     if described:
-        return f"{where} {listed}" if shared[described[0]] == len(asked) else f"{by_chip}, maybe {listed}"
+        listed = " or ".join(f"{each} ({BOARDS[each].description})" for each in described[:_LISTED])
+        if len(described) > _LISTED:
+            listed += f" or one of {', '.join(described[_LISTED:])}"
+        return f"{where} {listed}" if best == sum(map(len, asked)) else f"{by_chip}, maybe {listed}"
     alike = difflib.get_close_matches(name.lower(), known, 1)
     return f"{where} {alike[0]}" if alike else f"{by_chip}, or leave the option out"
+
+
+#: Boards that a remedy describes at most; others are named.
+_LISTED = 4
+#: Letters in which a word and a name begin alike, at least, if the word does not end there: stm32g431 is like STM32F4.
+_KIN = 5
+
+
+def _fit(word: str, board: Board) -> int:
+    """How many letters of a word stand at the beginning of one on the board, or of its name or processor."""
+    own = _words(board.description) | _words(board.name.replace("_", " ")) | _words(board.cpu)
+    begun = max(_begin_alike(word, each) for each in own)
+    whole = word in own or (begun == len(word) > 2)
+    return begun if whole or begun >= _KIN else 0
+
+
+def _begin_alike(one: str, other: str) -> int:
+    """How many letters."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _words(text: str) -> frozenset[str]:

@@ -19,12 +19,20 @@ from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.interface.network_layouts import network_interface
 from export.interface.tensor_layout import TensorLayout
+from export.tflite.contents import read_contents
+from export.tflite.variables import resource_variables
 from export.tflite.writer import tflite_cell
 from qtorch.editions.edition import Edition
 from qtorch.features import Interface
 
 __all__ = ["TEST_VECTORS", "c_headers", "device_headers"]
 
+_OF_STATES = {
+    "VAR_HANDLE": "AddVarHandle",
+    "READ_VARIABLE": "AddReadVariable",
+    "ASSIGN_VARIABLE": "AddAssignVariable",
+    "CALL_ONCE": "AddCallOnce",
+}
 #: How many inputs a device is tested on, at most.
 TEST_VECTORS = 32
 
@@ -43,9 +51,13 @@ def device_headers(
     """
     model, arena_bytes = files.file.data, files.file.arena_bytes
     methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).registered(node.attrs)))
+    contents = read_contents(model)
+    used = {operator.name for subgraph in contents.subgraphs for operator in subgraph.operators}
+    # No node stands for what reads, assigns and first sets a state.
+    methods = (*methods, *(method for operator, method in _OF_STATES.items() if operator in used))
     texts = {
         **headers.model_data(name, model, files.layouts),
-        f"{name}_op_resolver.h": headers.op_resolver(name, methods),
+        f"{name}_op_resolver.h": headers.op_resolver(name, methods, resource_variables(contents)),
         **c_headers(name, files.graph, files.layouts, interface, codes),
     }
     if arena_bytes:
@@ -55,7 +67,7 @@ def device_headers(
     floats = any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs))
     # What an operator gives in a run hangs on the runs before it, which such a header knows nothing of.
     if not floats and not files.final.states:
-        checks = layer_checks(model, files.final, _picked(codes))
+        checks = layer_checks(model, files.final, _picked(files.final, codes))
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
@@ -74,26 +86,38 @@ def c_headers(
         interface: what is known of its numbers.
         codes: inputs as the device stores them, of which test vectors are made.
     """
-    chosen = _picked(codes)
-    count = len(chosen[0])
-    outputs = interpret_sequence(graph, chosen)[graph.outputs[0]]
+    chosen = _picked(graph, codes)
+    count = len(chosen[0]) // graph.values[graph.inputs[0]].rows
+    found = interpret_sequence(graph, chosen)
+    outputs = [found[name].reshape(count, -1) for name in graph.outputs]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )
     n_in, n_out = (graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
-    # Of several inputs one after another in a row, in the wider of their types.
-    rows = np.concatenate([array.reshape(count, -1) for array in chosen], 1)
+    batches = tuple(graph.values[name].rows for name in (*graph.inputs, *graph.outputs))
+    # Of several inputs or outputs one after another in a row, in the widest of their types.
+    inputs = [array.reshape(count, -1) for array in chosen]
     return {
         f"{name}_quantization.h": headers.quantization(
-            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts
+            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts, batches
         ),
         f"{name}_test_vectors.h": headers.test_vectors(
-            name, rows, outputs.reshape(count, -1), sequence=bool(graph.states)
+            name,
+            np.concatenate(inputs, 1),
+            np.concatenate(outputs, 1),
+            sequence=bool(graph.states),
+            inputs_of=tuple(each.shape[1] for each in inputs),
+            outputs_of=tuple(each.shape[1] for each in outputs),
         ),
     }
 
 
-def _picked(codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The inputs that become test vectors, evenly among all."""
-    picked = np.linspace(0, len(codes[0]) - 1, min(TEST_VECTORS, len(codes[0]))).astype(int)
-    return tuple(array[picked] for array in codes)
+def _picked(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The inputs that become test vectors, evenly among all; of a batch of several, whole batches."""
+    batches = [graph.values[name].rows for name in graph.inputs]
+    runs = len(codes[0]) // batches[0]
+    picked = np.linspace(0, runs - 1, min(TEST_VECTORS, runs)).astype(int)
+    return tuple(
+        array.reshape(runs, batch, *array.shape[1:])[picked].reshape(-1, *array.shape[1:])
+        for array, batch in zip(codes, batches, strict=True)
+    )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 
 from export.command_line.invocation import called_as
 from export.command_line.own_packages import foreign, open_working_folder
@@ -14,6 +18,9 @@ from export.command_line.table import COMMANDS, commands_page
 __all__ = ["called", "main"]
 
 _HELP = ("-h", "--help")
+#: What a shell makes of a command that Ctrl-C ended.
+INTERRUPTED = 130
+_INTERRUPTED = "interrupted"
 #: What it means that a judge says no, to commands that export nothing.
 _OTHERWISE = {"verify": "not equal", "profile": "no figures"}
 
@@ -45,14 +52,51 @@ def called(name: str, words: Sequence[str], program: str) -> int:
         name: of :data:`~export.command_line.table.COMMANDS`.
         words: those behind it.
         program: as it was called.
-    """
-    open_working_folder()
-    if other := foreign():
-        return _say(f"{other} has the name of a package of qtorch's, and was loaded in its place. Remedy: rename it.")
-    from qtorch.lightning.command_line.outcome import run_command
 
-    with called_as(program):
-        return run_command(lambda: COMMANDS[name].load()(words), _OTHERWISE.get(name, "no export"))
+    Returns:
+        As :func:`main`; 130 where Ctrl-C ended it, without a traceback.
+    """
+    with _ended_at_once():
+        open_working_folder()
+        other = foreign()
+    if other:
+        return _say(f"{other} has the name of a package of qtorch's, and was loaded in its place. Remedy: rename it.")
+    try:
+        with _ended_at_once():
+            from qtorch.lightning.command_line.outcome import run_command
+
+        with called_as(program):
+            return run_command(lambda: _loaded(name)(words), _OTHERWISE.get(name, "no export"))
+    except KeyboardInterrupt:
+        print(_INTERRUPTED, file=sys.stderr)
+        return INTERRUPTED
+
+
+def _loaded(name: str) -> Callable[[Sequence[str]], None]:
+    with _ended_at_once():
+        return COMMANDS[name].load()
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process on the spot: packages that are half imported answer an exception with others.
+
+    Of a program that hears it by itself, and in threads, it is left as it is.
+    """
+    mine = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if mine:
+        signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(*_: object) -> None:
+    # Not by the streams of Python, which it may hold just now.
+    os.write(2, f"{_INTERRUPTED}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def alike(word: str) -> str:

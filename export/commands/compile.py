@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 from export.boards import BOARDS, Board, board
@@ -16,9 +17,11 @@ from export.commands.quantize import QuantizeExportOptions, QuantizeOptions, qua
 from export.commands.summary import read_model
 from export.compiled_file.compiled import compile_file
 from export.compiled_file.request import Request
+from export.console.page import Line, printable
 from export.console.terminal import show
 from export.float_networks.data_file import data_in
 from export.tflite.contents import read_contents
+from export.tflite.entries import taken
 from export.tflite.file_form import file_form
 from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration
@@ -46,6 +49,7 @@ class CompileOptions:
             by its name; integers are codes, floats are real values.
         data: of a file of floats, which is quantized first: inputs like those of training, real values, in .npy, .npz,
             .pt or .csv.
+        signature: which network, of a file that has several signatures; the first without it.
         name: of the model and its files; the file's own name without it.
         optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
             where that takes less working memory.
@@ -60,6 +64,7 @@ class CompileOptions:
     target: str = field(default="host", metadata={"listed": BOARDS})
     inputs: Path | None = None
     data: str = ""
+    signature: str = ""
     name: str = ""
     optimize: Literal["size", "speed", "ram"] = "size"
     firmware: Literal["none", "tflm", "c"] = "none"
@@ -90,6 +95,7 @@ def compile_command(arguments: Sequence[str]) -> None:
         options.firmware,
         options.tflite,
         options.samples,
+        options.signature,
     )
     if options.data:
         _quantized(options, name, project)
@@ -124,8 +130,22 @@ def _quantized(options: CompileOptions, name: str, project: Path | None) -> None
         c=True, target=options.target, tflm=options.tflm, optimize=options.optimize, strip=True,
         firmware=project,
     )  # fmt: skip
-    asked = QuantizeOptions(options.model, options.data, options.out, name=name, export=export)
-    quantize(asked, {"model": {}, "data": {}, "test": {}})
+    with TemporaryDirectory() as folder:
+        model = _with_signature(options, Path(folder))
+        asked = QuantizeOptions(model, options.data, options.out, name=name, export=export)
+        quantize(asked, {"model": {}, "data": {}, "test": {}})
+
+
+def _with_signature(options: CompileOptions, folder: Path) -> Path:
+    """The model's file, or one in a folder with the network that was chosen of several in front."""
+    chosen = taken(read_model(options.model), options.signature, str(options.model))
+    if chosen.sentence:
+        show([Line(printable(chosen.sentence), "attention")])
+    if not chosen.entry.subgraph:
+        return options.model
+    path = folder / options.model.name
+    path.write_bytes(chosen.data)
+    return path
 
 
 def _require_project(options: CompileOptions, target: Board) -> None:

@@ -10,9 +10,10 @@ from export.bundle.outcome_page import agreement_table
 from export.compiled_file.compiled import CompiledFile
 from export.compiled_file.fewer_operators import saved_in_words
 from export.compiled_file.request import Request
-from export.console.page import Block, Line
+from export.console.page import Block, Line, printable
 from export.cost.board_cost import counted_in_words
 from export.cost.board_share import BoardShare, in_lines
+from export.faults.avoided import in_a_line
 from export.figures.left_out import in_sentences
 from export.figures.working_memory import working_memory
 from export.interface.tensor_code import summary
@@ -35,11 +36,20 @@ def compile_page(
     """
     metrics = compiled.metrics
     yield agreement_table(compiled.engines, tuple(compiled.engines))
+    if "taken" in metrics:
+        yield Line(printable(metrics["taken"]), "attention")
     if "moved_inside" in metrics:
         yield Line(
             f"{metrics['moved_inside']} constants lay behind the flatbuffer, where TFLite Micro reads other bytes "
             "without a word: proven is the file with all inside, which --tflite writes; do not ship the one that "
             "came",
+            "attention",
+        )
+    if "folded" in metrics:
+        yield Line(
+            f"{metrics['folded']} SPACE_TO_BATCH_ND pad with a byte that TFLite Micro never sets: proven is the file "
+            "with a dilated convolution in the place of each, its convolution and BATCH_TO_SPACE_ND, which --tflite "
+            "writes; do not ship the one that came",
             "attention",
         )
     if "outputs_alike" in metrics:
@@ -75,8 +85,7 @@ def compile_page(
         yield Line(saved_in_words(metrics["fewer"]))
     if compiled.faults:
         yield Line(
-            f"{request.edition.description} would compute the file otherwise, the C not: "
-            + "; ".join(map(str, compiled.faults)),
+            f"{request.edition.description} would compute the file otherwise, the C not: " + in_a_line(compiled.faults),
             "attention",
         )
     for sentence in metrics.get("tflm", {}).get("sentences", ()):

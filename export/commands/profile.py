@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
 from export.engines import tflm_absent
 from export.engines.apart import EngineRefused
+from export.faults.avoided import require_without_faults
 from export.graph.ir import Graph
 from export.parity.foreign import Judged, drawn, judged_by_tflm
 from export.tflite.contents import read_contents
+from export.tflite.entries import taken
 from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
 from export.tflite.soundness import require_sound
@@ -44,6 +47,7 @@ class ProfileOptions:
 
     Attributes:
         model: any .tflite file; the plain C takes the ops of this project.
+        signature: which network, of a file that has several signatures; the first without it.
         machine: count on these alone.
         board: estimate for these alone.
         layers: also count each layer by itself (slow).
@@ -60,6 +64,7 @@ class ProfileOptions:
     """
 
     model: Annotated[Path, POSITIONAL]
+    signature: str = ""
     machine: tuple[str, ...] = ()
     board: tuple[str, ...] = ()
     layers: bool = False
@@ -93,7 +98,10 @@ def profile_command(arguments: Sequence[str]) -> None:
     options = read_options(ProfileOptions, arguments, "profile")
     machines = dict.fromkeys(options.machine or _counting())
     boards = [board(name, "--board", _with_clock()) for name in dict.fromkeys(options.board or _with_clock())]
-    model = read_model(options.model)
+    chosen = taken(read_model(options.model), options.signature, str(options.model))
+    model = chosen.data
+    if chosen.sentence:
+        print(f"{options.model}: {printable(chosen.sentence)}", file=sys.stderr)
     counted = _profile(model, options, [MACHINES[name] for name in machines], boards)
     if options.json:
         print(as_json({"macs": counted.macs, **asdict(counted)}))
@@ -164,6 +172,7 @@ def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | No
     """
     if tflm_absent() or graph.has_float_nodes:
         return None
+    require_without_faults(model, where)
     return judged_by_tflm(model, graph, drawn(graph, samples), where=where)
 
 

@@ -50,6 +50,13 @@ def summary_page(summary: ModelSummary) -> Iterator[Block]:
     for signature in summary.signatures:
         ends = (", ".join(names) for names in (signature.inputs, signature.outputs))
         yield Line(f"signature {printable(signature.key)!r} of subgraph {signature.subgraph}: {' -> '.join(ends)}")
+    if len({each.subgraph for each in summary.networks}) > 1:
+        first, *others = (repr(printable(each.name)) for each in summary.networks)
+        yield Line(
+            f"{1 + len(others)} networks: TFLite Micro runs the first, {first}; compile, verify and profile take it, "
+            f"or another with --signature NAME: {', '.join(others)}",
+            "attention",
+        )
     for index, graph in enumerate(summary.subgraphs):
         yield Line()
         yield from _graph_blocks(index, graph)

@@ -20,6 +20,7 @@ from export.console.page import Line, printable
 from export.console.terminal import show
 from export.engines import TFLM
 from export.engines.apart import EngineRefused, apart
+from export.faults.avoided import require_without_faults
 from export.graph.build import InputLayout, build
 from export.graph.ir import Graph
 from export.parity.float_ends import codes_behind, float_outputs_parity
@@ -28,6 +29,7 @@ from export.parity.judges import exact_judge, judge_here, judges_here, may_judge
 from export.parity.nodes import node_parity
 from export.parity.outputs import compare_graphs, parity
 from export.tflite.contents import read_contents
+from export.tflite.entries import taken
 from export.tflite.form import FileForm
 from export.tflite.reader import read_tflite
 from export.tflite.soundness import require_sound
@@ -55,10 +57,12 @@ class VerifyOptions:
     Attributes:
         model: a .tflite file, whoever wrote it.
         against: a checkpoint whose every scale, weight and bias must be in it.
+        signature: which network, of a file that has several signatures; the first without it.
     """
 
     model: Annotated[Path, POSITIONAL]
     against: Path | None = None
+    signature: str = ""
 
 
 def verify_command(arguments: Sequence[str]) -> None:
@@ -70,7 +74,10 @@ def verify_command(arguments: Sequence[str]) -> None:
     """
     options = read_options(VerifyOptions, arguments, "verify")
     where = str(options.model)
-    model = read_model(options.model)
+    chosen = taken(read_model(options.model), options.signature, where)
+    model = chosen.data
+    if chosen.sentence:
+        show([Line(f"{where}: {printable(chosen.sentence)}", "attention")])
     summary = summarize(model, where)
     require_stored_proof(model, summary, where)
     if not summary.form.is_integers:
@@ -114,7 +121,9 @@ def _require_own_form(model: bytes, form: FileForm, where: str) -> None:
 
 
 def _require_judged(graph: Graph, model: bytes, where: str) -> None:
-    """A few samples first, of which TFLite Micro says by name where it differs, or that it does not run them."""
+    """A few samples first, of which TFLite Micro says by name where it differs, or that it does not run them; before
+    them what is known to differ from run to run."""
+    require_without_faults(model, where)
     if exact_judge() is TFLM and not graph.has_float_nodes:
         judged_by_tflm(model, graph, drawn(graph, _FEW), where=where)
 

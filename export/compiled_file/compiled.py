@@ -84,7 +84,7 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
     judge = require_judge(request.where)
     with numbered("compiling", 5):
         with stage("reading the file"):
-            model = model_in_file(data, request.where)
+            model = model_in_file(data, request.where, request.signature)
             handed = None if given is None else given_inputs(given, model, called)
         with stage("computing the integers"):
             inputs = compared_inputs(model, handed, request.samples)
@@ -150,6 +150,8 @@ def _assembled(
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     metrics |= {"fewer": fewer} if fewer else {}
     metrics |= {"moved_inside": model.moved} if model.moved else {}
+    metrics |= {"folded": model.folded} if model.folded else {}
+    metrics |= {"taken": model.taken} if model.taken else {}
     if all(bool((codes == codes[:1]).all()) for codes in inputs.outputs):
         metrics["outputs_alike"] = len(inputs.codes[0])
     proof = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from export.boards import HOST
+from export.faults.avoided import require_without_faults
+from export.faults.found import faults_in
+from export.faults.tflm_forms import UNSET_PADDING
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
 from export.tflite.contents import read_contents
+from export.tflite.entries import taken
 from export.tflite.file_data import FileContents
 from export.tflite.file_form import file_form, require_integers
 from export.tflite.form import FileForm
@@ -15,6 +20,8 @@ from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
+from export.tflite.writer import write_tflite
+from qtorch.editions.known import NEWEST
 from qtorch.errors import BadModelFile
 
 __all__ = ["ModelInFile", "Operator", "model_in_file"]
@@ -36,7 +43,7 @@ class ModelInFile:
     """A file and what it computes.
 
     Attributes:
-        data: the whole file, with its constants inside the flatbuffer.
+        data: the whole file, with its constants inside the flatbuffer, and this network in front.
         where: what to call it in an error.
         graph: all of it; values are called as the tensors in the file.
         core: the same without the QUANTIZE and DEQUANTIZE of a float interface: integers in and out.
@@ -45,6 +52,9 @@ class ModelInFile:
         inputs: what the file calls its inputs, in order: without the parts that converters add.
         outputs: likewise.
         moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
+        folded: how many SPACE_TO_BATCH_ND were padded, which TFLite Micro does with a byte that it never sets; in
+            ``data``, written again, there are dilated convolutions in their place.
+        taken: which of the file's networks it is, in a sentence; empty where there is one.
     """
 
     data: bytes
@@ -56,20 +66,27 @@ class ModelInFile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     moved: int = 0
+    folded: int = 0
+    taken: str = ""
 
 
-def model_in_file(data: bytes, where: str) -> ModelInFile:
+def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     """Read a file.
 
     Args:
         data: the whole file.
         where: what to call it in an error.
+        signature: which of its networks; without it the first.
 
     Raises:
         BadModelFile: it is no model of integers, or one that no row knows; names operator and tensor.
+        BadConfiguration: it has no such network.
+        ParityError: TFLite Micro computes one of its operators by chance, in a file that can't be written again.
     """
     require_stored_proof(data, summarize(data, where), where)
     data, moved = with_constants_inside(data, where)
+    chosen = taken(data, signature, where)
+    data = chosen.data
     contents = read_contents(data, where)
     try:
         read = read_tflite(data, where, aligned=False)
@@ -86,7 +103,14 @@ def model_in_file(data: bytes, where: str) -> ModelInFile:
     core = integer_core(graph)
     _require_integers(where, core, operators, file_form(contents))
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
-    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved)
+    padded = [each for each in faults_in(data, NEWEST, HOST.cpu, where) if each.fault.name == UNSET_PADDING]
+    if padded and graph.shifted:
+        # A file of uint8 is not written again as such.
+        require_without_faults(data, where)
+    if padded:
+        again = model_in_file(write_tflite(graph, names=True), where)
+        return replace(again, inputs=inputs, outputs=outputs, moved=moved, folded=len(padded), taken=chosen.sentence)
+    return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved, 0, chosen.sentence)
 
 
 def _operators(contents: FileContents, indices: dict[str, int]) -> dict[str, Operator]:

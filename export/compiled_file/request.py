@@ -25,6 +25,7 @@ class Request:
         firmware: what the project runs, where there is one: ``"tflm"`` or ``"c"``; else ``"none"``.
         tflite: whether the file is written again.
         samples: drawn inputs to compare; ``None``: as many as take some seconds.
+        signature: which of the file's networks; empty: the first.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Request:
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
     samples: int | None = None
+    signature: str = ""

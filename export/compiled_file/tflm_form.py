@@ -17,7 +17,6 @@ from export.faults.found import Finding, faults_in
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from export.tflite.model_file import model_file
-from qtorch.errors import UnsupportedLayer
 
 __all__ = ["TflmForm", "faults_of_file", "tflm_form"]
 
@@ -56,7 +55,6 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
     """
     project = request.firmware == "tflm"
     if project:
-        _require_no_states(model)
         require_int8_ends(model.core)
     graph = final = model.core
     other = Avoided(graph, request.edition)
@@ -75,18 +73,6 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
     if project:
         require_project_edition(written.file.data, request.target, request.edition)
     return TflmForm(written, other)
-
-
-def _require_no_states(model: ModelInFile) -> None:
-    states = model.core.states
-    if states:
-        raise UnsupportedLayer(
-            where=f"{model.where}, state {states[0].value!r}",
-            expected="a network that keeps nothing from one run to the next, for a project in TFLite Micro",
-            got=f"{len(states)} states",
-            remedy="leave --firmware out, and build NAME_model.c, or NAME_model_data.h and resource variables, into a "
-            "project of your own",
-        )
 
 
 def _runs_tflm(request: Request) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from export.boards import Board
-from export.device.firmware_words import board_package, comments, readme_section
+from export.device.firmware_words import beginnings, board_package, comments, readme_section
+from export.interface.tensor_code import tensor_macro, variable
 from export.interface.tensor_layout import TensorLayout
+from qtorch.errors import BadConfiguration
 
 __all__ = ["C_MODEL_FILES", "c_project"]
 
@@ -27,8 +29,21 @@ def c_project(
         board: where it shall run.
         layouts: of the model's inputs and outputs.
         figures: what it takes of the board, a sentence each.
+
+    Raises:
+        BadConfiguration: an input or output has no int8 codes, which alone the sketch hands over.
     """
+    for layout in layouts:
+        if layout.dtype != "int8":
+            raise BadConfiguration(
+                where="export.firmware", expected="a network with int8 inputs and outputs",
+                got=f"{layout.dtype} at {layout.label}",
+                remedy=f"leave export.firmware out, and call {name}_invoke in a sketch of your own",
+            )  # fmt: skip
     sketch = name.title().replace("_", "")
+    arrays = [
+        (variable(layout), f"{tensor_macro(name, layout.side, layout.index, layout.count)}_SIZE") for layout in layouts
+    ] or [("in", f"{name.upper()}_INPUT_SIZE"), ("out", f"{name.upper()}_OUTPUT_SIZE")]
     words = {
         "name": name,
         "NAME": name.upper(),
@@ -36,6 +51,11 @@ def c_project(
         "sketch": sketch,
         "package": board_package(board),
         "architectures": "avr" if board.cpu == "avr" else "*",
+        "arguments": ", ".join(
+            (*beginnings(name, layouts, "input", "in"), *beginnings(name, layouts, "output", "out"))
+        ),
+        "arrays": ", ".join(f"{array}[{size}]" for array, size in arrays),
+        "variables": ", ".join(array for array, _ in arrays),
         "tensors": readme_section(name, layouts, physical=False, figures=figures),
     }
     return {

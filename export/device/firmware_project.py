@@ -14,7 +14,7 @@ from importlib import resources
 from export.boards import Arduino, Board, CMake, CortexM, EspIdf, MakersSdk, PlatformIO, Zephyr
 from export.c_language.names import c_identifier
 from export.device.c_project import C_MODEL_FILES, c_project
-from export.device.firmware_words import board_package, comments, readme_section
+from export.device.firmware_words import beginnings, board_package, comments, readme_section
 from export.device.pins import pin_words, project_edition
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
@@ -34,6 +34,13 @@ _MODEL_FILES = (
     "_quantization.h",
     "_test_vectors.h",
 )
+#: In the place of checksums by operator, of a network with states.
+_NO_LAYERS = """\
+// The network keeps states: what an operator gives in a run hangs on the runs before, so outputs alone are compared.
+#ifndef SELF_TEST_WITHOUT_LAYERS
+#define SELF_TEST_WITHOUT_LAYERS 1
+#endif
+"""
 _APP_FILES = (
     "tflm_app.cc",
     "tflm_app.h",
@@ -108,6 +115,8 @@ def firmware_project(
     """
     board.require_project()
     name = c_identifier(name)
+    if f"{name.upper()}_TEST_SEQUENCE" in files.get(f"{name}_test_vectors.h", b"").decode():
+        files = {f"{name}_layer_checks.h": _NO_LAYERS.encode(), **files}
     needed = [f"{name}{suffix}" for suffix in (_MODEL_FILES if board.tflm else C_MODEL_FILES)]
     missing = [file for file in needed if file not in files]
     if missing:
@@ -126,6 +135,7 @@ def firmware_project(
         "cpu": board.cpu,
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
+        "dequantize": _dequantize(name, layouts),
         "package": board_package(board),
         **pin_words(board, edition),
         "edition": _in_c(project_edition(board, edition or EDITIONS[board.edition])),
@@ -137,6 +147,17 @@ def firmware_project(
     sources = dict(sorted(sources.items()))
     project = _project(board, words, sources)
     return {path: text.encode() for path, text in sorted(project.items())}
+
+
+def _dequantize(name: str, layouts: Sequence[TensorLayout]) -> str:
+    """The lines of C that make real values of the codes of all outputs."""
+    codes, physical = (beginnings(name, layouts, "output", array) for array in ("codes", "physical"))
+    if len(codes) == 1:
+        return f"{name}_dequantize_output(codes, physical);"
+    return "\n  ".join(
+        f"{name}_dequantize_output_{index}({taken}, {given});"
+        for index, (taken, given) in enumerate(zip(codes, physical, strict=True))
+    )
 
 
 def _in_c(edition: Edition) -> str:

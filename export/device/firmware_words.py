@@ -9,7 +9,7 @@ from export.interface.tensor_code import moves, summary, variable
 from export.interface.tensor_layout import TensorLayout
 from export.interface.tensor_meaning import conversion, meaning
 
-__all__ = ["board_package", "comments", "readme_section"]
+__all__ = ["beginnings", "board_package", "comments", "readme_section"]
 
 
 def board_package(board: Board) -> str:
@@ -27,6 +27,19 @@ def comments(name: str, layouts: Sequence[TensorLayout]) -> str:
         f"// {layout.title}, [{']['.join(map(str, layout.shape))}], last index fastest: {layout.order_in_words}."
         for layout in layouts
     )
+
+
+def beginnings(name: str, layouts: Sequence[TensorLayout], side: str, array: str) -> tuple[str, ...]:
+    """Where each input or output begins in an array of all of them, one after another as in a row of test vectors.
+
+    Example:
+        >>> beginnings("m", (), "output", "out")
+        ('out',)
+    """
+    count = sum(layout.side == side for layout in layouts)
+    if count < 2:
+        return (array,)
+    return tuple(f"{array} + {name.upper()}_TEST_{side.upper()}_{index}_BEGIN" for index in range(count))
 
 
 def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool, figures: Sequence[str] = ()) -> str:
@@ -49,10 +62,14 @@ def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool, f
         f"fill the input by these lines (`{name}_quantization.h` has their macros).",
     ]
     converts = conversion(name, layouts)
+    results = beginnings(name, layouts, "output", "results")
     for layout in layouts:
         parts.append(f"{layout.title}, `{summary(layout)}`:")
         real = "samples" if layout.side == "input" else "values" if physical else "results"
-        flat = {"input": "physical", "output": "results"}[layout.side] if physical else variable(layout)
+        flat = variable(layout)
+        if physical:
+            flat = "physical" if layout.side == "input" else results[layout.index]
+            flat = f"({flat})" if "+" in flat else flat
         convert = (lambda element: element) if physical else converts(layout)
         lines = [
             each

@@ -28,6 +28,7 @@ __all__ = ["arena", "model_data", "op_resolver", "quantization", "test_vectors"]
 #: TFLM reads flatbuffers in place, whose buffers begin at multiples of this many bytes.
 _ALIGNMENT = 16
 
+_LINE = "\n"
 #: What test vectors of a network with states say besides.
 _SEQUENCE = """\
 //
@@ -101,7 +102,7 @@ def _interpreter_tensors(name: str, layouts: Sequence[TensorLayout]) -> str:
     return f"{text}{lines}// {name}_quantization.h has the lines that fill and read them.\n\n"
 
 
-def op_resolver(name: str, methods: tuple[str, ...]) -> str:
+def op_resolver(name: str, methods: tuple[str, ...], variables: int = 0) -> str:
     """``<name>_op_resolver.h``: registers the ops that the model uses, so that the linker keeps no other kernel.
 
     In C the header holds only the count, as a macro. It refuses builds by whose flags the library computes other codes.
@@ -109,6 +110,7 @@ def op_resolver(name: str, methods: tuple[str, ...]) -> str:
     Args:
         name: the model's, any string.
         methods: of ``tflite::MicroMutableOpResolver``, for example ``"AddFullyConnected"``; repetitions count once.
+        variables: how many resource variables the interpreter has to be given.
 
     Raises:
         ValueError: no method, or one that is no ``Add`` method's name.
@@ -122,7 +124,7 @@ def op_resolver(name: str, methods: tuple[str, ...]) -> str:
 // The ops that the model uses, and no others.
 {open_guard(f"{name}_op_resolver")}
 #define {name.upper()}_OP_COUNT {len(distinct)}
-
+{_resource_variables(name, variables)}
 {refused_build_flags()}
 #ifdef __cplusplus
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
@@ -140,12 +142,23 @@ enum {{ {name}_op_count = {name.upper()}_OP_COUNT }};
 {close_guard(f"{name}_op_resolver")}"""
 
 
+def _resource_variables(name: str, count: int) -> str:
+    if not count:
+        return ""
+    return f"""
+// For tflite::MicroResourceVariables::Create, whose result the interpreter is given.
+#define {name.upper()}_RESOURCE_VARIABLES {count}
+"""
+
+
 def test_vectors(
     name: str,
     inputs: np.ndarray,
     outputs: np.ndarray,
     *,
     sequence: bool = False,  # noqa: PT028 - vectors of a test, and no test
+    inputs_of: Sequence[int] = (),  # noqa: PT028 - likewise
+    outputs_of: Sequence[int] = (),  # noqa: PT028 - likewise
 ) -> str:
     """``<name>_test_vectors.h``: codes in and the codes that must come out.
 
@@ -154,6 +167,8 @@ def test_vectors(
         inputs: int8 or int16 ``[N, F]``, int32 of indices.
         outputs: likewise ``[N, M]``, what TFLM computed for ``inputs``.
         sequence: of a network with states, which have to be run in this order.
+        inputs_of: of several inputs, how many codes of a row are of each, in their order.
+        outputs_of: likewise.
 
     Raises:
         ValueError: the arrays are none of these types, not two-dimensional, of different length, or empty.
@@ -179,9 +194,9 @@ def test_vectors(
 #include <stdint.h>
 
 #define {macro}_TEST_COUNT {len(inputs)}
-#define {macro}_TEST_INPUT_SIZE {inputs.shape[1]}
+{f"#define {macro}_TEST_SEQUENCE 1{_LINE}" if sequence else ""}#define {macro}_TEST_INPUT_SIZE {inputs.shape[1]}
 #define {macro}_TEST_OUTPUT_SIZE {outputs.shape[1]}
-
+{_parts(macro, "INPUT", inputs_of)}{_parts(macro, "OUTPUT", outputs_of)}
 // Whoever includes this may use one array only. On AVR, where even constants would fill the RAM, the arrays stay in
 // flash: read them with memcpy_P or pgm_read_byte.
 #if defined(__AVR__)
@@ -200,6 +215,15 @@ static const {types[1]} {macro}_TEST_STORAGE {name}_test_outputs[{macro}_TEST_CO
 {_array_rows(outputs)}
 }};
 {close_guard(f"{name}_test_vectors")}"""
+
+
+def _parts(macro: str, side: str, sizes: Sequence[int]) -> str:
+    """Where each of several inputs or outputs begins in a row."""
+    if len(sizes) < 2:
+        return ""
+    begins = [sum(sizes[:index]) for index in range(len(sizes))]
+    lines = [f"#define {macro}_TEST_{side}_{index}_BEGIN {begin}" for index, begin in enumerate(begins)]
+    return "\n".join(["", f"// The {side.lower()}s stand one after another in a row; where each begins:", *lines, ""])
 
 
 def _array_rows(codes: np.ndarray) -> str:

@@ -245,6 +245,10 @@ class Process:
             answer, results = read_message(process.stdout)
         except (EOFError, OSError):
             answer, results = None, []
+        except BaseException:
+            # Ctrl-C: nobody waits for the answer any more.
+            self._stop()
+            raise
         finally:
             timer.cancel()
         if answer is None:

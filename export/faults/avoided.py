@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,13 @@ from export.graph.ir import Graph
 from export.graph.passes.other_forms import OTHER_FORMS
 from export.tflite.writer import nodes_of_operators, write_tflite
 from qtorch.editions.edition import Edition
-from qtorch.editions.known import EDITIONS
-from qtorch.errors import UnsupportedByEdition
+from qtorch.editions.known import EDITIONS, NEWEST
+from qtorch.errors import ParityError, UnsupportedByEdition
 
-__all__ = ["Avoided", "Form", "Rewritten", "avoided", "newer_edition", "refusal"]
+__all__ = ["Avoided", "Form", "Rewritten", "avoided", "in_a_line", "newer_edition", "refusal", "require_without_faults"]
+
+#: Operators of one fault that are numbered in a sentence, and kinds of fault that are told; of more, how many.
+_NUMBERED, _TOLD = 6, 4
 
 #: Rewrites the nodes whose first outputs are named into something equivalent; others stay.
 Form = Callable[[Graph, frozenset[str]], Graph]
@@ -168,10 +171,53 @@ def newer_edition(graph: Graph, edition: Edition, cpu: str) -> Edition | None:
     return None
 
 
+def require_without_faults(model: bytes, where: str) -> None:
+    """Refuse a file that the newest TFLite Micro computes otherwise too, whatever it gives now.
+
+    Args:
+        model: the whole file.
+        where: what to call it in an error.
+
+    Raises:
+        ParityError: it has such an operator; names it, and the remedy.
+    """
+    found = faults_in(model, NEWEST, "host", where)
+    if found:
+        raise ParityError(
+            f"{where}: TFLite Micro computes otherwise, whatever it gives now: {in_a_line(found)}. Remedy: "
+            f"{found[0].fault.remedy}"
+        )
+
+
+def in_a_line(findings: Sequence[Finding]) -> str:
+    """Findings in one line, each fault once for each kind of operator: the words of the first, the others counted.
+
+    Args:
+        findings: at least one; of many kinds the first are told, and how many there are.
+    """
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for each in findings:
+        alike.setdefault((each.fault.name, each.name), []).append(each)
+    told = [_together(each) if _all_alike(each) else _the_first(each) for each in alike.values()]
+    more = len(told) - _TOLD
+    return "; ".join(told[:_TOLD]) + (f"; and {more} kinds more, which qtorch lint lists" if more > 0 else "")
+
+
+def _all_alike(findings: Sequence[Finding]) -> bool:
+    return len({each.words for each in findings}) == 1
+
+
+def _the_first(findings: Sequence[Finding]) -> str:
+    return f"{len(findings)} {findings[0].name}, the first of them {findings[0]}"
+
+
 def _together(alike: list[Finding]) -> str:
     """One line for operators that meet the same fault in the same words."""
     *others, last = alike
     if not others:
         return str(last)
+    if len(others) > _NUMBERED:
+        numbers = ", ".join(str(each.operator) for each in alike[:_NUMBERED])
+        return f"operators {numbers} and {len(alike) - _NUMBERED} more ({last.name}): {last.met()}"
     numbers = ", ".join(str(each.operator) for each in others)
     return f"operators {numbers} and {last.operator} ({last.name}): {last.met()}"

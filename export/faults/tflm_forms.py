@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
+
 from export.faults.fault import Fault, Operator
 from export.faults.geometry import dtype, tensor
 from export.faults.means import mean_cut_off_differs, mean_in_float32_differs
@@ -12,7 +14,10 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops.resize_nearest_neighbor import indices
 from qtorch.row.fused_activation import activation_limits
 
-__all__ = ["FORM_FAULTS"]
+__all__ = ["FORM_FAULTS", "UNSET_PADDING"]
+
+#: The fault of SPACE_TO_BATCH_ND, which the newest TFLite Micro has too.
+UNSET_PADDING = "space_to_batch_unset_padding"
 
 _CHECKED, _PER_CHANNEL = date(2024, 5, 28), date(2024, 9, 27)
 _PER_TENSOR = "write the layer with one weight scale, or as a 1x1 CONV_2D, which is per channel everywhere"
@@ -109,7 +114,32 @@ def _product_of_16_bits(operator: Operator) -> str:
     return "int16, whose multiplier was never worked out" if dtype(operator) == _INT16 else ""
 
 
+def _unset_padding(operator: Operator) -> str:
+    """Of a SPACE_TO_BATCH_ND whose paddings are not all known to be 0."""
+    given = operator.constants.get(2)
+    if given is None:
+        return "paddings that are computed, with a byte that is never set"
+    paddings = np.frombuffer(given, np.int32)
+    source = tensor(operator, 0)
+    if not paddings.any() or source is None:
+        return ""
+    zero = f", where the code of 0 is {source.zero_point[0]}" if source.zero_point else ""
+    return f"{paddings.sum()} rows and columns of padding, in a byte that is never set{zero}"
+
+
 FORM_FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name=UNSET_PADDING,
+        where="tflm",
+        operators=("SPACE_TO_BATCH_ND",),
+        holds=_unset_padding,
+        effect="other codes",
+        remedy="write the file again by qtorch compile --tflite, where it, a convolution and BATCH_TO_SPACE_ND are one "
+        "dilated convolution, and ship that; or pad with PAD before it",
+        source="tflite-micro, space_to_batch_nd.cc: SpaceToBatchParams are allocated and never written, so that "
+        "output_offset is whatever lies there",
+        sure="run",
+    ),
     Fault(
         name="fully_connected_first_scale",
         where="tflm",

@@ -227,7 +227,7 @@ def _ops(rows: Mapping[str, Row]) -> dict[str, str]:
 
 def _op(operator: FileOperator) -> str:
     if operator.name not in _ops():
-        raise ValueError(f"operator {operator.name}; supported are {', '.join(_ops())}")
+        raise ValueError(f"{operator.name} is none of the {len(_ops())} operators that are known here")
     return _ops()[operator.name]
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from export.tflite.contents import read_contents
+from export.tflite.entries import Entry, entries
 from export.tflite.file_data import FileSubgraph, FileTensor, Signature
 from export.tflite.file_form import file_form
 from export.tflite.form import FileForm
@@ -102,6 +103,7 @@ class ModelSummary:
         signatures: in the file's order.
         unsound: why the file can't be computed, in sentences, the first of many; empty if it can.
         planned_bytes: of TFLite Micro's arena, which tensors take that the file itself places; 0 where it places none.
+        networks: what can be run by itself, the one that TFLite Micro runs first.
     """
 
     bytes: int
@@ -115,6 +117,7 @@ class ModelSummary:
     signatures: tuple[Signature, ...]
     unsound: tuple[str, ...] = ()
     planned_bytes: int = 0
+    networks: tuple[Entry, ...] = ()
 
 
 def summarize(model: bytes, where: str = "model") -> ModelSummary:
@@ -144,6 +147,7 @@ def summarize(model: bytes, where: str = "model") -> ModelSummary:
         subgraphs=subgraphs,
         metadata=tuple(Metadata(each.name, len(each.data), _content(each.data)) for each in contents.metadata),
         signatures=contents.signatures,
+        networks=entries(contents),
         unsound=tuple(
             f"{each.where}: expected {each.expected}, got {each.got}" for each in islice(unsound(contents), 3)
         ),

@@ -23,7 +23,7 @@ from export.tflite.variable_tensors import first_contents
 from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite
 
-__all__ = ["Variable", "without_variables"]
+__all__ = ["Variable", "resource_variables", "without_variables"]
 
 #: The contents of a tensor, ``None`` where it has none.
 Constant = Callable[[FileTensor], np.ndarray | None]
@@ -46,6 +46,12 @@ class Variable:
     value: int
     after: int
     first: np.ndarray
+
+
+def resource_variables(contents: FileContents) -> int:
+    """How many resource variables an interpreter of a file has to hold."""
+    handles = (each for graph in contents.subgraphs for each in graph.operators if each.name == "VAR_HANDLE")
+    return len({(each.options.get("Container", ""), each.options.get("SharedName", "")) for each in handles})
 
 
 def without_variables(

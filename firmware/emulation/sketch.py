@@ -39,9 +39,10 @@ def sketch_available() -> str | None:
 
 
 def sketch_source(name: str) -> str:
-    """The sketch that replays ``<name>_test_vectors.h`` through ``<name>_model.h``; ``name`` is a C identifier."""
+    """The sketch that replays ``<name>_test_vectors.h`` through ``<name>_model.h``, of one input and one output;
+    ``name`` is a C identifier."""
     template = (TARGETS / "avr" / "sketch" / "replay.ino.in").read_text()
-    return template.replace("@name@", name).replace("@NAME@", name.upper())
+    return template.replace("@arguments@", "in, out").replace("@name@", name).replace("@NAME@", name.upper())
 
 
 def _compile(where: str, source: Path, target: Path, *flags: str) -> Path:

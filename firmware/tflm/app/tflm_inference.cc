@@ -10,6 +10,10 @@
 #include "tflm_console.h"
 #include "tflm_layers.h"
 #include "tflm_model.h"
+#if defined(MODEL_RESOURCE_VARIABLES)
+#include "tensorflow/lite/micro/micro_allocator.h"
+#include "tensorflow/lite/micro/micro_resource_variable.h"
+#endif
 
 namespace inference {
 
@@ -26,7 +30,6 @@ alignas(Resolver) unsigned char resolver_storage[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter* interpreter = nullptr;
 int8_t* input_codes = nullptr;
-const int8_t* output_codes = nullptr;
 
 bool failed(const char* what) {
   board::print("error: ");
@@ -43,6 +46,29 @@ bool fits(const TfLiteTensor* tensor, size_t elements) {
   return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == elements;
 }
 
+// The interpreter over the arena, with resource variables where the model has some.
+tflite::MicroInterpreter* made(const tflite::Model* loaded, const Resolver& resolver) {
+#if defined(MODEL_RESOURCE_VARIABLES)
+  tflite::MicroAllocator* allocator = tflite::MicroAllocator::Create(arena, model::arena_bytes);
+  if (allocator == nullptr) return nullptr;
+  tflite::MicroResourceVariables* variables =
+      tflite::MicroResourceVariables::Create(allocator, MODEL_RESOURCE_VARIABLES);
+  return ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, allocator, variables);
+#else
+  return ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, arena, model::arena_bytes);
+#endif
+}
+
+bool outputs_fit() {
+  size_t elements = 0;
+  for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
+    const TfLiteTensor* tensor = interpreter->output(index);
+    if (tensor == nullptr || !fits(tensor, tensor->bytes)) return false;
+    elements += tensor->bytes;
+  }
+  return elements == model::output_size;
+}
+
 }  // namespace
 
 bool begin() {
@@ -52,22 +78,24 @@ bool begin() {
   }
   Resolver& resolver = *::new (resolver_storage) Resolver;
   if (model::register_ops(resolver) != kTfLiteOk) return failed("an operator could not be registered");
-  interpreter = ::new (interpreter_storage) tflite::MicroInterpreter(loaded, resolver, arena, model::arena_bytes);
-  if (interpreter->initialization_status() != kTfLiteOk) return failed("the interpreter could not be set up");
+  interpreter = made(loaded, resolver);
+  if (interpreter == nullptr || interpreter->initialization_status() != kTfLiteOk) return failed("the interpreter could not be set up");
   if (interpreter->AllocateTensors() != kTfLiteOk) {
     board::print("arena: ");
     console::print_unsigned(model::arena_bytes);
     board::print(" bytes\n");
     return failed("AllocateTensors failed; optimized kernels may need a larger arena, see the _arena.h file");
   }
-  if (interpreter->inputs_size() != 1 || interpreter->outputs_size() != 1 ||
-      !fits(interpreter->input(0), model::input_size) || !fits(interpreter->output(0), model::output_size)) {
-    return failed("expected one int8 input and output of the exported sizes; is the library built with other settings?");
+  if (interpreter->inputs_size() != 1 || !fits(interpreter->input(0), model::input_size) || !outputs_fit()) {
+    return failed("expected one int8 input and int8 outputs of the exported sizes; is the library built with other "
+                  "settings?");
   }
   input_codes = interpreter->input(0)->data.int8;
-  output_codes = interpreter->output(0)->data.int8;
   return true;
 }
+
+// Built anew: what CALL_ONCE has set once, an interpreter's own Reset() does not set again.
+bool reset() { return begin(); }
 
 bool invoke(const int8_t* input, int8_t* output) {
   if (interpreter == nullptr) return failed("invoke was called before begin");
@@ -76,7 +104,11 @@ bool invoke(const int8_t* input, int8_t* output) {
   layers::restart();
 #endif
   if (interpreter->Invoke() != kTfLiteOk) return failed("Invoke failed");
-  memcpy(output, output_codes, model::output_size);
+  for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
+    const TfLiteTensor* tensor = interpreter->output(index);
+    memcpy(output, tensor->data.int8, tensor->bytes);
+    output += tensor->bytes;
+  }
   return true;
 }
 

@@ -10,7 +10,11 @@ namespace inference {
 // Loads the model and allocates its tensors. Call once. On failure prints what went wrong and returns false.
 bool begin();
 
-// Codes, model::input_size, to codes, model::output_size. On failure prints and returns false.
+// Of a model that keeps states: a new sequence begins, as after begin(). Takes as long as that.
+bool reset();
+
+// Codes, model::input_size, to codes, model::output_size, of several outputs one after another. On failure prints and
+// returns false.
 bool invoke(const int8_t* input, int8_t* output);
 
 // The same for physical values: quantizes, invokes, dequantizes. The order of both arrays, which nothing checks:

@@ -14,6 +14,10 @@
 #include "@name@_quantization.h"
 #include "@name@_test_vectors.h"
 
+#if defined(@NAME@_RESOURCE_VARIABLES)
+#define MODEL_RESOURCE_VARIABLES @NAME@_RESOURCE_VARIABLES
+#endif
+
 namespace model {
 
 using Resolver = tflite::MicroMutableOpResolver<@name@_op_count>;
@@ -26,13 +30,23 @@ enum : size_t {
   test_count = @NAME@_TEST_COUNT,
 };
 
+// Whether the vectors are runs of one sequence, each of which hangs on those before.
+#if defined(@NAME@_TEST_SEQUENCE)
+enum : bool { sequence = true };
+#else
+enum : bool { sequence = false };
+#endif
+
 inline const char* name() { return "@name@"; }
 inline const unsigned char* data() { return @name@_model_data; }
 inline TfLiteStatus register_ops(Resolver& resolver) { return @name@_register_ops(resolver); }
 
-// Physical values, [input_size], to codes and codes, [output_size], to physical values.
+// Physical values, [input_size], to codes and codes, [output_size], to physical values. Several outputs stand one after
+// another.
 inline void quantize(const float* physical, int8_t* codes) { @name@_quantize_input(physical, codes); }
-inline void dequantize(const int8_t* codes, float* physical) { @name@_dequantize_output(codes, physical); }
+inline void dequantize(const int8_t* codes, float* physical) {
+  @dequantize@
+}
 
 inline const int8_t* test_input(size_t vector) { return @name@_test_inputs[vector]; }
 inline const int8_t* test_output(size_t vector) { return @name@_test_outputs[vector]; }
