@@ -53,7 +53,7 @@ def device_headers(
     floats = any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs))
     # What an operator gives in a run hangs on the runs before it, which such a header knows nothing of.
     if not floats and not files.final.states:
-        checks = layer_checks(model, files.final, _picked(codes))
+        checks = layer_checks(model, files.final, _picked(files.final, codes))
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
@@ -72,8 +72,8 @@ def c_headers(
         interface: what is known of its numbers.
         codes: inputs as the device stores them, of which test vectors are made.
     """
-    chosen = _picked(codes)
-    count = len(chosen[0])
+    chosen = _picked(graph, codes)
+    count = len(chosen[0]) // graph.values[graph.inputs[0]].rows
     outputs = interpret_sequence(graph, chosen)[graph.outputs[0]]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
@@ -91,7 +91,12 @@ def c_headers(
     }
 
 
-def _picked(codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The inputs that become test vectors, evenly among all."""
-    picked = np.linspace(0, len(codes[0]) - 1, min(TEST_VECTORS, len(codes[0]))).astype(int)
-    return tuple(array[picked] for array in codes)
+def _picked(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The inputs that become test vectors, evenly among all; of a batch of several, whole batches."""
+    batches = [graph.values[name].rows for name in graph.inputs]
+    runs = len(codes[0]) // batches[0]
+    picked = np.linspace(0, runs - 1, min(TEST_VECTORS, runs)).astype(int)
+    return tuple(
+        array.reshape(runs, batch, *array.shape[1:])[picked].reshape(-1, *array.shape[1:])
+        for array, batch in zip(codes, batches, strict=True)
+    )

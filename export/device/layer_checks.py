@@ -50,16 +50,19 @@ def layer_checks(model: bytes, graph: Graph, inputs: tuple[np.ndarray, ...]) -> 
     subgraph = read_contents(model).subgraphs[0]
     called = dict(enumerate(graph.values))
     count = max(_FEWEST_VECTORS, _MOST_BYTES // (4 * max(1, len(subgraph.operators))))
-    chosen = tuple(array[:count] for array in inputs)
+    batches = [graph.values[name].rows for name in graph.inputs]
+    chosen = tuple(array[: count * batch] for array, batch in zip(inputs, batches, strict=True))
     values = interpret(graph, chosen, every=True)
-    checks = np.full((len(chosen[0]), len(subgraph.operators)), _UNKNOWN, np.uint32)
+    vectors = len(chosen[0]) // batches[0]
+    checks = np.full((vectors, len(subgraph.operators)), _UNKNOWN, np.uint32)
     for layer, operator in enumerate(subgraph.operators):
         # What lies between an operator and its preparation is no value of the graph.
         names = [called.get(index, "") for index in operator.outputs]
         if not all(name in values for name in names):
             continue
-        for vector in range(len(checks)):
-            checks[vector, layer] = _checksum([values[name][vector] for name in names])
+        arrays = [values[name].reshape(vectors, -1) for name in names]
+        for vector in range(vectors):
+            checks[vector, layer] = _checksum([array[vector] for array in arrays])
     return [operator.name for operator in subgraph.operators], checks
 
 
