@@ -367,21 +367,6 @@ def test_vectors_begin_with_what_was_given() -> None:
     assert "_TEST_COUNT 32" in text
 
 
-@pytest.mark.qemu
-@needs_compiler
-def test_a_run_of_several_rows_is_one_sample_of_a_board() -> None:
-    """The emulator, too, takes whole runs; of 20 samples it gets 16."""
-    file = SchemaFile()
-    x = file.tensor([3, 4], "int8", 0.1, 1, name="x", end="input")
-    matrix = file.constant(RNG.integers(-90, 90, (2, 4)).astype(np.int8), 0.02, name="m")
-    y = file.tensor([3, 2], "int8", 0.1, 5, name="y", end="output")
-    file.operator("FULLY_CONNECTED", [x, matrix, -1], [y], "FullyConnectedOptions", version=4)
-    given = RNG.integers(-128, 128, (6, 4)).astype(np.int8)
-    compiled = compile_file(file.written(), request("mps2_an386", samples=20), given)
-    assert compiled.metrics["c"]["inference"].get("absent") is None
-    assert compiled.metrics["c"]["inference"]["median"] > 50
-
-
 def with_the_first_constant_behind(file: SchemaFile) -> bytes:
     """As writers of large models put it: TFLite Micro takes the buffer to be empty."""
     buffer = next(each for each in file.model.buffers if each.data is not None)

@@ -11,16 +11,12 @@ import pytest
 
 from benchmarks.emulated_networks import calibrated
 from benchmarks.mlperf_networks import REFERENCES
-from export.compiled_file.model_in_file import model_in_file
 from export.device.layer_checks import layer_checks, layer_checks_header
 from export.engines import TFLM
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
 from export.tflite.writer import write_tflite
-from tests.schema_file import SchemaFile
 from tests.tflm_projects import VECTORS, build, run, table, write_project, wrong_table
-
-runtime = pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro").runtime
 
 
 def ds_cnn() -> Graph:
@@ -38,25 +34,6 @@ def test_checksums_are_of_what_tflite_micro_gives() -> None:
     assert len(np.unique(sums[:, :-1])) == 3 * (len(operators) - 1)
     (outputs,) = TFLM.run(model, (codes,))
     assert sums[:, -1].tolist() == [zlib.crc32(sample.astype(np.int8).tobytes()) for sample in outputs]
-
-
-@pytest.mark.tflm
-def test_a_run_of_several_rows_has_one_checksum() -> None:
-    file = SchemaFile()
-    x = file.tensor([3, 4], "int8", 0.1, 1, name="x", end="input")
-    y = file.tensor([3, 4], "int8", 0.1, 1, name="y")
-    z = file.tensor([3, 4], "int8", 1 / 256, -128, name="z", end="output")
-    file.operator("RELU", [x], [y])
-    file.operator("LOGISTIC", [y], [z])
-    model = file.written()
-    codes = np.random.default_rng(0).integers(-128, 128, (15, 4)).astype(np.int8)
-    operators, sums = layer_checks(model, model_in_file(model, "m.tflite").core, (codes,))
-    assert (operators, sums.shape) == (["RELU", "LOGISTIC"], (5, 2))
-    interpreter = runtime.Interpreter.from_bytes(model)
-    for run_of_three, checked in zip(codes.reshape(5, 3, 4), sums, strict=True):
-        interpreter.set_input(run_of_three, 0)
-        interpreter.invoke()
-        assert checked[1] == zlib.crc32(interpreter.get_output(0).tobytes())
 
 
 def test_the_header_says_what_it_takes_and_refuses_what_checks_nothing() -> None:

@@ -78,26 +78,50 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
 #else
   int i = 0;
 #if defined(__ARM_FEATURE_DSP)
-  // Two products in one: the even and the odd bytes of a word as halfwords.
-#define Q_DENSE_TWICE(sum, row)                                                                      \
-  do {                                                                                               \
-    uint32_t q_w, q_even, q_odd;                                                                     \
-    memcpy(&q_w, weights + (row) * size + i, 4);                                                     \
-    __asm__("sxtb16 %0, %1" : "=r"(q_even) : "r"(q_w));                                              \
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(q_odd) : "r"(q_w));                                       \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(q_even));                            \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(q_odd));                              \
-  } while (0)
-  for (; i + 4 <= size; i += 4) {
-    uint32_t x, even, odd;
-    memcpy(&x, in + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    Q_DENSE_TWICE(a, 0);
-    Q_DENSE_TWICE(b, 1);
-    Q_DENSE_TWICE(c, 2);
-    Q_DENSE_TWICE(d, 3);
+  // Two products in one: the even and the odd bytes of a word as halfwords. All registers but r7, which may point to the
+  // frame, are taken; left to itself, the compiler may not find that out.
+#define Q_DENSE_TWICE(sum, load)               \
+  load                                         \
+  "sxtb16 r11, lr\n\t"                         \
+  "sxtb16 lr, lr, ror #8\n\t"                  \
+  "smlad " sum ", r9, r11, " sum "\n\t"        \
+  "smlad " sum ", r10, lr, " sum "\n\t"
+#define Q_DENSE_FOUR                                              \
+  "ldr r10, [r0], #4\n\t"                                         \
+  "sxtb16 r9, r10\n\t"                                            \
+  "sxtb16 r10, r10, ror #8\n\t"                                   \
+  Q_DENSE_TWICE("r5", "ldr lr, [r1, r2]\n\t")                     \
+  Q_DENSE_TWICE("r6", "ldr lr, [r1, r2, lsl #1]\n\t")             \
+  Q_DENSE_TWICE("r8", "ldr lr, [r1, r12]\n\t")                    \
+  Q_DENSE_TWICE("r4", "ldr lr, [r1], #4\n\t")
+#define Q_DENSE_LOOP(fours)                                                         \
+  __asm__ volatile("1:\n\t" fours "cmp r0, r3\n\tbne 1b"                           \
+                   : "+r"(x), "+r"(weight), "+r"(e), "+r"(f), "+r"(g), "+r"(h)      \
+                   : "r"(row), "r"(rows), "r"(end)                                  \
+                   : "r9", "r10", "r11", "lr", "cc", "memory")
+  i = size & ~3;
+  if (i > 0) {
+    register const int8_t *x __asm__("r0") = in;
+    register const int8_t *weight __asm__("r1") = weights;
+    register int row __asm__("r2") = size;
+    register const int8_t *end __asm__("r3") = in + i;
+    register int rows __asm__("r12") = 3 * size;
+    register int32_t e __asm__("r4") = a;
+    register int32_t f __asm__("r5") = b;
+    register int32_t g __asm__("r6") = c;
+    register int32_t h __asm__("r8") = d;
+    if (i % 8 == 0) {
+      Q_DENSE_LOOP(Q_DENSE_FOUR Q_DENSE_FOUR);
+    } else {
+      Q_DENSE_LOOP(Q_DENSE_FOUR);
+    }
+    a = e;
+    b = f;
+    c = g;
+    d = h;
   }
+#undef Q_DENSE_LOOP
+#undef Q_DENSE_FOUR
 #undef Q_DENSE_TWICE
 #endif
   for (const int8_t *weight = weights + i; i < size; ++i, ++weight) {
