@@ -119,6 +119,13 @@ def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
     ends = _end_bytes(graph)
     if board.ram is not None and source.scratch_bytes + source.state_bytes + ends > board.ram:
         index = max(network.needed, key=lambda i: network.needed[i])
+        if ends > board.ram:
+            raise BadConfiguration(
+                where=f"export.target {board.name}",
+                expected=f"inputs and outputs of at most {board.ram:,} bytes, the RAM ({board.description})",
+                got=f"{ends:,} bytes, without any working memory",
+                remedy="choose a larger board, or smaller inputs and outputs",
+            )
         raise BadConfiguration(
             where=f"export.target {board.name}",
             expected=f"at most {board.ram:,} bytes of RAM ({board.description})",

@@ -2,6 +2,7 @@
 #ifndef QTORCH_DENSE_H_
 #define QTORCH_DENSE_H_
 
+#include "four_rows.h"
 #include "requantize.h"
 
 // sum and the products of in, int8 [size], with a row of weights.
@@ -40,14 +41,13 @@ Q_KERNEL int32_t q_products(const int8_t *in, const int8_t *weights, int size, i
 
 // Adds to each of four sums the products of in, int8 [size], with a row of weights, int8 [4][size].
 Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size, int32_t *sums) {
-  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
 #if defined(__ARM_FEATURE_MVE)
   // Sixteen products in one; the loop's last round leaves out what is beyond the end. The vectors' sums are in even
   // registers, and the compiler may fail to find so many.
-  register int32_t e __asm__("r0") = a;
-  register int32_t f __asm__("r2") = b;
-  register int32_t g __asm__("r4") = c;
-  register int32_t h __asm__("r6") = d;
+  register int32_t a __asm__("r0") = sums[0];
+  register int32_t b __asm__("r2") = sums[1];
+  register int32_t c __asm__("r4") = sums[2];
+  register int32_t d __asm__("r6") = sums[3];
   register const int8_t *x __asm__("r1") = in;
   register const int8_t *first __asm__("r3") = weights;
   register const int8_t *second __asm__("r5") = weights + size;
@@ -68,62 +68,16 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
       "vmladava.s8 r6, q0, q1\n\t"
       "letp lr, 1b\n"
       "2:"
-      : "+r"(e), "+r"(f), "+r"(g), "+r"(h), "+r"(x), "+r"(first), "+r"(second), "+r"(third), "+r"(fourth)
+      : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(x), "+r"(first), "+r"(second), "+r"(third), "+r"(fourth)
       : "r"(count)
       : "lr", "q0", "q1", "memory");
-  a = e;
-  b = f;
-  c = g;
-  d = h;
 #else
   int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  // Two products in one: the even and the odd bytes of a word as halfwords. All registers but r7, which may point to the
-  // frame, are taken; left to itself, the compiler may not find that out.
-#define Q_DENSE_TWICE(sum, load)               \
-  load                                         \
-  "sxtb16 r11, lr\n\t"                         \
-  "sxtb16 lr, lr, ror #8\n\t"                  \
-  "smlad " sum ", r9, r11, " sum "\n\t"        \
-  "smlad " sum ", r10, lr, " sum "\n\t"
-#define Q_DENSE_FOUR                                              \
-  "ldr r10, [r0], #4\n\t"                                         \
-  "sxtb16 r9, r10\n\t"                                            \
-  "sxtb16 r10, r10, ror #8\n\t"                                   \
-  Q_DENSE_TWICE("r5", "ldr lr, [r1, r2]\n\t")                     \
-  Q_DENSE_TWICE("r6", "ldr lr, [r1, r2, lsl #1]\n\t")             \
-  Q_DENSE_TWICE("r8", "ldr lr, [r1, r12]\n\t")                    \
-  Q_DENSE_TWICE("r4", "ldr lr, [r1], #4\n\t")
-#define Q_DENSE_LOOP(fours)                                                         \
-  __asm__ volatile("1:\n\t" fours "cmp r0, r3\n\tbne 1b"                           \
-                   : "+r"(x), "+r"(weight), "+r"(e), "+r"(f), "+r"(g), "+r"(h)      \
-                   : "r"(row), "r"(rows), "r"(end)                                  \
-                   : "r9", "r10", "r11", "lr", "cc", "memory")
+#if defined(Q_FOUR_ROWS)
   i = size & ~3;
-  if (i > 0) {
-    register const int8_t *x __asm__("r0") = in;
-    register const int8_t *weight __asm__("r1") = weights;
-    register int row __asm__("r2") = size;
-    register const int8_t *end __asm__("r3") = in + i;
-    register int rows __asm__("r12") = 3 * size;
-    register int32_t e __asm__("r4") = a;
-    register int32_t f __asm__("r5") = b;
-    register int32_t g __asm__("r6") = c;
-    register int32_t h __asm__("r8") = d;
-    if (i % 8 == 0) {
-      Q_DENSE_LOOP(Q_DENSE_FOUR Q_DENSE_FOUR);
-    } else {
-      Q_DENSE_LOOP(Q_DENSE_FOUR);
-    }
-    a = e;
-    b = f;
-    c = g;
-    d = h;
-  }
-#undef Q_DENSE_LOOP
-#undef Q_DENSE_FOUR
-#undef Q_DENSE_TWICE
+  if (i > 0) q_four_rows(in, 1, weights, size, i, sums);
 #endif
+  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
   for (const int8_t *weight = weights + i; i < size; ++i, ++weight) {
     const int x = in[i];  // a product fits 16 bits
     a += x * q_flash_s8(weight);

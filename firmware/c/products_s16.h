@@ -2,6 +2,7 @@
 #ifndef QTORCH_PRODUCTS_S16_H_
 #define QTORCH_PRODUCTS_S16_H_
 
+#include "four_rows.h"
 #include "wide.h"
 
 // As many products, each of at most 2^22, stay below 2^31 together; a multiple of four.
@@ -12,43 +13,23 @@
 Q_KERNEL void q_four_products_s16(const int16_t *in, const int8_t *weights, int row, int size, int64_t *sums) {
   while (size > 0) {
     const int count = size < Q_SHORT_SUM ? size : Q_SHORT_SUM;
-    int32_t a = 0, b = 0, c = 0, d = 0;
+    int32_t parts[4] = {0, 0, 0, 0};
     int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-    // Two products in one: the even and the odd ones of four codes, and of the four bytes of a word.
-#define Q_PRODUCTS_TWICE(sum, at)                                                                    \
-  do {                                                                                               \
-    uint32_t q_w, q_even, q_odd;                                                                     \
-    memcpy(&q_w, weights + (at) * row + i, 4);                                                       \
-    __asm__("sxtb16 %0, %1" : "=r"(q_even) : "r"(q_w));                                              \
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(q_odd) : "r"(q_w));                                       \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(q_even));                            \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(q_odd));                              \
-  } while (0)
-    for (; i + 4 <= count; i += 4) {
-      uint32_t first, second, even, odd;
-      memcpy(&first, in + i, 4);
-      memcpy(&second, in + i + 2, 4);
-      __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(even) : "r"(first), "r"(second));
-      __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(odd) : "r"(second), "r"(first));
-      Q_PRODUCTS_TWICE(a, 0);
-      Q_PRODUCTS_TWICE(b, 1);
-      Q_PRODUCTS_TWICE(c, 2);
-      Q_PRODUCTS_TWICE(d, 3);
-    }
-#undef Q_PRODUCTS_TWICE
+#if defined(Q_FOUR_ROWS)
+    i = count & ~3;
+    if (i > 0) q_four_rows(in, 2, weights, row, i, parts);
 #endif
     for (; i < count; ++i) {
       const int32_t x = in[i];
-      a += x * q_flash_s8(weights + i);
-      b += x * q_flash_s8(weights + row + i);
-      c += x * q_flash_s8(weights + 2 * row + i);
-      d += x * q_flash_s8(weights + 3 * row + i);
+      parts[0] += x * q_flash_s8(weights + i);
+      parts[1] += x * q_flash_s8(weights + row + i);
+      parts[2] += x * q_flash_s8(weights + 2 * row + i);
+      parts[3] += x * q_flash_s8(weights + 3 * row + i);
     }
-    sums[0] += a;
-    sums[1] += b;
-    sums[2] += c;
-    sums[3] += d;
+    sums[0] += parts[0];
+    sums[1] += parts[1];
+    sums[2] += parts[2];
+    sums[3] += parts[3];
     in += count;
     weights += count;
     size -= count;
