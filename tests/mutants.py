@@ -316,7 +316,7 @@ _KERNELS = (
     Mutant("firmware/c/conv_2d_s16.h", "j * dilation_w", "j * dilation_h", _c("conv_2d")),
     Mutant("firmware/c/conv_2d_s16.h", "c / filters * depth", "c * depth", _c("conv_2d")),
     Mutant("firmware/c/conv_2d_s16.h", "int64_t sums[4]", "int32_t sums[4]", _c("conv_2d")),
-    Mutant("firmware/c/products_s16.h", "#define Q_SHORT_SUM 508", "#define Q_SHORT_SUM 2048", _c("conv_2d")),
+    Mutant("firmware/c/products_s16.h", "SUM 508", "SUM 2048", _tests("test_wide_kernels", "dense")),
     Mutant("firmware/c/wide.h", "((int64_t)1 << (shift - 1))", "0", _c("fully")),
     Mutant("firmware/c/conv_2d_s8.h", "x * stride_w", "x * stride_h", _c("conv_2d")),
     Mutant("firmware/c/conv_2d_s8.h", "group * filters * size", "group * size", _c("conv_2d")),
