@@ -19,6 +19,7 @@ from tests.conftest import in_turn
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
+DENSE = {"activation": "relu", "keep_num_dims": False}
 WIDE = {"dtype": "int16", "input": (1e-3, 0), "output": (0.5, 0)}
 
 #: label: (op, attrs, image [N, H, W, C], weights, options of weighted_sample)
@@ -30,8 +31,8 @@ LAYERS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], d
     "groups": ("conv_2d", SAME, (2, 5, 5, 8), (12, 3, 3, 2), WIDE),
     "depthwise": ("depthwise_conv_2d", {**SAME, "depth_multiplier": 2}, (2, 5, 6, 3), (1, 3, 2, 6), WIDE),
     # 32 bits hold 508 of the largest products.
-    "dense": ("fully_connected", {"activation": "relu", "keep_num_dims": False}, (3, 531), (9, 531), {**WIDE, "extreme": True}),
-    "int8, dense": ("fully_connected", {"activation": "none", "keep_num_dims": False}, (3, 44), (9, 44), {}),
+    "dense": ("fully_connected", DENSE, (3, 531), (9, 531), {**WIDE, "extreme": True}),
+    "int8, dense": ("fully_connected", DENSE, (3, 44), (9, 44), {}),
     "int8, eight": ("conv_2d", SAME, (2, 4, 4, 8), (6, 3, 3, 8), {}),
 }  # fmt: skip
 CPUS = {"cortex_m0": "cortex-m0", "cortex_m4": "cortex-m4", "cortex_m55": "cortex-m55", "riscv32": "riscv32"}
