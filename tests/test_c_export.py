@@ -83,6 +83,8 @@ def test_a_board_without_the_memory_is_refused() -> None:
     ) as refused:
         c_model("x", wide, replace(board("uno"), ram=1000))
     assert "larger board" in str(refused.value)
+    with pytest.raises(BadConfiguration, match=r"inputs and outputs of at most 200 bytes.*got 260 bytes, without any"):
+        c_model("x", wide, replace(board("uno"), ram=200))
     deep = graph_of(nn.Sequential(nn.Linear(200, 180), nn.ReLU(), nn.Linear(180, 2)), 200)
     with pytest.raises(BadConfiguration, match=r"32,256 bytes of flash.*3\d,\d{3} bytes of constants.*fully_connected"):
         c_model("x", deep, board("uno"))
