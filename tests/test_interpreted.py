@@ -111,6 +111,15 @@ def test_an_interpreted_model_is_counted_and_weighed(root: Path, arch: str) -> N
 
 
 @pytest.mark.qemu
+def test_an_inference_is_counted_without_the_set_up(root: Path) -> None:
+    """The same sample takes the same, the first time as the second."""
+    twice = tuple(array[:1].repeat(2, 0) for array in VECTORS)
+    found = interpreted(library(root, "cortex-m4+fp"), sources(table(VECTORS[1], arena=50)), "m", *twice)
+    assert found.replay.cost is not None
+    assert found.replay.cost.min == found.replay.cost.max
+
+
+@pytest.mark.qemu
 def test_a_wrong_code_of_an_interpreted_model_is_found(root: Path) -> None:
     found = interpreted(library(root, "cortex-m4+fp"), sources(wrong_table()), "m", *VECTORS).replay
     assert found.mismatches == 1

@@ -43,8 +43,6 @@ __all__ = ["Asked", "measured"]
 
 #: Ways to build the C.
 BUILDS: tuple[Optimize, ...] = ("size", "speed")
-#: Runs of the first sample in ``firmware/targets/painted_stack.c``.
-_BEFORE = 2
 #: Where a network for Cortex-M0 runs that QEMU's board of that processor can't hold: a Cortex-M3 executes the same
 #: instructions.
 _ROOMY = {"cortex_m0": replace(MACHINES["cortex_m3"], name="cortex_m0", flags=MACHINES["cortex_m0"].flags)}
@@ -129,20 +127,13 @@ class _Samples:
 
 
 def _samples(model: ModelInFile, outer: tuple[np.ndarray, ...], count: int) -> _Samples:
-    """The last of the inputs, and what is expected of them.
-
-    The rigs run the first sample some times in front of all, which states remember.
-    """
+    """The last of the inputs, and what is expected of them from the first states on."""
     graph, core = model.graph, model.core
     batches = [graph.values[name].rows for name in graph.inputs]
     count = min(count, len(outer[0]) // batches[0])
-    taken = [array[-count * batch :] for array, batch in zip(outer, batches, strict=True)]
-    run = tuple(
-        np.concatenate([array[:batch]] * _BEFORE + [array]) for array, batch in zip(taken, batches, strict=True)
-    )
+    run = tuple(array[-count * batch :] for array, batch in zip(outer, batches, strict=True))
     wanted = tuple(dict.fromkeys((*graph.outputs, *core.inputs, *core.outputs)))
-    found = interpreted(replace(graph, outputs=wanted), run) | dict(zip(graph.inputs, run, strict=True))
-    every = {name: array[_BEFORE * len(array) // (count + _BEFORE) :] for name, array in found.items()}
+    every = interpreted(replace(graph, outputs=wanted), run) | dict(zip(graph.inputs, run, strict=True))
 
     def of(names: tuple[str, ...]) -> tuple[np.ndarray, ...]:
         return tuple(every[name] for name in names)

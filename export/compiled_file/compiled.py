@@ -117,21 +117,36 @@ def _layouts(graph: Graph, model: ModelInFile) -> tuple[TensorLayout, ...]:
 
 def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
     """Codes for the emulated processor, whose rig takes one input: those that were given, and the last of all."""
-    codes = inputs.codes[0]
-    if len(inputs.codes) > 1 or len(codes) <= _EMULATED:
-        return codes if len(inputs.codes) == 1 else None
+    if len(inputs.codes) > 1:
+        return None
+    samples = _samples(model, inputs)
+    if samples <= _EMULATED:
+        return inputs.codes[0]
     given = min(inputs.given, _EMULATED // 2)
-    return np.concatenate([codes[:given], codes[given - _EMULATED :]])
+    return _picked(model, inputs, np.r_[:given, samples - (_EMULATED - given) : samples])[0]
 
 
-def _vectors(inputs: ComparedInputs) -> tuple[np.ndarray, ...]:
+def _samples(model: ModelInFile, inputs: ComparedInputs) -> int:
+    """How often the network runs, which takes some rows of each input."""
+    return len(inputs.codes[0]) // model.core.values[model.core.inputs[0]].rows
+
+
+def _picked(model: ModelInFile, inputs: ComparedInputs, which: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Some samples' codes."""
+    samples = _samples(model, inputs)
+    return tuple(
+        codes.reshape(samples, -1, *codes.shape[1:])[which].reshape(-1, *codes.shape[1:]) for codes in inputs.codes
+    )
+
+
+def _vectors(model: ModelInFile, inputs: ComparedInputs) -> tuple[np.ndarray, ...]:
     """Codes of which test vectors are made: those that were given, which are what a device will meet, and more of the
     drawn ones the fewer they are."""
-    given, every = inputs.given, len(inputs.codes[0])
-    if not given or any(len(codes) != len(inputs.outputs[0]) for codes in inputs.codes):
+    given, every = inputs.given, _samples(model, inputs)
+    if not given:
         return inputs.codes
     drawn = np.linspace(given, every - 1, min(max(0, TEST_VECTORS - given), every - given)).astype(int)
-    return tuple(np.concatenate([codes[:given], codes[drawn]]) for codes in inputs.codes)
+    return _picked(model, inputs, np.r_[:given, drawn])
 
 
 def _assembled(
@@ -141,7 +156,7 @@ def _assembled(
     name, target, form, left_out = request.name, request.target, written.form, written.left_out
     faults = faults_of_file(model, request)
     engines |= written.engines
-    vectors = _vectors(inputs)
+    vectors = _vectors(model, inputs)
     if form is None:
         headers = c_headers(name, model.core, layouts, None, vectors)
     else:

@@ -72,7 +72,7 @@ def replayed(
         machine: one that counts.
         samples: how many random ones it computes.
         optimize: what the C is made for.
-        codes: int8 ``[samples, *shape[1:]]``, in place of random ones.
+        codes: int8 ``[samples * rows, *shape[1:]]``, in place of random ones; a sample has the input's rows.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
@@ -80,10 +80,11 @@ def replayed(
         ParityError: an output differs from the reference's.
     """
     source = c_source("net", c_network(graph, machine.cpu, optimize))
+    rows = graph.values[graph.inputs[0]].rows
     if codes is None:
-        codes = corner_codes(graph, samples)[0][-samples:]
+        codes = corner_codes(graph, samples)[0][-samples * rows :]
     expected = interpret_sequence(graph, (codes,))[graph.outputs[0]]
-    flat = [array.reshape(len(codes), -1) for array in (codes, expected)]
+    flat = [array.reshape(len(codes) // rows, -1) for array in (codes, expected)]
     run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
     if run.first is not None:
         raise ParityError(f"{machine.name} differs from the reference on {run.mismatches} samples: {run.first}")

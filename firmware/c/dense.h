@@ -3,18 +3,18 @@
 #define QTORCH_DENSE_H_
 
 #include "dense_s4.h"
+#include "four_rows.h"
 #include "requantize.h"
 
 // Adds to each of four sums the products of in, int8 [size], with a row of weights, int8 [4][size].
 Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size, int32_t *sums) {
-  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
 #if defined(__ARM_FEATURE_MVE)
   // Sixteen products in one; the loop's last round leaves out what is beyond the end. The vectors' sums are in even
   // registers, and the compiler may fail to find so many.
-  register int32_t e __asm__("r0") = a;
-  register int32_t f __asm__("r2") = b;
-  register int32_t g __asm__("r4") = c;
-  register int32_t h __asm__("r6") = d;
+  register int32_t a __asm__("r0") = sums[0];
+  register int32_t b __asm__("r2") = sums[1];
+  register int32_t c __asm__("r4") = sums[2];
+  register int32_t d __asm__("r6") = sums[3];
   register const int8_t *x __asm__("r1") = in;
   register const int8_t *first __asm__("r3") = weights;
   register const int8_t *second __asm__("r5") = weights + size;
@@ -35,38 +35,16 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
       "vmladava.s8 r6, q0, q1\n\t"
       "letp lr, 1b\n"
       "2:"
-      : "+r"(e), "+r"(f), "+r"(g), "+r"(h), "+r"(x), "+r"(first), "+r"(second), "+r"(third), "+r"(fourth)
+      : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(x), "+r"(first), "+r"(second), "+r"(third), "+r"(fourth)
       : "r"(count)
       : "lr", "q0", "q1", "memory");
-  a = e;
-  b = f;
-  c = g;
-  d = h;
 #else
   int i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  // Two products in one: the even and the odd bytes of a word as halfwords.
-#define Q_DENSE_TWICE(sum, row)                                                                      \
-  do {                                                                                               \
-    uint32_t q_w, q_even, q_odd;                                                                     \
-    memcpy(&q_w, weights + (row) * size + i, 4);                                                     \
-    __asm__("sxtb16 %0, %1" : "=r"(q_even) : "r"(q_w));                                              \
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(q_odd) : "r"(q_w));                                       \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(q_even));                            \
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(q_odd));                              \
-  } while (0)
-  for (; i + 4 <= size; i += 4) {
-    uint32_t x, even, odd;
-    memcpy(&x, in + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    Q_DENSE_TWICE(a, 0);
-    Q_DENSE_TWICE(b, 1);
-    Q_DENSE_TWICE(c, 2);
-    Q_DENSE_TWICE(d, 3);
-  }
-#undef Q_DENSE_TWICE
+#if defined(Q_FOUR_ROWS)
+  i = size & ~3;
+  if (i > 0) q_four_rows(in, 1, weights, size, i, sums);
 #endif
+  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
   for (const int8_t *weight = weights + i; i < size; ++i, ++weight) {
     const int x = in[i];  // a product fits 16 bits
     a += x * q_flash_s8(weight);

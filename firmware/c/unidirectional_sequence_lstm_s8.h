@@ -3,11 +3,22 @@
 #ifndef QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S8_H_
 #define QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S8_H_
 
+#include "four_rows.h"
 #include "lstm_unit.h"
 
-Q_KERNEL int32_t q_lstm_sum(const int8_t *in, const int8_t *weights, int32_t sum, int size) {
-  for (int i = 0; i < size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + i);
-  return sum;
+// Adds to the sums of four gates the products of in, int8 [size], with a row of weights for each, int8 in flash, row bytes
+// behind each other.
+Q_KERNEL void q_lstm_sums(const int8_t *in, const int8_t *weights, int row, int size, int32_t *sums) {
+  int done = 0;
+#if defined(Q_FOUR_ROWS)
+  done = size & ~3;
+  if (done > 0) q_four_rows(in, 1, weights, row, done, sums);
+#endif
+  for (int gate = 0; gate < 4; ++gate) {
+    int32_t sum = sums[gate];
+    for (int i = done; i < size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + gate * row + i);
+    sums[gate] = sum;
+  }
 }
 
 //   in             int8 [sequences][steps][in_size]
@@ -34,15 +45,21 @@ Q_KERNEL void unidirectional_sequence_lstm_s8(const int8_t *in, const int8_t *we
     const int8_t *before = hidden ? hidden + first : 0;
     for (int step = 0; step < steps; ++step, before = out, in += in_size, out += size) {
       for (int j = 0; j < size; ++j) {
-        int32_t gates[4];
+        const int32_t *const bias = biases + j, *const state_bias = state_biases + j;
+        int32_t gates[4], sums[4] = {q_flash_s32(bias), q_flash_s32(bias + size), q_flash_s32(bias + 2 * size),
+                                     q_flash_s32(bias + 3 * size)};
+        q_lstm_sums(in, weights + j * in_size, size * in_size, in_size, sums);
         for (int gate = 0; gate < 4; ++gate) {
-          const int row = gate * size + j;
           const int32_t *by = multipliers + 2 * gate;
-          int32_t sum = q_lstm_sum(in, weights + row * in_size, q_flash_s32(biases + row), in_size);
-          gates[gate] = q_int16(q_requantize(sum, q_flash_s32(by), (int)q_flash_s32(by + 1)));
-          if (!before) continue;
-          sum = q_lstm_sum(before, state_weights + row * size, q_flash_s32(state_biases + row), size);
-          gates[gate] += q_int16(q_requantize(sum, q_flash_s32(by + 8), (int)q_flash_s32(by + 9)));
+          gates[gate] = q_int16(q_requantize(sums[gate], q_flash_s32(by), (int)q_flash_s32(by + 1)));
+          sums[gate] = q_flash_s32(state_bias + gate * size);
+        }
+        if (before) {
+          q_lstm_sums(before, state_weights + j * size, size * size, size, sums);
+          for (int gate = 0; gate < 4; ++gate) {
+            const int32_t *by = multipliers + 8 + 2 * gate;
+            gates[gate] += q_int16(q_requantize(sums[gate], q_flash_s32(by), (int)q_flash_s32(by + 1)));
+          }
         }
         const int32_t shown = q_lstm_unit(gates, state + j, table, cell_mantissa, cell_shift, out_mantissa, out_shift,
                                           factor, half, shift, low, high);

@@ -36,8 +36,8 @@ class Interpreted:
     """What TFLite Micro made of the samples.
 
     Attributes:
-        replay: as of plain C. Its ``cost`` covers the copies into and out of the interpreter's tensors, its ``stack``
-            the set-up; its ``firmware`` has the arena and no input and output beside it, its ``model`` not the library.
+        replay: as of plain C, without the set-up. Its ``cost`` covers the copies into and out of the interpreter's
+            tensors; its ``firmware`` has the arena and no input and output beside it, its ``model`` not the library.
         arena: bytes of the smallest arena with which the model can be set up on this machine.
     """
 
@@ -110,9 +110,14 @@ def _model_header(name: str, sizes: tuple[int, int], tensors: tuple[int, int], v
 #ifdef __cplusplus
 #include "{name}_model_data.h"
 #include "{name}_op_resolver.h"
-extern "C"
+extern "C" {{
 #endif
+#define RIG_SET_UP {name}_set_up
+void {name}_set_up(void);
 void {name}_invoke(const int8_t *in, int8_t *out);
+#ifdef __cplusplus
+}}
+#endif
 """
 
 

@@ -41,6 +41,9 @@ int main(void) {
   if (samples < 0 || results < 0) {
     rig_exit(RIG_NO_FILE);
   }
+#if defined(RIG_SET_UP)
+  RIG_SET_UP(); /* what precedes the first call is no part of an inference */
+#endif
   figures[2] = measure(measured[0]);
   for (;;) {
     const uint32_t got = rig_read(samples, &sample, (uint32_t)sizeof sample);

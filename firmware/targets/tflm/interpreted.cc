@@ -69,9 +69,12 @@ extern "C" int interpreted_begin(uint32_t bytes) {
 
 extern "C" int interpreted_run(void) { return interpreter->Invoke() == kTfLiteOk; }
 
-// The first call also sets up, because plain C has nothing that a rig could call before; a trap says that it failed.
+// A trap says that it failed.
+extern "C" void RIG_SET_UP(void) {
+  if (interpreted_begin(interpreted_arena_size) == 0) __builtin_trap();
+}
+
 extern "C" void RIG_CALL(const int8_t* in, int8_t* out) {
-  if (interpreter == nullptr && interpreted_begin(interpreted_arena_size) == 0) __builtin_trap();
   for (const Bytes& each : inputs) {
     // Of a lone tensor the compiler knows the size.
     const size_t count = RIG_INPUT_TENSORS == 1 ? RIG_INPUTS : each.count;
