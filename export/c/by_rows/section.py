@@ -72,8 +72,11 @@ class Section:
 def row_node(graph: Graph, index: int, axis: int) -> RowNode | None:
     """A node of a graph as one that makes row after row along an axis; ``None`` where it does not."""
     node = graph.nodes[index]
+    # What a state becomes may lie where it was, whose rows others still read.
+    if node.row.carried or {*node.inputs, *node.outputs} & {n for s in graph.states for n in (s.value, s.after)}:
+        return None
     shapes = {role: graph.values[name].shape for role, name in (node.input_roles() | node.output_roles()).items()}
-    if node.row.rows is None or node.row.carried or not all(_is_image(shapes[r], axis) for r in node.output_roles()):
+    if node.row.rows is None or not all(_is_image(shapes[role], axis) for role in node.output_roles()):
         return _adding(graph, node, index, axis)
     windows = node.row.rows(node.attrs, shapes, axis)
     if windows is None:
@@ -94,6 +97,9 @@ def row_node(graph: Graph, index: int, axis: int) -> RowNode | None:
         return _adding(graph, node, index, axis)
     return RowNode(index, rows, rows, reads) if reads else None
 
+
+#: Rows are counted in 16 bits.
+_MOST_ROWS = 2**15
 
 #: Kernels of means over all pixels that can be had from sums over row after row.
 _ADDS_UP = ("mean", "average_pool_2d", "sum")
@@ -120,12 +126,12 @@ def _adding(graph: Graph, node: Node, index: int, axis: int) -> RowNode | None:
 
 
 def _is_image(shape: Sequence[int], axis: int) -> bool:
-    return len(shape) > axis + 1 and shape[0] == 1 and (axis == 1 or shape[1] == 1)
+    return len(shape) > axis + 1 and shape[0] == 1 and shape[axis] < _MOST_ROWS and (axis == 1 or shape[1] == 1)
 
 
 def section_of(graph: Graph, nodes: Sequence[RowNode], axis: int) -> Section:
     """Nodes that follow one another, with what they have to do with the rest of the graph."""
-    first, last = nodes[0].index, nodes[-1].index
+    last = nodes[-1].index
     makers = {name: place for place, node in enumerate(nodes) for name in graph.nodes[node.index].outputs}
     later = {name for node in graph.nodes[last + 1 :] for name in node.inputs} | set(graph.sinks)
     rows = {name: nodes[place].rows for name, place in makers.items()}
@@ -133,9 +139,7 @@ def section_of(graph: Graph, nodes: Sequence[RowNode], axis: int) -> Section:
         for name, window in node.reads.values():
             if name not in makers:
                 rows[name] = graph.values[name].shape[axis] if window.stride else rows.get(name, 1)
-    states = {state.value for state in graph.states}
-    given_up = {name for name in rows if name not in makers and name not in later and name not in states}
+    given_up = {name for name in rows if name not in makers and name not in later}
     read = {name for node in nodes for name, _ in node.reads.values()}
     kept = {name for name in makers if name in later or name not in read}
-    assert first <= last
     return Section(axis, tuple(nodes), rows, makers, frozenset(kept), frozenset(given_up))
