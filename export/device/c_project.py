@@ -45,6 +45,7 @@ def c_project(
         (variable(layout), f"{tensor_macro(name, layout.side, layout.index, layout.count)}_SIZE") for layout in layouts
     ] or [("in", f"{name.upper()}_INPUT_SIZE"), ("out", f"{name.upper()}_OUTPUT_SIZE")]
     words = {
+        "ends": _ends(name, layouts),
         "name": name,
         "NAME": name.upper(),
         "description": board.description,
@@ -64,6 +65,18 @@ def c_project(
         f"examples/{sketch}/{sketch}.ino": f"{comments(name, layouts)}\n//\n{_template('sketch/replay.ino.in', words)}",
         **{f"src/{name}{suffix}": files[f"{name}{suffix}"].decode() for suffix in C_MODEL_FILES},
     }
+
+
+def _ends(name: str, layouts: Sequence[TensorLayout]) -> str:
+    """Where the sketch has inputs and outputs: in the model's own memory; of several, which vectors have side by side,
+    in arrays."""
+    lines = []
+    for side, array in (("input", "in"), ("output", "out")):
+        if sum(layout.side == side for layout in layouts) > 1:
+            lines.append(f"static int8_t {array}[{name.upper()}_TEST_{side.upper()}_SIZE];")
+        else:
+            lines.append(f"static int8_t *const {array} = {name}_{side}();")
+    return "\n".join(lines)
 
 
 def _template(path: str, words: Mapping[str, str]) -> str:
