@@ -49,6 +49,7 @@ _SUMS = _rows("fully_connected")
 _REQUANTIZATION = _tests("test_requantization")
 _C_NETWORKS = ("tests/test_random_c.py::test_random_networks_are_exact_in_c[from 0]",)
 _C_STATES = _tests("test_states", "copy_of_a_state")
+_ROW_BY_ROW = _tests("test_row_by_row")
 _MEMORY = _tests("test_memory_plan")
 
 _ARITHMETIC = (
@@ -222,28 +223,37 @@ _FILES = (
 )
 
 _WRITER = (
+    Mutant("export/c/memory_plan.py", "if first > last:", "if first >= last:", _MEMORY),
+    Mutant("export/c/memory_plan.py", "if start <= before:", "if start <= behind:", _MEMORY),
+    Mutant("export/c/memory_plan.py", "max(start, _aligned(behind, alignment))", "max(start, behind)", _MEMORY),
     Mutant(
         "export/c/memory_plan.py",
-        "self.first <= other.last and other.first <= self.last",
-        "self.first < other.last and other.first < self.last",
+        "max((offsets[buffer.name] + buffer.size for",
+        "max((offsets[buffer.name] for",
         _MEMORY,
     ),
-    Mutant("export/c/memory_plan.py", "if start + buffer.size <= offset:", "if start < offset:", _MEMORY),
+    Mutant("export/c/memory_plan.py", "(mine[:, 1] - others[:, 0])", "(mine[:, 0] - others[:, 0])", _ROW_BY_ROW),
+    Mutant("export/c/by_rows/schedule.py", "found = min(found, max(0,", "found = max(0, max(0,", _ROW_BY_ROW),
     Mutant(
-        "export/c/memory_plan.py", "-(-(offset + other.size) // alignment) * alignment", "offset + other.size", _MEMORY
+        "export/c/by_rows/schedule.py",
+        "until = window.first(steps[place]) + window.window",
+        "until = window.first(steps[place]) + 1",
+        _ROW_BY_ROW,
     ),
-    Mutant("export/c/memory_plan.py", "max((offset + buffer.size for", "max((offset for", _MEMORY),
-    Mutant("export/c/network.py", "buffer.last <= index)", "True)", _C_NETWORKS),
+    Mutant("export/c/by_rows/text.py", 'f"q_lower({needed}, {row})"', "needed", _ROW_BY_ROW),
+    Mutant("export/c/by_rows/section.py", "if name in later or name not in read}", "if name in later}", _ROW_BY_ROW),
+    Mutant("firmware/c/row_lines.h", "if (made - first < most)", "if (made - first <= most)", _ROW_BY_ROW),
+    Mutant("export/c/placement.py", "buffer.last <= index)", "True)", _C_NETWORKS),
     Mutant(
-        "export/c/network.py",
+        "export/c/placement.py",
         "size <= buffer.size and",
         "True and",
         _C_NETWORKS,
         equivalent="every kernel that may work in place writes as many bytes as it reads",
     ),
-    Mutant("export/c/network.py", "max(buffer.last, until, index)", "index", _C_NETWORKS),
+    Mutant("export/c/placement.py", "max(buffer.last, until, index)", "index", _C_NETWORKS),
     Mutant(
-        "export/c/network.py",
+        "export/c/placement.py",
         "scratch = max(call.scratch for call in kernels)",
         "scratch = min(call.scratch for call in kernels)",
         _C_NETWORKS,
@@ -256,16 +266,16 @@ _WRITER = (
         _C_NETWORKS,
         equivalent="nodes of several calls fill and copy boxes: none of them works in place",
     ),
-    Mutant("export/c/network.py", "and source in settled:", "and source not in names:", _C_STATES),
+    Mutant("export/c/placement.py", "and source in settled:", "and source not in names:", _C_STATES),
     Mutant(
-        "export/c/source.py",
+        "export/c/written_calls.py",
         "value == -(2**31)",
         "False",
         _tests("test_c_text"),
         equivalent="C99 gives the literal a longer type, whose negative the table holds; the name is for readers",
     ),
     Mutant(
-        "export/c/source.py",
+        "export/c/written_calls.py",
         'tuple(numbers.get(p, "") for p in parameters), tuple(types',
         "(), tuple(types",
         _C_NETWORKS,
@@ -313,7 +323,12 @@ _KERNELS = (
     Mutant("firmware/c/average_pool_2d_s8.h", "x * stride_w", "x * stride_h", _c("average_pool")),
     Mutant("firmware/c/max_pool_2d_s8.h", "x * stride_w", "x * stride_h", _c("max_pool")),
     Mutant("firmware/c/conv_2d_s16.h", "x * stride_w", "x * stride_h", _c("conv_2d")),
-    Mutant("firmware/c/conv_2d_s16.h", "j * dilation_w", "j * dilation_h", _c("conv_2d")),
+    Mutant(
+        "firmware/c/conv_2d_s16.h",
+        "left + j * dilation_w) * in_c,\n                                weights",
+        "left + j * dilation_h) * in_c,\n                                weights",
+        _c("conv_2d"),
+    ),
     Mutant("firmware/c/conv_2d_s16.h", "c / filters * depth", "c * depth", _c("conv_2d")),
     Mutant("firmware/c/conv_2d_s16.h", "int64_t sums[4]", "int32_t sums[4]", _c("conv_2d")),
     Mutant("firmware/c/products_s16.h", "SUM 508", "SUM 2048", _tests("test_wide_kernels", "dense")),

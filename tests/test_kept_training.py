@@ -171,7 +171,7 @@ def test_a_board_that_is_too_small_is_known_before_training(
     assert main(Digits, DigitsData, RECIPES / "digits_qat" / "config.yaml", arguments) == 2
     said = capsys.readouterr().err
     assert "error: export.target uno: expected at most 2,048 bytes of RAM" in said
-    assert "2,192 of them at conv_2d" in said
+    assert "2,192 at conv_2d" in said
     assert list(tmp_path.iterdir()) == []
 
 

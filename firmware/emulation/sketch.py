@@ -42,7 +42,11 @@ def sketch_source(name: str) -> str:
     """The sketch that replays ``<name>_test_vectors.h`` through ``<name>_model.h``, of one input and one output;
     ``name`` is a C identifier."""
     template = (TARGETS / "avr" / "sketch" / "replay.ino.in").read_text()
-    return template.replace("@arguments@", "in, out").replace("@name@", name).replace("@NAME@", name.upper())
+    ends = f"static int8_t *const in = {name}_input();\nstatic int8_t *const out = {name}_output();"
+    words = {"ends": ends, "arguments": "in, out", "name": name, "NAME": name.upper()}
+    for word, value in words.items():
+        template = template.replace(f"@{word}@", value)
+    return template
 
 
 def _compile(where: str, source: Path, target: Path, *flags: str) -> Path:
