@@ -13,6 +13,8 @@ _HEADER = """\
 #ifdef __cplusplus
 extern "C" {
 #endif
+int8_t *@name@_input(void);
+int8_t *@name@_output(void);
 void @name@_invoke(const int8_t *in, int8_t *out);
 #ifdef __cplusplus
 }
@@ -33,6 +35,11 @@ _DENSE = """\
 #endif
 
 static const int8_t weights[12] PROGMEM = {@weights@};
+static int8_t memory[7];
+
+int8_t *dense_input(void) { return memory; }
+
+int8_t *dense_output(void) { return memory + 4; }
 
 void dense_invoke(const int8_t *in, int8_t *out) {
   for (uint8_t o = 0; o < 3; ++o) {
