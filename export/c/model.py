@@ -54,10 +54,13 @@ class CModel:
         """
         cpu = self.network.cpu
         if cpu != "avr" and not not_run(self.network.graph, cpu):
-            require_sound_plan(name, self.network, tuple(array[:_PROVEN_ON] for array in inputs))
+            values = self.network.graph.values
+            rows = [values[each].rows for each in self.network.graph.inputs]
+            taken = tuple(array[: _PROVEN_ON * count] for array, count in zip(inputs, rows, strict=True))
+            require_sound_plan(name, self.network, taken)
 
 
-#: Samples on which a memory plan is proven: bytes that are given away too early are so in every run.
+#: Runs on which a memory plan is proven: bytes that are given away too early are so in every run.
 _PROVEN_ON = 4
 
 
