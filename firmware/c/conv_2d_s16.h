@@ -18,6 +18,7 @@ Q_KERNEL void conv_2d_s16(const int16_t *in, const int8_t *weights, const int32_
   const int depth = in_c / groups, filters = out_c / groups, filter = window_h * window_w * depth;
   // A window's pixels that lie side by side in memory, as do their weights, are one sum of products.
   const int together = depth == in_c && dilation_w == 1;
+  const int fours = groups == 1 ? out_c - out_c % 4 : 0;  // outputs that are computed four at a time
   for (int y = 0; y < out_h; ++y) {
     const int top = y * stride_h - padding_top;
     for (int x = 0; x < out_w; ++x) {
@@ -26,8 +27,7 @@ Q_KERNEL void conv_2d_s16(const int16_t *in, const int8_t *weights, const int32_
       while (first < last && left + first * dilation_w < 0) ++first;
       while (last > first && left + (last - 1) * dilation_w >= in_w) --last;
       const int run = together ? (last - first) * depth : depth, step = together ? window_w : 1;
-      int c = 0;
-      for (; c + 4 <= out_c && groups == 1; c += 4) {
+      for (int c = 0; c < fours; c += 4) {
         const int32_t *const channel = channels + c * Q_WIDE_WORDS;
         int64_t sums[4] = {q_wide_bias(channel), q_wide_bias(channel + Q_WIDE_WORDS),
                            q_wide_bias(channel + 2 * Q_WIDE_WORDS), q_wide_bias(channel + 3 * Q_WIDE_WORDS)};
@@ -41,7 +41,7 @@ Q_KERNEL void conv_2d_s16(const int16_t *in, const int8_t *weights, const int32_
         }
         for (int k = 0; k < 4; ++k) *out++ = q_wide_code(sums[k], channel + k * Q_WIDE_WORDS, low, high);
       }
-      for (; c < out_c; ++c) {
+      for (int c = fours; c < out_c; ++c) {
         const int32_t *const channel = channels + c * Q_WIDE_WORDS;
         int64_t sum = q_wide_bias(channel);
         for (int i = 0; i < window_h; ++i) {
