@@ -87,7 +87,7 @@ def header_text(name: str, network: CNetwork, constants: int, layouts: Sequence[
     scratch, held = array_bytes(network.plan), state_bytes(network.graph)
     total, slow = sum(scratch.values()), scratch.get("scratch_slow", 0)
     slow_size = f"#define {macro}_SCRATCH_SLOW_BYTES {slow}\n" if slow else ""
-    divided = f", {slow:,} of them in slow memory," if slow else ""
+    divided = f" ({slow:,} slow)" if slow else ""
     shared = f"\n{_SHARED}{declared_shared(name, network.plan)}\n" if scratch else ""
     kept = f" and {held:,} bytes of states" if held else ""
     state_size = f"#define {macro}_STATE_BYTES {held}\n" if held else ""
