@@ -53,8 +53,8 @@ class ExportOptions:
             board's own. What that one computes otherwise is written in another form, or refused.
         optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
             where that takes less working memory.
-        fast_memory: bytes of the faster of two memories that the C's working memory may take; the rest lies in the slower
-            one. Without it as many as the board has, if it has two.
+        fast_memory: bytes of the faster of two memories that the C's working memory may take; the rest lies in the
+            slower one. Without it as many as the board has, if it has two.
         strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.
         metadata: say in the file what it is, and beside it in ``<name>_metadata.h``; see
             :mod:`export.tflite.metadata`.

@@ -63,7 +63,7 @@ def _main(graphs: Mapping[str, Graph], arrays: Sequence[str]) -> str:
             value = graph.values[ends[0]]
             body += f"static {value.array_dtype}_t {name}_{side}[{value.elements}];\n"
     calls = ""
-    for name, graph in graphs.items():
+    for name in graphs:
         calls += f"    if (fread({name}_in, 1, sizeof {name}_in, stdin) != sizeof {name}_in) return 0;\n"
         calls += f"    {name}_invoke({name}_in, {name}_out);\n"
         calls += f"    if (fwrite({name}_out, 1, sizeof {name}_out, stdout) != sizeof {name}_out) return 4;\n"

@@ -22,8 +22,8 @@ void {name}_reset(void);
 """
 
 _SHARED = """\
-// Networks may share a working memory, which the program defines: all files are compiled with its size, the largest that
-// a network asks for. A run of one overwrites inputs and outputs of the others; states stay each network's own.
+// Networks may share a working memory, which the program defines: all files are compiled with its size, the largest
+// that one of them asks for. A run of one overwrites inputs and outputs of the others; states stay each network's own.
 """
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from export.boards import HOST, Board, machine_of
 from export.c.canaries import require_sound_plan
 from export.c.compiled import not_run
-from export.c.memories import Memories, memories_of, require_memories_hold
+from export.c.memories import memories_of, require_memories_hold
 from export.c.network import CNetwork, c_network
 from export.c.optimize import Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source

@@ -135,9 +135,7 @@ class CNetwork:
         return all(offsets[b.name] >= behind or offsets[b.name] + b.size <= first for b in others)
 
 
-def c_network(
-    graph: Graph, cpu: str = "host", optimize: Optimize = "size", room: Room | None = None
-) -> CNetwork:
+def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room: Room | None = None) -> CNetwork:
     """Kernels and memory for a graph.
 
     Args:
