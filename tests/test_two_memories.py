@@ -15,7 +15,7 @@ from export.boards import HOST, Board, Memory, Zephyr, board
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler
 from export.c.division import Room, accesses, divided, share_of_fast
-from export.c.memory_plan import Buffer
+from export.c.memory_plan import Buffer, plan
 from export.c.model import c_model
 from export.c.network import CNetwork, c_network
 from export.c.optimize import Optimize
@@ -264,3 +264,20 @@ def test_a_memory_without_bytes_or_guard_is_refused() -> None:
         Memory("DTCM", 0, True, "nobody")
     with pytest.raises(BadConfiguration, match="both, or neither"):
         Memory("DTCM", 100, True, "nobody", attribute="in_dtcm")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_division_is_as_good_as_the_best_of_all(seed: int) -> None:
+    """Within a hundredth of the accesses that the best of all subsets has in the fast memory."""
+    rng = np.random.default_rng(seed)
+    firsts = rng.integers(0, 8, 9)
+    buffers = [
+        Buffer(str(i), 4 * int(rng.integers(1, 50)), int(first), int(first + rng.integers(0, 4)))
+        for i, first in enumerate(firsts)
+    ]
+    counts = {buffer.name: buffer.size * int(rng.choice([2, 4, 9, 18, 64, 200])) for buffer in buffers}
+    fast = int(plan(buffers).peak * rng.choice([0.2, 0.4, 0.7])) // 4 * 4
+    subsets = ([b for i, b in enumerate(buffers) if bits >> i & 1] for bits in range(2**9))
+    best = max(sum(counts[b.name] for b in subset) for subset in subsets if plan(subset).peak <= fast)
+    found = divided(buffers, counts, Room(fast))
+    assert share_of_fast(found, counts) * sum(counts.values()) >= 0.99 * best

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
-from export.c.memory_plan import Buffer, MemoryPlan, aligned, distances, lower_bound, lowest_free, plan
+import numpy as np
+
+from export.c.memory_plan import Buffer, MemoryPlan, aligned, distances, lowest_free, plan
 from export.c.placement import Lifetimes, scratch_of, sums_of
 from export.graph.ir import Graph, Node
 
@@ -81,8 +82,8 @@ def share_of_fast(found: MemoryPlan, counts: Mapping[str, int]) -> float:
     return sum(n for name, n in counts.items() if found.offsets[name] < found.fast) / total if total else 1.0
 
 
-#: Full plans of the fast memory, at most, that are made to see whether one buffer more goes into it.
-_TRIED = 24
+#: Buffers that are placed anew, at most, to see whether one more goes into the fast memory.
+_TRIED = 5_000
 
 
 def divided(buffers: Sequence[Buffer], counts: Mapping[str, int], room: Room) -> MemoryPlan:
@@ -99,15 +100,6 @@ def divided(buffers: Sequence[Buffer], counts: Mapping[str, int], room: Room) ->
     whole, fast = plan(buffers), room.fast // 4 * 4
     if whole.peak <= fast:
         return replace(whole, fast=aligned(whole.peak))
-    apart = distances(buffers)
-    found = []
-    for worth in _orders(counts):
-        inside = dict[str, int]()
-        for buffer in sorted(buffers, key=worth):
-            start = lowest_free(buffer, inside, apart)
-            if start + buffer.size <= fast:
-                inside[buffer.name] = start
-        found.append(_both(buffers, _with_more(sorted(buffers, key=worth), inside, fast)))
 
     def good(made: MemoryPlan) -> tuple[int, float]:
         assert made.fast is not None
@@ -115,7 +107,70 @@ def divided(buffers: Sequence[Buffer], counts: Mapping[str, int], room: Room) ->
         too_many = 0 if room.slow is None else max(0, slow - room.slow)
         return too_many, -share_of_fast(made, counts)
 
+    filling = _Filling(distances(buffers), fast)
+    orders = [sorted(buffers, key=worth) for worth in _orders(counts)]
+    found = [_both(order, filling.filled(order, {})) for order in orders]
+    best = sorted(range(len(orders)), key=lambda number: good(found[number]))[:2]
+    found += [_with_more(orders[number], found[number], fast) for number in best]
+    if room.slow is not None and good(min(found, key=good))[0]:
+        for first in (_largest, _longest):
+            relief = filling.relieved(buffers, room.slow, first)
+            found += [_both(order, filling.filled(order, relief)) for order in orders]
+            found.append(_both(buffers, relief))
     return min(found, key=good)
+
+
+def _largest(buffer: Buffer) -> tuple[int, ...]:
+    return -buffer.size, buffer.first
+
+
+def _longest(buffer: Buffer) -> tuple[int, ...]:
+    return -buffer.size * (buffer.last - buffer.first + 1), buffer.first
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """What goes into the fast memory, and where, buffer by buffer.
+
+    Attributes:
+        apart: see :func:`export.c.memory_plan.distances`.
+        fast: bytes that it has.
+    """
+
+    apart: Mapping[tuple[str, str], int]
+    fast: int
+
+    def filled(self, order: Sequence[Buffer], already: Mapping[str, int]) -> dict[str, int]:
+        """Offsets of those that still fit, in this order."""
+        inside = dict(already)
+        for buffer in order:
+            if buffer.name not in inside:
+                self._put(buffer, inside)
+        return inside
+
+    def relieved(
+        self, buffers: Sequence[Buffer], slow: int, first: Callable[[Buffer], tuple[int, ...]]
+    ) -> dict[str, int]:
+        """Offsets of buffers without which the rest needs so many bytes at most in every step, or as few as it can."""
+        inside = dict[str, int]()
+        needed = np.zeros(max(buffer.last for buffer in buffers) + 1, np.int64)
+        for buffer in buffers:
+            needed[buffer.first : buffer.last + 1] += buffer.sizes()
+        while needed.max() > slow:
+            step = int(needed.argmax())
+            there = [b for b in buffers if b.first <= step <= b.last and b.name not in inside]
+            moved = next((b for b in sorted(there, key=first) if self._put(b, inside)), None)
+            if moved is None:
+                break
+            needed[moved.first : moved.last + 1] -= moved.sizes()
+        return inside
+
+    def _put(self, buffer: Buffer, inside: dict[str, int]) -> bool:
+        start = lowest_free(buffer, inside, self.apart)
+        if start + buffer.size > self.fast:
+            return False
+        inside[buffer.name] = start
+        return True
 
 
 def _orders(counts: Mapping[str, int]) -> Iterable[Callable[[Buffer], tuple[float, ...]]]:
@@ -127,20 +182,30 @@ def _orders(counts: Mapping[str, int]) -> Iterable[Callable[[Buffer], tuple[floa
     yield lambda b: (-b.size, b.first)
 
 
-def _with_more(buffers: Sequence[Buffer], inside: Mapping[str, int], fast: int) -> MemoryPlan:
-    """A plan of the fast memory with what was put into it, and with what a better order has room for besides."""
+def _with_more(buffers: Sequence[Buffer], found: MemoryPlan, fast: int) -> MemoryPlan:
+    """A division with what a better order in the fast memory has room for besides."""
+    assert found.fast is not None
+    inside = {name: offset for name, offset in found.offsets.items() if offset < found.fast}
     taken = [buffer for buffer in buffers if buffer.name in inside]
-    peak = max((inside[buffer.name] + buffer.size for buffer in taken), default=0)
-    best = min(MemoryPlan(inside, peak), plan(taken), key=lambda made: made.peak)
-    left = (b for b in buffers if b.name not in inside and b.size <= fast and lower_bound([*taken, b]) <= fast)
-    for buffer in islice(left, _TRIED):
-        if (tried := plan([*taken, buffer])).peak <= fast:
-            best, taken = tried, [*taken, buffer]
-    return best
+    needed = np.zeros(max(buffer.last for buffer in buffers) + 1, np.int64)
+    for buffer in taken:
+        needed[buffer.first : buffer.last + 1] += buffer.sizes()
+    best, tried = inside, 0
+    for buffer in buffers:
+        steps = slice(buffer.first, buffer.last + 1)
+        if buffer.name in inside or buffer.size > fast or (needed[steps] + buffer.sizes()).max() > fast:
+            continue
+        if (tried := tried + len(taken)) > _TRIED:
+            break
+        if (made := plan([*taken, buffer])).peak <= fast:
+            best, taken = dict(made.offsets), [*taken, buffer]
+            needed[steps] += buffer.sizes()
+    return _both(buffers, best)
 
 
-def _both(buffers: Sequence[Buffer], inside: MemoryPlan) -> MemoryPlan:
-    fast = aligned(inside.peak)
-    slow = plan([buffer for buffer in buffers if buffer.name not in inside.offsets])
-    offsets = {**inside.offsets, **{name: fast + offset for name, offset in slow.offsets.items()}}
+def _both(buffers: Sequence[Buffer], inside: Mapping[str, int]) -> MemoryPlan:
+    """Some buffers at these offsets of the fast memory, all others in the slow one."""
+    fast = aligned(max((inside[b.name] + b.size for b in buffers if b.name in inside), default=0))
+    slow = plan([buffer for buffer in buffers if buffer.name not in inside])
+    offsets = {**inside, **{name: fast + offset for name, offset in slow.offsets.items()}}
     return MemoryPlan(offsets, fast + slow.peak, fast)

@@ -43,6 +43,11 @@ class Buffer:
             return np.broadcast_to(np.array([0, self.size]), (last - first + 1, 2))
         return self.held[first - self.first : last - self.first + 1]
 
+    def sizes(self) -> np.ndarray:
+        """How many bytes are needed in each of its steps."""
+        held = self.bytes_held(self.first, self.last)
+        return held[:, 1] - held[:, 0]
+
     def below(self, other: Buffer) -> int | None:
         """How many bytes this one has to begin before another that lies behind it; ``None``: they never meet."""
         first, last = max(self.first, other.first), min(self.last, other.last)
@@ -76,8 +81,7 @@ def lower_bound(buffers: Sequence[Buffer]) -> int:
         return 0
     needed = np.zeros(max(buffer.last for buffer in buffers) + 1, np.int64)
     for buffer in buffers:
-        held = buffer.bytes_held(buffer.first, buffer.last)
-        needed[buffer.first : buffer.last + 1] += held[:, 1] - held[:, 0]
+        needed[buffer.first : buffer.last + 1] += buffer.sizes()
     return int(needed.max())
 
 
