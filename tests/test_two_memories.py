@@ -1,4 +1,4 @@
-"""Working memory in two memories: the same integers whatever the split, what is used most in the fast one, or refused."""
+"""Working memory in two memories: the same integers whatever the split, and the fast one for what is used most."""
 
 from __future__ import annotations
 

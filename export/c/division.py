@@ -120,6 +120,10 @@ def divided(buffers: Sequence[Buffer], counts: Mapping[str, int], room: Room) ->
     return min(found, key=good)
 
 
+#: What of several buffers comes first.
+_Order = Callable[[Buffer], tuple[float, ...]]
+
+
 def _largest(buffer: Buffer) -> tuple[int, ...]:
     return -buffer.size, buffer.first
 
@@ -148,9 +152,7 @@ class _Filling:
                 self._put(buffer, inside)
         return inside
 
-    def relieved(
-        self, buffers: Sequence[Buffer], slow: int, first: Callable[[Buffer], tuple[int, ...]]
-    ) -> dict[str, int]:
+    def relieved(self, buffers: Sequence[Buffer], slow: int, first: _Order) -> dict[str, int]:
         """Offsets of buffers without which the rest needs so many bytes at most in every step, or as few as it can."""
         inside = dict[str, int]()
         needed = np.zeros(max(buffer.last for buffer in buffers) + 1, np.int64)
@@ -173,7 +175,7 @@ class _Filling:
         return True
 
 
-def _orders(counts: Mapping[str, int]) -> Iterable[Callable[[Buffer], tuple[float, ...]]]:
+def _orders(counts: Mapping[str, int]) -> Iterable[_Order]:
     """What comes into the fast memory first; large buffers where nothing else makes the rest small enough."""
     yield lambda b: (-counts[b.name] / max(b.size, 1), b.first)
     yield lambda b: (-counts[b.name] / (max(b.size, 1) * (b.last - b.first + 1)), b.first)
