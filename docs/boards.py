@@ -40,8 +40,8 @@ def with_board_tables(text: str) -> str:
 
 def _boards() -> list[str]:
     rows = [
-        "| name | board | processor | MHz | flash | RAM | project | counted on | current |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| name | board | processor | MHz | flash | RAM | beside it | project | counted on | current |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for board in BOARDS.values():
         if board.clock_hz is None or board.flash is None or board.ram is None:
@@ -50,7 +50,7 @@ def _boards() -> list[str]:
         current = board.supply
         cells = (
             *(f"`{board.name}`", board.description, board.cpu, f"{board.clock_hz / 1e6:g}"),
-            *(_bytes(board.flash), _bytes(board.ram), type(board.ecosystem).__name__),
+            *(_bytes(board.flash), _bytes(board.ram), _second(board), type(board.ecosystem).__name__),
             "nothing" if machine is None else f"`{machine.name}`",
             f"{current.milliamps:g} mA at {(current.clock_hz or board.clock_hz) / 1e6:g} MHz"
             if isinstance(current, Supply)
@@ -58,6 +58,13 @@ def _boards() -> list[str]:
         )
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def _second(board: Board) -> str:
+    """The memory beside a board's RAM."""
+    if board.second is None:
+        return ""
+    return f"{board.second.name}, {_bytes(board.second.bytes)}, {'faster' if board.second.faster else 'slower'}"
 
 
 def _bytes(size: int) -> str:

@@ -53,6 +53,8 @@ class ExportOptions:
             board's own. What that one computes otherwise is written in another form, or refused.
         optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
             where that takes less working memory.
+        fast_memory: bytes of the faster of two memories that the C's working memory may take; the rest lies in the
+            slower one. Without it as many as the board has, if it has two.
         strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.
         metadata: say in the file what it is, and beside it in ``<name>_metadata.h``; see
             :mod:`export.tflite.metadata`.
@@ -77,6 +79,7 @@ class ExportOptions:
     target: str = field(default="host", metadata={"listed": BOARDS, **_FIRST})
     tflm: str = field(default="", metadata={"listed": EDITIONS})
     optimize: Literal["size", "speed", "ram"] = "size"
+    fast_memory: int | None = None
     strip: bool = False
     metadata: bool = False
     version: str = ""
@@ -181,6 +184,10 @@ def _valid(option: Field[Any], value: Any) -> Any:
         said = value.lower() if isinstance(value, str) else value
         known = _TRUTHS.get(said) if isinstance(said, Hashable) else None
         expected, meant = "True or False", option.default if known is None else known
+    elif hint == int | None:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            return value
+        expected, meant = "bytes, a whole number from 0 on, or None", option.default
     elif hint is str:
         if isinstance(value, str):
             return value

@@ -280,7 +280,7 @@ _WRITER = (
         "(), tuple(types",
         _C_NETWORKS,
     ),
-    Mutant("export/c/source.py", "-(-network.plan.peak // 4) * 4", "network.plan.peak // 4 * 4", _MEMORY),
+    Mutant("export/c/scratch_arrays.py", "fast = aligned(plan.peak) if", "fast = plan.peak // 4 * 4 if", _MEMORY),
     Mutant(
         "export/c/source.py", ">= MOST_AVR_CONSTANTS:", ">= 2 * MOST_AVR_CONSTANTS:", _tests("test_avr_kernels", "lpm")
     ),

@@ -88,6 +88,7 @@ def test_a_project_of_each_ecosystem(cpu: Any, ecosystem: Ecosystem, file: str, 
         (replace(MINE, name="my board"), "board 'my board': expected a name of letters"),
         (replace(MINE, name="a:b"), "board 'a:b': expected a name of letters"),
         (replace(MINE, supply=""), "board 'mine': supply: expected a Supply, or in words why there is none, got ''"),
+        (replace(MINE, second="DTCM"), "board 'mine': second: expected a Memory of export.boards, or None, got 'DTCM'"),
         (replace(MINE, machine="atmega328p"), "board 'mine': machine: expected an emulated machine with its processor"),
     ],
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from export.boards import arduino, cmake, esp_idf, makers_sdk, platformio, zephyr
 from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, MakersSdk, PlatformIO, Zephyr
 from export.boards.machine import counted_cpu, machine_of
+from export.boards.memory import Memory
 from export.boards.record import Board, Supply
 from export.boards.registration import require_board
 from qtorch.discovery import Registry
@@ -33,6 +34,7 @@ __all__ = [
     "Ecosystem",
     "EspIdf",
     "MakersSdk",
+    "Memory",
     "PlatformIO",
     "Supply",
     "Zephyr",

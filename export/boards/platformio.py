@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from export.boards.ecosystem import PlatformIO
+from export.boards.memory import Memory
 from export.boards.record import KIB, MIB, Board, Supply
 
 __all__ = ["BOARDS"]
@@ -47,16 +48,36 @@ BOARDS = (
         ecosystem=PlatformIO(platform="teensy", board="teensy41"),
         clock_hz=600_000_000,
         supply="the i.MX RT1060's data sheet (IMXRT1060CEC, run mode) was not at hand",
+        second=Memory(
+            "RAM2",
+            512 * KIB,
+            faster=False,
+            source="Teensy's imxrt1062_t41.ld: RAM at 0x20200000, which the heap shares; what ram counts is DTCM",
+            guard="__IMXRT1062__",
+            header="avr/pgmspace.h",
+            attribute="DMAMEM",
+        ),
     ),
     Board(
         name="xiao_esp32s3",
         description="Seeed Studio XIAO ESP32S3 (Sense)",
         cpu="xtensa-s3",
         flash=0x33_0000,  # the application's partition in arduino-esp32's default_8MB.csv
-        # PlatformIO's seeed_xiao_esp32s3.json, as the clock; the PSRAM of 8 MiB is not counted.
+        # PlatformIO's seeed_xiao_esp32s3.json, as the clock.
         ram=320 * KIB,
         ecosystem=PlatformIO(platform="espressif32", board="seeed_xiao_esp32s3"),
         clock_hz=240_000_000,
         supply="the ESP32-S3's data sheet (current consumption in modem-sleep mode) was not at hand",
+        second=Memory(
+            "PSRAM",
+            8 * MIB,
+            faster=False,
+            source="Seeed Studio's page of the board",
+            guard="ESP_PLATFORM",
+            header="esp_attr.h",
+            attribute="EXT_RAM_BSS_ATTR",
+            needs="CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY, which ESP-IDF's menuconfig sets; without it, as in "
+            "Arduino's precompiled core, the array lies in internal RAM",
+        ),
     ),
 )

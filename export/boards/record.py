@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from export.boards.ecosystem import Arduino, CMake, Ecosystem
+from export.boards.memory import Memory
 from export.boards.usual_editions import usual_edition
 from qtorch.errors import BadConfiguration
 
@@ -69,6 +70,7 @@ class Board:
         well_known: whether an export for no board in particular says what it would take of this one.
         edition: name of the TFLite Micro that runs there, of :data:`qtorch.editions.known.EDITIONS`; empty: the one
             that a project of its ecosystem asks for.
+        second: another memory that working memory may lie in; ``ram`` does not count it.
 
     Raises:
         BadConfiguration: a field lacks what the ecosystem needs.
@@ -86,6 +88,7 @@ class Board:
     tflm: bool = True
     well_known: bool = False
     edition: str = ""
+    second: Memory | None = None
 
     def __post_init__(self) -> None:
         if not self.edition:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from export.boards.machine import machine_of
+from export.boards.memory import Memory
 from export.boards.record import Board, Supply
 from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration
@@ -70,11 +71,14 @@ def _require_fields(board: Board, where: str) -> None:
         **dict.fromkeys(("flash", "ram"), "bytes, a whole number above 0, or None where no limit is worth checking"),
         "clock_hz": "Hz, a whole number above 0, or None of the host",
         **dict.fromkeys(("tflm", "well_known"), "True or False"),
+        "second": "a Memory of export.boards, or None",
     }
     for field, meant in expected.items():
         value = getattr(board, field)
         if field == "description":
             fits = isinstance(value, str) and bool(value.strip())
+        elif field == "second":
+            fits = value is None or isinstance(value, Memory)
         elif field in ("tflm", "well_known"):
             fits = isinstance(value, bool)
         else:

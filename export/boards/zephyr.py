@@ -6,6 +6,7 @@ The latter say what is left beside boot loaders and other processors.
 from __future__ import annotations
 
 from export.boards.ecosystem import Zephyr
+from export.boards.memory import Memory
 from export.boards.record import KIB, MIB, Board, Supply
 
 __all__ = ["BOARDS"]
@@ -134,10 +135,19 @@ BOARDS = (
         description="STM32H743ZI",
         cpu="cortex-m7",
         flash=2 * MIB,
-        ram=512 * KIB,  # AXI SRAM, which Zephyr's nucleo_h743zi.dts chooses; 512 KiB more lie elsewhere
+        ram=512 * KIB,  # AXI SRAM, which Zephyr's nucleo_h743zi.dts chooses
         ecosystem=Zephyr(board="nucleo_h743zi"),
         clock_hz=480_000_000,  # Zephyr's nucleo_h743zi.dts: 8 MHz / 2 * 240 / 2
         supply="the STM32H743's data sheet (DS12110, current consumption in run mode) was not at hand",
+        second=Memory(
+            "DTCM",
+            128 * KIB,
+            faster=True,
+            source="Zephyr's stm32h743.dtsi: dtcm at 0x20000000, which nucleo_h743zi.dts chooses as zephyr,dtcm",
+            guard="__ZEPHYR__",
+            header="zephyr/linker/section_tags.h",
+            attribute="__dtcm_bss_section",
+        ),
     ),
     Board(
         name="nucleo_n657x0_q",

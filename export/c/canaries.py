@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.c.compiled import build_c, run_built
-from export.c.memory_plan import Buffer
+from export.c.memory_plan import Buffer, MemoryPlan
 from export.c.network import CNetwork, RowLoop, Step
 from export.c.placement import ByRows, scratch_of, sums_of
+from export.c.scratch_arrays import array_bytes
 from export.c.source import Watch, c_source
 from export.graph.interpret import interpret, interpret_sequence
 from qtorch.errors import ParityError
@@ -32,26 +33,30 @@ static const int32_t watched_live[] = {{{live}}};
 static const int32_t watched_live_at[] = {{{live_at}}};
 static const int32_t watched_written[] = {{{written}}};
 static const int32_t watched_written_at[] = {{{written_at}}};
-static uint8_t watched_copy[sizeof scratch + 1], watched_mark[sizeof scratch + 1], watched_canary;
+static uint8_t watched_copy[{size}], watched_mark[{size}], watched_canary;
 static int32_t watched_fault = -1;
 
+static uint8_t *watched_byte(int32_t i) {{
+  {byte}
+}}
+
 static void watched_marks(const int32_t *ends, int32_t first, int32_t last) {{
-  memset(watched_mark, 0, sizeof scratch);
+  memset(watched_mark, 0, {size});
   for (int32_t i = first; i < last; i += 2) memset(watched_mark + ends[i], 1, (size_t)(ends[i + 1] - ends[i]));
 }}
 
 static void watched_before(int32_t step) {{
-  uint8_t *const bytes = (uint8_t *)scratch;
   watched_marks(watched_live, watched_live_at[step], watched_live_at[step + 1]);
-  for (size_t i = 0; i < sizeof scratch; ++i) bytes[i] = watched_mark[i] ? bytes[i] : watched_canary;
-  memcpy(watched_copy, scratch, sizeof scratch);
+  for (int32_t i = 0; i < {size}; ++i) {{
+    if (!watched_mark[i]) *watched_byte(i) = watched_canary;
+    watched_copy[i] = *watched_byte(i);
+  }}
 }}
 
 static void watched_behind(int32_t step) {{
-  const uint8_t *const bytes = (const uint8_t *)scratch;
   watched_marks(watched_written, watched_written_at[step], watched_written_at[step + 1]);
-  for (size_t i = 0; i < sizeof scratch; ++i) {{
-    if (watched_fault < 0 && !watched_mark[i] && bytes[i] != watched_copy[i]) watched_fault = step;
+  for (int32_t i = 0; i < {size}; ++i) {{
+    if (watched_fault < 0 && !watched_mark[i] && *watched_byte(i) != watched_copy[i]) watched_fault = step;
   }}
 }}
 
@@ -132,7 +137,17 @@ def watch_of(name: str, network: CNetwork) -> Watch:
         ends = np.cumsum([0, *(2 * len(each) for each in lists)])
         tables[table] = ", ".join(f"{s.first}, {s.behind}" for each in lists for s in each) or "0"
         tables[f"{table}_at"] = ", ".join(map(str, ends.tolist()))
-    return Watch(_WATCH.format(name=name, **tables), tuple(lives.starts))
+    size = sum(array_bytes(network.plan).values())
+    text = _WATCH.format(name=name, size=size, byte=_byte(network.plan), **tables)
+    return Watch(text, tuple(lives.starts))
+
+
+def _byte(plan: MemoryPlan) -> str:
+    """The address of a byte of working memory, by its number in the plan."""
+    if plan.fast is None or plan.fast >= plan.peak:
+        return "return (uint8_t *)scratch + i;"
+    slow = f"(uint8_t *)scratch_slow + i - {plan.fast}"
+    return f"return i < {plan.fast} ? (uint8_t *)scratch + i : {slow};" if plan.fast else f"return {slow};"
 
 
 def _written(network: CNetwork) -> Iterator[tuple[int, list[_Span]]]:

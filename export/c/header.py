@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from export.c.network import CNetwork
+from export.c.scratch_arrays import array_bytes, declared_shared, scratch_at
 from export.c.written_calls import state_bytes
 from export.c_language.text import close_guard, open_guard
 from export.interface.tensor_code import described
@@ -20,6 +21,11 @@ _RESET = """
 void {name}_reset(void);
 """
 
+_SHARED = """\
+// Networks may share a working memory, which the program defines: all files are compiled with its size, the largest
+// that one of them asks for. A run of one overwrites inputs and outputs of the others; states stay each network's own.
+"""
+
 
 def ends_in_memory(name: str, network: CNetwork) -> str:
     """The functions of a model: where its inputs and outputs lie, and the run with what the caller has."""
@@ -28,7 +34,7 @@ def ends_in_memory(name: str, network: CNetwork) -> str:
         for place, tensor, function, argument in _ends(name, network, side):
             value = network.graph.values[tensor]
             ctype = f"{value.array_dtype}_t"
-            there = f"({ctype} *)((char *)scratch + {network.ends[side, place]})"
+            there = f"({ctype} *)({scratch_at(network.plan, network.ends[side, place])})"
             pointers.append(f"{ctype} *{function}(void) {{ return {there}; }}")
             to, source = (f"{function}()", argument) if side == "in" else (argument, f"{function}()")
             copied.append(f"  if ({argument} != {function}()) memcpy({to}, {source}, {value.bytes});")
@@ -65,13 +71,12 @@ def _pointers(name: str, network: CNetwork) -> str:
     return "\n".join(lines)
 
 
-def header_text(name: str, network: CNetwork, scratch: int, constants: int, layouts: Sequence[TensorLayout]) -> str:
+def header_text(name: str, network: CNetwork, constants: int, layouts: Sequence[TensorLayout]) -> str:
     """The header.
 
     Args:
         name: the model's, an identifier.
         network: that was written.
-        scratch: bytes of working memory.
         constants: bytes of them in flash.
         layouts: of its inputs and outputs, with what their numbers are.
     """
@@ -79,22 +84,26 @@ def header_text(name: str, network: CNetwork, scratch: int, constants: int, layo
     for side in ("in", "out"):
         for _, tensor, function, _ in _ends(name, network, side):
             sizes.append(f"#define {function.upper()}_SIZE {network.graph.values[tensor].elements}")
-    held = state_bytes(network.graph)
+    scratch, held = array_bytes(network.plan), state_bytes(network.graph)
+    total, slow = sum(scratch.values()), scratch.get("scratch_slow", 0)
+    slow_size = f"#define {macro}_SCRATCH_SLOW_BYTES {slow}\n" if slow else ""
+    divided = f" ({slow:,} slow)" if slow else ""
+    shared = f"\n{_SHARED}{declared_shared(name, network.plan)}\n" if scratch else ""
     kept = f" and {held:,} bytes of states" if held else ""
     state_size = f"#define {macro}_STATE_BYTES {held}\n" if held else ""
     reset = _RESET.format(name=name) if held else ""
     return f"""\
 // The model as plain C: no interpreter, no heap, no float. Bit for bit what TFLite Micro computes.
 //
-// {constants:,} bytes of constants in flash, {scratch:,} bytes of working memory{kept} besides the stack. Inputs and
-// outputs lie in the working memory.
+// {constants:,} bytes of constants in flash, {total:,} bytes of working memory{divided}{kept} besides the stack. Inputs
+// and outputs lie in the working memory.
 {open_guard(f"{name}_model")}
 #include <stdint.h>
 
 // Elements.
 {chr(10).join(sizes)}
-#define {macro}_SCRATCH_BYTES {scratch}
-{state_size}
+#define {macro}_SCRATCH_BYTES {scratch.get("scratch", 0)}
+{slow_size}{state_size}
 // Order of the axes, last index fastest; the batch is one sample. The lines are for whoever includes
 // {name}_quantization.h, which has their functions.
 
@@ -102,7 +111,7 @@ def header_text(name: str, network: CNetwork, scratch: int, constants: int, layo
 #ifdef __cplusplus
 extern "C" {{
 #endif
-
+{shared}
 // Where the codes of inputs and outputs lie in the working memory. Outputs are there until the next run.
 {_pointers(name, network)}
 

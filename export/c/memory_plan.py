@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Buffer", "MemoryPlan", "lower_bound", "plan"]
+__all__ = ["Buffer", "MemoryPlan", "aligned", "distances", "lower_bound", "lowest_free", "plan"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Buffer:
             return np.broadcast_to(np.array([0, self.size]), (last - first + 1, 2))
         return self.held[first - self.first : last - self.first + 1]
 
+    def sizes(self) -> np.ndarray:
+        """How many bytes are needed in each of its steps."""
+        held = self.bytes_held(self.first, self.last)
+        return held[:, 1] - held[:, 0]
+
     def below(self, other: Buffer) -> int | None:
         """How many bytes this one has to begin before another that lies behind it; ``None``: they never meet."""
         first, last = max(self.first, other.first), min(self.last, other.last)
@@ -57,10 +62,17 @@ class Buffer:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Byte offsets by the buffers' names, and the bytes that they take in all."""
+    """Where everything lies.
+
+    Attributes:
+        offsets: in bytes, by the buffers' names.
+        peak: bytes that they take in all.
+        fast: of a plan of two memories, how many of the bytes are the fast one's; those behind are the slow one's.
+    """
 
     offsets: Mapping[str, int]
     peak: int
+    fast: int | None = None
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
@@ -69,8 +81,7 @@ def lower_bound(buffers: Sequence[Buffer]) -> int:
         return 0
     needed = np.zeros(max(buffer.last for buffer in buffers) + 1, np.int64)
     for buffer in buffers:
-        held = buffer.bytes_held(buffer.first, buffer.last)
-        needed[buffer.first : buffer.last + 1] += held[:, 1] - held[:, 0]
+        needed[buffer.first : buffer.last + 1] += buffer.sizes()
     return int(needed.max())
 
 
@@ -95,10 +106,10 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
         buffers: names are distinct.
         alignment: of every offset, in bytes.
     """
-    apart = _apart(buffers)
+    apart = distances(buffers)
     plans = [_placed(sorted(buffers, key=order), apart, alignment) for order in _ORDERS]
     if any(buffer.held is not None for buffer in buffers):
-        sizes = {buffer.name: _aligned(buffer.size, alignment) for buffer in buffers}
+        sizes = {buffer.name: aligned(buffer.size, alignment) for buffer in buffers}
         mirrored = {
             (upper, lower): apart_by + sizes[upper] - sizes[lower] for (lower, upper), apart_by in apart.items()
         }
@@ -114,7 +125,8 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
 _Apart = Mapping[tuple[str, str], int]
 
 
-def _apart(buffers: Sequence[Buffer]) -> _Apart:
+def distances(buffers: Sequence[Buffer]) -> _Apart:
+    """Of every two buffers that meet, in either order, how many bytes the first has to begin before the second."""
     found = {}
     waiting: list[Buffer] = []
     for buffer in sorted(buffers, key=lambda b: b.first):
@@ -131,19 +143,25 @@ def _apart(buffers: Sequence[Buffer]) -> _Apart:
 def _placed(buffers: Sequence[Buffer], apart: _Apart, alignment: int) -> MemoryPlan:
     offsets: dict[str, int] = {}
     for buffer in buffers:
-        taken = []
-        for name, offset in offsets.items():
-            if (behind := apart.get((name, buffer.name))) is not None:
-                taken.append((offset - apart[buffer.name, name], offset + behind))
-        start = 0
-        for before, behind in sorted(taken):
-            if start <= before:
-                break
-            start = max(start, _aligned(behind, alignment))
-        offsets[buffer.name] = start
+        offsets[buffer.name] = lowest_free(buffer, offsets, apart, alignment)
     peak = max((offsets[buffer.name] + buffer.size for buffer in buffers), default=0)
     return MemoryPlan(offsets, peak)
 
 
-def _aligned(number: int, alignment: int) -> int:
+def lowest_free(buffer: Buffer, offsets: Mapping[str, int], apart: _Apart, alignment: int = 4) -> int:
+    """The lowest offset at which a buffer meets none of those that are placed."""
+    taken = []
+    for name, offset in offsets.items():
+        if (behind := apart.get((name, buffer.name))) is not None:
+            taken.append((offset - apart[buffer.name, name], offset + behind))
+    start = 0
+    for before, behind in sorted(taken):
+        if start <= before:
+            break
+        start = max(start, aligned(behind, alignment))
+    return start
+
+
+def aligned(number: int, alignment: int = 4) -> int:
+    """The next multiple, upwards."""
     return -(-number // alignment) * alignment

@@ -15,6 +15,7 @@ import numpy as np
 from export.boards import HOST, Board, machine_of
 from export.c.canaries import require_sound_plan
 from export.c.compiled import not_run
+from export.c.memories import memories_of, require_memories_hold
 from export.c.network import CNetwork, c_network
 from export.c.optimize import Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
@@ -70,6 +71,7 @@ def c_model(
     board: Board = HOST,
     optimize: Optimize = "size",
     layouts: Sequence[TensorLayout] = (),
+    fast: int | None = None,
 ) -> CModel:
     """A graph of integers as plain C.
 
@@ -79,16 +81,20 @@ def c_model(
         board: whose processor and memory count; the host stands for any, without limits.
         optimize: what the C is made for.
         layouts: see :func:`export.c.source.c_source`.
+        fast: bytes of the faster of two memories that it may take, the rest lies in the slower one; ``None``: all that
+            the board has, if it has two.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
         BadConfiguration: the board's flash or RAM does not hold the network, or its processor can't address it.
     """
-    network, source = fitting_source(name, graph, board, optimize, layouts)
+    memories = memories_of(board, graph, fast)
+    network, source = fitting_source(name, graph, board, optimize, layouts, fast)
     figures: dict[str, Any] = {
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
         "scratch_lower_bound": network.bound,
+        **({"memories": memories.figures(network)} if memories else {}),
         **(_by_rows(network) if network.optimize == "ram" else {}),
         **({"state_bytes": source.state_bytes} if source.state_bytes else {}),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
@@ -108,12 +114,18 @@ def _by_rows(network: CNetwork) -> dict[str, Any]:
 
 
 def fitting_source(
-    name: str, graph: Graph, board: Board, optimize: Optimize = "size", layouts: Sequence[TensorLayout] = ()
-) -> tuple[CNetwork, CSource]:
+    name: str, graph: Graph, board: Board, optimize: Optimize = "size", layouts: Sequence[TensorLayout] = (),
+    fast: int | None = None,
+) -> tuple[CNetwork, CSource]:  # fmt: skip
     """The first part of :func:`c_model`, which compiles nothing; arguments and errors are the same."""
-    network = c_network(graph, board.cpu, optimize)
-    source = c_source(name, network, layouts)
-    _require_fit(board, network, source)
+    memories = memories_of(board, graph, fast)
+    network = c_network(graph, board.cpu, optimize, memories.room if memories else None)
+    source = c_source(name, network, layouts, second=board.second)
+    _require_constants(board, network, source)
+    if memories is not None and board.second is not None:
+        require_memories_hold(board, memories, network, _node)
+    else:
+        _require_ram(board, network, source)
     if board.cpu == "avr":
         _require_addresses(board, network, source)
     return network, source
@@ -139,8 +151,8 @@ def _require_program_fits(board: Board, program: Footprint, constants: int) -> N
         )
 
 
-def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
-    """Constants against flash, working memory and states against RAM. Code and stack come on top of either."""
+def _require_constants(board: Board, network: CNetwork, source: CSource) -> None:
+    """Constants against flash; code comes on top."""
     graph = network.graph
     constants = sum(source.constant_bytes.values())
     if board.flash is not None and constants > board.flash:
@@ -151,6 +163,11 @@ def _require_fit(board: Board, network: CNetwork, source: CSource) -> None:
             got=f"{constants:,} bytes of constants, {source.constant_bytes[index]:,} of them for {_node(graph, index)}",
             remedy="make that layer narrower, or choose a larger board",
         )
+
+
+def _require_ram(board: Board, network: CNetwork, source: CSource) -> None:
+    """Working memory and states against RAM; the stack comes on top."""
+    graph = network.graph
     held = source.scratch_bytes + source.state_bytes
     if board.ram is not None and held > board.ram:
         needed = network.needed()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from export.c.by_rows.choice import chosen_parts
 from export.c.by_rows.section import RowNode
+from export.c.division import Room, accesses, divided, share_of_fast
 from export.c.memory_plan import MemoryPlan
 from export.c.optimize import Optimize
-from export.c.placement import ByRows, Placement, is_copy, placed, scratch_of, sums_of
+from export.c.placement import ByRows, Placement, is_copy, placed, placed_by, scratch_of, sums_of
 from export.c.places import Place, in_order, in_place
 from export.c.targets import adapted
 from export.graph.ir import Graph, Node
@@ -113,9 +114,13 @@ class CNetwork:
         """Bytes that no plan can do without."""
         return self.placement.bound
 
-    def needed(self) -> dict[int, int]:
-        """By node index, the bytes of working memory that are in use then."""
-        return {index: self.placement.lifetimes.needed(index) for index in range(len(self.graph.nodes))}
+    def needed(self, among: Collection[str] | None = None) -> dict[int, int]:
+        """By node index, the bytes of working memory that are in use then; of all buffers, or those that are named."""
+        return {index: self.placement.lifetimes.needed(index, among) for index in range(len(self.graph.nodes))}
+
+    def in_fast(self) -> float:
+        """Of two memories, the share of all accesses that the fast one has."""
+        return share_of_fast(self.plan, accesses(self.graph, self.placement.lifetimes))
 
     def survives(self, index: int) -> bool:
         """Whether an input is there still when all is computed."""
@@ -130,13 +135,14 @@ class CNetwork:
         return all(offsets[b.name] >= behind or offsets[b.name] + b.size <= first for b in others)
 
 
-def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> CNetwork:
+def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room: Room | None = None) -> CNetwork:
     """Kernels and memory for a graph.
 
     Args:
         graph: of integers.
         cpu: a processor of :data:`export.boards.BOARDS`; ``"host"`` stands for any.
         optimize: what the C is made for; ``ram`` computes row by row where that takes less working memory.
+        room: of two memories that the working memory may lie in; without it there is one.
 
     Raises:
         UnsupportedLayer: ops without a kernel, all of them named.
@@ -149,6 +155,9 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size") -> C
         by_rows = placed(graph, calls, wanted)
         if by_rows.plan.peak < whole.plan.peak:
             found, parts = by_rows, wanted
+    if room is not None:
+        lives = found.lifetimes
+        found = placed_by(lives, divided(lives.buffers, accesses(graph, lives), room))
     run = _run(graph, calls, found, parts)
     copies = {
         i: found.places.get(name, Place("constant", i))

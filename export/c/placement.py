@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from export.c.places import Place, homes, in_place
 from export.graph.ir import Graph
 from qtorch.row.kernel_call import KernelCall
 
-__all__ = ["ByRows", "Lifetimes", "Placement", "lifetimes", "placed", "scratch_of", "sums_of"]
+__all__ = ["ByRows", "Lifetimes", "Placement", "lifetimes", "placed", "placed_by", "scratch_of", "sums_of"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class Lifetimes:
     starts: Sequence[int]
     ends: Sequence[int]
 
-    def needed(self, index: int) -> int:
-        """Bytes that are in use while a node is computed, at most."""
+    def needed(self, index: int, among: Collection[str] | None = None) -> int:
+        """Bytes that are in use while a node is computed, at most; of some buffers alone where they are named."""
         first, last = self.starts[index], self.ends[index]
         in_use = np.zeros(last - first + 1, np.int64)
         for buffer in self.buffers:
+            if among is not None and buffer.name not in among:
+                continue
             begin, end = max(first, buffer.first), min(last, buffer.last)
             if begin <= end:
                 held = buffer.bytes_held(begin, end)
@@ -99,13 +101,17 @@ def placed(graph: Graph, calls: Sequence[tuple[KernelCall, ...]], parts: Sequenc
         parts: that are computed row by row, in the graph's order.
     """
     timeline = lifetimes(graph, calls, parts)
-    buffers, names = timeline.buffers, timeline.names
-    found = plan(buffers)
+    return placed_by(timeline, plan(timeline.buffers))
+
+
+def placed_by(timeline: Lifetimes, found: MemoryPlan) -> Placement:
+    """Everything where a plan of its buffers puts it."""
+    names = timeline.names
     everywhere = {
         **{name: Place("scratch", found.offsets[buffer]) for name, buffer in names.items()},
         **timeline.places,
     }
-    tensors = [buffer for buffer in buffers if buffer.name in set(names.values())]
+    tensors = [buffer for buffer in timeline.buffers if buffer.name in set(names.values())]
     return Placement(timeline, everywhere, found, lower_bound(tensors))
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.boards import Memory
 from export.c.by_rows.text import write_row_loop
 from export.c.header import ends_in_memory, header_text
 from export.c.kernels import kernel_files, kernel_sources, kernel_text
 from export.c.network import CNetwork, Place, RowLoop
+from export.c.scratch_arrays import array_bytes, arrays, scratch_at
 from export.c.written_calls import Text, address, state_address, state_bytes, table, written_call
 from export.c_language.names import c_identifier
 from export.graph.bytes import raw_bytes
@@ -67,7 +69,13 @@ class Watch:
     starts: Sequence[int]
 
 
-def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = (), watch: Watch | None = None) -> CSource:
+def c_source(
+    name: str,
+    network: CNetwork,
+    layouts: Sequence[TensorLayout] = (),
+    watch: Watch | None = None,
+    second: Memory | None = None,
+) -> CSource:
     """Text of a network.
 
     Args:
@@ -75,6 +83,7 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = (),
         network: its kernel calls and memory.
         layouts: of its inputs and outputs, with what their numbers are; without it where they are left out.
         watch: what is called before and behind every operator and row.
+        second: the memory of the board beside its RAM.
     """
     text = Text(c_identifier(name))
     for item in network.run:
@@ -95,19 +104,17 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = (),
     kernels = kernel_sources(step.call for step in network.steps)
     if any(isinstance(item, RowLoop) for item in network.run):
         kernels["row_lines"] = ""
-    scratch = -(-network.plan.peak // 4) * 4
-    header = header_text(
-        text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph)
-    )
+    scratch = sum(array_bytes(network.plan).values())
+    header = header_text(text.name, network, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
     only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))
-    source = _source(text, kernel_text(kernels), network, scratch, only_avr, watch)
+    source = _source(text, kernel_text(kernels), network, only_avr, watch, second)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
     return CSource(files, text.sizes, scratch, state_bytes(network.graph), text.forms, text.largest)
 
 
 def _write_copy(text: Text, output: int, place: Place, network: CNetwork) -> None:
     value = network.graph.values[network.graph.outputs[output]]
-    target = f"(char *)scratch + {network.ends['out', output]}"
+    target = scratch_at(network.plan, network.ends["out", output])
     if value.data is None:
         text.calls.append(f"  memcpy({target}, {address(place, value.array_dtype, False, network)}, {value.bytes});")
         return
@@ -141,8 +148,10 @@ def _write_from_flash(text: Text, lines: list[str], name: str, data: np.ndarray,
                  f"q_flash_u8((const uint8_t *){source} + i);")  # fmt: skip
 
 
-def _source(text: Text, kernels: str, network: CNetwork, scratch: int, only_avr: bool, watch: Watch | None) -> str:
-    memory = f"\n// Working memory.\nstatic uint32_t scratch[{scratch // 4}];\n" if scratch else ""
+def _source(
+    text: Text, kernels: str, network: CNetwork, only_avr: bool, watch: Watch | None, second: Memory | None
+) -> str:
+    memory = arrays(text.name, network.plan, second)
     if sum(text.sizes.values()) >= MOST_AVR_CONSTANTS:
         # LPM has addresses of 16 bits; what lies beyond would be read wrong without a word.
         memory = (
@@ -157,7 +166,7 @@ def _source(text: Text, kernels: str, network: CNetwork, scratch: int, only_avr:
         memory += f"\nvoid {text.name}_reset(void) {{\n{resets}\n  begun = 1;\n}}\n"
         text.calls.insert(0, f"  if (!begun) {text.name}_reset();")
     constants, bodies, calls = "\n\n".join(text.constants), "\n\n".join(text.bodies), "\n".join(text.calls)
-    memory += f"\n{watch.text}\n" if watch and scratch else ""
+    memory += f"\n{watch.text}\n" if watch and network.plan.peak else ""
     loops = "".join(f"{loop}\n\n" for loop in text.loops)
     # The rest is left out there: errors of the assembler would hide this one.
     begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")

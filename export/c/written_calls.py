@@ -10,6 +10,7 @@ import numpy as np
 from export.c.kernels import kernel_parameters
 from export.c.network import CNetwork, Place, Step
 from export.c.requantization import Channels, requantization
+from export.c.scratch_arrays import scratch_at
 from export.graph.ir import Graph
 from qtorch.row.kernel_call import Accumulators, ConstantTable, Rescaling, TensorArgument
 
@@ -78,7 +79,7 @@ def written_call(
             resolved |= _channel_numbers(argument, channels)
     if step.scratch is not None:
         last = kernel_parameters(call.kernel, call.text)[-1]
-        passed[last] = ("int8_t *", f"(int8_t *)scratch + {step.scratch}")
+        passed[last] = ("int8_t *", scratch_at(network.plan, step.scratch, "int8_t"))
     parameters = kernel_parameters(call.kernel, call.text)
     if set(parameters) != set(resolved) | set(passed):
         raise AssertionError(
@@ -157,7 +158,7 @@ def address(place: Place, dtype: str, written: bool, network: CNetwork) -> str:
     """Where a tensor lies, as an expression."""
     if place.kind == "state":
         return state_address(network, place.index, dtype, written)
-    return f"({'' if written else 'const '}{dtype}_t *)((char *)scratch + {place.index})"
+    return f"({'' if written else 'const '}{dtype}_t *)({scratch_at(network.plan, place.index)})"
 
 
 def state_offsets(graph: Graph) -> list[int]:

@@ -53,6 +53,7 @@ class CompileOptions:
         name: of the model and its files; the file's own name without it.
         optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
             where that takes less working memory.
+        fast_memory: bytes of the faster of two memories that working memory may take; the rest lies in the slower one.
         firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
         tflite: also write the file again, NAME.tflite; aligned, without names, its constants inside.
         tflm: the edition of TFLite Micro that is on the board, as ``docs/which_tflm.md`` lists them.
@@ -67,6 +68,7 @@ class CompileOptions:
     signature: str = ""
     name: str = ""
     optimize: Literal["size", "speed", "ram"] = "size"
+    fast_memory: int | None = None
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
     tflm: str = ""
@@ -96,6 +98,7 @@ def compile_command(arguments: Sequence[str]) -> None:
         options.tflite,
         options.samples,
         options.signature,
+        options.fast_memory,
     )
     if options.data:
         _quantized(options, name, project)
@@ -128,7 +131,7 @@ def _quantized(options: CompileOptions, name: str, project: Path | None) -> None
         )  # fmt: skip
     export = QuantizeExportOptions(
         c=True, target=options.target, tflm=options.tflm, optimize=options.optimize, strip=True,
-        firmware=project,
+        firmware=project, fast_memory=options.fast_memory,
     )  # fmt: skip
     with TemporaryDirectory() as folder:
         model = _with_signature(options, Path(folder))

@@ -93,7 +93,7 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
         as_read, model = model, fewer_operators(model)
         with stage(f"writing plain C for {request.target.name}, and comparing it"):
             layouts = _layouts(model.core, model)
-            c = c_model(request.name, model.core, request.target, request.optimize, layouts)
+            c = c_model(request.name, model.core, request.target, request.optimize, layouts, request.fast)
             c.prove_plan(request.name, inputs.codes)
             compiled = compiled_c(request.name, c.files, model.core, request.target.cpu)
             if compiled is not None:

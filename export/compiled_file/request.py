@@ -26,6 +26,7 @@ class Request:
         tflite: whether the file is written again.
         samples: drawn inputs to compare; ``None``: as many as take some seconds.
         signature: which of the file's networks; empty: the first.
+        fast: bytes of the faster of two memories that the C may take; ``None``: all that the board has.
     """
 
     name: str
@@ -37,3 +38,4 @@ class Request:
     tflite: bool = False
     samples: int | None = None
     signature: str = ""
+    fast: int | None = None

@@ -78,7 +78,7 @@ def _share(metrics: Mapping[str, Any], c: Mapping[str, Any] | None, board: Board
     ram = None
     if c is not None:
         states = c.get("state_bytes", 0)
-        form, ram = "plain C", c["scratch_bytes"] + states
+        form, ram = "plain C", _in_ram(c) + states
         compiled = c.get("board") == board.name
         flash = c["program_flash_bytes"] if compiled else c["constant_bytes"]
         flash_is = "program and constants" if compiled else "constants"
@@ -90,6 +90,12 @@ def _share(metrics: Mapping[str, Any], c: Mapping[str, Any] | None, board: Board
         return None
     share = None if ram is None else ram / board.ram
     return BoardShare(board.name, form, flash, flash / board.flash, ram, share, flash_is, ram_is)
+
+
+def _in_ram(c: Mapping[str, Any]) -> int:
+    """Bytes of working memory in the board's RAM, beside which there may be another memory."""
+    in_ram = [one["bytes"] for one in c.get("memories", {}).values() if one["name"] == "RAM"]
+    return int(sum(in_ram) if in_ram else c["scratch_bytes"])
 
 
 def in_lines(shares: Sequence[BoardShare]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from export.c.memory_plan import plan
 from export.c.tensor_buffers import tensor_buffers
@@ -68,6 +69,10 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
     if c is not None:
         rows.append(("plain C, constants", f"{shown(c['constant_bytes'])} bytes", "flash"))
         rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", "RAM, inputs and outputs in it"))
+        rows += [
+            (f"of it in {one['name']}", f"{shown(one['bytes'])} bytes", _accesses(one))
+            for one in c.get("memories", {}).values()
+        ]
         if "whole_scratch_bytes" in c:
             rows.append(("operator by operator", f"{shown(c['whole_scratch_bytes'])} bytes", "RAM, without rows"))
         if "state_bytes" in c:
@@ -76,6 +81,10 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
             rows.append(("plain C, program", f"{shown(c['program_flash_bytes'])} bytes", f"flash of {c['board']}"))
     counted = inference(facts)
     return rows if counted is None else [*rows, ("one inference", *counted)]
+
+
+def _accesses(memory: Mapping[str, Any]) -> str:
+    return f"{memory['accesses']:.0%} of the accesses" if "accesses" in memory else "the rest"
 
 
 def _shares(facts: Facts) -> Markup:

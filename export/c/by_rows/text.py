@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.c.network import CNetwork, RowLoop
+from export.c.scratch_arrays import scratch_at
 from export.c.written_calls import Text, state_address, table, written_call
 from qtorch.row.image_rows import RowWindow
 
@@ -54,7 +55,7 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
             lines.append(_room(loop, network, name, place))
     if place in loop.sums:
         offset, size = loop.sums[place]
-        lines.append(f"if (step[{place}] == 0) memset((char *)scratch + {offset}, 0, {size});")
+        lines.append(f"if (step[{place}] == 0) memset({scratch_at(network.plan, offset)}, 0, {size});")
     inside = [written_call(text, step, network, addresses, numbers) for step in loop.each[place]]
     if place in loop.outside:
         around = [written_call(text, step, network, addresses, numbers) for step in loop.outside[place]]
@@ -93,7 +94,7 @@ def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
         row = f"({row} - first[{section.makers[name]}])"
     elif row != "0":
         row = f"({row})"
-    base = f"(char *)scratch + {place.index}"
+    base = scratch_at(network.plan, place.index)
     if place.kind == "state":
         base = state_address(network, place.index, "char", True)
     return f"({base})" if row == "0" else f"({base} + {row} * {each})"
@@ -115,7 +116,7 @@ def _room(loop: RowLoop, network: CNetwork, name: str, place: int) -> str:
             row = f"(step[{at}] < {total} ? {row} : {section.rows[name]})"
         needed = row if not needed else f"q_lower({needed}, {row})"
     each = network.graph.values[name].bytes // section.rows[name]
-    lines = f"(char *)scratch + {loop.places[name].index}"
+    lines = scratch_at(network.plan, loop.places[name].index)
     return (
         f"first[{place}] = (int16_t)q_make_room({lines}, {each}, {loop.line_rows[name]}, first[{place}], "
         f"step[{place}], {needed});"
