@@ -35,7 +35,7 @@ class Buffer:
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether both are needed in one step."""
-        return self.below(other) is not None
+        return self.apart(other) is not None
 
     def bytes_held(self, first: int, last: int) -> np.ndarray:
         """Which bytes are needed in these steps, as :attr:`held`."""
@@ -43,16 +43,22 @@ class Buffer:
             return np.broadcast_to(np.array([0, self.size]), (last - first + 1, 2))
         return self.held[first - self.first : last - self.first + 1]
 
-    def below(self, other: Buffer) -> int | None:
-        """How many bytes this one has to begin before another that lies behind it; ``None``: they never meet."""
+    def apart(self, other: Buffer) -> tuple[int, int] | None:
+        """How many bytes this one has to begin before another that lies behind it, and that one before this one.
+
+        ``None``: they never meet.
+        """
         first, last = max(self.first, other.first), min(self.last, other.last)
         if first > last:
             return None
         if self.held is None and other.held is None:
-            return self.size
-        mine, others = self.bytes_held(first, last), other.bytes_held(first, last)
-        both = (mine[:, 0] < mine[:, 1]) & (others[:, 0] < others[:, 1])
-        return int((mine[:, 1] - others[:, 0])[both].max()) if both.any() else None
+            return self.size, other.size
+        low, high = self.bytes_held(first, last).T
+        other_low, other_high = other.bytes_held(first, last).T
+        both = (low < high) & (other_low < other_high)
+        if not both.any():
+            return None
+        return int((high - other_low)[both].max()), int((other_high - low)[both].max())
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,7 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
     plans = [_placed(sorted(buffers, key=order), apart, alignment) for order in _ORDERS]
     if any(buffer.held is not None for buffer in buffers):
         sizes = {buffer.name: _aligned(buffer.size, alignment) for buffer in buffers}
-        mirrored = {
-            (upper, lower): apart_by + sizes[upper] - sizes[lower] for (lower, upper), apart_by in apart.items()
-        }
+        mirrored = _mirrored(apart, sizes)
         for order in _ORDERS:
             found = _placed(sorted(buffers, key=order), mirrored, alignment).offsets
             top = max(found[name] + size for name, size in sizes.items())
@@ -110,31 +114,44 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
     return min(plans, key=lambda candidate: candidate.peak)
 
 
-#: By two names: how many bytes the first has to begin before the second where it lies below.
-_Apart = Mapping[tuple[str, str], int]
+#: Of each buffer those that are needed at the same time, and how many bytes it has to begin before one of them where it
+#: lies below, and that one before it.
+_Apart = Mapping[str, Sequence[tuple[str, int, int]]]
 
 
 def _apart(buffers: Sequence[Buffer]) -> _Apart:
-    found = {}
+    found: dict[str, list[tuple[str, int, int]]] = {buffer.name: [] for buffer in buffers}
     waiting: list[Buffer] = []
     for buffer in sorted(buffers, key=lambda b: b.first):
         waiting = [other for other in waiting if other.last >= buffer.first]
         for other in waiting:
-            if (distance := buffer.below(other)) is not None:
-                back = other.below(buffer)
-                assert back is not None
-                found[buffer.name, other.name], found[other.name, buffer.name] = distance, back
+            if (bytes_apart := buffer.apart(other)) is not None:
+                before, behind = bytes_apart
+                found[buffer.name].append((other.name, before, behind))
+                found[other.name].append((buffer.name, behind, before))
         waiting.append(buffer)
     return found
+
+
+def _mirrored(apart: _Apart, sizes: Mapping[str, int]) -> _Apart:
+    """The same with addresses counted from the other end."""
+    return {
+        name: [
+            (other, above + sizes[name] - sizes[other], below + sizes[other] - sizes[name])
+            for other, below, above in others
+        ]
+        for name, others in apart.items()
+    }
 
 
 def _placed(buffers: Sequence[Buffer], apart: _Apart, alignment: int) -> MemoryPlan:
     offsets: dict[str, int] = {}
     for buffer in buffers:
-        taken = []
-        for name, offset in offsets.items():
-            if (behind := apart.get((name, buffer.name))) is not None:
-                taken.append((offset - apart[buffer.name, name], offset + behind))
+        taken = [
+            (offsets[name] - below, offsets[name] + above)
+            for name, below, above in apart[buffer.name]
+            if name in offsets
+        ]
         start = 0
         for before, behind in sorted(taken):
             if start <= before:
