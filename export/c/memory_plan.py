@@ -6,7 +6,8 @@ one no longer needs: what a :class:`Buffer` holds, step by step, says how far.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,27 +92,62 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 )
 
 
+#: Neighbours that are looked at in search of a better order, at most: a bound of the work, the same on every machine.
+_LOOKS = 40_000
+
+
 def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
     """Places each buffer at the lowest address that is free as long as it is needed, in several orders.
 
     Buffers that are given up or made row by row are tried from the other end of memory too, so that what is made can
-    follow what is given up.
+    follow what is given up. Where the best order takes more than can't be done without, what lies topmost is placed
+    earlier, again and again, as long as a bounded search lasts.
 
     Args:
         buffers: names are distinct.
         alignment: of every offset, in bytes.
     """
+    sizes = {buffer.name: _aligned(buffer.size, alignment) for buffer in buffers}
     apart = _apart(buffers)
-    plans = [_placed(sorted(buffers, key=order), apart, alignment) for order in _ORDERS]
+    ways = [(apart, False)]
     if any(buffer.held is not None for buffer in buffers):
-        sizes = {buffer.name: _aligned(buffer.size, alignment) for buffer in buffers}
-        mirrored = _mirrored(apart, sizes)
-        for order in _ORDERS:
-            found = _placed(sorted(buffers, key=order), mirrored, alignment).offsets
-            top = max(found[name] + size for name, size in sizes.items())
-            offsets = {name: top - found[name] - size for name, size in sizes.items()}
-            plans.append(MemoryPlan(offsets, max(offsets[b.name] + b.size for b in buffers)))
+        ways.append((_mirrored(apart, sizes), True))
+    bound, plans = lower_bound(buffers), list[MemoryPlan]()
+    for neighbours, from_above in ways:
+        orders = [sorted(buffers, key=order) for order in _ORDERS]
+        first = [_placed(order, neighbours, alignment) for order in orders]
+        best = min(range(len(orders)), key=lambda index: first[index].peak)
+        found = [*first, *_searched(orders[best], first[best], neighbours, alignment, bound)]
+        plans += [_upside_down(each, buffers, sizes) for each in found] if from_above else found
     return min(plans, key=lambda candidate: candidate.peak)
+
+
+def _searched(
+    order: Sequence[Buffer], found: MemoryPlan, apart: _Apart, alignment: int, bound: int
+) -> Iterator[MemoryPlan]:
+    """Plans that take less and less."""
+    rng, order = random.Random(0), list(order)
+    each = sum(map(len, apart.values())) + len(order)
+    for _ in range(_LOOKS // max(each, 1)):
+        top = [i for i, b in enumerate(order) if found.offsets[b.name] + b.size == found.peak]
+        # random() alone is the same in every version of Python.
+        moved = top[int(rng.random() * len(top))] if top else 0
+        if found.peak <= bound or moved == 0:
+            return
+        other = order.copy()
+        other.insert(int(rng.random() * moved), other.pop(moved))
+        tried = _placed(other, apart, alignment)
+        if tried.peak <= found.peak:
+            if tried.peak < found.peak:
+                yield tried
+            order, found = other, tried
+
+
+def _upside_down(found: MemoryPlan, buffers: Sequence[Buffer], sizes: Mapping[str, int]) -> MemoryPlan:
+    """The plan whose addresses were counted from above."""
+    top = max(found.offsets[name] + size for name, size in sizes.items())
+    offsets = {name: top - found.offsets[name] - size for name, size in sizes.items()}
+    return MemoryPlan(offsets, max(offsets[b.name] + b.size for b in buffers))
 
 
 #: Of each buffer those that are needed at the same time, and how many bytes it has to begin before one of them where it
