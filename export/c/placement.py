@@ -64,6 +64,11 @@ class Lifetimes:
             in_use[begin - first : end - first + 1] += held[:, 1] - held[:, 0]
         return int(in_use.max())
 
+    @property
+    def most(self) -> int:
+        """Bytes that are in use at once, at most: no plan can do with less."""
+        return lower_bound(self.buffers)
+
     @cached_property
     def _spans(self) -> tuple[np.ndarray, np.ndarray]:
         """First and last step of every buffer."""
