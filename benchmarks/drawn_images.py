@@ -41,7 +41,10 @@ def _block(rng: np.random.Generator, channels: int, halve: bool) -> nn.Sequentia
         return nn.Sequential(nn.Conv2d(channels, out, **spatial), nn.ReLU())
     if kind == 1:
         return nn.Sequential(
-            nn.Conv2d(channels, channels, groups=channels, **spatial), nn.ReLU(), nn.Conv2d(channels, out, 1), nn.ReLU6()
+            nn.Conv2d(channels, channels, groups=channels, **spatial),
+            nn.ReLU(),
+            nn.Conv2d(channels, out, 1),
+            nn.ReLU6(),
         )
     if kind == 2:
         wide = channels * int(rng.integers(2, 5))

@@ -50,7 +50,10 @@ def by_rows(machine: Machine, together: int) -> Iterator[Made]:
         if not any(isinstance(item, RowLoop) for item in network.run):
             continue
         source = c_source(f"net_{found}", network)
-        room = source.scratch_bytes + one.codes.shape[1] + 2 * one.expected.shape[1], sum(source.constant_bytes.values())
+        room = (
+            source.scratch_bytes + one.codes.shape[1] + 2 * one.expected.shape[1],
+            sum(source.constant_bytes.values()),
+        )
         if all(each <= limit // together for each, limit in zip(room, most, strict=True)):
             found += 1
             yield Made(one, network, source.files, room)
