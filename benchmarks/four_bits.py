@@ -103,8 +103,7 @@ def _table(found: dict[str, Any]) -> list[str]:
         networks.setdefault(row["network"], {})[row["bits"]] = row
     return [
         *markdown_table(
-            ["layer", "machine", "8 bits", "4 bits", "times"]
-            + ["constants, 8 bits", "4 bits", "program, 8 bits", "4 bits"],
+            ["layer", "machine", "8 bits", "4 bits", "times", *("constants, 8 bits", "4 bits", "program, 8 bits", "4 bits")],
             [
                 [label, machine, f"{by[8]['count']:,} {by[8]['unit']}", f"{by[4]['count']:,}",
                  f"{by[4]['count'] / by[8]['count']:.2f}", *(f"{by[bits][what]:,}" for what in ("constants", "flash")

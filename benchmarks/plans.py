@@ -37,7 +37,7 @@ from recipes.gesture_qat.model import Gesture
 from recipes.keyword_qat.model import Keyword
 from recipes.sine_qat.model import Sine
 
-__all__ = ["PLANS"]
+__all__ = ["PLANS", "recipe_networks"]
 
 #: The board's edition and processor, and what they are called in the table.
 _BUILDS = {
@@ -58,7 +58,8 @@ _RECIPES: dict[str, Any] = {
 _SAMPLES = 16
 
 
-def _networks() -> Iterator[tuple[str, Graph]]:
+def recipe_networks() -> Iterator[tuple[str, Graph]]:
+    """The kinds of networks that recipes train, not trained."""
     for label, module in _RECIPES.items():
         torch.manual_seed(0)
         task: Task = module()
@@ -67,6 +68,10 @@ def _networks() -> Iterator[tuple[str, Graph]]:
         qat = qtorch.prepare(task.net.eval(), example)
         qtorch.calibrate(qat, [torch.randn(_SAMPLES, *example.shape[1:])])
         yield label, integer_graph(qat)
+
+
+def _networks() -> Iterator[tuple[str, Graph]]:
+    yield from recipe_networks()
     for reference in REFERENCES:
         yield f"MLPerf Tiny, {reference.label}", calibrated(reference)
 

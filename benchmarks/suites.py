@@ -10,6 +10,7 @@ from benchmarks.four_bits import FOUR_BITS
 from benchmarks.gpu import GPU
 from benchmarks.growth import GROWTH
 from benchmarks.interpreter import INTERPRETER
+from benchmarks.memory import MEMORY
 from benchmarks.mlperf import MLPERF
 from benchmarks.opinions import OPINIONS
 from benchmarks.overhead import OVERHEAD
@@ -40,6 +41,7 @@ SUITES = {
         FOUR_BITS,
         INTERPRETER,
         PLANS,
+        MEMORY,
         OPINIONS,
         EDITIONS,
     )

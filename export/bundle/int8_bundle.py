@@ -87,7 +87,7 @@ def _bundle(
         headers = device_headers(name, files, subject.ends.interface, proven.codes, options.edition)
         facts = facts_of(
             subject, name, metrics, proof_as_json, files.graph, network, _tested(subject), measured.errors,
-            options.input_layout, measured.records,
+            options.input_layout, measured.records, files.c.network if files.c else None,
         )  # fmt: skip
         report = page(facts).encode()
     texts = {**(files.c.files if files.c else {}), **headers}

@@ -141,7 +141,7 @@ class _Filling:
         fast: bytes that it has.
     """
 
-    apart: Mapping[tuple[str, str], int]
+    apart: Mapping[str, Sequence[tuple[str, int, int]]]
     fast: int
 
     def filled(self, order: Sequence[Buffer], already: Mapping[str, int]) -> dict[str, int]:

@@ -6,7 +6,8 @@ one no longer needs: what a :class:`Buffer` holds, step by step, says how far.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +36,7 @@ class Buffer:
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether both are needed in one step."""
-        return self.below(other) is not None
+        return self.apart(other) is not None
 
     def bytes_held(self, first: int, last: int) -> np.ndarray:
         """Which bytes are needed in these steps, as :attr:`held`."""
@@ -48,16 +49,22 @@ class Buffer:
         held = self.bytes_held(self.first, self.last)
         return held[:, 1] - held[:, 0]
 
-    def below(self, other: Buffer) -> int | None:
-        """How many bytes this one has to begin before another that lies behind it; ``None``: they never meet."""
+    def apart(self, other: Buffer) -> tuple[int, int] | None:
+        """How many bytes this one has to begin before another that lies behind it, and that one before this one.
+
+        ``None``: they never meet.
+        """
         first, last = max(self.first, other.first), min(self.last, other.last)
         if first > last:
             return None
         if self.held is None and other.held is None:
-            return self.size
-        mine, others = self.bytes_held(first, last), other.bytes_held(first, last)
-        both = (mine[:, 0] < mine[:, 1]) & (others[:, 0] < others[:, 1])
-        return int((mine[:, 1] - others[:, 0])[both].max()) if both.any() else None
+            return self.size, other.size
+        low, high = self.bytes_held(first, last).T
+        other_low, other_high = other.bytes_held(first, last).T
+        both = (low < high) & (other_low < other_high)
+        if not both.any():
+            return None
+        return int((high - other_low)[both].max()), int((other_high - low)[both].max())
 
 
 @dataclass(frozen=True)
@@ -96,48 +103,93 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 )
 
 
+#: Neighbours that are looked at in search of a better order, at most: a bound of the work, the same on every machine.
+_LOOKS = 40_000
+
+
 def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
     """Places each buffer at the lowest address that is free as long as it is needed, in several orders.
 
     Buffers that are given up or made row by row are tried from the other end of memory too, so that what is made can
-    follow what is given up.
+    follow what is given up. Where the best order takes more than can't be done without, what lies topmost is placed
+    earlier, again and again, as long as a bounded search lasts.
 
     Args:
         buffers: names are distinct.
         alignment: of every offset, in bytes.
     """
+    sizes = {buffer.name: aligned(buffer.size, alignment) for buffer in buffers}
     apart = distances(buffers)
-    plans = [_placed(sorted(buffers, key=order), apart, alignment) for order in _ORDERS]
+    ways = [(apart, False)]
     if any(buffer.held is not None for buffer in buffers):
-        sizes = {buffer.name: aligned(buffer.size, alignment) for buffer in buffers}
-        mirrored = {
-            (upper, lower): apart_by + sizes[upper] - sizes[lower] for (lower, upper), apart_by in apart.items()
-        }
-        for order in _ORDERS:
-            found = _placed(sorted(buffers, key=order), mirrored, alignment).offsets
-            top = max(found[name] + size for name, size in sizes.items())
-            offsets = {name: top - found[name] - size for name, size in sizes.items()}
-            plans.append(MemoryPlan(offsets, max(offsets[b.name] + b.size for b in buffers)))
+        ways.append((_mirrored(apart, sizes), True))
+    bound, plans = lower_bound(buffers), list[MemoryPlan]()
+    for neighbours, from_above in ways:
+        orders = [sorted(buffers, key=order) for order in _ORDERS]
+        first = [_placed(order, neighbours, alignment) for order in orders]
+        best = min(range(len(orders)), key=lambda index: first[index].peak)
+        found = [*first, *_searched(orders[best], first[best], neighbours, alignment, bound)]
+        plans += [_upside_down(each, buffers, sizes) for each in found] if from_above else found
     return min(plans, key=lambda candidate: candidate.peak)
 
 
-#: By two names: how many bytes the first has to begin before the second where it lies below.
-_Apart = Mapping[tuple[str, str], int]
+def _searched(
+    order: Sequence[Buffer], found: MemoryPlan, apart: _Apart, alignment: int, bound: int
+) -> Iterator[MemoryPlan]:
+    """Plans that take less and less."""
+    rng, order = random.Random(0), list(order)
+    each = sum(map(len, apart.values())) + len(order)
+    for _ in range(_LOOKS // max(each, 1)):
+        top = [i for i, b in enumerate(order) if found.offsets[b.name] + b.size == found.peak]
+        # random() alone is the same in every version of Python.
+        moved = top[int(rng.random() * len(top))] if top else 0
+        if found.peak <= bound or moved == 0:
+            return
+        other = order.copy()
+        other.insert(int(rng.random() * moved), other.pop(moved))
+        tried = _placed(other, apart, alignment)
+        if tried.peak <= found.peak:
+            if tried.peak < found.peak:
+                yield tried
+            order, found = other, tried
+
+
+def _upside_down(found: MemoryPlan, buffers: Sequence[Buffer], sizes: Mapping[str, int]) -> MemoryPlan:
+    """The plan whose addresses were counted from above."""
+    top = max(found.offsets[name] + size for name, size in sizes.items())
+    offsets = {name: top - found.offsets[name] - size for name, size in sizes.items()}
+    return MemoryPlan(offsets, max(offsets[b.name] + b.size for b in buffers))
+
+
+#: Of each buffer those that are needed at the same time, and how many bytes it has to begin before one of them where it
+#: lies below, and that one before it.
+_Apart = Mapping[str, Sequence[tuple[str, int, int]]]
 
 
 def distances(buffers: Sequence[Buffer]) -> _Apart:
-    """Of every two buffers that meet, in either order, how many bytes the first has to begin before the second."""
-    found = {}
+    """Of each buffer those that it meets, and how far apart they have to begin."""
+    found: dict[str, list[tuple[str, int, int]]] = {buffer.name: [] for buffer in buffers}
     waiting: list[Buffer] = []
     for buffer in sorted(buffers, key=lambda b: b.first):
         waiting = [other for other in waiting if other.last >= buffer.first]
         for other in waiting:
-            if (distance := buffer.below(other)) is not None:
-                back = other.below(buffer)
-                assert back is not None
-                found[buffer.name, other.name], found[other.name, buffer.name] = distance, back
+            if (bytes_apart := buffer.apart(other)) is not None:
+                before, behind = bytes_apart
+                found[buffer.name].append((other.name, before, behind))
+                found[other.name].append((buffer.name, behind, before))
         waiting.append(buffer)
     return found
+
+
+def _mirrored(apart: _Apart, sizes: Mapping[str, int]) -> _Apart:
+    """The same with addresses counted from the other end."""
+    return {
+        name: [
+            (other, above + sizes[name] - sizes[other], below + sizes[other] - sizes[name])
+            for other, below, above in others
+        ]
+        for name, others in apart.items()
+    }
 
 
 def _placed(buffers: Sequence[Buffer], apart: _Apart, alignment: int) -> MemoryPlan:
@@ -150,10 +202,9 @@ def _placed(buffers: Sequence[Buffer], apart: _Apart, alignment: int) -> MemoryP
 
 def lowest_free(buffer: Buffer, offsets: Mapping[str, int], apart: _Apart, alignment: int = 4) -> int:
     """The lowest offset at which a buffer meets none of those that are placed."""
-    taken = []
-    for name, offset in offsets.items():
-        if (behind := apart.get((name, buffer.name))) is not None:
-            taken.append((offset - apart[buffer.name, name], offset + behind))
+    taken = [
+        (offsets[name] - below, offsets[name] + above) for name, below, above in apart[buffer.name] if name in offsets
+    ]
     start = 0
     for before, behind in sorted(taken):
         if start <= before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -55,14 +56,25 @@ class Lifetimes:
         """Bytes that are in use while a node is computed, at most; of some buffers alone where they are named."""
         first, last = self.starts[index], self.ends[index]
         in_use = np.zeros(last - first + 1, np.int64)
-        for buffer in self.buffers:
+        firsts, lasts = self._spans
+        for at in np.flatnonzero((firsts <= last) & (lasts >= first)):
+            buffer = self.buffers[at]
             if among is not None and buffer.name not in among:
                 continue
             begin, end = max(first, buffer.first), min(last, buffer.last)
-            if begin <= end:
-                held = buffer.bytes_held(begin, end)
-                in_use[begin - first : end - first + 1] += held[:, 1] - held[:, 0]
+            held = buffer.bytes_held(begin, end)
+            in_use[begin - first : end - first + 1] += held[:, 1] - held[:, 0]
         return int(in_use.max())
+
+    @property
+    def most(self) -> int:
+        """Bytes that are in use at once, at most: no plan can do with less."""
+        return lower_bound(self.buffers)
+
+    @cached_property
+    def _spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last step of every buffer."""
+        return np.array([b.first for b in self.buffers], np.int64), np.array([b.last for b in self.buffers], np.int64)
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ def lifetimes(graph: Graph, calls: Sequence[tuple[KernelCall, ...]], parts: Sequ
     starts, ends = _steps(graph, parts)
     inside = {node.index: part for part in parts for node in part.section.nodes}
     places, whole, names = _whole(graph, calls, inside)
-    timed = [replace(b, first=starts[b.first], last=ends[b.last]) for b in whole.values()]
+    timed = [Buffer(b.name, b.size, starts[b.first], ends[b.last]) for b in whole.values()]
     buffers = [_given_up(b, names, parts, starts) for b in timed]
     for part in parts:
         buffers = _with_rows(graph, part, buffers, starts[part.section.first])
@@ -155,19 +167,22 @@ def _whole(
     places = {state.value: Place("state", k) for k, state in enumerate(graph.states)}
     settled = homes(graph, calls, last, places)
     last |= {state.after: end for state in graph.states}
-    buffers: dict[str, Buffer] = {}
+    # First and last node, and bytes, by the buffer's name.
+    spans: dict[str, tuple[int, int, int]] = {}
     names: dict[str, str] = {}
     for name in graph.inputs:
         names[name] = name
-        buffers[name] = Buffer(name, graph.values[name].bytes, 0, last.get(name, 0))
+        spans[name] = 0, last.get(name, 0), graph.values[name].bytes
     for index, (node, kernels) in enumerate(zip(graph.nodes, calls, strict=True)):
+        allowed = frozenset[str]() if index in inside else in_place(kernels)
+        roles = node.input_roles() if allowed else {}
         for name in node.outputs:
             size, until = graph.values[name].bytes, last.get(name, index)
             if name in places:
                 continue
-            taken = None if index in inside else next(
-                (source for role, source in node.input_roles().items()
-                 if role in in_place(kernels) and _may_join(source, size, index, kernels, settled, buffers, names)),
+            taken = next(
+                (source for role, source in roles.items()
+                 if role in allowed and _may_join(source, size, index, kernels, settled, spans, names)),
                 None,
             )  # fmt: skip
             if taken in places:
@@ -175,15 +190,16 @@ def _whole(
                 settled.add(name)
                 continue
             names[name] = name if taken is None else names[taken]
-            buffer = buffers.get(names[name], Buffer(name, size, index, index))
-            buffers[names[name]] = replace(buffer, last=max(buffer.last, until, index))
-        scratch = max(call.scratch for call in kernels)
-        if scratch and index not in inside:
-            buffers[scratch_of(index)] = Buffer(scratch_of(index), scratch, index, index)
+            first, ends, size = spans.get(names[name], (index, index, size))
+            spans[names[name]] = first, max(ends, until, index), size
+        scratch = 0 if index in inside else max(call.scratch for call in kernels)
+        if scratch:
+            spans[scratch_of(index)] = index, index, scratch
     for i, name in enumerate(graph.outputs):
         if name not in names:
             # A constant or a state: copied at the end.
-            buffers[f"output {i}"] = Buffer(f"output {i}", graph.values[name].bytes, end, end)
+            spans[f"output {i}"] = end, end, graph.values[name].bytes
+    buffers = {name: Buffer(name, size, first, ends) for name, (first, ends, size) in spans.items()}
     return places, buffers, names
 
 
@@ -194,15 +210,15 @@ def is_copy(calls: Sequence[KernelCall]) -> bool:
 
 def _may_join(
     source: str, size: int, index: int, calls: tuple[KernelCall, ...],
-    settled: set[str], buffers: Mapping[str, Buffer], names: Mapping[str, str],
+    settled: set[str], spans: Mapping[str, tuple[int, int, int]], names: Mapping[str, str],
 ) -> bool:  # fmt: skip
     """Whether a result of ``size`` bytes may lie where ``source`` lies; what is ``settled`` stays as it is."""
     if is_copy(calls) and source in settled:
         return True
     if source not in names:
         return False
-    buffer = buffers[names[source]]
-    return size <= buffer.size and (is_copy(calls) or buffer.last <= index)
+    _, ends, room = spans[names[source]]
+    return size <= room and (is_copy(calls) or ends <= index)
 
 
 def _given_up(buffer: Buffer, names: Mapping[str, str], parts: Sequence[ByRows], starts: Sequence[int]) -> Buffer:

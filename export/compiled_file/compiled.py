@@ -183,7 +183,9 @@ def _assembled(
         **{file: text.encode() for file, text in {**c.files, **headers}.items()},
         "metrics.json": json_bytes(metrics),
         "parity.json": json_bytes(proof),
-        "report.html": file_page(Facts(name, "other", metrics, proof, graph=model.core, day=day()), engines).encode(),
+        "report.html": file_page(
+            Facts(name, "other", metrics, proof, graph=model.core, day=day(), plain_c=c.network), engines
+        ).encode(),
     }
     figures = (
         *in_lines([BoardShare(**share) for share in metrics["shares"]]),

@@ -62,13 +62,15 @@ def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:
         rows.append(
             ("arena by the board's kernels", by_kernels, f"RAM, where pointers have 32 bits; {planned['words']}")
         )
-    rows.append(("tensors alone", f"{shown(plan(tensor_buffers(graph)).peak)} bytes", "RAM, see the plan below"))
+    meaning = "RAM, see the plan below" if facts.plain_c is None else "RAM, without what interpreter and kernels need"
+    rows.append(("tensors alone", f"{shown(plan(tensor_buffers(graph)).peak)} bytes", meaning))
     work = all_multiply_accumulates(graph)
     rows.append(("work", f"{shown(work)} MAC", "multiply-accumulates of one inference"))
     c = metrics.get("c")
     if c is not None:
         rows.append(("plain C, constants", f"{shown(c['constant_bytes'])} bytes", "flash"))
-        rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", "RAM, inputs and outputs in it"))
+        held = "RAM, inputs and outputs in it: see the plan below"
+        rows.append(("plain C, working memory", f"{shown(c['scratch_bytes'])} bytes", held))
         rows += [
             (f"of it in {one['name']}", f"{shown(one['bytes'])} bytes", _accesses(one))
             for one in c.get("memories", {}).values()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from export.c.network import CNetwork
 from export.cost.macs import all_multiply_accumulates
 from export.figures.provenance import day
 from export.figures.record import Record, target_of
@@ -87,6 +88,7 @@ class Facts:
         distributions: of its tensors, by name.
         layers: what each layer's quantization costs, the dearest first, between none's and all layers'.
         day: on which it was made.
+        plain_c: the network as plain C, where that is written.
     """
 
     name: str
@@ -105,12 +107,14 @@ class Facts:
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     layers: tuple[LayerCost, ...] = ()
     day: str = ""
+    plain_c: CNetwork | None = None
 
 
 def facts_of(
     subject: Subject, name: str, metrics: Mapping[str, Any], parity: Mapping[str, Any], graph: Graph | None = None,
     network: fx.GraphModule | None = None, tested: Samples | None = None, errors: tuple[TensorError, ...] = (),
     input_layout: Literal["nhwc", "nchw"] = "nhwc", records: Mapping[str, Record] = {},
+    plain_c: CNetwork | None = None,
 ) -> Facts:  # fmt: skip
     """The facts of one export.
 
@@ -125,6 +129,7 @@ def facts_of(
         errors: see :class:`Facts`.
         input_layout: of the graph.
         records: of the tests of the float network and of the exported one, by stage, the latter last.
+        plain_c: see :class:`Facts`.
     """
     rows, predictions, kind = subject.rows, {}, subject.kind
     drawn: Mapping[str, Distribution] = {}
@@ -144,7 +149,7 @@ def facts_of(
         outputs=subject.ends.titles(None),
         predictions=predictions,
         columns=() if rows is None else _columns(rows, subject.ends.interface),
-        graph=graph, errors=errors, distributions=drawn, layers=layers, day=day(),
+        graph=graph, errors=errors, distributions=drawn, layers=layers, day=day(), plain_c=plain_c,
     )  # fmt: skip
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
+
 from export.c.memory_plan import lower_bound, plan
+from export.c.network import CNetwork, RowLoop, c_network
 from export.c.tensor_buffers import tensor_buffers
 from export.figures.quantization_advice import SUSPECT
 from export.html.charts import sparkline
@@ -14,6 +17,7 @@ from export.html.facts import Facts
 from export.html.graph_drawing import drawn_graph
 from export.html.markup import Markup, element, joined, shown
 from export.html.memory_drawing import drawn_memory
+from export.html.plan_drawing import contents_of, drawn_plans, spans_of
 from export.html.tables import table
 
 __all__ = ["graph_section", "memory_section", "tensor_section"]
@@ -72,7 +76,9 @@ def graph_section(facts: Facts) -> Markup:
 
 
 def memory_section(facts: Facts) -> Markup:
-    """When which tensor lies where, and what any plan needs at least."""
+    """When which tensor lies where, and what any plan needs at least: plain C's own plan where that is written."""
+    if facts.plain_c is not None:
+        return _plan_of_c(facts.plain_c)
     if facts.graph is None:
         return Markup()
     buffers = tensor_buffers(facts.graph)
@@ -91,3 +97,39 @@ def memory_section(facts: Facts) -> Markup:
     ]  # fmt: skip
     listed = table("the same in figures", ["tensor", "bytes", "address", "steps"], rows)
     return joined(element("p", about), drawn_memory(buffers, placed), listed)
+
+
+def _plan_of_c(network: CNetwork) -> Markup:
+    graph, placement = network.graph, network.placement
+    sections = [(item.part.section.first, item.part.section.last) for item in network.run if isinstance(item, RowLoop)]
+    plans = {f"plain C: {shown(network.plan.peak)} bytes": placement}
+    kept = [network.survives(index) for index in range(len(graph.inputs))]
+    about = (
+        f"Plain C's working memory for one sample, {shown(network.plan.peak)} bytes, inputs, outputs and what kernels "
+        f"need in it; its tensors can't do with less than {shown(network.bound)} in this order. A run "
+        f"{'leaves' if all(kept) else 'overwrites'} its {'input' if len(kept) == 1 else 'inputs'}"
+        f"{(' as it is' if len(kept) == 1 else ' as they are') if all(kept) else ''}."
+    )
+    if network.optimize == "ram":
+        before = c_network(graph, network.cpu)
+        plans = {
+            f"operator by operator: {shown(before.plan.peak)} bytes": before.placement,
+            f"row by row: {shown(network.plan.peak)} bytes": placement,
+        }
+        about += (
+            " Above what it would be operator by operator; below, operators in the shaded spans are computed row by "
+            "row, so that tensors grow and shrink there."
+            if sections
+            else " Computing row by row takes no less here."
+        )
+        plans = plans if sections else {f"plain C: {shown(network.plan.peak)} bytes": placement}
+    said, (begins, ends) = contents_of(graph, placement), spans_of(placement)
+    rows = []
+    for buffer in placement.lifetimes.buffers:
+        first, last = int(begins[buffer.first]), int(np.ceil(ends[buffer.last])) - 1
+        rows.append([
+            said[buffer.name], shown(buffer.size), shown(network.plan.offsets[buffer.name]),
+            f"{first}" if first == last else f"{first} to {last}", "" if buffer.held is None else "yes",
+        ])  # fmt: skip
+    listed = table("the same in figures", ["what", "bytes", "address", "operators", "row by row"], rows)
+    return joined(element("p", about), drawn_plans(graph, plans, sections), listed)

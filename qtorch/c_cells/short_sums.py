@@ -19,8 +19,8 @@ from qtorch.row.kernel_call import Argument
 __all__ = ["ShortSum", "short_sum"]
 
 _CODES = np.arange(-128, 128, dtype=np.int64)
-#: Both ends among them. What fails on pairs of these fails on all, and is seen a hundred times sooner.
-_FEW = slice(None, None, 15)
+#: Both ends among them. What fails on pairs of these fails on all, and is seen a hundred times sooner, or twenty.
+_FEW, _MORE = slice(None, None, 15), slice(None, None, 5)
 
 #: Units from the nearest that factors are tried at; upwards further, because greater ones take ties away from zero.
 _NUDGES = sorted(product(range(-3, 10), repeat=2), key=lambda pair: abs(pair[0]) + abs(pair[1]))
@@ -68,25 +68,30 @@ def short_sum(
         zero_points: of the operands and the output.
         limits: lowest and highest code.
     """
-    for shift, nudge in product(_shifts(factors, zero_points), _NUDGES):
-        a, b = (round(factor * 2**shift) + n for factor, n in zip(factors, nudge, strict=True))
-        few = (_CODES[_FEW] * a)[:, None] + _CODES[_FEW] * b
-        least, most = _addends(exact[_FEW, _FEW], few, shift, limits)
-        if least > most:
-            continue
-        least, most = _addends(exact, ShortSum(a, b, 0, shift).sums(), shift, limits)
-        form = ShortSum(a, b, (least + most) // 2, shift)
-        if least <= most and form.fits() and np.array_equal(form.codes(*limits), exact):
-            return form
+    for shift in _shifts(factors, zero_points):
+        tried = [tuple(round(f * 2**shift) + n for f, n in zip(factors, nudge, strict=True)) for nudge in _NUDGES]
+        # All factors at once on a few pairs, and those that are left on every pair.
+        of_input, of_other = (np.array(each)[:, None] * _CODES[_FEW] for each in zip(*tried, strict=True))
+        least, most = _addends(exact[_FEW, _FEW], of_input[:, :, None] + of_other[:, None], shift, limits)
+        for index in np.flatnonzero(least <= most):
+            a, b = tried[index]
+            more = (_CODES[_MORE] * a)[:, None] + _CODES[_MORE] * b
+            low, high = _addends(exact[_MORE, _MORE], more, shift, limits)
+            if low > high:
+                continue
+            low, high = _addends(exact, ShortSum(a, b, 0, shift).sums(), shift, limits)
+            form = ShortSum(a, b, int(low + high) // 2, shift)
+            if low <= high and form.fits() and np.array_equal(form.codes(*limits), exact):
+                return form
     return None
 
 
-def _addends(exact: np.ndarray, sums: np.ndarray, shift: int, limits: tuple[int, int]) -> tuple[int, int]:
-    """The least and the greatest addend that make exact codes of sums; none where the first is the greater."""
+def _addends(exact: np.ndarray, sums: np.ndarray, shift: int, limits: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest addend that make exact codes of sums ``[..., 256, 256]``; none where they cross."""
     # At the lowest and the highest code only one side matters.
-    least = np.where(exact > limits[0], (exact << shift) - sums, -(2**40)).max()
-    most = np.where(exact < limits[1], ((exact + 1) << shift) - sums - 1, 2**40).min()
-    return int(least), int(most)
+    least = np.where(exact > limits[0], (exact << shift) - sums, -(2**40)).max((-2, -1))
+    most = np.where(exact < limits[1], ((exact + 1) << shift) - sums - 1, 2**40).min((-2, -1))
+    return least, most
 
 
 def _shifts(factors: tuple[float, float], zero_points: tuple[int, int, int]) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ __all__ = [
     "sum_output",
     "summand_shift",
 ]
+
+
+_PAIR = ("input", "other", "output")
 
 
 def squared_difference(input: Tensor, other: Tensor) -> Tensor:
@@ -152,11 +156,12 @@ def sum_kernel(sign: int) -> KernelCell:
     """The cell of a sum or difference: 32-bit arithmetic where it is proven, else three requantizations."""
 
     def cell(operands: Operands) -> KernelCall:
-        views = {role: operands.grid(role).grid for role in ("input", "other", "output")}
+        views = {role: operands.grid(role).grid for role in _PAIR}
         low, high = activation_limits(operands.attrs["activation"], views["output"])
         limits: dict[str, Argument] = {"low": low, "high": high}
         if all_int8(operands):
-            short = _shortened(operands.attrs, views, sign, (low, high))
+            grids = (operands.grid("input"), operands.grid("other"), operands.grid("output"))
+            short = _shortened(operands.attrs["activation"], grids, sign, (low, high))
             if short is not None:
                 return call_for_each_pair("add_short_s8", operands, {**short.arguments(), **limits})
         multipliers = {{"input": "in", "output": "out"}.get(role, role): m for role, m in _multipliers(views).items()}
@@ -166,11 +171,16 @@ def sum_kernel(sign: int) -> KernelCell:
     return cell
 
 
-def _shortened(attrs: Attrs, grids: Mapping[str, Grid], sign: int, limits: tuple[int, int]) -> ShortSum | None:
-    every = torch.arange(-128, 128)
-    exact = rescaled_sum(attrs, {"input": every[:, None], "other": every}, grids, sign).numpy()
-    s_input, s_other, s_output = (float(grids[role].scale) for role in ("input", "other", "output"))
-    zeros = tuple(int(grids[role].zero_point) for role in ("input", "other", "output"))
+#: The same node is asked for a whole image and for a row of it, and the search takes milliseconds.
+@lru_cache(1024)
+def _shortened(
+    activation: str, grids: tuple[QParams, QParams, QParams], sign: int, limits: tuple[int, int]
+) -> ShortSum | None:
+    every, views = torch.arange(-128, 128), dict(zip(_PAIR, (each.grid for each in grids), strict=True))
+    codes = {"input": every[:, None], "other": every}
+    exact = rescaled_sum({"activation": activation}, codes, views, sign).numpy()
+    s_input, s_other, s_output = (float(views[role].scale) for role in _PAIR)
+    zeros = tuple(int(views[role].zero_point) for role in _PAIR)
     return short_sum(exact, (s_input / s_output, sign * s_other / s_output), (zeros[0], zeros[1], zeros[2]), limits)
 
 

@@ -68,9 +68,9 @@ def chosen_parts(
     while new := [c for c in chosen if c not in ordered]:
         if len(ordered) > _ORDERED:
             choices = {c: c.bytes for c in ordered}
-        for choice in new:
-            choices[choice] = max(choice.bytes, lifetimes(graph, calls, [part(choice)]).needed(choice.first))
-            ordered.add(choice)
+        together = lifetimes(graph, calls, [part(choice) for choice in new])
+        choices |= {choice: max(choice.bytes, together.needed(choice.first)) for choice in new}
+        ordered |= set(new)
         chosen = _cheapest(costs, choices)
     if not chosen:
         return ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.c.by_rows.section import Section
+from qtorch.row.image_rows import RowWindow
 
 __all__ = ["Schedule", "scheduled"]
 
@@ -36,36 +37,36 @@ class Schedule:
 def scheduled(section: Section) -> Schedule:
     """Each row is made when the next row behind it needs it, and no sooner."""
     order = _order(section)
-    steps = np.zeros(len(section.nodes), np.int64)
-    readers: dict[str, list[tuple[int, int, int]]] = {name: [] for name in section.rows}
+    turns = np.array(order)[:, None] == np.arange(len(section.nodes))
+    behind = turns.cumsum(0)
+    before = behind - turns
+    readers: dict[str, list[tuple[int, RowWindow]]] = {name: [] for name in section.rows}
     for place, node in enumerate(section.nodes):
         for name, window in node.reads.values():
-            readers[name].append((place, window.stride, window.padding))
-    totals = [order.count(place) for place in range(len(section.nodes))]
-    needed = {name: np.zeros((len(order), 2), np.int64) for name in section.rows}
-    # What changes with a step is what its node reads and makes; the rest is as it was.
-    now = {name: [0, 0 if name in section.makers else rows] for name, rows in section.rows.items()}
-    for step, place in enumerate(order):
-        node = section.nodes[place]
-        steps[place] += 1
-        made = [name for name, maker in section.makers.items() if maker == place]
-        for name in made:
-            now[name][1] = node.made(int(steps[place]))
-        for name, ends in now.items():
-            needed[name][step] = ends
-        # Rows are given up behind the step that was the last to read them.
-        for name in {name for name, _ in node.reads.values()} | set(made):
-            if name not in section.kept and (name in section.makers or name in section.given_up):
-                now[name][0] = _unneeded(section.rows[name], readers[name], steps, totals)
-    return Schedule(tuple(order), tuple(totals), needed)
+            readers[name].append((place, window))
+    totals = behind[-1]
+    needed = {}
+    for name, rows in section.rows.items():
+        needed[name] = ends = np.zeros((len(order), 2), np.int64)
+        ends[:, 1] = rows
+        if name in section.makers:
+            maker = section.makers[name]
+            steps, node = behind[:, maker], section.nodes[maker]
+            ends[:, 1] = steps == node.steps if node.adds_up else steps
+        if name not in section.kept and (name in section.makers or name in section.given_up):
+            # Rows are given up behind the step that was the last to read them.
+            ends[:, 0] = _unneeded(rows, readers[name], before, totals)
+            if name in section.makers:
+                ends[:, 0] *= before[:, section.makers[name]] > 0
+    return Schedule(tuple(order), tuple(totals.tolist()), needed)
 
 
-def _unneeded(rows: int, readers: list[tuple[int, int, int]], steps: np.ndarray, totals: list[int]) -> int:
-    """How many rows from the first on nobody needs any more."""
-    found = rows
-    for place, stride, padding in readers:
-        if steps[place] < totals[place]:
-            found = min(found, max(0, int(steps[place]) * stride - padding))
+def _unneeded(rows: int, readers: list[tuple[int, RowWindow]], steps: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """How many rows from the first on nobody needs any more, by steps ``[N, nodes]``: int ``[N]``."""
+    found = np.full(len(steps), rows)
+    for place, window in readers:
+        first = np.maximum(steps[:, place] * window.stride - window.padding, 0)
+        found = np.where(steps[:, place] < totals[place], np.minimum(found, first), found)
     return found
 
 

@@ -1,0 +1,86 @@
+"""Networks computed row by row on emulated processors: every output is the integer reference's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count, islice
+
+import pytest
+
+from export.c.network import RowLoop, c_network
+from export.c.source import c_source
+from export.cost.machines import replayed
+from firmware.emulation import MACHINES, DidNotBuild, Machine, available
+from qtorch.errors import UnsupportedLayer
+from recipes.mlperf_tiny import DSCNN
+from tests.random_drawing import FURTHER, draw
+from tests.test_profile import graph_of
+from tests.test_random_machines import AMPLE, ROOM, Made, drawn, outcomes
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
+    pytest.mark.filterwarnings("ignore:layers.* has no effect"),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+COUNT = int(os.environ.get("QTORCH_ROW_MACHINE_NETWORKS", "6"))
+
+_QEMU = [pytest.param(name, marks=pytest.mark.qemu) for name in ("cortex_m4", "cortex_m0", "riscv32")]
+
+
+def here(name: str) -> Machine:
+    """The machine, or a skip that says what is absent."""
+    if absent := available(MACHINES[name]):
+        pytest.skip(absent)
+    return MACHINES[name]
+
+
+def by_rows(machine: Machine, together: int) -> Iterator[Made]:
+    """Networks drawn at random that are computed row by row, so many of which fit the machine together."""
+    most, found = ROOM.get(machine.name, AMPLE), 0
+    for seed in count(FURTHER):
+        one = drawn(draw(seed))
+        if one is None:
+            continue
+        try:
+            network = c_network(one.graph, machine.cpu, "ram")
+        except UnsupportedLayer:
+            continue
+        if not any(isinstance(item, RowLoop) for item in network.run):
+            continue
+        source = c_source(f"net_{found}", network)
+        room = (
+            source.scratch_bytes + one.codes.shape[1] + 2 * one.expected.shape[1],
+            sum(source.constant_bytes.values()),
+        )
+        if all(each <= limit // together for each, limit in zip(room, most, strict=True)):
+            found += 1
+            yield Made(one, network, source.files, room)
+
+
+@pytest.mark.parametrize("name", [*_QEMU, pytest.param("atmega328p", marks=pytest.mark.avr)])
+def test_random_networks_are_exact_row_by_row_on_a_machine(name: str) -> None:
+    machine = here(name)
+    # The smallest has little room.
+    wanted = COUNT if machine.cpu != "avr" else -(-COUNT // 2)
+    batch = list(islice(by_rows(machine, wanted), wanted))
+    assert all(one.network.plan.peak < one.network.whole for one in batch)
+    for one, outcome in zip(batch, outcomes(batch, machine), strict=True):
+        assert outcome == "exact", f"seed {one.drawn.program.seed}\n{one.drawn.program.code()}"
+
+
+@pytest.mark.parametrize("name", _QEMU)
+def test_keyword_spotting_is_exact_row_by_row_on_a_machine(name: str) -> None:
+    """A third of the memory at hardly more instructions; and on the smallest of these, whole tensors do not fit."""
+    machine, graph = here(name), graph_of(DSCNN(), 1, 49, 10)
+    assert c_network(graph, machine.cpu, "ram").plan.peak < 0.4 * c_network(graph, machine.cpu).plan.peak
+    # Every output is compared there.
+    rows = replayed(graph, machine, 1, "ram")
+    if machine.name == "cortex_m0":
+        with pytest.raises(DidNotBuild, match="region `ram' overflowed"):
+            replayed(graph, machine, 1, "size")
+        return
+    whole = replayed(graph, machine, 1, "size")
+    assert rows.ram < whole.ram
+    assert rows.median < 1.15 * whole.median
