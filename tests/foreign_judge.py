@@ -32,7 +32,9 @@ def require_integers_of_tflm(model: bytes) -> None:
     for sample in range(8):
         for position, name in enumerate(graph.inputs):
             fed = _sample(codes[position], graph.values[name], sample)
-            engine.set_input((fed.view(np.uint8) ^ 128) if name in graph.shifted else fed, position)
+            fed = (fed.view(np.uint8) ^ 128) if name in graph.shifted else fed
+            # Of a number, whose axis counts samples here alone.
+            engine.set_input(fed.reshape(engine.get_input_details(position)["shape"]), position)
         engine.invoke()
         for position, name in enumerate(graph.outputs):
             got = engine.get_output(position)

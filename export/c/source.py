@@ -95,6 +95,9 @@ def c_source(name: str, network: CNetwork, layouts: Sequence[TensorLayout] = (),
     kernels = kernel_sources(step.call for step in network.steps)
     if any(isinstance(item, RowLoop) for item in network.run):
         kernels["row_lines"] = ""
+    if text.sizes:
+        # What an output or a state takes out of flash needs no other kernel.
+        kernels["kernel"] = ""
     scratch = -(-network.plan.peak // 4) * 4
     header = header_text(
         text.name, network, scratch, sum(text.sizes.values()), layouts or tensor_layouts(network.graph)
