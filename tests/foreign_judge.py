@@ -25,7 +25,11 @@ def require_integers_of_tflm(model: bytes) -> None:
     graph = read_tflite(model, aligned=False)
     rng = np.random.default_rng(0)
     values = [graph.values[name] for name in graph.inputs]
-    codes = tuple(rng.integers(-128, 128, (8 * v.rows, *v.shape[1:])).astype(np.int8) for v in values)
+    ranges = [graph.code_range(name) for name in graph.inputs]
+    codes = tuple(
+        rng.integers(low, high + 1, (8 * v.rows, *v.shape[1:])).astype(v.array_dtype)
+        for v, (low, high) in zip(values, ranges, strict=True)
+    )
     expected = interpret(graph, codes)
     compiled = run_c("net", c_model("net", graph).files, graph, codes)
     engine = runtime.Interpreter.from_bytes(model, arena_size=1 << 16)

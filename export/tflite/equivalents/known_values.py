@@ -45,9 +45,14 @@ def _quotient(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return quotient
 
 
+def _broadcast_shape(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array(np.broadcast_shapes(*(tuple(each.tolist()) for each in arrays)), arrays[0].dtype)
+
+
 #: Only of whole numbers without a scale.
 _ARITHMETIC: Mapping[str, _Evaluation] = {
     "ADD": lambda arrays, options: arrays[0] + arrays[1],
+    "BROADCAST_ARGS": lambda arrays, options: _broadcast_shape(arrays),
     "SUB": lambda arrays, options: arrays[0] - arrays[1],
     "MUL": lambda arrays, options: arrays[0] * arrays[1],
     "FLOOR_DIV": lambda arrays, options: _quotient(arrays),
@@ -80,7 +85,6 @@ _MOVEMENT: Mapping[str, _Evaluation] = {
     "STRIDED_SLICE": _strided_slice,
     "TILE": lambda arrays, options: np.tile(arrays[0], tuple(arrays[1].tolist())),
     "TRANSPOSE": lambda arrays, options: np.transpose(arrays[0], tuple(arrays[1].tolist())),
-    "ZEROS_LIKE": lambda arrays, options: np.zeros_like(arrays[0]),
 }
 _WHOLE = ("int32", "int64")
 
@@ -95,6 +99,10 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
         if dtype not in _WHOLE:
             return False
         draft.settle(output, np.array(draft.shape(operator.inputs[0]), dtype))
+        return True
+    if operator.name == "ZEROS_LIKE" and draft.tensors[output].dtype in ("int8", *_WHOLE):
+        # Codes of 0, whatever the zero point is.
+        draft.settle(output, np.zeros(draft.shape(output), draft.tensors[output].dtype))
         return True
     if operator.name in _MOVEMENT:
         evaluation, fits = _MOVEMENT.get(operator.name), _on_one_grid(draft, operator, output)
