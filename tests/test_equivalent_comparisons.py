@@ -73,8 +73,8 @@ def _logic(file: SchemaFile) -> None:
     one, other = (_compared(file, name, shape) for name in ("LESS", "GREATER_EQUAL"))
     joined, inverse = _answer(file, shape, ""), _answer(file, shape, "")
     file.operator("LOGICAL_AND", [one, other], [joined])
-    file.operator("LOGICAL_NOT", [joined], [inverse])
-    file.operator("LOGICAL_OR", [inverse, one], [_answer(file, shape)])
+    file.operator("LOGICAL_NOT", [one], [inverse])
+    file.operator("LOGICAL_OR", [joined, inverse], [_answer(file, shape)])
 
 
 def _moved_answers(file: SchemaFile) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from export.compiled_file.compiled import compile_file
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadModelFile
 from tests.foreign_judge import require_integers_of_tflm
 from tests.schema_file import SchemaFile
+from tests.test_compile_command import request
 
 _SCALE, _ZERO = 0.25, 3
 
@@ -177,6 +179,15 @@ def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None
     file = SchemaFile()
     put(file)
     require_integers_of_tflm(file.written())
+
+
+@pytest.mark.parametrize("put", [_batch_to_space, _common_shape], ids=lambda put: put.__name__.strip("_"))
+def test_it_is_compiled_as_a_whole(put: Callable[[SchemaFile], None]) -> None:
+    """More pictures than a proof of the memory takes samples; an output that is the same in every run."""
+    file = SchemaFile()
+    put(file)
+    compiled = compile_file(file.written(), request(samples=20), None)
+    assert {compiled.engines[name].exact_share for name in ("tflm", "compiled_c")} == {1.0}
 
 
 def _no_element(file: SchemaFile) -> None:

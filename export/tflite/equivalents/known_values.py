@@ -5,6 +5,7 @@ Whole numbers without a scale alone are computed with; of quantized constants el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,8 @@ _MOVEMENT: Mapping[str, _Evaluation] = {
     "TRANSPOSE": lambda arrays, options: np.transpose(arrays[0], tuple(arrays[1].tolist())),
 }
 _WHOLE = ("int32", "int64")
+#: Elements of a result that is written out.
+_MOST = 2**26
 
 
 def settled(draft: Draft, operator: FileOperator) -> bool:
@@ -102,6 +105,7 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
         return True
     if operator.name == "ZEROS_LIKE" and draft.tensors[output].dtype in ("int8", *_WHOLE):
         # Codes of 0, whatever the zero point is.
+        _require_few(draft, output)
         draft.settle(output, np.zeros(draft.shape(output), draft.tensors[output].dtype))
         return True
     if operator.name in _MOVEMENT:
@@ -115,6 +119,7 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
     present = [array for array in arrays if array is not None]
     if len(present) < len(arrays):
         return False
+    _require_few(draft, output)
     result = np.asarray(evaluation(present, operator.options))
     if result.size != np.prod(draft.shape(output), dtype=np.int64):
         raise ValueError(
@@ -122,6 +127,11 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
         )
     draft.settle(output, result.astype(draft.tensors[output].dtype))
     return True
+
+
+def _require_few(draft: Draft, output: int) -> None:
+    if math.prod(draft.shape(output)) > _MOST:
+        raise ValueError(f"{draft.words(output)} of {draft.shape(output)}: at most {_MOST:,} elements are written out")
 
 
 def _plain(draft: Draft, index: int) -> bool:

@@ -127,6 +127,10 @@ def _reversed(draft: Draft, source: int, axis: int, first: int, size: int) -> in
     return turned
 
 
+#: Copies of a tensor along an axis, each of which is an operand of CONCATENATION.
+_MOST_COPIES = 2**14
+
+
 def broadcast_to(draft: Draft, operator: FileOperator) -> None:
     """BROADCAST_TO: joined with itself along each axis of size 1 that has to be longer."""
     source, (output,) = operator.inputs[0], operator.outputs
@@ -134,6 +138,10 @@ def broadcast_to(draft: Draft, operator: FileOperator) -> None:
     own = (*(1,) * (len(shape) - len(draft.shape(source))), *draft.shape(source))
     if len(own) != len(shape) or any(n not in (1, wanted) for n, wanted in zip(own, shape, strict=True)):
         raise ValueError(f"{draft.words(source)} of {draft.shape(source)} as {shape}")
+    if any(n != wanted > _MOST_COPIES for n, wanted in zip(own, shape, strict=True)):
+        raise ValueError(
+            f"{draft.words(source)} of {draft.shape(source)} as {shape}: more than {_MOST_COPIES:,} copies"
+        )
     at = source
     if own != draft.shape(source):
         at = draft.computed(source, own)

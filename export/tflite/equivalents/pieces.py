@@ -17,6 +17,8 @@ __all__ = ["embedded", "filled", "gathered_by_places", "strided", "updated"]
 
 #: STRIDED_SLICE takes so many axes (TFLM ``micro/kernels/strided_slice_common.cc``), an axis in front of them included.
 _MOST_STRIDED = 4
+#: Rows that are cut out one by one.
+_MOST_ROWS = 2**12
 
 
 def strided(draft: Draft, operator: FileOperator) -> None:
@@ -44,8 +46,13 @@ def strided(draft: Draft, operator: FileOperator) -> None:
     cuts = [cut if cut.step > 0 else cut[::-1] for cut in cuts]
     at = source
     if not whole and len(shape) == _MOST_STRIDED:
+        if cuts[0].step > 1 and len(cuts[0]) > _MOST_ROWS:
+            raise ValueError(f"{len(cuts[0]):,} rows of {draft.words(source)} of {shape}: at most {_MOST_ROWS:,}")
         at = draft.computed(source, (len(cuts[0]), *shape[1:]))
-        taken(draft, source, 0, list(cuts[0]), at)
+        if cuts[0].step == 1:
+            draft.slice(source, [cuts[0].start, 0, 0, 0], at)
+        else:
+            taken(draft, source, 0, list(cuts[0]), at)
         cuts[0] = range(len(cuts[0]))
     box = draft.computed(source, [len(cut) for cut in cuts])
     ends = [[cut[0] for cut in cuts], [cut[-1] + 1 for cut in cuts], [cut.step for cut in cuts]]
