@@ -25,14 +25,20 @@ def require_integers_of_tflm(model: bytes) -> None:
     graph = read_tflite(model, aligned=False)
     rng = np.random.default_rng(0)
     values = [graph.values[name] for name in graph.inputs]
-    codes = tuple(rng.integers(-128, 128, (8 * v.rows, *v.shape[1:])).astype(np.int8) for v in values)
+    ranges = [graph.code_range(name) for name in graph.inputs]
+    codes = tuple(
+        rng.integers(low, high + 1, (8 * v.rows, *v.shape[1:])).astype(v.array_dtype)
+        for v, (low, high) in zip(values, ranges, strict=True)
+    )
     expected = interpret(graph, codes)
     compiled = run_c("net", c_model("net", graph).files, graph, codes)
     engine = runtime.Interpreter.from_bytes(model, arena_size=1 << 16)
     for sample in range(8):
         for position, name in enumerate(graph.inputs):
             fed = _sample(codes[position], graph.values[name], sample)
-            engine.set_input((fed.view(np.uint8) ^ 128) if name in graph.shifted else fed, position)
+            fed = (fed.view(np.uint8) ^ 128) if name in graph.shifted else fed
+            # Of a number, whose axis counts samples here alone.
+            engine.set_input(fed.reshape(engine.get_input_details(position)["shape"]), position)
         engine.invoke()
         for position, name in enumerate(graph.outputs):
             got = engine.get_output(position)

@@ -212,12 +212,27 @@ def _mirror_without_options(file: SchemaFile) -> None:
     file.operator("MIRROR_PAD", [_source(file, 1, 4), pads], [_same(file, 1, 7)])
 
 
+def _constants_beside(file: SchemaFile) -> None:
+    """Outputs that are the same in every run: one of the file's own, a number, and one that is known when it is read."""
+    x = _source(file, 1, 2, 3)
+    file.operator("RESHAPE", [x], [_same(file, 1, 6)])
+    table = file.constant(np.arange(-3, 5, dtype=np.int8).reshape(2, 4), 0.5, zero_point=1)
+    file.graph.outputs += [table, file.constant(np.array(7, np.int8), 0.5)]
+    turned = file.tensor([4, 2], "int8", 0.5, 1, end="output")
+    order = file.constant(np.array([1, 0], np.int32))
+    file.operator("TRANSPOSE", [table, order], [turned], "TransposeOptions")
+
+
+def _a_number_in_and_out(file: SchemaFile) -> None:
+    file.operator("RELU", [_source(file)], [file.tensor([], "int8", 0.5, 1, end="output")])
+
+
 _FILES: list[Callable[[SchemaFile], None]] = [
     _reshape_without_options, _squeeze, _expand_dims, _pack, _pack_of_many, _unpack, _split_by_sizes,
     _shape_of_a_dynamic_batch, _bias_without_scale, _bias_beside_its_scale, _unsigned_ends, _another_signature,
     _unread_result, _maximum_without_options, _time_in_front, _added_rows, _softmax_of_a_vector, _batch_of_three,
     _batch_of_two_images, _slice_of_rows, _unread_input, _outputs_again, _sum_of_all, _dense_of_a_vector,
-    _mirror_without_options,
+    _mirror_without_options, _constants_beside, _a_number_in_and_out,
 ]  # fmt: skip
 
 

@@ -53,12 +53,11 @@ class CModel:
         Raises:
             ParityError: the working memory does not hold what it has to.
         """
-        cpu = self.network.cpu
-        if cpu != "avr" and not not_run(self.network.graph, cpu):
-            values = self.network.graph.values
-            rows = [values[each].rows for each in self.network.graph.inputs]
-            taken = tuple(array[: _PROVEN_ON * count] for array, count in zip(inputs, rows, strict=True))
-            require_sound_plan(name, self.network, taken)
+        cpu, graph = self.network.cpu, self.network.graph
+        if cpu != "avr" and not not_run(graph, cpu):
+            rows = [graph.values[name].rows for name in graph.inputs]
+            some = tuple(array[: _PROVEN_ON * n] for array, n in zip(inputs, rows, strict=True))
+            require_sound_plan(name, self.network, some)
 
 
 #: Runs on which a memory plan is proven: bytes that are given away too early are so in every run.

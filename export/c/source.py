@@ -104,6 +104,9 @@ def c_source(
     kernels = kernel_sources(step.call for step in network.steps)
     if any(isinstance(item, RowLoop) for item in network.run):
         kernels["row_lines"] = ""
+    if text.sizes:
+        # What an output or a state takes out of flash needs no other kernel.
+        kernels["kernel"] = ""
     scratch = sum(array_bytes(network.plan).values())
     header = header_text(text.name, network, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))
     only_avr = any(file.endswith("_avr") for file in kernel_files(kernels))

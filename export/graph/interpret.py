@@ -76,16 +76,10 @@ def interpret_sequence(
     for step in range(runs // sequences):
         of_step = tuple(array[step] for array in steps_of)
         computed = _run(graph, of_step, states, rounding, every=every, also=graph.sinks)
-        states = {state.value: _of_each(graph, state.after, computed, sequences) for state in graph.states}
+        states = {state.value: computed[state.after] for state in graph.states}
         parts.append(computed)
     wanted = parts[0] if every else graph.outputs
     return {name: _in_sequences([part[name] for part in parts], sequences) for name in wanted}
-
-
-def _of_each(graph: Graph, name: str, computed: Mapping[str, np.ndarray], sequences: int) -> np.ndarray:
-    """A value of each of the sequences; a constant is the same in all."""
-    constant = graph.values[name].data is not None
-    return np.concatenate([computed[name]] * sequences) if constant else computed[name]
 
 
 def _in_steps(array: np.ndarray, sequences: int, steps: int) -> np.ndarray:
@@ -132,8 +126,18 @@ def _run(
         if not every:
             for name in {n for n in node.inputs if last_use[n] == index} - set(kept):
                 del tensors[name]
-    wanted = [n for n in tensors if graph.values[n].data is None or n in also] if every else list(kept)
-    return {name: tensors[name].to(getattr(torch, graph.values[name].dtype)).numpy() for name in wanted}
+    wanted = [n for n in tensors if graph.values[n].data is None or n in kept] if every else list(kept)
+    found = {name: tensors[name].to(getattr(torch, graph.values[name].dtype)).numpy() for name in wanted}
+    runs, same = _runs(graph, inputs), _same_in_each_run(graph)
+    return {name: np.concatenate([array] * runs) if name in same else array for name, array in found.items()}
+
+
+def _same_in_each_run(graph: Graph) -> set[str]:
+    """Values that hang on no input and no state, of which there is one for all samples."""
+    found = set(graph.constants())
+    for node in graph.nodes:
+        found |= set(node.outputs) if found.issuperset(node.inputs) else set()
+    return found
 
 
 def widened(array: np.ndarray) -> Tensor:

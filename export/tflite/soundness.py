@@ -180,14 +180,7 @@ def _order(subgraph: FileSubgraph, place: str) -> Iterator[Unsound]:
         if 0 in tensors[index].shape:
             yield Unsound(f"{place}{_named(tensors[index])}", "sizes of 1 or more", f"{list(tensors[index].shape)}")
     for index in subgraph.outputs:
-        if index >= 0 and _is_constant(tensors[index]):
-            yield Unsound(
-                f"{place}outputs", "tensors that operators make", f"a constant, {_named(tensors[index])}, which is the "
-                "same in every run",
-                "take that output off the network and convert it again; its codes, which are not computed, can stand "
-                "in the program as they are",
-            )  # fmt: skip
-        elif index >= 0 and index not in ready:
+        if index >= 0 and index not in ready:
             yield Unsound(
                 f"{place}outputs",
                 "tensors that operators make",

@@ -11,16 +11,24 @@ __all__ = ["with_each_output_once", "with_numbers_as_vectors"]
 
 
 def with_numbers_as_vectors(contents: FileContents) -> FileContents:
-    """The file with an axis of size 1 where a tensor that is computed has a scale and none: it counts samples."""
+    """The file with an axis of size 1, which counts samples, in each number that has none.
+
+    So it is with inputs and outputs, and with what is computed and has a scale; what has none is arithmetic of shapes.
+    """
     entry, *others = contents.subgraphs
-    if not any(map(_is_number, entry.tensors)):
+    ends = {*entry.inputs, *entry.outputs}
+    numbers = {each.index for each in entry.tensors if each.index in ends or _is_computed(each)}
+    numbers = {index for index in numbers if not entry.tensors[index].shape and not entry.tensors[index].variable}
+    if not numbers:
         return contents
-    tensors = tuple(replace(each, shape=(1,), signature=()) if _is_number(each) else each for each in entry.tensors)
+    tensors = tuple(
+        replace(each, shape=(1,), signature=()) if each.index in numbers else each for each in entry.tensors
+    )
     return replace(contents, subgraphs=(replace(entry, tensors=tensors), *others))
 
 
-def _is_number(tensor: FileTensor) -> bool:
-    return not tensor.shape and bool(tensor.scale) and not tensor.constant_bytes and not tensor.variable
+def _is_computed(tensor: FileTensor) -> bool:
+    return bool(tensor.scale) and not tensor.constant_bytes
 
 
 def with_each_output_once(contents: FileContents) -> FileContents:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from export.tflite.equivalents.biases import with_bias_of_sums
+from export.tflite.equivalents.blocks import batch_to_space, space_to_batch
+from export.tflite.equivalents.comparisons import both, chosen, compared, either, neither, with_answers_as_codes
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
+from export.tflite.equivalents.pieces import embedded, filled, gathered_by_places, strided, updated
 from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.shapes import (
     batch_first,
@@ -34,19 +37,36 @@ Equivalent = Callable[[Draft, FileOperator], None]
 #: By operator of the schema, what stands for it.
 EQUIVALENTS: Mapping[str, Equivalent] = {
     "ABS": absolute,
+    "BATCH_TO_SPACE_ND": batch_to_space,
     "BROADCAST_TO": broadcast_to,
     "DENSIFY": densified,
     "DEPTH_TO_SPACE": depth_to_space,
+    "DYNAMIC_UPDATE_SLICE": updated,
     "ELU": elu,
+    "EMBEDDING_LOOKUP": embedded,
+    "EQUAL": compared,
     "EXPAND_DIMS": reshaped,
+    "FILL": filled,
     "FULLY_CONNECTED": dense,
     "GATHER": gathered,
+    "GATHER_ND": gathered_by_places,
+    "GREATER": compared,
+    "GREATER_EQUAL": compared,
+    "LESS": compared,
+    "LESS_EQUAL": compared,
+    "LOGICAL_AND": both,
+    "LOGICAL_NOT": neither,
+    "LOGICAL_OR": either,
     "MIRROR_PAD": mirrored,
+    "NOT_EQUAL": compared,
     "PACK": packed,
     "RESHAPE": reshaped,
+    "SELECT_V2": chosen,
+    "SPACE_TO_BATCH_ND": space_to_batch,
     "SPACE_TO_DEPTH": space_to_depth,
     "SPLIT_V": split_by_sizes,
     "SQUEEZE": reshaped,
+    "STRIDED_SLICE": strided,
     "TRANSPOSE_CONV": transposed_convolution,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": batch_first,
     "UNPACK": unpacked,
@@ -66,7 +86,7 @@ def in_known_operators(contents: FileContents, needed: frozenset[int] = frozense
     Raises:
         ValueError: an operator's tensors are no good; names it.
     """
-    draft = Draft(_entry_alone(with_shifted_codes(contents)))
+    draft = Draft(with_answers_as_codes(_entry_alone(with_shifted_codes(contents))))
     for operator in with_dilations(draft):
         draft.number = operator.number
         try:

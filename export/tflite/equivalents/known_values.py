@@ -5,6 +5,7 @@ Whole numbers without a scale alone are computed with; of quantized constants el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,9 +46,14 @@ def _quotient(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return quotient
 
 
+def _broadcast_shape(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array(np.broadcast_shapes(*(tuple(each.tolist()) for each in arrays)), arrays[0].dtype)
+
+
 #: Only of whole numbers without a scale.
 _ARITHMETIC: Mapping[str, _Evaluation] = {
     "ADD": lambda arrays, options: arrays[0] + arrays[1],
+    "BROADCAST_ARGS": lambda arrays, options: _broadcast_shape(arrays),
     "SUB": lambda arrays, options: arrays[0] - arrays[1],
     "MUL": lambda arrays, options: arrays[0] * arrays[1],
     "FLOOR_DIV": lambda arrays, options: _quotient(arrays),
@@ -80,9 +86,10 @@ _MOVEMENT: Mapping[str, _Evaluation] = {
     "STRIDED_SLICE": _strided_slice,
     "TILE": lambda arrays, options: np.tile(arrays[0], tuple(arrays[1].tolist())),
     "TRANSPOSE": lambda arrays, options: np.transpose(arrays[0], tuple(arrays[1].tolist())),
-    "ZEROS_LIKE": lambda arrays, options: np.zeros_like(arrays[0]),
 }
 _WHOLE = ("int32", "int64")
+#: Elements of a result that is written out.
+_MOST = 2**26
 
 
 def settled(draft: Draft, operator: FileOperator) -> bool:
@@ -96,6 +103,11 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
             return False
         draft.settle(output, np.array(draft.shape(operator.inputs[0]), dtype))
         return True
+    if operator.name == "ZEROS_LIKE" and draft.tensors[output].dtype in ("int8", *_WHOLE):
+        # Codes of 0, whatever the zero point is.
+        _require_few(draft, output)
+        draft.settle(output, np.zeros(draft.shape(output), draft.tensors[output].dtype))
+        return True
     if operator.name in _MOVEMENT:
         evaluation, fits = _MOVEMENT.get(operator.name), _on_one_grid(draft, operator, output)
     else:
@@ -107,6 +119,7 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
     present = [array for array in arrays if array is not None]
     if len(present) < len(arrays):
         return False
+    _require_few(draft, output)
     result = np.asarray(evaluation(present, operator.options))
     if result.size != np.prod(draft.shape(output), dtype=np.int64):
         raise ValueError(
@@ -114,6 +127,11 @@ def settled(draft: Draft, operator: FileOperator) -> bool:
         )
     draft.settle(output, result.astype(draft.tensors[output].dtype))
     return True
+
+
+def _require_few(draft: Draft, output: int) -> None:
+    if math.prod(draft.shape(output)) > _MOST:
+        raise ValueError(f"{draft.words(output)} of {draft.shape(output)}: at most {_MOST:,} elements are written out")
 
 
 def _plain(draft: Draft, index: int) -> bool:

@@ -12,7 +12,7 @@ from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.shapes import joined
 from export.tflite.file_data import FileOperator
 
-__all__ = ["broadcast_to", "depth_to_space", "gathered", "mirrored", "space_to_depth"]
+__all__ = ["broadcast_to", "depth_to_space", "gathered", "mirrored", "space_to_depth", "taken"]
 
 
 def gathered(draft: Draft, operator: FileOperator) -> None:
@@ -27,17 +27,23 @@ def gathered(draft: Draft, operator: FileOperator) -> None:
     order = [int(each) for each in indices.reshape(-1)]
     if not order or not all(0 <= each < shape[axis] for each in order):
         raise ValueError(f"indices {order} into axis {axis} of {draft.words(source)} of {shape}")
-    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(order), 1) if b != a + 1), len(order)]
-    runs = [(order[first], last - first) for first, last in pairwise(breaks)]
     whole = (*shape[:axis], len(order), *shape[axis + 1 :])
     target = output if draft.shape(output) == whole else draft.computed(output, whole)
-    parts = [target] if len(runs) == 1 else [draft.computed(source, _resized(shape, axis, n)) for _, n in runs]
+    taken(draft, source, axis, order, target)
+    if target != output:
+        draft.reshape(target, output)
+
+
+def taken(draft: Draft, source: int, axis: int, order: Sequence[int], output: int) -> None:
+    """Elements of an axis in any order, all inside of it: runs of neighbours are slices, which are joined."""
+    shape = draft.shape(source)
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(order), 1) if b != a + 1), len(order)]
+    runs = [(order[first], last - first) for first, last in pairwise(breaks)]
+    parts = [output] if len(runs) == 1 else [draft.computed(source, _resized(shape, axis, n)) for _, n in runs]
     for part, (first, _) in zip(parts, runs, strict=True):
         draft.slice(source, [first if i == axis else 0 for i in range(len(shape))], part)
     if len(parts) > 1:
-        joined(draft, parts, axis, target)
-    if target != output:
-        draft.reshape(target, output)
+        joined(draft, parts, axis, output)
 
 
 def _resized(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
@@ -121,6 +127,10 @@ def _reversed(draft: Draft, source: int, axis: int, first: int, size: int) -> in
     return turned
 
 
+#: Copies of a tensor along an axis, each of which is an operand of CONCATENATION.
+_MOST_COPIES = 2**14
+
+
 def broadcast_to(draft: Draft, operator: FileOperator) -> None:
     """BROADCAST_TO: joined with itself along each axis of size 1 that has to be longer."""
     source, (output,) = operator.inputs[0], operator.outputs
@@ -128,6 +138,10 @@ def broadcast_to(draft: Draft, operator: FileOperator) -> None:
     own = (*(1,) * (len(shape) - len(draft.shape(source))), *draft.shape(source))
     if len(own) != len(shape) or any(n not in (1, wanted) for n, wanted in zip(own, shape, strict=True)):
         raise ValueError(f"{draft.words(source)} of {draft.shape(source)} as {shape}")
+    if any(n != wanted > _MOST_COPIES for n, wanted in zip(own, shape, strict=True)):
+        raise ValueError(
+            f"{draft.words(source)} of {draft.shape(source)} as {shape}: more than {_MOST_COPIES:,} copies"
+        )
     at = source
     if own != draft.shape(source):
         at = draft.computed(source, own)

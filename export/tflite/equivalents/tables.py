@@ -16,7 +16,7 @@ from export.tflite.file_data import FileOperator
 from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 from qtorch.numbers.functional import round_half_away
 
-__all__ = ["absolute", "elu"]
+__all__ = ["absolute", "elu", "put_table"]
 
 _LOW, _HIGH = -128, 127
 _EVERY = torch.arange(_LOW, _HIGH + 1)
@@ -56,7 +56,12 @@ def _looked_up(draft: Draft, operator: FileOperator, codes: _Codes) -> None:
         draft.operators.append(operator)
         return
     table = codes(given.scale[0], given.zero_point[0], made.scale[0], made.zero_point[0])
-    entries = draft.constant(table.clamp(_LOW, _HIGH).numpy().astype(np.int8), output)
+    put_table(draft, source, table.clamp(_LOW, _HIGH).numpy().astype(np.int8), output)
+
+
+def put_table(draft: Draft, source: int, table: np.ndarray, output: int) -> None:
+    """For every code of ``source`` one of ``table``'s 256, as the three operators of a row."""
+    entries = draft.constant(table, output)
     lowest = draft.constant(np.array(-_LOW, np.int32))
     wide, counted = (draft.whole_numbers(draft.shape(source)) for _ in range(2))
     draft.put("CAST", [source], [wide], "CastOptions")
