@@ -20,7 +20,7 @@ class Schedule:
         order: positions of the section's nodes, each of which makes its next row then.
         totals: how many steps each node has, by its position.
         needed: by tensor, int ``[steps, 2]``: its first row that is still needed, and the one behind the last that is
-            there, while that step is done.
+            there, while that step is done; the row that it makes among them, needed or not.
     """
 
     order: tuple[int, ...]
@@ -53,6 +53,9 @@ def scheduled(section: Section) -> Schedule:
             now[name][1] = node.made(int(steps[place]))
         for name, ends in now.items():
             needed[name][step] = ends
+        for name in made:
+            # Windows that leave out rows need not all that are made, but each is written somewhere.
+            needed[name][step, 0] = min(now[name][0], max(now[name][1] - 1, 0))
         # Rows are given up behind the step that was the last to read them.
         for name in {name for name, _ in node.reads.values()} | set(made):
             if name not in section.kept and (name in section.makers or name in section.given_up):
