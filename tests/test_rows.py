@@ -11,16 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import qtorch
 from export.c.by_rows.section import row_node
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler, run_c
 from export.c.memory_plan import MemoryPlan
 from export.c.network import CNetwork, RowLoop, c_network
 from export.c.source import c_source
-from export.graph.build import integer_graph
 from export.graph.interpret import interpret
-from export.graph.ir import Graph, State
+from export.graph.ir import Graph
 from export.rows import runtime_arrays, sample_graph
 from qtorch.errors import ParityError
 from qtorch.ops import ROWS
@@ -132,60 +130,6 @@ def test_a_sequence_is_computed_step_by_step() -> None:
     codes = a_dozen(graph)
     (got,) = run_c("net", c_source("net", found).files, graph, codes, OPTIONS)
     assert (got == interpret(graph, codes)[graph.outputs[0]]).all()
-    _sound(graph, found)
-
-
-@needs_compiler
-def test_rows_that_a_stride_leaves_out_are_written_somewhere() -> None:
-    """Windows of one row, every third: what is made in between nobody reads, and it must not fall on what is needed."""
-    graph = graph_of(nn.Sequential(nn.Conv2d(2, 6, (1, 3), (3, 1), (0, 2)), nn.Conv2d(6, 1, 1)), 2, 12, 5)
-    found = c_network(graph, optimize="ram")
-    assert _rows(found)
-    (loop,) = (item for item in found.run if isinstance(item, RowLoop))
-    assert any(w.stride > w.window for node in loop.part.section.nodes for _, w in node.reads.values())
-    _sound(graph, found)
-
-
-class Early(nn.Module):
-    """The state is read through windows, and what it becomes is made a few rows behind."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.deep, self.last = nn.Conv2d(4, 4, (5, 1), 1, (2, 0)), nn.Conv2d(4, 4, 1)
-        self.out = nn.Conv2d(4, 2, 1)
-
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        new = self.last(self.deep(state) + x)
-        return self.out(new.relu()), new
-
-
-class Late(Early):
-    """What the state becomes is made where it lies, by rows."""
-
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        deep = self.deep(x + state)
-        return self.out(deep), deep + x
-
-
-@needs_compiler
-@pytest.mark.parametrize(("net", "rows"), [(Early(), 5), (Late(), 20)], ids=["early", "late"])
-def test_states_are_read_and_made_row_by_row(net: nn.Module, rows: int) -> None:
-    torch.manual_seed(0)
-    x = torch.rand(20, 4, rows, 1), torch.rand(20, 4, rows, 1)
-    qat = qtorch.prepare(net.eval(), (x[0][:1], x[1][:1]))
-    qtorch.calibrate(qat, [x])
-    graph = integer_graph(qat)
-    (source, name), (output, after) = graph.inputs, graph.outputs
-    values = {**graph.values, after: replace(graph.values[after], qparams=graph.values[name].qparams)}
-    first = np.random.default_rng(0).integers(-128, 128, values[name].shape, dtype=np.int8)
-    graph = replace(graph, values=values, inputs=(source,), outputs=(output,), states=(State(name, after, first),))
-    found = c_network(graph, optimize="ram")
-    assert any(
-        {name, after} & {*graph.nodes[node.index].inputs, *graph.nodes[node.index].outputs}
-        for loop in found.run
-        if isinstance(loop, RowLoop)
-        for node in loop.part.section.nodes
-    )
     _sound(graph, found)
 
 
