@@ -80,6 +80,12 @@ def test_options_are_compared_too() -> None:
     assert inputs["other"]["file"] == smaller.metrics["tflite_bytes"]
 
 
+def test_a_choice_is_called_by_its_name() -> None:
+    bundle = _exported({}, c=True, optimize="ram", target="uno")
+    (chosen,) = bundle.metrics["choices"]
+    assert chosen["choice"] == "optimize ram"
+
+
 def test_the_sentence_of_a_cost() -> None:
     cost = ChoiceCost("weights of 4 bits", "8 bits", Sizes(1328, 40, 748, 32), Sizes(1840, 40, 684, 32))
     assert in_a_sentence(cost) == (

@@ -173,6 +173,8 @@ def _written_by_rows(network: CNetwork, part: ByRows, buffers: dict[str, Buffer]
         index = section.nodes[place].index
         spans = [_whole(network, buffers[name]) for name in (scratch_of(index), sums_of(index)) if name in buffers]
         for name in network.graph.nodes[index].outputs:
+            if name not in network.placement.lifetimes.names:
+                continue  # What a state becomes lies where the state does.
             low, made = map(int, part.schedule.needed[name][step])
             if name not in section.kept:
                 spans += [_whole(network, buffers[name])] if low < made else []

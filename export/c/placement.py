@@ -165,7 +165,8 @@ def _whole(
     last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     last |= dict.fromkeys(graph.outputs, end)
     places = {state.value: Place("state", k) for k, state in enumerate(graph.states)}
-    settled = homes(graph, calls, last, places)
+    sections = {index: [node.index for node in part.section.nodes] for index, part in inside.items()}
+    settled = homes(graph, calls, last, places, sections)
     last |= {state.after: end for state in graph.states}
     # First and last node, and bytes, by the buffer's name.
     spans: dict[str, tuple[int, int, int]] = {}

@@ -31,8 +31,9 @@ def in_place(calls: tuple[KernelCall, ...]) -> frozenset[str]:
 
 
 def homes(
-    graph: Graph, calls: Sequence[tuple[KernelCall, ...]], last: Mapping[str, int], places: dict[str, Place]
-) -> set[str]:
+    graph: Graph, calls: Sequence[tuple[KernelCall, ...]], last: Mapping[str, int], places: dict[str, Place],
+    sections: Mapping[int, Sequence[int]],
+) -> set[str]:  # fmt: skip
     """What states are after a run that may be made where the state lies; each gets its place.
 
     Args:
@@ -40,6 +41,7 @@ def homes(
         calls: of its nodes.
         last: by value, the last node that reads it.
         places: that are given already; added to.
+        sections: of a node that is computed row by row, those that are so together with it; their rows take turns.
     """
     found = set()
     makers = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
@@ -47,6 +49,8 @@ def homes(
     for k, state in enumerate(graph.states):
         made = makers.get(state.after)
         if made is None or state.after in places or state.value in sinks:
+            continue
+        if any(state.value in graph.nodes[other].inputs for other in sections.get(made, ()) if other != made):
             continue
         read = last.get(state.value, -1)
         if read < made or (read == made and _takes_over(graph, state, made, calls[made])):

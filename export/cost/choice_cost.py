@@ -170,7 +170,8 @@ def choice_costs(
     if options.input_layout != "nhwc":
         choices.append(("input_layout nchw", "nhwc", _sizes(integer_graph(network), options, target), ""))
     if options.optimize != "size" and options.writes_c:
-        choices.append(("optimize speed", "size", _sizes(graph, replace(options, optimize="size"), target), ""))
+        plain_c = _sizes(graph, replace(options, optimize="size"), target)
+        choices.append((f"optimize {options.optimize}", "size", plain_c, ""))
     if not choices:
         return ()
     chosen = _sizes(graph, options, target)

@@ -21,7 +21,7 @@ class Schedule:
         order: positions of the section's nodes, each of which makes its next row then.
         totals: how many steps each node has, by its position.
         needed: by tensor, int ``[steps, 2]``: its first row that is still needed, and the one behind the last that is
-            there, while that step is done.
+            there, while that step is done; the row that it makes among them, needed or not.
     """
 
     order: tuple[int, ...]
@@ -57,7 +57,11 @@ def scheduled(section: Section) -> Schedule:
             # Rows are given up behind the step that was the last to read them.
             ends[:, 0] = _unneeded(rows, readers[name], before, totals)
             if name in section.makers:
-                ends[:, 0] *= before[:, section.makers[name]] > 0
+                maker = section.makers[name]
+                ends[:, 0] *= before[:, maker] > 0
+                # Windows that leave out rows need not all that are made, but each is written somewhere.
+                made = turns[:, maker]
+                ends[made, 0] = np.minimum(ends[made, 0], np.maximum(ends[made, 1] - 1, 0))
     return Schedule(tuple(order), tuple(totals.tolist()), needed)
 
 

@@ -72,8 +72,7 @@ class Section:
 def row_node(graph: Graph, index: int, axis: int) -> RowNode | None:
     """A node of a graph as one that makes row after row along an axis; ``None`` where it does not."""
     node = graph.nodes[index]
-    # What a state becomes may lie where it was, whose rows others still read.
-    if node.row.carried or {*node.inputs, *node.outputs} & {n for s in graph.states for n in (s.value, s.after)}:
+    if node.row.carried:
         return None
     shapes = {role: graph.values[name].shape for role, name in (node.input_roles() | node.output_roles()).items()}
     if node.row.rows is None or not all(_is_image(shapes[role], axis) for role in node.output_roles()):
@@ -139,7 +138,8 @@ def section_of(graph: Graph, nodes: Sequence[RowNode], axis: int) -> Section:
         for name, window in node.reads.values():
             if name not in makers:
                 rows[name] = graph.values[name].shape[axis] if window.stride else rows.get(name, 1)
-    given_up = {name for name in rows if name not in makers and name not in later}
+    states = {state.value for state in graph.states}
+    given_up = {name for name in rows if name not in makers and name not in later and name not in states}
     read = {name for node in nodes for name, _ in node.reads.values()}
     kept = {name for name in makers if name in later or name not in read}
     return Section(axis, tuple(nodes), rows, makers, frozenset(kept), frozenset(given_up))

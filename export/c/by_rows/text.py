@@ -6,7 +6,7 @@ import numpy as np
 
 from export.c.network import CNetwork, RowLoop
 from export.c.scratch_arrays import scratch_at
-from export.c.written_calls import Text, state_address, table, written_call
+from export.c.written_calls import Text, state_offsets, table, written_call
 from qtorch.row.image_rows import RowWindow
 
 __all__ = ["write_row_loop"]
@@ -96,7 +96,7 @@ def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
         row = f"({row})"
     base = scratch_at(network.plan, place.index)
     if place.kind == "state":
-        base = state_address(network, place.index, "char", True)
+        base = f"(char *)&states + {state_offsets(network.graph)[place.index]}"
     return f"({base})" if row == "0" else f"({base} + {row} * {each})"
 
 
