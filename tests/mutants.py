@@ -51,6 +51,7 @@ _C_NETWORKS = ("tests/test_random_c.py::test_random_networks_are_exact_in_c[from
 _C_STATES = _tests("test_states", "copy_of_a_state")
 _ROW_BY_ROW = _tests("test_row_by_row")
 _MEMORY = _tests("test_memory_plan")
+_TWO_MEMORIES = _tests("test_two_memories", "split or sound")
 
 _ARITHMETIC = (
     Mutant("qtorch/numbers/fixedpoint.py", "fraction * 2.0**31 + 0.5", "fraction * 2.0**31", _FIXED),
@@ -281,6 +282,9 @@ _WRITER = (
         _C_NETWORKS,
     ),
     Mutant("export/c/scratch_arrays.py", "fast = aligned(plan.peak) if", "fast = plan.peak // 4 * 4 if", _MEMORY),
+    Mutant("export/c/scratch_arrays.py", "{offset - plan.fast}", "{offset - plan.fast + 4}", _TWO_MEMORIES),
+    Mutant("export/c/scratch_arrays.py", "#if {macro} < {size}", "#if {macro} < {size - 4}", _tests("test_shared_memory", "small")),
+    Mutant("export/c/division.py", "start + buffer.size > self.fast", "start > self.fast", _TWO_MEMORIES),
     Mutant(
         "export/c/source.py", ">= MOST_AVR_CONSTANTS:", ">= 2 * MOST_AVR_CONSTANTS:", _tests("test_avr_kernels", "lpm")
     ),
