@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ def _block(rng: np.random.Generator, channels: int, halve: bool) -> nn.Sequentia
     kind, stride = int(rng.integers(6)), 2 if halve else 1
     out = min(_CHANNELS, channels * (2 if halve else 1) + int(rng.integers(0, 5)))
     kernel = int(rng.choice((3, 3, 5)))
-    spatial = {"kernel_size": kernel, "stride": stride, "padding": kernel // 2}
+    spatial: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": kernel // 2}
     if kind == 0:
         return nn.Sequential(nn.Conv2d(channels, out, **spatial), nn.ReLU())
     if kind == 1:
@@ -55,7 +57,8 @@ def _block(rng: np.random.Generator, channels: int, halve: bool) -> nn.Sequentia
         return branch if halve else nn.Sequential(_Residual(branch))
     if kind == 3:
         if halve:
-            pooling: nn.Module = rng.choice((nn.MaxPool2d, nn.AvgPool2d))(2)
+            kinds: Any = (nn.MaxPool2d, nn.AvgPool2d)
+            pooling: nn.Module = rng.choice(kinds)(2)
             return nn.Sequential(nn.Conv2d(channels, out, kernel, 1, kernel // 2), nn.ReLU(), pooling)
         return nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.Conv2d(channels, out, 1), nn.ReLU())
     if kind == 4 and not halve:

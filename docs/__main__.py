@@ -1,4 +1,4 @@
-"""``python -m docs`` makes the tables of operators, faults of kernels, editions, rooms and boards in ``docs`` anew."""
+"""``python -m docs`` makes what is generated in ``docs`` anew: operators, rows, faults of kernels, editions, rooms, boards."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ if __name__ == "__main__":
     from docs.boards import PAGES, with_board_tables
     from docs.editions import PAGE as EDITIONS
     from docs.editions import editions_table
+    from docs.row_rules import PAGE as DEVICES
+    from docs.row_rules import with_row_rules
     from export.commands.support import support_table
     from export.faults.cmsis_nn import FAULTS as CMSIS_NN
     from export.faults.esp_nn import FAULTS as ESP_NN
@@ -36,3 +38,4 @@ if __name__ == "__main__":
     HOUSE.write_text(with_tables(HOUSE.read_text(encoding="utf-8")), encoding="utf-8")
     for page in PAGES:
         page.write_text(with_board_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+    DEVICES.write_text(with_row_rules(DEVICES.read_text(encoding="utf-8")), encoding="utf-8")

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from docs.__main__ import KERNEL_FAULTS, OPERATORS, with_generated_table
+from docs.row_rules import PAGE as DEVICES
+from docs.row_rules import with_row_rules
 from export.commands.support import support_table
 from export.faults.cmsis_nn import FAULTS as CMSIS_NN
 from export.faults.esp_nn import FAULTS as ESP_NN
@@ -66,3 +68,14 @@ def test_what_the_readme_says_of_others_was_measured(row: str) -> None:
     assert len(numbers) >= 2
     for number in numbers:
         assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d,]|\.\d)", measured), f"{number} of {row}"
+
+
+def test_the_page_says_which_operators_are_computed_by_rows() -> None:
+    page = DEVICES.read_text()
+    assert with_row_rules(page) == page, "run `python -m docs`"
+    begin, end = "<!-- operators by rows -->\n", "<!-- end of operators by rows -->"
+    said = page.split(begin)[1].split(end)[0]
+    assert with_row_rules(page.replace(said, "")) == page
+    rows, _, whole = said.splitlines()
+    assert " CONV_2D," in rows
+    assert " FULLY_CONNECTED," in whole

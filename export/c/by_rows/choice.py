@@ -23,6 +23,10 @@ _LONGEST = 96
 _ORDERED = 80
 #: Plans that are made in full, at most, to see whether ends of sections that lie elsewhere take less.
 _TRIED = 8
+#: Parts of the memory that is needed at once at least, which other nodes are to stay below where plans have gaps.
+_SHARES = (0.9, 0.75, 0.6)
+#: Of tensors, in bytes: gaps that are smaller are no matter of order.
+_ALIGNMENT = 4
 
 _RowNodes = Sequence[tuple[RowNode | None, RowCalls | None]]
 
@@ -64,20 +68,32 @@ def chosen_parts(
         return ByRows(section, scheduled(section), {n.index: c for n, c in nodes if n and c})
 
     ordered = set[_Choice]()
-    chosen = _cheapest(costs, choices)
-    while new := [c for c in chosen if c not in ordered]:
-        if len(ordered) > _ORDERED:
-            choices = {c: c.bytes for c in ordered}
-        together = lifetimes(graph, calls, [part(choice) for choice in new])
-        choices |= {choice: max(choice.bytes, together.needed(choice.first)) for choice in new}
-        ordered |= set(new)
-        chosen = _cheapest(costs, choices)
+
+    def settled(share: float) -> list[_Choice]:
+        """The cheapest way of sections whose order is known."""
+        nonlocal choices
+        chosen = _cheapest(costs, choices, share)
+        while new := [c for c in chosen if c not in ordered]:
+            if len(ordered) > _ORDERED:
+                choices = {c: c.bytes for c in ordered}
+            together = lifetimes(graph, calls, [part(choice) for choice in new])
+            choices |= {choice: max(choice.bytes, together.needed(choice.first)) for choice in new}
+            ordered.update(new)
+            chosen = _cheapest(costs, choices, share)
+        return chosen
+
+    chosen = settled(1.0)
     if not chosen:
         return ()
     ways = [chosen, *islice(_moved(chosen, choices), _TRIED)]
-    plans = [(placed(graph, calls, [part(c) for c in way]).plan.peak, index) for index, way in enumerate(ways)]
-    peak, best = min(plans)
-    return tuple(part(c) for c in ways[best]) if peak < whole.plan.peak else ()
+    found = [placed(graph, calls, [part(c) for c in way]) for way in ways]
+    if min(each.plan.peak for each in found) - found[0].lifetimes.most >= _ALIGNMENT:
+        # Tensors do not fit without gaps: there is more room where other nodes need less than they may.
+        tighter = [settled(share) for share in _SHARES]
+        ways += tighter
+        found += [placed(graph, calls, [part(c) for c in way]) for way in tighter]
+    best = min(range(len(ways)), key=lambda index: found[index].plan.peak)
+    return tuple(part(c) for c in ways[best]) if found[best].plan.peak < whole.plan.peak else ()
 
 
 def _row_nodes(
@@ -145,8 +161,11 @@ def _choices(graph: Graph, nodes: _RowNodes, axis: int, most: int) -> Iterator[_
             yield _Choice(first, at, axis, passing + lines + sums + max(ends, step))
 
 
-def _cheapest(costs: Sequence[int], choices: Mapping[_Choice, int]) -> list[_Choice]:
-    """Of all ways to divide a network into single nodes and sections: the least memory, and then the fewest rows."""
+def _cheapest(costs: Sequence[int], choices: Mapping[_Choice, int], share: float) -> list[_Choice]:
+    """Of all ways to divide a network into single nodes and sections: the least memory, and then the fewest rows.
+
+    Before the rows come bytes above so large a share of that memory.
+    """
     ending: list[list[tuple[_Choice, int]]] = [[] for _ in costs]
     for choice, needed in choices.items():
         ending[choice.last].append((choice, needed))
@@ -154,14 +173,20 @@ def _cheapest(costs: Sequence[int], choices: Mapping[_Choice, int]) -> list[_Cho
     for index, cost in enumerate(costs):
         ways = [max(least[index], cost), *(max(least[c.first], needed) for c, needed in ending[index])]
         least.append(min(ways))
-    most, fewest = least[-1], [(0.0, 0.0)]
+    most, fewest = least[-1], [(0.0, 0.0, 0.0)]
+    limit = share * most
     taken: list[_Choice | None] = []
     for index, cost in enumerate(costs):
-        best, how = fewest[index] if cost <= most else (inf, inf), None
+        above, nodes, sections = fewest[index]
+        best = (above + max(0.0, cost - limit), nodes, sections) if cost <= most else (inf, inf, inf)
+        how = None
         for choice, needed in ending[index]:
-            nodes, sections = fewest[choice.first]
-            if needed <= most and (nodes + choice.nodes, sections + 1) < best:
-                best, how = (nodes + choice.nodes, sections + 1), choice
+            if needed > most:
+                continue
+            above, nodes, sections = fewest[choice.first]
+            way = (above + max(0.0, needed - limit) * choice.nodes, nodes + choice.nodes, sections + 1)
+            if way < best:
+                best, how = way, choice
         fewest.append(best)
         taken.append(how)
     chosen, index = list[_Choice](), len(costs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from export.graph.ir import Graph, Node
 from qtorch.row.image_rows import RowWindow
 
-__all__ = ["RowNode", "Section", "row_node", "section_of"]
+__all__ = ["ADDS_UP", "RowNode", "Section", "row_node", "section_of"]
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ def row_node(graph: Graph, index: int, axis: int) -> RowNode | None:
 _MOST_ROWS = 2**15
 
 #: Kernels of means over all pixels that can be had from sums over row after row.
-_ADDS_UP = ("mean", "average_pool_2d", "sum")
+ADDS_UP = ("mean", "average_pool_2d", "sum")
 
 
 def _adding(graph: Graph, node: Node, index: int, axis: int) -> RowNode | None:
     """A node whose one row is the mean over a whole image of int8."""
     source, output = (graph.values[name] for name in (node.inputs[0], node.output))
-    if node.op not in _ADDS_UP or not _is_image(source.shape, axis) or len(source.shape) != 4 or source.dtype != "int8":
+    if node.op not in ADDS_UP or not _is_image(source.shape, axis) or len(source.shape) != 4 or source.dtype != "int8":
         return None
     if output.elements != source.shape[3] or source.data is not None or output.dtype != "int8":
         return None
