@@ -213,7 +213,7 @@ def _mirror_without_options(file: SchemaFile) -> None:
 
 
 def _constants_beside(file: SchemaFile) -> None:
-    """Outputs that are the same in every run: one of the file's own, a number, and one that is known when it is read."""
+    """Outputs that are the same in every run: of the file, a number among them, and one that is known as it is read."""
     x = _source(file, 1, 2, 3)
     file.operator("RESHAPE", [x], [_same(file, 1, 6)])
     table = file.constant(np.arange(-3, 5, dtype=np.int8).reshape(2, 4), 0.5, zero_point=1)
