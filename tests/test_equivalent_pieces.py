@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from export.compiled_file.compiled import compile_file
+from export.engines.litert import LITERT_REFERENCE
+from export.graph.interpret import interpret
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadModelFile
 from tests.foreign_judge import require_integers_of_tflm
@@ -188,6 +190,19 @@ def test_it_is_compiled_as_a_whole(put: Callable[[SchemaFile], None]) -> None:
     put(file)
     compiled = compile_file(file.written(), request(samples=20), None)
     assert {compiled.engines[name].exact_share for name in ("tflm", "compiled_c")} == {1.0}
+
+
+def test_blocks_are_padded_with_the_code_of_zero() -> None:
+    """As LiteRT has it; TFLite Micro's kernel pads with a code that its preparation never sets."""
+    file = SchemaFile()
+    _spread(file, (1, 5, 4, 2), [2, 3], [[1, 2], [0, 2]], (6, 4, 2, 2))
+    model = file.written()
+    graph = read_tflite(model, aligned=False)
+    codes = np.random.default_rng(0).integers(-128, 128, (8, 5, 4, 2)).astype(np.int8)
+    (expected,) = LITERT_REFERENCE.run(model, (codes,))
+    np.testing.assert_array_equal(interpret(graph, (codes,))[graph.outputs[0]], expected)
+    compiled = compile_file(model, request(samples=20), codes)
+    assert (compiled.metrics["folded"], compiled.engines["compiled_c"].exact_share) == (1, 1.0)
 
 
 def _no_element(file: SchemaFile) -> None:

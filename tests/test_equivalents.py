@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import qtorch
+from export.compiled_file.model_in_file import model_in_file
 from export.graph.build import integer_graph
 from export.parity.outputs import compare_graphs
 from export.tflite.reader import read_tflite
@@ -213,7 +214,7 @@ def _mirror_without_options(file: SchemaFile) -> None:
 
 
 def _constants_beside(file: SchemaFile) -> None:
-    """Outputs that are the same in every run: one of the file's own, a number, and one that is known when it is read."""
+    """Outputs that are the same in every run: of the file, a number among them, and one that is known as it is read."""
     x = _source(file, 1, 2, 3)
     file.operator("RESHAPE", [x], [_same(file, 1, 6)])
     table = file.constant(np.arange(-3, 5, dtype=np.int8).reshape(2, 4), 0.5, zero_point=1)
@@ -279,3 +280,23 @@ def test_elements_that_do_not_fit_the_shape_are_refused() -> None:
     file.operator("RESHAPE", [_source(file, 1, 3, 4)], [_same(file, 1, 13)])
     with pytest.raises(BadModelFile, match=r"operator 0 \(RESHAPE\): tensor 0 'x' of shape \(1, 3, 4\) as tensor 1"):
         read_tflite(file.written(), aligned=False)
+
+
+def _of_one(name: str, table: str, dtype: str, version: int = 1) -> bytes:
+    file = SchemaFile()
+    file.operator(name, [_source(file, 1, 4)], [file.tensor([1, 4], dtype, 0.5, 0, end="output")], table, {}, version)
+    return file.written()
+
+
+def test_what_no_device_runs_is_told_in_the_words_of_tflite_micro() -> None:
+    with pytest.raises(
+        BadModelFile, match=r"operator 0 .EXP.*does not run there either: .*exp.cc.*INT8 != FLOAT32"
+    ) as no:
+        model_in_file(_of_one("EXP", "ExpOptions", "int8"), "m.tflite")
+    assert no.value.expected == "a network that TFLite Micro runs"
+
+
+def test_what_a_device_runs_is_only_not_known_here() -> None:
+    with pytest.raises(BadModelFile, match=r"operator 0 .CAST.: CAST is none of the \d\d+ operators") as unknown:
+        model_in_file(_of_one("CAST", "CastOptions", "int16"), "m.tflite")
+    assert "TFLite Micro" not in unknown.value.got

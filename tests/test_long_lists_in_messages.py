@@ -41,7 +41,7 @@ def test_a_refusal_names_every_fault_and_some_operators_of_each() -> None:
 def test_an_unknown_operator_is_told_beside_the_number_of_those_that_are_known() -> None:
     file = SchemaFile()
     x = file.tensor([1, 3], "int8", 0.05, 0, name="x", end="input")
-    file.operator("FILL", [x], [file.tensor([1, 3], "int8", 0.05, 0, name="y", end="output")])
-    with pytest.raises(BadModelFile, match=r"operator 0 \(FILL\): FILL is none of the \d\d+ operators") as refused:
+    file.operator("RANK", [x], [file.tensor([1, 3], "int8", 0.05, 0, name="y", end="output")])
+    with pytest.raises(BadModelFile, match=r"operator 0 \(RANK\): RANK is none of the \d\d+ operators") as refused:
         read_tflite(file.written(), "m", aligned=False)
     assert len(str(refused.value)) < 400

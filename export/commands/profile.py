@@ -20,7 +20,7 @@ from export.engines import tflm_absent
 from export.engines.apart import EngineRefused
 from export.faults.avoided import require_without_faults
 from export.graph.ir import Graph
-from export.parity.foreign import Judged, drawn, judged_by_tflm
+from export.parity.foreign import Judged, drawn, judged_by_tflm, told_by_tflm
 from export.tflite.contents import read_contents
 from export.tflite.entries import taken
 from export.tflite.named_graph import named
@@ -143,7 +143,8 @@ def _profile(model: bytes, options: ProfileOptions, machines: Sequence[Machine],
         reason = refused.words if summary.form.is_integers else summary.form.sentence
         return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     except BadModelFile as unknown:
-        reason = unknown.got if summary.form.is_integers else summary.form.sentence
+        integers = summary.form.is_integers
+        reason = told_by_tflm(unknown, model, where).got if integers else summary.form.sentence
         return file_profile(model, summary, f"no C of this file: {printable(reason)}", machines, boards)
     return profile(
         model,

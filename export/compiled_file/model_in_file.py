@@ -10,6 +10,7 @@ from export.faults.found import faults_in
 from export.faults.tflm_forms import UNSET_PADDING
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
+from export.parity.foreign import told_by_tflm
 from export.tflite.contents import read_contents
 from export.tflite.entries import taken
 from export.tflite.file_data import FileContents
@@ -90,10 +91,10 @@ def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     contents = read_contents(data, where)
     try:
         read = read_tflite(data, where, aligned=False)
-    except BadModelFile:
-        # What it is says more than the operator that can't be read.
+    except BadModelFile as unknown:
+        # What it is says more than the operator that can't be read, and so does what no device runs.
         require_integers(contents, where)
-        raise
+        raise told_by_tflm(unknown, data, where) from unknown
     graph = named(read, data)
     count = len(contents.subgraphs[0].tensors)
     # What was put beside the file's tensors when it was read is none of them.

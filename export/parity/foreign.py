@@ -24,10 +24,10 @@ from export.parity.reference import activations, interpreted, sample_count
 from export.parity.shifted_ends import in_other_codes
 from export.tflite.contents import read_contents
 from export.tflite.file_data import FileTensor
-from export.tflite.soundness import require_sound
-from qtorch.errors import ParityError
+from export.tflite.soundness import elements, require_sound
+from qtorch.errors import BadModelFile, ParityError
 
-__all__ = ["Judged", "drawn", "foreign_engine", "judged_by_tflm", "places"]
+__all__ = ["Judged", "drawn", "foreign_engine", "judged_by_tflm", "places", "told_by_tflm"]
 
 #: Elements of all activations of all samples that are drawn at most: a few hundred of a network for small images.
 _ELEMENTS = 2**27
@@ -82,6 +82,41 @@ def judged_by_tflm(
             raise ParityError(_difference(model, graph, samples, name, each, expected, where, bounds))
         outputs += each.size
     return Judged(TFLM.name, TFLM.version, sample_count(graph, samples), outputs)
+
+
+#: Elements of the inputs with which TFLite Micro is asked about a file that can't be read here, and seconds for it.
+_ASKED_WITH, _ASKED_FOR = 2**24, 10.0
+
+
+def told_by_tflm(unknown: BadModelFile, model: bytes, where: str = "model") -> BadModelFile:
+    """The error of a file that can't be read here; where TFLite Micro does not run it either, with what it says.
+
+    Args:
+        unknown: what is not known here.
+        model: the file, which is sound.
+        where: what to call it in an error.
+    """
+    entry = read_contents(model, where).subgraphs[0]
+    tensors = [entry.tensors[index] for index in entry.inputs]
+    if TFLM.absent() or sum(map(elements, tensors)) > _ASKED_WITH:
+        return unknown
+    try:
+        inputs = tuple(np.zeros(tensor.shape, tensor.dtype) for tensor in tensors)
+    except TypeError:
+        # Of strings or handles.
+        return unknown
+    try:
+        apart(TFLM, where, Limits(seconds=_ASKED_FOR)).run(model, inputs)
+    except EngineRefused as refused:
+        if refused.kind not in ("refuses", "ends"):
+            return unknown
+        return BadModelFile(
+            where=where, expected="a network that TFLite Micro runs",
+            got=f"{unknown.got}; and it does not run there either: {refused.words}",
+            remedy="write that part of the network in operators that TFLite Micro computes with these integers (those "
+            "known here stand in docs/operators.md), and convert it again",
+        )  # fmt: skip
+    return unknown
 
 
 def _difference(

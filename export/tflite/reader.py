@@ -17,7 +17,7 @@ from export.tflite.constants import constant
 from export.tflite.contents import read_contents
 from export.tflite.counted_from_zero import fold
 from export.tflite.equivalents.ends import with_each_output_once, with_numbers_as_vectors
-from export.tflite.equivalents.equivalents import in_known_operators
+from export.tflite.equivalents.equivalents import EQUIVALENTS, in_known_operators
 from export.tflite.equivalents.options import default_options
 from export.tflite.file_data import FileBuffer, FileContents, FileOperator, FileSubgraph, FileTensor, member_names
 from export.tflite.soundness import require_sound
@@ -227,7 +227,8 @@ def _ops(rows: Mapping[str, Row]) -> dict[str, str]:
 
 def _op(operator: FileOperator) -> str:
     if operator.name not in _ops():
-        raise ValueError(f"{operator.name} is none of the {len(_ops())} operators that are known here")
+        known = len({*_ops(), *EQUIVALENTS})
+        raise ValueError(f"{operator.name} is none of the {known} operators that are known here")
     return _ops()[operator.name]
 
 

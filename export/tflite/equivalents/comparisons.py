@@ -62,6 +62,8 @@ _ON_NUMBERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "LESS_EQUAL": np.less_equal,
     "NOT_EQUAL": np.not_equal,
 }
+#: Of what is tested of a difference, what is tested of the opposite difference.
+_OPPOSITE = {"GREATER": "LESS", "GREATER_EQUAL": "LESS_EQUAL", "LESS": "GREATER"}
 
 
 def compared(draft: Draft, operator: FileOperator) -> None:
@@ -110,13 +112,13 @@ def _put_order(
     least = np.searchsorted(ones, others, "right" if strict else "left") + _LOW
     occurring = least[codes - _LOW]
     if occurring.max() <= _HIGH:
-        _put_sign(draft, one, _replaced(draft, other, least, one), output, np.greater_equal)
+        _put_sign(draft, one, _replaced(draft, other, least, one), output, "GREATER_EQUAL")
     elif occurring.min() > _LOW:
-        _put_sign(draft, one, _replaced(draft, other, least - 1, one), output, np.greater)
+        _put_sign(draft, one, _replaced(draft, other, least - 1, one), output, "GREATER")
     else:
         # Some of the second's numbers are beyond the first's at either end, and so none of the first's beyond its last.
         behind = np.searchsorted(others, ones, "left" if strict else "right") + _LOW
-        _put_sign(draft, other, _replaced(draft, one, behind, other), output, np.less)
+        _put_sign(draft, other, _replaced(draft, one, behind, other), output, "LESS")
 
 
 def _replaced(draft: Draft, index: int, codes: np.ndarray, like: int) -> int:
@@ -130,15 +132,14 @@ def _replaced(draft: Draft, index: int, codes: np.ndarray, like: int) -> int:
     return made
 
 
-def _put_sign(draft: Draft, one: int, other: int, output: int, test: np.ufunc) -> None:
+def _put_sign(draft: Draft, one: int, other: int, output: int, test: str) -> None:
     """The answer to how a first code compares with a second on the same grid: by their difference, which saturates."""
     if draft.data(one) is not None:
-        opposite = {np.greater: np.less, np.greater_equal: np.less_equal, np.less: np.greater}
-        one, other, test = other, one, opposite[test]
+        one, other, test = other, one, _OPPOSITE[test]
     difference = draft.computed(one, draft.shape(output))
     draft.tensors[difference] = replace(draft.tensors[difference], zero_point=(0,))
     _put_both(draft, "SUB", one, other, difference)
-    put_table(draft, difference, test(_EVERY, 0).astype(np.int8), output)
+    put_table(draft, difference, _ON_NUMBERS[test](_EVERY, np.zeros(1, np.int64)).astype(np.int8), output)
 
 
 def _put_both(draft: Draft, name: str, one: int, other: int, output: int) -> None:
@@ -161,7 +162,8 @@ def either(draft: Draft, operator: FileOperator) -> None:
 
 def neither(draft: Draft, operator: FileOperator) -> None:
     """LOGICAL_NOT: a table."""
-    put_table(draft, *operator.inputs, (_EVERY == 0).astype(np.int8), *operator.outputs)
+    (source,), (output,) = operator.inputs, operator.outputs
+    put_table(draft, source, (_EVERY == 0).astype(np.int8), output)
 
 
 def chosen(draft: Draft, operator: FileOperator) -> None:

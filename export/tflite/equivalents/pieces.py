@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def strided(draft: Draft, operator: FileOperator) -> None:
     ):
         draft.operators.append(operator)
         return
-    cuts = [_cut(*each, axis, size, options) for axis, (size, *each) in enumerate(zip(shape, *known, strict=True))]
+    entries = zip(*known, shape, strict=True)
+    cuts = [_cut(begin, end, step, axis, n, options) for axis, (begin, end, step, n) in enumerate(entries)]
     whole = not cuts or cuts[0] == range(shape[0])
     if all(cut.step > 0 for cut in cuts) and (whole or len(shape) < _MOST_STRIDED):
         draft.operators.append(operator)
@@ -66,7 +68,7 @@ def strided(draft: Draft, operator: FileOperator) -> None:
     draft.reshape(box, output)
 
 
-def _cut(begin: int, end: int, step: int, axis: int, size: int, options: dict[str, int]) -> range:
+def _cut(begin: int, end: int, step: int, axis: int, size: int, options: Mapping[str, Any]) -> range:
     """Which elements of an axis: masks leave an end open, and a dropped axis has one element whatever its end is."""
     first, last, dropped = (options.get(f"{name}Mask", 0) >> axis & 1 for name in ("Begin", "End", "ShrinkAxis"))
     if dropped and step < 0:
