@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.boards import HOST, Board, machine_of
-from export.c.canaries import require_sound_plan
+from export.c.canaries import require_disjoint, require_sound_plan
 from export.c.compiled import not_run
 from export.c.network import CNetwork, c_network
 from export.c.optimize import Optimize
@@ -43,7 +43,8 @@ class CModel:
     figures: Mapping[str, Any]
 
     def prove_plan(self, name: str, inputs: tuple[np.ndarray, ...]) -> None:
-        """Run the C with canaries where this machine's compiler takes its kernels; see :mod:`export.c.canaries`.
+        """Look for tensors that lie on one another, and run the C with canaries where this machine's compiler takes its
+        kernels; see :mod:`export.c.canaries`.
 
         Args:
             name: of the model, an identifier.
@@ -52,6 +53,7 @@ class CModel:
         Raises:
             ParityError: the working memory does not hold what it has to.
         """
+        require_disjoint(self.network)
         cpu = self.network.cpu
         if cpu != "avr" and not not_run(self.network.graph, cpu):
             require_sound_plan(name, self.network, tuple(array[:_PROVEN_ON] for array in inputs))
