@@ -1,4 +1,4 @@
-"""Networks computed row by row whose strides leave rows out, or that keep states: everything that is made has a place."""
+"""Networks computed row by row whose strides leave rows out, or that keep states: all that is made has a place."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 import qtorch
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler
+from export.c.memory_plan import MemoryPlan
+from export.c.model import CModel
 from export.c.network import CNetwork, RowLoop, c_network
 from export.graph.build import integer_graph
 from export.graph.ir import Graph, State
+from qtorch.errors import ParityError
 from tests.test_profile import graph_of
 from tests.test_random_networks import a_dozen
 
@@ -79,3 +82,29 @@ def test_states_are_read_and_made_row_by_row(net: nn.Module, rows: int) -> None:
     nodes = [graph.nodes[node.index] for loop in _loops(found) for node in loop.part.section.nodes]
     assert any({name, after} & {*node.inputs, *node.outputs} for node in nodes)
     _sound(graph, found)
+
+
+def test_rows_may_be_missing_below_alone() -> None:
+    """As TensorFlow pads even images under strides: the first windows are whole, the last ones are not."""
+    net = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(2, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    graph = graph_of(net, 2, 16, 16)
+    assert graph.nodes[0].attrs["padding"] == "same"
+    found = c_network(graph, optimize="ram")
+    windows = [(node, window) for loop in _loops(found) for node in loop.part.section.nodes
+               for _, window in node.reads.values()]  # fmt: skip
+    assert any(not w.padding and w.first(node.rows - 1) + w.window > 16 for node, w in windows)
+    _sound(graph, found)
+
+
+def test_an_export_refuses_a_plan_that_overlaps_on_every_processor() -> None:
+    graph = graph_of(nn.Sequential(nn.Conv2d(2, 6, 3, 2), nn.ReLU(), nn.Conv2d(6, 2, 3)), 2, 12, 12)
+    network = c_network(graph, "avr", "ram")
+    proven = CModel(network, {}, {})
+    proven.prove_plan("net", a_dozen(graph))
+    buffers = network.placement.lifetimes.buffers
+    one, other = next((a, b) for a in buffers for b in buffers if a != b and a.overlaps(b))
+    offsets = {**network.plan.offsets, one.name: network.plan.offsets[other.name]}
+    placement = replace(network.placement, plan=MemoryPlan(offsets, network.plan.peak))
+    wrong = replace(proven, network=replace(network, placement=placement))
+    with pytest.raises(ParityError, match="lie on one another"):
+        wrong.prove_plan("net", a_dozen(graph))

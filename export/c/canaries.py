@@ -23,7 +23,7 @@ from export.c.source import Watch, c_source
 from export.graph.interpret import interpret, interpret_sequence
 from qtorch.errors import ParityError
 
-__all__ = ["require_sound_plan", "watch_of"]
+__all__ = ["disjoint", "require_disjoint", "require_sound_plan", "watch_of"]
 
 #: Any that differ in every bit from one another, so that no code is a canary in both runs.
 _CANARIES = (0x5A, 0xA5)
@@ -185,16 +185,27 @@ def _written_by_rows(network: CNetwork, part: ByRows, buffers: dict[str, Buffer]
         yield start + step, spans
 
 
+def require_disjoint(network: CNetwork) -> None:
+    """What is needed at the same time lies apart, on every processor: what the plan says of itself, without a run.
+
+    Raises:
+        ParityError: two things lie on one another.
+    """
+    if wrong := disjoint(network):
+        raise ParityError(f"plain C: in working memory lie on one another: {'; '.join(wrong[:3])}")
+
+
 def disjoint(network: CNetwork) -> Sequence[str]:
     """Of every step in which two things that are needed lie on one another, a sentence; of a plan there are none."""
     lives, wrong = network.placement.lifetimes, []
     for i, one in enumerate(lives.buffers):
         for other in lives.buffers[:i]:
             first, last = max(one.first, other.first), min(one.last, other.last)
-            if first > last:
+            begin, there_begin = (network.plan.offsets[each.name] for each in (one, other))
+            if first > last or begin >= there_begin + other.size or there_begin >= begin + one.size:
                 continue
-            here = one.bytes_held(first, last) + network.plan.offsets[one.name]
-            there = other.bytes_held(first, last) + network.plan.offsets[other.name]
+            here = one.bytes_held(first, last) + begin
+            there = other.bytes_held(first, last) + there_begin
             held = (here[:, 0] < here[:, 1]) & (there[:, 0] < there[:, 1])
             on = held & (here[:, 0] < there[:, 1]) & (there[:, 0] < here[:, 1])
             if on.any():

@@ -112,11 +112,13 @@ def header_text(name: str, network: CNetwork, constants: int, layouts: Sequence[
 extern "C" {{
 #endif
 {shared}
-// Where the codes of inputs and outputs lie in the working memory. Outputs are there until the next run.
+// Where the codes of inputs and outputs lie in the working memory. They may lie on one another: read the outputs before
+// the inputs of the next run are filled.
 {_pointers(name, network)}
 
 // Codes in, codes out; {name}_quantization.h converts them to physical values. What lies elsewhere than at these
-// addresses is copied there and from there. Not reentrant: the working memory is static.
+// addresses is copied there and from there; no other address in the working memory may be handed over. Not reentrant:
+// the working memory is static.
 {_prototype(name, network)};
 {reset}
 #ifdef __cplusplus

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.boards import HOST, Board, machine_of
-from export.c.canaries import require_sound_plan
+from export.c.canaries import require_disjoint, require_sound_plan
 from export.c.compiled import not_run
 from export.c.memories import memories_of, require_memories_hold
 from export.c.network import CNetwork, c_network
@@ -44,7 +44,8 @@ class CModel:
     figures: Mapping[str, Any]
 
     def prove_plan(self, name: str, inputs: tuple[np.ndarray, ...]) -> None:
-        """Run the C with canaries where this machine's compiler takes its kernels; see :mod:`export.c.canaries`.
+        """Look for tensors that lie on one another, and run the C with canaries where this machine's compiler takes its
+        kernels; see :mod:`export.c.canaries`.
 
         Args:
             name: of the model, an identifier.
@@ -53,6 +54,7 @@ class CModel:
         Raises:
             ParityError: the working memory does not hold what it has to.
         """
+        require_disjoint(self.network)
         cpu, graph = self.network.cpu, self.network.graph
         if cpu != "avr" and not not_run(graph, cpu):
             rows = [graph.values[name].rows for name in graph.inputs]
