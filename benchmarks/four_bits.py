@@ -43,6 +43,9 @@ _LAYERS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], 
 _MACHINES = ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32", "atmega328p")
 
 
+_SIZES = ("constants, 8 bits", "4 bits", "program, 8 bits", "4 bits")
+
+
 def _layer(label: str) -> dict[int, Graph]:
     """By bits of its weights, which are the same codes."""
     op, attrs, image, kernel, axis = _LAYERS[label]
@@ -103,7 +106,7 @@ def _table(found: dict[str, Any]) -> list[str]:
         networks.setdefault(row["network"], {})[row["bits"]] = row
     return [
         *markdown_table(
-            ["layer", "machine", "8 bits", "4 bits", "times", *("constants, 8 bits", "4 bits", "program, 8 bits", "4 bits")],
+            ["layer", "machine", "8 bits", "4 bits", "times", *_SIZES],
             [
                 [label, machine, f"{by[8]['count']:,} {by[8]['unit']}", f"{by[4]['count']:,}",
                  f"{by[4]['count'] / by[8]['count']:.2f}", *(f"{by[bits][what]:,}" for what in ("constants", "flash")
