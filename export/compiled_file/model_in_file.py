@@ -54,7 +54,7 @@ class ModelInFile:
         outputs: likewise.
         moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
         folded: how many SPACE_TO_BATCH_ND were padded, which TFLite Micro does with a byte that it never sets; in
-            ``data``, written again, there are dilated convolutions in their place.
+            ``data``, written again, there is PAD in their place, or a dilated convolution.
         taken: which of the file's networks it is, in a sentence; empty where there is one.
     """
 
