@@ -273,7 +273,12 @@ _WRITER = (
     ),
     Mutant("export/c/scratch_arrays.py", "fast = aligned(plan.peak) if", "fast = plan.peak // 4 * 4 if", _MEMORY),
     Mutant("export/c/scratch_arrays.py", "{offset - plan.fast}", "{offset - plan.fast + 4}", _TWO_MEMORIES),
-    Mutant("export/c/scratch_arrays.py", "#if {macro} < {size}", "#if {macro} < {size - 4}", _tests("test_shared_memory", "small")),
+    Mutant(
+        "export/c/scratch_arrays.py",
+        "#if {macro} < {size}",
+        "#if {macro} < {size - 4}",
+        _tests("test_shared_memory", "small"),
+    ),
     Mutant("export/c/division.py", "start + buffer.size > self.fast", "start > self.fast", _TWO_MEMORIES),
     Mutant(
         "export/c/source.py", ">= MOST_AVR_CONSTANTS:", ">= 2 * MOST_AVR_CONSTANTS:", _tests("test_avr_kernels", "lpm")
