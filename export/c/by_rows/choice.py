@@ -75,7 +75,7 @@ def chosen_parts(
         chosen = _cheapest(costs, choices, share)
         while new := [c for c in chosen if c not in ordered]:
             if len(ordered) > _ORDERED:
-                choices = {c: c.bytes for c in ordered}
+                choices = {c: needed for c, needed in choices.items() if c in ordered}
             together = lifetimes(graph, calls, [part(choice) for choice in new])
             choices |= {choice: max(choice.bytes, together.needed(choice.first)) for choice in new}
             ordered.update(new)
