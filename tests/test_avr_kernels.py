@@ -169,7 +169,8 @@ class TestNetworks:
         assert found.cost is not None
         assert found.stack is not None
         if name == "gesture":
-            assert found.cost.max <= (12_000 if speed else 24_000)
+            # With the copies from and to arrays of the rig's own.
+            assert found.cost.max <= (13_500 if speed else 25_000)
             assert source.scratch_bytes + found.stack < 400
 
 

@@ -19,7 +19,7 @@ from tests.c_programs import COMPILERS, STRICT, command, succeed
 from tests.streaming_graphs import drawn, runs
 from tests.test_profile import graph_of
 from tests.test_random_networks import a_dozen
-from tests.test_rows import Residual
+from tests.test_row_by_row import Residual
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -30,7 +30,7 @@ from tests.test_profile import graph_of
 from tests.test_random_c import integers
 from tests.test_random_machines import drawn
 from tests.test_random_networks import a_dozen
-from tests.test_rows import Residual
+from tests.test_row_by_row import Residual
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
