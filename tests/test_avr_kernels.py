@@ -169,8 +169,7 @@ class TestNetworks:
         assert found.cost is not None
         assert found.stack is not None
         if name == "gesture":
-            # With the copies from and to arrays of the rig's own.
-            assert found.cost.max <= (13_500 if speed else 25_000)
+            assert found.cost.max <= (13_500 if speed else 25_000)  # with copies from and to the rig's arrays
             assert source.scratch_bytes + found.stack < 400
 
 

@@ -78,7 +78,7 @@ def a_case_of_each_kernel() -> dict[str, CSample]:
 
 
 #: Compiled and run in test_row_by_row.py.
-OF_ROWS = {"row_sums", "average_of_sums", "mean_of_sums"}
+OF_ROWS = {"row_sums", "average_of_sums", "mean_of_sums", "copy"}
 
 #: Compiled and run in test_avr_kernels.py and test_cortex_m_kernels.py.
 OF_ONE_PROCESSOR = {

@@ -110,7 +110,9 @@ def test_rows_take_less_memory_and_compute_the_same() -> None:
     assert found.whole == whole.plan.peak
     assert found.plan.peak < 0.6 * whole.plan.peak
     codes = a_dozen(graph)
-    (got,) = run_c("net", c_source("net", found).files, graph, codes, (*OPTIONS, "-Wall", "-Wextra", "-Wconversion", "-Werror"))
+    (got,) = run_c(
+        "net", c_source("net", found).files, graph, codes, (*OPTIONS, "-Wall", "-Wextra", "-Wconversion", "-Werror")
+    )
     assert (got == interpret(graph, codes)[graph.outputs[0]]).all()
     _sound(graph, found)
     _sound(graph, whole)
