@@ -1,4 +1,4 @@
-"""``python -m docs`` makes what is generated in ``docs`` anew: operators, rows, faults of kernels, editions, rooms, boards."""
+"""``python -m docs`` makes what is generated in ``docs`` anew: operators, rows, faults, editions, rooms, boards."""
 
 from __future__ import annotations
 

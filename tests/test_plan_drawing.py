@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -109,4 +110,4 @@ def test_sixty_tensors_can_be_read() -> None:
     labels = sorted(
         float(text.attrib["x"]) for text in drawn.iter("text") if (text.text or "").isdigit() and text.text != "0"
     )
-    assert min(b - a for a, b in zip(labels, labels[1:], strict=False)) >= 24
+    assert min(b - a for a, b in pairwise(labels)) >= 24
