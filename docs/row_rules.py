@@ -1,4 +1,4 @@
-"""Which operators plain C computes row by row, and which end a run of rows: for docs/devices.md, from the rows."""
+"""Which operators plain C computes row by row, and which end a run of rows: for docs/devices.md."""
 
 from __future__ import annotations
 

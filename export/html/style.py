@@ -43,8 +43,8 @@ svg text.op,svg.plan .memory+text,svg text.name{fill:var(--text)}
 .points.normal,.step.normal{stroke:var(--good)}.step.anomaly{stroke:var(--bad)}
 .area.float{fill:var(--float)}.area.int8{fill:var(--int8)}
 .box{fill:var(--panel);stroke:var(--line)}.box.in,.box.out{stroke:var(--float)}
-.memory{stroke:var(--page)}.rows{fill:var(--panel);stroke:var(--line);stroke-dasharray:3 3}
-.m0{fill:var(--m0)}.m1{fill:var(--m1)}.m2{fill:var(--m2)}.m3{fill:var(--m3)}
+.rows{fill:var(--panel);stroke:var(--line);stroke-dasharray:3 3}
+.memory{stroke:var(--page)}.m0{fill:var(--m0)}.m1{fill:var(--m1)}.m2{fill:var(--m2)}.m3{fill:var(--m3)}
 .fill.float{fill:var(--float)}.fill.int8{fill:var(--int8)}.fill.other{fill:var(--soft)}
 .step.int8,.step.normal{fill-opacity:.25}.step.int8{fill:var(--int8)}.step.normal{fill:var(--good)}
 .step.anomaly{stroke-dasharray:6 3}

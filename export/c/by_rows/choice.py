@@ -184,9 +184,9 @@ def _cheapest(costs: Sequence[int], choices: Mapping[_Choice, int], share: float
             if needed > most:
                 continue
             above, nodes, sections = fewest[choice.first]
-            so = (above + max(0.0, needed - limit) * choice.nodes, nodes + choice.nodes, sections + 1)
-            if so < best:
-                best, how = so, choice
+            reached = (above + max(0.0, needed - limit) * choice.nodes, nodes + choice.nodes, sections + 1)
+            if reached < best:
+                best, how = reached, choice
         fewest.append(best)
         taken.append(how)
     chosen, index = list[_Choice](), len(costs)
