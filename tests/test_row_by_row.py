@@ -135,6 +135,16 @@ def test_a_sequence_is_computed_step_by_step() -> None:
     _sound(graph, found)
 
 
+@needs_compiler
+def test_images_of_one_size_follow_each_other() -> None:
+    """Each is made where the one before is given up, in sections that begin where others end."""
+    layers = [layer for _ in range(4) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())]
+    graph = graph_of(nn.Sequential(*layers), 8, 24, 24)
+    found = c_network(graph, optimize="ram")
+    assert found.plan.peak < 0.7 * found.whole
+    _sound(graph, found)
+
+
 def test_nothing_is_computed_by_rows_where_that_takes_no_less() -> None:
     graph = graph_of(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)), 6)
     found = c_network(graph, optimize="ram")

@@ -253,8 +253,8 @@ def _with_rows(graph: Graph, part: ByRows, buffers: list[Buffer], start: int) ->
         rows = schedule.needed[buffer.name]
         each = buffer.size // section.rows[buffer.name]
         if buffer.name in section.kept:
-            held = np.empty((buffer.last - start + 1, 2), np.int64)
-            held[:] = 0, buffer.size
+            # A later section may give it up row by row.
+            held = buffer.bytes_held(start, buffer.last).copy()
             held[:steps] = rows * each
             found.append(replace(buffer, held=held))
             continue
