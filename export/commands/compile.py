@@ -53,7 +53,7 @@ class CompileOptions:
         name: of the model and its files; the file's own name without it.
         optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
             where that takes less working memory.
-        fast_memory: bytes of the faster of two memories that working memory may take; the rest lies in the slower one.
+        fast_memory: bytes that it may take of the faster of two memories.
         firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
         tflite: also write the file again, NAME.tflite; aligned, without names, its constants inside.
         tflm: the edition of TFLite Micro that is on the board, as ``docs/which_tflm.md`` lists them.
