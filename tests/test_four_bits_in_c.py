@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any], i
     "convolution, odd": ("conv_2d", (2, 4, 4, 5), (13, 3, 3, 5), {}, 7 * 45),
     "convolution, groups": ("conv_2d", (2, 4, 4, 8), (14, 3, 3, 4), {}, 2 * 4 * 36),
     "convolution, groups of one": ("conv_2d", (2, 4, 4, 4), (4, 3, 3, 1), {}, 36),
-    "depthwise": ("depthwise_conv_2d", (2, 4, 5, 58), (1, 3, 3, 58), {}, 29 * 9),
+    "depthwise": ("depthwise_conv_2d", (2, 3, 4, 58), (1, 3, 3, 58), {}, 29 * 9),
     "depthwise, odd": ("depthwise_conv_2d", (2, 3, 3, 61), (1, 3, 3, 61), {"stride_h": 2}, 31 * 9),
     "depthwise, three each": ("depthwise_conv_2d", (2, 3, 3, 21), (1, 3, 3, 63), {"depth_multiplier": 3}, 32 * 9),
     "depthwise, dilation": ("depthwise_conv_2d", (2, 6, 6, 60), (1, 3, 3, 60), {"dilation_h": 2}, 30 * 9),
@@ -120,6 +120,9 @@ def test_a_layer_is_exact_in_half_the_bytes(label: str) -> None:
 @pytest.mark.parametrize(("label", "machine"), in_turn(LAYERS, PROCESSORS))
 def test_a_layer_on_a_processor(label: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
+    ends = [graph.values[name].bytes for name in (*graph.inputs, *graph.outputs)]
+    if machine == "atmega328p" and 2 * sum(ends) > 1600:
+        pytest.skip("the model's memory and the rig's arrays are more than 2 KiB")
     assert _replayed(machine, graph, sample, expected).first is None
 
 
