@@ -10,17 +10,36 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from export.arena.plan import Buffer
 
-__all__ = ["WORK", "lower_bound", "searched"]
+__all__ = ["ORDERS", "WORK", "lower_bound", "searched"]
 
 #: Pairs of buffers that are looked at, at most: a second or so.
 WORK = 1_500_000
 #: Of an order, at most.
 _CHANGES = 2_000
 
-_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
+
+class Needed(Protocol):
+    """Memory of a size that is needed from a first step to a last one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def first(self) -> int:
+        """Step."""
+
+    @property
+    def last(self) -> int:
+        """Step, included."""
+
+
+#: Orders in which buffers are placed; the best result counts. Large ones first is what usually succeeds.
+ORDERS: tuple[Callable[[Needed], tuple[int, ...]], ...] = (
     lambda b: (-b.size, b.first),
     lambda b: (-b.size, -b.last),
     lambda b: (b.first, -b.size),
@@ -51,7 +70,7 @@ def searched(
     bound, cost = max(enough, lower_bound(buffers)), len(buffers) + sum(map(len, near))
     room = above or [0] * len(buffers)
     indices = range(len(buffers))
-    rules = [[index for _, index in sorted((rule(buffers[index]), index) for index in indices)] for rule in _ORDERS]
+    rules = [[index for _, index in sorted((rule(buffers[index]), index) for index in indices)] for rule in ORDERS]
     rules += [sorted(indices, key=lambda index: (-room[index] - buffers[index].size, index))]
     tried = [(_height(buffers, at, room), at, order) for order in rules for at in [_in_order(buffers, near, order)]]
     best, offsets, order = min(tried, key=lambda each: each[0])

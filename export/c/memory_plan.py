@@ -7,10 +7,12 @@ one no longer needs: what a :class:`Buffer` holds, step by step, says how far.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from export.arena.placement import ORDERS
 
 __all__ = ["Buffer", "MemoryPlan", "aligned", "distances", "lower_bound", "lowest_free", "plan"]
 
@@ -92,17 +94,6 @@ def lower_bound(buffers: Sequence[Buffer]) -> int:
     return int(needed.max())
 
 
-#: Orders in which buffers are placed; the best result counts. Large ones first is what usually succeeds.
-_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
-    lambda b: (-b.size, b.first),
-    lambda b: (-b.size, -b.last),
-    lambda b: (b.first, -b.size),
-    lambda b: (-b.last, -b.size),
-    lambda b: (b.first - b.last, -b.size),
-    lambda b: (-b.size * (b.last - b.first + 1), b.first),
-)
-
-
 #: Neighbours that are looked at in search of a better order, at most: a bound of the work, the same on every machine.
 _LOOKS = 40_000
 
@@ -125,7 +116,7 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
         ways.append((_mirrored(apart, sizes), True))
     bound, plans = lower_bound(buffers), list[MemoryPlan]()
     for neighbours, from_above in ways:
-        orders = [sorted(buffers, key=order) for order in _ORDERS]
+        orders = [sorted(buffers, key=order) for order in ORDERS]
         first = [_placed(order, neighbours, alignment) for order in orders]
         best = min(range(len(orders)), key=lambda index: first[index].peak)
         found = [*first, *_searched(orders[best], first[best], neighbours, alignment, bound)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from export.c.by_rows.choice import chosen_parts
 from export.c.by_rows.section import RowNode
 from export.c.division import Room, accesses, divided, share_of_fast
+from export.c.kernel_calls import kernel_calls, shapes_of
 from export.c.memory_plan import MemoryPlan
 from export.c.optimize import Optimize
 from export.c.placement import ByRows, Placement, is_copy, placed, placed_by, scratch_of, sums_of
@@ -15,8 +16,7 @@ from export.c.places import Place, in_order, in_place
 from export.c.targets import adapted
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
-from qtorch.row.kernel_call import KernelCall, NoKernel, Operands
-from qtorch.row.row import Unsupported
+from qtorch.row.kernel_call import KernelCall, NoKernel
 
 __all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network"]
 
@@ -151,10 +151,7 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
     found = whole = placed(graph, calls)
     parts: Sequence[ByRows] = ()
     if optimize == "ram":
-        wanted = chosen_parts(graph, calls, lambda call: adapted(call, cpu, False))
-        by_rows = placed(graph, calls, wanted)
-        if by_rows.plan.peak < whole.plan.peak:
-            found, parts = by_rows, wanted
+        parts, found = chosen_parts(graph, calls, whole, lambda call: adapted(call, cpu, False))
     if room is not None:
         lives = found.lifetimes
         found = placed_by(lives, divided(lives.buffers, accesses(graph, lives), room))
@@ -167,11 +164,9 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
     after = {k: Place("constant", k) if graph.values[s.after].data is not None else found.places[s.after]
              for k, s in enumerate(graph.states)}  # fmt: skip
     state_copies = in_order({k: there for k, there in after.items() if there != Place("state", k)})
-    offsets = found.plan.offsets
-    ends = {("in", i): offsets[found.lifetimes.names[name]] for i, name in enumerate(graph.inputs)}
-    ends |= {
-        ("out", i): offsets[found.lifetimes.names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)
-    }
+    offsets, names = found.plan.offsets, found.lifetimes.names
+    ends = {("in", i): offsets[names[name]] for i, name in enumerate(graph.inputs)}
+    ends |= {("out", i): offsets[names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)}
     return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu, optimize)
 
 
@@ -256,18 +251,11 @@ def _calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
 
 
 def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
-    cell, roles = node.row.c, node.input_roles() | node.output_roles()
-    if isinstance(cell, Unsupported):
-        raise NoKernel(cell.reason)
-    if graph.is_float(node):
-        raise NoKernel("computes in float32")
-    values = {role: graph.values[name] for role, name in roles.items()}
-    constants = {role: value.data for role, value in values.items() if value.data is not None}
-    shapes = {role: value.shape for role, value in values.items()}
+    shapes = shapes_of(graph, node)
     images = shapes["output"][0] if node.row.channels_last else 1
     if images > 1:
+        constants = {role for role, name in node.input_roles().items() if graph.values[name].data is not None}
         shapes = {role: shape if role in constants else (1, *shape[1:]) for role, shape in shapes.items()}
-    kernels = cell(Operands(node.attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
-    calls = kernels if isinstance(kernels, tuple) else (kernels,)
+    calls = kernel_calls(graph, node, node.attrs, shapes)
     # What an image leaves behind where it lay, the next one may still need.
     return calls if images == 1 else tuple(replace(call, images=images, in_place=frozenset()) for call in calls)

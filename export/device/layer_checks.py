@@ -60,8 +60,8 @@ def layer_checks(model: bytes, graph: Graph, inputs: tuple[np.ndarray, ...]) -> 
         names = [called.get(index, "") for index in operator.outputs]
         if not all(name in values for name in names):
             continue
-        for vector in range(len(checks)):
-            checks[vector, layer] = _checksum([np.split(values[name], runs)[vector] for name in names])
+        for vector, arrays in enumerate(zip(*(np.split(values[name], runs) for name in names), strict=True)):
+            checks[vector, layer] = _checksum(arrays)
     return [operator.name for operator in subgraph.operators], checks
 
 

@@ -65,13 +65,10 @@ def same_row(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows 
 def padded_rows(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
     """Of an op that puts rows around an image: those inside hang on one row, those around on none."""
     before, _ = attrs["paddings"][axis]
-    inside = {**shapes, "output": tuple(n if i == axis else m for i, (n, m) in enumerate(_pairs(shapes)))}
-    found = same_row(attrs, inside, axis)
+    output = shapes["output"]
+    inside = (*output[:axis], shapes["input"][axis], *output[axis + 1 :])
+    found = same_row(attrs, {**shapes, "output": inside}, axis)
     return found and {**found, "input": RowWindow(padding=before)}
-
-
-def _pairs(shapes: Mapping[str, Shape]) -> zip[tuple[int, int]]:
-    return zip(shapes["input"], shapes["output"], strict=True)
 
 
 def along(attr: str) -> RowsRule:

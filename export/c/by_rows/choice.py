@@ -11,7 +11,7 @@ from math import inf
 from export.c.by_rows.row_calls import RowCalls, row_calls
 from export.c.by_rows.schedule import scheduled
 from export.c.by_rows.section import RowNode, row_node, section_of
-from export.c.placement import ByRows, lifetimes, placed
+from export.c.placement import ByRows, Placement, lifetimes, placed
 from export.graph.ir import Graph
 from qtorch.row.kernel_call import KernelCall, NoKernel
 
@@ -46,16 +46,19 @@ class _Choice:
 
 
 def chosen_parts(
-    graph: Graph, calls: Sequence[tuple[KernelCall, ...]], adapted: Callable[[KernelCall], KernelCall]
-) -> tuple[ByRows, ...]:
-    """Sections of a graph that make its working memory smaller; none where none does.
+    graph: Graph,
+    calls: Sequence[tuple[KernelCall, ...]],
+    whole: Placement,
+    adapted: Callable[[KernelCall], KernelCall],
+) -> tuple[tuple[ByRows, ...], Placement]:
+    """Sections of a graph that make its working memory smaller, and where everything lies then; none where none does.
 
     Args:
         graph: of integers.
         calls: of its nodes.
+        whole: the placement without sections.
         adapted: a kernel call as the processor takes it.
     """
-    whole = placed(graph, calls)
     row_nodes = {axis: _row_nodes(graph, axis, adapted) for axis in (1, 2)}
     costs = [whole.lifetimes.needed(index) for index in range(len(graph.nodes))]
     most = max(costs, default=0)
@@ -84,7 +87,7 @@ def chosen_parts(
 
     chosen = settled(1.0)
     if not chosen:
-        return ()
+        return (), whole
     ways = [chosen, *islice(_moved(chosen, choices), _TRIED)]
     found = [placed(graph, calls, [part(c) for c in way]) for way in ways]
     if min(each.plan.peak for each in found) - found[0].lifetimes.most >= _ALIGNMENT:
@@ -93,7 +96,9 @@ def chosen_parts(
         ways += tighter
         found += [placed(graph, calls, [part(c) for c in way]) for way in tighter]
     best = min(range(len(ways)), key=lambda index: found[index].plan.peak)
-    return tuple(part(c) for c in ways[best]) if found[best].plan.peak < whole.plan.peak else ()
+    if found[best].plan.peak >= whole.plan.peak:
+        return (), whole
+    return tuple(part(c) for c in ways[best]), found[best]
 
 
 def _row_nodes(

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from export.c.by_rows.section import RowNode
+from export.c.kernel_calls import kernel_calls, shapes_of
 from export.graph.ir import Graph, Node
-from qtorch.families.windows import explicit_padding
-from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
-from qtorch.row.row import Unsupported
+from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, TensorArgument
 
 __all__ = ["RowCalls", "row_calls"]
 
@@ -50,9 +49,8 @@ def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
     of = graph.nodes[node.index]
     if node.adds_up:
         return _adding_calls(graph, of, axis)
-    roles = of.input_roles() | of.output_roles()
-    shapes = {role: graph.values[name].shape for role, name in roles.items()}
-    attrs, padded = _of_one_row(of.attrs, shapes, node, axis)
+    shapes = shapes_of(graph, of)
+    attrs, padded = _of_one_row(of, shapes, node, axis)
     for role, (_, window) in node.reads.items():
         shapes[role] = _with_rows(shapes[role], axis, window.window) if window.stride else shapes[role]
     for role in of.output_roles():
@@ -72,47 +70,34 @@ def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
 def _called(
     graph: Graph, node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[KernelCall, ...]:
-    cell, roles = node.row.c, node.input_roles() | node.output_roles()
-    if isinstance(cell, Unsupported):
-        raise NoKernel(cell.reason)
-    values = {role: graph.values[name] for role, name in roles.items()}
-    constants = {role: value.data for role, value in values.items() if value.data is not None}
-    kernels = cell(Operands(attrs, shapes, {role: value.qparams for role, value in values.items()}, constants))
-    calls = kernels if isinstance(kernels, tuple) else (kernels,)
-    return tuple(replace(call, in_place=frozenset()) for call in calls)
+    """Calls whose rows nobody joins with others."""
+    return tuple(replace(call, in_place=frozenset()) for call in kernel_calls(graph, node, attrs, shapes))
 
 
 def _of_one_row(
-    attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], node: RowNode, axis: int
+    of: Node, shapes: Mapping[str, tuple[int, ...]], node: RowNode, axis: int
 ) -> tuple[Mapping[str, Any], bool]:
     """Attributes with the rows' padding gone and that of the other axis as it is, and whether rows may be missing."""
+    attrs = of.attrs
     if "paddings" in attrs:
         paddings = tuple((0, 0) if i == axis else ends for i, ends in enumerate(attrs["paddings"]))
         return {**attrs, "paddings": paddings}, False
     if "padding" not in attrs:
         return attrs, False
+    assert of.row.rows is not None
+    across = of.row.rows(attrs, shapes, 3 - axis)
+    assert across is not None
+    # What comes behind the last column, kernels see from the image's own width.
+    columns = (across["input"].padding, 0)
     _, window = node.reads["input"]
-    image, output = shapes["input"], shapes["output"]
-    sizes = _window_sizes(attrs, shapes)
-    padding = list(
-        explicit_padding(attrs["padding"], (image[1], image[2]), sizes, (attrs["stride_h"], attrs["stride_w"]))
-    )
-    beyond = window.first(output[axis] - 1) + window.window > image[axis]
-    padding[axis - 1] = (0, 0)
-    return {**attrs, "padding": tuple(padding)}, window.padding > 0 or beyond
-
-
-def _window_sizes(attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    if "filter_h" in attrs:
-        return attrs["filter_h"], attrs["filter_w"]
-    height, width = shapes["weight"][1:3]
-    return (height - 1) * attrs["dilation_h"] + 1, (width - 1) * attrs["dilation_w"] + 1
+    beyond = window.first(shapes["output"][axis] - 1) + window.window > shapes["input"][axis]
+    padding = ((0, 0), columns) if axis == 1 else (columns, (0, 0))
+    return {**attrs, "padding": padding}, window.padding > 0 or beyond
 
 
 def _filled(graph: Graph, node: Node, one_row: Mapping[str, tuple[int, ...]]) -> tuple[KernelCall, ...]:
     """A row around the image: what the op's own call fills the whole with, as far as a row goes."""
-    roles = node.input_roles() | node.output_roles()
-    own = _called(graph, node, node.attrs, {role: graph.values[name].shape for role, name in roles.items()})
+    own = _called(graph, node, node.attrs, shapes_of(graph, node))
     fill = next((call for call in own if call.kernel == "fill"), None)
     if fill is None:
         return ()
@@ -125,7 +110,7 @@ def _with_rows(shape: tuple[int, ...], axis: int, rows: int) -> tuple[int, ...]:
 
 def _adding_calls(graph: Graph, node: Node, axis: int) -> RowCalls:
     """Sums over row after row, and what the op's own call makes of the sum over all."""
-    shapes = {role: graph.values[name].shape for role, name in (node.input_roles() | node.output_roles()).items()}
+    shapes = shapes_of(graph, node)
     calls = _called(graph, node, node.attrs, shapes)
     own, image = calls[0].arguments, shapes["input"]
     count, depth = image[1] * image[2], image[3]

@@ -49,19 +49,19 @@ def scheduled(section: Section) -> Schedule:
     for name, rows in section.rows.items():
         needed[name] = ends = np.zeros((len(order), 2), np.int64)
         ends[:, 1] = rows
-        if name in section.makers:
-            maker = section.makers[name]
+        maker = section.makers.get(name)
+        if maker is not None:
             steps, node = behind[:, maker], section.nodes[maker]
             ends[:, 1] = steps == node.steps if node.adds_up else steps
-        if name not in section.kept and (name in section.makers or name in section.given_up):
-            # Rows are given up behind the step that was the last to read them.
-            ends[:, 0] = _unneeded(rows, readers[name], before, totals)
-            if name in section.makers:
-                maker = section.makers[name]
-                ends[:, 0] *= before[:, maker] > 0
-                # Windows that leave out rows need not all that are made, but each is written somewhere.
-                made = turns[:, maker]
-                ends[made, 0] = np.minimum(ends[made, 0], np.maximum(ends[made, 1] - 1, 0))
+        if name in section.kept or (maker is None and name not in section.given_up):
+            continue
+        # Rows are given up behind the step that was the last to read them.
+        ends[:, 0] = _unneeded(rows, readers[name], before, totals)
+        if maker is not None:
+            ends[:, 0] *= before[:, maker] > 0
+            # Windows that leave out rows need not all that are made, but each is written somewhere.
+            made = turns[:, maker]
+            ends[made, 0] = np.minimum(ends[made, 0], np.maximum(ends[made, 1] - 1, 0))
     return Schedule(tuple(order), tuple(totals.tolist()), needed)
 
 

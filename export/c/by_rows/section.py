@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from export.c.kernel_calls import shapes_of
 from export.graph.ir import Graph, Node
 from qtorch.row.image_rows import RowWindow
 
@@ -74,7 +75,7 @@ def row_node(graph: Graph, index: int, axis: int) -> RowNode | None:
     node = graph.nodes[index]
     if node.row.carried:
         return None
-    shapes = {role: graph.values[name].shape for role, name in (node.input_roles() | node.output_roles()).items()}
+    shapes = shapes_of(graph, node)
     if node.row.rows is None or not all(_is_image(shapes[role], axis) for role in node.output_roles()):
         return _adding(graph, node, index, axis)
     windows = node.row.rows(node.attrs, shapes, axis)
