@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,28 @@ from export.c.model import c_model
 from export.graph.interpret import interpret
 from export.graph.ir import Value
 from export.tflite.reader import read_tflite
+from qtorch.errors import BadModelFile
+from tests.schema_file import SchemaFile
 
 runtime = pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro").runtime
 
-__all__ = ["require_integers_of_tflm"]
+__all__ = ["file_of", "require_integers_of_tflm", "require_refused"]
+
+#: Puts operators and tensors into a file.
+Put = Callable[[SchemaFile], None]
+
+
+def file_of(put: Put) -> bytes:
+    """A whole file of what is put into it."""
+    file = SchemaFile()
+    put(file)
+    return file.written()
+
+
+def require_refused(put: Put, words: str) -> None:
+    """The reader names the first operator, and says these words of it, a regular expression."""
+    with pytest.raises(BadModelFile, match="operator 0 ." + words):
+        read_tflite(file_of(put), aligned=False)
 
 
 def _sample(stacked: np.ndarray, value: Value, sample: int) -> np.ndarray:

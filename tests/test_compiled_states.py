@@ -22,7 +22,7 @@ from qtorch.errors import ParityError
 from tests.streaming_checks import counter, needs_compiler, needs_tflm, of_reference, require_equal
 from tests.streaming_graphs import drawn, of_samples, runs, with_first
 from tests.test_tflm_application import cmake
-from tests.tflm_projects import require, run
+from tests.tflm_projects import in_qemu, require, run
 
 #: Resource variables alone; variable tensors; several of either, one behind the other.
 _GRAPHS = {"counter": counter(), "svdf": of_samples()[0][1], "drawn": drawn(6)}
@@ -87,10 +87,8 @@ def test_a_project_in_tflm_runs_the_sequence_twice_alike(tmp_path: Path) -> None
         assert done.returncode == 0, done.stderr
         done = run("cmake", "--build", project / "build")
         assert done.returncode == 0, done.stdout + done.stderr
-        options = [word for each in ("display", "monitor", "serial") for word in (f"-{each}", "none")]
-        options += ["-semihosting-config", "enable=on,target=native"]
         given = " ".join(["0.5"] * graph.values[graph.inputs[0]].elements)
-        done = run("qemu-system-arm", "-M", "mps2-an385", *options, "-kernel", project / "build/m.elf", given=given)
+        done = in_qemu("mps2-an385", project / "build/m.elf", given)
         return done.stdout + done.stderr
 
     answer = said()

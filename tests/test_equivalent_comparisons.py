@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from export.tflite.reader import read_tflite
-from qtorch.errors import BadModelFile
-from tests.foreign_judge import require_integers_of_tflm
+from tests.foreign_judge import file_of, require_integers_of_tflm, require_refused
 from tests.schema_file import SchemaFile
 
 _COMPARISONS = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
@@ -141,9 +139,7 @@ _FILES: list[Callable[[SchemaFile], None]] = [
 
 @pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
 def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
-    file = SchemaFile()
-    put(file)
-    require_integers_of_tflm(file.written())
+    require_integers_of_tflm(file_of(put))
 
 
 def _too_coarse(file: SchemaFile) -> None:
@@ -170,7 +166,4 @@ def _other_grid(file: SchemaFile) -> None:
     ids=lambda each: each.__name__.strip("_") if callable(each) else "",
 )
 def test_what_does_not_fit_is_refused_by_operator_and_tensor(put: Callable[[SchemaFile], None], words: str) -> None:
-    file = SchemaFile()
-    put(file)
-    with pytest.raises(BadModelFile, match="operator 0 ." + words):
-        read_tflite(file.written(), aligned=False)
+    require_refused(put, words)

@@ -13,7 +13,7 @@ from export.c.model import c_model
 from export.graph.interpret import interpret
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadModelFile
-from tests.foreign_judge import require_integers_of_tflm
+from tests.foreign_judge import file_of, require_integers_of_tflm
 from tests.schema_file import SchemaFile
 
 _SCALE, _ZERO = 0.25, 3
@@ -137,9 +137,7 @@ _FILES: list[Callable[[SchemaFile], None]] = [
 
 @pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
 def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
-    file = SchemaFile()
-    put(file)
-    require_integers_of_tflm(file.written())
+    require_integers_of_tflm(file_of(put))
 
 
 def test_what_a_dilated_convolution_is_padded_with_is_the_code_of_zero() -> None:

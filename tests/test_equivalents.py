@@ -16,7 +16,7 @@ from export.parity.outputs import compare_graphs
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadModelFile
-from tests.foreign_judge import require_integers_of_tflm
+from tests.foreign_judge import file_of, require_integers_of_tflm
 from tests.schema_file import SchemaFile
 
 runtime = pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro").runtime
@@ -239,9 +239,7 @@ _FILES: list[Callable[[SchemaFile], None]] = [
 
 @pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
 def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
-    file = SchemaFile()
-    put(file)
-    require_integers_of_tflm(file.written())
+    require_integers_of_tflm(file_of(put))
 
 
 def test_unsigned_ends_are_named() -> None:

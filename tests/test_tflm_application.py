@@ -14,7 +14,18 @@ import pytest
 from export.boards import BOARDS
 from export.c_language.names import c_identifier
 from export.device.firmware_project import firmware_project
-from tests.tflm_projects import STAND_IN, STRICT, VECTORS, build, require, run, table, write_project, wrong_table
+from tests.tflm_projects import (
+    STAND_IN,
+    STRICT,
+    VECTORS,
+    build,
+    in_qemu,
+    require,
+    run,
+    table,
+    write_project,
+    wrong_table,
+)
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
@@ -233,17 +244,7 @@ def test_cortex_m_answers_its_console(tmp_path: Path, tree: Path, given: str, co
     assert done.returncode == 0, done.stderr
     done = run("cmake", "--build", project / "build")
     assert done.returncode == 0, done.stdout + done.stderr
-    options = [
-        "-display",
-        "none",
-        "-monitor",
-        "none",
-        "-serial",
-        "none",
-        "-semihosting-config",
-        "enable=on,target=native",
-    ]
-    done = run("qemu-system-arm", "-M", "mps2-an386", *options, "-kernel", project / "build/m.elf", given=given)
+    done = in_qemu("mps2-an386", project / "build/m.elf", given)
     assert done.returncode == code
     answers = [line for line in (done.stdout + done.stderr).splitlines() if "." in line and ":" not in line]
     assert answers == ["1.750000", "1.750000"]

@@ -20,7 +20,7 @@ from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration
 from tests.schema_file import SchemaFile
 from tests.test_tflm_application import cmake
-from tests.tflm_projects import STRICT, require, run
+from tests.tflm_projects import STRICT, in_qemu, require, run
 
 pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install tflite-micro")
 pytestmark = pytest.mark.skipif(c_compiler() is None, reason="no C compiler")
@@ -177,18 +177,8 @@ def test_a_project_in_tflm_tests_and_answers_all_outputs(tmp_path: Path, library
         assert done.returncode == 0, done.stderr
         done = run("cmake", "--build", tmp_path / "build")
         assert done.returncode == 0, done.stdout + done.stderr
-        options = [
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "none",
-            "-semihosting-config",
-            "enable=on,target=native",
-        ]
         values = " ".join(["1.5 -2 0.3 4"] * batch)
-        done = run("qemu-system-arm", "-M", "mps2-an385", *options, "-kernel", tmp_path / "build/m.elf", given=values)
+        done = in_qemu("mps2-an385", tmp_path / "build/m.elf", values)
         return done.stdout + done.stderr
 
     said = built()

@@ -92,6 +92,13 @@ def run(*command: object, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(part) for part in command], input=given, capture_output=True, text=True, timeout=120)
 
 
+def in_qemu(machine: str, elf: Path, given: str = "") -> subprocess.CompletedProcess[str]:
+    """What a program for Cortex-M says on its console, and its exit code; ``given`` is what it reads there."""
+    silent = [word for each in ("display", "monitor", "serial") for word in (f"-{each}", "none")]
+    console = ["-semihosting-config", "enable=on,target=native"]
+    return run("qemu-system-arm", "-M", machine, *silent, *console, "-kernel", elf, given=given)
+
+
 def properties(text: str) -> dict[str, str]:
     """Java's format, as Arduino reads it."""
     return dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))

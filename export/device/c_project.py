@@ -9,6 +9,7 @@ from export.boards import Board
 from export.device.firmware_words import beginnings, board_package, comments, readme_section
 from export.interface.tensor_code import tensor_macro, variable
 from export.interface.tensor_layout import TensorLayout
+from firmware.emulation import sketch_source
 from qtorch.errors import BadConfiguration
 
 __all__ = ["C_MODEL_FILES", "c_project"]
@@ -45,38 +46,25 @@ def c_project(
         (variable(layout), f"{tensor_macro(name, layout.side, layout.index, layout.count)}_SIZE") for layout in layouts
     ] or [("in", f"{name.upper()}_INPUT_SIZE"), ("out", f"{name.upper()}_OUTPUT_SIZE")]
     words = {
-        "ends": _ends(name, layouts),
         "name": name,
         "NAME": name.upper(),
         "description": board.description,
         "sketch": sketch,
         "package": board_package(board),
         "architectures": "avr" if board.cpu == "avr" else "*",
-        "arguments": ", ".join(
-            (*beginnings(name, layouts, "input", "in"), *beginnings(name, layouts, "output", "out"))
-        ),
         "arrays": ", ".join(f"{array}[{size}]" for array, size in arrays),
         "variables": ", ".join(array for array, _ in arrays),
         "tensors": readme_section(name, layouts, physical=False, figures=figures),
     }
+    arguments = (*beginnings(name, layouts, "input", "in"), *beginnings(name, layouts, "output", "out"))
+    several = {layout.side for layout in layouts if layout.count > 1}
+    replay = sketch_source(name, several, ", ".join(arguments))
     return {
         "README.md": _template("library/README.md", words),
         "library.properties": _template("library/library.properties", words),
-        f"examples/{sketch}/{sketch}.ino": f"{comments(name, layouts)}\n//\n{_template('sketch/replay.ino.in', words)}",
+        f"examples/{sketch}/{sketch}.ino": f"{comments(name, layouts)}\n//\n{replay}",
         **{f"src/{name}{suffix}": files[f"{name}{suffix}"].decode() for suffix in C_MODEL_FILES},
     }
-
-
-def _ends(name: str, layouts: Sequence[TensorLayout]) -> str:
-    """Where the sketch has inputs and outputs: in the model's own memory; of several, which vectors have side by side,
-    in arrays."""
-    lines = []
-    for side, array in (("input", "in"), ("output", "out")):
-        if sum(layout.side == side for layout in layouts) > 1:
-            lines.append(f"static int8_t {array}[{name.upper()}_TEST_{side.upper()}_SIZE];")
-        else:
-            lines.append(f"static int8_t *const {array} = {name}_{side}();")
-    return "\n".join(lines)
 
 
 def _template(path: str, words: Mapping[str, str]) -> str:

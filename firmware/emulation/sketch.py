@@ -6,6 +6,7 @@ import functools
 import re
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from firmware.emulation.build import TARGETS, Footprint, run_tool, runner, weigh
@@ -38,12 +39,23 @@ def sketch_available() -> str | None:
     return missing((*AVR_TOOLS, Need(str(ARDUINO / "cores" / "arduino"), "arduino-core-avr")), "an Arduino sketch")
 
 
-def sketch_source(name: str) -> str:
-    """The sketch that replays ``<name>_test_vectors.h`` through ``<name>_model.h``, of one input and one output;
-    ``name`` is a C identifier."""
-    template = (TARGETS / "avr" / "sketch" / "replay.ino.in").read_text()
-    ends = f"static int8_t *const in = {name}_input();\nstatic int8_t *const out = {name}_output();"
-    words = {"ends": ends, "arguments": "in, out", "name": name, "NAME": name.upper()}
+def sketch_source(name: str, several: Collection[str] = (), arguments: str = "in, out") -> str:
+    """The sketch that replays ``<name>_test_vectors.h`` through ``<name>_model.h``.
+
+    Args:
+        name: of the model, a C identifier.
+        several: of ``"input"`` and ``"output"``, those of which there is more than one: the sketch has them side by
+            side in an array of its own, as the vectors have them; one alone lies in the model's memory.
+        arguments: of the model's function.
+    """
+    template = (TARGETS / "avr" / "sketch" / "replay.ino.in").read_text(encoding="utf-8")
+    ends = "\n".join(
+        f"static int8_t {array}[{name.upper()}_TEST_{side.upper()}_SIZE];"
+        if side in several
+        else f"static int8_t *const {array} = {name}_{side}();"
+        for side, array in (("input", "in"), ("output", "out"))
+    )
+    words = {"ends": ends, "arguments": arguments, "name": name, "NAME": name.upper()}
     for word, value in words.items():
         template = template.replace(f"@{word}@", value)
     return template
