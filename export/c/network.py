@@ -207,8 +207,7 @@ def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
             scratch = offsets.get(scratch_of(node.index), 0)
         if calls.outside:
             outside[place] = _row_steps(graph, node, calls.outside, found, 0, (), len(calls.each))
-        numbers = tuple(name for name in (calls.rows_inside, calls.missing) if name)
-        each.append(_row_steps(graph, node, calls.each, found, scratch, numbers, 0))
+        each.append(_row_steps(graph, node, calls.each, found, scratch, tuple(calls.numbers), 0))
     lines = [name for name in section.makers if name not in section.kept]
     return RowLoop(
         part,

@@ -19,6 +19,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.row.constraints import Free, Indices
+from qtorch.row.image_rows import ImageRows, RowWindow
 from qtorch.row.kernel_call import KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, OptionField, Refused, Row, Sample, TFLite
@@ -99,6 +100,10 @@ def _shapes(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
     return ((*shape[:axis], *shape[axis + 1 :]),)
 
 
+def _rows(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    return ImageRows({"input": RowWindow()}) if attrs["axis"] > axis else None
+
+
 def _onnx(operator: str) -> Onnx:
     def form(operands: Operands) -> list[OnnxNode]:
         return [OnnxNode(operator, ("input",), attributes={"axis": operands.attrs["axis"], "keepdims": 0})]
@@ -137,6 +142,7 @@ def place_row(
         ),
         onnx=_onnx(kind),
         shapes=_shapes,
+        rows=_rows,
         normalized=axis_from_front,
         samples=_samples(seed),
         c=_kernel(largest),

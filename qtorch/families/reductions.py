@@ -118,9 +118,14 @@ def reduced(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ...]:
 
 
 def rows_of_reduction(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
-    """One row, of all there are, where the axis is reduced; see :data:`qtorch.row.image_rows.RowsRule`."""
+    """One row, of all there are, where the axis is reduced, or each by itself where those behind it are.
+
+    See :data:`qtorch.row.image_rows.RowsRule`.
+    """
     size = shapes["input"][axis]
-    return {"input": RowWindow(size, size)} if axis in attrs["axes"] else None
+    if axis in attrs["axes"]:
+        return ImageRows({"input": RowWindow(size, size)}) if attrs["keep_dims"] else None
+    return ImageRows({"input": RowWindow()}) if min(attrs["axes"]) > axis else None
 
 
 def loops_over_axes(operands: Operands) -> dict[str, Argument]:

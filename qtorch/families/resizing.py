@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from qtorch.row.image_rows import RowWindow
 from qtorch.row.row import Attrs, Call, Refused, Shape
 from qtorch.row.shape_rule import require
 
-__all__ = ["require_image", "resized", "resized_shapes"]
+__all__ = ["require_image", "resized", "resized_shapes", "window_of_rows"]
 
 
 def require_image(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -43,3 +45,28 @@ def resized_shapes(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape, ..
     pair = isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)
     require(pair, "a size of two numbers of at least 1", size)
     return ((source[0], *size, source[3]),)
+
+
+#: Where a window begins is counted in an int of the smallest processors.
+_MOST = 2**15
+
+
+def window_of_rows(low: Tensor, high: Tensor, size: int) -> RowWindow | None:
+    """The smallest window that holds what each row of an output is made of; ``None`` where they are too many.
+
+    Args:
+        low: the first row of the input, int64 ``[rows of the output]``.
+        high: the last one, likewise.
+        size: rows of the input.
+    """
+    rows = len(low)
+    common = math.gcd(size, rows)
+    stride, per = size // common, rows // common
+    steps = [row * stride for row in range(rows)]
+    # The window that begins latest, and no later than any row needs.
+    padding = max(step - (first + 1) * per + 1 for step, first in zip(steps, low.tolist(), strict=True))
+    window = RowWindow(1, stride, padding, per)
+    if steps[-1] + abs(padding) + per >= _MOST:
+        return None
+    reach = max(last - window.first(row) + 1 for row, last in enumerate(high.tolist()))
+    return RowWindow(reach, stride, padding, per)

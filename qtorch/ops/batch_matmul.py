@@ -38,6 +38,7 @@ from qtorch.numbers.rescaling import rescaling, rescaling_of_16_bits
 from qtorch.remedies.asked import PRODUCT
 from qtorch.row.constraints import CoarserThan, Free
 from qtorch.row.fused_activation import step_ends
+from qtorch.row.image_rows import ImageRows, RowWindow
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
@@ -169,6 +170,24 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
     return 1 if source is None else 3 if source.dtype == "int16" else 2
 
 
+def rows_of_products(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """A row of a matrix is that row of the first by all of the other, or a matrix is one of each.
+
+    See :data:`qtorch.row.image_rows.RowsRule`.
+    """
+    output = shapes["output"]
+    if len(output) <= axis + 1 or len({len(shape) for shape in shapes.values()}) > 1:
+        return None
+    of_matrix = axis == len(output) - 2
+    if of_matrix and attrs["adj_x"]:
+        return None
+    reads = {}
+    for role in ("input", "other"):
+        whole = shapes[role][axis] == 1 < output[axis] or (of_matrix and role == "other")
+        reads[role] = RowWindow(stride=0) if whole else RowWindow()
+    return ImageRows(reads)
+
+
 def samples() -> Iterable[Sample]:
     """Both at run time and either constant; each way round; broadcasting; extremes; sums that tell roundings apart."""
     rng = np.random.default_rng(31)
@@ -288,6 +307,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=shapes_of_product,
+    rows=rows_of_products,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

@@ -25,6 +25,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import PRODUCT, Asked, always, none
 from qtorch.row.constraints import ACCUMULATED, EITHER_BIAS, BiasFromAccumulator, Free, SymmetricWeight
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS, activate
+from qtorch.row.image_rows import ImageRows, RowWindow
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode, activated
 from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, last_axis_stays
@@ -89,6 +90,13 @@ def version(qparams: Mapping[str, QParams | None]) -> int:
     if weight is not None and (len(weight.scale) > 1 or weight.dtype == "int4"):
         return 12 if len(weight.scale) > 1 else 10
     return 7 if source is not None and source.dtype == "int16" else 4
+
+
+def rows_of_vectors(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """A row is a vector, or several; see :data:`qtorch.row.image_rows.RowsRule`."""
+    image, output = shapes["input"], shapes["output"]
+    kept = len(image) == len(output) > axis + 1 and image[:-1] == output[:-1]
+    return ImageRows({"input": RowWindow()}) if kept else None
 
 
 def samples() -> Iterable[Sample]:
@@ -264,6 +272,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=shapes_of_rows,
+    rows=rows_of_vectors,
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},

@@ -18,6 +18,7 @@ from qtorch.families.reductions import (
     reduced,
     reduction_in_floats,
     reduction_operator,
+    rows_of_reduction,
     transposed,
 )
 from qtorch.families.shape_rules import axes_once_from_front
@@ -55,6 +56,7 @@ ROW = Row(
     shapes=reduced,
     normalized=axes_once_from_front,
     samples=samples,
+    rows=rows_of_reduction,
     c=extremum_over_axes_kernel(largest=True),
     selects=True,
     transposed=transposed,

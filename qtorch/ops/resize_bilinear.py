@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtorch.families.resizing import require_image, resized_shapes
+from qtorch.families.resizing import require_image, resized_shapes, window_of_rows
 from qtorch.families.steps import within
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import always, none
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import ImageRows
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import NEAREST, Onnx, OnnxNode
 from qtorch.row.row import (
@@ -123,15 +124,27 @@ def in_steps(attrs: Attrs, steps: Mapping[str, Tensor], grids: Mapping[str, Grid
 
 
 def kernel(operands: Operands) -> KernelCall:
-    """Neighbours and weights by table."""
+    """Neighbours and weights by table; all rows, from the first on."""
     (_, in_h, in_w, depth), (out_h, out_w) = operands.shapes["input"], operands.attrs["size"]
     rows, columns = (
         ConstantTable(torch.stack(_neighbours(operands.attrs, before, after), 1).numpy().astype(np.int16))
         for before, after in ((in_h, out_h), (in_w, out_w))
     )
     arguments: dict[str, Argument] = {"in": TensorArgument("input"), "out": TensorArgument("output"), "rows": rows}
-    sizes = {"in_w": in_w, "depth": depth, "out_h": out_h, "out_w": out_w}
+    sizes = {"in_w": in_w, "depth": depth, "first": 0, "row": 0, "out_h": out_h, "out_w": out_w}
     return KernelCall("resize_bilinear_s8", {**arguments, "columns": columns, **sizes})
+
+
+def rows_between(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """Each row lies between two, whose weights stand in the table; see :data:`qtorch.row.image_rows.RowsRule`."""
+    if axis != 1:
+        return None
+    size, result = shapes["input"][1], attrs["size"][0]
+    low, high, _ = _neighbours(attrs, size, result)
+    window = window_of_rows(low, high, size)
+    if window is None:
+        return None
+    return ImageRows({"input": window}, numbers={"first": "{from}", "row": "{step}", "out_h": "1"}, whole_image=True)
 
 
 def samples() -> Iterable[Sample]:
@@ -206,6 +219,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=shapes_of_one_flag,
+    rows=rows_between,
     samples=samples,
     c=kernel,
     in_steps=in_steps,

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from qtorch.c_cells.movement import Box, copied
 from qtorch.c_cells.strides import bytes_each
-from qtorch.families.resizing import require_image, resized, resized_shapes
+from qtorch.families.resizing import require_image, resized, resized_shapes, window_of_rows
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.asked import always, none
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import ImageRows
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import (
@@ -32,6 +33,7 @@ from qtorch.row.row import (
     Refused,
     Row,
     Sample,
+    Shape,
     TFLite,
     homogeneous_within_channels,
 )
@@ -107,6 +109,17 @@ def kernel(operands: Operands) -> KernelCall:
     return KernelCall("resize_nearest_neighbor", arguments)
 
 
+def rows_picked(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """Each row is one of the input's, its pixels picked; see :data:`qtorch.row.image_rows.RowsRule`."""
+    flags = {name: attrs[name] for name in ("align_corners", "half_pixel_centers")}
+    size, result = shapes["input"][axis], attrs["size"]
+    rows = indices(size, result[axis - 1], **flags)
+    window = window_of_rows(rows, rows, size)
+    if window is None or window.window > 1:
+        return None
+    return ImageRows({"input": window}, {"size": (1, result[1]) if axis == 1 else (result[0], 1)})
+
+
 def samples() -> Iterable[Sample]:
     """Up and down, whole factors and not, every flag."""
     rng = np.random.default_rng(17)
@@ -157,6 +170,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=resized_shapes,
+    rows=rows_picked,
     samples=samples,
     c=kernel,
     selects=True,

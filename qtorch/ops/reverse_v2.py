@@ -19,6 +19,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.axes import flipped
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import ImageRows, RowWindow
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, Row, Sample, Shape, TFLite
@@ -65,6 +66,11 @@ def kernel(operands: Operands) -> KernelCall:
         first += (sizes[axis] - 1) * strides[axis]
         strides[axis] = -strides[axis]
     return copied(operands, sizes, Box(tuple(strides), first), Box.inside(sizes))
+
+
+def rows_turned(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """Rows that stay where they are; see :data:`qtorch.row.image_rows.RowsRule`."""
+    return None if axis in attrs["axes"] else ImageRows({"input": RowWindow()})
 
 
 def samples() -> Iterable[Sample]:
@@ -122,6 +128,7 @@ ROW = Row(
     onnx=Onnx(onnx_form),
     shapes=shapes_reversed,
     normalized=axes_from_front,
+    rows=rows_turned,
     samples=samples,
     c=kernel,
     selects=True,

@@ -17,7 +17,7 @@ from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.row.constraints import Free, SameAs
-from qtorch.row.image_rows import same_row
+from qtorch.row.image_rows import cut_rows
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite, require_elements
@@ -134,7 +134,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form),
     shapes=shapes_cut,
-    rows=same_row,
+    rows=cut_rows,
     normalized=resolved,
     samples=samples,
     c=kernel,

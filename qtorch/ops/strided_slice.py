@@ -19,6 +19,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.remedies.axes import unbound
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import cut_rows
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import Onnx, OnnxNode
 from qtorch.row.row import (
@@ -204,6 +205,7 @@ ROW = Row(
     onnx=Onnx(onnx_form),
     shapes=shapes_cut,
     normalized=resolved,
+    rows=cut_rows,
     samples=samples,
     c=kernel,
     most_axes=4,

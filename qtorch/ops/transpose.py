@@ -21,6 +21,7 @@ from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
 from qtorch.remedies.images import channel_shuffle, shuffled_down, shuffled_up
 from qtorch.row.constraints import Free, SameAs
+from qtorch.row.image_rows import ImageRows, RowWindow
 from qtorch.row.kernel_call import KernelCall, Operands
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Operand, Refused, Row, Sample, Shape, TFLite
@@ -73,6 +74,11 @@ def kernel(operands: Operands) -> KernelCall:
     return copied(operands, sizes, Box(tuple(strides[axis] for axis in operands.attrs["perm"])), Box.inside(sizes))
 
 
+def rows_in_place(attrs: Attrs, shapes: Mapping[str, Shape], axis: int) -> ImageRows | None:
+    """Rows whose axis stays where it is; see :data:`qtorch.row.image_rows.RowsRule`."""
+    return ImageRows({"input": RowWindow()}) if attrs["perm"][axis] == axis else None
+
+
 def samples() -> Iterable[Sample]:
     """Several ranks and orders."""
     rng = np.random.default_rng(5)
@@ -114,6 +120,7 @@ ROW = Row(
     ),
     onnx=one_operator("Transpose", lsb={}, perm=lambda operands: operands.attrs["perm"]),
     shapes=shapes_permuted,
+    rows=rows_in_place,
     samples=samples,
     c=kernel,
     selects=True,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from qtorch.families.accumulator import exact_products, output_codes, weighted_sums
 from qtorch.families.convolution import cancelled_sample, weighted_sample
 from qtorch.families.wide_sums import is_wide, wide_arguments
+from qtorch.families.window_rows import rows_of_scattering
 from qtorch.families.window_rules import scattered
 from qtorch.families.windows import explicit_padding, pair
 from qtorch.numbers.fixedpoint import Rounding
@@ -214,6 +215,7 @@ ROW = Row(
     ),
     onnx=Onnx(onnx_form, NEAREST),
     shapes=scattered,
+    rows=rows_of_scattering,
     samples=samples,
     c=kernel,
     fusable=FUSED_ACTIVATIONS,

@@ -151,14 +151,14 @@ def _choices(graph: Graph, nodes: _RowNodes, axis: int, most: int) -> Iterator[_
             for name, window in set(node.reads.values()):
                 each = values[name].bytes // max(values[name].shape[axis], 1)
                 if name in kept:
-                    own += min(window.window, window.stride) * each
+                    own += min(window.window, window.advance) * each
                 if last[name] != at:
                     continue
                 if name in before:
                     passing, given_up = passing - before[name], given_up + before[name]
                 elif name in kept:
                     del kept[name]
-                    lines += max(window.window - window.stride, 0) * each if window.stride else values[name].bytes
+                    lines += max(window.window - window.advance, 0) * each if window.stride else values[name].bytes
             step = max(step, own)
             if lines >= most:
                 break

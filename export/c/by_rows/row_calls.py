@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from export.c.by_rows.section import RowNode
@@ -13,10 +13,6 @@ from export.graph.ir import Graph, Node
 from qtorch.row.kernel_call import Argument, KernelCall, NoKernel, TensorArgument
 
 __all__ = ["RowCalls", "row_calls"]
-
-#: The parameters of kernels that windows slide over, by the axis of the rows: rows that are there, and how many of the
-#: window's first are missing. They are known at run time only.
-_SIZES = {1: ("in_h", "padding_top"), 2: ("in_w", "padding_left")}
 
 
 @dataclass(frozen=True)
@@ -28,16 +24,14 @@ class RowCalls:
         at_last: of such a node, after the last one.
         outside: for a step whose window has no row inside the image, where that is another call.
         sums_bytes: of its sums.
-        rows_inside: the parameter that says how many rows the window has inside the image; ``""`` without padding.
-        missing: the parameter that says how many are missing above.
+        numbers: parameters of these that are known for each row only; see :class:`qtorch.row.image_rows.ImageRows`.
     """
 
     each: tuple[KernelCall, ...]
     at_last: tuple[KernelCall, ...] = ()
     outside: tuple[KernelCall, ...] = ()
     sums_bytes: int = 0
-    rows_inside: str = ""
-    missing: str = ""
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
@@ -50,21 +44,19 @@ def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
     if node.adds_up:
         return _adding_calls(graph, of, axis)
     shapes = shapes_of(graph, of)
-    attrs, padded = _of_one_row(of, shapes, node, axis)
-    for role, (_, window) in node.reads.items():
+    assert of.row.rows is not None
+    form = of.row.rows(of.attrs, shapes, axis)
+    assert form is not None
+    reads = {} if form.whole_image else node.reads
+    for role, (_, window) in reads.items():
         shapes[role] = _with_rows(shapes[role], axis, window.window) if window.stride else shapes[role]
-    for role in of.output_roles():
+    for role in of.output_roles() if reads else ():
         shapes[role] = _with_rows(shapes[role], axis, 1)
-    calls = _called(graph, of, attrs, shapes)
-    if "paddings" in attrs:
-        around = attrs["paddings"] != of.attrs["paddings"]
-        return RowCalls(calls, outside=_filled(graph, of, shapes) if around else ())
-    inside, missing = _SIZES[axis]
-    if not padded:
-        return RowCalls(calls)
-    if inside not in calls[0].arguments or missing not in calls[0].arguments:
-        raise NoKernel(f"{calls[0].kernel} can't be told where rows are missing")
-    return RowCalls(calls, rows_inside=inside, missing=missing)
+    calls = _called(graph, of, {**of.attrs, **form.attrs}, shapes)
+    if unknown := sorted(set(form.numbers) - set(calls[0].arguments)):
+        raise NoKernel(f"{calls[0].kernel} can't be told {' and '.join(unknown)} for each row")
+    around = "paddings" in form.attrs and form.attrs["paddings"] != of.attrs["paddings"]
+    return RowCalls(calls, outside=_filled(graph, of, shapes) if around else (), numbers=form.numbers)
 
 
 def _called(
@@ -72,27 +64,6 @@ def _called(
 ) -> tuple[KernelCall, ...]:
     """Calls whose rows nobody joins with others."""
     return tuple(replace(call, in_place=frozenset()) for call in kernel_calls(graph, node, attrs, shapes))
-
-
-def _of_one_row(
-    of: Node, shapes: Mapping[str, tuple[int, ...]], node: RowNode, axis: int
-) -> tuple[Mapping[str, Any], bool]:
-    """Attributes with the rows' padding gone and that of the other axis as it is, and whether rows may be missing."""
-    attrs = of.attrs
-    if "paddings" in attrs:
-        paddings = tuple((0, 0) if i == axis else ends for i, ends in enumerate(attrs["paddings"]))
-        return {**attrs, "paddings": paddings}, False
-    if "padding" not in attrs:
-        return attrs, False
-    assert of.row.rows is not None
-    across = of.row.rows(attrs, shapes, 3 - axis)
-    assert across is not None
-    # What comes behind the last column, kernels see from the image's own width.
-    columns = (across["input"].padding, 0)
-    _, window = node.reads["input"]
-    beyond = window.first(shapes["output"][axis] - 1) + window.window > shapes["input"][axis]
-    padding = ((0, 0), columns) if axis == 1 else (columns, (0, 0))
-    return {**attrs, "padding": padding}, window.padding > 0 or beyond
 
 
 def _filled(graph: Graph, node: Node, one_row: Mapping[str, tuple[int, ...]]) -> tuple[KernelCall, ...]:

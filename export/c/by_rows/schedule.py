@@ -69,7 +69,7 @@ def _unneeded(rows: int, readers: list[tuple[int, RowWindow]], steps: np.ndarray
     """How many rows from the first on nobody needs any more, by steps ``[N, nodes]``: int ``[N]``."""
     found = np.full(len(steps), rows)
     for place, window in readers:
-        first = np.maximum(steps[:, place] * window.stride - window.padding, 0)
+        first = np.maximum((steps[:, place] * window.stride - window.padding) // window.per, 0)
         found = np.where(steps[:, place] < totals[place], np.minimum(found, first), found)
     return found
 
@@ -77,13 +77,14 @@ def _unneeded(rows: int, readers: list[tuple[int, RowWindow]], steps: np.ndarray
 def _order(section: Section) -> list[int]:
     steps, order = [0] * len(section.nodes), list[int]()
 
-    def make(place: int, rows: int) -> None:
+    def make(place: int, wanted: int) -> None:
         node = section.nodes[place]
-        while node.made(steps[place]) < rows:
+        while node.made(steps[place]) < wanted:
             for name, window in node.reads.values():
                 if name in section.makers:
-                    until = window.first(steps[place]) + window.window
-                    make(section.makers[name], min(until, section.rows[name]))
+                    rows = section.rows[name]
+                    until = window.first(steps[place]) + window.window if window.stride else rows
+                    make(section.makers[name], min(until, rows))
             steps[place] += 1
             order.append(place)
 

@@ -78,12 +78,12 @@ def row_node(graph: Graph, index: int, axis: int) -> RowNode | None:
     shapes = shapes_of(graph, node)
     if node.row.rows is None or not all(_is_image(shapes[role], axis) for role in node.output_roles()):
         return _adding(graph, node, index, axis)
-    windows = node.row.rows(node.attrs, shapes, axis)
-    if windows is None:
+    form = node.row.rows(node.attrs, shapes, axis)
+    if form is None:
         return None
     reads = {}
     for role, name in node.input_roles().items():
-        value, window = graph.values[name], windows.get(role)
+        value, window = graph.values[name], form.reads.get(role)
         if value.data is not None:
             # Other constants than weights are part of what the one row is made of.
             if window is not None and window.stride:

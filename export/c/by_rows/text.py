@@ -42,12 +42,14 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     node = section.nodes[place]
     of = network.graph.nodes[node.index]
     lines, addresses, numbers = list[str](), dict[str, str](), dict[str, str]()
+    told = loop.part.calls[node.index].numbers
+    ends = place in loop.outside or any("{to}" in number for number in told.values())
     for role, (name, window) in node.reads.items():
-        begin, given = _window(place, role, window, (node.steps, section.rows[name]), lines)
+        begin, end = _window(place, role, window, (node.steps, section.rows[name]), lines, ends)
         addresses[role] = _address(loop, network, name, begin)
-        calls = loop.part.calls[node.index]
-        if given and calls.rows_inside:
-            numbers |= {calls.rows_inside: f"to_{role} - from_{role}", calls.missing: f"from_{role} - top_{role}"}
+        if role == "input":
+            known = {"step": f"step[{place}]", "top": f"top_{role}", "from": begin, "to": end}
+            numbers = {parameter: number.format(**known) for parameter, number in told.items()}
     for role, name in of.output_roles().items():
         made = "0" if node.adds_up else f"step[{place}]"
         addresses[role] = _address(loop, network, name, made)
@@ -71,19 +73,37 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     return f"      case {place}: {{  // {of.op}\n{body}\n        break;\n      }}"
 
 
-def _window(place: int, role: str, window: RowWindow, counts: tuple[int, int], lines: list[str]) -> tuple[str, bool]:
-    """The first row that is read, as an expression, and whether rows may be missing; the lines say how it comes."""
-    if not window.stride:
-        return "0", False
-    top = f"step[{place}]" + (f" * {window.stride}" if window.stride > 1 else "")
+def _window(
+    place: int, role: str, window: RowWindow, counts: tuple[int, int], lines: list[str], ends: bool
+) -> tuple[str, str]:
+    """The first row that is read and the one behind the last, as expressions; the lines say how they come.
+
+    The latter may be left out, as what nobody reads does not compile.
+    """
     steps, rows = counts
-    if not window.padding and window.first(steps - 1) + window.window <= rows:
-        return top, False
-    lines.append(f"const int top_{role} = {top}{f' - {window.padding}' if window.padding else ''};")
+    if not window.stride:
+        return "0", str(rows)
+    top = _first(window, f"step[{place}]")
+    if not window.leaves(steps, rows):
+        return top, f"{top} + {window.window}"
+    lines.append(f"const int top_{role} = {top};")
     lines.append(f"const int from_{role} = top_{role} < 0 ? 0 : top_{role};")
-    end = f"top_{role} + {window.window}"
-    lines.append(f"const int to_{role} = {end} > {rows} ? {rows} : {end};")
-    return f"from_{role}", True
+    if ends:
+        end = f"top_{role} + {window.window}"
+        lines.append(f"const int to_{role} = {end} > {rows} ? {rows} : {end};")
+    return f"from_{role}", f"to_{role}"
+
+
+def _first(window: RowWindow, step: str) -> str:
+    """:meth:`RowWindow.first` in C, whose division rounds towards 0."""
+    up = max(-(-window.padding // window.per), 0) if window.per > 1 else 0
+    begin = step + (f" * {window.stride}" if window.stride != 1 else "")
+    if add := up * window.per - window.padding:
+        begin += f" {'+' if add > 0 else '-'} {abs(add)}"
+    if window.per == 1:
+        return begin
+    begin = f"({begin})" if begin != step else begin
+    return f"{begin} / {window.per}" + (f" - {up}" if up else "")
 
 
 def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
@@ -108,10 +128,8 @@ def _room(loop: RowLoop, network: CNetwork, name: str, place: int) -> str:
     ]
     needed = ""
     for at, window in readers:
-        row = f"step[{at}]" + (f" * {window.stride}" if window.stride != 1 else "")
-        row = row if not window.padding else f"{row} - {window.padding}"
-        total = loop.part.schedule.totals[at]
-        if total * window.stride - window.padding < section.rows[name]:
+        row, total = _first(window, f"step[{at}]"), loop.part.schedule.totals[at]
+        if window.first(total) < section.rows[name]:
             # What lies behind its last window, nobody reads.
             row = f"(step[{at}] < {total} ? {row} : {section.rows[name]})"
         needed = row if not needed else f"q_lower({needed}, {row})"
