@@ -7,6 +7,33 @@
 
 #include "requantize.h"
 
+// How many elements of a window, from first on in steps of stride, have an input pixel under them, which is the last one
+// and those in front of it.
+Q_KERNEL int q_elements_under(int first, int window, int stride, int pixel) {
+  int count = 0;
+  for (; first < window && count <= pixel; first += stride) ++count;
+  return count;
+}
+
+// Adds to each of four sums the products of in, int8 [size] less its zero point, with its row of weights; these begin
+// row apart.
+Q_KERNEL void q_four_products_from(const int8_t *in, const int8_t *weights, int row, int size, int zero_point,
+                                   int32_t *sums) {
+  const int8_t *const second = weights + row, *const third = second + row, *const fourth = third + row;
+  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+  for (int k = 0; k < size; ++k) {
+    const int32_t x = in[k] - zero_point;
+    a += x * q_flash_s8(weights + k);
+    b += x * q_flash_s8(second + k);
+    c += x * q_flash_s8(third + k);
+    d += x * q_flash_s8(fourth + k);
+  }
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+}
+
 //   in        int8 [in_h][in_w][in_c]
 //   weights   int8 [out_c][window_h][window_w][in_c], in flash
 //   channels  int32 [out_c][Q_CHANNEL_WORDS(form)], in flash; biases as they are
@@ -15,24 +42,42 @@ Q_KERNEL void transpose_conv_s8(const int8_t *in, const int8_t *weights, const i
                                 int zero_point, int low, int high, int8_t *out, int in_h, int in_w, int in_c, int out_h,
                                 int out_w, int out_c, int window_h, int window_w, int stride_h, int stride_w,
                                 int cut_top, int cut_left, int in_zero_point) {
-  for (int y = 0; y < out_h; ++y) {
-    for (int x = 0; x < out_w; ++x) {
-      for (int c = 0; c < out_c; ++c) {
-        const int32_t *channel = channels + c * Q_CHANNEL_WORDS(form);
-        int32_t sum = q_flash_s32(channel);
-        // The window's elements under which an input pixel comes to lie: every stride-th.
-        for (int i = (y + cut_top) % stride_h; i < window_h; i += stride_h) {
-          const int in_y = (y + cut_top - i) / stride_h;
-          if (y + cut_top < i || in_y >= in_h) continue;
-          for (int j = (x + cut_left) % stride_w; j < window_w; j += stride_w) {
-            const int in_x = (x + cut_left - j) / stride_w;
-            if (x + cut_left < j || in_x >= in_w) continue;
-            const int8_t *from = in + (in_y * in_w + in_x) * in_c;
-            const int8_t *weight = weights + ((c * window_h + i) * window_w + j) * in_c;
-            for (int k = 0; k < in_c; ++k) sum += (int32_t)(from[k] - in_zero_point) * q_flash_s8(weight + k);
+  const int filter = window_h * window_w * in_c;
+  for (int y = cut_top; y < cut_top + out_h; ++y) {
+    // The window's elements under which an input pixel comes to lie are every stride-th: from top on, under pixels from
+    // in_y upwards, down of them.
+    int in_y = y / stride_h, top = y % stride_h;
+    for (; in_y >= in_h; --in_y) top += stride_h;
+    const int down = q_elements_under(top, window_h, stride_h, in_y);
+    for (int x = cut_left; x < cut_left + out_w; ++x) {
+      int in_x = x / stride_w, left = x % stride_w;
+      for (; in_x >= in_w; --in_x) left += stride_w;
+      const int across = q_elements_under(left, window_w, stride_w, in_x);
+      const int pixel = (in_y * in_w + in_x) * in_c, element = (top * window_w + left) * in_c;
+      for (int c = 0; c < out_c; c += 4) {
+        const int32_t *const channel = channels + c * Q_CHANNEL_WORDS(form);
+        const int count = out_c - c < 4 ? out_c - c : 4;
+        int32_t sums[4];
+        for (int n = 0; n < count; ++n) sums[n] = q_flash_s32(channel + n * Q_CHANNEL_WORDS(form));
+        for (int i = 0; i < down; ++i) {
+          for (int j = 0; j < across; ++j) {
+            const int8_t *const from = in + pixel - (i * in_w + j) * in_c;
+            const int step = (i * stride_h * window_w + j * stride_w) * in_c;
+            const int8_t *const weight = weights + c * filter + element + step;
+            if (count == 4) {
+              q_four_products_from(from, weight, filter, in_c, in_zero_point, sums);
+            } else {
+              for (int n = 0; n < count; ++n) {
+                const int8_t *row = weight + n * filter;
+                for (int k = 0; k < in_c; ++k) sums[n] += (from[k] - in_zero_point) * q_flash_s8(row + k);
+              }
+            }
           }
         }
-        *out++ = q_code(sum, channel + 1, form, zero_point, low, high);
+        for (int n = 0; n < count; ++n) {
+          const int32_t *factor = channel + n * Q_CHANNEL_WORDS(form) + 1;
+          *out++ = q_code(sums[n], factor, form, zero_point, low, high);
+        }
       }
     }
   }
