@@ -7,8 +7,8 @@
 
 #include "requantize.h"
 
-// How many elements of a window, from first on in steps of stride, have an input pixel under them, which is the last one
-// and those in front of it.
+// How many elements of a window, from first on in steps of stride, have an input pixel under them: that one and those in
+// front of it.
 Q_KERNEL int q_elements_under(int first, int window, int stride, int pixel) {
   int count = 0;
   for (; first < window && count <= pixel; first += stride) ++count;
