@@ -7,7 +7,7 @@
 
 #include "requantize.h"
 
-// How many elements of a window, from first on in steps of stride, have an input pixel under them: that one and those in
+// How many elements of a window, from first on in steps of stride, have an input pixel under them: that and those in
 // front of it.
 Q_KERNEL int q_elements_under(int first, int window, int stride, int pixel) {
   int count = 0;
