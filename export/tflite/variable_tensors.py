@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +16,9 @@ __all__ = ["as_in_file", "first_contents", "require_carried", "variable_tensors"
 def first_contents(
     dtype: str, shape: tuple[int, ...], zero_point: tuple[int, ...], *, resource: bool = False
 ) -> np.ndarray:
-    """What TFLM fills a variable with before the first run: codes.
+    """What TFLM fills a variable with before the first run: codes, one number that stands everywhere; read-only.
+
+    It takes no memory: the shape is what a file says, whose operators have yet to agree.
 
     Args:
         dtype: of the variable, or of the first tensor that is assigned to it.
@@ -26,8 +27,7 @@ def first_contents(
         resource: whether it is a resource variable: then the zero point counts for every type, as a byte.
     """
     zero = zero_point[0] if zero_point and (resource or dtype == "int8") else 0
-    filled = np.full(math.prod(shape) * np.dtype(dtype).itemsize, zero & 0xFF, np.uint8)
-    return filled.view(dtype).reshape(shape)
+    return np.broadcast_to(np.full(np.dtype(dtype).itemsize, zero & 0xFF, np.uint8).view(dtype)[0], shape)
 
 
 def variable_tensors(graph: Graph) -> dict[str, str]:
