@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -123,6 +124,23 @@ def _input_is_a_variable(model: Any) -> None:
 def test_variables_that_have_no_such_form_are_refused(edit: Any, words: str) -> None:
     with pytest.raises(BadModelFile, match=words):
         read_tflite(edited(counter(), edit), aligned=False)
+
+
+def test_a_variable_larger_than_memory_is_refused_by_its_operator() -> None:
+    """What is filled in before the first run is one number, however often it stands there."""
+
+    def edit(model: Any) -> None:
+        states = [tensor for tensor in model.subgraphs[0].tensors if tensor.isVariable]
+        states[0].shape = [1, 2**31 - 1]
+
+    model = edited(lstm(1, 3, "int8"), edit)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadModelFile, match="2147483647"):
+            read_tflite(model, aligned=False)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def lstm(sequences: int, steps: int, dtype: str) -> Graph:
