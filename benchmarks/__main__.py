@@ -13,6 +13,7 @@ from benchmarks.editions.command import EDITIONS
 from benchmarks.editions.command import main as editions
 from benchmarks.files.command import FILES
 from benchmarks.files.command import main as files
+from benchmarks.kernels.command import main as kernels
 from benchmarks.results import measured, save, write_tables
 from benchmarks.suites import SUITES
 from benchmarks.zoo.command import main as zoo
@@ -26,6 +27,9 @@ def main() -> None:
     """
     if sys.argv[1:2] == ["zoo"]:
         zoo(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["kernels"]:
+        kernels(sys.argv[2:])
         return
     if sys.argv[1:2] == [EDITIONS.name]:
         editions(sys.argv[2:])

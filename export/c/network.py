@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from export.c.balance import Choice, Slot, chosen_kernels, slots_of
 from export.c.by_rows.choice import chosen_parts
 from export.c.by_rows.section import RowNode
 from export.c.division import Room, accesses, divided, share_of_fast
 from export.c.kernel_calls import kernel_calls, shapes_of
 from export.c.memory_plan import MemoryPlan
-from export.c.optimize import Optimize
+from export.c.optimize import NO_LIMITS, Limits, Optimize
 from export.c.placement import ByRows, Placement, is_copy, placed, placed_by, scratch_of, sums_of
 from export.c.places import Place, in_order, in_place
-from export.c.targets import adapted
+from export.c.targets import least
 from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel
 
-__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network"]
+__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network", "network_of", "portable_calls"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class CNetwork:
         whole: bytes of working memory of the same network computed operator by operator.
         cpu: the processor that it is made for.
         optimize: what it is made for.
+        choice: of kernels, where there was one.
     """
 
     graph: Graph
@@ -97,7 +99,8 @@ class CNetwork:
     placement: Placement
     whole: int
     cpu: str
-    optimize: Optimize
+    optimize: Optimize = "size"
+    choice: Choice | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -135,7 +138,13 @@ class CNetwork:
         return all(offsets[b.name] >= behind or offsets[b.name] + b.size <= first for b in others)
 
 
-def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room: Room | None = None) -> CNetwork:
+def c_network(
+    graph: Graph,
+    cpu: str = "host",
+    optimize: Optimize = "balanced",
+    room: Room | None = None,
+    limits: Limits = NO_LIMITS,
+) -> CNetwork:
     """Kernels and memory for a graph.
 
     Args:
@@ -143,15 +152,69 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
         cpu: a processor of :data:`export.boards.BOARDS`; ``"host"`` stands for any.
         optimize: what the C is made for; ``ram`` computes row by row where that takes less working memory.
         room: of two memories that the working memory may lie in; without it there is one.
+        limits: of flash and working memory, which kernels are chosen by.
 
     Raises:
         UnsupportedLayer: ops without a kernel, all of them named.
     """
-    calls = [tuple(adapted(call, cpu, optimize == "speed") for call in node_calls) for node_calls in _calls(graph)]
-    found = whole = placed(graph, calls)
+    portable = portable_calls(graph)
+    calls = tuple(tuple(least(call, cpu).call for call in node) for node in portable)
+    slots = slots_of(portable, cpu)
     parts: Sequence[ByRows] = ()
+    found = whole = placed(graph, calls)
     if optimize == "ram":
-        parts, found = chosen_parts(graph, calls, whole, lambda call: adapted(call, cpu, False))
+        parts, found = chosen_parts(graph, calls, whole, lambda call: least(call, cpu).call)
+        inside = {node.index for part in parts for node in part.section.nodes}
+        slots = tuple(slot for slot in slots if slot.index not in inside)
+    choice, found = _choice(graph, calls, slots, parts, found, cpu, optimize, limits)
+    network = network_of(graph, choice.calls, cpu, room, found, parts)
+    return replace(network, whole=whole.plan.peak, optimize=optimize, choice=choice)
+
+
+def _choice(
+    graph: Graph, calls: Sequence[tuple[KernelCall, ...]], slots: Sequence[Slot], parts: Sequence[ByRows],
+    found: Placement, cpu: str, optimize: Optimize, limits: Limits,
+) -> tuple[Choice, Placement]:  # fmt: skip
+    """Kernels that working memory has room for, and where everything lies with them."""
+    most = found.plan.peak if optimize == "ram" else limits.ram
+    own = {slot.index: max(call.scratch for call in calls[slot.index]) for slot in slots}
+    needed = {} if most is None else {index: found.lifetimes.needed(index) for index in own}
+
+    def fits(index: int, scratch: int) -> bool:
+        return most is None or scratch <= own[index] or needed[index] - own[index] + scratch <= most
+
+    tried = list(slots)
+    while True:
+        choice = chosen_kernels(calls, tried, cpu, optimize, limits, fits)
+        placement = found if choice.calls == tuple(calls) else placed(graph, choice.calls, parts)
+        larger = [layer for layer in choice.layers if layer.scratch > own[layer.index]]
+        if most is None or placement.plan.peak <= max(most, found.plan.peak) or not larger:
+            return choice, placement
+        # There is room at each node, but tensors do not lie without gaps: the largest gives way.
+        index = max(larger, key=lambda layer: layer.scratch).index
+        tried = [slot for slot in tried if slot.index != index]
+
+
+def network_of(
+    graph: Graph,
+    calls: Sequence[tuple[KernelCall, ...]],
+    cpu: str,
+    room: Room | None = None,
+    found: Placement | None = None,
+    parts: Sequence[ByRows] = (),
+) -> CNetwork:
+    """A network of given calls.
+
+    Args:
+        graph: of integers.
+        calls: of its nodes.
+        cpu: that they are for.
+        room: see :func:`c_network`.
+        found: where everything lies; a plan is made without it.
+        parts: that are computed row by row, as the placement has them.
+    """
+    found = placed(graph, calls) if found is None else found
+    whole = found
     if room is not None:
         lives = found.lifetimes
         found = placed_by(lives, divided(lives.buffers, accesses(graph, lives), room))
@@ -167,7 +230,7 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
     offsets, names = found.plan.offsets, found.lifetimes.names
     ends = {("in", i): offsets[names[name]] for i, name in enumerate(graph.inputs)}
     ends |= {("out", i): offsets[names.get(name, f"output {i}")] for i, name in enumerate(graph.outputs)}
-    return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu, optimize)
+    return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu)
 
 
 def _run(
@@ -232,7 +295,12 @@ def _row_steps(
     )
 
 
-def _calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
+def portable_calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
+    """What the rows' C cells say of every node.
+
+    Raises:
+        UnsupportedLayer: ops without a kernel, all of them named.
+    """
     calls, missing = [], []
     for index, node in enumerate(graph.nodes):
         try:

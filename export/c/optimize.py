@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Optimize"]
+__all__ = ["NO_LIMITS", "Limits", "Optimize"]
 
-#: ``"size"`` takes the least flash, ``"speed"`` more of it where that saves time, ``"ram"`` the least RAM.
-Optimize = Literal["size", "speed", "ram"]
+#: ``"balanced"`` takes flash where that saves most time, a tenth more than ``"size"``, which takes the least;
+#: ``"speed"`` takes as much as saves time, ``"ram"`` the least RAM.
+Optimize = Literal["balanced", "size", "speed", "ram"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a network may take, in bytes; ``None``: no limit.
+
+    Attributes:
+        flash: of program and constants; of the board, or less.
+        ram: of working memory.
+        asked: whether somebody asked for that much flash, which ``balanced`` may then spend.
+    """
+
+    flash: int | None = None
+    ram: int | None = None
+    asked: bool = False
+
+
+#: Of no board in particular.
+NO_LIMITS = Limits()

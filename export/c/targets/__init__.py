@@ -1,30 +1,55 @@
 """Kernels that suit one family of processors better than the ones that the rows name.
 
-An adaptation is a function of a call and of ``speed`` to the same call, or to one of a kernel made for these
-processors, with the weights in the order in which it reads them. What it computes is the same to the last bit. Weights
-of 4 bits that are left to a kernel of bytes are packed behind it.
+A row of :data:`export.c.targets.table.KERNELS` makes of a call that of a kernel for these processors, with the weights
+in the order in which it reads them. What it computes is the same to the last bit. Weights of 4 bits that are left to a
+kernel of bytes are packed behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from export.c.targets import avr
-from export.c.targets.cortex_m import paired, paired_in_depth
 from export.c.targets.halves import packed
+from export.c.targets.kernel_row import KernelRow
+from export.c.targets.table import KERNELS
 from qtorch.row.kernel_call import KernelCall
 
-__all__ = ["ADAPTATIONS", "adapted"]
-
-#: By processor, as in :class:`export.boards.Board`; ``speed`` allows more flash for fewer cycles.
-ADAPTATIONS: Mapping[str, Callable[[KernelCall, bool], KernelCall]] = {
-    "avr": avr.adapted,
-    **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), paired),
-    **dict.fromkeys(("cortex-m55", "cortex-m85"), paired_in_depth),
-}
+__all__ = ["Candidate", "candidates", "least", "rows_for"]
 
 
-def adapted(call: KernelCall, cpu: str, speed: bool) -> KernelCall:
-    """The call that computes the same on ``cpu``, its tables as they lie in flash."""
-    adaptation = ADAPTATIONS.get(cpu)
-    return packed(call if adaptation is None else adaptation(call, speed))
+@dataclass(frozen=True)
+class Candidate:
+    """A call that computes what another does.
+
+    Attributes:
+        portable: the row's own call.
+        call: of the kernel, its tables as they lie in flash.
+        row: of the table; ``None`` of the portable kernel.
+    """
+
+    portable: KernelCall
+    call: KernelCall
+    row: KernelRow | None
+
+
+def rows_for(cpu: str) -> tuple[KernelRow, ...]:
+    """The kernels of the table that a processor has."""
+    return tuple(row for row in KERNELS if cpu in row.cpus)
+
+
+def least(call: KernelCall, cpu: str) -> Candidate:
+    """The call that takes the least flash: the portable one, or that which always takes its place."""
+    for row in rows_for(cpu):
+        if row.always and call.kernel in row.replaces and (made := row.make(call)) is not None:
+            return Candidate(call, packed(made), row)
+    return Candidate(call, packed(call), None)
+
+
+def candidates(call: KernelCall, cpu: str) -> tuple[Candidate, ...]:
+    """:func:`least`, and behind it every call of another kernel of the table."""
+    made = [
+        Candidate(call, packed(found), row)
+        for row in rows_for(cpu)
+        if not row.always and call.kernel in row.replaces and (found := row.make(call)) is not None
+    ]
+    return (least(call, cpu), *made)

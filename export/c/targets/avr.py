@@ -8,14 +8,16 @@ import numpy as np
 
 from export.c.requantization import requantization
 from export.c.short_requantization import Short, short_requantization
-from export.c.targets.avr_immediates import immediates
+from export.c.targets.avr_immediates import cost_of_text, immediates
 from export.c.targets.halves import DENSE_CODE_BYTES
+from export.c.targets.kernel_row import Work
+from export.c.targets.work import number
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
-__all__ = ["adapted"]
+__all__ = ["PANELS", "as_immediates", "immediates_code", "immediates_work", "panels", "panels_code", "panels_work"]
 
 #: Kernels of ``firmware/c`` that are sums of products of all inputs, and what they are called for AVR.
-_DENSE = {
+PANELS = {
     "fully_connected_s8": "fully_connected_avr",
     "pointwise_s8": "pointwise_avr",
     "conv_2d_s8": "conv_2d_avr",
@@ -29,37 +31,87 @@ _MOST_CODE_BYTES = 24 * 1024
 _FORMS = {"Q_POSITIVE": 0, "Q_EXACT": 1, "Q_WIDE": 2}
 
 
-def adapted(call: KernelCall, speed: bool) -> KernelCall:
-    """The call with kernels for AVR, where there are any for it.
-
-    Args:
-        call: of any kernel.
-        speed: weights of fully connected layers as immediates of instructions, up to 24 KiB of them in each layer.
-    """
-    if call.kernel not in _DENSE:
-        return call
-    table, accumulators = call.arguments["weights"], call.arguments["channels"]
-    assert isinstance(table, ConstantTable)
-    assert isinstance(accumulators, Accumulators)
-    weights = table.data.reshape(len(table.data), -1).astype(np.int64)
+def as_immediates(call: KernelCall) -> KernelCall | None:
+    """A fully connected layer as code of its own, weights as immediates of instructions, up to 24 KiB of them."""
+    weights, accumulators = _operands(call)
     short = short_requantization(accumulators)
-    if speed and short is not None and call.kernel == "fully_connected_s8":
-        code = immediates(weights, accumulators, short, _number(call, "rows"))
-        if code.code_bytes <= _MOST_CODE_BYTES:
-            arguments = {name: call.arguments[name] for name in ("in", "out")}
-            return replace(call, kernel=code.name, arguments=arguments, text=code.text)
-    groups = _number(call, "groups") if "groups" in call.arguments else 1
-    halves = _panels_s4(weights, groups) if _number(call, "weight_bits") == 4 else None
+    if short is None:
+        return None
+    code = immediates(weights, accumulators, short, number(call, "rows"))
+    if code.code_bytes > _MOST_CODE_BYTES:
+        return None
+    arguments = {name: call.arguments[name] for name in ("in", "out")}
+    return replace(call, kernel=code.name, arguments=arguments, text=code.text)
+
+
+def immediates_work(call: KernelCall, made: KernelCall) -> Work:
+    """What the code of :func:`as_immediates` takes: the cycles of its assembly, and those of its requantization."""
+    cycles, _ = cost_of_text(made.text)
+    rows, outputs = number(call, "rows"), number(call, "out_size")
+    return {"calls": 1, "rows": rows, "cycles": rows * cycles, **_by_form(call, rows * outputs)}
+
+
+def immediates_code(call: KernelCall, made: KernelCall) -> Work:
+    """Its bytes: those of the assembly, and those of the requantization of each output."""
+    _, bytes_ = cost_of_text(made.text)
+    return {"functions": 1, "bytes": bytes_, **_by_form(call, number(call, "out_size"))}
+
+
+def _by_form(call: KernelCall, outputs: float) -> Work:
+    """Outputs, by the requantization that is proven for them."""
+    short = short_requantization(_operands(call)[1])
+    form = "exact" if short is None else f"{short.form}{' in two parts' if short.splits else ''}"
+    return {f"outputs {form}": outputs}
+
+
+def panels_work(call: KernelCall, made: KernelCall) -> Work:
+    """What the kernels of :func:`panels` take."""
+    groups = number(call, "groups")
+    if "rows" in call.arguments:
+        pixels, size, outputs = number(call, "rows"), number(call, "in_size"), number(call, "out_size")
+    else:
+        pixels = number(call, "out_h") * number(call, "out_w") * groups
+        area = number(call, "window_h") * number(call, "window_w")
+        size, outputs = area * number(call, "in_c") // groups, number(call, "out_c") // groups
+    four = number(made, "weight_bits") == 4
+    passes = pixels * -(-outputs // (_WIDEST_S4 if four else _WIDEST))
+    bits = " of 4 bits" if four else ""
+    return {
+        "calls": 1,
+        "pixels": pixels,
+        "window codes": pixels * size * (call.kernel == "conv_2d_s8"),
+        "window rows": pixels * number(call, "window_h") * (call.kernel == "conv_2d_s8"),
+        "panels": passes,
+        f"codes{bits}": passes * size,
+        f"products{bits}": pixels * outputs * size,
+        **_by_form(call, pixels * outputs),
+    }
+
+
+def panels_code(call: KernelCall, made: KernelCall) -> Work:
+    """What takes code in them: panels that are narrower than others have loops of their own."""
+    outputs = number(call, "out_size") if "rows" in call.arguments else number(call, "out_c") // number(call, "groups")
+    widths = {len(part) for part in np.array_split(np.arange(outputs), -(-outputs // _WIDEST))}
+    form = dict.fromkeys(_by_form(call, 1), 1.0)
+    return {"functions": 1, "widths": len(widths), "of 4 bits": float(number(made, "weight_bits") == 4), **form}
+
+
+def panels(call: KernelCall) -> KernelCall | None:
+    """Sums of products of all inputs, five outputs at a time."""
+    weights, accumulators = _operands(call)
+    short = short_requantization(accumulators)
+    groups = number(call, "groups")
+    halves = _panels_s4(weights, groups) if number(call, "weight_bits") == 4 else None
     if halves is not None and weights.size - halves.size < DENSE_CODE_BYTES:
         halves = None
     shifted = halves is not None or len(weights) // groups >= _WIDEST
     largest = (255 if shifted else 128) * np.abs(weights).sum(1)
     # The kernels take turns down to one input; products alone must fit the sums.
     if weights.size == 0 or int(largest.max()) >= 1 << 23 or weights.shape[1] >= 1 << 16:
-        return call
+        return None
     moved = replace(accumulators, bias=accumulators.bias - (128 * weights.sum(1) if shifted else 0))
     if short is None and np.abs(moved.bias).max() >= 2**31:
-        return call
+        return None
     numbers, channels = _exact(moved) if short is None else _short(moved, short)
     prepared = {
         "weights": ConstantTable(_panels(weights + 128 if shifted else weights, groups) if halves is None else halves),
@@ -70,13 +122,15 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
         "high": accumulators.high,
         **numbers,
     }
-    return replace(call, kernel=_DENSE[call.kernel], arguments={**call.arguments, **prepared})
+    return replace(call, kernel=PANELS[call.kernel], arguments={**call.arguments, **prepared})
 
 
-def _number(call: KernelCall, name: str) -> int:
-    number = call.arguments[name]
-    assert isinstance(number, int)
-    return number
+def _operands(call: KernelCall) -> tuple[np.ndarray, Accumulators]:
+    """Weights, int64 ``[O, I]``, and what makes codes of sums."""
+    table, accumulators = call.arguments["weights"], call.arguments["channels"]
+    assert isinstance(table, ConstantTable)
+    assert isinstance(accumulators, Accumulators)
+    return table.data.reshape(len(table.data), -1).astype(np.int64), accumulators
 
 
 def _panels(weights: np.ndarray, groups: int) -> np.ndarray:

@@ -7,6 +7,7 @@ by weights of one magnitude are one, and magnitudes that come again soon stay in
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import numpy as np
 from export.c.short_requantization import Short
 from qtorch.row.kernel_call import Accumulators
 
-__all__ = ["Immediates", "immediates"]
+__all__ = ["Immediates", "cost_of_text", "immediates"]
 
 #: First registers of the sums, which the compiler wants even; and those that take immediates and hold no sum.
 _SUMS = (2, 6, 10, 14, 18, 22)
@@ -83,6 +84,12 @@ def immediates(weights: np.ndarray, accumulators: Accumulators, short: Short, ro
     )
     words = sum(each.words for each in passes)
     return Immediates(name, f"{opening}\n{text}\n}}\n", sum(each.cycles for each in passes) * rows, 2 * words)
+
+
+def cost_of_text(text: str) -> tuple[int, int]:
+    """Of a kernel's text, for one row, cycles and bytes of the assembly."""
+    costs = [_COSTS[macro] for macro in re.findall(r"\b(Q_[A-Z_]+)\b", text) if macro in _COSTS]
+    return sum(cycles for cycles, _ in costs), 2 * sum(words for _, words in costs)
 
 
 def _passes(weights: np.ndarray, starts: np.ndarray, widest: int) -> list[_Pass]:

@@ -10,7 +10,7 @@ import numpy as np
 from export.c.requantization import requantization
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["paired", "paired_in_depth"]
+__all__ = ["convolution_by_pairs", "depthwise_by_pairs"]
 
 #: As in ``firmware/c/pairs.h``: the fields' distance, and what the two lower fields of a sum start at.
 _FIELD, _OFFSET = 21, 1 << 20
@@ -18,25 +18,11 @@ _FIELD, _OFFSET = 21, 1 << 20
 _MOST = 128
 
 
-def paired(call: KernelCall, speed: bool) -> KernelCall:
-    """The same call, or with ``speed`` one that takes far fewer instructions, and twice the flash for its weights.
+def convolution_by_pairs(call: KernelCall) -> KernelCall | None:
+    """A convolution over all channels that takes far fewer instructions, and twice the flash for its weights.
 
-    Working memory grows by eight bytes for each code in a convolution's window, by four for each pixel of a depthwise
-    convolution's image.
+    Working memory grows by eight bytes for each code in a window.
     """
-    if speed and call.kernel in ("pointwise_s8", "conv_2d_s8"):
-        return _convolution(call) or call
-    return paired_in_depth(call, speed)
-
-
-def paired_in_depth(call: KernelCall, speed: bool) -> KernelCall:
-    """As :func:`paired`, but convolutions over all channels stay, for processors with vectors of bytes."""
-    if speed and call.kernel == "depthwise_conv_2d_s8":
-        return _depthwise(call) or call
-    return call
-
-
-def _convolution(call: KernelCall) -> KernelCall | None:
     original = dict(call.arguments)
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
@@ -78,7 +64,8 @@ def _reaches_beyond(sizes: Mapping[str, int]) -> bool:
     )
 
 
-def _depthwise(call: KernelCall) -> KernelCall | None:
+def depthwise_by_pairs(call: KernelCall) -> KernelCall | None:
+    """The same of a depthwise convolution; working memory grows by four bytes for each pixel of the image."""
     original = dict(call.arguments)
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)

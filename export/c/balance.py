@@ -1,0 +1,290 @@
+"""Which kernel computes each layer: the most instructions saved for each byte of flash, until the flash is spent.
+
+Instructions and code bytes are those of :mod:`export.c.targets.counted`; constants and working memory are the calls'
+own. Layers of the same sizes share their code, so they also move together: the others have what the first of them pays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from export.c.optimize import Limits, Optimize
+from export.c.requantization import requantization
+from export.c.targets import Candidate, candidates, rows_for
+from export.c.targets.counted import code_bytes, instructions, kernel_name
+from export.c.targets.table import PORTABLE
+from qtorch.row.kernel_call import Accumulators, ConstantTable, KernelCall, Rescaling
+
+__all__ = ["Choice", "LayerChoice", "Slot", "chosen_kernels", "constant_bytes", "slots_of"]
+
+#: What ``balanced`` takes beyond the flash of ``size``, where nobody says how much there is.
+MORE_FLASH = 0.1
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """The kernel of one call, and why it is that one.
+
+    Attributes:
+        index: of the node in the graph.
+        part: which of the node's calls it is.
+        kernel: as the table calls it.
+        instructions: estimated from counts (on AVR cycles).
+        saved: instructions that it saves beside the kernel of ``size``.
+        flash: bytes that it adds to that one's: constants exactly, and its share of the estimated code.
+        scratch: bytes of working memory that the kernel itself takes.
+        others: why not, by kernel.
+    """
+
+    index: int
+    part: int
+    kernel: str
+    instructions: float
+    saved: float
+    flash: int
+    scratch: int
+    others: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for metrics.json."""
+        return {**asdict(self), "instructions": round(self.instructions), "saved": round(self.saved)}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A call that there are kernels to choose from for.
+
+    Attributes:
+        index: of the node.
+        part: of the node's calls.
+        options: the kernel of ``size`` first.
+        costs: instructions of each.
+        uncounted: kernels that would take the call, and have no counts on the processor.
+        refused: kernels that do not take it, and what they take.
+    """
+
+    index: int
+    part: int
+    options: tuple[Candidate, ...]
+    costs: tuple[float, ...]
+    uncounted: tuple[str, ...]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All kernels of a network.
+
+    Attributes:
+        calls: of its nodes.
+        layers: those that there was a choice for.
+        flash: constants, and the code of all calls whose kernels were counted, as estimated.
+        least: the same of ``size``.
+        budget: bytes that ``flash`` was allowed to be; ``None``: any.
+    """
+
+    calls: tuple[tuple[KernelCall, ...], ...]
+    layers: tuple[LayerChoice, ...]
+    flash: int
+    least: int
+    budget: int | None
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Some slots that take another option."""
+
+    slots: tuple[int, ...]
+    option: int
+    saved: float
+    added: float
+
+    @property
+    def worth(self) -> tuple[float, float, int]:
+        """What makes it better than another: what it saves for each byte, then altogether; the first of equals."""
+        return (self.saved / self.added if self.added > 0 else float("inf"), self.saved, -self.slots[0])
+
+
+def constant_bytes(call: KernelCall) -> int:
+    """Bytes of a call's tables in flash."""
+    total = 0
+    for argument in call.arguments.values():
+        if isinstance(argument, ConstantTable):
+            total += argument.data.nbytes
+        elif isinstance(argument, Accumulators):
+            total += requantization(argument).words.nbytes
+        elif isinstance(argument, Rescaling):
+            total += argument.words.nbytes
+    return total
+
+
+def slots_of(calls: Sequence[tuple[KernelCall, ...]], cpu: str) -> tuple[Slot, ...]:
+    """The portable calls of a network that a processor has other kernels for."""
+    rows = rows_for(cpu)
+    if not rows:
+        return ()
+    return tuple(
+        _slot(index, part, call, cpu)
+        for index, node_calls in enumerate(calls)
+        for part, call in enumerate(node_calls)
+        if call.kernel in PORTABLE
+    )
+
+
+def _slot(index: int, part: int, call: KernelCall, cpu: str) -> Slot:
+    options, costs, uncounted = [], [], []
+    found = candidates(call, cpu)
+    for candidate in found:
+        cost = instructions(candidate, cpu)
+        if candidate is found[0] or cost is not None:
+            options.append(candidate)
+            costs.append(cost if cost is not None else float("inf"))
+        else:
+            uncounted.append(kernel_name(candidate))
+    taken = {candidate.row for candidate in found}
+    refused = {row.kernel: f"takes {row.shape}" for row in rows_for(cpu)
+               if call.kernel in row.replaces and row not in taken}  # fmt: skip
+    return Slot(index, part, tuple(options), tuple(costs), tuple(uncounted), refused)
+
+
+def chosen_kernels(
+    calls: Sequence[tuple[KernelCall, ...]],
+    slots: Sequence[Slot],
+    cpu: str,
+    optimize: Optimize,
+    limits: Limits,
+    fits: Callable[[int, int], bool] = lambda index, scratch: True,
+) -> Choice:
+    """The kernel of every call.
+
+    Args:
+        calls: of ``size``, of all nodes.
+        slots: those of them that there is a choice for.
+        cpu: the processor.
+        optimize: ``size`` takes what adds no flash; ``speed`` what takes the fewest instructions; ``balanced`` and
+            ``ram`` what saves most for each byte, until the budget is spent: the flash that is asked for, else a tenth
+            more than ``size``, and no more than the board has.
+        limits: of flash.
+        fits: whether working memory holds so many bytes of a kernel's own at a node, by its index.
+    """
+    state = _State(slots, cpu, [0] * len(slots))
+    fixed = sum(constant_bytes(call) for node in calls for call in node) - sum(
+        constant_bytes(slot.options[0].call) for slot in slots
+    )
+    least = fixed + state.flash()
+    budget = _budget(optimize, limits, least)
+    for move in iter(lambda: _best(state, None if budget is None else budget - fixed, fits), None):
+        for at in move.slots:
+            state.taken[at] = move.option
+    found = [list(node) for node in calls]
+    for slot, option in zip(slots, state.taken, strict=True):
+        found[slot.index][slot.part] = slot.options[option].call
+    flash = fixed + state.flash()
+    layers = tuple(_said(state, at, None if budget is None else budget - flash, fits) for at in range(len(slots)))
+    return Choice(tuple(map(tuple, found)), layers, round(flash), round(least), budget)
+
+
+def _budget(optimize: Optimize, limits: Limits, least: float) -> int | None:
+    if optimize == "speed":
+        return None
+    if optimize == "size":
+        return round(least)
+    if limits.asked and limits.flash is not None:
+        return limits.flash
+    most = int(least * (1 + MORE_FLASH))
+    return most if limits.flash is None else min(most, limits.flash)
+
+
+class _State:
+    """Options that are taken, and the flash of all together."""
+
+    def __init__(self, slots: Sequence[Slot], cpu: str, taken: list[int]) -> None:
+        self.slots, self.taken = slots, taken
+        self.constants = [[constant_bytes(each.call) for each in slot.options] for slot in slots]
+        self.keys = [[_function(each.call) for each in slot.options] for slot in slots]
+        self.code: dict[Any, float] = {}
+        for slot, keys in zip(slots, self.keys, strict=True):
+            for candidate, key in zip(slot.options, keys, strict=True):
+                self.code.setdefault(key, code_bytes(candidate, cpu) or 0.0)
+
+    def key(self, at: int) -> Any:
+        return self.keys[at][self.taken[at]]
+
+    def flash(self) -> float:
+        constants = sum(self.constants[at][option] for at, option in enumerate(self.taken))
+        return constants + sum(self.code[key] for key in {self.key(at) for at in range(len(self.taken))})
+
+
+def _function(call: KernelCall) -> tuple[Any, ...]:
+    """What calls have in common that share their code: the kernel, all numbers, the types of tables."""
+    numbers: list[Any] = []
+    for name, argument in call.arguments.items():
+        if isinstance(argument, int):
+            numbers.append((name, argument))
+        elif isinstance(argument, ConstantTable):
+            numbers.append((name, argument.data.dtype.name))
+        elif isinstance(argument, Accumulators | Rescaling):
+            form = argument.form if isinstance(argument, Rescaling) else requantization(argument).form
+            numbers.append((form, argument.zero_point, argument.low, argument.high))
+    return (call.kernel, call.text, *numbers)
+
+
+def _best(state: _State, budget: float | None, fits: Callable[[int, int], bool]) -> _Move | None:
+    """The move that is worth most of those that the budget has room for; without one, that which saves most."""
+    flash = state.flash()
+    moves = [move for move in _moves(state, fits) if budget is None or move.added <= max(0.0, budget - flash)]
+    if budget is None:
+        return max(moves, key=lambda move: (move.saved / len(move.slots), -move.slots[0]), default=None)
+    return max(moves, key=lambda move: move.worth, default=None)
+
+
+def _moves(state: _State, fits: Callable[[int, int], bool]) -> Iterator[_Move]:
+    """Every option of every slot that takes fewer instructions: for the slot alone, and for those alike with it."""
+    users = Counter(state.key(at) for at in range(len(state.slots)))
+    groups: dict[tuple[Any, Any], list[tuple[int, int]]] = {}
+    for at, slot in enumerate(state.slots):
+        for option, candidate in enumerate(slot.options):
+            if slot.costs[option] < slot.costs[state.taken[at]] and fits(slot.index, candidate.call.scratch):
+                groups.setdefault((state.key(at), state.keys[at][option]), []).append((at, option))
+    for (before, after), members in groups.items():
+        saved = constants = 0.0
+        for count, (at, option) in enumerate(members, 1):
+            slot, now = state.slots[at], state.taken[at]
+            saved += slot.costs[now] - slot.costs[option]
+            constants += state.constants[at][option] - state.constants[at][now]
+            code = (0.0 if users[after] else state.code[after]) - (
+                state.code[before] if users[before] == count else 0.0
+            )
+            if len({other for _, other in members[:count]}) == 1:
+                yield _Move(tuple(place for place, _ in members[:count]), option, saved, constants + code)
+
+
+def _said(state: _State, at: int, left: float | None, fits: Callable[[int, int], bool]) -> LayerChoice:
+    """What was taken for a slot, and why nothing else was."""
+    slot, taken = state.slots[at], state.taken[at]
+    others = dict(slot.refused) | dict.fromkeys(slot.uncounted, "was not counted on this processor")
+    users = Counter(state.key(each) for each in range(len(state.slots)))
+    for option, candidate in enumerate(slot.options):
+        if option == taken:
+            continue
+        more = slot.costs[option] - slot.costs[taken]
+        added = state.constants[at][option] - state.constants[at][taken]
+        added += 0 if users[state.keys[at][option]] else round(state.code[state.keys[at][option]])
+        if more >= 0:
+            reason = f"takes {more:,.0f} instructions more"
+        elif not fits(slot.index, candidate.call.scratch):
+            reason = f"its {candidate.call.scratch:,} bytes of working memory do not fit"
+        else:
+            reason = f"saves {-more:,.0f} instructions, for {added:,.0f} bytes of flash"
+            reason += "" if left is None else f" of which {max(0, int(left)):,} are left"
+        others[kernel_name(candidate)] = reason
+    alike = users[state.key(at)]
+    code = 0.0 if taken == 0 else state.code[state.key(at)] / alike - (state.code[state.keys[at][0]])
+    flash = state.constants[at][taken] - state.constants[at][0] + (code if taken else 0.0)
+    call = slot.options[taken].call
+    saved = slot.costs[0] - slot.costs[taken] if taken else 0.0
+    return LayerChoice(slot.index, slot.part, kernel_name(slot.options[taken]), slot.costs[taken], saved, round(flash),
+                       call.scratch, others)  # fmt: skip
