@@ -147,11 +147,11 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
     Raises:
         UnsupportedLayer: ops without a kernel, all of them named.
     """
-    calls = [tuple(adapted(call, cpu, optimize == "speed") for call in node_calls) for node_calls in _calls(graph)]
+    calls = [tuple(adapted(call, cpu, optimize) for call in node_calls) for node_calls in _calls(graph)]
     found = whole = placed(graph, calls)
     parts: Sequence[ByRows] = ()
     if optimize == "ram":
-        parts, found = chosen_parts(graph, calls, whole, lambda call: adapted(call, cpu, False))
+        parts, found = chosen_parts(graph, calls, whole, lambda call: adapted(call, cpu, optimize))
     if room is not None:
         lives = found.lifetimes
         found = placed_by(lives, divided(lives.buffers, accesses(graph, lives), room))

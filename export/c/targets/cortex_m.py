@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from export.c.optimize import Optimize
 from export.c.requantization import requantization
+from export.c.targets.joined import joined_convolution, joined_dense
+from export.c.targets.windows import SIZES, padded_window, window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["paired", "paired_in_depth"]
+__all__ = ["paired", "paired_channels", "paired_in_depth", "paired_pixels", "with_halfwords"]
 
 #: As in ``firmware/c/pairs.h``: the fields' distance, and what the two lower fields of a sum start at.
 _FIELD, _OFFSET = 21, 1 << 20
@@ -18,36 +21,42 @@ _FIELD, _OFFSET = 21, 1 << 20
 _MOST = 128
 
 
-def paired(call: KernelCall, speed: bool) -> KernelCall:
+def with_halfwords(call: KernelCall, optimize: Optimize) -> KernelCall:
+    """For processors with the DSP extension: fewer instructions at no more flash, still fewer with ``speed``.
+
+    Working memory grows by six bytes for each code in a convolution's window, two for each input of a dense layer;
+    ``ram`` leaves every call as it is.
+    """
+    if optimize == "ram":
+        return call
+    convolution = paired_pixels if optimize == "speed" else joined_convolution
+    return convolution(call) or joined_dense(call) or paired_in_depth(call, optimize)
+
+
+def paired(call: KernelCall, optimize: Optimize) -> KernelCall:
     """The same call, or with ``speed`` one that takes far fewer instructions, and twice the flash for its weights.
 
     Working memory grows by eight bytes for each code in a convolution's window, by four for each pixel of a depthwise
     convolution's image.
     """
-    if speed and call.kernel in ("pointwise_s8", "conv_2d_s8"):
-        return _convolution(call) or call
-    return paired_in_depth(call, speed)
+    found = paired_pixels(call) if optimize == "speed" else None
+    return found or paired_in_depth(call, optimize)
 
 
-def paired_in_depth(call: KernelCall, speed: bool) -> KernelCall:
+def paired_in_depth(call: KernelCall, optimize: Optimize) -> KernelCall:
     """As :func:`paired`, but convolutions over all channels stay, for processors with vectors of bytes."""
-    if speed and call.kernel == "depthwise_conv_2d_s8":
-        return _depthwise(call) or call
-    return call
+    return (paired_channels(call) if optimize == "speed" else None) or call
 
 
-def _convolution(call: KernelCall) -> KernelCall | None:
+def paired_pixels(call: KernelCall) -> KernelCall | None:
+    """A convolution over all channels, of three pixels at least, with twice the flash for its weights."""
+    if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
+        return None
     original = dict(call.arguments)
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
-    if original.get("dilation_h", 1) != 1 or original.get("dilation_w", 1) != 1 or original.get("groups", 1) != 1:
-        return None
-    sizes = {name: number for name, number in original.items() if isinstance(number, int)}
-    for name, number in _ONE_PIXEL.items():
-        sizes.setdefault(name, number)
-    if "in_h" not in sizes:
-        sizes["in_h"] = (sizes["out_h"] - 1) * sizes["stride_h"] + 1
-    if sizes["out_h"] * sizes["out_w"] < 3:
+    sizes = window_sizes(original)
+    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3:
         return None
     matrix = weights.reshape(len(weights), -1).astype(np.int64)
     chunks = _chunks(matrix)
@@ -56,12 +65,12 @@ def _convolution(call: KernelCall) -> KernelCall | None:
     words, blocks = _words(matrix, chunks)
     # The first channel of two comes with the offset of a lower field for every chunk.
     offset = np.where(np.arange(len(matrix)) % 2, 0, _OFFSET * chunks)
-    padded = bool(sizes["padding_top"] or sizes["padding_left"] or _reaches_beyond(sizes))
+    padded = padded_window(sizes)
     arguments: dict[str, Argument] = {
         "in": original["in"],
         "channels": _stream(words, _started(sums, offset)),
         "out": original["out"],
-        **{name: sizes[name] for name in _SIZES},
+        **{name: sizes[name] for name in SIZES},
         "padded": int(padded),
         "chunks": chunks,
         "blocks": blocks,
@@ -70,15 +79,10 @@ def _convolution(call: KernelCall) -> KernelCall | None:
     return KernelCall("conv_2d_pairs_s8", arguments, scratch=chunks * blocks * 4 * 2 * 4 + copies)
 
 
-def _reaches_beyond(sizes: Mapping[str, int]) -> bool:
-    """Whether windows end below or right of the image."""
-    return any(
-        (sizes[f"out_{axis}"] - 1) * sizes[f"stride_{axis}"] + sizes[f"window_{axis}"] > sizes[f"in_{axis}"]
-        for axis in "hw"
-    )
-
-
-def _depthwise(call: KernelCall) -> KernelCall | None:
+def paired_channels(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution of two channels at least, with more flash for its weights."""
+    if call.kernel != "depthwise_conv_2d_s8":
+        return None
     original = dict(call.arguments)
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
@@ -104,16 +108,9 @@ def _depthwise(call: KernelCall) -> KernelCall | None:
         "in": original["in"],
         "channels": _stream(np.concatenate([_starts(np.zeros(len(first))), pairs], 1), rescaling),
         "out": original["out"],
-        **{name: sizes[name] for name in (*_SIZES, "plane_h", "plane_w") if name != "out_c"},
+        **{name: sizes[name] for name in (*SIZES, "plane_h", "plane_w") if name != "out_c"},
     }
     return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * plane_h * plane_w)
-
-
-_SIZES = (
-    *("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "window_h", "window_w", "stride_h", "stride_w"),
-    *("padding_top", "padding_left", "padding_code"),
-)
-_ONE_PIXEL = {"window_h": 1, "window_w": 1, "padding_top": 0, "padding_left": 0, "padding_code": 0}
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
