@@ -45,7 +45,7 @@ def paired(call: KernelCall, optimize: Optimize) -> KernelCall:
 
 def paired_in_depth(call: KernelCall, optimize: Optimize) -> KernelCall:
     """As :func:`paired`, but convolutions over all channels stay, for processors with vectors of bytes."""
-    return (paired_channels(call) if optimize == "speed" else None) or call
+    return (paired_channels(call) if optimize != "ram" else None) or call
 
 
 def paired_pixels(call: KernelCall) -> KernelCall | None:
@@ -80,7 +80,7 @@ def paired_pixels(call: KernelCall) -> KernelCall | None:
 
 
 def paired_channels(call: KernelCall) -> KernelCall | None:
-    """A depthwise convolution of two channels at least, with more flash for its weights."""
+    """A depthwise convolution of two channels at least; working memory: four bytes for each pixel that windows read."""
     if call.kernel != "depthwise_conv_2d_s8":
         return None
     original = dict(call.arguments)
@@ -98,19 +98,19 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
     if np.abs(folded).max() >= 2**30:
         return None
     order = np.stack([first, first + 1], 1).reshape(-1)
-    offset = np.where(np.arange(len(order)) % 2, 0, _OFFSET)
-    rescaling = _started(replace(sums, bias=folded), offset, order)
-    pairs = (filters[first] + (filters[first + 1] << _FIELD)).reshape(len(first), -1)
+    rescaling = _started(replace(sums, bias=folded), np.where(np.arange(len(order)) % 2, 0, _OFFSET), order)
     plane_h = (sizes["out_h"] - 1) * sizes["stride_h"] + sizes["window_h"]
     plane_w = (sizes["out_w"] - 1) * sizes["stride_w"] + sizes["window_w"]
     sizes |= {"padding_code": sizes["in_zero_point"], "plane_h": plane_h, "plane_w": plane_w}
     arguments: dict[str, Argument] = {
         "in": original["in"],
-        "channels": _stream(np.concatenate([_starts(np.zeros(len(first))), pairs], 1), rescaling),
+        "weights": ConstantTable(np.stack([filters[first], filters[first + 1]], -1).astype(np.int8)),
+        "channels": rescaling,
         "out": original["out"],
         **{name: sizes[name] for name in (*SIZES, "plane_h", "plane_w") if name != "out_c"},
     }
-    return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * plane_h * plane_w)
+    words = 4 + filters[0].size + 2 * rescaling.words.shape[1]
+    return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * (plane_h * plane_w + words))
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
