@@ -63,6 +63,39 @@ Q_KERNEL void q_column(const uint32_t *plane, const int32_t *channels, int8_t *o
 }
 #endif
 
+// sum and the products of count words of a window's column with as many words of weights, count a constant.
+Q_KERNEL q_pairs q_column_products(q_pairs sum, const uint32_t *column, const int32_t *weights, int count) {
+#if defined(Q_PAIRS_IN_THUMB)
+  if (count <= 64) {
+    register uint32_t a __asm__("r0") = sum.low;
+    register uint32_t b __asm__("r1") = sum.high;
+    register const int32_t *w __asm__("r12") = weights;
+    register const uint32_t *x __asm__("lr") = column;
+    __asm__ volatile(
+        ".rept %c[fours]\n\t"
+        "ldmia r12!, {r2, r3, r4, r5}\n\t"
+        "ldmia lr!, {r6, r8, r9, r10}\n\t"
+        "smlal r0, r1, r6, r2\n\t"
+        "smlal r0, r1, r8, r3\n\t"
+        "smlal r0, r1, r9, r4\n\t"
+        "smlal r0, r1, r10, r5\n\t"
+        ".endr\n\t"
+        ".rept %c[rest]\n\t"
+        "ldr r2, [r12], #4\n\t"
+        "ldr r6, [lr], #4\n\t"
+        "smlal r0, r1, r6, r2\n\t"
+        ".endr" Q_PAIRS_SIXTY_FOUR Q_PAIRS_EIGHT Q_PAIRS_EIGHT Q_PAIRS_EIGHT Q_PAIRS_EIGHT Q_PAIRS_EIGHT
+        : "+r"(a), "+r"(b), "+r"(w), "+r"(x)
+        : [fours] "i"(count / 4), [rest] "i"(count % 4)
+        : "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "memory");
+    const q_pairs found = {a, b};
+    return found;
+  }
+#endif
+  for (int i = 0; i < count; ++i) sum = q_multiply_pairs(sum, column[i], weights[i]);
+  return sum;
+}
+
 // Weights of two channels, int8 [count][2], in words: two in one, and in front of them where the sums start, twice; behind
 // them the words of the form of both channels.
 Q_KERNEL void q_pair_weights(const int8_t *weights, const int32_t *channels, int form, int count, int32_t *words) {
@@ -130,9 +163,7 @@ Q_KERNEL void depthwise_conv_2d_pairs_s8(const int8_t *in, const int8_t *weights
       for (int y = 0; y < out_h; ++y, to += row) {
         q_pairs sum = {(uint32_t)filters[0], (uint32_t)filters[1]};
         for (int j = 0; j < window_w; ++j) {
-          for (int i = 0; i < window_h; ++i) {
-            sum = q_multiply_pairs(sum, column[j * plane_h + y * stride_h + i], filters[4 + j * window_h + i]);
-          }
+          sum = q_column_products(sum, column + j * plane_h + y * stride_h, filters + 4 + j * window_h, window_h);
         }
         to[0] = q_field_code(q_low_field(sum), first, form, zero_point, low, high);
         to[1] = q_field_code(q_high_field(sum), first + Q_CHANNEL_WORDS(form), form, zero_point, low, high);
