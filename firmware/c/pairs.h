@@ -9,6 +9,7 @@
 #define QTORCH_PAIRS_H_
 
 #include "requantize.h"
+#include "window_row.h"
 
 // Sums of products start at 2^20 in the two lower fields, so that no field borrows from the next.
 #define Q_PAIR_OFFSET ((int32_t)1 << 20)
@@ -148,41 +149,17 @@ Q_KERNEL uint32_t *q_pair_pixels(const int8_t *p, const int8_t *q, const int8_t 
   return pixels;
 }
 
-// A row of a window, with a code in place of what lies outside the image: in the image itself where it can be, else in
-// copy, int8 [window_w][in_c]. row is the image's row, left its first column; without padding, nothing is outside.
-Q_KERNEL const int8_t *q_window_row(const int8_t *in, int8_t *copy, int in_h, int in_w, int in_c, int row, int left,
-                                    int window_w, int padded, int padding_code) {
-  if (!padded) return in + (row * in_w + left) * in_c;
-  const int inside = row >= 0 && row < in_h;
-  if (inside && left >= 0 && left + window_w <= in_w) return in + (row * in_w + left) * in_c;
-  int8_t *to = copy;
-  for (int j = left; j < left + window_w; ++j) {
-    const int present = inside && j >= 0 && j < in_w;
-    const int8_t *const from = in + (row * in_w + j) * in_c;
-    for (int c = 0; c < in_c; ++c) *to++ = present ? from[c] : (int8_t)padding_code;
-  }
-  return copy;
-}
-
 // The windows of three output pixels from the first-th on, in words, uint32 [window_h][window_w][in_c][2]. copies:
 // working memory, int8 [3][window_w][in_c], if padded.
 Q_KERNEL void q_pair_windows(const int8_t *in, uint32_t *pixels, int8_t *copies, int first, int in_h, int in_w,
                              int in_c, int out_w, int window_h, int window_w, int stride_h, int stride_w,
                              int padding_top, int padding_left, int padded, int padding_code) {
   const int width = window_w * in_c;
-  int top[3], left[3], y = first / out_w, x = first - y * out_w;
-  for (int k = 0; k < 3; ++k) {
-    top[k] = y * stride_h - padding_top;
-    left[k] = x * stride_w - padding_left;
-    if (++x == out_w) {
-      x = 0;
-      ++y;
-    }
-  }
+  const q_corners at = q_three_corners(first, out_w, stride_h, stride_w, padding_top, padding_left);
   for (int i = 0; i < window_h; ++i) {
     const int8_t *row[3];
     for (int k = 0; k < 3; ++k) {
-      row[k] = q_window_row(in, copies + k * width, in_h, in_w, in_c, top[k] + i, left[k], window_w, padded,
+      row[k] = q_window_row(in, copies + k * width, in_h, in_w, in_c, at.top[k] + i, at.left[k], window_w, padded,
                             padding_code);
     }
     pixels = q_pair_pixels(row[0], row[1], row[2], width, pixels);

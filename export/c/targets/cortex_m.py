@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from export.c.requantization import requantization
+from export.c.targets.windows import SIZES, padded_window, window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["convolution_by_pairs", "depthwise_by_pairs"]
+__all__ = ["paired_channels", "paired_pixels"]
 
 #: As in ``firmware/c/pairs.h``: the fields' distance, and what the two lower fields of a sum start at.
 _FIELD, _OFFSET = 21, 1 << 20
@@ -18,22 +19,15 @@ _FIELD, _OFFSET = 21, 1 << 20
 _MOST = 128
 
 
-def convolution_by_pairs(call: KernelCall) -> KernelCall | None:
-    """A convolution over all channels that takes far fewer instructions, and twice the flash for its weights.
-
-    Working memory grows by eight bytes for each code in a window.
-    """
+def paired_pixels(call: KernelCall) -> KernelCall | None:
+    """A convolution over all channels, of three pixels at least, with twice the flash for its weights."""
+    if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
+        return None
     original = dict(call.arguments)
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
-    if original.get("dilation_h", 1) != 1 or original.get("dilation_w", 1) != 1 or original.get("groups", 1) != 1:
-        return None
-    sizes = {name: number for name, number in original.items() if isinstance(number, int)}
-    for name, number in _ONE_PIXEL.items():
-        sizes.setdefault(name, number)
-    if "in_h" not in sizes:
-        sizes["in_h"] = (sizes["out_h"] - 1) * sizes["stride_h"] + 1
-    if sizes["out_h"] * sizes["out_w"] < 3:
+    sizes = window_sizes(original)
+    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3:
         return None
     matrix = weights.reshape(len(weights), -1).astype(np.int64)
     chunks = _chunks(matrix)
@@ -42,12 +36,12 @@ def convolution_by_pairs(call: KernelCall) -> KernelCall | None:
     words, blocks = _words(matrix, chunks)
     # The first channel of two comes with the offset of a lower field for every chunk.
     offset = np.where(np.arange(len(matrix)) % 2, 0, _OFFSET * chunks)
-    padded = bool(sizes["padding_top"] or sizes["padding_left"] or _reaches_beyond(sizes))
+    padded = padded_window(sizes)
     arguments: dict[str, Argument] = {
         "in": original["in"],
         "channels": _stream(words, _started(sums, offset)),
         "out": original["out"],
-        **{name: sizes[name] for name in _SIZES},
+        **{name: sizes[name] for name in SIZES},
         "padded": int(padded),
         "chunks": chunks,
         "blocks": blocks,
@@ -56,16 +50,10 @@ def convolution_by_pairs(call: KernelCall) -> KernelCall | None:
     return KernelCall("conv_2d_pairs_s8", arguments, scratch=chunks * blocks * 4 * 2 * 4 + copies)
 
 
-def _reaches_beyond(sizes: Mapping[str, int]) -> bool:
-    """Whether windows end below or right of the image."""
-    return any(
-        (sizes[f"out_{axis}"] - 1) * sizes[f"stride_{axis}"] + sizes[f"window_{axis}"] > sizes[f"in_{axis}"]
-        for axis in "hw"
-    )
-
-
-def depthwise_by_pairs(call: KernelCall) -> KernelCall | None:
-    """The same of a depthwise convolution; working memory grows by four bytes for each pixel of the image."""
+def paired_channels(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution of two channels at least; working memory: four bytes for each pixel that windows read."""
+    if call.kernel != "depthwise_conv_2d_s8":
+        return None
     original = dict(call.arguments)
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
@@ -81,26 +69,19 @@ def depthwise_by_pairs(call: KernelCall) -> KernelCall | None:
     if np.abs(folded).max() >= 2**30:
         return None
     order = np.stack([first, first + 1], 1).reshape(-1)
-    offset = np.where(np.arange(len(order)) % 2, 0, _OFFSET)
-    rescaling = _started(replace(sums, bias=folded), offset, order)
-    pairs = (filters[first] + (filters[first + 1] << _FIELD)).reshape(len(first), -1)
+    rescaling = _started(replace(sums, bias=folded), np.where(np.arange(len(order)) % 2, 0, _OFFSET), order)
     plane_h = (sizes["out_h"] - 1) * sizes["stride_h"] + sizes["window_h"]
     plane_w = (sizes["out_w"] - 1) * sizes["stride_w"] + sizes["window_w"]
     sizes |= {"padding_code": sizes["in_zero_point"], "plane_h": plane_h, "plane_w": plane_w}
     arguments: dict[str, Argument] = {
         "in": original["in"],
-        "channels": _stream(np.concatenate([_starts(np.zeros(len(first))), pairs], 1), rescaling),
+        "weights": ConstantTable(np.stack([filters[first], filters[first + 1]], -1).astype(np.int8)),
+        "channels": rescaling,
         "out": original["out"],
-        **{name: sizes[name] for name in (*_SIZES, "plane_h", "plane_w") if name != "out_c"},
+        **{name: sizes[name] for name in (*SIZES, "plane_h", "plane_w") if name != "out_c"},
     }
-    return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * plane_h * plane_w)
-
-
-_SIZES = (
-    *("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "window_h", "window_w", "stride_h", "stride_w"),
-    *("padding_top", "padding_left", "padding_code"),
-)
-_ONE_PIXEL = {"window_h": 1, "window_w": 1, "padding_top": 0, "padding_left": 0, "padding_code": 0}
+    words = 4 + filters[0].size + 2 * rescaling.words.shape[1]
+    return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * (plane_h * plane_w + words))
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
