@@ -11,16 +11,21 @@ from collections.abc import Callable, Mapping
 
 from export.c.targets import avr
 from export.c.targets.cortex_m import paired, paired_in_depth
+from export.c.targets.helium import in_vectors
 from export.c.targets.halves import packed
 from qtorch.row.kernel_call import KernelCall
 
 __all__ = ["ADAPTATIONS", "adapted"]
 
+def _vectors(call: KernelCall, speed: bool) -> KernelCall:
+    return paired_in_depth(in_vectors(call, speed), speed)
+
+
 #: By processor, as in :class:`export.boards.Board`; ``speed`` allows more flash for fewer cycles.
 ADAPTATIONS: Mapping[str, Callable[[KernelCall, bool], KernelCall]] = {
     "avr": avr.adapted,
     **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), paired),
-    **dict.fromkeys(("cortex-m55", "cortex-m85"), paired_in_depth),
+    **dict.fromkeys(("cortex-m55", "cortex-m85"), _vectors),
 }
 
 
