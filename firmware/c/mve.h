@@ -6,20 +6,7 @@
 #ifndef QTORCH_MVE_H_
 #define QTORCH_MVE_H_
 
-#include "kernel.h"
-
-// How sums become codes, and the vectors of four that are in flash for it. All are exact: VQRDMULH rounds as TFLite
-// Micro's first rounding does, (sum * mantissa + 2^30) >> 31, and VRSHL rounds ties of the right shift up.
-//
-// Q_TIES_UP: bias, mantissa, shift (negative: to the right). Where an activation cuts off everything below the zero
-//     point: a tie of a negative number is below it either way.
-// Q_TIES_AWAY: the same. A negative number loses one before it is shifted, so that its ties go down; shifts are -1 at
-//     most.
-// Q_LEFT_TOO: bias, shift to the left, mantissa, shift to the right; either of them, or both, are 0.
-#define Q_TIES_UP 0
-#define Q_TIES_AWAY 1
-#define Q_LEFT_TOO 2
-#define Q_VECTORS(form) ((form) == Q_LEFT_TOO ? 4 : 3)
+#include "mve_codes.h"
 
 #if defined(__ARM_FEATURE_MVE)
 // Zero-point and limits are q4 to q6, sums q0 and q1; one constant after the other goes through q2.
@@ -33,8 +20,8 @@
   "vshr.s32 q2, q0, #31\n\tvadd.i32 q0, q0, q2\n\tvshr.s32 q2, q1, #31\n\tvadd.i32 q1, q1, q2\n\t" \
   Q_NEXT(from) Q_BOTH("vrshl.s32", "q2")
 #define Q_CODES_LEFT_TOO(from)                                             \
-  Q_NEXT(from) Q_BOTH("vadd.i32", "q2") Q_NEXT(from) Q_BOTH("vshl.s32", "q2") \
-  Q_NEXT(from) Q_BOTH("vqrdmulh.s32", "q2") Q_NEXT(from)                   \
+  Q_NEXT(from) Q_BOTH("vadd.i32", "q2") "vldrw.32 q2, [" from ", #32]\n\t" Q_BOTH("vshl.s32", "q2") \
+  Q_NEXT(from) Q_BOTH("vqrdmulh.s32", "q2") "vldrw.32 q2, [" from "], #32\n\t"  \
   "vand q3, q0, q2\n\tvshr.s32 q3, q3, #31\n\tvadd.i32 q0, q0, q3\n\t"     \
   "vand q3, q1, q2\n\tvshr.s32 q3, q3, #31\n\tvadd.i32 q1, q1, q3\n\t"     \
   Q_BOTH("vrshl.s32", "q2")
@@ -46,12 +33,13 @@
   "vldrb.8 q0, [r11], #16\n\tvldrb.8 q1, [r3], #16\n\t"                     \
   Q_WEIGHT(accumulate, "r0", "r8") Q_WEIGHT(accumulate, "r2", "r10")       \
   Q_WEIGHT(accumulate, "r4", "r12") Q_WEIGHT(accumulate, "r6", "lr")
+#define Q_MORE "cmp r11, r9\n\tbeq 3f\n2:\n\t" Q_TWO_BY_FOUR("a") "cmp r11, r9\n\tbne 2b\n3:\n\t"
 // r7 may point to the frame: a register of floating point keeps it. d15 holds how many bytes a pixel has and where the
 // weights end, s29 where the codes of a pixel end.
-#define Q_TWO_PIXELS(more, codes, stored)                                                              \
+#define Q_TWO_PIXELS(codes, stored)                                                                    \
   __asm__ volatile("vmov s28, r7\n\tmov r7, r0\n\tvmov d15, r2, r4\n\tvmov s29, r12\n\tadd r9, r11, r2\n\t" \
                    "vdup.32 q4, r6\n\tvdup.32 q5, r8\n\tvdup.32 q6, r10\n"                             \
-                   "1:\n\t" Q_TWO_BY_FOUR("") more                                                     \
+                   "1:\n\t" Q_TWO_BY_FOUR("") Q_MORE                                                   \
                    "vmov q0[2], q0[0], r0, r4\n\tvmov q0[3], q0[1], r2, r6\n\t"                        \
                    "vmov q1[2], q1[0], r8, r12\n\tvmov q1[3], q1[1], r10, lr\n\t"                      \
                    codes("r5") Q_LIMITED stored                                                        \
@@ -61,53 +49,30 @@
                      "+r"(least), "+r"(most), "+r"(to_end)                                             \
                    :                                                                                   \
                    : "r9", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "cc", "memory")
-#define Q_MORE "2:\n\t" Q_TWO_BY_FOUR("a") "cmp r11, r9\n\tbne 2b\n\t"
 #define Q_STORED "vstrb.32 q0, [r1], #4\n\tvstrb.32 q1, [r7], #4\n\t"
 // Of the last channels those that there are.
 #define Q_STORED_TO_END                                  \
   "vmov r0, s29\n\tsubs r0, r0, r1\n\tvctp.32 r0\n\t" \
   "vpstt\n\tvstrbt.32 q0, [r1], #4\n\tvstrbt.32 q1, [r7], #4\n\t"
-#define Q_TWO_PIXELS_STORED(more, codes)              \
-  do {                                                \
-    if (out_c % 4 == 0) {                             \
-      Q_TWO_PIXELS(more, codes, Q_STORED);            \
-    } else {                                          \
-      Q_TWO_PIXELS(more, codes, Q_STORED_TO_END);     \
-    }                                                 \
+#define Q_TWO_PIXELS_STORED(codes)           \
+  do {                                       \
+    if (whole) {                             \
+      Q_TWO_PIXELS(codes, Q_STORED);         \
+    } else {                                 \
+      Q_TWO_PIXELS(codes, Q_STORED_TO_END);  \
+    }                                        \
   } while (0)
-#define Q_TWO_PIXELS_IN_FORM(more)                                 \
-  do {                                                             \
-    if (form == Q_TIES_UP) {                                       \
-      Q_TWO_PIXELS_STORED(more, Q_CODES_TIES_UP);                  \
-    } else if (form == Q_TIES_AWAY) {                              \
-      Q_TWO_PIXELS_STORED(more, Q_CODES_TIES_AWAY);                \
-    } else {                                                       \
-      Q_TWO_PIXELS_STORED(more, Q_CODES_LEFT_TOO);                 \
-    }                                                              \
-  } while (0)
-#else
-// The code of a sum, as one lane of the vectors computes it; channel points to its bias, the next constant is four words
-// behind.
-Q_KERNEL int8_t q_lane_code(int32_t sum, const int32_t *channel, int form, int zero_point, int low, int high) {
-  uint32_t x = (uint32_t)sum + (uint32_t)channel[0];
-  if (form == Q_LEFT_TOO) x <<= *(channel += 4);
-  int32_t scaled = (int32_t)(((int64_t)(int32_t)x * channel[4] + (1 << 30)) >> 31);
-  const int32_t right = -channel[8];
-  if (form == Q_TIES_AWAY || (form == Q_LEFT_TOO && right > 0)) scaled -= scaled < 0;
-  const int64_t rounded = right > 0 ? ((int64_t)scaled + ((int64_t)1 << (right - 1))) >> right : scaled;
-  const int64_t code = rounded + zero_point;
-  return (int8_t)(code < low ? low : code > high ? high : code);
-}
 #endif
 
 // The output codes of two pixels, or twice of one.
 //
 //   first, second  int8 [16 * blocks] each, of which what lies behind a pixel's inputs may be anything
-//   channels       int32 [(out_c + 3) / 4][16 * blocks + 4 * Q_VECTORS(form)] in flash, as the file's head says
+//   form           and whole, whether out_c is a multiple of four, are constants
+//   channels       int32 [(out_c + 3) / 4][16 * blocks + 4 * Q_NUMBERS(form)] in flash, as the file's head says
 //   out, other     int8 [out_c] each
-Q_KERNEL void q_two_pixels(const int8_t *first, const int8_t *second, const int32_t *channels, int form, int zero_point,
-                           int low, int high, int8_t *out, int8_t *other, int out_c, int blocks) {
-  const int groups = (out_c + 3) / 4, words = 16 * blocks + 4 * Q_VECTORS(form);
+Q_KERNEL void q_two_pixels(const int8_t *first, const int8_t *second, const int32_t *channels, int form, int whole,
+                           int zero_point, int low, int high, int8_t *out, int8_t *other, int out_c, int blocks) {
+  const int groups = (out_c + 3) / 4, words = 16 * blocks + 4 * Q_NUMBERS(form);
 #if defined(__ARM_FEATURE_MVE)
   register const int8_t *x __asm__("r11") = first;
   register const int8_t *y __asm__("r3") = second;
@@ -120,10 +85,12 @@ Q_KERNEL void q_two_pixels(const int8_t *first, const int8_t *second, const int3
   register int least __asm__("r8") = low;
   register int most __asm__("r10") = high;
   register int8_t *to_end __asm__("r12") = out + out_c;
-  if (blocks == 1) {
-    Q_TWO_PIXELS_IN_FORM("");
+  if (form == Q_TIES_UP) {
+    Q_TWO_PIXELS_STORED(Q_CODES_TIES_UP);
+  } else if (form == Q_TIES_AWAY) {
+    Q_TWO_PIXELS_STORED(Q_CODES_TIES_AWAY);
   } else {
-    Q_TWO_PIXELS_IN_FORM(Q_MORE);
+    Q_TWO_PIXELS_STORED(Q_CODES_LEFT_TOO);
   }
 #else
   for (int c = 0; c < out_c; ++c) {
@@ -135,10 +102,11 @@ Q_KERNEL void q_two_pixels(const int8_t *first, const int8_t *second, const int3
       beside += second[i] * *weight++;
     }
     const int32_t *const channel = group + 16 * blocks + c % 4;
-    out[c] = q_lane_code(sum, channel, form, zero_point, low, high);
-    other[c] = q_lane_code(beside, channel, form, zero_point, low, high);
+    out[c] = q_lane_code(sum, channel, 4, form, zero_point, low, high);
+    other[c] = q_lane_code(beside, channel, 4, form, zero_point, low, high);
   }
   (void)groups;
+  (void)whole;
 #endif
 }
 

@@ -14,7 +14,7 @@ __all__ = ["in_vectors"]
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4
 #: Without ``speed``, codes that a layer has to make for each byte that its tables grow by, unless they grow by a tenth.
-_CODES_PER_BYTE = 16
+_CODES_PER_BYTE = 2
 
 
 def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
@@ -41,12 +41,13 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
     arguments |= {"channels": stream, "blocks": blocks}
     if call.kernel == "pointwise_s8" and arguments["in_c"] == _INPUTS * blocks:
         del arguments["in_c"]
+        if arguments["stride_h"] == arguments["stride_w"] == 1:  # one long row, of which at most one pixel is alone
+            arguments["in_w"] = arguments["out_w"] = _number(arguments, "out_h") * _number(arguments, "out_w")
+            arguments["out_h"] = 1
         return replace(call, kernel="pointwise_mve_s8", arguments=arguments)
     if call.kernel == "pointwise_s8":
-        sizes = {name: arguments[name] for name in ("out_h", "stride_h")}
-        assert isinstance(sizes["out_h"], int)
-        assert isinstance(sizes["stride_h"], int)
-        arguments |= {"in_h": (sizes["out_h"] - 1) * sizes["stride_h"] + 1, **_ONE_PIXEL}
+        in_h = (_number(arguments, "out_h") - 1) * _number(arguments, "stride_h") + 1
+        arguments |= {"in_h": in_h, **_ONE_PIXEL}
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
 
 
@@ -71,6 +72,12 @@ def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
     table = arguments[name]
     assert isinstance(table, ConstantTable)
     return table.data
+
+
+def _number(arguments: Mapping[str, Argument], name: str) -> int:
+    number = arguments[name]
+    assert isinstance(number, int)
+    return number
 
 
 def _sums(arguments: Mapping[str, Argument]) -> Accumulators:
@@ -103,7 +110,7 @@ def _constants(sums: Accumulators) -> tuple[str, np.ndarray]:
         return "Q_TIES_UP", _int32(sums.bias, mantissa, shift)
     if shift.max() < 0:
         return "Q_TIES_AWAY", _int32(sums.bias, mantissa, shift)
-    return "Q_LEFT_TOO", _int32(sums.bias, shift.clip(0), mantissa, shift.clip(max=0))
+    return "Q_LEFT_TOO", _int32(sums.bias, mantissa, shift.clip(max=0), shift.clip(0))
 
 
 def _int32(*columns: np.ndarray) -> np.ndarray:
