@@ -1,0 +1,62 @@
+// CONV_2D, int8, with dilation: windows of two pixels at a time, side by side in memory.
+#ifndef QTORCH_CONV_2D_MVE_S8_H_
+#define QTORCH_CONV_2D_MVE_S8_H_
+
+#include "mve.h"
+#include "mve_patch.h"
+
+#define Q_PARAMETERS                                                                                              \
+  const int8_t *in, const int32_t *channels, int zero_point, int low, int high, int8_t *out, int in_h, int in_w,    \
+      int in_c, int out_h, int out_w, int out_c, int window_h, int window_w, int stride_h, int stride_w,            \
+      int dilation_h, int dilation_w, int padding_top, int padding_left, int padding_code, int blocks, int8_t *patches
+#define Q_HANDED                                                                                                   \
+  in, channels, zero_point, low, high, out, in_h, in_w, in_c, out_h, out_w, out_c, window_h, window_w, stride_h,     \
+      stride_w, dilation_h, dilation_w, padding_top, padding_left, padding_code, blocks, patches
+
+Q_KERNEL void q_conv_2d_mve(int form, int whole, Q_PARAMETERS) {
+  int8_t *patch = patches;
+  for (int y = 0; y < out_h; ++y) {
+    for (int x = 0; x < out_w; ++x) {
+      q_mve_patch(in, patch, in_h, in_w, in_c, y * stride_h - padding_top, x * stride_w - padding_left, window_h,
+                  window_w, dilation_h, dilation_w, padding_code);
+      const int last = y + 1 == out_h && x + 1 == out_w;
+      if (patch == patches && !last) {
+        patch = patches + 16 * blocks;
+        continue;
+      }
+      // The last pixel of an odd number stands for both.
+      int8_t *const other = patch == patches ? out : out + out_c;
+      q_two_pixels(patches, patch, channels, form, whole, zero_point, low, high, out, other, out_c, blocks);
+      out = other + out_c;
+      patch = patches;
+    }
+  }
+}
+
+Q_SHARED void q_conv_2d_up(Q_PARAMETERS) { q_conv_2d_mve(Q_TIES_UP, 0, Q_HANDED); }
+Q_SHARED void q_conv_2d_up_whole(Q_PARAMETERS) { q_conv_2d_mve(Q_TIES_UP, 1, Q_HANDED); }
+Q_SHARED void q_conv_2d_away(Q_PARAMETERS) { q_conv_2d_mve(Q_TIES_AWAY, 0, Q_HANDED); }
+Q_SHARED void q_conv_2d_away_whole(Q_PARAMETERS) { q_conv_2d_mve(Q_TIES_AWAY, 1, Q_HANDED); }
+Q_SHARED void q_conv_2d_left(Q_PARAMETERS) { q_conv_2d_mve(Q_LEFT_TOO, 0, Q_HANDED); }
+
+//   in            int8 [in_h][in_w][in_c]; its zero point, padding_code, is folded into the biases
+//   channels      as in q_two_pixels
+//   out           int8 [out_h][out_w][out_c]
+//   blocks        of 16 that a window's inputs fill
+//   patches       int8 [2][16 * blocks], working memory
+Q_KERNEL void conv_2d_mve_s8(const int8_t *in, const int32_t *channels, int form, int zero_point, int low, int high,
+                             int8_t *out, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int window_h,
+                             int window_w, int stride_h, int stride_w, int dilation_h, int dilation_w, int padding_top,
+                             int padding_left, int padding_code, int blocks, int8_t *patches) {
+  if (form == Q_LEFT_TOO) {
+    q_conv_2d_left(Q_HANDED);
+  } else if (out_c % 4 == 0) {
+    (form == Q_TIES_UP ? q_conv_2d_up_whole : q_conv_2d_away_whole)(Q_HANDED);
+  } else {
+    (form == Q_TIES_UP ? q_conv_2d_up : q_conv_2d_away)(Q_HANDED);
+  }
+}
+#undef Q_PARAMETERS
+#undef Q_HANDED
+
+#endif  // QTORCH_CONV_2D_MVE_S8_H_

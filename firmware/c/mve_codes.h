@@ -1,0 +1,40 @@
+// Codes of four sums at once, on Cortex-M with vectors (MVE, Helium).
+#ifndef QTORCH_MVE_CODES_H_
+#define QTORCH_MVE_CODES_H_
+
+#include "kernel.h"
+
+// How sums become codes, and the numbers of each channel that are in flash for it. All are exact: VQRDMULH rounds as
+// TFLite Micro's first rounding does, (sum * mantissa + 2^30) >> 31, and VRSHL rounds ties of the right shift up.
+//
+// Q_TIES_UP: bias, mantissa, shift (negative: to the right). Where an activation cuts off everything below the zero
+//     point: a tie of a negative number is below it either way.
+// Q_TIES_AWAY: the same. A negative number loses one before it is shifted, so that its ties go down; shifts are -1 at
+//     most.
+// Q_LEFT_TOO: bias, mantissa, shift to the right, shift to the left; either of them, or both, are 0.
+#define Q_TIES_UP 0
+#define Q_TIES_AWAY 1
+#define Q_LEFT_TOO 2
+#define Q_NUMBERS(form) ((form) == Q_LEFT_TOO ? 4 : 3)
+
+// There once for all layers: what it does takes so long that handing over sizes costs nothing.
+#if defined(__GNUC__)
+#define Q_SHARED static __attribute__((noinline, unused))
+#else
+#define Q_SHARED static
+#endif
+
+// The code of a sum, as one lane of the vectors computes it; a channel's numbers are step words apart.
+Q_KERNEL int8_t q_lane_code(int32_t sum, const int32_t *channel, int step, int form, int zero_point, int low,
+                            int high) {
+  uint32_t x = (uint32_t)sum + (uint32_t)channel[0];
+  if (form == Q_LEFT_TOO) x <<= channel[3 * step];
+  int32_t scaled = (int32_t)(((int64_t)(int32_t)x * channel[step] + (1 << 30)) >> 31);
+  const int32_t right = -channel[2 * step];
+  if (form == Q_TIES_AWAY || (form == Q_LEFT_TOO && right > 0)) scaled -= scaled < 0;
+  const int64_t rounded = right > 0 ? ((int64_t)scaled + ((int64_t)1 << (right - 1))) >> right : scaled;
+  const int64_t code = rounded + zero_point;
+  return (int8_t)(code < low ? low : code > high ? high : code);
+}
+
+#endif  // QTORCH_MVE_CODES_H_
