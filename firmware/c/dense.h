@@ -4,6 +4,7 @@
 
 #include "dense_s4.h"
 #include "four_rows.h"
+#include "four_rows_riscv.h"
 #include "four_rows_thumb.h"
 #include "requantize.h"
 
@@ -45,6 +46,8 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
   sums[3] = d;
 #elif defined(Q_SHORT_PRODUCTS)
   q_four_rows_in_thumb(in, weights, size, sums);
+#elif defined(Q_FOUR_ROWS_IN_RISCV)
+  q_four_rows_in_riscv(in, weights, size, sums);
 #else
   int i = 0;
 #if defined(Q_FOUR_ROWS)

@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 #if defined(Q_SHORT_PRODUCTS)
-#define Q_UNUSED __attribute__((unused))
+
 
 // One code, r5 before the ends of all, and its products with four rows. A byte with its sign can be loaded only from a
 // sum of two registers; a product takes the place of its weight; sums are beyond the registers that multiply.

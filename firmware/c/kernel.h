@@ -42,6 +42,11 @@ Q_KERNEL int64_t q_long_product(int32_t a, int32_t b) {
 #endif
 }
 
+// A parameter of a function that is assembly as a whole.
+#if defined(__GNUC__)
+#define Q_UNUSED __attribute__((unused))
+#endif
+
 // Constants stay in flash. Where that is an address space of its own, they are read through the functions below.
 #if defined(__AVR__)
 #define Q_FLASH __attribute__((__progmem__))
