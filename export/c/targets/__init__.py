@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from export.c.targets import avr
+from export.c.targets import avr, small_cores
 from export.c.targets.cortex_m import paired, paired_in_depth
 from export.c.targets.halves import packed
 from qtorch.row.kernel_call import KernelCall
@@ -20,6 +20,7 @@ __all__ = ["ADAPTATIONS", "adapted"]
 ADAPTATIONS: Mapping[str, Callable[[KernelCall, bool], KernelCall]] = {
     "avr": avr.adapted,
     **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), paired),
+    **dict.fromkeys(("cortex-m0", "cortex-m0plus", "cortex-m23", "riscv32"), small_cores.adapted),
     **dict.fromkeys(("cortex-m55", "cortex-m85"), paired_in_depth),
 }
 
