@@ -8,6 +8,7 @@ of 4 bits that are left to a kernel of bytes are packed behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from export.c.targets import avr, small_cores
 from export.c.targets.cortex_m import paired, paired_in_depth
@@ -20,7 +21,8 @@ __all__ = ["ADAPTATIONS", "adapted"]
 ADAPTATIONS: Mapping[str, Callable[[KernelCall, bool], KernelCall]] = {
     "avr": avr.adapted,
     **dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), paired),
-    **dict.fromkeys(("cortex-m0", "cortex-m0plus", "cortex-m23", "riscv32"), small_cores.adapted),
+    "cortex-m0": partial(small_cores.adapted, together=2),
+    **dict.fromkeys(("riscv32", "riscv32-p4"), partial(small_cores.adapted, together=4)),
     **dict.fromkeys(("cortex-m55", "cortex-m85"), paired_in_depth),
 }
 

@@ -8,14 +8,63 @@ import numpy as np
 
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
-__all__ = ["adapted", "channel_by_channel"]
+__all__ = ["adapted", "channel_by_channel", "pixels_together"]
 
 
-def adapted(call: KernelCall, speed: bool) -> KernelCall:
-    """The same call, or with ``speed`` one of a kernel that takes fewer instructions, and more working memory."""
+def adapted(call: KernelCall, speed: bool, together: int) -> KernelCall:
+    """The same call, or with ``speed`` one of a kernel that takes fewer instructions, and more working memory.
+
+    Args:
+        call: of any kernel.
+        speed: whether working memory may grow.
+        together: pixels that a convolution computes at once: two on Cortex-M0, four on RV32.
+    """
     if not speed:
         return call
-    return channel_by_channel(call) or call
+    return channel_by_channel(call) or pixels_together(call, together) or call
+
+
+def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
+    """A convolution of int8 that has two pixels in a word; ``None`` where it does not apply.
+
+    Working memory has two bytes for each code of the windows of all pixels ``together``; weights take the same flash.
+    """
+    if call.kernel not in ("conv_2d_s8", "pointwise_s8"):
+        return None
+    sums, table = call.arguments["channels"], call.arguments["weights"]
+    assert isinstance(sums, Accumulators)
+    assert isinstance(table, ConstantTable)
+    sizes = {**_ONE_PIXEL, **{name: number for name, number in call.arguments.items() if isinstance(number, int)}}
+    if sizes["groups"] != 1 or sizes["weight_bits"] != 8 or sizes["out_h"] * sizes["out_w"] < together:
+        return None
+    sizes.setdefault("in_h", (sizes["out_h"] - 1) * sizes["stride_h"] + 1)
+    rows = table.data.reshape(len(table.data), -1)
+    rows = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+    if np.abs(rows.astype(np.int64)).reshape(len(rows), -1, 2).sum(2).max() > _MOST_OF_TWO:
+        return None
+    blocks = len(rows) // 4 * 4 if together == 4 else 0
+    fours = rows[:blocks].reshape(-1, 4, rows.shape[1] // 2, 2).transpose(0, 2, 1, 3).reshape(-1)
+    arguments: dict[str, Argument] = {
+        "in": call.arguments["in"],
+        "weights": ConstantTable(np.concatenate([fours, rows[blocks:].reshape(-1)])),
+        "channels": sums,
+        "out": call.arguments["out"],
+        **{name: sizes[name] for name in _SIZES},
+        "pixels": together,
+    }
+    return KernelCall("conv_2d_words_s8", arguments, scratch=2 * together * rows.shape[1])
+
+
+#: Sizes of two neighbouring weights together, so that products of two codes stay within 16 bits.
+_MOST_OF_TWO = 255
+_ONE_PIXEL = {
+    **dict.fromkeys(("window_h", "window_w", "dilation_h", "dilation_w", "groups"), 1),
+    **dict.fromkeys(("padding_top", "padding_left", "padding_code"), 0),
+}
+_SIZES = (
+    *("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "window_h", "window_w", "stride_h", "stride_w"),
+    *("dilation_h", "dilation_w", "padding_top", "padding_left", "padding_code"),
+)
 
 
 def channel_by_channel(call: KernelCall) -> KernelCall | None:
