@@ -95,8 +95,9 @@ Q_KERNEL void q_products_of_words(const uint32_t *words, const int8_t *weights, 
       uint32_t all = 0;
       int32_t upper = 0;
       for (int k = 0; k < size; k += 2) {
-        const uint32_t two = words[k * (pixels / 2) + p] * (uint32_t)q_flash_s8(weight + k / 2 * step) +
-                             words[(k + 1) * (pixels / 2) + p] * (uint32_t)q_flash_s8(weight + k / 2 * step + 1);
+        const uint32_t first = words[k * (pixels / 2) + p], second = words[(k + 1) * (pixels / 2) + p];
+        const int32_t w = q_flash_s8(weight + k / 2 * step), v = q_flash_s8(weight + k / 2 * step + 1);
+        const uint32_t two = first * (uint32_t)w + second * (uint32_t)v;
         all += two;
         upper += (int32_t)(two + 0x8000u) >> 16;
       }
