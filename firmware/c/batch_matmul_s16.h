@@ -12,8 +12,9 @@ Q_KERNEL void batch_matmul_s16(const int16_t *in, const int16_t *other, int16_t 
   Q_FOR_EACH_SUM {
     int64_t sum = 0;
     for (int k = 0; k < depth; ++k) {
-      const int32_t x = q_get(in, a + k * in_step, 2, in_flash);
-      sum += (int64_t)x * q_get(other, b + k * other_step, 2, other_flash);
+      // At most 2^30.
+      const int32_t x = (int32_t)q_get(in, a + k * in_step, 2, in_flash);
+      sum += x * (int32_t)q_get(other, b + k * other_step, 2, other_flash);
     }
     const int64_t code = (sum * mantissa + ((int64_t)1 << (shift - 1))) >> shift;
     out[at] = (int16_t)(code < -32768 ? -32768 : code > 32767 ? 32767 : code);

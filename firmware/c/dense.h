@@ -4,6 +4,8 @@
 
 #include "dense_s4.h"
 #include "four_rows.h"
+#include "four_rows_riscv.h"
+#include "four_rows_thumb.h"
 #include "requantize.h"
 
 // Adds to each of four sums the products of in, int8 [size], with a row of weights, int8 [4][size].
@@ -38,6 +40,14 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
       : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(x), "+r"(first), "+r"(second), "+r"(third), "+r"(fourth)
       : "r"(count)
       : "lr", "q0", "q1", "memory");
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+#elif defined(Q_SHORT_PRODUCTS)
+  q_four_rows_in_thumb(in, weights, size, sums);
+#elif defined(Q_FOUR_ROWS_IN_RISCV)
+  q_four_rows_in_riscv(in, weights, size, sums);
 #else
   int i = 0;
 #if defined(Q_FOUR_ROWS)
@@ -52,11 +62,11 @@ Q_KERNEL void q_four_products(const int8_t *in, const int8_t *weights, int size,
     c += x * q_flash_s8(weight + 2 * size);
     d += x * q_flash_s8(weight + 3 * size);
   }
-#endif
   sums[0] = a;
   sums[1] = b;
   sums[2] = c;
   sums[3] = d;
+#endif
 }
 
 // out[o] = code(bias[o] + sum of in[i] * weights[o][i]).

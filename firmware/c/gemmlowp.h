@@ -5,7 +5,9 @@
 #include "kernel.h"
 
 // Qa.* times Qb.* is Q(a+b).*: the high half of the doubled product, ties towards plus infinity (SQRDMULH).
-Q_KERNEL int32_t q_multiply(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31); }
+Q_KERNEL int32_t q_multiply(int32_t a, int32_t b) {
+  return (int32_t)((q_long_product(a, b) + ((int64_t)1 << 30)) >> 31);
+}
 
 // x / 2^exponent, ties away from zero; exponent from 0 to 31.
 Q_KERNEL int32_t q_divide_by_power_of_two(int32_t x, int exponent) {
@@ -15,7 +17,7 @@ Q_KERNEL int32_t q_divide_by_power_of_two(int32_t x, int exponent) {
 
 // x * 2^bits held to int32.
 Q_KERNEL int32_t q_saturating_shift_left(int32_t x, int bits) {
-  const int64_t found = (int64_t)x * ((int64_t)1 << bits);
+  const int64_t found = (int64_t)((uint64_t)(int64_t)x << bits);
   return found > INT32_MAX ? INT32_MAX : found < INT32_MIN ? INT32_MIN : (int32_t)found;
 }
 

@@ -15,11 +15,36 @@
 #define Q_KERNEL static inline
 #endif
 
+// Processors without a multiplication of 32 bits by 32 to 64: Cortex-M0, M0+, M1 and M23. There a compiler calls libgcc.
+#if defined(__thumb__) && !defined(__thumb2__)
+#define Q_SHORT_PRODUCTS
+#endif
+
 // There once, however often it is called, where flash is scarce.
-#if defined(__AVR__)
+#if defined(__AVR__) || defined(Q_SHORT_PRODUCTS)
 #define Q_ONCE static __attribute__((noinline, unused))
 #else
 #define Q_ONCE Q_KERNEL
+#endif
+
+// a * b in 64 bits.
+Q_KERNEL int64_t q_long_product(int32_t a, int32_t b) {
+#if defined(Q_SHORT_PRODUCTS)
+  // Of halves: (a1 2^16 + a0) (b1 2^16 + b0), the lower ones without sign. No sum below leaves its type.
+  const uint32_t a0 = (uint32_t)a & 0xffff, b0 = (uint32_t)b & 0xffff, low = a0 * b0;
+  const int32_t a1 = a >> 16, b1 = b >> 16;
+  const int32_t middle = a1 * (int32_t)b0 + (int32_t)(low >> 16);  // from -2^31 + 2^15 to 2^31 - 2^16
+  const int32_t lower = (int32_t)a0 * b1 + (int32_t)((uint32_t)middle & 0xffff);
+  const int32_t high = a1 * b1 + (middle >> 16) + (lower >> 16);
+  return (int64_t)((uint64_t)(uint32_t)high << 32 | ((uint32_t)lower << 16 | (low & 0xffff)));
+#else
+  return (int64_t)a * b;
+#endif
+}
+
+// A parameter of a function that is assembly as a whole.
+#if defined(__GNUC__)
+#define Q_UNUSED __attribute__((unused))
 #endif
 
 // Constants stay in flash. Where that is an address space of its own, they are read through the functions below.

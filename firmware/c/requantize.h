@@ -37,6 +37,7 @@
 #define Q_BYTE_4(a, b) Q_ONTO(a, b, "%A[h]", "%B[h]") Q_CARRY("%C[h]") Q_CARRY("%D[h]")
 #define Q_BYTE_5(a, b) Q_ONTO(a, b, "%B[h]", "%C[h]") Q_CARRY("%D[h]")
 #define Q_BYTE_6(a, b) Q_ONTO(a, b, "%C[h]", "%D[h]")
+#define q_high_word_of_halves q_high_word
 #define Q_CARRIES Q_CARRY("%A[h]") Q_CARRY("%B[h]") Q_CARRY("%C[h]") Q_CARRY("%D[h]")
 
 Q_ONCE int32_t q_high_word(int32_t a, int32_t b, int32_t start_high, uint32_t start_low) {
@@ -55,11 +56,32 @@ Q_ONCE int32_t q_high_word(int32_t a, int32_t b, int32_t start_high, uint32_t st
   if (a < 0) high -= (uint32_t)b;
   return (int32_t)high;
 }
+#elif defined(Q_SHORT_PRODUCTS) && defined(__OPTIMIZE__)
+// As q_long_product, but the carry comes out of the flags.
+Q_KERNEL int32_t q_high_word_of_halves(int32_t a, int32_t b, int32_t start_high, uint32_t start_low) {
+  int32_t t, u, v;
+  __asm__(".syntax unified\n\t"
+          "uxth %[t], %[a]\n\tuxth %[u], %[b]\n\tasrs %[a], %[a], #16\n\tasrs %[b], %[b], #16\n\t"
+          "movs %[v], %[t]\n\tmuls %[v], %[u], %[v]\n\t"
+          "muls %[u], %[a], %[u]\n\tmuls %[t], %[b], %[t]\n\tmuls %[b], %[a], %[b]\n\t"
+          "lsrs %[a], %[v], #16\n\tadds %[u], %[u], %[a]\n\tuxth %[a], %[u]\n\tadds %[t], %[t], %[a]\n\t"
+          "asrs %[u], %[u], #16\n\tadds %[b], %[b], %[u]\n\tasrs %[u], %[t], #16\n\tadds %[b], %[b], %[u]\n\t"
+          "lsls %[t], %[t], #16\n\tuxth %[v], %[v]\n\torrs %[t], %[v]\n\t"
+          "adds %[t], %[t], %[low]\n\tadcs %[b], %[high]"
+          : [a] "+&l"(a), [b] "+&l"(b), [t] "=&l"(t), [u] "=&l"(u), [v] "=&l"(v)
+          : [low] "l"(start_low), [high] "l"(start_high)
+          : "cc");
+  return b;
+}
+Q_ONCE int32_t q_high_word(int32_t a, int32_t b, int32_t start_high, uint32_t start_low) {
+  return q_high_word_of_halves(a, b, start_high, start_low);
+}
 #else
+#define q_high_word_of_halves q_high_word
 Q_KERNEL int32_t q_high_word(int32_t a, int32_t b, int32_t start_high, uint32_t start_low) {
   // Two words side by side, which a multiply-accumulate of 64 bits takes as they are.
   const int64_t start = (int64_t)((uint64_t)(uint32_t)start_high << 32 | start_low);
-  return (int32_t)(((int64_t)a * b + start) >> 32);
+  return (int32_t)((q_long_product(a, b) + start) >> 32);
 }
 #endif
 
@@ -67,7 +89,7 @@ Q_KERNEL int32_t q_high_word(int32_t a, int32_t b, int32_t start_high, uint32_t 
 Q_ONCE int32_t q_requantize(int32_t x, int32_t mantissa, int shift) {
   const int left = shift > 0 ? shift : 0;
   const int right = shift < 0 ? -shift : 0;
-  int64_t total = (int64_t)x * ((int64_t)1 << left) * mantissa + ((int64_t)1 << 30);
+  int64_t total = q_long_product((int32_t)((uint32_t)x << left), mantissa) + ((int64_t)1 << 30);
   if (right > 0) {
     total += (int64_t)1 << (30 + right);
     if (x < 0) total -= (int64_t)1 << 31;
@@ -88,8 +110,9 @@ Q_KERNEL int32_t q_clamp(int32_t x, int32_t low, int32_t high) {
 // The code of a sum, not clamped, in the form Q_EXACT; channel points behind the bias.
 Q_ONCE int32_t q_exact(int32_t sum, const int32_t *channel) {
   // 2^30, less 2^31 where the sum is negative: as two words, whose high one is the sign.
+  const int32_t sign = sum < 0 ? -1 : 0;
   const int32_t high_word =
-      q_high_word(sum, q_flash_s32(channel), sum < 0 ? -1 : 0, sum < 0 ? 0xC0000000u : 0x40000000u);
+      q_high_word_of_halves(sum, q_flash_s32(channel), sign, 0x40000000u ^ ((uint32_t)sign << 31));
   return (high_word + q_flash_s32(channel + 1)) >> q_flash_s32(channel + 2);
 }
 

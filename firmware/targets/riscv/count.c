@@ -8,7 +8,7 @@ static uint64_t retired(void) {
   uint32_t high;
   uint32_t again;
   do { /* the halves belong together if the upper one did not move */
-    __asm__ volatile("csrr %0, minstreth\n\tcsrr %1, minstret\n\tcsrr %2, minstreth"
+    __asm__ volatile(".option arch, +zicsr\n\tcsrr %0, minstreth\n\tcsrr %1, minstret\n\tcsrr %2, minstreth"
                      : "=&r"(high), "=&r"(low), "=&r"(again));
   } while (high != again);
   return (uint64_t)high << 32 | low;

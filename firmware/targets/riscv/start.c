@@ -38,6 +38,7 @@ __attribute__((naked, section(".start"), used)) void start_reset(void) {
       ".option pop\n"
       "la sp, start_stack_top\n"
       "la t0, start_trap\n"
+      ".option arch, +zicsr\n"
       "csrw mtvec, t0\n"
       "j start_run\n");
 }

@@ -1,0 +1,89 @@
+// CONV_2D, int8, several pixels at a time, two of them in a word: see pixel_words.h.
+#ifndef QTORCH_CONV_2D_WORDS_S8_H_
+#define QTORCH_CONV_2D_WORDS_S8_H_
+
+#include "pixel_words.h"
+#include "requantize.h"
+
+// The codes of two windows, uint32 [size], each step words behind the one before.
+//
+//   top, left    of the first window, below 0 in padding
+//   second       of the other: rows and columns from the first one's
+Q_KERNEL void q_two_windows(const int8_t *in, uint32_t *words, int step, int in_h, int in_w, int in_c, int window_h,
+                               int window_w, int dilation_h, int dilation_w, int padding_code, int first_top,
+                               int first_left, int second_top, int second_left) {
+  for (int i = 0; i < window_h; ++i) {
+    const int y = first_top + i * dilation_h, other_y = second_top + i * dilation_h;
+    for (int j = 0; j < window_w; ++j) {
+      const int x = first_left + j * dilation_w, other_x = second_left + j * dilation_w;
+      const int inside = y >= 0 && y < in_h && x >= 0 && x < in_w;
+      const int other_inside = other_y >= 0 && other_y < in_h && other_x >= 0 && other_x < in_w;
+      if (inside && other_inside) {
+        const int8_t *a = in + (y * in_w + x) * in_c, *b = in + (other_y * in_w + other_x) * in_c;
+        for (const int8_t *end = a + in_c; a != end; words += step) {
+          *words = (uint32_t)*a++ + ((uint32_t)*b++ << 16);
+        }
+        continue;
+      }
+      for (int c = 0; c < in_c; ++c, words += step) {
+        const int code = inside ? in[(y * in_w + x) * in_c + c] : padding_code;
+        const int other = other_inside ? in[(other_y * in_w + other_x) * in_c + c] : padding_code;
+        *words = (uint32_t)code + ((uint32_t)other << 16);
+      }
+    }
+  }
+}
+
+//   in            int8 [in_h][in_w][in_c]; its zero point, padding_code, is folded into the biases
+//   weights       int8, rows of size codes, one more where that is odd, of 0; neighbours from an even place on are at
+//                 most 255 in size together; in flash
+//                   block is 4: [out_c / 4][size / 2][4][2], then rows [out_c % 4][size]
+//                   block is 2: [out_c][size]
+//   channels      int32 [out_c][Q_CHANNEL_WORDS(form)], in flash
+//   out           int8 [out_h][out_w][out_c], pixels of them at least
+//   pixels        that are computed at once, as many as block
+//   words         working memory, uint32 [size][pixels / 2]
+Q_KERNEL void conv_2d_words_s8(const int8_t *in, const int8_t *weights, const int32_t *channels, int form,
+                               int zero_point, int low, int high, int8_t *out, int in_h, int in_w, int in_c, int out_h,
+                               int out_w, int out_c, int window_h, int window_w, int stride_h, int stride_w,
+                               int dilation_h, int dilation_w, int padding_top, int padding_left, int padding_code,
+                               int pixels, int8_t *scratch) {
+  uint32_t *const words = (uint32_t *)(void *)scratch;
+  const int count = out_h * out_w, size = window_h * window_w * in_c, even = size + size % 2, step = pixels / 2;
+  for (int p = 0; p < step; ++p) words[(even - 1) * step + p] = 0;
+  for (int start = 0; start < count; start += pixels) {
+    // The last ones may be among those before: the same codes once more.
+    const int first = start + pixels <= count ? start : count - pixels;
+    for (int p = 0; p < step; ++p) {
+      const int a = first + 2 * p, b = a + 1;
+      q_two_windows(in, words + p, step, in_h, in_w, in_c, window_h, window_w, dilation_h, dilation_w, padding_code,
+                    a / out_w * stride_h - padding_top, a % out_w * stride_w - padding_left,
+                    b / out_w * stride_h - padding_top, b % out_w * stride_w - padding_left);
+    }
+    const int8_t *weight = weights;
+    const int32_t *channel = channels;
+    int8_t *to = out + first * out_c;
+    for (int o = 0; o < out_c;) {
+      const int together = o + pixels <= out_c ? pixels : 1;
+      int32_t sums[16];
+      if (together == 1) {
+        q_products_of_words(words, weight, even, 1, pixels, sums);
+      } else {
+#if defined(Q_PIXEL_WORDS_IN_ASSEMBLY)
+        q_block_of_words(words, weight, even, sums);
+#else
+        q_products_of_words(words, weight, even, pixels, pixels, sums);
+#endif
+      }
+      weight += together * even;
+      for (const int32_t *sum = sums; sum != sums + together * pixels; channel += Q_CHANNEL_WORDS(form), ++o) {
+        const int32_t bias = q_flash_s32(channel);
+        for (int p = 0; p < pixels; ++p) {
+          to[p * out_c + o] = q_code(bias + *sum++, channel + 1, form, zero_point, low, high);
+        }
+      }
+    }
+  }
+}
+
+#endif  // QTORCH_CONV_2D_WORDS_S8_H_
