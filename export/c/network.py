@@ -18,7 +18,7 @@ from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel
 
-__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network"]
+__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network", "calls_of", "run_of"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
     if room is not None:
         lives = found.lifetimes
         found = placed_by(lives, divided(lives.buffers, accesses(graph, lives), room))
-    run = _run(graph, calls, found, parts)
+    run = run_of(graph, calls, found, parts)
     copies = {
         i: found.places.get(name, Place("constant", i))
         for i, name in enumerate(graph.outputs)
@@ -170,9 +170,17 @@ def c_network(graph: Graph, cpu: str = "host", optimize: Optimize = "size", room
     return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu, optimize)
 
 
-def _run(
+def run_of(
     graph: Graph, calls: Sequence[tuple[KernelCall, ...]], found: Placement, parts: Sequence[ByRows]
 ) -> tuple[Step | RowLoop, ...]:
+    """What a network does, in order.
+
+    Args:
+        graph: of integers.
+        calls: of its nodes.
+        found: where everything lies.
+        parts: that are computed row by row.
+    """
     inside = {node.index: part for part in parts for node in part.section.nodes}
     run: list[Step | RowLoop] = []
     for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
@@ -237,7 +245,7 @@ def _calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
     calls, missing = [], []
     for index, node in enumerate(graph.nodes):
         try:
-            calls.append(_call(graph, node))
+            calls.append(calls_of(graph, node))
         except NoKernel as reason:
             missing.append(f"{node.op} (node {index}: {reason})")
     if missing:
@@ -250,7 +258,12 @@ def _calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
     return calls
 
 
-def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
+def calls_of(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
+    """A node's calls on whole images, each image by itself, before a processor adapts them.
+
+    Raises:
+        NoKernel: none computes it.
+    """
     shapes = shapes_of(graph, node)
     images = shapes["output"][0] if node.row.channels_last else 1
     if images > 1:
