@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             built = Options(optimize=(options.optimize,), seconds=600)
             outcomes = checked(cases, target, options=built, kernel=options.kernel)
         except EmulationFailure as error:
-            show([Line(f"{name}: {error}", "attention")])
+            print(f"{name}: {error}", file=sys.stderr)
             failed = True
             continue
         _print(name, target, outcomes, time.monotonic() - begun)

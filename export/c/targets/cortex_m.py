@@ -25,15 +25,20 @@ def paired(call: KernelCall, speed: bool) -> KernelCall:
     convolution's image.
     """
     if speed and call.kernel in ("pointwise_s8", "conv_2d_s8"):
-        return _convolution(call) or call
+        return _made_of(call, _convolution(call))
     return paired_in_depth(call, speed)
 
 
 def paired_in_depth(call: KernelCall, speed: bool) -> KernelCall:
     """As :func:`paired`, but convolutions over all channels stay, for processors with vectors of bytes."""
     if speed and call.kernel == "depthwise_conv_2d_s8":
-        return _depthwise(call) or call
+        return _made_of(call, _depthwise(call))
     return call
+
+
+def _made_of(call: KernelCall, other: KernelCall | None) -> KernelCall:
+    """The other call for as many images; the call itself where there is none."""
+    return call if other is None else replace(other, images=call.images)
 
 
 def _convolution(call: KernelCall) -> KernelCall | None:

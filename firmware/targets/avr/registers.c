@@ -17,7 +17,7 @@ uint8_t registers_flags;
   DO_("r14", "0xae", "r23", "4") DO_("r15", "0xaf", "r23", "5") DO_("r16", "0xb0", "r23", "6") \
   DO_("r17", "0xb1", "r23", "7") DO_("r28", "0xbc", "r24", "0") DO_("r29", "0xbd", "r24", "1")
 
-__attribute__((naked, noinline)) uint32_t registers_spoiled(checked_call *call) {
+__attribute__((naked, noinline)) uint32_t registers_spoiled(__attribute__((unused)) checked_call *call) {
   __asm__ volatile(
       EACH(SAVE)
       "movw r30, r24\n\t"

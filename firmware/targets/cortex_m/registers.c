@@ -34,7 +34,7 @@ uint32_t registers_modes;
 #define FILL_3(register, value, bit) FILL(register, value)
 #define FILL_S_3(register, value, bit) FILL_S(register, value)
 
-__attribute__((naked, noinline)) uint32_t registers_spoiled(checked_call *call) {
+__attribute__((naked, noinline)) uint32_t registers_spoiled(__attribute__((unused)) checked_call *call) {
   __asm__ volatile(
       ".syntax unified\n\t"
       "push {r4-r7, lr}\n\t"

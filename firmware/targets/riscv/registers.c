@@ -16,7 +16,7 @@ uint32_t registers_kept[3];
   "la t0, registers_kept\n\tmv t2, " register "\n\tlw t1, " offset "(t0)\n\tmv " register ", t1\n\t" \
   "beq t1, t2, 1f\n\tli t0, 1 << " bit "\n\tor a0, a0, t0\n1:\n\t"
 
-__attribute__((naked, noinline)) uint32_t registers_spoiled(checked_call *call) {
+__attribute__((naked, noinline)) uint32_t registers_spoiled(__attribute__((unused)) checked_call *call) {
   __asm__ volatile(
       ".option push\n\t.option norelax\n\t" /* gp may be another one's when it is looked at */
       "addi sp, sp, -64\n\tsw ra, 0(sp)\n\t"
