@@ -226,6 +226,20 @@ def test_samples_of_the_rows(row: Any, sample: Sample) -> None:
     np.testing.assert_array_equal(got[0], reference_outputs(row, sample)[0])
 
 
+@pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
+@pytest.mark.parametrize("label", ["pointwise", "convolution", "depthwise", "depthwise, one channel"])
+def test_images_behind_each_other(label: str) -> None:
+    """Of a network whose samples have several rows, every image is computed."""
+    _, sample, expected = _layer(label)
+    row = ROWS["depthwise_conv_2d" if label.startswith("depthwise") else "conv_2d"]
+    graph = sample_graph(row, sample, batch=2)
+    images = sample.arrays["input"][:2], expected[:2]
+    network = c_network(graph, "cortex-m4", optimize="speed")
+    assert _kernels(network) == {LAYERS[label][4]}
+    got = run_c("layer", c_source("layer", network).files, graph, (images[0],))
+    np.testing.assert_array_equal(got[0], images[1])
+
+
 def test_without_speed_every_call_stays() -> None:
     graph, _, _ = _layer("convolution")
     assert _kernels(c_network(graph, "cortex-m4", optimize="size")) == {"conv_2d_s8"}

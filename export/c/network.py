@@ -19,7 +19,7 @@ from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel
 
-__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network", "network_of", "portable_calls"]
+__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network", "network_of", "portable_calls", "run_of"]
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def network_of(
     if room is not None:
         lives = found.lifetimes
         found = placed_by(lives, divided(lives.buffers, accesses(graph, lives), room))
-    run = _run(graph, calls, found, parts)
+    run = run_of(graph, calls, found, parts)
     copies = {
         i: found.places.get(name, Place("constant", i))
         for i, name in enumerate(graph.outputs)
@@ -233,9 +233,17 @@ def network_of(
     return CNetwork(graph, run, copies, state_copies, ends, found, whole.plan.peak, cpu)
 
 
-def _run(
+def run_of(
     graph: Graph, calls: Sequence[tuple[KernelCall, ...]], found: Placement, parts: Sequence[ByRows]
 ) -> tuple[Step | RowLoop, ...]:
+    """What a network does, in order.
+
+    Args:
+        graph: of integers.
+        calls: of its nodes.
+        found: where everything lies.
+        parts: that are computed row by row.
+    """
     inside = {node.index: part for part in parts for node in part.section.nodes}
     run: list[Step | RowLoop] = []
     for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
@@ -304,7 +312,7 @@ def portable_calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
     calls, missing = [], []
     for index, node in enumerate(graph.nodes):
         try:
-            calls.append(_call(graph, node))
+            calls.append(calls_of(graph, node))
         except NoKernel as reason:
             missing.append(f"{node.op} (node {index}: {reason})")
     if missing:
@@ -317,7 +325,12 @@ def portable_calls(graph: Graph) -> list[tuple[KernelCall, ...]]:
     return calls
 
 
-def _call(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
+def calls_of(graph: Graph, node: Node) -> tuple[KernelCall, ...]:
+    """A node's calls on whole images, each image by itself, before a processor adapts them.
+
+    Raises:
+        NoKernel: none computes it.
+    """
     shapes = shapes_of(graph, node)
     images = shapes["output"][0] if node.row.channels_last else 1
     if images > 1:

@@ -67,6 +67,7 @@ class Replay:
         first: the first wrong code.
         outputs: int8 ``[N, O]``, what the machine computed.
         cost: ``None`` where nothing counts.
+        costs: int64 ``[N]``, of which ``cost`` is the summary.
         overhead: units of the function that does nothing, with its call and the marks; subtracted from ``cost``.
         stack: bytes below the caller's frame that a call takes; ``None`` where nothing measures it. In simavr the
             deepest of all samples; elsewhere of the first sample, by what it wrote.
@@ -85,6 +86,7 @@ class Replay:
     stack: int | None
     model: Footprint
     firmware: Footprint | None
+    costs: np.ndarray | None = None
 
 
 def footprints(
@@ -160,12 +162,14 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
         )
     ticks, outputs, figures = _results(machine, folder / "results.bin", expected)
     mismatch = _compared(machine, model.name, expected, outputs, figures, code)
-    cost, overhead = _cost(machine, ticks, figures[2])
+    costs, cost, overhead = _cost(machine, ticks, figures[2])
     stack = figures[3] if machine.kind != "host" else None
     if machine.ram is not None and stack is not None:
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
-    return Replay(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware)
+    return Replay(
+        machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware, costs
+    )
 
 
 def check_samples(inputs: np.ndarray, expected: np.ndarray) -> None:
@@ -236,17 +240,19 @@ def _compared(
     return Mismatch(sample, output, int(expected[sample, output]), int(outputs[sample, output]))
 
 
-def _cost(machine: Machine, ticks: np.ndarray, nothing: int) -> tuple[Cost | None, int | None]:
+def _cost(
+    machine: Machine, ticks: np.ndarray, nothing: int
+) -> tuple[np.ndarray | None, Cost | None, int | None]:
     """Units from ticks; the counter's own turns, and the ticks of the function that does nothing, are subtracted."""
     if machine.unit is None:
-        return None, None
+        return None, None, None
     numerator, denominator = machine.ticks_per_unit.numerator, machine.ticks_per_unit.denominator
     more = ticks.astype(np.int64) - nothing
     units = (2 * more * denominator + numerator) // (2 * numerator)  # to the nearest whole number
     if machine.turn:
         units -= machine.turn_cost * (ticks.astype(np.int64) // machine.turn)
     cost = Cost(machine.unit, int(units.min()), float(np.median(units)), int(units.max()))
-    return cost, round(nothing / machine.ticks_per_unit)
+    return units, cost, round(nothing / machine.ticks_per_unit)
 
 
 def _must_fit(machine: Machine, static: int, stack: int) -> None:

@@ -7,7 +7,7 @@ kernel of bytes are packed behind it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from export.c.targets.halves import packed
 from export.c.targets.kernel_row import KernelRow
@@ -40,16 +40,22 @@ def rows_for(cpu: str) -> tuple[KernelRow, ...]:
 def least(call: KernelCall, cpu: str) -> Candidate:
     """The call that takes the least flash: the portable one, or that which always takes its place."""
     for row in rows_for(cpu):
-        if row.always and call.kernel in row.replaces and (made := row.make(call)) is not None:
-            return Candidate(call, packed(made), row)
+        if row.always and (made := _made(row, call)) is not None:
+            return Candidate(call, made, row)
     return Candidate(call, packed(call), None)
 
 
 def candidates(call: KernelCall, cpu: str) -> tuple[Candidate, ...]:
     """:func:`least`, and behind it every call of another kernel of the table."""
     made = [
-        Candidate(call, packed(found), row)
+        Candidate(call, found, row)
         for row in rows_for(cpu)
-        if not row.always and call.kernel in row.replaces and (found := row.make(call)) is not None
+        if not row.always and (found := _made(row, call)) is not None
     ]
     return (least(call, cpu), *made)
+
+
+def _made(row: KernelRow, call: KernelCall) -> KernelCall | None:
+    """The call of a row, for as many images."""
+    made = row.make(call) if call.kernel in row.replaces else None
+    return None if made is None else replace(packed(made), images=call.images)

@@ -1,0 +1,86 @@
+"""``python -m export.checkkernel``: every kernel by itself, against the portable one, on emulated processors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from export.checkkernel.check import Finding, Outcome, Target, checked, findings, targets
+from export.checkkernel.drawing import Case, drawn
+from export.console.page import Line, Table
+from export.console.terminal import show
+from firmware.emulation import EmulationFailure, Options, available
+from qtorch.ops import ROWS
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0; 1 where a kernel did something wrong, or a target's programs did not run; 2 of bad arguments."""
+    every = targets()
+    parser = argparse.ArgumentParser("python -m export.checkkernel", description=(__doc__ or "").partition(": ")[2])
+    parser.add_argument("--target", choices=every, action="append", help="may be repeated (default: all)")
+    parser.add_argument("--kernel", default="", help="only cases that call this kernel of firmware/c")
+    parser.add_argument("--op", choices=sorted(ROWS), action="append", help="only cases of this row; may be repeated")
+    parser.add_argument("--seed", type=int, default=0, help="that cases are drawn from (default: 0)")
+    parser.add_argument("--cases", type=int, default=200, help="how many are drawn (default: 200)")
+    parser.add_argument("--case", type=int, help="this one alone")
+    parser.add_argument("--optimize", default="-O2", help="the compiler's (default: -O2)")
+    options = parser.parse_args(arguments)
+    failed = False
+    for name in options.target or every:
+        target = every[name]
+        absent = available(target.machine)
+        if absent:
+            show([Line(f"{name}: {absent}", "attention")])
+            failed |= options.target is not None
+            continue
+        begun = time.monotonic()
+        cases = _cases(options, target)
+        try:
+            built = Options(optimize=(options.optimize,), seconds=600)
+            outcomes = checked(cases, target, options=built, kernel=options.kernel)
+        except EmulationFailure as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        _print(name, target, outcomes, time.monotonic() - begun)
+        failed |= any(outcome.fault for outcome in outcomes)
+    return int(failed)
+
+
+def _cases(options: argparse.Namespace, target: Target) -> list[Case]:
+    numbers = range(options.cases) if options.case is None else [options.case]
+    found = (drawn(options.seed, number, target.room, tuple(options.op or ())) for number in numbers)
+    return [case for case in found if case is not None]
+
+
+def _print(name: str, target: Target, outcomes: Sequence[Outcome], seconds: float) -> None:
+    lines = findings(outcomes)
+    cases = len({outcome.case.number for outcome in outcomes})
+    title = f"{name} ({target.machine.description}): {len(outcomes)} calls of {cases} cases in {seconds:.0f} s"
+    unit = target.machine.unit or "instructions"
+    head = ("kernels", "form", "cases", "verdict", f"{unit}, portable", unit, "ratio")
+    rows = tuple(_row(finding) for finding in lines)
+    table = Table(head, "llrlrrr", rows, title, frozenset(i for i, line in enumerate(lines) if line.faults))
+    faults = [Line(_told(name, fault), "attention") for line in lines for fault in line.faults]
+    show([Line(title, "heading"), table, *faults])
+
+
+def _row(finding: Finding) -> tuple[object, ...]:
+    verdict = f"{len(finding.faults)} FAULTY" if finding.faults else "right"
+    own = "" if finding.cost is None else f"{finding.cost:,}"
+    if finding.form == "portable" or finding.portable is None or finding.cost is None:
+        return (", ".join(finding.kernels), finding.form, finding.cases, verdict, own, "", "")
+    ratio = f"{finding.cost / max(finding.portable, 1):.2f}"
+    return (", ".join(finding.kernels), finding.form, finding.cases, verdict, f"{finding.portable:,}", own, ratio)
+
+
+def _told(name: str, outcome: Outcome) -> str:
+    return f"{name}: {', '.join(outcome.kernels)} ({outcome.form}): {outcome.fault}. {outcome.case}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
