@@ -9,29 +9,28 @@ import numpy as np
 
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["in_vectors"]
+__all__ = ["convolution_in_vectors", "pointwise_in_vectors"]
 
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4
-#: Without ``speed``, codes that a layer has to make for each byte that its tables grow by, unless they grow by a tenth.
-_CODES_PER_BYTE = 2
 
 
-def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
-    """The same call, or one of a kernel that takes fewer instructions and hardly more flash.
-
-    Working memory grows by a second window of a convolution.
-    """
-    if call.arguments.get("weight_bits") == 4 and not speed:
-        return call
-    chosen = vectors_of_convolution(call)
-    if chosen is None or not (speed or _worth(call, chosen)):
-        return call
-    return chosen
+def pointwise_in_vectors(call: KernelCall) -> KernelCall | None:
+    """A convolution of single pixels whose channels fill vectors."""
+    return _only("pointwise_mve_s8", _in_vectors(call))
 
 
-def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
-    """A convolution without groups, two pixels at a time; ``None`` of anything else."""
+def convolution_in_vectors(call: KernelCall) -> KernelCall | None:
+    """Any other convolution without groups; working memory grows by a second window."""
+    return _only("conv_2d_mve_s8", _in_vectors(call))
+
+
+def _only(kernel: str, call: KernelCall | None) -> KernelCall | None:
+    return call if call is not None and call.kernel == kernel else None
+
+
+def _in_vectors(call: KernelCall) -> KernelCall | None:
+    """Two pixels at a time; ``None`` of what is no such convolution."""
     if call.kernel not in ("pointwise_s8", "conv_2d_s8") or call.arguments.get("groups", 1) != 1:
         return None
     arguments = dict(call.arguments)
@@ -55,17 +54,6 @@ _ONE_PIXEL = {
     **{"window_h": 1, "window_w": 1, "dilation_h": 1, "dilation_w": 1},
     **{"padding_top": 0, "padding_left": 0, "padding_code": 0},
 }
-
-
-def _worth(call: KernelCall, chosen: KernelCall) -> bool:
-    """Whether a layer's tables grow by little, or for many codes."""
-    before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
-    channels = chosen.arguments["channels"]
-    assert isinstance(channels, Rescaling)
-    growth = channels.words.nbytes - before
-    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
-    codes = sizes["out_h"] * sizes["out_w"] * sizes["out_c"]
-    return growth <= max(before // 10, codes // _CODES_PER_BYTE)
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:

@@ -8,20 +8,7 @@ import numpy as np
 
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
-__all__ = ["adapted", "channel_by_channel", "pixels_together"]
-
-
-def adapted(call: KernelCall, speed: bool, together: int) -> KernelCall:
-    """The same call, or with ``speed`` one of a kernel that takes fewer instructions, and more working memory.
-
-    Args:
-        call: of any kernel.
-        speed: whether working memory may grow.
-        together: pixels that a convolution computes at once: two on Cortex-M0, four on RV32.
-    """
-    if not speed:
-        return call
-    return channel_by_channel(call) or pixels_together(call, together) or call
+__all__ = ["channel_by_channel", "pixels_together"]
 
 
 def pixels_together(call: KernelCall, together: int) -> KernelCall | None:

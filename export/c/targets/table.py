@@ -6,9 +6,11 @@ benchmarks kernels``), the tests and ``docs/kernels.md``. A new kernel is a row 
 
 from __future__ import annotations
 
-from export.c.targets import avr, cortex_m
+from functools import partial
+
+from export.c.targets import avr, cortex_m, helium, joined, small_cores
 from export.c.targets.kernel_row import KernelRow, Portable, Work
-from export.c.targets.work import Tile, inside, number, of_depthwise, of_tiles
+from export.c.targets.work import Tile, inside, number, of_depthwise, of_tiles, requantized
 from qtorch.row.kernel_call import KernelCall
 
 __all__ = ["KERNELS", "PORTABLE", "kernel_id"]
@@ -123,6 +125,50 @@ def _depthwise_pairs_code(call: KernelCall, made: KernelCall) -> Work:
     }
 
 
+def _gathered_work(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
+    """Of kernels that put windows of several pixels side by side, and then multiply."""
+    work = of_tiles(call, tile)
+    area = number(made, "window_h") * number(made, "window_w")
+    there = inside(made, "h")[0] * inside(made, "w")[0]
+    padded = number(made, "out_h") * number(made, "out_w") * area - there
+    return {**work, "window pixels": work["pixels"] * area, "pixels of padding": padded}
+
+
+def _dense_tiles(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
+    return of_tiles(call, tile)
+
+
+def _tiles_code(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
+    """Of kernels whose code hangs on what is left over, and on the arithmetic of the outputs."""
+    work = of_tiles(call, tile)
+    loops = {f"any {name}": float(work[name] > 0) for name in ("tiles", "outputs left", "codes left", "window rows")}
+    return {"functions": 1, **loops, **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")}}
+
+
+def _planes_work(call: KernelCall, made: KernelCall) -> Work:
+    """Of depthwise convolutions of one channel after the other, four windows at a time."""
+    channels, area = number(made, "in_c"), number(made, "window_h") * number(made, "window_w")
+    windows = channels * number(made, "out_h") * -(-number(made, "out_w") // 4)
+    return {
+        "calls": 1,
+        "channels": channels,
+        "plane": number(made, "plane_h") * number(made, "plane_w"),
+        "rows": channels * number(made, "in_h"),
+        "codes": channels * number(made, "in_h") * number(made, "in_w"),
+        "output rows": channels * number(made, "out_h"),
+        "four windows": windows,
+        "window rows": windows * number(made, "window_h"),
+        "products": windows * area,
+        **requantized(call, channels * number(made, "out_h") * number(made, "out_w")),
+    }
+
+
+def _planes_code(call: KernelCall, made: KernelCall) -> Work:
+    work = _planes_work(call, made)
+    return {"functions": 1, "products": number(made, "window_h") * number(made, "window_w"),
+            **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")}}  # fmt: skip
+
+
 #: By name; those in whose place others may stand.
 PORTABLE = {
     each.kernel: each
@@ -136,6 +182,11 @@ PORTABLE = {
 
 _AVR = frozenset({"avr"})
 _LONG_MULTIPLY = frozenset({"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"})
+_HALFWORDS, _VECTORS = _LONG_MULTIPLY - {"cortex-m3"}, frozenset({"cortex-m55", "cortex-m85"})
+_RISCV, _CONVOLUTIONS = frozenset({"riscv32", "riscv32-p4"}), frozenset({"pointwise_s8", "conv_2d_s8"})
+
+#: What these compute at a time.
+_JOINED, _JOINED_DENSE, _IN_VECTORS = Tile(3, 2, 4), Tile(1, 4, 8), Tile(2, 4, 16)
 
 #: In the order in which they are asked; of two that cost the same the first is taken.
 KERNELS = (
@@ -164,7 +215,7 @@ KERNELS = (
     KernelRow(
         kernel="conv_2d_pairs_s8",
         cpus=_LONG_MULTIPLY,
-        replaces=frozenset({"pointwise_s8", "conv_2d_s8"}),
+        replaces=_CONVOLUTIONS,
         make=cortex_m.paired_pixels,
         shape="three pixels at least, no dilation, one group",
         work=_pairs_work,
@@ -172,11 +223,68 @@ KERNELS = (
     ),
     KernelRow(
         kernel="depthwise_conv_2d_pairs_s8",
-        cpus=_LONG_MULTIPLY | {"cortex-m55", "cortex-m85"},
+        cpus=_LONG_MULTIPLY | _VECTORS,
         replaces=frozenset({"depthwise_conv_2d_s8"}),
         make=cortex_m.paired_channels,
         shape="two channels at least, each multiplied once, no dilation; sums of two fields of less than 2^20",
         work=_depthwise_pairs_work,
         code=_depthwise_pairs_code,
+    ),
+    KernelRow(
+        kernel="conv_2d_joined_s8",
+        cpus=_HALFWORDS,
+        replaces=_CONVOLUTIONS,
+        make=joined.joined_convolution,
+        shape="three pixels at least, weights of 8 bits, no dilation, one group; codes cut off at the ends alone",
+        work=partial(_gathered_work, _JOINED),
+        code=partial(_tiles_code, _JOINED),
+    ),
+    KernelRow(
+        kernel="fully_connected_joined_s8",
+        cpus=_HALFWORDS,
+        replaces=frozenset({"fully_connected_s8"}),
+        make=joined.joined_dense,
+        shape="eight inputs and four outputs at least, weights of 8 bits; codes cut off at the ends alone",
+        work=partial(_dense_tiles, _JOINED_DENSE),
+        code=partial(_tiles_code, _JOINED_DENSE),
+    ),
+    KernelRow(
+        kernel="pointwise_mve_s8",
+        cpus=_VECTORS,
+        replaces=_CONVOLUTIONS,
+        make=helium.pointwise_in_vectors,
+        shape="windows of one pixel, inputs a multiple of 16, one group",
+        work=partial(_dense_tiles, _IN_VECTORS),
+        code=partial(_tiles_code, _IN_VECTORS),
+    ),
+    KernelRow(
+        kernel="conv_2d_mve_s8",
+        cpus=_VECTORS,
+        replaces=_CONVOLUTIONS,
+        make=helium.convolution_in_vectors,
+        shape="one group",
+        work=partial(_gathered_work, _IN_VECTORS),
+        code=partial(_tiles_code, _IN_VECTORS),
+    ),
+    *(
+        KernelRow(
+            kernel="conv_2d_words_s8",
+            cpus=cpus,
+            replaces=_CONVOLUTIONS,
+            make=partial(small_cores.pixels_together, together=pixels),
+            shape=f"{pixels} pixels at least, weights of 8 bits, one group; two neighbouring weights of at most 255 together",
+            work=partial(_gathered_work, Tile(pixels, pixels, 2)),
+            code=partial(_tiles_code, Tile(pixels, pixels, 2)),
+        )
+        for cpus, pixels in ((frozenset({"cortex-m0"}), 2), (_RISCV, 4))
+    ),
+    KernelRow(
+        kernel="depthwise_conv_2d_planes_s8",
+        cpus=_RISCV | {"cortex-m0"},
+        replaces=frozenset({"depthwise_conv_2d_s8"}),
+        make=small_cores.channel_by_channel,
+        shape="four windows at least along an axis, each channel multiplied once, weights of 8 bits",
+        work=_planes_work,
+        code=_planes_code,
     ),
 )  # fmt: skip
