@@ -99,6 +99,18 @@ CASES = [
         conv((3, 3), (3, 3), weights="int4"),
     ),
     Case(
+        "conv_grouped_of_sixteen_bits",
+        conv((3, 3), (3, 3), groups=2, dtype="int16"),
+        "2 groups",
+        conv((3, 3), (3, 3), groups=2),
+    ),
+    Case(
+        "conv_grouped_of_sixteen_bits",
+        conv((3, 3), (3, 3), groups=2, dtype="int16"),
+        "2",
+        conv((3, 3), (3, 3), dtype="int16"),
+    ),
+    Case(
         "softmax_int16_of_one",
         operator("SOFTMAX", [T((2, 1), "int16")], T((2, 1), "int16")),
         "one element",

@@ -31,6 +31,7 @@ __all__ = [
     "grouped",
     "grouped_1x1",
     "grouped_of_four_bits",
+    "grouped_of_sixteen_bits",
     "grouped_row",
     "last_window",
     "left_not_square",
@@ -149,6 +150,14 @@ def grouped(operator: Operator) -> str:
     """Groups of channels."""
     window = convolution(operator)
     if window is None or window.groups == 1 or dtype(operator, 0) != "int8":
+        return ""
+    return f"{window.groups} groups of channels"
+
+
+def grouped_of_sixteen_bits(operator: Operator) -> str:
+    """Groups of channels, int16."""
+    window = convolution(operator)
+    if window is None or window.groups == 1 or dtype(operator, 0) != "int16":
         return ""
     return f"{window.groups} groups of channels"
 
