@@ -51,8 +51,10 @@ class ExportOptions:
         target: the board that has to hold it; its processor is what the C is made for, and ``host`` stands for any.
         tflm: the edition of TFLite Micro that computes the model there, of those in ``docs/which_tflm.md``; empty: the
             board's own. What that one computes otherwise is written in another form, or refused.
-        optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
-            where that takes less working memory.
+        optimize: what the C is made for; ``balanced`` takes at most a tenth more flash than ``size`` does, or as much
+            as ``flash`` says, where that saves most time; ``speed`` takes all that saves time, ``ram`` computes row by
+            row where that takes less working memory.
+        flash: bytes that the C may take, program and constants, in the place of what the board has.
         fast_memory: bytes of the faster of two memories that the C's working memory may take; the rest lies in the
             slower one. Without it as many as the board has, if it has two.
         strip: leave out ``<name>_named.tflite``; it is the same model with names of its tensors, to look into.
@@ -78,7 +80,8 @@ class ExportOptions:
     c: bool = field(default=False, metadata=_FIRST)
     target: str = field(default="host", metadata={"listed": BOARDS, **_FIRST})
     tflm: str = field(default="", metadata={"listed": EDITIONS})
-    optimize: Literal["size", "speed", "ram"] = "size"
+    optimize: Literal["balanced", "size", "speed", "ram"] = "balanced"
+    flash: int | None = None
     fast_memory: int | None = None
     strip: bool = False
     metadata: bool = False

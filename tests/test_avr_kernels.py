@@ -12,7 +12,7 @@ from torch import nn
 
 import qtorch
 from export.c.kernels import kernel_text
-from export.c.network import CNetwork, c_network
+from export.c.network import c_network
 from export.c.requantization import thresholds
 from export.c.short_requantization import Short, agrees, short_codes, short_requantization
 from export.c.source import CSource, c_source
@@ -28,6 +28,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import Accumulators
 from qtorch.row.row import Sample
+from tests.table_kernels import by_table
 
 UNO = MACHINES["atmega328p"]
 _MISSING = available(UNO)
@@ -113,7 +114,7 @@ class TestRandomLayers:
         sample = _layer(rng, int(rng.choice([1, 2, rng.integers(3, 201)])), 1 + seed % 17)
         graph = sample_graph(row, sample)
         try:
-            network = c_network(graph, "avr", "speed" if speed else "size")
+            network = by_table(graph, "avr") if speed else c_network(graph, "avr", "size")
         except UnsupportedLayer as error:
             pytest.skip(str(error))
         found = _replayed(graph, c_source("net", network), (sample.arrays["input"],), reference_outputs(row, sample))
@@ -160,7 +161,7 @@ class TestNetworks:
         graph = _network(name)
         inputs = _inputs(graph)
         expected = interpret(graph, (inputs,))[graph.outputs[0]]
-        network = c_network(graph, "avr", "speed" if speed else "size")
+        network = by_table(graph, "avr") if speed else c_network(graph, "avr", "size")
         assert all(step.call.kernel.endswith("_avr") for step in network.steps if step.node.op == "fully_connected")
         source = c_source("net", network)
         found = _replayed(graph, source, (inputs,), (expected,), optimize)
@@ -285,12 +286,8 @@ class TestLayers:
 
     def test_a_layer_too_large_for_immediates_has_a_table(self) -> None:
         sample = _layer(np.random.default_rng(11), 200, 17)
-        network = _speedy(sample)
+        network = by_table(sample_graph(ROWS["fully_connected"], sample), "avr")
         assert network.steps[0].call.kernel == "fully_connected_avr"
-
-
-def _speedy(sample: Sample) -> CNetwork:
-    return c_network(sample_graph(ROWS["fully_connected"], sample), "avr", optimize="speed")
 
 
 def test_constants_beyond_the_reach_of_lpm_do_not_compile_on_avr() -> None:

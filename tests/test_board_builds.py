@@ -16,7 +16,7 @@ from docs.boards import PAGES, with_board_tables
 from export.boards import BOARDS, Arduino, CMake, EspIdf, MakersSdk, PlatformIO, Zephyr, counted_cpu, machine_of
 from export.c.network import c_network
 from export.c.source import c_source
-from export.c.targets import ADAPTATIONS
+from export.c.targets import rows_for
 from export.device import headers
 from export.device.c_project import C_MODEL_FILES
 from export.device.firmware_project import firmware_project
@@ -27,6 +27,7 @@ from firmware.emulation import Machine, Options, available, replay
 from firmware.emulation.build import compile_model
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
+from tests.table_kernels import by_table
 from tests.tflm_projects import STAND_IN, STRICT, build, bundle_files, properties, require, run, write_project
 
 #: How a board's ecosystem compiles for its processor, where that is otherwise than for the machine that counts for it.
@@ -76,7 +77,8 @@ def test_plain_c_compiles_with_the_flags_of_the_boards_processor(board: str, tmp
     machine = _machine(board)
     for speed in (False, True):
         for depthwise in (False, True):
-            network = c_network(_layer(depthwise)[0], BOARDS[board].cpu, "speed" if speed else "size")
+            graph, cpu = _layer(depthwise)[0], BOARDS[board].cpu
+            network = by_table(graph, cpu) if speed else c_network(graph, cpu, "size")
             compile_model(machine, c_source("net", network).files, "net", tmp_path, Options())
 
 
@@ -86,7 +88,7 @@ def test_plain_c_compiles_with_the_flags_of_the_boards_processor(board: str, tmp
 def test_plain_c_of_a_processor_runs(board: str, depthwise: bool) -> None:
     """Compiled for the board, on the machine that counts for it: every output is right."""
     graph, inputs, expected = _layer(depthwise)
-    sources = c_source("net", c_network(graph, BOARDS[board].cpu, optimize="speed")).files
+    sources = c_source("net", by_table(graph, BOARDS[board].cpu)).files
     flat = [np.ascontiguousarray(codes.reshape(len(codes), -1), np.int8) for codes in (inputs, expected)]
     found = replay(_machine(board), sources, "net", flat[0], flat[1], Options())
     assert (found.samples, found.mismatches, found.first) == (4, 0, None)
@@ -94,9 +96,9 @@ def test_plain_c_of_a_processor_runs(board: str, depthwise: bool) -> None:
 
 def test_processors_of_one_kind_have_the_same_kernels() -> None:
     for board in BOARDS.values():
-        assert ADAPTATIONS.get(board.cpu) == ADAPTATIONS.get(counted_cpu(board)), board.name
+        assert rows_for(board.cpu) == rows_for(counted_cpu(board)), board.name
     kernels = {
-        cpu: {step.call.kernel for step in c_network(_layer(depthwise)[0], cpu, optimize="speed").steps}
+        cpu: {step.call.kernel for step in by_table(_layer(depthwise)[0], cpu).steps}
         for cpu in ("cortex-m4", "cortex-m33", "cortex-m55", "cortex-m85")
         for depthwise in (False,)
     }

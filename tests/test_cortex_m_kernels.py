@@ -24,6 +24,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.conftest import in_turn
+from tests.table_kernels import by_table
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
@@ -126,7 +127,7 @@ def _kernels(network: CNetwork) -> set[str]:
 @pytest.mark.parametrize("label", LAYERS)
 def test_portable_form_of_a_layer(label: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, "cortex-m4", optimize="speed")
+    network = by_table(graph, "cortex-m4")
     assert _kernels(network) == {LAYERS[label][4]}
     found = _replayed("host_sanitized", network, sample.arrays["input"], expected)
     assert found.first is None
@@ -136,7 +137,7 @@ def test_portable_form_of_a_layer(label: str) -> None:
 @pytest.mark.parametrize(("label", "machine"), in_turn(LAYERS, CPUS))
 def test_layer_on_its_processor(label: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, CPUS[machine], optimize="speed")
+    network = by_table(graph, CPUS[machine])
     assert _replayed(machine, network, sample.arrays["input"], expected).first is None
 
 
@@ -145,7 +146,7 @@ def test_layer_on_its_processor(label: str, machine: str) -> None:
 @pytest.mark.parametrize("label", ["convolution, chunks, relu", "depthwise, odd"])
 def test_layer_at_other_optimizations(label: str, optimize: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, "cortex-m4", optimize="speed")
+    network = by_table(graph, "cortex-m4")
     assert _replayed("cortex_m4", network, sample.arrays["input"], expected, optimize).first is None
 
 
@@ -187,7 +188,7 @@ def test_largest_sums_fit_their_fields(machine: str) -> None:
     sample.arrays["input"][1] = np.where(signs, -128, 127).reshape(2, 4, 96)
     graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert np.abs(expected).max() > 64
-    network = c_network(graph, "cortex-m4", optimize="speed")
+    network = by_table(graph, "cortex-m4")
     assert _replayed(machine, network, sample.arrays["input"], expected).first is None
 
 
@@ -202,10 +203,7 @@ def test_biases_near_the_ends_of_their_type(limit: int, machine: str) -> None:
     sample.arrays["bias"][:] = limit + rng.integers(-1000, 1000, 3)
     graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert 0 < np.abs(expected).max() < 128
-    assert (
-        _replayed(machine, c_network(graph, "cortex-m4", optimize="speed"), sample.arrays["input"], expected).first
-        is None
-    )
+    assert _replayed(machine, by_table(graph, "cortex-m4"), sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.parametrize(
@@ -219,7 +217,7 @@ def test_biases_near_the_ends_of_their_type(limit: int, machine: str) -> None:
 def test_samples_of_the_rows(row: Any, sample: Sample) -> None:
     graph = sample_graph(row, sample)
     try:
-        network = c_network(graph, "cortex-m4", optimize="speed")
+        network = by_table(graph, "cortex-m4")
     except UnsupportedLayer:
         return  # for any processor
     got = run_c("one_op", c_source("one_op", network).files, graph, runtime_arrays(graph, sample))
@@ -243,8 +241,8 @@ def test_images_behind_each_other(label: str) -> None:
 def test_without_speed_every_call_stays() -> None:
     graph, _, _ = _layer("convolution")
     assert _kernels(c_network(graph, "cortex-m4", optimize="size")) == {"conv_2d_s8"}
-    assert _kernels(c_network(graph, "cortex-m0", optimize="speed")) == {"conv_2d_s8"}
-    assert _kernels(c_network(graph, "cortex-m55", optimize="speed")) == {"conv_2d_s8"}
+    assert _kernels(by_table(graph, "cortex-m0")) == {"conv_2d_s8"}
+    assert _kernels(by_table(graph, "cortex-m55")) == {"conv_2d_s8"}
 
 
 def _quantized(network: nn.Module, shape: tuple[int, ...]) -> tuple[Graph, np.ndarray]:
@@ -265,7 +263,7 @@ def test_whole_network(machine: str) -> None:
     torch.manual_seed(0)
     graph, codes = _quantized(DSCNN(classes=5, channels=22), (1, 49, 10))
     expected = interpret(graph, (codes,))[graph.outputs[0]]
-    fast = _replayed(machine, c_network(graph, CPUS[machine], optimize="speed"), codes, expected)
+    fast = _replayed(machine, by_table(graph, CPUS[machine]), codes, expected)
     small = _replayed(machine, c_network(graph, CPUS[machine], optimize="size"), codes, expected)
     assert (fast.first, small.first) == (None, None)
     assert fast.cost is not None
@@ -280,7 +278,7 @@ def test_whole_network(machine: str) -> None:
 def test_working_memory_of_known_networks(network: type[nn.Module], shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     graph, _ = _quantized(network(), shape)
-    found = c_network(graph, "cortex-m4", optimize="speed")
+    found = by_table(graph, "cortex-m4")
     assert found.plan.peak <= 1.05 * found.bound
 
 

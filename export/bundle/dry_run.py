@@ -64,7 +64,10 @@ def dry_run(networks: Networks, inputs: Samples | None, name: str, options: Expo
         return
     other = for_edition(graph, options, certain=True).graph
     if options.writes_c:
-        fitting_source(c_identifier(name), graph, board(options.target), options.optimize, fast=options.fast_memory)
+        fitting_source(
+            c_identifier(name), graph, board(options.target), options.optimize, fast=options.fast_memory,
+            flash=options.flash,
+        )  # fmt: skip
     if options.firmware is not None:
         require_int8_ends(graph)
         require_project_edition(write_tflite(other), board(options.target), options.edition, certain=True)

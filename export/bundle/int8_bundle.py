@@ -166,7 +166,7 @@ def _measured(
     if _counts(options, target):
         with phases(f"counting one inference on the processor of {target.name}", "counting"):
             if files.c is not None:
-                counted = {"inference": board_cost(files.plain, target, options.optimize)}
+                counted = {"inference": board_cost(files.plain, target, options.optimize, limits=files.c.limits)}
     tested = _tested(subject)
     with phases("measuring what each tensor loses"):
         errors = (

@@ -89,7 +89,7 @@ def int8_files(
         c = None
         if options.writes_c:
             with attempted("c"):
-                c = c_model(name, plain, target, options.optimize, c_layouts, options.fast_memory)
+                c = c_model(name, plain, target, options.optimize, c_layouts, options.fast_memory, options.flash)
     metadata = _metadata(subject, name, graph, titles, options.version) if options.metadata else None
     with phases("writing the file, and searching for the smallest arena in which it runs", "arena"):
         file = model_file(final, metadata, partial(offline_plan, edition=options.edition, cpu=target.cpu))

@@ -92,6 +92,11 @@ class Choice:
     least: int
     budget: int | None
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for metrics.json."""
+        layers = [layer.as_json() for layer in self.layers]
+        return {"flash_bytes": self.flash, "least_bytes": self.least, "budget_bytes": self.budget, "layers": layers}
+
 
 @dataclass(frozen=True)
 class _Move:
@@ -192,6 +197,8 @@ def _budget(optimize: Optimize, limits: Limits, least: float) -> int | None:
         return None
     if optimize == "size":
         return round(least)
+    if limits.spent is not None:
+        return limits.spent
     if limits.asked and limits.flash is not None:
         return limits.flash
     most = int(least * (1 + MORE_FLASH))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from export.c.canaries import require_disjoint, require_sound_plan
 from export.c.compiled import not_run
 from export.c.memories import memories_of, require_memories_hold
 from export.c.network import CNetwork, c_network
-from export.c.optimize import Optimize
+from export.c.optimize import NO_LIMITS, Limits, Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
+from export.c.written_calls import state_bytes
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from firmware.emulation import Footprint, Options
 from firmware.emulation.build import compile_model, weigh
 from qtorch.errors import BadConfiguration
 
-__all__ = ["CModel", "c_model", "fitting_source"]
+__all__ = ["CModel", "c_model", "fitting_source", "limits_of"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class CModel:
         network: that was written.
         files: text by file name.
         figures: bytes of constants, of working memory, in which inputs and outputs lie, and the least there could be;
-            what it is without rows, if it is computed row by row.
+            what it is without rows, if it is computed row by row; the choice of kernels, where there was one.
+        limits: that its kernels were chosen for.
     """
 
     network: CNetwork
     files: Mapping[str, str]
     figures: Mapping[str, Any]
+    limits: Limits = NO_LIMITS
 
     def prove_plan(self, name: str, inputs: tuple[np.ndarray, ...]) -> None:
         """Look for tensors that lie on one another, and run the C with canaries where this machine's compiler takes its
@@ -70,9 +73,10 @@ def c_model(
     name: str,
     graph: Graph,
     board: Board = HOST,
-    optimize: Optimize = "size",
+    optimize: Optimize = "balanced",
     layouts: Sequence[TensorLayout] = (),
     fast: int | None = None,
+    flash: int | None = None,
 ) -> CModel:
     """A graph of integers as plain C.
 
@@ -84,13 +88,20 @@ def c_model(
         layouts: see :func:`export.c.source.c_source`.
         fast: bytes of the faster of two memories that it may take, the rest lies in the slower one; ``None``: all that
             the board has, if it has two.
+        flash: bytes that program and constants may take, in the place of what the board has.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
         BadConfiguration: the board's flash or RAM does not hold the network, or its processor can't address it.
     """
     memories = memories_of(board, graph, fast)
-    network, source = fitting_source(name, graph, board, optimize, layouts, fast)
+    limits = limits_of(board, graph, flash, fast)
+    network, source = _fitting(name, graph, board, optimize, layouts, fast, limits)
+    program = _compiled(board, name, source)
+    while program is not None and (less := _less(network, program, limits)) is not None:
+        limits = less
+        network, source = _fitting(name, graph, board, optimize, layouts, fast, limits)
+        program = _compiled(board, name, source)
     figures: dict[str, Any] = {
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
@@ -99,12 +110,29 @@ def c_model(
         **(_by_rows(network) if network.optimize == "ram" else {}),
         **({"state_bytes": source.state_bytes} if source.state_bytes else {}),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
+        **({"kernels": network.choice.as_json()} if network.choice and network.choice.layers else {}),
     }
-    program = _compiled(board, name, source)
     if program is not None:
         figures |= {"board": board.name, "program_flash_bytes": program.flash, "program_ram_bytes": program.ram}
-        _require_program_fits(board, program, figures["constant_bytes"])
-    return CModel(network, source.files, figures)
+
+        def smallest() -> int:
+            least = _compiled(board, name, _fitting(name, graph, board, "size", layouts, fast, limits)[1])
+            assert least is not None
+            return least.flash
+
+        _require_program_fits(board, program, network, source, limits, smallest)
+    return CModel(network, source.files, figures, limits)
+
+
+def _less(network: CNetwork, program: Footprint, limits: Limits) -> Limits | None:
+    """Limits with less to spend, where a program is too large by code that the choice of kernels knows nothing of."""
+    choice = network.choice
+    if limits.flash is None or network.optimize in ("size", "speed") or choice is None:
+        return None
+    over = program.flash - limits.flash
+    if over <= 0 or choice.flash <= choice.least:
+        return None
+    return replace(limits, spent=max(choice.flash - over, choice.least))
 
 
 def _by_rows(network: CNetwork) -> dict[str, Any]:
@@ -115,14 +143,21 @@ def _by_rows(network: CNetwork) -> dict[str, Any]:
 
 
 def fitting_source(
-    name: str, graph: Graph, board: Board, optimize: Optimize = "size", layouts: Sequence[TensorLayout] = (),
-    fast: int | None = None,
+    name: str, graph: Graph, board: Board, optimize: Optimize = "balanced", layouts: Sequence[TensorLayout] = (),
+    fast: int | None = None, flash: int | None = None,
 ) -> tuple[CNetwork, CSource]:  # fmt: skip
     """The first part of :func:`c_model`, which compiles nothing; arguments and errors are the same."""
+    return _fitting(name, graph, board, optimize, layouts, fast, limits_of(board, graph, flash, fast))
+
+
+def _fitting(
+    name: str, graph: Graph, board: Board, optimize: Optimize, layouts: Sequence[TensorLayout], fast: int | None,
+    limits: Limits,
+) -> tuple[CNetwork, CSource]:  # fmt: skip
     memories = memories_of(board, graph, fast)
-    network = c_network(graph, board.cpu, optimize, memories.room if memories else None)
+    network = c_network(graph, board.cpu, optimize, memories.room if memories else None, limits)
     source = c_source(name, network, layouts, second=board.second)
-    _require_constants(board, network, source)
+    _require_constants(board, network, source, limits)
     if memories is not None and board.second is not None:
         require_memories_hold(board, memories, network, _node)
     else:
@@ -130,6 +165,13 @@ def fitting_source(
     if board.cpu == "avr":
         _require_addresses(board, network, source)
     return network, source
+
+
+def limits_of(board: Board, graph: Graph, flash: int | None = None, fast: int | None = None) -> Limits:
+    """What kernels are chosen for: flash that is asked for or that the board has, RAM that states leave."""
+    one = board.ram is not None and board.second is None and fast is None
+    ram = board.ram - state_bytes(graph) if one and board.ram is not None else None
+    return Limits(board.flash if flash is None else flash, ram, flash is not None)
 
 
 def _compiled(board: Board, name: str, source: CSource) -> Footprint | None:
@@ -141,29 +183,59 @@ def _compiled(board: Board, name: str, source: CSource) -> Footprint | None:
         return weigh(machine, compile_model(machine, source.files, name, Path(folder), Options()).objects)
 
 
-def _require_program_fits(board: Board, program: Footprint, constants: int) -> None:
+def _require_program_fits(
+    board: Board, program: Footprint, network: CNetwork, source: CSource, limits: Limits, smallest: Callable[[], int]
+) -> None:
     """What the compiler made of the model alone; start-up code, the rest of the firmware and the stack come on top."""
-    if board.flash is not None and program.flash > board.flash:
-        raise BadConfiguration(
-            where=f"export.target {board.name}",
-            expected=f"at most {board.flash:,} bytes of flash, program and constants ({board.description})",
-            got=f"{program.flash:,} bytes as compiled, {constants:,} of them constants",
-            remedy="set export.optimize to size, make the network smaller, or choose a larger board",
-        )
-
-
-def _require_constants(board: Board, network: CNetwork, source: CSource) -> None:
-    """Constants against flash; code comes on top."""
-    graph = network.graph
+    if limits.flash is None or program.flash <= limits.flash:
+        return
     constants = sum(source.constant_bytes.values())
-    if board.flash is not None and constants > board.flash:
-        index = max(source.constant_bytes, key=lambda i: source.constant_bytes[i])
-        raise BadConfiguration(
-            where=f"export.target {board.name}",
-            expected=f"at most {board.flash:,} bytes of flash, program and constants ({board.description})",
-            got=f"{constants:,} bytes of constants, {source.constant_bytes[index]:,} of them for {_node(graph, index)}",
-            remedy="make that layer narrower, or choose a larger board",
+    least = program.flash if network.optimize == "size" else smallest()
+    remedy = "make the network smaller, or choose a larger board"
+    if least <= limits.flash:
+        remedy = f"set export.optimize to balanced, or to size, which takes {least:,} bytes"
+    elif limits.asked:
+        remedy = (
+            f"set it to {least:,} at least, which the smallest form takes, make that layer narrower, or leave it out"
         )
+    raise BadConfiguration(
+        where="export.flash" if limits.asked else f"export.target {board.name}",
+        expected=f"at most {limits.flash:,} bytes of flash, program and constants{_of_board(board, limits)}",
+        got=f"{program.flash:,} bytes as compiled, {constants:,} of them constants, {_largest(network, source)}",
+        remedy=remedy,
+    )
+
+
+def _require_constants(board: Board, network: CNetwork, source: CSource, limits: Limits) -> None:
+    """Constants against flash; code comes on top."""
+    constants = sum(source.constant_bytes.values())
+    if limits.flash is None or constants <= limits.flash:
+        return
+    narrower = "make that layer narrower, or choose a larger board"
+    if limits.asked:
+        narrower = "make that layer narrower, or set it to more"
+    if network.optimize == "speed":
+        narrower = f"set export.optimize to balanced; or {narrower}"
+    elif limits.asked:
+        narrower += f": {constants:,} at least, and code on top"
+    raise BadConfiguration(
+        where="export.flash" if limits.asked else f"export.target {board.name}",
+        expected=f"at most {limits.flash:,} bytes of flash, program and constants{_of_board(board, limits)}",
+        got=f"{constants:,} bytes of constants, {_largest(network, source)}",
+        remedy=narrower,
+    )
+
+
+def _of_board(board: Board, limits: Limits) -> str:
+    return "" if limits.asked else f" ({board.description})"
+
+
+def _largest(network: CNetwork, source: CSource) -> str:
+    """The node whose constants are most, in words."""
+    if not source.constant_bytes:
+        return "none of them of a layer"
+    index = max(source.constant_bytes, key=lambda i: source.constant_bytes[i])
+    return f"{source.constant_bytes[index]:,} of them for {_node(network.graph, index)}"
 
 
 def _require_ram(board: Board, network: CNetwork, source: CSource) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from export.c.balance import Choice, Slot, chosen_kernels, slots_of
 from export.c.by_rows.choice import chosen_parts
@@ -158,8 +159,12 @@ def c_network(
         UnsupportedLayer: ops without a kernel, all of them named.
     """
     portable = portable_calls(graph)
-    calls = tuple(tuple(least(call, cpu).call for call in node) for node in portable)
     slots = slots_of(portable, cpu)
+    smallest = {(slot.index, slot.part): slot.options[0].call for slot in slots}
+    calls = tuple(
+        tuple(smallest.get((index, part)) or least(call, cpu).call for part, call in enumerate(node))
+        for index, node in enumerate(portable)
+    )
     parts: Sequence[ByRows] = ()
     found = whole = placed(graph, calls)
     if optimize == "ram":
@@ -186,7 +191,8 @@ def _choice(
     tried = list(slots)
     while True:
         choice = chosen_kernels(calls, tried, cpu, optimize, limits, fits)
-        placement = found if choice.calls == tuple(calls) else placed(graph, choice.calls, parts)
+        kept = all(made is call for made, call in zip(chain(*choice.calls), chain(*calls), strict=True))
+        placement = found if kept else placed(graph, choice.calls, parts)
         larger = [layer for layer in choice.layers if layer.scratch > own[layer.index]]
         if most is None or placement.plan.peak <= max(most, found.plan.peak) or not larger:
             return choice, placement

@@ -20,11 +20,13 @@ class Limits:
         flash: of program and constants; of the board, or less.
         ram: of working memory.
         asked: whether somebody asked for that much flash, which ``balanced`` may then spend.
+        spent: of it on constants and the code that a choice of kernels knows of; where the rest of the code was seen.
     """
 
     flash: int | None = None
     ram: int | None = None
     asked: bool = False
+    spent: int | None = None
 
 
 #: Of no board in particular.

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from export.c.remembered import remembered
 from qtorch.numbers.fixedpoint import Multiplier, requantize
 from qtorch.row.kernel_call import Accumulators
 
@@ -66,6 +67,7 @@ def thresholds(accumulators: Accumulators) -> Thresholds:
     return Thresholds(codes, high, reached & (high > accumulators.least[:, None]))
 
 
+@remembered
 def requantization(accumulators: Accumulators) -> Channels:
     """The shortest form that is exact on every sum between ``least`` and ``greatest``.
 

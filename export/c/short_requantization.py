@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from export.c.remembered import remembered
 from export.c.requantization import exact_codes, thresholds
 from qtorch.row.kernel_call import Accumulators
 
@@ -69,6 +70,7 @@ def _product(moved: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     return product
 
 
+@remembered
 def short_requantization(accumulators: Accumulators) -> Short | None:
     """The short arithmetic that gives every channel's codes on every sum that can occur; ``None``: none was found."""
     for form in _FORMS:

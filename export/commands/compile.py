@@ -51,8 +51,10 @@ class CompileOptions:
             .pt or .csv.
         signature: which network, of a file that has several signatures; the first without it.
         name: of the model and its files; the file's own name without it.
-        optimize: what the C is made for; ``speed`` takes more flash where that saves time, ``ram`` computes row by row
-            where that takes less working memory.
+        optimize: what the C is made for; ``balanced`` takes at most a tenth more flash than ``size`` does, or as much
+            as ``flash`` says, where that saves most time; ``speed`` takes all that saves time, ``ram`` computes row by
+            row where that takes less working memory.
+        flash: bytes that the C may take, program and constants; without it as many as the board has.
         fast_memory: bytes that it may take of the faster of two memories.
         firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
         tflite: also write the file again, NAME.tflite; aligned, without names, its constants inside.
@@ -67,7 +69,8 @@ class CompileOptions:
     data: str = ""
     signature: str = ""
     name: str = ""
-    optimize: Literal["size", "speed", "ram"] = "size"
+    optimize: Literal["balanced", "size", "speed", "ram"] = "balanced"
+    flash: int | None = None
     fast_memory: int | None = None
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
@@ -99,6 +102,7 @@ def compile_command(arguments: Sequence[str]) -> None:
         options.samples,
         options.signature,
         options.fast_memory,
+        options.flash,
     )
     if options.data:
         _quantized(options, name, project)
@@ -131,7 +135,7 @@ def _quantized(options: CompileOptions, name: str, project: Path | None) -> None
         )  # fmt: skip
     export = QuantizeExportOptions(
         c=True, target=options.target, tflm=options.tflm, optimize=options.optimize, strip=True,
-        firmware=project, fast_memory=options.fast_memory,
+        firmware=project, fast_memory=options.fast_memory, flash=options.flash,
     )  # fmt: skip
     with TemporaryDirectory() as folder:
         model = _with_signature(options, Path(folder))

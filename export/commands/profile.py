@@ -69,7 +69,7 @@ class ProfileOptions:
     board: tuple[str, ...] = ()
     layers: bool = False
     samples: Annotated[int, POSITIVE] = 8
-    optimize: Literal["size", "speed", "ram"] = "size"
+    optimize: Literal["balanced", "size", "speed", "ram"] = "balanced"
     mhz: Annotated[float, POSITIVE] | None = None
     milliamps: Annotated[float, POSITIVE] | None = None
     volts: Annotated[float, POSITIVE] | None = None

@@ -93,12 +93,14 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
         as_read, model = model, fewer_operators(model)
         with stage(f"writing plain C for {request.target.name}, and comparing it"):
             layouts = _layouts(model.core, model)
-            c = c_model(request.name, model.core, request.target, request.optimize, layouts, request.fast)
+            c = c_model(
+                request.name, model.core, request.target, request.optimize, layouts, request.fast, request.flash
+            )
             c.prove_plan(request.name, inputs.codes)
             compiled = compiled_c(request.name, c.files, model.core, request.target.cpu)
             if compiled is not None:
                 engines[compiled.name] = judged_c(compiled, inputs, request.where)
-            counted = board_cost(model.core, request.target, request.optimize, _emulated(model, inputs))
+            counted = board_cost(model.core, request.target, request.optimize, _emulated(model, inputs), c.limits)
         with stage("writing what firmware is built from"):
             form = _tflm_form(model, request, inputs, judge)
             fewer = saved_figures(as_read, model, request, form.form is not None)

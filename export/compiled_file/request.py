@@ -27,15 +27,17 @@ class Request:
         samples: drawn inputs to compare; ``None``: as many as take some seconds.
         signature: which of the file's networks; empty: the first.
         fast: bytes of the faster of two memories that the C may take; ``None``: all that the board has.
+        flash: bytes that the C may take; ``None``: see :class:`export.c.optimize.Limits`.
     """
 
     name: str
     where: str
     target: Board
     edition: Edition
-    optimize: Optimize = "size"
+    optimize: Optimize = "balanced"
     firmware: Literal["none", "tflm", "c"] = "none"
     tflite: bool = False
     samples: int | None = None
     signature: str = ""
     fast: int | None = None
+    flash: int | None = None

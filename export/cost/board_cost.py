@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from export.boards import Board, machine_of
-from export.c.optimize import Optimize
+from export.c.optimize import NO_LIMITS, Limits, Optimize
 from export.cost.board_estimate import estimates
 from export.cost.machines import on_machine
 from export.graph.ir import Graph
@@ -40,7 +40,11 @@ def counted_in_words(counted: Mapping[str, Any]) -> str:
 
 
 def board_cost(
-    graph: Graph, board: Board, optimize: Optimize = "size", codes: np.ndarray | None = None
+    graph: Graph,
+    board: Board,
+    optimize: Optimize = "balanced",
+    codes: np.ndarray | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> dict[str, Any]:
     """Counted instructions or cycles of the plain C, and the time that follows from them; empty for the host.
 
@@ -49,6 +53,7 @@ def board_cost(
         board: what it is made for.
         optimize: what the C was made for.
         codes: int8 inputs ``[samples, *shape[1:]]`` that are run; two random ones without them.
+        limits: that its kernels were chosen for.
 
     Returns:
         ``board``, and either ``machine``, ``unit``, ``clock_hz``, ``median``, ``stack_bytes``, ``milliseconds``,
@@ -62,7 +67,7 @@ def board_cost(
     machine = machine_of(board)
     if machine is None:
         return {"board": board.name, "absent": f"no emulated machine has its processor, {board.cpu}"}
-    counted = on_machine(graph, machine, _SAMPLES, optimize, codes)
+    counted = on_machine(graph, machine, _SAMPLES, optimize, codes, limits)
     if counted.absent:
         return {"board": board.name, "absent": counted.absent}
     (estimate,) = estimates((counted,), (board,))

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from export.boards import Board
 from export.c.memory_plan import plan
+from export.c.model import limits_of
 from export.c.network import c_network
 from export.c.source import c_source
 from export.c.tensor_buffers import tensor_buffers
@@ -169,7 +170,7 @@ def choice_costs(
         choices.append(("float32 inputs and outputs", "int8", _sizes(graph, replace(options, io="int8"), target), ""))
     if options.input_layout != "nhwc":
         choices.append(("input_layout nchw", "nhwc", _sizes(integer_graph(network), options, target), ""))
-    if options.optimize != "size" and options.writes_c:
+    if options.optimize not in ("size", "balanced") and options.writes_c:
         plain_c = _sizes(graph, replace(options, optimize="size"), target)
         choices.append((f"optimize {options.optimize}", "size", plain_c, ""))
     if not choices:
@@ -195,7 +196,8 @@ def _sizes(graph: Graph, options: ExportOptions, target: Board) -> Sizes:
     if options.writes_c:
         # What has no form in C, or does not fit, has no figure.
         with suppress(BadInput, OverflowError):
-            source = c_source("m", c_network(graph, target.cpu, options.optimize))
+            limits = limits_of(target, graph, options.flash, options.fast_memory)
+            source = c_source("m", c_network(graph, target.cpu, options.optimize, limits=limits))
             constants, memory = sum(source.constant_bytes.values()), source.scratch_bytes
     model = write_tflite(final)
     return Sizes(len(model), plan(tensor_buffers(final)).peak, constants, memory, _arena(model))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.c.network import c_network
-from export.c.optimize import Optimize
+from export.c.optimize import NO_LIMITS, Limits, Optimize
 from export.c.source import c_source
 from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret_sequence
@@ -63,8 +63,9 @@ def all_machines() -> tuple[Machine, ...]:
 
 
 def replayed(
-    graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None
-) -> MachineProfile:
+    graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None,
+    limits: Limits = NO_LIMITS,
+) -> MachineProfile:  # fmt: skip
     """A graph of one int8 input and output in C on a machine.
 
     Args:
@@ -73,13 +74,14 @@ def replayed(
         samples: how many random ones it computes.
         optimize: what the C is made for.
         codes: int8 ``[samples * rows, *shape[1:]]``, in place of random ones; a sample has the input's rows.
+        limits: that its kernels are chosen for.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
         EmulationFailure: it does not fit, or did not end.
         ParityError: an output differs from the reference's.
     """
-    source = c_source("net", c_network(graph, machine.cpu, optimize))
+    source = c_source("net", c_network(graph, machine.cpu, optimize, limits=limits))
     rows = graph.values[graph.inputs[0]].rows
     if codes is None:
         codes = corner_codes(graph, samples)[0][-samples * rows :]
@@ -104,8 +106,9 @@ def replayed(
 
 
 def on_machine(
-    graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None
-) -> MachineProfile:
+    graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None,
+    limits: Limits = NO_LIMITS,
+) -> MachineProfile:  # fmt: skip
     """:func:`replayed`, or why it can't be.
 
     Raises:
@@ -115,7 +118,7 @@ def on_machine(
     if absent is None:
         try:
             with stage(f"plain C on {machine.name}"):
-                return replayed(graph, machine, samples, optimize, codes)
+                return replayed(graph, machine, samples, optimize, codes, limits)
         except EmulationFailure as error:
             absent = error.reason
         except UnsupportedLayer as error:

@@ -62,7 +62,7 @@ def profile(
     boards: Sequence[Board] | None = None,
     *,
     samples: int = 8,
-    optimize: Optimize = "size",
+    optimize: Optimize = "balanced",
     each_layer: bool = False,
     supply: Supply | None = None,
     clock_hz: int | None = None,
