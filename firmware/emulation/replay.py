@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from firmware.emulation.build import Footprint, Model, Options, compile_model, link, runner, weigh
+from firmware.emulation.counter import Executed, counted_segments, counter_absent, counting_command, write_marks
+from firmware.emulation.disassembly import disassembled
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.machines import Machine
+from firmware.emulation.timing import Cycles, cycles
+from firmware.emulation.timings import timing_of
 
 __all__ = [
     "Cost",
+    "Counted",
     "Mismatch",
     "Replay",
     "check_samples",
@@ -47,6 +52,22 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """What ``<name>_invoke`` executes more than a function that does nothing, per call, over all samples.
+
+    Attributes:
+        instructions: mean.
+        cycles: mean of what the processor takes for them, without waiting for memory.
+        steps: both, by the number of the step whose mark (:data:`firmware.emulation.counter.MARK`) came before; -1 is
+            what precedes the first, with the call itself. Empty without marks. They add up to the whole.
+    """
+
+    instructions: float
+    cycles: Cycles | None
+    steps: Mapping[int, Counted]
+
+
+@dataclass(frozen=True)
 class Mismatch:
     """The first output code that is not the expected one."""
 
@@ -73,6 +94,8 @@ class Replay:
         model: bytes of the model's own object files, without what it takes from the compiler's library.
         firmware: bytes of the smallest program that holds the model, start-up code and vectors included; ``None`` on
             the host.
+        counted: each instruction by its kind; ``None`` where that can't be told.
+        uncounted: why it can't, with the remedy.
     """
 
     machine: str
@@ -85,6 +108,8 @@ class Replay:
     stack: int | None
     model: Footprint
     firmware: Footprint | None
+    counted: Counted | None = None
+    uncounted: str = ""
 
 
 def footprints(
@@ -150,7 +175,10 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     elf = link(machine, model, (*machine.start, *machine.rig), "replay.elf")
     (folder / "samples.bin").write_bytes(np.concatenate([inputs, expected], axis=1).tobytes())
     sizes = (str(inputs.shape[1]), str(expected.shape[1]))
-    code, output = run_program(machine, elf, folder, options, sizes)
+    uncounted = counter_absent(machine) if machine.unit == "instructions" else "nothing else counts there"
+    if uncounted is None:
+        write_marks(machine, elf, folder, f"{model.name}_invoke")
+    code, output = run_program(machine, elf, folder, options, sizes, by_kind=uncounted is None)
     if code not in (_AGREES, _DIFFERS):
         raise EmulationFailure(
             where=f"{machine.name}: {model.name}",
@@ -165,7 +193,12 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     if machine.ram is not None and stack is not None:
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
-    return Replay(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware)
+    counted = _counted(machine, elf, folder, len(inputs)) if uncounted is None else None
+    return Replay(
+        *(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware),
+        counted=counted,
+        uncounted=uncounted or "",
+    )
 
 
 def check_samples(inputs: np.ndarray, expected: np.ndarray) -> None:
@@ -180,8 +213,18 @@ def check_samples(inputs: np.ndarray, expected: np.ndarray) -> None:
             raise ValueError(f"replay.{side}: expected int8 [{len(inputs)}, >= 1], got {codes.dtype} {shape}")
 
 
-def run_program(machine: Machine, elf: Path, folder: Path, options: Options, sizes: tuple[str, str]) -> tuple[int, str]:
+def run_program(
+    machine: Machine, elf: Path, folder: Path, options: Options, sizes: tuple[str, str], by_kind: bool = False
+) -> tuple[int, str]:
     """Exit code and output of a replay program.
+
+    Args:
+        machine: that runs it.
+        elf: the program.
+        folder: where its samples are.
+        options: how long it may run.
+        sizes: of an input and an output.
+        by_kind: also count each instruction, by the marks in the folder.
 
     Raises:
         DidNotEnd: time or cycles ran out.
@@ -189,7 +232,7 @@ def run_program(machine: Machine, elf: Path, folder: Path, options: Options, siz
     if machine.kind == "simavr":
         command = [str(runner()), "replay", *machine.emulator, str(elf), str(options.cycles), *sizes]
     else:
-        command = [*machine.emulator, str(elf)]
+        command = [*(counting_command(machine) if by_kind else machine.emulator), str(elf)]
     where = f"{machine.name}: {elf.name}"
     try:
         done = subprocess.run(
@@ -247,6 +290,22 @@ def _cost(machine: Machine, ticks: np.ndarray, nothing: int) -> tuple[Cost | Non
         units -= machine.turn_cost * (ticks.astype(np.int64) // machine.turn)
     cost = Cost(machine.unit, int(units.min()), float(np.median(units)), int(units.max()))
     return cost, round(nothing / machine.ticks_per_unit)
+
+
+def _counted(machine: Machine, elf: Path, folder: Path, samples: int) -> Counted:
+    """Of all samples' calls, without what as many calls of the function that does nothing take."""
+    nothing, whole, steps = counted_segments(machine, elf, folder)
+    program = disassembled(machine, elf)
+    timing = timing_of(machine.cpu)
+
+    def counted(executed: Executed, calls: int, steps: Mapping[int, Counted]) -> Counted:
+        less = nothing.times(calls)
+        taken = cycles(executed, program, timing, less).per(samples) if timing is not None else None
+        return Counted((executed.instructions - less.instructions) / samples, taken, steps)
+
+    # The call and the return belong to what precedes the first step, or without any to the whole.
+    each = {step: counted(executed, samples if step < 0 else 0, {}) for step, executed in steps.items()}
+    return counted(whole, samples, each if len(steps) > 1 else {})
 
 
 def _must_fit(machine: Machine, static: int, stack: int) -> None:
