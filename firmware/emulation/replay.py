@@ -16,7 +16,7 @@ from firmware.emulation.disassembly import disassembled
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.machines import Machine
 from firmware.emulation.timing import Cycles, cycles
-from firmware.emulation.timings import timing_of
+from firmware.emulation.timings import timings_of
 
 __all__ = [
     "Cost",
@@ -57,13 +57,14 @@ class Counted:
 
     Attributes:
         instructions: mean.
-        cycles: mean of what the processor takes for them, without waiting for memory.
+        cycles: mean of what a processor takes for them, without waiting for memory: of each processor that executes
+            them, first the one that the machine stands for; empty if none is known.
         steps: both, by the number of the step whose mark (:data:`firmware.emulation.counter.MARK`) came before; -1 is
             what precedes the first, with the call itself. Empty without marks. They add up to the whole.
     """
 
     instructions: float
-    cycles: Cycles | None
+    cycles: tuple[Cycles, ...]
     steps: Mapping[int, Counted]
 
 
@@ -296,15 +297,16 @@ def _counted(machine: Machine, elf: Path, folder: Path, samples: int) -> Counted
     """Of all samples' calls, without what as many calls of the function that does nothing take."""
     nothing, whole, steps = counted_segments(machine, elf, folder)
     program = disassembled(machine, elf)
-    timing = timing_of(machine.cpu)
+    timings = timings_of(machine.cpu)
 
     def counted(executed: Executed, calls: int, steps: Mapping[int, Counted]) -> Counted:
         less = nothing.times(calls)
-        taken = cycles(executed, program, timing, less).per(samples) if timing is not None else None
+        taken = tuple(cycles(executed, program, timing, less).per(samples) for timing in timings)
         return Counted((executed.instructions - less.instructions) / samples, taken, steps)
 
-    # The call and the return belong to what precedes the first step, or without any to the whole.
-    each = {step: counted(executed, samples if step < 0 else 0, {}) for step, executed in steps.items()}
+    # What a call takes lies behind its return: in the step that executes what follows the function that does nothing.
+    last = max(steps, key=lambda step: sum(steps[step].counts.get(address, 0) for address in nothing.counts))
+    each = {step: counted(executed, samples if step == last else 0, {}) for step, executed in steps.items()}
     return counted(whole, samples, each if len(steps) > 1 else {})
 
 

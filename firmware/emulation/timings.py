@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from firmware.emulation.timing import Kind, Timing
 
-__all__ = ["TIMINGS", "timing_of"]
+__all__ = ["TIMINGS", "timings_of"]
 
 _C = "(?:eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)"
 
@@ -196,13 +196,33 @@ TIMINGS: dict[str, Timing] = {
             "one cycle for each instruction: what loads, jumps, multiplications and divisions take more is published "
             "for no such processor at hand",
         ),
+        Timing(
+            "hazard3",
+            "Hazard3's instruction cycle counts (github.com/Wren6991/Hazard3, doc/sections/instruction_timings.adoc), "
+            "which the RP2350 data sheet repeats",
+            (
+                Kind("load", r"(?:c\.)?l(?:b|bu|h|hu|w|wsp) .*", 1, 2),
+                Kind("store", r"(?:c\.)?s(?:b|h|w|wsp) .*", 1, 1),
+                Kind("call, jump", r"(?:c\.)?(?:jal|jalr|j|jr)(?: .*)?", 2, 3),
+                # One cycle if predicted, two if not, one more to a target of 4 bytes that lies across.
+                Kind("branch", r"(?:c\.)?b(?:eq|ne|lt|ge|ltu|geu|eqz|nez) .*", 1, 2, jump=(0, 1)),
+                Kind("division", r"(?:div|rem) .*", 18, 19),
+                Kind("unsigned division", r"(?:divu|remu) .*", 18, 18),
+                Kind("calculation", r"(?:c\.)?(?:add|addi|sub|slt|sltu|slti|sltiu|and|andi|or|ori|xor|xori|sll|slli|srl|"
+                     r"srli|sra|srai|lui|auipc|li|mv|nop|addi16sp|addi4spn|mul|mulh|mulhu|mulhsu)(?: .*)?", 1, 1),
+            ),
+            "no wait states; from the least to the most: a load 1 or 2, a branch 1 to 3, as neighbours and prediction say",
+        ),
     )
 }  # fmt: skip
 
+#: Processors that execute one machine's instructions in different times; the first is what the machine stands for.
+_OF = {"cortex-m0": ("cortex-m0plus", "cortex-m0"), "riscv32": ("riscv32", "hazard3")}
 
-def timing_of(cpu: str) -> Timing | None:
-    """The table of a processor, as machines and boards name it; that of ``cortex-m0`` is the Cortex-M0+'s.
 
-    The Cortex-M0+ has taken the M0's place wherever new boards are made; a board with the older one says so.
+def timings_of(cpu: str) -> tuple[Timing, ...]:
+    """The tables for what a machine's processor executes, as machines and boards name it.
+
+    The first of ``cortex-m0`` is the Cortex-M0+'s, which has taken its place wherever new boards are made.
     """
-    return TIMINGS.get("cortex-m0plus" if cpu == "cortex-m0" else cpu)
+    return tuple(TIMINGS[core] for core in _OF.get(cpu, (cpu,)) if core in TIMINGS)
