@@ -1,4 +1,4 @@
-"""Cycles of counted instructions: hand-written code whose instructions and cycles are counted by hand from the manuals."""
+"""Cycles of counted instructions: hand-written code, counted by hand from the manuals."""
 
 from __future__ import annotations
 
@@ -45,16 +45,15 @@ def _asm(text: str) -> str:
     clobbered = '"r4", "r5", "r6", "r7", "cc", "memory"'
     return (
         "static int32_t words[8];\n"
-        f'__asm__ volatile(".syntax unified\\n\\tmov r4, %0\\n\\tmov r5, %0\\n\\t{lines}" : : "r"(words) : {clobbered});'
+        '__asm__ volatile(".syntax unified\\n\\tmov r4, %0\\n\\tmov r5, %0\\n\\t'
+        f'{lines}" : : "r"(words) : {clobbered});'
     )
 
 
 def _more(name: str, text: str, core: str = "") -> tuple[float, float | None]:
     """Least and most cycles that some instructions take more than none."""
     none, some = (_counted(name, _asm(each)) for each in ("nop; nop", f"nop; {text}; nop"))
-    base, found = (
-        next(each for each in counted.cycles if core in ("", each.core)) for counted in (none, some)
-    )
+    base, found = (next(each for each in counted.cycles if core in ("", each.core)) for counted in (none, some))
     return found.least - base.least, None if found.most is None or base.most is None else found.most - base.most
 
 

@@ -13,6 +13,7 @@ from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table, printable
 from export.console.terminal import show
+from export.cost.board_cost import span
 from export.cost.layers import CALLING
 from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
@@ -213,8 +214,9 @@ def profile_page(costs: Profile) -> Iterator[Block]:
             yield Line(f"the reference itself is not held against TFLite Micro: {absent}", "attention")
         else:
             yield Line(f"TFLite Micro gives what the reference does: {costs.judged.samples} samples, all outputs")
-        head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
-        yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
+        head = ("machine", "counted", "", "per MAC", "cycles", "per MAC", "flash", "RAM", "stack")
+        yield Table(head, "lrlrrrrrr", tuple(_row(each, costs.macs) for each in counted), "emulated machines")
+        yield from _of_cycles(counted)
     for absent in dict.fromkeys(machine.absent for machine in costs.machines if machine.absent):
         names = ", ".join(machine.machine for machine in costs.machines if machine.absent == absent)
         yield Line(f"{names}: not run: {absent}", "attention")
@@ -224,20 +226,57 @@ def profile_page(costs: Profile) -> Iterator[Block]:
             ("board", "ms", "", "uJ", "assuming"),
             "lrlrl",
             tuple(
-                (b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in costs.boards
+                (b.board, _times(b.milliseconds, b.most), b.time_is, _short(b.microjoules), b.assumptions)
+                for b in costs.boards
             ),
             "estimates for boards",
         )
 
 
-def _row(machine: MachineProfile) -> tuple[object, ...]:
+def _row(machine: MachineProfile, macs: int) -> tuple[object, ...]:
     per_mac = "" if machine.per_mac is None else f"{machine.per_mac:.2f}"
     figures = (f"{n:,}" for n in (machine.flash, machine.ram, machine.stack))
-    return (machine.machine, f"{machine.median:,.0f}", machine.unit, per_mac, *figures)
+    cycles = machine.cycles_of("")
+    if cycles is not None:
+        taken = span(cycles.least, cycles.most)
+        each = _ratios(cycles.least / macs, None if cycles.most is None else cycles.most / macs) if macs else ""
+    else:
+        taken, each = ("as counted", per_mac) if machine.unit == "cycles" else ("unknown", "")
+    return (machine.machine, f"{machine.median:,.0f}", machine.unit, per_mac, taken, each, *figures)
+
+
+def _ratios(least: float, most: float | None) -> str:
+    """Example:
+    >>> _ratios(1.234, 1.5), _ratios(2, 2), _ratios(2, None)
+    ('1.23 to 1.50', '2.00', '>= 2.00')
+    """
+    if most is None:
+        return f">= {least:.2f}"
+    return f"{least:.2f}" if f"{least:.2f}" == f"{most:.2f}" else f"{least:.2f} to {most:.2f}"
+
+
+def _of_cycles(counted: Sequence[MachineProfile]) -> Iterator[Block]:
+    """What the cycles take for granted, and why there are none."""
+    said: dict[str, list[str]] = {}
+    for machine in counted:
+        cycles = machine.cycles_of("")
+        if cycles is not None:
+            unknown = f"; one cycle each, for none is published: {', '.join(cycles.unknown)}" if cycles.unknown else ""
+            said.setdefault(f"{cycles.assumption} ({cycles.source}){unknown}", []).append(machine.machine)
+        elif machine.uncounted:
+            said.setdefault(f"unknown: {machine.uncounted}", []).append(machine.machine)
+    for words, names in said.items():
+        yield Line(f"cycles of {', '.join(names)}: {words}")
 
 
 def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
+
+
+def _times(least: float | None, most: float | None) -> str:
+    if most is None or _short(least) == _short(most):
+        return _short(least)
+    return f"{_short(least)} to {_short(most)}"
 
 
 def _short(value: float | None) -> str:

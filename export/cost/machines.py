@@ -16,7 +16,7 @@ from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
-from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
+from firmware.emulation import MACHINES, Cycles, EmulationFailure, Machine, Options, available, replay
 from qtorch.errors import ParityError, UnsupportedLayer
 from qtorch.progress import stage
 
@@ -43,6 +43,9 @@ class MachineProfile:
         ram: bytes of that program's data.
         stack: bytes.
         absent: why there are no figures, with the remedy; empty if there are.
+        cycles: of one inference on each processor that executes these instructions, first the machine's own, without
+            waiting for memory; empty where cycles were counted, or where instructions can't be told apart.
+        uncounted: why they can't, with the remedy.
     """
 
     machine: str
@@ -55,6 +58,12 @@ class MachineProfile:
     ram: int = 0
     stack: int = 0
     absent: str = ""
+    cycles: tuple[Cycles, ...] = ()
+    uncounted: str = ""
+
+    def cycles_of(self, core: str) -> Cycles | None:
+        """On a processor; on the machine's own if ``core`` is empty; ``None`` where that is not known."""
+        return next((each for each in self.cycles if core in ("", each.core)), None)
 
 
 def all_machines() -> tuple[Machine, ...]:
@@ -100,6 +109,8 @@ def replayed(
         flash=run.firmware.flash if run.firmware else 0,
         ram=run.firmware.ram if run.firmware else 0,
         stack=run.stack or 0,
+        cycles=run.counted.cycles if run.counted is not None else (),
+        uncounted=run.uncounted,
     )
 
 

@@ -1,4 +1,4 @@
-"""Each instruction of a program counted as QEMU executes it, by a plugin of QEMU's (firmware/targets/qemu/counter.c)."""
+"""Each instruction counted as QEMU executes it, by a plugin of QEMU's (firmware/targets/qemu/counter.c)."""
 
 from __future__ import annotations
 
@@ -123,9 +123,7 @@ def _symbols(machine: Machine, elf: Path) -> Iterable[tuple[str, int]]:
             yield parts[2], int(parts[0], 16)
 
 
-def counted_segments(
-    machine: Machine, elf: Path, folder: Path
-) -> tuple[Executed, Executed, Mapping[int, Executed]]:
+def counted_segments(machine: Machine, elf: Path, folder: Path) -> tuple[Executed, Executed, Mapping[int, Executed]]:
     """What a run counted: the function that does nothing, then all of the model's calls, then these by step.
 
     Instructions of the counter's own exception are left out. What the model did before its first step has number -1.

@@ -43,7 +43,9 @@ def disassembled(machine: Machine, elf: Path) -> dict[int, Instruction]:
         DidNotBuild: objdump refuses the file.
     """
     found = {}
-    listing = run_tool(f"{machine.name}: objdump", (f"{machine.prefix}objdump", "-d", *_WORDS.get(machine.prefix, ()), elf))
+    listing = run_tool(
+        f"{machine.name}: objdump", (f"{machine.prefix}objdump", "-d", *_WORDS.get(machine.prefix, ()), elf)
+    )
     for line in listing.splitlines():
         parts = _LINE.match(line)
         if parts is None or parts[3].startswith("."):

@@ -96,7 +96,7 @@ class Replay:
         firmware: bytes of the smallest program that holds the model, start-up code and vectors included; ``None`` on
             the host.
         counted: each instruction by its kind; ``None`` where that can't be told.
-        uncounted: why it can't, with the remedy.
+        uncounted: why it can't, with the remedy; empty where cycles or nothing are counted.
     """
 
     machine: str
@@ -176,10 +176,11 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     elf = link(machine, model, (*machine.start, *machine.rig), "replay.elf")
     (folder / "samples.bin").write_bytes(np.concatenate([inputs, expected], axis=1).tobytes())
     sizes = (str(inputs.shape[1]), str(expected.shape[1]))
-    uncounted = counter_absent(machine) if machine.unit == "instructions" else "nothing else counts there"
-    if uncounted is None:
+    uncounted = counter_absent(machine) if machine.unit == "instructions" else ""
+    by_kind = uncounted is None
+    if by_kind:
         write_marks(machine, elf, folder, f"{model.name}_invoke")
-    code, output = run_program(machine, elf, folder, options, sizes, by_kind=uncounted is None)
+    code, output = run_program(machine, elf, folder, options, sizes, by_kind)
     if code not in (_AGREES, _DIFFERS):
         raise EmulationFailure(
             where=f"{machine.name}: {model.name}",
@@ -194,7 +195,7 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     if machine.ram is not None and stack is not None:
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
-    counted = _counted(machine, elf, folder, len(inputs)) if uncounted is None else None
+    counted = _counted(machine, elf, folder, len(inputs)) if by_kind else None
     return Replay(
         *(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware),
         counted=counted,

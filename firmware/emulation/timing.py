@@ -109,9 +109,7 @@ class Cycles:
     def per(self, runs: float) -> Cycles:
         """Of one run of several."""
         most = None if self.most is None else self.most / runs
-        return Cycles(
-            self.core, self.least / runs, most, self.jumps / runs, self.unknown, self.source, self.assumption
-        )
+        return Cycles(self.core, self.least / runs, most, self.jumps / runs, self.unknown, self.source, self.assumption)
 
 
 def cycles(

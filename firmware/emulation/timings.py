@@ -171,8 +171,8 @@ TIMINGS: dict[str, Timing] = {
         _several("cortex-m33", "two instructions in each cycle, though only some of 16 bits can pair"),
         Timing(
             "cortex-m55",
-            "Arm publishes no table of cycles; Cortex-M55 Technical Reference Manual (101051): vector data of 64 bits in "
-            "a cycle; Cortex-M4 Technical Reference Manual (100166) for the most",
+            "Arm publishes no table of cycles; Cortex-M55 Technical Reference Manual (101051): vector data of 64 bits "
+            "in a cycle; Cortex-M4 Technical Reference Manual (100166) for the most",
             (
                 Kind("vector in memory", _VECTOR_MEMORY, 2, 2, unit="memory", occupied=2),
                 Kind("vector", _VECTOR, 2, 2, unit="vector", occupied=2),
@@ -208,10 +208,11 @@ TIMINGS: dict[str, Timing] = {
                 Kind("branch", r"(?:c\.)?b(?:eq|ne|lt|ge|ltu|geu|eqz|nez) .*", 1, 2, jump=(0, 1)),
                 Kind("division", r"(?:div|rem) .*", 18, 19),
                 Kind("unsigned division", r"(?:divu|remu) .*", 18, 18),
-                Kind("calculation", r"(?:c\.)?(?:add|addi|sub|slt|sltu|slti|sltiu|and|andi|or|ori|xor|xori|sll|slli|srl|"
-                     r"srli|sra|srai|lui|auipc|li|mv|nop|addi16sp|addi4spn|mul|mulh|mulhu|mulhsu)(?: .*)?", 1, 1),
+                Kind("calculation", r"(?:c\.)?(?:add|addi|sub|slt|sltu|slti|sltiu|and|andi|or|ori|xor|xori|sll|slli|"
+                     r"srl|srli|sra|srai|lui|auipc|li|mv|nop|addi16sp|addi4spn|mul|mulh|mulhu|mulhsu)(?: .*)?", 1, 1),
             ),
-            "no wait states; from the least to the most: a load 1 or 2, a branch 1 to 3, as neighbours and prediction say",
+            "no wait states; from the least to the most: a load 1 or 2, a branch 1 to 3, as neighbours and prediction "
+            "say",
         ),
     )
 }  # fmt: skip
