@@ -11,7 +11,7 @@ from firmware.emulation.machines import Machine
 
 __all__ = ["Instruction", "disassembled"]
 
-_LINE = re.compile(r"^\s*([0-9a-f]+):\t((?:[0-9a-f]+ ?)+)\s*\t([^\t\n]+)(?:\t([^\n]*))?")
+_COMMENT = re.compile(r"\s*[@;#](?![-\d])|\s*<")
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,15 @@ def disassembled(machine: Machine, elf: Path) -> dict[int, Instruction]:
         f"{machine.name}: objdump", (f"{machine.prefix}objdump", "-d", *_WORDS.get(machine.prefix, ()), elf)
     )
     for line in listing.splitlines():
-        parts = _LINE.match(line)
-        if parts is None or parts[3].startswith("."):
+        # address, colon, tab, bytes, tab, mnemonic, tab, operands; constants among the program are directives.
+        address, *parts = line.split("\t")
+        if len(parts) < 2 or parts[1].startswith("."):
             continue
-        address = int(parts[1], 16)
-        operands = re.split(r"\s*[@;#](?![-\d])|\s*<", parts[4] or "")[0].strip()
-        mnemonic = re.sub(r"\.[nw]$", "", parts[3].strip().lower())
-        found[address] = Instruction(address, len(parts[2].replace(" ", "")) // 2, mnemonic, operands)
+        operands = _COMMENT.split(parts[2])[0].strip() if len(parts) > 2 else ""
+        first, size = int(address.rstrip(":"), 16), len(parts[0].replace(" ", "")) // 2
+        found[first] = Instruction(
+            first, size, parts[1].strip().lower().removesuffix(".n").removesuffix(".w"), operands
+        )
     return dict(sorted(found.items()))
 
 
