@@ -44,7 +44,8 @@ def disassembled(machine: Machine, elf: Path) -> dict[int, Instruction]:
     """
     found = {}
     listing = run_tool(
-        f"{machine.name}: objdump", (f"{machine.prefix}objdump", "-d", *_WORDS.get(machine.prefix, ()), elf)
+        f"{machine.name}: objdump",
+        (f"{machine.prefix}objdump", "-d", *_WORDS.get(machine.prefix, ()), *_VECTORS.get(machine.cpu, ()), elf),
     )
     for line in listing.splitlines():
         # address, colon, tab, bytes, tab, mnemonic, tab, operands; constants among the program are directives.
@@ -61,3 +62,5 @@ def disassembled(machine: Machine, elf: Path) -> dict[int, Instruction]:
 
 #: The machine's own names of instructions, compressed ones among them.
 _WORDS = {"riscv64-unknown-elf-": ("-M", "no-aliases")}
+#: Where objdump by itself takes vectors for a coprocessor's instructions.
+_VECTORS = {"cortex-m55": ("-m", "armv8.1-m.main")}

@@ -177,7 +177,7 @@ TIMINGS: dict[str, Timing] = {
                 Kind("vector in memory", _VECTOR_MEMORY, 2, 2, unit="memory", occupied=2),
                 Kind("vector", _VECTOR, 2, 2, unit="vector", occupied=2),
                 Kind("predicate", r"(?:vpt|vpst|vpnot|vpsel|vctp|vcmp)[te.\w]*(?: .*)?", 1, 1),
-                Kind("loop", r"(?:dls|wls|dlstp|wlstp|le|letp|lctp)(?:\.\d+)? .*", 0, 1, jump=_P),
+                Kind("loop", r"(?:dls|wls|dlstp|wlstp|le|letp|lctp)(?:\.\d+)? .*", 0, 1),
                 Kind("select", r"(?:csel|csinc|csinv|csneg|cset|csetm|cinc|cinv|cneg) .*", 1, 1),
                 Kind("long shift", r"(?:asrl|lsll|lsrl|sqrshrl|sqrshr|sqshll|sqshl|srshr|srshrl|uqrshl|uqrshll|uqshl|"
                      r"uqshll|urshr|urshrl) .*", 1, 1),
