@@ -35,7 +35,7 @@ def _counted(name: str, body: str) -> Counted:
     assert found.mismatches == 0
     assert found.counted is not None
     assert found.cost is not None
-    assert found.counted.instructions == found.cost.min == found.cost.max
+    assert found.counted.count == found.cost.min == found.cost.max
     return found.counted
 
 
@@ -65,17 +65,17 @@ def test_instructions_by_address_are_those_that_the_counter_counts(name: str) ->
     found = replay(machine, dense(), "dense", inputs, expected)
     assert found.counted is not None
     assert found.cost is not None
-    assert found.cost.min < found.counted.instructions < found.cost.max
+    assert found.cost.min < found.counted.count < found.cost.max
     single = [replay(machine, dense(), "dense", inputs[i : i + 1], expected[i : i + 1]) for i in range(3)]
     for one in single:
         assert one.counted is not None
         assert one.cost is not None
-        assert one.counted.instructions == one.cost.median
+        assert one.counted.count == one.cost.median
 
 
 def test_turns_of_the_counter_are_no_instructions_of_the_model() -> None:
     loop = "ldr r6, =3000001; 1: subs r6, #1; bne 1b; b 2f; .ltorg; 2: nop"
-    assert _counted("cortex_m4", _asm(loop)).instructions > 6_000_000
+    assert _counted("cortex_m4", _asm(loop)).count > 6_000_000
 
 
 #: What a loop of one subtraction takes for each time round: SUBS 1, and BNE that is taken.
@@ -210,9 +210,9 @@ def test_marks_of_steps_divide_the_whole() -> None:
     loop = '__asm__ volatile(".syntax unified\\n\\tmovs r3, #{}\\n\\t1: subs r3, #1\\n\\tbne 1b" ::: "r3", "cc");'
     body = "\n".join(step.format(i) + loop.format(n) for i, n in ((0, 100), (1, 50), (0, 20)))
     found = _counted("cortex_m4", body)
-    assert sum(each.instructions for each in found.steps.values()) == found.instructions
-    assert found.steps[0].instructions == 1 + 200 + 1 + 40 + 2  # and the copy at the end
-    assert found.steps[1].instructions == 1 + 100
+    assert sum(each.count for each in found.steps.values()) == found.count
+    assert found.steps[0].count == 1 + 200 + 1 + 40 + 2  # and the copy at the end
+    assert found.steps[1].count == 1 + 100
     assert sum(each.cycles[0].least for each in found.steps.values()) == pytest.approx(found.cycles[0].least)
 
 

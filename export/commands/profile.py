@@ -51,7 +51,7 @@ class ProfileOptions:
         signature: which network, of a file that has several signatures; the first without it.
         machine: count on these alone.
         board: estimate for these alone.
-        layers: also count each layer by itself (slow).
+        layers: also count each layer, within the whole program.
         samples: that each machine computes.
         optimize: what the C is chosen for.
         mhz: clock of all boards, instead of their own.
@@ -180,24 +180,29 @@ def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | No
 
 def profile_page(costs: Profile) -> Iterator[Block]:
     """Tables for people; what was not run is marked."""
-    machines = list(dict.fromkeys(name for layer in costs.layers for name in layer.counted))
-    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *machines)
+    machines = [machine for machine in costs.machines if machine.layers]
+    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *(m.machine for m in machines))
     rows = tuple(
         (
             *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), _count(layer.macs)),
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
-            *(f"{layer.counted[name]:,.0f}" if name in layer.counted else "" for name in machines),
+            *(f"{layer.counted[m.machine]:,.0f}" for m in machines),
         )
         for layer in costs.layers
     )
+    if machines:
+        rest = (f"{machine.layers[-1]:,.0f}" for machine in machines)
+        rows = (*rows, ("", "the call, and copies of outputs and states", *[""] * 6, *rest))
     uncounted = [layer.op for layer in costs.layers if layer.macs is None]
     sums = [sum(getattr(layer, name) for layer in costs.layers) for name in ("parameters", "constant_bytes")]
     macs = f"{'>= ' if uncounted else ''}{costs.macs:,}"
     # What other subgraphs hold is not looked at.
     more = ">= " if {layer.op.upper() for layer in costs.layers} & CALLING else ""
-    total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), *[""] * (1 + len(machines)))
+    counts = (f"{sum(machine.layers.values()):,.0f}" for machine in machines)
+    total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), "", *counts)
     yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
     yield Line()
+    yield from _of_layers(costs)
     if uncounted:
         yield Line(f"no formula for the MACs of {', '.join(dict.fromkeys(uncounted))}", "attention")
     yield Line(f"{costs.model_bytes:,} bytes of model file")
@@ -231,6 +236,26 @@ def profile_page(costs: Profile) -> Iterator[Block]:
             ),
             "estimates for boards",
         )
+
+
+#: By how much layers may differ from the program that has no marks in it before that is said.
+_CLOSE = 0.01
+
+
+def _of_layers(costs: Profile) -> Iterator[Block]:
+    """Where layers were asked for and not counted, or make another sum than the program without marks."""
+    if not any(machine.layers for machine in costs.machines):
+        return
+    for machine in costs.machines:
+        if machine.absent:
+            continue
+        if not machine.layers:
+            yield Line(f"layers on {machine.machine}: unknown: {machine.uncounted}", "attention")
+        elif abs(sum(machine.layers.values()) - machine.median) > _CLOSE * machine.median:
+            whole = f"{machine.median:,.0f} {machine.unit} without marks between them"
+            yield Line(
+                f"layers on {machine.machine}: together {sum(machine.layers.values()):,.0f}, {whole}", "attention"
+            )
 
 
 def _row(machine: MachineProfile, macs: int) -> tuple[object, ...]:

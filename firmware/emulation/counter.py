@@ -19,7 +19,7 @@ __all__ = ["MARK", "Executed", "counted_segments", "counter_absent", "counting_c
 
 #: What marks of a step are called in a program's symbols: this, the step's number, and what tells copies apart.
 MARK = "rig_step_"
-_MARKS, _COUNTS = "marks.txt", "counts.txt"
+_MARKS, _COUNTS, _STEPS = "marks.txt", "counts.txt", "steps.txt"
 #: Segments of a run: before and behind what is measured, the start itself, the function that does nothing, the model.
 _STOP, _START, _NOTHING, _MODEL, _FIRST_STEP = 0, 1, 2, 3, 4
 
@@ -114,6 +114,24 @@ def write_marks(machine: Machine, elf: Path, folder: Path, invoke: str) -> None:
         elif name.startswith(MARK):
             lines.append(f"{address:x} {_FIRST_STEP + int(name[len(MARK) :].split('_')[0]):x}")
     (folder / _MARKS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_step_marks(machine: Machine, elf: Path, folder: Path) -> bool:
+    """The same for simavr's runner, where a program has steps; says whether it has.
+
+    Raises:
+        DidNotBuild: the program's symbols can't be read.
+    """
+    marks = [(address, name[len(MARK) :].split("_")[0]) for name, address in _symbols(machine, elf) if MARK in name]
+    if marks:
+        (folder / _MARKS).write_text("".join(f"{address:x} {step}\n" for address, step in marks), encoding="utf-8")
+    return bool(marks)
+
+
+def step_cycles(folder: Path) -> dict[int, int]:
+    """What simavr's runner wrote: cycles of all samples, by step; -1 is what precedes the first."""
+    lines = (folder / _STEPS).read_text(encoding="utf-8").splitlines()
+    return {int(step): int(cycles) for step, cycles in (line.split() for line in lines)}
 
 
 def _symbols(machine: Machine, elf: Path) -> Iterable[tuple[str, int]]:

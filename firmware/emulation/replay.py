@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from firmware.emulation.build import Footprint, Model, Options, compile_model, link, runner, weigh
-from firmware.emulation.counter import Executed, counted_segments, counter_absent, counting_command, write_marks
+from firmware.emulation.counter import (
+    Executed,
+    counted_segments,
+    counter_absent,
+    counting_command,
+    step_cycles,
+    write_marks,
+    write_step_marks,
+)
 from firmware.emulation.disassembly import disassembled
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.machines import Machine
@@ -56,14 +64,14 @@ class Counted:
     """What ``<name>_invoke`` executes more than a function that does nothing, per call, over all samples.
 
     Attributes:
-        instructions: mean.
+        count: mean, in the machine's unit.
         cycles: mean of what a processor takes for them, without waiting for memory: of each processor that executes
             them, first the one that the machine stands for; empty if none is known.
         steps: both, by the number of the step whose mark (:data:`firmware.emulation.counter.MARK`) came before; -1 is
             what precedes the first, with the call itself. Empty without marks. They add up to the whole.
     """
 
-    instructions: float
+    count: float
     cycles: tuple[Cycles, ...]
     steps: Mapping[int, Counted]
 
@@ -180,6 +188,7 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     by_kind = uncounted is None
     if by_kind:
         write_marks(machine, elf, folder, f"{model.name}_invoke")
+    by_step = machine.kind == "simavr" and write_step_marks(machine, elf, folder)
     code, output = run_program(machine, elf, folder, options, sizes, by_kind)
     if code not in (_AGREES, _DIFFERS):
         raise EmulationFailure(
@@ -196,6 +205,8 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
     counted = _counted(machine, elf, folder, len(inputs)) if by_kind else None
+    if by_step:
+        counted = _counted_steps(step_cycles(folder), figures[2], len(inputs))
     return Replay(
         *(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware),
         counted=counted,
@@ -309,6 +320,13 @@ def _counted(machine: Machine, elf: Path, folder: Path, samples: int) -> Counted
     last = max(steps, key=lambda step: sum(steps[step].counts.get(address, 0) for address in nothing.counts))
     each = {step: counted(executed, samples if step == last else 0, {}) for step, executed in steps.items()}
     return counted(whole, samples, each if len(steps) > 1 else {})
+
+
+def _counted_steps(steps: Mapping[int, int], nothing: int, samples: int) -> Counted:
+    """Cycles by step as simavr counts them; what a call takes lies behind the last one's return."""
+    last = max(steps)
+    each = {step: Counted(taken / samples - (nothing if step == last else 0), (), {}) for step, taken in steps.items()}
+    return Counted(sum(step.count for step in each.values()), (), each)
 
 
 def _must_fit(machine: Machine, static: int, stack: int) -> None:

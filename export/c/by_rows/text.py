@@ -41,7 +41,11 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     section = loop.part.section
     node = section.nodes[place]
     of = network.graph.nodes[node.index]
-    lines, addresses, numbers = list[str](), dict[str, str](), dict[str, str]()
+    lines, addresses, numbers = (
+        [text.mark(node.index).rstrip()] if text.marked else [],
+        dict[str, str](),
+        dict[str, str](),
+    )
     for role, (name, window) in node.reads.items():
         begin, given = _window(place, role, window, (node.steps, section.rows[name]), lines)
         addresses[role] = _address(loop, network, name, begin)
