@@ -18,7 +18,7 @@ from export.boards import arduino, cmake, esp_idf, makers_sdk, platformio, zephy
 from export.boards.ecosystem import Arduino, CMake, CortexM, Ecosystem, EspIdf, MakersSdk, PlatformIO, Zephyr
 from export.boards.machine import counted_cpu, machine_of
 from export.boards.memory import Memory
-from export.boards.record import Board, Supply
+from export.boards.record import Board, FlashWaits, Supply
 from export.boards.registration import require_board
 from qtorch.discovery import Registry
 from qtorch.errors import BadConfiguration
@@ -33,6 +33,7 @@ __all__ = [
     "CortexM",
     "Ecosystem",
     "EspIdf",
+    "FlashWaits",
     "MakersSdk",
     "Memory",
     "PlatformIO",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from export.boards.ecosystem import PlatformIO
 from export.boards.memory import Memory
-from export.boards.record import KIB, MIB, Board, Supply
+from export.boards.record import KIB, MIB, Board, FlashWaits, Supply
 
 __all__ = ["BOARDS"]
 
@@ -37,6 +37,11 @@ BOARDS = (
             "3.3 V, typical",
         ),
         well_known=True,
+        flash_waits=FlashWaits(
+            2,
+            "8 bytes a read, two of them kept and read in advance",
+            "STM32F10xxx flash manual (PM0075): FLASH_ACR, LATENCY",
+        ),
     ),
     Board(
         name="teensy41",

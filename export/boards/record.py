@@ -10,7 +10,7 @@ from export.boards.memory import Memory
 from export.boards.usual_editions import usual_edition
 from qtorch.errors import BadConfiguration
 
-__all__ = ["KIB", "MIB", "Board", "Cpu", "Supply"]
+__all__ = ["KIB", "MIB", "Board", "Cpu", "FlashWaits", "Supply"]
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -52,6 +52,21 @@ class Supply:
 
 
 @dataclass(frozen=True)
+class FlashWaits:
+    """How long a program waits for the flash that it runs from, at the board's clock.
+
+    Attributes:
+        cycles: wait states of a read.
+        hidden_by: what keeps a program from waiting for each: how many bytes a read brings, what is read in advance.
+        source: who says so.
+    """
+
+    cycles: int
+    hidden_by: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Board:
     """A target of an export.
 
@@ -71,6 +86,9 @@ class Board:
         edition: name of the TFLite Micro that runs there, of :data:`qtorch.editions.known.EDITIONS`; empty: the one
             that a project of its ecosystem asks for.
         second: another memory that working memory may lie in; ``ram`` does not count it.
+        core: key of :data:`firmware.emulation.timings.TIMINGS`, where the board's processor takes other cycles than
+            what its machine stands for.
+        flash_waits: published wait states of its flash; ``None``: not at hand, or none.
 
     Raises:
         BadConfiguration: a field lacks what the ecosystem needs.
@@ -89,6 +107,8 @@ class Board:
     well_known: bool = False
     edition: str = ""
     second: Memory | None = None
+    core: str = ""
+    flash_waits: FlashWaits | None = None
 
     def __post_init__(self) -> None:
         if not self.edition:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from export.boards.ecosystem import Zephyr
 from export.boards.memory import Memory
-from export.boards.record import KIB, MIB, Board, Supply
+from export.boards.record import KIB, MIB, Board, FlashWaits, Supply
 
 __all__ = ["BOARDS"]
 
@@ -23,6 +23,11 @@ BOARDS = (
         ecosystem=Zephyr(board="nucleo_f446re"),
         clock_hz=96_000_000,  # Zephyr's nucleo_f446re.dts: 8 MHz / 8 * 384 / 4; the processor allows 180 MHz
         supply="the STM32F446's data sheet (DS10693, current consumption in run mode) was not at hand",
+        flash_waits=FlashWaits(
+            3,
+            "16 bytes a read, 64 of them cached for instructions and 8 for data",
+            "STM32F446 reference manual (RM0390), flash memory interface: 90 to 120 MHz at 2.7 to 3.6 V",
+        ),
     ),
     Board(
         name="microbit",
@@ -39,6 +44,7 @@ BOARDS = (
             "nRF51822 product specification as its users quote it: run current from flash 4.4 mA and 16 MHz RC "
             "oscillator 0.75 mA; the board's 3.3 V",
         ),
+        core="cortex-m0",
     ),
     Board(
         name="xiao_nrf52840",
@@ -118,6 +124,7 @@ BOARDS = (
         ecosystem=Zephyr(board="rpi_pico2/rp2350a/hazard3"),
         clock_hz=150_000_000,
         supply=_RP2350,
+        core="hazard3",
     ),
     Board(
         name="nucleo_u575zi_q",

@@ -34,6 +34,11 @@ _ONLY_AVR = """\
 #else
 """
 
+#: A label that an emulated program's symbols say (firmware.emulation.counter.MARK); nothing is moved across it.
+_MARKS = """
+#define STEP(index) __asm__ volatile("rig_step_" #index "_%=:" ::: "memory");
+"""
+
 
 @dataclass(frozen=True)
 class CSource:
@@ -75,6 +80,7 @@ def c_source(
     layouts: Sequence[TensorLayout] = (),
     watch: Watch | None = None,
     second: Memory | None = None,
+    marked: bool = False,
 ) -> CSource:
     """Text of a network.
 
@@ -84,8 +90,10 @@ def c_source(
         layouts: of its inputs and outputs, with what their numbers are; without it where they are left out.
         watch: what is called before and behind every operator and row.
         second: the memory of the board beside its RAM.
+        marked: with a label in front of each node's code, for emulators that count by addresses: no part of what is
+            exported. The copies behind all nodes are marked as one more.
     """
-    text = Text(c_identifier(name))
+    text = Text(c_identifier(name), marked=marked)
     for item in network.run:
         if isinstance(item, RowLoop):
             write_row_loop(text, item, network, watch.starts[item.part.section.first] if watch else None)
@@ -94,7 +102,9 @@ def c_source(
         if watch:
             step = watch.starts[item.index]
             call = f"{f'watched_before({step}); ' if not item.part else ''}{call} watched_behind({step});"
-        text.calls.append(f"  {call}")
+        text.calls.append(f"  {text.mark(item.index)}{call}")
+    if marked and (network.copies or network.state_copies):
+        text.calls.append(f"  {text.mark(len(network.graph.nodes))}".rstrip())
     for output, place in network.copies.items():
         _write_copy(text, output, place, network)
     for state, place in network.state_copies.items():
@@ -172,13 +182,14 @@ def _source(
     memory += f"\n{watch.text}\n" if watch and network.plan.peak else ""
     loops = "".join(f"{loop}\n\n" for loop in text.loops)
     # The rest is left out there: errors of the assembler would hide this one.
+    marks = _MARKS if text.marked else ""
     begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")
     return f"""\
 {begin}#include "{text.name}_model.h"
 
 #include <stdint.h>
 #include <string.h>
-
+{marks}
 {kernels}
 
 // Constants, named after the parameter and the number of the layer.

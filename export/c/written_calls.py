@@ -31,6 +31,11 @@ class Text:
     sizes: dict[int, int] = field(default_factory=dict)
     forms: dict[int, str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
+    marked: bool = False
+
+    def mark(self, index: int) -> str:
+        """What stands in front of a node's code where marks are asked for: a label, and no instruction."""
+        return f"STEP({index}) " if self.marked else ""
 
 
 def written_call(

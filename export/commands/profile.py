@@ -13,6 +13,7 @@ from export.command_line.reader import POSITIONAL, POSITIVE, read_options
 from export.commands.summary import as_json, read_model
 from export.console.page import Block, Line, Table, printable
 from export.console.terminal import show
+from export.cost.board_cost import span
 from export.cost.layers import CALLING
 from export.cost.machines import MachineProfile, all_machines
 from export.cost.profile import Profile, file_profile, profile
@@ -50,7 +51,7 @@ class ProfileOptions:
         signature: which network, of a file that has several signatures; the first without it.
         machine: count on these alone.
         board: estimate for these alone.
-        layers: also count each layer by itself (slow).
+        layers: also count each layer, within the whole program.
         samples: that each machine computes.
         optimize: what the C is chosen for.
         mhz: clock of all boards, instead of their own.
@@ -179,24 +180,29 @@ def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | No
 
 def profile_page(costs: Profile) -> Iterator[Block]:
     """Tables for people; what was not run is marked."""
-    machines = list(dict.fromkeys(name for layer in costs.layers for name in layer.counted))
-    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *machines)
+    machines = [machine for machine in costs.machines if machine.layers]
+    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *(m.machine for m in machines))
     rows = tuple(
         (
             *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), _count(layer.macs)),
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
-            *(f"{layer.counted[name]:,.0f}" if name in layer.counted else "" for name in machines),
+            *(f"{layer.counted[m.machine]:,.0f}" for m in machines),
         )
         for layer in costs.layers
     )
+    if machines:
+        rest = (f"{machine.layers[-1]:,.0f}" for machine in machines)
+        rows = (*rows, ("", "the call, and copies of outputs and states", *[""] * 6, *rest))
     uncounted = [layer.op for layer in costs.layers if layer.macs is None]
     sums = [sum(getattr(layer, name) for layer in costs.layers) for name in ("parameters", "constant_bytes")]
     macs = f"{'>= ' if uncounted else ''}{costs.macs:,}"
     # What other subgraphs hold is not looked at.
     more = ">= " if {layer.op.upper() for layer in costs.layers} & CALLING else ""
-    total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), *[""] * (1 + len(machines)))
+    counts = (f"{sum(machine.layers.values()):,.0f}" for machine in machines)
+    total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), "", *counts)
     yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
     yield Line()
+    yield from _of_layers(costs)
     if uncounted:
         yield Line(f"no formula for the MACs of {', '.join(dict.fromkeys(uncounted))}", "attention")
     yield Line(f"{costs.model_bytes:,} bytes of model file")
@@ -213,8 +219,9 @@ def profile_page(costs: Profile) -> Iterator[Block]:
             yield Line(f"the reference itself is not held against TFLite Micro: {absent}", "attention")
         else:
             yield Line(f"TFLite Micro gives what the reference does: {costs.judged.samples} samples, all outputs")
-        head = ("machine", "counted", "", "per MAC", "flash", "RAM", "stack")
-        yield Table(head, "lrlrrrr", tuple(map(_row, counted)), "emulated machines")
+        head = ("machine", "counted", "", "per MAC", "cycles", "per MAC", "flash", "RAM", "stack")
+        yield Table(head, "lrlrrrrrr", tuple(_row(each, costs.macs) for each in counted), "emulated machines")
+        yield from _of_cycles(counted)
     for absent in dict.fromkeys(machine.absent for machine in costs.machines if machine.absent):
         names = ", ".join(machine.machine for machine in costs.machines if machine.absent == absent)
         yield Line(f"{names}: not run: {absent}", "attention")
@@ -224,20 +231,77 @@ def profile_page(costs: Profile) -> Iterator[Block]:
             ("board", "ms", "", "uJ", "assuming"),
             "lrlrl",
             tuple(
-                (b.board, _short(b.milliseconds), b.time_is, _short(b.microjoules), b.assumptions) for b in costs.boards
+                (b.board, _times(b.milliseconds, b.most), b.time_is, _short(b.microjoules), b.assumptions)
+                for b in costs.boards
             ),
             "estimates for boards",
         )
 
 
-def _row(machine: MachineProfile) -> tuple[object, ...]:
+#: By how much layers may differ from the program that has no marks in it before that is said.
+_CLOSE = 0.01
+
+
+def _of_layers(costs: Profile) -> Iterator[Block]:
+    """Where layers were asked for and not counted, or make another sum than the program without marks."""
+    if not any(machine.layers for machine in costs.machines):
+        return
+    for machine in costs.machines:
+        if machine.absent:
+            continue
+        if not machine.layers:
+            yield Line(f"layers on {machine.machine}: unknown: {machine.uncounted}", "attention")
+        elif abs(sum(machine.layers.values()) - machine.median) > _CLOSE * machine.median:
+            whole = f"{machine.median:,.0f} {machine.unit} without marks between them"
+            yield Line(
+                f"layers on {machine.machine}: together {sum(machine.layers.values()):,.0f}, {whole}", "attention"
+            )
+
+
+def _row(machine: MachineProfile, macs: int) -> tuple[object, ...]:
     per_mac = "" if machine.per_mac is None else f"{machine.per_mac:.2f}"
     figures = (f"{n:,}" for n in (machine.flash, machine.ram, machine.stack))
-    return (machine.machine, f"{machine.median:,.0f}", machine.unit, per_mac, *figures)
+    cycles = machine.cycles_of("")
+    if cycles is not None:
+        taken = span(cycles.least, cycles.most)
+        each = _ratios(cycles.least / macs, None if cycles.most is None else cycles.most / macs) if macs else ""
+    else:
+        taken, each = ("as counted", per_mac) if machine.unit == "cycles" else ("unknown", "")
+    return (machine.machine, f"{machine.median:,.0f}", machine.unit, per_mac, taken, each, *figures)
+
+
+def _ratios(least: float, most: float | None) -> str:
+    """Example:
+    >>> _ratios(1.234, 1.5), _ratios(2, 2), _ratios(2, None)
+    ('1.23 to 1.50', '2.00', '>= 2.00')
+    """
+    if most is None:
+        return f">= {least:.2f}"
+    return f"{least:.2f}" if f"{least:.2f}" == f"{most:.2f}" else f"{least:.2f} to {most:.2f}"
+
+
+def _of_cycles(counted: Sequence[MachineProfile]) -> Iterator[Block]:
+    """What the cycles take for granted, and why there are none."""
+    said: dict[str, list[str]] = {}
+    for machine in counted:
+        cycles = machine.cycles_of("")
+        if cycles is not None:
+            unknown = f"; one cycle each, for none is published: {', '.join(cycles.unknown)}" if cycles.unknown else ""
+            said.setdefault(f"{cycles.assumption} ({cycles.source}){unknown}", []).append(machine.machine)
+        elif machine.uncounted:
+            said.setdefault(f"unknown: {machine.uncounted}", []).append(machine.machine)
+    for words, names in said.items():
+        yield Line(f"cycles of {', '.join(names)}: {words}")
 
 
 def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
+
+
+def _times(least: float | None, most: float | None) -> str:
+    if most is None or _short(least) == _short(most):
+        return _short(least)
+    return f"{_short(least)} to {_short(most)}"
 
 
 def _short(value: float | None) -> str:

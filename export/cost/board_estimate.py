@@ -12,7 +12,7 @@ from typing import Literal
 
 from export.boards import Board, Supply, counted_cpu, machine_of
 from export.cost.machines import MachineProfile
-from firmware.emulation import Machine
+from firmware.emulation import Cycles, Machine
 
 __all__ = ["Estimate", "estimates"]
 
@@ -42,18 +42,22 @@ class Estimate:
 
     Attributes:
         board: key of :data:`export.boards.BOARDS`.
-        milliseconds: ``None`` if nothing was counted for its processor, or if the program does not fit.
+        milliseconds: ``None`` if nothing was counted for its processor, or if the program does not fit; where
+            there is a ``most``, the least.
         microjoules: ``None`` if there is no time or no current; as good as ``milliseconds``.
-        time_is: ``"counted"`` cycles, a ``"lower bound"``, ``"no bound"`` (one cycle for each instruction, on a
-            processor that may take less or more), ``"assumed"`` by the user, or ``"unknown"``.
+        time_is: ``"counted"`` cycles, ``"published"`` cycles of the counted instructions, a ``"lower bound"``, ``"no
+            bound"`` (one cycle for each instruction, on a processor that may take less or more), ``"assumed"`` by the
+            user, or ``"unknown"``.
         assumptions: in words, each of them.
+        most: milliseconds; ``None`` where nothing says how many at most.
     """
 
     board: str
     milliseconds: float | None
     microjoules: float | None
-    time_is: Literal["counted", "lower bound", "no bound", "assumed", "unknown"]
+    time_is: Literal["counted", "published", "lower bound", "no bound", "assumed", "unknown"]
     assumptions: str
+    most: float | None = None
 
 
 def estimates(
@@ -95,21 +99,28 @@ def _estimate(
     if why:
         return Estimate(board.name, None, None, "unknown", why)
     counted = same[0]
-    time_is, said = _time_is(counted, board, per_instruction)
-    seconds = counted.median * (1.0 if counted.unit == "cycles" else per_instruction or 1.0) / clock_hz
+    time_is: Literal["counted", "published", "lower bound", "no bound", "assumed"]
+    most: float | None = None
+    cycles = counted.cycles_of(board.core) if per_instruction is None else None
+    if cycles is not None:
+        time_is, said, most = _from_cycles(cycles, board, clock_hz)
+        seconds = cycles.least / clock_hz
+    else:
+        time_is, said = _time_is(counted, board, per_instruction)
+        seconds = counted.median * (1.0 if counted.unit == "cycles" else per_instruction or 1.0) / clock_hz
     instead = "" if counted.cpu == board.cpu else f", which stands for a {board.cpu},"
     said = f"{counted.unit} of {counted.machine}{instead} at {clock_hz / 1e6:g} MHz{said}"
     supply = measured or board.supply
     if not isinstance(supply, Supply):
         why = supply or "none is in export/boards"
         said += f"; no current: {why}; give --milliamps and --volts"
-        return Estimate(board.name, 1e3 * seconds, None, time_is, said)
+        return Estimate(board.name, 1e3 * seconds, None, time_is, said, most)
     published = supply.clock_hz or clock_hz
     joules = supply.milliamps * 1e-3 * clock_hz / published * supply.volts * seconds
     said += f"; {supply.milliamps:g} mA at {supply.volts:g} V and {published / 1e6:g} MHz ({supply.source})"
     if published != clock_hz:
         said += ", proportional to the clock"
-    return Estimate(board.name, 1e3 * seconds, 1e6 * joules, time_is, said)
+    return Estimate(board.name, 1e3 * seconds, 1e6 * joules, time_is, said, most)
 
 
 def _without_time(same: Sequence[MachineProfile], machine: Machine | None, board: Board) -> str:
@@ -123,6 +134,38 @@ def _without_time(same: Sequence[MachineProfile], machine: Machine | None, board
     needs = ((same[0].flash, board.flash, "flash"), (same[0].ram + same[0].stack, board.ram, "RAM with the stack"))
     beyond = [f"{need:,} bytes of {what} of {has:,}" for need, has, what in needs if has is not None and need > has]
     return f"does not fit: {', '.join(beyond)}" if beyond else ""
+
+
+def _from_cycles(
+    cycles: Cycles, board: Board, clock_hz: int
+) -> tuple[Literal["published", "lower bound"], str, float | None]:
+    """What the time is, in words what it takes for granted, and the most milliseconds.
+
+    A read of flash is taken to be waited for behind each jump at most: what lies behind is read in advance.
+    """
+    said = f", by kind with the {_named(cycles.core)}'s cycles ({cycles.source}): {cycles.assumption}"
+    if cycles.unknown:
+        said += f"; one cycle each, for none is published: {', '.join(cycles.unknown[:_NAMED])}"
+    waits, most = board.flash_waits, cycles.most
+    if waits is not None and clock_hz == board.clock_hz:
+        said += (
+            f"; {waits.cycles} wait states of flash at most behind each of {cycles.jumps:,.0f} jumps, "
+            f"{waits.hidden_by} ({waits.source}), without those of constants"
+        )
+        most = None if most is None else most + waits.cycles * cycles.jumps
+    elif board.flash_waits is None:
+        said += "; flash may have to be waited for"
+    bounded = most is not None and "publishes no" not in cycles.source
+    return "published" if bounded else "lower bound", said, None if most is None else 1e3 * most / clock_hz
+
+
+#: Instructions without a published time that are named.
+_NAMED = 6
+
+
+def _named(core: str) -> str:
+    """As its maker writes it."""
+    return core.replace("cortex-m0plus", "Cortex-M0+").replace("cortex-m", "Cortex-M").replace("riscv32", "RV32")
 
 
 def _time_is(

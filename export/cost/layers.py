@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from export.c.optimize import Optimize
-from export.cost.machines import on_machine
 from export.cost.macs import multiply_accumulates
 from export.graph.ir import Graph, Node
 from export.tflite.soundness import BITS
 from export.tflite.summary import OpSummary, SubgraphSummary, TensorSummary
-from firmware.emulation import Machine
 from qtorch.ops import of_rows
 from qtorch.row.row import Row, TFLite
 
@@ -45,7 +42,7 @@ class LayerProfile:
         parameters: numbers in its constants.
         constant_bytes: that these take in the file; constants that layers share count for each.
         activation_bytes: of its run-time inputs and outputs together.
-        counted: instructions or cycles by machine, of this layer alone in a network of its own.
+        counted: instructions or cycles by machine, within the whole program.
     """
 
     index: int
@@ -59,23 +56,18 @@ class LayerProfile:
     counted: Mapping[str, float]
 
 
-def graph_layer(
-    graph: Graph, index: int, node: Node, machines: Sequence[Machine], samples: int, optimize: Optimize
-) -> LayerProfile:
-    """One node of a graph, and by itself on machines that can take it.
+def graph_layer(graph: Graph, index: int, node: Node, counted: Mapping[str, float]) -> LayerProfile:
+    """One node of a graph.
 
-    Raises:
-        ParityError: a machine computed something else than the reference.
+    Args:
+        graph: of the node.
+        index: of the node.
+        node: in the graph.
+        counted: what it takes, by machine.
     """
     names = dict.fromkeys((*node.inputs, *node.outputs))
     constants = [value for name in names if (value := graph.values[name]).data is not None]
     running = [graph.values[name] for name in names if graph.values[name].data is None]
-    counted = {}
-    alone = _alone(graph, node)
-    for machine in machines:
-        profiled = on_machine(alone, machine, samples, optimize) if alone is not None else None
-        if profiled is not None and not profiled.absent:
-            counted[machine.name] = profiled.median
     return LayerProfile(
         index=index,
         op=node.op,
@@ -87,15 +79,6 @@ def graph_layer(
         activation_bytes=sum(value.bytes for value in running),
         counted=counted,
     )
-
-
-def _alone(graph: Graph, node: Node) -> Graph | None:
-    """A graph of one node; ``None`` if it has several run-time inputs or outputs, or several rows a sample in front."""
-    inputs = tuple(dict.fromkeys(name for name in node.inputs if graph.values[name].data is None))
-    if len(inputs) != 1 or len(node.outputs) != 1 or graph.values[inputs[0]].shape[:1] != (1,):
-        return None
-    values = {name: graph.values[name] for name in (*node.inputs, *node.outputs)}
-    return Graph(values, (node,), inputs, node.outputs)
 
 
 def file_layers(graph: SubgraphSummary) -> Iterator[LayerProfile]:

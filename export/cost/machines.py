@@ -5,18 +5,19 @@ Nothing is guessed: a machine whose tools are absent, or that can't hold the net
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from export.c.network import c_network
 from export.c.optimize import NO_LIMITS, Limits, Optimize
-from export.c.source import c_source
+from export.c.source import CSource, c_source
 from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
-from firmware.emulation import MACHINES, EmulationFailure, Machine, Options, available, replay
+from firmware.emulation import MACHINES, Cycles, EmulationFailure, Machine, Options, Replay, available, replay
 from qtorch.errors import ParityError, UnsupportedLayer
 from qtorch.progress import stage
 
@@ -43,6 +44,12 @@ class MachineProfile:
         ram: bytes of that program's data.
         stack: bytes.
         absent: why there are no figures, with the remedy; empty if there are.
+        cycles: of one inference on each processor that executes these instructions, first the machine's own, without
+            waiting for memory; empty where cycles were counted, or where instructions can't be told apart.
+        uncounted: why they can't, with the remedy.
+        layers: what is counted by node of the graph, where that was asked for; what no node takes has the number -1,
+            and what moves or is moved away takes nothing. They add up to ``median`` but for the marks between them.
+        layer_cycles: the least cycles by node, on the machine's own processor.
     """
 
     machine: str
@@ -55,6 +62,14 @@ class MachineProfile:
     ram: int = 0
     stack: int = 0
     absent: str = ""
+    cycles: tuple[Cycles, ...] = ()
+    uncounted: str = ""
+    layers: Mapping[int, float] = field(default_factory=dict)
+    layer_cycles: Mapping[int, float] = field(default_factory=dict)
+
+    def cycles_of(self, core: str) -> Cycles | None:
+        """On a processor; on the machine's own if ``core`` is empty; ``None`` where that is not known."""
+        return next((each for each in self.cycles if core in ("", each.core)), None)
 
 
 def all_machines() -> tuple[Machine, ...]:
@@ -64,7 +79,7 @@ def all_machines() -> tuple[Machine, ...]:
 
 def replayed(
     graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None,
-    limits: Limits = NO_LIMITS,
+    limits: Limits = NO_LIMITS, *, by_layer: bool = False,
 ) -> MachineProfile:  # fmt: skip
     """A graph of one int8 input and output in C on a machine.
 
@@ -75,22 +90,24 @@ def replayed(
         optimize: what the C is made for.
         codes: int8 ``[samples * rows, *shape[1:]]``, in place of random ones; a sample has the input's rows.
         limits: that its kernels are chosen for.
+        by_layer: also count by node, in the same program with marks in it.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
         EmulationFailure: it does not fit, or did not end.
         ParityError: an output differs from the reference's.
     """
-    source = c_source("net", c_network(graph, machine.cpu, optimize, limits=limits))
+    network = c_network(graph, machine.cpu, optimize, limits=limits)
     rows = graph.values[graph.inputs[0]].rows
     if codes is None:
         codes = corner_codes(graph, samples)[0][-samples * rows :]
     expected = interpret_sequence(graph, (codes,))[graph.outputs[0]]
     flat = [array.reshape(len(codes) // rows, -1) for array in (codes, expected)]
-    run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
-    if run.first is not None:
-        raise ParityError(f"{machine.name} differs from the reference on {run.mismatches} samples: {run.first}")
+    run = _run(machine, c_source("net", network), flat)
     assert run.cost is not None
+    steps = _run(machine, c_source("net", network, marked=True), flat).counted if by_layer else None
+    layers = _by_node(graph, {} if steps is None else {step: each.count for step, each in steps.steps.items()})
+    cycled = {} if steps is None else {i: each.cycles[0].least for i, each in steps.steps.items() if each.cycles}
     macs = all_multiply_accumulates(graph)
     return MachineProfile(
         machine=machine.name,
@@ -102,12 +119,31 @@ def replayed(
         flash=run.firmware.flash if run.firmware else 0,
         ram=run.firmware.ram if run.firmware else 0,
         stack=run.stack or 0,
+        cycles=run.counted.cycles if run.counted is not None else (),
+        uncounted=run.uncounted,
+        layers=layers,
+        layer_cycles=_by_node(graph, cycled),
     )
+
+
+def _run(machine: Machine, source: CSource, flat: Sequence[np.ndarray]) -> Replay:
+    run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
+    if run.first is not None:
+        raise ParityError(f"{machine.name} differs from the reference on {run.mismatches} samples: {run.first}")
+    return run
+
+
+def _by_node(graph: Graph, steps: Mapping[int, float]) -> dict[int, float]:
+    """Counts of steps by node: one that no call computes takes nothing, what is of none has the number -1."""
+    if not steps:
+        return {}
+    nodes = range(len(graph.nodes))
+    return {-1: sum(n for i, n in steps.items() if i not in nodes), **{i: steps.get(i, 0.0) for i in nodes}}
 
 
 def on_machine(
     graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None,
-    limits: Limits = NO_LIMITS,
+    limits: Limits = NO_LIMITS, *, by_layer: bool = False,
 ) -> MachineProfile:  # fmt: skip
     """:func:`replayed`, or why it can't be.
 
@@ -118,7 +154,7 @@ def on_machine(
     if absent is None:
         try:
             with stage(f"plain C on {machine.name}"):
-                return replayed(graph, machine, samples, optimize, codes, limits)
+                return replayed(graph, machine, samples, optimize, codes, limits, by_layer=by_layer)
         except EmulationFailure as error:
             absent = error.reason
         except UnsupportedLayer as error:

@@ -78,7 +78,7 @@ def profile(
         boards: to estimate; all if ``None``.
         samples: that each machine computes; random codes.
         optimize: what the C is made for.
-        each_layer: also count every layer by itself, which takes a build and a run for each.
+        each_layer: also count every layer, in the same program with marks between the layers: one more build and run.
         supply: current of all boards, instead of the published ones.
         clock_hz: of all boards, instead of their own.
         cycles_per_instruction: where instructions were counted; ``None``: 1, with what that leaves out said beside it.
@@ -90,12 +90,16 @@ def profile(
     counting = [machine for machine in machines if machine.unit is not None]
     core = integer_core(graph)
     counted = tuple(
-        on_machine(core, machine, samples, optimize) for machine in steps(counting, "counting on emulated machines")
+        on_machine(core, machine, samples, optimize, by_layer=each_layer)
+        for machine in steps(counting, "counting on emulated machines")
     )
-    running = [machine for machine, each in zip(counting, counted, strict=True) if not each.absent]
+    place = {id(node): i for i, node in enumerate(core.nodes)}
     layers = tuple(
-        graph_layer(graph, i, node, running if each_layer else [], samples, optimize)
-        for i, node in enumerate(steps(graph.nodes, "counting each layer by itself"))
+        # What is left out of the C at float ends takes nothing there.
+        graph_layer(
+            graph, i, node, {m.machine: m.layers.get(place.get(id(node), -2), 0.0) for m in counted if m.layers}
+        )
+        for i, node in enumerate(graph.nodes)
     )
     arena_bytes, arena_absent = _arena(model)
     wanted = tuple(BOARDS.values()) if boards is None else boards

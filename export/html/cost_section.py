@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from export.c.memory_plan import plan
 from export.c.tensor_buffers import tensor_buffers
-from export.cost.board_cost import TIME_BOUND
+from export.cost.board_cost import cycles_in_words, time_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
@@ -41,8 +41,8 @@ def inference(facts: Facts) -> tuple[str, str] | None:
     about = f"{measured['board']}, plain C"
     if measured["milliseconds"] is not None:
         counted = f"{measured['unit']} of {measured['machine']} at {measured['clock_hz'] / 1e6:g} MHz"
-        about += f": {TIME_BOUND[measured['time_is']]}{shown(measured['milliseconds'], 3)} ms, {counted}"
-    return f"{shown(round(measured['median']))} {measured['unit']}", about
+        about += f": {time_in_words(measured)}, {counted}; {measured['assumptions']}"
+    return f"{shown(round(measured['median']))} {measured['unit']}{cycles_in_words(measured)}", about
 
 
 def _totals(facts: Facts, graph: Graph) -> list[tuple[str, str, str]]:

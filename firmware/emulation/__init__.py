@@ -14,10 +14,12 @@ from firmware.emulation.machines import MACHINES, Machine, available
 from firmware.emulation.replay import Cost, Mismatch, Replay, footprints, replay
 from firmware.emulation.sketch import build_sketch, run_sketch, sketch_available, sketch_size, sketch_source
 from firmware.emulation.tflm_library import Library, libraries, optimization
+from firmware.emulation.timing import Cycles
 
 __all__ = [
     "MACHINES",
     "Cost",
+    "Cycles",
     "DidNotBuild",
     "DidNotEnd",
     "EmulationFailure",

@@ -8,7 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["ARDUINO", "AVR_TOOLS", "FREESTANDING", "MACHINES", "Machine", "Need", "available", "missing"]
+__all__ = [
+    "ARDUINO",
+    "AVR_TOOLS",
+    "FREESTANDING",
+    "MACHINES",
+    "Machine",
+    "Need",
+    "available",
+    "missing",
+    "plugin_needs",
+]
 
 #: Where Debian's arduino-core-avr puts the core that Arduino's own IDE compiles.
 ARDUINO = Path("/usr/share/arduino/hardware/arduino/avr")
@@ -115,6 +125,13 @@ def missing(needs: tuple[Need, ...], purpose: str) -> str | None:
         return None
     packages = " ".join(dict.fromkeys(need.package for need in absent))
     return f"{purpose} needs {', '.join(need.what for need in absent)}: apt-get install {packages}"
+
+
+def plugin_needs(machine: Machine) -> tuple[Need, ...]:
+    """What tells instructions apart on a machine of QEMU's: the host's compiler, and what reads a program."""
+    package = next(need.package for need in machine.needs if need.what == machine.compiler)
+    binutils = f"binutils-{machine.prefix.rstrip('-')}" if machine.prefix else package
+    return (_GCC, *(Need(f"{machine.prefix}{tool}", binutils) for tool in ("nm", "objdump")))
 
 
 def available(machine: Machine) -> str | None:

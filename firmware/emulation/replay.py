@@ -11,11 +11,24 @@ from pathlib import Path
 import numpy as np
 
 from firmware.emulation.build import Footprint, Model, Options, compile_model, link, runner, weigh
+from firmware.emulation.counter import (
+    Executed,
+    counted_segments,
+    counter_absent,
+    counting_command,
+    step_cycles,
+    write_marks,
+    write_step_marks,
+)
+from firmware.emulation.disassembly import disassembled
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.machines import Machine
+from firmware.emulation.timing import Cycles, cycles
+from firmware.emulation.timings import timings_of
 
 __all__ = [
     "Cost",
+    "Counted",
     "Mismatch",
     "Replay",
     "check_samples",
@@ -47,6 +60,23 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """What ``<name>_invoke`` executes more than a function that does nothing, per call, over all samples.
+
+    Attributes:
+        count: mean, in the machine's unit.
+        cycles: mean of what a processor takes for them, without waiting for memory: of each processor that executes
+            them, first the one that the machine stands for; empty if none is known.
+        steps: both, by the number of the step whose mark (:data:`firmware.emulation.counter.MARK`) came before; -1 is
+            what precedes the first, with the call itself. Empty without marks. They add up to the whole.
+    """
+
+    count: float
+    cycles: tuple[Cycles, ...]
+    steps: Mapping[int, Counted]
+
+
+@dataclass(frozen=True)
 class Mismatch:
     """The first output code that is not the expected one."""
 
@@ -74,6 +104,8 @@ class Replay:
         model: bytes of the model's own object files, without what it takes from the compiler's library.
         firmware: bytes of the smallest program that holds the model, start-up code and vectors included; ``None`` on
             the host.
+        counted: each instruction by its kind; ``None`` where that can't be told.
+        uncounted: why it can't, with the remedy; empty where cycles or nothing are counted.
     """
 
     machine: str
@@ -87,6 +119,8 @@ class Replay:
     model: Footprint
     firmware: Footprint | None
     costs: np.ndarray | None = None
+    counted: Counted | None = None
+    uncounted: str = ""
 
 
 def footprints(
@@ -152,7 +186,12 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     elf = link(machine, model, (*machine.start, *machine.rig), "replay.elf")
     (folder / "samples.bin").write_bytes(np.concatenate([inputs, expected], axis=1).tobytes())
     sizes = (str(inputs.shape[1]), str(expected.shape[1]))
-    code, output = run_program(machine, elf, folder, options, sizes)
+    uncounted = counter_absent(machine) if machine.unit == "instructions" else ""
+    by_kind = uncounted is None
+    if by_kind:
+        write_marks(machine, elf, folder, f"{model.name}_invoke")
+    by_step = machine.kind == "simavr" and write_step_marks(machine, elf, folder)
+    code, output = run_program(machine, elf, folder, options, sizes, by_kind)
     if code not in (_AGREES, _DIFFERS):
         raise EmulationFailure(
             where=f"{machine.name}: {model.name}",
@@ -167,8 +206,13 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     if machine.ram is not None and stack is not None:
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
+    counted = _counted(machine, elf, folder, len(inputs)) if by_kind else None
+    if by_step:
+        counted = _counted_steps(step_cycles(folder), figures[2], len(inputs))
     return Replay(
-        machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware, costs
+        *(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware, costs),
+        counted=counted,
+        uncounted=uncounted or "",
     )
 
 
@@ -184,8 +228,18 @@ def check_samples(inputs: np.ndarray, expected: np.ndarray) -> None:
             raise ValueError(f"replay.{side}: expected int8 [{len(inputs)}, >= 1], got {codes.dtype} {shape}")
 
 
-def run_program(machine: Machine, elf: Path, folder: Path, options: Options, sizes: tuple[str, str]) -> tuple[int, str]:
+def run_program(
+    machine: Machine, elf: Path, folder: Path, options: Options, sizes: tuple[str, str], by_kind: bool = False
+) -> tuple[int, str]:
     """Exit code and output of a replay program.
+
+    Args:
+        machine: that runs it.
+        elf: the program.
+        folder: where its samples are.
+        options: how long it may run.
+        sizes: of an input and an output.
+        by_kind: also count each instruction, by the marks in the folder.
 
     Raises:
         DidNotEnd: time or cycles ran out.
@@ -193,7 +247,7 @@ def run_program(machine: Machine, elf: Path, folder: Path, options: Options, siz
     if machine.kind == "simavr":
         command = [str(runner()), "replay", *machine.emulator, str(elf), str(options.cycles), *sizes]
     else:
-        command = [*machine.emulator, str(elf)]
+        command = [*(counting_command(machine) if by_kind else machine.emulator), str(elf)]
     where = f"{machine.name}: {elf.name}"
     try:
         done = subprocess.run(
@@ -251,6 +305,30 @@ def _cost(machine: Machine, ticks: np.ndarray, nothing: int) -> tuple[np.ndarray
         units -= machine.turn_cost * (ticks.astype(np.int64) // machine.turn)
     cost = Cost(machine.unit, int(units.min()), float(np.median(units)), int(units.max()))
     return units, cost, round(nothing / machine.ticks_per_unit)
+
+
+def _counted(machine: Machine, elf: Path, folder: Path, samples: int) -> Counted:
+    """Of all samples' calls, without what as many calls of the function that does nothing take."""
+    nothing, whole, steps = counted_segments(machine, elf, folder)
+    program = disassembled(machine, elf)
+    timings = timings_of(machine.cpu)
+
+    def counted(executed: Executed, calls: int, steps: Mapping[int, Counted]) -> Counted:
+        less = nothing.times(calls)
+        taken = tuple(cycles(executed, program, timing, less).per(samples) for timing in timings)
+        return Counted((executed.instructions - less.instructions) / samples, taken, steps)
+
+    # What a call takes lies behind its return: in the step that executes what follows the function that does nothing.
+    last = max(steps, key=lambda step: sum(steps[step].counts.get(address, 0) for address in nothing.counts))
+    each = {step: counted(executed, samples if step == last else 0, {}) for step, executed in steps.items()}
+    return counted(whole, samples, each if len(steps) > 1 else {})
+
+
+def _counted_steps(steps: Mapping[int, int], nothing: int, samples: int) -> Counted:
+    """Cycles by step as simavr counts them; what a call takes lies behind the last one's return."""
+    last = max(steps)
+    each = {step: Counted(taken / samples - (nothing if step == last else 0), (), {}) for step, taken in steps.items()}
+    return Counted(sum(step.count for step in each.values()), (), each)
 
 
 def _must_fit(machine: Machine, static: int, stack: int) -> None:

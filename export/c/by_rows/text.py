@@ -41,7 +41,8 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     section = loop.part.section
     node = section.nodes[place]
     of = network.graph.nodes[node.index]
-    lines, addresses, numbers = list[str](), dict[str, str](), dict[str, str]()
+    lines = [text.mark(node.index).rstrip()] if text.marked else list[str]()
+    addresses, numbers = dict[str, str](), dict[str, str]()
     told = loop.part.calls[node.index].numbers
     ends = place in loop.outside or any("{to}" in number for number in told.values())
     for role, (name, window) in node.reads.items():

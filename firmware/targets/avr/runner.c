@@ -7,6 +7,8 @@
  *   GPIOR0  a measurement begins; at the next write it ends
  *   GPIOR1  the program ends, with the value written as exit code
  *   GPIOR2  the next sample: the last output is compared, the next input injected
+ * A replay in whose folder lies marks.txt, lines "ADDRESS STEP" (the address hexadecimal, in bytes of flash), writes
+ * steps.txt, lines "STEP CYCLES": all samples' cycles by the step whose mark came last, -1 before the first of a sample.
  * Exit codes: 0, the rig's (../rig.h), the program's own, or one of the following.
  */
 #include <simavr/avr_uart.h>
@@ -41,6 +43,10 @@ static struct {
   uint8_t *expected, *in, *out;
   uint32_t in_size, out_size;
   uint64_t figures[4]; /* samples, samples that differ, cycles of nothing, stack */
+  /* steps of a replay; the first element is of what precedes them */
+  uint16_t *step_at; /* by address, 0: no mark, else the element of the step */
+  avr_cycle_count_t *step_cycles, settled;
+  size_t step_count, step;
   /* serial */
   const char *until;
   char line[256];
@@ -69,6 +75,15 @@ static uint16_t stack_pointer(const avr_t *avr) {
   return (uint16_t)(avr->data[R_SPL] | avr->data[R_SPH] << 8);
 }
 
+/* What was taken since the last mark goes to the step that ends here. */
+static void settle(size_t next) {
+  if (run.step_cycles != NULL) {
+    run.step_cycles[run.step] += run.avr->cycle - run.settled;
+    run.settled = run.avr->cycle;
+    run.step = next;
+  }
+}
+
 static void on_mark(avr_t *avr, avr_io_addr_t address, uint8_t value, void *unused) {
   (void)address;
   (void)value;
@@ -76,7 +91,10 @@ static void on_mark(avr_t *avr, avr_io_addr_t address, uint8_t value, void *unus
   if (!run.measuring) {
     run.began = avr->cycle;
     run.top = run.lowest = stack_pointer(avr);
+    run.settled = run.began;
+    run.step = 0;
   } else {
+    settle(0);
     run.cycles = avr->cycle - run.began;
     ++run.measured;
     if ((uint64_t)(run.top - run.lowest) > run.figures[3]) {
@@ -113,6 +131,9 @@ static void on_next_sample(avr_t *avr, avr_io_addr_t address, uint8_t value, voi
   }
   if (run.figures[0] == 0 && run.figures[2] == 0) {
     run.figures[2] = run.cycles; /* before the first sample comes the function that does nothing */
+    if (run.step_cycles != NULL) {
+      run.step_cycles[0] = 0;
+    }
   } else {
     run.figures[0] += 1;
     run.figures[1] += memcmp(run.out, run.expected, run.out_size) != 0;
@@ -161,6 +182,41 @@ static FILE *opened(const char *path, const char *mode) {
     stop(RIG_NO_FILE, "%s: can't be opened", path);
   }
   return file;
+}
+
+static void prepare_steps(void) {
+  FILE *marks = fopen("marks.txt", "r");
+  unsigned address, step;
+  if (marks == NULL) {
+    return;
+  }
+  run.step_at = calloc((size_t)run.avr->flashend + 1, sizeof *run.step_at);
+  if (run.step_at == NULL) {
+    stop(RUNNER_USAGE, "no memory for steps");
+  }
+  run.step_count = 1;
+  while (fscanf(marks, "%x %u", &address, &step) == 2) {
+    if (address > run.avr->flashend || step >= UINT16_MAX - 1) {
+      stop(RUNNER_USAGE, "marks.txt: step %u at address 0x%x", step, address);
+    }
+    run.step_at[address] = (uint16_t)(step + 1);
+    run.step_count = step + 2 > run.step_count ? step + 2 : run.step_count;
+  }
+  fclose(marks);
+  run.step_cycles = calloc(run.step_count, sizeof *run.step_cycles);
+  if (run.step_cycles == NULL) {
+    stop(RUNNER_USAGE, "no memory for steps");
+  }
+}
+
+static void write_steps(void) {
+  FILE *steps = run.step_cycles != NULL ? opened("steps.txt", "w") : NULL;
+  for (size_t i = 0; steps != NULL && i < run.step_count; ++i) {
+    fprintf(steps, "%ld %llu\n", (long)i - 1, (unsigned long long)run.step_cycles[i]);
+  }
+  if (steps != NULL && fclose(steps) != 0) {
+    stop(RIG_NO_FILE, "steps.txt: can't be written");
+  }
 }
 
 static void prepare_replay(const elf_firmware_t *firmware, const char *in_size, const char *out_size) {
@@ -218,10 +274,14 @@ int main(int count, char **argument) {
   avr_register_io_write(run.avr, GPIOR2, on_next_sample, NULL);
   if (replays) {
     prepare_replay(&firmware, argument[6], argument[7]);
+    prepare_steps();
   } else {
     prepare_serial(argument[6][0], argument[7]);
   }
   while (run.exit_code < 0) {
+    if (run.measuring && run.step_at != NULL && run.step_at[run.avr->pc] != 0) {
+      settle(run.step_at[run.avr->pc]);
+    }
     const int state = avr_run(run.avr);
     const avr_cycle_count_t since = replays && run.measuring ? run.avr->cycle - run.began : run.avr->cycle;
     if (run.measuring && stack_pointer(run.avr) < run.lowest) {
@@ -239,6 +299,7 @@ int main(int count, char **argument) {
   if (run.results != NULL && fclose(run.results) != 0) {
     stop(RIG_NO_FILE, "results.bin: can't be written");
   }
+  write_steps();
   fflush(stdout);
   return run.exit_code;
 }

@@ -15,8 +15,9 @@ void print(const char* text);
 // Waits for the next character of the console; -1 at the end of the input, where the console has an end.
 int read_char();
 
-// A clock that runs on and wraps at 2^32: differences modulo 2^32 are right as long as less than that passes.
-uint32_t ticks();
+// A clock that runs on. Where the board's own counter has 32 bits, it is carried on from call to call: what lies between
+// two calls must be less than its turn, which board_*.cc says.
+uint64_t ticks();
 uint32_t ticks_per_second();
 
 }  // namespace board

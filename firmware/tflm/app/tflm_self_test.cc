@@ -11,8 +11,9 @@ namespace self_test {
 namespace {
 
 void print_nanoseconds(uint64_t ticks, uint64_t inferences) {
-  // In this order, so that 64 bits hold 18 seconds at any clock of up to 1 GHz.
-  console::print_unsigned(ticks * 1000000000u / board::ticks_per_second() / inferences);
+  // Whole seconds apart, so that 64 bits hold whatever they hold of nanoseconds.
+  const uint64_t rate = board::ticks_per_second();
+  console::print_unsigned((ticks / rate * 1000000000u + ticks % rate * 1000000000u / rate) / inferences);
   board::print(" ns");
 }
 
@@ -120,9 +121,9 @@ Report run() {
   static int8_t output[model::output_size];
   if (model::sequence && !inference::reset()) return report;
   for (size_t vector = 0; vector < model::test_count; ++vector) {
-    const uint32_t started = board::ticks();
+    const uint64_t started = board::ticks();
     if (!inference::invoke(model::test_input(vector), output)) return report;
-    const uint32_t taken = board::ticks() - started;
+    const uint64_t taken = board::ticks() - started;
     if (vector == 0 || taken < report.fastest) report.fastest = taken;
     report.total += taken;
     ++report.vectors;

@@ -17,7 +17,7 @@ struct Report {
   int8_t expected;
   int8_t got;
   // Clock ticks of the fastest inference, and of all together.
-  uint32_t fastest;
+  uint64_t fastest;
   uint64_t total;
 
   // Of the test by operators: inferences that were compared, those that differed, and of the first of these the vector,

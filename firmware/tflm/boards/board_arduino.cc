@@ -20,7 +20,15 @@ int read_char() {
   return Serial.read();
 }
 
-uint32_t ticks() { return static_cast<uint32_t>(micros()); }
+uint64_t ticks() {
+  // micros() turns every 71.6 minutes.
+  static uint64_t total = 0;
+  static uint32_t last = 0;
+  const uint32_t now = static_cast<uint32_t>(micros());
+  total += static_cast<uint32_t>(now - last);
+  last = now;
+  return total;
+}
 
 uint32_t ticks_per_second() { return 1000000u; }
 

@@ -78,10 +78,10 @@ int read_char() {
   return semihosting(sys_read, wanted) != 0 || character == 4 ? -1 : character;
 }
 
-uint32_t ticks() {
+uint64_t ticks() {
   for (;;) {
     const uint32_t before = rounds;
-    const uint32_t now = (before << 24) + (top - systick().value);
+    const uint64_t now = (static_cast<uint64_t>(before) << 24) + (top - systick().value);
     // A round that ended in between would pair an old count with a new value.
     if (rounds == before) return now;
   }

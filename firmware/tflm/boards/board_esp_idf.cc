@@ -28,7 +28,7 @@ int read_char() {
   }
 }
 
-uint32_t ticks() { return static_cast<uint32_t>(esp_timer_get_time()); }
+uint64_t ticks() { return static_cast<uint64_t>(esp_timer_get_time()); }
 
 uint32_t ticks_per_second() { return 1000000u; }
 

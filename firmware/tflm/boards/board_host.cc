@@ -19,9 +19,9 @@ int read_char() {
   return character == EOF ? -1 : character;
 }
 
-uint32_t ticks() {
+uint64_t ticks() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 uint32_t ticks_per_second() { return 1000000000u; }
