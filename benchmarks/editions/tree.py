@@ -120,7 +120,8 @@ class Tree:
 
     def flags(self) -> tuple[str, ...]:
         """What its own build defines."""
-        arduino = (self.root / "library.properties").exists() or "Arduino.h" in self.of_a_board
+        # pico-tflmicro was made of the Arduino library, whose headers leave out what that has not.
+        arduino = (self.root / "library.properties").exists() or bool(self.of_a_board)
         return (*_LIBRARY_FLAGS.get(self.kernels, ()), *(("-DARDUINO",) if arduino else ()))
 
     def platform(self) -> str:

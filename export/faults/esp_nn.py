@@ -275,5 +275,30 @@ _DENSE = (
     ),
 )
 
+#: Types that the wrappers did not take at first: the day and the commit that brought them.
+_FIRST_DAYS = {
+    ("ADD", "int32"): (date(2023, 10, 17), "6dbfcbc"),
+    ("CONV_2D", "int16"): (date(2024, 1, 8), "96b2a40"),
+    ("DEPTHWISE_CONV_2D", "int16"): (date(2024, 1, 8), "96b2a40"),
+    ("FULLY_CONNECTED", "int16"): (date(2024, 6, 1), "30f24e6"),
+}
+
+_MISSING = tuple(
+    Fault(
+        name=f"esp_no_{dtype}_{operator.lower()}",
+        where="tflm_esp_nn",
+        operators=(operator,),
+        holds=where.of_type(dtype),
+        effect="refused",
+        until=day,
+        remedy="take esp-tflite-micro 1.3.1, or compute this layer in int8"
+        if dtype == "int16"
+        else "take esp-tflite-micro 1.3.1, or write the layer with other operators",
+        source=f"esp-tflite-micro {commit}; refused by 1.2.0, built for a PC",
+        sure="run",
+    )
+    for (operator, dtype), (day, commit) in _FIRST_DAYS.items()
+)
+
 #: All of them, with those of the wrappers.
-FAULTS: tuple[Fault, ...] = (*_CONVOLUTIONS, *_DENSE)
+FAULTS: tuple[Fault, ...] = (*_CONVOLUTIONS, *_DENSE, *_MISSING)

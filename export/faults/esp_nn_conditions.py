@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from export.faults.fault import Operator
@@ -16,6 +17,7 @@ __all__ = [
     "more_padding_behind",
     "no_bias",
     "odd_blocks",
+    "of_type",
     "padding_behind_alone",
     "padding_not_of_one_row",
     "padding_on_two_sides",
@@ -222,3 +224,8 @@ def several_long_rows(operator: Operator) -> str:
     if dtype(operator, 0) != "int8" or prod(sizes[:-1]) <= 1 or sizes[-1] < 32 or sizes[-1] % _VECTOR == 0:
         return ""
     return f"{prod(sizes[:-1])} rows of {sizes[-1]}"
+
+
+def of_type(wanted: str) -> Callable[[Operator], str]:
+    """A first input of a type."""
+    return lambda operator: wanted if dtype(operator, 0) == wanted else ""
