@@ -129,5 +129,16 @@ def _depthwise() -> Iterator[Shape]:
     yield Shape("depthwise_conv_2d", (8, 6, 6), 6, (5, 5), relu=False, stride=2)
 
 
+def _of_4_bits() -> Iterator[Shape]:
+    for inputs, outputs in ((64, 12), (128, 10), (33, 15), (100, 20), (256, 7)):
+        yield Shape("fully_connected", (inputs,), outputs, bits=4)
+    for image, outputs in (((5, 5, 64), 32), ((4, 4, 24), 13), ((8, 8, 16), 32), ((6, 6, 33), 19), ((3, 3, 128), 40)):
+        yield Shape("conv_2d", image, outputs, bits=4)
+    for image, outputs in (((6, 6, 8), 8), ((5, 5, 16), 9), ((9, 7, 4), 16), ((8, 8, 3), 24), ((4, 4, 33), 12)):
+        yield Shape("conv_2d", image, outputs, (3, 3), bits=4)
+    for image in ((6, 6, 64), (9, 9, 80), (7, 5, 71), (8, 8, 96)):
+        yield Shape("depthwise_conv_2d", image, image[-1], (3, 3), bits=4)
+
+
 #: All of them; those that a machine does not hold are left out there.
-SHAPES = (*_dense(), *_pointwise(), *_convolution(), *_depthwise())
+SHAPES = (*_dense(), *_pointwise(), *_convolution(), *_depthwise(), *_of_4_bits())

@@ -6,6 +6,7 @@ own. Layers of the same sizes share their code, so they also move together: the 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -153,11 +154,13 @@ def slots_of(calls: Sequence[tuple[KernelCall, ...]], cpu: str) -> tuple[Slot, .
 
 
 def _slot(index: int, part: int, call: KernelCall, cpu: str) -> Slot:
-    options, costs, code, uncounted = [], [], [], []
+    options, code, uncounted = [], [], []
+    costs: list[float] = []
     found = candidates(call, cpu)
     for candidate in found:
         cost = instructions(candidate, cpu)
-        if candidate is found[0] or cost is not None:
+        # Beside a kernel of which no cost is known no other can be said to save anything.
+        if candidate is found[0] or (cost is not None and math.isfinite(costs[0])):
             options.append(candidate)
             costs.append(cost if cost is not None else float("inf"))
             code.append(code_bytes(candidate, cpu) or 0.0)
@@ -205,7 +208,8 @@ def chosen_kernels(
     for slot, option in zip(slots, state.taken, strict=True):
         found[slot.index][slot.part] = slot.options[option].call
     flash = fixed + state.flash()
-    layers = tuple(_said(state, at, None if budget is None else budget - flash, fits) for at in range(len(slots)))
+    left = None if budget is None else budget - flash
+    layers = tuple(_said(state, at, left, fits) for at, slot in enumerate(slots) if math.isfinite(slot.costs[0]))
     return Choice(tuple(map(tuple, found)), layers, round(flash), round(least), budget)
 
 
