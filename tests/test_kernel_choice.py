@@ -25,6 +25,7 @@ from export.figures.kernel_choice import kernels_in_words
 from export.graph.ir import Graph
 from firmware.emulation import MACHINES, Options, available
 from firmware.emulation.build import compile_model, weigh
+from firmware.emulation.failure import DidNotBuild
 from qtorch.errors import BadConfiguration
 from qtorch.row.kernel_call import ConstantTable, KernelCall
 from recipes.mlperf_tiny import DSCNN, MobileNetV1, ResNet8
@@ -150,7 +151,12 @@ def test_counts_beside_what_was_estimated(shape: str, machine: str) -> None:
         pytest.skip(absent)
     graph = next(each for each in UNSEEN if str(each) == shape).graph()
     for candidate in layer_candidates(graph, on.cpu):
-        expected, counted = instructions(candidate, on.cpu), call_count(graph, candidate, on).instructions
+        expected = instructions(candidate, on.cpu)
+        try:
+            counted = call_count(graph, candidate, on).instructions
+        except DidNotBuild:
+            assert on.cpu == "avr"  # which has 2 KiB of RAM
+            continue
         assert expected == pytest.approx(counted, rel=0.25), kernel_name(candidate)
 
 
