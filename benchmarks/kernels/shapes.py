@@ -65,7 +65,11 @@ class Shape:
         if self.op == "depthwise_conv_2d":
             attrs["depth_multiplier"] = self.outputs // self.image[-1]
             kernel, axis = (1, *self.window, self.outputs), 3
-        sample = weighted_sample(rng, "", attrs, image, kernel, channel_axis=axis, output=output, weights=weights)
+        # Fully connected weights of 4 bits have one scale.
+        channels = self.bits != 4 or self.op != "fully_connected"
+        sample = weighted_sample(
+            rng, "", attrs, image, kernel, channel_axis=axis, output=output, weights=weights, per_channel=channels
+        )
         return sample_graph(ROWS[self.op], sample)
 
 

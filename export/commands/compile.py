@@ -51,7 +51,7 @@ class CompileOptions:
             .pt or .csv.
         signature: which network, of a file that has several signatures; the first without it.
         name: of the model and its files; the file's own name without it.
-        optimize: what for; ``balanced`` takes a tenth more flash than ``size``, ``speed`` any, ``ram`` the least memory,
+        optimize: what for; ``balanced`` takes a tenth more flash than ``size``, ``speed`` any, ``ram`` least memory,
             row by row.
         flash: bytes that the C may take; without it what the board has.
         fast_memory: bytes that it may take of the faster of two memories.
