@@ -23,7 +23,7 @@ __all__ = ["FIRMWARE"]
 
 _SAMPLES = 256
 #: Ways to build a network for a machine.
-_BUILDS: tuple[Optimize, ...] = ("size", "speed")
+_BUILDS: tuple[Optimize, ...] = ("size", "balanced", "speed")
 #: Whose lines the table leaves out, for they are nearly those of the machine behind it; the JSON has them.
 _TWINS = {"cortex_m7": "cortex_m4", "cortex_m33": "cortex_m4", "atmega32u4": "atmega328p"}
 

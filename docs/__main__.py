@@ -1,4 +1,4 @@
-"""``python -m docs`` makes what is generated in ``docs`` anew: operators, rows, faults, editions, rooms, boards."""
+"""``python -m docs`` makes what is generated in ``docs`` anew: operators, kernels, faults, editions, rooms, boards."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ if __name__ == "__main__":
     from docs.boards import PAGES, with_board_tables
     from docs.editions import PAGE as EDITIONS
     from docs.editions import editions_table
+    from docs.kernel_tables import PAGE as KERNELS
+    from docs.kernel_tables import with_kernels
     from docs.row_rules import PAGE as DEVICES
     from docs.row_rules import with_row_rules
     from export.commands.support import support_table
@@ -38,4 +40,5 @@ if __name__ == "__main__":
     HOUSE.write_text(with_tables(HOUSE.read_text(encoding="utf-8")), encoding="utf-8")
     for page in PAGES:
         page.write_text(with_board_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+    KERNELS.write_text(with_kernels(KERNELS.read_text(encoding="utf-8")), encoding="utf-8")
     DEVICES.write_text(with_row_rules(DEVICES.read_text(encoding="utf-8")), encoding="utf-8")

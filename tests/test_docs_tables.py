@@ -7,8 +7,11 @@ import re
 import pytest
 
 from docs.__main__ import KERNEL_FAULTS, OPERATORS, with_generated_table
+from docs.kernel_tables import PAGE as KERNELS
+from docs.kernel_tables import with_kernels
 from docs.row_rules import PAGE as DEVICES
 from docs.row_rules import with_row_rules
+from export.c.targets.table import KERNELS as TABLE
 from export.commands.support import support_table
 from export.faults.cmsis_nn import FAULTS as CMSIS_NN
 from export.faults.esp_nn import FAULTS as ESP_NN
@@ -29,6 +32,13 @@ def test_the_table_of_faults_is_made_from_them() -> None:
     page, faults = KERNEL_FAULTS.read_text(encoding="utf-8"), (*CMSIS_NN, *ESP_NN)
     assert with_generated_table(page, fault_table(faults)) == page, "run `python -m docs`"
     assert with_generated_table(page, fault_table(faults[1:])) != page
+
+
+def test_the_tables_of_kernels_are_made_from_them() -> None:
+    page = KERNELS.read_text(encoding="utf-8")
+    assert with_kernels(page) == page, "run `python -m docs`"
+    assert all(f"| `{row.kernel}` | " in page for row in TABLE)
+    assert with_kernels(page.replace(TABLE[0].shape, "all")) == page
 
 
 def test_every_line_of_the_table_of_faults_says_when() -> None:

@@ -185,7 +185,7 @@ def test_a_missing_value_is_named(name: str, capsys: pytest.CaptureFixture[str])
     [
         ("--export.target nano33", "nano33ble"),
         ("--export.format int9", "int8"),
-        ("--export.optimize fast", "one of size, speed"),
+        ("--export.optimize fast", "one of balanced, size, speed"),
         ("--export.taget uno", "--export.target"),
         ("--export.forma int8", "--export.format"),
         ("--export.c=perhaps", "'perhaps'"),

@@ -134,7 +134,7 @@ def test_a_float_interface_costs_nothing_in_c(network: fx.GraphModule) -> None:
     model = write_tflite(float_interface(graph))
     found = profile(model, read_tflite(model), [machine], [])
     assert [layer.op for layer in found.layers] == ["quantize", *["fully_connected"] * 3, "dequantize"]
-    assert found.machines[0].median == on_machine(graph, machine, 8, "size").median > 0
+    assert found.machines[0].median == on_machine(graph, machine, 8, "balanced").median > 0
 
 
 def test_what_is_absent_is_named_with_the_remedy(network: fx.GraphModule) -> None:

@@ -41,7 +41,7 @@ needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler 
 
 #: Networks that are drawn.
 COUNT = int(os.environ.get("QTORCH_DIVIDED_NETWORKS", "12"))
-BUILDS: tuple[Optimize, ...] = ("size", "speed", "ram")
+BUILDS: tuple[Optimize, ...] = ("balanced", "size", "speed", "ram")
 
 
 def _residual() -> Graph:

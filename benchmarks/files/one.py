@@ -42,7 +42,7 @@ from qtorch.errors import BadInput, ParityError, UnsupportedLayer
 __all__ = ["Asked", "measured"]
 
 #: Ways to build the C.
-BUILDS: tuple[Optimize, ...] = ("size", "speed")
+BUILDS: tuple[Optimize, ...] = ("size", "balanced", "speed")
 #: Where a network for Cortex-M0 runs that QEMU's board of that processor can't hold: a Cortex-M3 executes the same
 #: instructions.
 _ROOMY = {"cortex_m0": replace(MACHINES["cortex_m3"], name="cortex_m0", flags=MACHINES["cortex_m0"].flags)}
@@ -148,7 +148,7 @@ def _samples(model: ModelInFile, outer: tuple[np.ndarray, ...], count: int) -> _
 
 
 def _on_machine(core: Graph, machine: Machine, samples: _Samples, seconds: float) -> dict[str, Any]:
-    """Both builds, or why there is none.
+    """All builds that differ from the one before, or why there is none.
 
     Raises:
         ParityError: an output differs.

@@ -62,13 +62,14 @@ def table_of(files: Sequence[Mapping[str, Any]]) -> list[str]:
                 each["file"],
                 each["verdict"],
                 f"{each['inputs']:,}" if "inputs" in each else "",
-                *(_count(builds.get(build, {}).get("median")) for build in ("size", "speed")),
+                *(_count(builds.get(build, {}).get("median")) for build in ("size", "balanced", "speed")),
                 _count(beside.get("instructions")),
-                *(_times(ratio(each, machine, build)) for build in ("size", "speed")),
+                *(_times(ratio(each, machine, build)) for build in ("size", "balanced", "speed")),
                 each.get("why") or beside.get("absent") or _differs(beside) or "; ".join(_absent(each)),
             ]
         )
-    head = ["file", "verdict", "inputs", "size", "speed", "CMSIS-NN", "size / it", "speed / it", "why"]
+    sizes = ["size", "balanced", "speed"]
+    head = ["file", "verdict", "inputs", *sizes, "CMSIS-NN", *(f"{build} / it" for build in sizes), "why"]
     return markdown_table(head, [[str(cell).replace("|", "\\|") for cell in row] for row in rows])
 
 

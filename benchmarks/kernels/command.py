@@ -38,12 +38,22 @@ def machines_with_a_choice() -> tuple[Machine, ...]:
     return tuple(machine for cpu, machine in counting.items() if rows_for(cpu))
 
 
-def counts(machine: Machine, shapes: Sequence[Shape] = SHAPES) -> _Counts:
-    """What every kernel takes on every shape that it takes, and that the machine holds."""
+def counts(machine: Machine, known: _Counts, shapes: Sequence[Shape] = SHAPES) -> _Counts:
+    """What every kernel takes on every shape that it takes, and that the machine holds.
+
+    Args:
+        machine: that counts.
+        known: what need not be counted again.
+        shapes: of layers.
+    """
     found: _Counts = defaultdict(dict)
     for shape in shapes:
         graph = shape.graph()
         for candidate in layer_candidates(graph, machine.cpu):
+            before = known.get(str(shape), {}).get(kernel_name(candidate))
+            if before is not None:
+                found[str(shape)][kernel_name(candidate)] = before
+                continue
             try:
                 count = call_count(graph, candidate, machine)
             except EmulationFailure:
@@ -57,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks kernels", description=__doc__)
     parser.add_argument("--cpu", nargs="+", help="processors; all that have a choice of kernels if none is named")
     parser.add_argument("--fit", action="store_true", help="count nothing; fit to the counts that are saved")
+    parser.add_argument("--again", nargs="*", metavar="KERNEL", help="count these again, all if none is named")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     saved: dict[str, _Counts] = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
@@ -66,13 +77,22 @@ def main(arguments: Sequence[str]) -> None:
             continue
         absent = available(machine)
         if not given.fit and absent is None:
-            saved[machine.cpu] = counts(machine)
+            saved[machine.cpu] = counts(machine, _kept(saved.get(machine.cpu, {}), given.again))
             _RESULTS.write_text(json.dumps(dict(sorted(saved.items())), indent=0) + "\n")
         elif not given.fit:
             print(f"{machine.cpu} stays as it was: {absent}")
         if machine.cpu in saved:
             factors[machine.cpu] = _fits(machine.cpu, saved[machine.cpu])
     COUNTED.write_text(json.dumps(dict(sorted(factors.items())), indent=1) + "\n")
+
+
+def _kept(saved: _Counts, again: Sequence[str] | None) -> _Counts:
+    """Counts that stay: all but those of kernels that are to be counted again."""
+    if again is None:
+        return saved
+    return {
+        shape: {name: count for name, count in of.items() if again and name not in again} for shape, of in saved.items()
+    }
 
 
 def _fits(cpu: str, saved: _Counts) -> dict[str, Any]:

@@ -65,7 +65,11 @@ class Shape:
         if self.op == "depthwise_conv_2d":
             attrs["depth_multiplier"] = self.outputs // self.image[-1]
             kernel, axis = (1, *self.window, self.outputs), 3
-        sample = weighted_sample(rng, "", attrs, image, kernel, channel_axis=axis, output=output, weights=weights)
+        # Fully connected weights of 4 bits have one scale.
+        channels = self.bits != 4 or self.op != "fully_connected"
+        sample = weighted_sample(
+            rng, "", attrs, image, kernel, channel_axis=axis, output=output, weights=weights, per_channel=channels
+        )
         return sample_graph(ROWS[self.op], sample)
 
 
@@ -100,7 +104,9 @@ def _convolution() -> Iterator[Shape]:
         ((7, 7, 5), 10, (5, 5), 1), ((16, 1, 12), 8, (5, 1), 1), ((3, 3, 24), 3, (3, 3), 1), ((20, 3, 4), 4, (3, 1), 1),
         ((16, 16, 16), 16, (3, 3), 1), ((32, 32, 3), 16, (3, 3), 1), ((8, 8, 32), 64, (3, 3), 2),
         ((8, 8, 64), 64, (3, 3), 1), ((24, 10, 1), 64, (10, 4), 2), ((48, 48, 3), 8, (3, 3), 2),
-        ((30, 1, 9), 20, (7, 1), 1),
+        ((30, 1, 9), 20, (7, 1), 1), ((4, 4, 1), 1, (3, 3), 2), ((4, 4, 1), 3, (5, 5), 1), ((10, 10, 1), 4, (3, 3), 1),
+        ((7, 5, 1), 8, (3, 3), 2), ((10, 10, 1), 1, (3, 3), 1), ((16, 16, 1), 3, (5, 5), 2), ((12, 7, 2), 5, (3, 3), 1),
+        ((6, 6, 10), 7, (3, 3), 1), ((9, 9, 1), 2, (7, 7), 2), ((5, 5, 32), 5, (3, 3), 1), ((11, 4, 3), 12, (4, 2), 1),
     )  # fmt: skip
     for image, outputs, window, stride in sizes:
         yield Shape("conv_2d", image, outputs, window, stride)
@@ -116,7 +122,8 @@ def _depthwise() -> Iterator[Shape]:
         ((16, 16, 2), (3, 3), 1), ((3, 3, 40), (3, 3), 1), ((13, 13, 4), (3, 3), 2), ((6, 20, 3), (3, 5), 1),
         ((20, 1, 8), (5, 1), 1), ((4, 4, 24), (4, 4), 4), ((9, 9, 4), (2, 2), 2),
         ((25, 5, 64), (3, 3), 1), ((48, 48, 8), (3, 3), 1), ((24, 24, 32), (3, 3), 2), ((6, 6, 128), (3, 3), 1),
-        ((3, 3, 256), (3, 3), 1), ((14, 9, 20), (5, 5), 1),
+        ((3, 3, 256), (3, 3), 1), ((14, 9, 20), (5, 5), 1), ((4, 4, 3), (3, 3), 2), ((5, 9, 8), (3, 3), 2),
+        ((15, 1, 6), (3, 1), 1), ((6, 6, 4), (7, 7), 1),
     )  # fmt: skip
     for image, window, stride in sizes:
         yield Shape("depthwise_conv_2d", image, image[-1], window, stride)
@@ -126,5 +133,16 @@ def _depthwise() -> Iterator[Shape]:
     yield Shape("depthwise_conv_2d", (8, 6, 6), 6, (5, 5), relu=False, stride=2)
 
 
+def _of_4_bits() -> Iterator[Shape]:
+    for inputs, outputs in ((64, 12), (128, 10), (33, 15), (100, 20), (256, 7)):
+        yield Shape("fully_connected", (inputs,), outputs, bits=4)
+    for image, outputs in (((5, 5, 64), 32), ((4, 4, 24), 13), ((8, 8, 16), 32), ((6, 6, 33), 19), ((3, 3, 128), 40)):
+        yield Shape("conv_2d", image, outputs, bits=4)
+    for image, outputs in (((6, 6, 8), 8), ((5, 5, 16), 9), ((9, 7, 4), 16), ((8, 8, 3), 24), ((4, 4, 33), 12)):
+        yield Shape("conv_2d", image, outputs, (3, 3), bits=4)
+    for image in ((6, 6, 64), (9, 9, 80), (7, 5, 71), (8, 8, 96)):
+        yield Shape("depthwise_conv_2d", image, image[-1], (3, 3), bits=4)
+
+
 #: All of them; those that a machine does not hold are left out there.
-SHAPES = (*_dense(), *_pointwise(), *_convolution(), *_depthwise())
+SHAPES = (*_dense(), *_pointwise(), *_convolution(), *_depthwise(), *_of_4_bits())

@@ -11,6 +11,7 @@ from export.console.page import Block, Line, Table
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
 from export.engines import tflm_absent
+from export.figures.kernel_choice import kernels_in_words
 from export.figures.left_out import in_sentences
 from export.figures.output_columns import column_table
 from export.figures.provenance import day
@@ -88,6 +89,8 @@ def outcome_page(bundle: Bundle) -> Iterator[Block]:
             + ("" if figures["not_run"] is None else f"; not run: {figures['not_run']}"),
             "plain" if figures["not_run"] is None else "attention",
         )
+        if said := kernels_in_words(figures):
+            yield Line(said)
     yield from _shares(bundle.metrics)
     for entry in bundle.metrics.get("choices", ()):
         sentence = in_a_sentence(ChoiceCost.from_json(entry))

@@ -6,6 +6,7 @@ own. Layers of the same sizes share their code, so they also move together: the 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,8 @@ from qtorch.row.kernel_call import Accumulators, ConstantTable, KernelCall, Resc
 
 __all__ = ["Choice", "LayerChoice", "Slot", "chosen_kernels", "constant_bytes", "slots_of"]
 
+#: Counts are a few percent off for some shapes: what takes more than this share of another's does not save anything.
+_SAVES = 0.9
 #: What ``balanced`` takes beyond the flash of ``size``, where nobody says how much there is.
 MORE_FLASH = 0.1
 
@@ -62,6 +65,7 @@ class Slot:
         part: of the node's calls.
         options: the kernel of ``size`` first.
         costs: instructions of each.
+        code: bytes of each one's function, which calls of the same sizes share.
         uncounted: kernels that would take the call, and have no counts on the processor.
         refused: kernels that do not take it, and what they take.
     """
@@ -70,6 +74,7 @@ class Slot:
     part: int
     options: tuple[Candidate, ...]
     costs: tuple[float, ...]
+    code: tuple[float, ...]
     uncounted: tuple[str, ...]
     refused: Mapping[str, str]
 
@@ -92,9 +97,13 @@ class Choice:
     least: int
     budget: int | None
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for metrics.json."""
-        layers = [layer.as_json() for layer in self.layers]
+    def as_json(self, names: Mapping[int, str]) -> dict[str, Any]:
+        """Plain values, for metrics.json.
+
+        Args:
+            names: of the nodes, in words.
+        """
+        layers = [{"node": names[layer.index], **layer.as_json()} for layer in self.layers]
         return {"flash_bytes": self.flash, "least_bytes": self.least, "budget_bytes": self.budget, "layers": layers}
 
 
@@ -107,10 +116,15 @@ class _Move:
     saved: float
     added: float
 
-    @property
-    def worth(self) -> tuple[float, float, int]:
-        """What makes it better than another: what it saves for each byte, then altogether; the first of equals."""
-        return (self.saved / self.added if self.added > 0 else float("inf"), self.saved, -self.slots[0])
+
+def _worth(move: _Move) -> tuple[float, float, int]:
+    """What a move saves for each byte, then altogether; the first of equals."""
+    return (move.saved / move.added if move.added > 0 else float("inf"), move.saved, -move.slots[0])
+
+
+def _fewest(move: _Move) -> tuple[float, float, int]:
+    """What it saves for each of its layers."""
+    return (move.saved / len(move.slots), -move.added, -move.slots[0])
 
 
 def constant_bytes(call: KernelCall) -> int:
@@ -140,25 +154,27 @@ def slots_of(calls: Sequence[tuple[KernelCall, ...]], cpu: str) -> tuple[Slot, .
 
 
 def _slot(index: int, part: int, call: KernelCall, cpu: str) -> Slot:
-    options, costs, uncounted = [], [], []
+    options, code, uncounted = [], [], []
+    costs: list[float] = []
     found = candidates(call, cpu)
     for candidate in found:
         cost = instructions(candidate, cpu)
-        if candidate is found[0] or cost is not None:
+        # Beside a kernel of which no cost is known no other can be said to save anything.
+        if candidate is found[0] or (cost is not None and math.isfinite(costs[0])):
             options.append(candidate)
             costs.append(cost if cost is not None else float("inf"))
+            code.append(code_bytes(candidate, cpu) or 0.0)
         else:
             uncounted.append(kernel_name(candidate))
     taken = {candidate.row for candidate in found}
     refused = {row.kernel: f"takes {row.shape}" for row in rows_for(cpu)
                if call.kernel in row.replaces and row not in taken}  # fmt: skip
-    return Slot(index, part, tuple(options), tuple(costs), tuple(uncounted), refused)
+    return Slot(index, part, tuple(options), tuple(costs), tuple(code), tuple(uncounted), refused)
 
 
 def chosen_kernels(
     calls: Sequence[tuple[KernelCall, ...]],
     slots: Sequence[Slot],
-    cpu: str,
     optimize: Optimize,
     limits: Limits,
     fits: Callable[[int, int], bool] = lambda index, scratch: True,
@@ -168,27 +184,32 @@ def chosen_kernels(
     Args:
         calls: of ``size``, of all nodes.
         slots: those of them that there is a choice for.
-        cpu: the processor.
         optimize: ``size`` takes what adds no flash; ``speed`` what takes the fewest instructions; ``balanced`` and
             ``ram`` what saves most for each byte, until the budget is spent: the flash that is asked for, else a tenth
             more than ``size``, and no more than the board has.
         limits: of flash.
         fits: whether working memory holds so many bytes of a kernel's own at a node, by its index.
     """
-    state = _State(slots, cpu, [0] * len(slots))
+    state = _State(slots)
     fixed = sum(constant_bytes(call) for node in calls for call in node) - sum(
         constant_bytes(slot.options[0].call) for slot in slots
     )
     least = fixed + state.flash()
     budget = _budget(optimize, limits, least)
-    for move in iter(lambda: _best(state, None if budget is None else budget - fixed, fits), None):
-        for at in move.slots:
-            state.taken[at] = move.option
+    if budget is None:
+        _spend(state, None, fits, _fewest)
+    else:
+        # What saves most for a byte may leave no room for what saves most of all: the better of both orders.
+        by_worth, by_most = _State(slots), _State(slots)
+        _spend(by_worth, budget - fixed, fits, _worth)
+        _spend(by_most, budget - fixed, fits, _fewest)
+        state = by_worth if by_worth.instructions() <= by_most.instructions() else by_most
     found = [list(node) for node in calls]
     for slot, option in zip(slots, state.taken, strict=True):
         found[slot.index][slot.part] = slot.options[option].call
     flash = fixed + state.flash()
-    layers = tuple(_said(state, at, None if budget is None else budget - flash, fits) for at in range(len(slots)))
+    left = None if budget is None else budget - flash
+    layers = tuple(_said(state, at, left, fits) for at, slot in enumerate(slots) if math.isfinite(slot.costs[0]))
     return Choice(tuple(map(tuple, found)), layers, round(flash), round(least), budget)
 
 
@@ -208,17 +229,19 @@ def _budget(optimize: Optimize, limits: Limits, least: float) -> int | None:
 class _State:
     """Options that are taken, and the flash of all together."""
 
-    def __init__(self, slots: Sequence[Slot], cpu: str, taken: list[int]) -> None:
-        self.slots, self.taken = slots, taken
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots, self.taken = slots, [0] * len(slots)
         self.constants = [[constant_bytes(each.call) for each in slot.options] for slot in slots]
         self.keys = [[_function(each.call) for each in slot.options] for slot in slots]
         self.code: dict[Any, float] = {}
         for slot, keys in zip(slots, self.keys, strict=True):
-            for candidate, key in zip(slot.options, keys, strict=True):
-                self.code.setdefault(key, code_bytes(candidate, cpu) or 0.0)
+            self.code |= dict(zip(keys, slot.code, strict=True))
 
     def key(self, at: int) -> Any:
         return self.keys[at][self.taken[at]]
+
+    def instructions(self) -> float:
+        return sum(slot.costs[option] for slot, option in zip(self.slots, self.taken, strict=True))
 
     def flash(self) -> float:
         constants = sum(self.constants[at][option] for at, option in enumerate(self.taken))
@@ -239,13 +262,20 @@ def _function(call: KernelCall) -> tuple[Any, ...]:
     return (call.kernel, call.text, *numbers)
 
 
-def _best(state: _State, budget: float | None, fits: Callable[[int, int], bool]) -> _Move | None:
-    """The move that is worth most of those that the budget has room for; without one, that which saves most."""
-    flash = state.flash()
-    moves = [move for move in _moves(state, fits) if budget is None or move.added <= max(0.0, budget - flash)]
-    if budget is None:
-        return max(moves, key=lambda move: (move.saved / len(move.slots), -move.slots[0]), default=None)
-    return max(moves, key=lambda move: move.worth, default=None)
+def _spend(
+    state: _State,
+    budget: float | None,
+    fits: Callable[[int, int], bool],
+    order: Callable[[_Move], tuple[float, float, int]],
+) -> None:
+    """The first move of an order that the budget has room for, then the next, until there is none."""
+    while True:
+        left = float("inf") if budget is None else max(0.0, budget - state.flash())
+        best = max((move for move in _moves(state, fits) if move.added <= left), key=order, default=None)
+        if best is None:
+            return
+        for at in best.slots:
+            state.taken[at] = best.option
 
 
 def _moves(state: _State, fits: Callable[[int, int], bool]) -> Iterator[_Move]:
@@ -254,7 +284,7 @@ def _moves(state: _State, fits: Callable[[int, int], bool]) -> Iterator[_Move]:
     groups: dict[tuple[Any, Any], list[tuple[int, int]]] = {}
     for at, slot in enumerate(state.slots):
         for option, candidate in enumerate(slot.options):
-            if slot.costs[option] < slot.costs[state.taken[at]] and fits(slot.index, candidate.call.scratch):
+            if slot.costs[option] < _SAVES * slot.costs[state.taken[at]] and fits(slot.index, candidate.call.scratch):
                 groups.setdefault((state.key(at), state.keys[at][option]), []).append((at, option))
     for (before, after), members in groups.items():
         saved = constants = 0.0
@@ -288,10 +318,14 @@ def _said(state: _State, at: int, left: float | None, fits: Callable[[int, int],
             reason = f"saves {-more:,.0f} instructions, for {added:,.0f} bytes of flash"
             reason += "" if left is None else f" of which {max(0, int(left)):,} are left"
         others[kernel_name(candidate)] = reason
-    alike = users[state.key(at)]
-    code = 0.0 if taken == 0 else state.code[state.key(at)] / alike - (state.code[state.keys[at][0]])
-    flash = state.constants[at][taken] - state.constants[at][0] + (code if taken else 0.0)
+    # The code that a function takes is its layers' in equal parts, and what it was before is saved where nobody has it.
+    before = state.keys[at][0]
+    gone = 0.0 if users[before] else state.code[before] / sum(keys[0] == before for keys in state.keys)
+    flash = (
+        state.constants[at][taken] - state.constants[at][0] + state.code[state.key(at)] / users[state.key(at)] - gone
+    )
     call = slot.options[taken].call
-    saved = slot.costs[0] - slot.costs[taken] if taken else 0.0
-    return LayerChoice(slot.index, slot.part, kernel_name(slot.options[taken]), slot.costs[taken], saved, round(flash),
-                       call.scratch, others)  # fmt: skip
+    name, saved = kernel_name(slot.options[taken]), slot.costs[0] - slot.costs[taken] if taken else 0.0
+    return LayerChoice(
+        slot.index, slot.part, name, slot.costs[taken], saved, round(flash if taken else 0.0), call.scratch, others
+    )

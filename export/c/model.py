@@ -102,6 +102,7 @@ def c_model(
         limits = less
         network, source = _fitting(name, graph, board, optimize, layouts, fast, limits)
         program = _compiled(board, name, source)
+    named = {index: _node(graph, index) for index in range(len(graph.nodes))}
     figures: dict[str, Any] = {
         "constant_bytes": sum(source.constant_bytes.values()),
         "scratch_bytes": source.scratch_bytes,
@@ -110,7 +111,7 @@ def c_model(
         **(_by_rows(network) if network.optimize == "ram" else {}),
         **({"state_bytes": source.state_bytes} if source.state_bytes else {}),
         "requantization": dict(sorted(Counter(source.forms.values()).items())),
-        **({"kernels": network.choice.as_json()} if network.choice and network.choice.layers else {}),
+        **({"kernels": network.choice.as_json(named)} if network.choice and network.choice.layers else {}),
     }
     if program is not None:
         figures |= {"board": board.name, "program_flash_bytes": program.flash, "program_ram_bytes": program.ram}

@@ -171,14 +171,14 @@ def c_network(
         parts, found = chosen_parts(graph, calls, whole, lambda call: least(call, cpu).call)
         inside = {node.index for part in parts for node in part.section.nodes}
         slots = tuple(slot for slot in slots if slot.index not in inside)
-    choice, found = _choice(graph, calls, slots, parts, found, cpu, optimize, limits)
+    choice, found = _choice(graph, calls, slots, parts, found, optimize, limits)
     network = network_of(graph, choice.calls, cpu, room, found, parts)
     return replace(network, whole=whole.plan.peak, optimize=optimize, choice=choice)
 
 
 def _choice(
     graph: Graph, calls: Sequence[tuple[KernelCall, ...]], slots: Sequence[Slot], parts: Sequence[ByRows],
-    found: Placement, cpu: str, optimize: Optimize, limits: Limits,
+    found: Placement, optimize: Optimize, limits: Limits,
 ) -> tuple[Choice, Placement]:  # fmt: skip
     """Kernels that working memory has room for, and where everything lies with them."""
     most = found.plan.peak if optimize == "ram" else limits.ram
@@ -190,7 +190,7 @@ def _choice(
 
     tried = list(slots)
     while True:
-        choice = chosen_kernels(calls, tried, cpu, optimize, limits, fits)
+        choice = chosen_kernels(calls, tried, optimize, limits, fits)
         kept = all(made is call for made, call in zip(chain(*choice.calls), chain(*calls), strict=True))
         placement = found if kept else placed(graph, choice.calls, parts)
         larger = [layer for layer in choice.layers if layer.scratch > own[layer.index]]

@@ -51,10 +51,9 @@ class CompileOptions:
             .pt or .csv.
         signature: which network, of a file that has several signatures; the first without it.
         name: of the model and its files; the file's own name without it.
-        optimize: what the C is made for; ``balanced`` takes at most a tenth more flash than ``size`` does, or as much
-            as ``flash`` says, where that saves most time; ``speed`` takes all that saves time, ``ram`` computes row by
-            row where that takes less working memory.
-        flash: bytes that the C may take, program and constants; without it as many as the board has.
+        optimize: what for; ``balanced`` takes a tenth more flash than ``size``, ``speed`` any, ``ram`` least memory,
+            row by row.
+        flash: bytes that the C may take; without it what the board has.
         fast_memory: bytes that it may take of the faster of two memories.
         firmware: also a ready project, in DIR/firmware; what it runs, TFLite Micro or the plain C.
         tflite: also write the file again, NAME.tflite; aligned, without names, its constants inside.

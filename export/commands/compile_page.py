@@ -14,6 +14,7 @@ from export.console.page import Block, Line, printable
 from export.cost.board_cost import counted_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.faults.avoided import in_a_line
+from export.figures.kernel_choice import kernels_in_words
 from export.figures.left_out import in_sentences
 from export.figures.working_memory import working_memory
 from export.interface.tensor_code import summary
@@ -72,6 +73,8 @@ def compile_page(
         yield Line(said)
     else:
         yield Line(f"{said}; not run: {c['not_run']}", "attention")
+    if said := kernels_in_words(c):
+        yield Line(said)
     inference = c.get("inference", {})
     if "absent" in inference:
         yield Line(f"not counted: {inference['absent']}", "attention")

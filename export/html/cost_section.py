@@ -11,6 +11,7 @@ from export.cost.board_cost import cycles_in_words, time_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import ChoiceCost, in_a_sentence
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
+from export.figures.kernel_choice import kernels_in_words, rows_of_kernels
 from export.graph.ir import Graph
 from export.graph.names import speaking_names
 from export.html.charts import bar
@@ -28,7 +29,7 @@ def cost_section(facts: Facts) -> Markup:
     whole = table("in all", ["what", "figure", "meaning"], [list(row) for row in _totals(facts, facts.graph)], 3)
     said = [in_a_sentence(ChoiceCost.from_json(entry)) for entry in facts.metrics.get("choices", ())]
     choices = element("ul", *(element("li", sentence) for sentence in said if sentence)) if any(said) else Markup()
-    return joined(whole, _shares(facts), choices, _ops(facts.graph))
+    return joined(whole, _shares(facts), choices, _kernels(facts), _ops(facts.graph))
 
 
 def inference(facts: Facts) -> tuple[str, str] | None:
@@ -92,6 +93,20 @@ def _accesses(memory: Mapping[str, Any]) -> str:
 def _shares(facts: Facts) -> Markup:
     lines = in_lines([BoardShare(**entry) for entry in facts.metrics.get("shares", ())])
     return joined(*(element("p", f"{line}. What else the firmware has comes on top.") for line in lines))
+
+
+def _kernels(facts: Facts) -> Markup:
+    """Which kernel computes each layer of the plain C, where there are several, and why."""
+    c = facts.metrics.get("c") or {}
+    rows = rows_of_kernels(c)
+    if not rows:
+        return Markup()
+    about = element(
+        "p", f"Kernels of plain C: {kernels_in_words(c)}. Instructions (on AVR cycles) are estimated from counts."
+    )
+    kinds: tuple[Literal["text", "number"], ...] = ("text", "text", "number", "number", "number", "number", "text")
+    header = ["layer", "kernel", "instructions", "saved", "flash more", "working memory", "why no other"]
+    return joined(about, table("kernels by layer, beside those of size", header, rows, kinds))
 
 
 def _ops(graph: Graph) -> Markup:

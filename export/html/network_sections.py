@@ -111,7 +111,7 @@ def _plan_of_c(network: CNetwork) -> Markup:
         f"{(' as it is' if len(kept) == 1 else ' as they are') if all(kept) else ''}."
     )
     if network.optimize == "ram":
-        before = c_network(graph, network.cpu)
+        before = c_network(graph, network.cpu, "size")
         plans = {
             f"operator by operator: {shown(before.plan.peak)} bytes": before.placement,
             f"row by row: {shown(network.plan.peak)} bytes": placement,

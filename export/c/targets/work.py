@@ -60,18 +60,16 @@ def of_tiles(call: KernelCall, tile: Tile) -> Work:
     groups = number(call, "groups")
     if "rows" in call.arguments:
         pixels, area, depth = number(call, "rows"), 1, number(call, "in_size")
-        outputs, rows = number(call, "out_size"), 0
+        outputs = number(call, "out_size")
     else:
         pixels = number(call, "out_h") * number(call, "out_w")
         area = number(call, "window_h") * number(call, "window_w")
-        rows = number(call, "window_h") if call.kernel == "conv_2d_s8" else 0
         depth, outputs = number(call, "in_c") // groups, number(call, "out_c") // groups
     together = -(-pixels // tile.pixels) * groups
     size, full, left = area * depth, outputs // tile.outputs, outputs % tile.outputs
     return {
         "calls": 1,
         "pixels": together,
-        "window rows": together * rows,
         "window codes": together * size,
         "tiles": together * full,
         "steps": together * full * (size // tile.inputs),
@@ -80,7 +78,24 @@ def of_tiles(call: KernelCall, tile: Tile) -> Work:
         "outputs left": together * left,
         "products left": together * left * size,
         "steps left": together * left * -(-size // tile.inputs),
+        **(_of_patches(call) if call.kernel == "conv_2d_s8" else {}),
         **requantized(call, pixels * groups * outputs),
+    }
+
+
+def _of_patches(call: KernelCall) -> Work:
+    """Rows of windows, each put side by side with the others: inside the image in one piece, else column by column."""
+    groups, width = number(call, "groups"), number(call, "window_w")
+    (rows, _), (_, columns) = inside(call, "h"), inside(call, "w")
+    every = number(call, "out_h") * number(call, "out_w") * number(call, "window_h") * groups
+    there = rows * number(call, "out_w") * groups
+    whole = rows * columns if groups == 1 and number(call, "dilation_w") == 1 else 0
+    return {
+        "rows in one piece": whole,
+        "rows outside": every - there,
+        "rows by columns": there - whole,
+        "columns": (there - whole) * width,
+        "codes by columns": (there - whole) * width * (number(call, "in_c") // groups),
     }
 
 
