@@ -91,7 +91,14 @@ _ARM = (
     "masks of VPR",
 )  # fmt: skip
 _RISCV = (*(f"s{number}" for number in range(12)), "sp", "gp", "tp")
-_AVR = (*(f"r{number}" for number in range(2, 18)), "r28", "r29", "r1 (zero)", "the stack pointer", "the interrupt flag")
+_AVR = (
+    *(f"r{number}" for number in range(2, 18)),
+    "r28",
+    "r29",
+    "r1 (zero)",
+    "the stack pointer",
+    "the interrupt flag",
+)
 _X86 = ("rbx", "rbp", "r12", "r13", "r14", "r15", "the direction flag", "modes of MXCSR")
 
 #: What targets are called, and the machines of theirs.
@@ -182,10 +189,16 @@ def _chunks(jobs: Sequence[Job], target: Target) -> Iterator[list[Job]]:
 def _run(jobs: Sequence[Job], target: Target, options: Options) -> list[Outcome]:
     memory = max(memory_bytes(job.regions) for job in jobs)
     sources = program(jobs, memory)
-    sources |= {"registers.h": (TARGETS / "registers.h").read_text(), "registers.c": (TARGETS / target.registers).read_text()}
+    sources |= {
+        "registers.h": (TARGETS / "registers.h").read_text(),
+        "registers.c": (TARGETS / target.registers).read_text(),
+    }
     wanted = [list(remains(job.case, job.regions, memory)) for job in jobs]
     blank = np.zeros(memory, np.uint8)
-    inputs = [inputs_of(0, blank), *(inputs_of(call + 1, run.before) for call, runs in enumerate(wanted) for run in runs)]
+    inputs = [
+        inputs_of(0, blank),
+        *(inputs_of(call + 1, run.before) for call, runs in enumerate(wanted) for run in runs),
+    ]
     nothing = np.zeros(HEADER_BYTES, np.uint8)
     expected = [
         np.concatenate([nothing, memory]).view(np.int8)

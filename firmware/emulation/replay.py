@@ -240,9 +240,7 @@ def _compared(
     return Mismatch(sample, output, int(expected[sample, output]), int(outputs[sample, output]))
 
 
-def _cost(
-    machine: Machine, ticks: np.ndarray, nothing: int
-) -> tuple[np.ndarray | None, Cost | None, int | None]:
+def _cost(machine: Machine, ticks: np.ndarray, nothing: int) -> tuple[np.ndarray | None, Cost | None, int | None]:
     """Units from ticks; the counter's own turns, and the ticks of the function that does nothing, are subtracted."""
     if machine.unit is None:
         return None, None, None
