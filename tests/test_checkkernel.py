@@ -167,6 +167,7 @@ REGISTERS = {
         ("mov r3, #0x30000\\n\\tvmsr fpscr, r3", "spoiled modes of FPSCR"),
     ],
     "rv32": [("li s11, 1", "spoiled s11"), ("li s7, 1\\n\\tli tp, 3", "spoiled s7, tp")],
+    "xtensa": [("movi a14, 1", "spoiled a14"), ("movi a12, 1\\n\\tmovi a15, 1", "spoiled a12, a15")],
     "avr": [
         ("inc r2", "spoiled r2"),
         ("inc r1", r"spoiled r1 \(zero\)"),

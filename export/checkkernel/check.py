@@ -99,6 +99,7 @@ _AVR = (
     "the stack pointer",
     "the interrupt flag",
 )
+_XTENSA = ("a12", "a13", "a14", "a15", "a1")
 _X86 = ("rbx", "rbp", "r12", "r13", "r14", "r15", "the direction flag", "modes of MXCSR")
 
 #: What targets are called, and the machines of theirs.
@@ -112,6 +113,7 @@ MACHINES_OF_TARGETS = {
     "cortex-m33": "cortex_m33",
     "cortex-m55": "cortex_m55",
     "rv32": "riscv32",
+    "xtensa": "lx106",
     "avr": "atmega328p",
 }
 
@@ -138,6 +140,8 @@ def _target(machine: Machine) -> Target:
         if machine.name == "cortex_m0":
             return Target(machine, machine.cpu, 4600, Room(3000, 40_000), 120_000, 60, "cortex_m/registers.c", _ARM)
         return Target(machine, machine.cpu, 64_000, large, 300_000, 100, "cortex_m/registers.c", _ARM)
+    if machine.name == "lx106":
+        return Target(machine, machine.cpu, 64_000, large, 1_000_000, 100, "xtensa/registers.c", _XTENSA)
     return Target(machine, machine.cpu, 64_000, large, 1_000_000, 100, "riscv/registers.c", _RISCV)
 
 

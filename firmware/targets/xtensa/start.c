@@ -26,7 +26,7 @@ volatile uint32_t start_tick_words[2];
 
 /* The reset vector, which is where the emulator begins; then, at VECBASE, the vectors of exceptions in kernel mode and of
  * double ones. Level-1 interrupts come as an exception, of which the timer's is the only one that is ever enabled: from
- * its first instruction to the last it takes 14, so that they can be subtracted from a measurement. */
+ * its first instruction to the last it takes 14, always, so that they can be subtracted from a measurement. */
 __asm__(
     ".section .start, \"ax\"\n"
     ".global start_reset\n"
