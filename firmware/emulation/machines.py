@@ -228,15 +228,25 @@ MACHINES: dict[str, Machine] = {
             needs=_RISCV,
             unit="instructions",
         ),
-        # The Xtensa core that Debian's compiler makes code for, an ESP8266's. Of what cores of ESP32 and ESP32-S3 have, it
-        # lacks register windows, loops without jumps, the upper half of a product, quotients, and the S3's vectors.
+        # The Xtensa core that Debian has a compiler for, an ESP8266's. What those of ESP32 and ESP32-S3 have beside:
+        # register windows, loops without jumps, the upper half of a product, quotients, and the S3's vectors.
         Machine(
             name="lx106",
             description="Xtensa LX106, call0 ABI, on QEMU's sim machine",
             kind="qemu",
             prefix="xtensa-lx106-elf-",
             flags=("-std=c99", "-mtext-section-literals", "-mlongcalls"),
-            emulator=("qemu-system-xtensa", "-M", "sim", "-cpu", "lx106", *_SEMIHOSTING, "-icount", "shift=7", "-kernel"),
+            emulator=(
+                "qemu-system-xtensa",
+                "-M",
+                "sim",
+                "-cpu",
+                "lx106",
+                *_SEMIHOSTING,
+                "-icount",
+                "shift=7",
+                "-kernel",
+            ),
             start=("xtensa/start.c", "xtensa/rom.c", "memory.c"),
             rig=("replay.c", "painted_stack.c", "xtensa/simcall.c", "xtensa/count.c"),
             link=(
@@ -247,7 +257,7 @@ MACHINES: dict[str, Machine] = {
             unit="instructions",
             ticks_per_unit=Fraction(40_000_000 * 2**7, 10**9),
             turn=2**32,
-            turn_cost=15,  # the 14 instructions of start_exception, and one more that QEMU counts for an interrupt
+            turn_cost=15,  # start_exception has 14 instructions; QEMU counts one more for the interrupt
         ),
         _avr("atmega328p", "ATmega328P of an Arduino Uno, 16 MHz", "atmega328p", 2 * _KIB),
         _avr("atmega32u4", "ATmega32U4 of an Arduino Leonardo, 16 MHz", "atmega32u4", 2560),
