@@ -14,9 +14,10 @@ import pytest
 
 from export.checkkernel import Case, Form, checked, drawn, forms
 from export.checkkernel.__main__ import main
-from export.checkkernel.check import Outcome, Target, targets
+from export.checkkernel.check import Outcome
 from export.checkkernel.drawing import Room, case_of
 from export.checkkernel.forms import Forms
+from export.checkkernel.targets import Target, targets
 from export.graph.ir import Graph
 from firmware.emulation import available
 from qtorch.ops import ROWS
