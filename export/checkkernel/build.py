@@ -25,7 +25,7 @@ _CLANG_TARGETS = {
     ),
 }
 
-#: Clang 14 makes one load of several elements of loads that are not alike: sums of rows of an image are all the first's.
+#: Clang 14 forgets the row in the addresses of what it gathers to a vector, in loops that it has unrolled.
 _WITHOUT_GATHERS = ("-mllvm", "-enable-arm-maskedgatscat=false")
 
 

@@ -78,7 +78,7 @@ def checked(
         of: which forms there are.
         options: how they are built; ``-O2`` without.
         kernel: only cases in which a kernel of this name is called.
-        clang: compiles the kernels, in place of the machine's own compiler; see :func:`~export.checkkernel.build.clang_for`.
+        clang: compiles the kernels, in place of the machine's own compiler: see :mod:`export.checkkernel.build`.
 
     Raises:
         EmulationFailure: a program does not build, or does not end as programs do.
