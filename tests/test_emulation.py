@@ -88,13 +88,13 @@ def test_one_flipped_weight_is_found(name: str) -> None:
     assert np.array_equal(found.outputs[:, [0, 2]], EXPECTED[:, [0, 2]])
 
 
-@pytest.mark.parametrize("name", _params("host", "cortex_m0", "riscv32", "atmega328p"))
+@pytest.mark.parametrize("name", _params("host", "cortex_m0", "riscv32", "lx106", "atmega328p"))
 def test_thousands_of_samples(name: str) -> None:
     inputs, expected = dense_samples(5000)
     assert replay(_machine(name), dense(), "dense", inputs, expected).mismatches == 0
 
 
-@pytest.mark.parametrize("name", _params("host", "cortex_m3", "riscv32", "atmega328p"))
+@pytest.mark.parametrize("name", _params("host", "cortex_m3", "riscv32", "lx106", "atmega328p"))
 @pytest.mark.parametrize(("change", "code"), [(0, 0), (1, 65)])
 def test_exit_code_says_whether_outputs_agree(name: str, change: int, code: int, tmp_path: Path) -> None:
     machine = _machine(name)
@@ -106,7 +106,7 @@ def test_exit_code_says_whether_outputs_agree(name: str, change: int, code: int,
     assert run_program(machine, elf, tmp_path, Options(), ("4", "3"))[0] == code
 
 
-@pytest.mark.parametrize("name", _params("host", "cortex_m3", "riscv32", "atmega328p"))
+@pytest.mark.parametrize("name", _params("host", "cortex_m3", "riscv32", "lx106", "atmega328p"))
 def test_samples_that_end_within_one_are_no_agreement(name: str, tmp_path: Path) -> None:
     machine = _machine(name)
     model = compile_model(machine, dense(), "dense", tmp_path, Options())
@@ -163,7 +163,7 @@ def test_each_instruction_counts_once(name: str) -> None:
 def test_a_counter_that_turns_is_still_exact(name: str) -> None:
     """SysTick has 24 bits, some 2.6 million instructions."""
     machine = _machine(name)
-    if machine.prefix.startswith("riscv"):
+    if machine.prefix.startswith(("riscv", "xtensa")):
         step = '"1: addi %0, %0, -1\\n\\tbnez %0, 1b" : "+r"(i)'
     else:
         step = '".syntax unified\\n\\t1: subs %0, %0, #1\\n\\tbne 1b" : "+l"(i) : : "cc"'
@@ -229,7 +229,7 @@ def test_stack_is_what_the_frame_takes(name: str) -> None:
 ENDLESS = "while (*(const volatile int8_t *)in != 77) {\n}"
 
 
-@pytest.mark.parametrize("name", _params("host", "cortex_m0", "cortex_m55", "riscv32"))
+@pytest.mark.parametrize("name", _params("host", "cortex_m0", "cortex_m55", "riscv32", "lx106"))
 def test_an_endless_loop_runs_into_the_time_limit(name: str) -> None:
     with pytest.raises(DidNotEnd, match=r"expected the program to end, got none after 1 s"):
         replay(_machine(name), copying(ENDLESS), "copy", ONE, ONE, Options(seconds=1))
@@ -243,7 +243,7 @@ def test_an_endless_loop_runs_into_the_cycle_limit(name: str) -> None:
 
 @qemu_machines
 def test_a_trap_is_reported(name: str) -> None:
-    undefined = "unimp" if name == "riscv32" else "udf #0"
+    undefined = {"riscv32": "unimp", "lx106": "ill"}.get(name, "udf #0")
     with pytest.raises(EmulationFailure, match=r"got 67: a trap of the processor"):
         replay(_machine(name), copying(_asm(undefined, 1)), "copy", ONE, ONE)
 

@@ -50,6 +50,7 @@ BUILDS = {
         ("cortex_m55", True),
         ("cortex_m0", True),
         ("riscv32", True),
+        ("lx106", True),
     )
 }
 

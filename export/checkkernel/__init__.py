@@ -1,4 +1,4 @@
-"""Kernels by themselves: each as a processor calls it, against the portable one and the op's integers, on that processor.
+"""Kernels by themselves: each on its processor, as that calls it, against the portable one and the op's integers.
 
 Whole networks do not notice a kernel that writes into slack, or one that spoils a register which its caller happens not
 to use. Here every call of a kernel gets memory of its own with painted bands around all that it may write, and what it

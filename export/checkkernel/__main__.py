@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from export.checkkernel.check import Finding, Outcome, Target, checked, findings, targets
+from export.checkkernel.build import clang_for
+from export.checkkernel.check import Finding, Outcome, checked, findings
 from export.checkkernel.drawing import Case, drawn
+from export.checkkernel.targets import Target, targets
 from export.console.page import Line, Table
 from export.console.terminal import show
 from firmware.emulation import EmulationFailure, Options, available
@@ -28,11 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=200, help="how many are drawn (default: 200)")
     parser.add_argument("--case", type=int, help="this one alone")
     parser.add_argument("--optimize", default="-O2", help="the compiler's (default: -O2)")
+    parser.add_argument("--clang", action="store_true", help="compiles the kernels, where it makes code for the target")
     options = parser.parse_args(arguments)
     failed = False
     for name in options.target or every:
         target = every[name]
         absent = available(target.machine)
+        if options.clang and clang_for(target.machine) is None:
+            absent = "no clang makes code for it here: apt-get install clang, or another target"
         if absent:
             show([Line(f"{name}: {absent}", "attention")])
             failed |= options.target is not None
@@ -41,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases = _cases(options, target)
         try:
             built = Options(optimize=(options.optimize,), seconds=600)
-            outcomes = checked(cases, target, options=built, kernel=options.kernel)
+            outcomes = checked(cases, target, options=built, kernel=options.kernel, clang=options.clang)
         except EmulationFailure as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True

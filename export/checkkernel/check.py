@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from export.checkkernel.drawing import Case, Room
+from export.checkkernel.build import compiled, sources_of
+from export.checkkernel.drawing import Case
 from export.checkkernel.forms import Forms, forms
 from export.checkkernel.memory import difference, laid_out, memory_bytes, remains
-from export.checkkernel.program import HEADER_BYTES, Job, constant_bytes, inputs_of, program
-from firmware.emulation import MACHINES, Machine, Options
-from firmware.emulation.build import TARGETS, compile_model
+from export.checkkernel.program import HEADER_BYTES, Job, constant_bytes, inputs_of
+from export.checkkernel.targets import Target
+from firmware.emulation import Options
 from firmware.emulation.replay import replay_model
 from qtorch.errors import UnsupportedLayer
 
-__all__ = ["MACHINES_OF_TARGETS", "Finding", "Outcome", "Target", "checked", "findings", "targets"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A machine as a place to check kernels on.
-
-    Attributes:
-        machine: that runs the programs.
-        cpu: whose kernels are checked, as boards name it.
-        memory: bytes that a call may have at most; a program has them three times.
-        room: of a case.
-        constants: bytes of them that a program may have.
-        calls: that a program may make.
-        registers: file under firmware/targets that looks at them.
-        spoiled: what its bits mean.
-    """
-
-    machine: Machine
-    cpu: str
-    memory: int
-    room: Room
-    constants: int
-    calls: int
-    registers: str
-    spoiled: tuple[str, ...]
+__all__ = ["Finding", "Outcome", "checked", "findings", "jobs_of"]
 
 
 @dataclass(frozen=True)
@@ -86,63 +62,13 @@ class Finding:
     portable: int | None
 
 
-_ARM = (
-    *(f"r{number}" for number in range(4, 12)), "sp", *(f"s{number}" for number in range(16, 32)), "modes of FPSCR",
-    "masks of VPR",
-)  # fmt: skip
-_RISCV = (*(f"s{number}" for number in range(12)), "sp", "gp", "tp")
-_AVR = (
-    *(f"r{number}" for number in range(2, 18)),
-    "r28",
-    "r29",
-    "r1 (zero)",
-    "the stack pointer",
-    "the interrupt flag",
-)
-_X86 = ("rbx", "rbp", "r12", "r13", "r14", "r15", "the direction flag", "modes of MXCSR")
-
-#: What targets are called, and the machines of theirs.
-MACHINES_OF_TARGETS = {
-    "host": "host",
-    "host-sanitized": "host_sanitized",
-    "cortex-m0": "cortex_m0",
-    "cortex-m3": "cortex_m3",
-    "cortex-m4": "cortex_m4",
-    "cortex-m7": "cortex_m7",
-    "cortex-m33": "cortex_m33",
-    "cortex-m55": "cortex_m55",
-    "rv32": "riscv32",
-    "avr": "atmega328p",
-}
-
-
-def targets() -> dict[str, Target]:
-    """Every target by its name."""
-    return {name: _target(MACHINES[machine]) for name, machine in MACHINES_OF_TARGETS.items()}
-
-
-def _target(machine: Machine) -> Target:
-    large = Room(16_000, 60_000)
-    if machine.kind == "simavr":
-        # More memory than an ATmega328P has, and the same instructions with the same cycles.
-        roomy = replace(
-            machine,
-            flags=tuple(flag.replace(machine.emulator[0], "atmega1284p") for flag in machine.flags),
-            emulator=("atmega1284p", *machine.emulator[1:]),
-            ram=16 * 1024,
-        )
-        return Target(roomy, machine.cpu, 4600, Room(3000, 9000), 40_000, 40, "avr/registers.c", _AVR)
-    if machine.kind == "host":
-        return Target(machine, "host", 64_000, large, 1_000_000, 400, "host/registers.c", _X86)
-    if machine.name.startswith("cortex"):
-        if machine.name == "cortex_m0":
-            return Target(machine, machine.cpu, 4600, Room(3000, 40_000), 120_000, 60, "cortex_m/registers.c", _ARM)
-        return Target(machine, machine.cpu, 64_000, large, 300_000, 100, "cortex_m/registers.c", _ARM)
-    return Target(machine, machine.cpu, 64_000, large, 1_000_000, 100, "riscv/registers.c", _RISCV)
-
-
 def checked(
-    cases: Sequence[Case], target: Target, of: Forms = forms, options: Options | None = None, kernel: str = ""
+    cases: Sequence[Case],
+    target: Target,
+    of: Forms = forms,
+    options: Options | None = None,
+    kernel: str = "",
+    clang: bool = False,
 ) -> list[Outcome]:
     """Every case in all of its forms on a target.
 
@@ -152,10 +78,19 @@ def checked(
         of: which forms there are.
         options: how they are built; ``-O2`` without.
         kernel: only cases in which a kernel of this name is called.
+        clang: compiles the kernels, in place of the machine's own compiler: see :mod:`export.checkkernel.build`.
 
     Raises:
         EmulationFailure: a program does not build, or does not end as programs do.
     """
+    outcomes = list[Outcome]()
+    for chunk in _chunks(jobs_of(cases, target, of, kernel), target):
+        outcomes += _run(chunk, target, options or Options(seconds=300), clang)
+    return outcomes
+
+
+def jobs_of(cases: Sequence[Case], target: Target, of: Forms = forms, kernel: str = "") -> list[Job]:
+    """Every case in all of its forms that fit the target's memory, as calls; arguments are those of :func:`checked`."""
     jobs = list[Job]()
     for case in cases:
         try:
@@ -165,11 +100,7 @@ def checked(
         if kernel and not any(kernel in form.kernels for form in found.values()):
             continue
         jobs += [Job(case, name, form, laid_out(case, form)) for name, form in found.items()]
-    fitting = [job for job in jobs if memory_bytes(job.regions) <= target.memory]
-    outcomes = list[Outcome]()
-    for chunk in _chunks(fitting, target):
-        outcomes += _run(chunk, target, options or Options(seconds=300))
-    return outcomes
+    return [job for job in jobs if memory_bytes(job.regions) <= target.memory]
 
 
 def _chunks(jobs: Sequence[Job], target: Target) -> Iterator[list[Job]]:
@@ -186,13 +117,9 @@ def _chunks(jobs: Sequence[Job], target: Target) -> Iterator[list[Job]]:
         yield chunk
 
 
-def _run(jobs: Sequence[Job], target: Target, options: Options) -> list[Outcome]:
+def _run(jobs: Sequence[Job], target: Target, options: Options, clang: bool) -> list[Outcome]:
     memory = max(memory_bytes(job.regions) for job in jobs)
-    sources = program(jobs, memory)
-    sources |= {
-        "registers.h": (TARGETS / "registers.h").read_text(),
-        "registers.c": (TARGETS / target.registers).read_text(),
-    }
+    sources = sources_of(jobs, target)
     wanted = [list(remains(job.case, job.regions, memory)) for job in jobs]
     blank = np.zeros(memory, np.uint8)
     inputs = [
@@ -205,7 +132,7 @@ def _run(jobs: Sequence[Job], target: Target, options: Options) -> list[Outcome]
         for memory in (blank, *(run.after for runs in wanted for run in runs))
     ]
     with tempfile.TemporaryDirectory(prefix="checkkernel-") as folder:
-        model = compile_model(target.machine, sources, "check", Path(folder), options)
+        model = compiled(sources, target, Path(folder), options, clang)
         found = replay_model(target.machine, model, np.stack(inputs), np.stack(expected), options)
     outcomes, sample = list[Outcome](), 1
     for job, runs in zip(jobs, wanted, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
@@ -17,12 +17,12 @@ from qtorch.errors import AccumulatorOverflow
 from qtorch.families.convolution import weighted_sample
 from qtorch.families.whole_numbers import whole_samples
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import INDICES
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Row, Sample
 from qtorch.row.shape_rule import BadShape
 
-__all__ = ["Case", "Room", "drawn"]
+__all__ = ["Case", "Room", "case_of", "drawn"]
 
 #: Runs of a case, each on other codes.
 _RUNS = 2
@@ -81,10 +81,12 @@ def drawn(seed: int, number: int, room: Room, ops: tuple[str, ...] = ()) -> Case
     """
     rng = np.random.default_rng((seed, number))
     rows = [row for name, row in ROWS.items() if not ops or name in ops]
-    # Kernels with weights are many, and have most to go wrong.
+    # Kernels with weights are many, and have most to go wrong; of all others each op has its turn.
     weighted = [row for row in rows if row.name in _DRAWERS]
+    turn = number // 2
     for _ in range(_TRIES):
-        row = _pick(rng, weighted if weighted and rng.random() < 0.5 else rows)
+        row = _pick(rng, weighted) if weighted and number % 2 else rows[turn % len(rows)]
+        turn += len(rows) // 2
         case = _case(rng, seed, number, row, room)
         if case is not None:
             return case
@@ -99,11 +101,19 @@ def _case(rng: np.random.Generator, seed: int, number: int, row: Row, room: Room
             return None
         batch = 2 if rng.random() < 0.15 and batch_of(sample) >= 2 and not carried_by(row, sample) else 1
         graph = _stateless(sample_graph(row, sample, batch))
-        if not _fits(graph, room):
-            return None
-        runs = tuple(_run(rng, row, sample, graph, batch, which) for which in range(_RUNS))
+        return case_of(row, sample, rng, batch, seed, number) if _fits(graph, room) else None
     except (AccumulatorOverflow, BadShape, MalformedGraph):
         return None
+
+
+def case_of(row: Row, sample: Sample, rng: np.random.Generator, batch: int = 1, seed: int = 0, number: int = 0) -> Case:
+    """A sample as a case: in its first run on some of its own codes, in the second on others, extreme ones.
+
+    Raises:
+        AccumulatorOverflow, BadShape, MalformedGraph: it is none that the row takes.
+    """
+    graph = _stateless(sample_graph(row, sample, batch))
+    runs = tuple(_run(rng, row, sample, graph, batch, which) for which in range(_RUNS))
     return Case(seed, number, sample.label, graph, runs)
 
 
@@ -129,10 +139,7 @@ def _run(
     inputs = {}
     for name in graph.inputs:
         array, grid = sample.arrays[name], sample.qparams[name]
-        if name in row.carried:
-            first = 0
-        else:
-            first = batch * int(rng.integers(len(array) // batch))
+        first = 0 if name in row.carried else batch * int(rng.integers(len(array) // batch))
         codes = array[first : first + batch]
         if which and grid is not None and grid != INDICES and codes.dtype.name in ("int8", "int16"):
             codes = _extreme(rng, codes, CODE_RANGE[grid.dtype])
@@ -318,19 +325,52 @@ def _transposed(rng: np.random.Generator) -> Sample:
     )
 
 
+def _mean(rng: np.random.Generator) -> Sample:
+    """Over whole images, which is also made row by row."""
+    attrs = {"axes": (1, 2), "keep_dims": bool(rng.integers(2))}
+    return _over_images(rng, attrs, (int(rng.integers(1, 9)), int(rng.integers(1, 9))))
+
+
+def _average_pool(rng: np.random.Generator) -> Sample:
+    """Over whole images, too."""
+    h, w = (int(rng.integers(1, 9)) for _ in range(2))
+    attrs = {
+        "filter_h": h, "filter_w": w, "stride_h": h, "stride_w": w, "padding": "valid",
+        "activation": _pick(rng, ("none", "relu")),
+    }  # fmt: skip
+    sample = _over_images(rng, attrs, (h, w))
+    # Its grids are one.
+    return replace(sample, qparams=dict.fromkeys(("input", "output"), sample.qparams["input"]))
+
+
+def _over_images(rng: np.random.Generator, attrs: dict[str, Any], sides: tuple[int, int]) -> Sample:
+    codes = rng.integers(-128, 127, (3, *sides, _channels(rng)), np.int8, endpoint=True)
+    grids = {
+        role: QParams((float(np.float32(10 ** rng.uniform(-2, -1))),), (int(rng.integers(-128, 128)),), "int8")
+        for role in ("input", "output")
+    }
+    return Sample("drawn", attrs, {"input": codes}, grids)
+
+
+def _rescaled(rng: np.random.Generator) -> Sample:
+    """From one type to another, 32 bits among them."""
+    source, sink = _pick(rng, (("int16", "int32"), ("int8", "int32"), ("int32", "int16"), ("int32", "int8")))
+    scales = {"int8": -1.0, "int16": -4.0, "int32": -6.5}
+    low, high = CODE_RANGE[source] if source != "int32" else (-(2**28), 2**28)
+    codes = rng.integers(low, high, (4, int(rng.integers(1, 70))), source)
+    grids = {
+        role: QParams((float(np.float32(10 ** (scales[dtype] + rng.uniform(-0.5, 0.5)))),), (0,), dtype)
+        for role, dtype in (("input", source), ("output", sink))
+    }
+    return Sample("drawn", {}, {"input": codes}, grids)
+
+
 _DRAWERS: Mapping[str, Callable[[np.random.Generator], Sample]] = {
     "conv_2d": _convolution,
     "depthwise_conv_2d": _depthwise,
     "fully_connected": _dense,
     "transpose_conv": _transposed,
+    "mean": _mean,
+    "average_pool_2d": _average_pool,
+    "quantize": _rescaled,
 }
-
-
-def numbered(seed: int, room: Room, ops: tuple[str, ...] = ()) -> Iterator[Case]:
-    """Cases of a seed, one after the other, without end."""
-    number = 0
-    while True:
-        case = drawn(seed, number, room, ops)
-        if case is not None:
-            yield case
-        number += 1

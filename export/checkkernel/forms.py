@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ __all__ = ["Form", "Forms", "forms"]
 
 #: Any processor's: what a row's C cell says, weights of 4 bits in their order.
 _PORTABLE = "host"
+#: What tells kernels apart that are written for one call's weights.
+_OF_ONE_CALL = re.compile("_[0-9a-f]{8}_")
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,12 @@ class Form:
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels, each once."""
+        """Names of the kernels, each once; those that are written for one call are called alike."""
         every = self.calls
         if self.rows is not None:
             of = self.rows.calls[0]
             every = (*of.each, *of.at_last, *of.outside)
-        return tuple(dict.fromkeys(call.kernel for call in every))
+        return tuple(dict.fromkeys(_OF_ONE_CALL.sub("_immediates_", call.kernel) for call in every))
 
     @property
     def scratch(self) -> int:
@@ -111,5 +114,6 @@ def _alike(call: KernelCall, other: KernelCall) -> bool:
 
 
 def _same_table(a: object, b: object) -> bool:
-    tables = isinstance(a, ConstantTable) and isinstance(b, ConstantTable)
-    return tables and a.data.dtype == b.data.dtype and np.array_equal(a.data, b.data)
+    if not (isinstance(a, ConstantTable) and isinstance(b, ConstantTable)):
+        return False
+    return a.data.dtype == b.data.dtype and np.array_equal(a.data, b.data)

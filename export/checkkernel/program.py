@@ -17,7 +17,7 @@ from export.c.written_calls import Text, written_call
 from export.checkkernel.drawing import Case
 from export.checkkernel.forms import Form
 from export.checkkernel.memory import Region
-from export.graph.ir import Graph, Node
+from export.graph.ir import Graph, Node, Value
 from qtorch.row.kernel_call import Accumulators, ConstantTable, KernelCall, Rescaling
 
 __all__ = ["HEADER_BYTES", "Job", "constant_bytes", "inputs_of", "program"]
@@ -102,7 +102,7 @@ def _named(index: int, name: str) -> str:
 
 def _together(jobs: Sequence[Job]) -> Graph:
     """All nodes in one graph, beside each other: its indices tell constants of different calls apart."""
-    values, nodes, inputs, outputs = {}, list[Node](), list[str](), list[str]()
+    values, nodes, inputs, outputs = dict[str, Value](), list[Node](), list[str](), list[str]()
     for index, job in enumerate(jobs):
         graph = job.case.graph
         values |= {_named(index, name): value for name, value in graph.values.items()}

@@ -51,6 +51,12 @@ _RISCV = (
     # The compiler alone has no stdint.h that works outside -ffreestanding.
     Need("/usr/lib/picolibc/riscv64-unknown-elf/include/stdint.h", "picolibc-riscv64-unknown-elf"),
 )
+_XTENSA = (
+    Need("xtensa-lx106-elf-gcc", "gcc-xtensa-lx106"),
+    Need("qemu-system-xtensa", "qemu-system-misc"),
+    # No library of it is linked: the compiler's stdint.h includes this one.
+    Need("/usr/lib/xtensa-lx106-elf/include/stdint.h", "picolibc-xtensa-lx106-elf"),
+)
 #: A simulator for AVR is a program built here, on the host.
 AVR_TOOLS = (
     _GCC,
@@ -239,6 +245,37 @@ MACHINES: dict[str, Machine] = {
             ),
             needs=_RISCV,
             unit="instructions",
+        ),
+        # The Xtensa core that Debian has a compiler for, an ESP8266's. What those of ESP32 and ESP32-S3 have beside:
+        # register windows, loops without jumps, the upper half of a product, quotients, and the S3's vectors.
+        Machine(
+            name="lx106",
+            description="Xtensa LX106, call0 ABI, on QEMU's sim machine",
+            kind="qemu",
+            prefix="xtensa-lx106-elf-",
+            flags=("-std=c99", "-mtext-section-literals", "-mlongcalls"),
+            emulator=(
+                "qemu-system-xtensa",
+                "-M",
+                "sim",
+                "-cpu",
+                "lx106",
+                *_SEMIHOSTING,
+                "-icount",
+                "shift=7",
+                "-kernel",
+            ),
+            start=("xtensa/start.c", "xtensa/rom.c", "memory.c"),
+            rig=("replay.c", "painted_stack.c", "xtensa/simcall.c", "xtensa/count.c"),
+            link=(
+                *("-nostdlib", "-T", "{targets}/xtensa/sim.ld"),
+                *(f"-Wl,--defsym=ROM_BYTES={4 * _MIB}", f"-Wl,--defsym=RAM_BYTES={4 * _MIB}"),
+            ),
+            needs=_XTENSA,
+            unit="instructions",
+            ticks_per_unit=Fraction(40_000_000 * 2**7, 10**9),
+            turn=2**32,
+            turn_cost=15,  # start_exception has 14 instructions; QEMU counts one more for the interrupt
         ),
         _avr("atmega328p", "ATmega328P of an Arduino Uno, 16 MHz", "atmega328p", 2 * _KIB),
         _avr("atmega32u4", "ATmega32U4 of an Arduino Leonardo, 16 MHz", "atmega32u4", 2560),

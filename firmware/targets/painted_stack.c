@@ -11,6 +11,8 @@ __attribute__((noinline)) static uint32_t depth(uint32_t paint, rig_function *in
   volatile uint32_t *word = rig_stack_limit;
 #if defined(__arm__)
   __asm__ volatile("mov %0, sp" : "=r"(top));
+#elif defined(__XTENSA__)
+  __asm__ volatile("mov %0, a1" : "=r"(top));
 #else
   __asm__ volatile("mv %0, sp" : "=r"(top));
 #endif
