@@ -17,7 +17,18 @@ from export.cost.macs import all_multiply_accumulates
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
-from firmware.emulation import MACHINES, Cycles, EmulationFailure, Machine, Options, Replay, available, replay
+from firmware.emulation import (
+    MACHINES,
+    ROOMIER,
+    Cycles,
+    DidNotBuild,
+    EmulationFailure,
+    Machine,
+    Options,
+    Replay,
+    available,
+    replay,
+)
 from qtorch.errors import ParityError, UnsupportedLayer
 from qtorch.progress import stage
 
@@ -48,7 +59,7 @@ class MachineProfile:
             waiting for memory; empty where cycles were counted, or where instructions can't be told apart.
         uncounted: why they can't, with the remedy.
         layers: what is counted by node of the graph, where that was asked for; what no node takes has the number -1,
-            and what moves or is moved away takes nothing. They add up to ``median`` but for the marks between them.
+            and what moves or is moved away takes nothing. They add up to the mean of the samples.
         layer_cycles: the least cycles by node, on the machine's own processor.
     """
 
@@ -89,7 +100,7 @@ def replayed(
         samples: how many random ones it computes.
         optimize: what the C is made for.
         codes: int8 ``[samples * rows, *shape[1:]]``, in place of random ones; a sample has the input's rows.
-        by_layer: also count by node, in the same program with marks in it.
+        by_layer: also count by node.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
@@ -102,9 +113,16 @@ def replayed(
         codes = corner_codes(graph, samples)[0][-samples * rows :]
     expected = interpret_sequence(graph, (codes,))[graph.outputs[0]]
     flat = [array.reshape(len(codes) // rows, -1) for array in (codes, expected)]
-    run = _run(machine, c_source("net", network), flat)
+    source = c_source("net", network, marked=by_layer)
+    try:
+        run = _run(machine, source, flat)
+    except DidNotBuild:
+        if machine.name not in ROOMIER:
+            raise
+        machine = ROOMIER[machine.name]
+        run = _run(machine, source, flat)
     assert run.cost is not None
-    steps = _run(machine, c_source("net", network, marked=True), flat).counted if by_layer else None
+    steps = run.counted if by_layer else None
     layers = _by_node(graph, {} if steps is None else {step: each.count for step, each in steps.steps.items()})
     cycled = {} if steps is None else {i: each.cycles[0].least for i, each in steps.steps.items() if each.cycles}
     macs = all_multiply_accumulates(graph)
@@ -126,7 +144,9 @@ def replayed(
 
 
 def _run(machine: Machine, source: CSource, flat: Sequence[np.ndarray]) -> Replay:
-    run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
+    # What ends an endless program is its wall time: an AVR's cycles have no limit of their own.
+    options = Options(seconds=300, cycles=2**62)
+    run = replay(machine, source.files, "net", flat[0], flat[1], options)
     if run.first is not None:
         raise ParityError(f"{machine.name} differs from the reference on {run.mismatches} samples: {run.first}")
     return run
