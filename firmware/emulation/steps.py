@@ -1,7 +1,8 @@
 """Which step of a model's source each instruction of a program belongs to, by what a compiler says of its lines.
 
 A step begins at a line with the comment ``/* step N */`` and reaches to the next one, to ``/* no step */``, or to the
-end of its function. Comments and debugging information change no instruction, so what is counted by step adds up to the program itself.
+end of its function. Comments and debugging information change no instruction, so what is counted by step adds up to the
+program itself.
 """
 
 from __future__ import annotations
