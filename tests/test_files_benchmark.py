@@ -17,13 +17,13 @@ from torch import fx, nn
 import qtorch
 from benchmarks.files import command, references
 from benchmarks.files.command import FILES, apart, main
-from benchmarks.files.ends import NAME, rig_sources, rows_of_bytes
 from benchmarks.files.one import Asked, measured
 from benchmarks.files.references import ReferenceFile, reference_files
 from benchmarks.files.table import ratio, reference_lines, table_of
 from benchmarks.files.tflm import resolver_methods
 from export.c.network import c_network
 from export.c.source import c_source
+from export.cost.rig_ends import NAME, rig_sources, rows_of_bytes
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.files.ends import NAME, rig_sources, rows_of_bytes
 from benchmarks.files.tflm import counted_tflm
 from benchmarks.interpreter import chosen
 from export.c.compiled import compiled_c
@@ -31,6 +30,7 @@ from export.compiled_file.compared_inputs import compared_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
 from export.compiled_file.proof import judged_c, judged_file, require_judge
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
+from export.cost.rig_ends import NAME, rig_sources, rows_of_bytes
 from export.graph.ir import Graph, Node
 from export.parity.reference import interpreted
 from export.parity.shifted_ends import in_other_codes
