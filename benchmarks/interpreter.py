@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def _interpreted(graph: Graph, library: Library, samples: int) -> dict[str, int]
     return interpreted_figures(found)
 
 
-def interpreted_figures(found: Interpreted) -> dict[str, int]:
+def interpreted_figures(found: Interpreted) -> dict[str, Any]:
     """What an interpreted model took, as results have it."""
     made = found.replay
     assert made.cost is not None
@@ -187,6 +188,7 @@ def interpreted_figures(found: Interpreted) -> dict[str, int]:
         "ram": made.firmware.ram,
         "stack": made.stack or 0,
         "arena": found.arena,
+        **({"cycles": asdict(made.counted.cycles[0])} if made.counted is not None and made.counted.cycles else {}),
     }
 
 

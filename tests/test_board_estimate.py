@@ -10,7 +10,8 @@ import pytest
 from export.boards import BOARDS, Board, Supply, Zephyr
 from export.cost.board_estimate import Estimate, estimates, machine_of
 from export.cost.machines import MachineProfile
-from firmware.emulation import MACHINES
+from firmware.emulation import MACHINES, Cycles
+from firmware.emulation.timings import TIMINGS
 from qtorch.errors import BadConfiguration
 
 
@@ -51,6 +52,53 @@ def test_time_and_energy_are_the_products_that_they_say() -> None:
     assert nano.microjoules == pytest.approx(27)
     assert nano.time_is == "assumed"
     assert "proportional" not in nano.assumptions
+
+
+def cycled(core: str, least: float, most: float | None, jumps: float = 0, source: str = "a manual") -> Cycles:
+    return Cycles(core, least, most, jumps, (), source, "no wait states")
+
+
+def test_cycles_stand_in_the_place_of_one_for_each_instruction() -> None:
+    machine = counted("cortex-m4", "instructions", 64_000, cycles=(cycled("cortex-m4", 96_000, 128_000),))
+    found = only("nano33ble", machine)
+    assert (found.milliseconds, found.most, found.time_is) == (1.5, 2.0, "published")
+    supply = supply_of("nano33ble")
+    assert found.microjoules == pytest.approx(1.5 * supply.milliamps * supply.volts)
+    assert "by kind with the Cortex-M4's cycles (a manual): no wait states" in found.assumptions
+    assert "1 cycle per instruction" not in found.assumptions
+    assert only("nano33ble", machine, cycles_per_instruction=2.0).milliseconds == 2.0  # what a person says is taken
+
+
+def test_jumps_wait_for_flash_at_most_where_its_wait_states_are_known() -> None:
+    machine = counted("cortex-m3", "instructions", 1, cycles=(cycled("cortex-m3", 72_000, 144_000, 36_000),))
+    found = only("bluepill", machine)
+    assert (found.milliseconds, found.most) == (1.0, (144_000 + 2 * 36_000) / 72_000)
+    assert "2 wait states of flash at most behind each of 36,000 jumps, 8 bytes a read" in found.assumptions
+    assert "PM0075" in found.assumptions
+    # At another clock, other wait states hold.
+    slower = only("bluepill", machine, clock_hz=8_000_000)
+    assert slower.most == 18.0
+    assert "jumps" not in slower.assumptions
+
+
+def test_a_board_takes_the_cycles_of_its_own_core() -> None:
+    both = (cycled("cortex-m0plus", 125_000, 125_000), cycled("cortex-m0", 160_000, 160_000))
+    machine = counted("cortex-m0", "instructions", 100_000, cycles=both)
+    assert only("pico", machine).milliseconds == 1.0
+    assert "Cortex-M0+'s cycles" in only("pico", machine).assumptions
+    assert only("microbit", machine).milliseconds == 10.0
+    both = (cycled("riscv32", 150_000, None), cycled("hazard3", 300_000, 450_000))
+    machine = counted("riscv32", "instructions", 150_000, cycles=both)
+    assert (only("pico2_riscv", machine).milliseconds, only("pico2_riscv", machine).most) == (2.0, 3.0)
+    assert (only("esp32c3", machine).time_is, only("esp32c3", machine).most) == ("lower bound", None)
+    for board in BOARDS.values():  # what a record names is there
+        assert board.core in ("", *TIMINGS)
+
+
+def test_what_is_assumed_in_a_maker_s_place_is_no_published_time() -> None:
+    cycles = cycled("cortex-m7", 500, 1500, source="Arm publishes no table of cycles")
+    found = only("mps2_an500", counted("cortex-m7", "instructions", 1000, cycles=(cycles,)))
+    assert (found.milliseconds, found.most, found.time_is) == (0.02, 0.06, "lower bound")
 
 
 def test_a_board_without_a_published_current_says_why() -> None:

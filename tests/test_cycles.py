@@ -204,16 +204,27 @@ def test_without_a_compiler_or_plugins_instructions_alone_are_counted(monkeypatc
     assert "none of QEMU's" in (counter_absent(MACHINES["host"]) or "")
 
 
-def test_marks_of_steps_divide_the_whole() -> None:
-    """Loops behind marks of their own, the first mark twice."""
-    step = '__asm__ volatile("rig_step_{}_%=:" ::: "memory");'
-    loop = '__asm__ volatile(".syntax unified\\n\\tmovs r3, #{}\\n\\t1: subs r3, #1\\n\\tbne 1b" ::: "r3", "cc");'
-    body = "\n".join(step.format(i) + loop.format(n) for i, n in ((0, 100), (1, 50), (0, 20)))
-    found = _counted("cortex_m4", body)
-    assert sum(each.count for each in found.steps.values()) == found.count
-    assert found.steps[0].count == 1 + 200 + 1 + 40 + 2  # and the copy at the end
-    assert found.steps[1].count == 1 + 100
-    assert sum(each.cycles[0].least for each in found.steps.values()) == pytest.approx(found.cycles[0].least)
+@pytest.mark.parametrize("name", ["cortex_m0", "cortex_m4", "riscv32"])
+def test_steps_divide_the_whole(name: str) -> None:
+    """Loops of known length in steps of their own, the first of them twice, and once in a function that is called."""
+    if name == "riscv32":
+        loop = '__asm__ volatile("li t0, {}\\n\\t1: addi t0, t0, -1\\n\\tbnez t0, 1b" ::: "t0");'
+    else:
+        loop = '__asm__ volatile(".syntax unified\\n\\tmovs r3, #{}\\n\\t1: subs r3, #1\\n\\tbne 1b" ::: "r3", "cc");'
+    called = f"__attribute__((noinline)) static void called(void) {{ {loop.format(70)} }}"
+    inlined = f"static inline void inlined(void) {{ {loop.format(50)} }}"
+    body = f"/* step 0 */ {loop.format(100)}\n/* step 1 */ inlined(); called();\n/* step 0 */ {loop.format(20)}"
+    found = replay(_machine(name), copying(body, f"{called}\n{inlined}"), "copy", ONE, ONE)
+    plain = replay(_machine(name), copying(body.replace("step", "part"), f"{called}\n{inlined}"), "copy", ONE, ONE)
+    assert found.counted is not None
+    assert plain.cost is not None
+    assert found.counted.count == plain.cost.min  # marks change nothing
+    steps = found.counted.steps
+    assert sum(each.count for each in steps.values()) == found.counted.count
+    # The copy at the end, and what saves registers, stand in the last step's lines or in none's.
+    assert 1 + 200 + 1 + 40 <= steps[0].count <= 1 + 200 + 1 + 40 + 8
+    assert 1 + 100 + 1 + 140 + 2 <= steps[1].count <= 1 + 100 + 1 + 140 + 4
+    assert sum(each.cycles[0].least for each in steps.values()) == pytest.approx(found.counted.cycles[0].least)
 
 
 def test_the_plugin_is_kept_by_its_content() -> None:

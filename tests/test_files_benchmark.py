@@ -17,13 +17,13 @@ from torch import fx, nn
 import qtorch
 from benchmarks.files import command, references
 from benchmarks.files.command import FILES, apart, main
-from benchmarks.files.ends import NAME, rig_sources, rows_of_bytes
 from benchmarks.files.one import Asked, measured
 from benchmarks.files.references import ReferenceFile, reference_files
 from benchmarks.files.table import ratio, reference_lines, table_of
 from benchmarks.files.tflm import resolver_methods
 from export.c.network import c_network
 from export.c.source import c_source
+from export.cost.rig_ends import NAME, rig_sources, rows_of_bytes
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
@@ -139,8 +139,8 @@ def test_files_that_were_measured_are_not_measured_again(
 
 
 def found_file(**other: Any) -> dict[str, Any]:
+    cycles = {"core": "cortex-m4", "least": 2000.0, "most": 2500.0, "assumption": "no waits", "source": "a manual"}
     plain = {"samples": 256, "unit": "instructions", "most": 1, "flash": 2000, "ram": 40, "stack": 8}
-    of_m4 = {"size": 4000, "balanced": 3000, "speed": 1500}
     return {
         "file": "kws",
         "verdict": "exact",
@@ -150,10 +150,16 @@ def found_file(**other: Any) -> dict[str, Any]:
         "products": 1000,
         "inputs": 256,
         "machines": {
-            "cortex_m4": {build: {**plain, "median": median} for build, median in of_m4.items()},
+            "cortex_m4": {
+                "size": {**plain, "median": 4000},
+                "balanced": {**plain, "median": 3000},
+                "speed": {**plain, "median": 1500, "cycles": cycles},
+            },
             "cortex_m0": {"size": {**plain, "median": 9000, "board": "cortex_m3"}, "speed": {"absent": "no room"}},
         },
-        "tflm": {"cortex_m4": {"instructions": 2000, "flash": 50000, "ram": 300}},
+        "tflm": {
+            "cortex_m4": {"instructions": 2000, "flash": 50000, "ram": 300, "cycles": {"least": 3000, "most": None}}
+        },
         **other,
     }
 
@@ -178,7 +184,10 @@ def test_the_tables_say_what_is_slower_first_and_leave_open_what_was_not_counted
     page = reference_lines(
         {"commit": "abc", "compiler": "gcc", "emulator": "QEMU", "files": [found_file(layers=layers)]}
     )
-    assert "| kws | Cortex-M4 | speed | 1,500 | 1.50 | 256 | 2,000 | 40 | 8 | 2,000 | 50,000; 300 |" in page
+    cycles = "2,000 to 2,500 | 2.00 to 2.50"
+    beside = "2,000 | at least 3.00 | 50,000; 300"
+    assert f"| kws | Cortex-M4 | speed | 1,500 | 1.50 | {cycles} | 256 | 2,000 | 40 | 8 | {beside} |" in page
+    assert "Cycles of a cortex-m4: no waits (a manual)." in page
     assert any(line.startswith("| kws | Cortex-M0* | size | 9,000 |") and line.endswith("|  |  |") for line in page)
     assert not any("no room" in line for line in page)
     assert "`a/b.tflite`" in "".join(page)

@@ -20,7 +20,6 @@ from export.console.page import plain_text
 from export.cost import machines as machine_profile
 from export.cost import profile as profiling
 from export.cost.board_estimate import estimates
-from export.cost.layers import graph_layer
 from export.cost.machines import all_machines, on_machine
 from export.cost.macs import multiply_accumulates
 from export.cost.profile import file_profile, profile
@@ -114,18 +113,6 @@ def test_the_host_computes_and_a_wrong_machine_is_found_out(
         on_machine(graph, MACHINES[name], 4, "size")
 
 
-def test_layers_are_counted_by_themselves() -> None:
-    machine = MACHINES["cortex_m4"]
-    if available(machine):
-        pytest.skip(str(available(machine)))
-    graph = graph_of(nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 2), nn.Softmax(-1)), 40)
-    whole = on_machine(graph, machine, 4, "size")
-    parts = [graph_layer(graph, i, node, [machine], 4, False) for i, node in enumerate(graph.nodes)]
-    counted = [part.counted["cortex_m4"] for part in parts]
-    assert counted[0] > counted[1]
-    assert 0.8 < sum(counted) / whole.median < 1.2
-
-
 def test_a_float_interface_costs_nothing_in_c(network: fx.GraphModule) -> None:
     machine = MACHINES["cortex_m4"]
     if available(machine):
@@ -147,14 +134,24 @@ def test_what_is_absent_is_named_with_the_remedy(network: fx.GraphModule) -> Non
     assert "apt-get install" in board.assumptions
 
 
-def test_a_network_that_the_replay_cannot_take_says_why() -> None:
-    class Two(nn.Module):
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return x.relu(), x * 2
+def test_a_network_of_any_ends_is_counted() -> None:
+    """Two inputs of int16 and two outputs; the layers add up there too."""
 
-    machine = replace(MACHINES["cortex_m4"], needs=())
-    found = on_machine(graph_of(Two(), 4), machine, 4, "size")
-    assert "one int8 input and one int8 output" in found.absent
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x + y, torch.relu(x)
+
+    machine = MACHINES["cortex_m4"]
+    if available(machine):
+        pytest.skip(str(available(machine)))
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 50), torch.randn(8, 50)
+    qat = qtorch.prepare(Two().eval(), (x[:1], y[:1]), qtorch.QuantizationConfig(activations="int16"))
+    qtorch.calibrate(qat, [(x, y)])
+    found = on_machine(integer_graph(qat), machine, 4, "size", by_layer=True)
+    assert found.absent == ""
+    assert found.median > 2 * 50
+    assert sum(found.layers.values()) == pytest.approx(found.median, rel=0.01)
 
 
 @pytest.mark.parametrize(

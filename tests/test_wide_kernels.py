@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.files.ends import NAME, rig_sources, rows_of_bytes
 from export.c.network import c_network
 from export.c.source import c_source
+from export.cost.rig_ends import NAME, rig_sources, rows_of_bytes
 from export.graph.ir import Graph
 from export.rows import reference_outputs, sample_graph
 from firmware.emulation import MACHINES, Options, available, replay

@@ -13,14 +13,13 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.files.ends import NAME, rig_sources, rows_of_bytes
 from benchmarks.files.tflm import counted_tflm
 from benchmarks.interpreter import chosen
 from export.c.compiled import compiled_c
@@ -31,21 +30,29 @@ from export.compiled_file.compared_inputs import compared_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
 from export.compiled_file.proof import judged_c, judged_file, require_judge
 from export.cost.macs import all_multiply_accumulates, multiply_accumulates
+from export.cost.rig_ends import NAME, rig_sources, rows_of_bytes
 from export.graph.ir import Graph, Node
 from export.parity.reference import interpreted
 from export.parity.shifted_ends import in_other_codes
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
-from firmware.emulation import MACHINES, EmulationFailure, Library, Machine, Options, available, replay
+from firmware.emulation import (
+    MACHINES,
+    ROOMIER,
+    EmulationFailure,
+    Library,
+    Machine,
+    Options,
+    Replay,
+    available,
+    replay,
+)
 from qtorch.errors import BadInput, ParityError, UnsupportedLayer
 
 __all__ = ["Asked", "measured"]
 
 #: Ways to build the C.
 BUILDS: tuple[Optimize, ...] = ("size", "balanced", "speed")
-#: Where a network for Cortex-M0 runs that QEMU's board of that processor can't hold: a Cortex-M3 executes the same
-#: instructions.
-_ROOMY = {"cortex_m0": replace(MACHINES["cortex_m3"], name="cortex_m0", flags=MACHINES["cortex_m0"].flags)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,15 @@ class Asked:
     inputs: int | None = None
     samples: int = 256
     work: float = 2e8
-    machines: tuple[str, ...] = ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")
+    machines: tuple[str, ...] = (
+        "cortex_m0",
+        "cortex_m3",
+        "cortex_m4",
+        "cortex_m7",
+        "cortex_m33",
+        "cortex_m55",
+        "riscv32",
+    )
     tflm: tuple[str, ...] = ("cortex_m4",)
     layers: bool = False
     seconds: float = 600.0
@@ -175,13 +190,13 @@ def _counted(
 ) -> dict[str, Any]:
     sources = {**files, **rig_sources(core, "net")}
     options = Options(seconds=seconds)
-    roomy = _ROOMY.get(machine.name)
+    roomy = ROOMIER.get(machine.name)
     try:
         run, board = replay(machine, sources, NAME, samples.codes, samples.outputs, options), ""
     except EmulationFailure:
         if roomy is None:
             raise
-        run, board = replay(roomy, sources, NAME, samples.codes, samples.outputs, options), "cortex_m3"
+        run, board = replay(roomy, sources, NAME, samples.codes, samples.outputs, options), roomy.description
     if run.first is not None:
         raise ParityError(f"{machine.name} differs on {run.mismatches} of {samples.count} samples: {run.first}")
     assert run.cost is not None
@@ -194,8 +209,16 @@ def _counted(
         "flash": run.firmware.flash,
         "ram": run.firmware.ram,
         "stack": run.stack,
+        **_cycles(run),
         **({"board": board} if board else {}),
     }
+
+
+def _cycles(run: Replay) -> dict[str, Any]:
+    """Of the machine's own processor, or why they are unknown; nothing where cycles were counted."""
+    if run.counted is None or not run.counted.cycles:
+        return {"uncounted": run.uncounted} if run.uncounted else {}
+    return {"cycles": asdict(run.counted.cycles[0])}
 
 
 def _libraries(machines: tuple[str, ...]) -> list[Library]:

@@ -13,6 +13,8 @@ _MACHINES = {
     "cortex_m0": "Cortex-M0",
     "cortex_m3": "Cortex-M3",
     "cortex_m4": "Cortex-M4",
+    "cortex_m7": "Cortex-M7",
+    "cortex_m33": "Cortex-M33",
     "cortex_m55": "Cortex-M55",
     "riscv32": "RV32IMAC",
 }
@@ -109,17 +111,52 @@ def reference_lines(found: Mapping[str, Any]) -> list[str]:
                         build,
                         f"{one['median']:,}",
                         f"{one['median'] / each['products']:.2f}",
+                        _span(one.get("cycles"), 1),
+                        _span(one.get("cycles"), each["products"]),
                         f"{one['samples']:,}",
                         *(f"{one[key]:,}" for key in ("flash", "ram", "stack")),
                         _count(beside.get("instructions")),
+                        _span(beside.get("cycles"), each["products"]),
                         "; ".join(f"{beside[key]:,}" for key in ("flash", "ram")) if "flash" in beside else "",
                     ]
                 )
     head = [
-        *("file", "on", "build", "instructions", "per product", "inputs", "flash", "RAM", "stack"),
-        *("TFLite Micro with CMSIS-NN", "its flash; RAM"),
+        *("file", "on", "build", "instructions", "per product", "cycles", "cycles per product"),
+        *("inputs", "flash", "RAM", "stack"),
+        *("TFLite Micro with CMSIS-NN", "its cycles per product", "its flash; RAM"),
     ]
-    return [*markdown_table(head, rows), "", *_sources(found), *_layers(found)]
+    # Cycles of none, where the machine that measured could not tell instructions apart: columns of nothing.
+    kept = [i for i, name in enumerate(head) if "cycles" not in name or any(row[i] for row in rows)]
+    lines = markdown_table([head[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return [*lines, "", *_assumed(found), *_sources(found), *_layers(found)]
+
+
+def _span(cycles: Mapping[str, Any] | None, products: int) -> str:
+    """From the least to the most, over products; empty where nothing is known.
+
+    Example:
+        >>> _span({"least": 120, "most": 150.0}, 100), _span({"least": 2400.0, "most": None}, 1), _span(None, 1)
+        ('1.20 to 1.50', 'at least 2,400', '')
+    """
+    if cycles is None:
+        return ""
+    ends = [f"{n / products:.2f}" if products > 1 else f"{n:,.0f}" for n in (cycles["least"], cycles["most"] or 0)]
+    if cycles["most"] is None:
+        return f"at least {ends[0]}"
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _assumed(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the cycles of each processor take for granted, and where their figures stand."""
+    said: dict[str, Mapping[str, Any]] = {}
+    for each in found["files"]:
+        for builds in each["machines"].values():
+            for one in builds.values():
+                if isinstance(one, Mapping) and "cycles" in one:
+                    said.setdefault(one["cycles"]["core"], one["cycles"])
+    for core, cycles in said.items():
+        yield f"Cycles of a {core}: {cycles['assumption']} ({cycles['source']})."
+        yield ""
 
 
 def _sources(found: Mapping[str, Any]) -> Iterator[str]:

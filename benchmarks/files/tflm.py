@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.files.ends import NAME
 from benchmarks.interpreter import int8_only, interpreted_figures
+from export.cost.rig_ends import NAME
 from export.device import headers
 from export.tflite.summary import ModelSummary
 from firmware.emulation import Library, Options, interpreted

@@ -34,11 +34,6 @@ _ONLY_AVR = """\
 #else
 """
 
-#: A label that an emulated program's symbols say (firmware.emulation.counter.MARK); nothing is moved across it.
-_MARKS = """
-#define STEP(index) __asm__ volatile("rig_step_" #index "_%=:" ::: "memory");
-"""
-
 
 @dataclass(frozen=True)
 class CSource:
@@ -90,8 +85,8 @@ def c_source(
         layouts: of its inputs and outputs, with what their numbers are; without it where they are left out.
         watch: what is called before and behind every operator and row.
         second: the memory of the board beside its RAM.
-        marked: with a label in front of each node's code, for emulators that count by addresses: no part of what is
-            exported. The copies behind all nodes are marked as one more.
+        marked: with a comment in front of each node's code (firmware.emulation.steps), for emulators that count by
+            addresses: no part of what is exported. The copies behind all nodes are marked as one more.
     """
     text = Text(c_identifier(name), marked=marked)
     for item in network.run:
@@ -182,14 +177,13 @@ def _source(
     memory += f"\n{watch.text}\n" if watch and network.plan.peak else ""
     loops = "".join(f"{loop}\n\n" for loop in text.loops)
     # The rest is left out there: errors of the assembler would hide this one.
-    marks = _MARKS if text.marked else ""
     begin, end = (_ONLY_AVR, "\n#endif  // __AVR__\n") if only_avr else ("", "")
     return f"""\
 {begin}#include "{text.name}_model.h"
 
 #include <stdint.h>
 #include <string.h>
-{marks}
+
 {kernels}
 
 // Constants, named after the parameter and the number of the layer.

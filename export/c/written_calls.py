@@ -33,9 +33,9 @@ class Text:
     largest: dict[int, int] = field(default_factory=dict)
     marked: bool = False
 
-    def mark(self, index: int) -> str:
-        """What stands in front of a node's code where marks are asked for: a label, and no instruction."""
-        return f"STEP({index}) " if self.marked else ""
+    def mark(self, index: int | None) -> str:
+        """What stands in front of a node's code where marks are asked for, ``None``: of what is of several nodes."""
+        return "" if not self.marked else f"/* step {index} */ " if index is not None else "/* no step */ "
 
 
 def written_call(

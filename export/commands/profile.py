@@ -238,12 +238,8 @@ def profile_page(costs: Profile) -> Iterator[Block]:
         )
 
 
-#: By how much layers may differ from the program that has no marks in it before that is said.
-_CLOSE = 0.01
-
-
 def _of_layers(costs: Profile) -> Iterator[Block]:
-    """Where layers were asked for and not counted, or make another sum than the program without marks."""
+    """Where layers were asked for and not counted."""
     if not any(machine.layers for machine in costs.machines):
         return
     for machine in costs.machines:
@@ -251,11 +247,6 @@ def _of_layers(costs: Profile) -> Iterator[Block]:
             continue
         if not machine.layers:
             yield Line(f"layers on {machine.machine}: unknown: {machine.uncounted}", "attention")
-        elif abs(sum(machine.layers.values()) - machine.median) > _CLOSE * machine.median:
-            whole = f"{machine.median:,.0f} {machine.unit} without marks between them"
-            yield Line(
-                f"layers on {machine.machine}: together {sum(machine.layers.values()):,.0f}, {whole}", "attention"
-            )
 
 
 def _row(machine: MachineProfile, macs: int) -> tuple[object, ...]:

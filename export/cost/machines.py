@@ -12,12 +12,24 @@ import numpy as np
 
 from export.c.network import c_network
 from export.c.optimize import NO_LIMITS, Limits, Optimize
-from export.c.source import CSource, c_source
+from export.c.source import c_source
 from export.cost.macs import all_multiply_accumulates
+from export.cost.rig_ends import NAME, rig_sources, rows_of_bytes
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.parity.outputs import corner_codes
-from firmware.emulation import MACHINES, Cycles, EmulationFailure, Machine, Options, Replay, available, replay
+from firmware.emulation import (
+    MACHINES,
+    ROOMIER,
+    Cycles,
+    DidNotBuild,
+    EmulationFailure,
+    Machine,
+    Options,
+    Replay,
+    available,
+    replay,
+)
 from qtorch.errors import ParityError, UnsupportedLayer
 from qtorch.progress import stage
 
@@ -48,7 +60,7 @@ class MachineProfile:
             waiting for memory; empty where cycles were counted, or where instructions can't be told apart.
         uncounted: why they can't, with the remedy.
         layers: what is counted by node of the graph, where that was asked for; what no node takes has the number -1,
-            and what moves or is moved away takes nothing. They add up to ``median`` but for the marks between them.
+            and what moves or is moved away takes nothing. They add up to the mean of the samples.
         layer_cycles: the least cycles by node, on the machine's own processor.
     """
 
@@ -81,16 +93,16 @@ def replayed(
     graph: Graph, machine: Machine, samples: int, optimize: Optimize, codes: np.ndarray | None = None,
     limits: Limits = NO_LIMITS, *, by_layer: bool = False,
 ) -> MachineProfile:  # fmt: skip
-    """A graph of one int8 input and output in C on a machine.
+    """A graph in C on a machine; ends that are not one int8 tensor each are copied to and from, which counts.
 
     Args:
         graph: of integers.
         machine: one that counts.
         samples: how many random ones it computes.
         optimize: what the C is made for.
-        codes: int8 ``[samples * rows, *shape[1:]]``, in place of random ones; a sample has the input's rows.
+        codes: ``[samples * rows, *shape[1:]]`` of its one input, in place of random ones; a sample has its rows.
         limits: that its kernels are chosen for.
-        by_layer: also count by node, in the same program with marks in it.
+        by_layer: also count by node.
 
     Raises:
         UnsupportedLayer: an op has no kernel in C.
@@ -98,14 +110,23 @@ def replayed(
         ParityError: an output differs from the reference's.
     """
     network = c_network(graph, machine.cpu, optimize, limits=limits)
-    rows = graph.values[graph.inputs[0]].rows
-    if codes is None:
-        codes = corner_codes(graph, samples)[0][-samples * rows :]
-    expected = interpret_sequence(graph, (codes,))[graph.outputs[0]]
-    flat = [array.reshape(len(codes) // rows, -1) for array in (codes, expected)]
-    run = _run(machine, c_source("net", network), flat)
+    inputs = (codes,) if codes is not None else _drawn(graph, samples)
+    count = len(inputs[0]) // graph.values[graph.inputs[0]].rows
+    computed = interpret_sequence(graph, inputs)
+    flat = (rows_of_bytes(inputs, count), rows_of_bytes([computed[name] for name in graph.outputs], count))
+    ends = [graph.values[name].dtype for name in (*graph.inputs, *graph.outputs)]
+    name = "net" if ends == ["int8", "int8"] else NAME
+    files = c_source("net", network, marked=by_layer).files
+    sources = dict(files) if name == "net" else {**files, **rig_sources(graph, "net")}
+    try:
+        run = _run(machine, sources, name, flat)
+    except DidNotBuild:
+        if machine.name not in ROOMIER:
+            raise
+        machine = ROOMIER[machine.name]
+        run = _run(machine, sources, name, flat)
     assert run.cost is not None
-    steps = _run(machine, c_source("net", network, marked=True), flat).counted if by_layer else None
+    steps = run.counted if by_layer else None
     layers = _by_node(graph, {} if steps is None else {step: each.count for step, each in steps.steps.items()})
     cycled = {} if steps is None else {i: each.cycles[0].least for i, each in steps.steps.items() if each.cycles}
     macs = all_multiply_accumulates(graph)
@@ -126,8 +147,17 @@ def replayed(
     )
 
 
-def _run(machine: Machine, source: CSource, flat: Sequence[np.ndarray]) -> Replay:
-    run = replay(machine, source.files, "net", flat[0], flat[1], Options(seconds=300))
+def _drawn(graph: Graph, samples: int) -> tuple[np.ndarray, ...]:
+    """Random codes of each input."""
+    drawn = corner_codes(graph, samples)
+    rows = (graph.values[name].rows for name in graph.inputs)
+    return tuple(codes[-samples * each :] for codes, each in zip(drawn, rows, strict=True))
+
+
+def _run(machine: Machine, sources: Mapping[str, str], name: str, flat: Sequence[np.ndarray]) -> Replay:
+    # What ends an endless program is its wall time: an AVR's cycles have no limit of their own.
+    options = Options(seconds=300, cycles=2**62)
+    run = replay(machine, sources, name, flat[0], flat[1], options)
     if run.first is not None:
         raise ParityError(f"{machine.name} differs from the reference on {run.mismatches} samples: {run.first}")
     return run
@@ -165,6 +195,5 @@ def on_machine(
 def _refusal(graph: Graph) -> str | None:
     """Why the replay can't run a graph."""
     ends = [graph.values[name].dtype for name in (*graph.inputs, *graph.outputs)]
-    if len(ends) == 2 and set(ends) == {"int8"}:
-        return None
-    return f"the replay takes one int8 input and one int8 output, not {', '.join(ends)}"
+    floats = [dtype for dtype in ends if dtype.startswith("float")]
+    return f"the replay takes codes, and an input or output is {floats[0]}" if floats else None

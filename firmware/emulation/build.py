@@ -12,6 +12,7 @@ from pathlib import Path
 
 from firmware.emulation.failure import DidNotBuild, DidNotEnd
 from firmware.emulation.machines import FREESTANDING, Machine
+from firmware.emulation.steps import has_steps
 
 __all__ = [
     "STRICT",
@@ -111,7 +112,8 @@ def compile_model(
         target = folder / f"{unit}.o"
         # Common symbols lie in no section: `size` would not count them, the linker not drop them.
         sections = ("-ffunction-sections", "-fdata-sections", "-fno-common")
-        flags = (*machine.flags, *options.optimize, *sections, *options.flags)
+        lines = ("-gdwarf-4",) if has_steps((folder / unit).read_text(encoding="utf-8", errors="replace")) else ()
+        flags = (*machine.flags, *options.optimize, *sections, *lines, *options.flags)
         where = f"{machine.name}: {unit}"
         run_tool(where, (machine.compiler, *flags, f"-I{folder}", "-c", folder / unit, "-o", target))
         objects.append(target)

@@ -15,10 +15,8 @@ from firmware.emulation.build import STRICT, TARGETS, run_tool
 from firmware.emulation.failure import EmulationFailure
 from firmware.emulation.machines import Machine, missing, plugin_needs
 
-__all__ = ["MARK", "Executed", "counted_segments", "counter_absent", "counting_command", "write_marks"]
+__all__ = ["Executed", "counted_segments", "counter_absent", "counting_command", "write_marks"]
 
-#: What marks of a step are called in a program's symbols: this, the step's number, and what tells copies apart.
-MARK = "rig_step_"
 _MARKS, _COUNTS, _STEPS = "marks.txt", "counts.txt", "steps.txt"
 #: Segments of a run: before and behind what is measured, the start itself, the function that does nothing, the model.
 _STOP, _START, _NOTHING, _MODEL, _FIRST_STEP = 0, 1, 2, 3, 4
@@ -100,32 +98,29 @@ def counting_command(machine: Machine) -> tuple[str, ...]:
     return (*before, "-plugin", f"{_plugin()},marks={_MARKS},out={_COUNTS}", kernel)
 
 
-def write_marks(machine: Machine, elf: Path, folder: Path, invoke: str) -> None:
-    """Where a replay's program begins and ends a measurement, calls the model, and comes to a step.
+def write_marks(machine: Machine, elf: Path, folder: Path, invoke: str, steps: Mapping[int, int]) -> None:
+    """Where a replay's program begins and ends a measurement, calls the model, and is in a step.
+
+    Args:
+        machine: of the program.
+        elf: the program.
+        folder: in which it will run.
+        invoke: name of the model's function.
+        steps: by address.
 
     Raises:
         DidNotBuild: the program's symbols can't be read.
     """
     segments = {"rig_count_start": _START, "nothing": _NOTHING, invoke: _MODEL, "rig_count_stop": _STOP}
-    lines = []
-    for name, address in _symbols(machine, elf):
-        if name in segments:
-            lines.append(f"{address:x} {segments[name]:x}")
-        elif name.startswith(MARK):
-            lines.append(f"{address:x} {_FIRST_STEP + int(name[len(MARK) :].split('_')[0]):x}")
+    marks = {address: _FIRST_STEP + step for address, step in steps.items()}
+    marks |= {address: segments[name] for name, address in _symbols(machine, elf) if name in segments}
+    lines = [f"{address:x} {segment:x}" for address, segment in marks.items()]
     (folder / _MARKS).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_step_marks(machine: Machine, elf: Path, folder: Path) -> bool:
-    """The same for simavr's runner, where a program has steps; says whether it has.
-
-    Raises:
-        DidNotBuild: the program's symbols can't be read.
-    """
-    marks = [(address, name[len(MARK) :].split("_")[0]) for name, address in _symbols(machine, elf) if MARK in name]
-    if marks:
-        (folder / _MARKS).write_text("".join(f"{address:x} {step}\n" for address, step in marks), encoding="utf-8")
-    return bool(marks)
+def write_step_marks(folder: Path, steps: Mapping[int, int]) -> None:
+    """The same for simavr's runner, which knows the rest."""
+    (folder / _MARKS).write_text("".join(f"{at:x} {step}\n" for at, step in steps.items()), encoding="utf-8")
 
 
 def step_cycles(folder: Path) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ __all__ = [
     "AVR_TOOLS",
     "FREESTANDING",
     "MACHINES",
+    "ROOMIER",
     "Machine",
     "Need",
     "available",
@@ -279,5 +280,16 @@ MACHINES: dict[str, Machine] = {
         ),
         _avr("atmega328p", "ATmega328P of an Arduino Uno, 16 MHz", "atmega328p", 2 * _KIB),
         _avr("atmega32u4", "ATmega32U4 of an Arduino Leonardo, 16 MHz", "atmega32u4", 2560),
+    )
+}
+
+#: Where a program runs that a machine's board can't hold though others with its processor can: a Cortex-M3 executes the
+#: instructions of a Cortex-M0, and the name is that of the machine for which it stands.
+ROOMIER: dict[str, Machine] = {
+    "cortex_m0": replace(
+        MACHINES["cortex_m3"],
+        name="cortex_m0",
+        description="cortex-m0 on QEMU's mps2-an385, whose Cortex-M3 executes its instructions",
+        flags=MACHINES["cortex_m0"].flags,
     )
 }

@@ -20,9 +20,10 @@ from firmware.emulation.counter import (
     write_marks,
     write_step_marks,
 )
-from firmware.emulation.disassembly import disassembled
+from firmware.emulation.disassembly import disassembled, steps_by_address
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.machines import Machine
+from firmware.emulation.steps import has_steps
 from firmware.emulation.timing import Cycles, cycles
 from firmware.emulation.timings import timings_of
 
@@ -67,8 +68,8 @@ class Counted:
         count: mean, in the machine's unit.
         cycles: mean of what a processor takes for them, without waiting for memory: of each processor that executes
             them, first the one that the machine stands for; empty if none is known.
-        steps: both, by the number of the step whose mark (:data:`firmware.emulation.counter.MARK`) came before; -1 is
-            what precedes the first, with the call itself. Empty without marks. They add up to the whole.
+        steps: both, by the number of the step (:mod:`firmware.emulation.steps`), with what it calls; -1 is what is of
+            none. Empty where the sources mark none. They add up to the whole.
     """
 
     count: float
@@ -188,9 +189,11 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
     sizes = (str(inputs.shape[1]), str(expected.shape[1]))
     uncounted = counter_absent(machine) if machine.unit == "instructions" else ""
     by_kind = uncounted is None
+    steps = _steps(machine, elf, folder) if by_kind or machine.kind == "simavr" else {}
     if by_kind:
-        write_marks(machine, elf, folder, f"{model.name}_invoke")
-    by_step = machine.kind == "simavr" and write_step_marks(machine, elf, folder)
+        write_marks(machine, elf, folder, f"{model.name}_invoke", steps)
+    elif steps:
+        write_step_marks(folder, steps)
     code, output = run_program(machine, elf, folder, options, sizes, by_kind)
     if code not in (_AGREES, _DIFFERS):
         raise EmulationFailure(
@@ -207,7 +210,7 @@ def replay_model(machine: Machine, model: Model, inputs: np.ndarray, expected: n
         _must_fit(machine, weigh(machine, (elf,)).ram, stack)
     mismatches = int(np.count_nonzero((outputs != expected).any(axis=1)))
     counted = _counted(machine, elf, folder, len(inputs)) if by_kind else None
-    if by_step:
+    if steps and not by_kind:
         counted = _counted_steps(step_cycles(folder), figures[2], len(inputs))
     return Replay(
         *(machine.name, len(inputs), mismatches, mismatch, outputs, cost, overhead, stack, alone, firmware, costs),
@@ -305,6 +308,13 @@ def _cost(machine: Machine, ticks: np.ndarray, nothing: int) -> tuple[np.ndarray
         units -= machine.turn_cost * (ticks.astype(np.int64) // machine.turn)
     cost = Cost(machine.unit, int(units.min()), float(np.median(units)), int(units.max()))
     return units, cost, round(nothing / machine.ticks_per_unit)
+
+
+def _steps(machine: Machine, elf: Path, folder: Path) -> dict[int, int]:
+    """Steps that the model's sources mark, by address."""
+    sources = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.c")}
+    marked = {name: text for name, text in sources.items() if has_steps(text)}
+    return steps_by_address(machine, elf, marked, disassembled(machine, elf)) if marked else {}
 
 
 def _counted(machine: Machine, elf: Path, folder: Path, samples: int) -> Counted:

@@ -279,7 +279,7 @@ int main(int count, char **argument) {
     prepare_serial(argument[6][0], argument[7]);
   }
   while (run.exit_code < 0) {
-    if (run.measuring && run.step_at != NULL && run.step_at[run.avr->pc] != 0) {
+    if (run.measuring && run.step_at != NULL && run.step_at[run.avr->pc] != 0) { /* else as before */
       settle(run.step_at[run.avr->pc]);
     }
     const int state = avr_run(run.avr);

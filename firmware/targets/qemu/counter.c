@@ -1,8 +1,9 @@
 /* A plugin of QEMU that counts how often each instruction is executed, and how often what ends a block is left by a jump.
  *
  * Arguments: marks=FILE, out=FILE, both in the working folder.
- * FILE of marks: lines "ADDRESS SEGMENT", both hexadecimal. What is executed from a mark on counts for its segment, the
- * marked instruction among it. Segment 0 stops, and segment 1 starts: others are passed over while it is stopped.
+ * FILE of marks: lines "ADDRESS SEGMENT", both hexadecimal, each address once. What is executed from a mark on counts for
+ * its segment, the marked instruction among it. Segment 0 stops, and segment 1 starts: others are passed over while it is
+ * stopped.
  * out: lines "SEGMENT ADDRESS EXECUTED JUMPED", hexadecimal; each segment that is not 0, of those that were stopped.
  *
  * QEMU's own header is in no Debian package: what is declared here is its plugin interface, version 1
@@ -100,6 +101,17 @@ static struct instruction *instruction_at(uint64_t address) {
   return made;
 }
 
+static int by_address(const void *left, const void *right) {
+  const uint64_t a = ((const struct mark *)left)->address;
+  const uint64_t b = ((const struct mark *)right)->address;
+  return a < b ? -1 : a > b;
+}
+
+static struct mark *mark_at(uint64_t address) {
+  const struct mark wanted = {address, 0};
+  return bsearch(&wanted, marks, mark_count, sizeof *marks, by_address);
+}
+
 /* What was counted since the last mark goes to the segment that ends here. */
 static void settle(void) {
   for (struct instruction *each = latest; each != NULL; each = each->earlier) {
@@ -116,7 +128,7 @@ static void on_mark(unsigned cpu, void *data) {
   if (mark->segment == START) {
     started = 1;
   }
-  if (!started) {
+  if (!started || segment == mark->segment) {
     return;
   }
   settle();
@@ -136,16 +148,18 @@ static void on_block(unsigned cpu, void *data) {
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   const size_t count = qemu_plugin_tb_n_insns(tb);
   struct block *block = allocated(sizeof *block);
+  const struct mark *last = NULL;
   (void)id;
   for (size_t i = 0; i < count; ++i) {
     struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
     const uint64_t address = qemu_plugin_insn_vaddr(insn);
     struct instruction *instruction = instruction_at(address);
-    for (size_t m = 0; m < mark_count; ++m) {
-      if (marks[m].address == address) {
-        qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS, &marks[m]);
-      }
+    struct mark *mark = mark_at(address);
+    /* A block is entered at its beginning alone: what goes on in the same segment needs no look. */
+    if (mark != NULL && (last == NULL || last->segment != mark->segment)) {
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS, mark);
     }
+    last = mark != NULL ? mark : last;
     qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64, &instruction->now[EXECUTED], 1);
     block->first = i == 0 ? address : block->first;
     block->behind = address + qemu_plugin_insn_size(insn);
@@ -192,6 +206,7 @@ static int read_marks(const char *path) {
     ++mark_count;
     segment_count = number >= segment_count ? number + 1 : segment_count;
   }
+  qsort(marks, mark_count, sizeof *marks, by_address);
   return fclose(file) == 0 && mark_count != 0;
 }
 
