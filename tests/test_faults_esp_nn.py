@@ -51,7 +51,9 @@ CASES = [
     Case("conv_grouped", conv((3, 3), (3, 3), groups=2), "2 groups of 4", conv((3, 3), (3, 3))),
     Case("conv_grouped", conv((5, 5), (3, 3), groups=2), "2 groups", conv((5, 5), (3, 3), groups=2, dilation=(2, 1))),
     Case("esp_no_int16_conv_2d", conv((9, 9), (3, 3), dtype="int16"), "int16", conv((9, 9), (3, 3))),
-    Case("esp_no_int16_depthwise_conv_2d", depthwise((9, 9), (3, 3), dtype="int16"), "int16", depthwise((9, 9), (3, 3))),
+    Case(
+        "esp_no_int16_depthwise_conv_2d", depthwise((9, 9), (3, 3), dtype="int16"), "int16", depthwise((9, 9), (3, 3))
+    ),
     Case("esp_no_int16_fully_connected", dense(8, 2, dtype="int16"), "int16", dense(8, 2)),
     Case(
         "esp_no_int32_add",
