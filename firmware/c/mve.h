@@ -36,15 +36,15 @@
 #define Q_MORE "cmp r11, r9\n\tbeq 3f\n2:\n\t" Q_TWO_BY_FOUR("a") "cmp r11, r9\n\tbne 2b\n3:\n\t"
 // r7 may point to the frame: a register of floating point keeps it. d15 holds how many bytes a pixel has and where the
 // weights end, s29 where the codes of a pixel end.
-#define Q_TWO_PIXELS(codes, stored)                                                                    \
-  __asm__ volatile("vmov s28, r7\n\tmov r7, r0\n\tvmov d15, r2, r4\n\tvmov s29, r12\n\tadd r9, r11, r2\n\t" \
+#define Q_TWO_PIXELS(kept, codes, stored, back)                                                            \
+  __asm__ volatile(kept "vmov s28, r7\n\tmov r7, r0\n\tvmov d15, r2, r4\n\tvmov s29, r12\n\tadd r9, r11, r2\n\t" \
                    "vdup.32 q4, r6\n\tvdup.32 q5, r8\n\tvdup.32 q6, r10\n"                             \
                    "1:\n\t" Q_TWO_BY_FOUR("") Q_MORE                                                   \
                    "vmov q0[2], q0[0], r0, r4\n\tvmov q0[3], q0[1], r2, r6\n\t"                        \
                    "vmov q1[2], q1[0], r8, r12\n\tvmov q1[3], q1[1], r10, lr\n\t"                      \
                    codes("r5") Q_LIMITED stored                                                        \
                    "vmov r0, r2, d15\n\tsubs r11, r11, r0\n\tsubs r3, r3, r0\n\tcmp r5, r2\n\tbne 1b\n\t" \
-                   "vmov r7, s28"                                                                      \
+                   "vmov r7, s28\n\t" back                                                                    \
                    : "+r"(x), "+r"(y), "+r"(w), "+r"(to), "+r"(beside), "+r"(bytes), "+r"(w_end), "+r"(zero), \
                      "+r"(least), "+r"(most), "+r"(to_end)                                             \
                    :                                                                                   \
@@ -57,9 +57,9 @@
 #define Q_TWO_PIXELS_STORED(codes)           \
   do {                                       \
     if (whole) {                             \
-      Q_TWO_PIXELS(codes, Q_STORED);         \
+      Q_TWO_PIXELS("", codes, Q_STORED, "");         \
     } else {                                 \
-      Q_TWO_PIXELS(codes, Q_STORED_TO_END);  \
+      Q_TWO_PIXELS(Q_PREDICATE_KEPT, codes, Q_STORED_TO_END, Q_PREDICATE_BACK);  \
     }                                        \
   } while (0)
 #endif

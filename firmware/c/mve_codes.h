@@ -24,6 +24,10 @@
 #define Q_SHARED static
 #endif
 
+// Compilers keep predicates in a register that no list of clobbers can name.
+#define Q_PREDICATE_KEPT "vmrs lr, p0\n\tpush {lr}\n\t"
+#define Q_PREDICATE_BACK "pop {lr}\n\tvmsr p0, lr\n\t"
+
 // The code of a sum, as one lane of the vectors computes it; a channel's numbers are step words apart.
 Q_KERNEL int8_t q_lane_code(int32_t sum, const int32_t *channel, int step, int form, int zero_point, int low,
                             int high) {

@@ -24,7 +24,7 @@ def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
     """
     if call.arguments.get("weight_bits") == 4 and not speed:
         return call
-    chosen = vectors_of_convolution(call)
+    chosen = vectors_of_convolution(call) or squares_of_depthwise(call)
     if chosen is None or not (speed or _worth(call, chosen)):
         return call
     return chosen
@@ -51,6 +51,73 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
 
 
+def squares_of_depthwise(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution of at most 3x3 pixels, stride 1, two by two at a time; ``None`` of anything else."""
+    if call.kernel != "depthwise_conv_2d_s8" or call.arguments["multiplier"] != 1:
+        return None
+    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
+    if any(sizes[f"{name}_{axis}"] != 1 for name in ("stride", "dilation") for axis in "hw"):
+        return None
+    if max(sizes["window_h"], sizes["window_w"]) > 3 or min(sizes["out_h"], sizes["out_w"]) < 2:
+        return None
+    depth = sizes["in_c"]
+    sizes |= {
+        **{"padding_code": sizes["in_zero_point"], "in_row": sizes["in_w"] * depth, "in_column": depth},
+        **{"out_row": sizes["out_w"] * depth, "out_column": depth},
+    }
+    filters = _filters(call)
+    if _square_cost(sizes["out_w"], sizes["out_h"]) < _square_cost(sizes["out_h"], sizes["out_w"]):
+        sizes |= {one: sizes[other] for one, other in _TURNED.items()}
+        filters = filters.transpose(0, 2, 1)
+    records = np.zeros((depth * 16 + 5,), np.int8)
+    # Rows within columns.
+    for (i, j), weights in zip(np.ndindex(filters.shape[1:]), filters.reshape(depth, -1).T, strict=True):
+        records[5 + 4 * j + i : depth * 16 + 5 : 16][:depth] = weights
+    arguments = {
+        **{"in": call.arguments["in"], "weights": ConstantTable(records), "channels": _folded(call)},
+        "out": call.arguments["out"],
+        **{name: sizes[name] for name in _SQUARE_SIZES},
+    }
+    scratch = 64 * (sizes["out_w"] + 2) + 16
+    return replace(call, kernel="depthwise_square_mve_s8", arguments=arguments, scratch=scratch)
+
+
+_SQUARE_SIZES = (
+    *("in_h", "in_w", "in_c", "out_h", "out_w", "padding_top", "padding_left", "padding_code"),
+    *("in_row", "in_column", "out_row", "out_column"),
+)
+#: Rows for columns.
+_TURNED = {
+    **{"in_h": "in_w", "in_w": "in_h", "out_h": "out_w", "out_w": "out_h"},
+    **{"padding_top": "padding_left", "padding_left": "padding_top"},
+    **{"in_row": "in_column", "in_column": "in_row", "out_row": "out_column", "out_column": "out_row"},
+}
+
+
+def _square_cost(out_h: int, out_w: int) -> int:
+    """Instructions of one channel."""
+    return -(-out_h // 2) * (17 * -(-out_w // 2) + 4 * (out_w + 2) + 18)
+
+
+def _filters(call: KernelCall) -> np.ndarray:
+    """``[C, h, w]``."""
+    weights = _table(call.arguments, "weights")
+    return weights.reshape(weights.shape[-3:]).transpose(2, 0, 1)
+
+
+def _folded(call: KernelCall) -> Rescaling:
+    """Constants channel by channel; sums are of codes, so the zero point goes to the biases."""
+    sums = _sums(call.arguments)
+    bias = sums.bias - _number(call.arguments, "in_zero_point") * _filters(call).astype(np.int64).sum((1, 2))
+    form, constants = _constants(replace(sums, bias=_wrapped(bias)))
+    return Rescaling(form, constants, sums.zero_point, sums.low, sums.high)
+
+
+def _wrapped(numbers: np.ndarray) -> np.ndarray:
+    """As 32 bits hold them: what is beyond them comes back when products are added."""
+    return (numbers + 2**31) % 2**32 - 2**31
+
+
 _ONE_PIXEL = {
     **{"window_h": 1, "window_w": 1, "dilation_h": 1, "dilation_w": 1},
     **{"padding_top": 0, "padding_left": 0, "padding_code": 0},
@@ -60,12 +127,16 @@ _ONE_PIXEL = {
 def _worth(call: KernelCall, chosen: KernelCall) -> bool:
     """Whether a layer's tables grow by little, or for many codes."""
     before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
-    channels = chosen.arguments["channels"]
-    assert isinstance(channels, Rescaling)
-    growth = channels.words.nbytes - before
+    growth = _table_bytes(chosen) - before
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
-    codes = sizes["out_h"] * sizes["out_w"] * sizes["out_c"]
+    codes = sizes["out_h"] * sizes["out_w"] * sizes.get("out_c", sizes["in_c"])
     return growth <= max(before // 10, codes // _CODES_PER_BYTE)
+
+
+def _table_bytes(call: KernelCall) -> int:
+    tables = (argument.data if isinstance(argument, ConstantTable) else argument.words
+              for argument in call.arguments.values() if isinstance(argument, ConstantTable | Rescaling))  # fmt: skip
+    return sum(table.nbytes for table in tables)
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
