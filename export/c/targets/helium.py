@@ -24,7 +24,7 @@ def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
     """
     if call.arguments.get("weight_bits") == 4 and not speed:
         return call
-    chosen = vectors_of_convolution(call) or squares_of_depthwise(call)
+    chosen = vectors_of_convolution(call) or vectors_of_depthwise(call)
     if chosen is None or not (speed or _worth(call, chosen)):
         return call
     return chosen
@@ -51,37 +51,97 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
 
 
-def squares_of_depthwise(call: KernelCall) -> KernelCall | None:
-    """A depthwise convolution of at most 3x3 pixels, stride 1, two by two at a time; ``None`` of anything else."""
+def vectors_of_depthwise(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution, four windows of a channel at a time; ``None`` of anything else."""
     if call.kernel != "depthwise_conv_2d_s8" or call.arguments["multiplier"] != 1:
         return None
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
-    if any(sizes[f"{name}_{axis}"] != 1 for name in ("stride", "dilation") for axis in "hw"):
+    if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1:
+        return None
+    sizes["padding_code"] = sizes["in_zero_point"]
+    filters = _filters(call)
+    return (
+        _sequence(call, sizes, filters, "h", "w")
+        or _sequence(call, sizes, filters, "w", "h")
+        or _squares(call, sizes, filters)
+        or _rows(call, sizes, filters)
+    )
+
+
+def _sequence(
+    call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray, along: str, across: str
+) -> KernelCall | None:
+    """Windows of pixels of a sequence. Of a single one it is not told how many pixels there are."""
+    window, out_size = sizes[f"window_{along}"], sizes[f"out_{along}"]
+    if any(sizes[f"{name}_{across}"] != 1 for name in ("in", "window")) or sizes[_PADDING[across]]:
+        return None
+    if sizes[f"stride_{along}"] != 1 or not 4 <= window <= 13 or out_size < 2:
+        return None
+    depth = sizes["in_c"]
+    records = np.zeros((depth + 1, 16), np.int8)
+    records[:depth, 3 : 3 + window] = filters.reshape(depth, -1)
+    more = {
+        **{"in_size": sizes[f"in_{along}"], "in_c": depth, "out_size": out_size},
+        **{"padding": sizes[_PADDING[along]], "padding_code": sizes["padding_code"]},
+    }
+    scratch = 64 * (-(-out_size // 4) + 3) + 16
+    return _depthwise(call, "depthwise_sequence_mve_s8", records.reshape(-1)[: 16 * depth + 3], more, scratch)
+
+
+def _squares(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> KernelCall | None:
+    """Two by two windows of at most 3x3 pixels, with rows for columns where that takes fewer instructions."""
+    if sizes["stride_h"] != 1 or sizes["stride_w"] != 1:
         return None
     if max(sizes["window_h"], sizes["window_w"]) > 3 or min(sizes["out_h"], sizes["out_w"]) < 2:
         return None
     depth = sizes["in_c"]
-    sizes |= {
-        **{"padding_code": sizes["in_zero_point"], "in_row": sizes["in_w"] * depth, "in_column": depth},
+    sizes = {
+        **sizes,
+        **{"in_row": sizes["in_w"] * depth, "in_column": depth},
         **{"out_row": sizes["out_w"] * depth, "out_column": depth},
     }
-    filters = _filters(call)
     if _square_cost(sizes["out_w"], sizes["out_h"]) < _square_cost(sizes["out_h"], sizes["out_w"]):
         sizes |= {one: sizes[other] for one, other in _TURNED.items()}
         filters = filters.transpose(0, 2, 1)
-    records = np.zeros((depth * 16 + 5,), np.int8)
-    # Rows within columns.
-    for (i, j), weights in zip(np.ndindex(filters.shape[1:]), filters.reshape(depth, -1).T, strict=True):
-        records[5 + 4 * j + i : depth * 16 + 5 : 16][:depth] = weights
-    arguments = {
-        **{"in": call.arguments["in"], "weights": ConstantTable(records), "channels": _folded(call)},
-        "out": call.arguments["out"],
-        **{name: sizes[name] for name in _SQUARE_SIZES},
-    }
+    records = np.zeros((depth + 1, 16), np.int8)
+    records[:depth, 5:] = _by_columns(filters)[:, :11]
+    more = {name: sizes[name] for name in _SQUARE_SIZES}
     scratch = 64 * (sizes["out_w"] + 2) + 16
-    return replace(call, kernel="depthwise_square_mve_s8", arguments=arguments, scratch=scratch)
+    return _depthwise(call, "depthwise_square_mve_s8", records.reshape(-1)[: 16 * depth + 5], more, scratch)
 
 
+def _rows(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> KernelCall | None:
+    """Four windows of a row, of at most 4x4 pixels."""
+    if sizes["stride_w"] > 2 or max(sizes["window_h"], sizes["window_w"]) > 4:
+        return None
+    more = {name: sizes[name] for name in _ROW_SIZES}
+    scratch = 64 * (-(-sizes["out_w"] // 4) * 4 * sizes["stride_w"] + 3) + 16
+    return _depthwise(call, "depthwise_rows_mve_s8", _by_columns(filters), more, scratch)
+
+
+def _by_columns(filters: np.ndarray) -> np.ndarray:
+    """``[C, 16]``: four weights of each of four columns."""
+    depth, height, width = filters.shape
+    columns = np.zeros((depth, 4, 4), np.int8)
+    columns[:, :width, :height] = filters.transpose(0, 2, 1)
+    return columns.reshape(depth, 16)
+
+
+def _depthwise(
+    call: KernelCall, kernel: str, records: np.ndarray, sizes: Mapping[str, int], scratch: int
+) -> KernelCall:
+    arguments: dict[str, Argument] = {
+        **{"in": call.arguments["in"], "weights": ConstantTable(records), "channels": _folded(call)},
+        **{"out": call.arguments["out"], **sizes},
+    }
+    return replace(call, kernel=kernel, arguments=arguments, scratch=scratch)
+
+
+_PADDING = {"h": "padding_top", "w": "padding_left"}
+_ROW_SIZES = (
+    *("in_h", "in_w", "in_c", "out_h", "out_w", "window_h", "window_w", "stride_h", "stride_w"),
+    *("padding_top", "padding_left", "padding_code"),
+)
 _SQUARE_SIZES = (
     *("in_h", "in_w", "in_c", "out_h", "out_w", "padding_top", "padding_left", "padding_code"),
     *("in_row", "in_column", "out_row", "out_column"),
