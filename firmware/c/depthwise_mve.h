@@ -186,7 +186,7 @@ Q_KERNEL void q_mve_channels(int kind, int form, int full, const int8_t *columns
         int32_t sum = 0;
         for (int i = 0; i < 16; ++i) sum += code[i / 4 * 64 + i % 4] * weight[i];
         out[tile * way - early * column + lane % 2 * second + lane / 2 * third] =
-            q_lane_code(sum, channels, 1, form, zero_point, low, high);
+            q_lane_code((int32_t)((uint32_t)sum + (uint32_t)*channels), channels + 1, 1, form, zero_point, low, high);
       }
     }
   }

@@ -24,7 +24,7 @@ def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
     """
     if call.arguments.get("weight_bits") == 4 and not speed:
         return call
-    chosen = vectors_of_convolution(call) or vectors_of_depthwise(call)
+    chosen = vectors_of_convolution(call) or vectors_of_depthwise(call) or vectors_of_dense(call)
     if chosen is None or not (speed or _worth(call, chosen)):
         return call
     return chosen
@@ -49,6 +49,17 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
         in_h = (_number(arguments, "out_h") - 1) * _number(arguments, "stride_h") + 1
         arguments |= {"in_h": in_h, **_ONE_PIXEL}
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
+
+
+def vectors_of_dense(call: KernelCall) -> KernelCall | None:
+    """A fully connected layer of inputs that fill vectors, eight outputs at a time; ``None`` of anything else."""
+    if call.kernel != "fully_connected_s8" or _number(call.arguments, "in_size") % _INPUTS:
+        return None
+    arguments = dict(call.arguments)
+    stream, blocks = _stream(_table(arguments, "weights"), _sums(arguments))
+    del arguments["weights"], arguments["weight_bits"]
+    arguments |= {"channels": stream, "blocks": blocks}
+    return replace(call, kernel="fully_connected_mve_s8", arguments=arguments)
 
 
 def vectors_of_depthwise(call: KernelCall) -> KernelCall | None:
@@ -189,7 +200,8 @@ def _worth(call: KernelCall, chosen: KernelCall) -> bool:
     before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
     growth = _table_bytes(chosen) - before
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
-    codes = sizes["out_h"] * sizes["out_w"] * sizes.get("out_c", sizes["in_c"])
+    pixels = sizes["out_h"] * sizes["out_w"] if "out_h" in sizes else sizes["rows"]
+    codes = pixels * len(_sums(call.arguments).bias)
     return growth <= max(before // 10, codes // _CODES_PER_BYTE)
 
 
@@ -228,7 +240,8 @@ def _stream(weights: np.ndarray, sums: Accumulators) -> tuple[Rescaling, int]:
     vectors = np.zeros((groups * _OUTPUTS, constants.shape[1]), np.int32)
     vectors[: len(constants)] = constants
     vectors = vectors.reshape(groups, _OUTPUTS, -1).transpose(0, 2, 1).reshape(groups, -1)
-    words = np.concatenate([np.ascontiguousarray(rows).reshape(groups, -1).view("<i4"), vectors], 1)
+    weight_words = np.ascontiguousarray(rows).reshape(groups, -1).view("<i4")
+    words = np.concatenate([vectors[:, :_OUTPUTS], weight_words, vectors[:, _OUTPUTS:]], 1)
     return Rescaling(form, np.ascontiguousarray(words, np.int32), sums.zero_point, sums.low, sums.high), blocks
 
 
