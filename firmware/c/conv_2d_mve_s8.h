@@ -14,21 +14,28 @@
       stride_w, dilation_h, dilation_w, padding_top, padding_left, padding_code, blocks, patches
 
 Q_KERNEL void q_conv_2d_mve(int form, int whole, Q_PARAMETERS) {
-  int8_t *patch = patches;
+  const int8_t *const last = in + in_h * in_w * in_c - 16 * blocks;
+  const int one = window_h == 1 && window_w == 1 && padding_top == 0 && padding_left == 0;
+  const int8_t *first = 0;
   for (int y = 0; y < out_h; ++y) {
     for (int x = 0; x < out_w; ++x) {
-      q_mve_patch(in, patch, in_h, in_w, in_c, y * stride_h - padding_top, x * stride_w - padding_left, window_h,
-                  window_w, dilation_h, dilation_w, padding_code);
-      const int last = y + 1 == out_h && x + 1 == out_w;
-      if (patch == patches && !last) {
-        patch = patches + 16 * blocks;
+      // What is read beyond a window of one pixel has weights of zero; beyond the image nothing may be read.
+      const int8_t *code = in + (y * stride_h * in_w + x * stride_w) * in_c;
+      if (!one || code > last) {
+        int8_t *const patch = first ? patches + 16 * blocks : patches;
+        q_mve_patch(in, patch, in_h, in_w, in_c, y * stride_h - padding_top, x * stride_w - padding_left, window_h,
+                    window_w, dilation_h, dilation_w, padding_code);
+        code = patch;
+      }
+      if (!first && (y + 1 < out_h || x + 1 < out_w)) {
+        first = code;
         continue;
       }
       // The last pixel of an odd number stands for both.
-      int8_t *const other = patch == patches ? out : out + out_c;
-      q_two_pixels(patches, patch, channels, form, whole, zero_point, low, high, out, other, out_c, blocks);
+      int8_t *const other = first ? out + out_c : out;
+      q_two_pixels(first ? first : code, code, channels, form, whole, zero_point, low, high, out, other, out_c, blocks);
       out = other + out_c;
-      patch = patches;
+      first = 0;
     }
   }
 }

@@ -13,8 +13,6 @@ __all__ = ["in_vectors"]
 
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4
-#: Without ``speed``, codes that a layer has to make for each byte that its tables grow by, unless they grow by a tenth.
-_CODES_PER_BYTE = 2
 
 
 def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
@@ -24,6 +22,8 @@ def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
     """
     if call.arguments.get("weight_bits") == 4 and not speed:
         return call
+    if call.kernel == "add_short_s8":
+        return vectors_of_sum(call) or call
     chosen = vectors_of_convolution(call) or vectors_of_depthwise(call) or vectors_of_dense(call)
     if chosen is None or not (speed or _worth(call, chosen)):
         return call
@@ -49,6 +49,22 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
         in_h = (_number(arguments, "out_h") - 1) * _number(arguments, "stride_h") + 1
         arguments |= {"in_h": in_h, **_ONE_PIXEL}
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
+
+
+def vectors_of_sum(call: KernelCall) -> KernelCall | None:
+    """A sum of two tensors of one shape, four codes at a time; ``None`` of anything else."""
+    if call.kernel != "add_short_s8" or _number(call.arguments, "width") != 1:
+        return None
+    size = 1
+    for axis in reversed(range(4)):
+        count = _number(call.arguments, f"n_{axis}")
+        if count > 1 and any(_number(call.arguments, f"{side}_{axis}") != size for side in ("in", "other")):
+            return None
+        size *= count
+    names = ("in_factor", "other_factor", "addend", "shift", "low", "high")
+    ends = {name: call.arguments[name] for name in ("in", "other", "out")}
+    numbers = {name: call.arguments[name] for name in names}
+    return replace(call, kernel="add_short_mve_s8", arguments={**ends, "size": size, **numbers})
 
 
 def vectors_of_dense(call: KernelCall) -> KernelCall | None:
@@ -196,13 +212,13 @@ _ONE_PIXEL = {
 
 
 def _worth(call: KernelCall, chosen: KernelCall) -> bool:
-    """Whether a layer's tables grow by little, or for many codes."""
+    """Whether a layer's tables grow by a tenth at most, or by less than a byte for each code that it makes."""
     before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
     growth = _table_bytes(chosen) - before
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
     pixels = sizes["out_h"] * sizes["out_w"] if "out_h" in sizes else sizes["rows"]
     codes = pixels * len(_sums(call.arguments).bias)
-    return growth <= max(before // 10, codes // _CODES_PER_BYTE)
+    return growth <= max(before // 10, codes)
 
 
 def _table_bytes(call: KernelCall) -> int:
