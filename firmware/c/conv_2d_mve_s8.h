@@ -33,7 +33,8 @@ Q_KERNEL void q_conv_2d_mve(int form, int whole, Q_PARAMETERS) {
       }
       // The last pixel of an odd number stands for both.
       int8_t *const other = first ? out + out_c : out;
-      q_two_pixels(first ? first : code, code, channels, form, whole, zero_point, low, high, out, other, out_c, blocks);
+      q_two_pixels(first ? first : code, code, channels, form, whole, 3, zero_point, low, high, out, other, out_c,
+                   blocks);
       out = other + out_c;
       first = 0;
     }

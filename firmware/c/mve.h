@@ -76,13 +76,24 @@
                      "+r"(least), "+r"(most), "+r"(to_end)                                                     \
                    :                                                                                           \
                    : "r9", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "cc", "memory")
-#define Q_TWO_PIXELS(codes)                                                                                        \
-  do {                                                                                                             \
-    if (whole) {                                                                                                   \
-      Q_SUMS("", Q_SAME_BIASES, Q_TWO_BY_FOUR, codes, Q_STORED, Q_TO_NEXT, "");                                    \
-    } else {                                                                                                       \
-      Q_SUMS(Q_PREDICATE_KEPT, Q_SAME_BIASES, Q_TWO_BY_FOUR, codes, Q_STORED_ALIKE, Q_TO_NEXT, Q_PREDICATE_BACK);  \
-    }                                                                                                              \
+#define Q_TWO_PIXELS_BY(products, codes)                                                                      \
+  do {                                                                                                        \
+    if (whole) {                                                                                              \
+      Q_SUMS("", Q_SAME_BIASES, products, codes, Q_STORED, Q_TO_NEXT, "");                                    \
+    } else {                                                                                                  \
+      Q_SUMS(Q_PREDICATE_KEPT, Q_SAME_BIASES, products, codes, Q_STORED_ALIKE, Q_TO_NEXT, Q_PREDICATE_BACK);  \
+    }                                                                                                         \
+  } while (0)
+// Several blocks in one go: three where a window of 3x3 pixels fills them, four where channels do.
+#define Q_TWO_PIXELS(codes)                                                              \
+  do {                                                                                   \
+    if (blocks % together != 0) {                                                        \
+      Q_TWO_PIXELS_BY(Q_TWO_BY_FOUR, codes);                                             \
+    } else if (together == 3) {                                                          \
+      Q_TWO_PIXELS_BY(Q_TWO_BY_FOUR Q_TWO_BY_FOUR Q_TWO_BY_FOUR, codes);                 \
+    } else {                                                                             \
+      Q_TWO_PIXELS_BY(Q_TWO_BY_FOUR Q_TWO_BY_FOUR Q_TWO_BY_FOUR Q_TWO_BY_FOUR, codes);   \
+    }                                                                                    \
   } while (0)
 #define Q_ONE_PIXEL_BY(products, codes)                                                                             \
   do {                                                                                                              \
@@ -117,11 +128,13 @@ Q_KERNEL void q_pixel(const int8_t *in, const int32_t *channels, int form, int z
 // The output codes of two pixels, or twice of one.
 //
 //   first, second  int8 [16 * blocks] each, of which what lies behind a pixel's inputs may be anything
-//   form           and whole, whether out_c is a multiple of four, are constants
+//   form, whole, together  are constants: whether out_c is a multiple of four, and how many blocks are taken in one go
+//                  where they are a multiple of it, 3 or 4
 //   channels       int32 [(out_c + 3) / 4][16 * blocks + 4 * Q_NUMBERS(form)] in flash, as the file's head says
 //   out, other     int8 [out_c] each
 Q_KERNEL void q_two_pixels(const int8_t *first, const int8_t *second, const int32_t *channels, int form, int whole,
-                           int zero_point, int low, int high, int8_t *out, int8_t *other, int out_c, int blocks) {
+                           int together, int zero_point, int low, int high, int8_t *out, int8_t *other, int out_c,
+                           int blocks) {
 #if defined(__ARM_FEATURE_MVE)
   register const int8_t *x __asm__("r11") = first;
   register const int8_t *y __asm__("r3") = second;
@@ -143,6 +156,7 @@ Q_KERNEL void q_two_pixels(const int8_t *first, const int8_t *second, const int3
   }
 #else
   (void)whole;
+  (void)together;
   q_pixel(first, channels, form, zero_point, low, high, out, out_c, blocks);
   q_pixel(second, channels, form, zero_point, low, high, other, out_c, blocks);
 #endif
