@@ -16,19 +16,29 @@
 Q_KERNEL void q_conv_2d_mve(int form, int whole, Q_PARAMETERS) {
   const int8_t *const last = in + in_h * in_w * in_c - 16 * blocks;
   const int one = window_h == 1 && window_w == 1 && padding_top == 0 && padding_left == 0;
+  const int close = dilation_h == 1 && dilation_w == 1, widest = in_w - window_w;
+  const int across = stride_w * in_c, pitch = in_w * in_c, row = window_w * in_c;
   const int8_t *first = 0;
+  int8_t *patch = patches;
   for (int y = 0; y < out_h; ++y) {
-    for (int x = 0; x < out_w; ++x) {
+    const int top = y * stride_h - padding_top, inside = close && top >= 0 && top + window_h <= in_h;
+    // The window's first pixel, where that is within the image.
+    const int8_t *corner = in + (top * in_w - padding_left) * in_c;
+    int left = -padding_left;
+    for (int x = out_w; x > 0; --x, left += stride_w, corner += across) {
+      const int8_t *code = corner;
       // What is read beyond a window of one pixel has weights of zero; beyond the image nothing may be read.
-      const int8_t *code = in + (y * stride_h * in_w + x * stride_w) * in_c;
       if (!one || code > last) {
-        int8_t *const patch = first ? patches + 16 * blocks : patches;
-        q_mve_patch(in, patch, in_h, in_w, in_c, y * stride_h - padding_top, x * stride_w - padding_left, window_h,
-                    window_w, dilation_h, dilation_w, padding_code);
+        if (inside && left >= 0 && left <= widest) {
+          q_mve_rows(corner, pitch, patch, window_h, row);
+        } else {
+          q_mve_patch(in, patch, in_h, in_w, in_c, top, left, window_h, window_w, dilation_h, dilation_w, padding_code);
+        }
         code = patch;
       }
-      if (!first && (y + 1 < out_h || x + 1 < out_w)) {
+      if (!first && (x > 1 || y + 1 < out_h)) {
         first = code;
+        patch = patches + 16 * blocks;
         continue;
       }
       // The last pixel of an odd number stands for both.
@@ -37,6 +47,7 @@ Q_KERNEL void q_conv_2d_mve(int form, int whole, Q_PARAMETERS) {
                    blocks);
       out = other + out_c;
       first = 0;
+      patch = patches;
     }
   }
 }

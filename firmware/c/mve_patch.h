@@ -86,10 +86,6 @@ Q_KERNEL void q_mve_rows(const int8_t *in, int pitch, int8_t *patch, int rows, i
 //   top    row of the window's first pixel, below 0 in padding; left likewise
 Q_KERNEL void q_mve_patch(const int8_t *in, int8_t *patch, int in_h, int in_w, int in_c, int top, int left,
                           int window_h, int window_w, int dilation_h, int dilation_w, int padding_code) {
-  if (dilation_h == 1 && dilation_w == 1 && top >= 0 && left >= 0 && top + window_h <= in_h && left + window_w <= in_w) {
-    q_mve_rows(in + (top * in_w + left) * in_c, in_w * in_c, patch, window_h, window_w * in_c);
-    return;
-  }
   // Pixels of a row of the window that are left of the image, within it, and right of it.
   int before = left < 0 ? -left : 0;
   before = before < window_w ? before : window_w;
