@@ -230,7 +230,7 @@ def test_without_speed_every_call_stays() -> None:
     graph, _, _ = _layer("convolution")
     assert _kernels(c_network(graph, "cortex-m4", optimize="size")) == {"conv_2d_s8"}
     assert _kernels(c_network(graph, "cortex-m0", optimize="speed")) == {"conv_2d_s8"}
-    assert _kernels(c_network(graph, "cortex-m55", optimize="speed")) == {"conv_2d_s8"}
+    assert _kernels(c_network(graph, "cortex-m55", optimize="speed")) == {"conv_2d_mve_s8"}
 
 
 def _quantized(network: nn.Module, shape: tuple[int, ...]) -> tuple[Graph, np.ndarray]:
@@ -256,7 +256,9 @@ def test_whole_network(machine: str) -> None:
     assert (fast.first, small.first) == (None, None)
     assert fast.cost is not None
     assert small.cost is not None
-    assert 2 * fast.cost.max < small.cost.max
+    # Vectors take hardly more flash, so that a Cortex-M55 has them either way.
+    most = small.cost.max if machine == "cortex_m55" else small.cost.max // 2
+    assert fast.cost.max <= most
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 
 from export.c.targets import avr
 from export.c.targets.cortex_m import paired, paired_in_depth
-from export.c.targets.helium import in_vectors
 from export.c.targets.halves import packed
+from export.c.targets.helium import in_vectors
 from qtorch.row.kernel_call import KernelCall
 
 __all__ = ["ADAPTATIONS", "adapted"]
+
 
 def _vectors(call: KernelCall, speed: bool) -> KernelCall:
     return paired_in_depth(in_vectors(call, speed), speed)
