@@ -61,7 +61,9 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
         SAME, (2, 4, 4, 8), (3, 3, 3, 8), {"input": (1e-12, 3), "output": (1e-12, 3)}, _CONV
     ),
     "convolution, large bias": (SAME, (2, 4, 4, 2), (3, 1, 1, 2), {"bias": 2**29, "output": (4e3, 0)}, _CONV),
-    "convolution, limits": ({**SAME, "activation": "relu6"}, (2, 4, 4, 5), (8, 2, 2, 5), {"output": (0.1, -100)}, _CONV),
+    "convolution, limits": (
+        {**SAME, "activation": "relu6"}, (2, 4, 4, 5), (8, 2, 2, 5), {"output": (0.1, -100)}, _CONV
+    ),
     "convolution, window beyond the image": (SAME, (2, 1, 2, 5), (6, 3, 5, 5), {}, _CONV),
     "convolution, groups": (SAME, (2, 5, 5, 6), (9, 3, 3, 2), {}, "conv_2d_s8"),
     "depthwise": (RELU, (2, 7, 5, 16), (1, 3, 3, 16), CUT, _SQUARE),

@@ -212,7 +212,13 @@ _ONE_PIXEL = {
 
 
 def _worth(call: KernelCall, chosen: KernelCall) -> bool:
-    """Whether a layer's tables grow by a tenth at most, or by less than a byte for each code that it makes."""
+    """Whether a layer's tables grow by a tenth at most, or by less than a byte for each code that it makes.
+
+    Of a depthwise convolution a code takes a tenth of the instructions: there more than one pixel is enough. It may be
+    one row of many.
+    """
+    if call.kernel == "depthwise_conv_2d_s8":
+        return _number(call.arguments, "out_h") * _number(call.arguments, "out_w") > 1
     before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
     growth = _table_bytes(chosen) - before
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
