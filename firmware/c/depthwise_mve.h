@@ -1,4 +1,4 @@
-// Depthwise convolutions on Cortex-M with vectors: a window of one channel is one vector, four sums and codes at a time.
+// Depthwise convolutions on Cortex-M with vectors: a channel's window is one vector, four sums and codes at a time.
 //
 // Pixels' channels lie side by side in memory, and a sum runs over pixels. So pixels are laid out anew, four of them
 // side by side for each of sixteen channels: these are a column. A window reads its channel's words of four columns.
@@ -93,19 +93,21 @@ Q_KERNEL void q_mve_columns(const int8_t *const *rows, const int *pitches, int8_
 #define Q_ROW_WEIGHTS "vldrb.8 q4, [r3], #16\n\t"
 // The last tile of an odd number of columns begins one column early; of other kinds it is stored in part.
 #define Q_SQUARE_REST "mvn r0, #63\n\tvadd.i32 q1, q1, r0\n\tsub r5, r5, r7, lsr #1\n\t"
-#define Q_CHANNELS(weights, numbers, reads, lanes, limits, back, check, store)                                            \
-  __asm__ volatile(Q_PREDICATE_KEPT "push {r7}\n\tmov r7, r2\n\tvldmia r0!, {d0-d7}\n\tvpush {d0-d7}\n\tvldrw.u32 q2, [r0]\n\t"     \
-                   "vctp.32 r4\n"                                                                                     \
-                   "1:\n\tldr r0, [sp, #56]\n\tvldrw.u32 q1, [sp]\n\tvadd.i32 q1, q1, r1\n\t"                     \
-                   weights numbers "wls lr, r0, 3f\n2:\n\t"      \
-                   Q_TILE(reads, lanes, limits, "", "vstrb.32") "le lr, 2b\n3:\n\t"                               \
-                   "ldr r0, [sp, #60]\n\tcmp r0, #0\n\tbeq 4f\n\t"                                                \
-                   back Q_TILE(reads, lanes, limits, check, store)                                                \
-                   "4:\n\tldrd r0, r2, [sp, #48]\n\tadds r1, r1, #4\n\tadds r5, r5, r0\n\tcmp r1, r2\n\tbne 1b\n\t" \
-                   "add sp, #64\n\tpop {r7}\n\t" Q_PREDICATE_BACK                                                                      \
-                   : "+r"(frame), "+r"(first), "+r"(step), "+r"(weight), "+r"(last), "+r"(to), "+r"(number)      \
-                   : "r"(zero)                                                                                    \
-                   : "r6", "r8", "r10", "r12", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "cc", "memory")
+#define Q_CHANNELS(weights, numbers, reads, lanes, limits, back, check, store)                               \
+  __asm__ volatile(Q_PREDICATE_KEPT                                                                          \
+                   "push {r7}\n\tmov r7, r2\n\tvldmia r0!, {d0-d7}\n\tvpush {d0-d7}\n\t"                  \
+                   "vldrw.u32 q2, [r0]\n\tvctp.32 r4\n"                                                     \
+                   "1:\n\tldr r0, [sp, #56]\n\tvldrw.u32 q1, [sp]\n\tvadd.i32 q1, q1, r1\n\t"              \
+                   weights numbers "wls lr, r0, 3f\n2:\n\t"                                                 \
+                   Q_TILE(reads, lanes, limits, "", "vstrb.32") "le lr, 2b\n3:\n\t"                         \
+                   "ldr r0, [sp, #60]\n\tcmp r0, #0\n\tbeq 4f\n\t"                                          \
+                   back Q_TILE(reads, lanes, limits, check, store)                                           \
+                   "4:\n\tldrd r0, r2, [sp, #48]\n\tadds r1, r1, #4\n\tadds r5, r5, r0\n\t"                \
+                   "cmp r1, r2\n\tbne 1b\n\tadd sp, #64\n\tpop {r7}\n\t" Q_PREDICATE_BACK                  \
+                   : "+r"(frame), "+r"(first), "+r"(step), "+r"(weight), "+r"(last), "+r"(to), "+r"(number)  \
+                   : "r"(zero)                                                                               \
+                   : "r6", "r8", "r10", "r12", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "cc",   \
+                     "memory")
 #define Q_CHANNELS_OF_KIND(numbers, lanes, limits)                                                                 \
   do {                                                                                                    \
     if (kind == Q_OF_SQUARE) {                                                                               \
@@ -133,9 +135,9 @@ Q_KERNEL void q_mve_columns(const int8_t *const *rows, const int *pitches, int8_
 //   kind, form  and full, whether the limits are those of int8, are constants
 //   columns     int8 [..][16][4], the first channel's
 //   depth       channels
-//   weights     int8 records of sixteen bytes, a channel's each. Q_OF_SQUARE: five zeros, then four weights of each column.
-//               Q_OF_SEQUENCE: three zeros, then the weights. Those of both that come behind the last channel's begin with
-//               zeros too. Others: four weights of each column
+//   weights     int8 records of sixteen bytes, a channel's each. Q_OF_SQUARE: five zeros, then four weights of each
+//               column. Q_OF_SEQUENCE: three zeros, then the weights. Behind the last channel's such zeros follow.
+//               Others: four weights of each column
 //   channels    int32 [depth][Q_NUMBERS(form)]
 //   out         of the first tile and channel
 //   row         codes from a row of windows to the next, column likewise; windows of Q_OF_SEQUENCE are a column apart
@@ -150,9 +152,10 @@ Q_KERNEL void q_mve_channels(int kind, int form, int full, const int8_t *columns
   const int before = kind == Q_OF_SQUARE || kind == Q_OF_ROW_BY_TWO ? 128 : 64;
   int taken = tiles * way;
   if (rest > 0) taken += kind == Q_OF_SQUARE ? column : way;
-  const int32_t sizes[20] = {-before, 64 - before, 128 - before, 192 - before, low, low, low, low, high, high, high,
-                               high, 1 - taken, (int32_t)(uintptr_t)(columns + 4 * depth), tiles, rest, 0, second, third,
-                               second + third};
+  const int32_t end = (int32_t)(uintptr_t)(columns + 4 * depth);
+  const int32_t sizes[20] = {-before, 64 - before, 128 - before, 192 - before, low,  low,  low,    low,
+                             high,    high,        high,         high,         1 - taken, end, tiles, rest,
+                             0,       second,      third,        second + third};
   register const int32_t *frame __asm__("r0") = sizes;
   register const int8_t *first __asm__("r1") = columns;
   register int step __asm__("r2") = way;

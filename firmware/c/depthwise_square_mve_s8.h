@@ -37,8 +37,8 @@ Q_KERNEL void q_depthwise_square(int form, int full, Q_PARAMETERS) {
       q_mve_columns(rows, pitches, columns + 64 * before, within, block);
       q_mve_columns(nothing, none, columns + 64 * (before + within), count - before - within, 16);
       q_mve_channels(Q_OF_SQUARE, form, full, columns + 4 * skipped, block - skipped, weights + 16 * c,
-                     channels + c * Q_NUMBERS(form), zero_point, low, high, out + top * out_row + c, out_row, out_column,
-                     out_w / 2, out_w % 2);
+                     channels + c * Q_NUMBERS(form), zero_point, low, high, out + top * out_row + c, out_row,
+                     out_column, out_w / 2, out_w % 2);
     }
   }
 }

@@ -1,8 +1,8 @@
-// Products of bytes on Cortex-M with vectors (MVE, Helium): eight sums at a time, and the codes of four channels at once.
+// Products of bytes on Cortex-M with vectors (MVE, Helium): eight sums at a time, and codes of four channels at once.
 //
-// Numbers come in the order in which they are read: for every four output channels their biases; their weights, blocks of
-// sixteen inputs, in each block the four channels one behind the other; and the other numbers of their requantization,
-// four a vector. What is filled up, inputs to sixteen and outputs to four, is zero.
+// Numbers come in the order in which they are read: for every four output channels their biases; their weights, blocks
+// of sixteen inputs, in each block the four channels one behind the other; and the other numbers of their
+// requantization, four a vector. What is filled up, inputs to sixteen and outputs to four, is zero.
 #ifndef QTORCH_MVE_H_
 #define QTORCH_MVE_H_
 
@@ -32,8 +32,8 @@
 #define Q_EACH_LEFT Q_LEFT("q0", "r5") Q_LEFT("q1", "r3")
 #define Q_LIMITED Q_BOTH("vqadd.s32", "q4") Q_BOTH("vmax.s32", "q5") Q_BOTH("vmin.s32", "q6")
 
-// Products of a block: of two pixels, at r11 and r3, with the weights of four channels at r5; of one pixel with those of
-// four channels at r5, and of four more at r3.
+// Products of a block: of two pixels, at r11 and r3, with the weights of four channels at r5; of one pixel with those
+// of four channels at r5, and of four more at r3.
 #define Q_ADDED(codes, sum) "vmladava.s8 " sum ", " codes ", q2\n\t"
 #define Q_WEIGHTS(from) "vldrb.8 q2, [" from "], #16\n\t"
 #define Q_TWO_BY_FOUR                                                      \
