@@ -92,6 +92,7 @@ OF_ONE_PROCESSOR = {
     "depthwise_square_mve_s8",
     "fully_connected_avr",
     "fully_connected_mve_s8",
+    "fully_connected_padded_mve_s8",
     "pointwise_avr",
     "pointwise_mve_s8",
 }

@@ -84,7 +84,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
 }  # fmt: skip
 
 #: Inputs and outputs.
-DENSE = [(16, 5), (32, 1), (64, 12), (80, 31), (128, 128), (640, 20)]
+DENSE = [(1, 3), (8, 128), (100, 16), (16, 5), (32, 1), (64, 12), (80, 31), (128, 128), (640, 20)]
 
 
 def _sample(label: str) -> tuple[Graph, Sample, np.ndarray]:
@@ -138,7 +138,7 @@ def test_dense_layer(sizes: tuple[int, int], machine: str) -> None:
     row = ROWS["fully_connected"]
     graph, expected = sample_graph(row, sample), reference_outputs(row, sample)[0]
     network = c_network(graph, "cortex-m55", optimize="speed")
-    assert _kernels(network) == {"fully_connected_mve_s8"}
+    assert _kernels(network) == {f"fully_connected_{'padded_' if sizes[0] % 16 else ''}mve_s8"}
     assert _run(machine, network, sample.arrays["input"], expected).first is None
 
 

@@ -13,6 +13,8 @@ __all__ = ["in_vectors"]
 
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4
+#: Bytes that a fully connected layer's tables may grow by for each code: filled up, eight inputs become sixteen.
+_DENSE_CODES = 8
 
 
 def in_vectors(call: KernelCall, speed: bool) -> KernelCall:
@@ -68,14 +70,16 @@ def vectors_of_sum(call: KernelCall) -> KernelCall | None:
 
 
 def vectors_of_dense(call: KernelCall) -> KernelCall | None:
-    """A fully connected layer of inputs that fill vectors, eight outputs at a time; ``None`` of anything else."""
-    if call.kernel != "fully_connected_s8" or _number(call.arguments, "in_size") % _INPUTS:
+    """A fully connected layer, eight outputs at a time; ``None`` of anything else."""
+    if call.kernel != "fully_connected_s8":
         return None
     arguments = dict(call.arguments)
     stream, blocks = _stream(_table(arguments, "weights"), _sums(arguments))
     del arguments["weights"], arguments["weight_bits"]
     arguments |= {"channels": stream, "blocks": blocks}
-    return replace(call, kernel="fully_connected_mve_s8", arguments=arguments)
+    if _number(arguments, "in_size") == _INPUTS * blocks:
+        return replace(call, kernel="fully_connected_mve_s8", arguments=arguments)
+    return replace(call, kernel="fully_connected_padded_mve_s8", arguments=arguments, scratch=_INPUTS * blocks)
 
 
 def vectors_of_depthwise(call: KernelCall) -> KernelCall | None:
@@ -212,7 +216,8 @@ _ONE_PIXEL = {
 
 
 def _worth(call: KernelCall, chosen: KernelCall) -> bool:
-    """Whether a layer's tables grow by a tenth at most, or by less than a byte for each code that it makes.
+    """Whether a layer's tables grow by a tenth at most, or by less than a byte for each code that it makes,
+    or a few of a fully connected layer.
 
     Of a depthwise convolution a code takes a tenth of the instructions: there more than one pixel is enough. It may be
     one row of many.
@@ -222,9 +227,9 @@ def _worth(call: KernelCall, chosen: KernelCall) -> bool:
     before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
     growth = _table_bytes(chosen) - before
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
-    pixels = sizes["out_h"] * sizes["out_w"] if "out_h" in sizes else sizes["rows"]
-    codes = pixels * len(_sums(call.arguments).bias)
-    return growth <= max(before // 10, codes)
+    if "rows" in sizes:
+        return growth <= max(before // 10, _DENSE_CODES * sizes["rows"] * sizes["out_size"])
+    return growth <= max(before // 10, sizes["out_h"] * sizes["out_w"] * sizes["out_c"])
 
 
 def _table_bytes(call: KernelCall) -> int:
