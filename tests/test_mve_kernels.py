@@ -83,8 +83,9 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
     "depthwise, wide window": (RELU, (2, 8, 8, 4), (1, 5, 4, 4), CUT, "depthwise_conv_2d_pairs_s8"),
 }  # fmt: skip
 
+BUILDS: tuple[Optimize, ...] = ("size", "speed")
 #: Inputs and outputs.
-DENSE = [(1, 3), (8, 128), (100, 16), (16, 5), (32, 1), (64, 12), (80, 31), (128, 128), (640, 20)]
+DENSE = [(1, 9), (8, 128), (100, 16), (16, 11), (32, 8), (64, 12), (80, 31), (128, 128), (640, 20)]
 
 
 def _sample(label: str) -> tuple[Graph, Sample, np.ndarray]:
@@ -179,8 +180,7 @@ def test_instructions_of_a_network() -> None:
     torch.manual_seed(0)
     graph, codes = _quantized(DSCNN(), (1, 49, 10))
     expected = interpret(graph, (codes,))[graph.outputs[0]]
-    builds: tuple[Optimize, ...] = ("size", "speed")
-    for optimize in builds:
+    for optimize in BUILDS:
         found = _run("cortex_m55", c_network(graph, "cortex-m55", optimize=optimize), codes, expected)
         assert found.first is None
         assert found.cost is not None
@@ -188,13 +188,17 @@ def test_instructions_of_a_network() -> None:
 
 
 def test_tables_grow_only_where_many_codes_gain() -> None:
-    """A layer of few codes keeps the kernel whose weights are not filled up."""
-    rng = np.random.default_rng(0)
+    """Weights are not filled up where few instructions are saved for it, or none."""
     attrs = {"activation": "none", "keep_num_dims": False}
-    sample = weighted_sample(rng, "", attrs, (1, 256), (2, 256), channel_axis=0)
-    graph = sample_graph(ROWS["fully_connected"], sample)
-    assert _kernels(c_network(graph, "cortex-m55")) == {"fully_connected_s8"}
-    assert _kernels(c_network(graph, "cortex-m55", optimize="speed")) == {"fully_connected_mve_s8"}
+    kernels = {}
+    for inputs, outputs in ((256, 2), (1, 24)):
+        sample = weighted_sample(np.random.default_rng(0), "", attrs, (1, inputs), (outputs, inputs), channel_axis=0)
+        graph = sample_graph(ROWS["fully_connected"], sample)
+        kernels[outputs] = [_kernels(c_network(graph, "cortex-m55", optimize=each)) for each in BUILDS]
+    assert kernels == {
+        2: [{"fully_connected_s8"}, {"fully_connected_s8"}],
+        24: [{"fully_connected_s8"}, {"fully_connected_padded_mve_s8"}],
+    }
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

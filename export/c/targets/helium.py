@@ -70,8 +70,8 @@ def vectors_of_sum(call: KernelCall) -> KernelCall | None:
 
 
 def vectors_of_dense(call: KernelCall) -> KernelCall | None:
-    """A fully connected layer, eight outputs at a time; ``None`` of anything else."""
-    if call.kernel != "fully_connected_s8":
+    """A fully connected layer of eight outputs or more, eight at a time; ``None`` of anything else."""
+    if call.kernel != "fully_connected_s8" or _number(call.arguments, "out_size") < 2 * _OUTPUTS:
         return None
     arguments = dict(call.arguments)
     stream, blocks = _stream(_table(arguments, "weights"), _sums(arguments))
