@@ -201,6 +201,7 @@ def test_small_counts_of_all_kinds(compiler: str, tmp_path: Path, monkeypatch: p
         for label in ("dense, 130 inputs, 4 outputs", "convolution", "depthwise")
         for machine in PROCESSORS
         if (label, machine) != ("depthwise", "atmega328p")  # whose memory does not hold it
+        if machine != "cortex_m55" or label.startswith("dense")  # windows there are vectors of bytes
     ],
 )
 def test_instructions_stay_near_those_of_bytes(label: str, machine: str) -> None:

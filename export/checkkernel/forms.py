@@ -70,11 +70,11 @@ def forms(graph: Graph, cpu: str) -> dict[str, Form]:
     (own,) = portable_calls(graph)
     found = {"portable": Form(tuple(least(call, _PORTABLE).call for call in own))}
     options = [candidates(call, cpu) for call in own]
-    rows = dict.fromkeys(each.row for of in options for each in of)
+    rows, first = dict.fromkeys(each.row for of in options for each in of), {of[0].row for of in options}
     for row in rows:
         calls = tuple(next((each for each in of if each.row is row), of[0]).call for of in options)
         if not any(_same(calls, other.calls) for other in found.values()):
-            found["least" if row is None or row.always else row.kernel] = Form(calls)
+            found["least" if row is None or row in first else row.kernel] = Form(calls)
     for axis in (1, 2):
         by_rows = _by_rows(graph, axis, cpu)
         if by_rows is not None:

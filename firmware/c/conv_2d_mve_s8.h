@@ -14,20 +14,39 @@
       stride_w, dilation_h, dilation_w, padding_top, padding_left, padding_code, blocks, patches
 
 Q_KERNEL void q_conv_2d_mve(int form, int whole, Q_PARAMETERS) {
+  const int8_t *const last = in + in_h * in_w * in_c - 16 * blocks;
+  const int one = window_h == 1 && window_w == 1 && padding_top == 0 && padding_left == 0;
+  const int close = dilation_h == 1 && dilation_w == 1, widest = in_w - window_w;
+  const int across = stride_w * in_c, pitch = in_w * in_c, row = window_w * in_c;
+  const int8_t *first = 0;
   int8_t *patch = patches;
   for (int y = 0; y < out_h; ++y) {
-    for (int x = 0; x < out_w; ++x) {
-      q_mve_patch(in, patch, in_h, in_w, in_c, y * stride_h - padding_top, x * stride_w - padding_left, window_h,
-                  window_w, dilation_h, dilation_w, padding_code);
-      const int last = y + 1 == out_h && x + 1 == out_w;
-      if (patch == patches && !last) {
+    const int top = y * stride_h - padding_top, inside = close && top >= 0 && top + window_h <= in_h;
+    // The window's first pixel, where that is within the image.
+    const int8_t *corner = in + (top * in_w - padding_left) * in_c;
+    int left = -padding_left;
+    for (int x = out_w; x > 0; --x, left += stride_w, corner += across) {
+      const int8_t *code = corner;
+      // What is read beyond a window of one pixel has weights of zero; beyond the image nothing may be read.
+      if (!one || code > last) {
+        if (inside && left >= 0 && left <= widest) {
+          q_mve_rows(corner, pitch, patch, window_h, row);
+        } else {
+          q_mve_patch(in, patch, in_h, in_w, in_c, top, left, window_h, window_w, dilation_h, dilation_w, padding_code);
+        }
+        code = patch;
+      }
+      if (!first && (x > 1 || y + 1 < out_h)) {
+        first = code;
         patch = patches + 16 * blocks;
         continue;
       }
       // The last pixel of an odd number stands for both.
-      int8_t *const other = patch == patches ? out : out + out_c;
-      q_two_pixels(patches, patch, channels, form, whole, zero_point, low, high, out, other, out_c, blocks);
+      int8_t *const other = first ? out + out_c : out;
+      q_two_pixels(first ? first : code, code, channels, form, whole, 3, zero_point, low, high, out, other, out_c,
+                   blocks);
       out = other + out_c;
+      first = 0;
       patch = patches;
     }
   }

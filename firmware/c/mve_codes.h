@@ -24,13 +24,18 @@
 #define Q_SHARED static
 #endif
 
-// The code of a sum, as one lane of the vectors computes it; a channel's numbers are step words apart.
-Q_KERNEL int8_t q_lane_code(int32_t sum, const int32_t *channel, int step, int form, int zero_point, int low,
+// Compilers keep predicates in a register that no list of clobbers can name.
+#define Q_PREDICATE_KEPT "vmrs lr, p0\n\tpush {lr}\n\t"
+#define Q_PREDICATE_BACK "pop {lr}\n\tvmsr p0, lr\n\t"
+
+// The code of a sum with its bias, as one lane of the vectors computes it; mantissa points to the first of a channel's
+// numbers behind the bias, the others are step words apart.
+Q_KERNEL int8_t q_lane_code(int32_t sum, const int32_t *mantissa, int step, int form, int zero_point, int low,
                             int high) {
-  uint32_t x = (uint32_t)sum + (uint32_t)channel[0];
-  if (form == Q_LEFT_TOO) x <<= channel[3 * step];
-  int32_t scaled = (int32_t)(((int64_t)(int32_t)x * channel[step] + (1 << 30)) >> 31);
-  const int32_t right = -channel[2 * step];
+  int32_t x = sum;
+  if (form == Q_LEFT_TOO) x = (int32_t)((uint32_t)x << mantissa[2 * step]);
+  int32_t scaled = (int32_t)(((int64_t)x * *mantissa + ((int64_t)1 << 30)) >> 31);
+  const int32_t right = -mantissa[step];
   if (form == Q_TIES_AWAY || (form == Q_LEFT_TOO && right > 0)) scaled -= scaled < 0;
   const int64_t rounded = right > 0 ? ((int64_t)scaled + ((int64_t)1 << (right - 1))) >> right : scaled;
   const int64_t code = rounded + zero_point;

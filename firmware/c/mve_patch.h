@@ -2,7 +2,7 @@
 #ifndef QTORCH_MVE_PATCH_H_
 #define QTORCH_MVE_PATCH_H_
 
-#include "kernel.h"
+#include "mve_codes.h"
 
 // Copies size bytes; returns what is behind them. The library's own copying may go byte by byte.
 Q_KERNEL int8_t *q_mve_copied(int8_t *to, const int8_t *from, int size) {
@@ -43,6 +43,41 @@ Q_KERNEL int8_t *q_mve_filled(int8_t *to, int code, int size) {
 #else
   memset(to, code, (size_t)size);
   return to + size;
+#endif
+}
+
+// Copies rows of size bytes that are pitch bytes apart; they come side by side.
+Q_KERNEL void q_mve_rows(const int8_t *in, int pitch, int8_t *patch, int rows, int size) {
+#if defined(__ARM_FEATURE_MVE)
+  const int8_t *from;
+  int8_t *to;
+  if (size <= 16) {
+    __asm__ volatile(Q_PREDICATE_KEPT
+                     "vctp.8 %[size]\n\tdls lr, %[rows]\n"
+                     "1:\n\t"
+                     "vpstt\n\tvldrbt.8 q0, [%[in]]\n\tvstrbt.8 q0, [%[patch]]\n\t"
+                     "add %[in], %[in], %[pitch]\n\tadd %[patch], %[patch], %[size]\n\t"
+                     "le lr, 1b\n\t" Q_PREDICATE_BACK
+                     : [in] "+r"(in), [patch] "+r"(patch)
+                     : [rows] "r"(rows), [pitch] "r"(pitch), [size] "r"(size)
+                     : "lr", "q0", "memory");
+  } else {
+    __asm__ volatile(
+        "1:\n\t"
+        "mov %[from], %[in]\n\tmov %[to], %[patch]\n\t"
+        "wlstp.8 lr, %[size], 3f\n"
+        "2:\n\t"
+        "vldrb.8 q0, [%[from]], #16\n\tvstrb.8 q0, [%[to]], #16\n\t"
+        "letp lr, 2b\n"
+        "3:\n\t"
+        "add %[in], %[in], %[pitch]\n\tadd %[patch], %[patch], %[size]\n\t"
+        "subs %[rows], %[rows], #1\n\tbne 1b"
+        : [in] "+r"(in), [patch] "+r"(patch), [rows] "+r"(rows), [from] "=&r"(from), [to] "=&r"(to)
+        : [pitch] "r"(pitch), [size] "r"(size)
+        : "lr", "q0", "cc", "memory");
+  }
+#else
+  for (int i = 0; i < rows; ++i) memcpy(patch + i * size, in + i * pitch, (size_t)size);
 #endif
 }
 

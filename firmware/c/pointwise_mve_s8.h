@@ -16,7 +16,7 @@ Q_KERNEL void q_pointwise_mve(int form, int whole, Q_PARAMETERS) {
     for (int x = 0; x < out_w; x += 2, pixel += 2 * across) {
       // The last pixel of an odd number stands for both.
       const int others = x + 1 < out_w;
-      q_two_pixels(pixel, others ? pixel + across : pixel, channels, form, whole, zero_point, low, high, out,
+      q_two_pixels(pixel, others ? pixel + across : pixel, channels, form, whole, 4, zero_point, low, high, out,
                    others ? out + out_c : out, out_c, blocks);
       out += others ? 2 * out_c : out_c;
     }

@@ -40,19 +40,16 @@ def rows_for(cpu: str) -> tuple[KernelRow, ...]:
 def least(call: KernelCall, cpu: str) -> Candidate:
     """The call that takes the least flash: the portable one, or that which always takes its place."""
     for row in rows_for(cpu):
-        if row.always and (made := _made(row, call)) is not None:
+        if row.always is not None and (made := _made(row, call)) is not None and row.always(call, made):
             return Candidate(call, made, row)
     return Candidate(call, packed(call), None)
 
 
 def candidates(call: KernelCall, cpu: str) -> tuple[Candidate, ...]:
     """:func:`least`, and behind it every call of another kernel of the table."""
-    made = [
-        Candidate(call, found, row)
-        for row in rows_for(cpu)
-        if not row.always and (found := _made(row, call)) is not None
-    ]
-    return (least(call, cpu), *made)
+    first = least(call, cpu)
+    others = (row for row in rows_for(cpu) if row is not first.row)
+    return (first, *(Candidate(call, made, row) for row in others if (made := _made(row, call)) is not None))
 
 
 def _made(row: KernelRow, call: KernelCall) -> KernelCall | None:

@@ -9,28 +9,24 @@ import numpy as np
 
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["convolution_in_vectors", "pointwise_in_vectors"]
+__all__ = [
+    "hardly_grows", "in_vectors", "vectors_of_convolution", "vectors_of_dense", "vectors_of_depthwise", "vectors_of_sum",
+]  # fmt: skip
 
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4
+#: Bytes that a fully connected layer's tables may grow by for each code: filled up, eight inputs become sixteen.
+_DENSE_CODES = 8
 
 
-def pointwise_in_vectors(call: KernelCall) -> KernelCall | None:
-    """A convolution of single pixels whose channels fill vectors."""
-    return _only("pointwise_mve_s8", _in_vectors(call))
+def in_vectors(kernel: str, call: KernelCall) -> KernelCall | None:
+    """The call of a kernel of these; ``None`` of what it does not take, or another of them does."""
+    found = vectors_of_sum(call) or vectors_of_convolution(call) or vectors_of_depthwise(call) or vectors_of_dense(call)
+    return found if found is not None and found.kernel == kernel else None
 
 
-def convolution_in_vectors(call: KernelCall) -> KernelCall | None:
-    """Any other convolution without groups; working memory grows by a second window."""
-    return _only("conv_2d_mve_s8", _in_vectors(call))
-
-
-def _only(kernel: str, call: KernelCall | None) -> KernelCall | None:
-    return call if call is not None and call.kernel == kernel else None
-
-
-def _in_vectors(call: KernelCall) -> KernelCall | None:
-    """Two pixels at a time; ``None`` of what is no such convolution."""
+def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
+    """A convolution without groups, two pixels at a time; ``None`` of anything else."""
     if call.kernel not in ("pointwise_s8", "conv_2d_s8") or call.arguments.get("groups", 1) != 1:
         return None
     arguments = dict(call.arguments)
@@ -50,10 +46,193 @@ def _in_vectors(call: KernelCall) -> KernelCall | None:
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
 
 
+def vectors_of_sum(call: KernelCall) -> KernelCall | None:
+    """A sum of two tensors of one shape, four codes at a time; ``None`` of anything else."""
+    if call.kernel != "add_short_s8" or _number(call.arguments, "width") != 1:
+        return None
+    size = 1
+    for axis in reversed(range(4)):
+        count = _number(call.arguments, f"n_{axis}")
+        if count > 1 and any(_number(call.arguments, f"{side}_{axis}") != size for side in ("in", "other")):
+            return None
+        size *= count
+    names = ("in_factor", "other_factor", "addend", "shift", "low", "high")
+    ends = {name: call.arguments[name] for name in ("in", "other", "out")}
+    numbers = {name: call.arguments[name] for name in names}
+    return replace(call, kernel="add_short_mve_s8", arguments={**ends, "size": size, **numbers})
+
+
+def vectors_of_dense(call: KernelCall) -> KernelCall | None:
+    """A fully connected layer of eight outputs or more, eight at a time; ``None`` of anything else."""
+    if call.kernel != "fully_connected_s8" or _number(call.arguments, "out_size") < 2 * _OUTPUTS:
+        return None
+    arguments = dict(call.arguments)
+    stream, blocks = _stream(_table(arguments, "weights"), _sums(arguments))
+    del arguments["weights"], arguments["weight_bits"]
+    arguments |= {"channels": stream, "blocks": blocks}
+    if _number(arguments, "in_size") == _INPUTS * blocks:
+        return replace(call, kernel="fully_connected_mve_s8", arguments=arguments)
+    return replace(call, kernel="fully_connected_padded_mve_s8", arguments=arguments, scratch=_INPUTS * blocks)
+
+
+def vectors_of_depthwise(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution, four windows of a channel at a time; ``None`` of anything else."""
+    if call.kernel != "depthwise_conv_2d_s8" or call.arguments["multiplier"] != 1:
+        return None
+    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
+    if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1:
+        return None
+    sizes["padding_code"] = sizes["in_zero_point"]
+    filters = _filters(call)
+    return (
+        _sequence(call, sizes, filters, "h", "w")
+        or _sequence(call, sizes, filters, "w", "h")
+        or _squares(call, sizes, filters)
+        or _rows(call, sizes, filters)
+    )
+
+
+def _sequence(
+    call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray, along: str, across: str
+) -> KernelCall | None:
+    """Windows of pixels of a sequence. Of a single one it is not told how many pixels there are."""
+    window, out_size = sizes[f"window_{along}"], sizes[f"out_{along}"]
+    if any(sizes[f"{name}_{across}"] != 1 for name in ("in", "window")) or sizes[_PADDING[across]]:
+        return None
+    if sizes[f"stride_{along}"] != 1 or not 4 <= window <= 13 or out_size < 2:
+        return None
+    depth = sizes["in_c"]
+    records = np.zeros((depth + 1, 16), np.int8)
+    records[:depth, 3 : 3 + window] = filters.reshape(depth, -1)
+    more = {
+        **{"in_size": sizes[f"in_{along}"], "in_c": depth, "out_size": out_size},
+        **{"padding": sizes[_PADDING[along]], "padding_code": sizes["padding_code"]},
+    }
+    scratch = 64 * (-(-out_size // 4) + 3) + 16
+    return _depthwise(call, "depthwise_sequence_mve_s8", records.reshape(-1)[: 16 * depth + 3], more, scratch)
+
+
+def _squares(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> KernelCall | None:
+    """Two by two windows of at most 3x3 pixels, with rows for columns where that takes fewer instructions."""
+    if sizes["stride_h"] != 1 or sizes["stride_w"] != 1:
+        return None
+    if max(sizes["window_h"], sizes["window_w"]) > 3 or min(sizes["out_h"], sizes["out_w"]) < 2:
+        return None
+    depth = sizes["in_c"]
+    sizes = {
+        **sizes,
+        **{"in_row": sizes["in_w"] * depth, "in_column": depth},
+        **{"out_row": sizes["out_w"] * depth, "out_column": depth},
+    }
+    if _square_cost(sizes["out_w"], sizes["out_h"]) < _square_cost(sizes["out_h"], sizes["out_w"]):
+        sizes |= {one: sizes[other] for one, other in _TURNED.items()}
+        filters = filters.transpose(0, 2, 1)
+    records = np.zeros((depth + 1, 16), np.int8)
+    records[:depth, 5:] = _by_columns(filters)[:, :11]
+    more = {name: sizes[name] for name in _SQUARE_SIZES}
+    scratch = 64 * (sizes["out_w"] + 2) + 16
+    return _depthwise(call, "depthwise_square_mve_s8", records.reshape(-1)[: 16 * depth + 5], more, scratch)
+
+
+def _rows(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> KernelCall | None:
+    """Four windows of a row, of at most 4x4 pixels."""
+    if sizes["stride_w"] > 2 or max(sizes["window_h"], sizes["window_w"]) > 4:
+        return None
+    more = {name: sizes[name] for name in _ROW_SIZES}
+    scratch = 64 * (-(-sizes["out_w"] // 4) * 4 * sizes["stride_w"] + 3) + 16
+    return _depthwise(call, "depthwise_rows_mve_s8", _by_columns(filters), more, scratch)
+
+
+def _by_columns(filters: np.ndarray) -> np.ndarray:
+    """``[C, 16]``: four weights of each of four columns."""
+    depth, height, width = filters.shape
+    columns = np.zeros((depth, 4, 4), np.int8)
+    columns[:, :width, :height] = filters.transpose(0, 2, 1)
+    return columns.reshape(depth, 16)
+
+
+def _depthwise(
+    call: KernelCall, kernel: str, records: np.ndarray, sizes: Mapping[str, int], scratch: int
+) -> KernelCall:
+    arguments: dict[str, Argument] = {
+        **{"in": call.arguments["in"], "weights": ConstantTable(records), "channels": _folded(call)},
+        **{"out": call.arguments["out"], **sizes},
+    }
+    return replace(call, kernel=kernel, arguments=arguments, scratch=scratch)
+
+
+_PADDING = {"h": "padding_top", "w": "padding_left"}
+_ROW_SIZES = (
+    *("in_h", "in_w", "in_c", "out_h", "out_w", "window_h", "window_w", "stride_h", "stride_w"),
+    *("padding_top", "padding_left", "padding_code"),
+)
+_SQUARE_SIZES = (
+    *("in_h", "in_w", "in_c", "out_h", "out_w", "padding_top", "padding_left", "padding_code"),
+    *("in_row", "in_column", "out_row", "out_column"),
+)
+#: Rows for columns.
+_TURNED = {
+    **{"in_h": "in_w", "in_w": "in_h", "out_h": "out_w", "out_w": "out_h"},
+    **{"padding_top": "padding_left", "padding_left": "padding_top"},
+    **{"in_row": "in_column", "in_column": "in_row", "out_row": "out_column", "out_column": "out_row"},
+}
+
+
+def _square_cost(out_h: int, out_w: int) -> int:
+    """Instructions of one channel."""
+    return -(-out_h // 2) * (17 * -(-out_w // 2) + 4 * (out_w + 2) + 18)
+
+
+def _filters(call: KernelCall) -> np.ndarray:
+    """``[C, h, w]``."""
+    weights = _table(call.arguments, "weights")
+    return weights.reshape(weights.shape[-3:]).transpose(2, 0, 1)
+
+
+def _folded(call: KernelCall) -> Rescaling:
+    """Constants channel by channel; sums are of codes, so the zero point goes to the biases."""
+    sums = _sums(call.arguments)
+    bias = sums.bias - _number(call.arguments, "in_zero_point") * _filters(call).astype(np.int64).sum((1, 2))
+    form, constants = _constants(replace(sums, bias=_wrapped(bias)))
+    return Rescaling(form, constants, sums.zero_point, sums.low, sums.high)
+
+
+def _wrapped(numbers: np.ndarray) -> np.ndarray:
+    """As 32 bits hold them: what is beyond them comes back when products are added."""
+    return (numbers + 2**31) % 2**32 - 2**31
+
+
 _ONE_PIXEL = {
     **{"window_h": 1, "window_w": 1, "dilation_h": 1, "dilation_w": 1},
     **{"padding_top": 0, "padding_left": 0, "padding_code": 0},
 }
+
+
+def hardly_grows(call: KernelCall, chosen: KernelCall) -> bool:
+    """Whether a layer's tables grow by a tenth at most, or by less than a byte for each code that it makes,
+    or a few of a fully connected layer.
+
+    Of a depthwise convolution a code takes a tenth of the instructions: there more than one pixel is enough. It may be
+    one row of many.
+    """
+    if call.kernel == "add_short_s8":
+        return True
+    if call.arguments.get("weight_bits") == 4:
+        return False
+    if call.kernel == "depthwise_conv_2d_s8":
+        return _number(call.arguments, "out_h") * _number(call.arguments, "out_w") > 1
+    before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
+    growth = _table_bytes(chosen) - before
+    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
+    if "rows" in sizes:
+        return growth <= max(before // 10, _DENSE_CODES * sizes["rows"] * sizes["out_size"])
+    return growth <= max(before // 10, sizes["out_h"] * sizes["out_w"] * sizes["out_c"])
+
+
+def _table_bytes(call: KernelCall) -> int:
+    tables = (argument.data if isinstance(argument, ConstantTable) else argument.words
+              for argument in call.arguments.values() if isinstance(argument, ConstantTable | Rescaling))  # fmt: skip
+    return sum(table.nbytes for table in tables)
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
@@ -85,7 +264,8 @@ def _stream(weights: np.ndarray, sums: Accumulators) -> tuple[Rescaling, int]:
     vectors = np.zeros((groups * _OUTPUTS, constants.shape[1]), np.int32)
     vectors[: len(constants)] = constants
     vectors = vectors.reshape(groups, _OUTPUTS, -1).transpose(0, 2, 1).reshape(groups, -1)
-    words = np.concatenate([np.ascontiguousarray(rows).reshape(groups, -1).view("<i4"), vectors], 1)
+    weight_words = np.ascontiguousarray(rows).reshape(groups, -1).view("<i4")
+    words = np.concatenate([vectors[:, :_OUTPUTS], weight_words, vectors[:, _OUTPUTS:]], 1)
     return Rescaling(form, np.ascontiguousarray(words, np.int32), sums.zero_point, sums.low, sums.high), blocks
 
 

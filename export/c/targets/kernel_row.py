@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qtorch.row.kernel_call import KernelCall
 
-__all__ = ["KernelRow", "Portable", "Work"]
+__all__ = ["KernelRow", "Portable", "Work", "anywhere"]
 
 #: How often a kernel does what it does, by what that is: instructions are a sum of these, each times a number that was
 #: counted. Those of code bytes likewise.
@@ -42,7 +42,8 @@ class KernelRow:
         shape: that it takes, in words.
         work: of the portable call and the one made of it, what takes instructions.
         code: likewise what takes bytes of code.
-        always: it takes the portable kernel's place wherever it takes the shape, for it costs no flash worth a choice.
+        always: of the portable call and the one made of it, whether it takes that one's place in ``size`` and ``ram``
+            too, for it costs no flash worth a choice; ``None``: never.
     """
 
     kernel: str
@@ -52,4 +53,9 @@ class KernelRow:
     shape: str
     work: Callable[[KernelCall, KernelCall], Work]
     code: Callable[[KernelCall, KernelCall], Work]
-    always: bool = False
+    always: Callable[[KernelCall, KernelCall], bool] | None = None
+
+
+def anywhere(call: KernelCall, made: KernelCall) -> bool:
+    """Of a kernel that always takes the portable one's place."""
+    return True

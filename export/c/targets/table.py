@@ -7,9 +7,11 @@ benchmarks kernels``), the tests and ``docs/kernels.md``. A new kernel is a row 
 from __future__ import annotations
 
 from functools import partial
+from math import prod
+from typing import Any
 
 from export.c.targets import avr, cortex_m, helium, joined, small_cores
-from export.c.targets.kernel_row import KernelRow, Portable, Work
+from export.c.targets.kernel_row import KernelRow, Portable, Work, anywhere
 from export.c.targets.work import Tile, inside, number, of_depthwise, of_tiles, requantized
 from qtorch.row.kernel_call import KernelCall
 
@@ -169,6 +171,52 @@ def _planes_code(call: KernelCall, made: KernelCall) -> Work:
             **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")}}  # fmt: skip
 
 
+def _windows_work(together: tuple[int, int], call: KernelCall, made: KernelCall) -> Work:
+    """Of depthwise convolutions of one channel after the other, so many windows of rows and columns at a time."""
+    channels, rows, columns = number(call, "in_c"), number(call, "out_h"), number(call, "out_w")
+    tall, wide = (-(-n // of) for n, of in ((rows, together[0]), (columns, together[1])))
+    if columns == 1:
+        tall, wide = 1, -(-rows // together[1])
+    windows = channels * tall * wide
+    return {
+        "calls": 1,
+        "channels": channels,
+        "output rows": channels * tall,
+        "windows": windows,
+        "window rows": windows * number(call, "window_h"),
+        "window columns": windows * number(call, "window_w"),
+        "products": windows * number(call, "window_h") * number(call, "window_w"),
+        "codes": channels * number(call, "in_h") * number(call, "in_w"),
+        "gathered columns": channels * tall * number(call, "in_w"),
+        "outputs": channels * rows * columns,
+    }
+
+
+def _windows_code(together: tuple[int, int], call: KernelCall, made: KernelCall) -> Work:
+    return {"functions": 1, "window rows": number(call, "window_h"), "window columns": number(call, "window_w"),
+            "stride": float(number(call, "stride_w") > 1)}  # fmt: skip
+
+
+def _sums_of(call: KernelCall) -> int:
+    return prod(number(call, f"n_{axis}") for axis in range(4))
+
+
+def _sums_work(tile: None, call: KernelCall, made: KernelCall) -> Work:
+    return {"calls": 1, "four codes": _sums_of(call) // 4, "codes left": _sums_of(call) % 4}
+
+
+def _sums_code(tile: None, call: KernelCall, made: KernelCall) -> Work:
+    return {"functions": 1}
+
+
+def _portable_sums(call: KernelCall) -> Work:
+    return {"calls": 1, "codes": _sums_of(call)}
+
+
+def _portable_sums_code(call: KernelCall) -> Work:
+    return {"functions": 1}
+
+
 #: By name; those in whose place others may stand.
 PORTABLE = {
     each.kernel: each
@@ -177,6 +225,7 @@ PORTABLE = {
         Portable("pointwise_s8", _dense_work, _flat_code),
         Portable("conv_2d_s8", _dense_work, _flat_code),
         Portable("depthwise_conv_2d_s8", of_depthwise, _depthwise_code),
+        Portable("add_short_s8", _portable_sums, _portable_sums_code),
     )
 }
 
@@ -186,7 +235,26 @@ _HALFWORDS, _VECTORS = _LONG_MULTIPLY - {"cortex-m3"}, frozenset({"cortex-m55", 
 _RISCV, _CONVOLUTIONS = frozenset({"riscv32", "riscv32-p4"}), frozenset({"pointwise_s8", "conv_2d_s8"})
 
 #: What these compute at a time.
-_JOINED, _JOINED_DENSE, _IN_VECTORS = Tile(3, 2, 4), Tile(1, 4, 8), Tile(2, 4, 16)
+_JOINED, _JOINED_DENSE, _IN_VECTORS, _DENSE_VECTORS = Tile(3, 2, 4), Tile(1, 4, 8), Tile(2, 4, 16), Tile(1, 8, 16)
+_FOUR_WINDOWS, _TWO_BY_TWO = (1, 4), (2, 2)
+_DEPTHWISE, _DENSE = frozenset({"depthwise_conv_2d_s8"}), frozenset({"fully_connected_s8"})
+
+#: Kernels of Cortex-M55: what each takes the place of, which shape, and what its cost hangs on.
+_OF_VECTORS: tuple[tuple[str, frozenset[str], str, Any, Any, Any], ...] = (
+    ("pointwise_mve_s8", _CONVOLUTIONS, "windows of one pixel, inputs a multiple of 16, one group", _IN_VECTORS,
+     _dense_tiles, _tiles_code),
+    ("conv_2d_mve_s8", _CONVOLUTIONS, "one group", _IN_VECTORS, _gathered_work, _tiles_code),
+    ("fully_connected_mve_s8", _DENSE, "inputs a multiple of 16, eight outputs at least", _DENSE_VECTORS,
+     _dense_tiles, _tiles_code),
+    ("fully_connected_padded_mve_s8", _DENSE, "eight outputs at least", _DENSE_VECTORS, _dense_tiles, _tiles_code),
+    ("depthwise_sequence_mve_s8", _DEPTHWISE, "4 to 13 pixels of a sequence, stride 1, each channel multiplied once",
+     _FOUR_WINDOWS, _windows_work, _windows_code),
+    ("depthwise_square_mve_s8", _DEPTHWISE, "at most 3x3, stride 1, two windows each way at least", _TWO_BY_TWO,
+     _windows_work, _windows_code),
+    ("depthwise_rows_mve_s8", _DEPTHWISE, "at most 4x4, a stride across of at most 2", _FOUR_WINDOWS,
+     _windows_work, _windows_code),
+    ("add_short_mve_s8", frozenset({"add_short_s8"}), "two tensors of one shape", None, _sums_work, _sums_code),
+)  # fmt: skip
 
 #: In the order in which they are asked; of two that cost the same the first is taken.
 KERNELS = (
@@ -199,7 +267,7 @@ KERNELS = (
             shape="sums of at most 2^23, inputs of less than 2^16",
             work=avr.panels_work,
             code=avr.panels_code,
-            always=True,
+            always=anywhere,
         )
         for replaced, kernel in avr.PANELS.items()
     ),
@@ -248,23 +316,18 @@ KERNELS = (
         work=partial(_dense_tiles, _JOINED_DENSE),
         code=partial(_tiles_code, _JOINED_DENSE),
     ),
-    KernelRow(
-        kernel="pointwise_mve_s8",
-        cpus=_VECTORS,
-        replaces=_CONVOLUTIONS,
-        make=helium.pointwise_in_vectors,
-        shape="windows of one pixel, inputs a multiple of 16, one group",
-        work=partial(_dense_tiles, _IN_VECTORS),
-        code=partial(_tiles_code, _IN_VECTORS),
-    ),
-    KernelRow(
-        kernel="conv_2d_mve_s8",
-        cpus=_VECTORS,
-        replaces=_CONVOLUTIONS,
-        make=helium.convolution_in_vectors,
-        shape="one group",
-        work=partial(_gathered_work, _IN_VECTORS),
-        code=partial(_tiles_code, _IN_VECTORS),
+    *(
+        KernelRow(
+            kernel=kernel,
+            cpus=_VECTORS,
+            replaces=replaces,
+            make=partial(helium.in_vectors, kernel),
+            shape=shape,
+            work=partial(work, tile),
+            code=partial(code, tile),
+            always=helium.hardly_grows,
+        )
+        for kernel, replaces, shape, tile, work, code in _OF_VECTORS
     ),
     *(
         KernelRow(
