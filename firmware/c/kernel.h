@@ -22,6 +22,13 @@
 #define Q_ONCE Q_KERNEL
 #endif
 
+// There once on every processor: long, or called so seldom that the call costs next to nothing.
+#if defined(__GNUC__)
+#define Q_APART static __attribute__((noinline, unused))
+#else
+#define Q_APART static inline
+#endif
+
 // Constants stay in flash. Where that is an address space of its own, they are read through the functions below.
 #if defined(__AVR__)
 #define Q_FLASH __attribute__((__progmem__))

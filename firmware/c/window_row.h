@@ -4,19 +4,46 @@
 
 #include "kernel.h"
 
+// count copies of a code, four at a time.
+Q_KERNEL int8_t *q_filled(int8_t *to, int code, int count) {
+  const uint32_t four = (uint32_t)(uint8_t)code * 0x01010101u;
+  for (; count >= 4; count -= 4, to += 4) memcpy(to, &four, 4);
+  for (; count > 0; --count) *to++ = (int8_t)code;
+  return to;
+}
+
+// count codes, four at a time.
+Q_KERNEL int8_t *q_copied(int8_t *to, const int8_t *from, int count) {
+  for (; count >= 4; count -= 4, to += 4, from += 4) {
+    uint32_t four;
+    memcpy(&four, from, 4);
+    memcpy(to, &four, 4);
+  }
+  for (; count > 0; --count) *to++ = *from++;
+  return to;
+}
+
+// A row of a window that reaches beyond the image, in copy, with a code in place of what lies outside.
+Q_APART void q_padded_row(const int8_t *in, int8_t *copy, int in_h, int in_w, int in_c, int row, int left, int window_w,
+                          int padding_code) {
+  const int first = left < 0 ? -left : 0, last = in_w - left < window_w ? in_w - left : window_w;
+  if (row < 0 || row >= in_h || first >= last) {
+    q_filled(copy, padding_code, window_w * in_c);
+    return;
+  }
+  int8_t *to = q_filled(copy, padding_code, first * in_c);
+  to = q_copied(to, in + (row * in_w + left + first) * in_c, (last - first) * in_c);
+  q_filled(to, padding_code, (window_w - last) * in_c);
+}
+
 // A row of a window, with a code in place of what lies outside the image: in the image itself where it can be, else in
 // copy, int8 [window_w][in_c]. row is the image's row, left its first column; without padding, nothing is outside.
 Q_KERNEL const int8_t *q_window_row(const int8_t *in, int8_t *copy, int in_h, int in_w, int in_c, int row, int left,
                                     int window_w, int padded, int padding_code) {
-  if (!padded) return in + (row * in_w + left) * in_c;
-  const int inside = row >= 0 && row < in_h;
-  if (inside && left >= 0 && left + window_w <= in_w) return in + (row * in_w + left) * in_c;
-  int8_t *to = copy;
-  for (int j = left; j < left + window_w; ++j) {
-    const int present = inside && j >= 0 && j < in_w;
-    const int8_t *const from = in + (row * in_w + j) * in_c;
-    for (int c = 0; c < in_c; ++c) *to++ = present ? from[c] : (int8_t)padding_code;
+  if (!padded || (row >= 0 && row < in_h && left >= 0 && left + window_w <= in_w)) {
+    return in + (row * in_w + left) * in_c;
   }
+  q_padded_row(in, copy, in_h, in_w, in_c, row, left, window_w, padding_code);
   return copy;
 }
 
