@@ -155,12 +155,12 @@ Q_KERNEL void q_pair_windows(const int8_t *in, uint32_t *pixels, int8_t *copies,
                              int in_c, int out_w, int window_h, int window_w, int stride_h, int stride_w,
                              int padding_top, int padding_left, int padded, int padding_code) {
   const int width = window_w * in_c;
-  const q_corners at = q_three_corners(first, out_w, stride_h, stride_w, padding_top, padding_left);
+  const q_corners at = q_three_corners(in, first, in_h, in_w, in_c, out_w, window_h, window_w, stride_h, stride_w,
+                                         padding_top, padding_left, padded);
   for (int i = 0; i < window_h; ++i) {
     const int8_t *row[3];
     for (int k = 0; k < 3; ++k) {
-      row[k] = q_window_row(in, copies + k * width, in_h, in_w, in_c, at.top[k] + i, at.left[k], window_w, padded,
-                            padding_code);
+      row[k] = q_row_of_three(&at, k, i, in, copies + k * width, in_h, in_w, in_c, window_w, padded, padding_code);
     }
     pixels = q_pair_pixels(row[0], row[1], row[2], width, pixels);
   }

@@ -47,24 +47,39 @@ Q_KERNEL const int8_t *q_window_row(const int8_t *in, int8_t *copy, int in_h, in
   return copy;
 }
 
-// Rows and columns of the image where the windows of three output pixels begin, the first-th and those behind it.
+// Where the windows of three output pixels begin, the first-th and those behind it: rows and columns of the image, what
+// is there, and whether all three are inside of it.
 typedef struct {
-  int top[3], left[3];
+  int top[3], left[3], inside;
+  const int8_t *at[3];
 } q_corners;
 
-Q_KERNEL q_corners q_three_corners(int first, int out_w, int stride_h, int stride_w, int padding_top,
-                                   int padding_left) {
+Q_KERNEL q_corners q_three_corners(const int8_t *in, int first, int in_h, int in_w, int in_c, int out_w, int window_h,
+                                   int window_w, int stride_h, int stride_w, int padding_top, int padding_left,
+                                   int padded) {
   q_corners found;
   int y = first / out_w, x = first - y * out_w;
+  found.inside = 1;
   for (int k = 0; k < 3; ++k) {
-    found.top[k] = y * stride_h - padding_top;
-    found.left[k] = x * stride_w - padding_left;
+    const int top = y * stride_h - padding_top, left = x * stride_w - padding_left;
+    found.top[k] = top;
+    found.left[k] = left;
+    found.at[k] = in + (top * in_w + left) * in_c;
+    if (padded && (top < 0 || left < 0 || top + window_h > in_h || left + window_w > in_w)) found.inside = 0;
     if (++x == out_w) {
       x = 0;
       ++y;
     }
   }
   return found;
+}
+
+// The i-th row of the k-th of three windows.
+Q_KERNEL const int8_t *q_row_of_three(const q_corners *corners, int k, int i, const int8_t *in, int8_t *copy, int in_h,
+                                      int in_w, int in_c, int window_w, int padded, int padding_code) {
+  if (!padded || corners->inside) return corners->at[k] + i * in_w * in_c;
+  return q_window_row(in, copy, in_h, in_w, in_c, corners->top[k] + i, corners->left[k], window_w, padded,
+                      padding_code);
 }
 
 #endif  // QTORCH_WINDOW_ROW_H_
