@@ -1,8 +1,8 @@
 """Kernels that suit one family of processors better than the ones that the rows name.
 
-An adaptation is a function of a call and of what the C is made for to the same call, or to one of a kernel made for these
-processors, with the weights in the order in which it reads them. What it computes is the same to the last bit. Weights
-of 4 bits that are left to a kernel of bytes are packed behind it.
+An adaptation is a function of a call and of what the C is made for to the same call, or to one of a kernel made for
+these processors, with the weights in the order in which it reads them. What it computes is the same to the last bit.
+Weights of 4 bits that are left to a kernel of bytes are packed behind it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 
 from export.c.optimize import Optimize
 from export.c.requantization import requantization
+from export.c.targets import counted
 from export.c.targets.joined import joined_convolution, joined_dense
 from export.c.targets.windows import SIZES, padded_window, window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
@@ -19,8 +20,6 @@ __all__ = ["paired", "paired_channels", "paired_in_depth", "paired_pixels", "unp
 _FIELD, _OFFSET = 21, 1 << 20
 #: Products in one go; their code is written out, 11 instructions for four.
 _MOST = 128
-#: Pairs of channels whose weights are words at a time, where these are made at run time.
-_AT_ONCE = 4
 
 
 def with_halfwords(call: KernelCall, optimize: Optimize) -> KernelCall:
@@ -31,8 +30,13 @@ def with_halfwords(call: KernelCall, optimize: Optimize) -> KernelCall:
     """
     if optimize == "ram":
         return call
-    convolution = paired_pixels if optimize == "speed" else joined_convolution
-    return convolution(call) or joined_dense(call) or paired_in_depth(call, optimize)
+    found = joined_convolution(call) or joined_dense(call)
+    if optimize == "speed" and (pairs := paired_pixels(call)) is not None:
+        sizes = window_sizes(dict(call.arguments))
+        assert sizes is not None
+        fewer = counted.convolution_instructions(sizes, "pairs") < counted.convolution_instructions(sizes, "joined")
+        found = pairs if found is None or fewer else found
+    return found or paired_in_depth(call, optimize)
 
 
 def paired(call: KernelCall, optimize: Optimize) -> KernelCall:
@@ -53,7 +57,7 @@ def paired_in_depth(call: KernelCall, optimize: Optimize) -> KernelCall:
 
 def paired_pixels(call: KernelCall) -> KernelCall | None:
     """A convolution over all channels, of three pixels at least, with twice the flash for its weights."""
-    found = _pixels(call)
+    found = _pixels(call, "pairs")
     if found is None:
         return None
     matrix, rescaling, chunks, sizes, arguments = found
@@ -71,14 +75,14 @@ def unpacked_pixels(call: KernelCall) -> KernelCall | None:
 
     Working memory: 24 bytes for each code in a window.
     """
-    found = _pixels(call)
+    found = _pixels(call, "unpacked")
     if found is None:
         return None
     matrix, rescaling, chunks, sizes, arguments = found
     parts = _parts(matrix, chunks)
     pairs, blocks, channel_words = len(parts) // 2, parts.shape[2] // 4, rescaling.words.shape[1]
     words = np.pad(rescaling.words, ((0, len(parts) - len(rescaling.words)), (0, 0)))
-    at_once = min(_AT_ONCE, pairs)
+    at_once = min(counted.AT_ONCE, pairs)
     arguments = {
         "in": arguments["in"],
         "weights": ConstantTable(np.stack([parts[0::2], parts[1::2]], -1).astype(np.int8)),
@@ -94,7 +98,7 @@ def unpacked_pixels(call: KernelCall) -> KernelCall | None:
 
 
 def _pixels(
-    call: KernelCall,
+    call: KernelCall, form: counted.Form
 ) -> tuple[np.ndarray, Rescaling, int, dict[str, int], dict[str, Argument]] | None:
     """Weights ``[O, K]``, words of the outputs' form, chunks, sizes, and the arguments from the output on."""
     if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
@@ -103,7 +107,7 @@ def _pixels(
     weights, sums = _table(original, "weights"), original["channels"]
     assert isinstance(sums, Accumulators)
     sizes = window_sizes(original)
-    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3:
+    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3 or not counted.saves(sizes, form):
         return None
     matrix = weights.reshape(len(weights), -1).astype(np.int64)
     chunks = _chunks(matrix)
@@ -135,7 +139,7 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
     sizes = {name: number for name, number in original.items() if isinstance(number, int)}
     if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1 or sizes["multiplier"] != 1 or sizes["in_c"] < 2:
         return None
-    if not _is_faster_in_pairs(sizes):
+    if not counted.saves(sizes, "pairs"):
         return None
     # [C, columns, rows]; the kernel multiplies codes, so the zero point goes to the biases.
     filters = weights.reshape(weights.shape[-3:]).transpose(2, 1, 0).astype(np.int64)
@@ -159,26 +163,6 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
     }
     words = 4 + filters[0].size + 2 * rescaling.words.shape[1]
     return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * (plane_h * plane_w + words))
-
-
-def _is_faster_in_pairs(sizes: Mapping[str, int]) -> bool:
-    """Whether a depthwise convolution saves a tenth of its instructions, by sums fitted to counted ones of both kernels.
-
-    It does not where few windows share what is made of the image and of the weights, or most of a window is padding.
-    """
-    inside, reached, window = [], [], sizes["window_h"] * sizes["window_w"]
-    for axis, padding in (("h", "padding_top"), ("w", "padding_left")):
-        starts = np.arange(sizes[f"out_{axis}"]) * sizes[f"stride_{axis}"] - sizes[padding]
-        ends = np.minimum(starts + sizes[f"window_{axis}"], sizes[f"in_{axis}"])
-        inside.append(int(np.maximum(ends - np.maximum(starts, 0), 0).sum()))
-        reached.append(int(ends.max() + sizes[padding]))
-    pixels, pairs = sizes["out_h"] * sizes["out_w"], (sizes["in_c"] + 1) // 2
-    each = 11 * inside[0] * inside[1] + 5 * inside[0] * sizes["out_w"] + 4.5 * pixels
-    plain = sizes["in_c"] * each + 19 * pixels
-    products = 0 if sizes["window_h"] == 3 and sizes["out_h"] > 1 else 2.2 * window * pixels
-    columns = 10 * sizes["out_w"] + 10.7 * pixels * sizes["window_w"]
-    paired = pairs * (products + columns + 27.5 * pixels + 14.5 * reached[0] * reached[1] + 7.2 * window + 10)
-    return bool(paired < 0.9 * plain)
 
 
 def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:

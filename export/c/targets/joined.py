@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.c.requantization import requantization
+from export.c.targets import counted
 from export.c.targets.windows import SIZES, padded_window, window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
@@ -22,7 +23,7 @@ def joined_convolution(call: KernelCall) -> KernelCall | None:
         return None
     original = dict(call.arguments)
     sizes = window_sizes(original)
-    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3:
+    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3 or not counted.saves(sizes, "joined"):
         return None
     found = _joined(original, sizes["window_h"])
     if found is None:
