@@ -61,7 +61,7 @@ def convolution_instructions(sizes: Mapping[str, int], form: Form) -> float:
 def depthwise_instructions(sizes: Mapping[str, int], form: Form) -> float:
     """Of a convolution of each channel by itself, without dilation.
 
-    The pairs save little where few windows share what is made of the image and of the weights, or where most of a window
+    Pairs save little where few windows share what is made of the image and of the weights, or where most of a window
     is padding, whose products the plain kernel leaves out.
     """
     pixels, window = sizes["out_h"] * sizes["out_w"], sizes["window_h"] * sizes["window_w"]

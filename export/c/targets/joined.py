@@ -1,4 +1,4 @@
-"""Cortex-M with the DSP extension: two weights in a halfword, in no more flash than bytes; see ``firmware/c/joined.h``."""
+"""Cortex-M with the DSP extension: two weights in a halfword, in no more flash than bytes; see firmware/c/joined.h."""
 
 from __future__ import annotations
 
