@@ -138,10 +138,8 @@ def _replayed(
     return replay(MACHINES[machine], sources, "layer", flat[0], flat[1], Options(optimize=(optimize,)))
 
 
-@pytest.fixture
+@pytest.fixture  # takes kernels wherever they can be, whatever they cost
 def forced(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Takes kernels wherever they can be, whatever they cost."""
-
     def force(*forms: Callable[[KernelCall], KernelCall | None]) -> None:
         def adaptation(call: KernelCall, _: str) -> KernelCall:
             return next((found for form in forms if (found := form(call)) is not None), call)
@@ -162,13 +160,10 @@ def test_portable_form_of_a_layer(label: str, form: str, forced: Callable[..., N
     make, kernel = FORMS[form]
     forced(make, paired_channels)
     network = c_network(graph, "cortex-m4")
-    wanted = LAYERS[label][4]
-    if wanted == "conv_2d_pairs_s8" and (form != "joined" or label not in NOT_JOINED):
-        assert _kernels(network) == {kernel}
-    elif form != "joined":
-        assert _kernels(network) == {wanted}
-    found = _replayed("host_sanitized", network, sample.arrays["input"], expected)
-    assert found.first is None
+    taken = LAYERS[label][4] == "conv_2d_pairs_s8" and not (form == "joined" and label in NOT_JOINED)
+    if taken or form != "joined":
+        assert _kernels(network) == {kernel if taken else LAYERS[label][4]}
+    assert _replayed("host_sanitized", network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -177,8 +172,7 @@ def test_layer_on_its_processor(case: tuple[str, str], machine: str, forced: Cal
     label, form = case
     graph, sample, expected = _layer(label)
     forced(FORMS[form][0], paired_channels)
-    network = c_network(graph, CPUS[machine])
-    assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+    assert _replayed(machine, c_network(graph, CPUS[machine]), sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -186,19 +180,20 @@ def test_layer_on_its_processor(case: tuple[str, str], machine: str, forced: Cal
 @pytest.mark.parametrize("op", ["conv_2d", "depthwise_conv_2d"])
 @pytest.mark.parametrize("machine", ["cortex_m3", "cortex_m4"])
 def test_speed_costs_no_more_than_size_nor_that_than_the_kernel_for_any(
-    machine: str, op: str, shape: tuple[int, ...]
+    machine: str, op: str, shape: tuple[int, ...], forced: Callable[..., None]
 ) -> None:
     rng = np.random.default_rng(0)
     channels, rows, columns, outputs = shape
-    attrs, window = {**RELU, "depth_multiplier": 1}, (1, 3, 3, channels) if op != "conv_2d" else (outputs, 3, 3, channels)
+    attrs, window = (
+        {**RELU, "depth_multiplier": 1},
+        (1, 3, 3, channels) if op != "conv_2d" else (outputs, 3, 3, channels),
+    )
     sample = weighted_sample(rng, "", attrs, (1, rows, columns, channels), window, channel_axis=3 * (op != "conv_2d"))
     graph, expected = sample_graph(ROWS[op], sample), reference_outputs(ROWS[op], sample)[0]
+    networks = [c_network(graph, CPUS[machine], optimize) for optimize in ("speed", "size")]
+    forced(lambda call: None)
     costs = []
-    for network in (
-        c_network(graph, CPUS[machine], "speed"),
-        c_network(graph, CPUS[machine], "size"),
-        c_network(graph, CPUS[machine], "ram"),
-    ):
+    for network in (*networks, c_network(graph, CPUS[machine])):
         cost = _replayed(machine, network, sample.arrays["input"], expected).cost
         assert cost is not None
         costs.append(cost.max)
