@@ -83,9 +83,12 @@ OF_ROWS = {"row_sums", "average_of_sums", "mean_of_sums", "copy"}
 #: Compiled and run in test_avr_kernels.py and test_cortex_m_kernels.py.
 OF_ONE_PROCESSOR = {
     "conv_2d_avr",
+    "conv_2d_joined_s8",
     "conv_2d_pairs_s8",
+    "conv_2d_unpacked_s8",
     "depthwise_conv_2d_pairs_s8",
     "fully_connected_avr",
+    "fully_connected_joined_s8",
     "pointwise_avr",
 }
 
