@@ -14,8 +14,8 @@ import numpy as np
 
 __all__ = ["AT_ONCE", "Form", "convolution_instructions", "depthwise_instructions", "saves"]
 
-#: ``"plain"`` is the kernel for any processor.
-Form = Literal["plain", "joined", "pairs", "unpacked"]
+#: ``"plain"`` is the kernel for any processor, ``"plain_by_one"`` the same without instructions for two products.
+Form = Literal["plain", "plain_by_one", "joined", "pairs", "unpacked"]
 #: Pairs of channels whose weights are words at a time, where these are made at run time.
 AT_ONCE = 4
 #: The largest part of the plain kernel's instructions with which another one is taken. Nine of ten sums err by less
@@ -26,7 +26,8 @@ _MOST = 0.8
 def saves(sizes: Mapping[str, int], form: Form) -> bool:
     """Whether a kernel takes fewer instructions than the plain one, for certain."""
     count = depthwise_instructions if "multiplier" in sizes else convolution_instructions
-    return count(sizes, form) < _MOST * count(sizes, "plain")
+    # Weights become words at run time only where there are no such instructions.
+    return count(sizes, form) < _MOST * count(sizes, "plain_by_one" if form == "unpacked" else "plain")
 
 
 def convolution_instructions(sizes: Mapping[str, int], form: Form) -> float:
@@ -40,9 +41,10 @@ def convolution_instructions(sizes: Mapping[str, int], form: Form) -> float:
     rows, window = sizes["window_h"], sizes["window_h"] * sizes["window_w"]
     products = window * sizes["in_c"]
     cut = 1 - _whole(sizes)
-    if form == "plain":
+    if form in ("plain", "plain_by_one"):
         gathering = 7 * rows + 1.4 * window * cut if cut or window > 1 else 0
-        sums = (66 + 7.3 * products) * (outputs // 4) + (15 + 4.3 * products) * (outputs % 4)
+        each = 7.3 if form == "plain" else 12.3
+        sums = (66 + each * products) * (outputs // 4) + (15 + 4.3 * products) * (outputs % 4)
         return pixels * (gathering + sums)
     fours = -(-products // 4) * 4
     if form == "joined":
