@@ -333,7 +333,7 @@ def test_whole_network(machine: str) -> None:
     assert (fast.first, small.first) == (None, None)
     assert fast.cost is not None
     assert small.cost is not None
-    assert fast.cost.max < small.cost.max
+    assert fast.cost.max <= small.cost.max
 
 
 @pytest.mark.parametrize(
