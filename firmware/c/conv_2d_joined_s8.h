@@ -23,13 +23,13 @@ Q_KERNEL void conv_2d_joined_s8(const int8_t *in, const int32_t *channels, int f
   for (int start = 0; start < count; start += 3) {
     // The last three may be among those before: the same codes once more.
     const int first = start + 3 <= count ? start : count - 3;
-    const q_corners at = q_three_corners(first, out_w, stride_h, stride_w, padding_top, padding_left);
+    const q_corners at = q_three_corners(in, first, in_h, in_w, in_c, out_w, window_h, window_w, stride_h, stride_w,
+                                         padding_top, padding_left, padded);
     uint32_t *to = words;
     for (int i = 0; i < window_h; ++i) {
       const int8_t *row[3];
       for (int k = 0; k < 3; ++k) {
-        row[k] = q_window_row(in, copies + k * width, in_h, in_w, in_c, at.top[k] + i, at.left[k], window_w, padded,
-                              padding_code);
+        row[k] = q_row_of_three(&at, k, i, in, copies + k * width, in_h, in_w, in_c, window_w, padded, padding_code);
       }
       to = q_widened_three(row[0], row[1], row[2], width, to);
     }

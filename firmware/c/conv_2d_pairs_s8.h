@@ -25,26 +25,7 @@ Q_KERNEL void conv_2d_pairs_s8(const int8_t *in, const int32_t *channels, int fo
     const int first = start + 3 <= count ? start : count - 3;
     q_pair_windows(in, words, pixels + 32 * chunks * blocks, first, in_h, in_w, in_c, out_w, window_h, window_w,
                    stride_h, stride_w, padding_top, padding_left, padded, padding_code);
-    int8_t *to = out + first * out_c;
-    const int32_t *channel = channels;
-    int o = 0;
-#if defined(Q_PAIRS_IN_THUMB)
-    if ((form == Q_STARTED || form == Q_EXACT) && low == -128 && high == 127 && out_c >= 2 && out_c < 2048 &&
-        chunks * blocks < 2048) {
-      channel = q_three_pixels(channel, words, form, chunks, blocks, out_c, to, out_c);
-      o = out_c / 2 * 2;
-    }
-#endif
-    for (; o < out_c; o += 2) {
-      q_six sums;
-      channel = q_chunks(channel, words, chunks, blocks, &sums);
-      for (int second = 0; second < 2 && o + second < out_c; ++second, channel += Q_CHANNEL_WORDS(form)) {
-        const int32_t *const three = second ? sums.b : sums.a;
-        for (int k = 0; k < 3; ++k) {
-          to[k * out_c + o + second] = q_field_code(three[k], channel, form, zero_point, low, high);
-        }
-      }
-    }
+    q_pair_codes(channels, words, form, zero_point, low, high, chunks, blocks, out_c, out + first * out_c, out_c);
   }
 }
 

@@ -15,13 +15,6 @@
 #define Q_JOINED_IN_THUMB
 #endif
 
-// There once, however often it is called.
-#if defined(__GNUC__)
-#define Q_JOINED_ONCE static __attribute__((noinline, unused))
-#else
-#define Q_JOINED_ONCE static inline
-#endif
-
 // sum and the products of both halfwords.
 Q_KERNEL uint32_t q_two_products(uint32_t x, uint32_t w, uint32_t sum) {
 #if defined(__ARM_FEATURE_DSP)
@@ -191,7 +184,7 @@ Q_KERNEL int8_t q_joined_code(uint32_t sum, int first, const int32_t *channel, i
       :                                                                                                    \
       : "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory")
 #define Q_JOINED_THREE_FUNCTION(name, form, code)                                                           \
-  Q_JOINED_ONCE void name(const int32_t *words, const uint32_t *pixels, int8_t *out, int stride, int blocks, \
+  Q_APART void name(const int32_t *words, const uint32_t *pixels, int8_t *out, int stride, int blocks, \
                           int pairs) {                                                                      \
     register const int32_t *w __asm__("r0") = words;                                                        \
     register const uint32_t *x __asm__("r1") = pixels;                                                      \
@@ -263,7 +256,7 @@ Q_JOINED_THREE_FUNCTION(q_joined_three_exact, Q_EXACT, Q_JOINED_EXACT)
       :                                                                                                    \
       : "r3", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory")
 #define Q_JOINED_FOUR_FUNCTION(name, form, code)                                                             \
-  Q_JOINED_ONCE void name(const int32_t *words, const uint32_t *codes, int8_t *out, int blocks, int fours) { \
+  Q_APART void name(const int32_t *words, const uint32_t *codes, int8_t *out, int blocks, int fours) { \
     register const int32_t *w __asm__("r0") = words;                                                         \
     register const uint32_t *x __asm__("r1") = codes;                                                        \
     register int8_t *to __asm__("r2") = out;                                                                 \

@@ -45,6 +45,15 @@ Q_KERNEL int64_t q_long_product(int32_t a, int32_t b) {
 // A parameter of a function that is assembly as a whole.
 #if defined(__GNUC__)
 #define Q_UNUSED __attribute__((unused))
+#else
+#define Q_UNUSED
+#endif
+
+// There once on every processor: long, or called so seldom that the call costs next to nothing.
+#if defined(__GNUC__)
+#define Q_APART static __attribute__((noinline, unused))
+#else
+#define Q_APART static inline
 #endif
 
 // Constants stay in flash. Where that is an address space of its own, they are read through the functions below.

@@ -140,6 +140,44 @@ Q_KERNEL uint32_t *q_pair_pixels(const int8_t *p, const int8_t *q, const int8_t 
   }
 #undef Q_PAIRS_TWO
   count %= 4;
+#elif defined(Q_PAIRS_IN_THUMB)
+#define Q_PAIRS_TWO(first, second, shift, bit)  \
+  "sbfx r10, r2, #" bit ", #8\n\t"              \
+  "and " first ", r12, r3, " shift "\n\t"       \
+  "add " first ", " first ", r10\n\t"           \
+  "sbfx r10, r5, #" bit ", #8\n\t"              \
+  "and " second ", r12, r4, " shift "\n\t"      \
+  "add " second ", " second ", r10\n\t"
+  if (count >= 4) {
+    register const int8_t *a __asm__("r0") = p;
+    register const int8_t *b __asm__("r1") = q;
+    register const int8_t *c __asm__("r6") = r;
+    register uint32_t *to __asm__("lr") = pixels;
+    register uint32_t *end __asm__("r11") = pixels + count / 4 * 8;
+    register uint32_t mask __asm__("r12") = (uint32_t)0xff << 21;
+    __asm__ volatile(
+        "1:\n\t"
+        "ldr r2, [r0], #4\n\t"
+        "ldr r5, [r1], #4\n\t"
+        "ldr r4, [r6], #4\n\t"
+        "eor r3, r5, #0x80808080\n\t"
+        "eor r4, r4, #0x80808080\n\t"
+        Q_PAIRS_TWO("r8", "r9", "lsl #21", "0") "stmia lr!, {r8, r9}\n\t"
+        Q_PAIRS_TWO("r8", "r9", "lsl #13", "8") "stmia lr!, {r8, r9}\n\t"
+        Q_PAIRS_TWO("r8", "r9", "lsl #5", "16") "stmia lr!, {r8, r9}\n\t"
+        Q_PAIRS_TWO("r8", "r9", "lsr #3", "24") "stmia lr!, {r8, r9}\n\t"
+        "cmp lr, r11\n\t"
+        "bne 1b"
+        : "+r"(a), "+r"(b), "+r"(c), "+r"(to)
+        : "r"(end), "r"(mask)
+        : "r2", "r3", "r4", "r5", "r8", "r9", "r10", "cc", "memory");
+    p = a;
+    q = b;
+    r = c;
+    pixels = to;
+  }
+#undef Q_PAIRS_TWO
+  count %= 4;
 #endif
   for (; count > 0; --count, pixels += 2) {
     const int32_t middle = *q++;
@@ -155,12 +193,12 @@ Q_KERNEL void q_pair_windows(const int8_t *in, uint32_t *pixels, int8_t *copies,
                              int in_c, int out_w, int window_h, int window_w, int stride_h, int stride_w,
                              int padding_top, int padding_left, int padded, int padding_code) {
   const int width = window_w * in_c;
-  const q_corners at = q_three_corners(first, out_w, stride_h, stride_w, padding_top, padding_left);
+  const q_corners at = q_three_corners(in, first, in_h, in_w, in_c, out_w, window_h, window_w, stride_h, stride_w,
+                                         padding_top, padding_left, padded);
   for (int i = 0; i < window_h; ++i) {
     const int8_t *row[3];
     for (int k = 0; k < 3; ++k) {
-      row[k] = q_window_row(in, copies + k * width, in_h, in_w, in_c, at.top[k] + i, at.left[k], window_w, padded,
-                            padding_code);
+      row[k] = q_row_of_three(&at, k, i, in, copies + k * width, in_h, in_w, in_c, window_w, padded, padding_code);
     }
     pixels = q_pair_pixels(row[0], row[1], row[2], width, pixels);
   }
@@ -294,5 +332,29 @@ Q_KERNEL const int32_t *q_three_pixels(const int32_t *words, const uint32_t *pix
 #undef Q_PAIRS_EXACT
 #undef Q_PAIRS_STARTED
 #endif
+
+// Codes of three pixels and outputs channels, the words of these two by two as in q_three_pixels, those of an odd last
+// one with zeros; out int8 [3][stride].
+Q_KERNEL void q_pair_codes(const int32_t *channel, const uint32_t *words, int form, int zero_point, int low, int high,
+                           int chunks, int blocks, int outputs, int8_t *out, int stride) {
+  int o = 0;
+#if defined(Q_PAIRS_IN_THUMB)
+  if ((form == Q_STARTED || form == Q_EXACT) && low == -128 && high == 127 && outputs >= 2 && stride < 2048 &&
+      chunks * blocks < 2048) {
+    channel = q_three_pixels(channel, words, form, chunks, blocks, outputs, out, stride);
+    o = outputs / 2 * 2;
+  }
+#endif
+  for (; o < outputs; o += 2) {
+    q_six sums;
+    channel = q_chunks(channel, words, chunks, blocks, &sums);
+    for (int second = 0; second < 2 && o + second < outputs; ++second, channel += Q_CHANNEL_WORDS(form)) {
+      const int32_t *const three = second ? sums.b : sums.a;
+      for (int k = 0; k < 3; ++k) {
+        out[k * stride + o + second] = q_field_code(three[k], channel, form, zero_point, low, high);
+      }
+    }
+  }
+}
 
 #endif  // QTORCH_PAIRS_H_

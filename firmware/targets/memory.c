@@ -11,9 +11,40 @@ void *memmove(void *to, const void *from, size_t count);
 void *memset(void *to, int value, size_t count);
 int memcmp(const void *left, const void *right, size_t count);
 
+/* A processor that reads words from any address needs none; any other one is asked to only where they are aligned. */
+#if defined(__ARM_FEATURE_UNALIGNED)
+#define WORD_ALIGNMENT 1
+#else
+#define WORD_ALIGNMENT 4
+#endif
+
+typedef struct {
+  uint32_t value;
+} __attribute__((packed, may_alias, aligned(WORD_ALIGNMENT))) word_at;
+typedef uint32_t word;
+
+#define LOADED(address) (((const word_at *)(address))->value)
+#define STORE(address, number) (((word_at *)(address))->value = (number))
+
+/* Whether words can be read and written from there on. */
+static int in_words(uintptr_t address) {
+#if defined(__ARM_FEATURE_UNALIGNED)
+  (void)address;
+  return 1;
+#else
+  return address % sizeof(word) == 0;
+#endif
+}
+
 __attribute__((weak)) void *memcpy(void *to, const void *from, size_t count) {
   uint8_t *target = to;
   const uint8_t *source = from;
+  if (in_words((uintptr_t)to | (uintptr_t)from)) {
+    for (const uint8_t *const end = source + count / 4 * 4; source != end; source += 4, target += 4) {
+      STORE(target, LOADED(source));
+    }
+    count %= 4;
+  }
   while (count-- != 0) {
     *target++ = *source++;
   }
@@ -34,6 +65,13 @@ __attribute__((weak)) void *memmove(void *to, const void *from, size_t count) {
 
 __attribute__((weak)) void *memset(void *to, int value, size_t count) {
   uint8_t *target = to;
+  if (in_words((uintptr_t)to)) {
+    const word four = (uint8_t)value * 0x01010101u;
+    for (uint8_t *const end = target + count / 4 * 4; target != end; target += 4) {
+      STORE(target, four);
+    }
+    count %= 4;
+  }
   while (count-- != 0) {
     *target++ = (uint8_t)value;
   }

@@ -11,16 +11,62 @@ from export.c.requantization import requantization
 from export.c.targets.windows import SIZES, padded_window, window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["paired_channels", "paired_pixels"]
+__all__ = ["paired_channels", "paired_pixels", "unpacked_pixels"]
 
 #: As in ``firmware/c/pairs.h``: the fields' distance, and what the two lower fields of a sum start at.
 _FIELD, _OFFSET = 21, 1 << 20
 #: Products in one go; their code is written out, 11 instructions for four.
 _MOST = 128
+#: Pairs of channels whose weights are words at a time.
+_AT_ONCE = 4
 
 
 def paired_pixels(call: KernelCall) -> KernelCall | None:
     """A convolution over all channels, of three pixels at least, with twice the flash for its weights."""
+    found = _pixels(call)
+    if found is None:
+        return None
+    matrix, rescaling, chunks, sizes, arguments = found
+    words, blocks = _words(matrix, chunks)
+    arguments = {"in": arguments["in"], "channels": _stream(words, rescaling), **arguments}
+    return KernelCall(
+        "conv_2d_pairs_s8",
+        {**arguments, "chunks": chunks, "blocks": blocks},
+        scratch=32 * chunks * blocks + _copies(sizes),
+    )
+
+
+def unpacked_pixels(call: KernelCall) -> KernelCall | None:
+    """A convolution over all channels, of three pixels at least, whose weights become words at run time.
+
+    Working memory: 24 bytes for each code in a window.
+    """
+    found = _pixels(call)
+    if found is None:
+        return None
+    matrix, rescaling, chunks, sizes, arguments = found
+    parts = _parts(matrix, chunks)
+    pairs, blocks, channel_words = len(parts) // 2, parts.shape[2] // 4, rescaling.words.shape[1]
+    words = np.pad(rescaling.words, ((0, len(parts) - len(rescaling.words)), (0, 0)))
+    at_once = min(_AT_ONCE, pairs)
+    arguments = {
+        "in": arguments["in"],
+        "weights": ConstantTable(np.stack([parts[0::2], parts[1::2]], -1).astype(np.int8)),
+        "channels": replace(rescaling, words=words),
+        **arguments,
+    }
+    filters = 4 * at_once * (chunks * (4 + 4 * blocks) + 2 * channel_words)
+    return KernelCall(
+        "conv_2d_unpacked_s8",
+        {**arguments, "chunks": chunks, "blocks": blocks, "at_once": at_once},
+        scratch=32 * chunks * blocks + filters + _copies(sizes),
+    )
+
+
+def _pixels(
+    call: KernelCall,
+) -> tuple[np.ndarray, Rescaling, int, dict[str, int], dict[str, Argument]] | None:
+    """Weights ``[O, K]``, words of the outputs' form, chunks, sizes, and the arguments from the output on."""
     if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
         return None
     original = dict(call.arguments)
@@ -33,21 +79,20 @@ def paired_pixels(call: KernelCall) -> KernelCall | None:
     chunks = _chunks(matrix)
     if chunks is None:
         return None
-    words, blocks = _words(matrix, chunks)
     # The first channel of two comes with the offset of a lower field for every chunk.
     offset = np.where(np.arange(len(matrix)) % 2, 0, _OFFSET * chunks)
-    padded = padded_window(sizes)
     arguments: dict[str, Argument] = {
         "in": original["in"],
-        "channels": _stream(words, _started(sums, offset)),
         "out": original["out"],
         **{name: sizes[name] for name in SIZES},
-        "padded": int(padded),
-        "chunks": chunks,
-        "blocks": blocks,
+        "padded": int(padded_window(sizes)),
     }
-    copies = 3 * sizes["window_w"] * sizes["in_c"] if padded else 0
-    return KernelCall("conv_2d_pairs_s8", arguments, scratch=chunks * blocks * 4 * 2 * 4 + copies)
+    return matrix, _started(sums, offset), chunks, sizes, arguments
+
+
+def _copies(sizes: Mapping[str, int]) -> int:
+    """Bytes of a row of three windows, if windows reach beyond the image."""
+    return 3 * sizes["window_w"] * sizes["in_c"] if padded_window(sizes) else 0
 
 
 def paired_channels(call: KernelCall) -> KernelCall | None:

@@ -1,4 +1,4 @@
-"""Cortex-M with the DSP extension: two weights in a halfword, in no more flash than bytes; see ``firmware/c/joined.h``."""
+"""Cortex-M with the DSP extension: two weights in a halfword, in no more flash than bytes; see firmware/c/joined.h."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNIT = 256
 
 
 def joined_convolution(call: KernelCall) -> KernelCall | None:
-    """A convolution over all channels, of three pixels at least; working memory: six bytes for each code of a window."""
+    """A convolution over all channels, three pixels at least; working memory: six bytes for each code in a window."""
     if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
         return None
     original = dict(call.arguments)
@@ -105,7 +105,7 @@ def _ordered(rows: np.ndarray) -> np.ndarray:
 
 
 def _rescaled(sums: Accumulators, odd: int) -> Rescaling | None:
-    """Words of every output, of each first of two for sums :data:`_UNIT` times too large; ``odd`` puts none before it."""
+    """Words of every output, the first of two for sums :data:`_UNIT` times too large; ``odd`` puts none before it."""
     found = requantization(sums)
     words = found.words.astype(np.int64)
     words = np.concatenate([words[:-1], 0 * words[-1:], words[-1:]]) if odd else words

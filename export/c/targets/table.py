@@ -43,7 +43,7 @@ def _depthwise_code(call: KernelCall) -> Work:
 
 def _pairs_work(call: KernelCall, made: KernelCall) -> Work:
     work = of_tiles(call, Tile(3, 2, 4))
-    written = work["outputs clamped"] == 0 and made.kernel == "conv_2d_pairs_s8"
+    written = work["outputs clamped"] == 0
     kind = "in assembly" if written else "in C"
     pixels, outputs = -(-number(made, "out_h") * number(made, "out_w") // 3), number(made, "out_c")
     chunks, blocks = number(made, "chunks"), number(made, "blocks")
@@ -71,6 +71,15 @@ def _pairs_work(call: KernelCall, made: KernelCall) -> Work:
     }
 
 
+def _unpacked_work(call: KernelCall, made: KernelCall) -> Work:
+    """As of pairs; windows are put in words once for some pairs of channels, and weights become words before."""
+    work, pairs = _pairs_work(call, made), -(-number(made, "out_c") // 2)
+    passes = -(-pairs // number(made, "at_once"))
+    again = ("pixels", "window rows", "four codes", "codes left", "padded rows", "copied rows", "copied columns", "copied codes")
+    words = pairs * number(made, "chunks") * 4 * number(made, "blocks")
+    return {**work, **{name: passes * work[name] for name in again}, "unpacked pairs": pairs, "unpacked words": words}
+
+
 def _pairs_code(call: KernelCall, made: KernelCall) -> Work:
     sums = _pairs_work(call, made)
     kind = {f"any {k}": float(v > 0) for k, v in sums.items() if k.startswith(("outputs", "chunks", "padded"))}
@@ -89,6 +98,7 @@ def _depthwise_pairs_work(call: KernelCall, made: KernelCall) -> Work:
         "calls": 1,
         "plane": plane,
         "pairs": pairs,
+        "unpacked words": pairs * window_h * window_w,
         "image columns": pairs * number(made, "in_w"),
         "codes": codes,
         "output columns": pairs * out_w,
@@ -287,6 +297,15 @@ KERNELS = (
         make=cortex_m.paired_pixels,
         shape="three pixels at least, no dilation, one group",
         work=_pairs_work,
+        code=_pairs_code,
+    ),
+    KernelRow(
+        kernel="conv_2d_unpacked_s8",
+        cpus=_LONG_MULTIPLY,
+        replaces=_CONVOLUTIONS,
+        make=cortex_m.unpacked_pixels,
+        shape="three pixels at least, no dilation, one group",
+        work=_unpacked_work,
         code=_pairs_code,
     ),
     KernelRow(
