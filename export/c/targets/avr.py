@@ -10,6 +10,7 @@ from export.c.requantization import requantization
 from export.c.short_requantization import Short, short_requantization
 from export.c.targets.avr_immediates import immediates
 from export.c.targets.halves import DENSE_CODE_BYTES
+from export.c.targets.small_cores import channel_by_channel
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
 __all__ = ["adapted"]
@@ -26,6 +27,8 @@ _WIDEST = 5
 _WIDEST_S4 = 4
 #: That a layer may take for weights as immediates, some ten bytes each; a larger one has them in a table.
 _MOST_CODE_BYTES = 24 * 1024
+#: Of a depthwise convolution: the largest stride along its fours of windows, and of rows and columns of a window.
+_MOST_APART, _MOST_IN_A_BYTE = 2, 255
 _FORMS = {"Q_POSITIVE": 0, "Q_EXACT": 1, "Q_WIDE": 2}
 
 
@@ -37,7 +40,7 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
         speed: weights of fully connected layers as immediates of instructions, up to 24 KiB of them in each layer.
     """
     if call.kernel not in _DENSE:
-        return call
+        return depthwise(call) or call
     table, accumulators = call.arguments["weights"], call.arguments["channels"]
     assert isinstance(table, ConstantTable)
     assert isinstance(accumulators, Accumulators)
@@ -71,6 +74,31 @@ def adapted(call: KernelCall, speed: bool) -> KernelCall:
         **numbers,
     }
     return replace(call, kernel=_DENSE[call.kernel], arguments={**call.arguments, **prepared})
+
+
+def depthwise(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution of int8 that copies one channel after the other; ``None`` where it does not apply.
+
+    Working memory grows by a byte for each pixel of the image, padding included.
+    """
+    alone = channel_by_channel(call)
+    if alone is None:
+        return None
+    table, sums = alone.arguments["weights"], alone.arguments["channels"]
+    assert isinstance(table, ConstantTable)
+    assert isinstance(sums, Accumulators)
+    arguments = {name: argument for name, argument in alone.arguments.items() if not name.startswith("dilation")}
+    beyond = _number(alone, "stride_w") > _MOST_APART or max(table.data.shape[1:]) > _MOST_IN_A_BYTE
+    largest = 255 * np.abs(table.data.astype(np.int64)).sum((1, 2)).max()
+    if beyond or largest >= 1 << 23:
+        return None
+    if _number(alone, "dilation_h") != 1 or _number(alone, "dilation_w") != 1:
+        return None
+    short = short_requantization(sums)
+    numbers, channels = _exact(sums) if short is None else _short(sums, short)
+    limits = {"zero_point": sums.zero_point, "low": sums.low, "high": sums.high}
+    arguments |= {"channels": ConstantTable(channels), **limits, **numbers}
+    return replace(alone, kernel="depthwise_conv_2d_avr", arguments=arguments)
 
 
 def _number(call: KernelCall, name: str) -> int:
