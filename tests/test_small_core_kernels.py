@@ -44,7 +44,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
     ),
     "convolution, groups": (SAME, (2, 5, 5, 6), (9, 3, 3, 2), {}, "conv_2d_s8"),
     "convolution, one pixel": (PLAIN, (2, 1, 1, 6), (4, 1, 1, 6), {}, "pointwise_s8"),
-    "depthwise": (RELU, (2, 7, 5, 16), (1, 3, 3, 16), CUT, "depthwise_conv_2d_planes_s8"),
+    "depthwise": (RELU, (2, 7, 5, 6), (1, 3, 3, 6), CUT, "depthwise_conv_2d_planes_s8"),
     "depthwise, odd": (RELU, (2, 6, 7, 5), (1, 3, 3, 5), CUT, "depthwise_conv_2d_planes_s8"),
     "depthwise, extreme": (SAME, (2, 4, 4, 3), (1, 3, 3, 3), {"extreme": True}, "depthwise_conv_2d_planes_s8"),
     "depthwise, stride": (
@@ -167,6 +167,26 @@ def test_drawn_layer_on_a_processor(seed: int, machine: str) -> None:
     for optimize in ("size", "speed"):
         network = c_network(graph, CPUS[machine], optimize=optimize)
         assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+
+
+@pytest.mark.avr
+@pytest.mark.parametrize("label", [label for label in LAYERS if label.startswith("depthwise")])
+def test_depthwise_layer_on_avr(label: str) -> None:
+    graph, sample, expected = _layer(label)
+    network = c_network(graph, "avr")
+    apart = label in ("depthwise, stride 3", "depthwise, stride 3 along", "depthwise, multiplier", "depthwise, few pixels")
+    other = apart or "dilation" in label or label == "depthwise, rows apart"
+    assert {step.call.kernel for step in network.steps} == {f"depthwise_conv_2d_{'s8' if other else 'avr'}"}
+    assert _replayed("atmega328p", network, sample.arrays["input"], expected, "-Os").first is None
+
+
+@pytest.mark.avr
+@pytest.mark.parametrize("seed", DRAWN)
+def test_drawn_layer_on_avr(seed: int) -> None:
+    graph, sample, expected = _drawn(seed)
+    if sample.arrays["input"].nbytes + expected.nbytes > 1200:
+        pytest.skip("two samples are more than its RAM")
+    assert _replayed("atmega328p", c_network(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
 
 
 @pytest.mark.qemu

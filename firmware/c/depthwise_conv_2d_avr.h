@@ -45,21 +45,13 @@
 Q_WINDOWS_AVR(q_windows_1_avr, "1", "2", "3")
 Q_WINDOWS_AVR(q_windows_2_avr, "2", "4", "6")
 
-//   in            int8 [in_h][in_w] pixels that are in_row and in_column bytes apart, of in_c channels each
-//   weights       int8 [in_c][window_h][window_w], in flash; up to 255 rows and columns
-//   channels      bytes [in_c][Q_CHANNEL_BYTES_AVR(form, splits)], in flash: as in q_dense_avr; the input's zero point,
-//                 padding_code, is folded into the biases
-//   out           int8 [out_h][out_w] pixels that are out_row and out_column bytes apart; out_w is 4 at least
-//   stride_w      1 or 2
-//   plane         working memory, uint8 [plane_h][plane_w]: a channel of the image as far as windows reach, codes 128
-//                 too large, which the biases know of
-// Rows may be the image's columns. Sums of products fit 24 bits.
-Q_KERNEL void depthwise_conv_2d_avr(const int8_t *in, const int8_t *weights, const uint8_t *channels, int form,
-                                    int splits, int zero_point, int low, int high, int8_t *out, int in_h, int in_w,
-                                    int in_c, int in_row, int in_column, int out_h, int out_w, int out_row,
-                                    int out_column, int window_h, int window_w, int stride_h, int stride_w,
-                                    int padding_top, int padding_left, int padding_code, int plane_h, int plane_w,
-                                    int8_t *plane) {
+// As q_planes.
+Q_KERNEL void q_planes_avr(const int8_t *in, const int8_t *weights, const uint8_t *channels, int form, int splits,
+                           int zero_point, int low, int high, int8_t *out, int in_h, int in_w, int in_c, int in_row,
+                           int in_column, int out_h, int out_w, int out_row, int out_column, int window_h,
+                           int window_w, int stride_h, int stride_w, int padding_top, int padding_left,
+                           int padding_code, int8_t *plane) {
+  const int plane_h = (out_h - 1) * stride_h + window_h, plane_w = (out_w - 1) * stride_w + window_w;
   uint8_t *const codes = (uint8_t *)(void *)plane;
   const int bottom = in_h + padding_top < plane_h ? in_h : plane_h - padding_top;
   const int right = in_w + padding_left < plane_w ? in_w : plane_w - padding_left;
@@ -93,6 +85,26 @@ Q_KERNEL void depthwise_conv_2d_avr(const int8_t *in, const int8_t *weights, con
     }
     channels += Q_CHANNEL_BYTES_AVR(form, splits);
     weights += window_h * window_w;
+  }
+}
+
+// As depthwise_conv_2d_planes_s8, but
+//   weights   up to 255 rows and columns; sums of products fit 24 bits
+//   channels  bytes [in_c][Q_CHANNEL_BYTES_AVR(form, splits)], in flash: as in q_dense_avr
+// without dilation, and with strides of 1 or 2 from window to window of the four.
+Q_KERNEL void depthwise_conv_2d_avr(const int8_t *in, const int8_t *weights, const uint8_t *channels, int form,
+                                    int splits, int zero_point, int low, int high, int8_t *out, int in_h, int in_w,
+                                    int in_c, int out_h, int out_w, int window_h, int window_w, int stride_h,
+                                    int stride_w, int padding_top, int padding_left, int padding_code, int turned,
+                                    int8_t *plane) {
+  if (turned) {
+    q_planes_avr(in, weights, channels, form, splits, zero_point, low, high, out, in_w, in_h, in_c, in_c, in_w * in_c,
+                 out_w, out_h, in_c, out_w * in_c, window_w, window_h, stride_w, stride_h, padding_left, padding_top,
+                 padding_code, plane);
+  } else {
+    q_planes_avr(in, weights, channels, form, splits, zero_point, low, high, out, in_h, in_w, in_c, in_w * in_c, in_c,
+                 out_h, out_w, out_w * in_c, in_c, window_h, window_w, stride_h, stride_w, padding_top, padding_left,
+                 padding_code, plane);
   }
 }
 

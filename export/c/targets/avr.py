@@ -87,12 +87,12 @@ def depthwise(call: KernelCall) -> KernelCall | None:
     table, sums = alone.arguments["weights"], alone.arguments["channels"]
     assert isinstance(table, ConstantTable)
     assert isinstance(sums, Accumulators)
-    arguments = {name: argument for name, argument in alone.arguments.items() if not name.startswith("dilation")}
-    beyond = _number(alone, "stride_w") > _MOST_APART or max(table.data.shape[1:]) > _MOST_IN_A_BYTE
+    along = "stride_h" if _number(alone, "turned") else "stride_w"
     largest = 255 * np.abs(table.data.astype(np.int64)).sum((1, 2)).max()
-    if beyond or largest >= 1 << 23:
+    if _number(alone, along) > _MOST_APART or max(table.data.shape[1:]) > _MOST_IN_A_BYTE or largest >= 1 << 23:
         return None
-    if _number(alone, "dilation_h") != 1 or _number(alone, "dilation_w") != 1:
+    arguments = {name: argument for name, argument in alone.arguments.items() if not name.startswith("dilation")}
+    if any(_number(alone, name) != 1 for name in alone.arguments.keys() - arguments.keys()):
         return None
     short = short_requantization(sums)
     numbers, channels = _exact(sums) if short is None else _short(sums, short)
