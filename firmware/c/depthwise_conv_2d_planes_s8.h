@@ -26,16 +26,15 @@ Q_KERNEL void q_planes(const int8_t *in, const int8_t *weights, const int32_t *c
     }
     for (int y = 0; y < out_h; ++y) {
       for (int x = 0; x < out_w; x += 4) {
-        // The last four may be among those before: the same codes once more.
+        // The last four may have some of those before among them.
         const int first = x + 4 <= out_w ? x : out_w - 4;
         int32_t sums[4];
         q_four_windows(codes + y * stride_h * plane_w + first * stride_w, weights, plane_w, window_h, window_w, stride_w,
                        dilation_h, dilation_w, q_flash_s32(channels), sums);
-        int8_t *const to = out + y * out_row + first * out_column + c;
-        to[0] = q_code(sums[0], channels + 1, form, zero_point, low, high);
-        to[out_column] = q_code(sums[1], channels + 1, form, zero_point, low, high);
-        to[2 * out_column] = q_code(sums[2], channels + 1, form, zero_point, low, high);
-        to[3 * out_column] = q_code(sums[3], channels + 1, form, zero_point, low, high);
+        int8_t *to = out + y * out_row + x * out_column + c;
+        for (const int32_t *sum = sums + (x - first); sum != sums + 4; ++sum, to += out_column) {
+          *to = q_code(*sum, channels + 1, form, zero_point, low, high);
+        }
       }
     }
   }
