@@ -75,14 +75,27 @@ Q_KERNEL void conv_2d_words_s8(const int8_t *in, const int8_t *weights, const in
   uint32_t *const words = (uint32_t *)(void *)scratch;
   const int count = out_h * out_w, size = window_h * window_w * in_c, even = size + size % 2, step = pixels / 2;
   for (int p = 0; p < step; ++p) words[(even - 1) * step + p] = 0;
+  int y = 0, x = 0;
   for (int start = 0; start < count; start += pixels) {
-    // The last ones may be among those before: the same codes once more.
-    const int first = start + pixels <= count ? start : count - pixels;
+    int first = start;
+    if (start + pixels > count) {
+      // The last ones are among those before: the same codes once more.
+      first = count - pixels;
+      y = (count - pixels) / out_w;
+      x = (count - pixels) % out_w;
+    }
     for (int p = 0; p < step; ++p) {
-      const int a = first + 2 * p, b = a + 1;
-      q_two_windows(in, words + p, step, in_h, in_w, in_c, window_h, window_w, dilation_h, dilation_w, padding_code,
-                    a / out_w * stride_h - padding_top, a % out_w * stride_w - padding_left,
-                    b / out_w * stride_h - padding_top, b % out_w * stride_w - padding_left);
+      const int top = y * stride_h - padding_top, left = x * stride_w - padding_left;
+      if (++x == out_w) {
+        x = 0;
+        ++y;
+      }
+      q_two_windows(in, words + p, step, in_h, in_w, in_c, window_h, window_w, dilation_h, dilation_w, padding_code, top,
+                    left, y * stride_h - padding_top, x * stride_w - padding_left);
+      if (++x == out_w) {
+        x = 0;
+        ++y;
+      }
     }
     const int8_t *weight = weights;
     const int32_t *channel = channels;
