@@ -1,4 +1,4 @@
-"""Kernels for Cortex-M0 and RV32: equal to the integer reference on the host, portable and sanitized, and when emulated."""
+"""Kernels for Cortex-M0 and RV32: equal to the reference on the host, portable and sanitized, and when emulated."""
 
 from __future__ import annotations
 

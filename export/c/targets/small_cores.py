@@ -1,4 +1,4 @@
-"""Cortex-M0, M0+ and RV32: no instruction makes several products, so loads, steps and branches are what can be saved."""
+"""Cortex-M0, M0+ and RV32: no instruction makes several products; loads, steps and branches are what can be saved."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _number(call: KernelCall, name: str) -> int:
     return number
 
 
-#: By pixels together: instructions saved by a product, those that a word more takes, and those that an output more does.
+#: By pixels together: instructions that a product saves, and that a word and an output take more than with one pixel.
 _COUNTED = {2: (0.8, 4.5, 17.0), 4: (1.4, 7.4, 5.0)}
 
 
