@@ -1,4 +1,4 @@
-"""Kernels for Cortex-M0 and RV32: equal to the integer reference on the host, portable and sanitized, and when emulated."""
+"""Kernels for Cortex-M0 and RV32: equal to the reference on the host, portable and sanitized, and when emulated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from export.c.network import CNetwork, c_network
 from export.c.source import c_source
+from export.c.targets import small_cores
 from export.graph.ir import Graph
 from export.rows import reference_outputs, sample_graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
@@ -44,7 +45,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
     ),
     "convolution, groups": (SAME, (2, 5, 5, 6), (9, 3, 3, 2), {}, "conv_2d_s8"),
     "convolution, one pixel": (PLAIN, (2, 1, 1, 6), (4, 1, 1, 6), {}, "pointwise_s8"),
-    "depthwise": (RELU, (2, 7, 5, 16), (1, 3, 3, 16), CUT, "depthwise_conv_2d_planes_s8"),
+    "depthwise": (RELU, (2, 7, 5, 6), (1, 3, 3, 6), CUT, "depthwise_conv_2d_planes_s8"),
     "depthwise, odd": (RELU, (2, 6, 7, 5), (1, 3, 3, 5), CUT, "depthwise_conv_2d_planes_s8"),
     "depthwise, extreme": (SAME, (2, 4, 4, 3), (1, 3, 3, 3), {"extreme": True}, "depthwise_conv_2d_planes_s8"),
     "depthwise, stride": (
@@ -81,6 +82,13 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
 CPUS = {"cortex_m0": "cortex-m0", "riscv32": "riscv32"}
 
 DRAWN = range(40)
+
+
+@pytest.fixture(autouse=True)
+def _wherever_they_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that an export takes where they save instructions are taken for any size."""
+    monkeypatch.setattr(small_cores, "_saves_by_channel", lambda call: True)
+    monkeypatch.setattr(small_cores, "_saves_together", lambda call, together: True)
 
 
 def _layer(label: str) -> tuple[Graph, Sample, np.ndarray]:
@@ -167,6 +175,31 @@ def test_drawn_layer_on_a_processor(seed: int, machine: str) -> None:
     for optimize in ("size", "speed"):
         network = c_network(graph, CPUS[machine], optimize=optimize)
         assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+
+
+@pytest.mark.avr
+@pytest.mark.parametrize("label", [label for label in LAYERS if label.startswith("depthwise")])
+def test_depthwise_layer_on_avr(label: str) -> None:
+    graph, sample, expected = _layer(label)
+    network = c_network(graph, "avr")
+    apart = label in (
+        "depthwise, stride 3",
+        "depthwise, stride 3 along",
+        "depthwise, multiplier",
+        "depthwise, few pixels",
+    )
+    other = apart or "dilation" in label or label == "depthwise, rows apart"
+    assert {step.call.kernel for step in network.steps} == {f"depthwise_conv_2d_{'s8' if other else 'avr'}"}
+    assert _replayed("atmega328p", network, sample.arrays["input"], expected, "-Os").first is None
+
+
+@pytest.mark.avr
+@pytest.mark.parametrize("seed", DRAWN)
+def test_drawn_layer_on_avr(seed: int) -> None:
+    graph, sample, expected = _drawn(seed)
+    if sample.arrays["input"].nbytes + expected.nbytes > 1200:
+        pytest.skip("two samples are more than its RAM")
+    assert _replayed("atmega328p", c_network(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
 
 
 @pytest.mark.qemu

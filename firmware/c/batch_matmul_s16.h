@@ -3,6 +3,7 @@
 #define QTORCH_BATCH_MATMUL_S16_H_
 
 #include "batch_matmul.h"
+#include "wide.h"
 
 // Operands as Q_FOR_EACH_SUM has them; zero points are 0. The sums have 48 bits; mantissa is Q15, shift to the right.
 Q_KERNEL void batch_matmul_s16(const int16_t *in, const int16_t *other, int16_t *out, int n_0, int n_1, int n_2,
@@ -16,7 +17,7 @@ Q_KERNEL void batch_matmul_s16(const int16_t *in, const int16_t *other, int16_t 
       const int32_t x = (int32_t)q_get(in, a + k * in_step, 2, in_flash);
       sum += x * (int32_t)q_get(other, b + k * other_step, 2, other_flash);
     }
-    const int64_t code = (sum * mantissa + ((int64_t)1 << (shift - 1))) >> shift;
+    const int64_t code = (q_wide_product(sum, mantissa) + ((int64_t)1 << (shift - 1))) >> shift;
     out[at] = (int16_t)(code < -32768 ? -32768 : code > 32767 ? 32767 : code);
   }
 }

@@ -18,12 +18,13 @@ Q_KERNEL void conv_2d_narrow_s16(const int16_t *in, const int8_t *weights, const
       const int32_t *channel = channels;
       for (int c = 0; c < out_c; ++c, channel += 3) {
         uint32_t sum = (uint32_t)q_flash_s32(channel);
+        const int first = groups == 1 ? 0 : c / filters * depth;
         for (int i = 0; i < window_h; ++i) {
           const int in_y = y * stride_h - padding_top + i * dilation_h;
           for (int j = 0; j < window_w; ++j, weight += depth) {
             const int in_x = x * stride_w - padding_left + j * dilation_w;
             if (in_y < 0 || in_y >= in_h || in_x < 0 || in_x >= in_w) continue;
-            const int16_t *from = in + (in_y * in_w + in_x) * in_c + c / filters * depth;
+            const int16_t *from = in + (in_y * in_w + in_x) * in_c + first;
             for (int k = 0; k < depth; ++k) sum += (uint32_t)((int32_t)from[k] * q_flash_s8(weight + k));
           }
         }

@@ -5,31 +5,55 @@
 #include "pixel_words.h"
 #include "requantize.h"
 
+// Words of two rows of codes, int8 [count] each, side by side or one word apart; a row that is 0 stands for padding.
+// Functions of their own, with registers of their own.
+#define Q_ROWS_TO_WORDS(name, step)                                                                               \
+  Q_ALONE void name(const int8_t *a, const int8_t *b, uint32_t *words, int count) {                               \
+    do {                                                                                                          \
+      *words = (uint32_t)*a++ + ((uint32_t)*b++ << 16);                                                           \
+      words += step;                                                                                              \
+    } while (--count);                                                                                            \
+  }
+Q_ROWS_TO_WORDS(q_words_side_by_side, 1)
+Q_ROWS_TO_WORDS(q_words_apart, 2)
+
+Q_ALONE void q_words_at_an_edge(const int8_t *a, const int8_t *b, uint32_t *words, int count, int step, int padding) {
+  for (; count; --count, words += step) {
+    const int first = a ? *a++ : padding, second = b ? *b++ : padding;
+    *words = (uint32_t)first + ((uint32_t)second << 16);
+  }
+}
+
+Q_KERNEL void q_words_of_rows(const int8_t *a, const int8_t *b, uint32_t *words, int count, int step) {
+  if (step == 1) {
+    q_words_side_by_side(a, b, words, count);
+  } else {
+    q_words_apart(a, b, words, count);
+  }
+}
+
 // The codes of two windows, uint32 [size], each step words behind the one before.
 //
-//   top, left    of the first window, below 0 in padding
-//   second       of the other: rows and columns from the first one's
+//   top, left    of the first window, below 0 in padding; of the other likewise
 Q_KERNEL void q_two_windows(const int8_t *in, uint32_t *words, int step, int in_h, int in_w, int in_c, int window_h,
-                               int window_w, int dilation_h, int dilation_w, int padding_code, int first_top,
-                               int first_left, int second_top, int second_left) {
-  for (int i = 0; i < window_h; ++i) {
-    const int y = first_top + i * dilation_h, other_y = second_top + i * dilation_h;
-    for (int j = 0; j < window_w; ++j) {
-      const int x = first_left + j * dilation_w, other_x = second_left + j * dilation_w;
-      const int inside = y >= 0 && y < in_h && x >= 0 && x < in_w;
-      const int other_inside = other_y >= 0 && other_y < in_h && other_x >= 0 && other_x < in_w;
-      if (inside && other_inside) {
-        const int8_t *a = in + (y * in_w + x) * in_c, *b = in + (other_y * in_w + other_x) * in_c;
-        for (const int8_t *end = a + in_c; a != end; words += step) {
-          *words = (uint32_t)*a++ + ((uint32_t)*b++ << 16);
-        }
-        continue;
-      }
-      for (int c = 0; c < in_c; ++c, words += step) {
-        const int code = inside ? in[(y * in_w + x) * in_c + c] : padding_code;
-        const int other = other_inside ? in[(other_y * in_w + other_x) * in_c + c] : padding_code;
-        *words = (uint32_t)code + ((uint32_t)other << 16);
-      }
+                            int window_w, int dilation_h, int dilation_w, int padding_code, int top, int left,
+                            int other_top, int other_left) {
+  // All columns of a row at once, if none is outside.
+  const int whole = dilation_w == 1 && left >= 0 && left + window_w <= in_w && other_left >= 0 &&
+                    other_left + window_w <= in_w;
+  for (int i = 0; i < window_h; ++i, top += dilation_h, other_top += dilation_h) {
+    const int inside = top >= 0 && top < in_h, other_inside = other_top >= 0 && other_top < in_h;
+    if (whole && inside && other_inside) {
+      q_words_of_rows(in + (top * in_w + left) * in_c, in + (other_top * in_w + other_left) * in_c, words,
+                      window_w * in_c, step);
+      words += window_w * in_c * step;
+      continue;
+    }
+    for (int x = left, other_x = other_left; x < left + window_w * dilation_w; x += dilation_w, other_x += dilation_w) {
+      q_words_at_an_edge(inside && x >= 0 && x < in_w ? in + (top * in_w + x) * in_c : 0,
+                         other_inside && other_x >= 0 && other_x < in_w ? in + (other_top * in_w + other_x) * in_c : 0,
+                         words, in_c, step, padding_code);
+      words += in_c * step;
     }
   }
 }
@@ -51,14 +75,27 @@ Q_KERNEL void conv_2d_words_s8(const int8_t *in, const int8_t *weights, const in
   uint32_t *const words = (uint32_t *)(void *)scratch;
   const int count = out_h * out_w, size = window_h * window_w * in_c, even = size + size % 2, step = pixels / 2;
   for (int p = 0; p < step; ++p) words[(even - 1) * step + p] = 0;
+  int y = 0, x = 0;
   for (int start = 0; start < count; start += pixels) {
-    // The last ones may be among those before: the same codes once more.
-    const int first = start + pixels <= count ? start : count - pixels;
+    int first = start;
+    if (start + pixels > count) {
+      // The last ones are among those before: the same codes once more.
+      first = count - pixels;
+      y = (count - pixels) / out_w;
+      x = (count - pixels) % out_w;
+    }
     for (int p = 0; p < step; ++p) {
-      const int a = first + 2 * p, b = a + 1;
-      q_two_windows(in, words + p, step, in_h, in_w, in_c, window_h, window_w, dilation_h, dilation_w, padding_code,
-                    a / out_w * stride_h - padding_top, a % out_w * stride_w - padding_left,
-                    b / out_w * stride_h - padding_top, b % out_w * stride_w - padding_left);
+      const int top = y * stride_h - padding_top, left = x * stride_w - padding_left;
+      if (++x == out_w) {
+        x = 0;
+        ++y;
+      }
+      q_two_windows(in, words + p, step, in_h, in_w, in_c, window_h, window_w, dilation_h, dilation_w, padding_code, top,
+                    left, y * stride_h - padding_top, x * stride_w - padding_left);
+      if (++x == out_w) {
+        x = 0;
+        ++y;
+      }
     }
     const int8_t *weight = weights;
     const int32_t *channel = channels;

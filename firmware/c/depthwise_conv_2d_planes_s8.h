@@ -5,20 +5,15 @@
 #include "requantize.h"
 #include "window_of_plane.h"
 
-//   in            int8 [in_h][in_w] pixels that are in_row and in_column bytes apart, of in_c channels each
-//   weights       int8 [in_c][window_h][window_w], in flash
-//   channels      int32 [in_c][Q_CHANNEL_WORDS(form)], in flash; the input's zero point, padding_code, is folded into
-//                 the biases
-//   out           int8 [out_h][out_w] pixels that are out_row and out_column bytes apart; out_w is 4 at least
-//   plane         working memory, uint8 [plane_h][plane_w]: a channel of the image as far as windows reach, codes 128
-//                 too large, which the biases know of
-// Rows may be the image's columns.
-Q_KERNEL void depthwise_conv_2d_planes_s8(const int8_t *in, const int8_t *weights, const int32_t *channels, int form,
-                                          int zero_point, int low, int high, int8_t *out, int in_h, int in_w, int in_c,
-                                          int in_row, int in_column, int out_h, int out_w, int out_row, int out_column,
-                                          int window_h, int window_w, int stride_h, int stride_w, int dilation_h,
-                                          int dilation_w, int padding_top, int padding_left, int padding_code,
-                                          int plane_h, int plane_w, int8_t *plane) {
+// Of an image whose rows may be what its caller calls columns: pixels of it are in_row and in_column bytes apart, those of
+// the output out_row and out_column.
+Q_KERNEL void q_planes(const int8_t *in, const int8_t *weights, const int32_t *channels, int form, int zero_point,
+                       int low, int high, int8_t *out, int in_h, int in_w, int in_c, int in_row, int in_column,
+                       int out_h, int out_w, int out_row, int out_column, int window_h, int window_w, int stride_h,
+                       int stride_w, int dilation_h, int dilation_w, int padding_top, int padding_left,
+                       int padding_code, int8_t *plane) {
+  const int plane_h = (out_h - 1) * stride_h + (window_h - 1) * dilation_h + 1;
+  const int plane_w = (out_w - 1) * stride_w + (window_w - 1) * dilation_w + 1;
   uint8_t *const codes = (uint8_t *)(void *)plane;
   const int bottom = in_h + padding_top < plane_h ? in_h : plane_h - padding_top;
   const int right = in_w + padding_left < plane_w ? in_w : plane_w - padding_left;
@@ -31,18 +26,41 @@ Q_KERNEL void depthwise_conv_2d_planes_s8(const int8_t *in, const int8_t *weight
     }
     for (int y = 0; y < out_h; ++y) {
       for (int x = 0; x < out_w; x += 4) {
-        // The last four may be among those before: the same codes once more.
+        // The last four may have some of those before among them.
         const int first = x + 4 <= out_w ? x : out_w - 4;
         int32_t sums[4];
         q_four_windows(codes + y * stride_h * plane_w + first * stride_w, weights, plane_w, window_h, window_w, stride_w,
                        dilation_h, dilation_w, q_flash_s32(channels), sums);
-        int8_t *const to = out + y * out_row + first * out_column + c;
-        to[0] = q_code(sums[0], channels + 1, form, zero_point, low, high);
-        to[out_column] = q_code(sums[1], channels + 1, form, zero_point, low, high);
-        to[2 * out_column] = q_code(sums[2], channels + 1, form, zero_point, low, high);
-        to[3 * out_column] = q_code(sums[3], channels + 1, form, zero_point, low, high);
+        int8_t *to = out + y * out_row + x * out_column + c;
+        for (const int32_t *sum = sums + (x - first); sum != sums + 4; ++sum, to += out_column) {
+          *to = q_code(*sum, channels + 1, form, zero_point, low, high);
+        }
       }
     }
+  }
+}
+
+//   in            int8 [in_h][in_w][in_c]
+//   weights       int8 [in_c][window_h][window_w], in flash, or [in_c][window_w][window_h] where turned
+//   channels      int32 [in_c][Q_CHANNEL_WORDS(form)], in flash; the input's zero point, padding_code, is folded into
+//                 the biases
+//   out           int8 [out_h][out_w][in_c]; out_w is 4 at least, or out_h where turned
+//   turned        whether four windows that are computed at once are below each other
+//   plane         working memory, uint8: a channel of the image as far as windows reach, codes 128 too large, which the
+//                 biases know of
+Q_KERNEL void depthwise_conv_2d_planes_s8(const int8_t *in, const int8_t *weights, const int32_t *channels, int form,
+                                          int zero_point, int low, int high, int8_t *out, int in_h, int in_w, int in_c,
+                                          int out_h, int out_w, int window_h, int window_w, int stride_h, int stride_w,
+                                          int dilation_h, int dilation_w, int padding_top, int padding_left,
+                                          int padding_code, int turned, int8_t *plane) {
+  if (turned) {
+    q_planes(in, weights, channels, form, zero_point, low, high, out, in_w, in_h, in_c, in_c, in_w * in_c, out_w, out_h,
+             in_c, out_w * in_c, window_w, window_h, stride_w, stride_h, dilation_w, dilation_h, padding_left,
+             padding_top, padding_code, plane);
+  } else {
+    q_planes(in, weights, channels, form, zero_point, low, high, out, in_h, in_w, in_c, in_w * in_c, in_c, out_h, out_w,
+             out_w * in_c, in_c, window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, padding_top,
+             padding_left, padding_code, plane);
   }
 }
 

@@ -20,6 +20,13 @@
 #define Q_SHORT_PRODUCTS
 #endif
 
+// A function that stays one, with registers of its own, whoever calls it.
+#if defined(__GNUC__)
+#define Q_ALONE static __attribute__((noinline, unused))
+#else
+#define Q_ALONE static
+#endif
+
 // There once, however often it is called, where flash is scarce.
 #if defined(__AVR__) || defined(Q_SHORT_PRODUCTS)
 #define Q_ONCE static __attribute__((noinline, unused))

@@ -12,9 +12,10 @@ from export.c.targets.avr_immediates import cost_of_text, immediates
 from export.c.targets.halves import DENSE_CODE_BYTES
 from export.c.targets.kernel_row import Work
 from export.c.targets.work import number
+from export.c.targets.small_cores import channel_by_channel
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
-__all__ = ["PANELS", "as_immediates", "immediates_code", "immediates_work", "panels", "panels_code", "panels_work"]
+__all__ = ["PANELS", "as_immediates", "depthwise", "immediates_code", "immediates_work", "panels", "panels_code", "panels_work"]
 
 #: Kernels of ``firmware/c`` that are sums of products of all inputs, and what they are called for AVR.
 PANELS = {
@@ -28,6 +29,8 @@ _WIDEST = 5
 _WIDEST_S4 = 4
 #: That a layer may take for weights as immediates, some ten bytes each; a larger one has them in a table.
 _MOST_CODE_BYTES = 24 * 1024
+#: Of a depthwise convolution: the largest stride along its fours of windows, and of rows and columns of a window.
+_MOST_APART, _MOST_IN_A_BYTE = 2, 255
 _FORMS = {"Q_POSITIVE": 0, "Q_EXACT": 1, "Q_WIDE": 2}
 
 
@@ -131,6 +134,31 @@ def _operands(call: KernelCall) -> tuple[np.ndarray, Accumulators]:
     assert isinstance(table, ConstantTable)
     assert isinstance(accumulators, Accumulators)
     return table.data.reshape(len(table.data), -1).astype(np.int64), accumulators
+
+
+def depthwise(call: KernelCall) -> KernelCall | None:
+    """A depthwise convolution of int8 that copies one channel after the other; ``None`` where it does not apply.
+
+    Working memory grows by a byte for each pixel of the image, padding included.
+    """
+    alone = channel_by_channel(call)
+    if alone is None:
+        return None
+    table, sums = alone.arguments["weights"], alone.arguments["channels"]
+    assert isinstance(table, ConstantTable)
+    assert isinstance(sums, Accumulators)
+    along = "stride_h" if number(alone, "turned") else "stride_w"
+    largest = 255 * np.abs(table.data.astype(np.int64)).sum((1, 2)).max()
+    if number(alone, along) > _MOST_APART or max(table.data.shape[1:]) > _MOST_IN_A_BYTE or largest >= 1 << 23:
+        return None
+    arguments = {name: argument for name, argument in alone.arguments.items() if not name.startswith("dilation")}
+    if any(number(alone, name) != 1 for name in alone.arguments.keys() - arguments.keys()):
+        return None
+    short = short_requantization(sums)
+    numbers, channels = _exact(sums) if short is None else _short(sums, short)
+    limits = {"zero_point": sums.zero_point, "low": sums.low, "high": sums.high}
+    arguments |= {"channels": ConstantTable(channels), **limits, **numbers}
+    return replace(alone, kernel="depthwise_conv_2d_avr", arguments=arguments)
 
 
 def _panels(weights: np.ndarray, groups: int) -> np.ndarray:

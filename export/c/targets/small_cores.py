@@ -1,4 +1,4 @@
-"""Cortex-M0, M0+ and RV32: no instruction makes several products, so loads, steps and branches are what can be saved."""
+"""Cortex-M0, M0+ and RV32: no instruction makes several products; loads, steps and branches are what can be saved."""
 
 from __future__ import annotations
 
@@ -67,44 +67,34 @@ def channel_by_channel(call: KernelCall) -> KernelCall | None:
     sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
     if sizes["multiplier"] != 1 or sizes["weight_bits"] != 8 or max(sizes["out_h"], sizes["out_w"]) < _WINDOWS:
         return None
-    image = {axis: {name: sizes[f"{name}_{axis}"] for name in _BY_AXIS} for axis in "hw"}
-    channels, zero_point = sizes["in_c"], sizes["in_zero_point"]
-    for axis, padding, width in (("h", "padding_top", sizes["in_w"]), ("w", "padding_left", 1)):
-        image[axis] |= {
-            "padding": sizes[padding],
-            "in_step": channels * width,
-            "out_step": channels * (sizes["out_w"] if axis == "h" else 1),
-        }
-    for of in image.values():
-        of["plane"] = (of["out"] - 1) * of["stride"] + (of["window"] - 1) * of["dilation"] + 1
-    filters = table.data.reshape(sizes["window_h"], sizes["window_w"], channels)
-    # Windows are taken in fours along the axis that has fewer left over.
-    out_h, out_w = sizes["out_h"], sizes["out_w"]
-    along, across = ("w", "h") if _taken(out_w) * out_h <= _taken(out_h) * out_w else ("h", "w")
-    h, w = image[across], image[along]
-    order = (2, 0, 1) if along == "w" else (2, 1, 0)
+    filters = table.data.reshape(sizes["window_h"], sizes["window_w"], sizes["in_c"])
     # Codes are multiplied 128 too large, and where they lie outside they are the zero point.
-    bias = sums.bias - (zero_point + 128) * filters.astype(np.int64).sum((0, 1))
+    bias = sums.bias - (sizes["in_zero_point"] + 128) * filters.astype(np.int64).sum((0, 1))
     if np.abs(bias).max() >= 2**31:
         return None
+    out_h, out_w = sizes["out_h"], sizes["out_w"]
+    # Along the axis that has fewer windows left over.
+    turned = _taken(out_h) * out_w < _taken(out_w) * out_h
+    planes = [
+        (sizes[f"out_{axis}"] - 1) * sizes[f"stride_{axis}"]
+        + (sizes[f"window_{axis}"] - 1) * sizes[f"dilation_{axis}"]
+        + 1
+        for axis in "hw"
+    ]
     arguments: dict[str, Argument] = {
         "in": call.arguments["in"],
-        "weights": ConstantTable(np.ascontiguousarray(filters.transpose(order))),
+        "weights": ConstantTable(np.ascontiguousarray(filters.transpose((2, 1, 0) if turned else (2, 0, 1)))),
         "channels": replace(sums, bias=bias),
         "out": call.arguments["out"],
-        **{"in_h": h["in"], "in_w": w["in"], "in_c": channels, "in_row": h["in_step"], "in_column": w["in_step"]},
-        **{"out_h": h["out"], "out_w": w["out"], "out_row": h["out_step"], "out_column": w["out_step"]},
-        **{"window_h": h["window"], "window_w": w["window"], "stride_h": h["stride"], "stride_w": w["stride"]},
-        **{"dilation_h": h["dilation"], "dilation_w": w["dilation"]},
-        **{"padding_top": h["padding"], "padding_left": w["padding"], "padding_code": zero_point},
-        **{"plane_h": h["plane"], "plane_w": w["plane"]},
+        **{name: sizes[name] for name in _SIZES if name not in ("out_c", "padding_code")},
+        "padding_code": sizes["in_zero_point"],
+        "turned": int(turned),
     }
-    return KernelCall("depthwise_conv_2d_planes_s8", arguments, scratch=h["plane"] * w["plane"])
+    return KernelCall("depthwise_conv_2d_planes_s8", arguments, scratch=planes[0] * planes[1])
 
 
 #: Windows that are computed at once.
 _WINDOWS = 4
-_BY_AXIS = ("in", "out", "window", "stride", "dilation")
 
 
 def _taken(count: int) -> int:

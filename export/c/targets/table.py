@@ -159,25 +159,29 @@ def _tiles_code(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
 
 def _planes_work(call: KernelCall, made: KernelCall) -> Work:
     """Of depthwise convolutions of one channel after the other, four windows at a time."""
-    channels, area = number(made, "in_c"), number(made, "window_h") * number(made, "window_w")
-    windows = channels * number(made, "out_h") * -(-number(made, "out_w") // 4)
+    channels, area = number(call, "in_c"), number(call, "window_h") * number(call, "window_w")
+    along, across = ("h", "w") if number(made, "turned") else ("w", "h")
+    rows = channels * number(call, f"out_{across}")
+    windows = rows * -(-number(call, f"out_{along}") // 4)
     return {
         "calls": 1,
         "channels": channels,
-        "plane": number(made, "plane_h") * number(made, "plane_w"),
-        "rows": channels * number(made, "in_h"),
-        "codes": channels * number(made, "in_h") * number(made, "in_w"),
-        "output rows": channels * number(made, "out_h"),
+        "plane": made.scratch,
+        "filled planes": channels * made.scratch,
+        "rows": channels * number(call, "in_h"),
+        "codes": channels * number(call, "in_h") * number(call, "in_w"),
+        "output rows": rows,
         "four windows": windows,
-        "window rows": windows * number(made, "window_h"),
+        "window rows": windows * number(call, f"window_{across}"),
         "products": windows * area,
-        **requantized(call, channels * number(made, "out_h") * number(made, "out_w")),
+        "left over": rows * (-number(call, f"out_{along}") % 4),
+        **requantized(call, channels * number(call, "out_h") * number(call, "out_w")),
     }
 
 
 def _planes_code(call: KernelCall, made: KernelCall) -> Work:
     work = _planes_work(call, made)
-    return {"functions": 1, "products": number(made, "window_h") * number(made, "window_w"),
+    return {"functions": 1, "products": number(call, "window_h") * number(call, "window_w"),
             **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")}}  # fmt: skip
 
 
@@ -282,9 +286,18 @@ KERNELS = (
         for replaced, kernel in avr.PANELS.items()
     ),
     KernelRow(
+        kernel="depthwise_conv_2d_avr",
+        cpus=_AVR,
+        replaces=_DEPTHWISE,
+        make=avr.depthwise,
+        shape="four windows at least along an axis, each channel multiplied once, no dilation, sums of at most 2^23",
+        work=_planes_work,
+        code=_planes_code,
+    ),
+    KernelRow(
         kernel="fully_connected_immediates_avr",
         cpus=_AVR,
-        replaces=frozenset({"fully_connected_s8"}),
+        replaces=_DENSE,
         make=avr.as_immediates,
         shape="short requantization proven, at most 24 KiB of code",
         work=avr.immediates_work,
@@ -311,7 +324,7 @@ KERNELS = (
     KernelRow(
         kernel="depthwise_conv_2d_pairs_s8",
         cpus=_LONG_MULTIPLY | _VECTORS,
-        replaces=frozenset({"depthwise_conv_2d_s8"}),
+        replaces=_DEPTHWISE,
         make=cortex_m.paired_channels,
         shape="two channels at least, each multiplied once, no dilation; sums of two fields of less than 2^20",
         work=_depthwise_pairs_work,
@@ -329,7 +342,7 @@ KERNELS = (
     KernelRow(
         kernel="fully_connected_joined_s8",
         cpus=_HALFWORDS,
-        replaces=frozenset({"fully_connected_s8"}),
+        replaces=_DENSE,
         make=joined.joined_dense,
         shape="eight inputs and four outputs at least, weights of 8 bits; codes cut off at the ends alone",
         work=partial(_dense_tiles, _JOINED_DENSE),
@@ -363,7 +376,7 @@ KERNELS = (
     KernelRow(
         kernel="depthwise_conv_2d_planes_s8",
         cpus=_RISCV | {"cortex-m0"},
-        replaces=frozenset({"depthwise_conv_2d_s8"}),
+        replaces=_DEPTHWISE,
         make=small_cores.channel_by_channel,
         shape="four windows at least along an axis, each channel multiplied once, weights of 8 bits",
         work=_planes_work,

@@ -1,0 +1,82 @@
+"""Which functions of its own library a compiler calls in kernels: none in floats, none that multiplies 64 bits."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from export.c.network import c_network
+from export.c.optimize import Optimize
+from export.c.source import c_source
+from export.rows import sample_graph
+from firmware.emulation import MACHINES, Options, available
+from firmware.emulation.build import compile_model, run_tool
+from qtorch.errors import UnsupportedLayer
+from qtorch.ops import ROWS
+
+#: Arithmetic, comparisons and conversions of float and double, as the EABI of Arm and as GCC call them, and libm's.
+FLOATS = re.compile(
+    r"__aeabi_(c?[fd](add|sub|rsub|mul|div|cmp\w*|2\w+)|(i|ui|l|ul|h)2[fd])"
+    r"|__(add|sub|mul|div|neg|cmp|eq|ne|lt|le|gt|ge|unord|pow|fix|fixuns|float|floatun|floatuns|extend|trunc)"
+    r"(si|di|usi|udi)?(sf|df)(si|di|sf|df|hf)?[23]?"
+    r"|(sqrt|exp|log|pow|round|lround|floor|ceil|tanh|fmax|fmin|fabs)f?"
+)
+#: A product of 64 bits, for which there are short forms; an AVR has none in its loops of products.
+LONG_PRODUCTS = re.compile(r"__aeabi_lmul|__muldi3")
+
+MACHINE = [
+    *(pytest.param(name, marks=pytest.mark.qemu) for name in ("cortex_m0", "cortex_m4", "riscv32")),
+    *(pytest.param(name, marks=[pytest.mark.qemu, pytest.mark.sweep]) for name in ("cortex_m3", "cortex_m55")),
+    pytest.param("atmega328p", marks=pytest.mark.avr),
+]
+
+
+def _undefined(machine: str, optimize: Optimize, folder: Path) -> dict[str, set[str]]:
+    """By symbol that an object asks for: kernels of the rows' samples, each form of each once."""
+    tools, found, seen = MACHINES[machine], defaultdict[str, set[str]](set), set[object]()
+    for name, row in ROWS.items():
+        for sample in row.samples():
+            try:
+                network = c_network(sample_graph(row, sample), tools.cpu, optimize)
+            except UnsupportedLayer:
+                continue
+            calls = [step.call for step in network.steps]
+            numbers = [{k: v for k, v in c.arguments.items() if k in ("form", "splits", "weight_bits")} for c in calls]
+            source = c_source("net", network)
+            form = (name, tuple(c.kernel for c in calls), str(numbers), tuple(re.findall(r"Q_[A-Z]+\b", str(source))))
+            if form in seen:
+                continue
+            seen.add(form)
+            model = compile_model(tools, source.files, "net", folder, Options())
+            listed = run_tool(machine, (f"{tools.prefix}nm", "-u", *model.objects))
+            for symbol in re.findall(r"\bU (\S+)", listed):
+                found[symbol].add(" ".join((name, *(c.kernel for c in calls))))
+    return found
+
+
+@pytest.mark.parametrize("machine", MACHINE)
+def test_no_arithmetic_in_floats_and_no_long_product_by_a_call(machine: str, tmp_path: Path) -> None:
+    if (reason := available(MACHINES[machine])) is not None:
+        pytest.skip(reason)
+    found = _undefined(machine, "size", tmp_path)
+    assert found, "objects ask for memcpy at least"
+    assert {symbol: kernels for symbol, kernels in found.items() if FLOATS.fullmatch(symbol)} == {}
+    if machine != "atmega328p":
+        assert {symbol: kernels for symbol, kernels in found.items() if LONG_PRODUCTS.fullmatch(symbol)} == {}
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["__aeabi_fadd", "__aeabi_dcmplt", "__aeabi_f2iz", "__aeabi_i2d", "__addsf3", "__mulsf3", "__fixsfsi",
+     "__floatsidf", "__extendsfdf2", "__truncdfsf2", "__ltsf2", "expf", "sqrt"],
+)  # fmt: skip
+def test_names_of_functions_in_floats(symbol: str) -> None:
+    assert FLOATS.fullmatch(symbol)
+
+
+@pytest.mark.parametrize("symbol", ["__aeabi_lmul", "__aeabi_idiv", "memcpy", "__muldi3", "__mulsi3", "__udivmodhi4"])
+def test_names_of_functions_in_integers(symbol: str) -> None:
+    assert not FLOATS.fullmatch(symbol)
