@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from export.c.network import c_network
+from export.c.optimize import Optimize
 from export.checkkernel import Case, Form, checked, drawn, forms
 from export.checkkernel.__main__ import main
 from export.checkkernel.check import Outcome
@@ -86,6 +89,24 @@ def test_every_kernel_has_its_turn() -> None:
             except NoKernel:
                 break
     assert there <= met
+
+
+@pytest.mark.parametrize("cpu", ["avr", "cortex-m4", "cortex-m55", "riscv32"])
+def test_forms_are_what_an_export_calls(cpu: str) -> None:
+    """Whatever it is made for; else kernels would be left out without a word."""
+    compared = 0
+    for number in range(40):
+        case = drawn(2, number, Room(3_000, 9_000))
+        assert case is not None
+        try:
+            known = {kernel for form in forms(case.graph, cpu).values() for kernel in form.kernels}
+        except NoKernel:
+            continue
+        for optimize in get_args(Optimize):
+            steps = c_network(case.graph, cpu, optimize).steps
+            assert set(Form(tuple(step.call for step in steps)).kernels) <= known | {"copy"}, str(case)
+            compared += len(steps)
+    assert compared > 100
 
 
 def _sample(op: str, label: str) -> Sample:
