@@ -6,11 +6,15 @@ import re
 from dataclasses import replace
 
 import pytest
+from torch import fx
 
 from export.boards import BOARDS, Board, Supply, Zephyr
+from export.cost.board_cost import board_cost, counted_in_words
 from export.cost.board_estimate import Estimate, estimates, machine_of
 from export.cost.machines import MachineProfile
-from firmware.emulation import MACHINES, Cycles
+from export.graph.build import integer_graph
+from firmware.emulation import MACHINES, Cycles, available
+from firmware.emulation.counter import counter_absent
 from firmware.emulation.timings import TIMINGS
 from qtorch.errors import BadConfiguration
 
@@ -99,6 +103,36 @@ def test_what_is_assumed_in_a_maker_s_place_is_no_published_time() -> None:
     cycles = cycled("cortex-m7", 500, 1500, source="Arm publishes no table of cycles")
     found = only("mps2_an500", counted("cortex-m7", "instructions", 1000, cycles=(cycles,)))
     assert (found.milliseconds, found.most, found.time_is) == (0.02, 0.06, "lower bound")
+
+
+def test_cycles_and_times_are_said_as_what_they_are() -> None:
+    cycles = {"core": "cortex-m4", "least": 96_000.0, "most": 128_000.0}
+    counted_ = {
+        **{"board": "nano33ble", "machine": "cortex_m4", "unit": "instructions", "median": 64_000.0},
+        **{"clock_hz": 64_000_000, "cycles": cycles, "milliseconds": 1.5, "most_milliseconds": 2.0},
+    }
+    published = counted_in_words({**counted_, "time_is": "published"})
+    assert published == (
+        "One inference of the plain C: 64,000 instructions of cortex_m4, 96,000 to 128,000 cycles of a cortex-m4, "
+        "1.5 to 2 ms at 64 MHz"
+    )
+    bound = counted_in_words({**counted_, "time_is": "lower bound"})
+    assert "at least 1.5 ms, 2 with one instruction at a time at 64 MHz" in bound
+    least = {**cycles, "most": None}
+    none = counted_in_words({**counted_, "cycles": least, "most_milliseconds": None, "time_is": "lower bound"})
+    assert "at least 96,000 cycles of a cortex-m4, at least 1.5 ms at 64 MHz" in none
+
+
+@pytest.mark.qemu
+def test_what_a_board_is_made_for_is_counted_in_cycles(network: fx.GraphModule) -> None:
+    machine = MACHINES["cortex_m4"]
+    if why := available(machine) or counter_absent(machine):
+        pytest.skip(why)
+    found = board_cost(integer_graph(network), BOARDS["nano33ble"])
+    assert found["time_is"] == "published"
+    assert found["median"] < found["cycles"]["least"] <= found["cycles"]["most"]
+    assert found["milliseconds"] == pytest.approx(found["cycles"]["least"] / 64_000)
+    assert "100166" in found["assumptions"]
 
 
 def test_a_board_without_a_published_current_says_why() -> None:
