@@ -6,11 +6,15 @@ import re
 from dataclasses import replace
 
 import pytest
+from torch import fx
 
 from export.boards import BOARDS, Board, Supply, Zephyr
+from export.cost.board_cost import board_cost, counted_in_words
 from export.cost.board_estimate import Estimate, estimates, machine_of
 from export.cost.machines import MachineProfile
-from firmware.emulation import MACHINES, Cycles
+from export.graph.build import integer_graph
+from firmware.emulation import MACHINES, Cycles, available
+from firmware.emulation.counter import counter_absent
 from firmware.emulation.timings import TIMINGS
 from qtorch.errors import BadConfiguration
 
@@ -61,7 +65,7 @@ def cycled(core: str, least: float, most: float | None, jumps: float = 0, source
 def test_cycles_stand_in_the_place_of_one_for_each_instruction() -> None:
     machine = counted("cortex-m4", "instructions", 64_000, cycles=(cycled("cortex-m4", 96_000, 128_000),))
     found = only("nano33ble", machine)
-    assert (found.milliseconds, found.most, found.time_is) == (1.5, 2.0, "published")
+    assert (found.milliseconds, found.most, found.time_is) == (1.5, 2.0, "without waits")
     supply = supply_of("nano33ble")
     assert found.microjoules == pytest.approx(1.5 * supply.milliamps * supply.volts)
     assert "by kind with the Cortex-M4's cycles (a manual): no wait states" in found.assumptions
@@ -73,11 +77,12 @@ def test_jumps_wait_for_flash_at_most_where_its_wait_states_are_known() -> None:
     machine = counted("cortex-m3", "instructions", 1, cycles=(cycled("cortex-m3", 72_000, 144_000, 36_000),))
     found = only("bluepill", machine)
     assert (found.milliseconds, found.most) == (1.0, (144_000 + 2 * 36_000) / 72_000)
+    assert found.time_is == "published"
     assert "2 wait states of flash at most behind each of 36,000 jumps, 8 bytes a read" in found.assumptions
     assert "PM0075" in found.assumptions
     # At another clock, other wait states hold.
     slower = only("bluepill", machine, clock_hz=8_000_000)
-    assert slower.most == 18.0
+    assert (slower.most, slower.time_is) == (18.0, "without waits")
     assert "jumps" not in slower.assumptions
 
 
@@ -99,6 +104,38 @@ def test_what_is_assumed_in_a_maker_s_place_is_no_published_time() -> None:
     cycles = cycled("cortex-m7", 500, 1500, source="Arm publishes no table of cycles")
     found = only("mps2_an500", counted("cortex-m7", "instructions", 1000, cycles=(cycles,)))
     assert (found.milliseconds, found.most, found.time_is) == (0.02, 0.06, "lower bound")
+
+
+def test_cycles_and_times_are_said_as_what_they_are() -> None:
+    cycles = {"core": "cortex-m4", "least": 96_000.0, "most": 128_000.0}
+    counted_ = {
+        **{"board": "nano33ble", "machine": "cortex_m4", "unit": "instructions", "median": 64_000.0},
+        **{"clock_hz": 64_000_000, "cycles": cycles, "milliseconds": 1.5, "most_milliseconds": 2.0},
+    }
+    published = counted_in_words({**counted_, "time_is": "published"})
+    assert published == (
+        "One inference of the plain C: 64,000 instructions of cortex_m4, 96,000 to 128,000 cycles of a cortex-m4, "
+        "1.5 to 2 ms at 64 MHz"
+    )
+    waits = counted_in_words({**counted_, "time_is": "without waits"})
+    assert "without waiting for flash 1.5 to 2 ms" in waits
+    bound = counted_in_words({**counted_, "time_is": "lower bound"})
+    assert "at least 1.5 ms, 2 with one instruction at a time at 64 MHz" in bound
+    least = {**cycles, "most": None}
+    none = counted_in_words({**counted_, "cycles": least, "most_milliseconds": None, "time_is": "lower bound"})
+    assert "at least 96,000 cycles of a cortex-m4, at least 1.5 ms at 64 MHz" in none
+
+
+@pytest.mark.qemu
+def test_what_a_board_is_made_for_is_counted_in_cycles(network: fx.GraphModule) -> None:
+    machine = MACHINES["cortex_m4"]
+    if why := available(machine) or counter_absent(machine):
+        pytest.skip(why)
+    found = board_cost(integer_graph(network), BOARDS["nano33ble"])
+    assert found["time_is"] == "without waits"
+    assert found["median"] < found["cycles"]["least"] <= found["cycles"]["most"]
+    assert found["milliseconds"] == pytest.approx(found["cycles"]["least"] / 64_000)
+    assert "100166" in found["assumptions"]
 
 
 def test_a_board_without_a_published_current_says_why() -> None:

@@ -181,26 +181,33 @@ def _judged(model: bytes, graph: Graph, samples: int, where: str) -> Judged | No
 def profile_page(costs: Profile) -> Iterator[Block]:
     """Tables for people; what was not run is marked."""
     machines = [machine for machine in costs.machines if machine.layers]
-    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *(m.machine for m in machines))
+    cycled = [machine for machine in machines if machine.layer_cycles]
+    counting = (*(m.machine for m in machines), *(f"{m.machine}, cycles >=" for m in cycled))
+    head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *counting)
     rows = tuple(
         (
             *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), _count(layer.macs)),
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
             *(f"{layer.counted[m.machine]:,.0f}" for m in machines),
+            *(f"{layer.cycles[m.machine]:,.0f}" for m in cycled),
         )
         for layer in costs.layers
     )
     if machines:
-        rest = (f"{machine.layers[-1]:,.0f}" for machine in machines)
+        taken = (*(machine.layers for machine in machines), *(machine.layer_cycles for machine in cycled))
+        rest = (f"{each[-1]:,.0f}" for each in taken)
         rows = (*rows, ("", "the call, and copies of outputs and states", *[""] * 6, *rest))
     uncounted = [layer.op for layer in costs.layers if layer.macs is None]
     sums = [sum(getattr(layer, name) for layer in costs.layers) for name in ("parameters", "constant_bytes")]
     macs = f"{'>= ' if uncounted else ''}{costs.macs:,}"
     # What other subgraphs hold is not looked at.
     more = ">= " if {layer.op.upper() for layer in costs.layers} & CALLING else ""
-    counts = (f"{sum(machine.layers.values()):,.0f}" for machine in machines)
+    counts = (
+        *(f"{sum(machine.layers.values()):,.0f}" for machine in machines),
+        *(f"{sum(machine.layer_cycles.values()):,.0f}" for machine in cycled),
+    )
     total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), "", *counts)
-    yield Table(head, "rlllrrrr" + "r" * len(machines), (*rows, total), "layers")
+    yield Table(head, "rlllrrrr" + "r" * len(counting), (*rows, total), "layers")
     yield Line()
     yield from _of_layers(costs)
     if uncounted:

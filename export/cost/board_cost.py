@@ -24,6 +24,7 @@ _SAMPLES = 2
 TIME_BOUND = {
     "counted": "",
     "published": "",
+    "without waits": "without waiting for flash ",
     "lower bound": "at least ",
     "no bound": "at one cycle for each instruction ",
     "assumed": "",
@@ -53,7 +54,7 @@ def time_in_words(counted: Mapping[str, Any]) -> str:
         return f"{bound}{least:.3g} ms"
     if counted["time_is"] == "lower bound":
         return f"{bound}{least:.3g} ms, {most:.3g} with one instruction at a time"
-    return f"{least:.3g} to {most:.3g} ms"
+    return f"{bound}{least:.3g} to {most:.3g} ms"
 
 
 def cycles_in_words(counted: Mapping[str, Any]) -> str:

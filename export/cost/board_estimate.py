@@ -45,9 +45,9 @@ class Estimate:
         milliseconds: ``None`` if nothing was counted for its processor, or if the program does not fit; where
             there is a ``most``, the least.
         microjoules: ``None`` if there is no time or no current; as good as ``milliseconds``.
-        time_is: ``"counted"`` cycles, ``"published"`` cycles of the counted instructions, a ``"lower bound"``, ``"no
-            bound"`` (one cycle for each instruction, on a processor that may take less or more), ``"assumed"`` by the
-            user, or ``"unknown"``.
+        time_is: ``"counted"`` cycles, ``"published"`` cycles of the counted instructions, the same ``"without waits"``
+            for flash where nothing is known of these, a ``"lower bound"``, ``"no bound"`` (one cycle for each
+            instruction, on a processor that may take less or more), ``"assumed"`` by the user, or ``"unknown"``.
         assumptions: in words, each of them.
         most: milliseconds; ``None`` where nothing says how many at most.
     """
@@ -55,7 +55,7 @@ class Estimate:
     board: str
     milliseconds: float | None
     microjoules: float | None
-    time_is: Literal["counted", "published", "lower bound", "no bound", "assumed", "unknown"]
+    time_is: Literal["counted", "published", "without waits", "lower bound", "no bound", "assumed", "unknown"]
     assumptions: str
     most: float | None = None
 
@@ -99,7 +99,7 @@ def _estimate(
     if why:
         return Estimate(board.name, None, None, "unknown", why)
     counted = same[0]
-    time_is: Literal["counted", "published", "lower bound", "no bound", "assumed"]
+    time_is: Literal["counted", "published", "without waits", "lower bound", "no bound", "assumed"]
     most: float | None = None
     cycles = counted.cycles_of(board.core) if per_instruction is None else None
     if cycles is not None:
@@ -138,7 +138,7 @@ def _without_time(same: Sequence[MachineProfile], machine: Machine | None, board
 
 def _from_cycles(
     cycles: Cycles, board: Board, clock_hz: int
-) -> tuple[Literal["published", "lower bound"], str, float | None]:
+) -> tuple[Literal["published", "without waits", "lower bound"], str, float | None]:
     """What the time is, in words what it takes for granted, and the most milliseconds.
 
     A read of flash is taken to be waited for behind each jump at most: what lies behind is read in advance.
@@ -146,17 +146,18 @@ def _from_cycles(
     said = f", by kind with the {_named(cycles.core)}'s cycles ({cycles.source}): {cycles.assumption}"
     if cycles.unknown:
         said += f"; one cycle each, for none is published: {', '.join(cycles.unknown[:_NAMED])}"
-    waits, most = board.flash_waits, cycles.most
-    if waits is not None and clock_hz == board.clock_hz:
+    waits, most = board.flash_waits if clock_hz == board.clock_hz else None, cycles.most
+    if waits is not None:
         said += (
             f"; {waits.cycles} wait states of flash at most behind each of {cycles.jumps:,.0f} jumps, "
             f"{waits.hidden_by} ({waits.source}), without those of constants"
         )
         most = None if most is None else most + waits.cycles * cycles.jumps
-    elif board.flash_waits is None:
+    else:
         said += "; flash may have to be waited for"
     bounded = most is not None and "publishes no" not in cycles.source
-    return "published" if bounded else "lower bound", said, None if most is None else 1e3 * most / clock_hz
+    milliseconds = None if most is None else 1e3 * most / clock_hz
+    return "lower bound" if not bounded else "without waits" if waits is None else "published", said, milliseconds
 
 
 #: Instructions without a published time that are named.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from export.cost.macs import multiply_accumulates
 from export.graph.ir import Graph, Node
@@ -43,6 +43,7 @@ class LayerProfile:
         constant_bytes: that these take in the file; constants that layers share count for each.
         activation_bytes: of its run-time inputs and outputs together.
         counted: instructions or cycles by machine, within the whole program.
+        cycles: the least that its instructions take on the machine's own processor, where that is known.
     """
 
     index: int
@@ -54,9 +55,12 @@ class LayerProfile:
     constant_bytes: int
     activation_bytes: int
     counted: Mapping[str, float]
+    cycles: Mapping[str, float] = field(default_factory=dict)
 
 
-def graph_layer(graph: Graph, index: int, node: Node, counted: Mapping[str, float]) -> LayerProfile:
+def graph_layer(
+    graph: Graph, index: int, node: Node, counted: Mapping[str, float], cycles: Mapping[str, float] | None = None
+) -> LayerProfile:
     """One node of a graph.
 
     Args:
@@ -64,6 +68,7 @@ def graph_layer(graph: Graph, index: int, node: Node, counted: Mapping[str, floa
         index: of the node.
         node: in the graph.
         counted: what it takes, by machine.
+        cycles: the least that its instructions take, likewise.
     """
     names = dict.fromkeys((*node.inputs, *node.outputs))
     constants = [value for name in names if (value := graph.values[name]).data is not None]
@@ -78,6 +83,7 @@ def graph_layer(graph: Graph, index: int, node: Node, counted: Mapping[str, floa
         constant_bytes=sum(value.bytes for value in constants),
         activation_bytes=sum(value.bytes for value in running),
         counted=counted,
+        cycles=cycles or {},
     )
 
 

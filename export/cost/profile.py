@@ -95,11 +95,16 @@ def profile(
     )
     place = {id(node): i for i, node in enumerate(core.nodes)}
     layers = tuple(
-        # What is left out of the C at float ends takes nothing there.
         graph_layer(
-            graph, i, node, {m.machine: m.layers.get(place.get(id(node), -2), 0.0) for m in counted if m.layers}
+            graph,
+            i,
+            node,
+            {machine.machine: machine.layers.get(at, 0.0) for machine in counted if machine.layers},
+            {machine.machine: machine.layer_cycles.get(at, 0.0) for machine in counted if machine.layer_cycles},
         )
         for i, node in enumerate(graph.nodes)
+        # What is left out of the C at float ends takes nothing there.
+        for at in (place.get(id(node), len(core.nodes)),)
     )
     arena_bytes, arena_absent = _arena(model)
     wanted = tuple(BOARDS.values()) if boards is None else boards
