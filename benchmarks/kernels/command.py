@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
             print(f"{machine.cpu} stays as it was: {absent}")
         if machine.cpu in saved:
             factors[machine.cpu] = _fits(machine.cpu, saved[machine.cpu])
-    COUNTED.write_text(json.dumps(dict(sorted(factors.items())), indent=1) + "\n")
+            COUNTED.write_text(json.dumps(dict(sorted(factors.items())), indent=1) + "\n")
 
 
 def _kept(saved: _Counts, again: Sequence[str] | None) -> _Counts:

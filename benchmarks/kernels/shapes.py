@@ -134,14 +134,23 @@ def _depthwise() -> Iterator[Shape]:
 
 
 def _of_4_bits() -> Iterator[Shape]:
-    for inputs, outputs in ((64, 12), (128, 10), (33, 15), (100, 20), (256, 7)):
-        yield Shape("fully_connected", (inputs,), outputs, bits=4)
-    for image, outputs in (((5, 5, 64), 32), ((4, 4, 24), 13), ((8, 8, 16), 32), ((6, 6, 33), 19), ((3, 3, 128), 40)):
-        yield Shape("conv_2d", image, outputs, bits=4)
-    for image, outputs in (((6, 6, 8), 8), ((5, 5, 16), 9), ((9, 7, 4), 16), ((8, 8, 3), 24), ((4, 4, 33), 12)):
-        yield Shape("conv_2d", image, outputs, (3, 3), bits=4)
-    for image in ((6, 6, 64), (9, 9, 80), (7, 5, 71), (8, 8, 96)):
-        yield Shape("depthwise_conv_2d", image, image[-1], (3, 3), bits=4)
+    dense = ((64, 12), (128, 10), (33, 15), (100, 20), (256, 7), (17, 24), (90, 9), (50, 16), (200, 3), (41, 11))
+    for inputs, outputs in dense:
+        yield Shape("fully_connected", (inputs,), outputs, bits=4, relu=outputs % 4 > 0)
+    pointwise = (
+        ((5, 5, 64), 32), ((4, 4, 24), 13), ((8, 8, 16), 32), ((6, 6, 33), 19), ((3, 3, 128), 40),
+        ((10, 10, 12), 24), ((5, 4, 40), 9), ((7, 3, 21), 30), ((25, 5, 64), 64), ((6, 6, 48), 10),
+    )  # fmt: skip
+    for image, outputs in pointwise:
+        yield Shape("conv_2d", image, outputs, bits=4, relu=outputs % 4 > 0)
+    windows = (
+        ((6, 6, 8), 8), ((5, 5, 16), 9), ((9, 7, 4), 16), ((8, 8, 3), 24), ((4, 4, 33), 12), ((10, 5, 10), 6),
+        ((7, 7, 16), 16), ((12, 12, 2), 20), ((5, 6, 24), 7), ((16, 4, 6), 12),
+    )  # fmt: skip
+    for image, outputs in windows:
+        yield Shape("conv_2d", image, outputs, (3, 3), bits=4, relu=outputs % 4 > 0)
+    for image in ((6, 6, 64), (9, 9, 80), (7, 5, 71), (8, 8, 96), (5, 5, 120), (12, 4, 65), (4, 4, 72), (10, 10, 90)):
+        yield Shape("depthwise_conv_2d", image, image[-1], (3, 3), bits=4, relu=image[-1] % 4 > 0)
 
 
 #: All of them; those that a machine does not hold are left out there.

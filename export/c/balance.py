@@ -142,14 +142,12 @@ def constant_bytes(call: KernelCall) -> int:
 
 def slots_of(calls: Sequence[tuple[KernelCall, ...]], cpu: str) -> tuple[Slot, ...]:
     """The portable calls of a network that a processor has other kernels for."""
-    rows = rows_for(cpu)
-    if not rows:
-        return ()
+    others = {kernel for row in rows_for(cpu) if not row.always for kernel in row.replaces}
     return tuple(
         _slot(index, part, call, cpu)
         for index, node_calls in enumerate(calls)
         for part, call in enumerate(node_calls)
-        if call.kernel in PORTABLE
+        if call.kernel in PORTABLE and call.kernel in others
     )
 
 

@@ -26,7 +26,7 @@ def kernels_in_words(c: Mapping[str, Any]) -> str:
     more, budget = found["flash_bytes"] - found["least_bytes"], found["budget_bytes"]
     allowed = "" if budget is None else f" of {max(0, budget - found['least_bytes']):,} allowed"
     if not faster:
-        return f"the smallest kernels for {'all ' if len(layers) > 1 else ''}{len(layers)} layers that have others"
+        return f"the smallest kernels, though {len(layers)} {'layer has' if len(layers) == 1 else 'layers have'} others"
     less = f"{100 * saved / before:.0f} % of their work less, as counted"
     return f"faster kernels for {faster} of {len(layers)} layers: {more:,} bytes of flash more{allowed}, {less}"
 
