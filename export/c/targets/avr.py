@@ -11,11 +11,20 @@ from export.c.short_requantization import Short, short_requantization
 from export.c.targets.avr_immediates import cost_of_text, immediates
 from export.c.targets.halves import DENSE_CODE_BYTES
 from export.c.targets.kernel_row import Work
-from export.c.targets.work import number
 from export.c.targets.small_cores import channel_by_channel
+from export.c.targets.work import number
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
-__all__ = ["PANELS", "as_immediates", "depthwise", "immediates_code", "immediates_work", "panels", "panels_code", "panels_work"]
+__all__ = [
+    "PANELS",
+    "as_immediates",
+    "depthwise",
+    "immediates_code",
+    "immediates_work",
+    "panels",
+    "panels_code",
+    "panels_work",
+]
 
 #: Kernels of ``firmware/c`` that are sums of products of all inputs, and what they are called for AVR.
 PANELS = {

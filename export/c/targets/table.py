@@ -75,7 +75,16 @@ def _unpacked_work(call: KernelCall, made: KernelCall) -> Work:
     """As of pairs; windows are put in words once for some pairs of channels, and weights become words before."""
     work, pairs = _pairs_work(call, made), -(-number(made, "out_c") // 2)
     passes = -(-pairs // number(made, "at_once"))
-    again = ("pixels", "window rows", "four codes", "codes left", "padded rows", "copied rows", "copied columns", "copied codes")
+    again = (
+        "pixels",
+        "window rows",
+        "four codes",
+        "codes left",
+        "padded rows",
+        "copied rows",
+        "copied columns",
+        "copied codes",
+    )
     words = pairs * number(made, "chunks") * 4 * number(made, "blocks")
     return {**work, **{name: passes * work[name] for name in again}, "unpacked pairs": pairs, "unpacked words": words}
 
