@@ -10,7 +10,7 @@ __all__ = ["by_table"]
 
 
 def by_table(graph: Graph, cpu: str, *kernels: str) -> CNetwork:
-    """Every call by one of those kernels of the table, or by the last one that takes it; the others as ``size`` has them."""
+    """Every call by one of those kernels of the table, or the last that takes it; the others as ``size`` has them."""
     calls = []
     for node in portable_calls(graph):
         found = [candidates(call, cpu) for call in node]
