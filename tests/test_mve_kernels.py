@@ -14,6 +14,7 @@ from export.c import kernels as c_kernels
 from export.c.network import CNetwork, c_network
 from export.c.optimize import Optimize
 from export.c.source import c_source
+from export.c.targets.table import KERNELS
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.rows import reference_outputs, runtime_arrays, sample_graph
@@ -24,6 +25,7 @@ from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN
 from tests.c_programs import COMPILERS, STRICT, command, succeed
 from tests.conftest import in_turn
+from tests.table_kernels import by_table
 from tests.test_cortex_m_kernels import _quantized
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
@@ -88,6 +90,10 @@ BUILDS: tuple[Optimize, ...] = ("size", "speed")
 DENSE = [(1, 9), (8, 128), (100, 16), (16, 11), (32, 8), (64, 12), (80, 31), (128, 128), (640, 20)]
 
 
+#: The kernels that are tested.
+VECTORS = [row.kernel for row in KERNELS if row.kernel.endswith("_mve_s8")]
+
+
 def _sample(label: str) -> tuple[Graph, Sample, np.ndarray]:
     """One layer, its samples (the first of them as large as codes are), and the outputs that are right."""
     attrs, image, weights, options, _ = LAYERS[label]
@@ -116,7 +122,7 @@ def _kernels(network: CNetwork) -> set[str]:
 @pytest.mark.parametrize("label", LAYERS)
 def test_portable_form_of_a_layer(label: str) -> None:
     graph, sample, expected = _sample(label)
-    network = c_network(graph, "cortex-m55", optimize="speed")
+    network = by_table(graph, "cortex-m55", *VECTORS)
     assert _kernels(network) == {LAYERS[label][4]}
     assert _run("host_sanitized", network, sample.arrays["input"], expected).first is None
 
@@ -125,7 +131,7 @@ def test_portable_form_of_a_layer(label: str) -> None:
 @pytest.mark.parametrize(("label", "optimize"), in_turn(LAYERS, ["-O2", "-Os", "-O0", "-O3", "-Og"]))
 def test_layer_on_a_cortex_m55(label: str, optimize: str) -> None:
     graph, sample, expected = _sample(label)
-    network = c_network(graph, "cortex-m55", optimize="speed")
+    network = by_table(graph, "cortex-m55", *VECTORS)
     assert _run("cortex_m55", network, sample.arrays["input"], expected, optimize).first is None
 
 
@@ -138,7 +144,7 @@ def test_dense_layer(sizes: tuple[int, int], machine: str) -> None:
     sample = weighted_sample(rng, "", attrs, (4, sizes[0]), (sizes[1], sizes[0]), channel_axis=0, **options)
     row = ROWS["fully_connected"]
     graph, expected = sample_graph(row, sample), reference_outputs(row, sample)[0]
-    network = c_network(graph, "cortex-m55", optimize="speed")
+    network = by_table(graph, "cortex-m55", *VECTORS)
     assert _kernels(network) == {f"fully_connected_{'padded_' if sizes[0] % 16 else ''}mve_s8"}
     assert _run(machine, network, sample.arrays["input"], expected).first is None
 
@@ -228,7 +234,7 @@ def test_a_wrong_kernel_is_found(file: str, right: str, wrong: str, monkeypatch:
     found = []
     for label in ("convolution, 12, extreme", "depthwise", "convolution, 3"):
         graph, sample, expected = _sample(label)
-        network = c_network(graph, "cortex-m55", optimize="speed")
+        network = by_table(graph, "cortex-m55", *VECTORS)
         found.append(_run("host", network, sample.arrays["input"], expected).first)
     assert any(found)
 
@@ -247,5 +253,5 @@ def test_samples_of_the_rows(op: str, sample: Sample) -> None:
     expected = reference_outputs(ROWS[op], sample)[0]
     if expected.dtype != np.int8:
         pytest.skip("not of int8")
-    network = c_network(graph, "cortex-m55", optimize="speed")
+    network = by_table(graph, "cortex-m55", *VECTORS)
     assert _run("host", network, runtime_arrays(graph, sample)[0], expected).first is None

@@ -9,7 +9,6 @@ import pytest
 
 from export.c.network import CNetwork, c_network
 from export.c.source import c_source
-from export.c.targets import small_cores
 from export.graph.ir import Graph
 from export.rows import reference_outputs, sample_graph
 from firmware.emulation import MACHINES, Options, Replay, available, replay
@@ -17,6 +16,7 @@ from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from tests.conftest import in_turn
+from tests.table_kernels import by_table
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
@@ -84,13 +84,6 @@ CPUS = {"cortex_m0": "cortex-m0", "riscv32": "riscv32"}
 DRAWN = range(40)
 
 
-@pytest.fixture(autouse=True)
-def _wherever_they_apply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels that an export takes where they save instructions are taken for any size."""
-    monkeypatch.setattr(small_cores, "_saves_by_channel", lambda call: True)
-    monkeypatch.setattr(small_cores, "_saves_together", lambda call, together: True)
-
-
 def _layer(label: str) -> tuple[Graph, Sample, np.ndarray]:
     """One layer, its samples (the first of them as large as codes are), and the outputs that are right."""
     attrs, image, weights, options, _ = LAYERS[label]
@@ -147,7 +140,7 @@ def _replayed(
 @pytest.mark.parametrize(("label", "cpu"), in_turn(LAYERS, CPUS.values()))
 def test_portable_form_of_a_layer(label: str, cpu: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, cpu, optimize="speed")
+    network = by_table(graph, cpu)
     assert {step.call.kernel for step in network.steps} == {LAYERS[label][4]}
     assert _replayed("host_sanitized", network, sample.arrays["input"], expected).first is None
 
@@ -157,14 +150,14 @@ def test_portable_form_of_a_layer(label: str, cpu: str) -> None:
 @pytest.mark.parametrize("label", LAYERS)
 def test_layer_on_its_processor(label: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, CPUS[machine], optimize="speed")
+    network = by_table(graph, CPUS[machine])
     assert _replayed(machine, network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.parametrize(("seed", "cpu"), in_turn(DRAWN, CPUS.values()))
 def test_portable_form_of_a_drawn_layer(seed: int, cpu: str) -> None:
     graph, sample, expected = _drawn(seed)
-    network = c_network(graph, cpu, optimize="speed")
+    network = by_table(graph, cpu)
     assert _replayed("host_sanitized", network, sample.arrays["input"], expected).first is None
 
 
@@ -181,7 +174,7 @@ def test_drawn_layer_on_a_processor(seed: int, machine: str) -> None:
 @pytest.mark.parametrize("label", [label for label in LAYERS if label.startswith("depthwise")])
 def test_depthwise_layer_on_avr(label: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, "avr")
+    network = by_table(graph, "avr")
     apart = label in (
         "depthwise, stride 3",
         "depthwise, stride 3 along",
@@ -199,7 +192,7 @@ def test_drawn_layer_on_avr(seed: int) -> None:
     graph, sample, expected = _drawn(seed)
     if sample.arrays["input"].nbytes + expected.nbytes > 1200:
         pytest.skip("two samples are more than its RAM")
-    assert _replayed("atmega328p", c_network(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
+    assert _replayed("atmega328p", by_table(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
 
 
 @pytest.mark.qemu
@@ -208,7 +201,7 @@ def test_drawn_layer_on_avr(seed: int) -> None:
 @pytest.mark.parametrize("label", ["convolution, extreme", "depthwise, odd"])
 def test_layer_at_other_optimizations(label: str, optimize: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
-    network = c_network(graph, CPUS[machine], optimize="speed")
+    network = by_table(graph, CPUS[machine])
     assert _replayed(machine, network, sample.arrays["input"], expected, optimize).first is None
 
 
@@ -224,7 +217,7 @@ def test_largest_sums_fit_their_fields(machine: str) -> None:
     sample.arrays["input"][1] = np.where(signs, -128, 127).reshape(2, 4, 96)
     graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert np.abs(expected).max() > 64
-    network = c_network(graph, CPUS.get(machine, "riscv32"), optimize="speed")
+    network = by_table(graph, CPUS.get(machine, "riscv32"))
     assert {step.call.kernel for step in network.steps} == {"conv_2d_words_s8"}
     assert _replayed(machine, network, sample.arrays["input"], expected).first is None
 
@@ -234,5 +227,5 @@ def test_weights_beyond_the_fields_are_left_to_another_kernel() -> None:
     rng = np.random.default_rng(0)
     sample = weighted_sample(rng, "", PLAIN, (2, 2, 4, 4), (4, 1, 1, 4), channel_axis=0)
     sample.arrays["weight"][0] = -128
-    network = c_network(sample_graph(ROWS["conv_2d"], sample), "riscv32", optimize="speed")
+    network = by_table(sample_graph(ROWS["conv_2d"], sample), "riscv32")
     assert {step.call.kernel for step in network.steps} == {"pointwise_s8"}

@@ -181,8 +181,13 @@ def dense_tiles(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
 def tiles_code(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
     """Of kernels whose code hangs on what is left over, and on the arithmetic of the outputs."""
     work = of_tiles(call, tile)
-    loops = {f"any {name}": float(work[name] > 0) for name in ("tiles", "outputs left", "codes left", "window rows")}
-    return {"functions": 1, **loops, **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")}}
+    loops = {f"any {name}": float(work[name] > 0) for name in ("tiles", "outputs left", "codes left")}
+    return {
+        "functions": 1,
+        "windows": float(call.kernel == "conv_2d_s8"),
+        **loops,
+        **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")},
+    }
 
 
 def planes_work(call: KernelCall, made: KernelCall) -> Work:
