@@ -201,7 +201,7 @@ def test_dense_layer_on_any_processor(sizes: tuple[int, int], machine: str) -> N
 )
 def test_dense_layer_with_two_weights_in_a_halfword(machine: str, sizes: tuple[int, int]) -> None:
     graph, sample, expected = _dense(*sizes)
-    network = c_network(graph, "cortex-m4")
+    network = by_table(graph, "cortex-m4", "fully_connected_joined_s8")
     assert _kernels(network) == {"fully_connected_joined_s8"}
     assert _replayed(machine, network, sample.arrays["input"], expected).first is None
 

@@ -18,6 +18,7 @@ import qtorch
 from benchmarks.files import command, references
 from benchmarks.files.command import FILES, apart, main
 from benchmarks.files.one import Asked, measured
+from benchmarks.files.published import PUBLISHED, published_lines
 from benchmarks.files.references import ReferenceFile, reference_files
 from benchmarks.files.table import ratio, reference_lines, table_of
 from benchmarks.files.tflm import resolver_methods
@@ -222,3 +223,15 @@ def test_a_file_is_counted_on_a_machine(network: fx.GraphModule) -> None:
     assert 0 < size["median"] < 100_000
     assert math.isclose(size["flash"], len(data), rel_tol=3)
     json.dumps(found)
+
+
+def test_what_others_published_stands_beside_our_cycles() -> None:
+    """Milliseconds become cycles per product by the clock and the products: 43.2 ms at 120 MHz of 2,656,768 are 1.95."""
+    found = found_file(file="keyword spotting, DS-CNN", products=2_656_768)
+    lines = list(published_lines([found]))
+    (st,) = [line for line in lines if "X-CUBE-AI 9.0" in line and "Cortex-M4" in line]
+    assert "STM32L4R5, Cortex-M4 at 120 MHz | 1.95 / speed 0.00" in st
+    (hale,) = [line for line in lines if "HALE" in line and "M0+" in line]
+    assert hale.endswith("| 11.43 |")
+    person = next(each for each in PUBLISHED if each.where.startswith("ESP32-C3"))
+    assert round(person.cycles_per_product("MobileNetV1", 1), 1) == 9.5

@@ -82,7 +82,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
     "depthwise, sequence": (RELU, (2, 23, 1, 20), (1, 5, 1, 20), CUT, _SEQUENCE),
     "depthwise, sequence, long window": (SAME, (2, 1, 14, 3), (1, 1, 13, 3), {}, _SEQUENCE),
     "depthwise, sequence, left too": ({**PLAIN}, (2, 9, 1, 16), (1, 4, 1, 16), LARGE, _SEQUENCE),
-    "depthwise, wide window": (RELU, (2, 8, 8, 4), (1, 5, 4, 4), CUT, "depthwise_conv_2d_pairs_s8"),
+    "depthwise, wide window": (RELU, (2, 8, 8, 4), (1, 5, 4, 4), CUT, "depthwise_conv_2d_s8"),
 }  # fmt: skip
 
 BUILDS: tuple[Optimize, ...] = ("size", "speed")

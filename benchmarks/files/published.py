@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.files.span import span
 from benchmarks.suite import markdown_table
 
 __all__ = ["PUBLISHED", "Published", "published_lines"]
@@ -76,7 +77,10 @@ def published_lines(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     Args:
         files: what was measured of the reference files.
     """
-    yield "Cycles per product that others measured on silicon, with the waits of its flash / those of plain C above:"
+    yield (
+        "Cycles per product that others measured on silicon, with the waits of its flash / those of plain C above, without "
+        "waits:"
+    )
     yield ""
     networks = {word: each for word in PUBLISHED[0].milliseconds for each in files if word in each["file"]}
     rows = []
@@ -94,7 +98,7 @@ def published_lines(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _ours(found: Mapping[str, Any], machine: str) -> str:
-    """Of every build that has cycles."""
+    """Of every build that has cycles, from the least to the most."""
     builds = found.get("machines", {}).get(machine, {})
-    counted = {name: each["cycles"] for name, each in builds.items() if isinstance(each, Mapping) and "cycles" in each}
-    return ", ".join(f"{name} {cycles / found['products']:.2f}" for name, cycles in counted.items())
+    counted = {name: each.get("cycles") for name, each in builds.items() if isinstance(each, Mapping)}
+    return ", ".join(f"{name} {span(cycles, found['products'])}" for name, cycles in counted.items() if cycles)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.files.published import published_lines
+from benchmarks.files.span import span
 from benchmarks.suite import markdown_table
 
 __all__ = ["best", "ratio", "reference_lines", "table_of"]
@@ -111,12 +113,12 @@ def reference_lines(found: Mapping[str, Any]) -> list[str]:
                         build,
                         f"{one['median']:,}",
                         f"{one['median'] / each['products']:.2f}",
-                        _span(one.get("cycles"), 1),
-                        _span(one.get("cycles"), each["products"]),
+                        span(one.get("cycles"), 1),
+                        span(one.get("cycles"), each["products"]),
                         f"{one['samples']:,}",
                         *(f"{one[key]:,}" for key in ("flash", "ram", "stack")),
                         _count(beside.get("instructions")),
-                        _span(beside.get("cycles"), each["products"]),
+                        span(beside.get("cycles"), each["products"]),
                         "; ".join(f"{beside[key]:,}" for key in ("flash", "ram")) if "flash" in beside else "",
                     ]
                 )
@@ -128,22 +130,7 @@ def reference_lines(found: Mapping[str, Any]) -> list[str]:
     # Cycles of none, where the machine that measured could not tell instructions apart: columns of nothing.
     kept = [i for i, name in enumerate(head) if "cycles" not in name or any(row[i] for row in rows)]
     lines = markdown_table([head[i] for i in kept], [[row[i] for i in kept] for row in rows])
-    return [*lines, "", *_assumed(found), *_sources(found), *_layers(found)]
-
-
-def _span(cycles: Mapping[str, Any] | None, products: int) -> str:
-    """From the least to the most, over products; empty where nothing is known.
-
-    Example:
-        >>> _span({"least": 120, "most": 150.0}, 100), _span({"least": 2400.0, "most": None}, 1), _span(None, 1)
-        ('1.20 to 1.50', 'at least 2,400', '')
-    """
-    if cycles is None:
-        return ""
-    ends = [f"{n / products:.2f}" if products > 1 else f"{n:,.0f}" for n in (cycles["least"], cycles["most"] or 0)]
-    if cycles["most"] is None:
-        return f"at least {ends[0]}"
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    return [*lines, "", *_assumed(found), *published_lines(found["files"]), "", *_sources(found), *_layers(found)]
 
 
 def _assumed(found: Mapping[str, Any]) -> Iterator[str]:
