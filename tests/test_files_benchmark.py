@@ -226,7 +226,7 @@ def test_a_file_is_counted_on_a_machine(network: fx.GraphModule) -> None:
 
 
 def test_what_others_published_stands_beside_our_cycles() -> None:
-    """Milliseconds become cycles per product by the clock and the products: 43.2 ms at 120 MHz of 2,656,768 are 1.95."""
+    """Milliseconds become cycles per product by clock and products: 43.2 ms at 120 MHz of 2,656,768 are 1.95."""
     found = found_file(file="keyword spotting, DS-CNN", products=2_656_768)
     lines = list(published_lines([found]))
     (st,) = [line for line in lines if "X-CUBE-AI 9.0" in line and "Cortex-M4" in line]

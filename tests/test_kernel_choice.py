@@ -125,7 +125,7 @@ def test_working_memory_decides_too() -> None:
 def test_every_kernel_of_the_table_is_counted() -> None:
     stands_for = {"cortex-m85": "cortex-m55", "riscv32-p4": "riscv32"}
     for row in KERNELS:
-        for cpu in row.cpus:
+        for cpu in row.cpus if row.work is not None else ():
             known = fits()[stands_for.get(cpu, cpu)]
             for name in (row.kernel, *(() if row.always is anywhere else [n for n in row.replaces if n in known])):
                 assert known[name].instructions.shapes >= 8, f"{cpu}: {name}; run python -m benchmarks kernels"

@@ -78,8 +78,8 @@ def published_lines(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         files: what was measured of the reference files.
     """
     yield (
-        "Cycles per product that others measured on silicon, with the waits of its flash / those of plain C above, without "
-        "waits:"
+        "Cycles per product that others measured on silicon, with the waits of its flash / those of plain C above, "
+        "without waits:"
     )
     yield ""
     networks = {word: each for word in PUBLISHED[0].milliseconds for each in files if word in each["file"]}

@@ -125,7 +125,13 @@ def _depthwise() -> Iterator[Shape]:
         ((3, 3, 256), (3, 3), 1), ((14, 9, 20), (5, 5), 1), ((4, 4, 3), (3, 3), 2), ((5, 9, 8), (3, 3), 2),
         ((15, 1, 6), (3, 1), 1), ((6, 6, 4), (7, 7), 1),
     )  # fmt: skip
-    for image, window, stride in sizes:
+    sequences = (
+        ((30, 1, 8), (5, 1), 1), ((1, 40, 6), (1, 7), 1), ((49, 1, 12), (9, 1), 1), ((25, 1, 4), (13, 1), 1),
+        ((16, 1, 32), (4, 1), 1), ((1, 12, 16), (1, 6), 1), ((60, 1, 3), (11, 1), 1), ((10, 1, 20), (5, 1), 1),
+        ((12, 12, 8), (3, 3), 2), ((9, 6, 16), (4, 4), 1), ((7, 9, 5), (4, 2), 1), ((10, 16, 4), (2, 4), 2),
+        ((5, 20, 18), (1, 3), 2), ((16, 16, 33), (3, 3), 2),
+    )  # fmt: skip
+    for image, window, stride in (*sizes, *sequences):
         yield Shape("depthwise_conv_2d", image, image[-1], window, stride)
     yield Shape("depthwise_conv_2d", (6, 6, 8), 8, (3, 3), relu=False)
     yield Shape("depthwise_conv_2d", (9, 7, 4), 4, (3, 3), relu=False)

@@ -25,7 +25,7 @@ def write_row_loop(text: Text, loop: RowLoop, network: CNetwork, watched: int | 
     text.loops.append(f"""\
 // Rows of {what}: each makes its next one when those behind it need one. step counts them, first says
 // which row lies where the few that are kept of a tensor begin.
-static void rows_{first}(void) {{{text.mark(first).rstrip()}
+static void row_by_row_{first}(void) {{{text.mark(first).rstrip()}
   int16_t step[{count}] = {{0}}{firsts};
   for (int i = 0; i < {steps}; ++i) {{
 {before}    switch (q_flash_u8({order} + i)) {{
@@ -33,7 +33,7 @@ static void rows_{first}(void) {{{text.mark(first).rstrip()}
     }}
 {behind}  }}
 }}""")
-    text.calls.append(f"  {text.mark(None)}rows_{first}();")
+    text.calls.append(f"  {text.mark(None)}row_by_row_{first}();")
 
 
 def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from export.c.targets.halves import packed
-from export.c.targets.kernel_row import KernelRow
+from export.c.targets.kernel_row import KernelRow, anywhere
 from export.c.targets.table import KERNELS
 from qtorch.row.kernel_call import KernelCall
 
@@ -46,10 +46,12 @@ def least(call: KernelCall, cpu: str) -> Candidate:
 
 
 def candidates(call: KernelCall, cpu: str) -> tuple[Candidate, ...]:
-    """:func:`least`, and behind it every call of another kernel of the table."""
+    """:func:`least`, and behind it the call of every other kernel that may stand in its place."""
     first = least(call, cpu)
     others = (row for row in rows_for(cpu) if row is not first.row)
-    return (first, *(Candidate(call, made, row) for row in others if (made := _made(row, call)) is not None))
+    made = (Candidate(call, made, row) for row in others if (made := _made(row, call)) is not None)
+    weighed = first.row is not None and first.row.always is not anywhere
+    return (first, *made, *((Candidate(call, packed(call), None),) if weighed else ()))
 
 
 def _made(row: KernelRow, call: KernelCall) -> KernelCall | None:

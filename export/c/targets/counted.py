@@ -57,6 +57,8 @@ def terms(candidate: Candidate) -> tuple[Work, Work]:
     """What takes instructions in a call, and what takes code."""
     portable, row = candidate.portable, candidate.row
     if row is not None:
+        assert row.work is not None
+        assert row.code is not None
         return row.work(portable, candidate.call), row.code(portable, candidate.call)
     of = PORTABLE[portable.kernel]
     return of.work(portable), of.code(portable)

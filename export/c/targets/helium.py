@@ -9,9 +9,7 @@ import numpy as np
 
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = [
-    "hardly_grows", "in_vectors", "vectors_of_convolution", "vectors_of_dense", "vectors_of_depthwise", "vectors_of_sum",
-]  # fmt: skip
+__all__ = ["hardly_grows", "in_vectors"]
 
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4

@@ -40,7 +40,8 @@ class KernelRow:
         make: of a call of one of them the call of this one, its weights in the order in which it reads them; ``None``
             where it does not take the shape. Working memory is the call's ``scratch``, constants are its tables.
         shape: that it takes, in words.
-        work: of the portable call and the one made of it, what takes instructions.
+        work: of the portable call and the one made of it, what takes instructions; ``None`` of one that is never
+            weighed against another.
         code: likewise what takes bytes of code.
         always: of the portable call and the one made of it, whether it takes that one's place in ``size`` and ``ram``
             too, for it costs no flash worth a choice; ``None``: never.
@@ -51,8 +52,8 @@ class KernelRow:
     replaces: frozenset[str]
     make: Callable[[KernelCall], KernelCall | None]
     shape: str
-    work: Callable[[KernelCall, KernelCall], Work]
-    code: Callable[[KernelCall, KernelCall], Work]
+    work: Callable[[KernelCall, KernelCall], Work] | None = None
+    code: Callable[[KernelCall, KernelCall], Work] | None = None
     always: Callable[[KernelCall, KernelCall], bool] | None = None
 
 

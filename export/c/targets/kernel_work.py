@@ -6,11 +6,9 @@ a time.
 
 from __future__ import annotations
 
-from math import prod
-
 from export.c.targets.kernel_row import Work
 from export.c.targets.work import Tile, inside, number, of_depthwise, of_tiles, requantized
-from qtorch.row.kernel_call import KernelCall
+from qtorch.row.kernel_call import KernelCall, Rescaling
 
 __all__ = [
     "dense_tiles",
@@ -24,10 +22,6 @@ __all__ = [
     "pairs_work",
     "planes_code",
     "planes_work",
-    "portable_sums",
-    "portable_sums_code",
-    "sums_code",
-    "sums_work",
     "tiles_code",
     "unpacked_work",
     "windows_code",
@@ -225,18 +219,17 @@ def windows_work(together: tuple[int, int], call: KernelCall, made: KernelCall) 
     tall, wide = (-(-n // of) for n, of in ((rows, together[0]), (columns, together[1])))
     if columns == 1:
         tall, wide = 1, -(-rows // together[1])
-    windows = channels * tall * wide
+    blocks, channel_forms = -(-channels // 16), made.arguments["channels"]
+    assert isinstance(channel_forms, Rescaling)
+    kind = f"{channel_forms.form}{' by two' if number(call, 'stride_w') == 2 else ''}"
     return {
         "calls": 1,
+        "blocks": blocks,
+        "rows of columns": blocks * tall,
+        "columns": blocks * tall * ((made.scratch - 16) // 64),
         "channels": channels,
-        "output rows": channels * tall,
-        "windows": windows,
-        "window rows": windows * number(call, "window_h"),
-        "window columns": windows * number(call, "window_w"),
-        "products": windows * number(call, "window_h") * number(call, "window_w"),
-        "codes": channels * number(call, "in_h") * number(call, "in_w"),
-        "gathered columns": channels * tall * number(call, "in_w"),
-        "outputs": channels * rows * columns,
+        "rows of windows": channels * tall,
+        f"windows {kind}": channels * tall * wide,
     }
 
 
@@ -244,27 +237,3 @@ def windows_code(together: tuple[int, int], call: KernelCall, made: KernelCall) 
     """Of those."""
     return {"functions": 1, "window rows": number(call, "window_h"), "window columns": number(call, "window_w"),
             "stride": float(number(call, "stride_w") > 1)}  # fmt: skip
-
-
-def _sums_of(call: KernelCall) -> int:
-    return prod(number(call, f"n_{axis}") for axis in range(4))
-
-
-def sums_work(tile: None, call: KernelCall, made: KernelCall) -> Work:
-    """Of sums of two tensors, four codes at a time."""
-    return {"calls": 1, "four codes": _sums_of(call) // 4, "codes left": _sums_of(call) % 4}
-
-
-def sums_code(tile: None, call: KernelCall, made: KernelCall) -> Work:
-    """Of those: code that no size changes."""
-    return {"functions": 1}
-
-
-def portable_sums(call: KernelCall) -> Work:
-    """Of portable sums of two tensors."""
-    return {"calls": 1, "codes": _sums_of(call)}
-
-
-def portable_sums_code(call: KernelCall) -> Work:
-    """Of those: code that no size changes."""
-    return {"functions": 1}

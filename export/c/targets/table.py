@@ -23,10 +23,6 @@ from export.c.targets.kernel_work import (
     pairs_work,
     planes_code,
     planes_work,
-    portable_sums,
-    portable_sums_code,
-    sums_code,
-    sums_work,
     tiles_code,
     unpacked_work,
     windows_code,
@@ -51,7 +47,6 @@ PORTABLE = {
         Portable("pointwise_s8", dense_work, flat_code),
         Portable("conv_2d_s8", dense_work, flat_code),
         Portable("depthwise_conv_2d_s8", of_depthwise, depthwise_code),
-        Portable("add_short_s8", portable_sums, portable_sums_code),
     )
 }
 
@@ -79,7 +74,6 @@ _OF_VECTORS: tuple[tuple[str, frozenset[str], str, Any, Any, Any], ...] = (
      windows_work, windows_code),
     ("depthwise_rows_mve_s8", _DEPTHWISE, "at most 4x4, a stride across of at most 2", _FOUR_WINDOWS,
      windows_work, windows_code),
-    ("add_short_mve_s8", frozenset({"add_short_s8"}), "two tensors of one shape", None, sums_work, sums_code),
 )  # fmt: skip
 
 #: In the order in which they are asked; of two that cost the same the first is taken.
@@ -172,6 +166,14 @@ KERNELS = (
             always=helium.hardly_grows,
         )
         for kernel, replaces, shape, tile, work, code in _OF_VECTORS
+    ),
+    KernelRow(
+        kernel="add_short_mve_s8",
+        cpus=_VECTORS,
+        replaces=frozenset({"add_short_s8"}),
+        make=partial(helium.in_vectors, "add_short_mve_s8"),
+        shape="two tensors of one shape",
+        always=anywhere,
     ),
     *(
         KernelRow(
