@@ -105,11 +105,13 @@ def of_depthwise(call: KernelCall) -> Work:
     (rows, rows_whole), (columns, columns_whole) = inside(call, "h"), inside(call, "w")
     whole = (rows_whole, columns_whole) == (number(call, "out_h"), number(call, "out_w"))
     pixels = number(call, "out_h") * number(call, "out_w")
+    # Compilers make loops of their own of one row, and of one column.
+    flat = "row" if number(call, "window_h") == 1 else "column" if number(call, "window_w") == 1 else "window"
     return {
         "calls": 1,
         "pixels": pixels,
-        "window rows": channels * rows * number(call, "out_w"),
-        f"products{' of all windows alike' if whole else ''}": channels * rows * columns,
+        f"rows of a {flat}": channels * rows * number(call, "out_w"),
+        f"products of a {flat}{', all alike' if whole else ''}": channels * rows * columns,
         "window sizes": pixels * (number(call, "window_h") + number(call, "window_w")),
         **requantized(call, pixels * channels),
     }
