@@ -72,7 +72,7 @@ def answer(model: bytes, judge: bool = True) -> str:
         return "graph"
     shown = named(graph, model)
     for index, node in enumerate(shown.nodes):
-        graph_layer(shown, index, node, [], 1, False)
+        graph_layer(shown, index, node, {})
     if graph.has_float_nodes or not judge:
         return "read"
     try:

@@ -80,7 +80,7 @@ def a_case_of_each_kernel() -> dict[str, CSample]:
 #: Compiled and run in test_row_by_row.py.
 OF_ROWS = {"row_sums", "average_of_sums", "mean_of_sums", "copy"}
 
-#: Compiled and run in test_avr_kernels.py, test_cortex_m_kernels.py and test_mve_kernels.py.
+#: Compiled and run in test_avr_kernels.py, test_cortex_m_kernels.py, test_mve_kernels.py, test_small_core_kernels.py.
 OF_ONE_PROCESSOR = {
     "add_short_mve_s8",
     "conv_2d_avr",
@@ -88,7 +88,10 @@ OF_ONE_PROCESSOR = {
     "conv_2d_mve_s8",
     "conv_2d_pairs_s8",
     "conv_2d_unpacked_s8",
+    "conv_2d_words_s8",
+    "depthwise_conv_2d_avr",
     "depthwise_conv_2d_pairs_s8",
+    "depthwise_conv_2d_planes_s8",
     "depthwise_rows_mve_s8",
     "depthwise_sequence_mve_s8",
     "depthwise_square_mve_s8",

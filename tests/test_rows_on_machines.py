@@ -11,7 +11,7 @@ import pytest
 from export.c.network import RowLoop, c_network
 from export.c.source import c_source
 from export.cost.machines import replayed
-from firmware.emulation import MACHINES, DidNotBuild, Machine, available
+from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import UnsupportedLayer
 from recipes.mlperf_tiny import DSCNN
 from tests.random_drawing import FURTHER, draw
@@ -77,10 +77,8 @@ def test_keyword_spotting_is_exact_row_by_row_on_a_machine(name: str) -> None:
     assert c_network(graph, machine.cpu, "ram").plan.peak < 0.4 * c_network(graph, machine.cpu).plan.peak
     # Every output is compared there.
     rows = replayed(graph, machine, 1, "ram")
-    if machine.name == "cortex_m0":
-        with pytest.raises(DidNotBuild, match="region `ram' overflowed"):
-            replayed(graph, machine, 1, "size")
-        return
     whole = replayed(graph, machine, 1, "size")
+    if machine.name == "cortex_m0":
+        assert rows.ram < 16 * 1024 < whole.ram
     assert rows.ram < whole.ram
     assert rows.median < 1.15 * whole.median

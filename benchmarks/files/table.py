@@ -117,7 +117,7 @@ def reference_lines(found: Mapping[str, Any]) -> list[str]:
                         span(one.get("cycles"), each["products"]),
                         f"{one['samples']:,}",
                         *(f"{one[key]:,}" for key in ("flash", "ram", "stack")),
-                        _count(beside.get("instructions")),
+                        _count(beside.get("instructions")) + ("†" if "differs" in beside else ""),
                         span(beside.get("cycles"), each["products"]),
                         "; ".join(f"{beside[key]:,}" for key in ("flash", "ram")) if "flash" in beside else "",
                     ]
@@ -147,6 +147,12 @@ def _assumed(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sources(found: Mapping[str, Any]) -> Iterator[str]:
+    for each in found["files"]:
+        for machine, beside in each.get("tflm", {}).items():
+            if "differs" in beside:
+                where = _MACHINES.get(machine, machine)
+                yield f"† {each['file']} on {where}: that TFLite Micro computes other codes: {beside['differs']}."
+                yield ""
     inputs = sorted({each["inputs"] for each in found["files"]})
     yield (
         f"Compiled for this machine, every output of {' or '.join(f'{n:,}' for n in inputs)} inputs of each file is "
