@@ -178,6 +178,7 @@ def test_speed_costs_no_more_than_size_nor_that_than_the_kernel_for_any(
     assert costs == sorted(costs)
 
 
+@pytest.mark.sweep
 @pytest.mark.qemu
 @pytest.mark.parametrize("optimize", ["-O0", "-O1", "-Os", "-O3"])
 @pytest.mark.parametrize("label", ["convolution, chunks, relu", "depthwise, odd"])

@@ -88,4 +88,4 @@ def test_the_page_says_which_operators_are_computed_by_rows() -> None:
     assert with_row_rules(page.replace(said, "")) == page
     rows, _, whole = said.splitlines()
     assert " CONV_2D," in rows
-    assert " FULLY_CONNECTED," in whole
+    assert " RESHAPE," in whole

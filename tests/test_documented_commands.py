@@ -23,8 +23,10 @@ from torch import nn
 import qtorch
 from benchmarks.editions import command as editions
 from benchmarks.files import command as files
+from benchmarks.kernels import command as kernels
 from benchmarks.suites import SUITES
 from benchmarks.zoo import command as zoo
+from export.checkkernel import __main__ as checkkernel
 from export.command_line import main as console_script
 from export.command_line.table import COMMANDS
 from firmware.emulation import sketch_available
@@ -217,7 +219,7 @@ def known_options() -> frozenset[str]:
             assert all(run(module, subcommand, whole) == 0 for subcommand in subcommands)
         # A short help names the long one; and one of the tests' own commands is for whoever wants more of them.
         assert run("recipes.fuel_qat", "--help") == 0
-        for main in (module_oracle.main, zoo.main, editions.main, files.main):
+        for main in (module_oracle.main, zoo.main, editions.main, files.main, checkkernel.main, kernels.main):
             with pytest.raises(SystemExit):
                 main(["--help"])
     on_the_host = (ROOT / "firmware" / "tflm" / "boards" / "board_host.cc").read_text()
@@ -240,7 +242,7 @@ def test_options_that_a_page_names_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_benchmarks_that_a_page_names_exist(page: Path) -> None:
-    assert set(re.findall(r"python -m benchmarks ([a-z_]+)", page.read_text())) <= {*SUITES, "zoo"}
+    assert set(re.findall(r"python -m benchmarks ([a-z_]+)", page.read_text())) <= {*SUITES, "zoo", "kernels"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

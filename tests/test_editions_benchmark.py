@@ -215,7 +215,7 @@ def test_a_trees_own_library_takes_the_place_of_kernels(tmp_path: Path) -> None:
     ("header", "says", "flags"),
     [
         ('#include "Arduino.h"', "DebugLog(const char* s)", ("-DARDUINO",)),
-        ('#include "pico/stdlib.h"', "DebugLog(const char* format, va_list args)", ()),
+        ('#include "pico/stdlib.h"', "DebugLog(const char* format, va_list args)", ("-DARDUINO",)),
         ("#include <limits>", "", ()),
     ],
 )

@@ -92,4 +92,5 @@ def test_an_interrupted_compilation_leaves_nothing(moment: str, model: Path, tmp
     assert "Traceback" not in "".join(said)
     assert said[-1].strip() == "interrupted"
     assert has_ended(program.pid)
-    assert not [path for path in here.iterdir() if "torchinductor" not in path.name]
+    # What is built once for all runs may stay.
+    assert not [path for path in here.iterdir() if not path.name.startswith(("torchinductor", "qemu-counter"))]

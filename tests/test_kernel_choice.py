@@ -128,7 +128,7 @@ def test_every_kernel_of_the_table_is_counted() -> None:
         for cpu in row.cpus if row.work is not None else ():
             known = fits()[stands_for.get(cpu, cpu)]
             for name in (row.kernel, *(() if row.always is anywhere else [n for n in row.replaces if n in known])):
-                assert known[name].instructions.shapes >= 8, f"{cpu}: {name}; run python -m benchmarks kernels"
+                assert known[name].instructions.shapes >= 7, f"{cpu}: {name}; run python -m benchmarks kernels"
                 assert known[name].instructions.median_error < 0.1, f"{cpu}: {name}"
 
 
@@ -239,7 +239,7 @@ def test_flash_that_is_asked_for_is_spent() -> None:
         figures = c_model("net", _small(), board, flash=flash).figures
         counted[flash] = figures["kernels"]["layers"][0]
         assert kernels_in_words(figures)
-    assert counted[None]["kernel"] == "conv_2d_s8"
+    assert counted[None]["kernel"] == "conv_2d_joined_s8"
     assert "bytes of flash of which" in counted[None]["others"]["conv_2d_pairs_s8"]
     assert counted[16_000]["kernel"] == "conv_2d_pairs_s8"
     assert counted[16_000]["saved"] > 0

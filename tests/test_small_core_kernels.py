@@ -195,6 +195,7 @@ def test_drawn_layer_on_avr(seed: int) -> None:
     assert _replayed("atmega328p", by_table(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
 
 
+@pytest.mark.sweep
 @pytest.mark.qemu
 @pytest.mark.parametrize("machine", CPUS)
 @pytest.mark.parametrize("optimize", ["-O0", "-O1", "-Os", "-O3"])

@@ -288,7 +288,7 @@ _MISSING = tuple(
         name=f"esp_no_{dtype}_{operator.lower()}",
         where="tflm_esp_nn",
         operators=(operator,),
-        holds=where.of_type(dtype),
+        holds=where.sixteen_bits if dtype == "int16" else where.thirty_two_bits,
         effect="refused",
         until=day,
         remedy="take esp-tflite-micro 1.3.1, or compute this layer in int8"

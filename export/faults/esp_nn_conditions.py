@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 from export.faults.fault import Operator
@@ -17,7 +16,6 @@ __all__ = [
     "more_padding_behind",
     "no_bias",
     "odd_blocks",
-    "of_type",
     "padding_behind_alone",
     "padding_not_of_one_row",
     "padding_on_two_sides",
@@ -25,7 +23,9 @@ __all__ = [
     "rank_above_two",
     "several_long_rows",
     "short_rows",
+    "sixteen_bits",
     "softmax_scratch",
+    "thirty_two_bits",
     "three_vectors",
     "unaligned_rows",
 ]
@@ -226,6 +226,11 @@ def several_long_rows(operator: Operator) -> str:
     return f"{prod(sizes[:-1])} rows of {sizes[-1]}"
 
 
-def of_type(wanted: str) -> Callable[[Operator], str]:
-    """A first input of a type."""
-    return lambda operator: wanted if dtype(operator, 0) == wanted else ""
+def sixteen_bits(operator: Operator) -> str:
+    """A first input of int16."""
+    return "int16" if dtype(operator, 0) == "int16" else ""
+
+
+def thirty_two_bits(operator: Operator) -> str:
+    """A first input of int32."""
+    return "int32" if dtype(operator, 0) == "int32" else ""
