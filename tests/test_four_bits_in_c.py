@@ -14,9 +14,9 @@ from torch import nn
 import qtorch
 from export.c.compiled import c_compiler, run_c
 from export.c.model import c_model
-from export.c.network import c_network
+from export.c.network import CNetwork, c_network, network_of, portable_calls
 from export.c.source import c_source
-from export.c.targets import halves
+from export.c.targets import halves, least
 from export.engines import TFLM, tflm_available
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
@@ -96,11 +96,14 @@ def _every_pair(op: str, channels: slice = slice(None)) -> tuple[Graph, Sample, 
     return sample_graph(ROWS[op], sample), sample, reference_outputs(ROWS[op], sample)[0]
 
 
-def _replayed(machine: str, graph: Graph, sample: Sample, expected: np.ndarray, flags: tuple[str, ...] = ()) -> Replay:
+def _replayed(
+    machine: str, graph: Graph, sample: Sample, expected: np.ndarray, flags: tuple[str, ...] = (),
+    network: CNetwork | None = None,
+) -> Replay:  # fmt: skip
     if reason := available(MACHINES[machine]):
         pytest.skip(reason)
     inputs, outputs = (np.ascontiguousarray(a.reshape(len(a), -1), np.int8) for a in (sample.arrays["input"], expected))
-    sources = c_source("layer", c_network(graph, MACHINES[machine].cpu)).files
+    sources = c_source("layer", network or c_network(graph, MACHINES[machine].cpu)).files
     options = Options() if not flags else Options(optimize=flags)
     return replay(MACHINES[machine], sources, "layer", inputs, outputs, options)
 
@@ -205,18 +208,24 @@ def test_small_counts_of_all_kinds(compiler: str, tmp_path: Path, monkeypatch: p
     ],
 )
 def test_instructions_stay_near_those_of_bytes(label: str, machine: str) -> None:
-    """At most 1.3 times as many, of the same codes as weights of 8 bits."""
+    """At most 1.3 times as many as the portable kernel takes of the same codes as weights of 8 bits.
+
+    Where even that is assembly for bytes, twice.
+    """
     graph, sample, expected = _layer(label)
     weight = graph.values["weight"]
     assert weight.qparams is not None
     bytes_ = replace(
         graph, values={**graph.values, "weight": replace(weight, qparams=replace(weight.qparams, dtype="int8"))}
     )
-    packed, whole = (_replayed(machine, each, sample, expected) for each in (graph, bytes_))
+    cpu = MACHINES[machine].cpu
+    calls = [tuple(least(call, cpu).call for call in of) for of in portable_calls(bytes_)]
+    packed = _replayed(machine, graph, sample, expected)
+    whole = _replayed(machine, bytes_, sample, expected, network=network_of(bytes_, calls, cpu))
     assert (packed.first, whole.first) == (None, None)
     assert packed.cost is not None
     assert whole.cost is not None
-    assert packed.cost.max <= 1.3 * whole.cost.max
+    assert packed.cost.max <= (2 if machine in ("cortex_m0", "riscv32") else 1.3) * whole.cost.max
 
 
 def _sine(bits: int, seed: int) -> Graph:
