@@ -30,7 +30,7 @@ from qtorch.row.row import Sample
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: Cases of the wide checks.
-COUNT = int(os.environ.get("QTORCH_CHECKED_KERNELS", "1000"))
+COUNT = int(os.environ.get("QTORCH_CHECKED_KERNELS", "250"))
 KERNELS = Path(__file__).parents[1] / "firmware" / "c"
 
 _MARKS = {"host": [], "host-sanitized": [], "avr": [pytest.mark.avr]}

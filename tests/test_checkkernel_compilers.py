@@ -18,7 +18,7 @@ from tests.c_programs import COMPILERS, STRICT, command, succeed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-COUNT = int(os.environ.get("QTORCH_CHECKED_KERNELS", "1000")) // 2
+COUNT = int(os.environ.get("QTORCH_CHECKED_KERNELS", "250")) // 2
 
 #: By the processor whose kernels they are, compilers as ``tests.c_programs`` has them; of Cortex-M what stands for its
 #: instructions elsewhere, too.
@@ -96,7 +96,7 @@ def test_many_kernels_that_clang_compiles(name: str) -> None:
 
 @pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize(
-    "numbers", [range(40), pytest.param(range(1000), marks=pytest.mark.sweep)], ids=["few", "many"]
+    "numbers", [range(40), pytest.param(range(250), marks=pytest.mark.sweep)], ids=["few", "many"]
 )
 def test_what_stands_for_a_processors_instructions_is_defined(cpu: str, numbers: range) -> None:
     """Kernels of Cortex-M on the host, under the sanitizers."""
